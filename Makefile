@@ -1,0 +1,66 @@
+# Everything runs on the pinned tools that `make setup` installs; nothing is written outside .venv, node_modules and .runtime.
+
+PYTHON ?= python3
+PORT ?= 8787
+export RUNTIME ?= local
+
+run := .venv/bin/python -m
+serve = $(run) tools.serve --port $(PORT) $(if $(PERSIST),--persist $(PERSIST)) $(if $(filter 0,$(MIGRATE)),--no-migrate) \
+	$(foreach var,$(VARS),--var '$(var)')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev serve test check format bench soak conformance lock lock-worker build clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install the pinned tools and the package's wheel; quick when nothing changed
+	@$(PYTHON) -m tools.setup
+
+dev: setup ## Serve the example Worker of wrangler.toml (PORT=8787)
+	@$(serve) --config wrangler.toml
+
+serve: setup ## Serve any Worker: CONFIG=path/to/wrangler.toml [PORT=n] [PERSIST=dir] [VARS="KEY:VALUE …"] [MIGRATE=0]
+	@test -n "$(CONFIG)" || { echo "make serve needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }
+	@$(serve) --config $(CONFIG)
+
+test: setup ## Run every test, those inside the real runtime included
+	@$(run) pytest $(ARGS)
+
+check: setup ## Format, lint, types, and the tests that need no runtime
+	@$(run) ruff format --check .
+	@$(run) ruff check .
+	@$(run) mypy
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" pyright
+	@$(run) pytest -m "not runtime" --ignore=tests/in_worker --ignore=tests/end_to_end $(ARGS)
+
+format: setup ## Rewrite the sources as `make check` wants them
+	@$(run) ruff check --fix-only --quiet .
+	@$(run) ruff format .
+
+bench: setup ## Measure the package beside idiomatic JavaScript, in one run
+	@test -d bench || { echo "make bench: there is no bench/ folder" >&2; exit 2; }
+	@$(run) bench $(ARGS)
+
+soak: setup ## The tests' long versions: kill rounds and random operations at full length
+	@SOAK=1 $(run) pytest $(ARGS)
+
+conformance: setup ## Run the published conformance suites against the example Worker
+	@test -d conformance || { echo "make conformance: there is no conformance/ folder" >&2; exit 2; }
+	@$(run) conformance $(ARGS)
+
+build: setup ## Build the wheel and the sdist into dist/
+	@$(run) build --no-isolation
+
+lock: setup ## Regenerate package-lock.json and requirements-dev.lock from what they are made of
+	@npm install --package-lock-only --no-audit --no-fund --loglevel=error
+	@$(PYTHON) -m tools.complete_npm_lock
+	@$(run) uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
+		--custom-compile-command "make lock" --group dev pyproject.toml --output-file requirements-dev.lock
+
+lock-worker: setup ## Write requirements.lock for a Worker: CONFIG=path/to/wrangler.toml
+	@test -n "$(CONFIG)" || { echo "make lock-worker needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }
+	@$(run) tools.lock_worker $(CONFIG)
+
+clean: ## Remove everything that was generated, local state included
+	@rm -rf .venv node_modules .runtime .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

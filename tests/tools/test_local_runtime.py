@@ -1,0 +1,123 @@
+"""Servers that do not start say why, and none outlives the process that asked for it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tools import local_runtime, staging
+from tools.local_runtime import LocalRuntime, RuntimeStartError
+
+SUPERVISOR = Path(local_runtime.__file__).with_name("supervisor.py")
+
+
+@pytest.fixture
+def javascript_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Worker that needs no packages, staged below `tmp_path`."""
+    monkeypatch.setattr(staging, "STAGES", tmp_path / ".stages")
+    (tmp_path / "index.js").touch()
+    (tmp_path / "wrangler.toml").write_text('name = "js"\nmain = "index.js"\ncompatibility_date = "2026-11-01"\n')
+    return tmp_path / "wrangler.toml"
+
+
+def pretend_wrangler(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """Let the runtime start a small Python program where it would start wrangler."""
+
+    def command(_stage_folder: Path, **_options: object) -> list[str]:
+        return [sys.executable, "-c", program]
+
+    monkeypatch.setattr(local_runtime, "dev_command", command)
+
+
+def test_a_runtime_that_ends_early_reports_its_last_words(
+    javascript_worker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error carries the output, and the staged copy is gone."""
+    pretend_wrangler(monkeypatch, "print('no such binding')")
+
+    with pytest.raises(RuntimeStartError, match="no such binding"), LocalRuntime(javascript_worker):
+        pytest.fail("it must not start")
+    assert list(staging.STAGES.iterdir()) == []
+
+
+def test_a_runtime_that_never_answers_is_ended_at_the_deadline(
+    javascript_worker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hanging start costs the deadline and no more."""
+    pretend_wrangler(monkeypatch, "import time; print('still thinking', flush=True); time.sleep(60)")
+
+    runtime = LocalRuntime(javascript_worker, deadline_s=0.5)
+    with pytest.raises(RuntimeStartError, match="no answer"):
+        runtime.start()
+    assert "still thinking" in runtime.log().read_text()
+    runtime.close()
+
+
+def test_a_taken_port_is_reported_before_anything_starts(
+    javascript_worker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other program's answers are never mistaken for the Worker's."""
+    monkeypatch.setattr(local_runtime, "PORT_RELEASE_S", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        runtime = LocalRuntime(javascript_worker, port=other.getsockname()[1])
+        with pytest.raises(RuntimeStartError, match="is taken"):
+            runtime.start()
+    runtime.close()
+
+
+def test_two_servers_of_one_folder_have_nothing_in_common(javascript_worker: Path) -> None:
+    """Each has its own staged copy, state, log and port."""
+    one, other = LocalRuntime(javascript_worker), LocalRuntime(javascript_worker)
+
+    assert one.persist() != other.persist()
+    assert one.log() != other.log()
+    assert one.url != other.url
+    one.close()
+    other.close()
+
+
+def test_stages_of_dead_processes_are_removed(javascript_worker: Path) -> None:
+    """A test run that was killed leaves no copy behind for long."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    abandoned = staging.STAGES / f"js-{gone.pid}-1"
+    abandoned.mkdir(parents=True)
+
+    staging.stage(javascript_worker)
+
+    assert not abandoned.exists()
+
+
+def test_the_whole_group_dies_when_its_parent_does() -> None:
+    """Even a SIGKILL of the parent, which runs no handler, ends the supervised process."""
+    parent_program = (
+        "import subprocess, sys, time\n"
+        f"command = [sys.executable, {str(SUPERVISOR)!r}, sys.executable, '-c', "
+        "'import os, time; print(os.getpid(), flush=True); time.sleep(60)']\n"
+        "child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent_program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        supervised = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+
+    deadline = time.monotonic() + 10
+    while _runs(supervised) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _runs(supervised)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A killed process whose new parent has not collected it yet still has a number, but runs no more.
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return not state.stdout.startswith("Z")

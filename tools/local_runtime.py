@@ -1,0 +1,238 @@
+"""Serve any Worker folder with the real runtime, from tests, benches and the command line.
+
+Example:
+    with LocalRuntime(Path("examples/research_agent/wrangler.toml"), persist=tmp_path) as runtime:
+        urlopen(runtime.url)
+        runtime.kill()      # as a machine fails: SIGKILL to wrangler and workerd at once
+        runtime.restart()   # same URL, same state
+"""
+
+import atexit
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from tools.staging import stage
+from tools.wrangler import apply_migrations, dev_command, wrangler, wrangler_environment
+
+__all__ = ["LocalRuntime", "RuntimeStartError", "apply_migrations", "wrangler"]
+
+GRACE_S = 5.0
+POLL_S = 0.1
+PORT_RELEASE_S = 2.0
+TAIL_LINES = 40
+ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class RuntimeStartError(Exception):
+    """The Worker did not come up; the message ends with the last lines that the runtime printed."""
+
+
+class LocalRuntime:
+    """One Worker served on 127.0.0.1; nothing of it is left running when this process ends, however it ends."""
+
+    def __init__(
+        self,
+        config: Path,
+        *,
+        persist: Path | None = None,
+        vars: Mapping[str, str] | None = None,  # noqa: A002 - wrangler's own word
+        port: int | None = None,
+        ready_path: str = "/",
+        deadline_s: float = 90.0,
+        echo: bool = False,
+    ) -> None:
+        """Prepare a Worker; nothing runs before `start()` or `with`.
+
+        Args:
+            config: The Worker's `wrangler.toml`, `.json` or `.jsonc`.
+            persist: Folder for D1 and Durable Object state; a temporary one, gone at `close()`, when absent.
+            vars: Added to the Worker's `[vars]`.
+            port: A free one when absent; it stays the same over restarts.
+            ready_path: Polled until it answers, with whatever status.
+            deadline_s: How long one start may take before it counts as failed.
+            echo: Print the runtime's output instead of keeping it in `log()`.
+        """
+        self._config = config
+        self._persist = persist
+        self._vars = dict(vars or {})
+        self._port = port or _free_port()
+        self._ready_path = ready_path
+        self._deadline_s = deadline_s
+        self._echo = echo
+        self._stage: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of the Worker, without a slash at the end."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def log(self) -> Path:
+        """Return the file that holds all that the runtime printed, over all restarts; it goes at `close()`."""
+        return self._staged() / "runtime.log"
+
+    def persist(self) -> Path:
+        """Return the folder that holds the state, as `wrangler(..., persist=)` wants it."""
+        return self._persist.resolve() if self._persist else self._staged() / "state"
+
+    def start(self) -> None:
+        """Serve the Worker and return once it answers HTTP.
+
+        Raises:
+            RuntimeStartError: The port is taken, or it ended, or did not answer before the deadline.
+        """
+        if self._process is not None:
+            raise RuntimeError("this runtime is started already")
+        _await_free(self._port)
+        folder = self._staged()
+        command = dev_command(folder, port=self._port, persist=self.persist(), variables=self._vars)
+        supervisor = [sys.executable, str(Path(__file__).with_name("supervisor.py"))]
+        with self.log().open("ab") as log:
+            output: IO[bytes] | None = None if self._echo else log
+            self._process = subprocess.Popen(
+                [*supervisor, *command],
+                cwd=folder,
+                env=wrangler_environment(folder),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                start_new_session=True,
+            )
+        try:
+            self._await_ready(self._process)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """End the Worker as Ctrl-C does."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End the Worker as a failing machine does: SIGKILL to wrangler and workerd at once."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Serve the same staged Worker again, on the same port and the same state."""
+        self.stop()
+        self.start()
+
+    def wait(self) -> None:
+        """Block until the runtime ends by itself."""
+        if self._process is not None:
+            self._process.wait()
+
+    def close(self) -> None:
+        """Stop, and remove the staged copy, its log and a temporary state folder."""
+        self.stop()
+        atexit.unregister(self.close)
+        if self._stage is not None:
+            shutil.rmtree(self._stage, ignore_errors=True)
+            self._stage = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _staged(self) -> Path:
+        if self._stage is None:
+            self._stage = stage(self._config)
+            atexit.register(self.close)
+        return self._stage
+
+    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + self._deadline_s
+        while process.poll() is None:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise RuntimeStartError(f"no answer from {self.url} within {self._deadline_s:.0f} s\n{self._tail()}")
+            if _answers(self.url + self._ready_path, timeout_s=left_s):
+                return
+            time.sleep(POLL_S)
+        raise RuntimeStartError(f"the runtime ended before it answered\n{self._tail()}")
+
+    def _end(self, signal_number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        _signal_group(process, signal_number)
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+    def _tail(self) -> str:
+        lines = ANSI_COLOUR.sub("", self.log().read_text(errors="replace")).splitlines()
+        return "\n".join(lines[-TAIL_LINES:]) or "(its output is above)"
+
+
+def _answers(url: str, *, timeout_s: float) -> bool:
+    try:
+        with urlopen(url, timeout=timeout_s):
+            return True
+    except HTTPError as answer:
+        answer.close()
+        return True
+    except (OSError, HTTPException):
+        return False
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _await_free(port: int) -> None:
+    """Refuse a port that another program holds: wrangler would fail, but that program would answer in its place.
+
+    A killed workerd takes a moment to let go of its port, so one refusal is not yet an answer.
+    """
+    deadline = time.monotonic() + PORT_RELEASE_S
+    while not _is_free(port):
+        if time.monotonic() > deadline:
+            raise RuntimeStartError(f"port {port} is taken by another program")
+        time.sleep(POLL_S)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As servers do it: connections that a killed server left behind do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

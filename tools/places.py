@@ -1,0 +1,36 @@
+"""Where generated things live, and the two small means by which concurrent processes share them."""
+
+import fcntl
+import hashlib
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNTIME = ROOT / ".runtime"
+NODE_MODULES = ROOT / "node_modules"
+NODE_BIN = NODE_MODULES / ".bin"
+VENV = ROOT / ".venv"
+VENV_PYTHON = VENV / "bin" / "python"
+BUNDLE = RUNTIME / "pyodide" / "pyodide_dev.capnp.bin"
+
+
+@contextmanager
+def exclusive(name: str) -> Generator[None, None, None]:
+    """Hold the machine-wide right to generate `name`; a second process waits and then finds it made."""
+    folder = RUNTIME / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def fingerprint(*texts: str, paths: Iterable[Path] = ()) -> str:
+    """Return a short hash of the texts and of every file (name and content) under the paths that exist."""
+    digest = hashlib.sha256("\0".join(texts).encode())
+    for path in paths:
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"\0{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,46 @@
+"""Stage a Worker in a folder of its own, so that the user's folder is never written to and servers never collide."""
+
+import itertools
+import json
+import os
+import shutil
+from pathlib import Path
+
+from tools.places import RUNTIME
+from tools.requirements import worker_requirements
+from tools.vendor import vendor
+from tools.worker_config import STAGED_MAIN, is_python, official_runtime, read_config, staged_config
+
+STAGES = RUNTIME / "stages"
+NOT_THE_WORKERS = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "python_modules")
+_numbers = itertools.count(1)
+
+
+def stage(config: Path, *, with_packages: bool = True) -> Path:
+    """Return a fresh folder holding a runnable copy of the Worker; this process owns it and removes it."""
+    config = config.resolve()
+    parsed = read_config(config)
+    main = config.parent / parsed["main"]
+    folder = STAGES / f"{parsed.get('name', 'worker')}-{os.getpid()}-{next(_numbers)}"
+    shutil.rmtree(folder, ignore_errors=True)
+    _remove_abandoned()
+    shutil.copytree(main.parent, folder / STAGED_MAIN, ignore=NOT_THE_WORKERS)
+    if (config.parent / ".dev.vars").exists():
+        shutil.copy(config.parent / ".dev.vars", folder)
+    generated = staged_config(parsed, config.parent, official=official_runtime())
+    (folder / "wrangler.json").write_text(json.dumps(generated, indent=2))
+    if with_packages and is_python(parsed):
+        vendor(worker_requirements(config, main), folder / "python_modules")
+    return folder
+
+
+def _remove_abandoned() -> None:
+    """Remove the stages of processes that were killed before they could do it themselves."""
+    for folder in STAGES.glob("*-*-*"):
+        owner = int(folder.name.split("-")[-2])
+        try:
+            os.kill(owner, 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except PermissionError:
+            continue
