@@ -1,0 +1,120 @@
+"""What every call checks before anything is sent: ids, spans of time, fencing tokens, whole numbers."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, cast
+
+from agents_store_cloudflare.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.protocols import Lock
+
+__all__ = [
+    "MAX_ID_BYTES",
+    "MAX_SAFE_INTEGER",
+    "check_fencing_token",
+    "check_id",
+    "check_text",
+    "check_whole_number",
+    "span_ms",
+    "system_now_ms",
+]
+
+MAX_ID_BYTES = 512
+MAX_SAFE_INTEGER = 2**53 - 1
+"""The largest integer that survives the JavaScript side: numbers cross as doubles."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def check_id(value: object, name: str) -> str:
+    """`value` if it is an id the package takes: 1 to 512 UTF-8 bytes, no control characters, not beginning with `__`.
+
+    Raises:
+        TypeError: not text.
+        InvalidArgumentError: any other rule, named.
+    """
+    text = check_text(value, name, empty=True)
+    size_bytes = len(text.encode())
+    if not 1 <= size_bytes <= MAX_ID_BYTES:
+        raise InvalidArgumentError(f"{name} has {size_bytes:,} bytes, allowed are 1 to {MAX_ID_BYTES}")
+    if _CONTROL.search(text):
+        raise InvalidArgumentError(f"{name} holds a control character")
+    if text.startswith("__"):
+        raise InvalidArgumentError(f"{name} begins with '__', which is reserved")
+    return text
+
+
+def check_text(value: object, name: str, *, empty: bool = False) -> str:
+    """`value` if it is text that UTF-8 can carry, at least one character of it unless `empty`.
+
+    Raises:
+        TypeError: not text.
+        InvalidArgumentError: empty, or a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, not {type(value).__name__}")
+    if not value and not empty:
+        raise InvalidArgumentError(f"{name} is empty")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(f"{name} holds a lone surrogate") from None
+    return value
+
+
+def system_now_ms() -> int:
+    """The machine's time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def check_whole_number(value: object, name: str, *, low: int = 0, high: int = MAX_SAFE_INTEGER) -> int:
+    """`value` if it is an int within low … high (both allowed).
+
+    Raises:
+        TypeError: not an int (a bool is none).
+        InvalidArgumentError: out of range.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if not low <= value <= high:
+        raise InvalidArgumentError(f"{name} is {value:,}, allowed are {low:,} to {high:,}")
+    return value
+
+
+def check_fencing_token(token: int | Lock | None) -> int | None:
+    """The number of a fencing token, given as a number or as the lock that holds it; None where there is none."""
+    if token is None:
+        return None
+    number = token if isinstance(token, int) else getattr(token, "fencing_token", token)
+    return check_whole_number(number, "fencing_token", low=1)
+
+
+def span_ms(
+    seconds: float | timedelta | None, milliseconds: float | None, name: str, *, most_seconds: float | None = None
+) -> int | None:
+    """Whole milliseconds of a span given in seconds (or as a timedelta), or by its `_ms` twin; None where neither is given.
+
+    Raises:
+        TypeError: both are given, or the value is no number.
+        InvalidArgumentError: negative, not finite, or over `most_seconds`: then it looks like milliseconds.
+    """
+    if seconds is not None and milliseconds is not None:
+        raise TypeError(f"give {name} (seconds) or {name}_ms (milliseconds), not both")
+    value = seconds if seconds is not None else milliseconds
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(cast("object", value), int | float):
+        raise TypeError(f"{name} must be a number of seconds or a timedelta, not {type(value).__name__}")
+    if not 0 <= value < float("inf"):
+        raise InvalidArgumentError(f"{name} is {value}, it must be a finite span of zero or more")
+    in_seconds = value if seconds is not None else value / 1000
+    if most_seconds is not None and in_seconds > most_seconds:
+        unit = f"seconds; for milliseconds use {name}_ms" if seconds is not None else "milliseconds"
+        raise InvalidArgumentError(f"{name} is {value:,} {unit}; at most {most_seconds:,.0f} seconds are allowed")
+    return round(in_seconds * 1000)

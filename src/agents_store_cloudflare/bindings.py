@@ -1,0 +1,243 @@
+"""The only module that touches JavaScript: D1 and Durable Objects behind the seams of `database.py` and `objects.py`.
+
+Bindings are used raw. The Workers SDK wraps `env.AGENT_DB` and friends in proxies that convert value by value, at 4 to 20
+times the price, so the raw binding inside is taken (`_binding`). Values cross by four rules: None as JavaScript's null (undefined
+is refused by D1), numbers only within ±2^53, text as it is, and nothing else. Results come back as arrays in one conversion.
+
+`js` and `pyodide` are imported where they are used: importing this module works on CPython, and no JavaScript object
+outlives a request in a module global.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, LiteralString, TypeAlias, TypeVar, cast
+
+from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER
+from agents_store_cloudflare.database import (
+    MAX_VALUE_BYTES,
+    BatchCost,
+    BatchObserver,
+    Database,
+    Row,
+    SqlError,
+    SqlValue,
+    Statement,
+)
+from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
+
+JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
+
+__all__ = ["CloudflareHost", "CloudflareNamespace", "D1Database", "as_database", "as_namespace"]
+
+T = TypeVar("T")
+
+
+def as_database(binding: object, *, observer: BatchObserver | None = None) -> Database:
+    """The `Database` of a D1 binding or session (raw or SDK-wrapped); what is a `Database` already stays as it is.
+
+    Raises:
+        TypeError: it is neither, or missing.
+    """
+    raw = _raw(binding)
+    if hasattr(raw, "prepare"):
+        return D1Database(raw, observer=observer)
+    if hasattr(binding, "batch"):
+        return cast("Database", binding)
+    raise TypeError(_not_a("D1 database", "d1_databases", binding))
+
+
+def as_namespace(binding: object) -> ObjectNamespace:
+    """The `ObjectNamespace` of a Durable Object binding (raw or SDK-wrapped); what is one already stays as it is.
+
+    Raises:
+        TypeError: it is neither, or missing.
+    """
+    raw = _raw(binding)
+    if hasattr(raw, "idFromName"):
+        return CloudflareNamespace(raw)
+    if hasattr(binding, "call"):
+        return cast("ObjectNamespace", binding)
+    raise TypeError(_not_a("Durable Object namespace", "durable_objects.bindings", binding))
+
+
+def _raw(binding: object) -> JsObject:
+    return getattr(binding, "_binding", binding)
+
+
+def _not_a(what: str, section: str, binding: object) -> str:
+    return f"expected a {what}, got {type(binding).__name__}; is the binding in the [[{section}]] of the Worker's wrangler.toml?"
+
+
+class D1Database:
+    """A D1 binding or a read-replica session as a `Database`."""
+
+    def __init__(self, binding: JsObject, *, observer: BatchObserver | None = None) -> None:
+        self._binding = binding
+        self._observer = observer
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """`Database.batch`: one round trip, one transaction."""
+        from js import Object
+        from pyodide.ffi import JsException, to_js
+
+        prepare = self._binding.prepare
+        prepared = [_bind(prepare(each.sql), each.parameters) for each in statements]
+        try:
+            results = await self._binding.batch(to_js(prepared))
+        except JsException as error:
+            raise SqlError(_message(error)) from error
+        if self._observer is not None:
+            self._observer(_cost(results))
+        # Rows arrive as objects; mapped to arrays on the JavaScript side they convert in one go.
+        return [_rows(result.results.map(Object.values)) for result in results]
+
+
+def _bind(statement: JsObject, parameters: Sequence[SqlValue]) -> JsObject:
+    return statement.bind(*map(_crossing, parameters)) if parameters else statement
+
+
+def _crossing(value: SqlValue) -> JsObject:
+    if isinstance(value, str):
+        # Four bytes a character at most: only long text needs counting.
+        if len(value) > MAX_VALUE_BYTES // 4 and (size_bytes := len(value.encode())) > MAX_VALUE_BYTES:
+            raise SqlError(f"string or blob too big: {size_bytes:,} bytes: SQLITE_TOOBIG")
+        return value
+    if value is None:
+        from pyodide.ffi import jsnull
+
+        return jsnull
+    if abs(value) > MAX_SAFE_INTEGER:
+        raise SqlError(f"{value} does not survive the way through JavaScript; bind it as text")
+    return float(value)
+
+
+def _rows(arrays: JsObject) -> list[Row]:
+    from pyodide.ffi import jsnull
+
+    return [[None if value is jsnull else value for value in row] for row in arrays.to_py()]
+
+
+def _message(error: Exception) -> str:
+    return str(getattr(error, "message", error))
+
+
+def _cost(results: JsObject) -> BatchCost:
+    metas = [result.meta for result in results]
+    return BatchCost(
+        statements=len(metas),
+        rows_read=sum(int(meta.rows_read) for meta in metas),
+        rows_written=sum(int(meta.rows_written) for meta in metas),
+    )
+
+
+class CloudflareNamespace:
+    """A Durable Object binding as an `ObjectNamespace`."""
+
+    def __init__(self, binding: JsObject) -> None:
+        self._binding = binding
+
+    async def call(self, name: str, request: str) -> str:
+        """`ObjectNamespace.call`: one RPC on a new stub (a stub that failed once fails for ever)."""
+        from pyodide.ffi import JsException
+
+        try:
+            return cast("str", await self._binding.getByName(name).call(request))
+        except JsException as error:
+            raise _call_error(error) from error
+
+    async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> JsObject:
+        """An HTTP GET to the object; its raw `js.Response`, whose body may be a stream that goes on."""
+        from js import Object
+        from pyodide.ffi import JsException, to_js
+
+        options = to_js({"headers": dict(headers)}, dict_converter=Object.fromEntries)
+        try:
+            return await self._binding.getByName(name).fetch(url, options)
+        except JsException as error:
+            raise _call_error(error) from error
+
+
+def _call_error(error: Exception) -> ObjectCallError:
+    # Absent properties of a JavaScript error raise AttributeError.
+    return ObjectCallError(
+        _message(error),
+        retryable=getattr(error, "retryable", False) is True,
+        overloaded=getattr(error, "overloaded", False) is True,
+    )
+
+
+class _CloudflareSql:
+    """`ctx.storage.sql` as an `ObjectSql`."""
+
+    def __init__(self, storage: JsObject) -> None:
+        self._storage = storage
+
+    def exec(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
+        from pyodide.ffi import JsException
+
+        try:
+            return _rows(self._storage.sql.exec(sql, *map(_crossing, parameters)).raw().toArray())
+        except JsException as error:
+            raise SqlError(_message(error)) from error
+
+    def transaction(self, body: Callable[[], T]) -> T:
+        outcome: list[T] = []
+        # The result stays on this side; an exception passes through the synchronous JavaScript frame as the same object.
+        self._storage.transactionSync(lambda: outcome.append(body()))
+        return outcome[0]
+
+
+class CloudflareHost:
+    """The platform of one Durable Object, from its `ctx`."""
+
+    def __init__(self, ctx: JsObject) -> None:
+        self._storage = _raw(ctx.storage)
+        self.sql = _CloudflareSql(self._storage)
+
+    def now_ms(self) -> int:
+        """`ObjectHost.now_ms`."""
+        from js import Date
+
+        return int(Date.now())
+
+    def set_alarm(self, at_ms: int | None) -> None:
+        """`ObjectHost.set_alarm`. The write is part of the current event: the output gate holds replies until it is durable."""
+        if at_ms is None:
+            self._storage.deleteAlarm()
+        else:
+            self._storage.setAlarm(at_ms)
+
+    def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """`ObjectHost.call_later`, by setTimeout: unlike asyncio's, a cancelled timer is gone and lets the object hibernate."""
+        from js import clearTimeout, setTimeout
+        from pyodide.ffi import create_proxy
+
+        pending = True
+
+        def fire() -> None:
+            nonlocal pending
+            pending = False
+            try:
+                callback()
+            finally:
+                # Destroying a proxy while JavaScript is inside it is an error: leave it to the next turn.
+                _destroy_later(proxy)
+
+        def cancel() -> None:
+            nonlocal pending
+            if pending:
+                pending = False
+                clearTimeout(handle)
+                proxy.destroy()
+
+        proxy: JsObject = create_proxy(fire)
+        handle: JsObject = setTimeout(proxy, delay_ms)
+        return cancel
+
+
+def _destroy_later(proxy: JsObject) -> None:
+    from js import queueMicrotask
+    from pyodide.ffi import create_once_callable
+
+    queueMicrotask(create_once_callable(proxy.destroy))

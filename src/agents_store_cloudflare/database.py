@@ -1,0 +1,153 @@
+"""The two SQL seams. Everything above them is plain Python and SQL text; below them is D1, a Durable Object or sqlite3.
+
+- `Database` is asynchronous and knows one call: a batch of statements, which is one transaction (D1's own rule).
+- `ObjectSql` is synchronous: the SQLite database inside a Durable Object. Code between two awaits is exclusive there.
+
+Numbers cross into JavaScript as doubles, so no integer beyond 2^53 - 1 is ever bound; user JSON travels as text. A guard
+is a SELECT that aborts its batch with live facts in the error's text (`GUARD_MARK`), at no written row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import LiteralString, Protocol, TypeAlias, TypeVar
+
+__all__ = [
+    "GUARD_MARK",
+    "MAX_VALUE_BYTES",
+    "BatchCost",
+    "BatchObserver",
+    "Database",
+    "ObjectSql",
+    "Row",
+    "SqlError",
+    "SqlValue",
+    "Statement",
+    "batch_with_retry",
+]
+
+T = TypeVar("T")
+
+SqlValue: TypeAlias = "str | int | float | None"
+Row: TypeAlias = "list[SqlValue]"
+
+MAX_VALUE_BYTES = 2_000_000
+"""The limit of D1 and of Durable Objects for one bound value; the local runtime does not enforce it, the seams do."""
+
+GUARD_MARK = "agents-store "
+"""What stands before the JSON object of facts in the error text of a guard that did not hold."""
+
+# https://developers.cloudflare.com/d1/best-practices/retry-queries/ and .../observability/debug-d1/
+_TRANSIENT = (
+    "Network connection lost",
+    "storage caused object to be reset",
+    "reset because its code was updated",
+    "Cannot resolve D1 DB due to transient issue on remote node",
+    "Can't read from request stream because client disconnected",
+)
+_CONSTRAINT = re.compile(r"SQLITE_CONSTRAINT_(\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One SQL statement with the values of its numbered parameters (?1, ?2 …, at most 100)."""
+
+    sql: LiteralString
+    parameters: tuple[SqlValue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchCost:
+    """What one batch cost, by the database's own count."""
+
+    statements: int
+    rows_read: int
+    rows_written: int
+
+
+BatchObserver: TypeAlias = "Callable[[BatchCost], None]"
+
+
+class Database(Protocol):
+    """D1, or what behaves like it."""
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Run the statements in order as one transaction; each one's rows, in the order of its columns.
+
+        Raises:
+            SqlError: one of them failed and none has happened, or (`transient`) the reply was lost.
+        """
+        ...
+
+
+class ObjectSql(Protocol):
+    """The SQLite database of one Durable Object."""
+
+    def exec(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
+        """Run one statement and return its rows.
+
+        Raises:
+            SqlError: it failed.
+        """
+        ...
+
+    def transaction(self, body: Callable[[], T]) -> T:
+        """Run `body`; when it raises, everything it wrote is undone and the exception goes on."""
+        ...
+
+
+class SqlError(Exception):
+    """What a database said, as facts; the stores turn it into their own errors.
+
+    Attributes:
+        constraint: the kind of a violated constraint ("PRIMARYKEY", "UNIQUE", "CHECK" …) or None.
+        transient: the same batch may be sent again; it may or may not have happened already.
+        guard: the facts of a guard that did not hold, or None.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        found = _CONSTRAINT.search(message)
+        self.constraint = found.group(1) if found else None
+        self.transient = any(text in message for text in _TRANSIENT)
+        self.guard = _guard_facts(message)
+
+    def is_missing_table(self) -> bool:
+        return "no such table" in str(self)
+
+
+def _guard_facts(message: str) -> Mapping[str, SqlValue] | None:
+    start = message.find(GUARD_MARK + "{")
+    if start < 0:
+        return None
+    # SQLite quotes the path it complains about, and doubles the quotes inside.
+    text = message[start + len(GUARD_MARK) :].replace("''", "'")
+    facts: dict[str, SqlValue]
+    facts, _ = json.JSONDecoder().raw_decode(text)
+    return facts
+
+
+async def batch_with_retry(
+    database: Database,
+    statements: Sequence[Statement],
+    *,
+    attempts: int = 4,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> list[list[Row]]:
+    """`database.batch`, repeated after a transient failure with growing, jittered pauses (50 ms to 0.8 s).
+
+    Only for batches that are safe to send twice: reads, and writes behind a guard that recognises the repetition.
+    """
+    for attempt in range(1, attempts + 1):
+        try:
+            return await database.batch(statements)
+        except SqlError as error:
+            if not error.transient or attempt == attempts:
+                raise
+        await sleep(0.1 * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
+    raise AssertionError("unreachable: the last attempt returns or raises")

@@ -1,0 +1,121 @@
+"""User JSON, exactly as it was given: one encoder, one decoder, one reader for text from outside.
+
+The rules (contract: "user JSON comes back exactly"): keys stay in order, integers keep every digit, 1.0 stays a float, and
+whatever JSON cannot hold (NaN, infinities, lone surrogates, tuples, other types, keys that are not text) is refused before
+anything is sent. Nesting stops at 200: CPython's JSON scanner in WebAssembly does not raise on deep input, it takes the
+whole isolate with it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import NoReturn, TypeAlias
+
+__all__ = ["MAX_DEPTH", "JsonObject", "JsonValue", "decode_json", "encode_json", "parse_json"]
+
+JsonValue: TypeAlias = "None | bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue]"
+JsonObject: TypeAlias = "dict[str, JsonValue]"
+
+MAX_DEPTH = 200
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKETS = re.compile(r"[^][{}]+")
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def encode_json(value: object, *, name: str) -> str:
+    """The compact JSON text of `value`, from which `decode_json` gives an equal value.
+
+    Args:
+        value: dict, list, str, int, float, bool or None, nested at most 200 deep.
+        name: what the value is, for error messages ("message 3", "custom_state").
+
+    Raises:
+        TypeError: a type that JSON does not have, or a key that is not text.
+        InvalidArgumentError: (a ValueError) NaN, an infinity, a lone surrogate, an integer beyond the interpreter's limit on digits, nesting over 200.
+    """
+    _check_shape(value, name)
+    try:
+        text = _encode(value)
+        text.encode()
+    except UnicodeEncodeError as error:
+        _refuse(f"{name} holds a lone surrogate, which no UTF-8 text can carry", error)
+    except ValueError as error:
+        _refuse(f"{name} holds a number that JSON cannot carry (NaN, infinity, or too many digits)", error)
+    return text
+
+
+def decode_json(text: str) -> JsonValue:
+    """The value of a JSON text that `encode_json` made."""
+    value: JsonValue = json.loads(text)
+    return value
+
+
+def parse_json(text: str | bytes, *, name: str) -> JsonValue:
+    """The value of a JSON text from outside, refused with a clear error where it is not strict JSON or nests over 200 deep.
+
+    Raises:
+        InvalidArgumentError: not UTF-8, not JSON, NaN or Infinity, nested too deep.
+    """
+    try:
+        decoded = text if isinstance(text, str) else text.decode()
+    except UnicodeDecodeError as error:
+        _refuse(f"{name} is not UTF-8 text", error)
+    if _nests_too_deep(decoded):
+        _refuse(f"{name} nests deeper than {MAX_DEPTH} levels, or its brackets do not match")
+    try:
+        value: JsonValue = json.loads(decoded, parse_constant=_refuse_constant)
+    except ValueError as error:
+        _refuse(f"{name} is not valid JSON", error)
+    return value
+
+
+def _check_shape(value: object, name: str) -> None:
+    """Level by level, so that the type checks of one level run in C and no nesting can exhaust the stack."""
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        containers = [node for node in level if type(node) not in _SCALARS]
+        if not containers:
+            return
+        mappings = [node for node in containers if isinstance(node, dict)]
+        lists = [node for node in containers if isinstance(node, list)]
+        if len(mappings) + len(lists) != len(containers):
+            _refuse_types(containers, name)
+        if any(not isinstance(key, str) for node in mappings for key in node):
+            raise TypeError(f"{name} has a key that is not text; JSON objects have text keys only")
+        level = [*chain.from_iterable(node.values() for node in mappings), *chain.from_iterable(lists)]
+    if any(type(node) not in _SCALARS for node in level):
+        _refuse(f"{name} nests deeper than {MAX_DEPTH} levels")
+
+
+def _refuse_types(nodes: list[object], name: str) -> None:
+    for node in nodes:
+        # Subclasses of the scalars (enums of text or numbers) encode as what they are.
+        if not isinstance(node, dict | list | str | int | float):
+            raise TypeError(f"{name} holds a {type(node).__name__}, which is not JSON; use dict, list, str, int, float, bool, None")
+
+
+def _nests_too_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    brackets = _NOT_BRACKETS.sub("", _STRING.sub("", text))
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return False
+        brackets = brackets.replace("[]", "").replace("{}", "")
+    return bool(brackets)
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _refuse(message: str, cause: Exception | None = None) -> NoReturn:
+    # Imported here: errors.py needs JsonValue for its own signatures.
+    from agents_store_cloudflare.errors import InvalidArgumentError
+
+    raise InvalidArgumentError(message) from cause

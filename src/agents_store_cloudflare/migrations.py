@@ -1,0 +1,182 @@
+"""Brings a D1 database to the schema this code needs, from inside the Worker, and beside wrangler.
+
+The SQL lives once, in `migrations/*.sql`. Version 1 is re-runnable; each later file begins by claiming its version in
+`__agents_schema`, so of two that race one does the work and the other finds it done. Names of applied files are kept in wrangler's
+`d1_migrations` as well: `run_migration`, `wrangler d1 migrations apply` and `wrangler d1 execute --file` may be mixed in any order.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import LiteralString, cast
+
+from agents_store_cloudflare.bindings import as_database
+from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.errors import MigrationError
+
+__all__ = [
+    "CURRENT_SCHEMA_VERSION",
+    "MIGRATION_FILES",
+    "SCHEMA_MIGRATION_V1",
+    "TABLE_NAMES",
+    "drop_all_tables",
+    "get_agents_migration_version",
+    "get_agents_table_names",
+    "is_migrated",
+    "migration_text",
+    "run_migration",
+]
+
+MIGRATION_FILES: tuple[str, ...] = ("0001_init.sql", "0002_agents_sessions.sql")
+"""The files in order; the number of each is the version it brings."""
+
+CURRENT_SCHEMA_VERSION: int = len(MIGRATION_FILES)
+
+TABLE_NAMES: tuple[str, ...] = (
+    "__agents_states",
+    "__agents_usage",
+    "__agents_schema",
+    "__agents_message_blocks",
+    "__agents_checkpoints",
+    "__agents_fences",
+)
+
+_ATTEMPTS = 5
+
+# -> (version or NULL). One row read when the schema is current.
+_CLAIMED_VERSION = Statement("SELECT max(version) FROM __agents_schema")
+
+# -> (how many of the two documented tables exist)
+_DOCUMENTED_TABLES = Statement(
+    """
+    SELECT count(*)
+    FROM sqlite_master
+    WHERE type = 'table'
+      AND name IN ('__agents_states', '__agents_usage')
+    """
+)
+
+# ?1 JSON list of names -> (name) for each that exists
+_EXISTING_TABLES: LiteralString = """
+    SELECT name
+    FROM sqlite_master
+    WHERE type = 'table'
+      AND name IN (SELECT value FROM json_each(?1))
+"""
+
+_DROPS: tuple[LiteralString, ...] = (
+    "DROP VIEW IF EXISTS __agents_messages",
+    "DROP TABLE IF EXISTS __agents_fences",
+    "DROP TABLE IF EXISTS __agents_checkpoints",
+    "DROP TABLE IF EXISTS __agents_message_blocks",
+    "DROP TABLE IF EXISTS __agents_usage",
+    "DROP TABLE IF EXISTS __agents_states",
+    "DROP TABLE IF EXISTS __agents_schema",
+    "DROP TRIGGER IF EXISTS __agents_recorded_once",
+)
+
+# ?1 JSON list of file names
+_FORGET_FILES: LiteralString = """
+    DELETE FROM d1_migrations
+    WHERE name IN (SELECT value FROM json_each(?1))
+"""
+
+_COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
+_STATEMENT_END = re.compile(r";\s*\n\s*\n")
+
+
+def migration_text(name: str) -> str:
+    """The text of one migration file."""
+    return resources.files("agents_store_cloudflare").joinpath("migrations", name).read_text()
+
+
+SCHEMA_MIGRATION_V1: str = migration_text(MIGRATION_FILES[0])
+"""The SQL of version 1: the two documented tables."""
+
+
+async def run_migration(database: object) -> int:
+    """Bring the database to the current schema; safe on every request and from several isolates at once.
+
+    When the schema is current this reads one row and writes nothing.
+
+    Args:
+        database: a D1 binding, raw or as the SDK wraps it, or a `Database`.
+
+    Returns:
+        The version, `CURRENT_SCHEMA_VERSION`.
+
+    Raises:
+        MigrationError: the database is newer than this code (nothing written), or a statement failed.
+    """
+    db = as_database(database)
+    for _ in range(_ATTEMPTS):
+        version = await get_agents_migration_version(db)
+        if version == CURRENT_SCHEMA_VERSION:
+            return version
+        if version > CURRENT_SCHEMA_VERSION:
+            raise MigrationError(
+                f"the database has schema version {version}, this code knows {CURRENT_SCHEMA_VERSION}; "
+                "deploy the newer agents-store-cloudflare"
+            )
+        await _apply_after(db, version)
+    raise MigrationError(f"the schema did not settle in {_ATTEMPTS} attempts; is something else changing it?")
+
+
+async def _apply_after(db: Database, version: int) -> None:
+    """All missing files in one transaction; losing the race to somebody else is no failure."""
+    statements = [
+        Statement(sql) for name in MIGRATION_FILES[version:] for sql in _split(migration_text(name))
+    ]
+    try:
+        await db.batch(statements)
+    except SqlError as error:
+        if not (error.transient or error.constraint in {"PRIMARYKEY", "UNIQUE"}):
+            raise MigrationError(f"schema version {version} could not be brought to {CURRENT_SCHEMA_VERSION}: {error}") from error
+
+
+def _split(text: str) -> list[LiteralString]:
+    # The files are part of the package and are its SQL constants as much as those in the modules.
+    plain = _COMMENT.sub("", text) + "\n\n"
+    return [cast("LiteralString", part.strip()) for part in _STATEMENT_END.split(plain) if part.strip()]
+
+
+async def get_agents_migration_version(database: object) -> int:
+    """The schema version of the database: 0 when it has none of ours."""
+    db = as_database(database)
+    try:
+        [[row]] = await batch_with_retry(db, [_CLAIMED_VERSION])
+        if isinstance(row[0], int):
+            return row[0]
+    except SqlError as error:
+        if not error.is_missing_table():
+            raise MigrationError(f"the schema version could not be read: {error}") from error
+    [[count]] = await batch_with_retry(db, [_DOCUMENTED_TABLES])
+    return 1 if count == [2] else 0
+
+
+async def is_migrated(database: object) -> bool:
+    """Whether the schema is the one this code needs."""
+    return await get_agents_migration_version(database) == CURRENT_SCHEMA_VERSION
+
+
+async def get_agents_table_names(database: object) -> list[str]:
+    """Which of `TABLE_NAMES` exist, in that order."""
+    [rows] = await batch_with_retry(as_database(database), [Statement(_EXISTING_TABLES, (_json_list(TABLE_NAMES),))])
+    existing = {row[0] for row in rows}
+    return [name for name in TABLE_NAMES if name in existing]
+
+
+async def drop_all_tables(database: object) -> None:
+    """Drop every table of the package with all its data, and let wrangler forget the files; no way back but a backup."""
+    db = as_database(database)
+    try:
+        await db.batch([Statement(_FORGET_FILES, (_json_list(MIGRATION_FILES),)), *map(Statement, _DROPS)])
+    except SqlError as error:
+        if not error.is_missing_table():
+            raise MigrationError(f"the tables could not be dropped: {error}", outcome_unknown=error.transient) from error
+        await db.batch([Statement(sql) for sql in _DROPS])
+
+
+def _json_list(names: tuple[str, ...]) -> str:
+    return '["' + '","'.join(names) + '"]'

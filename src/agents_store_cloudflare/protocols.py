@@ -1,0 +1,368 @@
+"""The contract, written once: what a store of each role promises. The implementations say only what is theirs.
+
+Everywhere: ids are 1 to 512 UTF-8 bytes without control characters, not beginning with `__`; user JSON comes back exactly;
+bad input raises `InvalidArgumentError` or `TypeError` before anything is sent; a write that did not happen raises.
+`fencing_token` takes a number or the `Lock` itself. `commit_id` names one write, so that repeating it after a lost reply gives
+the first result instead of a second write; without one the store makes its own for its own retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from types import TracebackType
+from typing import Final, Literal, Protocol, Self, TypeAlias
+
+from agents_store_cloudflare.json_values import JsonObject, JsonValue
+from agents_store_cloudflare.records import (
+    AgentState,
+    BufferOverflowEvent,
+    Checkpoint,
+    MessagePage,
+    StreamInfo,
+    UsageEntry,
+    UsageRollup,
+)
+
+__all__ = [
+    "ANY_VERSION",
+    "AnyVersion",
+    "Lock",
+    "LockAcquireOptions",
+    "LockManager",
+    "ResumableReaderOptions",
+    "ResumableStreamReader",
+    "ResumableStreamStatus",
+    "StateStore",
+    "StreamManager",
+    "StreamReader",
+    "StreamWriter",
+    "UsageStore",
+]
+
+
+class AnyVersion(Enum):
+    """The type of `ANY_VERSION`."""
+
+    ANY = "any"
+
+
+ANY_VERSION: Final = AnyVersion.ANY
+"""As `expected_version`: save whatever version is stored."""
+
+Seconds: TypeAlias = "float | timedelta"
+ResumableStreamStatus: TypeAlias = Literal["active", "paused", "ended", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumableReaderOptions:
+    """Where a resumable reader begins (`from_sequence` is exclusive: "I have n") and how many seconds it waits for the stream to exist."""
+
+    from_sequence: int = 0
+    wait: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockAcquireOptions:
+    """The keyword arguments of `LockManager.acquire`, as a record to hand around."""
+
+    ttl: Seconds | None = None
+    owner: str | None = None
+    wait: Seconds | None = None
+    auto_refresh: bool = False
+
+
+class StateStore(Protocol):
+    """Sessions: an agent's state, its messages, its checkpoints. One call is one database batch, which is one transaction.
+
+    Every write that changes the state row or the messages raises `version` by one. Errors common to all writes:
+    `StaleFencingTokenError` (a newer lock holder has written), `StateSizeExceededError`, `D1StateError` (the database failed).
+    """
+
+    async def save_state(
+        self,
+        session_id: str,
+        state: AgentState | Mapping[str, object],
+        *,
+        expected_version: int | AnyVersion | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> int:
+        """Store the state and the messages it did not have when loaded; stored messages are never deleted or rewritten.
+
+        Args:
+            state: its `session_id` must be `session_id`. On success its `version` is brought up to date.
+            expected_version: None is the state's own version (0: the session must not exist yet).
+
+        Returns:
+            The new version.
+
+        Raises:
+            StaleStateError: the stored version is another, or the loaded messages and the stored ones do not meet.
+        """
+        ...
+
+    async def load_state(
+        self, session_id: str, *, required: bool = False, messages: Literal["all", "none"] | int = "all"
+    ) -> AgentState | None:
+        """The stored state, None when there is none.
+
+        Args:
+            required: raise `StateNotFoundError` instead of returning None.
+            messages: "all", "none", or how many of the last ones. A partly loaded state saves only what is appended to it.
+        """
+        ...
+
+    async def exists(self, session_id: str) -> bool:
+        """Whether the session is stored."""
+        ...
+
+    async def update_status(
+        self, session_id: str, status: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> int:
+        """Set the status whatever it is now; the new version. `StateNotFoundError` when missing."""
+        ...
+
+    async def get_messages(
+        self, session_id: str, *, offset: int = 0, limit: int = 50, include_thinking: bool = True
+    ) -> MessagePage:
+        """Messages from sequence `offset` on (0, 1, 2 … without gaps); an empty page for a missing session.
+
+        Args:
+            limit: 1 to 1,000.
+            include_thinking: False leaves out each message's `thinking` key.
+        """
+        ...
+
+    async def save_checkpoint(
+        self,
+        session_id: str,
+        state: AgentState | Mapping[str, object] | None = None,
+        *,
+        run_id: str | None = None,
+        stream_sequence: int | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> Checkpoint:
+        """Keep the stored session as it stands; given a state, save that first, in the same transaction."""
+        ...
+
+    async def get_latest_checkpoint(self, session_id: str) -> Checkpoint | None:
+        """The checkpoint kept last, with its state; None where there is none."""
+        ...
+
+
+class StreamWriter(Protocol):
+    """Writes chunks to one stream in order. A retry never stores a chunk twice; several writers may share a stream."""
+
+    @property
+    def pending(self) -> Sequence[JsonObject]:
+        """Chunks taken by `write` and not stored yet, in order."""
+        ...
+
+    async def write(self, chunk: Mapping[str, object], *, expected_sequence: int | None = None) -> None:
+        """Take one chunk: buffered, stored by the next flush (`await flush()` = stored).
+
+        Args:
+            chunk: a JSON object with a text `type`.
+            expected_sequence: the sequence it must get; then everything buffered and this chunk are stored at once.
+
+        Raises:
+            StreamClosedError, StreamChunkTooLargeError, SequenceConflictError, StaleFencingTokenError, StreamConnectionError.
+        """
+        ...
+
+    async def flush(self) -> int:
+        """Store everything taken so far; the last stored sequence."""
+        ...
+
+    async def close(self) -> int:
+        """Flush and take no more chunks; the last stored sequence. The stream stays open."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class StreamReader(Protocol):
+    """Yields a stream's chunks: stored ones, then live ones, to the end. A dropped connection resumes by itself.
+
+    Iteration stops when the stream is ended or paused; a failed one yields everything and raises `StreamFailedError`; one that
+    has lost the position to retention raises `StreamTruncatedError`.
+    """
+
+    @property
+    def sequence(self) -> int:
+        """The sequence of the chunk yielded last (or where reading began)."""
+        ...
+
+    @property
+    def status(self) -> ResumableStreamStatus:
+        """The stream's status as this reader last heard it."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[JsonObject]: ...
+
+    async def close(self) -> None:
+        """Stop reading."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+ResumableStreamReader: TypeAlias = StreamReader
+
+
+class OpensWriter(Awaitable[StreamWriter], AbstractAsyncContextManager[StreamWriter], Protocol):
+    """What `create_writer` returns: `await` it, or use it in `async with`."""
+
+
+class OpensReader(Awaitable[StreamReader], AbstractAsyncContextManager[StreamReader], Protocol):
+    """What `create_reader` returns: `await` it, or use it in `async with`."""
+
+
+class StreamManager(Protocol):
+    """Streams of chunks, numbered 1, 2, 3 …; a number is never used again. Reads of unknown ids create nothing."""
+
+    def create_writer(
+        self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: int | Lock | None = None
+    ) -> OpensWriter:
+        """A writer; the stream is created with it. `agent_id` and `agent_type` are added to chunks that do not name theirs."""
+        ...
+
+    def create_reader(self, stream_id: str, *, wait: Seconds | None = None) -> OpensReader:
+        """A reader from the first chunk kept. Waits up to `wait` seconds for the stream to exist, then `StreamNotFoundError`."""
+        ...
+
+    def create_resumable_reader(
+        self, stream_id: str, from_sequence: int = 0, *, wait: Seconds | None = None
+    ) -> OpensReader:
+        """A reader of what follows `from_sequence` ("I have n"); above the last: `SequenceConflictError`."""
+        ...
+
+    async def end_stream(self, stream_id: str, output: JsonValue = None, *, status: str = "completed") -> None:
+        """End the stream. Ending it twice alike is a no-op; differently raises `StreamClosedError` with the first outcome."""
+        ...
+
+    async def fail_stream(self, stream_id: str, error: str) -> None:
+        """Fail the stream: readers get everything, then `StreamFailedError` with this text."""
+        ...
+
+    async def get_info(self, stream_id: str) -> StreamInfo | None:
+        """The stream as it stands; None when unknown."""
+        ...
+
+    def on(self, event: Literal["buffer_overflow"], callback: Callable[[BufferOverflowEvent], None]) -> Callable[[], None]:
+        """Call `callback` at each event; the result unsubscribes."""
+        ...
+
+
+class Lock(Protocol):
+    """A lease on a key, with its fencing token: pass the lock to every write it protects."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def fencing_token(self) -> int:
+        """Rises with every grant of the key, for ever."""
+        ...
+
+    @property
+    def expires_at(self) -> int:
+        """When the lease ends, by the lock object's clock, in milliseconds since 1970."""
+        ...
+
+    def remaining(self) -> float:
+        """Seconds for which this holder may rely on the lease: counted from before the request was sent, less a margin."""
+        ...
+
+    async def refresh(self, ttl: Seconds | None = None, *, ttl_ms: float | None = None) -> bool:
+        """Extend the lease; False when it is lost (expired or taken over): stop working."""
+        ...
+
+    async def release(self) -> bool:
+        """Give the lease back; False when it was not held any more."""
+        ...
+
+
+class LockManager(Protocol):
+    """Leases on keys, one Durable Object each."""
+
+    async def acquire(
+        self,
+        key: str,
+        *,
+        ttl: Seconds | None = None,
+        ttl_ms: float | None = None,
+        owner: str | None = None,
+        wait: Seconds | None = None,
+        auto_refresh: bool = False,
+    ) -> Lock | None:
+        """A lock, or None when somebody holds it (also oneself: it is not re-entrant) and the wait, if any, ran out.
+
+        Raises:
+            LockError: the object could not be reached; `outcome_unknown` says whether a grant may stand until its ttl ends.
+        """
+        ...
+
+    async def is_locked(self, key: str) -> bool:
+        """Whether somebody holds the key now."""
+        ...
+
+    def lock(
+        self,
+        key: str,
+        *,
+        ttl: Seconds | None = None,
+        ttl_ms: float | None = None,
+        owner: str | None = None,
+        wait: Seconds | None = None,
+        auto_refresh: bool = False,
+    ) -> AbstractAsyncContextManager[Lock]:
+        """Hold the key for the length of an `async with` block; `LockNotAcquiredError` where `acquire` gives None."""
+        ...
+
+
+class UsageStore(Protocol):
+    """What sessions used: tokens, tool calls, sub-agents, and whatever else one counts."""
+
+    async def record_entry(self, entry: UsageEntry | Mapping[str, object]) -> UsageEntry:
+        """Store one entry; the same id again changes nothing. Returns the stored entry with its id and time."""
+        ...
+
+    async def record_entries(self, entries: Sequence[UsageEntry | Mapping[str, object]]) -> list[UsageEntry]:
+        """Store entries in one batch, all or none."""
+        ...
+
+    async def get_entries(
+        self,
+        session_id: str,
+        *,
+        kinds: Sequence[str] | None = None,
+        step_range: tuple[int, int] | Mapping[str, int] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[UsageEntry]:
+        """A session's entries by time, then insertion.
+
+        Args:
+            kinds: only these; an empty sequence matches nothing.
+            step_range: (low, high) or {"min": low, "max": high}, both inclusive.
+        """
+        ...
+
+    async def get_rollup(self, session_id: str, *, include_sub_agents: bool = False) -> UsageRollup:
+        """The totals of a session, zeros where nothing was recorded; with its descendants, each counted once, if asked."""
+        ...

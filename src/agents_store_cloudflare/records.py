@@ -1,0 +1,474 @@
+"""The records that calls take and return: slotted dataclasses, frozen but for `AgentState`.
+
+Every record has `to_dict()` (camelCase keys, as stored and sent) and `from_dict()` (camelCase or snake_case keys); the two are
+inverse. Keys inside user JSON (messages, custom state, chunks, outputs, metadata) are never renamed. Fields that a record does
+not know survive in `extra`, where it has one. Times are integer milliseconds since 1970.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from copy import deepcopy
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from typing import Any, ClassVar, Final, Literal, Required, Self, TypedDict, cast
+
+from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.json_values import JsonObject, JsonValue
+
+__all__ = [
+    "AgentState",
+    "AgentStatus",
+    "BufferOverflowEvent",
+    "CasResult",
+    "Checkpoint",
+    "CheckpointPage",
+    "MergeChanges",
+    "MergeResult",
+    "Message",
+    "MessagePage",
+    "PromoteResult",
+    "Run",
+    "SessionPage",
+    "StagedChange",
+    "StreamChunk",
+    "StreamInfo",
+    "SubAgentStats",
+    "SubSessionRef",
+    "TokenCounts",
+    "ToolStats",
+    "UsageEntry",
+    "UsageRollup",
+    "UsageSource",
+]
+
+
+class Message(TypedDict, total=False):
+    """One message of a conversation: a plain dict. Only `role` is required; any other JSON may stand beside these keys."""
+
+    role: Required[str]
+    content: JsonValue
+    toolCalls: JsonValue
+    toolCallId: str
+    toolName: str
+    thinking: JsonValue
+    metadata: JsonValue
+
+
+class StreamChunk(TypedDict, total=False):
+    """One chunk of a stream: a plain dict. Only `type` is required; any other JSON may stand beside these keys."""
+
+    type: Required[str]
+    agentId: str
+    agentType: str
+    timestamp: int
+    step: int
+
+
+class AgentStatus:
+    """The usual words for `AgentState.status`. It is an open string, compared exactly; these are constants, not a closed set."""
+
+    ACTIVE: Final = "active"
+    RUNNING: Final = "running"
+    PAUSED: Final = "paused"
+    INTERRUPTED: Final = "interrupted"
+    SUSPENDED: Final = "suspended"
+    COMPLETED: Final = "completed"
+    FAILED: Final = "failed"
+    ABORTED: Final = "aborted"
+
+
+_SNAKE = re.compile(r"_([a-z0-9])")
+
+
+@cache
+def _wire_names(record: Hashable) -> dict[str, str]:
+    """Field name -> camelCase key, in the order of the fields; private fields stay out."""
+    return {
+        part.name: _SNAKE.sub(lambda match: match.group(1).upper(), part.name)
+        for part in fields(cast("Any", record))
+        if part.name != "extra" and not part.name.startswith("_")
+    }
+
+
+class _Record:
+    """`to_dict` and `from_dict` for a dataclass; a field that holds a record is named in `_NESTED`."""
+
+    __slots__ = ()
+    _NESTED: ClassVar[Mapping[str, type[_Record]]] = {}
+
+    def to_dict(self) -> JsonObject:
+        """All fields under camelCase keys, `extra` spread beside them; a copy throughout."""
+        body: JsonObject = deepcopy(cast("JsonObject", getattr(self, "extra", {})))
+        for name, key in _wire_names(cast("Hashable", type(self))).items():
+            body[key] = _plain(getattr(self, name))
+        return body
+
+    @classmethod
+    def from_dict(cls, body: Mapping[str, Any]) -> Self:
+        """The record of a mapping with camelCase or snake_case keys.
+
+        Raises:
+            InvalidArgumentError: a required field is missing, or given under both spellings, or unknown to a record without `extra`.
+        """
+        rest = dict(body)
+        known: dict[str, Any] = {}
+        for name, key in _wire_names(cast("Hashable", cls)).items():
+            if key != name and key in rest and name in rest:
+                raise InvalidArgumentError(f"{cls.__name__} has both {key!r} and {name!r}; give one")
+            if (given := key if key in rest else name) in rest:
+                known[name] = cls._read(name, rest.pop(given))
+        _refuse_missing(cls, known)
+        if any(part.name == "extra" for part in fields(cast("Any", cls))):
+            known["extra"] = {**rest.pop("extra", {}), **rest}
+        elif rest:
+            raise InvalidArgumentError(f"{cls.__name__} has no field {sorted(rest)[0]!r}")
+        return cls(**known)
+
+    @classmethod
+    def _read(cls, name: str, value: Any) -> Any:
+        nested = cls._NESTED.get(name)
+        if nested is None or value is None or isinstance(value, nested):
+            return value
+        return nested.from_dict(value)
+
+
+def _plain(value: Any) -> JsonValue:
+    if isinstance(value, _Record):
+        return value.to_dict()
+    if isinstance(value, frozenset | set):
+        return sorted(cast("AbstractSet[str]", value))
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    # A copy: the record may go on changing.
+    return cast("JsonValue", deepcopy(value) if isinstance(value, dict | list) else value)
+
+
+def _refuse_missing(record: type[Any], known: Mapping[str, Any]) -> None:
+    for part in fields(record):
+        optional = part.default is not MISSING or part.default_factory is not MISSING
+        if not optional and part.name not in known:
+            raise InvalidArgumentError(f"{record.__name__} needs {part.name!r}")
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredHistory:
+    """Which of a state's messages the store holds already; kept by the store, of no use to anybody else.
+
+    Attributes:
+        first: the sequence of the first message in the state's list (0, unless it was loaded in part).
+        count: how many messages were stored at the last load or save, from sequence 0 on.
+        epoch: rises whenever stored messages are dropped; a list from an earlier epoch does not meet the stored one.
+    """
+
+    first: int = 0
+    count: int = 0
+    epoch: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class AgentState(_Record):
+    """One session's memory. Mutable: load it, change it, save it.
+
+    `version` is the version it was loaded with (0: never stored) and is brought up to date by every call that saves this object.
+    `stream_id` defaults to the session id.
+    """
+
+    session_id: str
+    agent_type: str
+    status: str = AgentStatus.ACTIVE
+    step_count: int = 0
+    custom_state: JsonObject = field(default_factory=dict[str, JsonValue])
+    messages: list[Message] = field(default_factory=list[Message])
+    output: JsonValue = None
+    error: str | None = None
+    stream_id: str = ""
+    parent_session_id: str | None = None
+    root_session_id: str | None = None
+    aborted: bool = False
+    abort_reason: str | None = None
+    resume_count: int = 0
+    version: int = 0
+    suspension_context: JsonValue = None
+    pending_client_tool_calls: JsonValue = None
+    suspended_awaiting_children: JsonValue = None
+    suspended_step_id: str | None = None
+    tracing_context: JsonValue = None
+    expires_at: int | None = None
+    created_at: int | None = None
+    updated_at: int | None = None
+    extra: JsonObject = field(default_factory=dict[str, JsonValue])
+    _stored: StoredHistory | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.stream_id = self.stream_id or self.session_id
+
+    def to_dict(self) -> JsonObject:
+        """All fields under camelCase keys, `extra` spread beside them. `storedHistory` lets `from_dict` go on saving only what is new."""
+        body = _Record.to_dict(self)
+        if self._stored is not None:
+            body["storedHistory"] = [self._stored.first, self._stored.count, self._stored.epoch]
+        return body
+
+    @classmethod
+    def from_dict(cls, body: Mapping[str, Any]) -> AgentState:
+        """The state of a mapping with camelCase or snake_case keys; unknown ones go to `extra`."""
+        rest = dict(body)
+        stored = rest.pop("storedHistory", None)
+        state = super(AgentState, cls).from_dict(rest)
+        if stored is not None:
+            first, count, epoch = stored
+            state._stored = StoredHistory(first=first, count=count, epoch=epoch)
+        return state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagePage(_Record):
+    """A page of messages; iterating gives the messages. `total` counts all stored ones."""
+
+    messages: list[Message]
+    total: int
+    has_more: bool
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.messages)
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint(_Record):
+    """A kept moment of a session. It stores a message count, never a copy; `state.messages` is rebuilt from it."""
+
+    _NESTED: ClassVar[Mapping[str, type[_Record]]] = {"state": AgentState}
+
+    id: str
+    session_id: str
+    run_id: str | None = None
+    step_count: int
+    status: str
+    message_count: int
+    timestamp: int
+    state: AgentState | None = None
+    stream_sequence: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointPage:
+    """Checkpoints, newest first; `next_cursor` goes into the next call, None at the end."""
+
+    items: list[Checkpoint]
+    next_cursor: str | None = None
+    has_more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPage:
+    """Sessions without their messages, newest first; `next_cursor` goes into the next call, None at the end."""
+
+    items: list[AgentState]
+    next_cursor: str | None = None
+    has_more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeChanges(_Record):
+    """Values to merge into a custom state; keys in `array_replacements` replace their list instead of appending to it."""
+
+    values: JsonObject
+    array_replacements: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedChange(_Record):
+    """What one tool call wants to change, kept until its step is promoted. `patches` are RFC 6902 operations."""
+
+    _NESTED: ClassVar[Mapping[str, type[_Record]]] = {"merge_changes": MergeChanges}
+
+    tool_call_id: str
+    patches: list[JsonObject] = field(default_factory=list[JsonObject])
+    merge_changes: MergeChanges | None = None
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromoteResult(_Record):
+    """What a promotion did: the new version, the tool calls applied in order, what a person may want to know."""
+
+    version: int
+    applied: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeResult(_Record):
+    """What a merge did."""
+
+    version: int
+    applied: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CasResult(_Record):
+    """Whether a compare-and-set took place; `bool()` of it is `ok`."""
+
+    ok: bool
+    new_version: int | None
+    current_status: str
+    current_version: int
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(_Record):
+    """One run of an agent within a session."""
+
+    run_id: str
+    session_id: str
+    turn: int
+    status: str
+    step_count: int = 0
+    start_sequence: int | None = None
+    started_at: int
+    completed_at: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubSessionRef(_Record):
+    """A session's reference to a sub-agent's session, here ("local") or elsewhere ("remote")."""
+
+    sub_session_id: str
+    agent_type: str
+    parent_tool_call_id: str | None = None
+    status: str = AgentStatus.RUNNING
+    location: Literal["local", "remote"] = "local"
+    started_at: int | None = None
+    completed_at: int | None = None
+    output: JsonValue = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamInfo(_Record):
+    """A stream as it stands. Sequences are inclusive; `first_sequence` is the oldest chunk kept, `last_sequence` 0 before the first."""
+
+    stream_id: str
+    status: Literal["active", "paused", "ended", "failed"]
+    end_status: str | None = None
+    first_sequence: int
+    last_sequence: int
+    count: int
+    output: JsonValue = None
+    error: str | None = None
+    writers: int = 0
+    created_at: int
+    updated_at: int
+    ended_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BufferOverflowEvent(_Record):
+    """A writer that was told to drop has dropped `dropped_count` chunks, the oldest."""
+
+    stream_id: str
+    dropped_count: int
+    buffer_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageSource(_Record):
+    """Who caused a usage entry, e.g. type "agent", name "researcher"."""
+
+    type: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCounts(_Record):
+    """Tokens of one or many model calls. Cached ones are inside `prompt`, reasoning ones inside `completion`; `total` defaults to prompt + completion."""
+
+    prompt: int = 0
+    completion: int = 0
+    reasoning: int = 0
+    cached: int = 0
+    total: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.total is None:
+            object.__setattr__(self, "total", self.prompt + self.completion)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEntry(_Record):
+    """One thing that was used: `kind` is "tokens", "tool", "subagent" or "custom", and says which of the later fields matter.
+
+    `id` makes a repeated record harmless; the store makes one when it is empty, and the time when `timestamp` is None.
+    """
+
+    _NESTED: ClassVar[Mapping[str, type[_Record]]] = {"source": UsageSource, "tokens": TokenCounts}
+
+    id: str = ""
+    session_id: str
+    kind: Literal["tokens", "tool", "subagent", "custom"]
+    step_count: int = 0
+    timestamp: int | None = None
+    source: UsageSource
+    model: str | None = None
+    tokens: TokenCounts | None = None
+    tool_name: str | None = None
+    agent_type: str | None = None
+    sub_session_id: str | None = None
+    duration_ms: int | None = None
+    success: bool | None = None
+    error: str | None = None
+    name: str | None = None
+    value: int | float | None = None
+    data: JsonValue = None
+    extra: JsonObject = field(default_factory=dict[str, JsonValue])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolStats(_Record):
+    """Tool calls of a session; `by_tool` counts them by tool name."""
+
+    total_calls: int = 0
+    successful: int = 0
+    failed: int = 0
+    total_duration_ms: int = 0
+    by_tool: dict[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubAgentStats(_Record):
+    """Sub-agent calls of a session; `by_agent` counts them by agent type."""
+
+    total_calls: int = 0
+    by_agent: dict[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRollup(_Record):
+    """The totals of a session (or its tree). Zeros and empty mappings where nothing was recorded."""
+
+    _NESTED: ClassVar[Mapping[str, type[_Record]]] = {
+        "tokens": TokenCounts,
+        "tool_stats": ToolStats,
+        "sub_agent_stats": SubAgentStats,
+    }
+
+    session_id: str
+    tokens: TokenCounts = field(default_factory=TokenCounts)
+    tokens_by_model: dict[str, TokenCounts] = field(default_factory=dict[str, TokenCounts])
+    tool_stats: ToolStats = field(default_factory=ToolStats)
+    sub_agent_stats: SubAgentStats = field(default_factory=SubAgentStats)
+    custom: dict[str, JsonObject] = field(default_factory=dict[str, JsonObject])
+    entry_count: int = 0
+    first_timestamp: int | None = None
+    last_timestamp: int | None = None

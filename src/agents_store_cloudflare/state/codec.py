@@ -1,0 +1,277 @@
+"""States and messages as the database holds them: columns, and blocks of message texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number
+from agents_store_cloudflare.database import Row, SqlValue
+from agents_store_cloudflare.errors import InvalidArgumentError, StaleStateError, StateSizeExceededError
+from agents_store_cloudflare.json_values import JsonObject, JsonValue, decode_json, encode_json
+from agents_store_cloudflare.records import AgentState, Checkpoint, Message, StoredHistory
+from agents_store_cloudflare.state.guard import Commit
+
+__all__ = [
+    "MAX_MESSAGES",
+    "Block",
+    "bare_checkpoint_of",
+    "blocks_of",
+    "bring_up_to_date",
+    "check_state",
+    "checkpoint_of",
+    "columns_of",
+    "fill_messages",
+    "history_of",
+    "messages_of",
+    "new_messages",
+    "state_of",
+    "without_thinking",
+]
+
+MAX_MESSAGES = 2**24
+"""Messages of one session, and checkpoints: the lower part of the integer keys."""
+
+_DETAILS = (
+    "suspension_context",
+    "pending_client_tool_calls",
+    "suspended_awaiting_children",
+    "suspended_step_id",
+    "tracing_context",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One row of messages: their JSON texts joined by newlines."""
+
+    first_sequence: int
+    count: int
+    body: str
+
+
+def columns_of(state: AgentState, limit_bytes: int, operation: str) -> tuple[SqlValue, ...]:
+    """A state's columns in the order of `UPSERT_STATE` from ?7 on.
+
+    Raises:
+        StateSizeExceededError: together they are over `limit_bytes`.
+    """
+    columns: tuple[SqlValue, ...] = (
+        state.agent_type,
+        state.status,
+        state.step_count,
+        encode_json(state.custom_state, name="custom_state"),
+        None if state.output is None else encode_json(state.output, name="output"),
+        state.error,
+        state.stream_id,
+        state.parent_session_id,
+        int(state.aborted),
+        state.abort_reason,
+        state.root_session_id,
+        state.resume_count,
+        state.expires_at,
+        encode_json(_details_of(state), name="the rarer fields of the state"),
+    )
+    size_bytes = sum(len(_utf8(column)) for column in columns if isinstance(column, str))
+    if size_bytes > limit_bytes:
+        raise StateSizeExceededError(operation, state.session_id, limit_bytes, size_bytes)
+    return columns
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError("a text of the state holds a lone surrogate, which no UTF-8 text can carry") from error
+
+
+def _details_of(state: AgentState) -> JsonObject:
+    details: JsonObject = {name: value for name in _DETAILS if (value := getattr(state, name)) is not None}
+    if state.extra:
+        details["extra"] = state.extra
+    return details
+
+
+def state_of(row: Row) -> AgentState:
+    """The state of a row of `SELECT_STATE`, without messages; it counts as loaded without any."""
+    (
+        session_id, agent_type, stream_id, parent, root, created_at, updated_at,
+        version, message_count, epoch, status, step_count,
+        custom_state, output, error, aborted, abort_reason, resume_count, expires_at, details,
+    ) = cast("list[Any]", row)  # fmt: skip
+    state = AgentState(
+        session_id=session_id,
+        agent_type=agent_type,
+        status=status,
+        step_count=step_count,
+        custom_state=cast("JsonObject", decode_json(custom_state)),
+        output=None if output is None else decode_json(output),
+        error=error,
+        stream_id=stream_id or "",
+        parent_session_id=parent,
+        root_session_id=root,
+        aborted=bool(aborted),
+        abort_reason=abort_reason,
+        resume_count=resume_count,
+        version=version,
+        expires_at=expires_at,
+        created_at=created_at,
+        updated_at=updated_at,
+        **cast("Mapping[str, Any]", decode_json(details)),
+    )
+    keep_history(state, StoredHistory(first=message_count, count=message_count, epoch=epoch))
+    return state
+
+
+def checkpoint_id(session_id: str, step_count: int, timestamp: int, number: int) -> str:
+    """`cpv1-{session}-s{step}-t{ms}-{6 hex}`: the last part is the checkpoint's number within its session."""
+    return f"cpv1-{session_id}-s{step_count}-t{timestamp}-{number:06x}"
+
+
+def bare_checkpoint_of(session_id: str, row: Row) -> Checkpoint:
+    """The checkpoint of a row of `NUMBERED_CHECKPOINT`, without its state."""
+    number, timestamp, run_id, stream_sequence, status, step_count, message_count = cast("list[Any]", row)
+    return Checkpoint(
+        id=checkpoint_id(session_id, step_count, timestamp, number),
+        session_id=session_id,
+        run_id=run_id,
+        step_count=step_count,
+        status=status,
+        message_count=message_count,
+        timestamp=timestamp,
+        stream_sequence=stream_sequence,
+    )
+
+
+def checkpoint_of(row: Row, blocks: Sequence[Row]) -> Checkpoint:
+    """The checkpoint of a row of `LATEST_CHECKPOINT` and the blocks it counts, with its state."""
+    state = state_of(row[4:])
+    fill_messages(state, blocks, MAX_MESSAGES)
+    count = history_of(state).count
+    bare = bare_checkpoint_of(state.session_id, [*row[:4], state.status, state.step_count, count])
+    return replace(bare, state=state)
+
+
+def history_of(state: AgentState) -> StoredHistory:
+    """What the store holds already of this state's messages.
+
+    Raises:
+        StaleStateError: the state says that it was stored but not how much of its messages was.
+    """
+    history = state._stored  # noqa: SLF001 - the store's own field on the user's record
+    if history is None:
+        if state.version:
+            raise StaleStateError(state.session_id, reason="history", expected=None, actual=None)
+        return StoredHistory()
+    return history
+
+
+def keep_history(state: AgentState, history: StoredHistory) -> None:
+    state._stored = history  # noqa: SLF001 - see history_of
+
+
+def new_messages(state: AgentState) -> Sequence[Message]:
+    """The messages that were not there at the last load or save.
+
+    Raises:
+        StaleStateError: fewer messages than were loaded; a save never removes any.
+    """
+    history = history_of(state)
+    known = history.count - history.first
+    if len(state.messages) < known:
+        actual = history.first + len(state.messages)
+        raise StaleStateError(state.session_id, reason="history", expected=history.count, actual=actual)
+    return state.messages[known:]
+
+
+def fill_messages(state: AgentState, blocks: Sequence[Row], wanted: int) -> None:
+    """Give a state loaded without messages its last `wanted` ones."""
+    history = history_of(state)
+    first = max(history.count - wanted, 0)
+    state.messages = messages_of(blocks, first, history.count)
+    keep_history(state, replace(history, first=first))
+
+
+def bring_up_to_date(state: AgentState, commit: Commit) -> None:
+    """Make the state the stored one, after the save that `commit` was."""
+    # The commit's own count: a repeated save may bring more messages than the first one stored.
+    keep_history(state, replace(history_of(state), count=commit.message_count_after))
+    state.version = commit.version
+    state.updated_at = commit.at_ms
+    if commit.version == 1:
+        state.created_at = commit.at_ms
+
+
+def check_state(state: AgentState) -> None:
+    """Refuse what the columns could not give back.
+
+    Raises:
+        TypeError, InvalidArgumentError: the field, by name.
+    """
+    for name in ("agent_type", "status"):
+        check_text(getattr(state, name), name)
+    for name in ("stream_id", "parent_session_id", "root_session_id"):
+        if getattr(state, name) is not None:
+            check_id(getattr(state, name), name)
+    for name in ("error", "abort_reason", "suspended_step_id"):
+        if getattr(state, name) is not None:
+            check_text(getattr(state, name), name, empty=True)
+    for name in ("step_count", "resume_count"):
+        check_whole_number(getattr(state, name), name)
+    if state.expires_at is not None:
+        check_whole_number(state.expires_at, "expires_at")
+    for name, kind in (("custom_state", dict), ("extra", dict), ("messages", list), ("aborted", bool)):
+        if not isinstance(getattr(state, name), kind):
+            raise TypeError(f"{name} must be a {kind.__name__}, not {type(getattr(state, name)).__name__}")
+
+
+def blocks_of(
+    messages: Sequence[Mapping[str, object]], first_sequence: int, limit_bytes: int, session_id: str, operation: str
+) -> Iterator[Block]:
+    """Messages as blocks, each below `limit_bytes`.
+
+    Raises:
+        TypeError, InvalidArgumentError: a message is no JSON object with a text `role`.
+        StateSizeExceededError: one message alone is over the limit.
+    """
+    texts: list[str] = []
+    size_bytes = 0
+    for index, message in enumerate(messages):
+        text = _message_text(message, first_sequence + index)
+        text_bytes = len(text.encode())
+        if text_bytes > limit_bytes:
+            raise StateSizeExceededError(operation, session_id, limit_bytes, text_bytes)
+        if texts and size_bytes + text_bytes + 1 > limit_bytes:
+            yield Block(first_sequence=first_sequence + index - len(texts), count=len(texts), body="\n".join(texts))
+            texts, size_bytes = [], 0
+        texts.append(text)
+        size_bytes += text_bytes + 1
+    if texts:
+        yield Block(first_sequence=first_sequence + len(messages) - len(texts), count=len(texts), body="\n".join(texts))
+
+
+def _message_text(message: Mapping[str, object], sequence: int) -> str:
+    name = f"message {sequence}"
+    if not isinstance(message, dict):
+        raise TypeError(f"{name} must be a dict, not {type(message).__name__}")
+    if not isinstance(message.get("role"), str):
+        raise InvalidArgumentError(f"{name} needs a text 'role'")
+    return encode_json(message, name=name)
+
+
+def messages_of(rows: Sequence[Row], first: int, end: int) -> list[Message]:
+    """The messages with first <= sequence < end out of block rows (sequence of the block's first message, body)."""
+    messages: list[Message] = []
+    for start, body in cast("Sequence[tuple[int, str]]", rows):
+        lines = body.split("\n")
+        wanted = lines[max(first - start, 0) : max(end - start, 0)]
+        # One parse for all: the lines are complete JSON texts.
+        messages += cast("list[Message]", json.loads(f"[{','.join(wanted)}]"))
+    return messages
+
+
+def without_thinking(message: Message) -> Message:
+    kept: dict[str, JsonValue] = {key: value for key, value in message.items() if key != "thinking"}  # type: ignore[misc]
+    return cast("Message", kept)

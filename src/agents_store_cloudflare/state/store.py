@@ -1,0 +1,294 @@
+"""`D1StateStore`: sessions, messages and checkpoints in D1, one batch a call."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal, cast
+
+from agents_store_cloudflare.arguments import (
+    check_fencing_token,
+    check_id,
+    check_text,
+    check_whole_number,
+    system_now_ms,
+)
+from agents_store_cloudflare.bindings import as_database
+from agents_store_cloudflare.database import Row, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.errors import D1StateError, InvalidArgumentError, StateNotFoundError
+from agents_store_cloudflare.protocols import AnyVersion, Lock
+from agents_store_cloudflare.records import AgentState, Checkpoint, MessagePage
+from agents_store_cloudflare.state import codec, sql
+from agents_store_cloudflare.state.guard import Commit, Guard
+from agents_store_cloudflare.state.options import StoreLimits
+
+__all__ = ["D1StateStore"]
+
+MAX_PAGE = 1_000
+
+
+class D1StateStore:
+    """`StateStore` on D1: what each call promises stands there.
+
+    Args:
+        database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database` (`testing.SqliteDatabase`).
+        limits: sizes above which a write is refused.
+        require_fencing: refuse every write that brings no fencing token.
+        now_ms: the clock, in milliseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        database: object,
+        *,
+        logger: logging.Logger | None = None,
+        limits: StoreLimits | None = None,
+        require_fencing: bool = False,
+        now_ms: Callable[[], int] = system_now_ms,
+    ) -> None:
+        self._database = as_database(database)
+        self._logger = logger or logging.getLogger("agents_store_cloudflare.state")
+        self._limits = limits or StoreLimits()
+        self._require_fencing = require_fencing
+        self._now_ms = now_ms
+
+    async def save_state(
+        self,
+        session_id: str,
+        state: AgentState | Mapping[str, object],
+        *,
+        expected_version: int | AnyVersion | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> int:
+        """`StateStore.save_state`."""
+        saved = _state_for(session_id, state)
+        guard = self._save_guard("save_state", saved, expected_version, fencing_token, commit_id)
+        commit, _ = await self._write(guard, self._save_statements(saved, guard, checkpoints=0))
+        codec.bring_up_to_date(saved, commit)
+        return commit.version
+
+    async def save(
+        self,
+        state: AgentState | Mapping[str, object],
+        *,
+        expected_version: int | AnyVersion | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> int:
+        """`save_state` under the state's own session id."""
+        saved = state if isinstance(state, AgentState) else AgentState.from_dict(state)
+        return await self.save_state(
+            saved.session_id,
+            saved,
+            expected_version=expected_version,
+            fencing_token=fencing_token,
+            commit_id=commit_id,
+        )
+
+    async def load_state(
+        self, session_id: str, *, required: bool = False, messages: Literal["all", "none"] | int = "all"
+    ) -> AgentState | None:
+        """`StateStore.load_state`."""
+        check_id(session_id, "session_id")
+        wanted = _wanted_messages(messages)
+        statements = [Statement(sql.SELECT_STATE, (session_id,))]
+        if wanted:
+            statements.append(Statement(sql.BLOCKS_FROM, (session_id, 0, wanted, wanted)))
+        rows, *blocks = await self._read(statements)
+        if not rows:
+            if required:
+                raise StateNotFoundError(session_id)
+            return None
+        state = codec.state_of(rows[0])
+        if blocks:
+            codec.fill_messages(state, blocks[0], wanted)
+        return state
+
+    async def exists(self, session_id: str) -> bool:
+        """`StateStore.exists`."""
+        check_id(session_id, "session_id")
+        [rows] = await self._read([Statement(sql.SELECT_EXISTS, (session_id,))])
+        return bool(rows)
+
+    async def session_exists(self, session_id: str) -> bool:
+        """The same as `exists`."""
+        return await self.exists(session_id)
+
+    async def update_status(
+        self, session_id: str, status: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> int:
+        """`StateStore.update_status`."""
+        check_text(status, "status")
+        guard = self._guard("update_status", session_id, fencing_token, commit_id)
+        update = Statement(sql.UPDATE_STATUS, (session_id, self._now_ms(), guard.commit_id, status))
+        commit, _ = await self._write(guard, [update])
+        return commit.version
+
+    async def get_messages(
+        self, session_id: str, *, offset: int = 0, limit: int = 50, include_thinking: bool = True
+    ) -> MessagePage:
+        """`StateStore.get_messages`."""
+        check_id(session_id, "session_id")
+        check_whole_number(offset, "offset", high=codec.MAX_MESSAGES)
+        check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
+        counts, blocks = await self._read(
+            [
+                Statement(sql.SELECT_MESSAGE_COUNT, (session_id,)),
+                Statement(sql.BLOCKS_FROM, (session_id, offset, limit, None)),
+            ]
+        )
+        total = cast("int", counts[0][0]) if counts else 0
+        messages = codec.messages_of(blocks, offset, offset + limit)
+        if not include_thinking:
+            messages = [codec.without_thinking(message) for message in messages]
+        return MessagePage(messages=messages, total=total, has_more=offset + len(messages) < total)
+
+    async def save_checkpoint(
+        self,
+        session_id: str,
+        state: AgentState | Mapping[str, object] | None = None,
+        *,
+        run_id: str | None = None,
+        stream_sequence: int | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> Checkpoint:
+        """`StateStore.save_checkpoint`. The result's `state` is None: the caller has it, `get_latest_checkpoint` gives it back."""
+        if run_id is not None:
+            check_id(run_id, "run_id")
+        if stream_sequence is not None:
+            check_whole_number(stream_sequence, "stream_sequence")
+        saved = None if state is None else _state_for(session_id, state)
+        if saved is None:
+            guard = self._guard("save_checkpoint", session_id, fencing_token, commit_id)
+            before = [Statement(sql.TOUCH_CHECKPOINTS, (session_id, self._now_ms(), guard.commit_id))]
+        else:
+            guard = self._save_guard("save_checkpoint", saved, None, fencing_token, commit_id)
+            before = self._save_statements(saved, guard, checkpoints=1)
+        insert = Statement(sql.INSERT_CHECKPOINT, (session_id, self._now_ms(), run_id, stream_sequence))
+        commit, results = await self._write(guard, [*before, insert, Statement(sql.NEWEST_CHECKPOINT, (session_id,))])
+        if saved is not None:
+            codec.bring_up_to_date(saved, commit)
+        if not results:  # answered from an earlier attempt
+            numbered = Statement(sql.NUMBERED_CHECKPOINT, (session_id, commit.checkpoint_number))
+            results = await self._read([numbered])
+        return codec.bare_checkpoint_of(session_id, results[-1][0])
+
+    async def get_latest_checkpoint(self, session_id: str) -> Checkpoint | None:
+        """`StateStore.get_latest_checkpoint`."""
+        check_id(session_id, "session_id")
+        rows, blocks = await self._read(
+            [
+                Statement(sql.LATEST_CHECKPOINT, (session_id,)),
+                Statement(sql.LATEST_CHECKPOINT_BLOCKS, (session_id,)),
+            ]
+        )
+        return codec.checkpoint_of(rows[0], blocks) if rows else None
+
+    def _guard(
+        self, operation: str, session_id: str, fencing_token: int | Lock | None, commit_id: str | None
+    ) -> Guard:
+        """The guard of a write to a session that must exist."""
+        return Guard(
+            session_id=check_id(session_id, "session_id"),
+            commit_id=uuid.uuid4().hex if commit_id is None else check_id(commit_id, "commit_id"),
+            operation=operation,
+            token=self._token(fencing_token),
+            must_exist=True,
+        )
+
+    def _save_guard(
+        self,
+        operation: str,
+        state: AgentState,
+        expected_version: int | AnyVersion | None,
+        fencing_token: int | Lock | None,
+        commit_id: str | None,
+    ) -> Guard:
+        """The guard of a save: the version, where the histories meet, a parent that stays."""
+        if expected_version is None:
+            version: int | None = state.version
+        elif isinstance(expected_version, AnyVersion):
+            version = None
+        else:
+            version = check_whole_number(expected_version, "expected_version")
+        return replace(
+            self._guard(operation, state.session_id, fencing_token, commit_id),
+            must_exist=False,
+            version=version,
+            history=codec.history_of(state),
+            parent=state.parent_session_id,
+            compare_parent=True,
+        )
+
+    def _token(self, fencing_token: int | Lock | None) -> int | None:
+        token = check_fencing_token(fencing_token)
+        if token is None and self._require_fencing:
+            raise InvalidArgumentError("this store requires a fencing_token with every write; pass the lock")
+        return token
+
+    def _save_statements(self, state: AgentState, guard: Guard, *, checkpoints: int) -> list[Statement]:
+        """The state row and the blocks of its new messages."""
+        codec.check_state(state)
+        tail = codec.new_messages(state)
+        columns = codec.columns_of(state, self._limits.max_state_bytes, guard.operation)
+        blocks = codec.blocks_of(
+            tail, codec.history_of(state).count, self._limits.max_message_bytes, state.session_id, guard.operation
+        )
+        first = (state.session_id, self._now_ms(), guard.commit_id, guard.operation, len(tail), checkpoints)
+        return [
+            Statement(sql.UPSERT_STATE, (*first, *columns)),
+            *(
+                Statement(sql.INSERT_BLOCK, (state.session_id, block.first_sequence, block.count, block.body))
+                for block in blocks
+            ),
+        ]
+
+    async def _write(self, guard: Guard, statements: Sequence[Statement]) -> tuple[Commit, list[list[Row]]]:
+        """Guard, fence and statements as one batch. The first statement returns the commit; no results where it is an earlier one's.
+
+        Safe to send again after a lost reply: the guard recognises the commit id.
+        """
+        fence = [] if guard.token is None else [Statement(sql.RAISE_FENCE, (guard.session_id, guard.token))]
+        try:
+            results = await batch_with_retry(self._database, [guard.statement(), *fence, *statements])
+        except SqlError as error:
+            if error.guard is None:
+                raise self._failed(guard.operation, guard.session_id, error) from error
+            commit = guard.replay(error.guard)
+            if commit is None:
+                raise guard.fault(error.guard) from None
+            return commit, []
+        own = results[1 + len(fence) :]
+        return Commit.from_text(cast("str", own[0][0][0])), own
+
+    async def _read(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        try:
+            return await batch_with_retry(self._database, statements)
+        except SqlError as error:
+            raise self._failed("read", cast("str", statements[0].parameters[0]), error) from error
+
+    def _failed(self, operation: str, session_id: str, error: SqlError) -> D1StateError:
+        self._logger.warning("%s of session %r failed: %s", operation, session_id, error)
+        hint = "; run_migration makes the tables" if error.is_missing_table() else ""
+        unknown = error.transient and operation != "read"
+        return D1StateError(f"{operation} of session {session_id!r} failed: {error}{hint}", outcome_unknown=unknown)
+
+
+def _state_for(session_id: str, state: AgentState | Mapping[str, object]) -> AgentState:
+    check_id(session_id, "session_id")
+    record = state if isinstance(state, AgentState) else AgentState.from_dict(state)
+    if record.session_id != session_id:
+        raise InvalidArgumentError(f"the state is of session {record.session_id!r}, not {session_id!r}")
+    return record
+
+
+def _wanted_messages(messages: Literal["all", "none"] | int) -> int:
+    if messages == "all":
+        return codec.MAX_MESSAGES
+    if messages == "none":
+        return 0
+    return check_whole_number(messages, "messages", high=codec.MAX_MESSAGES)

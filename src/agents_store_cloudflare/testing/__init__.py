@@ -1,0 +1,13 @@
+"""Test an agent on CPython with plain pytest: D1 and Durable Objects in process, time that stands still.
+
+Example:
+    >>> store = create_cloudflare_store(
+    ...     db=SqliteDatabase(), streams=LocalObjects(StreamObject), locks=LocalObjects(LockObject)
+    ... )
+"""
+
+from agents_store_cloudflare.testing.clock import Clock, FakeClock, SystemClock
+from agents_store_cloudflare.testing.local_objects import LocalObjects
+from agents_store_cloudflare.testing.sqlite import SqliteDatabase, SqliteObjectSql
+
+__all__ = ["Clock", "FakeClock", "LocalObjects", "SqliteDatabase", "SqliteObjectSql", "SystemClock"]

@@ -1,0 +1,77 @@
+"""Clocks for `LocalObjects`: the real one, and one that tests move by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+__all__ = ["Clock", "FakeClock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """What objects in process read the time from and wait by."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970."""
+        ...
+
+    def call_at(self, at_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` once when the time has come; the result cancels it."""
+        ...
+
+
+class SystemClock:
+    """The machine's time."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def call_at(self, at_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+        delay = max(0, at_ms - self.now_ms()) / 1000
+        return asyncio.get_running_loop().call_later(delay, callback).cancel
+
+
+class FakeClock:
+    """Time that stands still until `advance` moves it, so that tests of waiting neither sleep nor flicker."""
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self._now_ms = now_ms
+        self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._cancelled: set[int] = set()
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def call_at(self, at_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+        ticket = next(self._order)
+        heapq.heappush(self._due, (at_ms, ticket, callback))
+        return lambda: self._cancelled.add(ticket)
+
+    def set(self, now_ms: int) -> None:
+        """Jump to a time, also backwards, firing nothing: a machine's clock that was corrected."""
+        self._now_ms = now_ms
+
+    async def advance(self, seconds: float) -> None:
+        """Move on, calling what falls due in its order; between two calls everything that can run does."""
+        end_ms = self._now_ms + round(seconds * 1000)
+        await _settle()
+        while self._due and self._due[0][0] <= end_ms:
+            at_ms, ticket, callback = heapq.heappop(self._due)
+            if ticket in self._cancelled:
+                self._cancelled.remove(ticket)
+                continue
+            self._now_ms = max(self._now_ms, at_ms)
+            callback()
+            await _settle()
+        self._now_ms = max(self._now_ms, end_ms)
+        await _settle()
+
+
+async def _settle() -> None:
+    for _ in range(25):
+        await asyncio.sleep(0)

@@ -1,0 +1,116 @@
+"""Runs the tests under `worker/suite` inside the Workers runtime, each shown here as its own test with its own traceback.
+
+The host's pytest collects the same files, but instead of calling a test it asks the Worker, which runs the file's selected tests
+in one request with its own pytest, and shows the reports that come back. A Worker that does not start, does not answer, or answers
+without a test fails that test: nothing here passes without having run inside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tools.local_runtime import LocalRuntime
+
+WORKER = Path(__file__).parent / "worker"
+SUITE = WORKER / "suite"
+REQUEST_TIMEOUT_S = 300
+RUNTIME = pytest.StashKey["InWorkerRun"]()
+
+
+class InWorkerRun:
+    """One runtime for all in-worker tests, started by the first; the reports of each file after its first test."""
+
+    def __init__(self) -> None:
+        self._runtime: LocalRuntime | None = None
+        self._failure: str | None = None
+        self._reports: dict[Path, dict[str, list[dict[str, Any]]]] = {}
+
+    def reports(self, item: pytest.Item) -> list[dict[str, Any]]:
+        """The serialised reports of one test.
+
+        Raises:
+            RuntimeError: the Worker did not run it.
+        """
+        if item.path not in self._reports:
+            ids = [_worker_id(other) for other in item.session.items if other.path == item.path]
+            self._reports[item.path] = self._ask(ids)
+        reports = self._reports[item.path].get(_worker_id(item))
+        if not reports:
+            problems = [each["longrepr"] for group in self._reports[item.path].values() for each in group]
+            raise RuntimeError(f"the Worker did not run this test; it reported: {problems}")
+        return reports
+
+    def close(self) -> None:
+        if self._runtime is not None:
+            self._runtime.close()
+
+    def _ask(self, ids: list[str]) -> dict[str, list[dict[str, Any]]]:
+        request = Request(self._url(), data=json.dumps({"tests": ids}).encode(), method="POST")
+        with urlopen(request, timeout=REQUEST_TIMEOUT_S) as response:
+            answer = json.load(response)
+        grouped: dict[str, list[dict[str, Any]]] = {}
+        for report in answer["reports"]:
+            grouped.setdefault(report["nodeid"], []).append(report)
+        return grouped
+
+    def _url(self) -> str:
+        if self._failure is not None:
+            raise RuntimeError(self._failure)
+        if self._runtime is None:
+            runtime = LocalRuntime(WORKER / "wrangler.toml")
+            try:
+                runtime.start()
+            except Exception as error:
+                runtime.close()
+                self._failure = f"the Workers runtime did not start: {error}"
+                raise
+            self._runtime = runtime
+        return self._runtime.url
+
+
+def _worker_id(item: pytest.Item) -> str:
+    name = item.nodeid.split("::", 1)[1]
+    return f"{item.path.relative_to(WORKER).as_posix()}::{name}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RUNTIME] = InWorkerRun()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[RUNTIME].close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(SUITE):
+            item.add_marker("runtime")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    if not item.path.is_relative_to(SUITE):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in _reports(item):
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _reports(item: pytest.Item) -> Iterator[pytest.TestReport]:
+    try:
+        received = item.config.stash[RUNTIME].reports(item)
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, the test has not run: that is its failure
+        yield pytest.TestReport(item.nodeid, item.location, {}, "failed", f"{type(error).__name__}: {error}", "call")
+        return
+    for data in received:
+        report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
+        report.nodeid, report.location = item.nodeid, item.location
+        yield report

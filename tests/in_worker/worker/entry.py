@@ -1,0 +1,21 @@
+"""A Worker that runs pytest inside itself: POST {"tests": [node ids]} and get each test's reports as pytest serialises them."""
+
+import json
+
+from runner import run_tests
+from workers import Request, Response, WorkerEntrypoint
+
+from agents_store_cloudflare import LockServer, StreamServer
+
+__all__ = ["Default", "LockServer", "StreamServer"]
+
+
+class Default(WorkerEntrypoint):
+    """The door for the host's pytest."""
+
+    async def fetch(self, request: Request) -> Response:
+        """Run the tests named in the body."""
+        if request.method != "POST":
+            return Response("ready")
+        wanted = json.loads(await request.text())
+        return Response(json.dumps(run_tests(wanted["tests"], self.env)))

@@ -1,0 +1,41 @@
+"""The fixtures of the in-worker tests: the stores on the real bindings."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+
+for role in ("state", "stream", "lock", "usage"):
+    pytest.register_assert_rewrite(f"agents_store_cloudflare.testing.{role}_conformance")
+
+
+class RealClock:
+    """Time as it passes: where a host test moves a `FakeClock`, here one waits."""
+
+    async def advance(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@pytest.fixture
+def clock() -> RealClock:
+    return RealClock()
+
+
+@pytest.fixture
+def unique() -> str:
+    """A prefix for ids that no other test uses."""
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def database(env: Any) -> Any:
+    """Real D1, migrated."""
+    from pyodide.ffi import run_sync
+
+    from agents_store_cloudflare.bindings import as_database
+    from agents_store_cloudflare.migrations import run_migration
+
+    database = as_database(env.AGENT_DB)
+    run_sync(run_migration(database))
+    return database
