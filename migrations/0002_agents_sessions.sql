@@ -58,11 +58,15 @@ ALTER TABLE __agents_states ADD COLUMN commits TEXT NOT NULL DEFAULT '[]';
 
 UPDATE __agents_states SET session_no = rowid;
 
--- Creating a session: SELECT max(session_no). Of the columns a save changes, none is indexed: a save writes no index row.
+-- Creating a session: SELECT max(session_no). A save never changes it.
 CREATE UNIQUE INDEX idx___agents_states_session_no ON __agents_states (session_no);
 
 -- The tree of a session: WHERE parent_session_id = ?. Partial: sessions without a parent cost nothing.
 CREATE INDEX idx___agents_states_parent ON __agents_states (parent_session_id) WHERE parent_session_id IS NOT NULL;
+
+-- cleanup_expired_sessions: WHERE expires_at <= ?. The one index on a column that a save writes: a session with an expiry costs
+-- one more row a save, one without costs nothing.
+CREATE INDEX idx___agents_states_expires_at ON __agents_states (expires_at) WHERE expires_at IS NOT NULL;
 
 -- Messages in blocks, one row per save: their JSON texts joined by newlines (JSON text holds none).
 -- id = session_no * 2^24 + the sequence of the first message. An integer key needs no index beside the table.

@@ -13,7 +13,7 @@ import asyncio
 import json
 import random
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString, Protocol, TypeAlias, TypeVar
 
@@ -29,6 +29,7 @@ __all__ = [
     "SqlValue",
     "Statement",
     "batch_with_retry",
+    "pause_before_retry",
 ]
 
 T = TypeVar("T")
@@ -41,6 +42,8 @@ MAX_VALUE_BYTES = 2_000_000
 
 GUARD_MARK = "agents-store "
 """What stands before the JSON object of facts in the error text of a guard that did not hold."""
+
+ATTEMPTS = 4
 
 # https://developers.cloudflare.com/d1/best-practices/retry-queries/ and .../observability/debug-d1/
 _TRANSIENT = (
@@ -132,22 +135,21 @@ def _guard_facts(message: str) -> Mapping[str, SqlValue] | None:
     return facts
 
 
-async def batch_with_retry(
-    database: Database,
-    statements: Sequence[Statement],
-    *,
-    attempts: int = 4,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> list[list[Row]]:
-    """`database.batch`, repeated after a transient failure with growing, jittered pauses (50 ms to 0.8 s).
+async def batch_with_retry(database: Database, statements: Sequence[Statement]) -> list[list[Row]]:
+    """`database.batch`, sent up to four times while it fails transiently.
 
     Only for batches that are safe to send twice: reads, and writes behind a guard that recognises the repetition.
     """
-    for attempt in range(1, attempts + 1):
+    for attempt in range(ATTEMPTS - 1):
         try:
             return await database.batch(statements)
         except SqlError as error:
-            if not error.transient or attempt == attempts:
+            if not error.transient:
                 raise
-        await sleep(0.1 * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
-    raise AssertionError("unreachable: the last attempt returns or raises")
+        await pause_before_retry(attempt)
+    return await database.batch(statements)
+
+
+async def pause_before_retry(attempt: int) -> None:
+    """Wait 50 to 100 ms, twice as long at each further attempt; jittered, so that those who failed together do not return together."""
+    await asyncio.sleep(0.1 * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - no secret

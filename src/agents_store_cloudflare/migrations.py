@@ -88,7 +88,7 @@ _STATEMENT_END = re.compile(r";\s*\n\s*\n")
 
 def migration_text(name: str) -> str:
     """The text of one migration file."""
-    return resources.files("agents_store_cloudflare").joinpath("migrations", name).read_text()
+    return resources.files("agents_store_cloudflare").joinpath("migrations", name).read_text(encoding="utf-8")
 
 
 SCHEMA_MIGRATION_V1: str = migration_text(MIGRATION_FILES[0])

@@ -154,6 +154,22 @@ class StateStore(Protocol):
         """The checkpoint kept last, with its state; None where there is none."""
         ...
 
+    async def delete_session(
+        self, session_id: str, *, delete_usage: bool = False, fencing_token: int | Lock | None = None
+    ) -> bool:
+        """Delete the session with its messages and checkpoints, and its descendants by `parent_session_id`; whether there was one.
+
+        The highest fencing token stays, so that a stale holder stays refused. Not retried by itself: after a lost reply
+        (`outcome_unknown`) call it again.
+        """
+        ...
+
+    async def cleanup_expired_sessions(
+        self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
+    ) -> list[str]:
+        """Delete up to `limit` sessions whose `expires_at` is not after `now` (milliseconds), with their descendants; the ids deleted."""
+        ...
+
 
 class StreamWriter(Protocol):
     """Writes chunks to one stream in order. A retry never stores a chunk twice; several writers may share a stream."""

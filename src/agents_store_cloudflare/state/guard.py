@@ -16,7 +16,7 @@ from agents_store_cloudflare.errors import (
     StateNotFoundError,
 )
 from agents_store_cloudflare.records import StoredHistory
-from agents_store_cloudflare.state.sql import GUARD
+from agents_store_cloudflare.state.sql import GUARD, RAISE_FENCE
 
 __all__ = ["Commit", "Guard"]
 
@@ -53,8 +53,8 @@ class Guard:
     parent: str | None = None
     compare_parent: bool = False
 
-    def statement(self) -> Statement:
-        """Aborts its batch with the live facts where a condition does not hold."""
+    def statements(self) -> list[Statement]:
+        """The beginning of the batch: aborts it with the live facts where a condition does not hold, and raises the fence."""
         history = self.history
         parameters: tuple[SqlValue, ...] = (
             self.session_id,
@@ -67,7 +67,10 @@ class Guard:
             self.parent,
             int(self.compare_parent),
         )
-        return Statement(GUARD, parameters)
+        condition = Statement(GUARD, parameters)
+        if self.token is None:
+            return [condition]
+        return [condition, Statement(RAISE_FENCE, (self.session_id, self.token))]
 
     def replay(self, facts: Mapping[str, Any]) -> Commit | None:
         """The first result, where this very write has taken place before.

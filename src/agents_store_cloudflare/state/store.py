@@ -21,6 +21,7 @@ from agents_store_cloudflare.errors import D1StateError, InvalidArgumentError, S
 from agents_store_cloudflare.protocols import AnyVersion, Lock
 from agents_store_cloudflare.records import AgentState, Checkpoint, MessagePage
 from agents_store_cloudflare.state import codec, sql
+from agents_store_cloudflare.state.deletion import deletion
 from agents_store_cloudflare.state.guard import Commit, Guard
 from agents_store_cloudflare.state.options import StoreLimits
 
@@ -188,6 +189,32 @@ class D1StateStore:
         )
         return codec.checkpoint_of(rows[0], blocks) if rows else None
 
+    async def delete_session(
+        self, session_id: str, *, delete_usage: bool = False, fencing_token: int | Lock | None = None
+    ) -> bool:
+        """`StateStore.delete_session`."""
+        guard = replace(self._guard("delete_session", session_id, fencing_token, None), must_exist=False)
+        deleted = await self._delete(session_id, [*guard.statements(), *deletion(session_id, usage=delete_usage)], guard)
+        return bool(deleted)
+
+    async def cleanup_expired_sessions(
+        self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
+    ) -> list[str]:
+        """`StateStore.cleanup_expired_sessions`."""
+        at_ms = self._now_ms() if now is None else check_whole_number(now, "now")
+        check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
+        return await self._delete("*", deletion(None, expired_at=at_ms, limit=limit, usage=delete_usage))
+
+    async def _delete(self, what: str, statements: Sequence[Statement], guard: Guard | None = None) -> list[str]:
+        # Not sent again by itself: a repetition after a lost reply could not tell whether there was anything to delete.
+        try:
+            results = await self._database.batch(statements)
+        except SqlError as error:
+            if guard is not None and error.guard is not None:
+                raise guard.fault(error.guard) from None
+            raise self._failed("delete", what, error) from error
+        return [cast("str", row[0]) for row in results[-1]]
+
     def _guard(
         self, operation: str, session_id: str, fencing_token: int | Lock | None, commit_id: str | None
     ) -> Guard:
@@ -252,9 +279,9 @@ class D1StateStore:
 
         Safe to send again after a lost reply: the guard recognises the commit id.
         """
-        fence = [] if guard.token is None else [Statement(sql.RAISE_FENCE, (guard.session_id, guard.token))]
+        guards = guard.statements()
         try:
-            results = await batch_with_retry(self._database, [guard.statement(), *fence, *statements])
+            results = await batch_with_retry(self._database, [*guards, *statements])
         except SqlError as error:
             if error.guard is None:
                 raise self._failed(guard.operation, guard.session_id, error) from error
@@ -262,7 +289,7 @@ class D1StateStore:
             if commit is None:
                 raise guard.fault(error.guard) from None
             return commit, []
-        own = results[1 + len(fence) :]
+        own = results[len(guards) :]
         return Commit.from_text(cast("str", own[0][0][0])), own
 
     async def _read(self, statements: Sequence[Statement]) -> list[list[Row]]:

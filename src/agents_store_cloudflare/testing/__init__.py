@@ -7,7 +7,17 @@ Example:
 """
 
 from agents_store_cloudflare.testing.clock import Clock, FakeClock, SystemClock
+from agents_store_cloudflare.testing.faults import FaultyDatabase, FaultyNamespace
 from agents_store_cloudflare.testing.local_objects import LocalObjects
 from agents_store_cloudflare.testing.sqlite import SqliteDatabase, SqliteObjectSql
 
-__all__ = ["Clock", "FakeClock", "LocalObjects", "SqliteDatabase", "SqliteObjectSql", "SystemClock"]
+__all__ = [
+    "Clock",
+    "FakeClock",
+    "FaultyDatabase",
+    "FaultyNamespace",
+    "LocalObjects",
+    "SqliteDatabase",
+    "SqliteObjectSql",
+    "SystemClock",
+]

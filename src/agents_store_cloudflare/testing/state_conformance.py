@@ -408,3 +408,37 @@ class StateConformance:
         state.parent_session_id = f"{unique}-other"
         with pytest.raises(InvalidArgumentError, match="parent_session_id"):
             await state_store.save(state)
+
+    async def test_delete(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-22: a session goes with all of its own and its descendants, a cycle included; its fence stays."""
+        family = {"root": None, "child": "root", "grandchild": "child", "other": None, "looped": "loop", "loop": "looped"}
+        for name, parent in family.items():
+            state = AgentState(session_id=f"{unique}-{name}", agent_type="x", messages=[_message(name)])
+            state.parent_session_id = f"{unique}-{parent}" if parent else None
+            await state_store.save_checkpoint(state.session_id, state, fencing_token=9)
+        assert await state_store.delete_session(f"{unique}-root")
+        assert not await state_store.delete_session(f"{unique}-root")
+        assert await state_store.delete_session(f"{unique}-loop")
+        left = [name for name in family if await state_store.exists(f"{unique}-{name}")]
+        assert left == ["other"]
+        fresh = AgentState(session_id=f"{unique}-root", agent_type="x")
+        with pytest.raises(StaleFencingTokenError):
+            await state_store.save_state(fresh.session_id, fresh, fencing_token=8)
+        await state_store.save_state(fresh.session_id, fresh)
+        assert (await state_store.get_messages(fresh.session_id)).total == 0
+        assert await state_store.get_latest_checkpoint(fresh.session_id) is None
+        with pytest.raises(StaleFencingTokenError):
+            await state_store.delete_session(f"{unique}-other", fencing_token=8)
+        assert list(await state_store.get_messages(f"{unique}-other")) == [_message("other")]
+
+    async def test_clean_up(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-23: sessions whose time has come go, oldest expiry first and at most as many as asked; others stay."""
+        times = {"early": 10, "late": 20, "later": 1_000, "never": None}
+        for name, expires_at in times.items():
+            state = AgentState(session_id=f"{unique}-{name}", agent_type="x", expires_at=expires_at)
+            await state_store.save(state)
+        assert await state_store.cleanup_expired_sessions(20, limit=1) == [f"{unique}-early"]
+        assert await state_store.cleanup_expired_sessions(20) == [f"{unique}-late"]
+        assert await state_store.cleanup_expired_sessions(20) == []
+        assert [name for name in times if await state_store.exists(f"{unique}-{name}")] == ["later", "never"]
+        await state_store.delete_session(f"{unique}-later")

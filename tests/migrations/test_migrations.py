@@ -1,0 +1,171 @@
+"""Migrations on sqlite; on real D1 the same runner is in tests/in_worker, beside wrangler in tests/end_to_end."""
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from agents_store_cloudflare import migrations
+from agents_store_cloudflare.database import Row, Statement
+from agents_store_cloudflare.errors import MigrationError
+from agents_store_cloudflare.migrations import (
+    CURRENT_SCHEMA_VERSION,
+    MIGRATION_FILES,
+    SCHEMA_MIGRATION_V1,
+    TABLE_NAMES,
+    drop_all_tables,
+    get_agents_migration_version,
+    get_agents_table_names,
+    is_migrated,
+    migration_text,
+    run_migration,
+)
+from agents_store_cloudflare.testing import SqliteDatabase
+
+FOLDER = Path(__file__).parents[2] / "migrations"
+
+
+class Recording(SqliteDatabase):
+    """Keeps the statements that were sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[str] = []
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        self.sent += [statement.sql for statement in statements]
+        return await super().batch(statements)
+
+
+async def schema_of(database: SqliteDatabase) -> list[list[object]]:
+    [rows] = await database.batch([Statement("SELECT type, name, sql FROM sqlite_master ORDER BY name")])
+    return [list(row) for row in rows if not str(row[1]).startswith("sqlite_")]
+
+
+async def at_version_1() -> SqliteDatabase:
+    database = SqliteDatabase()
+    await database.batch([Statement(part) for part in migrations._split(SCHEMA_MIGRATION_V1)])
+    return database
+
+
+async def test_an_empty_database() -> None:
+    """MG-1: from nothing to the current schema."""
+    database = SqliteDatabase()
+    assert await get_agents_migration_version(database) == 0
+    assert not await is_migrated(database)
+    assert await run_migration(database) == CURRENT_SCHEMA_VERSION
+    assert await is_migrated(database)
+    assert await get_agents_table_names(database) == list(TABLE_NAMES)
+
+
+async def test_version_1_reaches_the_same_schema_with_its_data() -> None:
+    """MG-1, MG-8: a database that version 1 made ends up like a fresh one, its rows in place."""
+    database = await at_version_1()
+    assert await get_agents_migration_version(database) == 1
+    old: Statement = Statement(
+        "INSERT INTO __agents_states (session_id, agent_type, custom_state, created_at, updated_at)"
+        " VALUES ('a', 'x', '{\"k\":1}', 1, 1), ('b', 'x', '{}', 2, 2)"
+    )
+    await database.batch([old])
+    await run_migration(database)
+    fresh = SqliteDatabase()
+    await run_migration(fresh)
+    assert await schema_of(database) == await schema_of(fresh)
+    from agents_store_cloudflare.state import D1StateStore
+
+    store = D1StateStore(database)
+    state = await store.load_state("a", required=True)
+    assert state is not None
+    assert (state.custom_state, state.version, state.messages) == ({"k": 1}, 1, [])
+    state.messages.append({"role": "user"})
+    assert await store.save(state) == 2
+    assert (await store.get_messages("b")).total == 0
+
+
+async def test_a_current_schema_costs_one_read() -> None:
+    """MG-2: one SELECT, no write."""
+    database = Recording()
+    await run_migration(database)
+    database.sent.clear()
+    await run_migration(database)
+    assert len(database.sent) == 1
+    assert database.sent[0].startswith("SELECT")
+
+
+async def test_racers_all_succeed() -> None:
+    """MG-3: twenty callers at once; the claim lets one of them do it."""
+    database = SqliteDatabase()
+    assert await asyncio.gather(*(run_migration(database) for _ in range(20))) == [CURRENT_SCHEMA_VERSION] * 20
+    [rows] = await database.batch([Statement("SELECT version FROM __agents_schema ORDER BY version")])
+    assert rows == [[version] for version in range(2, CURRENT_SCHEMA_VERSION + 1)]
+
+
+async def test_a_newer_database_is_refused() -> None:
+    """MG-4: nothing is written into a schema of a later version."""
+    database = SqliteDatabase()
+    await run_migration(database)
+    await database.batch([Statement("INSERT INTO __agents_schema (version, name) VALUES (99, '0099.sql')")])
+    before = await schema_of(database)
+    with pytest.raises(MigrationError, match="version 99"):
+        await run_migration(database)
+    assert await schema_of(database) == before
+
+
+async def test_a_failing_file_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MG-1: a migration is all or nothing, and its failure has a cause."""
+    monkeypatch.setattr(migrations, "migration_text", lambda name: migration_text(name) + "\n\nSELECT nonsense FROM nowhere;\n")
+    database = SqliteDatabase()
+    with pytest.raises(MigrationError, match="no such table"):
+        await run_migration(database)
+    assert await schema_of(database) == []
+
+
+async def test_drop_and_again() -> None:
+    """MG-7: everything goes, wrangler forgets the files, and a new start works; dropping nothing is no error."""
+    database = SqliteDatabase()
+    await drop_all_tables(database)
+    await run_migration(database)
+    await drop_all_tables(database)
+    assert await get_agents_table_names(database) == []
+    [rows] = await database.batch([Statement("SELECT name FROM d1_migrations")])
+    assert rows == []
+    assert await run_migration(database) == CURRENT_SCHEMA_VERSION
+
+
+async def test_the_first_file_makes_the_documented_tables() -> None:
+    """MG-6: exactly two tables and three indexes, and running it again changes nothing."""
+    database = await at_version_1()
+    before = await schema_of(database)
+    assert [row[1] for row in before] == [
+        "__agents_states",
+        "__agents_usage",
+        "idx___agents_usage_kind",
+        "idx___agents_usage_session_id",
+        "idx___agents_usage_timestamp",
+    ]
+    await database.batch([Statement(part) for part in migrations._split(SCHEMA_MIGRATION_V1)])
+    assert await schema_of(database) == before
+
+
+async def test_constants_and_files_agree() -> None:
+    """MG-9: the folder, the list of files, their claims and the table names say the same."""
+    assert sorted(path.name for path in FOLDER.glob("*.sql")) == list(MIGRATION_FILES)
+    for number, name in enumerate(MIGRATION_FILES, start=1):
+        assert name.startswith(f"{number:04}_")
+        claims = re.findall(r"INSERT INTO __agents_schema \(version, name\) VALUES \((\d+), '(.*)'\)", migration_text(name))
+        assert claims == ([] if number == 1 else [(str(number), name)])
+    database = SqliteDatabase()
+    await run_migration(database)
+    tables = {row[1] for row in await schema_of(database) if row[0] == "table"}
+    assert tables - {"d1_migrations"} == set(TABLE_NAMES)
+
+
+@pytest.mark.parametrize("name", MIGRATION_FILES)
+def test_files_split_into_whole_statements(name: str) -> None:
+    """MG-9: what the runner sends one by one are complete statements, and together the whole file."""
+    parts = migrations._split(migration_text(name))
+    assert all(sqlite3.complete_statement(part + ";") for part in parts)
+    assert all(part.split()[0] in {"CREATE", "INSERT", "ALTER", "UPDATE"} for part in parts)

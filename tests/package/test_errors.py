@@ -1,0 +1,74 @@
+"""Errors keep class, facts and message over the wire, and nothing foreign leaks."""
+
+import inspect
+import logging
+
+import pytest
+
+from agents_store_cloudflare import errors, wire
+from agents_store_cloudflare.errors import ERRORS_BY_CODE, AgentsStoreError
+
+EXAMPLES: dict[type[AgentsStoreError], AgentsStoreError] = {
+    type(error): error
+    for error in (
+        errors.StateNotFoundError("s"),
+        errors.SessionExistsError("s"),
+        errors.StaleStateError("s", reason="version", expected=1, actual=2),
+        errors.StateSizeExceededError("save_state", "s", 10, 11),
+        errors.StreamNotFoundError("s"),
+        errors.StreamClosedError("s", status="ended", end_status="completed"),
+        errors.StreamFailedError("s", error="it broke"),
+        errors.StreamTruncatedError("s", from_sequence=1, first_sequence=5),
+        errors.StreamChunkTooLargeError("s", limit_bytes=10, size_bytes=11),
+        errors.SequenceConflictError("s", expected=4, actual=5),
+        errors.LockNotAcquiredError("k"),
+        errors.StaleFencingTokenError("s", expected=5, actual=4),
+    )
+}
+PUBLIC = [error for error in ERRORS_BY_CODE.values() if not error.__name__.startswith("_")]
+
+
+@pytest.mark.parametrize("kind", PUBLIC, ids=lambda kind: kind.__name__)
+def test_an_error_crosses_as_itself(kind: type[AgentsStoreError]) -> None:
+    """An error raised in an object reaches the caller as the same class with the same facts and message."""
+    error = EXAMPLES.get(kind) or kind("something", outcome_unknown=True)
+    with pytest.raises(kind) as raised:
+        wire.decode_reply(wire.encode_error(error, logging.getLogger(__name__)))
+    assert type(raised.value) is kind
+    assert raised.value.facts() == error.facts()
+    assert str(raised.value) == str(error)
+
+
+def test_every_public_error_is_exported_and_has_its_own_code() -> None:
+    """`__all__` names every error class, and codes are unique."""
+    classes = [
+        value
+        for name, value in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(value, AgentsStoreError) and not name.startswith("_")
+    ]
+    assert {kind.__name__ for kind in classes} | {"ERRORS_BY_CODE"} == set(errors.__all__)
+    assert len({kind.code for kind in classes}) == len(classes)
+    assert all(400 <= kind.http_status < 600 for kind in classes)
+
+
+def test_foreign_errors_leave_as_an_id(caplog: pytest.LogCaptureFixture) -> None:
+    """What is not ours is logged with its traceback and leaves as an id, without type, text or path."""
+    with caplog.at_level(logging.ERROR):
+        reply = wire.encode_error(KeyError("a secret"), logging.getLogger(__name__))
+    assert "secret" not in reply
+    assert "KeyError" not in reply
+    with pytest.raises(AgentsStoreError) as raised:
+        wire.decode_reply(reply)
+    assert raised.value.outcome_unknown
+    incident = caplog.records[0].args
+    assert incident
+    assert str(incident[0]) in str(raised.value)  # type: ignore[index]
+
+
+def test_texts_cross_unchanged() -> None:
+    """The payload's lines arrive as they were sent, whatever the head holds."""
+    lines = '{"a":"\\n"}\n{"b":"ü🎉"}'
+    request = wire.decode_request(wire.encode_request("append", {"name": "x\ny"}, lines))
+    assert (request.head, request.payload) == ({"op": "append", "name": "x\ny"}, lines)
+    reply = wire.decode_reply(wire.encode_reply({"last": 2}, lines))
+    assert (reply.head["ok"], reply.payload) == ({"last": 2}, lines)

@@ -1,0 +1,79 @@
+"""User JSON: what goes in comes out, and nothing else goes in."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.json_values import MAX_DEPTH, decode_json, encode_json, parse_json
+
+
+
+def _short(value: object) -> str:
+    return "long integer" if isinstance(value, int) else ascii(value)
+
+
+texts = st.text(st.characters(exclude_categories=("Cs",)))
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(texts, inner, max_size=5),
+    max_leaves=30,
+)
+
+
+@given(values)
+def test_values_come_back_exactly(value: object) -> None:
+    """Every JSON value survives, types and key order included, and its text holds no raw newline."""
+    text = encode_json(value, name="value")
+    assert "\n" not in text
+    assert repr(decode_json(text)) == repr(value)
+    assert repr(parse_json(text.encode(), name="value")) == repr(value)
+
+
+@given(st.integers(1, 400), st.sampled_from(["list", "dict"]))
+def test_depth_is_the_limit(depth: int, kind: str) -> None:
+    """200 levels pass in both directions, 201 do not, whatever they are made of."""
+    value: object = [] if kind == "list" else {}
+    for _ in range(depth - 1):
+        value = [value] if kind == "list" else {"k": value}
+    if depth <= MAX_DEPTH:
+        assert parse_json(encode_json(value, name="value"), name="value") == value
+        return
+    with pytest.raises(InvalidArgumentError, match="nests deeper"):
+        encode_json(value, name="value")
+    with pytest.raises(InvalidArgumentError, match="nests deeper"):
+        parse_json(json.dumps(value), name="value")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "\udfff", {"\ud800": 1}, 10**5_000], ids=_short)
+def test_values_json_cannot_carry(value: object) -> None:
+    """NaN, infinities, lone surrogates and endless integers are a ValueError that names the value."""
+    with pytest.raises(ValueError, match="the thing"):
+        encode_json([value], name="the thing")
+
+
+@pytest.mark.parametrize("value", [(1,), {1: 2}, {None: 1}, b"x", {1, 2}, object(), [b"x"], {"k": (1,)}], ids=repr)
+def test_types_json_does_not_have(value: object) -> None:
+    """Other types are a TypeError that names the value."""
+    with pytest.raises(TypeError, match="the thing"):
+        encode_json(value, name="the thing")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "nul", "NaN", "[Infinity]", '{"a":1,}', "'x'", b"\xff", "\ufeff{}", "[" * 100_000, "]" * 300, "1" * 5_000],
+    ids=lambda text: repr(text[:12]),
+)
+def test_text_from_outside_is_refused(text: str | bytes) -> None:
+    """What is not strict JSON is refused with the package's error, however deep or long."""
+    with pytest.raises(InvalidArgumentError, match="the body"):
+        parse_json(text, name="the body")
+
+
+def test_brackets_inside_strings_do_not_count() -> None:
+    """A text full of brackets is not deep."""
+    text = json.dumps(["[{" * 500 + '"\\', "]" * 9])
+    assert parse_json(text, name="value") == json.loads(text)

@@ -1,0 +1,81 @@
+"""Records: `to_dict` and `from_dict` are inverse, take both spellings, and leave user keys alone."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare import records
+from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.records import AgentState, Checkpoint, MergeChanges, StagedChange
+
+STATE = AgentState(
+    session_id="s",
+    agent_type="x",
+    custom_state={"snake_key": {"inner_key": 1}},
+    messages=[{"role": "user"}],
+    extra={"own_key": 1},
+)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        STATE,
+        Checkpoint(id="c", session_id="s", step_count=1, status="active", message_count=0, timestamp=5, state=STATE),
+        StagedChange(
+            tool_call_id="t",
+            patches=[{"op": "add", "path": "/a", "value": 1}],
+            merge_changes=MergeChanges(values={"a_b": 1}, array_replacements=frozenset({"a_b"})),
+            timestamp=1,
+        ),
+        records.MessagePage(messages=[{"role": "user"}], total=1, has_more=False),
+        records.CasResult(ok=False, new_version=None, current_status="x", current_version=1),
+    ],
+    ids=lambda record: type(record).__name__,
+)
+def test_round_trip(record: Any) -> None:
+    """A record's mapping gives an equal record."""
+    body = record.to_dict()
+    again = type(record).from_dict(body)
+    assert again.to_dict() == body
+    if isinstance(record, AgentState):
+        assert again == record
+
+
+def test_camel_and_snake() -> None:
+    """Both spellings are taken, one at a time; keys of user JSON stay as they are."""
+    camel = AgentState.from_dict({"sessionId": "s", "agentType": "x", "customState": {"snake_key": 1}})
+    snake = AgentState.from_dict({"session_id": "s", "agent_type": "x", "custom_state": {"snake_key": 1}})
+    assert camel == snake
+    assert camel.to_dict()["customState"] == {"snake_key": 1}
+    with pytest.raises(InvalidArgumentError, match="both"):
+        AgentState.from_dict({"sessionId": "s", "session_id": "s", "agentType": "x"})
+
+
+def test_missing_and_unknown_fields() -> None:
+    """A missing required field is named; an unknown one survives where the record has `extra` and is refused elsewhere."""
+    with pytest.raises(InvalidArgumentError, match="agent_type"):
+        AgentState.from_dict({"sessionId": "s"})
+    assert AgentState.from_dict({"sessionId": "s", "agentType": "x", "new": [1]}).extra == {"new": [1]}
+    with pytest.raises(InvalidArgumentError, match="nonsense"):
+        MergeChanges.from_dict({"values": {}, "nonsense": 1})
+
+
+def test_the_mapping_is_a_copy() -> None:
+    """Changing the record afterwards leaves its mapping alone."""
+    state = AgentState(session_id="s", agent_type="x", custom_state={"a": []}, messages=[{"role": "user"}])
+    body = state.to_dict()
+    state.custom_state["b"] = 1
+    state.messages.append({"role": "user"})
+    assert body["customState"] == {"a": []}
+    assert body["messages"] == [{"role": "user"}]
+
+
+def test_records_are_slotted_and_frozen_but_for_the_state() -> None:
+    """Every record is a slotted dataclass; all but `AgentState` are frozen."""
+    kinds = [kind for name in records.__all__ if dataclasses.is_dataclass(kind := getattr(records, name))]
+    assert len(kinds) > 15
+    for kind in kinds:
+        assert "__dict__" not in dir(kind), kind
+        assert kind.__dataclass_params__.frozen is (kind is not AgentState), kind

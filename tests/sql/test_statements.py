@@ -1,0 +1,50 @@
+"""Every SQL constant: prepares against the migrated schema, and reaches its rows by key or index, not by reading a table."""
+
+import importlib
+import pkgutil
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+
+import agents_store_cloudflare
+from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text
+
+PACKAGES = ("state", "usage")
+SCANS_THAT_ARE_MEANT = {
+    # the usage store's operator calls, each over the whole table or one session's part of it
+}
+
+
+def _constants() -> Iterator[tuple[str, str]]:
+    """Module-level SQL texts of the D1 roles; those of the Durable Objects are prepared by their own tests."""
+    for package in PACKAGES:
+        path = [f"{root}/{package}" for root in agents_store_cloudflare.__path__]
+        for module in pkgutil.iter_modules(path):
+            loaded = importlib.import_module(f"agents_store_cloudflare.{package}.{module.name}")
+            for name, value in vars(loaded).items():
+                texts = value if isinstance(value, tuple) else (value,)
+                for index, text in enumerate(texts):
+                    if name.isupper() and isinstance(text, str) and text.lstrip().startswith(("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")):
+                        if text.strip().startswith("WITH") and name.startswith("_"):
+                            continue  # a part of other statements
+                        yield f"{package}.{module.name}.{name}[{index}]", text
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(":memory:")
+    for name in MIGRATION_FILES:
+        connection.executescript(migration_text(name))
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize(("name", "sql"), list(_constants()), ids=lambda value: value if "." in value[:20] else "")
+def test_no_statement_scans_a_table(connection: sqlite3.Connection, name: str, sql: str) -> None:
+    """Each statement prepares; its plan reads tables of ours by SEARCH only."""
+    count = max((number for number in range(1, 101) if f"?{number}" in sql), default=0)
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", [None] * count)]
+    scans = [step for step in plan if step.startswith("SCAN") and ("__agents" in step or step.split()[1] in {"s", "b", "c", "child"})]
+    scans = [step for step in scans if "VIRTUAL TABLE" not in step]
+    assert scans == [] or name in SCANS_THAT_ARE_MEANT, plan

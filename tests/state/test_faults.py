@@ -1,0 +1,161 @@
+"""Every write of the state store at its worst moment: afterwards it has happened once, or not at all and says so."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import pytest
+
+from agents_store_cloudflare import database as database_module
+from agents_store_cloudflare.errors import D1StateError
+from agents_store_cloudflare.migrations import run_migration
+from agents_store_cloudflare.records import AgentState
+from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
+from agents_store_cloudflare.testing.faults import Moment
+
+Write: TypeAlias = Callable[[D1StateStore, str], Awaitable[Any]]
+
+
+def _state() -> AgentState:
+    return AgentState.from_dict(
+        {
+            "sessionId": "s",
+            "agentType": "x",
+            "version": 1,
+            "messages": [{"role": "user"}, {"role": "assistant"}],
+            "storedHistory": [0, 1, 0],
+        }
+    )
+
+
+async def _save(store: D1StateStore, commit_id: str) -> Any:
+    return await store.save_state("s", _state(), commit_id=commit_id, fencing_token=5)
+
+
+async def _status(store: D1StateStore, commit_id: str) -> Any:
+    return await store.update_status("s", "running", commit_id=commit_id, fencing_token=5)
+
+
+async def _checkpoint(store: D1StateStore, commit_id: str) -> Any:
+    return (await store.save_checkpoint("s", commit_id=commit_id, fencing_token=5)).id
+
+
+async def _save_and_checkpoint(store: D1StateStore, commit_id: str) -> Any:
+    return (await store.save_checkpoint("s", _state(), commit_id=commit_id, fencing_token=5)).id
+
+
+WRITES: list[Write] = [_save, _status, _checkpoint, _save_and_checkpoint]
+writes = pytest.mark.parametrize("write", WRITES, ids=lambda write: write.__name__)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def pause(attempt: int) -> None:
+        assert attempt < database_module.ATTEMPTS
+
+    monkeypatch.setattr(database_module, "pause_before_retry", pause)
+
+
+@pytest.fixture
+async def database() -> FaultyDatabase:
+    database = SqliteDatabase()
+    await run_migration(database)
+    faulty = FaultyDatabase(database)
+    state = AgentState(session_id="s", agent_type="x", messages=[{"role": "user"}])
+    await D1StateStore(faulty).save_state("s", state)
+    faulty.sent.clear()
+    return faulty
+
+
+async def _picture(database: FaultyDatabase) -> list[Any]:
+    """What is stored, without times and commit ids."""
+    store = D1StateStore(database)
+    state = await store.load_state("s", required=True)
+    checkpoint = await store.get_latest_checkpoint("s")
+    assert state is not None
+    return [state.version, state.status, state.messages, checkpoint and checkpoint.message_count]
+
+
+async def _undisturbed(write: Write) -> list[Any]:
+    database = SqliteDatabase()
+    await run_migration(database)
+    faulty = FaultyDatabase(database)
+    store = D1StateStore(faulty)
+    await store.save_state("s", AgentState(session_id="s", agent_type="x", messages=[{"role": "user"}]))
+    await write(store, "c")
+    return await _picture(faulty)
+
+
+@writes
+@pytest.mark.parametrize("moments", [("before",), ("after",), ("after", "before", "after")], ids="-".join)
+async def test_a_lost_reply_is_answered_by_the_retry(
+    database: FaultyDatabase, write: Write, moments: tuple[Moment, ...]
+) -> None:
+    """ST-10, ST-20, ST-21: the store's own retries store once, and the caller notices nothing."""
+    database.fail(*moments)
+    await write(D1StateStore(database), "c")
+    assert len(database.sent) <= len(moments) + 2
+    assert await _picture(database) == await _undisturbed(write)
+
+
+@writes
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_when_retries_run_out_the_caller_repeats(database: FaultyDatabase, write: Write, moment: Moment) -> None:
+    """ST-10, ST-21: the error says that the outcome is unknown; the same commit id makes it exactly one."""
+    database.fail(*[moment] * database_module.ATTEMPTS)
+    store = D1StateStore(database)
+    with pytest.raises(D1StateError, match="Network connection lost") as raised:
+        await write(store, "c")
+    assert raised.value.outcome_unknown
+    assert raised.value.__cause__ is not None
+    first, second = await write(store, "c"), await write(store, "c")
+    assert first == second
+    assert await _picture(database) == await _undisturbed(write)
+
+
+@writes
+async def test_a_failing_statement_undoes_the_batch(database: FaultyDatabase, write: Write) -> None:
+    """ST-16, ST-20, ST-21: whichever statement fails, nothing of the batch stays; the cause is chained and not retried."""
+    before = await _picture(database)
+    for index in range(8):
+        database.sent.clear()
+        database.break_statement(index)
+        try:
+            await write(D1StateStore(database), "c")
+        except D1StateError as error:
+            assert "broken on demand" in str(error)
+            assert not error.outcome_unknown
+            assert len(database.sent) == 1
+            assert await _picture(database) == before
+            continue
+        assert index >= database.sent[0], "a broken statement within the batch went unnoticed"
+        return
+    pytest.fail("no write has that many statements")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda store: store.load_state("s"),
+        lambda store: store.exists("s"),
+        lambda store: store.get_messages("s"),
+        lambda store: store.get_latest_checkpoint("s"),
+    ],
+)
+async def test_reads_are_one_batch_and_raise(database: FaultyDatabase, read: Callable[[D1StateStore], Any]) -> None:
+    """ST-20, ST-21: a read is one batch, is retried, and turns no failure into "nothing there"."""
+    store = D1StateStore(database)
+    await read(store)
+    assert len(database.sent) == 1
+    database.fail("before", "after")
+    await read(store)
+    database.fail("before", message="D1_ERROR: D1 DB is overloaded. Requests queued for too long.")
+    with pytest.raises(D1StateError, match="overloaded") as raised:
+        await read(store)
+    assert not raised.value.outcome_unknown
+
+
+async def test_an_unmigrated_database_says_so() -> None:
+    """ST-21: without tables the error names the remedy."""
+    with pytest.raises(D1StateError, match="run_migration"):
+        await D1StateStore(SqliteDatabase()).load_state("s")
