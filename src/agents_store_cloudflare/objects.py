@@ -6,12 +6,14 @@ either Cloudflare (`bindings.py`) or one process of CPython (`testing.LocalObjec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from agents_store_cloudflare.database import ObjectSql
 
-__all__ = ["ObjectCallError", "ObjectHost", "ObjectLogic", "ObjectNamespace"]
+__all__ = ["ObjectCallError", "ObjectHost", "ObjectLogic", "ObjectNamespace", "call_with_retry"]
 
 
 class ObjectNamespace(Protocol):
@@ -38,6 +40,32 @@ class ObjectCallError(Exception):
         super().__init__(message)
         self.retryable = retryable
         self.overloaded = overloaded
+
+
+async def call_with_retry(
+    namespace: ObjectNamespace,
+    name: str,
+    request: str,
+    *,
+    attempts: int = 4,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> str:
+    """`namespace.call`, sent again while no reply comes, with growing, jittered pauses (50 ms to 2 s).
+
+    Only for requests that are safe to send twice. An overloaded object is not asked again.
+
+    Raises:
+        ObjectCallError: no attempt brought a reply.
+    """
+    attempt = 1
+    while True:
+        try:
+            return await namespace.call(name, request)
+        except ObjectCallError as error:
+            if error.overloaded or attempt == attempts:
+                raise
+        await sleep(min(2.0, 0.1 * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        attempt += 1
 
 
 class ObjectHost(Protocol):

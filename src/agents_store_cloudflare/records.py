@@ -142,6 +142,8 @@ def _plain(value: Any) -> JsonValue:
         return sorted(cast("AbstractSet[str]", value))
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, dict) and value and all(isinstance(each, _Record) for each in value.values()):
+        return {key: _plain(each) for key, each in value.items()}
     # A copy: the record may go on changing.
     return cast("JsonValue", deepcopy(value) if isinstance(value, dict | list) else value)
 
@@ -472,3 +474,9 @@ class UsageRollup(_Record):
     entry_count: int = 0
     first_timestamp: int | None = None
     last_timestamp: int | None = None
+
+    @classmethod
+    def _read(cls, name: str, value: Any) -> Any:
+        if name == "tokens_by_model":
+            return {model: cls._read("tokens", counts) for model, counts in value.items()}
+        return super(UsageRollup, cls)._read(name, value)

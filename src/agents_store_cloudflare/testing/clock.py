@@ -34,6 +34,10 @@ class SystemClock:
         delay = max(0, at_ms - self.now_ms()) / 1000
         return asyncio.get_running_loop().call_later(delay, callback).cancel
 
+    async def advance(self, seconds: float) -> None:
+        """Wait: what `FakeClock.advance` does by hand."""
+        await asyncio.sleep(seconds)
+
 
 class FakeClock:
     """Time that stands still until `advance` moves it, so that tests of waiting neither sleep nor flicker."""

@@ -1,6 +1,5 @@
 """The fixtures of the in-worker tests: the stores on the real bindings."""
 
-import asyncio
 import uuid
 from typing import Any
 
@@ -8,18 +7,6 @@ import pytest
 
 for role in ("state", "stream", "lock", "usage"):
     pytest.register_assert_rewrite(f"agents_store_cloudflare.testing.{role}_conformance")
-
-
-class RealClock:
-    """Time as it passes: where a host test moves a `FakeClock`, here one waits."""
-
-    async def advance(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-@pytest.fixture
-def clock() -> RealClock:
-    return RealClock()
 
 
 @pytest.fixture

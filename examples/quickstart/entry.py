@@ -1,0 +1,44 @@
+"""The smallest Worker that remembers: every request adds a message to a session and answers with all of them."""
+
+import json
+from urllib.parse import parse_qs, urlsplit
+
+from workers import Request, Response, WorkerEntrypoint
+
+from agents_store_cloudflare import (
+    AgentState,
+    AgentsStoreError,
+    CloudflareStore,
+    LockServer,
+    StreamServer,
+    create_cloudflare_store,
+)
+
+__all__ = ["Default", "LockServer", "StreamServer"]
+
+
+class Default(WorkerEntrypoint):
+    """GET /?session=ada&say=hello."""
+
+    async def fetch(self, request: Request) -> Response:
+        """Remember what was said, under the session's lock, and tell it to whoever reads the stream."""
+        query = parse_qs(urlsplit(request.url).query)
+        session_id, said = query.get("session", ["ada"])[0], query.get("say", ["hello"])[0]
+        store = create_cloudflare_store(db=self.env.AGENT_DB, streams=self.env.STREAMS, locks=self.env.LOCKS)
+        try:
+            await store.migrate()
+            state = await remember(store, session_id, said)
+        except AgentsStoreError as error:
+            return Response(json.dumps(error.to_dict()), status=error.http_status)
+        return Response(json.dumps({"version": state.version, "messages": state.messages}))
+
+
+async def remember(store: CloudflareStore, session_id: str, said: str) -> AgentState:
+    """Add one message to the session; the lock's token refuses this write if somebody took the lock over."""
+    async with store.lock_manager.lock(session_id, wait=5) as lock:
+        state = await store.state_store.load_state(session_id) or AgentState(session_id=session_id, agent_type="quickstart")
+        state.messages.append({"role": "user", "content": said})
+        async with store.stream_manager.create_writer(session_id, "quickstart", "example", fencing_token=lock) as writer:
+            await writer.write({"type": "said", "text": said})
+        await store.state_store.save(state, fencing_token=lock)
+        return state

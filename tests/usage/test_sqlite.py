@@ -1,0 +1,124 @@
+"""The usage store on sqlite, through the same conformance class as on D1, and what only a host can test."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents_store_cloudflare import database as database_module
+from agents_store_cloudflare.errors import InvalidArgumentError, UsageError
+from agents_store_cloudflare.migrations import run_migration
+from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource
+from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing import FakeClock, FaultyDatabase, SqliteDatabase
+from agents_store_cloudflare.testing.usage_conformance import UsageConformance, entry_of_each_kind
+from agents_store_cloudflare.usage import D1UsageStore
+
+
+@pytest.fixture
+async def database() -> SqliteDatabase:
+    database = SqliteDatabase()
+    await run_migration(database)
+    return database
+
+
+class TestUsage(UsageConformance):
+    @pytest.fixture
+    def usage_store(self, database: SqliteDatabase) -> D1UsageStore:
+        return D1UsageStore(database)
+
+    @pytest.fixture
+    def state_store(self, database: SqliteDatabase) -> D1StateStore:
+        return D1StateStore(database)
+
+
+class TestCustomTable(UsageConformance):
+    @pytest.fixture
+    async def usage_store(self, database: SqliteDatabase) -> D1UsageStore:
+        store = D1UsageStore(database, table_name="my_usage_2")
+        await store.ensure_table()
+        await store.ensure_table()
+        return store
+
+    @pytest.fixture
+    def state_store(self, database: SqliteDatabase) -> D1StateStore:
+        return D1StateStore(database)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "1a", "a;drop", 'a"', "ä", "a" * 64, "a.b"])
+def test_table_names(name: str) -> None:
+    """US-11: a table name is a plain identifier."""
+    with pytest.raises(InvalidArgumentError, match="table_name"):
+        D1UsageStore(SqliteDatabase(), table_name=name)
+
+
+async def test_a_missing_table_says_so(database: SqliteDatabase) -> None:
+    """US-11: without `ensure_table` the error names the remedy."""
+    with pytest.raises(UsageError, match="ensure_table"):
+        await D1UsageStore(database, table_name="mine").exists("s")
+
+
+async def test_old_entries(database: SqliteDatabase) -> None:
+    """US-8: strictly older ones go, by the entry's own time."""
+    clock = FakeClock(now_ms=1_000_000)
+    store = D1UsageStore(database, now_ms=clock.now_ms)
+    for at in (1, 899_999, 900_000, 1_000_000):
+        await store.record_custom("s", name="n", value=1, timestamp=at)
+    assert await store.delete_old_entries(100) == 2
+    assert [entry.timestamp for entry in await store.get_entries("s")] == [900_000, 1_000_000]
+    assert await store.delete_old_entries(age_ms=0) == 1
+
+
+async def test_one_call_is_one_batch(database: SqliteDatabase) -> None:
+    """US-2, US-7: recording a hundred entries, and the rollup of a tree, are one round trip each."""
+    store = D1UsageStore(database)
+    before = database.batches
+    await store.record_entries([{**entry.to_dict(), "id": f"{n}"} for n, entry in enumerate(entry_of_each_kind("s") * 16)])
+    await store.get_rollup("s", include_sub_agents=True)
+    assert database.batches == before + 2
+
+
+@pytest.mark.parametrize("moments", [("before",), ("after",), ("after", "after", "before")], ids="-".join)
+async def test_lost_replies(
+    database: SqliteDatabase, moments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """US-3, US-12: the store's own retries record once; when they run out the error says that the outcome is unknown."""
+
+    async def pause(attempt: int) -> None:
+        assert attempt < database_module.ATTEMPTS
+
+    monkeypatch.setattr(database_module, "pause_before_retry", pause)
+    faulty = FaultyDatabase(database)
+    store = D1UsageStore(faulty)
+    faulty.fail(*moments)  # type: ignore[arg-type]
+    await store.record_custom("s", name="n", value=1)
+    assert await store.get_entry_count("s") == 1
+    faulty.fail(*["before"] * database_module.ATTEMPTS)  # type: ignore[arg-type]
+    with pytest.raises(UsageError) as raised:
+        await store.get_rollup("s")
+    assert raised.value.outcome_unknown
+    assert raised.value.__cause__ is not None
+
+
+counts = st.builds(
+    lambda cached, prompt, reasoning, completion: TokenCounts(
+        prompt=cached + prompt, cached=cached, completion=reasoning + completion, reasoning=reasoning
+    ),
+    *[st.integers(0, 2**50)] * 4,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), counts), max_size=20))
+async def test_rollups_equal_sums(recorded: list[tuple[str, TokenCounts]]) -> None:
+    """US-6: whatever was recorded, every count of the rollup is the sum of the entries."""
+    database = SqliteDatabase()
+    await run_migration(database)
+    store = D1UsageStore(database)
+    source = UsageSource(type="agent", name="x")
+    entries = [UsageEntry(session_id="s", kind="tokens", source=source, model=m, tokens=t) for m, t in recorded]
+    await store.record_entries(entries)
+    rollup = await store.get_rollup("s")
+    for name in ("prompt", "completion", "cached", "reasoning", "total"):
+        assert getattr(rollup.tokens, name) == sum(getattr(tokens, name) for _, tokens in recorded)
+        for model, total in rollup.tokens_by_model.items():
+            assert getattr(total, name) == sum(getattr(tokens, name) for other, tokens in recorded if other == model)
