@@ -36,9 +36,13 @@ class Default(WorkerEntrypoint):
 async def remember(store: CloudflareStore, session_id: str, said: str) -> AgentState:
     """Add one message to the session; the lock's token refuses this write if somebody took the lock over."""
     async with store.lock_manager.lock(session_id, wait=5) as lock:
-        state = await store.state_store.load_state(session_id) or AgentState(session_id=session_id, agent_type="quickstart")
+        state = await store.state_store.load_state(session_id) or AgentState(
+            session_id=session_id, agent_type="quickstart"
+        )
         state.messages.append({"role": "user", "content": said})
-        async with store.stream_manager.create_writer(session_id, "quickstart", "example", fencing_token=lock) as writer:
+        async with store.stream_manager.create_writer(
+            session_id, "quickstart", "example", fencing_token=lock
+        ) as writer:
             await writer.write({"type": "said", "text": said})
         await store.state_store.save(state, fencing_token=lock)
         return state

@@ -4,3 +4,226 @@ State, messages and checkpoints in D1; resumable streams and fenced locks in Dur
 is here; `agents_store_cloudflare.testing` is imported by its name. Importing works on CPython: only `StreamServer` and
 `LockServer` need the Workers runtime, and they load when they are first asked for.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from agents_store_cloudflare.errors import (
+    AgentsStoreError,
+    D1StateError,
+    InvalidArgumentError,
+    LockError,
+    LockNotAcquiredError,
+    MigrationError,
+    RunConflictError,
+    SequenceConflictError,
+    SessionExistsError,
+    StagingError,
+    StaleFencingTokenError,
+    StaleStateError,
+    StateNotFoundError,
+    StateSizeExceededError,
+    StreamChunkTooLargeError,
+    StreamClosedError,
+    StreamConnectionError,
+    StreamError,
+    StreamFailedError,
+    StreamNotFoundError,
+    StreamTruncatedError,
+    SubSessionRefNotFoundError,
+    UsageError,
+)
+from agents_store_cloudflare.json_values import (
+    JsonObject,
+    JsonValue,
+    parse_json,
+)
+from agents_store_cloudflare.locks import (
+    DurableObjectLockManager,
+    LockObject,
+    LockOptions,
+)
+from agents_store_cloudflare.migrations import (
+    CURRENT_SCHEMA_VERSION,
+    SCHEMA_MIGRATION_V1,
+    TABLE_NAMES,
+    drop_all_tables,
+    get_agents_migration_version,
+    get_agents_table_names,
+    is_migrated,
+    run_migration,
+)
+from agents_store_cloudflare.protocols import (
+    ANY_VERSION,
+    AnyVersion,
+    Lock,
+    LockAcquireOptions,
+    LockManager,
+    ResumableReaderOptions,
+    ResumableStreamReader,
+    ResumableStreamStatus,
+    StateStore,
+    StreamManager,
+    StreamReader,
+    StreamWriter,
+    UsageStore,
+)
+from agents_store_cloudflare.records import (
+    AgentState,
+    AgentStatus,
+    BufferOverflowEvent,
+    CasResult,
+    Checkpoint,
+    CheckpointPage,
+    MergeChanges,
+    MergeResult,
+    Message,
+    MessagePage,
+    PromoteResult,
+    Run,
+    SessionPage,
+    StagedChange,
+    StreamChunk,
+    StreamInfo,
+    SubAgentStats,
+    SubSessionRef,
+    TokenCounts,
+    ToolStats,
+    UsageEntry,
+    UsageRollup,
+    UsageSource,
+)
+from agents_store_cloudflare.state import (
+    D1StateStore,
+    StateStoreOptions,
+    StoreLimits,
+)
+from agents_store_cloudflare.store import (
+    CloudflareStore,
+    create_cloudflare_store,
+)
+from agents_store_cloudflare.streams.manager import (
+    DurableObjectStreamManager,
+)
+from agents_store_cloudflare.streams.options import (
+    StreamOptions,
+)
+from agents_store_cloudflare.streams.stream_object import (
+    StreamObject,
+)
+from agents_store_cloudflare.usage import (
+    D1UsageStore,
+    UsageOptions,
+)
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.durable_objects.lock_server import LockServer
+    from agents_store_cloudflare.durable_objects.stream_server import StreamServer
+
+__all__ = [
+    "ANY_VERSION",
+    "CURRENT_SCHEMA_VERSION",
+    "SCHEMA_MIGRATION_V1",
+    "TABLE_NAMES",
+    "AgentState",
+    "AgentStatus",
+    "AgentsStoreError",
+    "AnyVersion",
+    "BufferOverflowEvent",
+    "CasResult",
+    "Checkpoint",
+    "CheckpointPage",
+    "CloudflareStore",
+    "D1StateError",
+    "D1StateStore",
+    "D1UsageStore",
+    "DurableObjectLockManager",
+    "DurableObjectStreamManager",
+    "InvalidArgumentError",
+    "JsonObject",
+    "JsonValue",
+    "Lock",
+    "LockAcquireOptions",
+    "LockError",
+    "LockManager",
+    "LockNotAcquiredError",
+    "LockObject",
+    "LockOptions",
+    "LockServer",
+    "MergeChanges",
+    "MergeResult",
+    "Message",
+    "MessagePage",
+    "MigrationError",
+    "PromoteResult",
+    "ResumableReaderOptions",
+    "ResumableStreamReader",
+    "ResumableStreamStatus",
+    "Run",
+    "RunConflictError",
+    "SequenceConflictError",
+    "SessionExistsError",
+    "SessionPage",
+    "StagedChange",
+    "StagingError",
+    "StaleFencingTokenError",
+    "StaleStateError",
+    "StateNotFoundError",
+    "StateSizeExceededError",
+    "StateStore",
+    "StateStoreOptions",
+    "StoreLimits",
+    "StreamChunk",
+    "StreamChunkTooLargeError",
+    "StreamClosedError",
+    "StreamConnectionError",
+    "StreamError",
+    "StreamFailedError",
+    "StreamInfo",
+    "StreamManager",
+    "StreamNotFoundError",
+    "StreamObject",
+    "StreamOptions",
+    "StreamReader",
+    "StreamServer",
+    "StreamTruncatedError",
+    "StreamWriter",
+    "SubAgentStats",
+    "SubSessionRef",
+    "SubSessionRefNotFoundError",
+    "TokenCounts",
+    "ToolStats",
+    "UsageEntry",
+    "UsageError",
+    "UsageOptions",
+    "UsageRollup",
+    "UsageSource",
+    "UsageStore",
+    "create_cloudflare_store",
+    "drop_all_tables",
+    "get_agents_migration_version",
+    "get_agents_table_names",
+    "is_migrated",
+    "parse_json",
+    "run_migration",
+]
+
+_OBJECT_CLASSES = {"LockServer": "lock_server", "StreamServer": "stream_server"}
+
+
+def __getattr__(name: str) -> object:
+    """Load a Durable Object class when it is first asked for."""
+    if name not in _OBJECT_CLASSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(f"{__name__}.durable_objects.{_OBJECT_CLASSES[name]}")
+    except ModuleNotFoundError as error:
+        if error.name not in {"js", "pyodide", "workers"}:
+            raise
+        raise ImportError(
+            f"{name} is a Durable Object class and needs the Workers runtime; on CPython use "
+            "agents_store_cloudflare.testing.LocalObjects"
+        ) from error
+    return getattr(module, name)

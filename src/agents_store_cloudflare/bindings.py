@@ -39,6 +39,8 @@ def as_database(binding: object, *, observer: BatchObserver | None = None) -> Da
     Raises:
         TypeError: it is neither, or missing.
     """
+    if isinstance(binding, D1Database):
+        return binding  # its `_binding` is not to be unwrapped: the observer would be lost
     raw = _raw(binding)
     if hasattr(raw, "prepare"):
         return D1Database(raw, observer=observer)
@@ -53,6 +55,8 @@ def as_namespace(binding: object) -> ObjectNamespace:
     Raises:
         TypeError: it is neither, or missing.
     """
+    if isinstance(binding, CloudflareNamespace):
+        return binding
     raw = _raw(binding)
     if hasattr(raw, "idFromName"):
         return CloudflareNamespace(raw)

@@ -16,7 +16,7 @@ from typing import NoReturn, TypeAlias
 
 __all__ = ["MAX_DEPTH", "JsonObject", "JsonValue", "decode_json", "encode_json", "parse_json"]
 
-JsonValue: TypeAlias = "None | bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 JsonObject: TypeAlias = "dict[str, JsonValue]"
 
 MAX_DEPTH = 200
@@ -36,7 +36,8 @@ def encode_json(value: object, *, name: str) -> str:
 
     Raises:
         TypeError: a type that JSON does not have, or a key that is not text.
-        InvalidArgumentError: (a ValueError) NaN, an infinity, a lone surrogate, an integer beyond the interpreter's limit on digits, nesting over 200.
+        InvalidArgumentError: (a ValueError) NaN, an infinity, a lone surrogate, an integer of more digits than the interpreter
+            takes, nesting over 200.
     """
     _check_shape(value, name)
     try:
@@ -96,7 +97,9 @@ def _refuse_types(nodes: list[object], name: str) -> None:
     for node in nodes:
         # Subclasses of the scalars (enums of text or numbers) encode as what they are.
         if not isinstance(node, dict | list | str | int | float):
-            raise TypeError(f"{name} holds a {type(node).__name__}, which is not JSON; use dict, list, str, int, float, bool, None")
+            raise TypeError(
+                f"{name} holds a {type(node).__name__}, which is not JSON; use dict, list, str, int, float, bool, None"
+            )
 
 
 def _nests_too_deep(text: str) -> bool:
@@ -116,6 +119,6 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 def _refuse(message: str, cause: Exception | None = None) -> NoReturn:
     # Imported here: errors.py needs JsonValue for its own signatures.
-    from agents_store_cloudflare.errors import InvalidArgumentError
+    from agents_store_cloudflare.errors import InvalidArgumentError  # noqa: PLC0415
 
     raise InvalidArgumentError(message) from cause

@@ -125,14 +125,14 @@ async def run_migration(database: object) -> int:
 
 async def _apply_after(db: Database, version: int) -> None:
     """All missing files in one transaction; losing the race to somebody else is no failure."""
-    statements = [
-        Statement(sql) for name in MIGRATION_FILES[version:] for sql in _split(migration_text(name))
-    ]
+    statements = [Statement(sql) for name in MIGRATION_FILES[version:] for sql in _split(migration_text(name))]
     try:
         await db.batch(statements)
     except SqlError as error:
         if not (error.transient or error.constraint in {"PRIMARYKEY", "UNIQUE"}):
-            raise MigrationError(f"schema version {version} could not be brought to {CURRENT_SCHEMA_VERSION}: {error}") from error
+            raise MigrationError(
+                f"schema version {version} could not be brought to {CURRENT_SCHEMA_VERSION}: {error}"
+            ) from error
 
 
 def _split(text: str) -> list[LiteralString]:
@@ -174,7 +174,9 @@ async def drop_all_tables(database: object) -> None:
         await db.batch([Statement(_FORGET_FILES, (_json_list(MIGRATION_FILES),)), *map(Statement, _DROPS)])
     except SqlError as error:
         if not error.is_missing_table():
-            raise MigrationError(f"the tables could not be dropped: {error}", outcome_unknown=error.transient) from error
+            raise MigrationError(
+                f"the tables could not be dropped: {error}", outcome_unknown=error.transient
+            ) from error
         await db.batch([Statement(sql) for sql in _DROPS])
 
 

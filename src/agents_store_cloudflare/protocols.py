@@ -278,7 +278,9 @@ class StreamManager(Protocol):
         """The stream as it stands; None when unknown."""
         ...
 
-    def on(self, event: Literal["buffer_overflow"], callback: Callable[[BufferOverflowEvent], None]) -> Callable[[], None]:
+    def on(
+        self, event: Literal["buffer_overflow"], callback: Callable[[BufferOverflowEvent], None]
+    ) -> Callable[[], None]:
         """Call `callback` at each event; the result unsubscribes."""
         ...
 
@@ -300,12 +302,17 @@ class Lock(Protocol):
         """When the lease ends, by the lock object's clock, in milliseconds since 1970."""
         ...
 
+    @property
+    def lost(self) -> bool:
+        """Whether this holder must stop: a refresh was refused, or nothing remains. False after `release()`."""
+        ...
+
     def remaining(self) -> float:
         """Seconds for which this holder may rely on the lease: counted from before the request was sent, less a margin."""
         ...
 
     async def refresh(self, ttl: Seconds | None = None, *, ttl_ms: float | None = None) -> bool:
-        """Extend the lease; False when it is lost (expired or taken over): stop working."""
+        """Extend the lease to `ttl` from now; False when it is lost (expired or taken over): stop working."""
         ...
 
     async def release(self) -> bool:
@@ -314,7 +321,7 @@ class Lock(Protocol):
 
 
 class LockManager(Protocol):
-    """Leases on keys, one Durable Object each."""
+    """Leases on keys. At most one is live for a key; an expired one is never revived; tokens rise with every grant."""
 
     async def acquire(
         self,
@@ -327,6 +334,12 @@ class LockManager(Protocol):
         auto_refresh: bool = False,
     ) -> Lock | None:
         """A lock, or None when somebody holds it (also oneself: it is not re-entrant) and the wait, if any, ran out.
+
+        Args:
+            ttl: how long the lease lasts unless it is refreshed; at most 86,400 seconds.
+            owner: a name for people who look at the lease; it gives no rights. One is made when absent.
+            wait: how long to queue for the key; those who wait are served in order.
+            auto_refresh: refresh at a third of the ttl, in the background, until it is released or its `max_hold` has passed.
 
         Raises:
             LockError: the object could not be reached; `outcome_unknown` says whether a grant may stand until its ttl ends.

@@ -124,7 +124,7 @@ class _Record:
         if any(part.name == "extra" for part in fields(cast("Any", cls))):
             known["extra"] = {**rest.pop("extra", {}), **rest}
         elif rest:
-            raise InvalidArgumentError(f"{cls.__name__} has no field {sorted(rest)[0]!r}")
+            raise InvalidArgumentError(f"{cls.__name__} has no field {min(rest)!r}")
         return cls(**known)
 
     @classmethod
@@ -222,7 +222,7 @@ class AgentState(_Record):
         state = super(AgentState, cls).from_dict(rest)
         if stored is not None:
             first, count, epoch = stored
-            state._stored = StoredHistory(first=first, count=count, epoch=epoch)
+            state._stored = StoredHistory(first=first, count=count, epoch=epoch)  # noqa: SLF001 - its own field
         return state
 
 
@@ -394,7 +394,10 @@ class UsageSource(_Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCounts(_Record):
-    """Tokens of one or many model calls. Cached ones are inside `prompt`, reasoning ones inside `completion`; `total` defaults to prompt + completion."""
+    """Tokens of one or many model calls.
+
+    Cached ones are inside `prompt`, reasoning ones inside `completion`; `total` defaults to prompt + completion.
+    """
 
     prompt: int = 0
     completion: int = 0

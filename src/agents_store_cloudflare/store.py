@@ -2,14 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Self
 
-from agents_store_cloudflare.bindings import as_database, as_namespace
+from agents_store_cloudflare.bindings import as_database
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
-from agents_store_cloudflare.streams import DurableObjectStreamManager, StreamOptions
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
 
 __all__ = ["CloudflareStore", "create_cloudflare_store"]
+
+
+class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa: SLOT001 - a tuple with attributes cannot have slots
+    """The stores of one request. Unpacks as `state_store, stream_manager`; build it for each request, never as a module global.
+
+    Attributes:
+        state_store: sessions, messages, checkpoints.
+        stream_manager: streams of chunks.
+        usage_store: what sessions used.
+        lock_manager: fenced locks; None where no `locks` binding was given.
+    """
+
+    state_store: D1StateStore
+    stream_manager: DurableObjectStreamManager
+    usage_store: D1UsageStore
+    lock_manager: DurableObjectLockManager | None
+
+    def __new__(
+        cls,
+        database: object,
+        state_store: D1StateStore,
+        stream_manager: DurableObjectStreamManager,
+        usage_store: D1UsageStore,
+        lock_manager: DurableObjectLockManager | None,
+    ) -> Self:
+        """Use `create_cloudflare_store`."""
+        store = super().__new__(cls, (state_store, stream_manager))
+        store._database = database
+        store.state_store = state_store
+        store.stream_manager = stream_manager
+        store.usage_store = usage_store
+        store.lock_manager = lock_manager
+        return store
+
+    _database: object
+
+    async def migrate(self) -> int:
+        """Bring the database to the current schema (`run_migration`): one row read when it is; the version."""
+        return await run_migration(self._database)
+
+
+def create_cloudflare_store(
+    *,
+    db: object,
+    streams: object,
+    locks: object = None,
+    state_options: StateStoreOptions | None = None,
+    stream_options: StreamOptions | None = None,
+    lock_options: LockOptions | None = None,
+    usage_options: UsageOptions | None = None,
+) -> CloudflareStore:
+    """The stores of one request, on its bindings.
+
+    Args:
+        db: the D1 binding (`env.AGENT_DB`) or a read-replica session of it; raw, or as the Workers SDK wraps it.
+        streams: the Durable Object binding of `StreamServer` (`env.STREAMS`).
+        locks: the Durable Object binding of `LockServer` (`env.LOCKS`), if there is one.
+
+    Raises:
+        TypeError: a binding is missing, or is something else.
+    """
+    database = as_database(db)
+    state = state_options or StateStoreOptions()
+    return CloudflareStore(
+        database,
+        D1StateStore(database, logger=state.logger, limits=state.limits, require_fencing=state.require_fencing),
+        DurableObjectStreamManager.from_options(streams, stream_options or StreamOptions()),
+        D1UsageStore.from_options(database, usage_options or UsageOptions()),
+        None if locks is None else DurableObjectLockManager.from_options(locks, lock_options or LockOptions()),
+    )

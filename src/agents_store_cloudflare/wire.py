@@ -75,7 +75,9 @@ def _error_from(error: Mapping[str, Any]) -> AgentsStoreError:
     code, facts = cast("str", error["code"]), cast("dict[str, Any]", error["facts"])
     known = ERRORS_BY_CODE.get(code)
     if known is None:
-        return AgentsStoreError(f"the object failed; its log has the cause under id {facts.get('id', code)!r}", outcome_unknown=True)
+        return AgentsStoreError(
+            f"the object failed; its log has the cause under id {facts.get('id', code)!r}", outcome_unknown=True
+        )
     return known(**facts)
 
 

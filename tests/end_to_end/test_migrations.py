@@ -15,9 +15,7 @@ pytestmark = pytest.mark.runtime
 
 CONFIG = Path(__file__).parent / "migrations_worker" / "wrangler.toml"
 FOLDER = Path(__file__).parents[2] / "migrations"
-OLD_SESSION = (
-    "INSERT INTO __agents_states (session_id, agent_type, created_at, updated_at) VALUES ('old', 'x', 1, 1)"
-)
+OLD_SESSION = "INSERT INTO __agents_states (session_id, agent_type, created_at, updated_at) VALUES ('old', 'x', 1, 1)"
 
 
 class Databases:
@@ -57,7 +55,7 @@ def test_every_order_ends_in_the_same_schema(tmp_path: Path) -> None:
     for binding in ("DB_A", "DB_B", "DB_C", "DB_D"):
         assert "No migrations to apply" in databases.apply(binding)
     for binding in ("DB_A", "DB_D"):
-        with pytest.raises(WranglerError, match="UNIQUE|PRIMARYKEY"):
+        with pytest.raises(WranglerError, match=r"UNIQUE|PRIMARYKEY"):
             databases.execute_file(binding, MIGRATION_FILES[1])
     databases.execute_file("DB_A", MIGRATION_FILES[0])
     with LocalRuntime(CONFIG, persist=tmp_path) as runtime:

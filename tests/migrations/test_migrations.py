@@ -116,7 +116,9 @@ async def test_a_newer_database_is_refused() -> None:
 
 async def test_a_failing_file_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """MG-1: a migration is all or nothing, and its failure has a cause."""
-    monkeypatch.setattr(migrations, "migration_text", lambda name: migration_text(name) + "\n\nSELECT nonsense FROM nowhere;\n")
+    monkeypatch.setattr(
+        migrations, "migration_text", lambda name: migration_text(name) + "\n\nSELECT nonsense FROM nowhere;\n"
+    )
     database = SqliteDatabase()
     with pytest.raises(MigrationError, match="no such table"):
         await run_migration(database)
@@ -155,7 +157,9 @@ async def test_constants_and_files_agree() -> None:
     assert sorted(path.name for path in FOLDER.glob("*.sql")) == list(MIGRATION_FILES)
     for number, name in enumerate(MIGRATION_FILES, start=1):
         assert name.startswith(f"{number:04}_")
-        claims = re.findall(r"INSERT INTO __agents_schema \(version, name\) VALUES \((\d+), '(.*)'\)", migration_text(name))
+        claims = re.findall(
+            r"INSERT INTO __agents_schema \(version, name\) VALUES \((\d+), '(.*)'\)", migration_text(name)
+        )
         assert claims == ([] if number == 1 else [(str(number), name)])
     database = SqliteDatabase()
     await run_migration(database)

@@ -10,7 +10,9 @@ from agents_store_cloudflare.errors import InvalidArgumentError
 
 def test_spans() -> None:
     """Seconds, timedeltas and the `_ms` twin mean the same; both at once are a TypeError."""
-    assert span_ms(1.5, None, "ttl") == span_ms(timedelta(seconds=1.5), None, "ttl") == span_ms(None, 1500, "ttl") == 1500
+    assert (
+        span_ms(1.5, None, "ttl") == span_ms(timedelta(seconds=1.5), None, "ttl") == span_ms(None, 1500, "ttl") == 1500
+    )
     assert span_ms(None, None, "ttl") is None
     with pytest.raises(TypeError, match="not both"):
         span_ms(1, 1000, "ttl")

@@ -1,7 +1,7 @@
 """Records: `to_dict` and `from_dict` are inverse, take both spellings, and leave user keys alone."""
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -78,4 +78,4 @@ def test_records_are_slotted_and_frozen_but_for_the_state() -> None:
     assert len(kinds) > 15
     for kind in kinds:
         assert "__dict__" not in dir(kind), kind
-        assert kind.__dataclass_params__.frozen is (kind is not AgentState), kind
+        assert cast("Any", kind).__dataclass_params__.frozen is (kind is not AgentState), kind

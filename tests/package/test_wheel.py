@@ -71,6 +71,14 @@ def test_it_imports_and_works_without_the_runtime(empty_environment: Path) -> No
 def test_the_wheel_holds_its_parts() -> None:
     """Durable Objects, migrations and the typing marker are inside the package; tests and tools are not."""
     names = zipfile.ZipFile(built_wheel()).namelist()
-    for part in ("durable_objects/stream_server.py", "durable_objects/lock_server.py", "migrations/0001_init.sql", "py.typed"):
+    for part in (
+        "durable_objects/stream_server.py",
+        "durable_objects/lock_server.py",
+        "migrations/0001_init.sql",
+        "py.typed",
+    ):
         assert f"agents_store_cloudflare/{part}" in names
-    assert {name.split("/")[0] for name in names} <= {"agents_store_cloudflare", "agents_store_cloudflare-0.1.0.dist-info"}
+    assert {name.split("/")[0] for name in names} <= {
+        "agents_store_cloudflare",
+        "agents_store_cloudflare-0.1.0.dist-info",
+    }

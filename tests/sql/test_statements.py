@@ -23,7 +23,11 @@ def _constants() -> Iterator[tuple[str, str]]:
             for name, value in vars(loaded).items():
                 texts = value if isinstance(value, tuple) else (value,)
                 for index, text in enumerate(texts):
-                    if name.isupper() and isinstance(text, str) and text.lstrip().startswith(("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")):
+                    if (
+                        name.isupper()
+                        and isinstance(text, str)
+                        and text.lstrip().startswith(("SELECT", "WITH", "INSERT", "UPDATE", "DELETE"))
+                    ):
                         if text.strip().startswith("WITH") and name.startswith("_"):
                             continue  # a part of other statements
                         yield f"{package}.{module.name}.{name}[{index}]", text
@@ -43,6 +47,10 @@ def test_no_statement_scans_a_table(connection: sqlite3.Connection, name: str, s
     """Each statement prepares; its plan reads tables of ours by SEARCH only."""
     count = max((number for number in range(1, 101) if f"?{number}" in sql), default=0)
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", [None] * count)]
-    scans = [step for step in plan if step.startswith("SCAN") and ("__agents" in step or step.split()[1] in {"s", "b", "c", "child"})]
+    scans = [
+        step
+        for step in plan
+        if step.startswith("SCAN") and ("__agents" in step or step.split()[1] in {"s", "b", "c", "child"})
+    ]
     scans = [step for step in scans if "VIRTUAL TABLE" not in step]
     assert scans == [] or name in SCANS_THAT_ARE_MEANT, plan

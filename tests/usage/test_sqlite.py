@@ -72,7 +72,9 @@ async def test_one_call_is_one_batch(database: SqliteDatabase) -> None:
     """US-2, US-7: recording a hundred entries, and the rollup of a tree, are one round trip each."""
     store = D1UsageStore(database)
     before = database.batches
-    await store.record_entries([{**entry.to_dict(), "id": f"{n}"} for n, entry in enumerate(entry_of_each_kind("s") * 16)])
+    await store.record_entries(
+        [{**entry.to_dict(), "id": f"{n}"} for n, entry in enumerate(entry_of_each_kind("s") * 16)]
+    )
     await store.get_rollup("s", include_sub_agents=True)
     assert database.batches == before + 2
 

@@ -84,7 +84,9 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidArgumentError("a text of the state holds a lone surrogate, which no UTF-8 text can carry") from error
+        raise InvalidArgumentError(
+            "a text of the state holds a lone surrogate, which no UTF-8 text can carry"
+        ) from error
 
 
 def _details_of(state: AgentState) -> JsonObject:

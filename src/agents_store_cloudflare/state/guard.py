@@ -104,4 +104,6 @@ class Guard:
                     self.session_id, reason="history", expected=expected, actual=facts["message_count"]
                 )
             case _:
-                return InvalidArgumentError(f"parent_session_id of the stored session {self.session_id!r} cannot change")
+                return InvalidArgumentError(
+                    f"parent_session_id of the stored session {self.session_id!r} cannot change"
+                )

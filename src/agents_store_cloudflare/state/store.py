@@ -194,7 +194,9 @@ class D1StateStore:
     ) -> bool:
         """`StateStore.delete_session`."""
         guard = replace(self._guard("delete_session", session_id, fencing_token, None), must_exist=False)
-        deleted = await self._delete(session_id, [*guard.statements(), *deletion(session_id, usage=delete_usage)], guard)
+        deleted = await self._delete(
+            session_id, [*guard.statements(), *deletion(session_id, usage=delete_usage)], guard
+        )
         return bool(deleted)
 
     async def cleanup_expired_sessions(
@@ -215,9 +217,7 @@ class D1StateStore:
             raise self._failed("delete", what, error) from error
         return [cast("str", row[0]) for row in results[-1]]
 
-    def _guard(
-        self, operation: str, session_id: str, fencing_token: int | Lock | None, commit_id: str | None
-    ) -> Guard:
+    def _guard(self, operation: str, session_id: str, fencing_token: int | Lock | None, commit_id: str | None) -> Guard:
         """The guard of a write to a session that must exist."""
         return Guard(
             session_id=check_id(session_id, "session_id"),

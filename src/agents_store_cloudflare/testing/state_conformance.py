@@ -69,12 +69,12 @@ class StateConformance:
     async def test_a_saved_state_comes_back_equal(self, state_store: D1StateStore, unique: str) -> None:
         """ST-1, ST-2: every field of a state survives a save and a load; the save brings its version up to date."""
         state = AgentState(
-            session_id=f"{unique}/it's a \"test\" – 🎉",
+            session_id=f'{unique}/it\'s a "test" – 🎉',
             agent_type="researcher",
             status="running",
             step_count=3,
             custom_state={"plan": ["a", "b"], "n": 2**70},
-            messages=[_message("hello"), {"role": "assistant", "content": [{"type": "text", "text": "x"}], "own": 1}],
+            messages=[_message("hello"), {"role": "assistant", "content": [{"type": "text", "text": "x"}], "metadata": {"own_key": 1}}],
             output={"answer": 42},
             error="none",
             stream_id=f"{unique}-stream",
@@ -127,7 +127,9 @@ class StateConformance:
     ) -> None:
         """ST-4: values that JSON cannot hold are refused before anything is written."""
         with pytest.raises(error, match="custom_state"):
-            await state_store.save_state(unique, AgentState(session_id=unique, agent_type="x", custom_state={"v": value}))
+            await state_store.save_state(
+                unique, AgentState(session_id=unique, agent_type="x", custom_state={"v": value})
+            )
         with pytest.raises(error, match="message 0"):
             await state_store.save_state(
                 unique, AgentState(session_id=unique, agent_type="x", messages=[{"role": "user", "content": value}])
@@ -411,7 +413,14 @@ class StateConformance:
 
     async def test_delete(self, state_store: D1StateStore, unique: str) -> None:
         """ST-22: a session goes with all of its own and its descendants, a cycle included; its fence stays."""
-        family = {"root": None, "child": "root", "grandchild": "child", "other": None, "looped": "loop", "loop": "looped"}
+        family = {
+            "root": None,
+            "child": "root",
+            "grandchild": "child",
+            "other": None,
+            "looped": "loop",
+            "loop": "looped",
+        }
         for name, parent in family.items():
             state = AgentState(session_id=f"{unique}-{name}", agent_type="x", messages=[_message(name)])
             state.parent_session_id = f"{unique}-{parent}" if parent else None

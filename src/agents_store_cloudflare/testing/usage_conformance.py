@@ -29,7 +29,13 @@ def entry_of_each_kind(session_id: str, at: int = 1_000) -> list[UsageEntry]:
         {"kind": "tokens", "model": "m-1", "tokens": {"prompt": 10, "completion": 5, "cached": 4, "reasoning": 2}},
         {"kind": "tool", "toolName": "search", "durationMs": 12, "success": True, "provider": {"own_key": 1.0}},
         {"kind": "tool", "toolName": "search", "durationMs": 3, "success": False, "error": "not found: 'x' – 🎉"},
-        {"kind": "subagent", "agentType": "critic", "subSessionId": f"{session_id}-sub", "durationMs": 9, "success": True},
+        {
+            "kind": "subagent",
+            "agentType": "critic",
+            "subSessionId": f"{session_id}-sub",
+            "durationMs": 9,
+            "success": True,
+        },
         {"kind": "custom", "name": "pages", "value": 2**70, "data": {"n": [1.0, None, "\x00"]}},
         {"kind": "custom", "name": "pages", "value": 3},
     ]
@@ -123,7 +129,9 @@ class UsageConformance:
     async def test_a_rollup_is_the_sum(self, usage_store: D1UsageStore, unique: str) -> None:
         """US-6: totals of all kinds, exact, with the first and the last time."""
         await usage_store.record_entries(entry_of_each_kind(unique))
-        await usage_store.record_entry(_tokens(unique, tokens={"prompt": 2**53 - 1, "completion": 1, "total": 2**53 - 1}, timestamp=5_000))
+        await usage_store.record_entry(
+            _tokens(unique, tokens={"prompt": 2**53 - 1, "completion": 1, "total": 2**53 - 1}, timestamp=5_000)
+        )
         rollup = await usage_store.get_rollup(unique)
         assert rollup.to_dict() == {
             "sessionId": unique,
@@ -132,7 +140,13 @@ class UsageConformance:
                 "m-1": {"prompt": 10, "completion": 5, "reasoning": 2, "cached": 4, "total": 15},
                 "m": {"prompt": 2**53 - 1, "completion": 1, "reasoning": 0, "cached": 0, "total": 2**53 - 1},
             },
-            "toolStats": {"totalCalls": 2, "successful": 1, "failed": 1, "totalDurationMs": 15, "byTool": {"search": 2}},
+            "toolStats": {
+                "totalCalls": 2,
+                "successful": 1,
+                "failed": 1,
+                "totalDurationMs": 15,
+                "byTool": {"search": 2},
+            },
             "subAgentStats": {"totalCalls": 1, "byAgent": {"critic": 1}},
             "custom": {"pages": {"count": 2, "total": 2**70 + 3}},
             "entryCount": 7,

@@ -89,7 +89,9 @@ def _check_tokens(tokens: object) -> None:
     for name in ("prompt", "completion", "reasoning", "cached", "total"):
         check_whole_number(getattr(tokens, name), f"tokens.{name}")
     if tokens.cached > tokens.prompt:
-        raise InvalidArgumentError(f"tokens.cached is {tokens.cached}, inside tokens.prompt there are only {tokens.prompt}")
+        raise InvalidArgumentError(
+            f"tokens.cached is {tokens.cached}, inside tokens.prompt there are only {tokens.prompt}"
+        )
     if tokens.reasoning > tokens.completion:
         raise InvalidArgumentError(
             f"tokens.reasoning is {tokens.reasoning}, inside tokens.completion there are only {tokens.completion}"
@@ -98,8 +100,8 @@ def _check_tokens(tokens: object) -> None:
 
 def columns_of(entry: UsageEntry) -> JsonObject:
     """The columns of an entry; `data` is the JSON text of everything that has no column of its own."""
-    body = {key: value for key, value in entry.to_dict().items() if key not in _OF_EVERY_ENTRY and value is not None}
-    body |= entry.extra  # where null is a value
+    body: JsonObject = {key: value for key, value in entry.to_dict().items() if key not in _OF_EVERY_ENTRY and value is not None}
+    body.update(entry.extra)  # where null is a value
     return {
         "id": entry.id,
         "session_id": entry.session_id,

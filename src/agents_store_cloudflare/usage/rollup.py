@@ -31,7 +31,8 @@ def rollup_of(session_id: str, rows: Iterable[Row]) -> UsageRollup:
         tokens_by_model={model: _tokens(counts) for model, counts in by_model.items()},
         tool_stats=_tools(bodies["tool"]),
         sub_agent_stats=SubAgentStats(
-            total_calls=len(bodies["subagent"]), by_agent=dict(Counter(body["agentType"] for body in bodies["subagent"]))
+            total_calls=len(bodies["subagent"]),
+            by_agent=dict(Counter(body["agentType"] for body in bodies["subagent"])),
         ),
         custom=_custom(bodies["custom"]),
         entry_count=len(timestamps),

@@ -163,10 +163,13 @@ def check_table_name(name: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"table_name must be text, not {type(name).__name__}")
     if not _IDENTIFIER.fullmatch(name):
-        raise InvalidArgumentError("table_name must be letters, digits and underscores, at most 63, not beginning with a digit")
+        raise InvalidArgumentError(
+            "table_name must be letters, digits and underscores, at most 63, not beginning with a digit"
+        )
     return name
 
 
 def for_table(sql: LiteralString, name: str) -> LiteralString:
     """The statement for the table `name`, which `check_table_name` has passed: the one place where SQL is made from text."""
-    return sql if name == DEFAULT_TABLE else cast("LiteralString", sql.replace(DEFAULT_TABLE, name))
+    checked = cast("LiteralString", name)  # type: ignore[redundant-cast]
+    return sql if name == DEFAULT_TABLE else sql.replace(DEFAULT_TABLE, checked)

@@ -70,7 +70,9 @@ class D1UsageStore:
             raise InvalidArgumentError("two entries of one call have the same id")
         body = json.dumps([columns_of(entry) for entry in completed], ensure_ascii=False, separators=(",", ":"))
         if (size_bytes := len(body.encode())) > MAX_VALUE_BYTES:
-            raise InvalidArgumentError(f"the entries have {size_bytes:,} bytes, one call takes {MAX_VALUE_BYTES:,}; send fewer")
+            raise InvalidArgumentError(
+                f"the entries have {size_bytes:,} bytes, one call takes {MAX_VALUE_BYTES:,}; send fewer"
+            )
         _, rows = await self._run(
             self._statement(sql.INSERT_ENTRIES, body, self._now_ms()),
             self._statement(sql.SELECT_BY_IDS, json.dumps(ids, ensure_ascii=False)),
@@ -214,7 +216,9 @@ class D1UsageStore:
     async def get_rollup(self, session_id: str, *, include_sub_agents: bool = False) -> UsageRollup:
         """`UsageStore.get_rollup`."""
         check_id(session_id, "session_id")
-        [rows] = await self._run(self._statement(sql.SELECT_TREE if include_sub_agents else sql.SELECT_SESSION, session_id))
+        [rows] = await self._run(
+            self._statement(sql.SELECT_TREE if include_sub_agents else sql.SELECT_SESSION, session_id)
+        )
         return rollup_of(session_id, rows)
 
     async def exists(self, session_id: str) -> bool:

@@ -29,7 +29,9 @@ class Default(WorkerEntrypoint):
     async def _look(self, binding: Any) -> dict[str, Any]:
         database = as_database(binding)
         [files] = await database.batch([Statement("SELECT name FROM d1_migrations ORDER BY name")])
-        [rows] = await database.batch([Statement("SELECT session_id, version FROM __agents_states ORDER BY session_id")])
+        [rows] = await database.batch(
+            [Statement("SELECT session_id, version FROM __agents_states ORDER BY session_id")]
+        )
         return {
             "migrated": await is_migrated(database),
             "tables": await get_agents_table_names(database),

@@ -1,0 +1,71 @@
+"""The quickstart and the scheduled clean-up, served as their READMEs say."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from tools.local_runtime import LocalRuntime, wrangler
+
+pytestmark = pytest.mark.runtime
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+DAY_MS = 86_400_000
+
+
+def _get(runtime: LocalRuntime, path: str) -> Any:
+    with urlopen(f"{runtime.url}{path}", timeout=60) as response:
+        return json.load(response)
+
+
+def test_the_quickstart_remembers(tmp_path: Path) -> None:
+    """Each request adds a message; what was answered is there after a SIGKILL."""
+    with LocalRuntime(
+        EXAMPLES / "quickstart/wrangler.toml", persist=tmp_path, ready_path="/?session=warm-up"
+    ) as runtime:
+        assert _get(runtime, "/?session=ada&say=hello") == {
+            "version": 1,
+            "messages": [{"role": "user", "content": "hello"}],
+        }
+        assert _get(runtime, "/?session=ada&say=again")["version"] == 2
+        runtime.kill()
+        runtime.restart()
+        answer = _get(runtime, "/?session=ada&say=still")
+    assert [message["content"] for message in answer["messages"]] == ["hello", "again", "still"]
+
+
+def test_the_clean_up_deletes_what_has_had_its_time(tmp_path: Path) -> None:
+    """Expired sessions and old usage go; the rest stays."""
+    config = EXAMPLES / "scheduled_cleanup/wrangler.toml"
+    now = int(time.time() * 1000)
+
+    def execute(command: str) -> str:
+        return wrangler("d1", "execute", "AGENT_DB", "--local", "--command", command, config=config, persist=tmp_path)
+
+    with LocalRuntime(config, persist=tmp_path) as runtime:
+        with urlopen(f"{runtime.url}/cdn-cgi/handler/scheduled", timeout=60) as response:
+            assert response.status == 200
+        runtime.stop()
+        execute(
+            "INSERT INTO __agents_states (session_id, agent_type, session_no, expires_at, created_at, updated_at) VALUES"
+            f" ('expired', 'x', 1, {now - 1000}, 1, 1), ('young', 'x', 2, {now + DAY_MS}, 1, 1), ('kept', 'x', 3, NULL, 1, 1);"
+            "INSERT INTO __agents_usage VALUES"
+            f" ('old', 'kept', 'custom', 0, {now - 91 * DAY_MS}, 'agent', 'x', '{{}}', 1),"
+            f" ('new', 'kept', 'custom', 0, {now - 89 * DAY_MS}, 'agent', 'x', '{{}}', 1)"
+        )
+        runtime.restart()
+        with urlopen(f"{runtime.url}/cdn-cgi/handler/scheduled", timeout=60) as response:
+            assert response.status == 200
+        assert "deleted 1 sessions and 1 usage entries" in runtime.log().read_text()
+        runtime.stop()
+        left = execute(
+            "SELECT session_id AS id FROM __agents_states UNION ALL SELECT id FROM __agents_usage ORDER BY id"
+        )
+    assert [name for name in ("expired", "kept", "new", "old", "young") if f"│ {name}" in left] == [
+        "kept",
+        "new",
+        "young",
+    ]
