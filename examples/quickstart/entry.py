@@ -1,13 +1,14 @@
 """The smallest Worker that remembers: every request adds a message to a session and answers with all of them."""
 
 import json
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from workers import Request, Response, WorkerEntrypoint
 
 from agents_store_cloudflare import (
-    AgentState,
     AgentsStoreError,
+    AgentState,
     CloudflareStore,
     LockServer,
     StreamServer,
@@ -19,6 +20,8 @@ __all__ = ["Default", "LockServer", "StreamServer"]
 
 class Default(WorkerEntrypoint):
     """GET /?session=ada&say=hello."""
+
+    env: Any  # the bindings of wrangler.toml
 
     async def fetch(self, request: Request) -> Response:
         """Remember what was said, under the session's lock, and tell it to whoever reads the stream."""
@@ -35,7 +38,7 @@ class Default(WorkerEntrypoint):
 
 async def remember(store: CloudflareStore, session_id: str, said: str) -> AgentState:
     """Add one message to the session; the lock's token refuses this write if somebody took the lock over."""
-    async with store.lock_manager.lock(session_id, wait=5) as lock:
+    async with store.locks.lock(session_id, wait=5) as lock:
         state = await store.state_store.load_state(session_id) or AgentState(
             session_id=session_id, agent_type="quickstart"
         )

@@ -19,12 +19,14 @@ MOST_ROUNDS = 50
 class Default(WorkerEntrypoint):
     """Works by its schedule; requests only hear that it does."""
 
+    env: Any  # the bindings of wrangler.toml
+
     async def scheduled(self, controller: Any, env: Any, ctx: Any) -> None:
         """Delete what has had its time. Running again, or being cut off in between, does no harm."""
-        await run_migration(env.AGENT_DB)
-        sessions = await delete_expired_sessions(D1StateStore(env.AGENT_DB))
-        keep = timedelta(days=float(env.KEEP_USAGE_DAYS))
-        entries = await D1UsageStore(env.AGENT_DB).delete_old_entries(keep)
+        await run_migration(self.env.AGENT_DB)
+        sessions = await delete_expired_sessions(D1StateStore(self.env.AGENT_DB))
+        keep = timedelta(days=float(self.env.KEEP_USAGE_DAYS))
+        entries = await D1UsageStore(self.env.AGENT_DB).delete_old_entries(keep)
         logger.warning("deleted %d sessions and %d usage entries", sessions, entries)
 
     async def fetch(self, request: Request) -> Response:

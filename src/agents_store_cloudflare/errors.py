@@ -264,8 +264,8 @@ class StreamClosedError(StreamError):
     http_status = 409
 
     def __init__(self, stream_id: str, *, status: str, end_status: str | None = None) -> None:
-        way = {"paused": "resume_stream opens it again"}.get(status, "reset_stream starts it anew")
-        super().__init__(f"stream {stream_id!r} is {status}{f' ({end_status})' if end_status else ''}; {way}")
+        outcome = f" ({end_status})" if end_status else ""
+        super().__init__(f"stream {stream_id!r} is {status}{outcome} and takes no chunks; write to another one")
         self.stream_id = stream_id
         self.status = status
         self.end_status = end_status

@@ -26,6 +26,7 @@ __all__ = [
     "is_migrated",
     "migration_text",
     "run_migration",
+    "split_statements",
 ]
 
 MIGRATION_FILES: tuple[str, ...] = ("0001_init.sql", "0002_agents_sessions.sql")
@@ -125,7 +126,9 @@ async def run_migration(database: object) -> int:
 
 async def _apply_after(db: Database, version: int) -> None:
     """All missing files in one transaction; losing the race to somebody else is no failure."""
-    statements = [Statement(sql) for name in MIGRATION_FILES[version:] for sql in _split(migration_text(name))]
+    statements = [
+        Statement(sql) for name in MIGRATION_FILES[version:] for sql in split_statements(migration_text(name))
+    ]
     try:
         await db.batch(statements)
     except SqlError as error:
@@ -135,7 +138,8 @@ async def _apply_after(db: Database, version: int) -> None:
             ) from error
 
 
-def _split(text: str) -> list[LiteralString]:
+def split_statements(text: str) -> list[LiteralString]:
+    """The statements of a migration file: each ends with a semicolon before an empty line."""
     # The files are part of the package and are its SQL constants as much as those in the modules.
     plain = _COMMENT.sub("", text) + "\n\n"
     return [cast("LiteralString", part.strip()) for part in _STATEMENT_END.split(plain) if part.strip()]

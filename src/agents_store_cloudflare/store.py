@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from agents_store_cloudflare.bindings import as_database
+from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
@@ -22,7 +23,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         state_store: sessions, messages, checkpoints.
         stream_manager: streams of chunks.
         usage_store: what sessions used.
-        lock_manager: fenced locks; None where no `locks` binding was given.
+        lock_manager: fenced locks; None where no `locks` binding was given (`locks` raises instead).
     """
 
     state_store: D1StateStore
@@ -48,6 +49,17 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         return store
 
     _database: object
+
+    @property
+    def locks(self) -> DurableObjectLockManager:
+        """The lock manager, where there must be one.
+
+        Raises:
+            InvalidArgumentError: the store was made without a `locks` binding.
+        """
+        if self.lock_manager is None:
+            raise InvalidArgumentError("this store has no locks; pass locks=env.LOCKS to create_cloudflare_store")
+        return self.lock_manager
 
     async def migrate(self) -> int:
         """Bring the database to the current schema (`run_migration`): one row read when it is; the version."""

@@ -21,6 +21,14 @@ def _get(runtime: LocalRuntime, path: str) -> Any:
         return json.load(response)
 
 
+def _wait_for_log(runtime: LocalRuntime, line: str) -> None:
+    """The runtime's output arrives a little after its answer."""
+    deadline = time.monotonic() + 10
+    while line not in runtime.log().read_text():
+        assert time.monotonic() < deadline, runtime.log().read_text()
+        time.sleep(0.1)
+
+
 def test_the_quickstart_remembers(tmp_path: Path) -> None:
     """Each request adds a message; what was answered is there after a SIGKILL."""
     with LocalRuntime(
@@ -46,7 +54,7 @@ def test_the_clean_up_deletes_what_has_had_its_time(tmp_path: Path) -> None:
         return wrangler("d1", "execute", "AGENT_DB", "--local", "--command", command, config=config, persist=tmp_path)
 
     with LocalRuntime(config, persist=tmp_path) as runtime:
-        with urlopen(f"{runtime.url}/cdn-cgi/handler/scheduled", timeout=60) as response:
+        with urlopen(f"{runtime.url}/cdn-cgi/local/scheduled", timeout=60) as response:
             assert response.status == 200
         runtime.stop()
         execute(
@@ -57,9 +65,9 @@ def test_the_clean_up_deletes_what_has_had_its_time(tmp_path: Path) -> None:
             f" ('new', 'kept', 'custom', 0, {now - 89 * DAY_MS}, 'agent', 'x', '{{}}', 1)"
         )
         runtime.restart()
-        with urlopen(f"{runtime.url}/cdn-cgi/handler/scheduled", timeout=60) as response:
+        with urlopen(f"{runtime.url}/cdn-cgi/local/scheduled", timeout=60) as response:
             assert response.status == 200
-        assert "deleted 1 sessions and 1 usage entries" in runtime.log().read_text()
+        _wait_for_log(runtime, "deleted 1 sessions and 1 usage entries")
         runtime.stop()
         left = execute(
             "SELECT session_id AS id FROM __agents_states UNION ALL SELECT id FROM __agents_usage ORDER BY id"

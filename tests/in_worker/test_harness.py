@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.runtime
 
 HERE = Path(__file__).parent
-SUITE = '''
+SUITE = """
 import pytest
 
 def test_good():
@@ -25,7 +25,7 @@ async def test_bad():
 def test_inside():
     import js
     assert js.fetch
-'''
+"""
 
 
 def _run_copy(folder: Path, *, entry: str | None = None) -> str:
@@ -36,7 +36,16 @@ def _run_copy(folder: Path, *, entry: str | None = None) -> str:
     (copy / "worker/suite/test_it.py").write_text(SUITE)
     if entry is not None:
         (copy / "worker/in_worker_entry.py").write_text(entry)
-    options = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--import-mode=importlib"]
+    options = [
+        "-q",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "asyncio_mode=auto",
+        "--import-mode=importlib",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(copy), *options, str(copy)],
         cwd=copy,

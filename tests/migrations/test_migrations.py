@@ -47,7 +47,7 @@ async def schema_of(database: SqliteDatabase) -> list[list[object]]:
 
 async def at_version_1() -> SqliteDatabase:
     database = SqliteDatabase()
-    await database.batch([Statement(part) for part in migrations._split(SCHEMA_MIGRATION_V1)])
+    await database.batch([Statement(part) for part in migrations.split_statements(SCHEMA_MIGRATION_V1)])
     return database
 
 
@@ -116,9 +116,11 @@ async def test_a_newer_database_is_refused() -> None:
 
 async def test_a_failing_file_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """MG-1: a migration is all or nothing, and its failure has a cause."""
-    monkeypatch.setattr(
-        migrations, "migration_text", lambda name: migration_text(name) + "\n\nSELECT nonsense FROM nowhere;\n"
-    )
+
+    def broken(name: str) -> str:
+        return migration_text(name) + "\n\nSELECT nonsense FROM nowhere;\n"
+
+    monkeypatch.setattr(migrations, "migration_text", broken)
     database = SqliteDatabase()
     with pytest.raises(MigrationError, match="no such table"):
         await run_migration(database)
@@ -148,7 +150,7 @@ async def test_the_first_file_makes_the_documented_tables() -> None:
         "idx___agents_usage_session_id",
         "idx___agents_usage_timestamp",
     ]
-    await database.batch([Statement(part) for part in migrations._split(SCHEMA_MIGRATION_V1)])
+    await database.batch([Statement(part) for part in migrations.split_statements(SCHEMA_MIGRATION_V1)])
     assert await schema_of(database) == before
 
 
@@ -170,6 +172,6 @@ async def test_constants_and_files_agree() -> None:
 @pytest.mark.parametrize("name", MIGRATION_FILES)
 def test_files_split_into_whole_statements(name: str) -> None:
     """MG-9: what the runner sends one by one are complete statements, and together the whole file."""
-    parts = migrations._split(migration_text(name))
+    parts = migrations.split_statements(migration_text(name))
     assert all(sqlite3.complete_statement(part + ";") for part in parts)
     assert all(part.split()[0] in {"CREATE", "INSERT", "ALTER", "UPDATE"} for part in parts)

@@ -35,7 +35,7 @@ async def main():
     )
     await store.migrate()
     state_store, stream_manager = store
-    async with store.lock_manager.lock("s") as lock:
+    async with store.locks.lock("s") as lock:
         state = package.AgentState(session_id="s", agent_type="x")
         await state_store.save_state("s", state, fencing_token=lock)
         async with stream_manager.create_writer("s", "a", "x") as writer:

@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 import sqlite3
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -11,6 +12,7 @@ import agents_store_cloudflare
 from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text
 
 PACKAGES = ("state", "usage")
+STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 SCANS_THAT_ARE_MEANT = {"usage.sql.FIND_SESSIONS[0]"}  # an operator's call, which says so
 
 
@@ -21,16 +23,14 @@ def _constants() -> Iterator[tuple[str, str]]:
         for module in pkgutil.iter_modules(path):
             loaded = importlib.import_module(f"agents_store_cloudflare.{package}.{module.name}")
             for name, value in vars(loaded).items():
-                texts = value if isinstance(value, tuple) else (value,)
-                for index, text in enumerate(texts):
-                    if (
-                        name.isupper()
-                        and isinstance(text, str)
-                        and text.lstrip().startswith(("SELECT", "WITH", "INSERT", "UPDATE", "DELETE"))
-                    ):
-                        if text.strip().startswith("WITH") and name.startswith("_"):
-                            continue  # a part of other statements
+                if name.isupper() and not name.startswith("_"):  # a private one is a part of others
+                    for index, text in enumerate(_texts(value)):
                         yield f"{package}.{module.name}.{name}[{index}]", text
+
+
+def _texts(value: object) -> list[str]:
+    candidates = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    return [text for text in candidates if isinstance(text, str) and text.lstrip().startswith(STATEMENTS)]
 
 
 @pytest.fixture(scope="module")

@@ -101,12 +101,11 @@ async def test_lost_replies(
     assert raised.value.__cause__ is not None
 
 
-counts = st.builds(
-    lambda cached, prompt, reasoning, completion: TokenCounts(
-        prompt=cached + prompt, cached=cached, completion=reasoning + completion, reasoning=reasoning
-    ),
-    *[st.integers(0, 2**50)] * 4,
-)
+def _counts(cached: int, prompt: int, reasoning: int, completion: int) -> TokenCounts:
+    return TokenCounts(prompt=cached + prompt, cached=cached, completion=reasoning + completion, reasoning=reasoning)
+
+
+counts = st.builds(_counts, *[st.integers(0, 2**50)] * 4)
 
 
 @settings(max_examples=30, deadline=None)

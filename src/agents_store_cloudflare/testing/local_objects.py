@@ -116,11 +116,15 @@ class _Host:
 
     def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
         def fire() -> None:
-            self._timers.discard(cancel)
+            self._timers.discard(stop)
             callback()
 
-        cancel = self._clock.call_at(self.now_ms() + delay_ms, fire)
-        self._timers.add(cancel)
+        def cancel() -> None:
+            self._timers.discard(stop)
+            stop()
+
+        stop = self._clock.call_at(self.now_ms() + delay_ms, fire)
+        self._timers.add(stop)
         return cancel
 
     def _ring(self) -> None:

@@ -74,7 +74,10 @@ class StateConformance:
             status="running",
             step_count=3,
             custom_state={"plan": ["a", "b"], "n": 2**70},
-            messages=[_message("hello"), {"role": "assistant", "content": [{"type": "text", "text": "x"}], "metadata": {"own_key": 1}}],
+            messages=[
+                _message("hello"),
+                {"role": "assistant", "content": [{"type": "text", "text": "x"}], "metadata": {"own_key": 1}},
+            ],
             output={"answer": 42},
             error="none",
             stream_id=f"{unique}-stream",

@@ -100,7 +100,9 @@ def _check_tokens(tokens: object) -> None:
 
 def columns_of(entry: UsageEntry) -> JsonObject:
     """The columns of an entry; `data` is the JSON text of everything that has no column of its own."""
-    body: JsonObject = {key: value for key, value in entry.to_dict().items() if key not in _OF_EVERY_ENTRY and value is not None}
+    body: JsonObject = {
+        key: value for key, value in entry.to_dict().items() if key not in _OF_EVERY_ENTRY and value is not None
+    }
     body.update(entry.extra)  # where null is a value
     return {
         "id": entry.id,

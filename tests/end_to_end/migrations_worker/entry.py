@@ -16,6 +16,8 @@ __all__ = ["Default"]
 class Default(WorkerEntrypoint):
     """The door for the test."""
 
+    env: Any
+
     async def fetch(self, request: Request) -> Response:
         """Answer one command."""
         command, _, binding = request.url.split("/", 3)[-1].partition("/")

@@ -1,6 +1,7 @@
 """A Worker that runs pytest inside itself: POST {"tests": [node ids]} and get each test's reports as pytest serialises them."""
 
 import json
+from typing import Any
 
 from runner import run_tests
 from workers import Request, Response, WorkerEntrypoint
@@ -12,6 +13,8 @@ __all__ = ["Default", "LockServer", "StreamServer"]
 
 class Default(WorkerEntrypoint):
     """The door for the host's pytest."""
+
+    env: Any
 
     async def fetch(self, request: Request) -> Response:
         """Run the tests named in the body."""

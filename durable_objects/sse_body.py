@@ -1,0 +1,85 @@
+"""A JavaScript `ReadableStream` that a stream's object pushes frames into.
+
+Pushed to, not pulled by a coroutine: an append enqueues into every listener's stream at once. `pull`, a plain
+function, only hands over stored pages where the listener is behind. A Python generator as body would leak: nothing
+closes it when the client leaves.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
+
+import js
+from pyodide.ffi import JsException, create_once_callable, create_proxy, to_js
+
+from agents_store_cloudflare.streams.audience import Subscription
+
+JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
+
+__all__ = ["SseBody"]
+
+QUEUE_BYTES: Final = 256 * 1024
+
+
+class SseBody:
+    """A `FrameSink` over a byte stream that holds about 256 KB; what does not fit waits in the log.
+
+    Attributes:
+        stream: the `ReadableStream`, a response's body. It pulls first when somebody reads, and never before the next
+            turn.
+    """
+
+    def __init__(self) -> None:
+        self._subscription: Subscription | None = None
+        self._controller: JsObject = None
+        self._proxies: list[JsObject] = [create_proxy(each) for each in (self._start, self._pull, self._cancel)]
+        start, pull, cancel = self._proxies
+        source = {"type": "bytes", "start": start, "pull": pull, "cancel": cancel}
+        self.stream: JsObject = js.ReadableStream.new(
+            to_js(source, dict_converter=js.Object.fromEntries),
+            to_js({"highWaterMark": QUEUE_BYTES}, dict_converter=js.Object.fromEntries),
+        )
+
+    def feed_from(self, subscription: Subscription) -> None:
+        """Say whose frames these are; before the first turn ends."""
+        self._subscription = subscription
+
+    def push(self, frames: bytes) -> bool:
+        """`FrameSink.push`."""
+        if self._controller is None or self._controller.desiredSize <= 0:
+            return False
+        try:
+            self._controller.enqueue(to_js(frames))
+        except JsException:
+            # The client is gone and nobody has said so.
+            self._let_go()
+            return False
+        return True
+
+    def close(self) -> None:
+        """`FrameSink.close`."""
+        if self._controller is not None:
+            with suppress(JsException):
+                self._controller.close()
+        self._let_go()
+
+    def _start(self, controller: JsObject) -> None:
+        self._controller = controller
+
+    def _pull(self, _controller: JsObject) -> None:
+        if self._subscription is not None:
+            self._subscription.pull()
+
+    def _cancel(self, _reason: JsObject = None) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._controller = None
+        if self._subscription is not None:
+            self._subscription.cancel()
+            self._subscription = None
+        for proxy in self._proxies:
+            # JavaScript may be inside one of them: destroying it is for the next turn.
+            js.queueMicrotask(create_once_callable(proxy.destroy))
+        self._proxies = []

@@ -1,0 +1,94 @@
+"""The Worker: a page, and the four things one can do with a session.
+
+POST /sessions/{id}/turns    ask; the answer is written to the session's stream while nobody has to wait for it
+GET  /sessions/{id}/events   the stream as server-sent events, resumable by Last-Event-ID or ?from=
+GET  /sessions/{id}          messages, latest checkpoint, usage, lock
+GET  /                       the page
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from workers import Request, Response, WorkerEntrypoint
+
+from agents_store_cloudflare import InvalidArgumentError, LockServer, StreamServer
+from session_view import session_view
+from settings import Settings
+from stores import Stores
+from turn import Turn
+from web import MethodNotAllowedError, NotFoundError, error_response, json_response, question_of
+
+# The runtime finds the Durable Object classes by their names in this module.
+__all__ = ["Default", "LockServer", "StreamServer"]
+
+PAGE = Path(__file__).with_name("page.html")
+
+
+class Default(WorkerEntrypoint):
+    """Answers HTTP. Everything is built per request: bindings, and what holds them, belong to one request only."""
+
+    async def fetch(self, request: Request) -> Any:
+        """Answer one request; a raw `js.Response` where the answer streams."""
+        worker = cast("Any", self)
+        try:
+            return await _Site(worker.env, worker.ctx).answer(request)
+        except Exception as error:  # noqa: BLE001 - the last frame there is: everything becomes an answer
+            return error_response(error)
+
+
+class _Site:
+    """The endpoints for one request. Not on the class above: every method there can be called over RPC."""
+
+    def __init__(self, env: Any, ctx: Any) -> None:
+        self._env = env
+        self._ctx = ctx
+
+    async def answer(self, request: Request) -> Any:
+        method = str(cast("Any", request).js_object.method)
+        match method, _path(request):
+            case "GET", [""]:
+                return Response(PAGE.read_text(), headers={"content-type": "text/html; charset=utf-8"})
+            case "GET", ["sessions", session_id]:
+                return await self._view(session_id)
+            case "GET", ["sessions", session_id, "events"]:
+                return await self._events(session_id, request)
+            case "POST", ["sessions", session_id, "turns"]:
+                return await self._ask(session_id, await question_of(request))
+            case _, [""] | ["sessions", _] | ["sessions", _, "events" | "turns"]:
+                raise MethodNotAllowedError(f"{method} is not what this endpoint takes")
+            case _:
+                raise NotFoundError("there is nothing at this path; see the README of examples/research_agent")
+
+    async def _ask(self, session_id: str, question: str) -> Response:
+        turn = Turn(self._stores(), Settings.of(self._env))
+        # Registered before anything is awaited: when the asker goes away, this handler stops, the turn does not.
+        self._ctx.waitUntil(asyncio.create_task(turn.run(session_id, question)))
+        started = await turn.started
+        body = {"turn": started.turn, "streamId": started.stream_id, "fromSequence": started.from_sequence}
+        return json_response(body, status=202)
+
+    async def _events(self, session_id: str, request: Request) -> Any:
+        # A browser that reconnects keeps the address of its first request: what it has seen since goes before.
+        position = request.headers.get("last-event-id") or _query(request, "from")
+        return await self._stores().streams.sse_response(session_id, last_event_id=position)
+
+    async def _view(self, session_id: str) -> Response:
+        return json_response(await session_view(self._stores(), session_id))
+
+    def _stores(self) -> Stores:
+        return Stores.of(self._env, self._ctx.waitUntil)
+
+
+def _path(request: Request) -> list[str]:
+    path = urlsplit(request.url).path
+    try:
+        return [unquote(part, errors="strict") for part in path.split("/")[1:]]
+    except UnicodeDecodeError:
+        raise InvalidArgumentError("the path is not UTF-8") from None
+
+
+def _query(request: Request, name: str) -> str | None:
+    values = parse_qs(urlsplit(str(request.url)).query).get(name)
+    return values[0] if values else None

@@ -1,0 +1,27 @@
+"""A live model behind any service that speaks OpenAI's chat completions, reached by `fetch`."""
+
+import httpx
+from openai import AsyncOpenAI
+from pydantic_ai.models import Model
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+from fetch_transport import FetchTransport
+from settings import Settings
+
+__all__ = ["live_model"]
+
+TIMEOUT_S = 25.0  # under the 30 seconds that a Worker has once its answer is sent
+RETRIES = 1
+
+
+def live_model(settings: Settings) -> Model:
+    """Return the model that the settings name; built per request, as everything that holds a connection."""
+    client = AsyncOpenAI(
+        api_key=settings.openai_api_key,
+        base_url=settings.openai_base_url,
+        timeout=TIMEOUT_S,
+        max_retries=RETRIES,
+        http_client=httpx.AsyncClient(transport=FetchTransport()),
+    )
+    return OpenAIChatModel(settings.openai_model, provider=OpenAIProvider(openai_client=client))

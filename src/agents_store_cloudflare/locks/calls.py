@@ -1,0 +1,74 @@
+"""The calls to a lock's object. Each is safe to repeat, and is repeated when no reply comes."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agents_store_cloudflare.errors import AgentsStoreError, LockError
+from agents_store_cloudflare.json_values import JsonValue
+from agents_store_cloudflare.locks.options import LockOptions
+from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
+from agents_store_cloudflare.wire import decode_reply, encode_request
+
+__all__ = ["Answer", "LockCalls"]
+
+ATTEMPTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An object's reply. `sent_s` is when the request that it answers was sent: what was granted, was granted after that."""
+
+    value: Any
+    sent_s: float
+
+
+class LockCalls:
+    """Calls to the objects of one namespace, one object a key."""
+
+    def __init__(self, namespace: ObjectNamespace, options: LockOptions) -> None:
+        self._namespace = namespace
+        self.sleep = options.sleep
+        self.now_s = options.now_s
+        self.logger = options.logger or logging.getLogger("agents_store_cloudflare.locks")
+
+    async def call(self, key: str, op: str, arguments: Mapping[str, JsonValue]) -> Answer:
+        """The object's answer; after a lost one the call is sent again, with growing, jittered pauses (50 ms to 2 s).
+
+        Raises:
+            LockError: four attempts brought no reply, or the object is overloaded or failed; the call may have worked.
+        """
+        return await self.call_until(key, op, lambda: arguments, self.now_s())
+
+    async def call_until(
+        self, key: str, op: str, arguments: Callable[[], Mapping[str, JsonValue]], deadline_s: float
+    ) -> Answer:
+        """`call`, sent again for as long as the deadline has not come, and at least four times; each time with fresh arguments."""
+        attempt = 1
+        while True:
+            sent_s = self.now_s()
+            request = encode_request(op, {"key": key, **arguments()})
+            try:
+                reply = await self._namespace.call(key, request)
+            except ObjectCallError as error:
+                if error.overloaded or (attempt >= ATTEMPTS and self.now_s() >= deadline_s):
+                    raise LockError(
+                        f"lock {key!r} gave no reply to {op!r} in {attempt} attempts ({error})", outcome_unknown=True
+                    ) from error
+            else:
+                return Answer(value=_value(key, reply), sent_s=sent_s)
+            await self.sleep(min(2.0, 0.1 * 2 ** min(attempt - 1, 5)) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            attempt += 1
+
+
+def _value(key: str, reply: str) -> Any:
+    try:
+        return decode_reply(reply).head["ok"]
+    except AgentsStoreError as error:
+        if type(error) is not AgentsStoreError:
+            raise
+        raise LockError(f"lock {key!r}: {error}", outcome_unknown=True) from error

@@ -1,0 +1,138 @@
+"""The live lock: what its holder asks, extends and gives back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from agents_store_cloudflare.errors import LockError
+from agents_store_cloudflare.locks.calls import LockCalls
+from agents_store_cloudflare.locks.lease_table import Grant
+from agents_store_cloudflare.locks.options import checked_ttl_ms
+
+__all__ = ["DurableObjectLock", "Lease"]
+
+MARGIN_S: Final = 0.005
+MARGIN_PER_TTL: Final = 0.02
+SHORTEST_PAUSE_S: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A grant as its holder knows it: `deadline_s`, by the holder's clock, is not after the lease's end."""
+
+    owner: str
+    ttl_ms: int
+    grant: Grant
+    deadline_s: float
+
+
+class DurableObjectLock:
+    """A `Lock`: one lease on one key. Made by a lock manager; give it to every write it protects, as their `fencing_token`."""
+
+    def __init__(self, calls: LockCalls, key: str, lease: Lease) -> None:
+        self._calls = calls
+        self._key = key
+        self._lease = lease
+        self._ttl_ms = lease.ttl_ms
+        self._expires_at = lease.grant.expires_at
+        self._deadline_s = lease.deadline_s
+        self._is_refused = False
+        self._is_released = False
+        self._refresher: asyncio.Task[None] | None = None
+
+    @property
+    def key(self) -> str:
+        """`Lock.key`."""
+        return self._key
+
+    @property
+    def owner(self) -> str:
+        """`Lock.owner`."""
+        return self._lease.owner
+
+    @property
+    def fencing_token(self) -> int:
+        """`Lock.fencing_token`."""
+        return self._lease.grant.fencing_token
+
+    @property
+    def expires_at(self) -> int:
+        """`Lock.expires_at`."""
+        return self._expires_at
+
+    @property
+    def lost(self) -> bool:
+        """`Lock.lost`."""
+        return not self._is_released and (self._is_refused or self.remaining() == 0)
+
+    def remaining(self) -> float:
+        """`Lock.remaining`: 0 once it is released or lost. In a Worker clocks stand still between two awaits: ask after one."""
+        if self._is_released or self._is_refused:
+            return 0.0
+        return max(0.0, self._deadline_s - self._calls.now_s())
+
+    async def refresh(self, ttl: float | timedelta | None = None, *, ttl_ms: float | None = None) -> bool:
+        """`Lock.refresh`. A ttl given here is the lock's from now on, also for auto-refresh.
+
+        Raises:
+            LockError: no reply; `remaining()` counts down as if nothing had happened.
+        """
+        given_ms = checked_ttl_ms(ttl, ttl_ms, "ttl")
+        if self._is_released or self._is_refused:
+            return False
+        wanted_ms = self._ttl_ms if given_ms is None else given_ms
+        answer = await self._calls.call(self._key, "refresh", {"fencingToken": self.fencing_token, "ttlMs": wanted_ms})
+        if answer.value is None:
+            self._is_refused = True
+            return False
+        self._ttl_ms, self._expires_at = wanted_ms, answer.value
+        self._deadline_s = answer.sent_s + reliable_s(wanted_ms)
+        return True
+
+    async def release(self) -> bool:
+        """`Lock.release`. The second time: False.
+
+        Raises:
+            LockError: no reply; the lease may last until its ttl ends. It may be released again.
+        """
+        if self._is_released:
+            return False
+        self._is_released = True
+        self._stop_refreshing()
+        try:
+            answer = await self._calls.call(self._key, "release", {"fencingToken": self.fencing_token})
+        except BaseException:
+            self._is_released = False
+            raise
+        return bool(answer.value)
+
+    def keep_refreshed(self, hold_ms: int) -> None:
+        """Refresh at a third of the ttl, in the background, until it is released or lost or `hold_ms` have passed."""
+        until_s = self._calls.now_s() + hold_ms / 1000
+        self._refresher = asyncio.get_running_loop().create_task(self._keep_refreshing(until_s))
+
+    async def _keep_refreshing(self, until_s: float) -> None:
+        # A third of what remains: a third of the ttl after a success, ever sooner while the object cannot be reached.
+        while not self.lost:
+            await self._calls.sleep(max(SHORTEST_PAUSE_S, self.remaining() / 3))
+            if self._calls.now_s() >= until_s:
+                self._calls.logger.warning("lock %r reached its max_hold and is not refreshed any more", self._key)
+                return
+            try:
+                await self.refresh()
+            except LockError as error:
+                self._calls.logger.warning("lock %r could not be refreshed: %s", self._key, error)
+        self._calls.logger.warning("lock %r is lost; what its token protects is refused from here on", self._key)
+
+    def _stop_refreshing(self) -> None:
+        if self._refresher is not None:
+            self._refresher.cancel()
+            self._refresher = None
+
+
+def reliable_s(valid_ms: int) -> float:
+    """How much of a lease its holder may rely on, in seconds: a margin is left for clocks that run at different speeds."""
+    return valid_ms / 1000 * (1 - MARGIN_PER_TTL) - MARGIN_S

@@ -1,0 +1,172 @@
+"""What a lock's Durable Object does with a call: leases, and the requests that wait for them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.json_values import JsonValue
+from agents_store_cloudflare.locks.lease_table import Grant, LeaseRequest, LeaseTable
+from agents_store_cloudflare.locks.wait_queue import Reply, Waiter, WaitQueue
+from agents_store_cloudflare.objects import ObjectHost
+from agents_store_cloudflare.wire import decode_request, encode_error, encode_reply
+
+__all__ = ["LockObject"]
+
+MAX_WAIT_MS: Final = 86_400_000
+
+Arguments: TypeAlias = "Mapping[str, Any]"
+
+
+class LockObject:
+    """The leases of one object as an `ObjectLogic`. Between two awaits it is alone, and every grant is made between two awaits.
+
+    Requests that wait queue in memory, in order, and are handed the lease by the release or the expiry before them, without polling.
+    After a restart of the object they are gone, their calls fail, and their callers ask again with the same request id.
+
+    Args:
+        host: the object's platform.
+        logger: takes what is not the package's own error; its text never leaves the object.
+    """
+
+    def __init__(self, host: ObjectHost, *, logger: logging.Logger | None = None) -> None:
+        self._host = host
+        self._logger = logger or logging.getLogger("agents_store_cloudflare.locks")
+        self._leases = LeaseTable(host.sql)
+        self._queues: dict[str, WaitQueue] = {}
+        self._expiry_timers: dict[str, Callable[[], None]] = {}
+        self._operations: dict[str, Callable[[Arguments], JsonValue]] = {
+            "refresh": self._refresh,
+            "release": self._release,
+            "abandon": self._abandon,
+            "is_locked": self._is_locked,
+        }
+
+    async def call(self, request: str) -> str:
+        """`ObjectLogic.call`: acquire, refresh, release, abandon or is_locked."""
+        try:
+            return encode_reply(await self._answer(decode_request(request).head))
+        except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
+            return encode_error(error, self._logger)
+
+    async def alarm(self) -> None:
+        """`ObjectLogic.alarm`. Locks set none: an expiry matters only to those who ask or wait."""
+
+    async def _answer(self, arguments: Arguments) -> JsonValue:
+        op = arguments["op"]
+        if op == "acquire":
+            return await self._acquire(arguments)
+        operation = self._operations.get(op)
+        if operation is None:
+            raise InvalidArgumentError(f"a lock has no operation {op!r}; does the Worker run an older version?")
+        return operation(arguments)
+
+    async def _acquire(self, arguments: Arguments) -> JsonValue:
+        arrived_ms = self._host.now_ms()
+        request = LeaseRequest(
+            key=arguments["key"],
+            owner=arguments["owner"],
+            request_id=arguments["requestId"],
+            ttl_ms=arguments["ttlMs"],
+        )
+        # Those who wait come first; after this the key is held wherever somebody waits for it.
+        self._serve(request.key)
+        grant = self._leases.acquire(request, now_ms=arrived_ms)
+        wait_ms = min(arguments["waitMs"], MAX_WAIT_MS)
+        if grant is None and wait_ms > 0 and not self._leases.is_given_back(request):
+            grant = await self._wait(request, wait_ms)
+        elif grant is None:
+            self._drop(request.key, request.request_id)
+        if grant is None:
+            return None
+        # Counted from the arrival, so that the caller can count from the sending, which was earlier.
+        valid_for_ms = grant.expires_at - arrived_ms
+        return {"fencingToken": grant.fencing_token, "expiresAt": grant.expires_at, "validForMs": valid_for_ms}
+
+    async def _wait(self, request: LeaseRequest, wait_ms: int) -> Grant | None:
+        queue = self._queues.setdefault(request.key, WaitQueue())
+        waiter, reply = queue.join(request)
+        cancel_timer = self._host.call_later(wait_ms, lambda: self._time_is_up(waiter, reply))
+        self._watch_expiry(request.key)
+        try:
+            return await reply
+        finally:
+            cancel_timer()
+            self._leave(waiter, reply)
+
+    def _time_is_up(self, waiter: Waiter, reply: Reply) -> None:
+        self._serve(waiter.request.key)
+        # It leaves before it is told: a lease handed to it in between would be nobody's.
+        self._leave(waiter, reply)
+        if not reply.done():
+            reply.set_result(None)
+
+    def _refresh(self, arguments: Arguments) -> JsonValue:
+        key, token, now_ms = arguments["key"], arguments["fencingToken"], self._host.now_ms()
+        expires_at = self._leases.refresh(key, fencing_token=token, ttl_ms=arguments["ttlMs"], now_ms=now_ms)
+        self._serve(key)
+        return expires_at
+
+    def _release(self, arguments: Arguments) -> JsonValue:
+        key, token, now_ms = arguments["key"], arguments["fencingToken"], self._host.now_ms()
+        is_released = self._leases.release(key, fencing_token=token, now_ms=now_ms)
+        self._serve(key)
+        return is_released
+
+    def _abandon(self, arguments: Arguments) -> JsonValue:
+        """A caller that has gone away: it neither waits nor holds any more."""
+        key, request_id, now_ms = arguments["key"], arguments["requestId"], self._host.now_ms()
+        self._drop(key, request_id)
+        is_abandoned = self._leases.abandon(key, request_id=request_id, now_ms=now_ms)
+        self._serve(key)
+        return is_abandoned
+
+    def _is_locked(self, arguments: Arguments) -> JsonValue:
+        key = arguments["key"]
+        self._serve(key)
+        return self._leases.expires_at(key, now_ms=self._host.now_ms()) is not None
+
+    def _serve(self, key: str) -> None:
+        """Give the key to whoever waits first, if it is free; otherwise look again when it expires."""
+        queue = self._queues.get(key)
+        if not queue:
+            return
+        try:
+            grant = self._leases.acquire(queue.first().request, now_ms=self._host.now_ms())
+        except Exception as error:  # noqa: BLE001 - a timer has no caller: those who wait are told
+            queue.fail(error)
+            return
+        if grant is not None:
+            queue.pop_first().answer(grant)
+        self._watch_expiry(key)
+
+    def _drop(self, key: str, request_id: str) -> None:
+        queue = self._queues.get(key)
+        if queue is not None:
+            queue.drop(request_id)
+            self._watch_expiry(key)
+
+    def _leave(self, waiter: Waiter, reply: Reply) -> None:
+        queue = self._queues.get(waiter.request.key)
+        if queue is not None:
+            queue.leave(waiter, reply)
+            self._watch_expiry(waiter.request.key)
+
+    def _watch_expiry(self, key: str) -> None:
+        """One timer for the end of the live lease while somebody waits for it, none otherwise: it keeps the object awake."""
+        cancel_timer = self._expiry_timers.pop(key, None)
+        if cancel_timer is not None:
+            cancel_timer()
+        if not self._queues.get(key):
+            self._queues.pop(key, None)
+            return
+        now_ms = self._host.now_ms()
+        expires_at = self._leases.expires_at(key, now_ms=now_ms)
+        delay_ms = 1 if expires_at is None else max(1, expires_at - now_ms)
+        self._expiry_timers[key] = self._host.call_later(delay_ms, lambda: self._expired(key))
+
+    def _expired(self, key: str) -> None:
+        del self._expiry_timers[key]
+        self._serve(key)

@@ -1,0 +1,78 @@
+"""Who waits for a key, in order: plain lists and futures, no rules about leases."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from agents_store_cloudflare.locks.lease_table import Grant, LeaseRequest
+
+__all__ = ["Reply", "WaitQueue", "Waiter"]
+
+Reply: TypeAlias = "asyncio.Future[Grant | None]"
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """One request that waits, and the calls to answer: more than one where a caller asked again before the first call ended."""
+
+    request: LeaseRequest
+    replies: list[Reply] = field(default_factory=list[Reply])
+
+    def answer(self, grant: Grant) -> None:
+        for reply in self.replies:
+            if not reply.done():
+                reply.set_result(grant)
+
+
+class WaitQueue:
+    """The waiters of one key, first come, first served. A waiter whose last call has ended is gone at once, before anything else runs."""
+
+    def __init__(self) -> None:
+        self._waiters: list[Waiter] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._waiters)
+
+    def join(self, request: LeaseRequest) -> tuple[Waiter, Reply]:
+        """A place at the end, or the one that this request has already."""
+        waiter = self._find(request.request_id)
+        if waiter is None:
+            waiter = Waiter(request)
+            self._waiters.append(waiter)
+        reply: Reply = asyncio.get_running_loop().create_future()
+        waiter.replies.append(reply)
+        return waiter, reply
+
+    def leave(self, waiter: Waiter, reply: Reply) -> None:
+        """End one call; again: nothing."""
+        if reply in waiter.replies:
+            waiter.replies.remove(reply)
+        if not waiter.replies and waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+    def drop(self, request_id: str) -> None:
+        """Take a request out of the queue; calls of it that still wait get None."""
+        waiter = self._find(request_id)
+        if waiter is not None:
+            self._waiters.remove(waiter)
+            for reply in waiter.replies:
+                if not reply.done():
+                    reply.set_result(None)
+
+    def pop_first(self) -> Waiter:
+        return self._waiters.pop(0)
+
+    def first(self) -> Waiter:
+        return self._waiters[0]
+
+    def fail(self, error: Exception) -> None:
+        """Tell everybody that it did not work, and be empty."""
+        waiters, self._waiters = self._waiters, []
+        for reply in (reply for waiter in waiters for reply in waiter.replies):
+            if not reply.done():
+                reply.set_exception(error)
+
+    def _find(self, request_id: str) -> Waiter | None:
+        return next((waiter for waiter in self._waiters if waiter.request.request_id == request_id), None)

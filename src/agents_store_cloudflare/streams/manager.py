@@ -1,0 +1,214 @@
+"""The stream manager that users hold: streams in Durable Objects, one object per stream id."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Literal, Protocol, Self, cast
+
+from agents_store_cloudflare.arguments import check_fencing_token, check_id, check_whole_number, span_ms
+from agents_store_cloudflare.bindings import as_namespace
+from agents_store_cloudflare.errors import InvalidArgumentError, StreamError
+from agents_store_cloudflare.json_values import JsonObject, JsonValue, decode_json, encode_json
+from agents_store_cloudflare.protocols import Lock
+from agents_store_cloudflare.records import BufferOverflowEvent, StreamInfo
+from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
+from agents_store_cloudflare.streams.calls import StreamCalls
+from agents_store_cloudflare.streams.opening import Opening
+from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
+from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter, WriterIdentity
+
+__all__ = ["DurableObjectStreamManager"]
+
+
+class _AnswersHttp(Protocol):
+    async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> object: ...
+
+
+class DurableObjectStreamManager:
+    """`StreamManager` over a Durable Object namespace whose class is `StreamServer`. Make one per request.
+
+    Example:
+        >>> stream_manager = DurableObjectStreamManager(self.env.STREAMS)
+        >>> async with stream_manager.create_writer("run-1", "agent-1", "researcher") as writer:
+        ...     await writer.write({"type": "text", "text": "hello"})
+        >>> await stream_manager.end_stream("run-1", {"answer": 42})
+
+    Args:
+        stream_namespace: the binding, raw or as the SDK wraps it, or `LocalObjects(StreamObject)` in tests.
+        buffer_size, flush_interval, flush_interval_ms, overflow, max_chunk_bytes, logger, wait_until: see
+            `StreamOptions`.
+    """
+
+    def __init__(
+        self,
+        stream_namespace: object,
+        *,
+        buffer_size: int = 100,
+        flush_interval: float | timedelta | None = None,
+        flush_interval_ms: float | None = None,
+        overflow: Literal["wait", "drop_oldest"] = "wait",
+        max_chunk_bytes: int = 1_000_000,
+        logger: logging.Logger | None = None,
+        wait_until: Callable[[Awaitable[None]], object] | None = None,
+    ) -> None:
+        options = StreamOptions(
+            buffer_size=buffer_size,
+            flush_interval=flush_interval,
+            flush_interval_ms=flush_interval_ms,
+            overflow=overflow,
+            max_chunk_bytes=max_chunk_bytes,
+            logger=logger,
+            wait_until=wait_until,
+        )
+        self._set_up(stream_namespace, options)
+
+    @classmethod
+    def from_options(cls, stream_namespace: object, options: StreamOptions) -> Self:
+        """A manager with options made elsewhere."""
+        manager = cls(stream_namespace)
+        manager._set_up(stream_namespace, options)
+        return manager
+
+    def _set_up(self, stream_namespace: object, options: StreamOptions) -> None:
+        self._namespace = as_namespace(stream_namespace)
+        self._options = options
+        self._calls = StreamCalls(self._namespace, options.sleep)
+        self._writers: dict[str, list[DurableObjectStreamWriter]] = {}
+        self._callbacks: list[Callable[[BufferOverflowEvent], None]] = []
+
+    def create_writer(
+        self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: int | Lock | None = None
+    ) -> Opening[DurableObjectStreamWriter]:
+        """`StreamManager.create_writer`."""
+        identity = WriterIdentity(
+            stream_id=check_id(stream_id, "stream_id"),
+            agent_id=check_id(agent_id, "agent_id"),
+            agent_type=check_id(agent_type, "agent_type"),
+            fencing_token=check_fencing_token(fencing_token),
+        )
+        return Opening(lambda: self._open_writer(identity))
+
+    def create_reader(
+        self, stream_id: str, *, wait: float | timedelta | None = None
+    ) -> Opening[DurableObjectStreamReader]:
+        """`StreamManager.create_reader`."""
+        return self.create_resumable_reader(stream_id, wait=wait)
+
+    def create_resumable_reader(
+        self, stream_id: str, from_sequence: int = 0, *, wait: float | timedelta | None = None
+    ) -> Opening[DurableObjectStreamReader]:
+        """`StreamManager.create_resumable_reader`."""
+        check_id(stream_id, "stream_id")
+        check_whole_number(from_sequence, "from_sequence")
+        wait_ms = span_ms(wait, None, "wait") or 0
+        return Opening(lambda: DurableObjectStreamReader(stream_id, from_sequence, self._calls).open(wait_ms))
+
+    async def end_stream(
+        self,
+        stream_id: str,
+        output: JsonValue = None,
+        *,
+        status: str = "completed",
+        fencing_token: int | Lock | None = None,
+    ) -> None:
+        """`StreamManager.end_stream`. Stores first what this manager's writers of the stream have taken."""
+        check_id(stream_id, "stream_id")
+        text = encode_json(output, name="output")
+        if (size_bytes := len(text.encode())) > MAX_CHUNK_BYTES:
+            raise InvalidArgumentError(
+                f"output has {size_bytes:,} bytes, the limit is {MAX_CHUNK_BYTES:,}; store a reference"
+            )
+        arguments = {"status": check_id(status, "status"), "fencingToken": check_fencing_token(fencing_token)}
+        await self._flush_writers(stream_id)
+        await self._calls.call(stream_id, "end", arguments, text)
+
+    async def fail_stream(self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None) -> None:
+        """`StreamManager.fail_stream`. Stores first what this manager's writers of the stream have taken."""
+        check_id(stream_id, "stream_id")
+        arguments = {"error": _checked_error(error), "fencingToken": check_fencing_token(fencing_token)}
+        await self._flush_writers(stream_id)
+        await self._calls.call(stream_id, "fail", arguments)
+
+    async def get_info(self, stream_id: str) -> StreamInfo | None:
+        """`StreamManager.get_info`. `writers` counts those whose chunks are kept."""
+        reply = await self._calls.call(check_id(stream_id, "stream_id"), "info", {})
+        info: JsonObject | None = reply.head["ok"]
+        if info is None:
+            return None
+        return StreamInfo.from_dict({**info, "output": decode_json(reply.payload) if reply.payload else None})
+
+    def on(
+        self, event: Literal["buffer_overflow"], callback: Callable[[BufferOverflowEvent], None]
+    ) -> Callable[[], None]:
+        """`StreamManager.on`. An exception of a callback is logged and stops nothing."""
+        if event != "buffer_overflow":
+            raise InvalidArgumentError(f"there is no event {event!r}; there is 'buffer_overflow'")
+        self._callbacks.append(callback)
+
+        def unsubscribe() -> None:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+        return unsubscribe
+
+    async def sse_response(self, stream_id: str, *, last_event_id: str | int | None = None) -> object:
+        """The stream as Server-Sent Events: a raw JavaScript `Response` to return from a Worker's `fetch`.
+
+        Args:
+            last_event_id: the request's `Last-Event-ID` header, as it came: the last sequence that the client has.
+
+        Returns:
+            Status 200 with the events; otherwise a JSON error: 404 unknown stream, 400 malformed position, 409 one
+            above the last.
+
+        Raises:
+            StreamError: the namespace answers no HTTP (`LocalObjects`).
+        """
+        check_id(stream_id, "stream_id")
+        if not hasattr(self._namespace, "fetch"):
+            raise StreamError("sse_response needs a Durable Object binding; objects in process answer no HTTP")
+        headers = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
+        return await cast("_AnswersHttp", self._namespace).fetch(stream_id, "https://stream.invalid/", headers)
+
+    async def _open_writer(self, identity: WriterIdentity) -> DurableObjectStreamWriter:
+        writer = DurableObjectStreamWriter(
+            identity,
+            self._calls,
+            self._options,
+            on_drop=lambda: self._emit_overflow(identity.stream_id),
+            on_close=self._forget,
+        )
+        await writer.open()
+        self._writers.setdefault(identity.stream_id, []).append(writer)
+        return writer
+
+    def _forget(self, writer: DurableObjectStreamWriter) -> None:
+        writers = self._writers.get(writer.stream_id, [])
+        if writer in writers:
+            writers.remove(writer)
+        if not writers:
+            self._writers.pop(writer.stream_id, None)
+
+    async def _flush_writers(self, stream_id: str) -> None:
+        for writer in list(self._writers.get(stream_id, [])):
+            await writer.flush()
+
+    def _emit_overflow(self, stream_id: str) -> None:
+        event = BufferOverflowEvent(stream_id=stream_id, dropped_count=1, buffer_size=self._options.buffer_size)
+        for callback in list(self._callbacks):
+            try:
+                callback(event)
+            except Exception:
+                logger = self._options.logger or logging.getLogger("agents_store_cloudflare.streams")
+                logger.warning("a buffer_overflow callback failed", exc_info=True)
+
+
+def _checked_error(error: object) -> str:
+    if not isinstance(error, str):
+        raise TypeError(f"error must be text, not {type(error).__name__}")
+    if (size_bytes := len(encode_json(error, name="error").encode())) > MAX_CHUNK_BYTES:
+        raise InvalidArgumentError(f"error has {size_bytes:,} bytes as JSON, the limit is {MAX_CHUNK_BYTES:,}")
+    return error

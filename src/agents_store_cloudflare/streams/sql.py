@@ -1,0 +1,119 @@
+"""The SQL of `StreamLog`: one table in the Durable Object's own database. The price is counted in rows written.
+
+Chunks lie in blocks, one row per flush, keyed by their first sequence; row 0 is the stream's own (a second table would
+cost two more written rows per stream). `body` is the last column, so that scans of the others never touch its pages.
+The key is an INTEGER PRIMARY KEY: a row of a WITHOUT ROWID table over about 1,000 bytes spills to overflow pages.
+"""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+__all__ = [
+    "CREATE_BLOCKS",
+    "INSERT_BLOCK",
+    "INSERT_HEAD",
+    "SELECT_BODIES",
+    "SELECT_FLUSH",
+    "SELECT_HEAD",
+    "SELECT_LAST_BLOCK",
+    "SELECT_PAGE",
+    "SELECT_WRITERS",
+    "UPDATE_HEAD",
+]
+
+# One row per flush (more where it is over the block size): `count` chunks from `first_sequence` on, their JSON texts
+# joined by newlines. `writer` and `writer_sequence` recognise a repeated flush. Row 0 holds the head (`head.py`).
+CREATE_BLOCKS: LiteralString = """
+CREATE TABLE blocks (
+  first_sequence INTEGER PRIMARY KEY,
+  count INTEGER NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  written_at INTEGER NOT NULL,
+  writer TEXT,
+  writer_sequence INTEGER,
+  body TEXT NOT NULL
+)
+"""
+
+# ?1 now in ms, ?2 the head's text.
+INSERT_HEAD: LiteralString = """
+INSERT INTO blocks (first_sequence, count, size_bytes, written_at, body)
+VALUES (0, 0, 0, ?1, ?2)
+"""
+
+# ?1 the head's text.
+UPDATE_HEAD: LiteralString = """
+UPDATE blocks
+SET body = ?1
+WHERE first_sequence = 0
+"""
+
+# No parameters. The head's text by its key; fails on the missing table where there is no stream.
+SELECT_HEAD: LiteralString = """
+SELECT body
+FROM blocks
+WHERE first_sequence = 0
+"""
+
+# No parameters. Last sequence and time of the newest block, at most one row, from the end of the key.
+SELECT_LAST_BLOCK: LiteralString = """
+SELECT first_sequence + count - 1, written_at
+FROM blocks
+WHERE first_sequence > 0
+ORDER BY first_sequence DESC
+LIMIT 1
+"""
+
+# No parameters. Per writer its last flush and the last sequence after it (SQLite takes bare columns from the row of
+# the maximum). Reads every block once in an object's life, at the first append; bodies are not touched.
+SELECT_WRITERS: LiteralString = """
+SELECT writer, writer_sequence, MAX(first_sequence + count - 1)
+FROM blocks
+WHERE writer IS NOT NULL
+GROUP BY writer
+"""
+
+# ?1 writer, ?2 writer_sequence. The last sequence of a flush, NULL where it is not stored; reads every block. For
+# requests that were overtaken on their way, which is next to never.
+SELECT_FLUSH: LiteralString = """
+SELECT MAX(first_sequence + count - 1)
+FROM blocks
+WHERE writer = ?1
+  AND writer_sequence = ?2
+"""
+
+# ?1 first sequence, ?2 count, ?3 size in bytes, ?4 now in ms, ?5 writer, ?6 writer_sequence, ?7 body.
+INSERT_BLOCK: LiteralString = """
+INSERT INTO blocks (first_sequence, count, size_bytes, written_at, writer, writer_sequence, body)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+"""
+
+# ?1 the sequence wanted first, ?2 most bytes. One row: keys of the first and the last block of the page and its last
+# sequence (NULLs where nothing is stored there). The page ends with the block that reaches ?2. By key from the block
+# holding ?1.
+SELECT_PAGE: LiteralString = """
+SELECT MIN(first_sequence), MAX(first_sequence), MAX(last_sequence)
+FROM (
+  SELECT
+    first_sequence,
+    first_sequence + count - 1 AS last_sequence,
+    SUM(size_bytes) OVER (ORDER BY first_sequence) - size_bytes AS bytes_before
+  FROM blocks
+  WHERE first_sequence >= (SELECT MAX(first_sequence) FROM blocks WHERE first_sequence <= ?1)
+  ORDER BY first_sequence
+  LIMIT 2000
+)
+WHERE bytes_before < ?2
+"""
+
+# ?1 key of the first block, ?2 of the last one. All their chunks as one text: one value crosses instead of one per row.
+SELECT_BODIES: LiteralString = """
+SELECT GROUP_CONCAT(body, CHAR(10))
+FROM (
+  SELECT body
+  FROM blocks
+  WHERE first_sequence BETWEEN ?1 AND ?2
+  ORDER BY first_sequence
+)
+"""

@@ -1,0 +1,281 @@
+"""A writer: takes chunks one by one, stores them in blocks, in order, each once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self, cast
+
+from agents_store_cloudflare.arguments import check_whole_number
+from agents_store_cloudflare.errors import (
+    AgentsStoreError,
+    SequenceConflictError,
+    StreamClosedError,
+    StreamConnectionError,
+    StreamError,
+)
+from agents_store_cloudflare.json_values import JsonObject, decode_json
+from agents_store_cloudflare.streams.calls import StreamCalls
+from agents_store_cloudflare.streams.chunks import EncodedChunk, encode_chunk
+from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.streams.writer_buffer import MAX_BATCH_BYTES, WriterBuffer
+
+__all__ = ["DurableObjectStreamWriter", "WriterIdentity"]
+
+ROOM_WAIT_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterIdentity:
+    """Whose chunks they are, and under which lock."""
+
+    stream_id: str
+    agent_id: str
+    agent_type: str
+    fencing_token: int | None
+
+
+class DurableObjectStreamWriter:
+    """`StreamWriter` over RPC: one call per flush.
+
+    A `write` that raises has not taken its chunk, so repeating it never doubles it. One exception: a write with
+    `expected_sequence` whose reply was lost (`outcome_unknown`) leaves its chunk in `pending`. When a flush that a
+    plain write set off brings no reply, the chunks stay in `pending` and the next write, flush or close sends them
+    again, or raises.
+    """
+
+    def __init__(
+        self,
+        identity: WriterIdentity,
+        calls: StreamCalls,
+        options: StreamOptions,
+        *,
+        on_drop: Callable[[], None],
+        on_close: Callable[[DurableObjectStreamWriter], None],
+    ) -> None:
+        self._identity = identity
+        self._calls = calls
+        self._options = options
+        self._on_drop = on_drop
+        self._on_close = on_close
+        self._id = secrets.token_hex(8)
+        self._buffer = WriterBuffer()
+        self._turn = asyncio.Lock()
+        self._sending = asyncio.Lock()
+        self._timer: asyncio.Task[None] | None = None
+        self._failure: AgentsStoreError | None = None
+        self._last_attempt_ms = 0
+        self._last_sequence = 0
+        self._is_closed = False
+
+    @property
+    def pending(self) -> Sequence[JsonObject]:
+        """`StreamWriter.pending`, those on their way included."""
+        return [cast("JsonObject", decode_json(text)) for text in self._buffer.texts()]
+
+    @property
+    def stream_id(self) -> str:
+        """The stream it writes to."""
+        return self._identity.stream_id
+
+    async def open(self) -> Self:
+        """Make the stream unless it exists, and announce the fencing token."""
+        reply = await self._calls.call(self.stream_id, "create", {"fencingToken": self._identity.fencing_token})
+        stream = reply.head["ok"]
+        self._last_sequence = stream["lastSequence"]
+        if stream["status"] != "active":
+            # The first write asks the stream at once: it may have been opened again.
+            self._failure = StreamClosedError(self.stream_id, status=stream["status"], end_status=stream["endStatus"])
+        return self
+
+    async def write(self, chunk: Mapping[str, object], *, expected_sequence: int | None = None) -> None:
+        """`StreamWriter.write`. Writes from several tasks are taken in the order of their calls."""
+        encoded = encode_chunk(
+            self.stream_id,
+            chunk,
+            agent_id=self._identity.agent_id,
+            agent_type=self._identity.agent_type,
+            now_ms=self._options.now_ms(),
+            limit_bytes=self._options.max_chunk_bytes,
+        )
+        if expected_sequence is not None:
+            check_whole_number(expected_sequence, "expected_sequence", low=1)
+        async with self._turn:
+            if self._is_closed:
+                raise StreamError(f"this writer of stream {self.stream_id!r} is closed; create another one")
+            if expected_sequence is None:
+                await self._write_buffered(encoded)
+            else:
+                await self._write_at(encoded, expected_sequence)
+
+    async def flush(self) -> int:
+        """`StreamWriter.flush`."""
+        await self._flush()
+        return self._last_sequence
+
+    async def close(self) -> int:
+        """`StreamWriter.close`. When it raises, the writer stays open and keeps its chunks."""
+        async with self._turn:
+            if not self._is_closed:
+                await self._flush()
+                self._is_closed = True
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._on_close(self)
+        return self._last_sequence
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self.close()
+        except AgentsStoreError:
+            if error is None:
+                raise
+            # The block's own exception is what its author has to see.
+            self._logger().warning("closing a writer of stream %r failed too", self.stream_id, exc_info=True)
+
+    async def _write_buffered(self, encoded: EncodedChunk) -> None:
+        await self._make_room()
+        self._buffer.take(encoded)
+        if not self._is_due():
+            self._start_timer()
+            return
+        try:
+            await self._flush()
+        except AgentsStoreError as error:
+            if error.outcome_unknown:
+                return  # remembered: the next call sends again, or raises
+            self._buffer.untake(encoded)
+            raise
+
+    async def _write_at(self, encoded: EncodedChunk, expected_sequence: int) -> None:
+        await self._flush()
+        self._buffer.take(encoded)
+        self._buffer.next_batch(expected_sequence)
+        try:
+            await self._flush()
+        except AgentsStoreError as error:
+            if not error.outcome_unknown:
+                self._buffer.untake(encoded)
+            if isinstance(error, SequenceConflictError):
+                self._failure = None
+            raise
+
+    async def _make_room(self) -> None:
+        if self._options.overflow == "drop_oldest":
+            await self._retry_if_worth_it()
+            while self._is_full():
+                self._buffer.drop_oldest()
+                self._on_drop()
+        elif self._is_full():
+            await self._within_room_wait(self._flush())
+        elif len(self._buffer) and self._failure is not None:
+            await self._flush()
+
+    async def _retry_if_worth_it(self) -> None:
+        """Send again what failed: a refusal at once, so that it surfaces; a silence once per flush interval."""
+        if self._failure is None or not len(self._buffer):
+            return
+        is_silent = isinstance(self._failure, StreamConnectionError)
+        if is_silent and self._options.now_ms() - self._last_attempt_ms < self._options.interval_ms():
+            return
+        try:
+            await self._flush()
+        except StreamConnectionError:
+            return
+
+    async def _within_room_wait(self, flush: Awaitable[None]) -> None:
+        flushing = asyncio.ensure_future(flush)
+        timer = asyncio.ensure_future(self._options.sleep(ROOM_WAIT_SECONDS))
+        try:
+            await asyncio.wait({flushing, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            flushing.add_done_callback(_look_at)
+        if not flushing.done():
+            raise StreamConnectionError(
+                f"the buffer of a writer of stream {self.stream_id!r} stayed full for {ROOM_WAIT_SECONDS:.0f} s; "
+                "this chunk was not taken, write it again later"
+            )
+        flushing.result()
+
+    async def _flush(self) -> None:
+        """Store everything taken up to now; of two flushes at once the second waits for the first."""
+        target = self._buffer.taken
+        async with self._sending:
+            while self._buffer.done < min(target, self._buffer.taken):
+                await self._send_batch()
+
+    async def _send_batch(self) -> None:
+        batch = self._buffer.next_batch()
+        arguments: JsonObject = {
+            "writer": self._id,
+            "writerSequence": batch.number,
+            "expectedSequence": batch.expected_sequence,
+            "fencingToken": self._identity.fencing_token,
+        }
+        batch.in_flight = True
+        try:
+            reply = await self._calls.call(self.stream_id, "append", arguments, self._buffer.payload(batch))
+        except AgentsStoreError as error:
+            self._failure = error
+            if not error.outcome_unknown:
+                self._buffer.refused()
+            raise
+        finally:
+            batch.in_flight = False
+            self._last_attempt_ms = self._options.now_ms()
+        self._buffer.stored(batch)
+        self._failure = None
+        self._last_sequence = reply.head["ok"]["lastSequence"]
+
+    def _is_full(self) -> bool:
+        return self._buffer.waiting_count() >= self._options.buffer_size
+
+    def _is_due(self) -> bool:
+        if self._options.overflow == "drop_oldest" and isinstance(self._failure, StreamConnectionError):
+            return False
+        since_ms = self._buffer.waiting_since_ms()
+        return (
+            self._failure is not None
+            or self._is_full()
+            or self._buffer.size_bytes >= MAX_BATCH_BYTES
+            or (since_ms is not None and self._options.now_ms() - since_ms >= self._options.interval_ms())
+        )
+
+    def _start_timer(self) -> None:
+        if self._options.wait_until is not None and self._timer is None:
+            self._timer = asyncio.ensure_future(self._flush_later())
+            self._options.wait_until(self._timer)
+
+    async def _flush_later(self) -> None:
+        try:
+            await self._options.sleep(self._options.interval_ms() / 1000)
+        except asyncio.CancelledError:
+            if not self._is_closed:
+                raise
+            return
+        finally:
+            self._timer = None
+        try:
+            await self._flush()
+        except AgentsStoreError:
+            # Remembered: the next call sends again, or raises.
+            self._logger().warning("a flush of stream %r by timer failed", self.stream_id, exc_info=True)
+
+    def _logger(self) -> logging.Logger:
+        return self._options.logger or logging.getLogger("agents_store_cloudflare.streams")
+
+
+def _look_at(task: asyncio.Future[None]) -> None:
+    """Take note of the outcome of a task that nobody may await, so that asyncio does not complain."""
+    if not task.cancelled():
+        task.exception()

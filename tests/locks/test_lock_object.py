@@ -1,0 +1,268 @@
+"""A lock's object as its callers cannot see it: restarts, callers that vanish, timers, its own failures."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare.errors import InvalidArgumentError, LockError
+from agents_store_cloudflare.locks import DurableObjectLockManager, LockObject, LockOptions
+from agents_store_cloudflare.objects import ObjectCallError
+from agents_store_cloudflare.testing import FakeClock, LocalObjects
+from agents_store_cloudflare.wire import encode_request
+
+
+class CountingClock(FakeClock):
+    """Knows what is neither fired nor cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: set[object] = set()
+
+    def call_at(self, at_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+        ticket = object()
+        self.pending.add(ticket)
+
+        def fire() -> None:
+            self.pending.discard(ticket)
+            callback()
+
+        cancel = super().call_at(at_ms, fire)
+
+        def withdraw() -> None:
+            self.pending.discard(ticket)
+            cancel()
+
+        return withdraw
+
+
+@pytest.fixture
+def clock() -> CountingClock:
+    return CountingClock()
+
+
+@pytest.fixture
+def objects(clock: CountingClock) -> LocalObjects:
+    return LocalObjects(LockObject, clock=clock)
+
+
+@pytest.fixture
+def manager(objects: LocalObjects, clock: CountingClock) -> DurableObjectLockManager:
+    async def no_pause(seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    return DurableObjectLockManager.from_options(
+        objects, LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=no_pause)
+    )
+
+
+def _acquire_request(request_id: str, *, wait_ms: int = 0, ttl_ms: int = 1_000) -> str:
+    arguments = {"key": "k", "owner": "o", "requestId": request_id, "ttlMs": ttl_ms, "waitMs": wait_ms}
+    return encode_request("acquire", arguments)
+
+
+async def _ask(objects: LocalObjects, request: str) -> Any:
+    return json.loads(await objects.call("k", request))["ok"]
+
+
+async def test_a_hundred_waiters_are_served_in_order(
+    objects: LocalObjects, manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-8: a hundred that wait for one key are all served, in order, with two calls each, and no timer is left."""
+    served: list[int] = []
+
+    async def turn(number: int) -> None:
+        async with manager.lock("k", wait=600):
+            served.append(number)
+
+    holder = await manager.acquire("k")
+    assert holder is not None
+    turns = [asyncio.ensure_future(turn(number)) for number in range(100)]
+    await clock.advance(1)
+    await holder.release()
+    await asyncio.gather(*turns)
+    assert served == list(range(100))
+    assert objects.calls == 202
+    assert clock.pending == set()
+
+
+async def test_waiters_come_back_after_a_restart(
+    objects: LocalObjects, manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-3, LK-10: a restart keeps the lease and its token; those who waited ask again by themselves, and are served."""
+    holder = await manager.acquire("k")
+    assert holder is not None
+    waiting = [asyncio.ensure_future(manager.acquire("k", wait=20, ttl=1)) for _ in range(3)]
+    await clock.advance(1)
+    objects.restart()
+    await clock.advance(1)
+    assert await manager.is_locked("k")
+    assert await holder.refresh()
+    assert await holder.release()
+    for _ in range(3):
+        await clock.advance(1.1)
+    locks = await asyncio.gather(*waiting)
+    tokens = [holder.fencing_token, *(lock.fencing_token for lock in locks if lock is not None)]
+    assert len(set(tokens)) == 4
+    assert min(tokens) == holder.fencing_token
+
+
+async def test_a_caller_that_vanished_holds_nobody_beyond_its_ttl(objects: LocalObjects, clock: CountingClock) -> None:
+    """LK-13: a grant that nobody collects holds the key until its ttl ends, then the next one gets it."""
+    held = await _ask(objects, _acquire_request("a"))
+    vanished = asyncio.ensure_future(objects.call("k", _acquire_request("b", wait_ms=60_000)))
+    await clock.advance(0.1)
+    vanished.cancel()
+    waiting = asyncio.ensure_future(_ask(objects, _acquire_request("c", wait_ms=60_000)))
+    await clock.advance(0.1)
+    assert await _ask(objects, encode_request("release", {"key": "k", "fencingToken": held["fencingToken"]}))
+    await clock.advance(0.9)
+    assert not waiting.done()
+    await clock.advance(0.1)
+    granted = await waiting
+    assert granted["fencingToken"] > held["fencingToken"]
+
+
+async def test_a_request_asked_again_keeps_its_place(objects: LocalObjects, clock: CountingClock) -> None:
+    """LK-8, LK-9: a waiter that asks again stands where it stood, both its calls get the one grant, and the next one follows it."""
+    held = await _ask(objects, _acquire_request("a"))
+    first = asyncio.ensure_future(_ask(objects, _acquire_request("b", wait_ms=60_000)))
+    await clock.advance(0.01)
+    later = asyncio.ensure_future(_ask(objects, _acquire_request("c", wait_ms=60_000)))
+    await clock.advance(0.01)
+    again = asyncio.ensure_future(_ask(objects, _acquire_request("b", wait_ms=60_000)))
+    await clock.advance(0.01)
+    assert await _ask(objects, encode_request("release", {"key": "k", "fencingToken": held["fencingToken"]}))
+    granted = await first
+    assert (await again)["fencingToken"] == granted["fencingToken"]
+    assert not later.done()
+    await clock.advance(1)
+    assert (await later)["fencingToken"] > granted["fencingToken"]
+
+
+async def test_a_request_asked_for_the_last_time_leaves_the_queue(objects: LocalObjects, clock: CountingClock) -> None:
+    """LK-8: a waiter that asks without waiting any more is told None, and gets nothing later behind its caller's back."""
+    await _ask(objects, _acquire_request("a"))
+    waiting = asyncio.ensure_future(_ask(objects, _acquire_request("b", wait_ms=60_000)))
+    await clock.advance(0.01)
+    assert await _ask(objects, _acquire_request("b")) is None
+    assert await waiting is None
+    await clock.advance(1)
+    assert not await _ask(objects, encode_request("is_locked", {"key": "k"}))
+    assert clock.pending == set()
+
+
+async def test_a_released_request_does_not_wait(objects: LocalObjects, clock: CountingClock) -> None:
+    """LK-9: an acquire that arrives once more after its release neither holds nor waits."""
+    held = await _ask(objects, _acquire_request("a"))
+    await _ask(objects, encode_request("release", {"key": "k", "fencingToken": held["fencingToken"]}))
+    assert await _ask(objects, _acquire_request("a", wait_ms=60_000)) is None
+    assert not await _ask(objects, encode_request("is_locked", {"key": "k"}))
+    assert clock.pending == set()
+
+
+async def test_a_cancelled_acquire_gives_back_what_it_was_granted(
+    objects: LocalObjects, manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-12: cancelled while its grant was on the way, an acquire gives it back."""
+    cancelled = asyncio.ensure_future(manager.acquire("k", ttl=3_600))
+    while objects.calls == 0:
+        await asyncio.sleep(0)
+    cancelled.cancel()
+    await clock.advance(0.1)
+    assert cancelled.cancelled()
+    assert objects.calls == 2
+    assert await manager.acquire("k") is not None
+
+
+async def test_a_request_id_is_not_enough_to_hold_twice(objects: LocalObjects) -> None:
+    """LK-1, LK-9: the same request gets the same grant, another request of the same owner none."""
+    first = await _ask(objects, _acquire_request("a"))
+    assert await _ask(objects, _acquire_request("a")) == first
+    assert await _ask(objects, _acquire_request("b")) is None
+
+
+async def test_what_is_not_ours_stays_inside(
+    clock: CountingClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LK-20: a failure of the object's own leaves it as an id, for those who call and for those who wait; its log has the cause."""
+    hosts: list[Any] = []
+
+    def logic(host: Any) -> LockObject:
+        hosts.append(host)
+        return LockObject(host)
+
+    objects = LocalObjects(logic, clock=clock)
+    manager = DurableObjectLockManager.from_options(objects, LockOptions(now_s=lambda: clock.now_ms() / 1000))
+    assert await manager.acquire("k", ttl=1) is not None
+    waiting = asyncio.ensure_future(manager.acquire("k", wait=20))
+    await clock.advance(0.1)
+    monkeypatch.setattr(hosts[0].sql, "exec", lambda *_: 1 / 0)
+    with caplog.at_level(logging.ERROR, "agents_store_cloudflare.locks"):
+        await clock.advance(1)
+        for call in (waiting, manager.acquire("k"), manager.is_locked("k")):
+            with pytest.raises(LockError, match="its log has the cause") as refused:
+                await call
+            assert refused.value.outcome_unknown
+            assert "ZeroDivision" not in str(refused.value)
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_an_unknown_operation_is_refused(objects: LocalObjects) -> None:
+    """LK-20: what the object does not know is refused by name."""
+    reply = json.loads(await objects.call("k", encode_request("steal", {"key": "k"})))
+    assert reply["error"]["code"] == InvalidArgumentError.code
+    assert "steal" in reply["error"]["facts"]["message"]
+
+
+async def test_an_overloaded_object_is_asked_once(clock: CountingClock) -> None:
+    """LK-11: an object that has too much to do is not asked again."""
+
+    class Overloaded:
+        calls = 0
+
+        async def call(self, name: str, request: str) -> str:
+            self.calls += 1
+            raise ObjectCallError("Durable Object is overloaded.", overloaded=True)
+
+    overloaded = Overloaded()
+    with pytest.raises(LockError, match="in 1 attempts"):
+        await DurableObjectLockManager(overloaded).acquire("k")
+    assert overloaded.calls == 1
+
+
+async def test_auto_refresh_outlives_a_bad_moment(clock: CountingClock, caplog: pytest.LogCaptureFixture) -> None:
+    """LK-15: while the object cannot be reached auto-refresh goes on trying; what remains counts down; at 0 the lock is lost."""
+    inner = LocalObjects(LockObject, clock=clock)
+
+    class Unreliable:
+        is_down = False
+
+        async def call(self, name: str, request: str) -> str:
+            if self.is_down:
+                raise ObjectCallError("Network connection lost.", retryable=True)
+            return await inner.call(name, request)
+
+    async def sleep(seconds: float) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        clock.call_at(clock.now_ms() + round(seconds * 1000), lambda: woken.done() or woken.set_result(None))
+        await woken
+
+    unreliable = Unreliable()
+    options = LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=sleep)
+    lock = await DurableObjectLockManager.from_options(unreliable, options).acquire("k", ttl=30, auto_refresh=True)
+    assert lock is not None
+    await clock.advance(25)
+    unreliable.is_down = True
+    await clock.advance(15)
+    assert 0 < lock.remaining() < 15
+    unreliable.is_down = False
+    await clock.advance(10)
+    assert lock.remaining() > 15
+    unreliable.is_down = True
+    await clock.advance(31)
+    assert lock.lost
+    assert "is lost" in caplog.text

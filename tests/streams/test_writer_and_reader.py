@@ -1,0 +1,312 @@
+"""Restarts, refusals and round trips of the stream client, in process."""
+
+import ast
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError, StreamConnectionError, StreamError
+from agents_store_cloudflare.objects import ObjectCallError
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.streams.stream_object import StreamObject
+from agents_store_cloudflare.testing import FakeClock, LocalObjects
+from agents_store_cloudflare.testing.faults import FaultyNamespace
+from agents_store_cloudflare.wire import encode_request
+
+SHELL = Path(__file__).parents[2] / "durable_objects" / "stream_server.py"
+
+
+class SilentNamespace:
+    """Objects that never answer."""
+
+    def __init__(self, objects: LocalObjects) -> None:
+        self._objects = objects
+        self.is_silent = False
+
+    async def call(self, name: str, request: str) -> str:
+        if self.is_silent:
+            await asyncio.get_running_loop().create_future()
+        return await self._objects.call(name, request)
+
+
+async def _no_pause(seconds: float) -> None:
+    """Pauses take no time; the wait for room, which nobody should need here, never ends by itself."""
+    if seconds < 30:
+        await asyncio.sleep(0)
+    else:
+        await asyncio.get_running_loop().create_future()
+
+
+def _manager(namespace: object, **options: Any) -> DurableObjectStreamManager:
+    given: dict[str, Any] = {"sleep": _no_pause, **options}
+    return DurableObjectStreamManager.from_options(namespace, StreamOptions(**given))
+
+
+async def _read(manager: DurableObjectStreamManager, stream_id: str = "s") -> list[int]:
+    async with manager.create_reader(stream_id) as reader:
+        return [chunk["n"] async for chunk in reader]  # type: ignore[misc]
+
+
+async def test_everything_stored_survives_a_restart(tmp_path: Path) -> None:
+    """SM-28: after the objects have lost their memory, readers, writers, outcome and numbering go on as before."""
+    objects = LocalObjects(StreamObject, folder=tmp_path)
+    manager = _manager(objects)
+    writer = await manager.create_writer("s", "a", "t", fencing_token=4)
+    await writer.write({"type": "x", "n": 1})
+    await writer.flush()
+    reader = await manager.create_reader("s")
+    assert (await anext(reader))["n"] == 1
+    objects.restart()
+    await writer.write({"type": "x", "n": 2})
+    assert await writer.flush() == 2
+    objects.restart()
+    with pytest.raises(AgentsStoreError, match="stale"):
+        await manager.create_writer("s", "a", "t", fencing_token=3)
+    waiting = asyncio.ensure_future(_rest(reader))
+    await asyncio.sleep(0.0)
+    objects.close()
+    reopened = LocalObjects(StreamObject, folder=tmp_path)
+    waiting.cancel()
+    again = _manager(reopened)
+    await again.end_stream("s")
+    reopened.restart()
+    assert await _read(again) == [1, 2]
+    reopened.close()
+
+
+async def _rest(reader: Any) -> list[Any]:
+    return [chunk async for chunk in reader]
+
+
+async def test_a_waiting_reader_survives_a_restart() -> None:
+    """SM-16, SM-28: a reader that waits when its object is reset waits on in the new one."""
+    objects = LocalObjects(StreamObject)
+    manager = _manager(objects)
+    async with manager.create_writer("s", "a", "t") as writer:
+        await writer.write({"type": "x", "n": 1})
+    reader = await manager.create_reader("s")
+    rest = asyncio.ensure_future(_rest(reader))
+    for _ in range(3):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        objects.restart()
+    await manager.end_stream("s")
+    assert [chunk["n"] for chunk in await rest] == [1]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_flush_repeated_after_a_restart_stores_once(moment: Any) -> None:
+    """SM-9, SM-28: the object has lost its memory between a flush whose reply was lost and its repetition."""
+    objects = LocalObjects(StreamObject)
+    faulty = FaultyNamespace(objects)
+    manager = _manager(faulty)
+    writer = await manager.create_writer("s", "a", "t")
+    for number in range(1, 6):
+        await writer.write({"type": "x", "n": number})
+        faulty.fail(*[moment] * 4)
+        with pytest.raises(StreamConnectionError):
+            await writer.flush()
+        objects.restart()
+        await writer.write({"type": "x", "n": number * 100})
+        assert await writer.flush() == number * 2
+    await manager.end_stream("s")
+    assert await _read(manager) == [n for number in range(1, 6) for n in (number, number * 100)]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_conditional_write_whose_reply_was_lost_stays_pending(moment: Any) -> None:
+    """SM-10, SM-11: with `outcome_unknown` the chunk is in `pending`; the next call settles it, once."""
+    faulty = FaultyNamespace(LocalObjects(StreamObject))
+    manager = _manager(faulty)
+    writer = await manager.create_writer("s", "a", "t")
+    faulty.fail(*[moment] * 4)
+    with pytest.raises(StreamConnectionError) as caught:
+        await writer.write({"type": "x", "n": 1}, expected_sequence=1)
+    assert caught.value.outcome_unknown
+    assert len(writer.pending) == 1
+    assert await writer.close() == 1
+    await manager.end_stream("s")
+    assert await _read(manager) == [1]
+
+
+async def test_a_cancelled_flush_is_settled_by_the_next_one() -> None:
+    """SM-9: cancelling a flush in flight neither loses nor doubles its chunks."""
+    manager = _manager(LocalObjects(StreamObject))
+    writer = await manager.create_writer("s", "a", "t")
+    for number in range(20):
+        await writer.write({"type": "x", "n": number})
+        flush = asyncio.ensure_future(writer.flush())
+        for _ in range(number):
+            await asyncio.sleep(0)
+        flush.cancel()
+        await asyncio.gather(flush, return_exceptions=True)
+    assert await writer.close() == 20
+    await manager.end_stream("s")
+    assert await _read(manager) == list(range(20))
+
+
+async def test_a_full_buffer_waits_thirty_seconds() -> None:
+    """SM-21: a write that finds the buffer full waits for room, at most 30 s, and then has not taken its chunk."""
+    namespace = SilentNamespace(LocalObjects(StreamObject))
+    spans: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        spans.append(seconds)
+        await asyncio.sleep(0)
+
+    manager = _manager(namespace, buffer_size=2, sleep=sleep)
+    writer = await manager.create_writer("s", "a", "t")
+    await writer.write({"type": "x", "n": 1})
+    namespace.is_silent = True
+    stuck = asyncio.ensure_future(writer.flush())
+    await asyncio.sleep(0)
+    await writer.write({"type": "x", "n": 2})
+    full = asyncio.ensure_future(writer.write({"type": "x", "n": 3}))
+    await asyncio.sleep(0)
+    full.cancel()
+    await asyncio.gather(full, return_exceptions=True)
+    assert [chunk["n"] for chunk in writer.pending] == [1, 2, 3]
+    with pytest.raises(StreamConnectionError, match="full"):
+        await writer.write({"type": "x", "n": 4})
+    assert spans == [30.0]
+    assert [chunk["n"] for chunk in writer.pending] == [1, 2, 3]
+    namespace.is_silent = False
+    stuck.cancel()
+    await asyncio.gather(stuck, return_exceptions=True)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert await writer.close() == 3
+    await manager.end_stream("s")
+    assert await _read(manager) == [1, 2, 3]
+
+
+async def test_a_failure_behind_a_timer_surfaces_at_the_next_call(caplog: pytest.LogCaptureFixture) -> None:
+    """SM-10: the next write, flush or close raises what a flush by timer met."""
+    objects = LocalObjects(StreamObject)
+    kept: list[Any] = []
+    manager = _manager(objects, wait_until=kept.append)
+    writer = await manager.create_writer("s", "a", "t")
+    await writer.write({"type": "x", "n": 1})
+    await _manager(objects).end_stream("s")
+    await asyncio.gather(*kept)
+    assert "timer" in caplog.text
+    calls: list[Callable[[], Any]] = [lambda: writer.write({"type": "x", "n": 2}), writer.flush, writer.close]
+    for call in calls:
+        with pytest.raises(StreamError, match="ended"):
+            await call()
+    assert [chunk["n"] for chunk in writer.pending] == [1]
+
+
+async def test_leaving_the_block_with_an_exception_shows_that_one(caplog: pytest.LogCaptureFixture) -> None:
+    """SM-10: the block's own exception is not hidden by a close that fails too."""
+    objects = LocalObjects(StreamObject)
+    manager = _manager(objects)
+    with pytest.raises(KeyError, match="mine"):  # noqa: PT012
+        async with manager.create_writer("s", "a", "t") as writer:
+            await writer.write({"type": "x", "n": 1})
+            await _manager(objects).end_stream("s")
+            raise KeyError("mine")
+    assert "closing" in caplog.text
+    with pytest.raises(StreamError):
+        async with _manager(objects).create_writer("s", "a", "t") as writer:
+            await writer.write({"type": "x", "n": 1})
+
+
+async def test_round_trips() -> None:
+    """SM-23: one call per flush; 10,000 chunks are read back in at most 12 calls."""
+    objects = LocalObjects(StreamObject)
+    manager = _manager(objects, buffer_size=50, flush_interval=60)
+    async with manager.create_writer("s", "agent-1", "researcher") as writer:
+        for number in range(10_000):
+            await writer.write({"type": "text", "n": number, "text": "x" * 60})
+    assert objects.calls == 1 + 200
+    await manager.end_stream("s")
+    objects.calls = 0
+    assert await _read(manager) == list(range(10_000))
+    assert objects.calls <= 12
+
+
+async def test_an_overloaded_object_is_not_pressed() -> None:
+    """SM-9: a call that the platform refused for overload is not sent again at once."""
+
+    class Overloaded:
+        calls = 0
+
+        async def call(self, name: str, request: str) -> str:
+            self.calls += 1
+            raise ObjectCallError("Durable Object is overloaded.", overloaded=True)
+
+    namespace = Overloaded()
+    with pytest.raises(StreamConnectionError, match="overloaded"):
+        await _manager(namespace).get_info("s")
+    assert namespace.calls == 1
+
+
+async def test_what_is_not_ours_leaves_the_object_as_an_id(caplog: pytest.LogCaptureFixture) -> None:
+    """SM-29: unknown operations are refused by name; anything else goes to the given logger, its id to the caller."""
+    logger = logging.getLogger("mine")
+    objects = LocalObjects(lambda host: StreamObject(host, logger=logger))
+    assert "invalid_argument" in await objects.call("s", encode_request("nope", {"streamId": "s"}))
+    reply = await objects.call("s", "no json")
+    assert '"internal"' in reply
+    assert "Traceback" not in reply
+    assert [record.name for record in caplog.records] == ["mine"]
+
+
+async def test_objects_in_process_answer_no_http() -> None:
+    """SM-25: `sse_response` says what it needs."""
+    with pytest.raises(StreamError, match="Durable Object binding"):
+        await _manager(LocalObjects(StreamObject)).sse_response("s")
+
+
+def test_only_call_can_be_reached_over_rpc() -> None:
+    """SM-29: every function on the class is callable over RPC; there are `call` and the platform's own names."""
+    [shell] = [node for node in ast.parse(SHELL.read_text()).body if getattr(node, "name", "") == "StreamServer"]
+    assert isinstance(shell, ast.ClassDef)
+    functions = {node.name for node in shell.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    assert functions == {"__init__", "call", "fetch", "alarm"}
+
+
+def test_options_are_checked() -> None:
+    """SM-22: options out of their range are refused by name; milliseconds given as seconds name the unit."""
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"buffer_size": 0}, "buffer_size"),
+        ({"flush_interval": 100}, "flush_interval_ms"),
+        ({"flush_interval_ms": 60_001}, "milliseconds"),
+        ({"max_chunk_bytes": 2_000_000}, "max_chunk_bytes"),
+        ({"overflow": "drop"}, "overflow"),
+    ]
+    for options, name in wrong:
+        with pytest.raises(InvalidArgumentError, match=name):
+            DurableObjectStreamManager(LocalObjects(StreamObject), **options)
+    with pytest.raises(TypeError, match="not both"):
+        StreamOptions(flush_interval=0.1, flush_interval_ms=100)
+    assert StreamOptions().flush_interval == 0.1
+    assert StreamOptions().interval_ms() == 100
+    assert StreamOptions(flush_interval_ms=250).interval_ms() == 250
+
+
+async def test_a_failing_callback_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """SM-21: an exception in a `buffer_overflow` callback is logged, and the write goes on."""
+    clock = FakeClock()
+    faulty = FaultyNamespace(LocalObjects(StreamObject, clock=clock))
+    manager = _manager(faulty, buffer_size=1, overflow="drop_oldest", flush_interval=60, now_ms=clock.now_ms)
+
+    def fail(_event: object) -> None:
+        raise ValueError("mine")
+
+    manager.on("buffer_overflow", fail)
+    writer = await manager.create_writer("s", "a", "t")
+    faulty.fail("before", "before", "before", "before")
+    await writer.write({"type": "x", "n": 1})
+    await writer.write({"type": "x", "n": 2})
+    assert "callback" in caplog.text
+    assert [chunk["n"] for chunk in writer.pending] == [2]
+    await clock.advance(61)
+    await writer.write({"type": "x", "n": 3})
+    assert writer.pending == []
