@@ -51,7 +51,8 @@ def test_the_clean_up_deletes_what_has_had_its_time(tmp_path: Path) -> None:
     now = int(time.time() * 1000)
 
     def execute(command: str) -> str:
-        return wrangler("d1", "execute", "AGENT_DB", "--local", "--command", command, config=config, persist=tmp_path)
+        arguments = ("d1", "execute", "AGENT_DB", "--local", "--json", "--command", command)
+        return wrangler(*arguments, config=config, persist=tmp_path)
 
     with LocalRuntime(config, persist=tmp_path) as runtime:
         with urlopen(f"{runtime.url}/cdn-cgi/local/scheduled", timeout=60) as response:
@@ -69,11 +70,7 @@ def test_the_clean_up_deletes_what_has_had_its_time(tmp_path: Path) -> None:
             assert response.status == 200
         _wait_for_log(runtime, "deleted 1 sessions and 1 usage entries")
         runtime.stop()
-        left = execute(
-            "SELECT session_id AS id FROM __agents_states UNION ALL SELECT id FROM __agents_usage ORDER BY id"
+        left = json.loads(
+            execute("SELECT session_id AS id FROM __agents_states UNION ALL SELECT id FROM __agents_usage ORDER BY id")
         )
-    assert [name for name in ("expired", "kept", "new", "old", "young") if f"│ {name}" in left] == [
-        "kept",
-        "new",
-        "young",
-    ]
+    assert [row["id"] for row in left[0]["results"]] == ["kept", "new", "young"]
