@@ -322,9 +322,10 @@ def test_a_turn_costs_what_the_readme_says(live_worker: LiveWorker, session: str
 
 
 @pytest.mark.runtime
-def test_the_readme_shows_what_happens(worker: LocalRuntime) -> None:
-    """Every curl line of the example's README runs as printed, and prints what the README says about it."""
-    text = (EXAMPLE / "README.md").read_text()
+@pytest.mark.parametrize("page", [ROOT / "README.md", EXAMPLE / "README.md"], ids=["the project's", "the example's"])
+def test_the_readmes_show_what_happens(worker: LocalRuntime, page: Path) -> None:
+    """Every curl line of the READMEs runs as printed, and prints what the README says about it."""
+    text = page.read_text()
     commands = re.findall(r"^\$ (curl .*(?:\\\n.*)*)\n((?:(?!\$ |```).*\n)*)", text, re.MULTILINE)
     assert len(commands) >= 4
     for command, expected in commands:

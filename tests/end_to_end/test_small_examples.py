@@ -1,6 +1,8 @@
 """The quickstart and the scheduled clean-up, served as their READMEs say."""
 
 import json
+import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,16 @@ def test_the_quickstart_remembers(tmp_path: Path) -> None:
         runtime.restart()
         answer = _get(runtime, "/?session=ada&say=still")
     assert [message["content"] for message in answer["messages"]] == ["hello", "again", "still"]
+
+
+def test_the_worker_of_the_readme_runs(tmp_path: Path) -> None:
+    """The README's first code, in a folder outside this project, with the quickstart's configuration."""
+    folder = tmp_path / "mine"
+    shutil.copytree(EXAMPLES / "quickstart", folder)
+    [code, *_] = re.findall(r"```python\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(), re.DOTALL)
+    (folder / "entry.py").write_text(code)
+    with LocalRuntime(folder / "wrangler.toml") as runtime, urlopen(runtime.url, timeout=60) as response:
+        assert response.read() == b"2 messages, version 2"  # the runtime asked once itself, to see whether it is up
 
 
 def test_the_clean_up_deletes_what_has_had_its_time(tmp_path: Path) -> None:

@@ -56,6 +56,15 @@ class FakeClock:
         heapq.heappush(self._due, (at_ms, ticket, callback))
         return lambda: self._cancelled.add(ticket)
 
+    async def sleep(self, seconds: float) -> None:
+        """Wait until `advance` has moved on that far: give it to whatever takes a `sleep`."""
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        cancel = self.call_at(self._now_ms + round(seconds * 1000), lambda: woken.set_result(None))
+        try:
+            await woken
+        finally:
+            cancel()
+
     def set(self, now_ms: int) -> None:
         """Jump to a time, also backwards, firing nothing: a machine's clock that was corrected."""
         self._now_ms = now_ms
