@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from agents_store_cloudflare.json_values import JsonValue
+from agents_store_cloudflare.json_types import JsonValue
 
 __all__ = [
     "ERRORS_BY_CODE",

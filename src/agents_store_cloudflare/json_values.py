@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
+
+from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.json_types import JsonObject, JsonValue
 
 __all__ = ["MAX_DEPTH", "JsonObject", "JsonValue", "decode_json", "encode_json", "parse_json"]
-
-JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
-JsonObject: TypeAlias = "dict[str, JsonValue]"
 
 MAX_DEPTH = 200
 
@@ -118,7 +117,4 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 
 def _refuse(message: str, cause: Exception | None = None) -> NoReturn:
-    # Imported here: errors.py needs JsonValue for its own signatures.
-    from agents_store_cloudflare.errors import InvalidArgumentError  # noqa: PLC0415
-
     raise InvalidArgumentError(message) from cause

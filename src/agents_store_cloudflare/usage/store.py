@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import LiteralString, Self, cast
+from typing import LiteralString, Self, TypedDict, Unpack, cast
 
 from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number, span_ms, system_now_ms
 from agents_store_cloudflare.bindings import as_database
@@ -21,7 +21,16 @@ from agents_store_cloudflare.usage.rollup import rollup_of
 
 __all__ = ["D1UsageStore"]
 
-_AGENT = UsageSource(type="agent", name="agent")
+AGENT = UsageSource(type="agent", name="agent")
+
+
+class EntryFields(TypedDict, total=False):
+    """What every shorthand takes beside its own: the entry's id, its step, its time, and who caused it (`AGENT` where absent)."""
+
+    id: str
+    step_count: int
+    timestamp: int
+    source: UsageSource
 
 
 class D1UsageStore:
@@ -80,30 +89,10 @@ class D1UsageStore:
         return [entry_of(row) for row in rows]
 
     async def record_tokens(
-        self,
-        session_id: str,
-        *,
-        model: str,
-        tokens: TokenCounts | Mapping[str, int],
-        source: UsageSource = _AGENT,
-        step_count: int = 0,
-        entry_id: str = "",
-        timestamp: int | None = None,
+        self, session_id: str, *, model: str, tokens: TokenCounts | Mapping[str, int], **fields: Unpack[EntryFields]
     ) -> UsageEntry:
         """Record what one model call used. Cached tokens are inside `prompt`, reasoning ones inside `completion`."""
-        counts = tokens if isinstance(tokens, TokenCounts) else TokenCounts.from_dict(tokens)
-        return await self.record_entry(
-            UsageEntry(
-                id=entry_id,
-                session_id=session_id,
-                kind="tokens",
-                step_count=step_count,
-                timestamp=timestamp,
-                source=source,
-                model=model,
-                tokens=counts,
-            )
-        )
+        return await self._record(session_id, fields, kind="tokens", model=model, tokens=tokens)
 
     async def record_tool(
         self,
@@ -113,25 +102,11 @@ class D1UsageStore:
         duration_ms: int,
         success: bool,
         error: str | None = None,
-        source: UsageSource = _AGENT,
-        step_count: int = 0,
-        entry_id: str = "",
-        timestamp: int | None = None,
+        **fields: Unpack[EntryFields],
     ) -> UsageEntry:
         """Record one tool call."""
-        return await self.record_entry(
-            UsageEntry(
-                id=entry_id,
-                session_id=session_id,
-                kind="tool",
-                step_count=step_count,
-                timestamp=timestamp,
-                source=source,
-                tool_name=tool_name,
-                duration_ms=duration_ms,
-                success=success,
-                error=error,
-            )
+        return await self._record(
+            session_id, fields, kind="tool", tool_name=tool_name, duration_ms=duration_ms, success=success, error=error
         )
 
     async def record_subagent(
@@ -142,53 +117,27 @@ class D1UsageStore:
         sub_session_id: str,
         duration_ms: int,
         success: bool,
-        source: UsageSource = _AGENT,
-        step_count: int = 0,
-        entry_id: str = "",
-        timestamp: int | None = None,
+        **fields: Unpack[EntryFields],
     ) -> UsageEntry:
         """Record one run of a sub-agent; its own session's entries count in this one's rollup with `include_sub_agents`."""
-        return await self.record_entry(
-            UsageEntry(
-                id=entry_id,
-                session_id=session_id,
-                kind="subagent",
-                step_count=step_count,
-                timestamp=timestamp,
-                source=source,
-                agent_type=agent_type,
-                sub_session_id=sub_session_id,
-                duration_ms=duration_ms,
-                success=success,
-            )
+        return await self._record(
+            session_id,
+            fields,
+            kind="subagent",
+            agent_type=agent_type,
+            sub_session_id=sub_session_id,
+            duration_ms=duration_ms,
+            success=success,
         )
 
     async def record_custom(
-        self,
-        session_id: str,
-        *,
-        name: str,
-        value: float,
-        data: JsonValue = None,
-        source: UsageSource = _AGENT,
-        step_count: int = 0,
-        entry_id: str = "",
-        timestamp: int | None = None,
+        self, session_id: str, *, name: str, value: float, data: JsonValue = None, **fields: Unpack[EntryFields]
     ) -> UsageEntry:
         """Record a number under a name of your own."""
-        return await self.record_entry(
-            UsageEntry(
-                id=entry_id,
-                session_id=session_id,
-                kind="custom",
-                step_count=step_count,
-                timestamp=timestamp,
-                source=source,
-                name=name,
-                value=value,
-                data=data,
-            )
-        )
+        return await self._record(session_id, fields, kind="custom", name=name, value=value, data=data)
+
+    async def _record(self, session_id: str, fields: EntryFields, **body: object) -> UsageEntry:
+        return await self.record_entry({"session_id": session_id, "source": AGENT, **fields, **body})
 
     async def get_entries(
         self,
