@@ -19,6 +19,7 @@ from agents_store_cloudflare.database import (
     BatchCost,
     BatchObserver,
     Database,
+    ObjectSql,
     Row,
     SqlError,
     SqlValue,
@@ -197,7 +198,7 @@ class CloudflareHost:
 
     def __init__(self, ctx: JsObject) -> None:
         self._storage = _raw(ctx.storage)
-        self.sql = _CloudflareSql(self._storage)
+        self.sql: ObjectSql = _CloudflareSql(self._storage)
 
     def now_ms(self) -> int:
         """`ObjectHost.now_ms`."""

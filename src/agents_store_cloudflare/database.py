@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString, Protocol, TypeAlias, TypeVar
+
+from agents_store_cloudflare.backoff import backoff_s
 
 __all__ = [
     "GUARD_MARK",
@@ -116,9 +117,9 @@ class SqlError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         found = _CONSTRAINT.search(message)
-        self.constraint = found.group(1) if found else None
-        self.transient = any(text in message for text in _TRANSIENT)
-        self.guard = _guard_facts(message)
+        self.constraint: str | None = found.group(1) if found else None
+        self.transient: bool = any(text in message for text in _TRANSIENT)
+        self.guard: Mapping[str, SqlValue] | None = _guard_facts(message)
 
     def is_missing_table(self) -> bool:
         return "no such table" in str(self)
@@ -140,7 +141,7 @@ async def batch_with_retry(database: Database, statements: Sequence[Statement]) 
 
     Only for batches that are safe to send twice: reads, and writes behind a guard that recognises the repetition.
     """
-    for attempt in range(ATTEMPTS - 1):
+    for attempt in range(1, ATTEMPTS):
         try:
             return await database.batch(statements)
         except SqlError as error:
@@ -151,5 +152,5 @@ async def batch_with_retry(database: Database, statements: Sequence[Statement]) 
 
 
 async def pause_before_retry(attempt: int) -> None:
-    """Wait 50 to 100 ms, twice as long at each further attempt; jittered, so that those who failed together do not return together."""
-    await asyncio.sleep(0.1 * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+    """Wait as `backoff_s` says."""
+    await asyncio.sleep(backoff_s(attempt))

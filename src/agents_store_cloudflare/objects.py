@@ -7,10 +7,10 @@ either Cloudflare (`bindings.py`) or one process of CPython (`testing.LocalObjec
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from agents_store_cloudflare.backoff import backoff_s
 from agents_store_cloudflare.database import ObjectSql
 
 __all__ = ["ObjectCallError", "ObjectHost", "ObjectLogic", "ObjectNamespace", "call_with_retry"]
@@ -50,7 +50,7 @@ async def call_with_retry(
     attempts: int = 4,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> str:
-    """`namespace.call`, sent again while no reply comes, with growing, jittered pauses (50 ms to 2 s).
+    """`namespace.call`, sent again while no reply comes, pausing as `backoff_s` says.
 
     Only for requests that are safe to send twice. An overloaded object is not asked again.
 
@@ -64,7 +64,7 @@ async def call_with_retry(
         except ObjectCallError as error:
             if error.overloaded or attempt == attempts:
                 raise
-        await sleep(min(2.0, 0.1 * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        await sleep(backoff_s(attempt))
         attempt += 1
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
 from agents_store_cloudflare.locks.lease_table import LeaseRequest, LeaseTable
 from agents_store_cloudflare.testing import SqliteObjectSql
@@ -80,15 +80,14 @@ class LeaseMachine(RuleBasedStateMachine):
     def the_same_asks_again(self, request: LeaseRequest) -> None:
         self.acquire(request)
 
-    @rule(target=requests, request=consumes(requests))
-    def a_caller_goes_away(self, request: LeaseRequest) -> object:
+    @rule(request=consumes(requests))
+    def a_caller_goes_away(self, request: LeaseRequest) -> None:
         key = self.keys[request.key]
         holds = self.look(key) and key.request_ids.get(request.request_id) == key.last()
         assert self.table.abandon(request.key, request_id=request.request_id, now_ms=self.now_ms) == holds
         if holds:
             key.over.add(key.last())
             key.released.add(key.last())
-        return multiple()
 
     def acquire(self, request: LeaseRequest) -> None:
         key = self.keys[request.key]
@@ -145,12 +144,6 @@ class LeaseMachine(RuleBasedStateMachine):
             assert key.tokens == sorted(set(key.tokens))
 
 
-LeaseMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-
-
-class TestLeases(LeaseMachine.TestCase):
-    """LK-1, LK-2, LK-4, LK-5: the promises hold after any history."""
-
-    def runTest(self) -> None:  # noqa: N802 - unittest's name
-        """LK-1, LK-2, LK-4, LK-5, LK-9: any history of calls, repetitions, restarts and clock jumps keeps every promise."""
-        super().runTest()
+def test_any_history_keeps_the_promises() -> None:
+    """LK-1, LK-2, LK-4, LK-5, LK-9, LK-19: no order of calls, repetitions, restarts and clock jumps breaks one."""
+    run_state_machine_as_test(LeaseMachine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))

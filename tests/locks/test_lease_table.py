@@ -1,5 +1,6 @@
 """The core of locking alone: what is written, what survives a restart, what clocks that jump do."""
 
+from collections.abc import Callable
 from typing import LiteralString
 
 import pytest
@@ -102,7 +103,7 @@ def test_an_end_that_was_told_is_final(table: LeaseTable, sql: WatchedSql, ask: 
     """LK-4: who was told that a lease is over was told for good: neither a restart nor a clock set back brings it back."""
     token = _granted(table, "a", NOW).fencing_token
     later = NOW + 1_000
-    answers = {
+    answers: dict[str, Callable[[], object]] = {
         "expires_at": lambda: table.expires_at("k", now_ms=later),
         "refresh": lambda: table.refresh("k", fencing_token=token, ttl_ms=9, now_ms=later),
         "release": lambda: table.release("k", fencing_token=token, now_ms=later),
@@ -171,11 +172,13 @@ def test_many_keys_share_a_table(table: LeaseTable) -> None:
 def test_every_statement_goes_by_its_key(table: LeaseTable, sql: WatchedSql) -> None:
     """LK-18: no statement reads more than the row of its key."""
     _granted(table, "a", NOW)
-    for statement, parameters in (
+    statements: tuple[tuple[LiteralString, int], ...] = (
         (q.SELECT_LEASE, 1),
         (q.UPSERT_LEASE, 6),
         (q.UPDATE_EXPIRY, 3),
         (q.UPDATE_RELEASED, 1),
-    ):
-        plan = sql.exec(f"EXPLAIN QUERY PLAN {statement}", *[None] * parameters)
+    )
+    explain: LiteralString = "EXPLAIN QUERY PLAN "
+    for statement, parameters in statements:
+        plan = sql.exec(explain + statement, *[None] * parameters)
         assert [row for row in plan if str(row[3]).startswith("SCAN")] == []

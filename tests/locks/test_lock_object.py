@@ -60,8 +60,9 @@ def manager(objects: LocalObjects, clock: CountingClock) -> DurableObjectLockMan
 
 
 def _acquire_request(request_id: str, *, wait_ms: int = 0, ttl_ms: int = 1_000) -> str:
-    arguments = {"key": "k", "owner": "o", "requestId": request_id, "ttlMs": ttl_ms, "waitMs": wait_ms}
-    return encode_request("acquire", arguments)
+    return encode_request(
+        "acquire", {"key": "k", "owner": "o", "requestId": request_id, "ttlMs": ttl_ms, "waitMs": wait_ms}
+    )
 
 
 async def _ask(objects: LocalObjects, request: str) -> Any:
@@ -169,8 +170,8 @@ async def test_a_cancelled_acquire_gives_back_what_it_was_granted(
 ) -> None:
     """LK-12: cancelled while its grant was on the way, an acquire gives it back."""
     cancelled = asyncio.ensure_future(manager.acquire("k", ttl=3_600))
-    while objects.calls == 0:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert objects.calls == 1
     cancelled.cancel()
     await clock.advance(0.1)
     assert cancelled.cancelled()
@@ -200,7 +201,11 @@ async def test_what_is_not_ours_stays_inside(
     assert await manager.acquire("k", ttl=1) is not None
     waiting = asyncio.ensure_future(manager.acquire("k", wait=20))
     await clock.advance(0.1)
-    monkeypatch.setattr(hosts[0].sql, "exec", lambda *_: 1 / 0)
+
+    def fails(*_parameters: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(hosts[0].sql, "exec", fails)
     with caplog.at_level(logging.ERROR, "agents_store_cloudflare.locks"):
         await clock.advance(1)
         for call in (waiting, manager.acquire("k"), manager.is_locked("k")):
@@ -248,8 +253,11 @@ async def test_auto_refresh_outlives_a_bad_moment(clock: CountingClock, caplog: 
 
     async def sleep(seconds: float) -> None:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        clock.call_at(clock.now_ms() + round(seconds * 1000), lambda: woken.done() or woken.set_result(None))
-        await woken
+        cancel = clock.call_at(clock.now_ms() + round(seconds * 1000), lambda: woken.set_result(None))
+        try:
+            await woken
+        finally:
+            cancel()
 
     unreliable = Unreliable()
     options = LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=sleep)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agents_store_cloudflare.backoff import backoff_s
 from agents_store_cloudflare.errors import AgentsStoreError, LockError
 from agents_store_cloudflare.json_values import JsonValue
 from agents_store_cloudflare.locks.options import LockOptions
@@ -32,9 +32,9 @@ class LockCalls:
 
     def __init__(self, namespace: ObjectNamespace, options: LockOptions) -> None:
         self._namespace = namespace
-        self.sleep = options.sleep
-        self.now_s = options.now_s
-        self.logger = options.logger or logging.getLogger("agents_store_cloudflare.locks")
+        self.sleep: Callable[[float], Awaitable[None]] = options.sleep
+        self.now_s: Callable[[], float] = options.now_s
+        self.logger: logging.Logger = options.logger or logging.getLogger("agents_store_cloudflare.locks")
 
     async def call(self, key: str, op: str, arguments: Mapping[str, JsonValue]) -> Answer:
         """The object's answer; after a lost one the call is sent again, with growing, jittered pauses (50 ms to 2 s).
@@ -61,7 +61,7 @@ class LockCalls:
                     ) from error
             else:
                 return Answer(value=_value(key, reply), sent_s=sent_s)
-            await self.sleep(min(2.0, 0.1 * 2 ** min(attempt - 1, 5)) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            await self.sleep(backoff_s(attempt))
             attempt += 1
 
 

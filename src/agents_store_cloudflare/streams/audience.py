@@ -92,8 +92,8 @@ class Subscription:
         self._log = log
         self._sink = sink
         self._was_caught_up = False
-        self.sequence = from_sequence
-        self.is_live = False
+        self.sequence: int = from_sequence
+        self.is_live: bool = False
 
     def pull(self) -> None:
         """The sink has room: hand it the next page of the log, where it is behind."""

@@ -37,7 +37,7 @@ class StreamObject:
 
     def __init__(self, host: ObjectHost, *, logger: logging.Logger | None = None) -> None:
         self._host = host
-        self.logger = logger or logging.getLogger("agents_store_cloudflare.streams")
+        self.logger: logging.Logger = logger or logging.getLogger("agents_store_cloudflare.streams")
         self._log: StreamLog | None = None
         self._audience = Audience(host)
         self._waiting: set[asyncio.Future[None]] = set()

@@ -44,9 +44,9 @@ class WriterBuffer:
         self._chunks: deque[EncodedChunk] = deque()
         self._batch: Batch | None = None
         self._last_number = 0
-        self.size_bytes = 0
-        self.taken = 0
-        self.done = 0
+        self.size_bytes: int = 0
+        self.taken: int = 0
+        self.done: int = 0
 
     def __len__(self) -> int:
         return len(self._chunks)

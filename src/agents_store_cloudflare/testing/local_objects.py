@@ -37,7 +37,7 @@ class LocalObjects:
         self._clock = clock or SystemClock()
         self._folder = folder
         self._hosts: dict[str, _Host] = {}
-        self.calls = 0
+        self.calls: int = 0
 
     async def call(self, name: str, request: str) -> str:
         """`ObjectNamespace.call`."""

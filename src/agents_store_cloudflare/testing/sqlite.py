@@ -84,7 +84,7 @@ class SqliteDatabase:
 
     def __init__(self, path: str | Path = ":memory:") -> None:
         self._connection = _Connection(path)
-        self.batches = 0
+        self.batches: int = 0
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """`Database.batch`: one transaction, all or nothing."""
