@@ -274,3 +274,31 @@ async def test_auto_refresh_outlives_a_bad_moment(clock: CountingClock, caplog: 
     await clock.advance(31)
     assert lock.lost
     assert "is lost" in caplog.text
+
+
+async def test_a_waiter_is_out_of_the_queue_before_it_is_told(clock: CountingClock) -> None:
+    """LK-8: a release in the very moment in which a wait has run out hands the key to nobody."""
+    made: list[LockObject] = []
+    timers: list[Callable[[], None]] = []
+
+    def logic(host: Any) -> LockObject:
+        call_later: Callable[[int, Callable[[], None]], Callable[[], None]] = host.call_later
+
+        def watched(delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+            timers.append(callback)
+            return call_later(delay_ms, callback)
+
+        host.call_later = watched
+        made.append(LockObject(host))
+        return made[-1]
+
+    objects = LocalObjects(logic, clock=clock)
+    held = await _ask(objects, _acquire_request("a"))
+    waiting = asyncio.ensure_future(made[0].call(_acquire_request("b", wait_ms=100)))
+    await asyncio.sleep(0)
+    time_is_up = timers[0]
+    time_is_up()
+    # Called directly, the release runs before the waiter's coroutine does.
+    await made[0].call(encode_request("release", {"key": "k", "fencingToken": held["fencingToken"]}))
+    assert json.loads(await waiting)["ok"] is None
+    assert not await _ask(objects, encode_request("is_locked", {"key": "k"}))
