@@ -29,6 +29,9 @@ def wrangler_environment(stage_folder: Path) -> dict[str, str]:
     # Two Workers of one name may run at once: neither may find the other in wrangler's registry.
     environment["WRANGLER_REGISTRY_PATH"] = str(stage_folder / ".registry")
     environment["WRANGLER_LOG_PATH"] = str(stage_folder / ".logs")
+    # Its temporary files go with the stage, also when it is killed.
+    environment["TMPDIR"] = str(stage_folder / ".tmp")
+    (stage_folder / ".tmp").mkdir(exist_ok=True)
     environment.pop("MINIFLARE_WORKERD_PATH", None)
     if not official_runtime():
         environment["MINIFLARE_WORKERD_PATH"] = str(ROOT / "tools" / "workerd")
