@@ -8,6 +8,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from agents_store_cloudflare.locks.lease_table import LeaseRequest, LeaseTable
 from agents_store_cloudflare.testing import SqliteObjectSql
+from tests.lengths import length
 
 KEYS = st.sampled_from(["k", "l"])
 TTLS = st.integers(1, 1_000)
@@ -146,4 +147,5 @@ class LeaseMachine(RuleBasedStateMachine):
 
 def test_any_history_keeps_the_promises() -> None:
     """LK-1, LK-2, LK-4, LK-5, LK-9, LK-19: no order of calls, repetitions, restarts and clock jumps breaks one."""
-    run_state_machine_as_test(LeaseMachine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
+    steps = settings(max_examples=length(60, 2_000), stateful_step_count=length(40, 100), deadline=None)
+    run_state_machine_as_test(LeaseMachine, settings=steps)

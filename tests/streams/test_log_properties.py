@@ -14,6 +14,7 @@ from agents_store_cloudflare.errors import (
 from agents_store_cloudflare.json_values import encode_json
 from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.testing import SqliteObjectSql
+from tests.lengths import length
 
 WRITERS = st.sampled_from(["w1", "w2", "w3"])
 OFF_BY = st.sampled_from([None, 0, 0, 1, -1])
@@ -142,5 +143,7 @@ class LogMachine(RuleBasedStateMachine):
             raise AssertionError(f"{error.__name__} was not raised")
 
 
-LogMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+LogMachine.TestCase.settings = settings(
+    max_examples=length(30, 1_000), stateful_step_count=length(25, 100), deadline=None
+)
 TestLog = LogMachine.TestCase

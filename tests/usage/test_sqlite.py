@@ -12,6 +12,7 @@ from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FakeClock, FaultyDatabase, SqliteDatabase
 from agents_store_cloudflare.testing.usage_conformance import UsageConformance, entry_of_each_kind
 from agents_store_cloudflare.usage import D1UsageStore
+from tests.lengths import length
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def _counts(cached: int, prompt: int, reasoning: int, completion: int) -> TokenC
 counts = st.builds(_counts, *[st.integers(0, 2**50)] * 4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=length(30, 2_000), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), counts), max_size=20))
 async def test_rollups_equal_sums(recorded: list[tuple[str, TokenCounts]]) -> None:
     """US-6: whatever was recorded, every count of the rollup is the sum of the entries."""
