@@ -38,7 +38,8 @@ ALTER TABLE __agents_states ADD COLUMN session_no INTEGER;
 
 ALTER TABLE __agents_states ADD COLUMN message_count INTEGER NOT NULL DEFAULT 0;
 
--- Rises when stored messages are dropped: a list loaded before does not meet what is stored now.
+-- A random number, drawn when the session is created and whenever stored messages are dropped: a list of messages that was loaded
+-- before, or from a session of this id that was deleted, does not meet what is stored now. 0: never saved by this package.
 ALTER TABLE __agents_states ADD COLUMN history_epoch INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE __agents_states ADD COLUMN checkpoint_count INTEGER NOT NULL DEFAULT 0;
@@ -52,7 +53,8 @@ ALTER TABLE __agents_states ADD COLUMN expires_at INTEGER;
 -- The rarer fields of a state and those this version does not know, as one JSON object.
 ALTER TABLE __agents_states ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
 
--- The last 32 writes with their results: [commit id, operation, version, messages before, messages after, checkpoints, time].
+-- The last 32 writes with their results: [commit id, operation, version, messages before, messages after, checkpoints, time,
+-- history epoch].
 -- A write repeated after a lost reply is answered from here. In the state row, which a write touches anyway.
 ALTER TABLE __agents_states ADD COLUMN commits TEXT NOT NULL DEFAULT '[]';
 
@@ -107,6 +109,24 @@ CREATE TABLE __agents_checkpoints (
   expires_at INTEGER,
   details TEXT NOT NULL
 );
+
+-- The number of the next session: above all that sessions, blocks and checkpoints have, so that none adopts what another left behind.
+CREATE VIEW __agents_next_session_no AS
+SELECT 1 + max(
+  (SELECT coalesce(max(session_no), 0) FROM __agents_states),
+  (SELECT coalesce(max(id), 0) / 16777216 FROM __agents_message_blocks),
+  (SELECT coalesce(max(id), 0) / 16777216 FROM __agents_checkpoints)
+) AS next_no;
+
+-- Rows that others insert get a number too.
+CREATE TRIGGER __agents_numbered
+AFTER INSERT ON __agents_states
+WHEN NEW.session_no IS NULL
+BEGIN
+  UPDATE __agents_states
+  SET session_no = (SELECT next_no FROM __agents_next_session_no)
+  WHERE session_id = NEW.session_id;
+END;
 
 -- The highest fencing token seen for a session id; outlives the session.
 CREATE TABLE __agents_fences (

@@ -27,6 +27,8 @@ MAX_ID_BYTES = 512
 MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that survives the JavaScript side: numbers cross as doubles."""
 
+LONGEST_SPAN = 1e15
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -81,7 +83,8 @@ def check_whole_number(value: object, name: str, *, low: int = 0, high: int = MA
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if not low <= value <= high:
-        raise InvalidArgumentError(f"{name} is {value:,}, allowed are {low:,} to {high:,}")
+        shown = f"{value:,}" if abs(value) < 10**30 else "out of range"
+        raise InvalidArgumentError(f"{name} is {shown}; allowed are {low:,} to {high:,}")
     return value
 
 
@@ -111,10 +114,10 @@ def span_ms(
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(cast("object", value), int | float):
         raise TypeError(f"{name} must be a number of seconds or a timedelta, not {type(value).__name__}")
-    if not 0 <= value < float("inf"):
-        raise InvalidArgumentError(f"{name} is {value}, it must be a finite span of zero or more")
+    if not 0 <= value <= LONGEST_SPAN:
+        raise InvalidArgumentError(f"{name} must be a span of zero or more, and not for ever")
     in_seconds = value if seconds is not None else value / 1000
     if most_seconds is not None and in_seconds > most_seconds:
         unit = f"seconds; for milliseconds use {name}_ms" if seconds is not None else "milliseconds"
-        raise InvalidArgumentError(f"{name} is {value:,} {unit}; at most {most_seconds:,.0f} seconds are allowed")
+        raise InvalidArgumentError(f"{name} is {value:,.6g} {unit}; at most {most_seconds:,.0f} seconds are allowed")
     return round(in_seconds * 1000)

@@ -113,7 +113,7 @@ def _crossing(value: SqlValue) -> JsObject:
 
         return jsnull
     if abs(value) > MAX_SAFE_INTEGER:
-        raise SqlError(f"{value} does not survive the way through JavaScript; bind it as text")
+        raise SqlError(f"{value} does not survive the way through JavaScript; bind it as text: SQLITE_MISMATCH")
     return float(value)
 
 

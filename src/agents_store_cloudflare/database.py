@@ -54,6 +54,15 @@ _TRANSIENT = (
     "Cannot resolve D1 DB due to transient issue on remote node",
     "Can't read from request stream because client disconnected",
 )
+# The database's own words for a statement that failed or was never begun. After any other failure the batch may have happened.
+_NOTHING_HAPPENED = (
+    "SQLITE_",
+    "D1_TYPE_ERROR",
+    "Wrong number of parameter bindings",
+    "No SQL statements detected",
+    "Too many requests queued",
+    "Requests queued for too long",
+)
 _CONSTRAINT = re.compile(r"SQLITE_CONSTRAINT_(\w+)")
 
 
@@ -111,6 +120,7 @@ class SqlError(Exception):
     Attributes:
         constraint: the kind of a violated constraint ("PRIMARYKEY", "UNIQUE", "CHECK" …) or None.
         transient: the same batch may be sent again; it may or may not have happened already.
+        outcome_unknown: the batch may have happened all the same.
         guard: the facts of a guard that did not hold, or None.
     """
 
@@ -119,6 +129,7 @@ class SqlError(Exception):
         found = _CONSTRAINT.search(message)
         self.constraint: str | None = found.group(1) if found else None
         self.transient: bool = any(text in message for text in _TRANSIENT)
+        self.outcome_unknown: bool = not any(text in message for text in _NOTHING_HAPPENED)
         self.guard: Mapping[str, SqlValue] | None = _guard_facts(message)
 
     def is_missing_table(self) -> bool:

@@ -108,9 +108,20 @@ class InvalidArgumentError(AgentsStoreError, ValueError):
 
 
 class D1StateError(AgentsStoreError):
-    """The database refused or did not answer; the cause is chained."""
+    """The database refused or did not answer; the cause is chained.
+
+    Attributes:
+        commit_id: of the write that failed: repeating the call with it is safe where `outcome_unknown`.
+    """
 
     code = "state_error"
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False, commit_id: str | None = None) -> None:
+        super().__init__(message, outcome_unknown=outcome_unknown)
+        self.commit_id = commit_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {**super().facts(), "commit_id": self.commit_id}
 
 
 class StateNotFoundError(D1StateError):
@@ -145,7 +156,8 @@ class StaleStateError(D1StateError):
     """The stored session is not the one this state was loaded from; nothing was written.
 
     Attributes:
-        reason: "version" (somebody saved in between) or "history" (the loaded messages and the stored ones do not meet).
+        reason: "version" (somebody saved in between), "history" (the loaded messages and the stored ones do not meet, or are another
+            session's of that id, deleted since), or "edited" (messages that are stored already were changed in this state).
         expected, actual: versions or message counts, as the reason says; `actual` is 0 for a missing session.
     """
 
@@ -153,10 +165,14 @@ class StaleStateError(D1StateError):
     http_status = 409
 
     def __init__(self, session_id: str, *, reason: str, expected: int | None, actual: int | None) -> None:
-        what = "version" if reason == "version" else "number of messages"
-        super().__init__(
-            f"session {session_id!r} is stale: expected {what} {expected}, stored is {actual}; load it again and redo the change"
-        )
+        if reason == "edited":
+            text = (
+                f"the first {expected} messages are stored and were changed; a save only adds: load it again and append"
+            )
+        else:
+            what = "version" if reason == "version" else "number of messages"
+            text = f"expected {what} {expected}, stored is {actual}; load it again and redo the change"
+        super().__init__(f"session {session_id!r} is stale: {text}")
         self.session_id = session_id
         self.reason = reason
         self.expected = expected

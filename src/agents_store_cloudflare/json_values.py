@@ -87,8 +87,10 @@ def _check_shape(value: object, name: str) -> None:
             _refuse_types(containers, name)
         if any(not isinstance(key, str) for node in mappings for key in node):
             raise TypeError(f"{name} has a key that is not text; JSON objects have text keys only")
-        level = [*chain.from_iterable(node.values() for node in mappings), *chain.from_iterable(lists)]
-    if any(type(node) not in _SCALARS for node in level):
+        inner = [*chain.from_iterable(node.values() for node in mappings), *chain.from_iterable(lists)]
+        # Each container once: what points back at itself would multiply from level to level.
+        level = [*{id(node): node for node in inner if type(node) not in _SCALARS}.values()]
+    if level:
         _refuse(f"{name} nests deeper than {MAX_DEPTH} levels")
 
 

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import LiteralString, cast
 
 from agents_store_cloudflare.bindings import as_database
-from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.database import Database, Row, SqlError, Statement, batch_with_retry
 from agents_store_cloudflare.errors import MigrationError
 
 __all__ = [
@@ -67,6 +67,8 @@ _EXISTING_TABLES: LiteralString = """
 """
 
 _DROPS: tuple[LiteralString, ...] = (
+    "DROP TRIGGER IF EXISTS __agents_numbered",
+    "DROP VIEW IF EXISTS __agents_next_session_no",
     "DROP VIEW IF EXISTS __agents_messages",
     "DROP TABLE IF EXISTS __agents_fences",
     "DROP TABLE IF EXISTS __agents_checkpoints",
@@ -155,8 +157,15 @@ async def get_agents_migration_version(database: object) -> int:
     except SqlError as error:
         if not error.is_missing_table():
             raise MigrationError(f"the schema version could not be read: {error}") from error
-    [[count]] = await batch_with_retry(db, [_DOCUMENTED_TABLES])
+    [[count]] = await _read(db, _DOCUMENTED_TABLES)
     return 1 if count == [2] else 0
+
+
+async def _read(db: Database, statement: Statement) -> list[list[Row]]:
+    try:
+        return await batch_with_retry(db, [statement])
+    except SqlError as error:
+        raise MigrationError(f"the schema could not be read: {error}") from error
 
 
 async def is_migrated(database: object) -> bool:
@@ -166,7 +175,7 @@ async def is_migrated(database: object) -> bool:
 
 async def get_agents_table_names(database: object) -> list[str]:
     """Which of `TABLE_NAMES` exist, in that order."""
-    [rows] = await batch_with_retry(as_database(database), [Statement(_EXISTING_TABLES, (_json_list(TABLE_NAMES),))])
+    [rows] = await _read(as_database(database), Statement(_EXISTING_TABLES, (_json_list(TABLE_NAMES),)))
     existing = {row[0] for row in rows}
     return [name for name in TABLE_NAMES if name in existing]
 

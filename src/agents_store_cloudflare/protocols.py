@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from types import TracebackType
-from typing import Final, Literal, Protocol, Self, TypeAlias
+from typing import Final, Literal, Protocol, Self, TypeAlias, overload
 
 from agents_store_cloudflare.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.records import (
@@ -101,9 +101,20 @@ class StateStore(Protocol):
             The new version.
 
         Raises:
-            StaleStateError: the stored version is another, or the loaded messages and the stored ones do not meet.
+            StaleStateError: the stored version is another, or the loaded messages and the stored ones do not meet: the session is
+                another one of that id, or messages that are stored already were changed in `state`.
         """
         ...
+
+    @overload
+    async def load_state(
+        self, session_id: str, *, required: Literal[True], messages: Literal["all", "none"] | int = "all"
+    ) -> AgentState: ...
+
+    @overload
+    async def load_state(
+        self, session_id: str, *, required: bool = False, messages: Literal["all", "none"] | int = "all"
+    ) -> AgentState | None: ...
 
     async def load_state(
         self, session_id: str, *, required: bool = False, messages: Literal["all", "none"] | int = "all"

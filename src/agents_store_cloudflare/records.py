@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, Final, Literal, Required, Self, TypedDict, cast
@@ -46,7 +46,10 @@ __all__ = [
 
 
 class Message(TypedDict, total=False):
-    """One message of a conversation: a plain dict. Only `role` is required; any other JSON may stand beside these keys."""
+    """One message of a conversation: a plain dict. Only `role` is required.
+
+    Any other JSON may stand beside these keys; a type checker wants such a message written as `dict[str, Any]` and cast.
+    """
 
     role: Required[str]
     content: JsonValue
@@ -79,6 +82,8 @@ class AgentStatus:
     FAILED: Final = "failed"
     ABORTED: Final = "aborted"
 
+
+STORED_HISTORY: Final = "storedHistory"
 
 _SNAKE = re.compile(r"_([a-z0-9])")
 
@@ -113,6 +118,8 @@ class _Record:
         Raises:
             InvalidArgumentError: a required field is missing, or given under both spellings, or unknown to a record without `extra`.
         """
+        if not isinstance(cast("object", body), Mapping):
+            raise TypeError(f"{cls.__name__} must be given as a record or a mapping, not {type(body).__name__}")
         rest = dict(body)
         known: dict[str, Any] = {}
         for name, key in _wire_names(cast("Hashable", cls)).items():
@@ -122,17 +129,36 @@ class _Record:
                 known[name] = cls._read(name, rest.pop(given))
         _refuse_missing(cls, known)
         if any(part.name == "extra" for part in fields(cast("Any", cls))):
-            known["extra"] = {**rest.pop("extra", {}), **rest}
+            known["extra"] = {**_mapping(rest.pop("extra", {}), "extra"), **rest}
         elif rest:
             raise InvalidArgumentError(f"{cls.__name__} has no field {min(rest)!r}")
         return cls(**known)
 
     @classmethod
     def _read(cls, name: str, value: Any) -> Any:
-        nested = cls._NESTED.get(name)
-        if nested is None or value is None or isinstance(value, nested):
-            return value
-        return nested.from_dict(value)
+        if (nested := cls._NESTED.get(name)) is not None and value is not None and not isinstance(value, nested):
+            return nested.from_dict(value)
+        # A list or dict of its own: appending to a state's messages must not change what it was made from.
+        return cast("object", copy(value)) if isinstance(value, list | dict) else value
+
+
+def _mapping(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
+    return cast("Mapping[str, Any]", value)
+
+
+def check_extra(record: _Record, extra: Mapping[str, JsonValue]) -> None:
+    """Refuse keys in `extra` that mean a field of the record: they could not be told apart afterwards.
+
+    Raises:
+        TypeError: no mapping.
+        InvalidArgumentError: the key.
+    """
+    names = _wire_names(cast("Hashable", type(record)))
+    taken = {"extra", STORED_HISTORY, *names, *names.values()}.intersection(_mapping(extra, "extra"))
+    if taken:
+        raise InvalidArgumentError(f"extra has {min(taken)!r}, which is a field of {type(record).__name__}")
 
 
 def _plain(value: Any) -> JsonValue:
@@ -162,12 +188,15 @@ class StoredHistory:
     Attributes:
         first: the sequence of the first message in the state's list (0, unless it was loaded in part).
         count: how many messages were stored at the last load or save, from sequence 0 on.
-        epoch: rises whenever stored messages are dropped; a list from an earlier epoch does not meet the stored one.
+        epoch: a number drawn when the session is created and whenever stored messages are dropped; a list of another epoch does not
+            meet the stored one. 0 before the first save.
+        fingerprint: of the state's messages that are stored: they must not be changed.
     """
 
     first: int = 0
     count: int = 0
     epoch: int = 0
+    fingerprint: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -211,18 +240,21 @@ class AgentState(_Record):
         """All fields under camelCase keys, `extra` spread beside them. `storedHistory` lets `from_dict` go on saving only what is new."""
         body = _Record.to_dict(self)
         if self._stored is not None:
-            body["storedHistory"] = [self._stored.first, self._stored.count, self._stored.epoch]
+            stored = self._stored
+            body[STORED_HISTORY] = [stored.first, stored.count, stored.epoch, stored.fingerprint]
         return body
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> AgentState:
         """The state of a mapping with camelCase or snake_case keys; unknown ones go to `extra`."""
-        rest = dict(body)
-        stored = rest.pop("storedHistory", None)
-        state = super(AgentState, cls).from_dict(rest)
-        if stored is not None:
-            first, count, epoch = stored
-            state._stored = StoredHistory(first=first, count=count, epoch=epoch)  # noqa: SLF001 - its own field
+        stored = body.get(STORED_HISTORY) if isinstance(cast("object", body), Mapping) else None
+        if stored is None:
+            return super(AgentState, cls).from_dict(body)
+        state = super(AgentState, cls).from_dict({key: value for key, value in body.items() if key != STORED_HISTORY})
+        if not isinstance(stored, list) or [*map(type, cast("Any", stored))] != [int] * 4:
+            raise InvalidArgumentError(f"{STORED_HISTORY} must be as to_dict gave it")
+        first, count, epoch, fingerprint = cast("list[int]", stored)
+        state._stored = StoredHistory(first=first, count=count, epoch=epoch, fingerprint=fingerprint)  # noqa: SLF001 - its own field
         return state
 
 

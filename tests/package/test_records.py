@@ -70,6 +70,10 @@ def test_the_mapping_is_a_copy() -> None:
     state.messages.append({"role": "user"})
     assert body["customState"] == {"a": []}
     assert body["messages"] == [{"role": "user"}]
+    again = AgentState.from_dict(body)
+    again.messages.append({"role": "user"})
+    again.custom_state["c"] = 1
+    assert (body["messages"], body["customState"]) == ([{"role": "user"}], {"a": []})
 
 
 def test_records_are_slotted_and_frozen_but_for_the_state() -> None:

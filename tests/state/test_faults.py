@@ -13,35 +13,23 @@ from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
 from agents_store_cloudflare.testing.faults import Moment
 
-Write: TypeAlias = Callable[[D1StateStore, str], Awaitable[Any]]
+Write: TypeAlias = Callable[[D1StateStore, str, AgentState], Awaitable[Any]]
 
 
-def _state() -> AgentState:
-    return AgentState.from_dict(
-        {
-            "sessionId": "s",
-            "agentType": "x",
-            "version": 1,
-            "messages": [{"role": "user"}, {"role": "assistant"}],
-            "storedHistory": [0, 1, 0],
-        }
-    )
+async def _save(store: D1StateStore, commit_id: str, state: AgentState) -> Any:
+    return await store.save_state("s", state, commit_id=commit_id, fencing_token=5)
 
 
-async def _save(store: D1StateStore, commit_id: str) -> Any:
-    return await store.save_state("s", _state(), commit_id=commit_id, fencing_token=5)
-
-
-async def _status(store: D1StateStore, commit_id: str) -> Any:
+async def _status(store: D1StateStore, commit_id: str, _: AgentState) -> Any:
     return await store.update_status("s", "running", commit_id=commit_id, fencing_token=5)
 
 
-async def _checkpoint(store: D1StateStore, commit_id: str) -> Any:
+async def _checkpoint(store: D1StateStore, commit_id: str, _: AgentState) -> Any:
     return (await store.save_checkpoint("s", commit_id=commit_id, fencing_token=5)).id
 
 
-async def _save_and_checkpoint(store: D1StateStore, commit_id: str) -> Any:
-    return (await store.save_checkpoint("s", _state(), commit_id=commit_id, fencing_token=5)).id
+async def _save_and_checkpoint(store: D1StateStore, commit_id: str, state: AgentState) -> Any:
+    return (await store.save_checkpoint("s", state, commit_id=commit_id, fencing_token=5)).id
 
 
 WRITES: list[Write] = [_save, _status, _checkpoint, _save_and_checkpoint]
@@ -56,15 +44,30 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "pause_before_retry", pause)
 
 
+class Prepared(FaultyDatabase):
+    """A database with one session, and that session as somebody loaded it and added a message."""
+
+    def __init__(self, database: SqliteDatabase, loaded: AgentState) -> None:
+        super().__init__(database)
+        self._loaded = loaded.to_dict()
+
+    def changed(self) -> AgentState:
+        state = AgentState.from_dict(self._loaded)
+        state.messages.append({"role": "assistant"})
+        return state
+
+
 @pytest.fixture
-async def database() -> FaultyDatabase:
+async def database() -> Prepared:
+    return await _prepared()
+
+
+async def _prepared() -> Prepared:
     database = SqliteDatabase()
     await run_migration(database)
-    faulty = FaultyDatabase(database)
     state = AgentState(session_id="s", agent_type="x", messages=[{"role": "user"}])
-    await D1StateStore(faulty).save_state("s", state)
-    faulty.sent.clear()
-    return faulty
+    await D1StateStore(database).save_state("s", state)
+    return Prepared(database, state)
 
 
 async def _picture(database: FaultyDatabase) -> list[Any]:
@@ -77,39 +80,36 @@ async def _picture(database: FaultyDatabase) -> list[Any]:
 
 
 async def _undisturbed(write: Write) -> list[Any]:
-    database = SqliteDatabase()
-    await run_migration(database)
-    faulty = FaultyDatabase(database)
-    store = D1StateStore(faulty)
-    await store.save_state("s", AgentState(session_id="s", agent_type="x", messages=[{"role": "user"}]))
-    await write(store, "c")
-    return await _picture(faulty)
+    database = await _prepared()
+    await write(D1StateStore(database), "c", database.changed())
+    return await _picture(database)
 
 
 @writes
 @pytest.mark.parametrize("moments", [("before",), ("after",), ("after", "before", "after")], ids="-".join)
 async def test_a_lost_reply_is_answered_by_the_retry(
-    database: FaultyDatabase, write: Write, moments: tuple[Moment, ...]
+    database: Prepared, write: Write, moments: tuple[Moment, ...]
 ) -> None:
     """ST-10, ST-20, ST-21: the store's own retries store once, and the caller notices nothing."""
     database.fail(*moments)
-    await write(D1StateStore(database), "c")
+    await write(D1StateStore(database), "c", database.changed())
     assert len(database.sent) <= len(moments) + 2
     assert await _picture(database) == await _undisturbed(write)
 
 
 @writes
 @pytest.mark.parametrize("moment", ["before", "after"])
-async def test_when_retries_run_out_the_caller_repeats(database: FaultyDatabase, write: Write, moment: Moment) -> None:
+async def test_when_retries_run_out_the_caller_repeats(database: Prepared, write: Write, moment: Moment) -> None:
     """ST-10, ST-21: the error says that the outcome is unknown; the same commit id makes it exactly one."""
     moments: list[Moment] = [moment] * database_module.ATTEMPTS
     database.fail(*moments)
     store = D1StateStore(database)
     with pytest.raises(D1StateError, match="Network connection lost") as raised:
-        await write(store, "c")
+        await write(store, "c", database.changed())
     assert raised.value.outcome_unknown
     assert raised.value.__cause__ is not None
-    first, second = await write(store, "c"), await write(store, "c")
+    first = await write(store, "c", database.changed())
+    second = await write(store, "c", database.changed())
     assert first == second
     assert await _picture(database) == await _undisturbed(write)
 
@@ -123,13 +123,13 @@ async def _error_of(call: Awaitable[object]) -> D1StateError | None:
 
 
 @writes
-async def test_a_failing_statement_undoes_the_batch(database: FaultyDatabase, write: Write) -> None:
+async def test_a_failing_statement_undoes_the_batch(database: Prepared, write: Write) -> None:
     """ST-16, ST-20, ST-21: whichever statement fails, nothing of the batch stays; the cause is chained and not retried."""
     before = await _picture(database)
     for index in range(8):
         database.sent.clear()
         database.break_statement(index)
-        error = await _error_of(write(D1StateStore(database), "c"))
+        error = await _error_of(write(D1StateStore(database), "c", database.changed()))
         if error is None:
             assert index >= database.sent[0], "a broken statement within the batch went unnoticed"
             return
@@ -141,7 +141,7 @@ async def test_a_failing_statement_undoes_the_batch(database: FaultyDatabase, wr
 
 
 @pytest.mark.parametrize("name", ["load_state", "exists", "get_messages", "get_latest_checkpoint"])
-async def test_reads_are_one_batch_and_raise(database: FaultyDatabase, name: str) -> None:
+async def test_reads_are_one_batch_and_raise(database: Prepared, name: str) -> None:
     """ST-20, ST-21: a read is one batch, is retried, and turns no failure into "nothing there"."""
     read: Callable[[str], Awaitable[object]] = getattr(D1StateStore(database), name)
     await read("s")

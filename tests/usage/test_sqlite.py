@@ -45,7 +45,9 @@ class TestCustomTable(UsageConformance):
         return D1StateStore(database)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "1a", "a;drop", 'a"', "ä", "a" * 64, "a.b"])
+@pytest.mark.parametrize(
+    "name", ["", "a b", "1a", "a;drop", 'a"', "ä", "a" * 64, "a.b", "__agents_states", "sqlite_x", "_cf_x", "D1_x"]
+)
 def test_table_names(name: str) -> None:
     """US-11: a table name is a plain identifier."""
     with pytest.raises(InvalidArgumentError, match="table_name"):

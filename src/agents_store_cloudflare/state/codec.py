@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import marshal
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -11,7 +13,7 @@ from agents_store_cloudflare.arguments import check_id, check_text, check_whole_
 from agents_store_cloudflare.database import Row, SqlValue
 from agents_store_cloudflare.errors import InvalidArgumentError, StaleStateError, StateSizeExceededError
 from agents_store_cloudflare.json_values import JsonObject, JsonValue, decode_json, encode_json
-from agents_store_cloudflare.records import AgentState, Checkpoint, Message, StoredHistory
+from agents_store_cloudflare.records import AgentState, Checkpoint, Message, StoredHistory, check_extra
 from agents_store_cloudflare.state.guard import Commit
 
 __all__ = [
@@ -30,6 +32,9 @@ __all__ = [
     "state_of",
     "without_thinking",
 ]
+
+# The last version that writes equal values equally, whoever else refers to them.
+MARSHAL_VERSION = 2
 
 MAX_MESSAGES = 2**24
 """Messages of one session, and checkpoints: the lower part of the integer keys."""
@@ -160,14 +165,17 @@ def history_of(state: AgentState) -> StoredHistory:
     """What the store holds already of this state's messages.
 
     Raises:
-        StaleStateError: the state says that it was stored but not how much of its messages was.
+        InvalidArgumentError: the state says that it was stored but not how much of its messages was.
     """
     history = state._stored  # noqa: SLF001 - the store's own field on the user's record
-    if history is None:
-        if state.version:
-            raise StaleStateError(state.session_id, reason="history", expected=None, actual=None)
-        return StoredHistory()
-    return history
+    if history is not None:
+        return history
+    if state.version:
+        raise InvalidArgumentError(
+            f"the state of session {state.session_id!r} says version {state.version}, but not which messages are stored; "
+            "load it, or carry it as its to_dict()"
+        )
+    return StoredHistory()
 
 
 def keep_history(state: AgentState, history: StoredHistory) -> None:
@@ -178,14 +186,25 @@ def new_messages(state: AgentState) -> Sequence[Message]:
     """The messages that were not there at the last load or save.
 
     Raises:
-        StaleStateError: fewer messages than were loaded; a save never removes any.
+        StaleStateError: fewer messages than were loaded, or others: a save never removes or rewrites any.
     """
     history = history_of(state)
     known = history.count - history.first
     if len(state.messages) < known:
         actual = history.first + len(state.messages)
         raise StaleStateError(state.session_id, reason="history", expected=history.count, actual=actual)
+    if known and _fingerprint(state.messages[:known]) != history.fingerprint:
+        raise StaleStateError(state.session_id, reason="edited", expected=history.count, actual=history.count)
     return state.messages[known:]
+
+
+def _fingerprint(messages: list[Message]) -> int:
+    """The same for equal JSON; marshal reads 200 KB in 0.1 ms, where encoding JSON takes seven times as long."""
+    try:
+        content = marshal.dumps(messages, MARSHAL_VERSION)
+    except ValueError:  # subclasses of text, numbers or dict: as the JSON that they are
+        content = marshal.dumps(json.loads(encode_json(messages, name="messages")), MARSHAL_VERSION)
+    return zlib.crc32(content)
 
 
 def fill_messages(state: AgentState, blocks: Sequence[Row], wanted: int) -> None:
@@ -193,13 +212,15 @@ def fill_messages(state: AgentState, blocks: Sequence[Row], wanted: int) -> None
     history = history_of(state)
     first = max(history.count - wanted, 0)
     state.messages = messages_of(blocks, first, history.count)
-    keep_history(state, replace(history, first=first))
+    keep_history(state, replace(history, first=first, fingerprint=_fingerprint(state.messages)))
 
 
 def bring_up_to_date(state: AgentState, commit: Commit) -> None:
     """Make the state the stored one, after the save that `commit` was."""
     # The commit's own count: a repeated save may bring more messages than the first one stored.
-    keep_history(state, replace(history_of(state), count=commit.message_count_after))
+    first, count = history_of(state).first, commit.message_count_after
+    stored = _fingerprint(state.messages[: count - first])
+    keep_history(state, StoredHistory(first=first, count=count, epoch=commit.history_epoch, fingerprint=stored))
     state.version = commit.version
     state.updated_at = commit.at_ms
     if commit.version == 1:
@@ -220,13 +241,14 @@ def check_state(state: AgentState) -> None:
     for name in ("error", "abort_reason", "suspended_step_id"):
         if getattr(state, name) is not None:
             check_text(getattr(state, name), name, empty=True)
-    for name in ("step_count", "resume_count"):
+    for name in ("step_count", "resume_count", "version"):
         check_whole_number(getattr(state, name), name)
     if state.expires_at is not None:
         check_whole_number(state.expires_at, "expires_at")
     for name, kind in (("custom_state", dict), ("extra", dict), ("messages", list), ("aborted", bool)):
         if not isinstance(getattr(state, name), kind):
             raise TypeError(f"{name} must be a {kind.__name__}, not {type(getattr(state, name)).__name__}")
+    check_extra(state, state.extra)
 
 
 def blocks_of(

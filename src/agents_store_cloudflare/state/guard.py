@@ -10,6 +10,7 @@ from typing import Any, cast
 from agents_store_cloudflare.database import SqlValue, Statement
 from agents_store_cloudflare.errors import (
     AgentsStoreError,
+    D1StateError,
     InvalidArgumentError,
     StaleFencingTokenError,
     StaleStateError,
@@ -32,6 +33,7 @@ class Commit:
     message_count_after: int
     checkpoint_number: int
     at_ms: int
+    history_epoch: int
 
     @classmethod
     def from_text(cls, text: str) -> Commit:
@@ -52,6 +54,8 @@ class Guard:
     must_exist: bool = False
     parent: str | None = None
     compare_parent: bool = False
+    new_messages: int = 0
+    new_checkpoints: int = 0
 
     def statements(self) -> list[Statement]:
         """The beginning of the batch: aborts it with the live facts where a condition does not hold, and raises the fence."""
@@ -66,6 +70,8 @@ class Guard:
             int(self.must_exist),
             self.parent,
             int(self.compare_parent),
+            self.new_messages,
+            self.new_checkpoints,
         )
         condition = Statement(GUARD, parameters)
         if self.token is None:
@@ -102,6 +108,10 @@ class Guard:
                 expected = self.history.count if self.history else None
                 return StaleStateError(
                     self.session_id, reason="history", expected=expected, actual=facts["message_count"]
+                )
+            case "full":
+                return D1StateError(
+                    f"session {self.session_id!r} is full: it holds 16,777,216 messages, 16,777,215 checkpoints"
                 )
             case _:
                 return InvalidArgumentError(

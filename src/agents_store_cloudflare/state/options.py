@@ -5,12 +5,18 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+from agents_store_cloudflare.arguments import check_whole_number
+
 __all__ = ["StateStoreOptions", "StoreLimits"]
+
+
+MOST_BYTES = 1_900_000
+"""D1 takes 2,000,000 for a value and for a row; a state's row holds its last commits too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreLimits:
-    """Sizes in bytes of the encoded JSON that is bound. D1 takes 2,000,000 for a value and for a row; the defaults keep clear of it.
+    """Sizes in bytes of the encoded JSON that is bound, 1 to 1,900,000 each.
 
     Attributes:
         max_state_bytes: all of a state but its messages, together.
@@ -21,6 +27,10 @@ class StoreLimits:
     max_state_bytes: int = 1_800_000
     max_message_bytes: int = 1_800_000
     max_staged_write_bytes: int = 1_800_000
+
+    def __post_init__(self) -> None:
+        for name in ("max_state_bytes", "max_message_bytes", "max_staged_write_bytes"):
+            check_whole_number(getattr(self, name), name, low=1, high=MOST_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

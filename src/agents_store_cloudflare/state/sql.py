@@ -27,7 +27,8 @@ __all__ = [
 
 # Aborts the batch, with the live facts in the error's text, unless every condition holds; writes nothing.
 # ?1 session id, ?2 commit id, ?3 fencing token or NULL, ?4 expected version or NULL, ?5 expected message count or NULL,
-# ?6 expected history epoch, ?7 1 when the session must exist, ?8 parent that the state names, ?9 1 to compare it
+# ?6 expected history epoch (0: none), ?7 1 when the session must exist, ?8 parent that the state names, ?9 1 to compare it,
+# ?10 new messages, ?11 new checkpoints
 # -> one row (NULL). Primary keys of __agents_states and __agents_fences.
 GUARD: LiteralString = """
     WITH stored AS (
@@ -35,6 +36,7 @@ GUARD: LiteralString = """
         s.version,
         s.message_count,
         s.history_epoch,
+        s.checkpoint_count,
         s.parent_session_id,
         f.token,
         (SELECT c.value FROM json_each(s.commits) AS c WHERE c.value ->> 0 = ?2) AS first_commit
@@ -50,8 +52,10 @@ GUARD: LiteralString = """
           WHEN ?3 < token THEN 'fence'
           WHEN ?7 = 1 AND version IS NULL THEN 'missing'
           WHEN ?4 IS NOT NULL AND ?4 <> coalesce(version, 0) THEN 'version'
-          WHEN ?5 IS NOT NULL AND (?5 <> coalesce(message_count, 0) OR ?6 <> coalesce(history_epoch, 0)) THEN 'history'
+          WHEN ?5 <> coalesce(message_count, 0) THEN 'history'
+          WHEN ?5 IS NOT NULL AND ?6 <> 0 AND ?6 <> coalesce(history_epoch, 0) THEN 'history'
           WHEN ?9 = 1 AND version IS NOT NULL AND ?8 IS NOT parent_session_id THEN 'parent'
+          WHEN message_count + ?10 > 16777216 OR checkpoint_count + ?11 > 16777215 THEN 'full'
         END AS fault
       FROM stored
     )
@@ -76,17 +80,19 @@ RAISE_FENCE: LiteralString = """
 
 # ?1 session id, ?2 now, ?3 commit id, ?4 operation, ?5 new messages, ?6 new checkpoints, ?7 agent type, ?8 status, ?9 step count,
 # ?10 custom state, ?11 output, ?12 error, ?13 stream id, ?14 parent, ?15 aborted, ?16 abort reason, ?17 root, ?18 resume count,
-# ?19 expires at, ?20 details
+# ?19 expires at, ?20 details, ?21 the history's epoch, if the session is new
 # -> (this commit). Primary key; an update touches no other index.
 UPSERT_STATE: LiteralString = """
     INSERT INTO __agents_states (
-      session_id, created_at, updated_at, version, session_no, message_count, checkpoint_count, commits,
+      session_id, created_at, updated_at, version, session_no, message_count, history_epoch, checkpoint_count, commits,
       agent_type, status, step_count, custom_state, output, error, stream_id, parent_session_id,
       aborted, abort_reason, root_session_id, resume_count, expires_at, details
     )
     VALUES (
-      ?1, ?2, ?2, 1, (SELECT coalesce(max(session_no), 0) + 1 FROM __agents_states), ?5, ?6,
-      json_array(json_array(?3, ?4, 1, 0, CAST(?5 AS INTEGER), CAST(?6 AS INTEGER), CAST(?2 AS INTEGER))),
+      ?1, ?2, ?2, 1, (SELECT next_no FROM __agents_next_session_no), ?5, ?21, ?6,
+      json_array(json_array(
+        ?3, ?4, 1, 0, CAST(?5 AS INTEGER), CAST(?6 AS INTEGER), CAST(?2 AS INTEGER), CAST(?21 AS INTEGER)
+      )),
       ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20
     )
     ON CONFLICT (session_id) DO UPDATE SET
@@ -99,7 +105,7 @@ UPSERT_STATE: LiteralString = """
         '$[#]',
         json_array(
           ?3, ?4, version + 1, message_count, CAST(message_count + ?5 AS INTEGER), CAST(checkpoint_count + ?6 AS INTEGER),
-          CAST(?2 AS INTEGER)
+          CAST(?2 AS INTEGER), history_epoch
         )
       ),
       agent_type = excluded.agent_type,
@@ -135,7 +141,7 @@ UPDATE_STATUS: LiteralString = """
       commits = json_insert(
         CASE WHEN json_array_length(commits) >= 32 THEN json_remove(commits, '$[0]') ELSE commits END,
         '$[#]',
-        json_array(?3, 'update_status', version + 1, message_count, message_count, checkpoint_count, CAST(?2 AS INTEGER))
+        json_array(?3, 'update_status', version + 1, message_count, message_count, checkpoint_count, CAST(?2 AS INTEGER), history_epoch)
       ),
       status = ?4
     WHERE session_id = ?1
@@ -151,7 +157,8 @@ TOUCH_CHECKPOINTS: LiteralString = """
         CASE WHEN json_array_length(commits) >= 32 THEN json_remove(commits, '$[0]') ELSE commits END,
         '$[#]',
         json_array(
-          ?3, 'save_checkpoint', version, message_count, message_count, checkpoint_count + 1, CAST(?2 AS INTEGER)
+          ?3, 'save_checkpoint', version, message_count, message_count, checkpoint_count + 1, CAST(?2 AS INTEGER),
+          history_epoch
         )
       )
     WHERE session_id = ?1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import random
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, cast
+from typing import Literal, cast, overload
 
 from agents_store_cloudflare.arguments import (
+    MAX_SAFE_INTEGER,
     check_fencing_token,
     check_id,
     check_text,
@@ -67,7 +69,7 @@ class D1StateStore:
         """`StateStore.save_state`."""
         saved = _state_for(session_id, state)
         guard = self._save_guard("save_state", saved, expected_version, fencing_token, commit_id)
-        commit, _ = await self._write(guard, self._save_statements(saved, guard, checkpoints=0))
+        commit, _ = await self._write(guard, self._save_statements(saved, guard))
         codec.bring_up_to_date(saved, commit)
         return commit.version
 
@@ -88,6 +90,16 @@ class D1StateStore:
             fencing_token=fencing_token,
             commit_id=commit_id,
         )
+
+    @overload
+    async def load_state(
+        self, session_id: str, *, required: Literal[True], messages: Literal["all", "none"] | int = "all"
+    ) -> AgentState: ...
+
+    @overload
+    async def load_state(
+        self, session_id: str, *, required: bool = False, messages: Literal["all", "none"] | int = "all"
+    ) -> AgentState | None: ...
 
     async def load_state(
         self, session_id: str, *, required: bool = False, messages: Literal["all", "none"] | int = "all"
@@ -142,7 +154,7 @@ class D1StateStore:
             ]
         )
         total = cast("int", counts[0][0]) if counts else 0
-        messages = codec.messages_of(blocks, offset, offset + limit)
+        messages = codec.messages_of(blocks, offset, min(offset + limit, total))
         if not include_thinking:
             messages = [codec.without_thinking(message) for message in messages]
         return MessagePage(messages=messages, total=total, has_more=offset + len(messages) < total)
@@ -164,11 +176,12 @@ class D1StateStore:
             check_whole_number(stream_sequence, "stream_sequence")
         saved = None if state is None else _state_for(session_id, state)
         if saved is None:
-            guard = self._guard("save_checkpoint", session_id, fencing_token, commit_id)
+            guard = replace(self._guard("save_checkpoint", session_id, fencing_token, commit_id), new_checkpoints=1)
             before = [Statement(sql.TOUCH_CHECKPOINTS, (session_id, self._now_ms(), guard.commit_id))]
         else:
-            guard = self._save_guard("save_checkpoint", saved, None, fencing_token, commit_id)
-            before = self._save_statements(saved, guard, checkpoints=1)
+            save_guard = self._save_guard("save_checkpoint", saved, None, fencing_token, commit_id)
+            guard = replace(save_guard, new_checkpoints=1)
+            before = self._save_statements(saved, guard)
         insert = Statement(sql.INSERT_CHECKPOINT, (session_id, self._now_ms(), run_id, stream_sequence))
         commit, results = await self._write(guard, [*before, insert, Statement(sql.NEWEST_CHECKPOINT, (session_id,))])
         if saved is not None:
@@ -176,6 +189,10 @@ class D1StateStore:
         if not results:  # answered from an earlier attempt
             numbered = Statement(sql.NUMBERED_CHECKPOINT, (session_id, commit.checkpoint_number))
             results = await self._read([numbered])
+            if not results[-1]:
+                raise D1StateError(
+                    f"checkpoint {commit.checkpoint_number} of session {session_id!r} is not there any more"
+                )
         return codec.bare_checkpoint_of(session_id, results[-1][0])
 
     async def get_latest_checkpoint(self, session_id: str) -> Checkpoint | None:
@@ -242,6 +259,7 @@ class D1StateStore:
             version = None
         else:
             version = check_whole_number(expected_version, "expected_version")
+        codec.check_state(state)
         return replace(
             self._guard(operation, state.session_id, fencing_token, commit_id),
             must_exist=False,
@@ -249,6 +267,7 @@ class D1StateStore:
             history=codec.history_of(state),
             parent=state.parent_session_id,
             compare_parent=True,
+            new_messages=len(codec.new_messages(state)),
         )
 
     def _token(self, fencing_token: int | Lock | None) -> int | None:
@@ -257,17 +276,24 @@ class D1StateStore:
             raise InvalidArgumentError("this store requires a fencing_token with every write; pass the lock")
         return token
 
-    def _save_statements(self, state: AgentState, guard: Guard, *, checkpoints: int) -> list[Statement]:
+    def _save_statements(self, state: AgentState, guard: Guard) -> list[Statement]:
         """The state row and the blocks of its new messages."""
-        codec.check_state(state)
         tail = codec.new_messages(state)
         columns = codec.columns_of(state, self._limits.max_state_bytes, guard.operation)
         blocks = codec.blocks_of(
             tail, codec.history_of(state).count, self._limits.max_message_bytes, state.session_id, guard.operation
         )
-        first = (state.session_id, self._now_ms(), guard.commit_id, guard.operation, len(tail), checkpoints)
+        first = (
+            state.session_id,
+            self._now_ms(),
+            guard.commit_id,
+            guard.operation,
+            guard.new_messages,
+            guard.new_checkpoints,
+        )
+        epoch = random.randrange(1, MAX_SAFE_INTEGER)  # noqa: S311 - an identity, no secret
         return [
-            Statement(sql.UPSERT_STATE, (*first, *columns)),
+            Statement(sql.UPSERT_STATE, (*first, *columns, epoch)),
             *(
                 Statement(sql.INSERT_BLOCK, (state.session_id, block.first_sequence, block.count, block.body))
                 for block in blocks
@@ -284,7 +310,7 @@ class D1StateStore:
             results = await batch_with_retry(self._database, [*guards, *statements])
         except SqlError as error:
             if error.guard is None:
-                raise self._failed(guard.operation, guard.session_id, error) from error
+                raise self._failed(guard.operation, guard.session_id, error, guard.commit_id) from error
             commit = guard.replay(error.guard)
             if commit is None:
                 raise guard.fault(error.guard) from None
@@ -298,11 +324,14 @@ class D1StateStore:
         except SqlError as error:
             raise self._failed("read", cast("str", statements[0].parameters[0]), error) from error
 
-    def _failed(self, operation: str, session_id: str, error: SqlError) -> D1StateError:
+    def _failed(self, operation: str, session_id: str, error: SqlError, commit_id: str | None = None) -> D1StateError:
         self._logger.warning("%s of session %r failed: %s", operation, session_id, error)
         hint = "; run_migration makes the tables" if error.is_missing_table() else ""
-        unknown = error.transient and operation != "read"
-        return D1StateError(f"{operation} of session {session_id!r} failed: {error}{hint}", outcome_unknown=unknown)
+        return D1StateError(
+            f"{operation} of session {session_id!r} failed: {error}{hint}",
+            outcome_unknown=error.outcome_unknown and operation != "read",
+            commit_id=commit_id,
+        )
 
 
 def _state_for(session_id: str, state: AgentState | Mapping[str, object]) -> AgentState:

@@ -66,9 +66,9 @@ def _bound(value: SqlValue) -> str | float | None:
             return value
         case bool() | int() | float():
             if abs(value) > MAX_SAFE_INTEGER:
-                raise SqlError(f"{value} does not survive the way through JavaScript; bind it as text")
+                raise SqlError(f"{value} does not survive the way through JavaScript; bind it as text: SQLITE_MISMATCH")
             return float(value)
-    raise SqlError(f"a {type(value).__name__} cannot be bound")
+    raise SqlError(f"a {type(value).__name__} cannot be bound: SQLITE_MISMATCH")
 
 
 def _read(value: SqlValue) -> SqlValue:

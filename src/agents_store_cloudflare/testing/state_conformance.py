@@ -6,9 +6,10 @@ Each test names the clauses of docs/guarantees.md that it proves.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import uuid
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -51,6 +52,13 @@ def _nested(depth: int) -> list[Any]:
     value: list[Any] = []
     for _ in range(depth - 1):
         value = [value]
+    return value
+
+
+def _circular() -> list[Any]:
+    """Two ways back to itself from everywhere: what walks it must not multiply."""
+    value: list[Any] = []
+    value += [[value, value], {"back": value}]
     return value
 
 
@@ -105,7 +113,6 @@ class StateConformance:
         state.messages.append({"role": "user", "content": value})
         await state_store.save_state(unique, state)
         loaded = await state_store.load_state(unique, required=True)
-        assert loaded is not None
         assert repr([loaded.custom_state, loaded.output, loaded.messages]) == repr(
             [{"v": value}, [value], [{"role": "user", "content": value}]]
         )
@@ -120,10 +127,11 @@ class StateConformance:
             (_nested(5_000), InvalidArgumentError),
             ((1, 2), TypeError),
             ({1: "x"}, TypeError),
+            (_circular(), InvalidArgumentError),
             (b"bytes", TypeError),
             (object(), TypeError),
         ],
-        ids=["nan", "inf", "surrogate", "depth-201", "depth-5000", "tuple", "int-key", "bytes", "object"],
+        ids=["nan", "inf", "surrogate", "depth-201", "depth-5000", "tuple", "int-key", "circular", "bytes", "object"],
     )
     async def test_what_is_not_json_is_refused(
         self, state_store: D1StateStore, unique: str, value: Any, error: type[Exception]
@@ -144,7 +152,6 @@ class StateConformance:
         value = _nested(199)
         await state_store.save_state(unique, AgentState(session_id=unique, agent_type="x", custom_state={"v": value}))
         loaded = await state_store.load_state(unique, required=True)
-        assert loaded is not None
         assert loaded.custom_state == {"v": value}
 
     @pytest.mark.parametrize("bad", ["", "x" * 513, "é" * 257, "a\nb", "__mine", "\ud800"])
@@ -200,8 +207,6 @@ class StateConformance:
         await state_store.save_state(unique, AgentState(session_id=unique, agent_type="x"))
         first = await state_store.load_state(unique, required=True)
         second = await state_store.load_state(unique, required=True)
-        assert first is not None
-        assert second is not None
         first.messages.append(_message("first"))
         second.messages.append(_message("second"))
         await state_store.save(first)
@@ -218,7 +223,6 @@ class StateConformance:
             await state_store.save_state(unique, other)
         assert await state_store.save_state(unique, other, expected_version=ANY_VERSION) == 2
         loaded = await state_store.load_state(unique, required=True)
-        assert loaded is not None
         assert loaded.agent_type == "y"
 
     async def test_histories_that_do_not_meet(self, state_store: D1StateStore, unique: str) -> None:
@@ -235,13 +239,70 @@ class StateConformance:
             await state_store.save(state)
         assert (await state_store.get_messages(unique)).total == 2
 
+    @pytest.mark.parametrize("change", ["insert", "replace", "edit", "remove and add", "swap"])
+    @pytest.mark.parametrize("carried", [False, True], ids=["loaded", "carried as a mapping"])
+    async def test_stored_messages_that_were_changed(
+        self, state_store: D1StateStore, unique: str, change: str, carried: bool
+    ) -> None:
+        """ST-9: a state whose stored messages were changed in any way is refused, and nothing is written."""
+        messages = [_message(str(n)) for n in range(4)]
+        await state_store.save(AgentState(session_id=unique, agent_type="x", messages=list(messages)))
+        state = await state_store.load_state(unique, required=True)
+        if carried:
+            state = AgentState.from_dict(json.loads(json.dumps(state.to_dict())))
+        match change:
+            case "insert":
+                state.messages.insert(0, _message("system", "system"))
+            case "replace":
+                state.messages[:3] = [_message("summary"), _message("3"), _message("more")]
+            case "edit":
+                state.messages[1]["content"] = "edited"
+            case "remove and add":
+                del state.messages[0]
+                state.messages.append(_message("4"))
+            case _:
+                state.messages[0], state.messages[1] = state.messages[1], state.messages[0]
+        for expected in (None, ANY_VERSION):
+            with pytest.raises(StaleStateError) as raised:
+                await state_store.save_state(unique, state, expected_version=expected)
+            assert raised.value.reason == "edited"
+        assert list(await state_store.get_messages(unique)) == messages
+
+    async def test_another_session_of_the_same_id(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-8, ST-9, ST-22: a state of a deleted session does not save over a new one of its id, though the versions agree."""
+        for name in ("old", "new"):
+            state = AgentState(
+                session_id=unique, agent_type="x", custom_state={"owner": name}, messages=[_message(name)]
+            )
+            await state_store.save(state)
+            if name == "old":
+                old = await state_store.load_state(unique, required=True)
+                await state_store.delete_session(unique)
+        old.messages.append(_message("late"))
+        for expected in (None, ANY_VERSION):
+            with pytest.raises(StaleStateError) as raised:
+                await state_store.save_state(unique, old, expected_version=expected)
+            assert raised.value.reason == "history"
+        loaded = await state_store.load_state(unique, required=True)
+        assert (loaded.custom_state, loaded.messages) == ({"owner": "new"}, [_message("new")])
+
+    async def test_extra_and_fields(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-18: keys of `extra` that mean a field are refused by name."""
+        for key in ("status", "stepCount", "session_id", "extra", "storedHistory"):
+            with pytest.raises(InvalidArgumentError, match=key):
+                await state_store.save(AgentState(session_id=unique, agent_type="x", extra={key: 1}))
+        with pytest.raises(TypeError, match="AgentState"):
+            await state_store.save_state(unique, 5)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgumentError, match="which messages are stored"):
+            await state_store.save_state(unique, {"sessionId": unique, "agentType": "x", "version": 3})
+        assert not await state_store.exists(unique)
+
     async def test_twenty_writers_one_winner(self, state_store: D1StateStore, unique: str) -> None:
         """ST-8: of twenty concurrent saves from one version exactly one takes place."""
         await state_store.save_state(unique, AgentState(session_id=unique, agent_type="x"))
 
         async def save(name: str) -> str | None:
             state = await state_store.load_state(unique, required=True)
-            assert state is not None
             state.messages.append(_message(name))
             try:
                 await state_store.save_state(unique, state, expected_version=1)
@@ -266,7 +327,6 @@ class StateConformance:
         checkpoint = await state_store.save_checkpoint(unique, commit_id="commit-3")
         assert await state_store.save_checkpoint(unique, commit_id="commit-3") == checkpoint
         loaded = await state_store.load_state(unique, required=True)
-        assert loaded is not None
         assert (loaded.version, loaded.status, len(loaded.messages)) == (2, "running", 1)
 
     async def test_a_repeated_save_does_not_hide_newer_messages(self, state_store: D1StateStore, unique: str) -> None:
@@ -344,11 +404,9 @@ class StateConformance:
         state = AgentState(session_id=unique, agent_type="x", messages=[_message(str(n)) for n in range(10)])
         await state_store.save(state)
         for wanted, expected in (("none", 0), (3, 3), (99, 10), (0, 0)):
-            part = await state_store.load_state(unique, messages=wanted, required=True)  # type: ignore[arg-type]
-            assert part is not None
+            part = await state_store.load_state(unique, messages=cast("Literal['none']", wanted), required=True)
             assert part.messages == (state.messages[-expected:] if expected else [])
         part = await state_store.load_state(unique, messages=2, required=True)
-        assert part is not None
         part.messages.append(_message("10"))
         await state_store.save(part)
         contents = [message["content"] for message in await state_store.get_messages(unique)]

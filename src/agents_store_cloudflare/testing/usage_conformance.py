@@ -155,6 +155,13 @@ class UsageConformance:
         }
         assert UsageRollup.from_dict(rollup.to_dict()) == rollup
 
+    async def test_sums_of_whole_and_broken_numbers(self, usage_store: D1UsageStore, unique: str) -> None:
+        """US-6: whole numbers add up exactly beside broken ones, and the largest do not overflow."""
+        for value in (1e300, 1e300, -1e300, 2**60, 1, 0.5):
+            await usage_store.record_custom(unique, name="large" if abs(value) > 1e200 else "small", value=value)
+        totals = (await usage_store.get_rollup(unique)).custom
+        assert (totals["large"]["total"], totals["small"]["total"]) == (1e300, float(2**60 + 1))
+
     async def test_nothing_recorded(self, usage_store: D1UsageStore, unique: str) -> None:
         """US-6: a session without entries has zeros."""
         assert await usage_store.get_rollup(unique) == UsageRollup(session_id=unique)
@@ -219,6 +226,9 @@ class UsageConformance:
             ({"session_id": ""}, "session_id"),
             ({"id": "x" * 513}, "id"),
             ({"own": float("nan")}, "body"),
+            ({"extra": {"session_id": "other"}}, "session_id"),
+            ({"extra": {"tokens": 7}}, "tokens"),
+            ({"extra": 5}, "extra"),
             ({"own": "\ud800"}, "body"),
         ],
         ids=lambda value: value if isinstance(value, str) else "",
@@ -238,6 +248,12 @@ class UsageConformance:
             (usage_store.get_entries(unique, kinds="tokens"), "kinds"),
             (usage_store.get_entries(unique, step_range={"low": 1}), "step_range"),
             (usage_store.get_entries(unique, limit=-1), "limit"),
+            (usage_store.get_entries(unique, step_range=(1, 2, 3)), "step_range"),  # type: ignore[arg-type]
+            (usage_store.record_entries("ab"), "UsageEntry"),  # type: ignore[arg-type]
+            (usage_store.record_custom(unique, name="n", value=10**400), "value"),
+            (usage_store.record_custom(unique, name="n", value=float("nan")), "value"),
+            (usage_store.delete_old_entries(10**400), "age"),
+            (usage_store.record_entry(_tokens(unique, stepCount=10**5_000)), "step_count"),
             (usage_store.delete_old_entries(), "age"),
             (usage_store.delete_old_entries(-1), "age"),
             (usage_store.delete_old_entries(1, age_ms=1), "age"),

@@ -11,11 +11,12 @@ from agents_store_cloudflare.arguments import check_id, check_text, check_whole_
 from agents_store_cloudflare.database import Row
 from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.json_values import JsonObject, decode_json, encode_json
-from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource
+from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource, check_extra
 
 __all__ = ["KINDS", "columns_of", "complete", "entry_of"]
 
 _OF_EVERY_ENTRY = {"id", "sessionId", "kind", "stepCount", "timestamp", "source"}
+_COLUMNS = _OF_EVERY_ENTRY | {"session_id", "step_count"}
 
 KINDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "tokens": (frozenset({"model", "tokens"}), frozenset()),
@@ -24,6 +25,8 @@ KINDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "custom": (frozenset({"name", "value"}), frozenset({"data"})),
 }
 """For each kind: the fields it needs, and those it may have."""
+
+LARGEST_VALUE = 1e300
 
 _BODY_FIELDS = frozenset[str]().union(*(needed | allowed for needed, allowed in KINDS.values()))
 
@@ -40,6 +43,7 @@ def complete(given: UsageEntry | Mapping[str, object], now_ms: Callable[[], int]
         raise InvalidArgumentError(f"kind is {entry.kind!r}, it must be one of {', '.join(KINDS)}")
     check_whole_number(entry.step_count, "step_count")
     _check_source(entry.source)
+    check_extra(entry, entry.extra)
     _check_fields(entry)
     _check_body(entry)
     return replace(
@@ -79,6 +83,8 @@ def _check_body(entry: UsageEntry) -> None:
         raise TypeError(f"success must be a bool, not {type(entry.success).__name__}")
     if isinstance(entry.value, bool) or not isinstance(entry.value, int | float | None):
         raise TypeError(f"value must be a number, not {type(entry.value).__name__}")
+    if entry.value is not None and not abs(entry.value) <= LARGEST_VALUE:
+        raise InvalidArgumentError("value must be a number between -1e300 and 1e300: totals must not overflow")
     if entry.tokens is not None:
         _check_tokens(entry.tokens)
 
@@ -117,11 +123,13 @@ def columns_of(entry: UsageEntry) -> JsonObject:
 
 
 def entry_of(row: Row) -> UsageEntry:
-    """The entry of a row."""
+    """The entry of a row. What its body has beside the columns does not hide them."""
     entry_id, session_id, kind, step_count, timestamp, source_type, source_name, data = cast("Sequence[Any]", row)
     return UsageEntry.from_dict(
         {
-            **cast("Mapping[str, Any]", decode_json(data)),
+            **{
+                key: value for key, value in cast("Mapping[str, Any]", decode_json(data)).items() if key not in _COLUMNS
+            },
             "id": entry_id,
             "sessionId": session_id,
             "kind": kind,

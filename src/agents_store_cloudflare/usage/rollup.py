@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from math import fsum
 from typing import Any, cast
 
 from agents_store_cloudflare.database import Row
@@ -63,4 +64,10 @@ def _custom(bodies: list[Mapping[str, Any]]) -> dict[str, JsonObject]:
     values: defaultdict[str, list[int | float]] = defaultdict(list)
     for body in bodies:
         values[body["name"]].append(body["value"])
-    return {name: {"count": len(each), "total": sum(each)} for name, each in values.items()}
+    return {name: {"count": len(each), "total": _sum(each)} for name, each in values.items()}
+
+
+def _sum(values: list[int | float]) -> int | float:
+    whole = sum(value for value in values if isinstance(value, int))
+    broken = [value for value in values if isinstance(value, float)]
+    return whole + fsum(broken) if broken else whole

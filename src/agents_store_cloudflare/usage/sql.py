@@ -28,6 +28,8 @@ __all__ = [
     "for_table",
 ]
 
+RESERVED = ("__agents_", "sqlite_", "_cf_", "d1_")
+
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 # ?1 JSON list of entries, ?2 now. An id that is there already changes nothing.
@@ -166,6 +168,8 @@ def check_table_name(name: str) -> str:
         raise InvalidArgumentError(
             "table_name must be letters, digits and underscores, at most 63, not beginning with a digit"
         )
+    if name != DEFAULT_TABLE and name.lower().startswith(RESERVED):
+        raise InvalidArgumentError(f"table_name begins with one of {', '.join(RESERVED)}, which are not yours")
     return name
 
 

@@ -21,6 +21,8 @@ from agents_store_cloudflare.usage.rollup import rollup_of
 
 __all__ = ["D1UsageStore"]
 
+LONGEST_AGE_S = 100 * 366 * 86_400
+
 AGENT = UsageSource(type="agent", name="agent")
 
 
@@ -193,7 +195,7 @@ class D1UsageStore:
 
     async def delete_old_entries(self, age: float | timedelta | None = None, *, age_ms: float | None = None) -> int:
         """Delete entries strictly older than `age` (seconds, or a timedelta) by their timestamp; how many there were."""
-        span = span_ms(age, age_ms, "age")
+        span = span_ms(age, age_ms, "age", most_seconds=LONGEST_AGE_S)
         if span is None:
             raise TypeError("give age (seconds) or age_ms (milliseconds)")
         return await self._delete(sql.DELETE_OLD, self._now_ms() - span)
@@ -221,7 +223,9 @@ class D1UsageStore:
         hint = ""
         if error.is_missing_table():
             hint = "; run_migration makes the tables, ensure_table one of another name"
-        return UsageError(f"the usage table {self._table!r} failed: {error}{hint}", outcome_unknown=error.transient)
+        return UsageError(
+            f"the usage table {self._table!r} failed: {error}{hint}", outcome_unknown=error.outcome_unknown
+        )
 
 
 def _kinds(kinds: Sequence[str] | None) -> str | None:
@@ -243,6 +247,8 @@ def _steps(step_range: tuple[int, int] | Mapping[str, int] | None) -> tuple[int 
             raise InvalidArgumentError(f"step_range has {unknown[0]!r}, it may hold min and max")
         low, high = step_range.get("min"), step_range.get("max")
     else:
+        if len(cast("tuple[object, ...]", step_range)) != 2:
+            raise TypeError("step_range must be (low, high) or a mapping with min and max")
         low, high = step_range
     for name, step in (("min", low), ("max", high)):
         if step is not None:
