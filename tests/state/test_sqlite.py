@@ -48,7 +48,7 @@ async def test_rows_that_others_insert(database: SqliteDatabase, store: D1StateS
     loaded.messages.append({"role": "user", "content": "secret"})
     await store.save(loaded)
     for session_id, content in (("a", "a0"), ("ext", "secret"), ("b", "b0")):
-        assert [message["content"] for message in await store.get_messages(session_id)] == [content]
+        assert list(await store.get_messages(session_id)) == [{"role": "user", "content": content}]
 
 
 async def test_what_a_deleted_row_leaves_behind(database: SqliteDatabase, store: D1StateStore) -> None:
@@ -73,7 +73,7 @@ async def test_a_full_session(database: SqliteDatabase, store: D1StateStore, col
     }
     await database.batch([setting[column]])
     state = await store.load_state("a", required=True, messages="none")
-    state.messages += [{"role": "user"}, {"role": "user"}]
+    state.messages.extend([{"role": "user"}, {"role": "user"}])
     with pytest.raises(D1StateError, match="full"):
         await store.save_checkpoint("a", state)
 
