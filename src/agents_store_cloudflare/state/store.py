@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal, cast, overload
 
@@ -18,13 +18,14 @@ from agents_store_cloudflare.arguments import (
     system_now_ms,
 )
 from agents_store_cloudflare.bindings import as_database
-from agents_store_cloudflare.database import Row, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.errors import D1StateError, InvalidArgumentError, StateNotFoundError
 from agents_store_cloudflare.protocols import AnyVersion, Lock
 from agents_store_cloudflare.records import AgentState, Checkpoint, MessagePage
 from agents_store_cloudflare.state import codec, sql
+from agents_store_cloudflare.state.batches import StateBatches
 from agents_store_cloudflare.state.deletion import deletion
-from agents_store_cloudflare.state.guard import Commit, Guard
+from agents_store_cloudflare.state.guard import Guard
 from agents_store_cloudflare.state.options import StoreLimits
 
 __all__ = ["D1StateStore"]
@@ -51,8 +52,9 @@ class D1StateStore:
         require_fencing: bool = False,
         now_ms: Callable[[], int] = system_now_ms,
     ) -> None:
-        self._database = as_database(database)
-        self._logger = logger or logging.getLogger("agents_store_cloudflare.state")
+        self._batches = StateBatches(
+            as_database(database), logger or logging.getLogger("agents_store_cloudflare.state")
+        )
         self._limits = limits or StoreLimits()
         self._require_fencing = require_fencing
         self._now_ms = now_ms
@@ -69,7 +71,7 @@ class D1StateStore:
         """`StateStore.save_state`."""
         saved = _state_for(session_id, state)
         guard = self._save_guard("save_state", saved, expected_version, fencing_token, commit_id)
-        commit, _ = await self._write(guard, self._save_statements(saved, guard))
+        commit, _ = await self._batches.write(guard, self._save_statements(saved, guard))
         codec.bring_up_to_date(saved, commit)
         return commit.version
 
@@ -110,7 +112,7 @@ class D1StateStore:
         statements = [Statement(sql.SELECT_STATE, (session_id,))]
         if wanted:
             statements.append(Statement(sql.BLOCKS_FROM, (session_id, 0, wanted, wanted)))
-        rows, *blocks = await self._read(statements)
+        rows, *blocks = await self._batches.read(statements)
         if not rows:
             if required:
                 raise StateNotFoundError(session_id)
@@ -123,7 +125,7 @@ class D1StateStore:
     async def exists(self, session_id: str) -> bool:
         """`StateStore.exists`."""
         check_id(session_id, "session_id")
-        [rows] = await self._read([Statement(sql.SELECT_EXISTS, (session_id,))])
+        [rows] = await self._batches.read([Statement(sql.SELECT_EXISTS, (session_id,))])
         return bool(rows)
 
     async def session_exists(self, session_id: str) -> bool:
@@ -137,7 +139,7 @@ class D1StateStore:
         check_text(status, "status")
         guard = self._guard("update_status", session_id, fencing_token, commit_id)
         update = Statement(sql.UPDATE_STATUS, (session_id, self._now_ms(), guard.commit_id, status))
-        commit, _ = await self._write(guard, [update])
+        commit, _ = await self._batches.write(guard, [update])
         return commit.version
 
     async def get_messages(
@@ -147,7 +149,7 @@ class D1StateStore:
         check_id(session_id, "session_id")
         check_whole_number(offset, "offset", high=codec.MAX_MESSAGES)
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
-        counts, blocks = await self._read(
+        counts, blocks = await self._batches.read(
             [
                 Statement(sql.SELECT_MESSAGE_COUNT, (session_id,)),
                 Statement(sql.BLOCKS_FROM, (session_id, offset, limit, None)),
@@ -183,12 +185,14 @@ class D1StateStore:
             guard = replace(save_guard, new_checkpoints=1)
             before = self._save_statements(saved, guard)
         insert = Statement(sql.INSERT_CHECKPOINT, (session_id, self._now_ms(), run_id, stream_sequence))
-        commit, results = await self._write(guard, [*before, insert, Statement(sql.NEWEST_CHECKPOINT, (session_id,))])
+        commit, results = await self._batches.write(
+            guard, [*before, insert, Statement(sql.NEWEST_CHECKPOINT, (session_id,))]
+        )
         if saved is not None:
             codec.bring_up_to_date(saved, commit)
         if not results:  # answered from an earlier attempt
             numbered = Statement(sql.NUMBERED_CHECKPOINT, (session_id, commit.checkpoint_number))
-            results = await self._read([numbered])
+            results = await self._batches.read([numbered])
             if not results[-1]:
                 raise D1StateError(
                     f"checkpoint {commit.checkpoint_number} of session {session_id!r} is not there any more"
@@ -198,7 +202,7 @@ class D1StateStore:
     async def get_latest_checkpoint(self, session_id: str) -> Checkpoint | None:
         """`StateStore.get_latest_checkpoint`."""
         check_id(session_id, "session_id")
-        rows, blocks = await self._read(
+        rows, blocks = await self._batches.read(
             [
                 Statement(sql.LATEST_CHECKPOINT, (session_id,)),
                 Statement(sql.LATEST_CHECKPOINT_BLOCKS, (session_id,)),
@@ -211,7 +215,7 @@ class D1StateStore:
     ) -> bool:
         """`StateStore.delete_session`."""
         guard = replace(self._guard("delete_session", session_id, fencing_token, None), must_exist=False)
-        deleted = await self._delete(
+        deleted = await self._batches.delete(
             session_id, [*guard.statements(), *deletion(session_id, usage=delete_usage)], guard
         )
         return bool(deleted)
@@ -222,17 +226,7 @@ class D1StateStore:
         """`StateStore.cleanup_expired_sessions`."""
         at_ms = self._now_ms() if now is None else check_whole_number(now, "now")
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
-        return await self._delete("*", deletion(None, expired_at=at_ms, limit=limit, usage=delete_usage))
-
-    async def _delete(self, what: str, statements: Sequence[Statement], guard: Guard | None = None) -> list[str]:
-        # Not sent again by itself: a repetition after a lost reply could not tell whether there was anything to delete.
-        try:
-            results = await self._database.batch(statements)
-        except SqlError as error:
-            if guard is not None and error.guard is not None:
-                raise guard.fault(error.guard) from None
-            raise self._failed("delete", what, error) from error
-        return [cast("str", row[0]) for row in results[-1]]
+        return await self._batches.delete("*", deletion(None, expired_at=at_ms, limit=limit, usage=delete_usage))
 
     def _guard(self, operation: str, session_id: str, fencing_token: int | Lock | None, commit_id: str | None) -> Guard:
         """The guard of a write to a session that must exist."""
@@ -299,39 +293,6 @@ class D1StateStore:
                 for block in blocks
             ),
         ]
-
-    async def _write(self, guard: Guard, statements: Sequence[Statement]) -> tuple[Commit, list[list[Row]]]:
-        """Guard, fence and statements as one batch. The first statement returns the commit; no results where it is an earlier one's.
-
-        Safe to send again after a lost reply: the guard recognises the commit id.
-        """
-        guards = guard.statements()
-        try:
-            results = await batch_with_retry(self._database, [*guards, *statements])
-        except SqlError as error:
-            if error.guard is None:
-                raise self._failed(guard.operation, guard.session_id, error, guard.commit_id) from error
-            commit = guard.replay(error.guard)
-            if commit is None:
-                raise guard.fault(error.guard) from None
-            return commit, []
-        own = results[len(guards) :]
-        return Commit.from_text(cast("str", own[0][0][0])), own
-
-    async def _read(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        try:
-            return await batch_with_retry(self._database, statements)
-        except SqlError as error:
-            raise self._failed("read", cast("str", statements[0].parameters[0]), error) from error
-
-    def _failed(self, operation: str, session_id: str, error: SqlError, commit_id: str | None = None) -> D1StateError:
-        self._logger.warning("%s of session %r failed: %s", operation, session_id, error)
-        hint = "; run_migration makes the tables" if error.is_missing_table() else ""
-        return D1StateError(
-            f"{operation} of session {session_id!r} failed: {error}{hint}",
-            outcome_unknown=error.outcome_unknown and operation != "read",
-            commit_id=commit_id,
-        )
 
 
 def _state_for(session_id: str, state: AgentState | Mapping[str, object]) -> AgentState:
