@@ -63,4 +63,4 @@ lock-worker: setup ## Write requirements.lock for a Worker: CONFIG=path/to/wrang
 	@$(run) tools.lock_worker $(CONFIG)
 
 clean: ## Remove everything that was generated, local state included
-	@rm -rf .venv node_modules .runtime .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	@rm -rf .venv node_modules .runtime build .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

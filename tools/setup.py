@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.places import BUNDLE, NODE_BIN, ROOT, RUNTIME, VENV, VENV_PYTHON, exclusive, fingerprint
-from tools.wheel import SOURCES, WheelError, install_wheel, link_sources
+from tools.wheel import SOURCES, WheelError, install_wheel, lay_out_sources
 
 DEV_LOCK = ROOT / "requirements-dev.lock"
 NPM_FILES = (ROOT / "package.json", ROOT / "package-lock.json", ROOT / ".npmrc")
@@ -117,7 +117,7 @@ def main() -> int:
         with exclusive("setup"):
             for step in STEPS:
                 bring_up_to_date(step)
-            link_sources()
+            lay_out_sources()
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1

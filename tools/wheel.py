@@ -48,15 +48,14 @@ def install_wheel() -> None:
     subprocess.run([*command, str(built_wheel())], check=True)
 
 
-def link_sources() -> None:
-    """Make a tree of symbolic links in which the sources lie as in the wheel, for the type checkers to read."""
-    package = RUNTIME / "package" / "agents_store_cloudflare"
+def lay_out_sources() -> None:
+    """Copy the sources to where they lie in the wheel, for the type checkers: pyright passes over symbolic links."""
+    package = ROOT / "build" / "package" / "agents_store_cloudflare"
     shutil.rmtree(package, ignore_errors=True)
-    package.mkdir(parents=True)
-    sources = [*(ROOT / "src" / package.name).iterdir(), ROOT / "durable_objects", ROOT / "migrations"]
-    for source in sources:
-        if source.name != "__pycache__":
-            (package / source.name).symlink_to(source)
+    left_out = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "src" / package.name, package, ignore=left_out)
+    for mapped in ("durable_objects", "migrations"):
+        shutil.copytree(ROOT / mapped, package / mapped, ignore=left_out)
 
 
 def _build(folder: Path) -> None:

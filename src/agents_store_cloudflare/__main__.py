@@ -21,10 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "copy", help="copy the files into a Worker's migrations_dir, for `wrangler d1 migrations apply`"
     )
     copy.add_argument("folder", type=Path, help="the migrations_dir; made if absent")
-    copy.set_defaults(run=lambda options: copy_migrations(options.folder))
-    options = parser.parse_args(arguments)
-    status: int = options.run(options)
-    return status
+    return copy_migrations(parser.parse_args(arguments).folder)
 
 
 def copy_migrations(folder: Path) -> int:

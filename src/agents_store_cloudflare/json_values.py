@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import chain
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.json_types import JsonObject, JsonValue
@@ -81,8 +81,8 @@ def _check_shape(value: object, name: str) -> None:
         containers = [node for node in level if type(node) not in _SCALARS]
         if not containers:
             return
-        mappings = [node for node in containers if isinstance(node, dict)]
-        lists = [node for node in containers if isinstance(node, list)]
+        mappings = [cast("dict[object, object]", node) for node in containers if isinstance(node, dict)]
+        lists = [cast("list[object]", node) for node in containers if isinstance(node, list)]
         if len(mappings) + len(lists) != len(containers):
             _refuse_types(containers, name)
         if any(not isinstance(key, str) for node in mappings for key in node):

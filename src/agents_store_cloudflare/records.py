@@ -90,11 +90,11 @@ _SNAKE = re.compile(r"_([a-z0-9])")
 
 @cache
 def _wire_names(record: Hashable) -> dict[str, str]:
-    """Field name -> camelCase key, in the order of the fields; private fields stay out."""
+    """Field name -> camelCase key, in the order of the fields; those that are written in their own way stay out."""
     return {
         part.name: _SNAKE.sub(lambda match: match.group(1).upper(), part.name)
         for part in fields(cast("Any", record))
-        if part.name != "extra" and not part.name.startswith("_")
+        if part.name not in {"extra", "stored_history"}
     }
 
 
@@ -139,7 +139,7 @@ class _Record:
         if (nested := cls._NESTED.get(name)) is not None and value is not None and not isinstance(value, nested):
             return nested.from_dict(value)
         # A list or dict of its own: appending to a state's messages must not change what it was made from.
-        return cast("object", copy(value)) if isinstance(value, list | dict) else value
+        return copy(cast("object", value)) if isinstance(value, list | dict) else value
 
 
 def _mapping(value: Any, name: str) -> Mapping[str, Any]:
@@ -167,11 +167,11 @@ def _plain(value: Any) -> JsonValue:
     if isinstance(value, frozenset | set):
         return sorted(cast("AbstractSet[str]", value))
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict) and value and all(isinstance(each, _Record) for each in value.values()):
-        return {key: _plain(each) for key, each in value.items()}
+        return [_plain(item) for item in cast("tuple[object, ...]", value)]
+    if isinstance(value, dict) and any(isinstance(each, _Record) for each in cast("dict[str, object]", value).values()):
+        return {key: _plain(each) for key, each in cast("dict[str, object]", value).items()}
     # A copy: the record may go on changing.
-    return cast("JsonValue", deepcopy(value) if isinstance(value, dict | list) else value)
+    return cast("JsonValue", deepcopy(cast("object", value)) if isinstance(value, dict | list) else value)
 
 
 def _refuse_missing(record: type[Any], known: Mapping[str, Any]) -> None:
@@ -204,7 +204,7 @@ class AgentState(_Record):
     """One session's memory. Mutable: load it, change it, save it.
 
     `version` is the version it was loaded with (0: never stored) and is brought up to date by every call that saves this object.
-    `stream_id` defaults to the session id.
+    `stream_id` defaults to the session id. `stored_history` is kept by the store: which of the messages it has.
     """
 
     session_id: str
@@ -231,7 +231,7 @@ class AgentState(_Record):
     created_at: int | None = None
     updated_at: int | None = None
     extra: JsonObject = field(default_factory=dict[str, JsonValue])
-    _stored: StoredHistory | None = field(default=None, repr=False, compare=False)
+    stored_history: StoredHistory | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.stream_id = self.stream_id or self.session_id
@@ -239,8 +239,8 @@ class AgentState(_Record):
     def to_dict(self) -> JsonObject:
         """All fields under camelCase keys, `extra` spread beside them. `storedHistory` lets `from_dict` go on saving only what is new."""
         body = _Record.to_dict(self)
-        if self._stored is not None:
-            stored = self._stored
+        if self.stored_history is not None:
+            stored = self.stored_history
             body[STORED_HISTORY] = [stored.first, stored.count, stored.epoch, stored.fingerprint]
         return body
 
@@ -254,7 +254,7 @@ class AgentState(_Record):
         if not isinstance(stored, list) or [*map(type, cast("Any", stored))] != [int] * 4:
             raise InvalidArgumentError(f"{STORED_HISTORY} must be as to_dict gave it")
         first, count, epoch, fingerprint = cast("list[int]", stored)
-        state._stored = StoredHistory(first=first, count=count, epoch=epoch, fingerprint=fingerprint)  # noqa: SLF001 - its own field
+        state.stored_history = StoredHistory(first=first, count=count, epoch=epoch, fingerprint=fingerprint)
         return state
 
 

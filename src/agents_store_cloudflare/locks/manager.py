@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Self
@@ -119,7 +119,7 @@ class DurableObjectLockManager:
         owner: str | None = None,
         wait: float | timedelta | None = None,
         auto_refresh: bool = False,
-    ) -> AsyncIterator[DurableObjectLock]:
+    ) -> AsyncGenerator[DurableObjectLock, None]:
         """`LockManager.lock`. What goes wrong at the end is logged, not raised: the body is done, and the lease ends by itself."""
         lock = await self.acquire(key, ttl=ttl, ttl_ms=ttl_ms, owner=owner, wait=wait, auto_refresh=auto_refresh)
         if lock is None:

@@ -167,7 +167,7 @@ def history_of(state: AgentState) -> StoredHistory:
     Raises:
         InvalidArgumentError: the state says that it was stored but not how much of its messages was.
     """
-    history = state._stored  # noqa: SLF001 - the store's own field on the user's record
+    history = state.stored_history
     if history is not None:
         return history
     if state.version:
@@ -179,7 +179,7 @@ def history_of(state: AgentState) -> StoredHistory:
 
 
 def keep_history(state: AgentState, history: StoredHistory) -> None:
-    state._stored = history  # noqa: SLF001 - see history_of
+    state.stored_history = history
 
 
 def new_messages(state: AgentState) -> Sequence[Message]:

@@ -72,5 +72,5 @@ DELETE_USAGE: LiteralString = (
 def deletion(session_id: str | None, *, expired_at: int | None = None, limit: int = 0, usage: bool) -> list[Statement]:
     """The statements that delete one session's tree, or those of up to `limit` sessions that expired by `expired_at`."""
     parameters: tuple[SqlValue, ...] = (session_id, expired_at, limit)
-    first = [DELETE_USAGE] if usage else []
+    first: tuple[LiteralString, ...] = (DELETE_USAGE,) if usage else ()
     return [Statement(sql, parameters) for sql in (*first, *DELETES)]

@@ -32,7 +32,7 @@ class FaultyDatabase:
 
     def fail(self, *moments: Moment, message: str = LOST) -> None:
         """Fail the next batches, one for each moment."""
-        self._moments += [(moment, message) for moment in moments]
+        self._moments.extend((moment, message) for moment in moments)
 
     def break_statement(self, index: int) -> None:
         """Make statement `index` of the next batch fail inside the database, which undoes the batch; beyond its end nothing fails."""
@@ -63,7 +63,7 @@ class FaultyNamespace:
 
     def fail(self, *moments: Moment) -> None:
         """Fail the next calls, one for each moment."""
-        self._moments += moments
+        self._moments.extend(moments)
 
     async def call(self, name: str, request: str) -> str:
         """`ObjectNamespace.call`, or the failure that was ordered."""

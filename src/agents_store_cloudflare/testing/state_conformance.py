@@ -256,7 +256,7 @@ class StateConformance:
             case "replace":
                 state.messages[:3] = [_message("summary"), _message("3"), _message("more")]
             case "edit":
-                state.messages[1]["content"] = "edited"
+                state.messages[1]["metadata"] = {"edited": True}
             case "remove and add":
                 del state.messages[0]
                 state.messages.append(_message("4"))
@@ -270,14 +270,13 @@ class StateConformance:
 
     async def test_another_session_of_the_same_id(self, state_store: D1StateStore, unique: str) -> None:
         """ST-8, ST-9, ST-22: a state of a deleted session does not save over a new one of its id, though the versions agree."""
-        for name in ("old", "new"):
-            state = AgentState(
-                session_id=unique, agent_type="x", custom_state={"owner": name}, messages=[_message(name)]
-            )
-            await state_store.save(state)
-            if name == "old":
-                old = await state_store.load_state(unique, required=True)
-                await state_store.delete_session(unique)
+        old, new = (
+            AgentState(session_id=unique, agent_type="x", custom_state={"owner": name}, messages=[_message(name)])
+            for name in ("old", "new")
+        )
+        await state_store.save(old)
+        await state_store.delete_session(unique)
+        await state_store.save(new)
         old.messages.append(_message("late"))
         for expected in (None, ANY_VERSION):
             with pytest.raises(StaleStateError) as raised:
@@ -314,7 +313,7 @@ class StateConformance:
         assert all(loaded_before)
         winners = [name for name in await asyncio.gather(*(save(f"w{n}") for n in range(20))) if name]
         assert len(winners) == 1
-        assert [message["content"] for message in await state_store.get_messages(unique)] == winners
+        assert [message.get("content") for message in await state_store.get_messages(unique)] == winners
 
     async def test_a_repeated_commit_gives_the_first_result(self, state_store: D1StateStore, unique: str) -> None:
         """ST-10: a write repeated with its commit id is stored once, also after the state has moved on."""
@@ -337,7 +336,7 @@ class StateConformance:
         again.messages.append(_message("2"))
         await state_store.save_state(unique, again, commit_id="commit-1")
         await state_store.save_state(unique, again)
-        assert [message["content"] for message in await state_store.get_messages(unique)] == ["1", "2"]
+        assert [message.get("content") for message in await state_store.get_messages(unique)] == ["1", "2"]
 
     async def test_a_commit_id_names_one_write(self, state_store: D1StateStore, unique: str) -> None:
         """ST-10: reusing a commit id for another operation is refused."""
@@ -409,7 +408,7 @@ class StateConformance:
         part = await state_store.load_state(unique, messages=2, required=True)
         part.messages.append(_message("10"))
         await state_store.save(part)
-        contents = [message["content"] for message in await state_store.get_messages(unique)]
+        contents = [message.get("content") for message in await state_store.get_messages(unique)]
         assert contents == [str(n) for n in range(11)]
 
     async def test_checkpoints(self, state_store: D1StateStore, unique: str) -> None:

@@ -79,9 +79,9 @@ def _check_body(entry: UsageEntry) -> None:
         check_whole_number(entry.duration_ms, "duration_ms")
     if entry.error is not None:
         check_text(entry.error, "error", empty=True)
-    if entry.success is not None and not isinstance(entry.success, bool):
+    if entry.success is not None and not isinstance(cast("object", entry.success), bool):
         raise TypeError(f"success must be a bool, not {type(entry.success).__name__}")
-    if isinstance(entry.value, bool) or not isinstance(entry.value, int | float | None):
+    if isinstance(entry.value, bool) or not isinstance(cast("object", entry.value), int | float | None):
         raise TypeError(f"value must be a number, not {type(entry.value).__name__}")
     if entry.value is not None and not abs(entry.value) <= LARGEST_VALUE:
         raise InvalidArgumentError("value must be a number between -1e300 and 1e300: totals must not overflow")

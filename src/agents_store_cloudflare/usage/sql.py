@@ -162,7 +162,7 @@ def check_table_name(name: str) -> str:
     Raises:
         TypeError, InvalidArgumentError: it is not.
     """
-    if not isinstance(name, str):
+    if not isinstance(cast("object", name), str):
         raise TypeError(f"table_name must be text, not {type(name).__name__}")
     if not _IDENTIFIER.fullmatch(name):
         raise InvalidArgumentError(

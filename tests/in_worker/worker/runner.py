@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyodide.ffi import run_sync  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+from pyodide.ffi import run_sync
 
 WORKER = Path(__file__).parent
 # A Worker has no folder to cache in, no file descriptors to capture, no signals to dump a traceback at.

@@ -18,7 +18,7 @@ def unique() -> str:
 @pytest.fixture
 def database(env: Any) -> Any:
     """Real D1, migrated."""
-    from pyodide.ffi import run_sync  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+    from pyodide.ffi import run_sync
 
     from agents_store_cloudflare.bindings import as_database
     from agents_store_cloudflare.migrations import run_migration

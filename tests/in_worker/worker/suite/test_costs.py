@@ -19,7 +19,7 @@ def costs() -> list[BatchCost]:
 
 @pytest.fixture
 def observed(env: Any, costs: list[BatchCost]) -> Any:
-    from pyodide.ffi import run_sync  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+    from pyodide.ffi import run_sync
 
     run_sync(run_migration(env.AGENT_DB))
     return as_database(env.AGENT_DB, observer=costs.append)

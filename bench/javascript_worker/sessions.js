@@ -1,0 +1,94 @@
+// Sessions and their messages in D1: prepared statements, one batch a call, one row a message. WITHOUT ROWID would write half the
+// rows, in the same time, and double the time of a page.
+
+export const SCHEMA = [
+  `CREATE TABLE IF NOT EXISTS sessions (
+     id TEXT PRIMARY KEY,
+     agent_type TEXT NOT NULL,
+     status TEXT NOT NULL,
+     step_count INTEGER NOT NULL,
+     custom_state TEXT NOT NULL,
+     created_at INTEGER NOT NULL,
+     updated_at INTEGER NOT NULL
+   )`,
+  `CREATE TABLE IF NOT EXISTS messages (
+     session_id TEXT NOT NULL,
+     sequence INTEGER NOT NULL,
+     body TEXT NOT NULL,
+     PRIMARY KEY (session_id, sequence)
+   )`,
+];
+
+export class SessionStore {
+  /**
+   * @param {D1Database} db
+   * @param {(results: D1Result[]) => void} [observe] called with the results of each batch
+   */
+  constructor(db, observe) {
+    this.db = db;
+    this.observe = observe;
+  }
+
+  /** Store the session and the messages from `session.stored` on. */
+  async save(session) {
+    const now = Date.now();
+    const upsert = this.db
+      .prepare(
+        `INSERT INTO sessions (id, agent_type, status, step_count, custom_state, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+         ON CONFLICT (id) DO UPDATE SET
+           status = excluded.status, step_count = excluded.step_count,
+           custom_state = excluded.custom_state, updated_at = excluded.updated_at`,
+      )
+      .bind(
+        session.id,
+        session.agentType,
+        session.status,
+        session.stepCount,
+        JSON.stringify(session.customState),
+        now,
+      );
+    const insert = this.db.prepare("INSERT INTO messages (session_id, sequence, body) VALUES (?, ?, ?)");
+    const inserts = session.messages
+      .slice(session.stored)
+      .map((message, index) => insert.bind(session.id, session.stored + index, JSON.stringify(message)));
+    await this.batch([upsert, ...inserts]);
+    session.stored = session.messages.length;
+  }
+
+  async load(id) {
+    const [sessions, messages] = await this.batch([
+      this.db.prepare("SELECT * FROM sessions WHERE id = ?").bind(id),
+      this.db.prepare("SELECT body FROM messages WHERE session_id = ? ORDER BY sequence").bind(id),
+    ]);
+    const row = sessions.results[0];
+    if (!row) return null;
+    return {
+      id,
+      agentType: row.agent_type,
+      status: row.status,
+      stepCount: row.step_count,
+      customState: JSON.parse(row.custom_state),
+      messages: messages.results.map(({ body }) => JSON.parse(body)),
+      stored: messages.results.length,
+    };
+  }
+
+  async page(id, offset, limit) {
+    const [count, rows] = await this.batch([
+      this.db.prepare("SELECT COUNT(*) AS total FROM messages WHERE session_id = ?").bind(id),
+      this.db
+        .prepare("SELECT body FROM messages WHERE session_id = ? ORDER BY sequence LIMIT ? OFFSET ?")
+        .bind(id, limit, offset),
+    ]);
+    const total = count.results[0].total;
+    const messages = rows.results.map(({ body }) => JSON.parse(body));
+    return { messages, total, hasMore: offset + messages.length < total };
+  }
+
+  async batch(statements) {
+    const results = await this.db.batch(statements);
+    this.observe?.(results);
+    return results;
+  }
+}
