@@ -88,14 +88,37 @@ STORED_HISTORY: Final = "storedHistory"
 _SNAKE = re.compile(r"_([a-z0-9])")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """What `to_dict` and `from_dict` know of a record class.
+
+    Attributes:
+        keys: field name -> camelCase key, in the order of the fields; those that are written in their own way stay out.
+        required: the fields without a default.
+        taken: what a key in `extra` may not be.
+    """
+
+    keys: Mapping[str, str]
+    required: tuple[str, ...]
+    has_extra: bool
+    taken: frozenset[str]
+
+
 @cache
-def _wire_names(record: Hashable) -> dict[str, str]:
-    """Field name -> camelCase key, in the order of the fields; those that are written in their own way stay out."""
-    return {
+def _shape_of(record: Hashable) -> _Shape:
+    parts = fields(cast("Any", record))
+    own_way = {"extra", "stored_history"}
+    keys = {
         part.name: _SNAKE.sub(lambda match: match.group(1).upper(), part.name)
-        for part in fields(cast("Any", record))
-        if part.name not in {"extra", "stored_history"}
+        for part in parts
+        if part.name not in own_way
     }
+    return _Shape(
+        keys=keys,
+        required=tuple(part.name for part in parts if part.default is MISSING and part.default_factory is MISSING),
+        has_extra=any(part.name == "extra" for part in parts),
+        taken=frozenset({"extra", STORED_HISTORY, *keys, *keys.values()}),
+    )
 
 
 class _Record:
@@ -107,7 +130,7 @@ class _Record:
     def to_dict(self) -> JsonObject:
         """All fields under camelCase keys, `extra` spread beside them; a copy throughout."""
         body: JsonObject = deepcopy(cast("JsonObject", getattr(self, "extra", {})))
-        for name, key in _wire_names(cast("Hashable", type(self))).items():
+        for name, key in _shape_of(cast("Hashable", type(self))).keys.items():
             body[key] = _plain(getattr(self, name))
         return body
 
@@ -120,15 +143,17 @@ class _Record:
         """
         if not isinstance(cast("object", body), Mapping):
             raise TypeError(f"{cls.__name__} must be given as a record or a mapping, not {type(body).__name__}")
+        shape = _shape_of(cast("Hashable", cls))
         rest = dict(body)
         known: dict[str, Any] = {}
-        for name, key in _wire_names(cast("Hashable", cls)).items():
+        for name, key in shape.keys.items():
             if key != name and key in rest and name in rest:
                 raise InvalidArgumentError(f"{cls.__name__} has both {key!r} and {name!r}; give one")
             if (given := key if key in rest else name) in rest:
                 known[name] = cls._read(name, rest.pop(given))
-        _refuse_missing(cls, known)
-        if any(part.name == "extra" for part in fields(cast("Any", cls))):
+        if missing := [name for name in shape.required if name not in known]:
+            raise InvalidArgumentError(f"{cls.__name__} needs {missing[0]!r}")
+        if shape.has_extra:
             known["extra"] = {**_mapping(rest.pop("extra", {}), "extra"), **rest}
         elif rest:
             raise InvalidArgumentError(f"{cls.__name__} has no field {min(rest)!r}")
@@ -155,8 +180,7 @@ def check_extra(record: _Record, extra: Mapping[str, JsonValue]) -> None:
         TypeError: no mapping.
         InvalidArgumentError: the key.
     """
-    names = _wire_names(cast("Hashable", type(record)))
-    taken = {"extra", STORED_HISTORY, *names, *names.values()}.intersection(_mapping(extra, "extra"))
+    taken = _shape_of(cast("Hashable", type(record))).taken.intersection(_mapping(extra, "extra"))
     if taken:
         raise InvalidArgumentError(f"extra has {min(taken)!r}, which is a field of {type(record).__name__}")
 
@@ -172,13 +196,6 @@ def _plain(value: Any) -> JsonValue:
         return {key: _plain(each) for key, each in cast("dict[str, object]", value).items()}
     # A copy: the record may go on changing.
     return cast("JsonValue", deepcopy(cast("object", value)) if isinstance(value, dict | list) else value)
-
-
-def _refuse_missing(record: type[Any], known: Mapping[str, Any]) -> None:
-    for part in fields(record):
-        optional = part.default is not MISSING or part.default_factory is not MISSING
-        if not optional and part.name not in known:
-            raise InvalidArgumentError(f"{record.__name__} needs {part.name!r}")
 
 
 @dataclass(slots=True, kw_only=True)

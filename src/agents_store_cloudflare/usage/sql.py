@@ -19,10 +19,10 @@ __all__ = [
     "DELETE_OLD",
     "FIND_SESSIONS",
     "INSERT_ENTRIES",
-    "SELECT_BY_IDS",
     "SELECT_EXISTS",
     "SELECT_PAGE",
     "SELECT_SESSION",
+    "SELECT_STORED_OTHERWISE",
     "SELECT_TREE",
     "check_table_name",
     "for_table",
@@ -45,12 +45,19 @@ INSERT_ENTRIES: LiteralString = """
     ON CONFLICT (id) DO NOTHING
 """
 
-# ?1 JSON list of ids -> the columns of entries.entry_of. Primary key.
-SELECT_BY_IDS: LiteralString = """
+# ?1 JSON list of entries -> the columns of entries.entry_of, of those that are stored with another content: an earlier entry had
+# their id. Primary key.
+SELECT_STORED_OTHERWISE: LiteralString = """
     SELECT e.id, e.session_id, e.kind, e.step_count, e.timestamp, e.source_type, e.source_name, e.data
-    FROM json_each(?1) AS wanted
-    CROSS JOIN __agents_usage AS e ON e.id = wanted.value
-    ORDER BY wanted.key
+    FROM json_each(?1) AS given
+    CROSS JOIN __agents_usage AS e ON e.id = given.value ->> 'id'
+    WHERE e.data <> given.value ->> 'data'
+      OR e.timestamp <> given.value ->> 'timestamp'
+      OR e.session_id <> given.value ->> 'session_id'
+      OR e.kind <> given.value ->> 'kind'
+      OR e.step_count <> given.value ->> 'step_count'
+      OR e.source_type <> given.value ->> 'source_type'
+      OR e.source_name <> given.value ->> 'source_name'
 """
 
 # ?1 session id, ?2 JSON list of kinds or NULL, ?3 least step or NULL, ?4 most step or NULL, ?5 most rows (-1: all), ?6 rows to skip

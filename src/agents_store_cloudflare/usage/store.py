@@ -86,9 +86,10 @@ class D1UsageStore:
             )
         _, rows = await self._run(
             self._statement(sql.INSERT_ENTRIES, body, self._now_ms()),
-            self._statement(sql.SELECT_BY_IDS, json.dumps(ids, ensure_ascii=False)),
+            self._statement(sql.SELECT_STORED_OTHERWISE, body),
         )
-        return [entry_of(row) for row in rows]
+        earlier = {entry.id: entry for entry in map(entry_of, rows)}
+        return [earlier.get(entry.id, entry) for entry in completed]
 
     async def record_tokens(
         self, session_id: str, *, model: str, tokens: TokenCounts | Mapping[str, int], **fields: Unpack[EntryFields]
