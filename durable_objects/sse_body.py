@@ -47,7 +47,14 @@ class SseBody:
 
     def push(self, frames: bytes) -> bool:
         """`FrameSink.push`."""
-        if self._controller is None or self._controller.desiredSize <= 0:
+        if self._controller is None:
+            return False
+        room = self._controller.desiredSize
+        if not isinstance(room, int | float):
+            # JavaScript's null: the stream has failed, and nobody has said so.
+            self._let_go()
+            return False
+        if room <= 0:
             return False
         try:
             self._controller.enqueue(to_js(frames))

@@ -68,10 +68,14 @@ def _sse_response(stream: StreamObject, stream_id: str, request: JsObject) -> Js
     if request.method != "GET":
         error = {"error": {"code": "method_not_allowed", "message": "events are read with GET"}}
         return _response(json.dumps(error), 405, {"content-type": "application/json", "allow": "GET"})
-    query = parse_qs(urlsplit(request.url).query, keep_blank_values=True)
+    query = parse_qs(urlsplit(str(request.url)).query, keep_blank_values=True)
     position = parse_position(request.headers.get("Last-Event-ID"), query.get("from", [None])[0])
     body = SseBody()
-    body.feed_from(stream.subscribe(stream_id, position, body))
+    try:
+        body.feed_from(stream.subscribe(stream_id, position, body))
+    except BaseException:
+        body.close()  # its proxies live until they are destroyed
+        raise
     return _response(body.stream, 200, dict(HEADERS))
 
 

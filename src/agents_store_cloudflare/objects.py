@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from agents_store_cloudflare.backoff import backoff_s
 from agents_store_cloudflare.database import ObjectSql
 
-__all__ = ["ObjectCallError", "ObjectHost", "ObjectLogic", "ObjectNamespace", "call_with_retry"]
+__all__ = ["ObjectCallError", "ObjectHost", "ObjectLogic", "ObjectNamespace", "with_retry"]
+
+T = TypeVar("T")
 
 
 class ObjectNamespace(Protocol):
@@ -42,15 +44,10 @@ class ObjectCallError(Exception):
         self.overloaded = overloaded
 
 
-async def call_with_retry(
-    namespace: ObjectNamespace,
-    name: str,
-    request: str,
-    *,
-    attempts: int = 4,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> str:
-    """`namespace.call`, sent again while no reply comes, pausing as `backoff_s` says.
+async def with_retry(
+    send: Callable[[], Awaitable[T]], *, attempts: int = 4, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> T:
+    """What `send` brings back from an object, sent again while no reply comes, pausing as `backoff_s` says.
 
     Only for requests that are safe to send twice. An overloaded object is not asked again.
 
@@ -60,7 +57,7 @@ async def call_with_retry(
     attempt = 1
     while True:
         try:
-            return await namespace.call(name, request)
+            return await send()
         except ObjectCallError as error:
             if error.overloaded or attempt == attempts:
                 raise

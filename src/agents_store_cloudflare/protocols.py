@@ -193,6 +193,9 @@ class StreamWriter(Protocol):
     async def write(self, chunk: Mapping[str, object], *, expected_sequence: int | None = None) -> None:
         """Take one chunk: buffered, stored by the next flush (`await flush()` = stored).
 
+        A write that raises or is cancelled has not taken its chunk: write it again. Unless the chunk is in `pending`: then it may
+        have left already, and the next write, flush or close stores it, once, or raises.
+
         Args:
             chunk: a JSON object with a text `type`.
             expected_sequence: the sequence it must get; then everything buffered and this chunk are stored at once.
@@ -277,11 +280,18 @@ class StreamManager(Protocol):
         """A reader of what follows `from_sequence` ("I have n"); above the last: `SequenceConflictError`."""
         ...
 
-    async def end_stream(self, stream_id: str, output: JsonValue = None, *, status: str = "completed") -> None:
+    async def end_stream(
+        self,
+        stream_id: str,
+        output: JsonValue = None,
+        *,
+        status: str = "completed",
+        fencing_token: int | Lock | None = None,
+    ) -> None:
         """End the stream. Ending it twice alike is a no-op; differently raises `StreamClosedError` with the first outcome."""
         ...
 
-    async def fail_stream(self, stream_id: str, error: str) -> None:
+    async def fail_stream(self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None) -> None:
         """Fail the stream: readers get everything, then `StreamFailedError` with this text."""
         ...
 

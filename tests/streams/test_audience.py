@@ -9,6 +9,8 @@ import pytest
 
 from agents_store_cloudflare.errors import InvalidArgumentError, SequenceConflictError, StreamNotFoundError
 from agents_store_cloudflare.objects import ObjectHost
+from agents_store_cloudflare.streams.audience import Audience
+from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
 from agents_store_cloudflare.streams.sse import parse_position
@@ -221,6 +223,100 @@ async def test_a_position_that_is_not_there() -> None:
     await stream.write(1)
     with pytest.raises(SequenceConflictError):
         stream.subscribe(Sink(), from_sequence=2)
+
+
+class BrokenSink(Sink):
+    """Raises at the given push (1, 2 …), and at `close`."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+
+    def push(self, frames: bytes) -> bool:
+        if len(self.frames) + 1 == self._at:
+            raise TypeError("no such thing as room")
+        return super().push(frames)
+
+    def close(self) -> None:
+        super().close()
+        raise TypeError("cannot be closed either")
+
+
+@pytest.mark.parametrize("outcome", ["append", "end", "keep-alive"])
+async def test_a_sink_that_raises_is_let_go_and_harms_nobody(outcome: str, caplog: pytest.LogCaptureFixture) -> None:
+    """SM-26: the append, the end or the heartbeat goes on; the other listeners get everything; the log has the cause."""
+    stream = Stream()
+    await stream.write(1)
+    sinks = [Sink(), BrokenSink(at=2), Sink(), BrokenSink(at=2), Sink()]
+    for sink in sinks:
+        stream.subscribe(sink)
+    if outcome == "append":
+        await stream.write(2)
+    elif outcome == "keep-alive":
+        await stream.clock.advance(16)
+    await stream.manager.end_stream("s")
+    expected = [("1", 1), ("2", 2)] if outcome == "append" else [("1", 1)]
+    for sink in sinks:
+        is_broken = isinstance(sink, BrokenSink)
+        assert _seen(sink) == (expected[:1] if is_broken else expected)
+        assert (sink.events()[-1][0] == "end") is not is_broken
+        assert sink.is_closed
+    assert caplog.text.count("incident") == 2
+    assert caplog.text.count("\nTypeError: no such thing as room") == 2
+    assert stream.timers() == 0
+
+
+async def test_a_log_that_cannot_be_read_costs_its_listener_only(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SM-26, SM-27: a `pull` never raises; its listener is closed and forgotten, and with the last one the timer."""
+    stream, live, dead = Stream(), Sink(), Sink()
+    await stream.write(1)
+    stream.subscribe(live)
+
+    def broken(*_arguments: Any, **_options: Any) -> None:
+        raise OSError("disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StreamLog, "read", broken)
+        stream.subscribe(dead)
+    assert dead.is_closed
+    assert dead.frames == []
+    assert "disk" in caplog.text
+    assert "incident" in caplog.text
+    await stream.write(2)
+    await stream.manager.end_stream("s")
+    assert _seen(live) == [("1", 1), ("2", 2)]
+    assert dead.frames == []
+    assert stream.timers() == 0
+
+
+def _say_nothing(*_arguments: object) -> None:
+    """In place of a method that reaches nobody."""
+
+
+@pytest.mark.parametrize("last", [2, 3])
+async def test_a_listener_never_skips_a_block(
+    last: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SM-26: one that was not offered a block is let go at the next, or at the end, and comes back with the position it really has."""
+    stream, sink, late = Stream(), Sink(), Sink()
+    await stream.write(1)
+    subscription = stream.subscribe(sink)
+    with monkeypatch.context() as patch:
+        patch.setattr(Audience, "appended", _say_nothing)
+        await stream.write(2)
+    if last == 3:
+        await stream.write(3)
+    await stream.manager.end_stream("s")
+    assert _seen(sink) == [("1", 1)]
+    assert [event[0] for event in sink.events()] == ["chunk", "caught-up"]
+    assert subscription.sequence == 1
+    assert sink.is_closed
+    assert "incident" in caplog.text
+    stream.subscribe(late, from_sequence=subscription.sequence)
+    assert _seen(late) == [("2", 2), ("3", 3)][: last - 1]
+    assert late.events()[-1][0] == "end"
 
 
 def test_positions_from_requests() -> None:

@@ -118,9 +118,9 @@ def test_a_flush_over_the_block_size_is_split_in_one_transaction(sql: RecordingS
 def test_a_chunk_that_fits_no_row_is_refused_whole(sql: RecordingSql, log: StreamLog) -> None:
     """SM-5: the flush it came in stores nothing."""
     with pytest.raises(StreamChunkTooLargeError):
-        _append(log, "a\n" + "b" * MAX_CHUNK_BYTES, 1)
+        _append(log, "a\n" + "b" * (MAX_CHUNK_BYTES + 1), 1)
     assert sql.exec("SELECT * FROM blocks WHERE first_sequence > 0") == []
-    assert _append(log, "a", 1) == 1
+    assert _append(log, "a\n" + "b" * MAX_CHUNK_BYTES + "\nc", 1) == 3
 
 
 def test_a_failing_transaction_changes_nothing(sql: RecordingSql, log: StreamLog) -> None:

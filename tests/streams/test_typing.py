@@ -11,7 +11,7 @@ async def test_the_manager_is_a_stream_manager() -> None:
     manager: StreamManager = DurableObjectStreamManager(LocalObjects(StreamObject))
     writer: StreamWriter = await manager.create_writer("s", "a", "t")
     await writer.write({"type": "text"})
-    await manager.end_stream("s")
+    await manager.end_stream("s", fencing_token=1)
     reader: StreamReader = await manager.create_reader("s")
     assert [chunk["type"] async for chunk in reader] == ["text"]
     async with manager.create_resumable_reader("s", 1) as resumed:

@@ -3,7 +3,7 @@
 import ast
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,15 @@ SHELL = Path(__file__).parents[2] / "durable_objects" / "stream_server.py"
 
 
 class SilentNamespace:
-    """Objects that never answer."""
+    """Objects that answer only while they speak."""
 
     def __init__(self, objects: LocalObjects) -> None:
         self._objects = objects
-        self.is_silent = False
+        self.speaks = asyncio.Event()
+        self.speaks.set()
 
     async def call(self, name: str, request: str) -> str:
-        if self.is_silent:
-            await asyncio.get_running_loop().create_future()
+        await self.speaks.wait()
         return await self._objects.call(name, request)
 
 
@@ -153,33 +153,28 @@ async def test_a_cancelled_flush_is_settled_by_the_next_one() -> None:
 async def test_a_full_buffer_waits_thirty_seconds() -> None:
     """SM-21: a write that finds the buffer full waits for room, at most 30 s, and then has not taken its chunk."""
     namespace = SilentNamespace(LocalObjects(StreamObject))
+    faulty = FaultyNamespace(namespace)
     spans: list[float] = []
 
     async def sleep(seconds: float) -> None:
         spans.append(seconds)
         await asyncio.sleep(0)
 
-    manager = _manager(namespace, buffer_size=2, sleep=sleep)
+    manager = _manager(faulty, buffer_size=2, sleep=sleep)
     writer = await manager.create_writer("s", "a", "t")
     await writer.write({"type": "x", "n": 1})
-    namespace.is_silent = True
-    stuck = asyncio.ensure_future(writer.flush())
-    await asyncio.sleep(0)
+    faulty.fail("before", "before", "before", "before")
     await writer.write({"type": "x", "n": 2})
-    full = asyncio.ensure_future(writer.write({"type": "x", "n": 3}))
-    await asyncio.sleep(0)
-    full.cancel()
-    await asyncio.gather(full, return_exceptions=True)
-    assert [chunk["n"] for chunk in writer.pending] == [1, 2, 3]
-    with pytest.raises(StreamConnectionError, match="full"):
-        await writer.write({"type": "x", "n": 4})
+    assert [chunk["n"] for chunk in writer.pending] == [1, 2]
+    spans.clear()
+    namespace.speaks.clear()
+    with pytest.raises(StreamConnectionError, match="full") as caught:
+        await writer.write({"type": "x", "n": 3})
+    assert not caught.value.outcome_unknown
     assert spans == [30.0]
-    assert [chunk["n"] for chunk in writer.pending] == [1, 2, 3]
-    namespace.is_silent = False
-    stuck.cancel()
-    await asyncio.gather(stuck, return_exceptions=True)
-    for _ in range(20):
-        await asyncio.sleep(0)
+    assert [chunk["n"] for chunk in writer.pending] == [1, 2]
+    namespace.speaks.set()
+    await writer.write({"type": "x", "n": 3})
     assert await writer.close() == 3
     await manager.end_stream("s")
     assert await _read(manager) == [1, 2, 3]
@@ -262,6 +257,68 @@ async def test_objects_in_process_answer_no_http() -> None:
     """SM-25: `sse_response` says what it needs."""
     with pytest.raises(StreamError, match="Durable Object binding"):
         await _manager(LocalObjects(StreamObject)).sse_response("s")
+
+
+class HttpNamespace:
+    """Objects whose HTTP answers are what was asked for, after so many failures."""
+
+    def __init__(self, failures: int = 0, *, overloaded: bool = False) -> None:
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self._failures = failures
+        self._overloaded = overloaded
+
+    async def call(self, name: str, request: str) -> str:
+        raise AssertionError("only fetch is asked")
+
+    async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> object:
+        self.asked.append((name, dict(headers)))
+        if len(self.asked) <= self._failures:
+            raise ObjectCallError("Network connection lost.", retryable=True, overloaded=self._overloaded)
+        return "response"
+
+
+async def test_an_sse_request_is_repeated_like_a_call() -> None:
+    """SM-25, SM-30: with pauses, four times; then `StreamConnectionError`. An overloaded object is asked once."""
+    patient = HttpNamespace(failures=3)
+    assert await _manager(patient).sse_response("s", last_event_id=7) == "response"
+    assert patient.asked == [("s", {"Last-Event-ID": "7"})] * 4
+    for namespace, asked in ((HttpNamespace(failures=4), 4), (HttpNamespace(failures=1, overloaded=True), 1)):
+        with pytest.raises(StreamConnectionError, match="connection lost"):
+            await _manager(namespace).sse_response("s")
+        assert len(namespace.asked) == asked
+
+
+async def test_a_malformed_position_is_refused_before_anything_is_sent() -> None:
+    """SM-25: `sse_response` raises, with status 400; an empty header is none."""
+    namespace = HttpNamespace()
+    bad_positions: list[Any] = ["1\n2", "x", "-1", -1, 1.5, 2**53, 10**5_000, True]
+    for bad in bad_positions:
+        with pytest.raises(InvalidArgumentError, match="Last-Event-ID") as caught:
+            await _manager(namespace).sse_response("s", last_event_id=bad)
+        assert caught.value.http_status == 400
+    assert namespace.asked == []
+    positions: list[Any] = [None, "", "0", 0]
+    for none in positions:
+        await _manager(namespace).sse_response("s", last_event_id=none)
+    assert namespace.asked == [("s", {"Last-Event-ID": "0"})] * 4
+
+
+async def test_a_consumer_cancelled_while_its_reader_closes_is_cancelled() -> None:
+    """SM-12: `close` ends an iteration that waits, but swallows no cancellation."""
+    manager = _manager(LocalObjects(StreamObject))
+    await manager.create_writer("s", "a", "t")
+    for cancel_first in (False, True):
+        reader = await manager.create_reader("s")
+        consumer = asyncio.ensure_future(_rest(reader))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        if cancel_first:
+            consumer.cancel()
+        await reader.close()
+        if not cancel_first:
+            consumer.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await consumer
 
 
 def test_only_call_can_be_reached_over_rpc() -> None:

@@ -2,12 +2,16 @@
 
 An append costs one encoding for all listeners and one push each: no coroutine, future or timer per listener. A sink
 that is full takes nothing: its listener is behind from then on, and reads the log page by page when the sink asks
-(`pull`). So a slow listener neither holds the others nor grows memory.
+(`pull`). So a slow listener neither holds the others nor grows memory; and one that fails is let go alone: its client
+comes back with the position it has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import secrets
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Final, Protocol
 
 from agents_store_cloudflare.objects import ObjectHost
@@ -34,10 +38,11 @@ class FrameSink(Protocol):
 
 
 class Audience:
-    """The live listeners of one stream."""
+    """The live listeners of one stream. What it says to them never raises."""
 
-    def __init__(self, host: ObjectHost) -> None:
+    def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
         self._host = host
+        self._logger = logger
         self._listeners: set[Subscription] = set()
         self._cancel_timer: Callable[[], None] | None = None
 
@@ -65,13 +70,24 @@ class Audience:
         if live:
             frames = chunk_frames(first_sequence, body).encode()
             for listener in live:
-                listener.offer(frames, last_sequence)
+                listener.offer(frames, first_sequence, last_sequence)
 
     def closed(self, head: StreamHead) -> None:
         """Tell everybody who is caught up how the stream ended."""
         frames = outcome_frame(head).encode()
         for listener in [listener for listener in self._listeners if listener.is_live]:
-            listener.finish(frames)
+            listener.finish(frames, head.last_sequence)
+
+    @contextmanager
+    def serving(self, listener: Subscription, sink: FrameSink) -> Generator[None, None, None]:
+        """Whatever fails in here is logged, and the listener let go; nobody else is touched."""
+        try:
+            yield
+        except Exception:
+            self._logger.exception("a listener was let go: incident %s", secrets.token_hex(6))
+            self.remove(listener)
+            with suppress(Exception):
+                sink.close()
 
     def _keep_alive(self) -> None:
         self._cancel_timer = self._host.call_later(KEEP_ALIVE_MS, self._keep_alive)
@@ -96,9 +112,40 @@ class Subscription:
         self.is_live: bool = False
 
     def pull(self) -> None:
-        """The sink has room: hand it the next page of the log, where it is behind."""
-        if self.is_live:
-            return
+        """The sink has room: hand it the next page of the log, where it is behind. Never raises."""
+        if not self.is_live:
+            with self._audience.serving(self, self._sink):
+                self._push_page()
+
+    def offer(self, frames: bytes, first_sequence: int, last_sequence: int) -> None:
+        """Push a block; a full sink falls behind."""
+        with self._audience.serving(self, self._sink):
+            self._check_place(first_sequence - 1)
+            if self._sink.push(frames):
+                self.sequence = last_sequence
+            else:
+                self.is_live = False
+
+    def keep_alive(self) -> None:
+        """Push a comment: it shows whether the client is still there. A full sink has enough to show that."""
+        with self._audience.serving(self, self._sink):
+            self._sink.push(KEEP_ALIVE.encode())
+
+    def finish(self, frames: bytes, last_sequence: int) -> None:
+        """Push the last frames and close; a full sink gets them when it pulls."""
+        with self._audience.serving(self, self._sink):
+            self._check_place(last_sequence)
+            self._push_last(frames)
+
+    def cancel(self) -> None:
+        """The client is gone."""
+        self._audience.remove(self)
+
+    def _check_place(self, sequence: int) -> None:
+        if self.sequence != sequence:
+            raise RuntimeError(f"a live listener is at {self.sequence}, not at {sequence}: a block has passed it by")
+
+    def _push_page(self) -> None:
         head = self._log.existing_head()
         page = self._log.read(self.sequence, max_bytes=PAGE_BYTES)
         frames = chunk_frames(page.first_sequence, page.body) if page.count else ""
@@ -106,31 +153,15 @@ class Subscription:
         if is_at_end and not self._was_caught_up:
             frames += caught_up_frame(head.last_sequence)
         if is_at_end and head.status != "active":
-            self.finish((frames + outcome_frame(head)).encode())
+            self._push_last((frames + outcome_frame(head)).encode())
         elif not frames or self._sink.push(frames.encode()):
             self.sequence = page.last_sequence
             self.is_live = is_at_end
             self._was_caught_up |= is_at_end
 
-    def offer(self, frames: bytes, last_sequence: int) -> None:
-        """Push frames up to `last_sequence`; a full sink falls behind."""
-        if self._sink.push(frames):
-            self.sequence = last_sequence
-        else:
-            self.is_live = False
-
-    def keep_alive(self) -> None:
-        """Push a comment: it shows whether the client is still there. A full sink has enough to show that."""
-        self._sink.push(KEEP_ALIVE.encode())
-
-    def finish(self, frames: bytes) -> None:
-        """Push the last frames and close; a full sink gets them when it pulls."""
+    def _push_last(self, frames: bytes) -> None:
         if self._sink.push(frames):
             self.cancel()
             self._sink.close()
         else:
             self.is_live = False
-
-    def cancel(self) -> None:
-        """The client is gone."""
-        self._audience.remove(self)

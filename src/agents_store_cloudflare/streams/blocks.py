@@ -42,12 +42,12 @@ def _split(stream_id: str, body: str) -> Iterator[Block]:
     texts: list[str] = []
     total_bytes = 0
     for text in body.split("\n"):
-        size_bytes = len(text.encode()) + 1
+        size_bytes = len(text.encode())
         if size_bytes > MAX_CHUNK_BYTES:
-            raise StreamChunkTooLargeError(stream_id, limit_bytes=MAX_CHUNK_BYTES, size_bytes=size_bytes - 1)
+            raise StreamChunkTooLargeError(stream_id, limit_bytes=MAX_CHUNK_BYTES, size_bytes=size_bytes)
         if texts and total_bytes + size_bytes > MAX_BLOCK_BYTES:
             yield Block("\n".join(texts), len(texts), total_bytes)
             texts, total_bytes = [], 0
         texts.append(text)
-        total_bytes += size_bytes
+        total_bytes += size_bytes + 1  # and the newline after it
     yield Block("\n".join(texts), len(texts), total_bytes)

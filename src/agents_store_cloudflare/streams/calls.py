@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, TypeVar, cast
 
-from agents_store_cloudflare.errors import StreamConnectionError
+from agents_store_cloudflare.errors import AgentsStoreError, StreamConnectionError, StreamError
 from agents_store_cloudflare.json_values import JsonValue
-from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace, call_with_retry
+from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace, with_retry
 from agents_store_cloudflare.wire import WireMessage, decode_reply, encode_request
 
 __all__ = ["StreamCalls"]
+
+T = TypeVar("T")
+
+
+class _AnswersHttp(Protocol):
+    async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> object: ...
 
 
 class StreamCalls:
@@ -27,12 +34,35 @@ class StreamCalls:
         Raises:
             AgentsStoreError: what the object raised, as its own class.
             StreamConnectionError: no attempt brought a reply, or the object is overloaded; the call may have worked.
+            StreamError: the object failed within; so may this call.
         """
         request = encode_request(op, {"streamId": stream_id, **arguments}, payload)
+        reply = await self._repeated(stream_id, op, lambda: self._namespace.call(stream_id, request), attempts)
         try:
-            reply = await call_with_retry(self._namespace, stream_id, request, attempts=attempts, sleep=self._sleep)
+            return decode_reply(reply)
+        except AgentsStoreError as error:
+            if type(error) is not AgentsStoreError:
+                raise
+            raise StreamError(f"stream {stream_id!r}: {error}", outcome_unknown=True) from error
+
+    async def fetch(self, stream_id: str, headers: Mapping[str, str]) -> object:
+        """The object's HTTP answer to a GET, asked for as often as `call` does.
+
+        Raises:
+            StreamError: the namespace answers no HTTP.
+            StreamConnectionError: no attempt brought an answer, or the object is overloaded.
+        """
+        if not hasattr(self._namespace, "fetch"):
+            raise StreamError("sse_response needs a Durable Object binding; objects in process answer no HTTP")
+        namespace = cast("_AnswersHttp", self._namespace)
+        return await self._repeated(
+            stream_id, "fetch", lambda: namespace.fetch(stream_id, "https://stream.invalid/", headers)
+        )
+
+    async def _repeated(self, stream_id: str, op: str, send: Callable[[], Awaitable[T]], attempts: int = 4) -> T:
+        try:
+            return await with_retry(send, attempts=attempts, sleep=self._sleep)
         except ObjectCallError as error:
             raise StreamConnectionError(
                 f"stream {stream_id!r} gave no reply to {op!r} ({error})", outcome_unknown=True
             ) from error
-        return decode_reply(reply)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from agents_store_cloudflare.errors import InvalidArgumentError, StreamChunkTooLargeError
 from agents_store_cloudflare.json_values import encode_json
@@ -30,7 +31,7 @@ def encode_chunk(
         InvalidArgumentError: no `type`, or a value that JSON cannot carry.
         StreamChunkTooLargeError: over `limit_bytes`.
     """
-    if not isinstance(chunk, Mapping):
+    if not isinstance(cast("object", chunk), Mapping):
         raise TypeError(f"chunk must be a mapping, not {type(chunk).__name__}")
     if "type" not in chunk:
         raise InvalidArgumentError("chunk has no 'type'; every chunk needs one, as text")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Literal, Protocol, Self, cast
+from typing import Final, Literal, Self
 
 from agents_store_cloudflare.arguments import check_fencing_token, check_id, check_whole_number, span_ms
 from agents_store_cloudflare.bindings import as_namespace
-from agents_store_cloudflare.errors import InvalidArgumentError, StreamError
+from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.json_values import JsonObject, JsonValue, decode_json, encode_json
 from agents_store_cloudflare.protocols import Lock
 from agents_store_cloudflare.records import BufferOverflowEvent, StreamInfo
@@ -18,13 +18,12 @@ from agents_store_cloudflare.streams.calls import StreamCalls
 from agents_store_cloudflare.streams.opening import Opening
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
+from agents_store_cloudflare.streams.sse import parse_position
 from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter, WriterIdentity
 
 __all__ = ["DurableObjectStreamManager"]
 
-
-class _AnswersHttp(Protocol):
-    async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> object: ...
+MAX_WAIT_S: Final = 86_400
 
 
 class DurableObjectStreamManager:
@@ -73,9 +72,8 @@ class DurableObjectStreamManager:
         return manager
 
     def _set_up(self, stream_namespace: object, options: StreamOptions) -> None:
-        self._namespace = as_namespace(stream_namespace)
         self._options = options
-        self._calls = StreamCalls(self._namespace, options.sleep)
+        self._calls = StreamCalls(as_namespace(stream_namespace), options.sleep)
         self._writers: dict[str, list[DurableObjectStreamWriter]] = {}
         self._callbacks: list[Callable[[BufferOverflowEvent], None]] = []
 
@@ -103,7 +101,7 @@ class DurableObjectStreamManager:
         """`StreamManager.create_resumable_reader`."""
         check_id(stream_id, "stream_id")
         check_whole_number(from_sequence, "from_sequence")
-        wait_ms = span_ms(wait, None, "wait") or 0
+        wait_ms = span_ms(wait, None, "wait", most_seconds=MAX_WAIT_S) or 0
         return Opening(lambda: DurableObjectStreamReader(stream_id, from_sequence, self._calls).open(wait_ms))
 
     async def end_stream(
@@ -146,6 +144,8 @@ class DurableObjectStreamManager:
         """`StreamManager.on`. An exception of a callback is logged and stops nothing."""
         if event != "buffer_overflow":
             raise InvalidArgumentError(f"there is no event {event!r}; there is 'buffer_overflow'")
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, not {type(callback).__name__}")
         self._callbacks.append(callback)
 
         def unsubscribe() -> None:
@@ -161,17 +161,16 @@ class DurableObjectStreamManager:
             last_event_id: the request's `Last-Event-ID` header, as it came: the last sequence that the client has.
 
         Returns:
-            Status 200 with the events; otherwise a JSON error: 404 unknown stream, 400 malformed position, 409 one
-            above the last.
+            Status 200 with the events; otherwise a JSON error: 404 unknown stream, 409 a position above the last.
 
         Raises:
+            InvalidArgumentError: a malformed position; its `http_status` is 400.
+            StreamConnectionError: the object could not be reached.
             StreamError: the namespace answers no HTTP (`LocalObjects`).
         """
         check_id(stream_id, "stream_id")
-        if not hasattr(self._namespace, "fetch"):
-            raise StreamError("sse_response needs a Durable Object binding; objects in process answer no HTTP")
-        headers = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
-        return await cast("_AnswersHttp", self._namespace).fetch(stream_id, "https://stream.invalid/", headers)
+        position = parse_position(last_event_id, None)
+        return await self._calls.fetch(stream_id, {"Last-Event-ID": str(position)})
 
     async def _open_writer(self, identity: WriterIdentity) -> DurableObjectStreamWriter:
         writer = DurableObjectStreamWriter(

@@ -105,11 +105,13 @@ class DurableObjectStreamReader:
             "waitMs": wait_ms,
             "waitFor": wait_for,
         }
+        cancellations = _cancellations()
         self._call = asyncio.ensure_future(self._calls.call(self._stream_id, "read", arguments, attempts=READ_ATTEMPTS))
         try:
             reply = await self._call
         except asyncio.CancelledError:
-            if not self._is_closed:
+            # `close` cancels the call alone; who cancels the consumer, at that same moment too, gets what was asked.
+            if not self._is_closed or _cancellations() > cancellations:
                 raise
             return
         finally:
@@ -124,3 +126,9 @@ class DurableObjectStreamReader:
             self._sequence = place["firstSequence"] - 1
             # One text for the scanner instead of one per chunk; JSON text holds no raw newline.
             self._chunks.extend(json.loads("[" + payload.replace("\n", ",") + "]"))
+
+
+def _cancellations() -> int:
+    """How often the task that runs was asked to stop."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

@@ -61,15 +61,16 @@ def outcome_frame(head: StreamHead) -> str:
     return f'event: end\ndata: {{"status":{json.dumps(head.end_status)},"output":{head.output}}}\n\n'
 
 
-def parse_position(last_event_id: str | None, from_parameter: str | None) -> int:
+def parse_position(last_event_id: str | int | None, from_parameter: str | None) -> int:
     """The position a request asks for, 0 for none. `Last-Event-ID` wins: a reconnecting browser keeps the URL.
 
     Raises:
         InvalidArgumentError: not a whole number of 0 to 2^53 - 1.
     """
-    name, text = ("Last-Event-ID", last_event_id) if last_event_id else ("from", from_parameter)
-    if text is None:
+    name, given = ("Last-Event-ID", last_event_id) if last_event_id else ("from", from_parameter)
+    if given is None:
         return 0
-    if not _POSITION.fullmatch(text) or int(text) > MAX_SAFE_INTEGER:
+    position = int(given) if isinstance(given, str) and _POSITION.fullmatch(given) else given
+    if type(position) is not int or not 0 <= position <= MAX_SAFE_INTEGER:
         raise InvalidArgumentError(f"{name} must be a whole number, the last sequence received")
-    return int(text)
+    return position

@@ -39,7 +39,7 @@ class StreamObject:
         self._host = host
         self.logger: logging.Logger = logger or logging.getLogger("agents_store_cloudflare.streams")
         self._log: StreamLog | None = None
-        self._audience = Audience(host)
+        self._audience = Audience(host, self.logger)
         self._waiting: set[asyncio.Future[None]] = set()
         self._operations: dict[str, Callable[[StreamLog, Arguments, str], str]] = {
             "create": self._create,

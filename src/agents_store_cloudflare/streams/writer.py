@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self, cast
@@ -14,15 +15,18 @@ from agents_store_cloudflare.arguments import check_whole_number
 from agents_store_cloudflare.errors import (
     AgentsStoreError,
     SequenceConflictError,
+    StreamChunkTooLargeError,
     StreamClosedError,
     StreamConnectionError,
     StreamError,
 )
 from agents_store_cloudflare.json_values import JsonObject, decode_json
+from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 from agents_store_cloudflare.streams.calls import StreamCalls
 from agents_store_cloudflare.streams.chunks import EncodedChunk, encode_chunk
 from agents_store_cloudflare.streams.options import StreamOptions
-from agents_store_cloudflare.streams.writer_buffer import MAX_BATCH_BYTES, WriterBuffer
+from agents_store_cloudflare.streams.time_limit import is_done_within
+from agents_store_cloudflare.streams.writer_buffer import MAX_BATCH_BYTES, Batch, WriterBuffer
 
 __all__ = ["DurableObjectStreamWriter", "WriterIdentity"]
 
@@ -42,10 +46,12 @@ class WriterIdentity:
 class DurableObjectStreamWriter:
     """`StreamWriter` over RPC: one call per flush.
 
-    A `write` that raises has not taken its chunk, so repeating it never doubles it. One exception: a write with
-    `expected_sequence` whose reply was lost (`outcome_unknown`) leaves its chunk in `pending`. When a flush that a
-    plain write set off brings no reply, the chunks stay in `pending` and the next write, flush or close sends them
-    again, or raises.
+    A `write` that raises or is cancelled has not taken its chunk, so repeating it never doubles it; unless the chunk
+    is in `pending`. That is where its call may have reached the stream: cancelled on its way, or a write with
+    `expected_sequence` that raised with `outcome_unknown`. When a flush that a plain write set off brings no reply,
+    that write returns. In each case the next write, flush or close stores the chunks, once, or raises.
+
+    A chunk refused with its `expected_sequence`, or as too large, leaves `pending` with the call that raises it.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class DurableObjectStreamWriter:
         self._turn = asyncio.Lock()
         self._sending = asyncio.Lock()
         self._timer: asyncio.Task[None] | None = None
+        self._wait_until = options.wait_until
         self._failure: AgentsStoreError | None = None
         self._last_attempt_ms = 0
         self._last_sequence = 0
@@ -150,23 +157,19 @@ class DurableObjectStreamWriter:
             return
         try:
             await self._flush()
-        except AgentsStoreError as error:
-            if error.outcome_unknown:
+        except BaseException as error:
+            if isinstance(error, AgentsStoreError) and error.outcome_unknown:
                 return  # remembered: the next call sends again, or raises
             self._buffer.untake(encoded)
             raise
 
     async def _write_at(self, encoded: EncodedChunk, expected_sequence: int) -> None:
         await self._flush()
-        self._buffer.take(encoded)
-        self._buffer.next_batch(expected_sequence)
+        self._buffer.take(encoded, expected_sequence)
         try:
             await self._flush()
-        except AgentsStoreError as error:
-            if not error.outcome_unknown:
-                self._buffer.untake(encoded)
-            if isinstance(error, SequenceConflictError):
-                self._failure = None
+        except BaseException:
+            self._buffer.untake(encoded)
             raise
 
     async def _make_room(self) -> None:
@@ -176,7 +179,7 @@ class DurableObjectStreamWriter:
                 self._buffer.drop_oldest()
                 self._on_drop()
         elif self._is_full():
-            await self._within_room_wait(self._flush())
+            await self._wait_for_room()
         elif len(self._buffer) and self._failure is not None:
             await self._flush()
 
@@ -184,38 +187,54 @@ class DurableObjectStreamWriter:
         """Send again what failed: a refusal at once, so that it surfaces; a silence once per flush interval."""
         if self._failure is None or not len(self._buffer):
             return
-        is_silent = isinstance(self._failure, StreamConnectionError)
-        if is_silent and self._options.now_ms() - self._last_attempt_ms < self._options.interval_ms():
+        is_recent = self._options.now_ms() - self._last_attempt_ms < self._options.interval_ms()
+        if self._failure.outcome_unknown and is_recent:
             return
         try:
             await self._flush()
-        except StreamConnectionError:
-            return
+        except AgentsStoreError as error:
+            if not error.outcome_unknown:
+                raise
 
-    async def _within_room_wait(self, flush: Awaitable[None]) -> None:
-        flushing = asyncio.ensure_future(flush)
-        timer = asyncio.ensure_future(self._options.sleep(ROOM_WAIT_SECONDS))
-        try:
-            await asyncio.wait({flushing, timer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            flushing.add_done_callback(_look_at)
-        if not flushing.done():
+    async def _wait_for_room(self) -> None:
+        with self._heard():
+            has_room = await is_done_within(ROOM_WAIT_SECONDS, self._store_taken(), sleep=self._options.sleep)
+        if not has_room:
             raise StreamConnectionError(
                 f"the buffer of a writer of stream {self.stream_id!r} stayed full for {ROOM_WAIT_SECONDS:.0f} s; "
                 "this chunk was not taken, write it again later"
             )
-        flushing.result()
 
     async def _flush(self) -> None:
-        """Store everything taken up to now; of two flushes at once the second waits for the first."""
-        target = self._buffer.taken
-        async with self._sending:
-            while self._buffer.done < min(target, self._buffer.taken):
-                await self._send_batch()
+        """Store everything taken up to now, for a caller who hears of it when that fails."""
+        with self._heard():
+            await self._store_taken()
 
-    async def _send_batch(self) -> None:
-        batch = self._buffer.next_batch()
+    @contextmanager
+    def _heard(self) -> Generator[None, None, None]:
+        """What is raised in here reaches a caller: a chunk that it settles for good leaves the buffer.
+
+        After a flush in the background it stays for the next call, so that nothing is lost unheard.
+        """
+        try:
+            yield
+        except AgentsStoreError as error:
+            if not error.outcome_unknown:
+                self._buffer.discard_refused(
+                    error.limit_bytes if isinstance(error, StreamChunkTooLargeError) else MAX_CHUNK_BYTES
+                )
+            if isinstance(error, SequenceConflictError | StreamChunkTooLargeError):
+                self._failure = None  # it says nothing about the next chunk
+            raise
+
+    async def _store_taken(self) -> None:
+        """Store everything taken up to now, and nothing taken later; of two at once the second waits for the first."""
+        last_place = self._buffer.last_place
+        async with self._sending:
+            while self._buffer.has_up_to(last_place):
+                await self._send_batch(self._buffer.next_batch(last_place))
+
+    async def _send_batch(self, batch: Batch) -> None:
         arguments: JsonObject = {
             "writer": self._id,
             "writerSequence": batch.number,
@@ -241,7 +260,7 @@ class DurableObjectStreamWriter:
         return self._buffer.waiting_count() >= self._options.buffer_size
 
     def _is_due(self) -> bool:
-        if self._options.overflow == "drop_oldest" and isinstance(self._failure, StreamConnectionError):
+        if self._options.overflow == "drop_oldest" and self._failure is not None and self._failure.outcome_unknown:
             return False
         since_ms = self._buffer.waiting_since_ms()
         return (
@@ -252,9 +271,15 @@ class DurableObjectStreamWriter:
         )
 
     def _start_timer(self) -> None:
-        if self._options.wait_until is not None and self._timer is None:
-            self._timer = asyncio.ensure_future(self._flush_later())
-            self._options.wait_until(self._timer)
+        if self._wait_until is None or self._timer is not None:
+            return
+        self._timer = timer = asyncio.ensure_future(self._flush_later())
+        try:
+            self._wait_until(timer)
+        except Exception:  # noqa: BLE001 - the caller's; whatever it is, the chunk is taken
+            self._logger().warning("wait_until failed; no more timers for stream %r", self.stream_id, exc_info=True)
+            timer.cancel()
+            self._timer = self._wait_until = None
 
     async def _flush_later(self) -> None:
         try:
@@ -266,16 +291,10 @@ class DurableObjectStreamWriter:
         finally:
             self._timer = None
         try:
-            await self._flush()
+            await self._store_taken()
         except AgentsStoreError:
             # Remembered: the next call sends again, or raises.
             self._logger().warning("a flush of stream %r by timer failed", self.stream_id, exc_info=True)
 
     def _logger(self) -> logging.Logger:
         return self._options.logger or logging.getLogger("agents_store_cloudflare.streams")
-
-
-def _look_at(task: asyncio.Future[None]) -> None:
-    """Take note of the outcome of a task that nobody may await, so that asyncio does not complain."""
-    if not task.cancelled():
-        task.exception()

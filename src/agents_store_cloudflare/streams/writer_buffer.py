@@ -2,7 +2,7 @@
 
 A batch is a run of the oldest chunks with a number. While its outcome is unknown it keeps both, so that the stream
 recognises it when it comes again. It may lose chunks (to an overflow): whichever of its two sendings arrives first,
-nothing is stored twice.
+nothing is stored twice. A chunk that expects a sequence is a batch of its own, and expects it as long as it is here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_BATCH_BYTES: Final = 4_000_000
 
 @dataclass(slots=True)
 class Batch:
-    """A numbered run of the oldest chunks; a call is `in_flight` while its reply is awaited."""
+    """A numbered run of the oldest chunks, sent at least once; a call is `in_flight` while its reply is awaited."""
 
     number: int
     count: int
@@ -31,50 +31,61 @@ class Batch:
     in_flight: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A chunk in the queue; places rise and are never used again."""
+
+    chunk: EncodedChunk
+    place: int
+    expected_sequence: int | None
+
+
 class WriterBuffer:
     """A queue of chunks with at most one batch at its head.
 
     Attributes:
         size_bytes: of all chunks in it.
-        taken: how many chunks were ever taken and not given back.
-        done: how many of those are stored or dropped.
+        last_place: of the chunk taken last.
     """
 
     def __init__(self) -> None:
-        self._chunks: deque[EncodedChunk] = deque()
+        self._queue: deque[_Taken] = deque()
         self._batch: Batch | None = None
         self._last_number = 0
         self.size_bytes: int = 0
-        self.taken: int = 0
-        self.done: int = 0
+        self.last_place: int = 0
 
     def __len__(self) -> int:
-        return len(self._chunks)
+        return len(self._queue)
 
     def texts(self) -> Sequence[str]:
         """All chunks, oldest first."""
-        return [chunk.text for chunk in self._chunks]
+        return [taken.chunk.text for taken in self._queue]
 
     def waiting_count(self) -> int:
         """How many chunks are not on their way at this moment."""
-        return len(self._chunks) - self._in_flight_count()
+        return len(self._queue) - self._in_flight_count()
 
     def waiting_since_ms(self) -> int | None:
         """When the oldest of those was taken."""
-        oldest = next(islice(self._chunks, self._in_flight_count(), None), None)
-        return None if oldest is None else oldest.taken_ms
+        oldest = next(islice(self._queue, self._in_flight_count(), None), None)
+        return None if oldest is None else oldest.chunk.taken_ms
 
-    def take(self, chunk: EncodedChunk) -> None:
+    def has_up_to(self, place: int) -> bool:
+        """Whether chunks up to `place` are still here."""
+        return bool(self._queue) and self._queue[0].place <= place
+
+    def take(self, chunk: EncodedChunk, expected_sequence: int | None = None) -> None:
         """Add a chunk at the end."""
-        self._chunks.append(chunk)
+        self.last_place += 1
+        self._queue.append(_Taken(chunk, self.last_place, expected_sequence))
         self.size_bytes += chunk.size_bytes
-        self.taken += 1
 
     def untake(self, chunk: EncodedChunk) -> None:
-        """Give back the newest chunk, which the stream has refused."""
-        if self._chunks and self._chunks[-1] is chunk:
-            self.size_bytes -= self._chunks.pop().size_bytes
-            self.taken -= 1
+        """Give back the newest chunk, unless it has left: then its batch is to be settled."""
+        has_left = self._batch is not None and self._batch.count == len(self._queue)
+        if self._queue and self._queue[-1].chunk is chunk and not has_left:
+            self._remove(len(self._queue) - 1)
 
     def drop_oldest(self) -> None:
         """Lose the oldest chunk that is not on its way."""
@@ -83,40 +94,53 @@ class WriterBuffer:
             batch.count -= 1
             if batch.count == 0:
                 self._batch = None
-        place = self._in_flight_count()
-        self.size_bytes -= self._chunks[place].size_bytes
-        del self._chunks[place]
-        self.done += 1
+        self._remove(self._in_flight_count())
 
-    def next_batch(self, expected_sequence: int | None = None) -> Batch:
-        """The batch whose outcome is unknown, as it was; otherwise a new one of the oldest chunks."""
+    def next_batch(self, last_place: int) -> Batch:
+        """The batch whose outcome is unknown, as it was; otherwise a new one of the oldest chunks up to `last_place`."""
         if self._batch is None:
             self._last_number += 1
-            self._batch = Batch(self._last_number, self._fitting_count(), expected_sequence)
+            self._batch = Batch(self._last_number, self._fitting_count(last_place), self._queue[0].expected_sequence)
         return self._batch
 
     def payload(self, batch: Batch) -> str:
         """The batch's chunks as they are sent."""
-        return "\n".join(chunk.text for chunk in islice(self._chunks, batch.count))
+        return "\n".join(taken.chunk.text for taken in islice(self._queue, batch.count))
 
     def stored(self, batch: Batch) -> None:
         """The batch is stored."""
         for _ in range(batch.count):
-            self.size_bytes -= self._chunks.popleft().size_bytes
-        self.done += batch.count
+            self._remove(0)
         self._batch = None
 
     def refused(self) -> None:
         """The batch was refused; its chunks stay, its number is never used again."""
         self._batch = None
 
+    def discard_refused(self, most_bytes: int) -> None:
+        """Lose what a refusal settles for good: the oldest chunk where it expects a sequence, those over `most_bytes`."""
+        if self._batch is not None:
+            return  # sent again meanwhile: that sending's outcome counts
+        if self._queue and self._queue[0].expected_sequence is not None:
+            self._remove(0)
+        for index in reversed(range(len(self._queue))):
+            if self._queue[index].chunk.size_bytes > most_bytes:
+                self._remove(index)
+
+    def _remove(self, index: int) -> None:
+        self.size_bytes -= self._queue[index].chunk.size_bytes
+        del self._queue[index]
+
     def _in_flight_count(self) -> int:
         return self._batch.count if self._batch is not None and self._batch.in_flight else 0
 
-    def _fitting_count(self) -> int:
+    def _fitting_count(self, last_place: int) -> int:
+        if self._queue[0].expected_sequence is not None:
+            return 1
         total_bytes = 0
-        for count, chunk in enumerate(self._chunks):
-            total_bytes += chunk.size_bytes + 1
-            if total_bytes > MAX_BATCH_BYTES and count:
+        for count, taken in enumerate(self._queue):
+            total_bytes += taken.chunk.size_bytes + 1
+            ends = taken.place > last_place or taken.expected_sequence is not None or total_bytes > MAX_BATCH_BYTES
+            if count and ends:
                 return count
-        return len(self._chunks)
+        return len(self._queue)

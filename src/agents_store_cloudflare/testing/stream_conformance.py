@@ -632,6 +632,12 @@ class StreamConformance:
         other_event: Any = "other"
         with pytest.raises(InvalidArgumentError, match="event"):
             stream_manager.on(other_event, print)
+        not_callable: Any = 5
+        with pytest.raises(TypeError, match="callback"):
+            stream_manager.on("buffer_overflow", not_callable)
+        for span in (-1, 86_401, 1e308, float("inf"), float("nan")):
+            with pytest.raises(InvalidArgumentError, match="wait"):
+                await stream_manager.create_reader(unique, wait=span)
         assert await stream_manager.get_info(unique) is None
 
 

@@ -1,0 +1,28 @@
+"""Waiting for work that goes on when the waiter gives up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+__all__ = ["is_done_within"]
+
+
+async def is_done_within(seconds: float, work: Awaitable[None], *, sleep: Callable[[float], Awaitable[None]]) -> bool:
+    """Whether the work was done in time; raises what it raised. Otherwise, and when cancelled, it goes on unattended."""
+    working = asyncio.ensure_future(work)
+    timer = asyncio.ensure_future(sleep(seconds))
+    try:
+        await asyncio.wait({working, timer}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+        working.add_done_callback(_look_at)
+    if working.done():
+        working.result()
+    return working.done()
+
+
+def _look_at(work: asyncio.Future[None]) -> None:
+    """Take note of the outcome that nobody may await, so that asyncio does not complain."""
+    if not work.cancelled():
+        work.exception()

@@ -1,0 +1,192 @@
+"""The Durable Object's `fetch` and its `ReadableStream`, on stand-ins for the few JavaScript names they use."""
+
+import gc
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare.objects import ObjectHost
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.streams.stream_object import StreamObject
+from agents_store_cloudflare.testing import FakeClock, LocalObjects
+
+SHELLS = "agents_store_cloudflare.durable_objects"
+
+
+class JsError(Exception):
+    """`JsException`."""
+
+
+class Proxy:
+    """`create_proxy`; counts those that are alive."""
+
+    alive = 0
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        Proxy.alive += 1
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def destroy(self) -> None:
+        Proxy.alive -= 1
+
+
+class JsStream:
+    """`ReadableStream` with its controller in one."""
+
+    def __init__(self, source: dict[str, Any], _strategy: object) -> None:
+        self.source = source
+        self.chunks: list[bytes] = []
+        self.is_closed = False
+        self.desiredSize: Any = 1
+        source["start"](self)
+
+    def enqueue(self, chunk: bytes) -> None:
+        if self.is_closed:
+            raise JsError("closed")
+        self.chunks.append(chunk)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Response(SimpleNamespace):
+    """`Response`."""
+
+
+def _fake(name: str, **names: Any) -> ModuleType:
+    module = ModuleType(name)
+    vars(module).update(names)
+    return module
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The module `stream_server`, loaded on the stand-ins."""
+
+    def new_response(body: object, init: dict[str, Any]) -> Response:
+        return Response(body=body, **init)
+
+    def to_js(value: object, **_options: object) -> object:
+        return value
+
+    js = _fake(
+        "js",
+        ReadableStream=SimpleNamespace(new=JsStream),
+        Response=SimpleNamespace(new=new_response),
+        Object=SimpleNamespace(fromEntries=dict),
+        queueMicrotask=_run,
+    )
+    ffi = _fake("pyodide.ffi", JsException=JsError, create_proxy=Proxy, create_once_callable=_same, to_js=to_js)
+    workers = _fake("workers", DurableObject=object)
+    for module in (js, _fake("pyodide", ffi=ffi), ffi, workers):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    for name in (f"{SHELLS}.sse_body", f"{SHELLS}.stream_server"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(Proxy, "alive", 0)
+    yield importlib.import_module(f"{SHELLS}.stream_server")
+    for name in (f"{SHELLS}.sse_body", f"{SHELLS}.stream_server"):
+        sys.modules.pop(name, None)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _run(task: Callable[[], None]) -> None:
+    task()
+
+
+class Stream:
+    """A stream "s" with one chunk, its object, and what listens to it."""
+
+    def __init__(self) -> None:
+        self.manager = DurableObjectStreamManager(LocalObjects(self._make, clock=FakeClock()))
+        self.object: Any = None
+
+    def _make(self, host: ObjectHost) -> StreamObject:
+        made = self.object = StreamObject(host)
+        return made
+
+    async def write(self, number: int) -> None:
+        async with self.manager.create_writer("s", "a", "t") as writer:
+            await writer.write({"type": "x", "n": number})
+
+    def listeners(self) -> int:
+        return len(self.object._audience)
+
+
+async def _get(server: Any, stream: Stream, *, last_event_id: str | None = None) -> Any:
+    shell = server.StreamServer.__new__(server.StreamServer)
+    shell._stream, shell.ctx = stream.object, SimpleNamespace(id=SimpleNamespace(name="s"))
+    headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+    return await shell.fetch(SimpleNamespace(method="GET", url="https://x/", headers=headers))
+
+
+def _bodies(server: Any) -> int:
+    gc.collect()
+    return sum(type(each) is server.SseBody for each in gc.get_objects())
+
+
+async def test_a_refused_request_leaves_nothing_behind(server: Any) -> None:
+    """SM-25: no proxy, no stream of bytes, no listener stays of a request that is answered with an error."""
+    stream = Stream()
+    assert await stream.manager.get_info("s") is None
+    assert (await _get(server, stream)).status == 404
+    await stream.write(1)
+    assert (await _get(server, stream, last_event_id="2")).status == 409
+    assert (await _get(server, stream, last_event_id="x")).status == 400
+    assert (Proxy.alive, _bodies(server), stream.listeners()) == (0, 0, 0)
+
+
+async def test_a_listener_is_fed_and_let_go(server: Any) -> None:
+    """SM-25, SM-27: events until the end; then neither proxies nor listeners."""
+    stream = Stream()
+    await stream.write(1)
+    body = (await _get(server, stream)).body
+    body.source["pull"](body)
+    await stream.write(2)
+    await stream.manager.end_stream("s")
+    assert b"".join(body.chunks).count(b"event: chunk") == 2
+    assert body.is_closed
+    assert (Proxy.alive, stream.listeners()) == (0, 0)
+
+
+async def test_a_client_that_leaves_is_let_go(server: Any) -> None:
+    """SM-27: said (`cancel`), or noticed at a push: the stream is closed, or has no size any more."""
+    stream = Stream()
+    await stream.write(1)
+    said, closed, errored = [(await _get(server, stream)).body for _ in range(3)]
+    for body in (said, closed, errored):
+        body.source["pull"](body)
+    assert stream.listeners() == 3
+    said.source["cancel"]("bye")
+    assert stream.listeners() == 2
+    closed.is_closed = True
+    errored.desiredSize = object()  # JavaScript's null, which is not None
+    await stream.write(2)
+    assert (Proxy.alive, stream.listeners()) == (0, 0)
+
+
+async def test_a_log_that_cannot_be_read_raises_nothing_into_javascript(
+    server: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SM-26, SM-29: `pull` closes the response instead; the traceback stays in the object's log."""
+    stream = Stream()
+    await stream.write(1)
+    body = (await _get(server, stream)).body
+
+    def broken(*_arguments: Any, **_options: Any) -> None:
+        raise OSError("disk")
+
+    monkeypatch.setattr("agents_store_cloudflare.streams.log.StreamLog.read", broken)
+    body.source["pull"](body)
+    assert body.is_closed
+    assert (Proxy.alive, stream.listeners()) == (0, 0)
+    assert "disk" in caplog.text
