@@ -171,7 +171,7 @@ class StateStore(Protocol):
         """Delete the session with its messages and checkpoints, and its descendants by `parent_session_id`; whether there was one.
 
         The highest fencing token stays, so that a stale holder stays refused. Not retried by itself: after a lost reply
-        (`outcome_unknown`) call it again.
+        (`outcome_unknown`) call it again. `delete_usage` means the documented usage table, not one of a name of your own.
         """
         ...
 
