@@ -11,32 +11,9 @@ import pytest
 from agents_store_cloudflare.errors import InvalidArgumentError, LockError
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockObject, LockOptions
 from agents_store_cloudflare.objects import ObjectCallError
-from agents_store_cloudflare.testing import FakeClock, LocalObjects
+from agents_store_cloudflare.testing import LocalObjects
 from agents_store_cloudflare.wire import encode_request
-
-
-class CountingClock(FakeClock):
-    """Knows what is neither fired nor cancelled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pending: set[object] = set()
-
-    def call_at(self, at_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
-        ticket = object()
-        self.pending.add(ticket)
-
-        def fire() -> None:
-            self.pending.discard(ticket)
-            callback()
-
-        cancel = super().call_at(at_ms, fire)
-
-        def withdraw() -> None:
-            self.pending.discard(ticket)
-            cancel()
-
-        return withdraw
+from tests.counting_clock import CountingClock
 
 
 @pytest.fixture

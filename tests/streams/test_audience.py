@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +14,8 @@ from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
 from agents_store_cloudflare.streams.sse import parse_position
 from agents_store_cloudflare.streams.stream_object import StreamObject
-from agents_store_cloudflare.testing import FakeClock, LocalObjects
+from agents_store_cloudflare.testing import LocalObjects
+from tests.counting_clock import CountingClock
 
 
 class Sink:
@@ -43,30 +43,6 @@ class Sink:
             if "event" in fields:
                 found.append((fields["event"], fields.get("id"), json.loads(fields["data"])))
         return found
-
-
-class CountingClock(FakeClock):
-    """Knows what is neither fired nor cancelled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pending: set[object] = set()
-
-    def call_at(self, at_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
-        ticket = object()
-        self.pending.add(ticket)
-
-        def fire() -> None:
-            self.pending.discard(ticket)
-            callback()
-
-        cancel_call = super().call_at(at_ms, fire)
-
-        def cancel() -> None:
-            self.pending.discard(ticket)
-            cancel_call()
-
-        return cancel
 
 
 class Stream:

@@ -272,7 +272,8 @@ class D1StateStore:
 
     def _save_statements(self, state: AgentState, guard: Guard) -> list[Statement]:
         """The state row and the blocks of its new messages."""
-        tail = codec.new_messages(state)
+        # The guard has checked and counted them: reading the whole history once more would cost every save.
+        tail = state.messages[len(state.messages) - guard.new_messages :]
         columns = codec.columns_of(state, self._limits.max_state_bytes, guard.operation)
         blocks = codec.blocks_of(
             tail, codec.history_of(state).count, self._limits.max_message_bytes, state.session_id, guard.operation

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from agents_store_cloudflare.arguments import check_whole_number, span_ms
+from agents_store_cloudflare.arguments import check_whole_number, span_ms, system_now_ms
 from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 
 __all__ = ["StreamOptions"]
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +41,7 @@ class StreamOptions:
     max_chunk_bytes: int = 1_000_000
     logger: logging.Logger | None = None
     wait_until: Callable[[Awaitable[None]], object] | None = None
-    now_ms: Callable[[], int] = _now_ms
+    now_ms: Callable[[], int] = system_now_ms
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def __post_init__(self) -> None:

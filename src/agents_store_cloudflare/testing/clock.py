@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-import time
 from collections.abc import Callable
 from typing import Protocol
+
+from agents_store_cloudflare.arguments import system_now_ms
 
 __all__ = ["Clock", "FakeClock", "SystemClock"]
 
@@ -28,7 +29,7 @@ class SystemClock:
     """The machine's time."""
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+        return system_now_ms()
 
     def call_at(self, at_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
         delay = max(0, at_ms - self.now_ms()) / 1000
