@@ -29,7 +29,7 @@ __all__ = [
     "split_statements",
 ]
 
-MIGRATION_FILES: tuple[str, ...] = ("0001_init.sql", "0002_agents_sessions.sql")
+MIGRATION_FILES: tuple[str, ...] = ("0001_init.sql", "0002_agents_sessions.sql", "0003_agents_steps.sql")
 """The files in order; the number of each is the version it brings."""
 
 CURRENT_SCHEMA_VERSION: int = len(MIGRATION_FILES)
@@ -41,6 +41,9 @@ TABLE_NAMES: tuple[str, ...] = (
     "__agents_message_blocks",
     "__agents_checkpoints",
     "__agents_fences",
+    "__agents_staged_changes",
+    "__agents_runs",
+    "__agents_sub_sessions",
 )
 
 _ATTEMPTS = 5
@@ -70,6 +73,9 @@ _DROPS: tuple[LiteralString, ...] = (
     "DROP TRIGGER IF EXISTS __agents_numbered",
     "DROP VIEW IF EXISTS __agents_next_session_no",
     "DROP VIEW IF EXISTS __agents_messages",
+    "DROP TABLE IF EXISTS __agents_sub_sessions",
+    "DROP TABLE IF EXISTS __agents_runs",
+    "DROP TABLE IF EXISTS __agents_staged_changes",
     "DROP TABLE IF EXISTS __agents_fences",
     "DROP TABLE IF EXISTS __agents_checkpoints",
     "DROP TABLE IF EXISTS __agents_message_blocks",
