@@ -4,11 +4,14 @@
 AgentsStoreError
 ├── D1StateError                    the state store could not do it
 │   ├── StateNotFoundError          no such session
+│   │   ├── CheckpointNotFoundError  it has no such checkpoint
+│   │   └── RunNotFoundError         it has no such run
 │   ├── SessionExistsError          create_session on an id in use
 │   ├── StaleStateError             the stored state moved on: load again, redo, save
 │   ├── StateSizeExceededError      over a StoreLimits value, nothing written
 │   ├── StagingError                a staged change cannot be applied
 │   ├── SubSessionRefNotFoundError  no such reference
+│   ├── CheckpointKeptError         history would go that a kept checkpoint counts
 │   └── RunConflictError            the gate of start_run did not hold
 ├── StreamError
 │   ├── StreamConnectionError       the stream's object could not be reached, or stayed full
@@ -39,12 +42,15 @@ from agents_store_cloudflare.json_types import JsonValue
 __all__ = [
     "ERRORS_BY_CODE",
     "AgentsStoreError",
+    "CheckpointKeptError",
+    "CheckpointNotFoundError",
     "D1StateError",
     "InvalidArgumentError",
     "LockError",
     "LockNotAcquiredError",
     "MigrationError",
     "RunConflictError",
+    "RunNotFoundError",
     "SequenceConflictError",
     "SessionExistsError",
     "StagingError",
@@ -138,6 +144,60 @@ class StateNotFoundError(D1StateError):
         return {"session_id": self.session_id}
 
 
+class CheckpointNotFoundError(StateNotFoundError):
+    """The session does not exist, or has no such checkpoint (any more)."""
+
+    code = "checkpoint_not_found"
+
+    def __init__(self, session_id: str, checkpoint_id: str) -> None:
+        D1StateError.__init__(
+            self, f"session {session_id!r} keeps no checkpoint {checkpoint_id!r}; list_checkpoints gives those it keeps"
+        )
+        self.session_id = session_id
+        self.checkpoint_id = checkpoint_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"session_id": self.session_id, "checkpoint_id": self.checkpoint_id}
+
+
+class RunNotFoundError(StateNotFoundError):
+    """The session has no such run."""
+
+    code = "run_not_found"
+
+    def __init__(self, session_id: str, run_id: str) -> None:
+        D1StateError.__init__(self, f"session {session_id!r} has no run {run_id!r}; start_run makes one")
+        self.session_id = session_id
+        self.run_id = run_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"session_id": self.session_id, "run_id": self.run_id}
+
+
+class CheckpointKeptError(D1StateError):
+    """Messages would be dropped that a kept checkpoint counts; nothing was written.
+
+    Attributes:
+        count: how many messages were to stay.
+        kept: how many the newest checkpoint counts.
+    """
+
+    code = "checkpoint_kept"
+    http_status = 409
+
+    def __init__(self, session_id: str, *, count: int, kept: int) -> None:
+        super().__init__(
+            f"a checkpoint of session {session_id!r} counts {kept:,} messages, only {count:,} of them would stay; "
+            "drop_checkpoints=True deletes such checkpoints too"
+        )
+        self.session_id = session_id
+        self.count = count
+        self.kept = kept
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"session_id": self.session_id, "count": self.count, "kept": self.kept}
+
+
 class SessionExistsError(D1StateError):
     """`create_session` met an id that is in use."""
 
@@ -213,10 +273,35 @@ class StateSizeExceededError(D1StateError):
 
 
 class StagingError(D1StateError):
-    """A staged change cannot be applied; everything is as it was."""
+    """A staged change cannot be applied; everything is as it was. Discard the step, or stage the change again without the fault.
+
+    Attributes:
+        tool_call_id: whose change it is.
+        operation_index: which of its patches, from 0; None where it is no single one.
+        reason: what is wrong with it, without content.
+    """
 
     code = "staging_error"
     http_status = 422
+
+    def __init__(
+        self, session_id: str, *, tool_call_id: str | None, operation_index: int | None = None, reason: str
+    ) -> None:
+        change = "a change" if tool_call_id is None else f"the change of tool call {tool_call_id!r}"
+        where = "" if operation_index is None else f", operation {operation_index}"
+        super().__init__(f"session {session_id!r}: {change}{where} cannot be applied: {reason}; nothing was changed")
+        self.session_id = session_id
+        self.tool_call_id = tool_call_id
+        self.operation_index = operation_index
+        self.reason = reason
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {
+            "session_id": self.session_id,
+            "tool_call_id": self.tool_call_id,
+            "operation_index": self.operation_index,
+            "reason": self.reason,
+        }
 
 
 class SubSessionRefNotFoundError(D1StateError):
@@ -225,12 +310,53 @@ class SubSessionRefNotFoundError(D1StateError):
     code = "sub_session_ref_not_found"
     http_status = 404
 
+    def __init__(self, session_id: str, sub_session_id: str) -> None:
+        super().__init__(
+            f"session {session_id!r} has no reference to {sub_session_id!r}; add_sub_session_refs makes one"
+        )
+        self.session_id = session_id
+        self.sub_session_id = sub_session_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"session_id": self.session_id, "sub_session_id": self.sub_session_id}
+
 
 class RunConflictError(D1StateError):
-    """The conditions given to `start_run` did not hold."""
+    """A condition of `start_run` did not hold; nothing was written.
+
+    Attributes:
+        reason: "status" (the session's is none of `expect_statuses`), "current_run" (another run is current than
+            `expect_current_run_id`) or "run_id" (the session has a run of this id).
+        status: the session's status.
+        current_run_id: the latest run that has not ended, or None.
+    """
 
     code = "run_conflict"
     http_status = 409
+
+    def __init__(
+        self, session_id: str, run_id: str, *, reason: str, status: str, current_run_id: str | None = None
+    ) -> None:
+        what = {
+            "status": f"its status is {status!r}",
+            "current_run": f"its current run is {current_run_id!r}",
+            "run_id": "it has a run of that id; each run needs its own",
+        }[reason]
+        super().__init__(f"run {run_id!r} of session {session_id!r} was not started: {what}")
+        self.session_id = session_id
+        self.run_id = run_id
+        self.reason = reason
+        self.status = status
+        self.current_run_id = current_run_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {
+            "session_id": self.session_id,
+            "run_id": self.run_id,
+            "reason": self.reason,
+            "status": self.status,
+            "current_run_id": self.current_run_id,
+        }
 
 
 class StreamError(AgentsStoreError):

@@ -26,19 +26,20 @@ _NOT_BRACKETS = re.compile(r"[^][{}]+")
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def encode_json(value: object, *, name: str) -> str:
+def encode_json(value: object, *, name: str, max_depth: int = MAX_DEPTH) -> str:
     """The compact JSON text of `value`, from which `decode_json` gives an equal value.
 
     Args:
         value: dict, list, str, int, float, bool or None, nested at most 200 deep.
         name: what the value is, for error messages ("message 3", "custom_state").
+        max_depth: less than 200 for a value that will stand inside others.
 
     Raises:
         TypeError: a type that JSON does not have, or a key that is not text.
         InvalidArgumentError: (a ValueError) NaN, an infinity, a lone surrogate, an integer of more digits than the interpreter
-            takes, nesting over 200.
+            takes, nesting over `max_depth`.
     """
-    _check_shape(value, name)
+    _check_shape(value, name, max_depth)
     try:
         text = _encode(value)
         text.encode()
@@ -74,10 +75,10 @@ def parse_json(text: str | bytes, *, name: str) -> JsonValue:
     return value
 
 
-def _check_shape(value: object, name: str) -> None:
+def _check_shape(value: object, name: str, max_depth: int) -> None:
     """Level by level, so that the type checks of one level run in C and no nesting can exhaust the stack."""
-    level: list[object] = [value]
-    for _ in range(MAX_DEPTH):
+    level: list[object] = [] if type(value) in _SCALARS else [value]
+    for _ in range(max_depth):
         containers = [node for node in level if type(node) not in _SCALARS]
         if not containers:
             return
@@ -91,7 +92,7 @@ def _check_shape(value: object, name: str) -> None:
         # Each container once: what points back at itself would multiply from level to level.
         level = [*{id(node): node for node in inner if type(node) not in _SCALARS}.values()]
     if level:
-        _refuse(f"{name} nests deeper than {MAX_DEPTH} levels")
+        _refuse(f"{name} nests deeper than {max_depth} levels")
 
 
 def _refuse_types(nodes: list[object], name: str) -> None:

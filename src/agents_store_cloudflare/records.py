@@ -15,8 +15,9 @@ from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, Final, Literal, Required, Self, TypedDict, cast
 
+from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number
 from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import JsonObject, JsonValue
+from agents_store_cloudflare.json_values import JsonObject, JsonValue, encode_json
 
 __all__ = [
     "AgentState",
@@ -32,6 +33,7 @@ __all__ = [
     "PromoteResult",
     "Run",
     "SessionPage",
+    "SessionTree",
     "StagedChange",
     "StreamChunk",
     "StreamInfo",
@@ -326,41 +328,128 @@ class SessionPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTree(_Record):
+    """A session with its descendants, as `delete_session` takes them; all empty where there is no such session.
+
+    Attributes:
+        session_ids: the session itself, then its descendants by `parent_session_id`, each once.
+        stream_ids: the streams of these sessions.
+        remote_sub_session_ids: sub-sessions to which they refer as remote: they live elsewhere and are left alone.
+    """
+
+    session_ids: tuple[str, ...] = ()
+    stream_ids: tuple[str, ...] = ()
+    remote_sub_session_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MergeChanges(_Record):
-    """Values to merge into a custom state; keys in `array_replacements` replace their list instead of appending to it."""
+    """Values to merge into a custom state, top-level key by top-level key.
+
+    A list is appended to the list that is there; anything else replaces what is there, and so does every value whose key is in
+    `array_replacements` (a key there that `values` does not have means nothing).
+    """
 
     values: JsonObject
     array_replacements: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        _check_object(self.values, "MergeChanges.values")
+        if not isinstance(cast("object", self.array_replacements), frozenset | set | list | tuple):
+            raise TypeError(
+                f"MergeChanges.array_replacements must be a set of keys, not {type(self.array_replacements).__name__}"
+            )
+        keys = [check_text(key, "a key in array_replacements", empty=True) for key in self.array_replacements]
+        object.__setattr__(self, "array_replacements", frozenset(keys))
+
+    @classmethod
+    def of(cls, changes: MergeChanges | Mapping[str, JsonValue]) -> MergeChanges:
+        """The changes that a caller gave: a record, its mapping, or a bare mapping of values.
+
+        A mapping with exactly the two keys `values` and `arrayReplacements` (or `array_replacements`) is a record's, as
+        `to_dict` writes it. Every other mapping is plain values, `{"values": …}` alone included.
+
+        Raises:
+            TypeError, InvalidArgumentError: neither, or values that JSON cannot carry.
+        """
+        if isinstance(changes, MergeChanges):
+            return changes
+        given = dict(_mapping(changes, "merge_changes"))
+        if given.keys() in ({"values", "arrayReplacements"}, {"values", "array_replacements"}):
+            return cls.from_dict(given)
+        return cls(values=given)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedChange(_Record):
-    """What one tool call wants to change, kept until its step is promoted. `patches` are RFC 6902 operations."""
+    """What one tool call wants to change, kept until its step is promoted.
 
-    _NESTED: ClassVar[Mapping[str, type[_Record]]] = {"merge_changes": MergeChanges}
+    `merge_changes` and `patches` describe the same change: the merge is applied where there is one, the patches only where
+    there is none. A mapping given as `merge_changes` is read by `MergeChanges.of` and is a `MergeChanges` from then on.
+
+    Attributes:
+        patches: RFC 6902 operations on the custom state. Whether they fit it shows when they are promoted.
+        timestamp: promotion goes by it; the time of staging where it is None.
+    """
 
     tool_call_id: str
     patches: list[JsonObject] = field(default_factory=list[JsonObject])
-    merge_changes: MergeChanges | None = None
-    timestamp: int
+    merge_changes: MergeChanges | Mapping[str, JsonValue] | None = None
+    timestamp: int | None = None
+
+    def __post_init__(self) -> None:
+        check_id(self.tool_call_id, "tool_call_id")
+        if self.timestamp is not None:
+            check_whole_number(self.timestamp, "timestamp")
+        if not isinstance(cast("object", self.patches), list):
+            raise TypeError(f"patches must be a list of operations, not {type(self.patches).__name__}")
+        for index, operation in enumerate(self.patches):
+            name = f"patches[{index}]"
+            _check_object(operation, name)
+            if not isinstance(operation.get("op"), str):
+                raise InvalidArgumentError(f"{name} needs a text 'op'")
+        if self.merge_changes is not None:
+            object.__setattr__(self, "merge_changes", MergeChanges.of(self.merge_changes))
+
+
+def _check_object(value: object, name: str) -> None:
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} must be a dict, not {type(value).__name__}")
+    encode_json(cast("object", value), name=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromoteResult(_Record):
-    """What a promotion did: the new version, the tool calls applied in order, what a person may want to know."""
+    """What a promotion did: the new version, the tool calls applied in order, what a person may want to know.
+
+    `checkpoint_id` is that of the checkpoint saved with it, where one was.
+    """
 
     version: int
     applied: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    checkpoint_id: str | None = None
+
+    def __post_init__(self) -> None:
+        _keep_as_tuples(self, "applied", "warnings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeResult(_Record):
-    """What a merge did."""
+    """What a merge did: the new version, and what a person may want to know. `applied` is empty: no tool call is known."""
 
     version: int
     applied: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _keep_as_tuples(self, "applied", "warnings")
+
+
+def _keep_as_tuples(record: object, *names: str) -> None:
+    """A mapping from JSON brings lists; the record made of it must equal the one it came from."""
+    for name in names:
+        object.__setattr__(record, name, tuple(getattr(record, name)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ def test_every_cited_clause_exists() -> None:
 
 def test_every_conformance_test_cites_a_clause() -> None:
     """A conformance test without a clause has no contract behind it."""
-    assert len(CONFORMANCE) == 4
+    assert len(CONFORMANCE) >= 4
     assert [test for test, clauses in _cited(CONFORMANCE).items() if not clauses] == []
 
 

@@ -11,6 +11,8 @@ from agents_store_cloudflare.records import AgentState, Message
 from agents_store_cloudflare.state import D1StateStore, StoreLimits
 from agents_store_cloudflare.testing import SqliteDatabase
 from agents_store_cloudflare.testing.state_conformance import StateConformance
+from agents_store_cloudflare.testing.state_history_conformance import HistoryConformance
+from agents_store_cloudflare.testing.state_steps_conformance import StepsConformance
 
 
 @pytest.fixture
@@ -26,6 +28,18 @@ def store(database: SqliteDatabase) -> D1StateStore:
 
 
 class TestState(StateConformance):
+    @pytest.fixture
+    def state_store(self, store: D1StateStore) -> D1StateStore:
+        return store
+
+
+class TestHistory(HistoryConformance):
+    @pytest.fixture
+    def state_store(self, store: D1StateStore) -> D1StateStore:
+        return store
+
+
+class TestSteps(StepsConformance):
     @pytest.fixture
     def state_store(self, store: D1StateStore) -> D1StateStore:
         return store

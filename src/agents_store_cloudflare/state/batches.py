@@ -25,6 +25,13 @@ class StateBatches:
 
         Safe to send again after a lost reply: the guard recognises the commit id.
         """
+        first, results = await self.guarded(guard, statements)
+        if first is not None:
+            return first, []
+        return Commit.from_text(cast("str", results[0][0][0])), results
+
+    async def guarded(self, guard: Guard, statements: Sequence[Statement]) -> tuple[Commit | None, list[list[Row]]]:
+        """As `write`, for statements of which none may return a commit: what was done before, or the statements' results."""
         guards = guard.statements()
         try:
             results = await batch_with_retry(self._database, [*guards, *statements])
@@ -35,8 +42,7 @@ class StateBatches:
             if commit is None:
                 raise guard.fault(error.guard) from None
             return commit, []
-        own = results[len(guards) :]
-        return Commit.from_text(cast("str", own[0][0][0])), own
+        return None, results[len(guards) :]
 
     async def read(self, statements: Sequence[Statement]) -> list[list[Row]]:
         try:
@@ -44,15 +50,27 @@ class StateBatches:
         except SqlError as error:
             raise self._failed("read", cast("str", statements[0].parameters[0]), error) from error
 
-    async def delete(self, what: str, statements: Sequence[Statement], guard: Guard | None = None) -> list[str]:
-        # Not sent again by itself: a repetition after a lost reply could not tell whether there was anything to delete.
+    async def repeatable(self, operation: str, session_id: str, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Statements of which doing them twice does what doing them once does."""
+        try:
+            return await batch_with_retry(self._database, statements)
+        except SqlError as error:
+            raise self._failed(operation, session_id, error) from error
+
+    async def delete(
+        self, what: str, statements: Sequence[Statement], guard: Guard | None = None
+    ) -> tuple[list[Row], list[Row]]:
+        """Rows of the last statement, and of the first after the guard's.
+
+        Not sent again by itself: a repetition after a lost reply could not tell whether there was anything to delete.
+        """
         try:
             results = await self._database.batch(statements)
         except SqlError as error:
             if guard is not None and error.guard is not None:
                 raise guard.fault(error.guard) from None
             raise self._failed("delete", what, error) from error
-        return [cast("str", row[0]) for row in results[-1]]
+        return results[-1], results[len(guard.statements()) if guard is not None else 0]
 
     def _failed(self, operation: str, session_id: str, error: SqlError, commit_id: str | None = None) -> D1StateError:
         self._logger.warning("%s of session %r failed: %s", operation, session_id, error)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import marshal
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number
 from agents_store_cloudflare.database import Row, SqlValue
@@ -19,6 +19,7 @@ from agents_store_cloudflare.state.guard import Commit
 __all__ = [
     "MAX_MESSAGES",
     "Block",
+    "Messages",
     "bare_checkpoint_of",
     "blocks_of",
     "bring_up_to_date",
@@ -27,11 +28,15 @@ __all__ = [
     "columns_of",
     "fill_messages",
     "history_of",
+    "message_list",
     "messages_of",
     "new_messages",
     "state_of",
+    "take_up",
     "without_thinking",
 ]
+
+Messages: TypeAlias = "Sequence[Mapping[str, object]]"
 
 # The last version that writes equal values equally, whoever else refers to them.
 MARSHAL_VERSION = 2
@@ -58,7 +63,7 @@ class Block:
 
 
 def columns_of(state: AgentState, limit_bytes: int, operation: str) -> tuple[SqlValue, ...]:
-    """A state's columns in the order of `UPSERT_STATE` from ?7 on.
+    """A state's columns in the order of `UPSERT_STATE` from ?9 on.
 
     Raises:
         StateSizeExceededError: together they are over `limit_bytes`.
@@ -227,6 +232,27 @@ def bring_up_to_date(state: AgentState, commit: Commit) -> None:
         state.created_at = commit.at_ms
 
 
+def take_up(state: AgentState, added: list[Message], commit: Commit) -> None:
+    """Make the state the stored one, after `added` was appended. Not where somebody else wrote in between: then it is stale."""
+    history = history_of(state)
+    if commit.version != state.version + 1 or commit.history_epoch != history.epoch:
+        return
+    state.messages += added
+    bring_up_to_date(state, commit)
+
+
+def message_list(messages: Iterable[Mapping[str, object]]) -> list[Message]:
+    """The messages as a list of their own.
+
+    Raises:
+        TypeError: one message, or a text, instead of several.
+    """
+    given = cast("object", messages)
+    if isinstance(given, Mapping | str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"messages must be a list of messages, not {type(messages).__name__}")
+    return cast("list[Message]", list(messages))
+
+
 def check_state(state: AgentState) -> None:
     """Refuse what the columns could not give back.
 
@@ -252,7 +278,7 @@ def check_state(state: AgentState) -> None:
 
 
 def blocks_of(
-    messages: Sequence[Mapping[str, object]], first_sequence: int, limit_bytes: int, session_id: str, operation: str
+    messages: Messages, first_sequence: int, limit_bytes: int, session_id: str, operation: str
 ) -> Iterator[Block]:
     """Messages as blocks, each below `limit_bytes`.
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from agents_store_cloudflare.database import SqlValue, Statement
 from agents_store_cloudflare.errors import (
-    AgentsStoreError,
     D1StateError,
     InvalidArgumentError,
     StaleFencingTokenError,
     StaleStateError,
     StateNotFoundError,
 )
+from agents_store_cloudflare.json_types import JsonValue
 from agents_store_cloudflare.records import StoredHistory
-from agents_store_cloudflare.state.sql import GUARD, RAISE_FENCE
+from agents_store_cloudflare.state.commit_sql import GUARD, RAISE_FENCE
 
-__all__ = ["Commit", "Guard"]
+__all__ = ["Commit", "Condition", "Guard"]
+
+Facts: TypeAlias = "Mapping[str, Any]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,20 @@ class Commit:
     checkpoint_number: int
     at_ms: int
     history_epoch: int
+    result: JsonValue = None
 
     @classmethod
     def from_text(cls, text: str) -> Commit:
         """The commit of its JSON text in the state row."""
         return cls(*cast("list[Any]", json.loads(text)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What one call alone demands: a statement that aborts the batch, and the errors of the faults that it names."""
+
+    statement: Statement
+    errors: Mapping[str, Callable[[Facts], Exception]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +67,7 @@ class Guard:
     compare_parent: bool = False
     new_messages: int = 0
     new_checkpoints: int = 0
+    conditions: tuple[Condition, ...] = ()
 
     def statements(self) -> list[Statement]:
         """The beginning of the batch: aborts it with the live facts where a condition does not hold, and raises the fence."""
@@ -73,12 +85,10 @@ class Guard:
             self.new_messages,
             self.new_checkpoints,
         )
-        condition = Statement(GUARD, parameters)
-        if self.token is None:
-            return [condition]
-        return [condition, Statement(RAISE_FENCE, (self.session_id, self.token))]
+        fence = [] if self.token is None else [Statement(RAISE_FENCE, (self.session_id, self.token))]
+        return [Statement(GUARD, parameters), *(condition.statement for condition in self.conditions), *fence]
 
-    def replay(self, facts: Mapping[str, Any]) -> Commit | None:
+    def replay(self, facts: Facts) -> Commit | None:
         """The first result, where this very write has taken place before.
 
         Raises:
@@ -86,34 +96,47 @@ class Guard:
         """
         if facts["fault"] != "replay":
             return None
-        commit = Commit.from_text(facts["first_commit"])
+        return self.first(facts["first_commit"])
+
+    def first(self, text: str) -> Commit:
+        """The commit of this id, of its text in the state row.
+
+        Raises:
+            InvalidArgumentError: the commit id was another operation's.
+        """
+        commit = Commit.from_text(text)
         if commit.operation != self.operation:
             raise InvalidArgumentError(
                 f"commit_id {self.commit_id!r} was used for {commit.operation}; a commit id names one write"
             )
         return commit
 
-    def fault(self, facts: Mapping[str, Any]) -> AgentsStoreError:
+    def fault(self, facts: Facts) -> Exception:
         """The error of the condition that did not hold."""
+        for condition in self.conditions:
+            if make := condition.errors.get(facts["fault"]):
+                return make(facts)
+        error: Exception
         match facts["fault"]:
             case "missing":
-                return StateNotFoundError(self.session_id)
+                error = StateNotFoundError(self.session_id)
             case "fence":
-                return StaleFencingTokenError(self.session_id, expected=facts["token"], actual=self.token or 0)
+                error = StaleFencingTokenError(self.session_id, expected=facts["token"], actual=self.token or 0)
             case "version":
-                return StaleStateError(
+                error = StaleStateError(
                     self.session_id, reason="version", expected=self.version, actual=facts["version"]
                 )
             case "history":
                 expected = self.history.count if self.history else None
-                return StaleStateError(
+                error = StaleStateError(
                     self.session_id, reason="history", expected=expected, actual=facts["message_count"]
                 )
             case "full":
-                return D1StateError(
+                error = D1StateError(
                     f"session {self.session_id!r} is full: it holds 16,777,216 messages, 16,777,215 checkpoints"
                 )
             case _:
-                return InvalidArgumentError(
+                error = InvalidArgumentError(
                     f"parent_session_id of the stored session {self.session_id!r} cannot change"
                 )
+        return error

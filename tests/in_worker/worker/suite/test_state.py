@@ -6,9 +6,23 @@ import pytest
 
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing.state_conformance import StateConformance
+from agents_store_cloudflare.testing.state_history_conformance import HistoryConformance
+from agents_store_cloudflare.testing.state_steps_conformance import StepsConformance
 
 
 class TestState(StateConformance):
+    @pytest.fixture
+    def state_store(self, database: Any) -> D1StateStore:
+        return D1StateStore(database)
+
+
+class TestHistory(HistoryConformance):
+    @pytest.fixture
+    def state_store(self, database: Any) -> D1StateStore:
+        return D1StateStore(database)
+
+
+class TestSteps(StepsConformance):
     @pytest.fixture
     def state_store(self, database: Any) -> D1StateStore:
         return D1StateStore(database)

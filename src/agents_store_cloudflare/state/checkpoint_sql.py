@@ -1,0 +1,369 @@
+"""The SQL of checkpoints. One that keeps the custom state of the one before names it instead of holding it again."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from agents_store_cloudflare.state.commit_sql import session_update
+
+__all__ = [
+    "BLOCKS_OF_CHECKPOINT",
+    "BLOCKS_OF_PAGE",
+    "CHECKPOINT_EXISTS",
+    "DELETE_COUNTING_MORE",
+    "DELETE_LATER_CHECKPOINTS",
+    "DELETE_PRUNED",
+    "FORK_BLOCKS",
+    "FORK_STATE",
+    "HIDE_PRUNED",
+    "INSERT_CHECKPOINT",
+    "LATEST_BLOCKS",
+    "LATEST_CHECKPOINT",
+    "LIST_BARE_CHECKPOINTS",
+    "LIST_CHECKPOINTS",
+    "NEWEST_CHECKPOINT",
+    "NUMBERED_CHECKPOINT",
+    "PRUNE_CHECKPOINTS",
+    "RESTORE_STATE",
+    "SELECT_CHECKPOINT",
+    "TOUCH_CHECKPOINTS",
+]
+
+# A checkpoint is no change of the session: the version stays.
+TOUCH_CHECKPOINTS: LiteralString = session_update(
+    "checkpoint_count = checkpoint_count + 1", version="version", checkpoints="checkpoint_count + 1"
+)
+
+# The id of the newest checkpoint of the state row `s`, pruned ones included.
+_NEWEST_ID: LiteralString = """(
+        SELECT max(x.id)
+        FROM __agents_checkpoints AS x
+        WHERE x.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+      )"""
+
+# ?1 session id, ?2 now, ?3 run id, ?4 stream sequence. Primary keys: the newest checkpoint and the one it shares with are read.
+INSERT_CHECKPOINT: LiteralString = f"""
+    INSERT INTO __agents_checkpoints (
+      id, timestamp, run_id, stream_sequence, version, message_count, history_epoch, status, step_count,
+      custom_state, base_id,
+      output, error, aborted, abort_reason, resume_count, expires_at, details
+    )
+    SELECT
+      s.session_no * 16777216 + s.checkpoint_count, ?2, ?3, ?4, s.version, s.message_count, s.history_epoch, s.status, s.step_count,
+      CASE WHEN base.custom_state = s.custom_state THEN '' ELSE s.custom_state END,
+      CASE WHEN base.custom_state = s.custom_state THEN base.id END,
+      s.output, s.error, s.aborted, s.abort_reason, s.resume_count, s.expires_at, s.details
+    FROM __agents_states AS s
+    LEFT JOIN __agents_checkpoints AS newest ON newest.id = {_NEWEST_ID}
+    LEFT JOIN __agents_checkpoints AS base ON base.id = coalesce(newest.base_id, newest.id)
+    WHERE s.session_id = ?1
+"""
+
+_BARE_COLUMNS: LiteralString = """
+      c.id - s.session_no * 16777216 AS number, c.timestamp, c.run_id, c.stream_sequence,
+      c.status, c.step_count, c.message_count"""
+
+_COLUMNS: LiteralString = """
+      c.id - s.session_no * 16777216 AS number, c.timestamp, c.run_id, c.stream_sequence,
+      s.session_id, s.agent_type, s.stream_id, s.parent_session_id, s.root_session_id, s.created_at, c.timestamp AS updated_at,
+      c.version, c.message_count, c.history_epoch, c.status, c.step_count,
+      coalesce(base.custom_state, c.custom_state) AS custom_state,
+      c.output, c.error, c.aborted, c.abort_reason, c.resume_count, c.expires_at, c.details"""
+
+# ?1 session id -> the columns of NUMBERED_CHECKPOINT, of the newest one
+NEWEST_CHECKPOINT: LiteralString = f"""
+    SELECT {_BARE_COLUMNS}
+    FROM __agents_states AS s
+    JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + s.checkpoint_count
+    WHERE s.session_id = ?1
+"""
+
+# ?1 session id, ?2 the checkpoint's number -> (number, timestamp, run id, stream sequence, status, step count, message count)
+NUMBERED_CHECKPOINT: LiteralString = f"""
+    SELECT {_BARE_COLUMNS}
+    FROM __agents_states AS s
+    JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + CAST(?2 AS INTEGER)
+    WHERE s.session_id = ?1
+      AND c.pruned = 0
+"""
+
+_LATEST: LiteralString = """
+    FROM __agents_states AS s
+    JOIN __agents_checkpoints AS c
+      ON c.id = (
+        SELECT x.id
+        FROM __agents_checkpoints AS x
+        WHERE x.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+          AND x.pruned = 0
+        ORDER BY x.id DESC
+        LIMIT 1
+      )"""
+
+# ?1 session id -> (number, timestamp, run id, stream sequence) and the columns of codec.state_of, or no row.
+# Primary keys: one checkpoint is read, and the one it shares with.
+LATEST_CHECKPOINT: LiteralString = f"""
+    SELECT {_COLUMNS}
+    {_LATEST}
+    LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
+    WHERE s.session_id = ?1
+"""
+
+_COUNTED_BLOCKS: LiteralString = """
+    JOIN __agents_message_blocks AS b
+      ON b.id >= s.session_no * 16777216
+      AND b.id < s.session_no * 16777216 + c.message_count
+    WHERE s.session_id = ?1
+    ORDER BY b.id
+"""
+
+# ?1 session id -> (sequence of the block's first message, body) of the messages the latest checkpoint counts
+LATEST_BLOCKS: LiteralString = f"""
+    SELECT CAST(b.id - s.session_no * 16777216 AS INTEGER) AS first_sequence, b.body
+    {_LATEST}
+    {_COUNTED_BLOCKS}
+"""
+
+# ?1 session id, ?2 number -> as LATEST_CHECKPOINT
+SELECT_CHECKPOINT: LiteralString = f"""
+    SELECT {_COLUMNS}
+    FROM __agents_states AS s
+    JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + CAST(?2 AS INTEGER)
+    LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
+    WHERE s.session_id = ?1
+      AND c.pruned = 0
+"""
+
+# ?1 session id, ?2 number -> as LATEST_BLOCKS
+BLOCKS_OF_CHECKPOINT: LiteralString = f"""
+    SELECT CAST(b.id - s.session_no * 16777216 AS INTEGER) AS first_sequence, b.body
+    FROM __agents_states AS s
+    JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + CAST(?2 AS INTEGER)
+    {_COUNTED_BLOCKS}
+"""
+
+# ?1 session id, ?2 the number above those wanted, ?3 most rows. Newest first, by primary key.
+_PAGE: LiteralString = """
+    WHERE s.session_id = ?1
+      AND c.id > s.session_no * 16777216
+      AND c.id < s.session_no * 16777216 + CAST(?2 AS INTEGER)
+      AND c.pruned = 0
+    ORDER BY c.id DESC
+    LIMIT ?3
+"""
+
+# As `_PAGE` -> as LATEST_CHECKPOINT
+LIST_CHECKPOINTS: LiteralString = f"""
+    SELECT {_COLUMNS}
+    FROM __agents_states AS s
+    JOIN __agents_checkpoints AS c
+    LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
+    {_PAGE}
+"""
+
+# As `_PAGE` -> as NUMBERED_CHECKPOINT
+LIST_BARE_CHECKPOINTS: LiteralString = f"""
+    SELECT {_BARE_COLUMNS}
+    FROM __agents_states AS s
+    JOIN __agents_checkpoints AS c
+    {_PAGE}
+"""
+
+# ?1 session id, ?2 the number above those wanted -> as LATEST_BLOCKS, of the newest checkpoint below it: all others count fewer
+BLOCKS_OF_PAGE: LiteralString = f"""
+    SELECT CAST(b.id - s.session_no * 16777216 AS INTEGER) AS first_sequence, b.body
+    FROM __agents_states AS s
+    JOIN __agents_checkpoints AS c
+      ON c.id = (
+        SELECT x.id
+        FROM __agents_checkpoints AS x
+        WHERE x.id > s.session_no * 16777216
+          AND x.id < s.session_no * 16777216 + CAST(?2 AS INTEGER)
+          AND x.pruned = 0
+        ORDER BY x.id DESC
+        LIMIT 1
+      )
+    {_COUNTED_BLOCKS}
+"""
+
+# ?1 session id, ?2 number, ?3 timestamp, ?4 step count: aborts the batch unless this checkpoint is kept. Primary keys.
+CHECKPOINT_EXISTS: LiteralString = """
+    SELECT
+      CASE WHEN c.id IS NULL THEN json_extract('{}', 'agents-store ' || json_object(
+        'fault', CASE WHEN s.session_id IS NULL THEN 'source' ELSE 'checkpoint' END,
+        'version', s.version
+      )) END AS verdict
+    FROM (SELECT ?1 AS id) AS wanted
+    LEFT JOIN __agents_states AS s ON s.session_id = wanted.id
+    LEFT JOIN __agents_checkpoints AS c
+      ON c.id = s.session_no * 16777216 + CAST(?2 AS INTEGER)
+      AND c.timestamp = ?3
+      AND c.step_count = ?4
+      AND c.pruned = 0
+"""
+
+# What a checkpoint keeps of a state, from the checkpoint `c` that ?6 numbers and the one it shares with.
+_KEPT: LiteralString = (
+    """status, step_count, output, error, aborted, abort_reason, resume_count, expires_at, details, custom_state"""
+)
+
+_KEPT_VALUES: LiteralString = """
+          c.status, c.step_count, c.output, c.error, c.aborted, c.abort_reason, c.resume_count, c.expires_at, c.details,
+          coalesce(base.custom_state, c.custom_state)"""
+
+_COUNT: LiteralString = """(
+        SELECT c.message_count
+        FROM __agents_checkpoints AS c
+        WHERE c.id = session_no * 16777216 + CAST(?6 AS INTEGER)
+      )"""
+
+_EPOCH: LiteralString = f"CASE WHEN message_count > {_COUNT} THEN ?7 ELSE history_epoch END"
+
+# ?6 the checkpoint's number, ?7 the epoch of the history after messages were dropped
+RESTORE_STATE: LiteralString = session_update(
+    f"""({_KEPT}) = (
+        SELECT {_KEPT_VALUES}
+        FROM __agents_checkpoints AS c
+        LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
+        WHERE c.id = session_no * 16777216 + CAST(?6 AS INTEGER)
+      ),
+      history_epoch = {_EPOCH},
+      message_count = {_COUNT}""",
+    messages=_COUNT,
+    epoch=_EPOCH,
+)
+
+# ?1 session id, ?2 number
+DELETE_LATER_CHECKPOINTS: LiteralString = """
+    DELETE FROM __agents_checkpoints
+    WHERE id IN (
+      SELECT c.id
+      FROM __agents_states AS s
+      JOIN __agents_checkpoints AS c
+        ON c.id > s.session_no * 16777216 + CAST(?2 AS INTEGER)
+        AND c.id <= s.session_no * 16777216 + 16777215
+      WHERE s.session_id = ?1
+    )
+"""
+
+# ?1 session id, ?2 a number of messages. What counts more comes after all that count less, so what stays shares with none that goes.
+DELETE_COUNTING_MORE: LiteralString = """
+    DELETE FROM __agents_checkpoints
+    WHERE id IN (
+      SELECT c.id
+      FROM __agents_states AS s
+      JOIN __agents_checkpoints AS c
+        ON c.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+        AND c.message_count > ?2
+      WHERE s.session_id = ?1
+    )
+"""
+
+# ?1 the new session's id, ?2 now, ?3 commit id, ?4 operation, ?5 result, ?6 number, ?7 epoch, ?8 the source's id -> (this commit).
+# Not a child of its source's parent: it outlives that tree.
+FORK_STATE: LiteralString = """
+    INSERT INTO __agents_states (
+      session_id, created_at, updated_at, version, session_no, message_count, history_epoch, checkpoint_count, commits,
+      agent_type, status, step_count, custom_state, output, error, stream_id,
+      aborted, abort_reason, resume_count, expires_at, details
+    )
+    SELECT
+      ?1, ?2, ?2, 1, (SELECT next_no FROM __agents_next_session_no), c.message_count, ?7, 0,
+      json_array(json_array(?3, ?4, 1, 0, c.message_count, 0, CAST(?2 AS INTEGER), CAST(?7 AS INTEGER), json(?5))),
+      s.agent_type, c.status, c.step_count, coalesce(base.custom_state, c.custom_state), c.output, c.error, ?1,
+      c.aborted, c.abort_reason, c.resume_count, c.expires_at, c.details
+    FROM __agents_states AS s
+    JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + CAST(?6 AS INTEGER)
+    LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
+    WHERE s.session_id = ?8
+    RETURNING json_extract(commits, '$[#-1]') AS newest_commit
+"""
+
+# ?1 the new session's id, ?2 the source's id. Copies the blocks that hold the new session's messages, joined to blocks of up to about
+# 256 KB: few rows to write, however small the source's blocks are. The last may hold too many messages: CUT_LAST_BLOCK cuts it.
+FORK_BLOCKS: LiteralString = """
+    WITH source AS (
+      SELECT
+        s.session_no * 16777216 AS base,
+        n.session_no * 16777216 AS new_base,
+        n.message_count AS message_count
+      FROM __agents_states AS s
+      JOIN __agents_states AS n ON n.session_id = ?1
+      WHERE s.session_id = ?2
+    ),
+    sized AS (
+      SELECT
+        b.id,
+        b.count,
+        source.base,
+        source.new_base,
+        CAST(sum(length(b.body)) OVER (ORDER BY b.id) / 262144 AS INTEGER) AS bucket
+      FROM source
+      JOIN __agents_message_blocks AS b
+        ON b.id >= source.base
+        AND b.id < source.base + source.message_count
+    )
+    INSERT INTO __agents_message_blocks (id, count, body)
+    SELECT
+      joined.new_base + joined.first_id - joined.base,
+      joined.count,
+      (
+        SELECT group_concat(ordered.body, char(10))
+        FROM (
+          SELECT b.body
+          FROM __agents_message_blocks AS b
+          WHERE b.id BETWEEN joined.first_id AND joined.last_id
+          ORDER BY b.id
+        ) AS ordered
+      )
+    FROM (
+      SELECT min(id) AS first_id, max(id) AS last_id, sum(count) AS count, base, new_base
+      FROM sized
+      GROUP BY bucket, base, new_base
+    ) AS joined
+"""
+
+
+def _judged(keep: LiteralString, before: LiteralString) -> LiteralString:
+    """The checkpoints of session ?1, with whether each one goes: not among the `keep` newest, and kept before the time `before`."""
+    return f"""
+      SELECT
+        c.id,
+        c.base_id,
+        c.pruned,
+        c.pruned = 0
+          AND row_number() OVER (PARTITION BY c.pruned ORDER BY c.id DESC) > {keep}
+          AND ({before} IS NULL OR c.timestamp < {before}) AS goes
+      FROM __agents_states AS s
+      JOIN __agents_checkpoints AS c
+        ON c.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+      WHERE s.session_id = ?1"""
+
+
+# ?6 how many of the newest stay, ?7 a time (milliseconds): later ones stay too, or NULL. The result is how many go. Reads the
+# session's checkpoints, as the next two do.
+PRUNE_CHECKPOINTS: LiteralString = session_update(
+    version="version",
+    result=f"coalesce(json(?5), (SELECT count(*) FROM ({_judged('?6', '?7')}) AS judged WHERE judged.goes))",
+)
+
+# ?1 session id, ?2 and ?3 as ?6 and ?7 above. What goes, but not what shares its custom state with one that stays.
+DELETE_PRUNED: LiteralString = f"""
+    WITH judged AS ({_judged("?2", "?3")}
+    )
+    DELETE FROM __agents_checkpoints
+    WHERE id IN (
+      SELECT id
+      FROM judged
+      WHERE (goes OR pruned = 1)
+        AND id NOT IN (SELECT base_id FROM judged WHERE NOT goes AND pruned = 0 AND base_id IS NOT NULL)
+    )
+"""
+
+# The same parameters: hides what goes and had to be left for those that stay.
+HIDE_PRUNED: LiteralString = f"""
+    WITH judged AS ({_judged("?2", "?3")}
+    )
+    UPDATE __agents_checkpoints
+    SET pruned = 1
+    WHERE id IN (SELECT id FROM judged WHERE goes)
+"""

@@ -1,0 +1,277 @@
+"""Checkpoints: kept moments of a session, to look at, to go back to, to go on from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import cast
+
+from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number, span_ms
+from agents_store_cloudflare.database import Row, Statement
+from agents_store_cloudflare.errors import (
+    CheckpointNotFoundError,
+    InvalidArgumentError,
+    SessionExistsError,
+    StaleStateError,
+    StateNotFoundError,
+)
+from agents_store_cloudflare.protocols import Lock
+from agents_store_cloudflare.records import AgentState, Checkpoint, CheckpointPage
+from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql, session_sql
+from agents_store_cloudflare.state.calls import StateCalls, new_epoch, state_for
+from agents_store_cloudflare.state.cursors import cursor_after, number_of
+from agents_store_cloudflare.state.guard import Condition
+
+__all__ = ["CheckpointCalls", "check_kept_beside"]
+
+MAX_CHECKPOINTS = 100
+
+_ID = re.compile(r"cpv1-(.+)-s(\d{1,16})-t(\d{1,16})-([0-9a-f]{6})", re.DOTALL | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Name:
+    """What a checkpoint's id says, read from the right: the session's id may look like anything."""
+
+    session_id: str
+    step_count: int
+    timestamp: int
+    number: int
+
+
+def _name_of(checkpoint_id: str) -> _Name | None:
+    found = _ID.fullmatch(check_text(checkpoint_id, "checkpoint_id"))
+    if found is None:
+        return None
+    session_id, step_count, timestamp, number = found.groups()
+    return _Name(session_id=session_id, step_count=int(step_count), timestamp=int(timestamp), number=int(number, 16))
+
+
+class CheckpointCalls(StateCalls):
+    """The calls of `StateStore` on checkpoints."""
+
+    async def save_checkpoint(
+        self,
+        session_id: str,
+        state: AgentState | Mapping[str, object] | None = None,
+        *,
+        run_id: str | None = None,
+        stream_sequence: int | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> Checkpoint:
+        """`StateStore.save_checkpoint`. The result's `state` is None: the caller has it, `get_checkpoint` gives it back."""
+        check_kept_beside(run_id, stream_sequence)
+        saved = None if state is None else state_for(session_id, state)
+        if saved is None:
+            guard = replace(self._guard("save_checkpoint", session_id, fencing_token, commit_id), new_checkpoints=1)
+            before = [Statement(checkpoint_sql.TOUCH_CHECKPOINTS, self._commit(guard))]
+        else:
+            save_guard = self._save_guard("save_checkpoint", saved, None, fencing_token, commit_id)
+            guard = replace(save_guard, new_checkpoints=1)
+            before = self._save_statements(saved, guard)
+        commit, results = await self._batches.write(
+            guard, [*before, *self._checkpoint_statements(session_id, run_id, stream_sequence)]
+        )
+        if saved is not None:
+            codec.bring_up_to_date(saved, commit)
+        if not results:  # answered from an earlier attempt
+            return await self._numbered(session_id, commit.checkpoint_number)
+        return codec.bare_checkpoint_of(session_id, results[-1][0])
+
+    def _checkpoint_statements(
+        self, session_id: str, run_id: str | None = None, stream_sequence: int | None = None
+    ) -> list[Statement]:
+        """Keep the state row as it stands after the statements before; the last one returns the checkpoint, bare."""
+        return [
+            Statement(checkpoint_sql.INSERT_CHECKPOINT, (session_id, self._now_ms(), run_id, stream_sequence)),
+            Statement(checkpoint_sql.NEWEST_CHECKPOINT, (session_id,)),
+        ]
+
+    async def _numbered(self, session_id: str, number: int) -> Checkpoint:
+        [rows] = await self._batches.read([Statement(checkpoint_sql.NUMBERED_CHECKPOINT, (session_id, number))])
+        if not rows:
+            raise CheckpointNotFoundError(session_id, f"number {number}")
+        return codec.bare_checkpoint_of(session_id, rows[0])
+
+    async def get_checkpoint(self, session_id: str, checkpoint_id: str) -> Checkpoint | None:
+        """`StateStore.get_checkpoint`."""
+        check_id(session_id, "session_id")
+        name = _name_of(checkpoint_id)
+        if name is None or name.session_id != session_id:
+            return None
+        rows, blocks = await self._batches.read(
+            [
+                Statement(checkpoint_sql.SELECT_CHECKPOINT, (session_id, name.number)),
+                Statement(checkpoint_sql.BLOCKS_OF_CHECKPOINT, (session_id, name.number)),
+            ]
+        )
+        checkpoint = codec.checkpoint_of(rows[0], blocks) if rows else None
+        # The number may be another incarnation's of this session: the id says when and at which step it was kept.
+        return checkpoint if checkpoint is not None and checkpoint.id == checkpoint_id else None
+
+    async def get_latest_checkpoint(self, session_id: str) -> Checkpoint | None:
+        """`StateStore.get_latest_checkpoint`."""
+        check_id(session_id, "session_id")
+        rows, blocks = await self._batches.read(
+            [
+                Statement(checkpoint_sql.LATEST_CHECKPOINT, (session_id,)),
+                Statement(checkpoint_sql.LATEST_BLOCKS, (session_id,)),
+            ]
+        )
+        return codec.checkpoint_of(rows[0], blocks) if rows else None
+
+    async def list_checkpoints(
+        self, session_id: str, *, limit: int = 20, cursor: str | None = None, include_state: bool = True
+    ) -> CheckpointPage:
+        """`StateStore.list_checkpoints`."""
+        check_id(session_id, "session_id")
+        check_whole_number(limit, "limit", low=1, high=MAX_CHECKPOINTS)
+        below = min(number_of(cursor, "checkpoints"), codec.MAX_MESSAGES)
+        page = (session_id, below, limit + 1)
+        if include_state:
+            rows, blocks = await self._batches.read(
+                [
+                    Statement(checkpoint_sql.LIST_CHECKPOINTS, page),
+                    Statement(checkpoint_sql.BLOCKS_OF_PAGE, (session_id, below)),
+                ]
+            )
+            items = [codec.checkpoint_of(row, blocks) for row in rows[:limit]]
+        else:
+            [rows] = await self._batches.read([Statement(checkpoint_sql.LIST_BARE_CHECKPOINTS, page)])
+            items = [codec.bare_checkpoint_of(session_id, row) for row in rows[:limit]]
+        more = len(rows) > limit
+        return CheckpointPage(
+            items=items,
+            next_cursor=cursor_after("checkpoints", cast("int", rows[limit - 1][0])) if more else None,
+            has_more=more,
+        )
+
+    async def restore_checkpoint(
+        self,
+        session_id: str,
+        checkpoint_id: str,
+        *,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> AgentState:
+        """`StateStore.restore_checkpoint`."""
+        guard = self._guard("restore_checkpoint", session_id, fencing_token, commit_id)
+        name, condition = _existing(session_id, checkpoint_id)
+        guard = replace(guard, conditions=(condition,))
+        _, results = await self._batches.write(
+            guard,
+            [
+                Statement(checkpoint_sql.RESTORE_STATE, (*self._commit(guard), name.number, new_epoch())),
+                Statement(message_sql.DELETE_LATER_BLOCKS, (session_id, None)),
+                Statement(message_sql.CUT_LAST_BLOCK, (session_id,)),
+                Statement(checkpoint_sql.DELETE_LATER_CHECKPOINTS, (session_id, name.number)),
+                *_whole_state(session_id),
+            ],
+        )
+        return await self._state_after(session_id, results)
+
+    async def fork_session(
+        self,
+        session_id: str,
+        checkpoint_id: str,
+        new_session_id: str,
+        *,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> AgentState:
+        """`StateStore.fork_session`."""
+        check_id(session_id, "session_id")
+        guard = self._guard("fork_session", check_id(new_session_id, "new_session_id"), fencing_token, commit_id)
+        if new_session_id == session_id:
+            raise InvalidArgumentError("new_session_id is the session's own; restore_checkpoint goes back in place")
+        name, condition = _existing(session_id, checkpoint_id)
+        guard = replace(guard, must_exist=False, version=0, conditions=(condition,))
+        try:
+            _, results = await self._batches.write(
+                guard,
+                [
+                    Statement(checkpoint_sql.FORK_STATE, (*self._commit(guard), name.number, new_epoch(), session_id)),
+                    Statement(checkpoint_sql.FORK_BLOCKS, (new_session_id, session_id)),
+                    Statement(message_sql.CUT_LAST_BLOCK, (new_session_id,)),
+                    *_whole_state(new_session_id),
+                ],
+            )
+        except StaleStateError as error:
+            raise SessionExistsError(new_session_id) from error
+        return await self._state_after(new_session_id, results)
+
+    async def prune_checkpoints(
+        self,
+        session_id: str,
+        *,
+        keep_last: int | None = None,
+        older_than: float | timedelta | None = None,
+        older_than_ms: float | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> int:
+        """`StateStore.prune_checkpoints`."""
+        age_ms = span_ms(older_than, older_than_ms, "older_than")
+        if keep_last is None and age_ms is None:
+            raise InvalidArgumentError("prune_checkpoints needs keep_last, older_than or both")
+        keep = 1 if keep_last is None else check_whole_number(keep_last, "keep_last", low=1, high=codec.MAX_MESSAGES)
+        goes = (keep, None if age_ms is None else self._now_ms() - age_ms)
+        guard = self._guard("prune_checkpoints", session_id, fencing_token, commit_id)
+        commit, _ = await self._batches.write(
+            guard,
+            [
+                Statement(checkpoint_sql.PRUNE_CHECKPOINTS, (*self._commit(guard), *goes)),
+                Statement(checkpoint_sql.DELETE_PRUNED, (session_id, *goes)),
+                Statement(checkpoint_sql.HIDE_PRUNED, (session_id, *goes)),
+            ],
+        )
+        return cast("int", commit.result)
+
+    async def _state_after(self, session_id: str, results: list[list[Row]]) -> AgentState:
+        """The whole state that the last two statements loaded; as it stands now, where an earlier attempt was answered."""
+        if not results:
+            results = await self._batches.read(_whole_state(session_id))
+        rows, blocks = results[-2:]
+        if not rows:
+            raise StateNotFoundError(session_id)
+        state = codec.state_of(rows[0])
+        codec.fill_messages(state, blocks, codec.MAX_MESSAGES)
+        return state
+
+
+def check_kept_beside(run_id: str | None, stream_sequence: int | None) -> None:
+    """Check what a checkpoint keeps beside the state."""
+    if run_id is not None:
+        check_id(run_id, "run_id")
+    if stream_sequence is not None:
+        check_whole_number(stream_sequence, "stream_sequence")
+
+
+def _existing(session_id: str, checkpoint_id: str) -> tuple[_Name, Condition]:
+    """What the id says, and the condition that the session keeps that checkpoint.
+
+    Raises:
+        CheckpointNotFoundError: it is no id of a checkpoint of this session.
+    """
+    name = _name_of(checkpoint_id)
+    if name is None or name.session_id != session_id:
+        raise CheckpointNotFoundError(session_id, checkpoint_id)
+    facts = (session_id, name.number, name.timestamp, name.step_count)
+    condition = Condition(
+        statement=Statement(checkpoint_sql.CHECKPOINT_EXISTS, facts),
+        errors={
+            "checkpoint": lambda _: CheckpointNotFoundError(session_id, checkpoint_id),
+            "source": lambda _: StateNotFoundError(session_id),
+        },
+    )
+    return name, condition
+
+
+def _whole_state(session_id: str) -> list[Statement]:
+    return [
+        Statement(session_sql.SELECT_STATE, (session_id,)),
+        Statement(message_sql.BLOCKS_FROM, (session_id, 0, codec.MAX_MESSAGES, codec.MAX_MESSAGES)),
+    ]

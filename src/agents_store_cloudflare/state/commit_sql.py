@@ -1,0 +1,117 @@
+"""The SQL that every write of the state store shares: its guard, its fence, and how the state row remembers it.
+
+Keys of blocks and checkpoints are `session_no * 2^24 + n`; 16777216 is 2^24.
+"""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+__all__ = ["GUARD", "RAISE_FENCE", "remembered", "session_update"]
+
+# Aborts the batch, with the live facts in the error's text, unless every condition holds; writes nothing.
+# ?1 session id, ?2 commit id, ?3 fencing token or NULL, ?4 expected version or NULL, ?5 expected message count or NULL,
+# ?6 expected history epoch (0: none), ?7 1 when the session must exist, ?8 parent that the state names, ?9 1 to compare it,
+# ?10 new messages, ?11 new checkpoints
+# -> one row (NULL). Primary keys of __agents_states and __agents_fences.
+GUARD: LiteralString = """
+    WITH stored AS (
+      SELECT
+        s.version,
+        s.message_count,
+        s.history_epoch,
+        s.checkpoint_count,
+        s.parent_session_id,
+        f.token,
+        (SELECT c.value FROM json_each(s.commits) AS c WHERE c.value ->> 0 = ?2) AS first_commit
+      FROM (SELECT ?1 AS id) AS wanted
+      LEFT JOIN __agents_states AS s ON s.session_id = wanted.id
+      LEFT JOIN __agents_fences AS f ON f.session_id = wanted.id
+    ),
+    judged AS (
+      SELECT
+        *,
+        CASE
+          WHEN first_commit IS NOT NULL THEN 'replay'
+          WHEN ?3 < token THEN 'fence'
+          WHEN ?7 = 1 AND version IS NULL THEN 'missing'
+          WHEN ?4 IS NOT NULL AND ?4 <> coalesce(version, 0) THEN 'version'
+          WHEN ?5 <> coalesce(message_count, 0) THEN 'history'
+          WHEN ?5 IS NOT NULL AND ?6 <> 0 AND ?6 <> coalesce(history_epoch, 0) THEN 'history'
+          WHEN ?9 = 1 AND version IS NOT NULL AND ?8 IS NOT parent_session_id THEN 'parent'
+          WHEN message_count + ?10 > 16777216 OR checkpoint_count + ?11 > 16777215 THEN 'full'
+        END AS fault
+      FROM stored
+    )
+    SELECT
+      CASE WHEN fault IS NOT NULL THEN json_extract('{}', 'agents-store ' || json_object(
+        'fault', fault,
+        'version', coalesce(version, 0),
+        'message_count', coalesce(message_count, 0),
+        'token', token,
+        'first_commit', first_commit || ''
+      )) END AS verdict
+    FROM judged
+"""
+
+# ?1 session id, ?2 fencing token. Writes a row only when the token rises.
+RAISE_FENCE: LiteralString = """
+    INSERT INTO __agents_fences (session_id, token)
+    VALUES (?1, ?2)
+    ON CONFLICT (session_id) DO UPDATE SET token = excluded.token
+    WHERE excluded.token > token
+"""
+
+
+def remembered(
+    *,
+    version: LiteralString = "version + 1",
+    messages: LiteralString = "message_count",
+    checkpoints: LiteralString = "checkpoint_count",
+    epoch: LiteralString = "history_epoch",
+    result: LiteralString = "json(?5)",
+) -> LiteralString:
+    """The assignment that adds this write to the ring in the state row, as `guard.Commit` reads it.
+
+    At most 32, and about 60,000 characters: a row has room for them beside the largest state. In the statement ?2 is now, ?3
+    the commit id, ?4 the operation, ?5 the result as JSON text.
+    """
+    return f"""
+      commits = json_insert(
+        CASE
+          WHEN length(commits) > 60000 THEN json_array(json_extract(commits, '$[#-1]'))
+          WHEN json_array_length(commits) >= 32 THEN json_remove(commits, '$[0]')
+          ELSE commits
+        END,
+        '$[#]',
+        json_array(
+          ?3, ?4, {version}, message_count, CAST({messages} AS INTEGER), CAST({checkpoints} AS INTEGER),
+          CAST(?2 AS INTEGER), CAST({epoch} AS INTEGER), {result}
+        )
+      )"""
+
+
+def session_update(
+    assignments: LiteralString = "",
+    *,
+    version: LiteralString = "version + 1",
+    messages: LiteralString = "message_count",
+    checkpoints: LiteralString = "checkpoint_count",
+    epoch: LiteralString = "history_epoch",
+    result: LiteralString = "json(?5)",
+) -> LiteralString:
+    """An update of the state row by its primary key that returns this commit.
+
+    ?1 session id, ?2 now, ?3 commit id, ?4 operation, ?5 the result as JSON text, or NULL; more as `assignments` say. A write
+    that leaves the version leaves `updated_at`.
+    """
+    commit = remembered(version=version, messages=messages, checkpoints=checkpoints, epoch=epoch, result=result)
+    more: LiteralString = f",\n      {assignments}" if assignments else ""
+    return f"""
+    UPDATE __agents_states
+    SET
+      updated_at = CASE WHEN {version} > version THEN ?2 ELSE updated_at END,
+      version = {version},{commit}{more}
+    WHERE session_id = ?1
+    RETURNING json_extract(commits, '$[#-1]') AS newest_commit
+    """

@@ -1,0 +1,144 @@
+"""The SQL of messages: blocks of them, read by page, added at the end, cut off at the end."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from agents_store_cloudflare.state.commit_sql import session_update
+
+__all__ = [
+    "APPEND_BLOCK",
+    "APPEND_MESSAGES",
+    "BLOCKS_FROM",
+    "CUT_LAST_BLOCK",
+    "DELETE_LATER_BLOCKS",
+    "INSERT_BLOCK",
+    "NO_CHECKPOINT_ABOVE",
+    "REPLACE_MESSAGES",
+    "SELECT_MESSAGE_COUNT",
+    "TRUNCATE_MESSAGES",
+]
+
+# ?1 session id, ?2 sequence of the block's first message, ?3 messages in it, ?4 their texts joined by newlines
+INSERT_BLOCK: LiteralString = """
+    INSERT INTO __agents_message_blocks (id, count, body)
+    SELECT session_no * 16777216 + CAST(?2 AS INTEGER), ?3, ?4
+    FROM __agents_states
+    WHERE session_id = ?1
+"""
+
+# As INSERT_BLOCK, but ?2 is how many messages follow before the end that the state row counts, these included
+APPEND_BLOCK: LiteralString = """
+    INSERT INTO __agents_message_blocks (id, count, body)
+    SELECT session_no * 16777216 + message_count - CAST(?2 AS INTEGER), ?3, ?4
+    FROM __agents_states
+    WHERE session_id = ?1
+"""
+
+# ?1 session id -> (messages stored) or no row
+SELECT_MESSAGE_COUNT: LiteralString = """
+    SELECT message_count
+    FROM __agents_states
+    WHERE session_id = ?1
+"""
+
+# ?1 session id, ?2 first sequence wanted, ?3 how many (both clipped by what is stored); ?4 how many from the end, or NULL: then
+# ?2 counts -> (sequence of the block's first message, body), in order. Primary keys; reads the blocks of the page alone.
+BLOCKS_FROM: LiteralString = """
+    WITH page AS (
+      SELECT
+        session_no * 16777216 AS base,
+        CAST(CASE WHEN ?4 IS NULL THEN ?2 ELSE max(message_count - ?4, 0) END AS INTEGER) AS first
+      FROM __agents_states
+      WHERE session_id = ?1
+    )
+    SELECT CAST(b.id - page.base AS INTEGER) AS first_sequence, b.body
+    FROM page
+    JOIN __agents_message_blocks AS b
+      ON b.id >= coalesce(
+        (SELECT max(c.id) FROM __agents_message_blocks AS c WHERE c.id BETWEEN page.base AND page.base + page.first),
+        page.base
+      )
+      AND b.id < page.base + min(page.first + CAST(?3 AS INTEGER), 16777216)
+    ORDER BY b.id
+"""
+
+# ?6 how many are added
+APPEND_MESSAGES: LiteralString = session_update("message_count = message_count + ?6", messages="message_count + ?6")
+
+# ?6 how many stay, ?7 the epoch of the history after messages were dropped. With no more than that stored, nothing changes.
+TRUNCATE_MESSAGES: LiteralString = session_update(
+    """history_epoch = CASE WHEN message_count > ?6 THEN ?7 ELSE history_epoch END,
+      message_count = min(message_count, ?6)""",
+    version="version + (message_count > ?6)",
+    messages="min(message_count, ?6)",
+    epoch="CASE WHEN message_count > ?6 THEN ?7 ELSE history_epoch END",
+)
+
+# ?6 how many take the place of all, ?7 the epoch of their history
+REPLACE_MESSAGES: LiteralString = session_update(
+    "history_epoch = ?7, message_count = ?6", messages="CAST(?6 AS INTEGER)", epoch="?7"
+)
+
+# ?1 session id, ?2 a number of messages: aborts the batch when a checkpoint is kept that counts more of them. The counts of those
+# that are kept never fall from one to the next. Primary keys.
+NO_CHECKPOINT_ABOVE: LiteralString = """
+    SELECT
+      CASE WHEN c.message_count > ?2 THEN json_extract('{}', 'agents-store ' || json_object(
+        'fault', 'kept',
+        'version', s.version,
+        'message_count', c.message_count
+      )) END AS verdict
+    FROM __agents_states AS s
+    JOIN __agents_checkpoints AS c
+      ON c.id = (
+        SELECT x.id
+        FROM __agents_checkpoints AS x
+        WHERE x.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+          AND x.pruned = 0
+        ORDER BY x.id DESC
+        LIMIT 1
+      )
+    WHERE s.session_id = ?1
+"""
+
+# ?1 session id, ?2 the first sequence that goes, or NULL: that of the state row
+DELETE_LATER_BLOCKS: LiteralString = """
+    DELETE FROM __agents_message_blocks
+    WHERE id IN (
+      SELECT b.id
+      FROM __agents_states AS s
+      JOIN __agents_message_blocks AS b
+        ON b.id BETWEEN s.session_no * 16777216 + CAST(coalesce(?2, s.message_count) AS INTEGER)
+          AND s.session_no * 16777216 + 16777215
+      WHERE s.session_id = ?1
+    )
+"""
+
+# ?1 session id. Cuts the last block where the state row's count ends within it. The lengths of the texts give the place; where there
+# is no newline NOT NULL refuses: somebody has stored other than compact JSON.
+CUT_LAST_BLOCK: LiteralString = """
+    UPDATE __agents_message_blocks
+    SET (count, body) = (
+      SELECT cut.kept, CASE WHEN substr(body, cut.length + 1, 1) = char(10) THEN substr(body, 1, cut.length) END
+      FROM (
+        SELECT count(*) AS kept, sum(length(m.value) + 1) - 1 AS length
+        FROM __agents_states AS s
+        JOIN json_each('[' || replace(body, char(10), ',') || ']') AS m
+          ON m.key < s.session_no * 16777216 + s.message_count - __agents_message_blocks.id
+        WHERE s.session_id = ?1
+      ) AS cut
+    )
+    WHERE id = (
+      SELECT b.id
+      FROM __agents_states AS s
+      JOIN __agents_message_blocks AS b
+        ON b.id = (
+          SELECT max(x.id)
+          FROM __agents_message_blocks AS x
+          WHERE x.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+        )
+      WHERE s.session_id = ?1
+        AND b.id + b.count > s.session_no * 16777216 + s.message_count
+    )
+"""

@@ -1,0 +1,137 @@
+"""Messages: pages of them, more of them at the end, fewer of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import cast
+
+from agents_store_cloudflare.arguments import check_id, check_whole_number
+from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.errors import CheckpointKeptError, InvalidArgumentError
+from agents_store_cloudflare.protocols import Lock
+from agents_store_cloudflare.records import AgentState, Message, MessagePage
+from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql
+from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, new_epoch
+from agents_store_cloudflare.state.guard import Condition, Guard
+
+__all__ = ["MessageCalls"]
+
+
+class MessageCalls(StateCalls):
+    """The calls of `StateStore` on messages."""
+
+    async def get_messages(
+        self, session_id: str, *, offset: int = 0, limit: int = 50, include_thinking: bool = True
+    ) -> MessagePage:
+        """`StateStore.get_messages`."""
+        check_id(session_id, "session_id")
+        check_whole_number(offset, "offset", high=codec.MAX_MESSAGES)
+        check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
+        counts, blocks = await self._batches.read(
+            [
+                Statement(message_sql.SELECT_MESSAGE_COUNT, (session_id,)),
+                Statement(message_sql.BLOCKS_FROM, (session_id, offset, limit, None)),
+            ]
+        )
+        total = cast("int", counts[0][0]) if counts else 0
+        messages = codec.messages_of(blocks, offset, min(offset + limit, total))
+        if not include_thinking:
+            messages = [codec.without_thinking(message) for message in messages]
+        return MessagePage(messages=messages, total=total, has_more=offset + len(messages) < total)
+
+    async def append_messages(
+        self,
+        session: str | AgentState,
+        messages: Iterable[Message | Mapping[str, object]],
+        *,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> int:
+        """`StateStore.append_messages`."""
+        state = session if isinstance(session, AgentState) else None
+        added = codec.message_list(messages)
+        if state is not None and codec.new_messages(state):
+            raise InvalidArgumentError(
+                f"the state of session {state.session_id!r} holds messages that are not stored yet; save it instead"
+            )
+        guard = replace(
+            self._guard(
+                "append_messages", state.session_id if state else cast("str", session), fencing_token, commit_id
+            ),
+            new_messages=len(added),
+        )
+        if not added:
+            raise InvalidArgumentError("append_messages needs at least one message")
+        update = Statement(message_sql.APPEND_MESSAGES, (*self._commit(guard), len(added)))
+        commit, _ = await self._batches.write(guard, [update, *self._appended_blocks(guard, added)])
+        if state is not None:
+            codec.take_up(state, added, commit)
+        return commit.message_count_before
+
+    async def truncate_messages(
+        self,
+        session_id: str,
+        count: int,
+        *,
+        drop_checkpoints: bool = False,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> int:
+        """`StateStore.truncate_messages`."""
+        check_whole_number(count, "count", high=codec.MAX_MESSAGES)
+        guard = self._guard("truncate_messages", session_id, fencing_token, commit_id)
+        guard, drops = _keeping_checkpoints(guard, count, drop=drop_checkpoints)
+        statements = [
+            Statement(message_sql.TRUNCATE_MESSAGES, (*self._commit(guard), count, new_epoch())),
+            Statement(message_sql.DELETE_LATER_BLOCKS, (session_id, None)),
+            Statement(message_sql.CUT_LAST_BLOCK, (session_id,)),
+        ]
+        commit, _ = await self._batches.write(guard, [*statements, *drops])
+        return commit.version
+
+    async def replace_messages(
+        self,
+        session_id: str,
+        messages: Iterable[Message | Mapping[str, object]],
+        *,
+        expected_version: int,
+        drop_checkpoints: bool = False,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> int:
+        """`StateStore.replace_messages`."""
+        check_whole_number(expected_version, "expected_version")
+        all_messages = codec.message_list(messages)
+        check_whole_number(len(all_messages), "the number of messages", high=codec.MAX_MESSAGES)
+        guard = replace(self._guard("replace_messages", session_id, fencing_token, commit_id), version=expected_version)
+        guard, drops = _keeping_checkpoints(guard, 0, drop=drop_checkpoints)
+        statements = [
+            Statement(message_sql.REPLACE_MESSAGES, (*self._commit(guard), len(all_messages), new_epoch())),
+            Statement(message_sql.DELETE_LATER_BLOCKS, (session_id, 0)),
+            *self._block_statements(guard, all_messages, 0),
+        ]
+        commit, _ = await self._batches.write(guard, [*statements, *drops])
+        return commit.version
+
+    def _appended_blocks(self, guard: Guard, messages: codec.Messages) -> list[Statement]:
+        """Blocks that end where the state row's count, already raised, ends."""
+        blocks = codec.blocks_of(messages, 0, self._limits.max_message_bytes, guard.session_id, guard.operation)
+        return [
+            Statement(
+                message_sql.APPEND_BLOCK,
+                (guard.session_id, len(messages) - block.first_sequence, block.count, block.body),
+            )
+            for block in blocks
+        ]
+
+
+def _keeping_checkpoints(guard: Guard, count: int, *, drop: bool) -> tuple[Guard, list[Statement]]:
+    """The condition that no kept checkpoint counts more than `count` messages, or the statement that drops those that do."""
+    if drop:
+        return guard, [Statement(checkpoint_sql.DELETE_COUNTING_MORE, (guard.session_id, count))]
+    condition = Condition(
+        statement=Statement(message_sql.NO_CHECKPOINT_ABOVE, (guard.session_id, count)),
+        errors={"kept": lambda facts: CheckpointKeptError(guard.session_id, count=count, kept=facts["message_count"])},
+    )
+    return replace(guard, conditions=(condition,)), []

@@ -1,0 +1,141 @@
+"""References from a session to the sessions of its sub-agents, here or elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number
+from agents_store_cloudflare.database import Row, SqlValue, Statement
+from agents_store_cloudflare.errors import InvalidArgumentError, StateSizeExceededError, SubSessionRefNotFoundError
+from agents_store_cloudflare.json_values import JsonValue, decode_json, encode_json
+from agents_store_cloudflare.protocols import UNSET, Lock, Unset
+from agents_store_cloudflare.records import SubSessionRef
+from agents_store_cloudflare.state import reference_sql
+from agents_store_cloudflare.state.calls import StateCalls
+from agents_store_cloudflare.state.guard import Condition
+
+__all__ = ["ReferenceCalls"]
+
+
+class ReferenceCalls(StateCalls):
+    """The calls of `StateStore` on references to sub-sessions."""
+
+    async def add_sub_session_refs(
+        self,
+        session_id: str,
+        refs: Iterable[SubSessionRef | Mapping[str, Any]],
+        *,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> None:
+        """`StateStore.add_sub_session_refs`."""
+        given = cast("object", refs)
+        if isinstance(given, Mapping | SubSessionRef | str) or not isinstance(given, Iterable):
+            raise TypeError(f"refs must be a list of references, not {type(refs).__name__}")
+        guard = self._guard("add_sub_session_refs", session_id, fencing_token, commit_id)
+        rows = [self._row(session_id, ref) for ref in refs]
+        if not rows:
+            raise InvalidArgumentError("add_sub_session_refs needs at least one reference")
+        inserts = [Statement(reference_sql.INSERT_REFERENCE, (session_id, *row)) for row in rows]
+        await self._batches.write(guard, [Statement(reference_sql.REMEMBER_REFERENCES, self._commit(guard)), *inserts])
+
+    async def update_sub_session_ref(
+        self,
+        session_id: str,
+        sub_session_id: str,
+        *,
+        status: str | None = None,
+        completed_at: int | None = None,
+        output: JsonValue | Unset = UNSET,
+        error: str | Unset | None = UNSET,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> None:
+        """`StateStore.update_sub_session_ref`."""
+        check_id(sub_session_id, "sub_session_id")
+        if status is not None:
+            check_text(status, "status")
+        if completed_at is not None:
+            check_whole_number(completed_at, "completed_at")
+        if not isinstance(error, Unset) and error is not None:
+            check_text(error, "error", empty=True)
+        guard = self._guard("update_sub_session_ref", session_id, fencing_token, commit_id)
+        condition = Condition(
+            statement=Statement(reference_sql.REFERENCE_EXISTS, (session_id, sub_session_id)),
+            errors={"reference": lambda _: SubSessionRefNotFoundError(session_id, sub_session_id)},
+        )
+        guard = replace(guard, conditions=(condition,))
+        new: tuple[SqlValue, ...] = (
+            status,
+            completed_at,
+            int(not isinstance(output, Unset)),
+            None if isinstance(output, Unset) else self._output(session_id, output, guard.operation),
+            int(not isinstance(error, Unset)),
+            None if isinstance(error, Unset) else error,
+        )
+        await self._batches.write(
+            guard,
+            [
+                Statement(reference_sql.REMEMBER_REFERENCES, self._commit(guard)),
+                Statement(reference_sql.UPDATE_REFERENCE, (session_id, sub_session_id, *new)),
+            ],
+        )
+
+    async def get_sub_session_refs(self, session_id: str) -> list[SubSessionRef]:
+        """`StateStore.get_sub_session_refs`."""
+        check_id(session_id, "session_id")
+        [rows] = await self._batches.read([Statement(reference_sql.SELECT_REFERENCES, (session_id,))])
+        return [_reference(row) for row in rows]
+
+    def _row(self, session_id: str, given: SubSessionRef | Mapping[str, Any]) -> tuple[SqlValue, ...]:
+        ref = given if isinstance(given, SubSessionRef) else SubSessionRef.from_dict(given)
+        check_id(ref.sub_session_id, "sub_session_id")
+        check_text(ref.agent_type, "agent_type")
+        check_text(ref.status, "status")
+        if cast("str", ref.location) not in {"local", "remote"}:
+            raise InvalidArgumentError("location must be 'local' or 'remote'")
+        for name in ("parent_tool_call_id", "error"):
+            if getattr(ref, name) is not None:
+                check_text(getattr(ref, name), name, empty=True)
+        for name in ("started_at", "completed_at"):
+            if getattr(ref, name) is not None:
+                check_whole_number(getattr(ref, name), name)
+        return (
+            ref.sub_session_id,
+            ref.agent_type,
+            ref.parent_tool_call_id,
+            ref.status,
+            ref.location,
+            self._now_ms() if ref.started_at is None else ref.started_at,
+            ref.completed_at,
+            self._output(session_id, ref.output, "add_sub_session_refs"),
+            ref.error,
+        )
+
+    def _output(self, session_id: str, output: JsonValue, operation: str) -> str | None:
+        if output is None:
+            return None
+        text = encode_json(output, name="output")
+        size_bytes = len(text.encode())
+        if size_bytes > self._limits.max_state_bytes:
+            raise StateSizeExceededError(operation, session_id, self._limits.max_state_bytes, size_bytes)
+        return text
+
+
+def _reference(row: Row) -> SubSessionRef:
+    sub_session_id, agent_type, tool_call_id, status, location, started_at, completed_at, output, error = cast(
+        "list[Any]", row
+    )
+    return SubSessionRef(
+        sub_session_id=sub_session_id,
+        agent_type=agent_type,
+        parent_tool_call_id=tool_call_id,
+        status=status,
+        location=location,
+        started_at=started_at,
+        completed_at=completed_at,
+        output=None if output is None else decode_json(output),
+        error=error,
+    )

@@ -1,0 +1,172 @@
+"""Runs: who works on a session, and the gate that lets one in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, cast
+
+from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER, check_id, check_text, check_whole_number
+from agents_store_cloudflare.database import Row, Statement
+from agents_store_cloudflare.errors import InvalidArgumentError, RunConflictError, RunNotFoundError
+from agents_store_cloudflare.protocols import UNSET, Lock, Unset
+from agents_store_cloudflare.records import AgentStatus, Run
+from agents_store_cloudflare.state import run_sql
+from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls
+from agents_store_cloudflare.state.guard import Condition, Facts
+from agents_store_cloudflare.state.sessions import check_statuses
+
+__all__ = ["ENDED", "RunCalls"]
+
+ENDED = frozenset({AgentStatus.COMPLETED, AgentStatus.FAILED, AgentStatus.ABORTED})
+"""The statuses after which a run is not current any more."""
+
+
+class RunCalls(StateCalls):
+    """The calls of `StateStore` on runs."""
+
+    async def start_run(
+        self,
+        session_id: str,
+        run_id: str,
+        *,
+        expect_statuses: Collection[str] | None = None,
+        expect_current_run_id: str | Unset | None = UNSET,
+        status: str = AgentStatus.RUNNING,
+        step_count: int = 0,
+        start_sequence: int | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> Run:
+        """`StateStore.start_run`."""
+        check_id(run_id, "run_id")
+        if _has_ended(status):
+            raise InvalidArgumentError(f"a run cannot start as {status!r}: that ends it")
+        check_whole_number(step_count, "step_count")
+        if start_sequence is not None:
+            check_whole_number(start_sequence, "start_sequence")
+        guard = self._guard("start_run", session_id, fencing_token, commit_id)
+        guard = replace(guard, conditions=(_gate(session_id, run_id, expect_statuses, expect_current_run_id),))
+        row = (session_id, run_id, status, step_count, start_sequence, self._now_ms())
+        commit, results = await self._batches.write(
+            guard,
+            [
+                Statement(run_sql.REMEMBER_RUN, self._commit(guard)),
+                Statement(run_sql.INSERT_RUN, row),
+                Statement(run_sql.SELECT_RUN, (session_id, run_id)),
+            ],
+        )
+        if not results:  # answered from an earlier attempt
+            results = await self._batches.read(
+                [Statement(run_sql.NUMBERED_RUN, (session_id, cast("int", commit.result)))]
+            )
+        return _run(session_id, results[-1], run_id)
+
+    async def update_run(
+        self,
+        session_id: str,
+        run_id: str,
+        *,
+        status: str | None = None,
+        step_count: int | None = None,
+        completed_at: int | None = None,
+        error: str | Unset | None = UNSET,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> Run:
+        """`StateStore.update_run`."""
+        check_id(run_id, "run_id")
+        ended = None if status is None else _has_ended(status)
+        if completed_at is not None:
+            check_whole_number(completed_at, "completed_at")
+            if not ended:
+                raise InvalidArgumentError(
+                    "completed_at goes with a status that ends the run: completed, failed, aborted"
+                )
+        if step_count is not None:
+            check_whole_number(step_count, "step_count")
+        if isinstance(error, str):
+            check_text(error, "error", empty=True)
+        guard = self._guard("update_run", session_id, fencing_token, commit_id)
+        guard = replace(guard, conditions=(_existing(session_id, run_id),))
+        end_ms = (self._now_ms() if completed_at is None else completed_at) if ended else None
+        new = (status, end_ms, step_count, int(error is not UNSET), error if isinstance(error, str) else None)
+        _, results = await self._batches.write(
+            guard,
+            [
+                Statement(
+                    run_sql.REMEMBER_RUN_UPDATE,
+                    (*self._commit(guard), run_id, None if ended is None else int(ended)),
+                ),
+                Statement(run_sql.UPDATE_RUN, (session_id, run_id, *new)),
+                Statement(run_sql.SELECT_RUN, (session_id, run_id)),
+            ],
+        )
+        if not results:  # answered from an earlier attempt
+            results = await self._batches.read([Statement(run_sql.SELECT_RUN, (session_id, run_id))])
+        return _run(session_id, results[-1], run_id)
+
+    async def get_current_run(self, session_id: str) -> Run | None:
+        """`StateStore.get_current_run`."""
+        check_id(session_id, "session_id")
+        [rows] = await self._batches.read([Statement(run_sql.CURRENT_RUN, (session_id,))])
+        return _run(session_id, rows, "") if rows else None
+
+    async def list_runs(self, session_id: str, *, limit: int = 50, before_turn: int | None = None) -> list[Run]:
+        """`StateStore.list_runs`."""
+        check_id(session_id, "session_id")
+        check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
+        below = MAX_SAFE_INTEGER if before_turn is None else check_whole_number(before_turn, "before_turn", low=1)
+        [rows] = await self._batches.read([Statement(run_sql.LIST_RUNS, (session_id, below, limit))])
+        return [_run(session_id, [row], "") for row in rows]
+
+
+def _has_ended(status: str) -> bool:
+    return check_text(status, "status") in ENDED
+
+
+def _gate(
+    session_id: str, run_id: str, statuses: Collection[str] | None, current_run_id: str | Unset | None
+) -> Condition:
+    if isinstance(current_run_id, str):
+        check_id(current_run_id, "expect_current_run_id")
+
+    def conflict(facts: Facts) -> RunConflictError:
+        reason = {"run_id": "run_id", "run_status": "status", "current_run": "current_run"}[facts["fault"]]
+        return RunConflictError(
+            session_id, run_id, reason=reason, status=facts["status"], current_run_id=facts["current_run_id"]
+        )
+
+    expected = (
+        None if statuses is None else check_statuses(statuses, "expect_statuses"),
+        int(current_run_id is not UNSET),
+        current_run_id if isinstance(current_run_id, str) else None,
+    )
+    return Condition(
+        statement=Statement(run_sql.RUN_GATE, (session_id, run_id, *expected)),
+        errors=dict.fromkeys(("run_id", "run_status", "current_run"), conflict),
+    )
+
+
+def _existing(session_id: str, run_id: str) -> Condition:
+    return Condition(
+        statement=Statement(run_sql.RUN_EXISTS, (session_id, run_id)),
+        errors={"run": lambda _: RunNotFoundError(session_id, run_id)},
+    )
+
+
+def _run(session_id: str, rows: list[Row], run_id: str) -> Run:
+    if not rows:
+        raise RunNotFoundError(session_id, run_id)
+    run, turn, status, step_count, start_sequence, started_at, completed_at, error = cast("list[Any]", rows[0])
+    return Run(
+        run_id=run,
+        session_id=session_id,
+        turn=turn,
+        status=status,
+        step_count=step_count,
+        start_sequence=start_sequence,
+        started_at=started_at,
+        completed_at=completed_at,
+        error=error,
+    )

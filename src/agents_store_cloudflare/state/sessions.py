@@ -1,0 +1,326 @@
+"""Sessions: their states, statuses and counters, and the lists of them."""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any, Literal, cast, overload
+
+from agents_store_cloudflare.arguments import MAX_ID_BYTES, check_id, check_text, check_whole_number
+from agents_store_cloudflare.database import Row, Statement
+from agents_store_cloudflare.errors import SessionExistsError, StaleStateError, StateNotFoundError
+from agents_store_cloudflare.json_values import JsonValue, encode_json
+from agents_store_cloudflare.protocols import AnyVersion, Lock
+from agents_store_cloudflare.records import AgentState, CasResult, SessionPage
+from agents_store_cloudflare.state import codec, message_sql, session_sql
+from agents_store_cloudflare.state.calls import MAX_PAGE, MOST_ATTEMPTS, StateCalls, new_epoch, state_for
+from agents_store_cloudflare.state.cursors import cursor_after, number_of
+from agents_store_cloudflare.state.guard import Condition, Facts
+
+__all__ = ["SessionCalls"]
+
+LAST_CHARACTER = "\U0010ffff"
+
+
+class _StatusDiffers(Exception):  # noqa: N818 - a result on its way out of the batch, no error
+    def __init__(self, facts: Facts) -> None:
+        super().__init__()
+        self.result = CasResult(
+            ok=False, new_version=None, current_status=facts["status"], current_version=facts["version"]
+        )
+
+
+class SessionCalls(StateCalls):
+    """The calls of `StateStore` on sessions."""
+
+    async def create_session(
+        self,
+        session_id: str,
+        *,
+        agent_type: str,
+        initial_state: Mapping[str, JsonValue] | None = None,
+        parent_session_id: str | None = None,
+        exist_ok: bool = False,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> AgentState:
+        """`StateStore.create_session`."""
+        state = AgentState(
+            session_id=check_id(session_id, "session_id"),
+            agent_type=agent_type,
+            custom_state=_object(initial_state, "initial_state"),
+            parent_session_id=parent_session_id,
+        )
+        codec.check_state(state)
+        guard = replace(
+            self._guard("create_session", session_id, fencing_token, commit_id),
+            must_exist=False,
+            version=None if exist_ok else 0,
+        )
+        columns = codec.columns_of(state, self._limits.max_state_bytes, guard.operation)
+        insert = Statement(session_sql.CREATE_STATE, (*self._commit(guard), 0, 0, new_epoch(), *columns))
+        try:
+            first, results = await self._batches.guarded(guard, [insert, *_loading(session_id, codec.MAX_MESSAGES)])
+        except StaleStateError as error:
+            raise SessionExistsError(session_id) from error
+        if first is not None:
+            return await self.load_state(session_id, required=True)
+        return _loaded(results[1], results[2], codec.MAX_MESSAGES)
+
+    async def save_state(
+        self,
+        session_id: str,
+        state: AgentState | Mapping[str, object],
+        *,
+        expected_version: int | AnyVersion | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> int:
+        """`StateStore.save_state`."""
+        saved = state_for(session_id, state)
+        guard = self._save_guard("save_state", saved, expected_version, fencing_token, commit_id)
+        commit, _ = await self._batches.write(guard, self._save_statements(saved, guard))
+        codec.bring_up_to_date(saved, commit)
+        return commit.version
+
+    async def save(
+        self,
+        state: AgentState | Mapping[str, object],
+        *,
+        expected_version: int | AnyVersion | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> int:
+        """`save_state` under the state's own session id."""
+        saved = state if isinstance(state, AgentState) else AgentState.from_dict(state)
+        return await self.save_state(
+            saved.session_id,
+            saved,
+            expected_version=expected_version,
+            fencing_token=fencing_token,
+            commit_id=commit_id,
+        )
+
+    async def update_state(
+        self,
+        session_id: str,
+        change: Callable[[AgentState], Awaitable[None] | None],
+        *,
+        attempts: int = MOST_ATTEMPTS,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> AgentState:
+        """`StateStore.update_state`."""
+        check_whole_number(attempts, "attempts", low=1, high=100)
+        own_id = uuid.uuid4().hex if commit_id is None else check_id(commit_id, "commit_id")
+        guard = self._guard("update_state", session_id, fencing_token, own_id)
+        remembered = Statement(session_sql.SELECT_COMMIT, (session_id, own_id))
+        for attempt in range(1, attempts + 1):
+            rows, blocks, commits = await self._batches.read([*_loading(session_id, codec.MAX_MESSAGES), remembered])
+            if not rows:
+                raise StateNotFoundError(session_id)
+            state = _loaded(rows, blocks, codec.MAX_MESSAGES)
+            if commits:
+                guard.first(cast("str", commits[0][0]))
+                return state
+            await _change(change, state)
+            try:
+                save_guard = self._save_guard("update_state", state, None, fencing_token, own_id)
+                commit, _ = await self._batches.write(save_guard, self._save_statements(state, save_guard))
+            except StaleStateError as error:
+                if attempt == attempts or error.reason == "edited":
+                    raise
+            else:
+                codec.bring_up_to_date(state, commit)
+                return state
+        raise AssertionError("the last attempt returns or raises")
+
+    @overload
+    async def load_state(
+        self, session_id: str, *, required: Literal[True], messages: Literal["all", "none"] | int = "all"
+    ) -> AgentState: ...
+
+    @overload
+    async def load_state(
+        self, session_id: str, *, required: bool = False, messages: Literal["all", "none"] | int = "all"
+    ) -> AgentState | None: ...
+
+    async def load_state(
+        self, session_id: str, *, required: bool = False, messages: Literal["all", "none"] | int = "all"
+    ) -> AgentState | None:
+        """`StateStore.load_state`."""
+        check_id(session_id, "session_id")
+        wanted = _wanted_messages(messages)
+        rows, *blocks = await self._batches.read(_loading(session_id, wanted))
+        if not rows:
+            if required:
+                raise StateNotFoundError(session_id)
+            return None
+        return _loaded(rows, blocks[0], wanted) if blocks else codec.state_of(rows[0])
+
+    async def exists(self, session_id: str) -> bool:
+        """`StateStore.exists`."""
+        check_id(session_id, "session_id")
+        [rows] = await self._batches.read([Statement(session_sql.SELECT_EXISTS, (session_id,))])
+        return bool(rows)
+
+    async def session_exists(self, session_id: str) -> bool:
+        """The same as `exists`."""
+        return await self.exists(session_id)
+
+    async def update_status(
+        self, session_id: str, status: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> int:
+        """`StateStore.update_status`."""
+        check_text(status, "status")
+        guard = self._guard("update_status", session_id, fencing_token, commit_id)
+        update = Statement(session_sql.UPDATE_STATUS, (*self._commit(guard), status))
+        commit, _ = await self._batches.write(guard, [update])
+        return commit.version
+
+    async def compare_and_set_status(
+        self,
+        session_id: str,
+        expected: Collection[str],
+        new: str,
+        *,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> CasResult:
+        """`StateStore.compare_and_set_status`."""
+        statuses = check_statuses(expected, "expected")
+        check_text(new, "new")
+        condition = Condition(
+            statement=Statement(session_sql.STATUS_IS_EXPECTED, (session_id, statuses)),
+            errors={"status": _StatusDiffers},
+        )
+        guard = self._guard("compare_and_set_status", session_id, fencing_token, commit_id)
+        guard = replace(guard, conditions=(condition,))
+        # The result of a repetition is the first one's, whatever status it names now.
+        update = Statement(session_sql.UPDATE_STATUS, (*self._commit(guard, encode_json(new, name="new")), new))
+        try:
+            commit, _ = await self._batches.write(guard, [update])
+        except _StatusDiffers as differs:
+            return differs.result
+        return CasResult(
+            ok=True,
+            new_version=commit.version,
+            current_status=cast("str", commit.result),
+            current_version=commit.version,
+        )
+
+    async def increment_resume_count(
+        self, session_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> int:
+        """`StateStore.increment_resume_count`."""
+        guard = self._guard("increment_resume_count", session_id, fencing_token, commit_id)
+        update = Statement(session_sql.INCREMENT_RESUME_COUNT, self._commit(guard))
+        commit, _ = await self._batches.write(guard, [update])
+        return cast("int", commit.result)
+
+    async def increment_step_count(
+        self, session_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> int:
+        """`StateStore.increment_step_count`."""
+        guard = self._guard("increment_step_count", session_id, fencing_token, commit_id)
+        update = Statement(session_sql.INCREMENT_STEP_COUNT, self._commit(guard))
+        commit, _ = await self._batches.write(guard, [update])
+        return cast("int", commit.result)
+
+    async def list_sessions(
+        self,
+        *,
+        prefix: str | None = None,
+        agent_type: str | None = None,
+        status: str | None = None,
+        parent_session_id: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> SessionPage:
+        """`StateStore.list_sessions`."""
+        for name, value in (("agent_type", agent_type), ("status", status)):
+            if value is not None:
+                check_text(value, name)
+        if parent_session_id is not None:
+            check_id(parent_session_id, "parent_session_id")
+        check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
+        page = (number_of(cursor, "sessions"), agent_type, status, limit + 1)
+        if prefix:
+            check_text(prefix, "prefix")
+            statement = Statement(session_sql.LIST_PREFIXED, (*page, parent_session_id, prefix, _after(prefix)))
+        elif parent_session_id is not None:
+            statement = Statement(session_sql.LIST_CHILDREN, (*page, parent_session_id))
+        else:
+            statement = Statement(session_sql.LIST_SESSIONS, page)
+        [rows] = await self._batches.read([statement])
+        more = len(rows) > limit
+        return SessionPage(
+            items=[codec.state_of(row[1:]) for row in rows[:limit]],
+            next_cursor=cursor_after("sessions", cast("int", rows[limit - 1][0])) if more else None,
+            has_more=more,
+        )
+
+    async def reset_fence(self, session_id: str) -> None:
+        """`StateStore.reset_fence`."""
+        check_id(session_id, "session_id")
+        await self._batches.repeatable("reset_fence", session_id, [Statement(session_sql.RESET_FENCE, (session_id,))])
+
+
+def check_statuses(statuses: Collection[str], name: str) -> str:
+    """A collection of statuses as JSON text.
+
+    Raises:
+        TypeError: a bare text, which would be a collection of letters, or no collection of texts.
+    """
+    if isinstance(statuses, str) or not isinstance(cast("object", statuses), Collection):
+        raise TypeError(f"{name} must be a collection of texts, not {type(statuses).__name__}")
+    return encode_json([check_text(status, f"a status in {name}") for status in statuses], name=name)
+
+
+def _object(value: Mapping[str, JsonValue] | None, name: str) -> dict[str, JsonValue]:
+    if value is None:
+        return {}
+    if not isinstance(cast("object", value), Mapping):
+        raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
+    return dict(value)
+
+
+async def _change(change: Callable[[AgentState], Awaitable[None] | None], state: AgentState) -> None:
+    result: Any = change(state)
+    if inspect.isawaitable(result):
+        result = await result
+    if result is not None:
+        raise TypeError(f"change must change the state it is given and return None, not {type(result).__name__}")
+
+
+def _wanted_messages(messages: Literal["all", "none"] | int) -> int:
+    if messages == "all":
+        return codec.MAX_MESSAGES
+    if messages == "none":
+        return 0
+    return check_whole_number(messages, "messages", high=codec.MAX_MESSAGES)
+
+
+def _loading(session_id: str, wanted: int) -> list[Statement]:
+    """The statements that load a state with the last `wanted` messages."""
+    statements = [Statement(session_sql.SELECT_STATE, (session_id,))]
+    if wanted:
+        statements.append(Statement(message_sql.BLOCKS_FROM, (session_id, 0, wanted, wanted)))
+    return statements
+
+
+def _loaded(rows: list[Row], blocks: list[Row], wanted: int) -> AgentState:
+    state = codec.state_of(rows[0])
+    codec.fill_messages(state, blocks, wanted)
+    return state
+
+
+def _after(prefix: str) -> str:
+    """The first text, in the order of UTF-8 bytes, after all that begin with `prefix`."""
+    kept = prefix.rstrip(LAST_CHARACTER)
+    if not kept:
+        return LAST_CHARACTER * (MAX_ID_BYTES // 4 + 1)
+    last = ord(kept[-1])
+    return kept[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)  # no surrogates

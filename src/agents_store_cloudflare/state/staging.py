@@ -1,0 +1,269 @@
+"""Staging: what tool calls want to change, kept until their step is promoted, and merges without staging.
+
+A promotion reads, decides in Python and writes behind a guard on the version that was read; it starts again when somebody else
+wrote in between. What is staged while it decides stays staged: only what was read is deleted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from agents_store_cloudflare.arguments import check_id
+from agents_store_cloudflare.database import Row, Statement
+from agents_store_cloudflare.errors import (
+    StaleStateError,
+    StateNotFoundError,
+    StateSizeExceededError,
+)
+from agents_store_cloudflare.json_values import JsonObject, JsonValue, decode_json, encode_json
+from agents_store_cloudflare.protocols import AnyVersion, Lock
+from agents_store_cloudflare.records import AgentState, MergeChanges, MergeResult, PromoteResult, StagedChange
+from agents_store_cloudflare.state import codec, session_sql, staging_sql
+from agents_store_cloudflare.state.calls import MOST_ATTEMPTS, state_for
+from agents_store_cloudflare.state.changes import Applied, apply_changes, merge_changes
+from agents_store_cloudflare.state.checkpoints import CheckpointCalls, check_kept_beside
+from agents_store_cloudflare.state.guard import Commit, Guard
+
+__all__ = ["StagingCalls"]
+
+MAX_RESULT_BYTES = 32_000
+"""Of a promotion's result, which the state row keeps among its last commits."""
+
+
+class StagingCalls(CheckpointCalls):
+    """The calls of `StateStore` on staged changes."""
+
+    async def stage_changes(
+        self,
+        session_id: str,
+        step_id: str,
+        change: StagedChange | Mapping[str, Any],
+        *,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> StagedChange:
+        """`StateStore.stage_changes`."""
+        check_id(step_id, "step_id")
+        given = change if isinstance(change, StagedChange) else StagedChange.from_dict(change)
+        staged = given if given.timestamp is not None else replace(given, timestamp=self._now_ms())
+        guard = self._guard("stage_changes", session_id, fencing_token, commit_id)
+        text = _change_text(staged)
+        if (size_bytes := len(text.encode())) > self._limits.max_staged_write_bytes:
+            raise StateSizeExceededError(guard.operation, session_id, self._limits.max_staged_write_bytes, size_bytes)
+        row = (session_id, step_id, staged.tool_call_id, staged.timestamp, text)
+        commit, _ = await self._batches.write(
+            guard,
+            [
+                Statement(staging_sql.REMEMBER_STAGED, self._commit(guard, str(staged.timestamp))),
+                Statement(staging_sql.INSERT_STAGED, row),
+            ],
+        )
+        return replace(staged, timestamp=cast("int", commit.result))
+
+    async def get_staged_changes(self, session_id: str, step_id: str | None = None) -> list[StagedChange]:
+        """`StateStore.get_staged_changes`."""
+        check_id(session_id, "session_id")
+        if step_id is None:
+            statement = Statement(staging_sql.SELECT_STAGED_ALL, (session_id,))
+        else:
+            statement = Statement(staging_sql.SELECT_STAGED, (session_id, check_id(step_id, "step_id")))
+        [rows] = await self._batches.read([statement])
+        return [_staged(row) for row in rows]
+
+    async def discard_staging(
+        self, session_id: str, step_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> int:
+        """`StateStore.discard_staging`."""
+        check_id(step_id, "step_id")
+        guard = self._guard("discard_staging", session_id, fencing_token, commit_id)
+        commit, _ = await self._batches.write(
+            guard,
+            [
+                Statement(staging_sql.REMEMBER_DISCARD, (*self._commit(guard), step_id)),
+                Statement(staging_sql.DISCARD_STAGED, (session_id, step_id)),
+            ],
+        )
+        return cast("int", commit.result)
+
+    async def promote_staging(
+        self, session_id: str, step_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> PromoteResult:
+        """`StateStore.promote_staging`."""
+        check_id(step_id, "step_id")
+        guard = self._guard("promote_staging", session_id, fencing_token, commit_id)
+        select = Statement(staging_sql.SELECT_STAGED, (session_id, step_id))
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            stored, [staged] = await self._stored(guard, select)
+            if stored.first is not None:
+                return _promoted(stored.first)
+            if not staged:
+                await self._batches.guarded(guard, [])  # nothing to write, but the fence holds here too
+                return PromoteResult(version=stored.version)
+            applied = apply_changes(
+                session_id,
+                stored.custom_state,
+                [_staged(row) for row in staged],
+                max_bytes=self._limits.max_state_bytes - stored.other_bytes,
+                operation=guard.operation,
+            )
+            try:
+                delete = _delete_promoted(session_id, step_id, staged)
+                return _promoted(await self._write_custom_state(guard, stored, applied, [delete]))
+            except StaleStateError:
+                if attempt == MOST_ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    async def merge_custom_state(
+        self,
+        session_id: str,
+        changes: MergeChanges | Mapping[str, JsonValue],
+        *,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> MergeResult:
+        """`StateStore.merge_custom_state`."""
+        merge = MergeChanges.of(changes)
+        guard = self._guard("merge_custom_state", session_id, fencing_token, commit_id)
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            stored, _ = await self._stored(guard)
+            if stored.first is not None:
+                return _merged(stored.first)
+            max_bytes = self._limits.max_state_bytes - stored.other_bytes
+            applied = merge_changes(session_id, stored.custom_state, merge, max_bytes=max_bytes)
+            try:
+                return _merged(await self._write_custom_state(guard, stored, applied, []))
+            except StaleStateError:
+                if attempt == MOST_ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    async def save_state_and_promote_staging(
+        self,
+        session_id: str,
+        state: AgentState | Mapping[str, object],
+        *,
+        step_id: str,
+        checkpoint: bool = True,
+        run_id: str | None = None,
+        stream_sequence: int | None = None,
+        expected_version: int | AnyVersion | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> PromoteResult:
+        """`StateStore.save_state_and_promote_staging`."""
+        check_id(step_id, "step_id")
+        check_kept_beside(run_id, stream_sequence)
+        saved = state_for(session_id, state)
+        operation = "save_state_and_promote_staging"
+        guard = self._save_guard(operation, saved, expected_version, fencing_token, commit_id)
+        guard = replace(guard, new_checkpoints=int(checkpoint))
+        [staged] = await self._batches.read([Statement(staging_sql.SELECT_STAGED, (session_id, step_id))])
+        changes = [_staged(row) for row in staged]
+        max_bytes = self._limits.max_state_bytes
+        applied = apply_changes(session_id, saved.custom_state, changes, max_bytes=max_bytes, operation=operation)
+        promoted = replace(saved, custom_state=applied.custom_state)
+        kept = self._checkpoint_statements(session_id, run_id, stream_sequence) if checkpoint else []
+        commit, results = await self._batches.write(
+            guard,
+            [
+                *self._save_statements(promoted, guard, _result_text(guard, applied)),
+                _delete_promoted(session_id, step_id, staged),
+                *kept,
+            ],
+        )
+        if not results:  # answered from an earlier attempt, which promoted what is not here any more
+            return await self._repeated(saved, commit, checkpoint=checkpoint)
+        saved.custom_state = applied.custom_state
+        codec.bring_up_to_date(saved, commit)
+        kept_id = codec.bare_checkpoint_of(session_id, results[-1][0]).id if checkpoint else None
+        return replace(_promoted(commit), checkpoint_id=kept_id)
+
+    async def _repeated(self, saved: AgentState, commit: Commit, *, checkpoint: bool) -> PromoteResult:
+        [rows] = await self._batches.read([Statement(session_sql.SELECT_STATE, (saved.session_id,))])
+        if not rows:
+            raise StateNotFoundError(saved.session_id)
+        saved.custom_state = codec.state_of(rows[0]).custom_state
+        codec.bring_up_to_date(saved, commit)
+        kept = await self._numbered(saved.session_id, commit.checkpoint_number) if checkpoint else None
+        return replace(_promoted(commit), checkpoint_id=None if kept is None else kept.id)
+
+    async def _stored(self, guard: Guard, *more: Statement) -> tuple[_Stored, list[list[Row]]]:
+        """What a decision is made from, and the rows of the other statements, in one batch.
+
+        Raises:
+            StateNotFoundError: no such session.
+        """
+        select = Statement(session_sql.SELECT_CUSTOM_STATE, (guard.session_id, guard.commit_id))
+        rows, *others = await self._batches.read([select, *more])
+        if not rows:
+            raise StateNotFoundError(guard.session_id)
+        custom_state, version, other_bytes, first_commit = cast("list[Any]", rows[0])
+        stored = _Stored(
+            custom_state=cast("JsonObject", decode_json(custom_state)),
+            version=version,
+            other_bytes=other_bytes,
+            first=None if first_commit is None else guard.first(first_commit),
+        )
+        return stored, others
+
+    async def _write_custom_state(
+        self, guard: Guard, stored: _Stored, applied: Applied, more: Sequence[Statement]
+    ) -> Commit:
+        update = Statement(
+            session_sql.SET_CUSTOM_STATE,
+            (*self._commit(guard, _result_text(guard, applied)), applied.text),
+        )
+        commit, _ = await self._batches.write(replace(guard, version=stored.version), [update, *more])
+        return commit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """What a decision is made from; `first` is the earlier attempt that took place, if one did."""
+
+    custom_state: JsonObject
+    version: int
+    other_bytes: int
+    first: Commit | None
+
+
+def _change_text(change: StagedChange) -> str:
+    body = change.to_dict()
+    return encode_json({"patches": body["patches"], "mergeChanges": body["mergeChanges"]}, name="change")
+
+
+def _staged(row: Row) -> StagedChange:
+    tool_call_id, timestamp, change, _ = cast("list[Any]", row)
+    return StagedChange.from_dict(
+        {"toolCallId": tool_call_id, "timestamp": timestamp, **cast("JsonObject", decode_json(change))}
+    )
+
+
+def _delete_promoted(session_id: str, step_id: str, staged: Sequence[Row]) -> Statement:
+    return Statement(staging_sql.DELETE_PROMOTED, (session_id, step_id, json.dumps([row[3] for row in staged])))
+
+
+def _result_text(guard: Guard, applied: Applied) -> str:
+    """The result as the state row keeps it for a repetition.
+
+    Raises:
+        StateSizeExceededError: it names more tool calls and warnings than there is room for.
+    """
+    text = encode_json({"applied": list(applied.applied), "warnings": list(applied.warnings)}, name="result")
+    if (size_bytes := len(text.encode())) > MAX_RESULT_BYTES:
+        raise StateSizeExceededError(f"the result of {guard.operation}", guard.session_id, MAX_RESULT_BYTES, size_bytes)
+    return text
+
+
+def _promoted(commit: Commit) -> PromoteResult:
+    result = cast("dict[str, list[str]]", commit.result)
+    return PromoteResult(version=commit.version, applied=tuple(result["applied"]), warnings=tuple(result["warnings"]))
+
+
+def _merged(commit: Commit) -> MergeResult:
+    result = cast("dict[str, list[str]]", commit.result)
+    return MergeResult(version=commit.version, warnings=tuple(result["warnings"]))
