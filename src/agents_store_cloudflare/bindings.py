@@ -11,6 +11,7 @@ outlives a request in a module global.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, LiteralString, TypeAlias, TypeVar, cast
 
 from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER
@@ -87,7 +88,7 @@ class D1Database:
         from pyodide.ffi import JsException, to_js
 
         prepare = self._binding.prepare
-        prepared = [_bind(prepare(each.sql), each.parameters) for each in statements]
+        prepared = [_bind(prepare(_compact(each.sql)), each.parameters) for each in statements]
         try:
             results = await self._binding.batch(to_js(prepared))
         except JsException as error:
@@ -96,6 +97,12 @@ class D1Database:
             self._observer(_cost(results))
         # Rows arrive as objects; mapped to arrays on the JavaScript side they convert in one go.
         return [_rows(result.results.map(Object.values)) for result in results]
+
+
+@lru_cache(maxsize=1_000)
+def _compact(sql: str) -> str:
+    """The statement without its layout: D1 sends and parses its text with every call. No literal of ours spans lines."""
+    return "\n".join(map(str.strip, sql.split("\n")))
 
 
 def _bind(statement: JsObject, parameters: Sequence[SqlValue]) -> JsObject:

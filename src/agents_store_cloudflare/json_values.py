@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from itertools import chain
 from typing import NoReturn, cast
 
 from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.json_types import JsonObject, JsonValue
 
-__all__ = ["MAX_DEPTH", "JsonObject", "JsonValue", "decode_json", "encode_json", "parse_json"]
+__all__ = ["MAX_DEPTH", "JsonObject", "JsonValue", "decode_json", "encode_each", "encode_json", "parse_json"]
 
 MAX_DEPTH = 200
 
@@ -48,6 +49,24 @@ def encode_json(value: object, *, name: str, max_depth: int = MAX_DEPTH) -> str:
     except ValueError as error:
         _refuse(f"{name} holds a number that JSON cannot carry (NaN, infinity, or too many digits)", error)
     return text
+
+
+def encode_each(values: Sequence[object], *, name: str) -> list[str]:
+    """`encode_json` of each value, checked together: a fraction of the price of one call each.
+
+    Args:
+        name: what one of them is; its number is added ("message 3").
+
+    Raises:
+        As `encode_json`, for the first value that it refuses.
+    """
+    try:
+        _check_shape(values, name, MAX_DEPTH + 1)
+        texts = [_encode(value) for value in values]
+        "".join(texts).encode()
+    except (TypeError, ValueError):  # one at a time, to say which
+        return [encode_json(value, name=f"{name} {number}") for number, value in enumerate(values)]
+    return texts
 
 
 def decode_json(text: str) -> JsonValue:

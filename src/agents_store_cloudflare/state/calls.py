@@ -109,8 +109,10 @@ class StateCalls:
         tail = state.messages[len(state.messages) - guard.new_messages :]
         columns = codec.columns_of(state, self._limits.max_state_bytes, guard.operation)
         first = (*self._commit(guard, result), guard.new_messages, guard.new_checkpoints, new_epoch())
+        # The guard holds the version: above 0 there is a row, and the shorter statement does.
+        sql = session_sql.UPDATE_STATE if guard.version else session_sql.UPSERT_STATE
         return [
-            Statement(session_sql.UPSERT_STATE, (*first, *columns)),
+            Statement(sql, (*first, *columns)),
             *self._block_statements(guard, tail, codec.history_of(state).count),
         ]
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, cast
 from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number
 from agents_store_cloudflare.database import Row, SqlValue
 from agents_store_cloudflare.errors import InvalidArgumentError, StaleStateError, StateSizeExceededError
-from agents_store_cloudflare.json_values import JsonObject, JsonValue, decode_json, encode_json
+from agents_store_cloudflare.json_values import JsonObject, JsonValue, decode_json, encode_each, encode_json
 from agents_store_cloudflare.records import AgentState, Checkpoint, Message, StoredHistory, check_extra
 from agents_store_cloudflare.state.guard import Commit
 
@@ -40,6 +40,8 @@ Messages: TypeAlias = "Sequence[Mapping[str, object]]"
 
 # The last version that writes equal values equally, whoever else refers to them.
 MARSHAL_VERSION = 2
+
+MARSHAL_LIST_HEAD_BYTES = 5
 
 MAX_MESSAGES = 2**24
 """Messages of one session, and checkpoints: the lower part of the integer keys."""
@@ -203,13 +205,18 @@ def new_messages(state: AgentState) -> Sequence[Message]:
     return state.messages[known:]
 
 
-def _fingerprint(messages: list[Message]) -> int:
-    """The same for equal JSON; marshal reads 200 KB in 0.1 ms, where encoding JSON takes seven times as long."""
+def _fingerprint(messages: Sequence[Message], before: int = 0) -> int:
+    """The same for equal JSON, and the same whether it is taken of a list at once or, by `before`, of one part after the other.
+
+    marshal reads 200 KB in 0.1 ms, where encoding JSON takes seven times as long.
+    """
+    plain = list(messages)
     try:
-        content = marshal.dumps(messages, MARSHAL_VERSION)
+        content = marshal.dumps(plain, MARSHAL_VERSION)
     except ValueError:  # subclasses of text, numbers or dict: as the JSON that they are
-        content = marshal.dumps(json.loads(encode_json(messages, name="messages")), MARSHAL_VERSION)
-    return zlib.crc32(content)
+        content = marshal.dumps(json.loads(encode_json(plain, name="messages")), MARSHAL_VERSION)
+    # A list is its kind, its length and then its items, one after the other.
+    return zlib.crc32(memoryview(content)[MARSHAL_LIST_HEAD_BYTES:], before)
 
 
 def fill_messages(state: AgentState, blocks: Sequence[Row], wanted: int) -> None:
@@ -223,9 +230,10 @@ def fill_messages(state: AgentState, blocks: Sequence[Row], wanted: int) -> None
 def bring_up_to_date(state: AgentState, commit: Commit) -> None:
     """Make the state the stored one, after the save that `commit` was."""
     # The commit's own count: a repeated save may bring more messages than the first one stored.
-    first, count = history_of(state).first, commit.message_count_after
-    stored = _fingerprint(state.messages[: count - first])
-    keep_history(state, StoredHistory(first=first, count=count, epoch=commit.history_epoch, fingerprint=stored))
+    history, count = history_of(state), commit.message_count_after
+    added = state.messages[history.count - history.first : count - history.first]
+    stored = _fingerprint(added, history.fingerprint)
+    keep_history(state, StoredHistory(first=history.first, count=count, epoch=commit.history_epoch, fingerprint=stored))
     state.version = commit.version
     state.updated_at = commit.at_ms
     if commit.version == 1:
@@ -286,29 +294,27 @@ def blocks_of(
         TypeError, InvalidArgumentError: a message is no JSON object with a text `role`.
         StateSizeExceededError: one message alone is over the limit.
     """
-    texts: list[str] = []
-    size_bytes = 0
-    for index, message in enumerate(messages):
-        text = _message_text(message, first_sequence + index)
+    texts = _message_texts(messages)
+    begin = size_bytes = 0
+    for index, text in enumerate(texts):
         text_bytes = len(text.encode())
         if text_bytes > limit_bytes:
             raise StateSizeExceededError(operation, session_id, limit_bytes, text_bytes)
-        if texts and size_bytes + text_bytes + 1 > limit_bytes:
-            yield Block(first_sequence=first_sequence + index - len(texts), count=len(texts), body="\n".join(texts))
-            texts, size_bytes = [], 0
-        texts.append(text)
+        if index > begin and size_bytes + text_bytes + 1 > limit_bytes:
+            yield Block(first_sequence=first_sequence + begin, count=index - begin, body="\n".join(texts[begin:index]))
+            begin, size_bytes = index, 0
         size_bytes += text_bytes + 1
     if texts:
-        yield Block(first_sequence=first_sequence + len(messages) - len(texts), count=len(texts), body="\n".join(texts))
+        yield Block(first_sequence=first_sequence + begin, count=len(texts) - begin, body="\n".join(texts[begin:]))
 
 
-def _message_text(message: Mapping[str, object], sequence: int) -> str:
-    name = f"message {sequence}"
-    if not isinstance(message, dict):
-        raise TypeError(f"{name} must be a dict, not {type(message).__name__}")
-    if not isinstance(message.get("role"), str):
-        raise InvalidArgumentError(f"{name} needs a text 'role'")
-    return encode_json(message, name=name)
+def _message_texts(messages: Messages) -> list[str]:
+    for index, message in enumerate(messages):
+        if not isinstance(cast("object", message), dict):
+            raise TypeError(f"message {index} must be a dict, not {type(message).__name__}")
+        if not isinstance(message.get("role"), str):
+            raise InvalidArgumentError(f"message {index} needs a text 'role'")
+    return encode_each(messages, name="message")
 
 
 def messages_of(rows: Sequence[Row], first: int, end: int) -> list[Message]:

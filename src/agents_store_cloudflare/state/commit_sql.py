@@ -23,7 +23,11 @@ GUARD: LiteralString = """
         s.checkpoint_count,
         s.parent_session_id,
         f.token,
-        (SELECT c.value FROM json_each(s.commits) AS c WHERE c.value ->> 0 = ?2) AS first_commit
+        CASE WHEN instr(s.commits, json_quote(?2)) > 0 THEN (
+          SELECT c.value
+          FROM json_each(s.commits) AS c
+          WHERE c.value ->> 0 = ?2
+        ) END AS first_commit
       FROM (SELECT ?1 AS id) AS wanted
       LEFT JOIN __agents_states AS s ON s.session_id = wanted.id
       LEFT JOIN __agents_fences AS f ON f.session_id = wanted.id

@@ -21,6 +21,7 @@ __all__ = [
     "SET_CUSTOM_STATE",
     "STATE_COLUMNS",
     "STATUS_IS_EXPECTED",
+    "UPDATE_STATE",
     "UPDATE_STATUS",
     "UPSERT_STATE",
 ]
@@ -68,6 +69,36 @@ UPSERT_STATE: LiteralString = (
 """
     + remembered(messages="message_count + ?6", checkpoints="checkpoint_count + ?7")
     + """
+    RETURNING json_extract(commits, '$[#-1]') AS newest_commit
+"""
+)
+
+# The parameters of `_INSERT`, for a session that is known to exist. -> (this commit). Primary key.
+UPDATE_STATE: LiteralString = (
+    """
+    UPDATE __agents_states
+    SET
+      updated_at = ?2,
+      version = version + 1,
+      message_count = message_count + ?6,
+      checkpoint_count = checkpoint_count + ?7,
+      agent_type = ?9,
+      status = ?10,
+      step_count = ?11,
+      custom_state = ?12,
+      output = ?13,
+      error = ?14,
+      stream_id = ?15,
+      aborted = ?17,
+      abort_reason = ?18,
+      root_session_id = ?19,
+      resume_count = ?20,
+      expires_at = ?21,
+      details = ?22,
+"""
+    + remembered(messages="message_count + ?6", checkpoints="checkpoint_count + ?7")
+    + """
+    WHERE session_id = ?1
     RETURNING json_extract(commits, '$[#-1]') AS newest_commit
 """
 )
