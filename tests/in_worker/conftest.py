@@ -30,6 +30,7 @@ class InWorkerRun:
         self._runtime: LocalRuntime | None = None
         self._failure: str | None = None
         self._reports: dict[Path, dict[str, list[dict[str, Any]]]] = {}
+        self._outputs: dict[Path, str] = {}
 
     def reports(self, item: pytest.Item) -> list[dict[str, Any]]:
         """The serialised reports of one test.
@@ -39,25 +40,24 @@ class InWorkerRun:
         """
         if item.path not in self._reports:
             ids = [_worker_id(other) for other in item.session.items if other.path == item.path]
-            self._reports[item.path] = self._ask(ids)
+            self._reports[item.path], self._outputs[item.path] = self._ask(ids)
         reports = self._reports[item.path].get(_worker_id(item))
         if not reports:
-            problems = [each["longrepr"] for group in self._reports[item.path].values() for each in group]
-            raise RuntimeError(f"the Worker did not run this test; it reported: {problems}")
+            raise RuntimeError(f"the Worker did not run this test; its pytest says:\n{self._outputs[item.path][-3_000:]}")
         return reports
 
     def close(self) -> None:
         if self._runtime is not None:
             self._runtime.close()
 
-    def _ask(self, ids: list[str]) -> dict[str, list[dict[str, Any]]]:
+    def _ask(self, ids: list[str]) -> tuple[dict[str, list[dict[str, Any]]], str]:
         request = Request(self._url(), data=json.dumps({"tests": ids}).encode(), method="POST")
         with urlopen(request, timeout=REQUEST_TIMEOUT_S) as response:
             answer = json.load(response)
         grouped: dict[str, list[dict[str, Any]]] = {}
         for report in answer["reports"]:
             grouped.setdefault(report["nodeid"], []).append(report)
-        return grouped
+        return grouped, answer["output"]
 
     def _url(self) -> str:
         if self._failure is not None:

@@ -319,13 +319,16 @@ def _message_texts(messages: Messages) -> list[str]:
 
 def messages_of(rows: Sequence[Row], first: int, end: int) -> list[Message]:
     """The messages with first <= sequence < end out of block rows (sequence of the block's first message, body)."""
-    messages: list[Message] = []
-    for start, body in cast("Sequence[tuple[int, str]]", rows):
-        lines = body.split("\n")
-        wanted = lines[max(first - start, 0) : max(end - start, 0)]
-        # One parse for all: the lines are complete JSON texts.
-        messages += cast("list[Message]", json.loads(f"[{','.join(wanted)}]"))
-    return messages
+    texts = [_lines_between(body, first - start, end - start) for start, body in cast("Sequence[tuple[int, str]]", rows)]
+    # One parse for all: the lines are complete JSON texts.
+    return cast("list[Message]", json.loads(f"[{','.join(filter(None, texts))}]"))
+
+
+def _lines_between(body: str, low: int, high: int) -> str:
+    """The lines low … high - 1, joined by commas."""
+    if low <= 0 and body.count("\n") < high:
+        return body.replace("\n", ",")
+    return ",".join(body.split("\n")[max(low, 0) : max(high, 0)])
 
 
 def without_thinking(message: Message) -> Message:
