@@ -43,7 +43,9 @@ class InWorkerRun:
             self._reports[item.path], self._outputs[item.path] = self._ask(ids)
         reports = self._reports[item.path].get(_worker_id(item))
         if not reports:
-            raise RuntimeError(f"the Worker did not run this test; its pytest says:\n{self._outputs[item.path][-3_000:]}")
+            raise RuntimeError(
+                f"the Worker did not run this test; its pytest says:\n{self._outputs[item.path][-3_000:]}"
+            )
         return reports
 
     def close(self) -> None:

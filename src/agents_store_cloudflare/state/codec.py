@@ -319,7 +319,9 @@ def _message_texts(messages: Messages) -> list[str]:
 
 def messages_of(rows: Sequence[Row], first: int, end: int) -> list[Message]:
     """The messages with first <= sequence < end out of block rows (sequence of the block's first message, body)."""
-    texts = [_lines_between(body, first - start, end - start) for start, body in cast("Sequence[tuple[int, str]]", rows)]
+    texts = [
+        _lines_between(body, first - start, end - start) for start, body in cast("Sequence[tuple[int, str]]", rows)
+    ]
     # One parse for all: the lines are complete JSON texts.
     return cast("list[Message]", json.loads(f"[{','.join(filter(None, texts))}]"))
 
