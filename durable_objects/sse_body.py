@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import js
 from pyodide.ffi import JsException, create_once_callable, create_proxy, to_js
 
-from agents_store_cloudflare.streams.audience import Subscription
+from agents_store_cloudflare.objects import PullsFrames
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
@@ -23,7 +23,7 @@ QUEUE_BYTES: Final = 256 * 1024
 
 
 class SseBody:
-    """A `FrameSink` over a byte stream that holds about 256 KB; what does not fit waits in the log.
+    """An `EventBody` over a byte stream that holds about 256 KB; what does not fit waits in the log.
 
     Attributes:
         stream: the `ReadableStream`, a response's body. It pulls first when somebody reads, and never before the next
@@ -31,7 +31,7 @@ class SseBody:
     """
 
     def __init__(self) -> None:
-        self._subscription: Subscription | None = None
+        self._source: PullsFrames | None = None
         self._controller: JsObject = None
         self._proxies: list[JsObject] = [create_proxy(each) for each in (self._start, self._pull, self._cancel)]
         start, pull, cancel = self._proxies
@@ -41,12 +41,12 @@ class SseBody:
             to_js({"highWaterMark": QUEUE_BYTES}, dict_converter=js.Object.fromEntries),
         )
 
-    def feed_from(self, subscription: Subscription) -> None:
-        """Say whose frames these are; before the first turn ends."""
-        self._subscription = subscription
+    def feed_from(self, source: PullsFrames) -> None:
+        """`EventBody.feed_from`."""
+        self._source = source
 
-    def push(self, frames: bytes) -> bool:
-        """`FrameSink.push`."""
+    def push(self, frames: str) -> bool:
+        """`EventBody.push`."""
         if self._controller is None:
             return False
         room = self._controller.desiredSize
@@ -57,7 +57,7 @@ class SseBody:
         if room <= 0:
             return False
         try:
-            self._controller.enqueue(to_js(frames))
+            self._controller.enqueue(to_js(frames.encode()))
         except JsException:
             # The client is gone and nobody has said so.
             self._let_go()
@@ -65,7 +65,7 @@ class SseBody:
         return True
 
     def close(self) -> None:
-        """`FrameSink.close`."""
+        """`EventBody.close`."""
         if self._controller is not None:
             with suppress(JsException):
                 self._controller.close()
@@ -75,17 +75,17 @@ class SseBody:
         self._controller = controller
 
     def _pull(self, _controller: JsObject) -> None:
-        if self._subscription is not None:
-            self._subscription.pull()
+        if self._source is not None:
+            self._source.pull()
 
     def _cancel(self, _reason: JsObject = None) -> None:
         self._let_go()
 
     def _let_go(self) -> None:
         self._controller = None
-        if self._subscription is not None:
-            self._subscription.cancel()
-            self._subscription = None
+        if self._source is not None:
+            self._source.cancel()
+            self._source = None
         for proxy in self._proxies:
             # JavaScript may be inside one of them: destroying it is for the next turn.
             js.queueMicrotask(create_once_callable(proxy.destroy))

@@ -7,13 +7,22 @@ either Cloudflare (`bindings.py`) or one process of CPython (`testing.LocalObjec
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from agents_store_cloudflare.backoff import backoff_s
 from agents_store_cloudflare.database import ObjectSql
 
-__all__ = ["ObjectCallError", "ObjectHost", "ObjectLogic", "ObjectNamespace", "with_retry"]
+__all__ = [
+    "EventBody",
+    "ObjectCallError",
+    "ObjectHost",
+    "ObjectLogic",
+    "ObjectNamespace",
+    "ObjectSocket",
+    "PullsFrames",
+    "with_retry",
+]
 
 T = TypeVar("T")
 
@@ -65,6 +74,59 @@ async def with_retry(
         attempt += 1
 
 
+class ObjectSocket(Protocol):
+    """The server's end of a WebSocket that stays open while its object sleeps."""
+
+    def send(self, text: str) -> bool:
+        """Send one message; False where the socket is closed."""
+        ...
+
+    def attach(self, text: str) -> None:
+        """Keep up to 16 KB with the socket, instead of what was kept before: it outlives the object's memory."""
+        ...
+
+    def attachment(self) -> str:
+        """What was kept, "" for nothing."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Close it; a second time does nothing."""
+        ...
+
+
+class PullsFrames(Protocol):
+    """Who fills a body."""
+
+    def pull(self) -> None:
+        """There is room: hand over some more."""
+        ...
+
+    def cancel(self) -> None:
+        """The client is gone."""
+        ...
+
+
+class EventBody(Protocol):
+    """A response body that text is pushed into."""
+
+    @property
+    def stream(self) -> object:
+        """What the platform sends as the body."""
+        ...
+
+    def feed_from(self, source: PullsFrames) -> None:
+        """Say who fills it; before the first turn ends."""
+        ...
+
+    def push(self, frames: str) -> bool:
+        """Take the text; False where it is full or gone, and has taken nothing."""
+        ...
+
+    def close(self) -> None:
+        """Nothing follows."""
+        ...
+
+
 class ObjectHost(Protocol):
     """What the logic of a Durable Object may use of its platform."""
 
@@ -83,6 +145,21 @@ class ObjectHost(Protocol):
 
     def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` once after `delay_ms`; the result cancels it. While it is pending the object cannot hibernate."""
+        ...
+
+    def event_body(self) -> EventBody:
+        """A new response body of about 256 KB of room. While it is open the object cannot hibernate."""
+        ...
+
+    def accept_socket(self) -> tuple[ObjectSocket, object]:
+        """A new WebSocket that lets the object hibernate: its own end, and the client's for the response.
+
+        A client's `ping` is answered with `pong` without waking the object.
+        """
+        ...
+
+    def sockets(self) -> Sequence[ObjectSocket]:
+        """The open ones, those accepted before the object slept among them."""
         ...
 
 

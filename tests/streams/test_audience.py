@@ -12,6 +12,7 @@ from agents_store_cloudflare.streams.audience import Audience
 from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
+from agents_store_cloudflare.streams.socket_sink import Place
 from agents_store_cloudflare.streams.sse import parse_position
 from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import LocalObjects
@@ -25,13 +26,17 @@ class Sink:
         self.room = room
         self.frames: list[str] = []
         self.is_closed = False
+        self.place = Place(0)
 
-    def push(self, frames: bytes) -> bool:
+    def push(self, frames: str) -> bool:
         if self.room == 0:
             return False
         self.room -= 1
-        self.frames.append(frames.decode())
+        self.frames.append(frames)
         return True
+
+    def remember(self, place: Place) -> None:
+        self.place = place
 
     def close(self) -> None:
         self.is_closed = True
@@ -208,7 +213,7 @@ class BrokenSink(Sink):
         super().__init__()
         self._at = at
 
-    def push(self, frames: bytes) -> bool:
+    def push(self, frames: str) -> bool:
         if len(self.frames) + 1 == self._at:
             raise TypeError("no such thing as room")
         return super().push(frames)

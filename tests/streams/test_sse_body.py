@@ -60,6 +60,13 @@ class Response(SimpleNamespace):
     """`Response`."""
 
 
+class Entries(dict[str, Any]):
+    """`Object.fromEntries`."""
+
+    def to_py(self) -> dict[str, Any]:
+        return dict(self)
+
+
 def _fake(name: str, **names: Any) -> ModuleType:
     module = ModuleType(name)
     vars(module).update(names)
@@ -80,7 +87,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         "js",
         ReadableStream=SimpleNamespace(new=JsStream),
         Response=SimpleNamespace(new=new_response),
-        Object=SimpleNamespace(fromEntries=dict),
+        Object=SimpleNamespace(fromEntries=Entries),
         queueMicrotask=_run,
     )
     ffi = _fake("pyodide.ffi", JsException=JsError, create_proxy=Proxy, create_once_callable=_same, to_js=to_js)
@@ -112,6 +119,7 @@ class Stream:
 
     def _make(self, host: ObjectHost) -> StreamObject:
         made = self.object = StreamObject(host)
+        self.host: Any = host
         return made
 
     async def write(self, number: int) -> None:
@@ -123,15 +131,17 @@ class Stream:
 
 
 async def _get(server: Any, stream: Stream, *, last_event_id: str | None = None) -> Any:
+    stream.host.event_body = importlib.import_module(f"{SHELLS}.sse_body").SseBody
     shell = server.StreamServer.__new__(server.StreamServer)
     shell._stream, shell.ctx = stream.object, SimpleNamespace(id=SimpleNamespace(name="s"))
-    headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+    headers = {} if last_event_id is None else {"last-event-id": last_event_id}
     return await shell.fetch(SimpleNamespace(method="GET", url="https://x/", headers=headers))
 
 
 def _bodies(server: Any) -> int:
     gc.collect()
-    return sum(type(each) is server.SseBody for each in gc.get_objects())
+    body = importlib.import_module(f"{SHELLS}.sse_body").SseBody
+    return sum(type(each) is body for each in gc.get_objects())
 
 
 async def test_a_refused_request_leaves_nothing_behind(server: Any) -> None:

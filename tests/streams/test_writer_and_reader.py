@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -253,10 +254,23 @@ async def test_what_is_not_ours_leaves_the_object_as_an_id(caplog: pytest.LogCap
     assert [record.name for record in caplog.records] == ["mine"]
 
 
-async def test_objects_in_process_answer_no_http() -> None:
-    """SM-25: `sse_response` says what it needs."""
+async def test_events_of_an_object_in_process() -> None:
+    """SM-25: `sse_response` answers on CPython too, with a body that a test reads; a namespace without HTTP says so."""
+    manager = _manager(LocalObjects(StreamObject))
+    missing: Any = await manager.sse_response("s")
+    assert (missing.status, json.loads(missing.body)["error"]["code"]) == (404, "stream_not_found")
+    async with manager.create_writer("s", "a", "t") as writer:
+        await writer.write({"type": "x"})
+    answer: Any = await manager.sse_response("s")
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    assert answer.body.read().startswith("id: 1\nevent: chunk\n")
+
+    class CallsOnly:
+        async def call(self, name: str, request: str) -> str:
+            return ""
+
     with pytest.raises(StreamError, match="Durable Object binding"):
-        await _manager(LocalObjects(StreamObject)).sse_response("s")
+        await _manager(CallsOnly()).sse_response("s")
 
 
 class HttpNamespace:
@@ -326,7 +340,10 @@ def test_only_call_can_be_reached_over_rpc() -> None:
     [shell] = [node for node in ast.parse(SHELL.read_text()).body if getattr(node, "name", "") == "StreamServer"]
     assert isinstance(shell, ast.ClassDef)
     functions = {node.name for node in shell.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    assert functions == {"__init__", "call", "fetch", "alarm"}
+    assert functions == {
+        *("__init__", "call", "fetch", "alarm"),
+        *("webSocketMessage", "webSocketClose", "webSocketError"),  # RPC refuses these names
+    }
 
 
 def test_options_are_checked() -> None:

@@ -1,9 +1,11 @@
 """Who listens to a stream right now: push for those who are caught up, pages from the log for those who are not.
 
-An append costs one encoding for all listeners and one push each: no coroutine, future or timer per listener. A sink
+An append costs one encoding for all listeners of a wire and one push each: no coroutine, future or timer per listener. A sink
 that is full takes nothing: its listener is behind from then on, and reads the log page by page when the sink asks
 (`pull`). So a slow listener neither holds the others nor grows memory; and one that fails is let go alone: its client
 comes back with the position it has.
+
+Sockets outlive the object's memory: an object that slept finds them, and their places, again before it says anything.
 """
 
 from __future__ import annotations
@@ -14,22 +16,37 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Final, Protocol
 
-from agents_store_cloudflare.objects import ObjectHost
+from agents_store_cloudflare.errors import StreamTruncatedError
+from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
+from agents_store_cloudflare.streams.frames import (
+    FrameWriter,
+    caught_up_frame,
+    chunk_frames,
+    outcome_frame,
+    truncated_frame,
+)
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
-from agents_store_cloudflare.streams.sse import KEEP_ALIVE, caught_up_frame, chunk_frames, outcome_frame
+from agents_store_cloudflare.streams.socket_sink import Place, SocketSink, socket_frame
+from agents_store_cloudflare.streams.sse import KEEP_ALIVE, sse_frame
 
 __all__ = ["Audience", "FrameSink", "Subscription"]
 
 KEEP_ALIVE_MS: Final = 15_000
 PAGE_BYTES: Final = 64 * 1024
+UNKNOWN_SOCKET: Final = 1012
+"""The close code "service restart": come back with the position you have."""
 
 
 class FrameSink(Protocol):
     """Where frames go. From inside these methods it may cancel its subscription, nothing else."""
 
-    def push(self, frames: bytes) -> bool:
+    def push(self, frames: str) -> bool:
         """Take the frames; False where it is full or gone, and has taken nothing."""
+        ...
+
+    def remember(self, place: Place) -> None:
+        """Note where the listener stands now, where that must outlive the object's memory."""
         ...
 
     def close(self) -> None:
@@ -40,43 +57,68 @@ class FrameSink(Protocol):
 class Audience:
     """The live listeners of one stream. What it says to them never raises."""
 
-    def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
+    def __init__(self, host: ObjectHost, logger: logging.Logger, log_of: Callable[[str], StreamLog]) -> None:
         self._host = host
         self._logger = logger
+        self._log_of = log_of
         self._listeners: set[Subscription] = set()
+        self._sockets: dict[str, Subscription] | None = None
         self._cancel_timer: Callable[[], None] | None = None
 
     def __len__(self) -> int:
-        return len(self._listeners)
+        return len(self._listeners) + len(self._by_socket())
 
     def add(self, log: StreamLog, from_sequence: int, sink: FrameSink) -> Subscription:
-        """A listener that has everything up to `from_sequence`; it is behind until its first `pull`."""
-        listener = Subscription(self, log, from_sequence, sink)
+        """A listener to Server-Sent Events who has everything up to `from_sequence`; it is behind until its first `pull`."""
+        listener = Subscription(self, log, sink, sse_frame, Place(from_sequence))
         self._listeners.add(listener)
         if self._cancel_timer is None:
             self._cancel_timer = self._host.call_later(KEEP_ALIVE_MS, self._keep_alive)
         return listener
 
+    def add_socket(self, socket: ObjectSocket, stream_id: str, from_sequence: int) -> None:
+        """A listener on a socket who has everything up to `from_sequence`; it is told at once what follows."""
+        sockets = self._by_socket()
+        listener = self._socket_listener(SocketSink.fresh(socket, stream_id, from_sequence), sockets)
+        listener.remember()
+        listener.pull_all()
+
+    def acknowledged(self, socket: ObjectSocket) -> None:
+        """The client has dealt with what it was asked about: there is room for more."""
+        listener = self._listener_of(socket)
+        if listener is None:
+            socket.close(UNKNOWN_SOCKET, "not listening any more; connect again")
+        elif isinstance(listener.sink, SocketSink) and listener.sink.acknowledge():
+            listener.remember()
+            listener.pull_all()
+
+    def left(self, socket: ObjectSocket) -> None:
+        """The socket is closed."""
+        listener = self._listener_of(socket)
+        if listener is not None:
+            listener.cancel()
+
     def remove(self, listener: Subscription) -> None:
-        """Forget a listener; with the last one goes the timer, so that the object may sleep."""
+        """Forget a listener; with the last one who needs it goes the timer, so that the object may sleep."""
         self._listeners.discard(listener)
+        if isinstance(listener.sink, SocketSink):
+            self._by_socket().pop(listener.sink.key, None)
         if not self._listeners and self._cancel_timer is not None:
             self._cancel_timer()
             self._cancel_timer = None
 
     def appended(self, first_sequence: int, body: str, last_sequence: int) -> None:
         """Push a new block to everybody who is caught up."""
-        live = [listener for listener in self._listeners if listener.is_live]
-        if live:
-            frames = chunk_frames(first_sequence, body).encode()
-            for listener in live:
-                listener.offer(frames, first_sequence, last_sequence)
+        frames: dict[FrameWriter, str] = {}
+        for listener in self._live():
+            if listener.write not in frames:
+                frames[listener.write] = chunk_frames(listener.write, first_sequence, body)
+            listener.offer(frames[listener.write], first_sequence, last_sequence)
 
     def closed(self, head: StreamHead) -> None:
         """Tell everybody who is caught up how the stream ended."""
-        frames = outcome_frame(head).encode()
-        for listener in [listener for listener in self._listeners if listener.is_live]:
-            listener.finish(frames, head.last_sequence)
+        for listener in self._live():
+            listener.finish(outcome_frame(listener.write, head), head.last_sequence)
 
     @contextmanager
     def serving(self, listener: Subscription, sink: FrameSink) -> Generator[None, None, None]:
@@ -94,74 +136,150 @@ class Audience:
         for listener in [listener for listener in self._listeners if listener.is_live]:
             listener.keep_alive()
 
+    def _live(self) -> list[Subscription]:
+        return [listener for listener in (*self._listeners, *self._by_socket().values()) if listener.is_live]
+
+    def _listener_of(self, socket: ObjectSocket) -> Subscription | None:
+        try:
+            key = SocketSink.restored(socket).key
+        except (ValueError, KeyError, TypeError):
+            return None
+        return self._by_socket().get(key)
+
+    def _by_socket(self) -> dict[str, Subscription]:
+        if self._sockets is None:
+            self._sockets = {}
+            for socket in self._host.sockets():
+                self._restore(socket, self._sockets)
+        return self._sockets
+
+    def _restore(self, socket: ObjectSocket, sockets: dict[str, Subscription]) -> None:
+        try:
+            sink = SocketSink.restored(socket)
+        except (ValueError, KeyError, TypeError):
+            # Other code attached it: the client comes back with its position.
+            socket.close(UNKNOWN_SOCKET, "the service has changed; connect again")
+        else:
+            self._socket_listener(sink, sockets)
+
+    def _socket_listener(self, sink: SocketSink, sockets: dict[str, Subscription]) -> Subscription:
+        listener = Subscription(self, self._log_of(sink.stream_id), sink, socket_frame, sink.place)
+        sockets[sink.key] = listener
+        return listener
+
 
 class Subscription:
     """One listener's place in the stream.
 
     Attributes:
-        sequence: the last chunk handed to the sink.
-        is_live: everything stored has been handed over; what is appended comes by push.
+        sink: where its frames go.
+        write: how its wire writes a frame.
     """
 
-    def __init__(self, audience: Audience, log: StreamLog, from_sequence: int, sink: FrameSink) -> None:
+    def __init__(self, audience: Audience, log: StreamLog, sink: FrameSink, write: FrameWriter, place: Place) -> None:
         self._audience = audience
         self._log = log
-        self._sink = sink
-        self._was_caught_up = False
-        self.sequence: int = from_sequence
-        self.is_live: bool = False
+        self._place = place
+        self._is_over = False
+        self.sink: FrameSink = sink
+        self.write: FrameWriter = write
+
+    @property
+    def sequence(self) -> int:
+        """The last chunk handed to the sink."""
+        return self._place.sequence
+
+    @property
+    def is_live(self) -> bool:
+        """Everything stored has been handed over; what is appended comes by push."""
+        return self._place.is_live
 
     def pull(self) -> None:
         """The sink has room: hand it the next page of the log, where it is behind. Never raises."""
-        if not self.is_live:
-            with self._audience.serving(self, self._sink):
-                self._push_page()
+        self._pull()
 
-    def offer(self, frames: bytes, first_sequence: int, last_sequence: int) -> None:
+    def pull_all(self) -> None:
+        """Hand over pages until the sink is full or has everything. Never raises."""
+        while self._pull():
+            pass
+
+    def offer(self, frames: str, first_sequence: int, last_sequence: int) -> None:
         """Push a block; a full sink falls behind."""
-        with self._audience.serving(self, self._sink):
+        with self._audience.serving(self, self.sink):
             self._check_place(first_sequence - 1)
-            if self._sink.push(frames):
-                self.sequence = last_sequence
+            if self.sink.push(frames):
+                self._stand(last_sequence, is_live=True)
             else:
-                self.is_live = False
+                self._fall_behind()
 
     def keep_alive(self) -> None:
         """Push a comment: it shows whether the client is still there. A full sink has enough to show that."""
-        with self._audience.serving(self, self._sink):
-            self._sink.push(KEEP_ALIVE.encode())
+        with self._audience.serving(self, self.sink):
+            self.sink.push(KEEP_ALIVE)
 
-    def finish(self, frames: bytes, last_sequence: int) -> None:
+    def finish(self, frames: str, last_sequence: int) -> None:
         """Push the last frames and close; a full sink gets them when it pulls."""
-        with self._audience.serving(self, self._sink):
+        with self._audience.serving(self, self.sink):
             self._check_place(last_sequence)
             self._push_last(frames)
 
     def cancel(self) -> None:
         """The client is gone."""
+        self._is_over = True
         self._audience.remove(self)
+
+    def remember(self) -> None:
+        """Have the sink note where the listener stands. Never raises."""
+        with self._audience.serving(self, self.sink):
+            self.sink.remember(self._place)
 
     def _check_place(self, sequence: int) -> None:
         if self.sequence != sequence:
             raise RuntimeError(f"a live listener is at {self.sequence}, not at {sequence}: a block has passed it by")
 
-    def _push_page(self) -> None:
-        head = self._log.existing_head()
-        page = self._log.read(self.sequence, max_bytes=PAGE_BYTES)
-        frames = chunk_frames(page.first_sequence, page.body) if page.count else ""
-        is_at_end = page.last_sequence == head.last_sequence
-        if is_at_end and not self._was_caught_up:
-            frames += caught_up_frame(head.last_sequence)
-        if is_at_end and head.status != "active":
-            self._push_last((frames + outcome_frame(head)).encode())
-        elif not frames or self._sink.push(frames.encode()):
-            self.sequence = page.last_sequence
-            self.is_live = is_at_end
-            self._was_caught_up |= is_at_end
+    def _stand(self, sequence: int, *, is_live: bool) -> None:
+        self._place = Place(sequence, is_live, self._place.was_caught_up or is_live)
+        self.sink.remember(self._place)
 
-    def _push_last(self, frames: bytes) -> None:
-        if self._sink.push(frames):
+    def _fall_behind(self) -> None:
+        self._stand(self.sequence, is_live=False)
+
+    def _pull(self) -> bool:
+        """Hand over a page; whether there may be more to hand over."""
+        moved = False
+        if not self.is_live and not self._is_over:
+            with self._audience.serving(self, self.sink):
+                moved = self._push_page()
+        return moved
+
+    def _push_page(self) -> bool:
+        head = self._log.existing_head()
+        try:
+            page = self._log.read(self.sequence, max_bytes=PAGE_BYTES)
+        except StreamTruncatedError as gap:
+            return self._push_gap(gap)
+        frames = chunk_frames(self.write, page.first_sequence, page.body) if page.count else ""
+        is_at_end = page.last_sequence == head.last_sequence
+        if is_at_end and not self._place.was_caught_up:
+            frames += caught_up_frame(self.write, head.last_sequence)
+        if is_at_end and head.status != "active":
+            self._push_last(frames + outcome_frame(self.write, head))
+            return False
+        if frames and not self.sink.push(frames):
+            return False
+        self._stand(page.last_sequence, is_live=is_at_end)
+        return not is_at_end
+
+    def _push_gap(self, gap: StreamTruncatedError) -> bool:
+        frame = truncated_frame(self.write, from_sequence=self.sequence, first_sequence=gap.first_sequence)
+        if not self.sink.push(frame):
+            return False
+        self._stand(gap.first_sequence - 1, is_live=False)
+        return True
+
+    def _push_last(self, frames: str) -> None:
+        if self.sink.push(frames):
             self.cancel()
-            self._sink.close()
+            self.sink.close()
         else:
-            self.is_live = False
+            self._fall_behind()

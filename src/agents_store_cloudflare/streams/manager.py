@@ -157,6 +157,8 @@ class DurableObjectStreamManager:
     async def sse_response(self, stream_id: str, *, last_event_id: str | int | None = None) -> object:
         """The stream as Server-Sent Events: a raw JavaScript `Response` to return from a Worker's `fetch`.
 
+        Over `LocalObjects` it is an `HttpResponse` whose body is a `LocalEvents`.
+
         Args:
             last_event_id: the request's `Last-Event-ID` header, as it came: the last sequence that the client has.
 
@@ -166,7 +168,7 @@ class DurableObjectStreamManager:
         Raises:
             InvalidArgumentError: a malformed position; its `http_status` is 400.
             StreamConnectionError: the object could not be reached.
-            StreamError: the namespace answers no HTTP (`LocalObjects`).
+            StreamError: the namespace answers no HTTP.
         """
         check_id(stream_id, "stream_id")
         position = parse_position(last_event_id, None)

@@ -5,14 +5,8 @@ id: 7                      one chunk; the id is its sequence, and what EventSour
 event: chunk
 data: {"type":"text",…}
 
-event: caught-up           once, when everything stored has been sent
-data: {"sequence":7}
-
-event: end                 the stream ended; nothing follows
+event: end                 the other events of `frames.py` have no id
 data: {"status":"completed","output":…}
-
-event: fail                the stream was failed; nothing follows
-data: {"error":"…"}
 
 : keep-alive               every 15 s
 ```
@@ -20,15 +14,13 @@ data: {"error":"…"}
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Final
 
 from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER
 from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.streams.head import StreamHead
 
-__all__ = ["HEADERS", "KEEP_ALIVE", "caught_up_frame", "chunk_frames", "outcome_frame", "parse_position"]
+__all__ = ["HEADERS", "KEEP_ALIVE", "parse_position", "sse_frame"]
 
 KEEP_ALIVE: Final = ": keep-alive\n\n"
 
@@ -41,24 +33,10 @@ HEADERS: Final = (
 _POSITION = re.compile(r"[0-9]{1,16}", re.ASCII)
 
 
-def chunk_frames(first_sequence: int, body: str) -> str:
-    """The frames of chunks (JSON texts joined by newlines), the first one of sequence `first_sequence`."""
-    return "".join(
-        f"id: {sequence}\nevent: chunk\ndata: {text}\n\n"
-        for sequence, text in enumerate(body.split("\n"), first_sequence)
-    )
-
-
-def caught_up_frame(sequence: int) -> str:
-    """Said once, when everything stored up to `sequence` has been sent."""
-    return f'event: caught-up\ndata: {{"sequence":{sequence}}}\n\n'
-
-
-def outcome_frame(head: StreamHead) -> str:
-    """The last frame of a stream that has ended or failed; the output passes as the caller encoded it."""
-    if head.status == "failed":
-        return f'event: fail\ndata: {{"error":{json.dumps(head.error)}}}\n\n'
-    return f'event: end\ndata: {{"status":{json.dumps(head.end_status)},"output":{head.output}}}\n\n'
+def sse_frame(event: str, data: str, sequence: int | None = None, /) -> str:
+    """`FrameWriter` of this wire."""
+    id_line = "" if sequence is None else f"id: {sequence}\n"
+    return f"{id_line}event: {event}\ndata: {data}\n\n"
 
 
 def parse_position(last_event_id: str | int | None, from_parameter: str | None) -> int:

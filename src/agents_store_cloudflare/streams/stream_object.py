@@ -7,13 +7,15 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError
+from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.json_values import JsonObject
-from agents_store_cloudflare.objects import ObjectHost
+from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
 from agents_store_cloudflare.records import StreamInfo
 from agents_store_cloudflare.streams.audience import Audience, FrameSink, Subscription
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.streams.wires import StreamWires
 from agents_store_cloudflare.wire import WireMessage, decode_request, encode_error, encode_reply
 
 __all__ = ["StreamObject"]
@@ -39,7 +41,8 @@ class StreamObject:
         self._host = host
         self.logger: logging.Logger = logger or logging.getLogger("agents_store_cloudflare.streams")
         self._log: StreamLog | None = None
-        self._audience = Audience(host, self.logger)
+        self._audience = Audience(host, self.logger, self._log_of)
+        self._wires = StreamWires(host, self._audience)
         self._waiting: set[asyncio.Future[None]] = set()
         self._operations: dict[str, Callable[[StreamLog, Arguments, str], str]] = {
             "create": self._create,
@@ -69,6 +72,23 @@ class StreamObject:
         log = self._log_of(stream_id)
         log.head_from(from_sequence)
         return self._audience.add(log, from_sequence, sink)
+
+    def fetch(self, stream_id: str, request: HttpRequest) -> HttpResponse:
+        """Answer a listener's HTTP request; errors are JSON, and a traceback never leaves the object."""
+        try:
+            return self._wires.answer(self._log_of(stream_id), stream_id, request)
+        except AgentsStoreError as error:
+            return HttpResponse.of_error(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            return HttpResponse.of_json(encode_error(error, self.logger), status=500)
+
+    def socket_message(self, socket: ObjectSocket, text: object) -> None:
+        """A client has sent something over its WebSocket."""
+        self._wires.message(socket, text)
+
+    def socket_closed(self, socket: ObjectSocket) -> None:
+        """A client's WebSocket is closed."""
+        self._wires.closed(socket)
 
     async def _answer(self, message: WireMessage) -> str:
         arguments = message.head

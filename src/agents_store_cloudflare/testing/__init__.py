@@ -9,6 +9,7 @@ Example:
 from agents_store_cloudflare.testing.clock import Clock, FakeClock, SystemClock
 from agents_store_cloudflare.testing.faults import FaultyDatabase, FaultyNamespace
 from agents_store_cloudflare.testing.local_objects import LocalObjects
+from agents_store_cloudflare.testing.local_wires import LocalEvents, LocalSocket
 from agents_store_cloudflare.testing.sqlite import SqliteDatabase, SqliteObjectSql
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "FakeClock",
     "FaultyDatabase",
     "FaultyNamespace",
+    "LocalEvents",
     "LocalObjects",
+    "LocalSocket",
     "SqliteDatabase",
     "SqliteObjectSql",
     "SystemClock",

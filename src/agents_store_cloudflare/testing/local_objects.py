@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from agents_store_cloudflare.objects import ObjectCallError, ObjectHost, ObjectLogic
+from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
+from agents_store_cloudflare.objects import ObjectCallError, ObjectHost, ObjectLogic, ObjectSocket
 from agents_store_cloudflare.testing.clock import Clock, SystemClock
+from agents_store_cloudflare.testing.local_wires import LocalEvents, LocalSocket
 from agents_store_cloudflare.testing.sqlite import SqliteObjectSql
 
 __all__ = ["LocalObjects"]
@@ -45,10 +48,28 @@ class LocalObjects:
         await asyncio.sleep(0)  # a call is a round trip: others may run in between
         return await self._host(name).call(request)
 
+    async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> HttpResponse:
+        """An HTTP GET to the object called `name`: the body is a `LocalEvents`, the WebSocket a `LocalSocket`."""
+        await asyncio.sleep(0)
+        lower_case = {key.lower(): value for key, value in headers.items()}
+        return self._host(name).fetch(name, HttpRequest(url=url, headers=lower_case))
+
     def restart(self) -> None:
-        """Forget everything the objects hold in memory, as a deploy or an eviction does; their databases stay."""
+        """Forget everything the objects hold in memory, as a deploy or an eviction does; their databases stay.
+
+        Connections break.
+        """
         for host in self._hosts.values():
             host.evict()
+
+    def hibernate(self) -> None:
+        """Forget everything the objects hold in memory, as the platform does when they are idle; WebSockets stay open.
+
+        Raises:
+            RuntimeError: an object has a timer, a call or an open response, which keep it awake.
+        """
+        for host in self._hosts.values():
+            host.hibernate()
 
     def close(self) -> None:
         """Close the databases."""
@@ -65,6 +86,17 @@ class LocalObjects:
         return host
 
 
+@runtime_checkable
+class _AnswersHttp(Protocol):
+    """The logic of an object that has listeners."""
+
+    def fetch(self, name: str, request: HttpRequest) -> HttpResponse: ...
+
+    def socket_message(self, socket: ObjectSocket, text: object) -> None: ...
+
+    def socket_closed(self, socket: ObjectSocket) -> None: ...
+
+
 class _Host:
     """One object's platform."""
 
@@ -77,6 +109,8 @@ class _Host:
         self._timers: set[Callable[[], None]] = set()
         self._alarms: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[str]] = set()
+        self._bodies: list[LocalEvents] = []
+        self._sockets: list[LocalSocket] = []
 
     async def call(self, request: str) -> str:
         task = asyncio.get_running_loop().create_task(self._live_call(request))
@@ -98,8 +132,47 @@ class _Host:
             self._instance = self._make_logic(self)
         return self._instance
 
+    def fetch(self, name: str, request: HttpRequest) -> HttpResponse:
+        logic = self.live()
+        if not isinstance(logic, _AnswersHttp):
+            raise ObjectCallError("objects of this kind answer no HTTP")
+        return logic.fetch(name, request)
+
+    def event_body(self) -> LocalEvents:
+        self._bodies = [body for body in self._bodies if body.is_open]
+        self._bodies.append(LocalEvents())
+        return self._bodies[-1]
+
+    def accept_socket(self) -> tuple[ObjectSocket, LocalSocket]:
+        socket = LocalSocket(self._on_message, self._on_close)
+        self._sockets.append(socket)
+        return socket.server, socket
+
+    def sockets(self) -> list[ObjectSocket]:
+        return [socket.server for socket in self._sockets if socket.is_open]
+
+    def hibernate(self) -> None:
+        if self._timers or self._calls or any(body.is_open for body in self._bodies):
+            raise RuntimeError("a timer, a call or an open response keeps the object awake")
+        self._instance = None
+
+    def _on_message(self, socket: ObjectSocket, text: str) -> None:
+        self._listening().socket_message(socket, text)
+
+    def _on_close(self, socket: ObjectSocket) -> None:
+        self._listening().socket_closed(socket)
+
+    def _listening(self) -> _AnswersHttp:
+        logic = self.live()
+        assert isinstance(logic, _AnswersHttp)  # only such an object accepts sockets
+        return logic
+
     def evict(self) -> None:
         self._instance = None
+        for body in self._bodies:
+            body.close()
+        for socket in self._sockets:
+            socket.break_off()
         for cancel in self._timers:
             cancel()
         self._timers.clear()

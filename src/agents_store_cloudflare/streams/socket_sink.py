@@ -1,0 +1,135 @@
+r"""The WebSocket wire of a stream: frames out, acknowledgements in, and all that is known of a socket in its attachment.
+
+```text
+to the client    text messages of one or more lines, a frame each:
+                 {"event":"chunk","id":7,"data":{"type":"text",…}}
+                 {"event":"end","data":{"status":"completed","output":…}}     then a close with code 1000
+                 {"event":"ack"}     answer with the text `ack`, when everything before it is dealt with
+from the client  `ack`, after an `ack` frame; `ping` whenever it likes: the platform answers `pong` by itself
+```
+
+The platform does not say how much of what was sent still waits in its memory. So a client is asked for an `ack` every 128 KB, and
+one that owes more than 256 KB is sent nothing: it is behind, and reads the log from its place when its `ack` comes. A
+short answer needs no `ack` at all, and nothing wakes a hibernating object but an append or an `ack`.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Final, Self
+
+from agents_store_cloudflare.objects import ObjectSocket
+
+__all__ = ["ACKNOWLEDGEMENT", "Place", "SocketSink", "socket_frame"]
+
+ACKNOWLEDGEMENT: Final = "ack"
+WINDOW_BYTES: Final = 256 * 1024
+MARK_BYTES: Final = WINDOW_BYTES // 2
+NORMAL_CLOSURE: Final = 1000
+_MARK: Final = '{"event":"ack"}'
+
+
+def socket_frame(event: str, data: str, sequence: int | None = None, /) -> str:
+    """`FrameWriter` of this wire: a JSON object and a newline; JSON text holds no raw newline itself."""
+    id_member = "" if sequence is None else f'"id":{sequence},'
+    return f'{{"event":"{event}",{id_member}"data":{data}}}\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a listener stands.
+
+    Attributes:
+        sequence: the last chunk handed over.
+        is_live: everything stored has been handed over; what is appended comes by push.
+        was_caught_up: it has been told so.
+    """
+
+    sequence: int
+    is_live: bool = False
+    was_caught_up: bool = False
+
+
+class SocketSink:
+    """A `FrameSink` over one hibernatable socket, sending at most 256 KB and one page ahead of the client's `ack`.
+
+    Attributes:
+        key: names the socket among those of its object.
+        stream_id: whose frames these are.
+        place: the listener's, as it was remembered last.
+    """
+
+    def __init__(self, socket: ObjectSocket, stream_id: str, *, key: str, place: Place) -> None:
+        self._socket = socket
+        self._owed_bytes = 0  # sent since the last acknowledged mark
+        self._bytes_after_mark: int | None = None  # None: no mark is on its way
+        self.key: str = key
+        self.stream_id: str = stream_id
+        self.place: Place = place
+
+    @classmethod
+    def fresh(cls, socket: ObjectSocket, stream_id: str, from_sequence: int) -> Self:
+        """The sink of a socket that was just accepted."""
+        return cls(socket, stream_id, key=secrets.token_hex(8), place=Place(from_sequence))
+
+    @classmethod
+    def restored(cls, socket: ObjectSocket) -> Self:
+        """The sink as its socket's attachment describes it, after the object has slept.
+
+        Raises:
+            ValueError, KeyError, TypeError: the attachment is not of this code.
+        """
+        facts = json.loads(socket.attachment())
+        sink = cls(
+            socket,
+            facts["streamId"],
+            key=facts["key"],
+            place=Place(facts["sequence"], facts["isLive"], facts["wasCaughtUp"]),
+        )
+        sink._owed_bytes, sink._bytes_after_mark = facts["owedBytes"], facts["bytesAfterMark"]
+        return sink
+
+    def push(self, frames: str) -> bool:
+        """`FrameSink.push`."""
+        if self._owed_bytes >= WINDOW_BYTES:
+            return False
+        if not self._socket.send(frames.removesuffix("\n")):
+            return False
+        self._count(len(frames.encode()))
+        return True
+
+    def remember(self, place: Place) -> None:
+        """`FrameSink.remember`: into the attachment, which outlives the object's memory."""
+        self.place = place
+        facts = {
+            "key": self.key,
+            "streamId": self.stream_id,
+            "sequence": place.sequence,
+            "isLive": place.is_live,
+            "wasCaughtUp": place.was_caught_up,
+            "owedBytes": self._owed_bytes,
+            "bytesAfterMark": self._bytes_after_mark,
+        }
+        self._socket.attach(json.dumps(facts))
+
+    def acknowledge(self) -> bool:
+        """Count an `ack`; False where none was asked for."""
+        if self._bytes_after_mark is None:
+            return False
+        self._owed_bytes, self._bytes_after_mark = self._bytes_after_mark, None
+        self._count(0)
+        return True
+
+    def close(self) -> None:
+        """`FrameSink.close`."""
+        self._socket.close(NORMAL_CLOSURE, "nothing follows")
+
+    def _count(self, size_bytes: int) -> None:
+        self._owed_bytes += size_bytes
+        if self._bytes_after_mark is not None:
+            self._bytes_after_mark += size_bytes
+        elif self._owed_bytes >= MARK_BYTES:
+            self._bytes_after_mark = 0
+            self._socket.send(_MARK)

@@ -1,0 +1,136 @@
+"""Live connections in one process of CPython: a response body that is read, a WebSocket with both its ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from agents_store_cloudflare.objects import ObjectSocket, PullsFrames
+
+__all__ = ["LocalEvents", "LocalSocket"]
+
+ROOM: Final = 256 * 1024
+ABNORMAL_CLOSURE: Final = 1006
+
+
+class LocalEvents:
+    """An `EventBody`, and the client who reads it.
+
+    Attributes:
+        is_open: neither side has closed it.
+    """
+
+    def __init__(self) -> None:
+        self._source: PullsFrames | None = None
+        self._waiting: deque[str] = deque()
+        self._waiting_size = 0
+        self.is_open: bool = True
+
+    @property
+    def stream(self) -> LocalEvents:
+        """`EventBody.stream`."""
+        return self
+
+    def feed_from(self, source: PullsFrames) -> None:
+        """`EventBody.feed_from`."""
+        self._source = source
+
+    def push(self, frames: str) -> bool:
+        """`EventBody.push`."""
+        if not self.is_open or self._waiting_size >= ROOM:
+            return False
+        self._waiting.append(frames)
+        self._waiting_size += len(frames)
+        return True
+
+    def close(self) -> None:
+        """`EventBody.close`."""
+        self.is_open = False
+
+    def read(self) -> str:
+        """All that can be had now, as a client reads it: what is behind is asked for."""
+        received: list[str] = []
+        while True:
+            if self._source is not None and self.is_open:
+                self._source.pull()
+            if not self._waiting:
+                return "".join(received)
+            received += self._waiting
+            self._waiting.clear()
+            self._waiting_size = 0
+
+    def leave(self) -> None:
+        """Go away, as a client does."""
+        self.is_open = False
+        if self._source is not None:
+            self._source.cancel()
+
+
+class LocalSocket:
+    """The client's end of a WebSocket whose object may hibernate.
+
+    Attributes:
+        server: the object's end.
+        messages: what the object has sent, oldest first.
+        close_code: None while it is open.
+    """
+
+    def __init__(
+        self, on_message: Callable[[ObjectSocket, str], None], on_close: Callable[[ObjectSocket], None]
+    ) -> None:
+        self._on_message = on_message
+        self._on_close = on_close
+        self.server: ObjectSocket = _ServerEnd(self)
+        self.messages: list[str] = []
+        self.close_code: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Neither side has closed it."""
+        return self.close_code is None
+
+    async def send(self, text: str) -> None:
+        """Send a message to the object; `ping` is answered without it."""
+        await asyncio.sleep(0)
+        if text == "ping":
+            self.messages.append("pong")
+        else:
+            self._on_message(self.server, text)
+
+    async def close(self) -> None:
+        """Close it, as a client does."""
+        await asyncio.sleep(0)
+        self.break_off(1000)
+        self._on_close(self.server)
+
+    def break_off(self, code: int = ABNORMAL_CLOSURE) -> None:
+        """Have it end without a word to the object."""
+        if self.close_code is None:
+            self.close_code = code
+
+
+class _ServerEnd:
+    """The object's end."""
+
+    def __init__(self, client: LocalSocket) -> None:
+        self._client = client
+        self._attachment = ""
+
+    def send(self, text: str) -> bool:
+        if not self._client.is_open:
+            return False
+        self._client.messages.append(text)
+        return True
+
+    def attach(self, text: str) -> None:
+        if len(text.encode()) > 16_384:
+            raise ValueError("an attachment has at most 16,384 bytes")
+        self._attachment = text
+
+    def attachment(self) -> str:
+        return self._attachment
+
+    def close(self, code: int, _reason: str) -> None:
+        self._client.break_off(code)
