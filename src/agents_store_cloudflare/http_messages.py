@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -27,12 +29,15 @@ class HttpRequest:
     Attributes:
         method: in capitals.
         url: absolute, as it came: percent-encoded.
-        headers: their names in lower case; `header` asks in any case.
+        headers: kept with their names in lower case; `header` asks in any case.
     """
 
     method: str = "GET"
     url: str
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "headers", {name.lower(): value for name, value in self.headers.items()})
 
     def header(self, name: str) -> str | None:
         """The header's value, None where it is absent."""
@@ -70,6 +75,13 @@ class HttpResponse:
         """An error of the package with its status; one that may pass by itself says when to come again."""
         headers = {"retry-after": RETRY_AFTER_S} if error.http_status == 503 else None
         return cls.of_json(json.dumps(error.to_dict()), status=error.http_status, headers=headers)
+
+    @classmethod
+    def of_failure(cls, error: Exception, logger: logging.Logger) -> Self:
+        """What is not the package's own error: logged here with its traceback, answered with an id alone."""
+        incident = secrets.token_hex(6)
+        logger.error("internal error %s", incident, exc_info=error)
+        return cls.refusal(500, "internal", f"something broke; the log has it under {incident}")
 
     def without_body(self) -> Self:
         """The answer to HEAD."""

@@ -266,6 +266,7 @@ class Subscription:
             self._push_last(frames + outcome_frame(self.write, head))
             return False
         if frames and not self.sink.push(frames):
+            self._fall_behind()
             return False
         self._stand(page.last_sequence, is_live=is_at_end)
         return not is_at_end
@@ -273,6 +274,7 @@ class Subscription:
     def _push_gap(self, gap: StreamTruncatedError) -> bool:
         frame = truncated_frame(self.write, from_sequence=self.sequence, first_sequence=gap.first_sequence)
         if not self.sink.push(frame):
+            self._fall_behind()
             return False
         self._stand(gap.first_sequence - 1, is_live=False)
         return True

@@ -92,12 +92,16 @@ class SocketSink:
         return sink
 
     def push(self, frames: str) -> bool:
-        """`FrameSink.push`."""
-        if self._owed_bytes >= WINDOW_BYTES:
+        """`FrameSink.push`. The mark goes before the frames, so that nothing follows the last ones."""
+        if self._owed_bytes >= MARK_BYTES and self._bytes_after_mark is None:
+            self._socket.send(_MARK)
+            self._bytes_after_mark = 0
+        if self._owed_bytes >= WINDOW_BYTES or not self._socket.send(frames.removesuffix("\n")):
             return False
-        if not self._socket.send(frames.removesuffix("\n")):
-            return False
-        self._count(len(frames.encode()))
+        size_bytes = len(frames.encode())
+        self._owed_bytes += size_bytes
+        if self._bytes_after_mark is not None:
+            self._bytes_after_mark += size_bytes
         return True
 
     def remember(self, place: Place) -> None:
@@ -119,17 +123,8 @@ class SocketSink:
         if self._bytes_after_mark is None:
             return False
         self._owed_bytes, self._bytes_after_mark = self._bytes_after_mark, None
-        self._count(0)
         return True
 
     def close(self) -> None:
         """`FrameSink.close`."""
         self._socket.close(NORMAL_CLOSURE, "nothing follows")
-
-    def _count(self, size_bytes: int) -> None:
-        self._owed_bytes += size_bytes
-        if self._bytes_after_mark is not None:
-            self._bytes_after_mark += size_bytes
-        elif self._owed_bytes >= MARK_BYTES:
-            self._bytes_after_mark = 0
-            self._socket.send(_MARK)

@@ -80,7 +80,7 @@ class StreamObject:
         except AgentsStoreError as error:
             return HttpResponse.of_error(error)
         except Exception as error:  # noqa: BLE001 - whatever it is
-            return HttpResponse.of_json(encode_error(error, self.logger), status=500)
+            return HttpResponse.of_failure(error, self.logger)
 
     def socket_message(self, socket: ObjectSocket, text: object) -> None:
         """A client has sent something over its WebSocket."""

@@ -51,8 +51,7 @@ class LocalObjects:
     async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> HttpResponse:
         """An HTTP GET to the object called `name`: the body is a `LocalEvents`, the WebSocket a `LocalSocket`."""
         await asyncio.sleep(0)
-        lower_case = {key.lower(): value for key, value in headers.items()}
-        return self._host(name).fetch(name, HttpRequest(url=url, headers=lower_case))
+        return self._host(name).fetch(name, HttpRequest(url=url, headers=headers))
 
     def restart(self) -> None:
         """Forget everything the objects hold in memory, as a deploy or an eviction does; their databases stay.

@@ -1,0 +1,8 @@
+"""Streams over HTTP in a user's Worker: routes, who may read, CORS, signed URLs."""
+
+from agents_store_cloudflare.gateway.admission import Authorize, StreamAction
+from agents_store_cloudflare.gateway.cors import CorsPolicy
+from agents_store_cloudflare.gateway.gateway import StreamGateway
+from agents_store_cloudflare.gateway.signing import StreamUrlSigner
+
+__all__ = ["Authorize", "CorsPolicy", "StreamAction", "StreamGateway", "StreamUrlSigner"]

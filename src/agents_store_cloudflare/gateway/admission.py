@@ -1,0 +1,47 @@
+"""Who may do what with a stream: the user's `authorize` decides, and everything but a plain yes is a no."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeAlias
+
+__all__ = ["Admission", "Authorize", "StreamAction"]
+
+StreamAction: TypeAlias = Literal["read", "append", "create", "delete", "fork"]
+"""What a request wants to do with a stream. The native wires only read."""
+
+Authorize: TypeAlias = Callable[[Any, str, StreamAction], "bool | Awaitable[bool]"]
+"""`authorize(request, stream_id, action)`, sync or async; the request is the one that the gateway was given."""
+
+
+class Admission:
+    """Asks `authorize`; only `True` admits. What is truthy without being `True` denies, and so does an exception."""
+
+    def __init__(self, authorize: Authorize, logger: logging.Logger) -> None:
+        if not callable(authorize):
+            raise TypeError("authorize must be callable: authorize(request, stream_id, action) -> bool")
+        self._authorize = authorize
+        self._logger = logger
+
+    async def admits(
+        self, request: object, stream_id: str, action: StreamAction, *, source_id: str | None = None
+    ) -> bool:
+        """Whether the request may do this. A fork names its source: both `fork` here and `read` there are asked for."""
+        if not await self._says_yes(request, stream_id, action):
+            return False
+        return source_id is None or await self._says_yes(request, source_id, "read")
+
+    async def _says_yes(self, request: object, stream_id: str, action: StreamAction) -> bool:
+        try:
+            answer: object = self._authorize(request, stream_id, action)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except Exception:
+            self._logger.exception("authorize failed, so it is a no: incident %s", secrets.token_hex(6))
+            return False
+        if answer is not True and answer:
+            self._logger.warning("authorize gave %s, which is not True, so it is a no", type(answer).__name__)
+        return answer is True

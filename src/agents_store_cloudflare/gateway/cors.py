@@ -1,0 +1,79 @@
+"""Which other origins' pages may read the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.http_messages import HttpRequest
+
+__all__ = ["CorsPolicy"]
+
+ANY: Final = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorsPolicy:
+    """The origins whose pages a browser lets read the answers.
+
+    Attributes:
+        allowed_origins: exact origins (`https://app.example`), or `("*",)` for all of them.
+        allow_credentials: pages may send cookies; not with `*`.
+        allowed_headers: what requests may carry beyond what browsers always may.
+        exposed_headers: what pages may read beyond what they always may.
+        max_age: seconds that a browser may keep the answer to a preflight.
+    """
+
+    allowed_origins: Sequence[str]
+    allow_credentials: bool = False
+    allowed_headers: Sequence[str] = ("authorization", "content-type", "last-event-id", "if-none-match")
+    exposed_headers: Sequence[str] = ("etag", "location", "retry-after")
+    max_age: int = 600
+
+    def __post_init__(self) -> None:
+        if isinstance(self.allowed_origins, str):
+            raise TypeError("allowed_origins must be a list of origins, not text")
+        if ANY in self.allowed_origins and self.allow_credentials:
+            raise InvalidArgumentError("credentials need the origins by name, not '*'")
+        for origin in self.allowed_origins:
+            if origin != ANY and not _is_origin(origin):
+                raise InvalidArgumentError(f"{origin!r} is no origin; one is like https://app.example, without a path")
+
+    def admits(self, origin: str) -> bool:
+        """Whether pages of this origin may read."""
+        return ANY in self.allowed_origins or origin in self.allowed_origins
+
+    def headers(self, request: HttpRequest) -> dict[str, str]:
+        """What every answer to this request carries."""
+        vary = {} if ANY in self.allowed_origins else {"vary": "Origin"}
+        origin = request.header("Origin")
+        if origin is None or not self.admits(origin):
+            return vary
+        allowed = {"access-control-allow-origin": ANY if ANY in self.allowed_origins else origin, **vary}
+        if self.exposed_headers:
+            allowed["access-control-expose-headers"] = ", ".join(self.exposed_headers)
+        if self.allow_credentials:
+            allowed["access-control-allow-credentials"] = "true"
+        return allowed
+
+    def preflight_headers(self, request: HttpRequest, methods: str) -> dict[str, str]:
+        """What the answer to a preflight carries besides `headers`; nothing for an origin that may not read."""
+        origin = request.header("Origin")
+        if origin is None or not self.admits(origin):
+            return {}
+        return {
+            "access-control-allow-methods": methods,
+            "access-control-allow-headers": ", ".join(self.allowed_headers),
+            "access-control-max-age": str(self.max_age),
+        }
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return bool(parts.scheme and parts.netloc) and text == f"{parts.scheme}://{parts.netloc}" and text == text.lower()

@@ -1,0 +1,207 @@
+"""Streams over HTTP below one path of a user's Worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Final, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from agents_store_cloudflare.arguments import check_id
+from agents_store_cloudflare.bindings import as_namespace, http_request, js_response, with_headers
+from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError
+from agents_store_cloudflare.gateway.admission import Admission, Authorize
+from agents_store_cloudflare.gateway.cors import CorsPolicy
+from agents_store_cloudflare.gateway.pages import StreamPages
+from agents_store_cloudflare.gateway.routes import Route, StreamWire, check_prefix, path_of, route_of
+from agents_store_cloudflare.gateway.signing import StreamUrlSigner
+from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
+from agents_store_cloudflare.streams.calls import StreamCalls
+from agents_store_cloudflare.streams.sse import HEADERS
+from agents_store_cloudflare.streams.wires import position_of
+
+__all__ = ["StreamGateway"]
+
+METHODS: Final = "GET, HEAD, OPTIONS"
+MAX_WAIT_S: Final = 60
+_WAIT = re.compile(r"[0-9]{1,2}(\.[0-9]{1,3})?", re.ASCII)
+
+
+class StreamGateway:
+    """Answers what is below its prefix, and only to whom `authorize` says `True`.
+
+    ```text
+    GET {prefix}/{stream id}/events    Server-Sent Events, resumed by Last-Event-ID or ?from=
+    GET {prefix}/{stream id}/socket    the same frames over a WebSocket, resumed by ?from=
+    GET {prefix}/{stream id}/chunks    one JSON page after ?from=, waiting ?wait= seconds (at most 60) for it
+    GET {prefix}/{stream id}           the stream as it stands
+    ```
+
+    HEAD says what GET would. Errors are JSON, `{"error": {"code", "message"}}`. Make one per request.
+
+    Example:
+        >>> gateway = StreamGateway(self.env.STREAMS, authorize=may_read)
+        >>> if (answer := await gateway.handle(request)) is not None:
+        ...     return answer
+
+    Args:
+        streams: the binding, raw or as the SDK wraps it, or `LocalObjects(StreamObject)` in tests.
+        prefix: the path it answers below.
+        authorize: `authorize(request, stream_id, action)`, sync or async, given the request as `handle` was. Only `True`
+            admits; an exception is logged and denies.
+        signer: admits requests whose `?access=` it has signed, without asking `authorize`.
+        cors: which other origins' pages may read; none where absent.
+        logger: takes failures; `agents_store_cloudflare.gateway` where absent.
+        sleep: how pauses between attempts are waited for.
+    """
+
+    def __init__(
+        self,
+        streams: object,
+        *,
+        prefix: str = "/streams",
+        authorize: Authorize,
+        signer: StreamUrlSigner | None = None,
+        cors: CorsPolicy | None = None,
+        logger: logging.Logger | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._prefix = check_prefix(prefix)
+        self._logger = logger or logging.getLogger("agents_store_cloudflare.gateway")
+        self._admission = Admission(authorize, self._logger)
+        self._signer = signer
+        self._cors = cors
+        self._calls = StreamCalls(as_namespace(streams), sleep)
+        self._pages = StreamPages(self._calls)
+
+    async def handle(self, request: object) -> Any:
+        """The answer to a request below the prefix, None for any other.
+
+        Args:
+            request: what the Worker's `fetch` was given, raw or as the SDK wraps it, or an `HttpRequest`.
+
+        Returns:
+            A raw JavaScript `Response`; an `HttpResponse` where the request is an `HttpRequest`.
+
+        Raises:
+            TypeError: it is no request. Nothing else is raised: what fails is an answer.
+        """
+        value = http_request(request)
+        answer = await self._answer(value, request)
+        if answer is None or request is value or not isinstance(answer, HttpResponse):
+            return answer
+        return js_response(answer)
+
+    def signed_path(
+        self,
+        stream_id: str,
+        *,
+        wire: StreamWire = "events",
+        expires_in: float | timedelta = 300.0,
+        from_sequence: int | None = None,
+    ) -> str:
+        """A path, with its query, that permits reading the stream until it expires: for EventSource and WebSocket.
+
+        Args:
+            expires_in: seconds, 1 to 86,400. What has been opened by then goes on; a later reconnection is refused.
+            from_sequence: begin there, and permit nothing before.
+
+        Raises:
+            InvalidArgumentError: an argument breaks a rule, or there is no signer.
+        """
+        if self._signer is None:
+            raise InvalidArgumentError("signed_path needs the gateway's signer=StreamUrlSigner(...)")
+        path = path_of(self._prefix, Route(check_id(stream_id, "stream_id"), wire))
+        access = self._signer.sign(stream_id, "read", expires_in=expires_in, from_sequence=from_sequence)
+        position = "" if from_sequence is None else f"from={from_sequence}&"
+        return f"{path}?{position}access={access}"
+
+    async def _answer(self, value: HttpRequest, request: object) -> object | None:
+        """The answer with everything it carries; a value, or what the platform gave."""
+        try:
+            route = route_of(value.url, self._prefix)
+            answer = None if route is None else await self._routed(value, request, route)
+        except AgentsStoreError as error:
+            answer = HttpResponse.of_error(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an answer
+            answer = HttpResponse.of_failure(error, self._logger)
+        if answer is None:
+            return None
+        if value.method == "HEAD" and isinstance(answer, HttpResponse):
+            answer = answer.without_body()
+        return with_headers(answer, self._cors.headers(value)) if self._cors else answer
+
+    async def _routed(self, value: HttpRequest, request: object, route: Route | Literal["nowhere"]) -> object:
+        if route == "nowhere":
+            return HttpResponse.refusal(404, "not_found", "there is nothing at this path; see the gateway's routes")
+        if value.method == "OPTIONS":
+            preflight = self._cors.preflight_headers(value, METHODS) if self._cors else {}
+            return HttpResponse(status=204, headers={"allow": METHODS, **preflight})
+        refusal = self._refusal_of_method(value, route)
+        if refusal is not None:
+            return refusal
+        position, wait_ms = position_of(value), _wait_ms(value)
+        if not await self._admits(value, request, route.stream_id, position):
+            return HttpResponse.refusal(403, "forbidden", "this request may not read this stream")
+        return await self._opened(value, route, position, wait_ms)
+
+    def _refusal_of_method(self, value: HttpRequest, route: Route) -> HttpResponse | None:
+        if value.method not in ("GET", "HEAD"):
+            return HttpResponse.refusal(
+                405, "method_not_allowed", "streams are read with GET", headers={"allow": METHODS}
+            )
+        if route.wire != "socket":
+            return None
+        if value.method == "HEAD" or (value.header("Upgrade") or "").lower() != "websocket":
+            return HttpResponse.refusal(
+                426, "upgrade_required", "connect a WebSocket here", headers={"upgrade": "websocket"}
+            )
+        return None if self._is_welcome(value) else HttpResponse.refusal(403, "forbidden", "not from this origin")
+
+    def _is_welcome(self, value: HttpRequest) -> bool:
+        """Browsers send cookies with any page's WebSocket, and let that page read: here the server has to look."""
+        origin = value.header("Origin")
+        if origin is None:
+            return True
+        url = urlsplit(value.url)
+        return origin == f"{url.scheme}://{url.netloc}" or (self._cors is not None and self._cors.admits(origin))
+
+    async def _admits(self, value: HttpRequest, request: object, stream_id: str, position: int) -> bool:
+        access = _query(value, "access")
+        if self._signer is not None and access is not None:
+            return self._signer.permits(access, stream_id, "read", from_sequence=position)
+        return await self._admission.admits(request, stream_id, "read")
+
+    async def _opened(self, value: HttpRequest, route: Route, position: int, wait_ms: int) -> object:
+        headers = {"Last-Event-ID": str(position)}
+        match route.wire:
+            case "events" if value.method == "HEAD":
+                await self._pages.check_position(route.stream_id, position)
+                return HttpResponse(status=200, headers=dict(HEADERS))
+            case "events":
+                return await self._calls.fetch(route.stream_id, headers)
+            case "socket":
+                return await self._calls.fetch(route.stream_id, {**headers, "Upgrade": "websocket"})
+            case "chunks":
+                return await self._pages.chunks(
+                    route.stream_id, position, wait_ms if value.method == "GET" else 0
+                )
+            case "info":
+                return await self._pages.info(route.stream_id)
+
+
+def _wait_ms(value: HttpRequest) -> int:
+    given = _query(value, "wait")
+    if given is None:
+        return 0
+    if _WAIT.fullmatch(given) is None or float(given) > MAX_WAIT_S:
+        raise InvalidArgumentError(f"wait must be 0 to {MAX_WAIT_S} seconds")
+    return round(float(given) * 1000)
+
+
+def _query(value: HttpRequest, name: str) -> str | None:
+    values = parse_qs(urlsplit(value.url).query, keep_blank_values=True).get(name)
+    return values[0] if values else None

@@ -1,0 +1,71 @@
+"""The paths below a gateway's prefix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, cast, get_args
+from urllib.parse import quote, unquote, urlsplit
+
+from agents_store_cloudflare.arguments import check_id
+from agents_store_cloudflare.errors import InvalidArgumentError
+
+__all__ = ["Route", "StreamWire", "check_prefix", "path_of", "route_of"]
+
+StreamWire: TypeAlias = Literal["events", "socket", "chunks", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A stream and how it is asked for."""
+
+    stream_id: str
+    wire: StreamWire
+
+
+def check_prefix(prefix: object) -> str:
+    """A prefix as paths begin with it: `/streams`.
+
+    Raises:
+        TypeError: not text.
+        InvalidArgumentError: it does not begin with a slash, ends with one, or holds what a path does not.
+    """
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix must be text, not {type(prefix).__name__}")
+    if not prefix.startswith("/") or prefix.endswith("/") or quote(prefix, safe="/~%!$&'()*+,;=:@") != prefix:
+        raise InvalidArgumentError("prefix must be a path like '/streams', without a slash at its end")
+    return prefix
+
+
+def route_of(url: str, prefix: str) -> Route | Literal["nowhere"] | None:
+    """What a URL asks for: None outside the prefix, "nowhere" where there is nothing at this path.
+
+    Raises:
+        InvalidArgumentError: the stream id is not UTF-8, or no id.
+    """
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return None
+    if path != prefix and not path.startswith(f"{prefix}/"):
+        return None
+    match path[len(prefix) + 1 :].split("/"):
+        case [stream_id] if stream_id:
+            return Route(_stream_id(stream_id), "info")
+        case [stream_id, wire] if wire != "info" and wire in get_args(StreamWire):
+            return Route(_stream_id(stream_id), cast("StreamWire", wire))
+        case _:
+            return "nowhere"
+
+
+def path_of(prefix: str, route: Route) -> str:
+    """The path of a route, percent-encoded."""
+    path = f"{prefix}/{quote(route.stream_id, safe='')}"
+    return path if route.wire == "info" else f"{path}/{route.wire}"
+
+
+def _stream_id(segment: str) -> str:
+    try:
+        decoded = unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidArgumentError("the stream id in the path is not UTF-8") from None
+    return check_id(decoded, "stream_id")

@@ -1,0 +1,213 @@
+"""Listeners over WebSockets: frames, sleep, slow clients, and what clients must not do."""
+
+import json
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.streams.stream_object import StreamObject
+from agents_store_cloudflare.testing import LocalObjects, LocalSocket
+from tests.counting_clock import CountingClock
+
+KB = 1024
+
+
+class Stream:
+    """A stream "s", its object, and sockets that listen."""
+
+    def __init__(self) -> None:
+        self.clock = CountingClock()
+        self.objects = LocalObjects(StreamObject, clock=self.clock)
+        self.manager = DurableObjectStreamManager(self.objects)
+
+    async def write(self, *numbers: int, size: int = 0) -> None:
+        async with self.manager.create_writer("s", "a", "t") as writer:
+            for number in numbers:
+                await writer.write({"type": "text", "n": number, "text": "x" * size})
+
+    async def listen(self, from_sequence: int = 0) -> LocalSocket:
+        headers = {"upgrade": "websocket", "last-event-id": str(from_sequence)}
+        answer = await self.objects.fetch("s", "https://stream.invalid/", headers)
+        assert answer.status == 101, answer.body
+        assert isinstance(answer.web_socket, LocalSocket)
+        return answer.web_socket
+
+
+def frames(socket: LocalSocket) -> list[dict[str, Any]]:
+    return [json.loads(line) for message in socket.messages for line in message.split("\n")]
+
+
+def seen(socket: LocalSocket) -> list[tuple[int, int]]:
+    return [(frame["id"], frame["data"]["n"]) for frame in frames(socket) if frame["event"] == "chunk"]
+
+
+def kinds(socket: LocalSocket) -> list[str]:
+    return [frame["event"] for frame in frames(socket) if frame["event"] != "chunk"]
+
+
+async def test_a_listener_gets_the_next_chunk_after_the_object_has_slept() -> None:
+    """GW-10: its place comes back with its socket: nothing twice, nothing missing, caught-up once, the end."""
+    stream = Stream()
+    await stream.write(1, 2)
+    first, second = await stream.listen(), await stream.listen(from_sequence=2)
+    stream.objects.hibernate()
+    await stream.write(3)
+    stream.objects.hibernate()
+    await stream.write(4, 5)
+    stream.objects.hibernate()
+    await stream.manager.end_stream("s")
+    assert seen(first) == [(number, number) for number in range(1, 6)]
+    assert seen(second) == [(3, 3), (4, 4), (5, 5)]
+    for socket in (first, second):
+        assert kinds(socket) == ["caught-up", "end"]
+        assert socket.close_code == 1000
+    stream.objects.hibernate()
+    assert (await stream.manager.get_info("s")) is not None
+
+
+async def test_no_timer_keeps_the_object_awake() -> None:
+    """GW-10: not for sockets, however many; a client's ping is answered without the object."""
+    stream = Stream()
+    await stream.write(1)
+    sockets = [await stream.listen() for _ in range(3)]
+    assert stream.clock.pending == set()
+    stream.objects.hibernate()
+    await sockets[0].send("ping")
+    assert sockets[0].messages[-1] == "pong"
+    await stream.clock.advance(600)
+    assert kinds(sockets[1]) == ["caught-up"]
+    await stream.write(2)
+    assert seen(sockets[1]) == [(1, 1), (2, 2)]
+
+
+async def test_a_client_that_owes_an_ack_is_sent_no_more_than_a_window() -> None:
+    """GW-11: at most 256 KB and one page ahead of its acks; what it misses waits in the log; others are not held."""
+    stream = Stream()
+    await stream.write(0)
+    slow, quick = await stream.listen(), await stream.listen()
+    for number in range(1, 60):
+        await stream.write(number, size=20 * KB)
+        if kinds(quick)[-1] == "ack":
+            quick.messages.append('{"event":"answered"}')
+            await quick.send("ack")
+    sent = sum(len(message) for message in slow.messages)
+    assert 256 * KB <= sent <= 256 * KB + 64 * KB
+    assert kinds(slow) == ["caught-up", "ack"]
+    assert seen(quick) == [(number + 1, number) for number in range(60)]
+    stream.objects.hibernate()  # what it owes is not forgotten meanwhile
+    await stream.write(60)
+    assert len(seen(slow)) < 20
+    for _ in range(20):
+        await slow.send("ack")
+    assert seen(slow) == [(number + 1, number) for number in range(61)]
+    await stream.manager.end_stream("s")
+    assert kinds(slow)[-1] == "end"
+    assert slow.close_code == 1000
+
+
+async def test_catching_up_stops_at_the_window() -> None:
+    """GW-11: a long backlog goes page by page too, an ack at a time; the end comes after it."""
+    stream = Stream()
+    for number in range(40):
+        await stream.write(number, size=50 * KB)
+    await stream.manager.end_stream("s")
+    socket = await stream.listen()
+    most = 0
+    while socket.is_open:
+        before = sum(len(message) for message in socket.messages)
+        stream.objects.hibernate()
+        await socket.send("ack")
+        most = max(most, sum(len(message) for message in socket.messages) - before)
+    assert most <= 320 * KB
+    assert seen(socket) == [(number + 1, number) for number in range(40)]
+    assert [kind for kind in kinds(socket) if kind != "ack"] == ["caught-up", "end"]
+    assert kinds(socket)[-1] == "end"
+
+
+async def test_an_ack_that_nobody_asked_for_changes_nothing() -> None:
+    """GW-11: it earns no room."""
+    stream = Stream()
+    await stream.write(0)
+    socket = await stream.listen()
+    for _ in range(10):
+        await socket.send("ack")
+    for number in range(1, 60):
+        await stream.write(number, size=20 * KB)
+    assert sum(len(message) for message in socket.messages) <= 256 * KB + 64 * KB
+
+
+@pytest.mark.parametrize("message", ["", "hello", "ACK", '{"event":"ack"}', "ping "])
+async def test_a_listener_that_talks_is_closed(message: str) -> None:
+    """GW-12: every message wakes the object; 1008, and the others go on."""
+    stream = Stream()
+    await stream.write(1)
+    talker, other = await stream.listen(), await stream.listen()
+    stream.objects.hibernate()
+    await talker.send(message)
+    assert talker.close_code == 1008
+    await stream.write(2)
+    assert seen(talker) == [(1, 1)]
+    assert seen(other) == [(1, 1), (2, 2)]
+
+
+async def test_a_socket_that_closes_is_forgotten() -> None:
+    """GW-12: said or not; the append goes on."""
+    stream = Stream()
+    await stream.write(1)
+    said, silent, last = [await stream.listen() for _ in range(3)]
+    await said.close()
+    silent.break_off()
+    await stream.write(2)
+    assert seen(last) == [(1, 1), (2, 2)]
+    stream.objects.hibernate()
+    await last.close()
+    await stream.write(3)
+    assert seen(last) == [(1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize("attachment", ["", "{}", "[1]", "null", '{"key": 1}', "not json"])
+async def test_an_attachment_of_other_code_closes_the_socket(attachment: str) -> None:
+    """GW-12: 1012: the client comes back with its position, and nothing fails."""
+    stream = Stream()
+    await stream.write(1)
+    socket, other = await stream.listen(), await stream.listen()
+    socket.server.attach(attachment)
+    stream.objects.hibernate()
+    await stream.write(2)
+    assert socket.close_code == 1012
+    assert seen(other) == [(1, 1), (2, 2)]
+    late = await stream.listen()
+    late.server.attach(attachment)
+    await late.send("ack")
+    assert late.close_code == 1012
+
+
+async def test_a_restart_breaks_connections_and_loses_nothing() -> None:
+    """GW-10: an object that is reset loses its sockets; a client that comes back with its position has everything once."""
+    stream = Stream()
+    await stream.write(1)
+    before = await stream.listen()
+    stream.objects.restart()
+    assert before.close_code == 1006
+    await stream.write(2)
+    after = await stream.listen(from_sequence=seen(before)[-1][0])
+    assert seen(before) + seen(after) == [(1, 1), (2, 2)]
+
+
+async def test_a_listener_that_cannot_be_served_is_let_go_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """GW-12: its socket is closed and the log has the cause."""
+    stream = Stream()
+    await stream.write(1)
+    broken, other = await stream.listen(), await stream.listen()
+
+    def fails(_text: str) -> bool:
+        raise OSError("a broken wire")
+
+    monkeypatch.setattr(broken.server, "send", fails)
+    await stream.write(2)
+    assert not broken.is_open
+    assert seen(other) == [(1, 1), (2, 2)]
+    assert "a broken wire" in caplog.text
