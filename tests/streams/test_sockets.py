@@ -66,6 +66,19 @@ async def test_a_listener_gets_the_next_chunk_after_the_object_has_slept() -> No
     assert (await stream.manager.get_info("s")) is not None
 
 
+async def test_the_first_thing_an_object_does_may_be_a_new_listener() -> None:
+    """GW-10: new or just awake, it tells the new socket from those it finds again."""
+    stream = Stream()
+    await stream.write(1)
+    sockets: list[LocalSocket] = []
+    for number in range(2, 5):
+        stream.objects.hibernate()
+        sockets.append(await stream.listen())
+        stream.objects.hibernate()
+        await stream.write(number)
+    assert [seen(socket) for socket in sockets] == [[(1, 1), (2, 2), (3, 3), (4, 4)]] * 3
+
+
 async def test_no_timer_keeps_the_object_awake() -> None:
     """GW-10: not for sockets, however many; a client's ping is answered without the object."""
     stream = Stream()

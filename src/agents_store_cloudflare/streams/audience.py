@@ -76,12 +76,18 @@ class Audience:
             self._cancel_timer = self._host.call_later(KEEP_ALIVE_MS, self._keep_alive)
         return listener
 
-    def add_socket(self, socket: ObjectSocket, stream_id: str, from_sequence: int) -> None:
-        """A listener on a socket who has everything up to `from_sequence`; it is told at once what follows."""
-        sockets = self._by_socket()
+    def add_socket(self, stream_id: str, from_sequence: int) -> object:
+        """A listener on a new socket who has everything up to `from_sequence`; it is told at once what follows.
+
+        Returns:
+            The client's end.
+        """
+        sockets = self._by_socket()  # first: among those that the object finds again, the new one would be a stranger
+        socket, client = self._host.accept_socket()
         listener = self._socket_listener(SocketSink.fresh(socket, stream_id, from_sequence), sockets)
         listener.remember()
         listener.pull_all()
+        return client
 
     def acknowledged(self, socket: ObjectSocket) -> None:
         """The client has dealt with what it was asked about: there is room for more."""

@@ -47,7 +47,7 @@ class StreamWires:
         position = position_of(request)
         log.head_from(position)
         if (request.header("Upgrade") or "").lower() == "websocket":
-            return self._over_socket(stream_id, position)
+            return HttpResponse(status=101, web_socket=self._audience.add_socket(stream_id, position))
         return self._as_events(log, position)
 
     def message(self, socket: ObjectSocket, text: object) -> None:
@@ -61,11 +61,6 @@ class StreamWires:
     def closed(self, socket: ObjectSocket) -> None:
         """The client has closed the socket, or it broke."""
         self._audience.left(socket)
-
-    def _over_socket(self, stream_id: str, position: int) -> HttpResponse:
-        socket, client = self._host.accept_socket()
-        self._audience.add_socket(socket, stream_id, position)
-        return HttpResponse(status=101, web_socket=client)
 
     def _as_events(self, log: StreamLog, position: int) -> HttpResponse:
         body = self._host.event_body()
