@@ -55,9 +55,7 @@ class _Site:
         self._env = env
         self._ctx = ctx
         self._visitor = visitor
-        self.gateway = StreamGateway(
-            env.STREAMS, authorize=self._may, signer=StreamUrlSigner({"k1": env.SIGNING_KEY})
-        )
+        self.gateway = StreamGateway(env.STREAMS, authorize=self._may, signer=StreamUrlSigner({"k1": env.SIGNING_KEY}))
 
     async def answer(self, request: Request) -> Response:
         url = urlsplit(request.url)

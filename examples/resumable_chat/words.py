@@ -5,10 +5,48 @@ from collections.abc import Iterator
 
 __all__ = ["answer_words"]
 
-_WORDS = (
-    "a stream keeps every chunk under its number so whoever comes back says what they have and gets the rest in order "
-    "nothing twice nothing missing while the object that holds it sleeps until there is something new to say"
-).split()
+_WORDS = [
+    "a",
+    "stream",
+    "keeps",
+    "every",
+    "chunk",
+    "under",
+    "its",
+    "number",
+    "so",
+    "whoever",
+    "comes",
+    "back",
+    "says",
+    "what",
+    "they",
+    "have",
+    "and",
+    "gets",
+    "the",
+    "rest",
+    "in",
+    "order",
+    "nothing",
+    "twice",
+    "nothing",
+    "missing",
+    "while",
+    "the",
+    "object",
+    "that",
+    "holds",
+    "it",
+    "sleeps",
+    "until",
+    "there",
+    "is",
+    "something",
+    "new",
+    "to",
+    "say",
+]
 
 
 def answer_words(question: str) -> Iterator[str]:

@@ -186,9 +186,7 @@ class StreamGateway:
             case "socket":
                 return await self._calls.fetch(route.stream_id, {**headers, "Upgrade": "websocket"})
             case "chunks":
-                return await self._pages.chunks(
-                    route.stream_id, position, wait_ms if value.method == "GET" else 0
-                )
+                return await self._pages.chunks(route.stream_id, position, wait_ms if value.method == "GET" else 0)
             case "info":
                 return await self._pages.info(route.stream_id)
 

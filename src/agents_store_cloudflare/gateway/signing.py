@@ -19,7 +19,6 @@ from datetime import timedelta
 from typing import Final, get_args
 
 from agents_store_cloudflare.arguments import (
-    MAX_SAFE_INTEGER,
     check_id,
     check_whole_number,
     span_ms,
@@ -83,7 +82,7 @@ class StreamUrlSigner:
         floor = "" if from_sequence is None else str(check_whole_number(from_sequence, "from_sequence"))
         expires_s = str((self._now_ms() + life_ms) // 1000)
         signature = self._signature(self._signing_key_id, stream_id, action, expires_s, floor)
-        return ".".join((self._signing_key_id, expires_s, floor, signature))
+        return f"{self._signing_key_id}.{expires_s}.{floor}.{signature}"
 
     def permits(self, access: str, stream_id: str, action: StreamAction, *, from_sequence: int = 0) -> bool:
         """Whether `access` was signed for this, with a known key, and has not expired. Compares in constant time."""
@@ -101,7 +100,7 @@ class StreamUrlSigner:
 
     def _signature(self, key_id: str, stream_id: str, action: str, expires_s: str, floor: str) -> str:
         # The id, the only part that may hold anything, comes last: no two permissions have the same text.
-        text = "\n".join((_VERSION, action, expires_s, floor, stream_id))
+        text = f"{_VERSION}\n{action}\n{expires_s}\n{floor}\n{stream_id}"
         digest = hmac.digest(self._keys[key_id], text.encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 

@@ -53,7 +53,9 @@ class StreamCalls:
             StreamConnectionError: no attempt brought an answer, or the object is overloaded.
         """
         if not hasattr(self._namespace, "fetch"):
-            raise StreamError("live events need a Durable Object binding (or LocalObjects); this namespace answers no HTTP")
+            raise StreamError(
+                "live events need a Durable Object binding (or LocalObjects); this namespace answers no HTTP"
+            )
         namespace = cast("_AnswersHttp", self._namespace)
         return await self._repeated(
             stream_id, "fetch", lambda: namespace.fetch(stream_id, "https://stream.invalid/", headers)

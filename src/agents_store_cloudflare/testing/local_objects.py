@@ -132,10 +132,7 @@ class _Host:
         return self._instance
 
     def fetch(self, name: str, request: HttpRequest) -> HttpResponse:
-        logic = self.live()
-        if not isinstance(logic, _AnswersHttp):
-            raise ObjectCallError("objects of this kind answer no HTTP")
-        return logic.fetch(name, request)
+        return self._listened_to().fetch(name, request)
 
     def event_body(self) -> LocalEvents:
         self._bodies = [body for body in self._bodies if body.is_open]
@@ -156,14 +153,15 @@ class _Host:
         self._instance = None
 
     def _on_message(self, socket: ObjectSocket, text: str) -> None:
-        self._listening().socket_message(socket, text)
+        self._listened_to().socket_message(socket, text)
 
     def _on_close(self, socket: ObjectSocket) -> None:
-        self._listening().socket_closed(socket)
+        self._listened_to().socket_closed(socket)
 
-    def _listening(self) -> _AnswersHttp:
+    def _listened_to(self) -> _AnswersHttp:
         logic = self.live()
-        assert isinstance(logic, _AnswersHttp)  # only such an object accepts sockets
+        if not isinstance(logic, _AnswersHttp):
+            raise ObjectCallError("objects of this kind answer no HTTP")
         return logic
 
     def evict(self) -> None:
