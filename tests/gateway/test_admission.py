@@ -55,7 +55,7 @@ async def test_a_source_that_cannot_be_asked_about_denies(caplog: pytest.LogCapt
 
 async def test_what_is_truthy_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """GW-7: by its type, not by its content: a developer who returns a user object finds out why nobody gets in."""
-    admission = Admission(lambda *_asked: {"user": "a secret"}, LOGGER)  # type: ignore[arg-type,return-value]
+    admission = Admission(lambda *_asked: {"user": "a secret"}, LOGGER)  # type: ignore[arg-type]
     assert not await admission.admits(None, "s", "read")
     assert "dict" in caplog.text
     assert "secret" not in caplog.text

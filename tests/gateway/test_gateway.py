@@ -15,6 +15,7 @@ from agents_store_cloudflare import (
     InvalidArgumentError,
     StreamGateway,
     StreamObject,
+    StreamTruncatedError,
     StreamUrlSigner,
 )
 from agents_store_cloudflare.objects import ObjectCallError
@@ -27,6 +28,14 @@ def _yes(*_asked: object) -> bool:
     return True
 
 
+def _no(*_asked: object) -> bool:
+    return False
+
+
+def _broken(*_asked: object) -> bool:
+    raise AssertionError("nobody is to be asked")
+
+
 class Site:
     """A gateway at /streams, its streams, and who asked for what."""
 
@@ -34,7 +43,8 @@ class Site:
         self.clock = FakeClock()
         self.objects = LocalObjects(StreamObject, clock=self.clock)
         self.manager = DurableObjectStreamManager(self.objects)
-        self.gateway = StreamGateway(self.objects, **{"authorize": _yes, **options})
+        chosen: dict[str, Any] = {"authorize": _yes, **options}
+        self.gateway = StreamGateway(self.objects, **chosen)
 
     async def write(self, *numbers: int, stream_id: str = "s") -> None:
         async with self.manager.create_writer(stream_id, "a", "t") as writer:
@@ -165,6 +175,20 @@ async def test_a_stream_as_it_stands() -> None:
     info = body(answer)
     assert (info["streamId"], info["lastSequence"], info["status"]) == ("a b/ü", 1, "ended")
     assert '"output":{"x":1.0}' in str(answer.body)
+
+
+async def test_a_page_below_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GW-13: 410, with the oldest number kept in its text."""
+    site = Site()
+    await site.write(1)
+
+    def truncated(*_arguments: object, **_options: object) -> None:
+        raise StreamTruncatedError("s", from_sequence=0, first_sequence=3)
+
+    monkeypatch.setattr("agents_store_cloudflare.streams.log.StreamLog.read", truncated)
+    answer = await site.ask("/streams/s/chunks")
+    assert refusal(answer) == (410, "stream_truncated")
+    assert "from_sequence=2" in str(answer.body)
 
 
 async def test_head_says_what_get_would() -> None:
@@ -319,7 +343,7 @@ async def test_a_signed_path_admits_without_being_asked_about() -> None:
     """GW-9: its bearer reads from where it says, until it expires; every wire takes it; others are still asked about."""
     clock = FakeClock()
     signer = StreamUrlSigner({"k1": "0123456789abcdef"}, now_ms=clock.now_ms)
-    site = Site(signer=signer, authorize=lambda *_asked: False)
+    site = Site(signer=signer, authorize=_no)
     await site.write(1, 2, 3, stream_id="a/b")
     events = site.gateway.signed_path("a/b", from_sequence=2, expires_in=60)
     assert events.startswith("/streams/a%2Fb/events?from=2&access=k1.")
@@ -369,7 +393,7 @@ async def test_other_origins() -> None:
 
 async def test_preflights() -> None:
     """GW-8: answered without asking `authorize`; methods and headers for admitted origins only."""
-    site = Site(cors=CorsPolicy(allowed_origins=["https://app.example"], max_age=60), authorize=lambda *_asked: 1 / 0)
+    site = Site(cors=CorsPolicy(allowed_origins=["https://app.example"], max_age=60), authorize=_broken)
     answer = await site.ask("/streams/s/events", "OPTIONS", origin="https://app.example")
     assert (answer.status, answer.body) == (204, None)
     assert answer.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"

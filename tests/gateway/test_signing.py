@@ -102,7 +102,7 @@ def test_what_breaks_a_rule_is_refused() -> None:
         ({"action": "read\nappend"}, "action"),
     ):
         with pytest.raises(InvalidArgumentError, match=name):
-            signer.sign("s", **options)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            signer.sign("s", **options)  # pyright: ignore[reportArgumentType]
     with pytest.raises(InvalidArgumentError, match="stream_id"):
         signer.sign("a\nb")
     for keys in ({}, {"k1": "short"}, {"k.1": OLD}, {"": OLD}):

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from agents_store_cloudflare.errors import StreamTruncatedError
+from agents_store_cloudflare.streams.log import Page, StreamLog
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import LocalObjects, LocalSocket
@@ -224,3 +226,28 @@ async def test_a_listener_that_cannot_be_served_is_let_go_alone(
     assert not broken.is_open
     assert seen(other) == [(1, 1), (2, 2)]
     assert "a broken wire" in caplog.text
+
+
+@pytest.mark.parametrize("wire", ["socket", "events"])
+async def test_what_is_no_longer_kept_is_said_once(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GW-13: a listener below the floor is told what is gone, and goes on with the oldest chunk kept."""
+    stream = Stream()
+    await stream.write(1, 2, 3, 4)
+    read = StreamLog.read
+
+    def read_above_the_floor(log: StreamLog, from_sequence: int, *, max_bytes: int) -> Page:
+        if from_sequence < 2:
+            raise StreamTruncatedError("s", from_sequence=from_sequence, first_sequence=3)
+        return read(log, from_sequence, max_bytes=max_bytes)
+
+    monkeypatch.setattr(StreamLog, "read", read_above_the_floor)
+    headers = {"upgrade": "websocket"} if wire == "socket" else {}
+    answer: Any = await stream.objects.fetch("s", "https://stream.invalid/?from=1", headers)
+    if wire == "socket":
+        assert frames(answer.web_socket)[0]["data"] == {"fromSequence": 1, "firstSequence": 3}
+        assert seen(answer.web_socket) == [(3, 3), (4, 4)]
+        assert kinds(answer.web_socket) == ["truncated", "caught-up"]
+    else:
+        said = answer.body.read()
+        assert said.startswith('event: truncated\ndata: {"fromSequence":1,"firstSequence":3}\n\nid: 3\nevent: chunk\n')
+        assert said.count("event: truncated") == 1

@@ -268,7 +268,7 @@ class Subscription:
         is_at_end = page.last_sequence == head.last_sequence
         if is_at_end and not self._place.was_caught_up:
             frames += caught_up_frame(self.write, head.last_sequence)
-        if is_at_end and head.status != "active":
+        if is_at_end and head.status in ("ended", "failed"):
             self._push_last(frames + outcome_frame(self.write, head))
             return False
         if frames and not self.sink.push(frames):

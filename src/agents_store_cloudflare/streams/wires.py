@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
+from agents_store_cloudflare.errors import StreamTruncatedError
 from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects import EventBody, ObjectHost, ObjectSocket
 from agents_store_cloudflare.streams.audience import Audience
@@ -45,7 +47,9 @@ class StreamWires:
         if request.method != "GET":
             return HttpResponse.refusal(405, "method_not_allowed", "events are read with GET", headers={"allow": "GET"})
         position = position_of(request)
-        log.head_from(position)
+        with suppress(StreamTruncatedError):
+            # Said by a frame: the events go on with what is kept.
+            log.head_from(position)
         if (request.header("Upgrade") or "").lower() == "websocket":
             return HttpResponse(status=101, web_socket=self._audience.add_socket(stream_id, position))
         return self._as_events(log, position)

@@ -74,7 +74,7 @@ class LocalSocket:
     Attributes:
         server: the object's end.
         messages: what the object has sent, oldest first.
-        close_code: None while it is open.
+        close_code: None while it is open; `close_reason` is what was said with it.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class LocalSocket:
         self.server: ObjectSocket = _ServerEnd(self)
         self.messages: list[str] = []
         self.close_code: int | None = None
+        self.close_reason: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -105,10 +106,10 @@ class LocalSocket:
         self.break_off(1000)
         self._on_close(self.server)
 
-    def break_off(self, code: int = ABNORMAL_CLOSURE) -> None:
+    def break_off(self, code: int = ABNORMAL_CLOSURE, reason: str = "") -> None:
         """Have it end without a word to the object."""
         if self.close_code is None:
-            self.close_code = code
+            self.close_code, self.close_reason = code, reason
 
 
 class _ServerEnd:
@@ -132,5 +133,5 @@ class _ServerEnd:
     def attachment(self) -> str:
         return self._attachment
 
-    def close(self, code: int, _reason: str) -> None:
-        self._client.break_off(code)
+    def close(self, code: int, reason: str) -> None:
+        self._client.break_off(code, reason)

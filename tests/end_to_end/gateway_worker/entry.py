@@ -51,7 +51,7 @@ class Default(WorkerEntrypoint):
 def _may(request: Request, stream_id: str, _action: str) -> bool:
     if stream_id == "broken":
         raise RuntimeError("cannot say who may")
-    return request.headers.get("x-user") == "ada"
+    return bool(request.headers.get("x-user") == "ada")
 
 
 async def _test(env: Any, gateway: StreamGateway, path: str, query: dict[str, str]) -> object:
