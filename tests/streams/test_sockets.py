@@ -251,3 +251,21 @@ async def test_what_is_no_longer_kept_is_said_once(wire: str, monkeypatch: pytes
         said = answer.body.read()
         assert said.startswith('event: truncated\ndata: {"fromSequence":1,"firstSequence":3}\n\nid: 3\nevent: chunk\n')
         assert said.count("event: truncated") == 1
+
+
+async def test_listeners_hear_of_a_reset_and_of_a_deletion() -> None:
+    """GW-13: on both wires, also after a sleep: `truncated`, and a close."""
+    stream = Stream()
+    await stream.write(1)
+    socket = await stream.listen()
+    stream.objects.hibernate()
+    events: Any = (await stream.objects.fetch("s", "https://stream.invalid/?from=1", {})).body
+    events.read()
+    audience: Any = stream.objects._host("s").live()._audience  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType,reportUnknownVariableType]
+    audience.reset(audience._log_of("s").existing_head())
+    assert frames(socket)[-1] == {"event": "truncated", "data": {"fromSequence": 1, "firstSequence": 1}}
+    assert "event: truncated" in events.read()
+    await stream.write(2)
+    assert seen(socket) == [(1, 1), (2, 2)]
+    audience.gone()
+    assert (socket.is_open, events.is_open, len(audience), stream.clock.pending) == (False, False, 0, set())

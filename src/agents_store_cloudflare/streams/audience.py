@@ -126,6 +126,16 @@ class Audience:
         for listener in self._live():
             listener.finish(outcome_frame(listener.write, head), head.last_sequence)
 
+    def reset(self, head: StreamHead) -> None:
+        """Tell everybody who is caught up that the stream begins anew; the others see that chunks are gone."""
+        for listener in self._live():
+            listener.begin_anew(head.first_sequence)
+
+    def gone(self) -> None:
+        """The stream is deleted: there is nothing more to listen to."""
+        for listener in [*self._listeners, *self._by_socket().values()]:
+            listener.leave()
+
     @contextmanager
     def serving(self, listener: Subscription, sink: FrameSink) -> Generator[None, None, None]:
         """Whatever fails in here is logged, and the listener let go; nobody else is touched."""
@@ -228,6 +238,18 @@ class Subscription:
         with self._audience.serving(self, self.sink):
             self._check_place(last_sequence)
             self._push_last(frames)
+
+    def begin_anew(self, first_sequence: int) -> None:
+        """Push word of a reset."""
+        with self._audience.serving(self, self.sink):
+            self.sink.push(truncated_frame(self.write, from_sequence=self.sequence, first_sequence=first_sequence))
+            self.sink.remember(self._place)
+
+    def leave(self) -> None:
+        """The stream is gone."""
+        with self._audience.serving(self, self.sink):
+            self.cancel()
+            self.sink.close()
 
     def cancel(self) -> None:
         """The client is gone."""
