@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any, TypeAlias, cast
 
+from agents_store_cloudflare.durable_objects.web_socket import CloudflareSocket
 from workers import DurableObject
 
-from agents_store_cloudflare.bindings import CloudflareHost, CloudflareSocket, http_request, js_response
+from agents_store_cloudflare.bindings import CloudflareHost
+from agents_store_cloudflare.http_bindings import http_request, js_response
 from agents_store_cloudflare.streams.stream_object import StreamObject
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type

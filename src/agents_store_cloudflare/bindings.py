@@ -1,4 +1,4 @@
-"""The only module that touches JavaScript: D1 and Durable Objects behind the seams of `database.py` and `objects.py`.
+"""The module that touches JavaScript, beside `http_bindings.py`: D1 and Durable Objects behind the seams of `database.py` and `objects.py`.
 
 Bindings are used raw. The Workers SDK wraps `env.AGENT_DB` and friends in proxies that convert value by value, at 4 to 20
 times the price, so the raw binding inside is taken (`_binding`). Values cross by four rules: None as JavaScript's null (undefined
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from contextlib import suppress
-from dataclasses import replace
 from typing import Any, LiteralString, TypeAlias, TypeVar, cast
 
 from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER
@@ -28,7 +26,6 @@ from agents_store_cloudflare.database import (
     SqlValue,
     Statement,
 )
-from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects import EventBody, ObjectCallError, ObjectNamespace, ObjectSocket
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
@@ -36,18 +33,12 @@ JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 __all__ = [
     "CloudflareHost",
     "CloudflareNamespace",
-    "CloudflareSocket",
     "D1Database",
     "as_database",
     "as_namespace",
-    "http_request",
-    "js_response",
-    "with_headers",
 ]
 
 T = TypeVar("T")
-
-SWITCHING_PROTOCOLS = 101
 
 
 def as_database(binding: object, *, observer: BatchObserver | None = None) -> Database:
@@ -273,6 +264,8 @@ class CloudflareHost:
         """`ObjectHost.accept_socket`, by the hibernation API."""
         from js import WebSocketPair, WebSocketRequestResponsePair
 
+        from agents_store_cloudflare.durable_objects.web_socket import CloudflareSocket
+
         pair = WebSocketPair.new()
         client, server = getattr(pair, "0"), getattr(pair, "1")
         self._ctx.setWebSocketAutoResponse(WebSocketRequestResponsePair.new("ping", "pong"))
@@ -281,40 +274,9 @@ class CloudflareHost:
 
     def sockets(self) -> list[ObjectSocket]:
         """`ObjectHost.sockets`."""
+        from agents_store_cloudflare.durable_objects.web_socket import CloudflareSocket
+
         return [CloudflareSocket(socket) for socket in self._ctx.getWebSockets()]
-
-
-class CloudflareSocket:
-    """A hibernatable WebSocket, raw, as an `ObjectSocket`."""
-
-    def __init__(self, socket: JsObject) -> None:
-        self._socket = socket
-
-    def send(self, text: str) -> bool:
-        """`ObjectSocket.send`."""
-        from pyodide.ffi import JsException
-
-        try:
-            self._socket.send(text)
-        except JsException:
-            return False
-        return True
-
-    def attach(self, text: str) -> None:
-        """`ObjectSocket.attach`."""
-        self._socket.serializeAttachment(text)
-
-    def attachment(self) -> str:
-        """`ObjectSocket.attachment`."""
-        kept = self._socket.deserializeAttachment()
-        return kept if isinstance(kept, str) else ""
-
-    def close(self, code: int, reason: str) -> None:
-        """`ObjectSocket.close`."""
-        from pyodide.ffi import JsException
-
-        with suppress(JsException):
-            self._socket.close(code, reason)
 
 
 def _destroy_later(proxy: JsObject) -> None:
@@ -322,46 +284,3 @@ def _destroy_later(proxy: JsObject) -> None:
     from pyodide.ffi import create_once_callable
 
     queueMicrotask(create_once_callable(proxy.destroy))
-
-
-def http_request(request: object) -> HttpRequest:
-    """The value of a request: a JavaScript one, raw or as the SDK wraps it; one that is a value already stays as it is.
-
-    Raises:
-        TypeError: it is none of these.
-    """
-    if isinstance(request, HttpRequest):
-        return request
-    raw: JsObject = getattr(request, "js_object", request)
-    if not hasattr(raw, "headers"):
-        raise TypeError(f"expected the request that fetch was given, got {type(request).__name__}")
-    from js import Object
-
-    headers = Object.fromEntries(raw.headers).to_py()
-    return HttpRequest(method=str(raw.method), url=str(raw.url), headers=headers)
-
-
-def js_response(response: HttpResponse) -> JsObject:
-    """The JavaScript `Response` of a value."""
-    from js import Object, Response
-    from pyodide.ffi import to_js
-
-    init: dict[str, object] = {"status": response.status, "headers": dict(response.headers)}
-    if response.web_socket is not None:
-        init["webSocket"] = response.web_socket
-    return Response.new(response.body, to_js(init, dict_converter=Object.fromEntries))
-
-
-def with_headers(response: object, headers: Mapping[str, str]) -> object:
-    """The same response, a value or a JavaScript one, with more headers; `vary` adds to what it says."""
-    if isinstance(response, HttpResponse):
-        return replace(response, headers={**response.headers, **headers})
-    raw: JsObject = response
-    if not headers or raw.status == SWITCHING_PROTOCOLS:
-        return raw
-    from js import Response
-
-    answer = Response.new(raw.body, raw)  # what came from elsewhere has fixed headers
-    for name, value in headers.items():
-        answer.headers.append(name, value) if name == "vary" else answer.headers.set(name, value)
-    return answer

@@ -261,7 +261,8 @@ async def test_listeners_hear_of_a_reset_and_of_a_deletion() -> None:
     stream.objects.hibernate()
     events: Any = (await stream.objects.fetch("s", "https://stream.invalid/?from=1", {})).body
     events.read()
-    audience: Any = stream.objects._host("s").live()._audience  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType,reportUnknownVariableType]
+    objects: Any = stream.objects
+    audience: Any = objects._host("s").live()._audience
     audience.reset(audience._log_of("s").existing_head())
     assert frames(socket)[-1] == {"event": "truncated", "data": {"fromSequence": 1, "firstSequence": 1}}
     assert "event: truncated" in events.read()

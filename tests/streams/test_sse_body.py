@@ -94,11 +94,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     workers = _fake("workers", DurableObject=object)
     for module in (js, _fake("pyodide", ffi=ffi), ffi, workers):
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    for name in (f"{SHELLS}.sse_body", f"{SHELLS}.stream_server"):
+    for name in (f"{SHELLS}.sse_body", f"{SHELLS}.web_socket", f"{SHELLS}.stream_server"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(Proxy, "alive", 0)
     yield importlib.import_module(f"{SHELLS}.stream_server")
-    for name in (f"{SHELLS}.sse_body", f"{SHELLS}.stream_server"):
+    for name in (f"{SHELLS}.sse_body", f"{SHELLS}.web_socket", f"{SHELLS}.stream_server"):
         sys.modules.pop(name, None)
 
 

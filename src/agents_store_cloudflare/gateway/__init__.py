@@ -2,7 +2,8 @@
 
 from agents_store_cloudflare.gateway.admission import Authorize, StreamAction
 from agents_store_cloudflare.gateway.cors import CorsPolicy
+from agents_store_cloudflare.gateway.faces import Admits, GatewayFace
 from agents_store_cloudflare.gateway.gateway import StreamGateway
 from agents_store_cloudflare.gateway.signing import StreamUrlSigner
 
-__all__ = ["Authorize", "CorsPolicy", "StreamAction", "StreamGateway", "StreamUrlSigner"]
+__all__ = ["Admits", "Authorize", "CorsPolicy", "GatewayFace", "StreamAction", "StreamGateway", "StreamUrlSigner"]

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from agents_store_cloudflare.arguments import check_id
-from agents_store_cloudflare.bindings import as_namespace, http_request, js_response, with_headers
+from agents_store_cloudflare.bindings import as_namespace
 from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError
-from agents_store_cloudflare.gateway.admission import Admission, Authorize
+from agents_store_cloudflare.gateway.admission import Admission, Authorize, StreamAction
 from agents_store_cloudflare.gateway.cors import CorsPolicy
+from agents_store_cloudflare.gateway.faces import Admits, GatewayFace
 from agents_store_cloudflare.gateway.pages import StreamPages
-from agents_store_cloudflare.gateway.routes import Route, StreamWire, check_prefix, path_of, route_of
+from agents_store_cloudflare.gateway.routes import Route, StreamWire, check_prefix, is_below, path_of, route_of
 from agents_store_cloudflare.gateway.signing import StreamUrlSigner
+from agents_store_cloudflare.http_bindings import http_request, js_response, with_headers
 from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.streams.calls import StreamCalls
 from agents_store_cloudflare.streams.sse import HEADERS
@@ -54,6 +56,7 @@ class StreamGateway:
             admits; an exception is logged and denies.
         signer: admits requests whose `?access=` it has signed, without asking `authorize`.
         cors: which other origins' pages may read; none where absent.
+        faces: other protocols over the same streams, each below a path of its own.
         logger: takes failures; `agents_store_cloudflare.gateway` where absent.
         sleep: how pauses between attempts are waited for.
     """
@@ -66,6 +69,7 @@ class StreamGateway:
         authorize: Authorize,
         signer: StreamUrlSigner | None = None,
         cors: CorsPolicy | None = None,
+        faces: Sequence[GatewayFace] = (),
         logger: logging.Logger | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -74,6 +78,7 @@ class StreamGateway:
         self._admission = Admission(authorize, self._logger)
         self._signer = signer
         self._cors = cors
+        self._faces = tuple(faces)
         self._calls = StreamCalls(as_namespace(streams), sleep)
         self._pages = StreamPages(self._calls)
 
@@ -121,30 +126,39 @@ class StreamGateway:
 
     async def _answer(self, value: HttpRequest, request: object) -> object | None:
         """The answer with everything it carries; a value, or what the platform gave."""
+        face = next((face for face in self._faces if is_below(value.url, face.prefix)), None)
+        if face is None and not is_below(value.url, self._prefix):
+            return None
         try:
-            route = route_of(value.url, self._prefix)
-            answer = None if route is None else await self._routed(value, request, route)
+            answer = await self._dispatched(value, request, face)
         except AgentsStoreError as error:
             answer = HttpResponse.of_error(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an answer
             answer = HttpResponse.of_failure(error, self._logger)
-        if answer is None:
-            return None
         if value.method == "HEAD" and isinstance(answer, HttpResponse):
             answer = answer.without_body()
         return with_headers(answer, self._cors.headers(value)) if self._cors else answer
 
-    async def _routed(self, value: HttpRequest, request: object, route: Route | Literal["nowhere"]) -> object:
-        if route == "nowhere":
-            return HttpResponse.refusal(404, "not_found", "there is nothing at this path; see the gateway's routes")
+    async def _dispatched(self, value: HttpRequest, request: object, face: GatewayFace | None) -> object:
         if value.method == "OPTIONS":
-            preflight = self._cors.preflight_headers(value, METHODS) if self._cors else {}
-            return HttpResponse(status=204, headers={"allow": METHODS, **preflight})
+            methods = METHODS if face is None else face.methods
+            preflight = self._cors.preflight_headers(value, methods) if self._cors else {}
+            return HttpResponse(status=204, headers={"allow": methods, **preflight})
+
+        async def admits(stream_id: str, action: StreamAction, *, source_id: str | None = None) -> bool:
+            return await self._admits(value, request, stream_id, action, source_id=source_id)
+
+        return await (self._native(value, admits) if face is None else face.answer(value, request, admits))
+
+    async def _native(self, value: HttpRequest, admits: Admits) -> object:
+        route = route_of(value.url, self._prefix)
+        if route is None:
+            return HttpResponse.refusal(404, "not_found", "there is nothing at this path; see the gateway's routes")
         refusal = self._refusal_of_method(value, route)
         if refusal is not None:
             return refusal
         position, wait_ms = position_of(value), _wait_ms(value)
-        if not await self._admits(value, request, route.stream_id, position):
+        if not await admits(route.stream_id, "read"):
             return HttpResponse.refusal(403, "forbidden", "this request may not read this stream")
         return await self._opened(value, route, position, wait_ms)
 
@@ -169,11 +183,16 @@ class StreamGateway:
         url = urlsplit(value.url)
         return origin == f"{url.scheme}://{url.netloc}" or (self._cors is not None and self._cors.admits(origin))
 
-    async def _admits(self, value: HttpRequest, request: object, stream_id: str, position: int) -> bool:
+    async def _admits(
+        self, value: HttpRequest, request: object, stream_id: str, action: StreamAction, *, source_id: str | None
+    ) -> bool:
         access = _query(value, "access")
-        if self._signer is not None and access is not None:
-            return self._signer.permits(access, stream_id, "read", from_sequence=position)
-        return await self._admission.admits(request, stream_id, "read")
+        if self._signer is None or access is None:
+            return await self._admission.admits(request, stream_id, action, source_id=source_id)
+        if not self._signer.permits(access, stream_id, action, from_sequence=position_of(value)):
+            return False
+        # What was signed is about one stream: another one is asked about.
+        return source_id is None or await self._admission.admits(request, source_id, "read")
 
     async def _opened(self, value: HttpRequest, route: Route, position: int, wait_ms: int) -> object:
         headers = {"Last-Event-ID": str(position)}

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 from agents_store_cloudflare.arguments import check_id
 from agents_store_cloudflare.errors import InvalidArgumentError
 
-__all__ = ["Route", "StreamWire", "check_prefix", "path_of", "route_of"]
+__all__ = ["Route", "StreamWire", "check_prefix", "is_below", "path_of", "route_of"]
 
 StreamWire: TypeAlias = Literal["events", "socket", "chunks", "info"]
 
@@ -36,25 +36,28 @@ def check_prefix(prefix: object) -> str:
     return prefix
 
 
-def route_of(url: str, prefix: str) -> Route | Literal["nowhere"] | None:
-    """What a URL asks for: None outside the prefix, "nowhere" where there is nothing at this path.
+def is_below(url: str, prefix: str) -> bool:
+    """Whether the URL's path is the prefix or goes on after it; False where it is no URL."""
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return False
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
+def route_of(url: str, prefix: str) -> Route | None:
+    """What a URL below the prefix asks for, None where there is nothing at this path.
 
     Raises:
         InvalidArgumentError: the stream id is not UTF-8, or no id.
     """
-    try:
-        path = urlsplit(url).path
-    except ValueError:
-        return None
-    if path != prefix and not path.startswith(f"{prefix}/"):
-        return None
-    match path[len(prefix) + 1 :].split("/"):
+    match urlsplit(url).path[len(prefix) + 1 :].split("/"):
         case [stream_id] if stream_id:
             return Route(_stream_id(stream_id), "info")
         case [stream_id, wire] if wire != "info" and wire in get_args(StreamWire):
             return Route(_stream_id(stream_id), cast("StreamWire", wire))
         case _:
-            return "nowhere"
+            return None
 
 
 def path_of(prefix: str, route: Route) -> str:

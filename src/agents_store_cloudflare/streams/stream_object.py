@@ -12,9 +12,10 @@ from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.json_values import JsonObject
 from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
 from agents_store_cloudflare.records import StreamInfo
-from agents_store_cloudflare.streams.audience import Audience, FrameSink, Subscription
+from agents_store_cloudflare.streams.audience import Audience
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.streams.subscription import FrameSink, Subscription
 from agents_store_cloudflare.streams.wires import StreamWires
 from agents_store_cloudflare.wire import WireMessage, decode_request, encode_error, encode_reply
 
