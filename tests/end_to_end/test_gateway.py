@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -35,14 +36,10 @@ def stream() -> str:
 
 
 def _path(stream: str) -> str:
-    from urllib.parse import quote
-
     return f"/streams/{quote(stream, safe='')}"
 
 
 def _do(worker: LocalRuntime, verb: str, stream: str, **query: object) -> Any:
-    from urllib.parse import urlencode
-
     answer = call(worker.url, "POST", f"/{verb}?{urlencode({'stream': stream, **query})}")
     assert answer.status == 200, answer.body
     return answer.json
@@ -78,6 +75,17 @@ def test_the_wires_tell_the_same(worker: LocalRuntime, stream: str) -> None:
     assert (info["streamId"], info["lastSequence"], info["output"]) == (stream, 3, {"done": True})
     head = call(worker.url, "HEAD", f"{_path(stream)}/events", headers=ADA)
     assert (head.status, head.headers["content-type"], head.body) == (200, "text/event-stream; charset=utf-8", b"")
+
+
+def test_the_managers_own_response(worker: LocalRuntime, stream: str) -> None:
+    """SM-25: `sse_response` without a gateway: the same events, resumed; an unknown stream is 404."""
+    _write(worker, stream, first=1, count=3)
+    _do(worker, "end", stream)
+    path = f"/manager?{urlencode({'stream': stream})}"
+    followed = list(events(worker.url, path, headers={"last-event-id": "2"}))
+    assert [(each.kind, each.sequence) for each in followed] == [("chunk", 3), ("caught-up", 0), ("end", 0)]
+    missing = call(worker.url, "GET", "/manager?stream=nobody")
+    assert (missing.status, missing.json["error"]["code"]) == (404, "stream_not_found")
 
 
 def test_a_page_waits_for_the_next_chunk(worker: LocalRuntime, stream: str) -> None:

@@ -45,6 +45,9 @@ class Default(WorkerEntrypoint):
             return answer
         url = urlsplit(request.url)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if url.path == "/manager":
+            manager = DurableObjectStreamManager(self.env.STREAMS)
+            return await manager.sse_response(query["stream"], last_event_id=request.headers.get("last-event-id"))
         return Response(json.dumps(await _test(self.env, gateway, url.path, query)))
 
 
