@@ -205,6 +205,24 @@ class _CloudflareSql:
         self._storage.transactionSync(lambda: outcome.append(body()))
         return outcome[0]
 
+    # The runtime keeps these in a hidden table of the same database, which it makes at its own cost.
+
+    def get_text(self, key: str) -> str | None:
+        return cast("str | None", self._storage.kv.get(key))
+
+    def put_text(self, key: str, text: str) -> None:
+        self._storage.kv.put(key, text)
+
+    def delete_text(self, key: str) -> None:
+        self._storage.kv.delete(key)
+
+    def list_texts(self, prefix: str, *, after: str, limit: int) -> list[tuple[str, str]]:
+        from js import Array, Object
+        from pyodide.ffi import to_js
+
+        options = to_js({"prefix": prefix, "startAfter": after, "limit": limit}, dict_converter=Object.fromEntries)
+        return [(key, text) for key, text in Array.from_(self._storage.kv.list(options)).to_py()]
+
 
 class CloudflareHost:
     """The platform of one Durable Object, from its `ctx`."""

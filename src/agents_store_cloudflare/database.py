@@ -113,6 +113,22 @@ class ObjectSql(Protocol):
         """Run `body`; when it raises, everything it wrote is undone and the exception goes on."""
         ...
 
+    def get_text(self, key: str) -> str | None:
+        """What `put_text` keeps under a key, beside the tables and in the same transactions: one row read."""
+        ...
+
+    def put_text(self, key: str, text: str) -> None:
+        """Keep a text under a key: one row written, the first time too. A table of one's own costs two rows before its first."""
+        ...
+
+    def delete_text(self, key: str) -> None:
+        """Forget a key: one row written where there was one."""
+        ...
+
+    def list_texts(self, prefix: str, *, after: str, limit: int) -> list[tuple[str, str]]:
+        """Up to `limit` keys that begin with `prefix` and come after `after`, with their texts, in the order of their UTF-8 bytes."""
+        ...
+
 
 class SqlError(Exception):
     """What a database said, as facts; the stores turn it into their own errors.

@@ -22,7 +22,8 @@ AgentsStoreError
 │   ├── StreamChunkTooLargeError    refused before a sequence is taken
 │   └── SequenceConflictError       expected_sequence or from_sequence does not fit
 ├── LockError                       the lock's object could not be reached
-│   └── LockNotAcquiredError        held by somebody else
+│   ├── LockNotAcquiredError        held by somebody else
+│   └── LockLostError               the block was cancelled, because its lock was lost
 ├── StaleFencingTokenError          a newer lock holder has written: stop, you lost the lock
 ├── UsageError
 ├── MigrationError
@@ -47,6 +48,7 @@ __all__ = [
     "D1StateError",
     "InvalidArgumentError",
     "LockError",
+    "LockLostError",
     "LockNotAcquiredError",
     "MigrationError",
     "RunConflictError",
@@ -503,6 +505,20 @@ class LockNotAcquiredError(LockError):
 
     def __init__(self, key: str) -> None:
         super().__init__(f"lock {key!r} is held by somebody else; try again later, or pass wait=seconds")
+        self.key = key
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"key": self.key}
+
+
+class LockLostError(LockError):
+    """The lock of a block was lost before the block's end, and the block was cancelled as it asked to be."""
+
+    code = "lock_lost"
+    http_status = 409
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"lock {key!r} was lost before its block had ended; load again and redo what was not stored")
         self.key = key
 
     def facts(self) -> dict[str, JsonValue]:

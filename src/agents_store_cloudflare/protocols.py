@@ -8,7 +8,7 @@ the first result instead of a second write; without one the store makes its own 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -45,6 +45,7 @@ __all__ = [
     "Lock",
     "LockAcquireOptions",
     "LockManager",
+    "LockSet",
     "ResumableReaderOptions",
     "ResumableStreamReader",
     "ResumableStreamStatus",
@@ -96,6 +97,7 @@ class LockAcquireOptions:
     owner: str | None = None
     wait: Seconds | None = None
     auto_refresh: bool = False
+    lock_delay: Seconds | None = None
 
 
 class StateStore(Protocol):
@@ -767,6 +769,33 @@ class Lock(Protocol):
         """Give the lease back; False when it was not held any more."""
         ...
 
+    def on(self, event: Literal["lost"], callback: Callable[[Lock], object]) -> Callable[[], None]:
+        """Call `callback` with the lock, once, when it is lost: before another can hold the key. The result unsubscribes.
+
+        Before, unless this holder itself stands still: then nothing can tell it, and its fencing token is what protects the data.
+        """
+        ...
+
+
+class LockSet(Protocol):
+    """The locks of several keys, held together: a mapping of each key to its `Lock`, with its own fencing token."""
+
+    def __getitem__(self, key: str) -> Lock: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int: ...
+    @property
+    def lost(self) -> bool:
+        """Whether one of them is lost: stop."""
+        ...
+
+    def remaining(self) -> float:
+        """Seconds for which this holder may rely on all of them."""
+        ...
+
+    async def release(self) -> bool:
+        """Give all of them back; whether all were still held."""
+        ...
+
 
 class LockManager(Protocol):
     """Leases on keys. At most one is live for a key; an expired one is never revived; tokens rise with every grant."""
@@ -780,6 +809,7 @@ class LockManager(Protocol):
         owner: str | None = None,
         wait: Seconds | None = None,
         auto_refresh: bool = False,
+        lock_delay: Seconds | None = None,
     ) -> Lock | None:
         """A lock, or None when somebody holds it (also oneself: it is not re-entrant) and the wait, if any, ran out.
 
@@ -788,14 +818,37 @@ class LockManager(Protocol):
             owner: a name for people who look at the lease; it gives no rights. One is made when absent.
             wait: how long to queue for the key; those who wait are served in order.
             auto_refresh: refresh at a third of the ttl, in the background, until it is released or its `max_hold` has passed.
+            lock_delay: for how long nobody gets the key after this lease has expired without a release; the manager's where absent.
 
         Raises:
             LockError: the object could not be reached; `outcome_unknown` says whether a grant may stand until its ttl ends.
         """
         ...
 
+    async def acquire_all(
+        self,
+        keys: Iterable[str],
+        *,
+        ttl: Seconds | None = None,
+        ttl_ms: float | None = None,
+        owner: str | None = None,
+        wait: Seconds | None = None,
+        auto_refresh: bool = False,
+        lock_delay: Seconds | None = None,
+    ) -> LockSet | None:
+        """The locks of all keys, or None and none of them. Whoever acquires several keys by this call cannot wait in a circle.
+
+        Keys are taken in the order of their characters; `wait` is for all together. Where a call in between fails, what was taken is
+        given back.
+        """
+        ...
+
     async def is_locked(self, key: str) -> bool:
-        """Whether somebody holds the key now."""
+        """Whether the key cannot be had now: somebody holds it, or a `lock_delay` keeps it closed."""
+        ...
+
+    async def delete(self, key: str) -> bool:
+        """Forget a key that is free; False where it is not. Should it be locked again, its tokens rise on all the same."""
         ...
 
     def lock(
@@ -807,8 +860,29 @@ class LockManager(Protocol):
         owner: str | None = None,
         wait: Seconds | None = None,
         auto_refresh: bool = False,
+        lock_delay: Seconds | None = None,
+        cancel_when_lost: bool = False,
     ) -> AbstractAsyncContextManager[Lock]:
-        """Hold the key for the length of an `async with` block; `LockNotAcquiredError` where `acquire` gives None."""
+        """Hold the key for the length of an `async with` block; `LockNotAcquiredError` where `acquire` gives None.
+
+        Args:
+            cancel_when_lost: cancel the block when the lock is lost, before another can hold it; it ends with `LockLostError`.
+        """
+        ...
+
+    def locks(
+        self,
+        keys: Iterable[str],
+        *,
+        ttl: Seconds | None = None,
+        ttl_ms: float | None = None,
+        owner: str | None = None,
+        wait: Seconds | None = None,
+        auto_refresh: bool = False,
+        lock_delay: Seconds | None = None,
+        cancel_when_lost: bool = False,
+    ) -> AbstractAsyncContextManager[LockSet]:
+        """Hold several keys for the length of a block, all or none: see `acquire_all` and `lock`."""
         ...
 
 

@@ -6,12 +6,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
-from agents_store_cloudflare.locks.lease_table import LeaseRequest, LeaseTable
+from agents_store_cloudflare.locks.lease import LeaseRequest
+from agents_store_cloudflare.locks.lease_table import LeaseTable
 from agents_store_cloudflare.testing import SqliteObjectSql
 from tests.lengths import length
 
 KEYS = st.sampled_from(["k", "l"])
 TTLS = st.integers(1, 1_000)
+DELAYS = st.sampled_from([0, 0, 100, 700])
 
 
 @dataclass
@@ -24,6 +26,9 @@ class Key:
     released: set[int] = field(default_factory=set[int])
     told_until: int = 0
     ttl_ms: int = 0
+    delay_ms: int = 0
+    opens_at: int = 0
+    is_known: bool = False
 
     def last(self) -> int:
         return self.tokens[-1] if self.tokens else 0
@@ -40,6 +45,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.table = LeaseTable(self.sql)
         self.now_ms = 1_700_000_000_000
         self.keys = {"k": Key(), "l": Key()}
+        self.floor = 0
         self.count = 0
 
     def teardown(self) -> None:
@@ -54,9 +60,31 @@ class LeaseMachine(RuleBasedStateMachine):
         if self.is_live(key):
             key.told_until = min(key.told_until, self.now_ms + key.ttl_ms)
             return True
-        if key.tokens:
+        if key.is_known:
+            if key.last() not in key.over:
+                key.opens_at = key.told_until + key.delay_ms
+            key.opens_at = min(key.opens_at, self.now_ms + key.delay_ms)
+            if key.opens_at <= self.now_ms:
+                key.opens_at = 0
             key.over.add(key.last())
         return False
+
+    def frees_at(self, key: Key) -> int | None:
+        """When the key can be had again; None: now."""
+        if self.look(key):
+            return key.told_until + key.delay_ms
+        return key.opens_at or None
+
+    def ends(self, key: Key) -> None:
+        key.over.add(key.last())
+        key.opens_at = 0
+
+    def is_forgotten(self, key: Key) -> None:
+        key.is_known = False
+        key.request_ids.clear()
+        key.released.clear()
+        key.opens_at = 0
+        self.floor = max(self.floor, key.last())
 
     @rule(milliseconds=st.integers(0, 1_500))
     def time_passes(self, milliseconds: int) -> None:
@@ -70,10 +98,10 @@ class LeaseMachine(RuleBasedStateMachine):
     def object_restarts(self) -> None:
         self.table = LeaseTable(self.sql)
 
-    @rule(target=requests, key=KEYS, ttl_ms=TTLS)
-    def somebody_asks(self, key: str, ttl_ms: int) -> LeaseRequest:
+    @rule(target=requests, key=KEYS, ttl_ms=TTLS, delay_ms=DELAYS)
+    def somebody_asks(self, key: str, ttl_ms: int, delay_ms: int) -> LeaseRequest:
         self.count += 1
-        request = LeaseRequest(key=key, owner="o", request_id=f"r{self.count}", ttl_ms=ttl_ms)
+        request = LeaseRequest(key=key, owner="o", request_id=f"r{self.count}", ttl_ms=ttl_ms, delay_ms=delay_ms)
         self.acquire(request)
         return request
 
@@ -84,10 +112,12 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule(request=consumes(requests))
     def a_caller_goes_away(self, request: LeaseRequest) -> None:
         key = self.keys[request.key]
-        holds = self.look(key) and key.request_ids.get(request.request_id) == key.last()
+        is_last = key.request_ids.get(request.request_id) == key.last() and key.is_known
+        holds = self.look(key) and is_last
         assert self.table.abandon(request.key, request_id=request.request_id, now_ms=self.now_ms) == holds
+        if is_last:
+            self.ends(key)
         if holds:
-            key.over.add(key.last())
             key.released.add(key.last())
 
     def acquire(self, request: LeaseRequest) -> None:
@@ -100,11 +130,17 @@ class LeaseMachine(RuleBasedStateMachine):
             assert (grant.fencing_token if grant else None) == (mine if mine == key.last() else None)
             assert grant is None or grant.expires_at == key.told_until
             return
+        if self.frees_at(key) is not None:
+            assert grant is None, "a closed key was granted"
+            return
         if mine is not None and mine == key.last() and mine in key.released:
             assert grant is None
+            # It was only looked at: nothing was written down.
             return
         assert grant is not None, "a free key was refused"
-        assert grant.fencing_token == max(key.last() + 1, self.now_ms)
+        last = key.last() if key.is_known else self.floor
+        assert grant.fencing_token == max(last + 1, self.now_ms)
+        key.is_known, key.delay_ms, key.opens_at = True, request.delay_ms, 0
         assert grant.expires_at == self.now_ms + request.ttl_ms
         key.over.update(key.tokens)
         key.tokens.append(grant.fencing_token)
@@ -128,12 +164,41 @@ class LeaseMachine(RuleBasedStateMachine):
         holds = self.look(key) and token == key.last()
         is_repetition = bool(key.released) and token == max(key.released)
         assert self.table.release(name, fencing_token=token, now_ms=self.now_ms) == (holds or is_repetition)
+        if token == key.last() and key.is_known:
+            self.ends(key)
         if holds:
-            key.over.add(token)
             key.released.add(token)
 
     @rule(name=KEYS)
+    def delete(self, name: str) -> None:
+        key = self.keys[name]
+        is_free = self.frees_at(key) is None
+        assert self.table.delete(name, now_ms=self.now_ms) == is_free
+        if is_free and key.is_known:
+            self.is_forgotten(key)
+
+    @rule(idle_ms=st.integers(0, 2_000), limit=st.integers(1, 3))
+    def clean_up(self, idle_ms: int, limit: int) -> None:
+        after: str | None = ""
+        removed = 0
+        while after is not None:
+            page = self.table.clean_up(idle_ms=idle_ms, after=after, limit=limit, now_ms=self.now_ms)
+            removed, after = removed + page.removed, page.next_after
+        for name, key in self.keys.items():
+            if key.is_known and self.sql.get_text(f"lease_v1/{name}") is None:
+                assert not self.is_live(key), "a live lease was forgotten"
+                assert self.frees_at(key) is None, "a closed key was forgotten"
+                self.is_forgotten(key)
+                removed -= 1
+        assert removed == 0
+
+    @rule(name=KEYS)
     def ask(self, name: str) -> None:
+        key = self.keys[name]
+        assert self.table.frees_at(name, now_ms=self.now_ms) == self.frees_at(key)
+
+    @rule(name=KEYS)
+    def ask_for_its_end(self, name: str) -> None:
         key = self.keys[name]
         expected = key.told_until if self.look(key) else None
         # A clock set back shortens what was told, and the answer says so.
@@ -146,6 +211,6 @@ class LeaseMachine(RuleBasedStateMachine):
 
 
 def test_any_history_keeps_the_promises() -> None:
-    """LK-1, LK-2, LK-4, LK-5, LK-9, LK-19: no order of calls, repetitions, restarts and clock jumps breaks one."""
+    """LK-1, LK-2, LK-4, LK-5, LK-9, LK-19, LK-21, LK-24: no order of calls, repetitions, restarts and clock jumps breaks one."""
     steps = settings(max_examples=length(60, 2_000), stateful_step_count=length(40, 100), deadline=None)
     run_state_machine_as_test(LeaseMachine, settings=steps)

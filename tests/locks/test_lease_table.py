@@ -6,27 +6,34 @@ from typing import LiteralString
 import pytest
 
 from agents_store_cloudflare.database import Row, SqlValue
-from agents_store_cloudflare.locks import sql as q
-from agents_store_cloudflare.locks.lease_table import Grant, LeaseRequest, LeaseTable
+from agents_store_cloudflare.locks.lease import Grant, LeaseRequest
+from agents_store_cloudflare.locks.lease_table import LeaseTable
 from agents_store_cloudflare.testing import SqliteObjectSql
 
 NOW = 1_700_000_000_000
 
 
 class WatchedSql(SqliteObjectSql):
-    """Knows every statement that it ran."""
+    """Knows every row that was written, and that no statement was run."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.ran: list[str] = []
+        self.written: list[str] = []
 
     def exec(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
-        self.ran.append(sql)
-        return super().exec(sql, *parameters)
+        raise AssertionError(f"leases are texts by key; a statement was run: {sql}")
+
+    def put_text(self, key: str, text: str) -> None:
+        self.written.append(key)
+        super().put_text(key, text)
+
+    def delete_text(self, key: str) -> None:
+        self.written.append(key)
+        super().delete_text(key)
 
     def writes(self) -> list[str]:
-        found = [sql for sql in self.ran if sql not in (q.SELECT_LEASE, q.CREATE_LEASES)]
-        self.ran.clear()
+        """The keys of the rows written since this was asked last."""
+        found, self.written = self.written, []
         return found
 
 
@@ -40,8 +47,8 @@ def table(sql: WatchedSql) -> LeaseTable:
     return LeaseTable(sql)
 
 
-def _wants(request_id: str, *, key: str = "k", ttl_ms: int = 1_000) -> LeaseRequest:
-    return LeaseRequest(key=key, owner="o", request_id=request_id, ttl_ms=ttl_ms)
+def _wants(request_id: str, *, key: str = "k", ttl_ms: int = 1_000, delay_ms: int = 0) -> LeaseRequest:
+    return LeaseRequest(key=key, owner="o", request_id=request_id, ttl_ms=ttl_ms, delay_ms=delay_ms)
 
 
 def _granted(table: LeaseTable, request_id: str, now_ms: int, *, ttl_ms: int = 1_000) -> Grant:
@@ -68,15 +75,16 @@ def test_each_change_writes_one_row(table: LeaseTable, sql: WatchedSql) -> None:
     assert sql.writes() == []
 
 
-def test_asking_makes_no_table(table: LeaseTable, sql: WatchedSql) -> None:
-    """LK-18: whatever is asked about a key that was never granted, nothing is written, not even a table."""
+def test_asking_writes_nothing(table: LeaseTable, sql: WatchedSql) -> None:
+    """LK-18: whatever is asked about a key that was never granted, nothing is written."""
     assert table.expires_at("k", now_ms=NOW) is None
     assert table.refresh("k", fencing_token=1, ttl_ms=5, now_ms=NOW) is None
     assert not table.release("k", fencing_token=1, now_ms=NOW)
     assert not table.abandon("k", request_id="a", now_ms=NOW)
     assert not table.is_given_back(_wants("a"))
-    assert set(sql.ran) == {q.SELECT_LEASE}
-    assert sql.exec("SELECT count(*) FROM sqlite_master") == [[0]]
+    assert table.frees_at("k", now_ms=NOW) is None
+    assert table.delete("k", now_ms=NOW)
+    assert sql.writes() == []
 
 
 def test_a_grant_is_stored_before_it_is_told(table: LeaseTable, sql: WatchedSql) -> None:
@@ -121,7 +129,7 @@ def test_a_clock_set_back_does_not_hold_a_key_for_hours(table: LeaseTable, sql: 
     back = NOW - 3_600_000
     sql.writes()
     assert table.acquire(_wants("b"), now_ms=back) is None
-    assert sql.writes() == [q.UPDATE_EXPIRY]
+    assert len(sql.writes()) == 1
     assert table.expires_at("k", now_ms=back + 500) == back + 1_000
     assert sql.writes() == []
     assert _granted(table, "b", back + 1_000).fencing_token == token + 1
@@ -169,16 +177,91 @@ def test_many_keys_share_a_table(table: LeaseTable) -> None:
     assert table.expires_at("m", now_ms=NOW) is None
 
 
-def test_every_statement_goes_by_its_key(table: LeaseTable, sql: WatchedSql) -> None:
-    """LK-18: no statement reads more than the row of its key."""
-    _granted(table, "a", NOW)
-    statements: tuple[tuple[LiteralString, int], ...] = (
-        (q.SELECT_LEASE, 1),
-        (q.UPSERT_LEASE, 6),
-        (q.UPDATE_EXPIRY, 3),
-        (q.UPDATE_RELEASED, 1),
-    )
-    explain: LiteralString = "EXPLAIN QUERY PLAN "
-    for statement, parameters in statements:
-        plan = sql.exec(explain + statement, *[None] * parameters)
-        assert [row for row in plan if str(row[3]).startswith("SCAN")] == []
+def test_a_key_stays_closed_after_an_expiry_for_its_delay(table: LeaseTable, sql: WatchedSql) -> None:
+    """LK-21: nobody gets the key before the delay has passed, its request included, and the lease is over meanwhile."""
+    first = table.acquire(_wants("a", delay_ms=500), now_ms=NOW)
+    assert first is not None
+    assert table.frees_at("k", now_ms=NOW + 999) == NOW + 1_500
+    assert table.acquire(_wants("b"), now_ms=NOW + 1_000) is None
+    assert table.acquire(_wants("a"), now_ms=NOW + 1_499) is None
+    assert table.expires_at("k", now_ms=NOW + 1_200) is None
+    assert table.refresh("k", fencing_token=first.fencing_token, ttl_ms=9, now_ms=NOW + 1_200) is None
+    assert table.frees_at("k", now_ms=NOW + 1_200) == NOW + 1_500
+    assert len(sql.writes()) == 2
+    assert _granted(table, "b", NOW + 1_500).fencing_token > first.fencing_token
+
+
+@pytest.mark.parametrize("end", ["release", "late release", "abandon", "late abandon"])
+def test_a_holder_that_has_stopped_closes_nothing(table: LeaseTable, end: str) -> None:
+    """LK-21: after a release there is no delay; one that comes too late is no release, but ends the delay."""
+    grant = table.acquire(_wants("a", delay_ms=500), now_ms=NOW)
+    assert grant is not None
+    now_ms = NOW + (1_100 if "late" in end else 100)
+    assert not table.release("k", fencing_token=grant.fencing_token - 1, now_ms=now_ms)
+    assert not table.abandon("k", request_id="b", now_ms=now_ms)
+    assert table.frees_at("k", now_ms=now_ms) == NOW + 1_500
+    if "release" in end:
+        assert table.release("k", fencing_token=grant.fencing_token, now_ms=now_ms) == (end == "release")
+    else:
+        assert table.abandon("k", request_id="a", now_ms=now_ms) == (end == "abandon")
+    assert table.frees_at("k", now_ms=now_ms) is None
+    assert table.acquire(_wants("b"), now_ms=now_ms) is not None
+
+
+def test_a_clock_set_back_does_not_lengthen_a_delay(table: LeaseTable) -> None:
+    """LK-19, LK-21: the delay too lasts for at most its length from the moment that a clock set back is seen."""
+    assert table.acquire(_wants("a", delay_ms=500), now_ms=NOW) is not None
+    assert table.frees_at("k", now_ms=NOW + 1_100) == NOW + 1_500
+    back = NOW - 3_600_000
+    assert table.frees_at("k", now_ms=back) == back + 500
+    assert table.acquire(_wants("b"), now_ms=back + 500) is not None
+
+
+def test_a_forgotten_key_leaves_its_token(table: LeaseTable, sql: WatchedSql) -> None:
+    """LK-2, LK-24: after a delete the tokens rise on, also after a restart and with a clock set back; it is two written rows."""
+    grant = _granted(table, "a", NOW)
+    assert not table.delete("k", now_ms=NOW)
+    assert table.acquire(_wants("a"), now_ms=NOW) == grant
+    assert table.release("k", fencing_token=grant.fencing_token, now_ms=NOW)
+    sql.writes()
+    assert table.delete("k", now_ms=NOW)
+    assert len(sql.writes()) == 2
+    assert table.delete("k", now_ms=NOW)
+    assert sql.writes() == []
+    restarted = LeaseTable(sql)
+    again = restarted.acquire(_wants("b"), now_ms=NOW - 5_000)
+    assert again is not None
+    assert again.fencing_token == grant.fencing_token + 1
+
+
+def test_a_closed_key_is_not_forgotten(table: LeaseTable) -> None:
+    """LK-21, LK-24: a delay outlives a delete."""
+    assert table.acquire(_wants("a", delay_ms=500), now_ms=NOW) is not None
+    assert not table.delete("k", now_ms=NOW + 1_100)
+    assert table.delete("k", now_ms=NOW + 1_500)
+
+
+def test_idle_keys_are_forgotten_and_keep_a_floor(table: LeaseTable, sql: WatchedSql) -> None:
+    """LK-2, LK-24: a clean-up forgets the keys that have been free for long enough, page by page; no token comes again."""
+    highest = 0
+    for number in range(25):
+        grant = table.acquire(_wants("a", key=f"{number:02}é"), now_ms=NOW + number)
+        assert grant is not None
+        highest = max(highest, grant.fencing_token)
+    later = NOW + 1_000 + 10_000
+    assert table.acquire(_wants("b", key="07é"), now_ms=later) is not None
+    assert table.acquire(_wants("b", key="held", ttl_ms=80_000_000), now_ms=NOW) is not None
+    sql.writes()
+    pages: list[int] = []
+    after: str | None = ""
+    while after is not None:
+        page = table.clean_up(idle_ms=10_000, after=after, limit=10, now_ms=later + 12)
+        pages.append(page.removed)
+        after = page.next_after
+    # 00 to 12 have been free for ten seconds; 07 is in use again.
+    assert pages == [9, 3, 0]
+    assert len(sql.writes()) == 12 + 2
+    assert not LeaseTable(sql).delete("held", now_ms=later)
+    again = LeaseTable(sql).acquire(_wants("c", key="00é"), now_ms=NOW)
+    assert again is not None
+    assert again.fencing_token > NOW + 12

@@ -182,7 +182,7 @@ async def test_what_is_not_ours_stays_inside(
     def fails(*_parameters: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(hosts[0].sql, "exec", fails)
+    monkeypatch.setattr(hosts[0].sql, "get_text", fails)
     with caplog.at_level(logging.ERROR, "agents_store_cloudflare.locks"):
         await clock.advance(1)
         for call in (waiting, manager.acquire("k"), manager.is_locked("k")):
@@ -279,3 +279,114 @@ async def test_a_waiter_is_out_of_the_queue_before_it_is_told(clock: CountingClo
     await made[0].call(encode_request("release", {"key": "k", "fencingToken": held["fencingToken"]}))
     assert json.loads(await waiting)["ok"] is None
     assert not await _ask(objects, encode_request("is_locked", {"key": "k"}))
+
+
+async def test_a_delay_holds_up_who_waits(
+    objects: LocalObjects, manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-21: who waits for a key whose lease expired is served when the delay has passed, by one timer."""
+    lost = await manager.acquire("k", ttl=1, lock_delay=2)
+    assert lost is not None
+    waiting = asyncio.ensure_future(manager.acquire("k", wait=20))
+    await clock.advance(2.9)
+    assert not waiting.done()
+    assert await manager.is_locked("k")
+    await clock.advance(0.2)
+    lock = await waiting
+    assert lock is not None
+    assert lock.fencing_token > lost.fencing_token
+
+
+async def test_a_late_release_serves_who_waits(manager: DurableObjectLockManager, clock: CountingClock) -> None:
+    """LK-21: a holder that comes back too late has lost its lease, but nobody needs to wait for it any more."""
+    lost = await manager.acquire("k", ttl=1, lock_delay=3_600)
+    assert lost is not None
+    waiting = asyncio.ensure_future(manager.acquire("k", wait=20))
+    await clock.advance(2)
+    assert not waiting.done()
+    assert not await lost.release()
+    assert await waiting is not None
+
+
+async def test_a_manager_has_a_delay_for_all_its_locks(objects: LocalObjects, clock: CountingClock) -> None:
+    """LK-21: `lock_delay` of the options holds for every lock, but where a call gives its own."""
+    options = LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=clock.sleep, default_ttl=1, lock_delay=2)
+    manager = DurableObjectLockManager.from_options(objects, options)
+    assert await manager.acquire("k") is not None
+    assert await manager.acquire("l", lock_delay=0) is not None
+    await clock.advance(1.1)
+    assert await manager.is_locked("k")
+    assert not await manager.is_locked("l")
+    await clock.advance(2)
+    assert not await manager.is_locked("k")
+
+
+async def test_shards_share_objects(objects: LocalObjects, clock: CountingClock) -> None:
+    """LK-26: with `shards` many keys live in few objects; each holds, waits and counts on its own."""
+    options = LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=clock.sleep, shards=4)
+    manager = DurableObjectLockManager.from_options(objects, options)
+    names: set[str] = set()
+    keys = [f"key {number}" for number in range(60)]
+    names = {options.object_name(key) for key in keys}
+    assert names == {f"__locks-{number}-of-4" for number in range(4)}
+    locks = [await manager.acquire(key) for key in keys]
+    assert all(locks)
+    assert await manager.acquire(keys[0]) is None
+    waiting = [asyncio.ensure_future(manager.acquire(key, wait=9)) for key in keys]
+    await clock.advance(1)
+    assert not any(task.done() for task in waiting)
+    for lock in locks:
+        assert lock is not None
+        assert await lock.release()
+    for lock, after in zip(locks, await asyncio.gather(*waiting), strict=True):
+        assert lock is not None
+        assert after is not None
+        assert after.fencing_token > lock.fencing_token
+        assert await after.release()
+
+
+async def test_another_number_of_shards_is_another_set_of_locks(objects: LocalObjects, clock: CountingClock) -> None:
+    """LK-26: keys in 4 shards, in 5 and in objects of their own do not know each other; no key can name a shard."""
+    managers = [
+        DurableObjectLockManager.from_options(objects, LockOptions(now_s=lambda: clock.now_ms() / 1000, shards=shards))
+        for shards in (None, 4, 5)
+    ]
+    for manager in managers:
+        assert await manager.acquire("k") is not None
+    for manager in managers:
+        assert await manager.acquire("k") is None
+    with pytest.raises(InvalidArgumentError, match="__"):
+        await managers[0].acquire("__locks-0-of-4")
+
+
+async def test_idle_keys_of_shards_are_cleaned_up(
+    objects: LocalObjects, manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-24, LK-26: clean_up forgets what has been free for long enough in every shard, and nothing else; tokens rise on."""
+    options = LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=clock.sleep, shards=3)
+    sharded = DurableObjectLockManager.from_options(objects, options)
+    tokens: dict[str, int] = {}
+    for number in range(40):
+        async with sharded.lock(f"k{number}") as lock:
+            tokens[lock.key] = lock.fencing_token
+    held = await sharded.acquire("held", ttl=86_400)
+    assert held is not None
+    clock.set(clock.now_ms() + 86_400_000 - 1)
+    assert await sharded.clean_up() == 0
+    clock.set(clock.now_ms() + 60_000)
+    assert await sharded.clean_up(idle=90_000) == 0
+    assert await sharded.clean_up() == 40
+    assert await sharded.clean_up() == 0
+    clock.set(clock.now_ms() - 10 * 86_400_000)
+    for key, token in tokens.items():
+        async with sharded.lock(key) as lock:
+            assert lock.fencing_token > token
+    with pytest.raises(InvalidArgumentError, match="shards"):
+        await manager.clean_up()
+
+
+@pytest.mark.parametrize("shards", [0, -1, 10_001, True, 1.5])
+def test_bad_shards_are_refused(shards: int) -> None:
+    """LK-17: a number of shards outside 1 to 10,000 is refused by name."""
+    with pytest.raises((InvalidArgumentError, TypeError), match="shards"):
+        LockOptions(shards=shards)

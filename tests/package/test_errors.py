@@ -28,6 +28,7 @@ EXAMPLES: dict[type[AgentsStoreError], AgentsStoreError] = {
         errors.StreamChunkTooLargeError("s", limit_bytes=10, size_bytes=11),
         errors.SequenceConflictError("s", expected=4, actual=5),
         errors.LockNotAcquiredError("k"),
+        errors.LockLostError("k"),
         errors.StaleFencingTokenError("s", expected=5, actual=4),
     )
 }

@@ -28,24 +28,33 @@ class Answer:
 
 
 class LockCalls:
-    """Calls to the objects of one namespace, one object a key."""
+    """Calls to the objects of one namespace."""
 
     def __init__(self, namespace: ObjectNamespace, options: LockOptions) -> None:
         self._namespace = namespace
+        self._object_name: Callable[[str], str] = options.object_name
         self.sleep: Callable[[float], Awaitable[None]] = options.sleep
         self.now_s: Callable[[], float] = options.now_s
         self.logger: logging.Logger = options.logger or logging.getLogger("agents_store_cloudflare.locks")
 
-    async def call(self, key: str, op: str, arguments: Mapping[str, JsonValue]) -> Answer:
-        """The object's answer; after a lost one the call is sent again, with growing, jittered pauses (50 ms to 2 s).
+    async def call(self, key: str, op: str, arguments: Mapping[str, JsonValue], *, name: str | None = None) -> Answer:
+        """The answer of the key's object, or of the one called `name`.
+
+        After a lost one the call is sent again, with growing, jittered pauses (50 ms to 2 s).
 
         Raises:
             LockError: four attempts brought no reply, or the object is overloaded or failed; the call may have worked.
         """
-        return await self.call_until(key, op, lambda: arguments, self.now_s())
+        return await self.call_until(key, op, lambda: arguments, self.now_s(), name=name)
 
     async def call_until(
-        self, key: str, op: str, arguments: Callable[[], Mapping[str, JsonValue]], deadline_s: float
+        self,
+        key: str,
+        op: str,
+        arguments: Callable[[], Mapping[str, JsonValue]],
+        deadline_s: float,
+        *,
+        name: str | None = None,
     ) -> Answer:
         """`call`, sent again for as long as the deadline has not come, and at least four times; each time with fresh arguments."""
         attempt = 1
@@ -53,7 +62,7 @@ class LockCalls:
             sent_s = self.now_s()
             request = encode_request(op, {"key": key, **arguments()})
             try:
-                reply = await self._namespace.call(key, request)
+                reply = await self._namespace.call(name or self._object_name(key), request)
             except ObjectCallError as error:
                 if error.overloaded or (attempt >= ATTEMPTS and self.now_s() >= deadline_s):
                     raise LockError(

@@ -8,7 +8,8 @@ from typing import Any, Final, TypeAlias
 
 from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.json_values import JsonValue
-from agents_store_cloudflare.locks.lease_table import Grant, LeaseRequest, LeaseTable
+from agents_store_cloudflare.locks.lease import Grant, LeaseRequest
+from agents_store_cloudflare.locks.lease_table import LeaseTable
 from agents_store_cloudflare.locks.wait_queue import Reply, Waiter, WaitQueue
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.wire import decode_request, encode_error, encode_reply
@@ -16,6 +17,7 @@ from agents_store_cloudflare.wire import decode_request, encode_error, encode_re
 __all__ = ["LockObject"]
 
 MAX_WAIT_MS: Final = 86_400_000
+KEYS_PER_PAGE: Final = 500
 
 Arguments: TypeAlias = "Mapping[str, Any]"
 
@@ -42,10 +44,12 @@ class LockObject:
             "release": self._release,
             "abandon": self._abandon,
             "is_locked": self._is_locked,
+            "delete": self._delete,
+            "clean_up": self._clean_up,
         }
 
     async def call(self, request: str) -> str:
-        """`ObjectLogic.call`: acquire, refresh, release, abandon or is_locked."""
+        """`ObjectLogic.call`: acquire, refresh, release, abandon, is_locked, delete or clean_up."""
         try:
             return encode_reply(await self._answer(decode_request(request).head))
         except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
@@ -70,6 +74,7 @@ class LockObject:
             owner=arguments["owner"],
             request_id=arguments["requestId"],
             ttl_ms=arguments["ttlMs"],
+            delay_ms=arguments.get("delayMs", 0),
         )
         # Those who wait come first; after this the key is held wherever somebody waits for it.
         self._serve(request.key)
@@ -126,10 +131,24 @@ class LockObject:
     def _is_locked(self, arguments: Arguments) -> JsonValue:
         key = arguments["key"]
         self._serve(key)
-        return self._leases.expires_at(key, now_ms=self._host.now_ms()) is not None
+        return self._leases.frees_at(key, now_ms=self._host.now_ms()) is not None
+
+    def _delete(self, arguments: Arguments) -> JsonValue:
+        # Those who wait come first: then somebody holds it.
+        self._serve(arguments["key"])
+        return self._leases.delete(arguments["key"], now_ms=self._host.now_ms())
+
+    def _clean_up(self, arguments: Arguments) -> JsonValue:
+        page = self._leases.clean_up(
+            idle_ms=arguments["idleMs"],
+            after=arguments["after"],
+            limit=KEYS_PER_PAGE,
+            now_ms=self._host.now_ms(),
+        )
+        return {"removed": page.removed, "nextAfter": page.next_after}
 
     def _serve(self, key: str) -> None:
-        """Give the key to whoever waits first, if it is free; otherwise look again when it expires."""
+        """Give the key to whoever waits first, if it is free; otherwise look again when it will be."""
         queue = self._queues.get(key)
         if not queue:
             return
@@ -155,7 +174,7 @@ class LockObject:
             self._watch_expiry(waiter.request.key)
 
     def _watch_expiry(self, key: str) -> None:
-        """One timer for the end of the live lease while somebody waits for it, none otherwise: it keeps the object awake."""
+        """One timer for when the key frees while somebody waits for it, none otherwise: it keeps the object awake."""
         cancel_timer = self._expiry_timers.pop(key, None)
         if cancel_timer is not None:
             cancel_timer()
@@ -163,8 +182,8 @@ class LockObject:
             self._queues.pop(key, None)
             return
         now_ms = self._host.now_ms()
-        expires_at = self._leases.expires_at(key, now_ms=now_ms)
-        delay_ms = 1 if expires_at is None else max(1, expires_at - now_ms)
+        frees_at = self._leases.frees_at(key, now_ms=now_ms)
+        delay_ms = 1 if frees_at is None else max(1, frees_at - now_ms)
         self._expiry_timers[key] = self._host.call_later(delay_ms, lambda: self._expired(key))
 
     def _expired(self, key: str) -> None:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Self
+from typing import Self
 
 from agents_store_cloudflare.arguments import check_id, span_ms
 from agents_store_cloudflare.bindings import as_namespace
-from agents_store_cloudflare.errors import LockError, LockNotAcquiredError
-from agents_store_cloudflare.json_values import JsonValue
-from agents_store_cloudflare.locks.calls import Answer, LockCalls
-from agents_store_cloudflare.locks.lease_table import Grant
-from agents_store_cloudflare.locks.lock import DurableObjectLock, Lease, reliable_s
+from agents_store_cloudflare.errors import InvalidArgumentError, LockNotAcquiredError
+from agents_store_cloudflare.locks.acquiring import Acquirer, Blocked, Wanted, checked_keys
+from agents_store_cloudflare.locks.calls import LockCalls
+from agents_store_cloudflare.locks.held_locks import HeldLocks
+from agents_store_cloudflare.locks.lock import DurableObjectLock
+from agents_store_cloudflare.locks.loss import CancelledWhenLost
 from agents_store_cloudflare.locks.options import MAX_TTL_S, LockOptions, checked_ttl_ms
 
 __all__ = ["DurableObjectLockManager"]
 
 
 class DurableObjectLockManager:
-    """`LockManager` over a Durable Object namespace whose class is `LockServer`, one object a key. Make one per request.
+    """`LockManager` over a Durable Object namespace whose class is `LockServer`: one object a key, or `shards` for all keys.
+
+    Make one per request.
 
     A lock here is a lease: it ends by itself, or else a Worker that dies would hold it for ever. So no holder can be sure that it
     still holds. This is how that goes wrong, and why nothing breaks::
@@ -52,7 +54,7 @@ class DurableObjectLockManager:
 
     Args:
         namespace: the binding, raw or as the SDK wraps it, or `LocalObjects(LockObject)` in tests.
-        default_ttl, default_ttl_ms, max_hold, logger: see `LockOptions`.
+        default_ttl, default_ttl_ms, max_hold, lock_delay, shards, logger: see `LockOptions`.
     """
 
     def __init__(
@@ -62,9 +64,18 @@ class DurableObjectLockManager:
         default_ttl: float | timedelta | None = None,
         default_ttl_ms: float | None = None,
         max_hold: float | timedelta | None = None,
+        lock_delay: float | timedelta | None = None,
+        shards: int | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
-        options = LockOptions(default_ttl=default_ttl, default_ttl_ms=default_ttl_ms, max_hold=max_hold, logger=logger)
+        options = LockOptions(
+            default_ttl=default_ttl,
+            default_ttl_ms=default_ttl_ms,
+            max_hold=max_hold,
+            lock_delay=lock_delay,
+            shards=shards,
+            logger=logger,
+        )
         self._set_up(namespace, options)
 
     @classmethod
@@ -77,7 +88,7 @@ class DurableObjectLockManager:
     def _set_up(self, namespace: object, options: LockOptions) -> None:
         self._options = options
         self._calls = LockCalls(as_namespace(namespace), options)
-        self._farewells: set[asyncio.Task[None]] = set()
+        self._acquirer = Acquirer(self._calls)
 
     async def acquire(
         self,
@@ -88,26 +99,61 @@ class DurableObjectLockManager:
         owner: str | None = None,
         wait: float | timedelta | None = None,
         auto_refresh: bool = False,
+        lock_delay: float | timedelta | None = None,
     ) -> DurableObjectLock | None:
         """`LockManager.acquire`. Cancelled while it waits, it leaves the queue."""
         check_id(key, "key")
-        holder = uuid.uuid4().hex if owner is None else check_id(owner, "owner")
-        given_ms = checked_ttl_ms(ttl, ttl_ms, "ttl")
-        lease_ms = self._options.ttl_ms() if given_ms is None else given_ms
-        wait_ms = span_ms(wait, None, "wait", most_seconds=MAX_TTL_S) or 0
-        request: Mapping[str, JsonValue] = {"requestId": uuid.uuid4().hex, "owner": holder, "ttlMs": lease_ms}
-        answer = await self._ask(key, request, wait_ms)
-        if answer.value is None:
-            return None
-        lock = DurableObjectLock(self._calls, key, self._lease(answer, holder, lease_ms))
-        if auto_refresh:
-            lock.keep_refreshed(self._options.hold_ms(lease_ms))
-        return lock
+        return await self._acquirer.one(
+            key, self._wanted(ttl, ttl_ms, owner, wait, lock_delay, auto_refresh=auto_refresh)
+        )
+
+    async def acquire_all(
+        self,
+        keys: Iterable[str],
+        *,
+        ttl: float | timedelta | None = None,
+        ttl_ms: float | None = None,
+        owner: str | None = None,
+        wait: float | timedelta | None = None,
+        auto_refresh: bool = False,
+        lock_delay: float | timedelta | None = None,
+    ) -> HeldLocks | None:
+        """`LockManager.acquire_all`. Cancelled on the way, it gives back what it has."""
+        held = await self._acquirer.all(
+            checked_keys(keys), self._wanted(ttl, ttl_ms, owner, wait, lock_delay, auto_refresh=auto_refresh)
+        )
+        return None if isinstance(held, Blocked) else held
 
     async def is_locked(self, key: str) -> bool:
         """`LockManager.is_locked`."""
         answer = await self._calls.call(check_id(key, "key"), "is_locked", {})
         return bool(answer.value)
+
+    async def delete(self, key: str) -> bool:
+        """`LockManager.delete`."""
+        answer = await self._calls.call(check_id(key, "key"), "delete", {})
+        return bool(answer.value)
+
+    async def clean_up(self, *, idle: float | timedelta = timedelta(days=1)) -> int:
+        """Forget the keys of all shards that have been free for `idle`; how many, or fewer where a reply was lost. Their tokens rise on.
+
+        For an operator's cron: it reads every key, 500 a call, and writes one row for each that goes.
+
+        Raises:
+            InvalidArgumentError: this manager has no shards; objects of one key each cannot be listed, `delete` forgets one.
+            LockError: a shard could not be reached; those before it are done.
+        """
+        if self._options.shards is None:
+            raise InvalidArgumentError("clean_up is for LockOptions(shards=…); without shards delete forgets one key")
+        idle_ms = span_ms(idle, None, "idle")
+        removed = 0
+        for name in map(self._options.shard_name, range(self._options.shards)):
+            after: str | None = ""
+            while after is not None:
+                answer = await self._calls.call(name, "clean_up", {"idleMs": idle_ms, "after": after}, name=name)
+                removed += answer.value["removed"]
+                after = answer.value["nextAfter"]
+        return removed
 
     @asynccontextmanager
     async def lock(
@@ -119,49 +165,68 @@ class DurableObjectLockManager:
         owner: str | None = None,
         wait: float | timedelta | None = None,
         auto_refresh: bool = False,
+        lock_delay: float | timedelta | None = None,
+        cancel_when_lost: bool = False,
     ) -> AsyncGenerator[DurableObjectLock, None]:
         """`LockManager.lock`. What goes wrong at the end is logged, not raised: the body is done, and the lease ends by itself."""
-        lock = await self.acquire(key, ttl=ttl, ttl_ms=ttl_ms, owner=owner, wait=wait, auto_refresh=auto_refresh)
+        check_id(key, "key")
+        lock = await self._acquirer.one(
+            key, self._wanted(ttl, ttl_ms, owner, wait, lock_delay, auto_refresh=auto_refresh)
+        )
         if lock is None:
             raise LockNotAcquiredError(key)
-        try:
+        async with self._block([lock], cancel_when_lost=cancel_when_lost):
             yield lock
+
+    @asynccontextmanager
+    async def locks(
+        self,
+        keys: Iterable[str],
+        *,
+        ttl: float | timedelta | None = None,
+        ttl_ms: float | None = None,
+        owner: str | None = None,
+        wait: float | timedelta | None = None,
+        auto_refresh: bool = False,
+        lock_delay: float | timedelta | None = None,
+        cancel_when_lost: bool = False,
+    ) -> AsyncGenerator[HeldLocks, None]:
+        """`LockManager.locks`. What goes wrong at the end is logged, not raised."""
+        held = await self._acquirer.all(
+            checked_keys(keys), self._wanted(ttl, ttl_ms, owner, wait, lock_delay, auto_refresh=auto_refresh)
+        )
+        if isinstance(held, Blocked):
+            raise LockNotAcquiredError(held.key)
+        async with self._block(list(held.values()), cancel_when_lost=cancel_when_lost):
+            yield held
+
+    @asynccontextmanager
+    async def _block(self, locks: Sequence[DurableObjectLock], *, cancel_when_lost: bool) -> AsyncGenerator[None, None]:
+        try:
+            if cancel_when_lost:
+                async with CancelledWhenLost(locks):
+                    yield
+            else:
+                yield
         finally:
-            await self._end(lock)
+            await self._acquirer.give_back(locks)
 
-    async def _ask(self, key: str, request: Mapping[str, JsonValue], wait_ms: int) -> Answer:
-        """The answer to an acquire; when it is lost, the same request is sent again for as long as there is time to wait."""
-        deadline_s = self._calls.now_s() + wait_ms / 1000
-        try:
-            return await self._calls.call_until(key, "acquire", self._with_wait(request, deadline_s), deadline_s)
-        except asyncio.CancelledError:
-            farewell = asyncio.get_running_loop().create_task(self._abandon(key, request["requestId"]))
-            self._farewells.add(farewell)
-            farewell.add_done_callback(self._farewells.discard)
-            raise
-
-    def _with_wait(self, request: Mapping[str, JsonValue], deadline_s: float) -> Callable[[], Mapping[str, JsonValue]]:
-        return lambda: {**request, "waitMs": max(0, round((deadline_s - self._calls.now_s()) * 1000))}
-
-    def _lease(self, answer: Answer, owner: str, ttl_ms: int) -> Lease:
-        granted: Mapping[str, Any] = answer.value
-        # From the sending, before which nothing was granted; and never beyond a ttl from now, whatever the object's clock did.
-        deadline_s = min(answer.sent_s + reliable_s(granted["validForMs"]), self._calls.now_s() + reliable_s(ttl_ms))
-        grant = Grant(fencing_token=granted["fencingToken"], expires_at=granted["expiresAt"])
-        return Lease(owner=owner, ttl_ms=ttl_ms, grant=grant, deadline_s=deadline_s)
-
-    async def _abandon(self, key: str, request_id: JsonValue) -> None:
-        try:
-            await self._calls.call(key, "abandon", {"requestId": request_id})
-        except LockError as error:
-            self._calls.logger.warning("lock %r: a cancelled acquire could not be taken back: %s", key, error)
-
-    async def _end(self, lock: DurableObjectLock) -> None:
-        try:
-            if await lock.release():
-                return
-            self._calls.logger.warning("lock %r was lost before the end of its block", lock.key)
-        except LockError as error:
-            self._calls.logger.warning(
-                "lock %r could not be released and lasts until its ttl ends: %s", lock.key, error
-            )
+    def _wanted(
+        self,
+        ttl: float | timedelta | None,
+        ttl_ms: float | None,
+        owner: str | None,
+        wait: float | timedelta | None,
+        lock_delay: float | timedelta | None,
+        *,
+        auto_refresh: bool,
+    ) -> Wanted:
+        given_ms = checked_ttl_ms(ttl, ttl_ms, "ttl")
+        lease_ms = self._options.ttl_ms() if given_ms is None else given_ms
+        return Wanted(
+            owner=uuid.uuid4().hex if owner is None else check_id(owner, "owner"),
+            ttl_ms=lease_ms,
+            wait_ms=span_ms(wait, None, "wait", most_seconds=MAX_TTL_S) or 0,
+            delay_ms=self._options.delay_ms(lock_delay),
+            hold_ms=self._options.hold_ms(lease_ms) if auto_refresh else None,
+        )

@@ -8,14 +8,16 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from typing import Final
 
-from agents_store_cloudflare.arguments import span_ms
+from agents_store_cloudflare.arguments import check_whole_number, span_ms
 from agents_store_cloudflare.errors import InvalidArgumentError
 
 __all__ = ["MAX_TTL_S", "LockOptions", "checked_ttl_ms"]
 
 MAX_TTL_S: Final = 86_400
+MAX_SHARDS: Final = 10_000
 DEFAULT_TTL_MS: Final = 30_000
 HOLDS_PER_TTL: Final = 10
 
@@ -29,6 +31,10 @@ class LockOptions:
         default_ttl_ms: the same in milliseconds.
         max_hold: seconds (or a timedelta) after which auto-refresh stops, so that a coroutine that hangs does not hold for ever; ten
             times the lock's ttl where absent.
+        lock_delay: seconds (or a timedelta) for which a key stays closed after a lease of it has expired without a release; 0 where
+            absent. What has no fencing token to be checked (a mail, a payment) gets that much time to come to rest.
+        shards: how many objects share the keys; one object a key where absent. For many small keys: an object that exists costs storage
+            and a cold start, its keys do not. Another number is another set of locks: change it while no lease is live.
         logger: takes failures in the background; `agents_store_cloudflare.locks` where absent.
         now_s: the clock of `remaining()`, in seconds from any point; it must never go back.
         sleep: how auto-refresh and the pauses between attempts wait.
@@ -37,6 +43,8 @@ class LockOptions:
     default_ttl: float | timedelta | None = None
     default_ttl_ms: float | None = None
     max_hold: float | timedelta | None = None
+    lock_delay: float | timedelta | None = None
+    shards: int | None = None
     logger: logging.Logger | None = None
     now_s: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -44,6 +52,9 @@ class LockOptions:
     def __post_init__(self) -> None:
         self.ttl_ms()
         self.hold_ms(DEFAULT_TTL_MS)
+        self.delay_ms(None)
+        if self.shards is not None:
+            check_whole_number(self.shards, "shards", low=1, high=MAX_SHARDS)
 
     def ttl_ms(self) -> int:
         """The default ttl in whole milliseconds.
@@ -59,6 +70,22 @@ class LockOptions:
         """For how long auto-refresh keeps a lock of this ttl."""
         given = span_ms(self.max_hold, None, "max_hold")
         return ttl_ms * HOLDS_PER_TTL if given is None else given
+
+    def delay_ms(self, given: float | timedelta | None) -> int:
+        """The delay after an expiry: what a call gave, or else these options."""
+        delay = self.lock_delay if given is None else given
+        return span_ms(delay, None, "lock_delay", most_seconds=MAX_TTL_S) or 0
+
+    def object_name(self, key: str) -> str:
+        """The object that keeps a key. Names of shards begin with what no key may begin with, and count their shards."""
+        if self.shards is None:
+            return key
+        index = int.from_bytes(sha256(key.encode()).digest()[:8], "big") % self.shards
+        return self.shard_name(index)
+
+    def shard_name(self, index: int) -> str:
+        """One of the objects that share the keys."""
+        return f"__locks-{index}-of-{self.shards}"
 
 
 def checked_ttl_ms(ttl: float | timedelta | None, ttl_ms: float | None, name: str) -> int | None:

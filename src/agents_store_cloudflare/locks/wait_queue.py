@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from agents_store_cloudflare.locks.lease_table import Grant, LeaseRequest
+from agents_store_cloudflare.locks.lease import Grant, LeaseRequest
 
 __all__ = ["Reply", "WaitQueue", "Waiter"]
 

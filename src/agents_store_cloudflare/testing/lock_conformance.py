@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from agents_store_cloudflare.errors import InvalidArgumentError, LockError, LockNotAcquiredError
+from agents_store_cloudflare.errors import InvalidArgumentError, LockError, LockLostError, LockNotAcquiredError
 from agents_store_cloudflare.locks import DurableObjectLock, DurableObjectLockManager, LockOptions
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.testing.faults import FaultyNamespace, Moment
@@ -22,6 +22,8 @@ from agents_store_cloudflare.testing.faults import FaultyNamespace, Moment
 __all__ = ["LockConformance"]
 
 T = TypeVar("T")
+
+LONGEST_WAIT_STEPS = 600
 
 
 class Time(Protocol):
@@ -43,11 +45,14 @@ class _Counted:
 
 
 async def _while_time_passes(clock: Time, work: Awaitable[T]) -> T:
-    """The result of work that waits for time: pauses between attempts, leases that expire."""
+    """The result of work that waits for time: pauses between attempts, leases that expire. It does not wait for ever."""
     task = asyncio.ensure_future(work)
-    while not task.done():
+    for _ in range(LONGEST_WAIT_STEPS):
+        if task.done():
+            return task.result()
         await clock.advance(0.05)
-    return task.result()
+    task.cancel()
+    raise AssertionError("somebody waits for what never comes")
 
 
 async def _acquired(manager: DurableObjectLockManager, key: str, **options: Any) -> DurableObjectLock:
@@ -182,7 +187,7 @@ class LockConformance:
         assert served == []
         assert await manager.acquire(unique) is None
         assert await holder.release()
-        await asyncio.gather(*waiting)
+        await _while_time_passes(clock, asyncio.gather(*waiting))
         assert served == list(range(8))
         assert counted.calls == 3 + 2 * 8
 
@@ -215,7 +220,7 @@ class LockConformance:
             assert await holder.refresh()
         assert not waiting.done()
         assert await holder.release()
-        assert await waiting is not None
+        assert await _while_time_passes(clock, waiting) is not None
 
     @pytest.mark.parametrize("moment", ["before", "after"])
     async def test_a_lost_call_is_repeated(
@@ -285,7 +290,7 @@ class LockConformance:
             await cancelled
         await clock.advance(0.05)
         assert await holder.release()
-        lock = await waiting
+        lock = await _while_time_passes(clock, waiting)
         assert lock is not None
         assert await lock.release()
         assert not await lock_manager.is_locked(unique)
@@ -309,7 +314,8 @@ class LockConformance:
         waiting = asyncio.ensure_future(lock_manager.acquire(unique, wait=20, ttl=0.25))
         await clock.advance(0.4)
         assert await holder.release()
-        lock = await waiting
+        # No time may pass here, and no more than a moment in the Worker.
+        lock = await asyncio.wait_for(waiting, 20)
         assert lock is not None
         assert 0.1 < lock.remaining() < 0.25
         assert not lock.lost
@@ -383,6 +389,8 @@ class LockConformance:
             ({"ttl": True}, TypeError, "ttl"),
             ({"wait": -1}, InvalidArgumentError, "wait"),
             ({"owner": ""}, InvalidArgumentError, "owner"),
+            ({"lock_delay": -1}, InvalidArgumentError, "lock_delay"),
+            ({"lock_delay": 86_401}, InvalidArgumentError, "seconds"),
         ],
         ids=repr,
     )
@@ -419,3 +427,88 @@ class LockConformance:
         async with manager.lock(unique):
             assert counted.calls == 1
         assert counted.calls == 2
+
+    async def test_a_delay_after_an_expiry(
+        self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
+    ) -> None:
+        """LK-21: a key whose lease expired stays closed for its lock_delay; after a release there is none."""
+        async with lock_manager.lock(unique, lock_delay=60):
+            pass
+        lost = await _acquired(lock_manager, unique, ttl=0.1, lock_delay=0.4)
+        await clock.advance(0.2)
+        assert await lock_manager.acquire(unique) is None
+        assert await lock_manager.is_locked(unique)
+        assert not await lost.refresh()
+        lock = await _while_time_passes(clock, lock_manager.acquire(unique, wait=5))
+        assert lock is not None
+        assert lock.fencing_token > lost.fencing_token
+
+    async def test_a_loss_is_told(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
+        """LK-22: a holder is told that nothing remains while the key is still its own; one that has released is told nothing."""
+        told: list[str] = []
+        released = await _acquired(lock_manager, f"{unique}-released", ttl=0.3)
+        released.on("lost", lambda lock: told.append(lock.key))
+        assert await released.release()
+        lock = await _acquired(lock_manager, unique, ttl=0.3)
+        lock.on("lost", lambda lock: told.append(lock.key))
+        await clock.advance(0.15)
+        assert told == []
+        await clock.advance(0.2)
+        assert told == [unique]
+        assert lock.lost
+
+    async def test_a_block_is_cancelled(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
+        """LK-23: with cancel_when_lost a block ends when its lock is lost."""
+
+        async def work() -> None:
+            async with lock_manager.lock(unique, ttl=0.2, cancel_when_lost=True):
+                await asyncio.get_running_loop().create_future()
+
+        with pytest.raises(LockLostError) as lost:
+            await _while_time_passes(clock, work())
+        assert lost.value.key == unique
+
+    async def test_a_deleted_key_counts_on(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
+        """LK-2, LK-24: a key that is free can be forgotten, one that is held cannot; its tokens rise on."""
+        assert await lock_manager.delete(unique)
+        lock = await _acquired(lock_manager, unique)
+        assert not await lock_manager.delete(unique)
+        assert await lock.release()
+        assert await lock_manager.delete(unique)
+        assert not await lock_manager.is_locked(unique)
+        again = await _acquired(lock_manager, unique)
+        assert again.fencing_token > lock.fencing_token
+
+    async def test_several_keys(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
+        """LK-25: several keys are held together or not at all, and in whatever order they are named nobody waits in a circle."""
+        keys = [f"{unique}-{letter}" for letter in "abc"]
+        held = await _acquired(lock_manager, keys[1])
+        assert await lock_manager.acquire_all(keys) is None
+        assert not await lock_manager.is_locked(keys[0])
+        assert await held.release()
+        turns: list[int] = []
+
+        async def turn(number: int) -> None:
+            named = keys if number % 2 else list(reversed(keys))
+            async with lock_manager.locks(named, wait=20) as locks:
+                assert sorted(locks) == keys
+                assert not locks.lost
+                turns.append(number)
+
+        await _while_time_passes(clock, asyncio.gather(*(turn(number) for number in range(6))))
+        assert sorted(turns) == list(range(6))
+        for key in keys:
+            assert not await lock_manager.is_locked(key)
+
+    async def test_shards(self, lock_namespace: ObjectNamespace, lock_options: LockOptions, unique: str) -> None:
+        """LK-24, LK-26: keys that share an object hold on their own; a clean-up forgets those that are free."""
+        manager = DurableObjectLockManager.from_options(lock_namespace, replace(lock_options, shards=1))
+        keys = [f"{unique}-{number}" for number in range(5)]
+        locks = [await _acquired(manager, key) for key in keys]
+        for lock in locks[1:]:
+            assert await lock.release()
+        assert await manager.clean_up(idle=0) >= 4
+        assert await manager.is_locked(keys[0])
+        for lock in locks[1:]:
+            assert (await _acquired(manager, lock.key)).fencing_token > lock.fencing_token
+        assert await locks[0].refresh()

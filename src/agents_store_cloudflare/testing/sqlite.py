@@ -10,7 +10,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import LiteralString, TypeVar
+from typing import LiteralString, TypeVar, cast
 
 from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER
 from agents_store_cloudflare.database import MAX_VALUE_BYTES, Row, SqlError, SqlValue, Statement
@@ -131,6 +131,40 @@ class SqliteObjectSql:
             self._depth -= 1
             self._connection.run(f"RELEASE {name}")
         return result
+
+    def get_text(self, key: str) -> str | None:
+        """`ObjectSql.get_text`."""
+        rows = self._texts("SELECT value FROM _cf_KV WHERE key = ?1", key)
+        return cast("str", rows[0][0]) if rows else None
+
+    def put_text(self, key: str, text: str) -> None:
+        """`ObjectSql.put_text`."""
+        self._connection.run("CREATE TABLE IF NOT EXISTS _cf_KV (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID")
+        self._connection.run(
+            "INSERT INTO _cf_KV VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, text)
+        )
+
+    def delete_text(self, key: str) -> None:
+        """`ObjectSql.delete_text`."""
+        self._texts("DELETE FROM _cf_KV WHERE key = ?1", key)
+
+    def list_texts(self, prefix: str, *, after: str, limit: int) -> list[tuple[str, str]]:
+        """`ObjectSql.list_texts`."""
+        rows = self._texts(
+            "SELECT key, value FROM _cf_KV WHERE key > ?1 AND substr(key, 1, length(?2)) = ?2 ORDER BY key LIMIT ?3",
+            after,
+            prefix,
+            limit,
+        )
+        return [(cast("str", key), cast("str", text)) for key, text in rows]
+
+    def _texts(self, sql: str, *parameters: SqlValue) -> list[Row]:
+        try:
+            return self._connection.run(sql, parameters)
+        except SqlError as error:
+            if error.is_missing_table():
+                return []
+            raise
 
     def close(self) -> None:
         """Close the file."""

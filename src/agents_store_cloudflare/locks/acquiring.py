@@ -1,0 +1,156 @@
+"""How locks are acquired and given back: one, or several as one."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from agents_store_cloudflare.arguments import check_id
+from agents_store_cloudflare.errors import InvalidArgumentError, LockError
+from agents_store_cloudflare.json_values import JsonValue
+from agents_store_cloudflare.locks.calls import Answer, LockCalls
+from agents_store_cloudflare.locks.held_locks import HeldLocks
+from agents_store_cloudflare.locks.lease import Grant
+from agents_store_cloudflare.locks.lock import DurableObjectLock, Lease, reliable_s
+
+__all__ = ["Acquirer", "Blocked", "Wanted", "checked_keys"]
+
+MOST_KEYS: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What an acquire asks for. `hold_ms`: for how long auto-refresh keeps it; None: not at all."""
+
+    owner: str
+    ttl_ms: int
+    wait_ms: int
+    delay_ms: int
+    hold_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The key that could not be had."""
+
+    key: str
+
+
+class Acquirer:
+    """Acquires over one set of calls, and gives back what was acquired for nobody."""
+
+    def __init__(self, calls: LockCalls) -> None:
+        self._calls = calls
+        self._farewells: set[asyncio.Task[None]] = set()
+
+    async def one(self, key: str, wanted: Wanted) -> DurableObjectLock | None:
+        """The lock, or None when the key is not free in time. Cancelled while it waits, it leaves the queue."""
+        request: Mapping[str, JsonValue] = {
+            "requestId": uuid.uuid4().hex,
+            "owner": wanted.owner,
+            "ttlMs": wanted.ttl_ms,
+            "delayMs": wanted.delay_ms,
+        }
+        answer = await self._ask(key, request, wanted.wait_ms)
+        if answer.value is None:
+            return None
+        lock = DurableObjectLock(self._calls, key, self._lease(answer, wanted))
+        if wanted.hold_ms is not None:
+            lock.keep_refreshed(wanted.hold_ms)
+        return lock
+
+    async def all(self, keys: Sequence[str], wanted: Wanted) -> HeldLocks | Blocked:
+        """All the locks or none, in the order given: where all do it in one order, no two wait for each other.
+
+        What is held already is refreshed while the rest is waited for. Where one is lost on the way it begins again, while there is time.
+        """
+        deadline_s = self._calls.now_s() + wanted.wait_ms / 1000
+        while True:
+            held: list[DurableObjectLock] = []
+            blocked = Blocked(keys[0])
+            try:
+                for key in keys:
+                    wait_ms = max(0, round((deadline_s - self._calls.now_s()) * 1000))
+                    lock = await self.one(key, replace(wanted, wait_ms=wait_ms, hold_ms=_hold_meanwhile_ms(wanted)))
+                    if lock is None:
+                        blocked = Blocked(key)
+                        break
+                    held.append(lock)
+            except BaseException:
+                await self.give_back(held)
+                raise
+            lost = [lock for lock in held if lock.lost]
+            if len(held) == len(keys) and not lost:
+                return self._together(held, wanted)
+            await self.give_back(held)
+            if not lost or self._calls.now_s() >= deadline_s:
+                return Blocked(lost[0].key) if lost else blocked
+
+    async def give_back(self, locks: Sequence[DurableObjectLock]) -> None:
+        """Release them, the last one first; what goes wrong is logged, and that lease ends by itself."""
+        for lock in reversed(locks):
+            try:
+                if not await lock.release():
+                    self._calls.logger.warning("lock %r was lost before it was given back", lock.key)
+            except LockError as error:
+                self._calls.logger.warning(
+                    "lock %r could not be released and lasts until its ttl ends: %s", lock.key, error
+                )
+
+    def _together(self, held: Sequence[DurableObjectLock], wanted: Wanted) -> HeldLocks:
+        if wanted.hold_ms is None:
+            for lock in held:
+                lock.stop_background()
+        return HeldLocks(held)
+
+    async def _ask(self, key: str, request: Mapping[str, JsonValue], wait_ms: int) -> Answer:
+        """The answer to an acquire; when it is lost, the same request is sent again for as long as there is time to wait."""
+        deadline_s = self._calls.now_s() + wait_ms / 1000
+        try:
+            return await self._calls.call_until(key, "acquire", self._with_wait(request, deadline_s), deadline_s)
+        except asyncio.CancelledError:
+            farewell = asyncio.get_running_loop().create_task(self._abandon(key, request["requestId"]))
+            self._farewells.add(farewell)
+            farewell.add_done_callback(self._farewells.discard)
+            raise
+
+    def _with_wait(self, request: Mapping[str, JsonValue], deadline_s: float) -> Callable[[], Mapping[str, JsonValue]]:
+        return lambda: {**request, "waitMs": max(0, round((deadline_s - self._calls.now_s()) * 1000))}
+
+    def _lease(self, answer: Answer, wanted: Wanted) -> Lease:
+        granted: Mapping[str, Any] = answer.value
+        # From the sending, before which nothing was granted; and never beyond a ttl from now, whatever the object's clock did.
+        longest_s = self._calls.now_s() + reliable_s(wanted.ttl_ms)
+        deadline_s = min(answer.sent_s + reliable_s(granted["validForMs"]), longest_s)
+        grant = Grant(fencing_token=granted["fencingToken"], expires_at=granted["expiresAt"])
+        return Lease(owner=wanted.owner, ttl_ms=wanted.ttl_ms, grant=grant, deadline_s=deadline_s)
+
+    async def _abandon(self, key: str, request_id: JsonValue) -> None:
+        try:
+            await self._calls.call(key, "abandon", {"requestId": request_id})
+        except LockError as error:
+            self._calls.logger.warning("lock %r: a cancelled acquire could not be taken back: %s", key, error)
+
+
+def _hold_meanwhile_ms(wanted: Wanted) -> int | None:
+    if wanted.hold_ms is None and wanted.wait_ms > 0:
+        return wanted.wait_ms + wanted.ttl_ms
+    return wanted.hold_ms
+
+
+def checked_keys(keys: Iterable[str]) -> list[str]:
+    """The keys in the one order in which several are acquired, each once.
+
+    Raises:
+        TypeError: a bare string, or a key that is no text.
+        InvalidArgumentError: none, over 100, or one that breaks the rule of keys.
+    """
+    if isinstance(keys, str):
+        raise TypeError("keys must be a collection of keys; for one key use lock or acquire")
+    ordered = sorted({check_id(key, "key") for key in keys})
+    if not 1 <= len(ordered) <= MOST_KEYS:
+        raise InvalidArgumentError(f"{len(ordered)} keys; 1 to {MOST_KEYS} can be acquired together")
+    return ordered

@@ -1,0 +1,105 @@
+"""What happens when a lock is lost: callbacks, and the end of the block that it protects."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeAlias
+
+from agents_store_cloudflare.errors import LockLostError
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.locks.lock import DurableObjectLock
+
+__all__ = ["CancelledWhenLost", "Loss", "LostCallback"]
+
+LostCallback: TypeAlias = "Callable[[DurableObjectLock], object]"
+
+
+class Loss:
+    """That a lock is lost, and who is to be told: each once, also who asks after it.
+
+    What was told stands: whoever was told has stopped, also where a late reply says that the lease went on.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._callbacks: list[LostCallback] = []
+        self._lost: DurableObjectLock | None = None
+
+    def is_told(self) -> bool:
+        return self._lost is not None
+
+    def subscribe(self, callback: LostCallback) -> Callable[[], None]:
+        if self._lost is not None:
+            self._call(callback, self._lost)
+            return lambda: None
+        self._callbacks.append(callback)
+
+        def unsubscribe() -> None:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+        return unsubscribe
+
+    def tell(self, lock: DurableObjectLock) -> None:
+        if self._lost is not None:
+            return
+        self._lost = lock
+        self._logger.warning("lock %r is lost; what its token protects is refused from here on", lock.key)
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            self._call(callback, lock)
+
+    def _call(self, callback: LostCallback, lock: DurableObjectLock) -> None:
+        try:
+            callback(lock)
+        except Exception:
+            self._logger.warning("a callback for the loss of lock %r failed", lock.key, exc_info=True)
+
+
+class CancelledWhenLost:
+    """An `async with` that cancels its block when one of the locks is lost, as `asyncio.timeout` does when the time is up.
+
+    It ends with `LockLostError`; where the block raises an error of its own, with that; where its task was cancelled by somebody
+    else too, with that cancellation.
+    """
+
+    def __init__(self, locks: Sequence[DurableObjectLock]) -> None:
+        self._locks = locks
+        self._subscriptions: list[Callable[[], None]] = []
+        self._lost: str | None = None
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("cancel_when_lost needs a task to cancel")
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._subscriptions += [lock.on("lost", self._cancel) for lock in self._locks]
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for unsubscribe in self._subscriptions:
+            unsubscribe()
+        if self._lost is None:
+            return
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        if not is_cancelled:
+            # The block ended without an await after the loss, or kept the cancellation to itself.
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        is_cancelled_outside = self._task.uncancel() > self._cancelling
+        if is_cancelled_outside and error is None:
+            raise asyncio.CancelledError
+        if not is_cancelled_outside and (error is None or is_cancelled):
+            raise LockLostError(self._lost) from error
+
+    def _cancel(self, lock: DurableObjectLock) -> None:
+        if self._lost is None:
+            self._lost = lock.key
+            self._task.cancel()

@@ -1,0 +1,400 @@
+"""What a holder is told: the loss of its lock, in time; and what it holds together with others."""
+
+import asyncio
+
+import pytest
+
+from agents_store_cloudflare.errors import InvalidArgumentError, LockError, LockLostError, LockNotAcquiredError
+from agents_store_cloudflare.locks import DurableObjectLockManager, LockObject, LockOptions
+from agents_store_cloudflare.objects import ObjectCallError
+from agents_store_cloudflare.protocols import Lock
+from agents_store_cloudflare.testing import LocalObjects
+from tests.counting_clock import CountingClock
+
+
+class Reachable:
+    """Objects that can be cut off."""
+
+    def __init__(self, objects: LocalObjects) -> None:
+        self.objects = objects
+        self.is_cut_off = False
+        self.hangs = False
+        self.reply_gate: asyncio.Event | None = None
+
+    async def call(self, name: str, request: str) -> str:
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        if self.is_cut_off:
+            raise ObjectCallError("Network connection lost.", retryable=True)
+        reply = await self.objects.call(name, request)
+        if self.reply_gate is not None:
+            await self.reply_gate.wait()
+        return reply
+
+
+@pytest.fixture
+def clock() -> CountingClock:
+    return CountingClock()
+
+
+@pytest.fixture
+def objects(clock: CountingClock) -> Reachable:
+    return Reachable(LocalObjects(LockObject, clock=clock))
+
+
+@pytest.fixture
+def options(clock: CountingClock) -> LockOptions:
+    return LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=clock.sleep, default_ttl=30)
+
+
+@pytest.fixture
+def manager(objects: Reachable, options: LockOptions) -> DurableObjectLockManager:
+    return DurableObjectLockManager.from_options(objects, options)
+
+
+@pytest.mark.parametrize("way", ["cut_off", "hangs"])
+async def test_a_loss_is_told_before_another_can_hold_the_key(
+    objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock, way: str
+) -> None:
+    """LK-22: an auto-refresh that cannot get through, or hangs in a call, ends in `lost` while the object still says: held."""
+    lock = await manager.acquire("k", auto_refresh=True)
+    assert lock is not None
+    told: list[tuple[Lock, int]] = []
+    lock.on("lost", lambda lost: told.append((lost, clock.now_ms())))
+    await clock.advance(12)
+    ends_at = lock.expires_at
+    setattr(objects, "is_cut_off" if way == "cut_off" else "hangs", True)
+    while not told:
+        await clock.advance(0.5)
+        assert clock.now_ms() < ends_at, "somebody else may hold it by now"
+    assert told[0][0] is lock
+    assert told[0][1] < ends_at
+    assert lock.lost
+    assert lock.remaining() == 0
+    await clock.advance(60)
+    assert len(told) == 1
+
+
+async def test_a_late_reply_does_not_undo_a_loss(
+    objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-22: who was told that its lock is lost is not told otherwise by a refresh that was on its way."""
+    lock = await manager.acquire("k", ttl=10)
+    assert lock is not None
+    told: list[Lock] = []
+    lock.on("lost", told.append)
+    await clock.advance(5)
+    objects.reply_gate = asyncio.Event()
+    refreshing = asyncio.ensure_future(lock.refresh())
+    await clock.advance(4.9)
+    assert told == [lock]
+    objects.reply_gate.set()
+    assert not await refreshing
+    assert lock.lost
+    assert await manager.is_locked("k")
+    assert await lock.release()
+    assert not await manager.is_locked("k")
+
+
+async def test_a_refusal_tells_at_once(manager: DurableObjectLockManager, clock: CountingClock) -> None:
+    """LK-22: a refresh that is refused is a loss, and whoever asks to be told after it is told at once."""
+    lock = await manager.acquire("k", ttl=10)
+    assert lock is not None
+    told: list[str] = []
+    unsubscribe = lock.on("lost", lambda _: told.append("never"))
+    unsubscribe()
+    unsubscribe()
+    lock.on("lost", lambda _: told.append("first"))
+    clock.set(clock.now_ms() + 11_000)
+    assert not await lock.refresh()
+    assert told == ["first"]
+    lock.on("lost", lambda _: told.append("late"))
+    assert told == ["first", "late"]
+
+
+async def test_a_release_is_no_loss(manager: DurableObjectLockManager, clock: CountingClock) -> None:
+    """LK-22: who has released is told nothing, and no timer is left behind."""
+    lock = await manager.acquire("k", ttl=10, auto_refresh=True)
+    assert lock is not None
+    told: list[Lock] = []
+    lock.on("lost", told.append)
+    assert await lock.release()
+    await clock.advance(100)
+    assert told == []
+    assert clock.pending == set()
+
+
+async def test_a_callback_that_fails_stops_nothing(
+    manager: DurableObjectLockManager, clock: CountingClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """LK-22: the other callbacks are called, and the log has the cause."""
+    lock = await manager.acquire("k", ttl=1)
+    assert lock is not None
+    told: list[Lock] = []
+    lock.on("lost", lambda _: 1 / 0)
+    lock.on("lost", told.append)
+    await clock.advance(2)
+    assert told == [lock]
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_events_and_callbacks_are_checked(manager: DurableObjectLockManager) -> None:
+    """LK-17: an event that does not exist, or a callback that cannot be called, is refused by name."""
+    lock = await manager.acquire("k")
+    assert lock is not None
+    with pytest.raises(InvalidArgumentError, match="won"):
+        lock.on("won", print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match="callback"):
+        lock.on("lost", None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def _cut_off_in_its_block(objects: Reachable, manager: DurableObjectLockManager, body: str) -> str:
+    """What a block does that loses its lock."""
+    async with manager.lock("k", ttl=10, cancel_when_lost=True) as lock:
+        objects.hangs = True
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            if body == "cleans up and fails":
+                raise ZeroDivisionError from None
+            if body != "goes on":
+                raise
+        finally:
+            objects.hangs = False
+        assert lock.lost
+    return "done"
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [("waits", LockLostError), ("goes on", LockLostError), ("cleans up and fails", ZeroDivisionError)],
+)
+async def test_a_block_is_cancelled_when_its_lock_is_lost(
+    objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock, body: str, error: type[Exception]
+) -> None:
+    """LK-23: with cancel_when_lost a block is cancelled before another can hold the key, and ends with LockLostError or its own error."""
+    task = asyncio.ensure_future(_cut_off_in_its_block(objects, manager, body))
+    await clock.advance(9.7)
+    assert not task.done()
+    await clock.advance(0.2)
+    with pytest.raises(error):
+        await task
+    assert task.cancelling() == 0
+    assert clock.pending == set()
+
+
+async def test_a_block_that_finds_out_by_itself(manager: DurableObjectLockManager, clock: CountingClock) -> None:
+    """LK-23: a loss that the block's own refresh reveals in its last line ends it with LockLostError, and cancels nothing after it."""
+
+    async def work() -> None:
+        async with manager.lock("k", ttl=1, cancel_when_lost=True) as lock:
+            clock.set(clock.now_ms() + 1_100)
+            assert not await lock.refresh()
+
+    with pytest.raises(LockLostError) as lost:
+        await work()
+    assert lost.value.key == "k"
+    await asyncio.sleep(0)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_cancellation_from_outside_stays_one(
+    objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-23: a block whose task is cancelled by somebody else ends with that cancellation, lost lock or not."""
+    for elapsed_ms in (1_000, 9_900):
+        task = asyncio.ensure_future(_cut_off_in_its_block(objects, manager, "waits"))
+        await clock.advance(0)
+        clock.set(clock.now_ms() + elapsed_ms)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await clock.advance(20)
+
+
+async def test_a_block_that_keeps_its_lock_is_not_cancelled(
+    manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-23: a block that ends in time ends as any other."""
+    async with manager.lock("k", ttl=1, cancel_when_lost=True):
+        await asyncio.sleep(0)
+    await clock.advance(5)
+    assert clock.pending == set()
+
+
+async def test_two_that_want_the_same_keys_do_not_wait_in_a_circle(
+    manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-25: whatever order the keys are named in, everybody gets all of them in the end, one after the other."""
+    inside = 0
+    turns: list[int] = []
+
+    async def turn(number: int, keys: list[str]) -> None:
+        nonlocal inside
+        async with manager.locks(keys, wait=600) as locks:
+            assert set(locks) == set(keys)
+            inside += 1
+            assert inside == 1
+            await clock.sleep(1)
+            inside -= 1
+            turns.append(number)
+
+    orders = [["a", "b", "c"], ["c", "b", "a"], ["b", "a", "c", "b"], ["c", "a", "b"]]
+    work = [asyncio.ensure_future(turn(number, orders[number % 4])) for number in range(12)]
+    await clock.advance(60)
+    await asyncio.gather(*work)
+    assert sorted(turns) == list(range(12))
+    assert clock.pending == set()
+
+
+async def test_all_or_none(manager: DurableObjectLockManager, objects: Reachable, clock: CountingClock) -> None:
+    """LK-25: where one key is held none is taken, and the error names it; what was taken on the way is free again."""
+    held = await manager.acquire("b")
+    assert held is not None
+    assert await manager.acquire_all(["c", "b", "a"]) is None
+    with pytest.raises(LockNotAcquiredError) as refused:
+        async with manager.locks(["c", "b", "a"]):
+            raise AssertionError("b is held")
+    assert refused.value.key == "b"
+    waiting = asyncio.ensure_future(manager.acquire_all(["c", "b", "a"], wait=2))
+    await clock.advance(1)
+    assert await manager.is_locked("a")
+    assert not await manager.is_locked("c")
+    await clock.advance(1.1)
+    assert await waiting is None
+    assert not await manager.is_locked("a")
+    assert clock.pending == set()
+
+
+@pytest.mark.parametrize("way", ["cancelled", "cut off"])
+async def test_what_was_taken_on_the_way_is_given_back(
+    manager: DurableObjectLockManager, objects: Reachable, clock: CountingClock, way: str
+) -> None:
+    """LK-25: an acquire_all that is cancelled, or whose next call fails, leaves nothing held and nobody in a queue."""
+    held = await manager.acquire("b", ttl=1_000)
+    assert held is not None
+    waiting = asyncio.ensure_future(manager.acquire_all(["a", "b"], wait=20, ttl=60))
+    await clock.advance(1)
+    if way == "cancelled":
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    else:
+        objects.objects.restart()
+        objects.is_cut_off = True
+        await clock.advance(100)
+        with pytest.raises(LockError) as failed:
+            await waiting
+        assert failed.value.outcome_unknown
+        objects.is_cut_off = False
+    await clock.advance(61)
+    assert not await manager.is_locked("a")
+    assert await held.release()
+    assert not await manager.is_locked("b")
+    assert clock.pending == set()
+
+
+async def test_what_is_held_is_kept_while_the_rest_is_waited_for(
+    manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-25: a wait that is longer than the ttl costs none of the keys; afterwards they last for what remains, and end by themselves."""
+    held = await manager.acquire("b", ttl=1_000)
+    assert held is not None
+    waiting = asyncio.ensure_future(manager.acquire_all(["a", "b"], wait=200, ttl=30))
+    await clock.advance(100)
+    await held.release()
+    locks = await waiting
+    assert locks is not None
+    assert not locks.lost
+    assert 19 < locks.remaining() < 30
+    assert locks["a"].fencing_token < locks["b"].fencing_token
+    await clock.advance(31)
+    assert locks.remaining() == 0
+    assert not await manager.is_locked("a")
+    assert clock.pending == set()
+
+
+async def test_a_key_lost_on_the_way_begins_again(
+    manager: DurableObjectLockManager, objects: Reachable, clock: CountingClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """LK-25: where a lock is lost before the last one is there, none counts: while there is time it is tried again."""
+    held = await manager.acquire("b", ttl=50)
+    assert held is not None
+    waiting = asyncio.ensure_future(manager.acquire_all(["a", "b"], wait=300, ttl=10))
+    await clock.advance(1)
+    objects.is_cut_off = True  # nothing gets through, while the wait for b is on its way
+    await clock.advance(40)
+    objects.is_cut_off = False
+    while not waiting.done():
+        await clock.advance(1)
+    locks = await waiting
+    assert locks is not None
+    assert not locks.lost
+    assert "lock 'a' was lost before it was given back" in caplog.text
+    for key in ("a", "b"):
+        assert await manager.is_locked(key)
+    assert await locks.release()
+
+
+async def test_locks_are_released_together(
+    manager: DurableObjectLockManager, objects: Reachable, clock: CountingClock
+) -> None:
+    """LK-25: a release gives all back, tells whether all were held, and goes on where one cannot be reached."""
+    locks = await manager.acquire_all(["a", "b"], auto_refresh=True)
+    assert locks is not None
+    await clock.advance(100)
+    assert not locks.lost
+    assert await locks["b"].release()
+    assert not await locks.release()
+    assert not await manager.is_locked("a")
+    locks = await manager.acquire_all(["a", "b"])
+    assert locks is not None
+    objects.is_cut_off = True
+    failing = asyncio.ensure_future(locks.release())
+    await clock.advance(10)
+    with pytest.raises(LockError):
+        await failing
+    objects.is_cut_off = False
+    assert await locks.release()
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        ([], InvalidArgumentError),
+        ("ab", TypeError),
+        ([f"k{n}" for n in range(101)], InvalidArgumentError),
+        (["a", ""], InvalidArgumentError),
+    ],
+    ids=["none", "text", "too many", "bad"],
+)
+async def test_bad_keys_are_refused(
+    manager: DurableObjectLockManager, objects: Reachable, keys: list[str], error: type[Exception]
+) -> None:
+    """LK-17: nothing is sent for a collection of keys that breaks a rule."""
+    with pytest.raises(error, match="key"):
+        await manager.acquire_all(keys)
+    with pytest.raises(error, match="key"):
+        async with manager.locks(keys):
+            raise AssertionError("acquired")
+    assert objects.objects.calls == 0
+
+
+async def test_one_loss_ends_the_block_of_all(
+    manager: DurableObjectLockManager, objects: Reachable, clock: CountingClock
+) -> None:
+    """LK-23, LK-25: with cancel_when_lost a block over several keys ends with the first of them that is lost."""
+
+    async def work() -> None:
+        async with manager.locks(["a", "b"], ttl=10, cancel_when_lost=True) as locks:
+            assert await locks["a"].refresh(ttl=60)
+            await asyncio.get_running_loop().create_future()
+
+    task = asyncio.ensure_future(work())
+    await clock.advance(9.9)
+    with pytest.raises(LockLostError) as lost:
+        await task
+    assert lost.value.key == "b"
+    assert not await manager.is_locked("a")
