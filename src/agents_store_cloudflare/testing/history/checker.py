@@ -1,0 +1,77 @@
+"""All checks of a history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.testing.history.leases import check_leases
+from agents_store_cloudflare.testing.history.log import check_log
+from agents_store_cloudflare.testing.history.operations import Operation, Value
+from agents_store_cloudflare.testing.history.register import check_register
+from agents_store_cloudflare.testing.history.violation import Violation
+
+__all__ = ["check_history"]
+
+
+def check_history(operations: Iterable[Operation]) -> list[Violation]:
+    """What the history shows to be broken; an empty list where it shows nothing.
+
+    Tokens of a key are new and rise; leases stay over; every acknowledged write is there, none that was refused is, and none out of
+    token order; registers are linearizable; nothing is refused without a reason. O(n log n) for n operations.
+
+    Raises:
+        InvalidArgumentError: a value of a resource was written twice, so that nobody can tell which write a read saw.
+    """
+    locks: dict[str, list[Operation]] = {}
+    resources: dict[str, list[Operation]] = {}
+    for each in operations:
+        groups = locks if each.op in ("grant", "refresh", "release") else resources
+        groups.setdefault(each.name, []).append(each)
+    found: list[Violation] = []
+    for key, of_key in locks.items():
+        found += check_leases(key, of_key)
+    for resource, of_resource in resources.items():
+        found += _check_resource(resource, of_resource)
+    return found
+
+
+def _check_resource(resource: str, operations: Sequence[Operation]) -> Iterator[Violation]:
+    writes = _by_value(resource, operations)
+    reads = [each for each in operations if each.op == "read" and each.outcome == "ok"]
+    yield from check_register(resource, writes, reads)
+    for each in operations:
+        if each.op == "contents" and each.outcome == "ok":
+            yield from check_log(resource, writes, each)
+    yield from _refused_for_nothing(resource, list(writes.values()))
+
+
+def _by_value(resource: str, operations: Sequence[Operation]) -> dict[Value, Operation]:
+    writes: dict[Value, Operation] = {}
+    for each in operations:
+        if each.op != "write":
+            continue
+        if each.value is None or each.value in writes:
+            raise InvalidArgumentError(
+                f"line {each.line}: {each.value!r} cannot be told from another value of {resource!r}"
+            )
+        writes[each.value] = each
+    return writes
+
+
+def _refused_for_nothing(resource: str, writes: Sequence[Operation]) -> Iterator[Violation]:
+    """A fence refuses a token only once a higher one was sent to it."""
+    by_start = sorted(writes, key=lambda write: write.start)
+    highest = 0
+    position = 0
+    for write in sorted(writes, key=lambda write: write.end):
+        while position < len(by_start) and by_start[position].start <= write.end:
+            highest = max(highest, by_start[position].token)
+            position += 1
+        if write.outcome == "refused" and highest <= write.token:
+            yield Violation(
+                rule="write refused for nothing",
+                name=resource,
+                message=f"{write.value!r} with token {write.token}, and none was higher",
+                lines=(write.line,),
+            )

@@ -1,0 +1,37 @@
+"""What a checker found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+__all__ = ["Rule", "Violation"]
+
+Rule: TypeAlias = Literal[
+    "token reused",
+    "token fell",
+    "lease revived",
+    "write out of token order",
+    "write lost",
+    "write from nowhere",
+    "write refused for nothing",
+    "not linearizable",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One broken promise, and the lines of the history that show it.
+
+    Attributes:
+        name: the lock's key, or the resource.
+    """
+
+    rule: Rule
+    name: str
+    message: str
+    lines: tuple[int, ...]
+
+    def __str__(self) -> str:
+        lines = ", ".join(map(str, self.lines))
+        return f"{self.rule}: {self.name}: {self.message} (line {lines})"
