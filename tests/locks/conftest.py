@@ -8,18 +8,23 @@ import pytest
 
 from tests.lengths import length
 
-DEADLINE_S = length(120, 3_600)
+DEADLINE_S = length(60, 3_600)
+
+
+class StandstillError(SystemExit):
+    """Somebody waits for what never comes. A `SystemExit`, because any other exception may end in one task, and the rest waits on."""
 
 
 @pytest.fixture(autouse=True)
-def deadline() -> Iterator[None]:
-    """End the test when it takes too long, also where it waits for what never comes or turns in a circle."""
+def deadline(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End the test when it takes too long, also where it turns in a circle. A module of long tests sets its own `DEADLINE_S`."""
+    seconds: int = getattr(request.module, "DEADLINE_S", DEADLINE_S)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError(f"no end after {DEADLINE_S} s: somebody waits for what never comes")
+        raise StandstillError(f"no end after {seconds} s: somebody waits for what never comes")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(DEADLINE_S)
+    signal.alarm(seconds)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

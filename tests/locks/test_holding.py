@@ -124,6 +124,23 @@ async def test_a_release_is_no_loss(manager: DurableObjectLockManager, clock: Co
     assert clock.pending == set()
 
 
+async def test_a_release_that_failed_is_none(
+    objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-22: who could not release is told all the same when its lease ends."""
+    lock = await manager.acquire("k", ttl=100)
+    assert lock is not None
+    told: list[Lock] = []
+    lock.on("lost", told.append)
+    objects.is_cut_off = True
+    releasing = asyncio.ensure_future(lock.release())
+    await clock.advance(20)
+    with pytest.raises(LockError):
+        await releasing
+    await clock.advance(100)
+    assert told == [lock]
+
+
 async def test_a_callback_that_fails_stops_nothing(
     manager: DurableObjectLockManager, clock: CountingClock, caplog: pytest.LogCaptureFixture
 ) -> None:

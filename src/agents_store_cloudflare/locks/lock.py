@@ -108,11 +108,14 @@ class DurableObjectLock:
         if self._is_released:
             return False
         self._is_released = True
+        is_watched = self._watcher is not None
         self.stop_background()
         try:
             answer = await self._calls.call(self._key, "release", {"fencingToken": self.fencing_token})
         except BaseException:
             self._is_released = False
+            if is_watched:
+                self._watch()
             raise
         return bool(answer.value)
 
