@@ -2,13 +2,14 @@
 
 import signal
 from collections.abc import Iterator
-from types import FrameType
+from types import FrameType, ModuleType
+from typing import cast
 
 import pytest
 
 from tests.lengths import length
 
-DEADLINE_S = length(60, 3_600)
+DEADLINE_S = length(30, 3_600)
 
 
 class StandstillError(SystemExit):
@@ -18,7 +19,7 @@ class StandstillError(SystemExit):
 @pytest.fixture(autouse=True)
 def deadline(request: pytest.FixtureRequest) -> Iterator[None]:
     """End the test when it takes too long, also where it turns in a circle. A module of long tests sets its own `DEADLINE_S`."""
-    seconds: int = getattr(request.module, "DEADLINE_S", DEADLINE_S)
+    seconds = int(vars(cast("ModuleType", request.module)).get("DEADLINE_S", DEADLINE_S))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise StandstillError(f"no end after {seconds} s: somebody waits for what never comes")

@@ -40,7 +40,7 @@ class Recorder:
         self.now = now
         self._file = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - it is open for as long as this is
         self._mutex = Mutex()
-        self.count = 0
+        self.count: int = 0
 
     def add(
         self,
