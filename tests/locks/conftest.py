@@ -1,31 +1,35 @@
 """A lock that is wrong can leave its callers waiting for ever: here that is a failure, not a suite that stands still."""
 
 import signal
-from collections.abc import Iterator
-from types import FrameType, ModuleType
-from typing import cast
+from collections.abc import Generator
+from types import FrameType
 
 import pytest
 
 from tests.lengths import length
 
 DEADLINE_S = length(30, 3_600)
+DEADLINE_OF_SIMULATIONS_S = length(240, 3_600)
+AGAIN_S = 5
 
 
 class StandstillError(SystemExit):
     """Somebody waits for what never comes. A `SystemExit`, because any other exception may end in one task, and the rest waits on."""
 
 
-@pytest.fixture(autouse=True)
-def deadline(request: pytest.FixtureRequest) -> Iterator[None]:
-    """End the test when it takes too long, also where it turns in a circle. A module of long tests sets its own `DEADLINE_S`."""
-    seconds = int(vars(cast("ModuleType", request.module)).get("DEADLINE_S", DEADLINE_S))
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End a test, its tear-down included, when it takes too long, also where it turns in a circle."""
+    seconds = DEADLINE_OF_SIMULATIONS_S if item.path.name == "test_simulation.py" else DEADLINE_S
 
     def stop(_number: int, _frame: FrameType | None) -> None:
+        signal.alarm(AGAIN_S)
         raise StandstillError(f"no end after {seconds} s: somebody waits for what never comes")
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

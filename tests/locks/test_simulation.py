@@ -18,8 +18,6 @@ from agents_store_cloudflare.testing.history import check_history, read_history
 from tests.lengths import length
 from tests.locks.simulation import World
 
-DEADLINE_S = length(240, 3_600)
-
 
 @pytest.fixture(autouse=True)
 def no_real_pauses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,12 @@
 """Locks in real Durable Objects."""
 
 import asyncio
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 
-from agents_store_cloudflare.bindings import as_namespace
+from agents_store_cloudflare.bindings import as_database, as_namespace
+from agents_store_cloudflare.database import BatchCost, Statement
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.testing import SystemClock
@@ -50,3 +51,20 @@ async def test_a_hundred_wait_without_polling(env: Any, unique: str) -> None:
     await asyncio.gather(*turns)
     assert served == list(range(100))
     assert calls == 202
+
+
+async def test_what_a_first_grant_costs(env: Any, unique: str) -> None:
+    """LK-18: by the runtime's count a text in a table like its key-value one is a row written, a table of one's own two more.
+
+    What the runtime writes to its own table it counts and bills, but shows to nobody; so the same statements are counted here.
+    """
+    costs: list[BatchCost] = []
+    database = as_database(env.AGENT_DB, observer=costs.append)
+    put: LiteralString = "INSERT INTO twin VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value"
+    await database.batch([Statement("CREATE TABLE twin (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID")])
+    try:
+        for text in ("granted", "released"):
+            await database.batch([Statement(put, (unique, text))])
+    finally:
+        await database.batch([Statement("DROP TABLE twin")])
+    assert [cost.rows_written for cost in costs[:3]] == [2, 1, 1]
