@@ -14,6 +14,7 @@ from agents_store_cloudflare.errors import (
     AgentsStoreError,
     CheckpointKeptError,
     CheckpointNotFoundError,
+    BudgetExceededError,
     D1StateError,
     InvalidArgumentError,
     LockError,
@@ -94,6 +95,7 @@ from agents_store_cloudflare.protocols import (
 from agents_store_cloudflare.records import (
     AgentState,
     AgentStatus,
+    Budget,
     BufferOverflowEvent,
     CasResult,
     Checkpoint,
@@ -102,10 +104,14 @@ from agents_store_cloudflare.records import (
     MergeResult,
     Message,
     MessagePage,
+    ModelPrice,
+    PriceBook,
     PromoteResult,
+    Reservation,
     Run,
     SessionPage,
     SessionTree,
+    Settlement,
     StagedChange,
     StreamChunk,
     StreamInfo,
@@ -116,6 +122,7 @@ from agents_store_cloudflare.records import (
     UsageEntry,
     UsageRollup,
     UsageSource,
+    UsageTotals,
 )
 from agents_store_cloudflare.state import (
     D1StateStore,
@@ -136,8 +143,11 @@ from agents_store_cloudflare.streams.stream_object import (
     StreamObject,
 )
 from agents_store_cloudflare.usage import (
+    OTEL_ATTRIBUTES,
     D1UsageStore,
     UsageOptions,
+    otel_attributes,
+    price_entry,
 )
 
 if TYPE_CHECKING:
@@ -147,6 +157,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ANY_VERSION",
     "CURRENT_SCHEMA_VERSION",
+    "OTEL_ATTRIBUTES",
     "SCHEMA_MIGRATION_V1",
     "TABLE_NAMES",
     "UNSET",
@@ -156,6 +167,8 @@ __all__ = [
     "AgentsStoreError",
     "AnyVersion",
     "Authorize",
+    "Budget",
+    "BudgetExceededError",
     "BufferOverflowEvent",
     "CasResult",
     "Checkpoint",
@@ -191,7 +204,10 @@ __all__ = [
     "Message",
     "MessagePage",
     "MigrationError",
+    "ModelPrice",
+    "PriceBook",
     "PromoteResult",
+    "Reservation",
     "ResumableReaderOptions",
     "ResumableStreamReader",
     "ResumableStreamStatus",
@@ -202,6 +218,7 @@ __all__ = [
     "SessionExistsError",
     "SessionPage",
     "SessionTree",
+    "Settlement",
     "StagedChange",
     "StagingError",
     "StaleFencingTokenError",
@@ -241,12 +258,15 @@ __all__ = [
     "UsageRollup",
     "UsageSource",
     "UsageStore",
+    "UsageTotals",
     "create_cloudflare_store",
     "drop_all_tables",
     "get_agents_migration_version",
     "get_agents_table_names",
     "is_migrated",
+    "otel_attributes",
     "parse_json",
+    "price_entry",
     "run_migration",
 ]
 

@@ -25,7 +25,8 @@ AgentsStoreError
 │   ├── LockNotAcquiredError        held by somebody else
 │   └── LockLostError               the block was cancelled, because its lock was lost
 ├── StaleFencingTokenError          a newer lock holder has written: stop, you lost the lock
-├── UsageError
+├── UsageError                      the usage store could not do it
+│   └── BudgetExceededError         a reservation does not fit under its caps
 ├── MigrationError
 └── InvalidArgumentError            also a ValueError: refused before anything is sent
 ```
@@ -45,6 +46,7 @@ __all__ = [
     "AgentsStoreError",
     "CheckpointKeptError",
     "CheckpointNotFoundError",
+    "BudgetExceededError",
     "D1StateError",
     "InvalidArgumentError",
     "LockError",
@@ -553,6 +555,21 @@ class UsageError(AgentsStoreError):
     """A usage call failed at the database."""
 
     code = "usage_error"
+
+
+class BudgetExceededError(UsageError):
+    """A reservation does not fit under the caps of its scope and those around it; nothing was reserved."""
+
+    code = "budget_exceeded"
+    http_status = 429
+
+    def __init__(self, scope: str, *, amount: int) -> None:
+        super().__init__(f"{amount:,} do not fit under the budget of {scope!r} and the scopes around it; spend less or raise a cap")
+        self.scope = scope
+        self.amount = amount
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"scope": self.scope, "amount": self.amount}
 
 
 class MigrationError(AgentsStoreError):

@@ -29,7 +29,12 @@ __all__ = [
     "split_statements",
 ]
 
-MIGRATION_FILES: tuple[str, ...] = ("0001_init.sql", "0002_agents_sessions.sql", "0003_agents_steps.sql")
+MIGRATION_FILES: tuple[str, ...] = (
+    "0001_init.sql",
+    "0002_agents_sessions.sql",
+    "0003_agents_steps.sql",
+    "0004_agents_usage_totals.sql",
+)
 """The files in order; the number of each is the version it brings."""
 
 CURRENT_SCHEMA_VERSION: int = len(MIGRATION_FILES)
@@ -44,6 +49,12 @@ TABLE_NAMES: tuple[str, ...] = (
     "__agents_staged_changes",
     "__agents_runs",
     "__agents_sub_sessions",
+    "__agents_usage_by_session",
+    "__agents_usage_by_day",
+    "__agents_usage_sub_sessions",
+    "__agents_budgets",
+    "__agents_reservations",
+    "__agents_settlements",
 )
 
 _ATTEMPTS = 5
@@ -73,6 +84,13 @@ _DROPS: tuple[LiteralString, ...] = (
     "DROP TRIGGER IF EXISTS __agents_numbered",
     "DROP VIEW IF EXISTS __agents_next_session_no",
     "DROP VIEW IF EXISTS __agents_messages",
+    "DROP VIEW IF EXISTS __agents_usage_parts",
+    "DROP TABLE IF EXISTS __agents_settlements",
+    "DROP TABLE IF EXISTS __agents_reservations",
+    "DROP TABLE IF EXISTS __agents_budgets",
+    "DROP TABLE IF EXISTS __agents_usage_sub_sessions",
+    "DROP TABLE IF EXISTS __agents_usage_by_day",
+    "DROP TABLE IF EXISTS __agents_usage_by_session",
     "DROP TABLE IF EXISTS __agents_sub_sessions",
     "DROP TABLE IF EXISTS __agents_runs",
     "DROP TABLE IF EXISTS __agents_staged_changes",

@@ -22,6 +22,7 @@ from agents_store_cloudflare.json_values import JsonObject, JsonValue, encode_js
 __all__ = [
     "AgentState",
     "AgentStatus",
+    "Budget",
     "BufferOverflowEvent",
     "CasResult",
     "Checkpoint",
@@ -30,10 +31,14 @@ __all__ = [
     "MergeResult",
     "Message",
     "MessagePage",
+    "ModelPrice",
+    "PriceBook",
     "PromoteResult",
+    "Reservation",
     "Run",
     "SessionPage",
     "SessionTree",
+    "Settlement",
     "StagedChange",
     "StreamChunk",
     "StreamInfo",
@@ -44,6 +49,7 @@ __all__ = [
     "UsageEntry",
     "UsageRollup",
     "UsageSource",
+    "UsageTotals",
 ]
 
 
@@ -96,11 +102,13 @@ class _Shape:
 
     Attributes:
         keys: field name -> camelCase key, in the order of the fields; those that are written in their own way stay out.
+        names: either spelling of a key -> field name.
         required: the fields without a default.
         taken: what a key in `extra` may not be.
     """
 
     keys: Mapping[str, str]
+    names: Mapping[str, str]
     required: tuple[str, ...]
     has_extra: bool
     taken: frozenset[str]
@@ -117,6 +125,7 @@ def _shape_of(record: Hashable) -> _Shape:
     }
     return _Shape(
         keys=keys,
+        names={spelling: name for name, key in keys.items() for spelling in (name, key)},
         required=tuple(part.name for part in parts if part.default is MISSING and part.default_factory is MISSING),
         has_extra=any(part.name == "extra" for part in parts),
         taken=frozenset({"extra", STORED_HISTORY, *keys, *keys.values()}),
@@ -146,13 +155,15 @@ class _Record:
         if not isinstance(cast("object", body), Mapping):
             raise TypeError(f"{cls.__name__} must be given as a record or a mapping, not {type(body).__name__}")
         shape = _shape_of(cast("Hashable", cls))
-        rest = dict(body)
+        rest: dict[str, Any] = {}
         known: dict[str, Any] = {}
-        for name, key in shape.keys.items():
-            if key != name and key in rest and name in rest:
-                raise InvalidArgumentError(f"{cls.__name__} has both {key!r} and {name!r}; give one")
-            if (given := key if key in rest else name) in rest:
-                known[name] = cls._read(name, rest.pop(given))
+        for key, value in body.items():
+            if (name := shape.names.get(key)) is None:
+                rest[key] = value
+            elif name in known:
+                raise InvalidArgumentError(f"{cls.__name__} has both {shape.keys[name]!r} and {name!r}; give one")
+            else:
+                known[name] = cls._read(name, value)
         if missing := [name for name in shape.required if name not in known]:
             raise InvalidArgumentError(f"{cls.__name__} needs {missing[0]!r}")
         if shape.has_extra:
@@ -553,6 +564,13 @@ class UsageEntry(_Record):
     """One thing that was used: `kind` is "tokens", "tool", "subagent" or "custom", and says which of the later fields matter.
 
     `id` makes a repeated record harmless; the store makes one when it is empty, and the time when `timestamp` is None.
+
+    Attributes:
+        agent: whose totals it counts in; the source's name where that is an agent.
+        model: the model that is billed. `request_model` and `response_model`: what was asked for, and what answered.
+        cost_micros: what it cost in millionths of a dollar; None is unpriced, which is not zero. `price_version`: by which prices.
+        corrects: the id of an entry that this one corrects. Its amounts are differences, so they alone may be negative; it counts as no
+            call.
     """
 
     _NESTED: ClassVar[Mapping[str, type[_Record]]] = {"source": UsageSource, "tokens": TokenCounts}
@@ -563,8 +581,14 @@ class UsageEntry(_Record):
     step_count: int = 0
     timestamp: int | None = None
     source: UsageSource
+    run_id: str | None = None
+    agent: str | None = None
     model: str | None = None
     tokens: TokenCounts | None = None
+    provider: str | None = None
+    request_model: str | None = None
+    response_model: str | None = None
+    time_to_first_token_ms: int | None = None
     tool_name: str | None = None
     agent_type: str | None = None
     sub_session_id: str | None = None
@@ -574,6 +598,9 @@ class UsageEntry(_Record):
     name: str | None = None
     value: int | float | None = None
     data: JsonValue = None
+    cost_micros: int | None = None
+    price_version: str | None = None
+    corrects: str | None = None
     extra: JsonObject = field(default_factory=dict[str, JsonValue])
 
 
@@ -598,7 +625,13 @@ class SubAgentStats(_Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageRollup(_Record):
-    """The totals of a session (or its tree). Zeros and empty mappings where nothing was recorded."""
+    """The totals of a session (or its tree). Zeros and empty mappings where nothing was recorded.
+
+    Attributes:
+        cost_micros: what the priced entries cost, in millionths of a dollar.
+        unpriced_entries: how many token entries have no price; their cost is unknown, not zero.
+        kept_entries: how many of `entry_count` were deleted since with `keep_totals`.
+    """
 
     _NESTED: ClassVar[Mapping[str, type[_Record]]] = {
         "tokens": TokenCounts,
@@ -615,9 +648,114 @@ class UsageRollup(_Record):
     entry_count: int = 0
     first_timestamp: int | None = None
     last_timestamp: int | None = None
+    cost_micros: int = 0
+    unpriced_entries: int = 0
+    kept_entries: int = 0
 
     @classmethod
     def _read(cls, name: str, value: Any) -> Any:
         if name == "tokens_by_model":
             return {model: cls._read("tokens", counts) for model, counts in value.items()}
         return super(UsageRollup, cls)._read(name, value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageTotals(_Record):
+    """The totals of one day, model, agent or tool, over all sessions.
+
+    Attributes:
+        key: the day (UTC, as "2026-11-23"), or the name.
+        calls, failed: model, tool and sub-agent calls and custom numbers; tool and sub-agent calls that did not succeed.
+        cost_micros, unpriced_entries, kept_entries: as in `UsageRollup`.
+    """
+
+    _NESTED: ClassVar[Mapping[str, type[_Record]]] = {"tokens": TokenCounts}
+
+    key: str
+    entry_count: int = 0
+    calls: int = 0
+    failed: int = 0
+    tokens: TokenCounts = field(default_factory=TokenCounts)
+    duration_ms: int = 0
+    cost_micros: int = 0
+    unpriced_entries: int = 0
+    kept_entries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPrice(_Record):
+    """What a model costs, in millionths of a dollar for a million tokens: $2.50 is 2_500_000.
+
+    Attributes:
+        cached: for tokens of the prompt that were cached; as `prompt` where None.
+        reasoning: for tokens of the completion that were reasoning; as `completion` where None.
+    """
+
+    prompt: int
+    completion: int
+    cached: int | None = None
+    reasoning: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceBook(_Record):
+    """Your prices: of models, and of tools in millionths of a dollar a call. `version` is written beside every price it gives."""
+
+    version: str
+    models: dict[str, ModelPrice]
+    tools: dict[str, int] = field(default_factory=dict[str, int])
+
+    @classmethod
+    def _read(cls, name: str, value: Any) -> Any:
+        if name == "models":
+            return {
+                model: price if isinstance(price, ModelPrice) else ModelPrice.from_dict(price)
+                for model, price in _mapping(value, "models").items()
+            }
+        return super(PriceBook, cls)._read(name, value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget(_Record):
+    """A cap and what was taken of it, by this scope and by those that stand in it.
+
+    Attributes:
+        parent: the scope it stands in.
+        reserved: by reservations that are neither settled nor expired.
+        overruns: how many settlements were above their reservations.
+    """
+
+    scope: str
+    cap: int
+    unit: str
+    parent: str | None = None
+    reserved: int = 0
+    settled: int = 0
+    overruns: int = 0
+
+    @property
+    def remaining(self) -> int:
+        """What can be reserved here now, negative where settlements went over the cap; the scopes around it may have less."""
+        return self.cap - self.settled - self.reserved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation(_Record):
+    """An amount set aside until it is settled or released, at most until `expires_at`."""
+
+    id: str
+    scope: str
+    amount: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement(_Record):
+    """What a reservation came to. `overrun`: more than was reserved."""
+
+    reservation_id: str
+    scope: str
+    amount: int
+    actual: int
+    overrun: bool
+    settled_at: int

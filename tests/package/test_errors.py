@@ -27,6 +27,7 @@ EXAMPLES: dict[type[AgentsStoreError], AgentsStoreError] = {
         errors.StreamTruncatedError("s", from_sequence=1, first_sequence=5),
         errors.StreamChunkTooLargeError("s", limit_bytes=10, size_bytes=11),
         errors.SequenceConflictError("s", expected=4, actual=5),
+        errors.BudgetExceededError("s", amount=3),
         errors.LockNotAcquiredError("k"),
         errors.LockLostError("k"),
         errors.StaleFencingTokenError("s", expected=5, actual=4),

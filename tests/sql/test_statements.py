@@ -14,7 +14,11 @@ from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text
 PACKAGES = ("state", "usage")
 STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 ONE_ROW_VIEW = "__agents_next_session_no"
-SCANS_THAT_ARE_MEANT = {"usage.sql.FIND_SESSIONS[0]"}  # an operator's call, which says so
+SCANS_THAT_ARE_MEANT = {  # operators' calls, which say so
+    "usage.sql.FIND_SESSIONS[0]",
+    "usage.budget_sql.DELETE_OLD_SETTLEMENTS[0]",
+    *(f"usage.deletion_sql.CLEAR_TOTALS[{index}]" for index in range(3)),
+}
 
 
 def _constants() -> Iterator[tuple[str, str]]:

@@ -27,7 +27,7 @@ def entry_of_each_kind(session_id: str, at: int = 1_000) -> list[UsageEntry]:
     common: dict[str, Any] = {"sessionId": session_id, "source": AGENT, "stepCount": 1}
     bodies: list[dict[str, Any]] = [
         {"kind": "tokens", "model": "m-1", "tokens": {"prompt": 10, "completion": 5, "cached": 4, "reasoning": 2}},
-        {"kind": "tool", "toolName": "search", "durationMs": 12, "success": True, "provider": {"own_key": 1.0}},
+        {"kind": "tool", "toolName": "search", "durationMs": 12, "success": True, "vendor": {"own_key": 1.0}},
         {"kind": "tool", "toolName": "search", "durationMs": 3, "success": False, "error": "not found: 'x' – 🎉"},
         {
             "kind": "subagent",
@@ -152,6 +152,9 @@ class UsageConformance:
             "entryCount": 7,
             "firstTimestamp": 1_000,
             "lastTimestamp": 5_000,
+            "costMicros": 0,
+            "unpricedEntries": 2,
+            "keptEntries": 0,
         }
         assert UsageRollup.from_dict(rollup.to_dict()) == rollup
 

@@ -5,34 +5,77 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, cast
 
-from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number
+from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER, check_id, check_text, check_whole_number
 from agents_store_cloudflare.database import Row
 from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import JsonObject, decode_json, encode_json
+from agents_store_cloudflare.json_values import decode_json, encode_json
 from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource, check_extra
 
-__all__ = ["KINDS", "columns_of", "complete", "entry_of"]
+__all__ = ["KINDS", "complete", "data_of", "entry_of", "id_of_commit", "random_id"]
 
-_OF_EVERY_ENTRY = {"id", "sessionId", "kind", "stepCount", "timestamp", "source"}
-_COLUMNS = _OF_EVERY_ENTRY | {"session_id", "step_count"}
+_COLUMNS = {"id", "sessionId", "session_id", "kind", "stepCount", "step_count", "timestamp", "source"}
 
 KINDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
-    "tokens": (frozenset({"model", "tokens"}), frozenset()),
+    "tokens": (
+        frozenset({"model", "tokens"}),
+        frozenset({"provider", "request_model", "response_model", "time_to_first_token_ms", "duration_ms"}),
+    ),
     "tool": (frozenset({"tool_name", "duration_ms", "success"}), frozenset({"error"})),
     "subagent": (frozenset({"agent_type", "sub_session_id", "duration_ms", "success"}), frozenset()),
     "custom": (frozenset({"name", "value"}), frozenset({"data"})),
 }
-"""For each kind: the fields it needs, and those it may have."""
+"""For each kind: the fields it needs, and those it may have beside `OF_ANY_KIND`."""
+
+OF_ANY_KIND = ("run_id", "agent", "cost_micros", "price_version", "corrects")
 
 LARGEST_VALUE = 1e300
 
-_BODY_FIELDS = frozenset[str]().union(*(needed | allowed for needed, allowed in KINDS.values()))
+_TOKEN_COUNTS = ("prompt", "completion", "reasoning", "cached", "total")
+_NO_EXTRA: Mapping[str, object] = {}
+
+# In the order in which they stand in `data`.
+_KEYS: Mapping[str, str] = {
+    "run_id": "runId",
+    "agent": "agent",
+    "model": "model",
+    "tokens": "tokens",
+    "provider": "provider",
+    "request_model": "requestModel",
+    "response_model": "responseModel",
+    "time_to_first_token_ms": "timeToFirstTokenMs",
+    "tool_name": "toolName",
+    "agent_type": "agentType",
+    "sub_session_id": "subSessionId",
+    "duration_ms": "durationMs",
+    "success": "success",
+    "error": "error",
+    "name": "name",
+    "value": "value",
+    "data": "data",
+    "cost_micros": "costMicros",
+    "price_version": "priceVersion",
+    "corrects": "corrects",
+}
+_BODY_FIELDS = frozenset(_KEYS) - frozenset(OF_ANY_KIND)
+_OWN_KEYS: Mapping[str, Mapping[str, str]] = {
+    kind: {name: key for name, key in _KEYS.items() if name in needed | allowed or name in OF_ANY_KIND}
+    for kind, (needed, allowed) in KINDS.items()
+}
+_NEEDED = {kind: attrgetter(*sorted(needed)) for kind, (needed, _) in KINDS.items()}
+_FOREIGN = {kind: attrgetter(*sorted(_BODY_FIELDS - needed - allowed)) for kind, (needed, allowed) in KINDS.items()}
+_ID_FIELDS = ("run_id", "agent", "model", "provider", "request_model", "response_model", "tool_name", "agent_type")
+_ID_FIELDS += ("sub_session_id", "name", "price_version", "corrects")
+_COUNT_FIELDS = ("duration_ms", "time_to_first_token_ms", "cost_micros")
 
 
-def complete(given: UsageEntry | Mapping[str, object], now_ms: Callable[[], int]) -> UsageEntry:
+def complete(given: UsageEntry | Mapping[str, object], now_ms: Callable[[], int], new_id: Callable[[str], str]) -> UsageEntry:
     """The entry with its id and time, once it keeps every rule.
+
+    Args:
+        new_id: session id -> the id of an entry that came without one.
 
     Raises:
         TypeError, InvalidArgumentError: the rule that is broken, by the field's name.
@@ -43,13 +86,20 @@ def complete(given: UsageEntry | Mapping[str, object], now_ms: Callable[[], int]
         raise InvalidArgumentError(f"kind is {entry.kind!r}, it must be one of {', '.join(KINDS)}")
     check_whole_number(entry.step_count, "step_count")
     _check_source(entry.source)
-    check_extra(entry, entry.extra)
+    if entry.extra != _NO_EXTRA:
+        check_extra(entry, entry.extra)
     _check_fields(entry)
     _check_body(entry)
+    if entry.id:
+        check_id(entry.id, "id")
+    if entry.timestamp is not None:
+        check_whole_number(entry.timestamp, "timestamp")
+    if entry.id and entry.timestamp is not None:
+        return entry
     return replace(
         entry,
-        id=check_id(entry.id, "id") if entry.id else uuid.uuid4().hex,
-        timestamp=now_ms() if entry.timestamp is None else check_whole_number(entry.timestamp, "timestamp"),
+        id=entry.id or new_id(entry.session_id),
+        timestamp=now_ms() if entry.timestamp is None else entry.timestamp,
     )
 
 
@@ -61,39 +111,51 @@ def _check_source(source: object) -> None:
 
 
 def _check_fields(entry: UsageEntry) -> None:
-    needed, allowed = KINDS[entry.kind]
-    present = {name for name in _BODY_FIELDS if getattr(entry, name) is not None}
-    if missing := sorted(needed - present):
-        raise InvalidArgumentError(f"a {entry.kind} entry needs {', '.join(missing)}")
-    if foreign := sorted(present - needed - allowed):
-        raise InvalidArgumentError(f"a {entry.kind} entry has no {', '.join(foreign)}")
+    kind = entry.kind
+    if None in _NEEDED[kind](entry):
+        missing = sorted(name for name in KINDS[kind][0] if getattr(entry, name) is None)
+        raise InvalidArgumentError(f"a {kind} entry needs {', '.join(missing)}")
+    foreign = _FOREIGN[kind](entry)
+    if foreign.count(None) != len(foreign):
+        own = KINDS[kind][0] | KINDS[kind][1]
+        names = sorted(name for name in _BODY_FIELDS - own if getattr(entry, name) is not None)
+        raise InvalidArgumentError(f"a {kind} entry has no {', '.join(names)}")
 
 
 def _check_body(entry: UsageEntry) -> None:
-    for name in ("model", "tool_name", "agent_type", "name"):
-        if getattr(entry, name) is not None:
-            check_id(getattr(entry, name), name)
-    if entry.sub_session_id is not None:
-        check_id(entry.sub_session_id, "sub_session_id")
-    if entry.duration_ms is not None:
-        check_whole_number(entry.duration_ms, "duration_ms")
+    for name in _ID_FIELDS:
+        if (text := getattr(entry, name)) is not None:
+            check_id(text, name)
+    low = 0 if entry.corrects is None else -MAX_SAFE_INTEGER
+    for name in _COUNT_FIELDS:
+        if (number := getattr(entry, name)) is not None:
+            check_whole_number(number, name, low=low)
+    if entry.price_version is not None and entry.cost_micros is None:
+        raise InvalidArgumentError("price_version stands beside cost_micros; an entry without a cost is unpriced")
     if entry.error is not None:
         check_text(entry.error, "error", empty=True)
     if entry.success is not None and not isinstance(cast("object", entry.success), bool):
         raise TypeError(f"success must be a bool, not {type(entry.success).__name__}")
-    if isinstance(entry.value, bool) or not isinstance(cast("object", entry.value), int | float | None):
-        raise TypeError(f"value must be a number, not {type(entry.value).__name__}")
-    if entry.value is not None and not abs(entry.value) <= LARGEST_VALUE:
-        raise InvalidArgumentError("value must be a number between -1e300 and 1e300: totals must not overflow")
+    if entry.value is not None:
+        _check_value(entry.value)
     if entry.tokens is not None:
-        _check_tokens(entry.tokens)
+        _check_tokens(entry.tokens, low)
 
 
-def _check_tokens(tokens: object) -> None:
+def _check_value(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"value must be a number, not {type(value).__name__}")
+    if not abs(value) <= LARGEST_VALUE:
+        raise InvalidArgumentError("value must be a number between -1e300 and 1e300: totals must not overflow")
+
+
+def _check_tokens(tokens: object, low: int) -> None:
     if not isinstance(tokens, TokenCounts):
         raise TypeError(f"tokens must be TokenCounts or a mapping, not {type(tokens).__name__}")
-    for name in ("prompt", "completion", "reasoning", "cached", "total"):
-        check_whole_number(getattr(tokens, name), f"tokens.{name}")
+    for name in _TOKEN_COUNTS:
+        check_whole_number(getattr(tokens, name), f"tokens.{name}", low=low)
+    if low < 0:  # differences: of the parts alone, perhaps
+        return
     if tokens.cached > tokens.prompt:
         raise InvalidArgumentError(
             f"tokens.cached is {tokens.cached}, inside tokens.prompt there are only {tokens.prompt}"
@@ -104,22 +166,25 @@ def _check_tokens(tokens: object) -> None:
         )
 
 
-def columns_of(entry: UsageEntry) -> JsonObject:
-    """The columns of an entry; `data` is the JSON text of everything that has no column of its own."""
-    body: JsonObject = {
-        key: value for key, value in entry.to_dict().items() if key not in _OF_EVERY_ENTRY and value is not None
+def data_of(entry: UsageEntry) -> str:
+    """The JSON text of everything that has no column of its own."""
+    body: dict[str, object] = {
+        key: value for name, key in _OWN_KEYS[entry.kind].items() if (value := getattr(entry, name)) is not None
     }
+    if (tokens := entry.tokens) is not None:
+        body["tokens"] = {name: getattr(tokens, name) for name in _TOKEN_COUNTS}
     body.update(entry.extra)  # where null is a value
-    return {
-        "id": entry.id,
-        "session_id": entry.session_id,
-        "kind": entry.kind,
-        "step_count": entry.step_count,
-        "timestamp": entry.timestamp,
-        "source_type": entry.source.type,
-        "source_name": entry.source.name,
-        "data": encode_json(body, name=f"the body of usage entry {entry.id!r}"),
-    }
+    return encode_json(body, name=f"the body of usage entry {entry.id!r}")
+
+
+def random_id(_session_id: str) -> str:
+    """An id that no other entry has."""
+    return uuid.uuid4().hex
+
+
+def id_of_commit(session_id: str, commit_id: str, place: int) -> str:
+    """The id of the entry at that place of a call that was given a commit id: the same whenever the call is repeated."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, f"{session_id}\n{commit_id}\n{place}").hex
 
 
 def entry_of(row: Row) -> UsageEntry:

@@ -1,73 +1,110 @@
-"""The totals of entries, exact: sums of integers in Python, of any size."""
+"""Totals as records, from rows of the tables that keep them."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from math import fsum
+from datetime import date, timedelta
 from typing import Any, cast
 
 from agents_store_cloudflare.database import Row
-from agents_store_cloudflare.json_values import JsonObject, decode_json
-from agents_store_cloudflare.records import SubAgentStats, TokenCounts, ToolStats, UsageRollup
+from agents_store_cloudflare.json_values import JsonObject
+from agents_store_cloudflare.records import (
+    SubAgentStats,
+    ToolStats,
+    UsageRollup,
+    UsageTotals,
+)
+from agents_store_cloudflare.usage.amounts import Amounts, count, custom_total, token_counts
 
-__all__ = ["rollup_of"]
+__all__ = ["day_text", "rollup_of", "rollups_of", "totals_of"]
 
-_COUNTS = ("prompt", "completion", "reasoning", "cached", "total")
+EPOCH = date(1970, 1, 1)
+
+
+def day_text(day: int) -> str:
+    """The date of a day counted from 1970-01-01."""
+    return (EPOCH + timedelta(days=day)).isoformat()
 
 
 def rollup_of(session_id: str, rows: Iterable[Row]) -> UsageRollup:
-    """The rollup of rows (kind, timestamp, data) in order of time."""
-    bodies: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    timestamps: list[int] = []
-    for kind, timestamp, data in rows:
-        timestamps.append(cast("int", timestamp))
-        bodies[cast("str", kind)].append(cast("Mapping[str, Any]", decode_json(cast("str", data))))
-    by_model: defaultdict[str, list[Mapping[str, int]]] = defaultdict(list)
-    for body in bodies["tokens"]:
-        by_model[body["model"]].append(body["tokens"])
+    """The rollup of rows (session id, kind, name, first and last timestamp, amounts), whatever sessions they are of."""
+    totals: defaultdict[tuple[str, str], Amounts] = defaultdict(dict[str, int])
+    everything: Amounts = {}
+    firsts: list[int] = []
+    lasts: list[int] = []
+    for _, kind, name, first, last, text in rows:
+        amounts = cast("Amounts", json.loads(cast("str", text)))
+        _add(totals[cast("str", kind), cast("str", name)], amounts)
+        _add(everything, amounts)
+        firsts.append(cast("int", first))
+        lasts.append(cast("int", last))
+    by_kind: defaultdict[str, dict[str, Amounts]] = defaultdict(dict[str, Amounts])
+    for (kind, name), amounts in totals.items():
+        by_kind[kind][name] = amounts
     return UsageRollup(
         session_id=session_id,
-        tokens=_tokens(body["tokens"] for body in bodies["tokens"]),
-        tokens_by_model={model: _tokens(counts) for model, counts in by_model.items()},
-        tool_stats=_tools(bodies["tool"]),
-        sub_agent_stats=SubAgentStats(
-            total_calls=len(bodies["subagent"]),
-            by_agent=dict(Counter(body["agentType"] for body in bodies["subagent"])),
-        ),
-        custom=_custom(bodies["custom"]),
-        entry_count=len(timestamps),
-        first_timestamp=timestamps[0] if timestamps else None,
-        last_timestamp=timestamps[-1] if timestamps else None,
+        tokens=token_counts(everything),
+        tokens_by_model={model: token_counts(each) for model, each in by_kind["tokens"].items()},
+        tool_stats=_tools(by_kind["tool"]),
+        sub_agent_stats=_agents(by_kind["subagent"]),
+        custom={name: _custom(each) for name, each in by_kind["custom"].items()},
+        entry_count=everything.get("entries", 0),
+        first_timestamp=min(firsts, default=None),
+        last_timestamp=max(lasts, default=None),
+        cost_micros=count(everything, "costMicros"),
+        unpriced_entries=everything.get("unpriced", 0),
+        kept_entries=everything.get("kept", 0),
     )
 
 
-def _tokens(counts: Iterable[Mapping[str, int]]) -> TokenCounts:
-    sums = Counter[str]()
-    for each in counts:
-        sums.update({name: each[name] for name in _COUNTS})
-    return TokenCounts(**{name: sums[name] for name in _COUNTS})
+def rollups_of(session_id: str, rows: Iterable[Row]) -> list[UsageRollup]:
+    """A rollup for each session of the rows, and for `session_id` in any case: it comes first."""
+    of_session: dict[str, list[Row]] = {session_id: []}
+    for row in rows:
+        of_session.setdefault(cast("str", row[0]), []).append(row)
+    return [rollup_of(each, own) for each, own in of_session.items()]
 
 
-def _tools(bodies: list[Mapping[str, Any]]) -> ToolStats:
-    successful = sum(body["success"] for body in bodies)
+def totals_of(row: Row, *, by_day: bool) -> UsageTotals:
+    """The totals of a row (key, amounts)."""
+    key, text = cast("tuple[Any, str]", tuple(row))
+    amounts = cast("Amounts", json.loads(text))
+    return UsageTotals(
+        key=day_text(key) if by_day else key,
+        entry_count=amounts.get("entries", 0),
+        calls=amounts.get("calls", 0),
+        failed=amounts.get("failed", 0),
+        tokens=token_counts(amounts),
+        duration_ms=count(amounts, "durationMs"),
+        cost_micros=count(amounts, "costMicros"),
+        unpriced_entries=amounts.get("unpriced", 0),
+        kept_entries=amounts.get("kept", 0),
+    )
+
+
+def _add(total: Amounts, amounts: Mapping[str, int]) -> None:
+    for name, number in amounts.items():
+        total[name] = total.get(name, 0) + number
+
+
+def _tools(by_tool: Mapping[str, Amounts]) -> ToolStats:
+    calls = sum(each.get("calls", 0) for each in by_tool.values())
+    failed = sum(each.get("failed", 0) for each in by_tool.values())
     return ToolStats(
-        total_calls=len(bodies),
-        successful=successful,
-        failed=len(bodies) - successful,
-        total_duration_ms=sum(body["durationMs"] for body in bodies),
-        by_tool=dict(Counter(body["toolName"] for body in bodies)),
+        total_calls=calls,
+        successful=calls - failed,
+        failed=failed,
+        total_duration_ms=sum(count(each, "durationMs") for each in by_tool.values()),
+        by_tool={tool: each.get("calls", 0) for tool, each in by_tool.items()},
     )
 
 
-def _custom(bodies: list[Mapping[str, Any]]) -> dict[str, JsonObject]:
-    values: defaultdict[str, list[int | float]] = defaultdict(list)
-    for body in bodies:
-        values[body["name"]].append(body["value"])
-    return {name: {"count": len(each), "total": _sum(each)} for name, each in values.items()}
+def _agents(by_agent: Mapping[str, Amounts]) -> SubAgentStats:
+    by_type = {agent_type: each.get("calls", 0) for agent_type, each in by_agent.items()}
+    return SubAgentStats(total_calls=sum(by_type.values()), by_agent=by_type)
 
 
-def _sum(values: list[int | float]) -> int | float:
-    whole = sum(value for value in values if isinstance(value, int))
-    broken = [value for value in values if isinstance(value, float)]
-    return whole + fsum(broken) if broken else whole
+def _custom(amounts: Amounts) -> JsonObject:
+    return {"count": amounts.get("calls", 0), "total": custom_total(amounts)}

@@ -1,63 +1,159 @@
-"""The SQL of the usage store. Written for `__agents_usage`; `for_table` makes the same for a table of another name.
+"""The SQL of usage entries. Written for `__agents_usage`; `tables.for_table` makes the same for a table of another name.
 
-Entries travel as one JSON text: each element is an object of columns, its `data` a text inside, so that user JSON is never
+Entries travel as one JSON text of arrays (`recording.columns`), their `data` a text inside, so that user JSON is never
 re-serialised and integers keep their digits.
 """
 
 from __future__ import annotations
 
-import re
-from typing import LiteralString, cast
-
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.usage.options import DEFAULT_TABLE
+from typing import LiteralString
 
 __all__ = [
+    "ADD_SUB_SESSIONS",
+    "ADD_TO_DAYS",
+    "ADD_TO_SESSIONS",
     "COUNT_ENTRIES",
-    "CREATE_TABLE",
-    "DELETE_ENTRIES",
-    "DELETE_OLD",
+    "FENCE_GUARD",
     "FIND_SESSIONS",
     "INSERT_ENTRIES",
+    "RAISE_FENCES",
+    "REPEAT_GUARD",
     "SELECT_EXISTS",
     "SELECT_PAGE",
-    "SELECT_SESSION",
+    "SELECT_ROLLUP",
     "SELECT_STORED_OTHERWISE",
+    "SELECT_TOTALS",
     "SELECT_TREE",
-    "check_table_name",
-    "for_table",
 ]
 
-RESERVED = ("__agents_", "sqlite_", "_cf_", "d1_")
+# Aborts the batch where a higher fencing token than ?2 has been seen for a session of an entry that is not stored yet; writes nothing.
+# ?1 entries, ?2 fencing token -> no row. Primary keys of __agents_usage and __agents_fences.
+FENCE_GUARD: LiteralString = """
+    SELECT json_extract('{}', 'agents-store ' || json_object('fault', 'fence', 'session_id', f.session_id, 'token', f.token)) AS verdict
+    FROM json_each(?1) AS given
+    CROSS JOIN __agents_fences AS f ON f.session_id = given.value ->> 1
+    WHERE f.token > ?2
+      AND NOT EXISTS (SELECT 1 FROM __agents_usage AS stored WHERE stored.id = given.value ->> 0)
+    LIMIT 1
+"""
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+# ?1 JSON list of session ids, ?2 fencing token. Writes a row only where the token rises.
+RAISE_FENCES: LiteralString = """
+    INSERT INTO __agents_fences (session_id, token)
+    SELECT value, ?2
+    FROM json_each(?1)
+    WHERE true
+    ON CONFLICT (session_id) DO UPDATE SET token = excluded.token
+    WHERE excluded.token > token
+"""
 
-# ?1 JSON list of entries, ?2 now. An id that is there already changes nothing.
+# Aborts the batch where a repeated commit id comes with other entries; times and prices may differ, they are the store's.
+# ?1 entries -> no row. Primary key.
+REPEAT_GUARD: LiteralString = """
+    SELECT json_extract('{}', 'agents-store ' || json_object('fault', 'commit', 'id', stored.id)) AS verdict
+    FROM json_each(?1) AS given
+    CROSS JOIN __agents_usage AS stored ON stored.id = given.value ->> 0
+    WHERE stored.kind <> given.value ->> 2
+      OR json_remove(stored.data, '$.costMicros', '$.priceVersion') <> json_remove(given.value ->> 13, '$.costMicros', '$.priceVersion')
+    LIMIT 1
+"""
+
+# Before INSERT_ENTRIES, in the same batch: an entry that is stored already adds nothing. Normally none is, and a row for each total
+# suffices; otherwise the entries add themselves one by one, those that are stored left out.
+# ?1 the entries' sums, ?2 entries (the same columns). Primary keys.
+ADD_TO_SESSIONS: LiteralString = """
+    INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)
+    SELECT
+      part.value ->> 1, 0, part.value ->> 2, part.value ->> 3, part.value ->> 4, part.value ->> 5, part.value -> 6
+    FROM json_each(
+      CASE
+        WHEN EXISTS (SELECT 1 FROM json_each(?2) AS given CROSS JOIN __agents_usage AS stored ON stored.id = given.value ->> 0)
+          THEN ?2
+        ELSE ?1
+      END
+    ) AS part
+    WHERE NOT EXISTS (SELECT 1 FROM __agents_usage AS stored WHERE stored.id = part.value ->> 0)
+    ON CONFLICT (session_id, kept, kind, name) DO UPDATE SET
+      first_timestamp = min(first_timestamp, excluded.first_timestamp),
+      last_timestamp = max(last_timestamp, excluded.last_timestamp),
+      amounts = (
+        SELECT json_group_object(counter, total)
+        FROM (
+          SELECT counter, sum(amount) AS total
+          FROM (
+            SELECT key AS counter, value AS amount FROM json_each(__agents_usage_by_session.amounts)
+            UNION ALL
+            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
+          )
+          GROUP BY counter
+        )
+        WHERE total <> 0
+      )
+"""
+
+# The same for days.
+ADD_TO_DAYS: LiteralString = """
+    INSERT INTO __agents_usage_by_day (day, kept, kind, name, agent, amounts)
+    SELECT part.value ->> 7, 0, part.value ->> 2, part.value ->> 3, part.value ->> 8, part.value -> 6
+    FROM json_each(
+      CASE
+        WHEN EXISTS (SELECT 1 FROM json_each(?2) AS given CROSS JOIN __agents_usage AS stored ON stored.id = given.value ->> 0)
+          THEN ?2
+        ELSE ?1
+      END
+    ) AS part
+    WHERE NOT EXISTS (SELECT 1 FROM __agents_usage AS stored WHERE stored.id = part.value ->> 0)
+    ON CONFLICT (day, kept, kind, name, agent) DO UPDATE SET
+      amounts = (
+        SELECT json_group_object(counter, total)
+        FROM (
+          SELECT counter, sum(amount) AS total
+          FROM (
+            SELECT key AS counter, value AS amount FROM json_each(__agents_usage_by_day.amounts)
+            UNION ALL
+            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
+          )
+          GROUP BY counter
+        )
+        WHERE total <> 0
+      )
+"""
+
+# ?1 entries: those of them that name a sub-session and are not stored yet. Primary keys.
+ADD_SUB_SESSIONS: LiteralString = """
+    INSERT INTO __agents_usage_sub_sessions (session_id, kept, sub_session_id)
+    SELECT value ->> 1, 0, value ->> 9
+    FROM json_each(?1)
+    WHERE value ->> 9 IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM __agents_usage AS stored WHERE stored.id = value ->> 0)
+    ON CONFLICT DO NOTHING
+"""
+
+# ?1 entries, ?2 now. An id that is there already changes nothing.
 INSERT_ENTRIES: LiteralString = """
     INSERT INTO __agents_usage (
       id, session_id, kind, step_count, timestamp, source_type, source_name, data, created_at
     )
     SELECT
-      value ->> 'id', value ->> 'session_id', value ->> 'kind', value ->> 'step_count', value ->> 'timestamp',
-      value ->> 'source_type', value ->> 'source_name', value ->> 'data', ?2
+      value ->> 0, value ->> 1, value ->> 2, value ->> 10, value ->> 4, value ->> 11, value ->> 12, value ->> 13, ?2
     FROM json_each(?1)
     WHERE true
     ON CONFLICT (id) DO NOTHING
 """
 
-# ?1 JSON list of entries -> the columns of entries.entry_of, of those that are stored with another content: an earlier entry had
-# their id. Primary key.
+# ?1 entries -> the columns of entries.entry_of, of those that are stored with another content: an earlier entry had their id.
+# Primary key.
 SELECT_STORED_OTHERWISE: LiteralString = """
     SELECT e.id, e.session_id, e.kind, e.step_count, e.timestamp, e.source_type, e.source_name, e.data
     FROM json_each(?1) AS given
-    CROSS JOIN __agents_usage AS e ON e.id = given.value ->> 'id'
-    WHERE e.data <> given.value ->> 'data'
-      OR e.timestamp <> given.value ->> 'timestamp'
-      OR e.session_id <> given.value ->> 'session_id'
-      OR e.kind <> given.value ->> 'kind'
-      OR e.step_count <> given.value ->> 'step_count'
-      OR e.source_type <> given.value ->> 'source_type'
-      OR e.source_name <> given.value ->> 'source_name'
+    CROSS JOIN __agents_usage AS e ON e.id = given.value ->> 0
+    WHERE e.data <> given.value ->> 13
+      OR e.timestamp <> given.value ->> 4
+      OR e.session_id <> given.value ->> 1
+      OR e.kind <> given.value ->> 2
+      OR e.step_count <> given.value ->> 10
+      OR e.source_type <> given.value ->> 11
+      OR e.source_name <> given.value ->> 12
 """
 
 # ?1 session id, ?2 JSON list of kinds or NULL, ?3 least step or NULL, ?4 most step or NULL, ?5 most rows (-1: all), ?6 rows to skip
@@ -73,17 +169,15 @@ SELECT_PAGE: LiteralString = """
     LIMIT ?5 OFFSET ?6
 """
 
-# ?1 session id -> (kind, timestamp, data) of every entry. Index on session_id.
-SELECT_SESSION: LiteralString = """
-    SELECT kind, timestamp, data
-    FROM __agents_usage
+# ?1 session id -> the columns of rollup.rollup_of. Primary key: a row for each model, tool, agent type and custom name.
+SELECT_ROLLUP: LiteralString = """
+    SELECT session_id, kind, name, first_timestamp, last_timestamp, amounts
+    FROM __agents_usage_by_session
     WHERE session_id = ?1
-    ORDER BY timestamp, rowid
 """
 
-# ?1 session id -> (kind, timestamp, data) of every entry of the session and its descendants, each session once: those whose
-# parent it is, and those that its subagent entries name. UNION keeps a cycle from going round. Indexes on session_id and on
-# parent_session_id.
+# ?1 session id -> the same of the session and all its descendants: children by parent_session_id and those that subagent
+# entries name. UNION keeps a cycle from going round. Primary keys, and the index on parent_session_id.
 SELECT_TREE: LiteralString = """
     WITH RECURSIVE tree (session_id) AS (
       SELECT ?1
@@ -92,15 +186,38 @@ SELECT_TREE: LiteralString = """
       FROM tree
       JOIN __agents_states AS child ON child.parent_session_id = tree.session_id
       UNION
-      SELECT named.data ->> '$.subSessionId'
+      SELECT named.sub_session_id
       FROM tree
-      JOIN __agents_usage AS named ON named.session_id = tree.session_id AND +named.kind = 'subagent'
-      WHERE named.data ->> '$.subSessionId' IS NOT NULL
+      JOIN __agents_usage_sub_sessions AS named ON named.session_id = tree.session_id
     )
-    SELECT e.kind, e.timestamp, e.data
+    SELECT total.session_id, total.kind, total.name, total.first_timestamp, total.last_timestamp, total.amounts
     FROM tree
-    CROSS JOIN __agents_usage AS e ON e.session_id = tree.session_id
-    ORDER BY e.timestamp, e.rowid
+    CROSS JOIN __agents_usage_by_session AS total ON total.session_id = tree.session_id
+"""
+
+# ?1 "day", "model", "agent" or "tool", ?2 first day, ?3 last day, ?4 agent or NULL, ?5 model or NULL, ?6 tool or NULL, ?7 most rows
+# (-1: all), ?8 rows to skip -> (key, amounts), by key. Primary key, by day.
+SELECT_TOTALS: LiteralString = """
+    WITH counted AS (
+      SELECT
+        CASE ?1 WHEN 'day' THEN total.day WHEN 'agent' THEN total.agent ELSE total.name END AS own_key,
+        part.key AS counter,
+        sum(part.value) AS amount
+      FROM __agents_usage_by_day AS total
+      JOIN json_each(total.amounts) AS part
+      WHERE total.day BETWEEN ?2 AND ?3
+        AND (?1 <> 'model' OR total.kind = 'tokens')
+        AND (?1 <> 'tool' OR total.kind = 'tool')
+        AND (?4 IS NULL OR total.agent = ?4)
+        AND (?5 IS NULL OR (total.kind = 'tokens' AND total.name = ?5))
+        AND (?6 IS NULL OR (total.kind = 'tool' AND total.name = ?6))
+      GROUP BY own_key, part.key
+    )
+    SELECT own_key, json_group_object(counter, amount)
+    FROM counted
+    GROUP BY own_key
+    ORDER BY own_key
+    LIMIT ?7 OFFSET ?8
 """
 
 # ?1 session id -> (1) or no row. Index on session_id.
@@ -127,60 +244,3 @@ FIND_SESSIONS: LiteralString = """
     ORDER BY max(timestamp) DESC, session_id
     LIMIT ?2
 """
-
-# ?1 session id -> a row for each entry deleted. Index on session_id.
-DELETE_ENTRIES: LiteralString = """
-    DELETE FROM __agents_usage
-    WHERE session_id = ?1
-    RETURNING 1 AS deleted
-"""
-
-# ?1 timestamp: strictly older ones go -> a row for each. Index on timestamp.
-DELETE_OLD: LiteralString = """
-    DELETE FROM __agents_usage
-    WHERE timestamp < ?1
-    RETURNING 1 AS deleted
-"""
-
-# The documented table and its indexes, for a table of another name; that of the documented name comes from the migrations.
-CREATE_TABLE: tuple[LiteralString, ...] = (
-    """
-    CREATE TABLE IF NOT EXISTS __agents_usage (
-      id TEXT PRIMARY KEY,
-      session_id TEXT NOT NULL,
-      kind TEXT NOT NULL,
-      step_count INTEGER NOT NULL,
-      timestamp INTEGER NOT NULL,
-      source_type TEXT NOT NULL,
-      source_name TEXT NOT NULL,
-      data TEXT NOT NULL,
-      created_at INTEGER NOT NULL
-    )
-    """,
-    "CREATE INDEX IF NOT EXISTS idx___agents_usage_session_id ON __agents_usage (session_id)",
-    "CREATE INDEX IF NOT EXISTS idx___agents_usage_kind ON __agents_usage (kind)",
-    "CREATE INDEX IF NOT EXISTS idx___agents_usage_timestamp ON __agents_usage (timestamp)",
-)
-
-
-def check_table_name(name: str) -> str:
-    """`name` if it is an identifier that needs no quoting.
-
-    Raises:
-        TypeError, InvalidArgumentError: it is not.
-    """
-    if not isinstance(cast("object", name), str):
-        raise TypeError(f"table_name must be text, not {type(name).__name__}")
-    if not _IDENTIFIER.fullmatch(name):
-        raise InvalidArgumentError(
-            "table_name must be letters, digits and underscores, at most 63, not beginning with a digit"
-        )
-    if name != DEFAULT_TABLE and name.lower().startswith(RESERVED):
-        raise InvalidArgumentError(f"table_name begins with one of {', '.join(RESERVED)}, which are not yours")
-    return name
-
-
-def for_table(sql: LiteralString, name: str) -> LiteralString:
-    """The statement for the table `name`, which `check_table_name` has passed: the one place where SQL is made from text."""
-    checked = cast("LiteralString", name)  # type: ignore[redundant-cast]
-    return sql if name == DEFAULT_TABLE else sql.replace(DEFAULT_TABLE, checked)

@@ -5,42 +5,78 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-from typing import LiteralString, Self, TypedDict, Unpack, cast
+from datetime import date, timedelta
+from itertools import count
+from typing import Literal, Self, TypedDict, Unpack, cast
 
-from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number, span_ms, system_now_ms
-from agents_store_cloudflare.bindings import as_database
-from agents_store_cloudflare.database import MAX_VALUE_BYTES, Row, SqlError, SqlValue, Statement, batch_with_retry
-from agents_store_cloudflare.errors import InvalidArgumentError, UsageError
+from agents_store_cloudflare.arguments import (
+    MAX_SAFE_INTEGER,
+    check_fencing_token,
+    check_id,
+    check_text,
+    check_whole_number,
+    span_ms,
+    system_now_ms,
+)
+from agents_store_cloudflare.database import SqlError, Statement
+from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError, StaleFencingTokenError
 from agents_store_cloudflare.json_values import JsonValue
-from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageRollup, UsageSource
-from agents_store_cloudflare.usage import sql
-from agents_store_cloudflare.usage.entries import KINDS, columns_of, complete, entry_of
+from agents_store_cloudflare.protocols import Lock
+from agents_store_cloudflare.records import (
+    PriceBook,
+    TokenCounts,
+    UsageEntry,
+    UsageRollup,
+    UsageSource,
+    UsageTotals,
+)
+from agents_store_cloudflare.usage import deletion_sql, sql
+from agents_store_cloudflare.usage.batches import UsageBatches
+from agents_store_cloudflare.usage.budgets import LONGEST_AGE_S, Budgets
+from agents_store_cloudflare.usage.entries import KINDS, complete, entry_of, id_of_commit, random_id
 from agents_store_cloudflare.usage.options import DEFAULT_TABLE, UsageOptions
-from agents_store_cloudflare.usage.rollup import rollup_of
+from agents_store_cloudflare.usage.prices import as_price_book, price_entry
+from agents_store_cloudflare.usage.recording import Recording
+from agents_store_cloudflare.usage.rollup import EPOCH, rollup_of, rollups_of, totals_of
+from agents_store_cloudflare.usage.tables import backfills, check_table_name, creations
 
 __all__ = ["D1UsageStore"]
 
-LONGEST_AGE_S = 100 * 366 * 86_400
-
 AGENT = UsageSource(type="agent", name="agent")
+VIEWS = ("day", "model", "agent", "tool")
 
 
 class EntryFields(TypedDict, total=False):
-    """What every shorthand takes beside its own: the entry's id, its step, its time, and who caused it (`AGENT` where absent)."""
+    """What every shorthand takes beside its own; `AGENT` is the source where none is given."""
 
     id: str
     step_count: int
     timestamp: int
     source: UsageSource
+    run_id: str
+    agent: str
+    cost_micros: int
+    price_version: str
+    corrects: str
 
 
-class D1UsageStore:
+class TokenFields(EntryFields, total=False):
+    """What `record_tokens` takes beside."""
+
+    provider: str
+    request_model: str
+    response_model: str
+    time_to_first_token_ms: int
+    duration_ms: int
+
+
+class D1UsageStore(Budgets):
     """`UsageStore` on D1: what each call promises stands there.
 
     Args:
         database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database`.
-        table_name: a table of your own; `ensure_table` makes it. The documented one comes with `run_migration`.
+        table_name: a table of your own; `ensure_table` makes it and its totals. The documented one comes with `run_migration`.
+        price_book: prices of entries that come without a cost.
         now_ms: the clock of entries without a timestamp, in milliseconds since 1970.
     """
 
@@ -49,50 +85,96 @@ class D1UsageStore:
         database: object,
         *,
         table_name: str = DEFAULT_TABLE,
+        price_book: PriceBook | Mapping[str, object] | None = None,
         logger: logging.Logger | None = None,
         now_ms: Callable[[], int] = system_now_ms,
     ) -> None:
-        self._database = as_database(database)
-        self._table = sql.check_table_name(table_name)
-        self._logger = logger or logging.getLogger("agents_store_cloudflare.usage")
-        self._now_ms = now_ms
+        self._table = check_table_name(table_name)
+        self._prices = None if price_book is None else as_price_book(price_book)
+        super().__init__(UsageBatches(database, self._table, logger, now_ms))
 
     @classmethod
     def from_options(cls, database: object, options: UsageOptions) -> Self:
         """A store with options made elsewhere."""
-        return cls(database, table_name=options.table_name, logger=options.logger)
+        return cls(database, table_name=options.table_name, price_book=options.price_book, logger=options.logger)
 
     async def ensure_table(self) -> None:
-        """Make the table of a custom name with its indexes; nothing to do when it is there."""
-        await self._run(*(self._statement(each) for each in sql.CREATE_TABLE))
+        """Make the table of a custom name with its indexes and totals; nothing to do when they are there.
 
-    async def record_entry(self, entry: UsageEntry | Mapping[str, object]) -> UsageEntry:
+        Entries of a table that had no totals yet are counted.
+        """
+        await self._batches.run(*map(self._batches.statement, creations()))
+
+    async def record_entry(
+        self,
+        entry: UsageEntry | Mapping[str, object],
+        *,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> UsageEntry:
         """`UsageStore.record_entry`."""
-        [stored] = await self.record_entries([entry])
+        [stored] = await self.record_entries([entry], fencing_token=fencing_token, commit_id=commit_id)
         return stored
 
-    async def record_entries(self, entries: Sequence[UsageEntry | Mapping[str, object]]) -> list[UsageEntry]:
+    async def record_entries(
+        self,
+        entries: Sequence[UsageEntry | Mapping[str, object]],
+        *,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> list[UsageEntry]:
         """`UsageStore.record_entries`."""
-        completed = [complete(entry, self._now_ms) for entry in entries]
+        token = check_fencing_token(fencing_token)
+        completed = self.complete(entries, commit_id=commit_id)
         if not completed:
             return []
-        ids = [entry.id for entry in completed]
-        if len(set(ids)) != len(ids):
-            raise InvalidArgumentError("two entries of one call have the same id")
-        body = json.dumps([columns_of(entry) for entry in completed], ensure_ascii=False, separators=(",", ":"))
-        if (size_bytes := len(body.encode())) > MAX_VALUE_BYTES:
-            raise InvalidArgumentError(
-                f"the entries have {size_bytes:,} bytes, one call takes {MAX_VALUE_BYTES:,}; send fewer"
+        recording = Recording.of(completed)
+        guards = self._guards(recording, completed, token, repeatable=commit_id is not None)
+        try:
+            *_, rows = await self._batches.run(
+                *guards,
+                *recording.statements(self._batches.now_ms(), self._table),
+                self._batches.statement(sql.SELECT_STORED_OTHERWISE, recording.entries),
             )
-        _, rows = await self._run(
-            self._statement(sql.INSERT_ENTRIES, body, self._now_ms()),
-            self._statement(sql.SELECT_STORED_OTHERWISE, body),
-        )
+        except SqlError as error:
+            raise _fault(error, token, commit_id) from None
+        if not rows:
+            return completed
         earlier = {entry.id: entry for entry in map(entry_of, rows)}
         return [earlier.get(entry.id, entry) for entry in completed]
 
+    def complete(
+        self, entries: Sequence[UsageEntry | Mapping[str, object]], *, commit_id: str | None = None
+    ) -> list[UsageEntry]:
+        """The entries with their ids, times and prices, once each keeps every rule: what `record_statements` takes.
+
+        Raises:
+            TypeError, InvalidArgumentError: the rule that is broken, by the field's name.
+        """
+        new_id = random_id
+        if commit_id is not None:
+            check_id(commit_id, "commit_id")
+            places = count()
+
+            def new_id(session_id: str) -> str:
+                return id_of_commit(session_id, commit_id, next(places))
+
+        completed = [complete(entry, self._batches.now_ms, new_id) for entry in entries]
+        return completed if self._prices is None else [price_entry(entry, self._prices) for entry in completed]
+
+    def _guards(
+        self, recording: Recording, entries: Sequence[UsageEntry], token: int | None, *, repeatable: bool
+    ) -> list[Statement]:
+        statement = self._batches.statement
+        guards = [statement(sql.REPEAT_GUARD, recording.entries)] if repeatable else []
+        if token is not None:
+            sessions = json.dumps(sorted({entry.session_id for entry in entries}), ensure_ascii=False)
+            guards.append(statement(sql.FENCE_GUARD, recording.entries, token))
+            guards.append(statement(sql.RAISE_FENCES, sessions, token))
+        return guards
+
     async def record_tokens(
-        self, session_id: str, *, model: str, tokens: TokenCounts | Mapping[str, int], **fields: Unpack[EntryFields]
+        self, session_id: str, *, model: str, tokens: TokenCounts | Mapping[str, int], **fields: Unpack[TokenFields]
     ) -> UsageEntry:
         """Record what one model call used. Cached tokens are inside `prompt`, reasoning ones inside `completion`."""
         return await self._record(session_id, fields, kind="tokens", model=model, tokens=tokens)
@@ -153,7 +235,7 @@ class D1UsageStore:
     ) -> list[UsageEntry]:
         """`UsageStore.get_entries`."""
         low, high = _steps(step_range)
-        page = self._statement(
+        page = self._batches.statement(
             sql.SELECT_PAGE,
             check_id(session_id, "session_id"),
             _kinds(kinds),
@@ -162,71 +244,132 @@ class D1UsageStore:
             -1 if limit is None else check_whole_number(limit, "limit"),
             check_whole_number(offset, "offset"),
         )
-        [rows] = await self._run(page)
+        [rows] = await self._batches.run(page)
         return [entry_of(row) for row in rows]
 
     async def get_rollup(self, session_id: str, *, include_sub_agents: bool = False) -> UsageRollup:
         """`UsageStore.get_rollup`."""
         check_id(session_id, "session_id")
-        [rows] = await self._run(
-            self._statement(sql.SELECT_TREE if include_sub_agents else sql.SELECT_SESSION, session_id)
-        )
+        text = sql.SELECT_TREE if include_sub_agents else sql.SELECT_ROLLUP
+        [rows] = await self._batches.run(self._batches.statement(text, session_id))
         return rollup_of(session_id, rows)
+
+    async def get_tree_rollups(self, session_id: str) -> list[UsageRollup]:
+        """`UsageStore.get_tree_rollups`."""
+        check_id(session_id, "session_id")
+        [rows] = await self._batches.run(self._batches.statement(sql.SELECT_TREE, session_id))
+        return rollups_of(session_id, rows)
+
+    async def get_totals(
+        self,
+        by: Literal["day", "model", "agent", "tool"],
+        *,
+        first_day: date | str | None = None,
+        last_day: date | str | None = None,
+        agent: str | None = None,
+        model: str | None = None,
+        tool: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[UsageTotals]:
+        """`UsageStore.get_totals`."""
+        if by not in VIEWS:
+            raise InvalidArgumentError(f"by is {by!r}, it must be one of {', '.join(VIEWS)}")
+        names = [
+            None if value is None else check_id(value, name)
+            for name, value in (("agent", agent), ("model", model), ("tool", tool))
+        ]
+        [rows] = await self._batches.run(
+            self._batches.statement(
+                sql.SELECT_TOTALS,
+                by,
+                _day(first_day, "first_day", 0),
+                _day(last_day, "last_day", MAX_SAFE_INTEGER),
+                *names,
+                -1 if limit is None else check_whole_number(limit, "limit"),
+                check_whole_number(offset, "offset"),
+            )
+        )
+        return [totals_of(row, by_day=by == "day") for row in rows]
+
+    async def rebuild_rollups(self) -> None:
+        """`UsageStore.rebuild_rollups`."""
+        await self._batches.run(*map(self._batches.statement, [*deletion_sql.CLEAR_TOTALS, *backfills()]))
 
     async def exists(self, session_id: str) -> bool:
         """Whether anything was recorded for the session."""
-        [rows] = await self._run(self._statement(sql.SELECT_EXISTS, check_id(session_id, "session_id")))
+        [rows] = await self._batches.run(
+            self._batches.statement(sql.SELECT_EXISTS, check_id(session_id, "session_id"))
+        )
         return bool(rows)
 
     async def get_entry_count(self, session_id: str) -> int:
         """How many entries the session has."""
-        [[row]] = await self._run(self._statement(sql.COUNT_ENTRIES, check_id(session_id, "session_id")))
+        [[row]] = await self._batches.run(
+            self._batches.statement(sql.COUNT_ENTRIES, check_id(session_id, "session_id"))
+        )
         return cast("int", row[0])
 
     async def find_session_ids(self, *, agent_type: str | None = None, limit: int | None = None) -> list[str]:
         """Sessions with entries (from the agent of that name), the most recently used first. Reads the whole table."""
         wanted = None if agent_type is None else check_text(agent_type, "agent_type")
         most = -1 if limit is None else check_whole_number(limit, "limit")
-        [rows] = await self._run(self._statement(sql.FIND_SESSIONS, wanted, most))
+        [rows] = await self._batches.run(self._batches.statement(sql.FIND_SESSIONS, wanted, most))
         return [cast("str", row[0]) for row in rows]
 
-    async def delete(self, session_id: str) -> int:
-        """Delete the session's entries; how many there were."""
-        return await self._delete(sql.DELETE_ENTRIES, check_id(session_id, "session_id"))
+    async def delete(self, session_id: str, *, fencing_token: int | Lock | None = None) -> int:
+        """`UsageStore.delete`."""
+        check_id(session_id, "session_id")
+        token = check_fencing_token(fencing_token)
+        statement = self._batches.statement
+        guards: list[Statement] = []
+        if token is not None:
+            guards = [
+                statement(deletion_sql.FENCE_GUARD, session_id, token),
+                statement(sql.RAISE_FENCES, json.dumps([session_id], ensure_ascii=False), token),
+            ]
+        try:
+            *_, rows = await self._batches.run_once(
+                *guards, *(statement(each, session_id) for each in deletion_sql.DELETE_SESSION)
+            )
+        except SqlError as error:
+            raise _fault(error, token, None) from None
+        return len(rows)
 
-    async def delete_old_entries(self, age: float | timedelta | None = None, *, age_ms: float | None = None) -> int:
-        """Delete entries strictly older than `age` (seconds, or a timedelta) by their timestamp; how many there were."""
+    async def delete_old_entries(
+        self, age: float | timedelta | None = None, *, age_ms: float | None = None, keep_totals: bool = False
+    ) -> int:
+        """`UsageStore.delete_old_entries`."""
         span = span_ms(age, age_ms, "age", most_seconds=LONGEST_AGE_S)
         if span is None:
             raise TypeError("give age (seconds) or age_ms (milliseconds)")
-        return await self._delete(sql.DELETE_OLD, self._now_ms() - span)
-
-    async def _delete(self, text: LiteralString, parameter: SqlValue) -> int:
-        # Not sent again by itself: a repetition after a lost reply could not tell how many there were.
-        try:
-            [rows] = await self._database.batch([self._statement(text, parameter)])
-        except SqlError as error:
-            raise self._failed(error) from error
+        kept = deletion_sql.KEEP_TOTALS if keep_totals else ()
+        texts = [*kept, *deletion_sql.COUNT_WITHOUT_OLD, deletion_sql.DELETE_OLD]
+        before_ms = max(0, self._batches.now_ms() - span)
+        *_, rows = await self._batches.run_once(*(self._batches.statement(text, before_ms) for text in texts))
         return len(rows)
 
-    async def _run(self, *statements: Statement) -> list[list[Row]]:
-        """One batch; safe to send again, for an entry's id makes its second coming a no-op."""
-        try:
-            return await batch_with_retry(self._database, statements)
-        except SqlError as error:
-            raise self._failed(error) from error
 
-    def _statement(self, text: LiteralString, *parameters: SqlValue) -> Statement:
-        return Statement(sql.for_table(text, self._table), parameters)
-
-    def _failed(self, error: SqlError) -> UsageError:
-        self._logger.warning("usage call failed: %s", error)
-        hint = ""
-        if error.is_missing_table():
-            hint = "; run_migration makes the tables, ensure_table one of another name"
-        return UsageError(
-            f"the usage table {self._table!r} failed: {error}{hint}", outcome_unknown=error.outcome_unknown
+def _fault(error: SqlError, token: int | None, commit_id: str | None) -> AgentsStoreError:
+    facts = error.guard or {}
+    if facts["fault"] == "fence":
+        return StaleFencingTokenError(
+            cast("str", facts["session_id"]), expected=cast("int", facts["token"]), actual=token or 0
         )
+    return InvalidArgumentError(f"commit_id {commit_id!r} was used for other entries; a commit id names one write")
+
+
+def _day(given: date | str | None, name: str, default: int) -> int:
+    if given is None:
+        return default
+    if isinstance(given, str):
+        try:
+            given = date.fromisoformat(given)
+        except ValueError as error:
+            raise InvalidArgumentError(f'{name} must be a date such as "2026-11-23"') from error
+    if not isinstance(cast("object", given), date):
+        raise TypeError(f"{name} must be a date or its text, not {type(given).__name__}")
+    return max(0, given.toordinal() - EPOCH.toordinal())
 
 
 def _kinds(kinds: Sequence[str] | None) -> str | None:

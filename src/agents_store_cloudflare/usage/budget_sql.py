@@ -1,0 +1,140 @@
+"""The SQL of budgets. Triggers of the migration carry each reservation and settlement up its chain of scopes."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+__all__ = [
+    "BUDGET_GUARD",
+    "DELETE_EXPIRED",
+    "DELETE_OLD_SETTLEMENTS",
+    "DELETE_RESERVATION",
+    "INSERT_RESERVATION",
+    "INSERT_SETTLEMENT",
+    "SELECT_BUDGET",
+    "SELECT_RESERVED",
+    "SELECT_SETTLED",
+    "UPSERT_BUDGET",
+]
+
+# Aborts the batch where a budget cannot be what is asked for; writes nothing.
+# ?1 scope, ?2 unit, ?3 parent or NULL, ?4 most scopes in a chain -> one row (NULL). Primary keys.
+BUDGET_GUARD: LiteralString = """
+    WITH judged AS (
+      SELECT
+        CASE
+          WHEN own.unit <> ?2 THEN 'unit'
+          WHEN own.scope IS NOT NULL AND own.parent IS NOT ?3 THEN 'parent'
+          WHEN ?3 IS NOT NULL AND around.scope IS NULL THEN 'no parent'
+          WHEN around.unit <> ?2 THEN 'unit of the parent'
+          WHEN json_array_length(around.chain) >= ?4 THEN 'depth'
+        END AS fault,
+        coalesce(own.unit, around.unit) AS unit
+      FROM (SELECT ?1 AS scope) AS wanted
+      LEFT JOIN __agents_budgets AS own ON own.scope = wanted.scope
+      LEFT JOIN __agents_budgets AS around ON around.scope = ?3
+    )
+    SELECT
+      CASE WHEN fault IS NOT NULL THEN json_extract('{}', 'agents-store ' || json_object('fault', fault, 'unit', unit)) END AS verdict
+    FROM judged
+"""
+
+# ?1 scope, ?2 unit, ?3 parent or NULL, ?4 cap. Primary keys.
+UPSERT_BUDGET: LiteralString = """
+    INSERT INTO __agents_budgets (scope, unit, cap, parent, root, chain)
+    SELECT
+      ?1,
+      ?2,
+      ?4,
+      ?3,
+      coalesce(around.root, ?1),
+      CASE WHEN around.scope IS NULL THEN json_array(?1) ELSE '[' || json_quote(?1) || ',' || substr(around.chain, 2) END
+    FROM (SELECT ?3 AS scope) AS wanted
+    LEFT JOIN __agents_budgets AS around ON around.scope = wanted.scope
+    WHERE true
+    ON CONFLICT (scope) DO UPDATE SET cap = excluded.cap
+"""
+
+# ?1 scope, ?2 now -> (scope, unit, cap, parent, reserved, settled, overruns) with numbers as text, or no row. What has expired does
+# not count. Primary keys.
+SELECT_BUDGET: LiteralString = """
+    SELECT
+      own.scope,
+      own.unit,
+      CAST(own.cap AS TEXT),
+      own.parent,
+      CAST(own.reserved - coalesce((
+        SELECT sum(r.amount)
+        FROM __agents_reservations AS r
+        JOIN __agents_budgets AS theirs ON theirs.scope = r.scope
+        WHERE r.root = own.root
+          AND r.expires_at <= ?2
+          AND own.scope IN (SELECT value FROM json_each(theirs.chain))
+      ), 0) AS TEXT),
+      CAST(own.settled AS TEXT),
+      own.overruns
+    FROM __agents_budgets AS own
+    WHERE own.scope = ?1
+"""
+
+# ?1 scope, ?2 now: what has expired anywhere in the tree of the scope is given back. Primary key.
+DELETE_EXPIRED: LiteralString = """
+    DELETE FROM __agents_reservations
+    WHERE root = (SELECT root FROM __agents_budgets WHERE scope = ?1)
+      AND expires_at <= ?2
+"""
+
+# The check and the reservation in one statement: it fits under every cap of the chain, or there is no row.
+# ?1 scope, ?2 expires at, ?3 id, ?4 amount. Primary keys.
+INSERT_RESERVATION: LiteralString = """
+    INSERT INTO __agents_reservations (root, expires_at, id, scope, amount)
+    SELECT own.root, ?2, ?3, own.scope, ?4
+    FROM __agents_budgets AS own
+    WHERE own.scope = ?1
+      AND NOT EXISTS (
+        SELECT 1
+        FROM json_each(own.chain) AS link
+        CROSS JOIN __agents_budgets AS b ON b.scope = link.value
+        WHERE b.settled + b.reserved + CAST(?4 AS INTEGER) > b.cap
+      )
+    ON CONFLICT DO NOTHING
+"""
+
+# ?1 scope, ?2 expires at, ?3 id -> (1 where reserved, else 0), or no row where there is no budget. Primary keys.
+SELECT_RESERVED: LiteralString = """
+    SELECT EXISTS (SELECT 1 FROM __agents_reservations AS r WHERE r.root = own.root AND r.expires_at = ?2 AND r.id = ?3) AS reserved
+    FROM __agents_budgets AS own
+    WHERE own.scope = ?1
+"""
+
+# ?1 scope, ?2 expires at, ?3 id -> a row where there was something to give back. Primary key.
+DELETE_RESERVATION: LiteralString = """
+    DELETE FROM __agents_reservations
+    WHERE root = (SELECT root FROM __agents_budgets WHERE scope = ?1)
+      AND expires_at = ?2
+      AND id = ?3
+    RETURNING 1 AS released
+"""
+
+# ?1 scope, ?2 expires at, ?3 id, ?4 amount, ?5 actual, ?6 now. Primary keys.
+INSERT_SETTLEMENT: LiteralString = """
+    INSERT INTO __agents_settlements (id, root, expires_at, scope, amount, actual, settled_at)
+    SELECT ?3, own.root, ?2, own.scope, ?4, ?5, ?6
+    FROM __agents_budgets AS own
+    WHERE own.scope = ?1
+    ON CONFLICT (id) DO NOTHING
+"""
+
+# ?1 id -> (id, scope, amount, actual, settled at), or no row. Primary key.
+SELECT_SETTLED: LiteralString = """
+    SELECT id, scope, amount, actual, settled_at
+    FROM __agents_settlements
+    WHERE id = ?1
+"""
+
+# ?1 time: settlements before it -> a row for each. Reads the whole table: an operator's call.
+DELETE_OLD_SETTLEMENTS: LiteralString = """
+    DELETE FROM __agents_settlements
+    WHERE settled_at < ?1
+    RETURNING 1 AS deleted
+"""

@@ -1,0 +1,211 @@
+"""Budgets: what may be spent is reserved before it is spent, so a cap holds however many Workers there are."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Generator
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, cast
+
+from agents_store_cloudflare.arguments import check_id, check_whole_number, span_ms
+from agents_store_cloudflare.database import Row, SqlError
+from agents_store_cloudflare.errors import BudgetExceededError, InvalidArgumentError, UsageError
+from agents_store_cloudflare.records import Budget, Reservation, Settlement
+from agents_store_cloudflare.usage import budget_sql as sql
+from agents_store_cloudflare.usage.batches import UsageBatches
+
+__all__ = ["Budgets", "PendingReservation"]
+
+MAX_SCOPES = 8
+DEFAULT_TTL_S = 600.0
+LONGEST_TTL_S = 86_400
+LONGEST_AGE_S = 100 * 366 * 86_400
+
+
+class PendingReservation:
+    """What `reserve` returns: await it for the reservation or None, or use it with `async with`.
+
+    `async with` raises `BudgetExceededError` where it does not fit, and gives back at the end what was not settled.
+    """
+
+    def __init__(self, budgets: Budgets, scope: str, amount: int, ttl_ms: int) -> None:
+        self._budgets = budgets
+        self._scope = scope
+        self._amount = amount
+        self._ttl_ms = ttl_ms
+        self._held: Reservation | None = None
+
+    def __await__(self) -> Generator[Any, None, Reservation | None]:
+        return self._reserve().__await__()
+
+    async def _reserve(self) -> Reservation | None:
+        return await self._budgets._reserve(self._scope, self._amount, self._ttl_ms)  # noqa: SLF001
+
+    async def __aenter__(self) -> Reservation:
+        self._held = await self._reserve()
+        if self._held is None:
+            raise BudgetExceededError(self._scope, amount=self._amount)
+        return self._held
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._held is not None:
+            await self._budgets.release(self._held)
+
+
+class Budgets:
+    """The budgets of a database: `UsageStore` says what each call promises."""
+
+    def __init__(self, batches: UsageBatches) -> None:
+        self._batches = batches
+
+    async def set_budget(self, scope: str, cap: int, unit: str, *, parent: str | None = None) -> Budget:
+        """`UsageStore.set_budget`."""
+        check_id(scope, "scope")
+        check_whole_number(cap, "cap")
+        check_id(unit, "unit")
+        if parent is not None:
+            check_id(parent, "parent")
+        if parent == scope:
+            raise InvalidArgumentError("parent is the scope itself")
+        statement = self._batches.statement
+        try:
+            *_, rows = await self._batches.run(
+                statement(sql.BUDGET_GUARD, scope, unit, parent, MAX_SCOPES),
+                statement(sql.UPSERT_BUDGET, scope, unit, parent, cap),
+                statement(sql.SELECT_BUDGET, scope, self._batches.now_ms()),
+            )
+        except SqlError as error:
+            raise _fault(scope, error) from None
+        return _budget_of(rows[0])
+
+    async def get_budget(self, scope: str) -> Budget | None:
+        """`UsageStore.get_budget`."""
+        check_id(scope, "scope")
+        [rows] = await self._batches.run(
+            self._batches.statement(sql.SELECT_BUDGET, scope, self._batches.now_ms())
+        )
+        return _budget_of(rows[0]) if rows else None
+
+    def reserve(
+        self, scope: str, amount: int, *, ttl: float | timedelta | None = None, ttl_ms: float | None = None
+    ) -> PendingReservation:
+        """`UsageStore.reserve`."""
+        check_id(scope, "scope")
+        check_whole_number(amount, "amount")
+        span = span_ms(ttl, ttl_ms, "ttl", most_seconds=LONGEST_TTL_S)
+        return PendingReservation(self, scope, amount, round(DEFAULT_TTL_S * 1000) if span is None else span)
+
+    async def _reserve(self, scope: str, amount: int, ttl_ms: int) -> Reservation | None:
+        now_ms = self._batches.now_ms()
+        wanted = Reservation(id=uuid.uuid4().hex, scope=scope, amount=amount, expires_at=now_ms + ttl_ms)
+        statement = self._batches.statement
+        *_, rows = await self._batches.run(
+            statement(sql.DELETE_EXPIRED, scope, now_ms),
+            statement(sql.INSERT_RESERVATION, scope, wanted.expires_at, wanted.id, amount),
+            statement(sql.SELECT_RESERVED, scope, wanted.expires_at, wanted.id),
+        )
+        if not rows:
+            raise _no_budget(scope)
+        return wanted if rows[0][0] else None
+
+    async def settle(self, reservation: Reservation, actual: int) -> Settlement:
+        """`UsageStore.settle`."""
+        _check_reservation(reservation)
+        check_whole_number(actual, "actual")
+        statement = self._batches.statement
+        _, rows = await self._batches.run(
+            statement(
+                sql.INSERT_SETTLEMENT,
+                reservation.scope,
+                reservation.expires_at,
+                reservation.id,
+                reservation.amount,
+                actual,
+                self._batches.now_ms(),
+            ),
+            statement(sql.SELECT_SETTLED, reservation.id),
+        )
+        if not rows:
+            raise _no_budget(reservation.scope)
+        settlement = _settlement_of(rows[0])
+        if settlement.actual != actual:
+            raise InvalidArgumentError(
+                f"actual is {actual:,}, reservation {reservation.id!r} was settled with {settlement.actual:,}"
+            )
+        return settlement
+
+    async def release(self, reservation: Reservation) -> bool:
+        """`UsageStore.release`."""
+        _check_reservation(reservation)
+        [rows] = await self._batches.run(
+            self._batches.statement(
+                sql.DELETE_RESERVATION, reservation.scope, reservation.expires_at, reservation.id
+            )
+        )
+        return bool(rows)
+
+    async def delete_old_settlements(
+        self, age: float | timedelta | None = None, *, age_ms: float | None = None
+    ) -> int:
+        """`UsageStore.delete_old_settlements`."""
+        span = span_ms(age, age_ms, "age", most_seconds=LONGEST_AGE_S)
+        if span is None:
+            raise TypeError("give age (seconds) or age_ms (milliseconds)")
+        [rows] = await self._batches.run_once(
+            self._batches.statement(sql.DELETE_OLD_SETTLEMENTS, self._batches.now_ms() - span)
+        )
+        return len(rows)
+
+
+def _check_reservation(reservation: object) -> None:
+    if not isinstance(reservation, Reservation):
+        raise TypeError(f"reservation must be a Reservation, not {type(reservation).__name__}")
+    check_id(reservation.id, "reservation.id")
+    check_id(reservation.scope, "reservation.scope")
+    check_whole_number(reservation.amount, "reservation.amount")
+    check_whole_number(reservation.expires_at, "reservation.expires_at")
+
+
+def _no_budget(scope: str) -> UsageError:
+    return UsageError(f"scope {scope!r} has no budget; set_budget gives it one")
+
+
+def _fault(scope: str, error: SqlError) -> UsageError | InvalidArgumentError:
+    facts = error.guard or {}
+    match facts["fault"]:
+        case "no parent":
+            return UsageError(f"parent of budget {scope!r} has no budget; set_budget it first")
+        case "depth":
+            return InvalidArgumentError(f"scope {scope!r} would stand in {MAX_SCOPES} others; at most {MAX_SCOPES - 1}")
+        case "parent":
+            return InvalidArgumentError(f"parent of budget {scope!r} cannot change")
+        case fault:
+            return InvalidArgumentError(f"{fault} of budget {scope!r} is {facts['unit']!r}; one tree has one unit")
+
+
+def _budget_of(row: Row) -> Budget:
+    scope, unit, cap, parent, reserved, settled, overruns = cast("list[Any]", row)
+    return Budget(
+        scope=scope,
+        cap=int(cap),
+        unit=unit,
+        parent=parent,
+        reserved=int(reserved),
+        settled=int(settled),
+        overruns=overruns,
+    )
+
+
+def _settlement_of(row: Row) -> Settlement:
+    reservation_id, scope, amount, actual, settled_at = cast("list[Any]", row)
+    return Settlement(
+        reservation_id=reservation_id,
+        scope=scope,
+        amount=amount,
+        actual=actual,
+        overrun=actual > amount,
+        settled_at=settled_at,
+    )

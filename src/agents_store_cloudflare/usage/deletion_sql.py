@@ -1,0 +1,229 @@
+"""The SQL that takes entries away, and with them their share of the totals.
+
+What is left of a session is counted anew, for its first time cannot be subtracted; a day's share is subtracted.
+"""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+__all__ = ["CLEAR_TOTALS", "COUNT_WITHOUT_OLD", "DELETE_OLD", "DELETE_SESSION", "FENCE_GUARD", "KEEP_TOTALS", "deletion_of"]
+
+# Aborts the batch where a higher fencing token than ?2 has been seen for session ?1; writes nothing. -> no row. Primary key.
+FENCE_GUARD: LiteralString = """
+    SELECT json_extract('{}', 'agents-store ' || json_object('fault', 'fence', 'session_id', session_id, 'token', token)) AS verdict
+    FROM __agents_fences
+    WHERE session_id = ?1
+      AND token > ?2
+"""
+
+# After a CTE `tree (session_id)`: the sessions to delete.
+_SUBTRACT_DAYS: LiteralString = """
+    UPDATE __agents_usage_by_day
+    SET amounts = (
+      SELECT json_group_object(counter, total)
+      FROM (
+        SELECT counter, sum(amount) AS total
+        FROM (
+          SELECT key AS counter, value AS amount FROM json_each(__agents_usage_by_day.amounts)
+          UNION ALL
+          SELECT key AS counter, -value AS amount FROM json_each(gone.amounts)
+        )
+        GROUP BY counter
+      )
+      WHERE total <> 0
+    )
+    FROM (
+      SELECT day, kind, name, agent, json_group_object(counter, total) AS amounts
+      FROM (
+        SELECT p.day, p.kind, p.name, p.agent, part.key AS counter, sum(part.value) AS total
+        FROM __agents_usage_parts AS p
+        JOIN json_each(p.amounts) AS part
+        WHERE p.session_id IN (SELECT session_id FROM tree)
+        GROUP BY p.day, p.kind, p.name, p.agent, part.key
+      )
+      GROUP BY day, kind, name, agent
+    ) AS gone
+    WHERE __agents_usage_by_day.day = gone.day
+      AND __agents_usage_by_day.kept = 0
+      AND __agents_usage_by_day.kind = gone.kind
+      AND __agents_usage_by_day.name = gone.name
+      AND __agents_usage_by_day.agent = gone.agent
+"""
+_DELETE_EMPTY_DAYS: LiteralString = """
+    DELETE FROM __agents_usage_by_day
+    WHERE day IN (SELECT timestamp / 86400000 FROM __agents_usage WHERE session_id IN (SELECT session_id FROM tree))
+      AND kept = 0
+      AND amounts ->> '$.entries' IS NULL
+"""
+_DELETE_TOTALS: LiteralString = """
+    DELETE FROM __agents_usage_by_session
+    WHERE session_id IN (SELECT session_id FROM tree)
+"""
+_DELETE_SUB_SESSIONS: LiteralString = """
+    DELETE FROM __agents_usage_sub_sessions
+    WHERE session_id IN (SELECT session_id FROM tree)
+"""
+_DELETE_ENTRIES: LiteralString = """
+    DELETE FROM __agents_usage
+    WHERE session_id IN (SELECT session_id FROM tree)
+    RETURNING 1 AS deleted
+"""
+
+# In one batch, in this order; the last one gives a row for each entry deleted.
+_OF_TREE = (_SUBTRACT_DAYS, _DELETE_EMPTY_DAYS, _DELETE_TOTALS, _DELETE_SUB_SESSIONS, _DELETE_ENTRIES)
+
+
+def deletion_of(tree: LiteralString) -> tuple[LiteralString, ...]:
+    """What deletes the usage of sessions, in one batch: `tree` is a WITH clause that gives them as `tree (session_id)`."""
+    return tuple([tree + each for each in _OF_TREE])
+
+
+# ?1 session id. Indexes on session_id, primary keys.
+DELETE_SESSION: tuple[LiteralString, ...] = deletion_of("WITH tree (session_id) AS (SELECT ?1)")
+
+# ?1 timestamp: the share of strictly older entries goes to the totals that stay (kept = 1), which say so by a counter of their own.
+# Index on timestamp.
+KEEP_TOTALS: tuple[LiteralString, ...] = (
+    """
+    INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)
+    WITH counted AS (
+      SELECT
+        p.session_id, p.kind, p.name, min(p.timestamp) AS first_timestamp, max(p.timestamp) AS last_timestamp,
+        part.key AS counter, sum(part.value) AS total
+      FROM __agents_usage_parts AS p
+      JOIN json_each(json_set(p.amounts, '$.kept', 1)) AS part
+      WHERE p.timestamp < ?1
+      GROUP BY +p.session_id, p.kind, p.name, part.key
+    )
+    SELECT session_id, 1, kind, name, min(first_timestamp), max(last_timestamp), json_group_object(counter, total)
+    FROM counted
+    WHERE total <> 0
+    GROUP BY session_id, kind, name
+    ON CONFLICT (session_id, kept, kind, name) DO UPDATE SET
+      first_timestamp = min(first_timestamp, excluded.first_timestamp),
+      last_timestamp = max(last_timestamp, excluded.last_timestamp),
+      amounts = (
+        SELECT json_group_object(counter, total)
+        FROM (
+          SELECT counter, sum(amount) AS total
+          FROM (
+            SELECT key AS counter, value AS amount FROM json_each(__agents_usage_by_session.amounts)
+            UNION ALL
+            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
+          )
+          GROUP BY counter
+        )
+        WHERE total <> 0
+      )
+    """,
+    """
+    INSERT INTO __agents_usage_by_day (day, kept, kind, name, agent, amounts)
+    WITH counted AS (
+      SELECT p.day, p.kind, p.name, p.agent, part.key AS counter, sum(part.value) AS total
+      FROM __agents_usage_parts AS p
+      JOIN json_each(json_set(p.amounts, '$.kept', 1)) AS part
+      WHERE p.timestamp < ?1
+      GROUP BY p.day, p.kind, p.name, p.agent, part.key
+    )
+    SELECT day, 1, kind, name, agent, json_group_object(counter, total)
+    FROM counted
+    WHERE total <> 0
+    GROUP BY day, kind, name, agent
+    ON CONFLICT (day, kept, kind, name, agent) DO UPDATE SET
+      amounts = (
+        SELECT json_group_object(counter, total)
+        FROM (
+          SELECT counter, sum(amount) AS total
+          FROM (
+            SELECT key AS counter, value AS amount FROM json_each(__agents_usage_by_day.amounts)
+            UNION ALL
+            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
+          )
+          GROUP BY counter
+        )
+        WHERE total <> 0
+      )
+    """,
+    """
+    INSERT INTO __agents_usage_sub_sessions (session_id, kept, sub_session_id)
+    SELECT session_id, 1, sub_session_id
+    FROM __agents_usage_parts
+    WHERE timestamp < ?1
+      AND sub_session_id IS NOT NULL
+    ON CONFLICT DO NOTHING
+    """,
+)
+
+# ?1 timestamp: the totals of sessions and days that have strictly older entries, without these. Indexes on timestamp and session_id.
+COUNT_WITHOUT_OLD: tuple[LiteralString, ...] = (
+    """
+    DELETE FROM __agents_usage_by_session
+    WHERE session_id IN (SELECT session_id FROM __agents_usage WHERE timestamp < ?1)
+      AND kept = 0
+    """,
+    """
+    INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)
+    WITH counted AS (
+      SELECT
+        p.session_id, p.kind, p.name, min(p.timestamp) AS first_timestamp, max(p.timestamp) AS last_timestamp,
+        part.key AS counter, sum(part.value) AS total
+      FROM __agents_usage_parts AS p
+      JOIN json_each(p.amounts) AS part
+      WHERE p.session_id IN (SELECT session_id FROM __agents_usage WHERE timestamp < ?1)
+        AND +p.timestamp >= ?1
+      GROUP BY p.session_id, p.kind, p.name, part.key
+    )
+    SELECT session_id, 0, kind, name, min(first_timestamp), max(last_timestamp), json_group_object(counter, total)
+    FROM counted
+    WHERE total <> 0
+    GROUP BY session_id, kind, name
+    """,
+    """
+    DELETE FROM __agents_usage_sub_sessions
+    WHERE session_id IN (SELECT session_id FROM __agents_usage WHERE timestamp < ?1)
+      AND kept = 0
+    """,
+    """
+    INSERT INTO __agents_usage_sub_sessions (session_id, kept, sub_session_id)
+    SELECT DISTINCT session_id, 0, sub_session_id
+    FROM __agents_usage_parts
+    WHERE session_id IN (SELECT session_id FROM __agents_usage WHERE timestamp < ?1)
+      AND +timestamp >= ?1
+      AND sub_session_id IS NOT NULL
+    """,
+    """
+    DELETE FROM __agents_usage_by_day
+    WHERE day <= CAST(?1 AS INTEGER) / 86400000
+      AND kept = 0
+    """,
+    """
+    INSERT INTO __agents_usage_by_day (day, kept, kind, name, agent, amounts)
+    WITH counted AS (
+      SELECT p.day, p.kind, p.name, p.agent, part.key AS counter, sum(part.value) AS total
+      FROM __agents_usage_parts AS p
+      JOIN json_each(p.amounts) AS part
+      WHERE p.timestamp >= ?1
+        AND p.timestamp < (CAST(?1 AS INTEGER) / 86400000 + 1) * 86400000
+      GROUP BY p.day, p.kind, p.name, p.agent, part.key
+    )
+    SELECT day, 0, kind, name, agent, json_group_object(counter, total)
+    FROM counted
+    WHERE total <> 0
+    GROUP BY day, kind, name, agent
+    """,
+)
+
+# ?1 timestamp: strictly older ones go -> a row for each. Index on timestamp.
+DELETE_OLD: LiteralString = """
+    DELETE FROM __agents_usage
+    WHERE timestamp < ?1
+    RETURNING 1 AS deleted
+"""
+
+# Before the backfills: what is counted anew. Totals of entries that are gone (kept = 1) stay.
+CLEAR_TOTALS: tuple[LiteralString, ...] = (
+    "DELETE FROM __agents_usage_by_session WHERE kept = 0",
+    "DELETE FROM __agents_usage_by_day WHERE kept = 0",
+    "DELETE FROM __agents_usage_sub_sessions WHERE kept = 0",
+)

@@ -1,0 +1,59 @@
+"""What entries cost, by the caller's own prices, in whole millionths of a dollar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from agents_store_cloudflare.arguments import check_id, check_whole_number
+from agents_store_cloudflare.records import ModelPrice, PriceBook, TokenCounts, UsageEntry
+
+__all__ = ["as_price_book", "price_entry"]
+
+PRICED_TOKENS = 1_000_000
+
+
+def as_price_book(given: PriceBook | Mapping[str, object]) -> PriceBook:
+    """The price book, its version and its whole, not negative prices checked.
+
+    Raises:
+        TypeError, InvalidArgumentError: the price, by its name.
+    """
+    book = given if isinstance(given, PriceBook) else PriceBook.from_dict(given)
+    check_id(book.version, "version")
+    for model, price in book.models.items():
+        if not isinstance(price, ModelPrice):
+            raise TypeError(f"models[{model!r}] must be a ModelPrice or a mapping, not {type(price).__name__}")
+        for name in ("prompt", "completion", "cached", "reasoning"):
+            if (number := getattr(price, name)) is not None:
+                check_whole_number(number, f"models[{model!r}].{name}")
+    for tool, number in book.tools.items():
+        check_whole_number(number, f"tools[{tool!r}]")
+    return book
+
+
+def price_entry(entry: UsageEntry, book: PriceBook) -> UsageEntry:
+    """The entry with what it costs and the version of the prices; as it is where it has a cost or the book has no price for it.
+
+    The cost is rounded once, to the nearest millionth of a dollar. A correction of tokens costs the difference.
+    """
+    if entry.cost_micros is not None:
+        return entry
+    cost: int | None = None
+    if entry.tokens is not None and (price := book.models.get(entry.model or "")) is not None:
+        cost = _cost(entry.tokens, price)
+    elif entry.tool_name is not None and entry.corrects is None:
+        cost = book.tools.get(entry.tool_name)
+    return entry if cost is None else replace(entry, cost_micros=cost, price_version=book.version)
+
+
+def _cost(tokens: TokenCounts, price: ModelPrice) -> int:
+    cached = price.prompt if price.cached is None else price.cached
+    reasoning = price.completion if price.reasoning is None else price.reasoning
+    parts = (
+        (tokens.prompt - tokens.cached) * price.prompt
+        + tokens.cached * cached
+        + (tokens.completion - tokens.reasoning) * price.completion
+        + tokens.reasoning * reasoning
+    )
+    return (parts + PRICED_TOKENS // 2) // PRICED_TOKENS

@@ -1,0 +1,122 @@
+"""The statements that record entries: the totals first, then the entries, in one batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from agents_store_cloudflare.database import MAX_VALUE_BYTES, SqlValue, Statement
+from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.json_values import JsonValue
+from agents_store_cloudflare.records import UsageEntry
+from agents_store_cloudflare.usage import sql
+from agents_store_cloudflare.usage.amounts import Amounts, amounts_of, name_of
+from agents_store_cloudflare.usage.entries import data_of
+from agents_store_cloudflare.usage.options import DEFAULT_TABLE
+from agents_store_cloudflare.usage.tables import for_table
+
+__all__ = ["Recording", "record_statements"]
+
+DAY_MS = 86_400_000
+
+# A sum of entries: its id is null, its other columns are those of an entry.
+_Sum = list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Completed entries as the texts that are bound.
+
+    Attributes:
+        entries: JSON list of arrays: 0 id, 1 session id, 2 kind, 3 name, 4 and 5 timestamp, 6 amounts, 7 day, 8 agent, 9 sub-session,
+            10 step count, 11 and 12 source, 13 data.
+        by_session, by_day: JSON lists of their sums, with the first nine of these columns.
+    """
+
+    entries: str
+    by_session: str
+    by_day: str
+    has_sub_sessions: bool
+
+    @classmethod
+    def of(cls, entries: Sequence[UsageEntry]) -> Recording:
+        """The texts of entries that `complete` has passed.
+
+        Raises:
+            InvalidArgumentError: an id twice, or more than one call takes.
+        """
+        if len({entry.id for entry in entries}) != len(entries):
+            raise InvalidArgumentError("two entries of one call have the same id")
+        columns = [_columns(entry) for entry in entries]
+        text = _text(columns)
+        if len(text) > MAX_VALUE_BYTES // 4 and (size_bytes := len(text.encode())) > MAX_VALUE_BYTES:
+            raise InvalidArgumentError(
+                f"the entries have {size_bytes:,} bytes, one call takes {MAX_VALUE_BYTES:,}; send fewer"
+            )
+        return cls(
+            text,
+            _text(_sums(columns, (1, 2, 3))),
+            _text(_sums(columns, (7, 2, 3, 8))),
+            any(entry.kind == "subagent" for entry in entries),
+        )
+
+    def statements(self, now_ms: int, table: str) -> list[Statement]:
+        """What stores the entries and adds them to the totals; those that are stored already change nothing."""
+
+        def statement(text: LiteralString, *parameters: SqlValue) -> Statement:
+            return Statement(for_table(text, table), parameters)
+
+        sub_sessions = [statement(sql.ADD_SUB_SESSIONS, self.entries)] if self.has_sub_sessions else []
+        return [
+            statement(sql.ADD_TO_SESSIONS, self.by_session, self.entries),
+            statement(sql.ADD_TO_DAYS, self.by_day, self.entries),
+            *sub_sessions,
+            statement(sql.INSERT_ENTRIES, self.entries, now_ms),
+        ]
+
+
+def record_statements(entries: Sequence[UsageEntry], now_ms: int, *, table: str = DEFAULT_TABLE) -> list[Statement]:
+    """What records entries that `complete` has passed, as part of somebody else's batch; safe to send again."""
+    return Recording.of(entries).statements(now_ms, table) if entries else []
+
+
+def _columns(entry: UsageEntry) -> list[JsonValue]:
+    at = entry.timestamp or 0
+    source = entry.source
+    return [
+        entry.id,
+        entry.session_id,
+        entry.kind,
+        name_of(entry),
+        at,
+        at,
+        amounts_of(entry),
+        at // DAY_MS,
+        entry.agent or (source.name if source.type == "agent" else ""),
+        entry.sub_session_id,
+        entry.step_count,
+        source.type,
+        source.name,
+        data_of(entry),
+    ]
+
+
+def _sums(columns: Sequence[Sequence[Any]], key: tuple[int, ...]) -> list[_Sum]:
+    sums: dict[tuple[Any, ...], _Sum] = {}
+    for each in columns:
+        own = tuple([each[place] for place in key])
+        if (total := sums.get(own)) is None:
+            sums[own] = [None, *each[1:6], dict(each[6]), *each[7:9]]
+            continue
+        total[4] = min(total[4], each[4])
+        total[5] = max(total[5], each[5])
+        amounts: Amounts = total[6]
+        for name, number in each[6].items():
+            amounts[name] = amounts.get(name, 0) + number
+    return list(sums.values())
+
+
+def _text(values: object) -> str:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))

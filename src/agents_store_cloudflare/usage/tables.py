@@ -1,0 +1,50 @@
+"""The tables of a usage store: the documented ones, or those of another name."""
+
+from __future__ import annotations
+
+import re
+from typing import LiteralString, cast
+
+from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.migrations import migration_text, split_statements
+from agents_store_cloudflare.usage.options import DEFAULT_TABLE
+
+__all__ = ["backfills", "check_table_name", "creations", "for_table"]
+
+RESERVED = ("__agents_", "sqlite_", "_cf_", "d1_")
+ENTRIES_FILE, TOTALS_FILE = "0001_init.sql", "0004_agents_usage_totals.sql"
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+def check_table_name(name: str) -> str:
+    """`name` if it is an identifier that needs no quoting.
+
+    Raises:
+        TypeError, InvalidArgumentError: it is not.
+    """
+    if not isinstance(cast("object", name), str):
+        raise TypeError(f"table_name must be text, not {type(name).__name__}")
+    if not _IDENTIFIER.fullmatch(name):
+        raise InvalidArgumentError(
+            "table_name must be letters, digits and underscores, at most 63, not beginning with a digit"
+        )
+    if name != DEFAULT_TABLE and name.lower().startswith(RESERVED):
+        raise InvalidArgumentError(f"table_name begins with one of {', '.join(RESERVED)}, which are not yours")
+    return name
+
+
+def for_table(sql: LiteralString, name: str) -> LiteralString:
+    """The statement for the table `name`, which `check_table_name` has passed: the one place where SQL is made from text."""
+    checked = cast("LiteralString", name)  # type: ignore[redundant-cast]
+    return sql if name == DEFAULT_TABLE else sql.replace(DEFAULT_TABLE, checked)
+
+
+def creations() -> list[LiteralString]:
+    """What makes the table with its indexes and totals, where they are not there yet: the migrations' own statements."""
+    return [sql for name in (ENTRIES_FILE, TOTALS_FILE) for sql in split_statements(migration_text(name)) if DEFAULT_TABLE in sql]
+
+
+def backfills() -> list[LiteralString]:
+    """What counts the stored entries, where no totals are kept: the migration's own statements."""
+    return [sql for sql in split_statements(migration_text(TOTALS_FILE)) if sql.startswith(f"INSERT INTO {DEFAULT_TABLE}_")]
