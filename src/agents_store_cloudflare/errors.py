@@ -564,7 +564,9 @@ class BudgetExceededError(UsageError):
     http_status = 429
 
     def __init__(self, scope: str, *, amount: int) -> None:
-        super().__init__(f"{amount:,} do not fit under the budget of {scope!r} and the scopes around it; spend less or raise a cap")
+        super().__init__(
+            f"{amount:,} do not fit under the budget of {scope!r} and the scopes around it; spend less or raise a cap"
+        )
         self.scope = scope
         self.amount = amount
 

@@ -1023,8 +1023,6 @@ class UsageStore(Protocol):
         """Give a reservation back unsettled; False where there was nothing to give back."""
         ...
 
-    async def delete_old_settlements(
-        self, age: float | timedelta | None = None, *, age_ms: float | None = None
-    ) -> int:
+    async def delete_old_settlements(self, age: float | timedelta | None = None, *, age_ms: float | None = None) -> int:
         """Forget settlements older than `age`; how many. The budgets keep their sums; only a repeated `settle` needs them."""
         ...

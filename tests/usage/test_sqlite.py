@@ -10,7 +10,9 @@ from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FakeClock, FaultyDatabase, SqliteDatabase
+from agents_store_cloudflare.testing.usage_budget_conformance import UsageBudgetConformance
 from agents_store_cloudflare.testing.usage_conformance import UsageConformance, entry_of_each_kind
+from agents_store_cloudflare.testing.usage_totals_conformance import UsageTotalsConformance
 from agents_store_cloudflare.usage import D1UsageStore
 from tests.lengths import length
 
@@ -22,7 +24,7 @@ async def database() -> SqliteDatabase:
     return database
 
 
-class TestUsage(UsageConformance):
+class TestUsage(UsageConformance, UsageTotalsConformance, UsageBudgetConformance):
     @pytest.fixture
     def usage_store(self, database: SqliteDatabase) -> D1UsageStore:
         return D1UsageStore(database)
@@ -32,7 +34,7 @@ class TestUsage(UsageConformance):
         return D1StateStore(database)
 
 
-class TestCustomTable(UsageConformance):
+class TestCustomTable(UsageConformance, UsageTotalsConformance):
     @pytest.fixture
     async def usage_store(self, database: SqliteDatabase) -> D1UsageStore:
         store = D1UsageStore(database, table_name="my_usage_2")

@@ -84,9 +84,7 @@ class Budgets:
     async def get_budget(self, scope: str) -> Budget | None:
         """`UsageStore.get_budget`."""
         check_id(scope, "scope")
-        [rows] = await self._batches.run(
-            self._batches.statement(sql.SELECT_BUDGET, scope, self._batches.now_ms())
-        )
+        [rows] = await self._batches.run(self._batches.statement(sql.SELECT_BUDGET, scope, self._batches.now_ms()))
         return _budget_of(rows[0]) if rows else None
 
     def reserve(
@@ -141,15 +139,11 @@ class Budgets:
         """`UsageStore.release`."""
         _check_reservation(reservation)
         [rows] = await self._batches.run(
-            self._batches.statement(
-                sql.DELETE_RESERVATION, reservation.scope, reservation.expires_at, reservation.id
-            )
+            self._batches.statement(sql.DELETE_RESERVATION, reservation.scope, reservation.expires_at, reservation.id)
         )
         return bool(rows)
 
-    async def delete_old_settlements(
-        self, age: float | timedelta | None = None, *, age_ms: float | None = None
-    ) -> int:
+    async def delete_old_settlements(self, age: float | timedelta | None = None, *, age_ms: float | None = None) -> int:
         """`UsageStore.delete_old_settlements`."""
         span = span_ms(age, age_ms, "age", most_seconds=LONGEST_AGE_S)
         if span is None:

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-__all__ = ["CLEAR_TOTALS", "COUNT_WITHOUT_OLD", "DELETE_OLD", "DELETE_SESSION", "FENCE_GUARD", "KEEP_TOTALS", "deletion_of"]
+__all__ = [
+    "CLEAR_TOTALS",
+    "COUNT_WITHOUT_OLD",
+    "DELETE_OLD",
+    "DELETE_SESSION",
+    "FENCE_GUARD",
+    "KEEP_TOTALS",
+    "deletion_of",
+]
 
 # Aborts the batch where a higher fencing token than ?2 has been seen for session ?1; writes nothing. -> no row. Primary key.
 FENCE_GUARD: LiteralString = """

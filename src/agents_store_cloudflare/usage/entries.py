@@ -71,7 +71,9 @@ _ID_FIELDS += ("sub_session_id", "name", "price_version", "corrects")
 _COUNT_FIELDS = ("duration_ms", "time_to_first_token_ms", "cost_micros")
 
 
-def complete(given: UsageEntry | Mapping[str, object], now_ms: Callable[[], int], new_id: Callable[[str], str]) -> UsageEntry:
+def complete(
+    given: UsageEntry | Mapping[str, object], now_ms: Callable[[], int], new_id: Callable[[str], str]
+) -> UsageEntry:
     """The entry with its id and time, once it keeps every rule.
 
     Args:

@@ -298,9 +298,7 @@ class D1UsageStore(Budgets):
 
     async def exists(self, session_id: str) -> bool:
         """Whether anything was recorded for the session."""
-        [rows] = await self._batches.run(
-            self._batches.statement(sql.SELECT_EXISTS, check_id(session_id, "session_id"))
-        )
+        [rows] = await self._batches.run(self._batches.statement(sql.SELECT_EXISTS, check_id(session_id, "session_id")))
         return bool(rows)
 
     async def get_entry_count(self, session_id: str) -> int:

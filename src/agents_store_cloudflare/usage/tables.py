@@ -42,9 +42,16 @@ def for_table(sql: LiteralString, name: str) -> LiteralString:
 
 def creations() -> list[LiteralString]:
     """What makes the table with its indexes and totals, where they are not there yet: the migrations' own statements."""
-    return [sql for name in (ENTRIES_FILE, TOTALS_FILE) for sql in split_statements(migration_text(name)) if DEFAULT_TABLE in sql]
+    return [
+        sql
+        for name in (ENTRIES_FILE, TOTALS_FILE)
+        for sql in split_statements(migration_text(name))
+        if DEFAULT_TABLE in sql
+    ]
 
 
 def backfills() -> list[LiteralString]:
     """What counts the stored entries, where no totals are kept: the migration's own statements."""
-    return [sql for sql in split_statements(migration_text(TOTALS_FILE)) if sql.startswith(f"INSERT INTO {DEFAULT_TABLE}_")]
+    return [
+        sql for sql in split_statements(migration_text(TOTALS_FILE)) if sql.startswith(f"INSERT INTO {DEFAULT_TABLE}_")
+    ]

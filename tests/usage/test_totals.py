@@ -1,0 +1,137 @@
+"""Totals on sqlite: entries that were there before them, entries that go, entries that others wrote."""
+
+import json
+
+import pytest
+
+from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text, run_migration, split_statements
+from agents_store_cloudflare.records import AgentState, UsageRollup
+from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing import FakeClock, SqliteDatabase
+from agents_store_cloudflare.testing.usage_conformance import entry_of_each_kind
+from agents_store_cloudflare.testing.usage_totals_conformance import sum_of
+from agents_store_cloudflare.usage import D1UsageStore
+from agents_store_cloudflare.usage.sql import INSERT_ENTRIES
+
+ENTRY = (
+    "INSERT INTO __agents_usage VALUES (?1, ?2, 'tokens', 0, ?3, 'agent', 'x', "
+    """'{"model":"m","tokens":{"prompt":9007199254740991,"completion":1,"reasoning":0,"cached":0,"total":9007199254740992}}', 0)"""
+)
+
+
+@pytest.fixture
+async def database() -> SqliteDatabase:
+    database = SqliteDatabase()
+    await run_migration(database)
+    return database
+
+
+async def _totals(database: SqliteDatabase, table: str) -> list[list[object]]:
+    order = "1, 2, 3" if table.endswith("sub_sessions") else "1, 2, 3, 4"
+    [rows] = await database.batch([Statement(f"SELECT * FROM {table} ORDER BY {order}")])  # type: ignore[arg-type]
+    return [[*row[:-1], json.loads(str(row[-1]))] if str(row[-1]).startswith("{") else list(row) for row in rows]
+
+
+async def test_entries_of_an_earlier_version_are_counted() -> None:
+    """US-16: the migration counts what is there, exactly as if it were recorded now."""
+    old = SqliteDatabase()
+    for name in MIGRATION_FILES[:3]:
+        await old.batch([Statement(sql) for sql in split_statements(migration_text(name))])
+    new = SqliteDatabase()
+    await run_migration(new)
+    entries = [entry for session in ("s", "t") for entry in entry_of_each_kind(session)]
+    await D1UsageStore(new).record_entries(entries)
+    dump = Statement("SELECT * FROM __agents_usage")
+    [rows] = await new.batch([dump])
+    await old.batch(
+        [
+            Statement("INSERT INTO __agents_usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", tuple(row))
+            for row in rows
+        ]
+    )
+    await run_migration(old)
+    for table in ("__agents_usage_by_session", "__agents_usage_by_day", "__agents_usage_sub_sessions"):
+        assert await _totals(old, table) == await _totals(new, table)
+    store = D1UsageStore(old)
+    await store.record_entries(entries)
+    assert await store.get_rollup("s") == sum_of("s", await store.get_entries("s"))
+
+
+async def test_a_custom_table_without_totals_is_upgraded(database: SqliteDatabase) -> None:
+    """US-11, US-16: `ensure_table` counts the entries of a table that an earlier version made, once."""
+    creations = [sql for sql in split_statements(migration_text("0001_init.sql")) if "__agents_usage" in sql]
+    renamed = [Statement(sql.replace("__agents_usage", "mine")) for sql in creations]  # type: ignore[arg-type]
+    insert = Statement(ENTRY.replace("__agents_usage", "mine"), ("e", "s", 5))  # type: ignore[arg-type]
+    await database.batch([*renamed, insert])
+    store = D1UsageStore(database, table_name="mine")
+    await store.ensure_table()
+    await store.ensure_table()
+    assert (await store.get_rollup("s")).tokens.total == 2**53
+    await store.record_custom("s", name="n", value=1, timestamp=6)
+    await store.ensure_table()
+    assert (await store.get_rollup("s")).entry_count == 2
+
+
+async def test_what_others_write_is_counted_by_a_rebuild(database: SqliteDatabase) -> None:
+    """US-16: entries that something else wrote count after `rebuild_rollups`; those already counted stay counted once."""
+    store = D1UsageStore(database)
+    await store.record_custom("s", name="n", value=1.5)
+    for number in range(3):
+        await database.batch([Statement(ENTRY, (f"e{number}", "s", 5))])  # type: ignore[arg-type]
+    assert (await store.get_rollup("s")).entry_count == 1
+    for _ in range(2):
+        await store.rebuild_rollups()
+        rollup = await store.get_rollup("s")
+        assert rollup == sum_of("s", await store.get_entries("s"))
+        assert rollup.entry_count == 4
+
+
+async def test_kept_totals_say_so(database: SqliteDatabase) -> None:
+    """US-8: with `keep_totals` nothing changes in the totals but that they tell how many entries are gone, also after a rebuild."""
+    clock = FakeClock(now_ms=1_000_000_000)
+    store = D1UsageStore(database, now_ms=clock.now_ms)
+    for at in (1_000, 500_000_000, 999_999_999):
+        await store.record_entries(
+            [{**entry.to_dict(), "id": f"{at}-{entry.id}", "timestamp": at} for entry in entry_of_each_kind("s")]
+        )
+    before = (await store.get_rollup("s")).to_dict()
+    days = await store.get_totals("day")
+    assert await store.delete_old_entries(age_ms=400_000_000, keep_totals=True) == 12
+    await store.rebuild_rollups()
+    assert (await store.get_rollup("s")).to_dict() == {**before, "keptEntries": 12}
+    assert (await store.get_rollup("s", include_sub_agents=True)).entry_count == 18
+    after = await store.get_totals("day")
+    assert [each.entry_count for each in after] == [each.entry_count for each in days]
+    assert [each.kept_entries for each in after] == [6, 6, 0]
+    assert await store.delete_old_entries(age_ms=0) == 6
+    assert (await store.get_rollup("s")).entry_count == 12, "what was kept stays kept"
+    assert await store.get_entry_count("s") == 0
+    await store.delete("s")
+    assert await store.get_rollup("s") == UsageRollup(session_id="s")
+
+
+async def test_a_session_deleted_with_its_usage(database: SqliteDatabase) -> None:
+    """US-8: `delete_session` with `delete_usage` takes the share of the whole tree out of every total."""
+    usage, state = D1UsageStore(database), D1StateStore(database)
+    await state.save(AgentState(session_id="root", agent_type="x"))
+    await state.save(AgentState(session_id="child", agent_type="x", parent_session_id="root"))
+    for session in ("root", "child", "stranger"):
+        await usage.record_entries(entry_of_each_kind(session))
+    await state.delete_session("root", delete_usage=True)
+    for session in ("root", "child"):
+        assert await usage.get_rollup(session, include_sub_agents=True) == UsageRollup(session_id=session)
+    assert [each.entry_count for each in await usage.get_totals("day")] == [6]
+    alone = SqliteDatabase()
+    await run_migration(alone)
+    await D1UsageStore(alone).record_entries(entry_of_each_kind("stranger"))
+    assert await _totals(database, "__agents_usage_by_day") == await _totals(alone, "__agents_usage_by_day")
+
+
+def test_totals_come_before_entries() -> None:
+    """US-6: what is stored already is told apart by the entries that are there, so they are inserted last."""
+    from agents_store_cloudflare.usage import record_statements
+
+    statements = record_statements(entry_of_each_kind("s"), 0)
+    assert [statement.sql for statement in statements].index(INSERT_ENTRIES) == len(statements) - 1
+    assert record_statements([], 0) == []
