@@ -51,7 +51,7 @@ def all_jobs() -> list[Job]:
         write_job("stream: write 1,000 chunks in 50s", count=1_000, repetitions=3),
         replay_job("stream: replay 1,000 chunks", count=1_000, repetitions=20),
         lock_job("lock: acquire + release", repetitions=40),
-        usage_job("100 usage entries", count=100, repetitions=10),
+        usage_job("100 usage entries with totals", count=100, repetitions=10),
     ]
 
 
@@ -131,16 +131,22 @@ def lock_job(name: str, *, repetitions: int) -> Job:
 
 
 def usage_job(name: str, *, count: int, repetitions: int) -> Job:
-    """Record entries under ids that are made on the spot, in one call."""
+    """Record entries under ids that are made on the spot, in one call, and add them to the totals."""
     entries = [usage_entry(number) for number in range(count)]
     # Read back by time, then insertion: each entry stands once for every repetition.
     stored = [entry for entry in entries for _ in range(repetitions)]
+    tokens = [entry["tokens"] for entry in stored if "tokens" in entry]
+    rollup = {
+        "entryCount": len(stored),
+        **{name: sum(counts[name] for counts in tokens) for name in ("prompt", "cached", "total")},
+        "durationMs": sum(entry.get("durationMs", 0) for entry in stored),
+    }
     return Job(
         name=name,
         kind="record_usage",
         repetitions=repetitions,
         input={"entries": entries},
-        expected={"ids": count * repetitions, "entries": stored},
+        expected={"ids": count * repetitions, "entries": stored, "rollup": rollup},
     )
 
 

@@ -94,9 +94,11 @@ class RecordUsage {
   }
 
   async readBack({ env, key }) {
-    const stored = await new UsageStore(env.DB).entries(key);
+    const store = new UsageStore(env.DB);
+    const stored = await store.entries(key);
     const ids = new Set(stored.map(({ id }) => id));
-    return { ids: ids.size, entries: stored.map(({ id, sessionId, ...entry }) => entry) };
+    const entries = stored.map(({ id, sessionId, ...entry }) => entry);
+    return { ids: ids.size, entries, rollup: await store.rollup(key) };
   }
 }
 

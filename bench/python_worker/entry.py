@@ -152,8 +152,20 @@ class RecordUsage(Job):
         await D1UsageStore(self.database()).record_entries(entries)
 
     async def read_back(self) -> object:
-        stored = await D1UsageStore(self.env.AGENT_DB).get_entries(self.key)
-        return {"ids": len({entry.id for entry in stored}), "entries": [without_ids(entry) for entry in stored]}
+        store = D1UsageStore(self.env.AGENT_DB)
+        stored = await store.get_entries(self.key)
+        rollup = await store.get_rollup(self.key)
+        return {
+            "ids": len({entry.id for entry in stored}),
+            "entries": [without_ids(entry) for entry in stored],
+            "rollup": {
+                "entryCount": rollup.entry_count,
+                "prompt": rollup.tokens.prompt,
+                "cached": rollup.tokens.cached,
+                "total": rollup.tokens.total,
+                "durationMs": rollup.tool_stats.total_duration_ms,
+            },
+        }
 
 
 JOBS: Mapping[str, type[Job]] = {

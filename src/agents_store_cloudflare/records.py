@@ -93,6 +93,8 @@ class AgentStatus:
 
 STORED_HISTORY: Final = "storedHistory"
 
+_PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
+
 _SNAKE = re.compile(r"_([a-z0-9])")
 
 
@@ -103,13 +105,15 @@ class _Shape:
     Attributes:
         keys: field name -> camelCase key, in the order of the fields; those that are written in their own way stay out.
         names: either spelling of a key -> field name.
+        plain: the fields that take text, numbers, bools and None as they are.
         required: the fields without a default.
         taken: what a key in `extra` may not be.
     """
 
     keys: Mapping[str, str]
     names: Mapping[str, str]
-    required: tuple[str, ...]
+    plain: frozenset[str]
+    required: frozenset[str]
     has_extra: bool
     taken: frozenset[str]
 
@@ -126,10 +130,16 @@ def _shape_of(record: Hashable) -> _Shape:
     return _Shape(
         keys=keys,
         names={spelling: name for name, key in keys.items() for spelling in (name, key)},
-        required=tuple(part.name for part in parts if part.default is MISSING and part.default_factory is MISSING),
+        plain=_plain_fields(cast("type[_Record]", record), keys),
+        required=frozenset(part.name for part in parts if part.default is MISSING and part.default_factory is MISSING),
         has_extra=any(part.name == "extra" for part in parts),
         taken=frozenset({"extra", STORED_HISTORY, *keys, *keys.values()}),
     )
+
+
+def _plain_fields(record: type[_Record], keys: Mapping[str, str]) -> frozenset[str]:
+    reads_its_own_way = "_read" in vars(record)
+    return frozenset[str]() if reads_its_own_way else frozenset(keys) - frozenset(record._NESTED)  # noqa: SLF001
 
 
 class _Record:
@@ -152,24 +162,26 @@ class _Record:
         Raises:
             InvalidArgumentError: a required field is missing, or given under both spellings, or unknown to a record without `extra`.
         """
-        if not isinstance(cast("object", body), Mapping):
+        if type(body) is not dict and not isinstance(cast("object", body), Mapping):
             raise TypeError(f"{cls.__name__} must be given as a record or a mapping, not {type(body).__name__}")
         shape = _shape_of(cast("Hashable", cls))
+        names = shape.names
         rest: dict[str, Any] = {}
         known: dict[str, Any] = {}
         for key, value in body.items():
-            if (name := shape.names.get(key)) is None:
+            if (name := names.get(key)) is None:
                 rest[key] = value
             elif name in known:
                 raise InvalidArgumentError(f"{cls.__name__} has both {shape.keys[name]!r} and {name!r}; give one")
             else:
-                known[name] = cls._read(name, value)
-        if missing := [name for name in shape.required if name not in known]:
-            raise InvalidArgumentError(f"{cls.__name__} needs {missing[0]!r}")
-        if shape.has_extra:
-            known["extra"] = {**_mapping(rest.pop("extra", {}), "extra"), **rest}
-        elif rest:
-            raise InvalidArgumentError(f"{cls.__name__} has no field {min(rest)!r}")
+                known[name] = value if name in shape.plain and type(value) in _PLAIN_TYPES else cls._read(name, value)
+        if not shape.required <= known.keys():
+            raise InvalidArgumentError(f"{cls.__name__} needs {min(shape.required - known.keys())!r}")
+        if rest:
+            if shape.has_extra:
+                known["extra"] = {**_mapping(rest.pop("extra", {}), "extra"), **rest}
+            else:
+                raise InvalidArgumentError(f"{cls.__name__} has no field {min(rest)!r}")
         return cls(**known)
 
     @classmethod

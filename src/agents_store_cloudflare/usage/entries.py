@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from copy import copy
 from operator import attrgetter
 from typing import Any, cast
 
@@ -60,10 +61,13 @@ _KEYS: Mapping[str, str] = {
     "corrects": "corrects",
 }
 _BODY_FIELDS = frozenset(_KEYS) - frozenset(OF_ANY_KIND)
-_OWN_KEYS: Mapping[str, Mapping[str, str]] = {
-    kind: {name: key for name, key in _KEYS.items() if name in needed | allowed or name in OF_ANY_KIND}
+_OWN_FIELDS = {
+    kind: [name for name in _KEYS if name in needed | allowed or name in OF_ANY_KIND]
     for kind, (needed, allowed) in KINDS.items()
 }
+_OWN_KEYS = {kind: ([_KEYS[name] for name in names], attrgetter(*names)) for kind, names in _OWN_FIELDS.items()}
+_token_counts = attrgetter(*_TOKEN_COUNTS)
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _NEEDED = {kind: attrgetter(*sorted(needed)) for kind, (needed, _) in KINDS.items()}
 _FOREIGN = {kind: attrgetter(*sorted(_BODY_FIELDS - needed - allowed)) for kind, (needed, allowed) in KINDS.items()}
 _ID_FIELDS = ("run_id", "agent", "model", "provider", "request_model", "response_model", "tool_name", "agent_type")
@@ -98,11 +102,12 @@ def complete(
         check_whole_number(entry.timestamp, "timestamp")
     if entry.id and entry.timestamp is not None:
         return entry
-    return replace(
-        entry,
-        id=entry.id or new_id(entry.session_id),
-        timestamp=now_ms() if entry.timestamp is None else entry.timestamp,
-    )
+    if entry is given:
+        entry = copy(entry)
+    # A record of ours that nobody has seen yet: `replace` would make it once more.
+    object.__setattr__(entry, "id", entry.id or new_id(entry.session_id))
+    object.__setattr__(entry, "timestamp", now_ms() if entry.timestamp is None else entry.timestamp)
+    return entry
 
 
 def _check_source(source: object) -> None:
@@ -170,11 +175,12 @@ def _check_tokens(tokens: object, low: int) -> None:
 
 def data_of(entry: UsageEntry) -> str:
     """The JSON text of everything that has no column of its own."""
-    body: dict[str, object] = {
-        key: value for name, key in _OWN_KEYS[entry.kind].items() if (value := getattr(entry, name)) is not None
-    }
+    keys, values_of = _OWN_KEYS[entry.kind]
+    body = {key: value for key, value in zip(keys, values_of(entry), strict=True) if value is not None}
     if (tokens := entry.tokens) is not None:
-        body["tokens"] = {name: getattr(tokens, name) for name in _TOKEN_COUNTS}
+        body["tokens"] = dict(zip(_TOKEN_COUNTS, _token_counts(tokens), strict=True))
+    if entry.data is None and not entry.extra:
+        return _encode(body)  # all of it has been checked
     body.update(entry.extra)  # where null is a value
     return encode_json(body, name=f"the body of usage entry {entry.id!r}")
 

@@ -32,10 +32,12 @@ class Recording:
     Attributes:
         entries: JSON list of arrays: 0 id, 1 session id, 2 kind, 3 name, 4 and 5 timestamp, 6 amounts, 7 day, 8 agent, 9 sub-session,
             10 step count, 11 and 12 source, 13 data.
+        ids: JSON list of their ids.
         by_session, by_day: JSON lists of their sums, with the first nine of these columns.
     """
 
     entries: str
+    ids: str
     by_session: str
     by_day: str
     has_sub_sessions: bool
@@ -57,6 +59,7 @@ class Recording:
             )
         return cls(
             text,
+            _text([entry.id for entry in entries]),
             _text(_sums(columns, (1, 2, 3))),
             _text(_sums(columns, (7, 2, 3, 8))),
             any(entry.kind == "subagent" for entry in entries),
@@ -70,8 +73,8 @@ class Recording:
 
         sub_sessions = [statement(sql.ADD_SUB_SESSIONS, self.entries)] if self.has_sub_sessions else []
         return [
-            statement(sql.ADD_TO_SESSIONS, self.by_session, self.entries),
-            statement(sql.ADD_TO_DAYS, self.by_day, self.entries),
+            statement(sql.ADD_TO_SESSIONS, self.by_session, self.entries, self.ids),
+            statement(sql.ADD_TO_DAYS, self.by_day, self.entries, self.ids),
             *sub_sessions,
             statement(sql.INSERT_ENTRIES, self.entries, now_ms),
         ]

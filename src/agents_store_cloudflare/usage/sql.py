@@ -21,7 +21,7 @@ __all__ = [
     "SELECT_EXISTS",
     "SELECT_PAGE",
     "SELECT_ROLLUP",
-    "SELECT_STORED_OTHERWISE",
+    "SELECT_STORED",
     "SELECT_TOTALS",
     "SELECT_TREE",
 ]
@@ -60,14 +60,14 @@ REPEAT_GUARD: LiteralString = """
 
 # Before INSERT_ENTRIES, in the same batch: an entry that is stored already adds nothing. Normally none is, and a row for each total
 # suffices; otherwise the entries add themselves one by one, those that are stored left out.
-# ?1 the entries' sums, ?2 entries (the same columns). Primary keys.
+# ?1 the entries' sums, ?2 entries (the same columns), ?3 their ids. Primary keys.
 ADD_TO_SESSIONS: LiteralString = """
     INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)
     SELECT
       part.value ->> 1, 0, part.value ->> 2, part.value ->> 3, part.value ->> 4, part.value ->> 5, part.value -> 6
     FROM json_each(
       CASE
-        WHEN EXISTS (SELECT 1 FROM json_each(?2) AS given CROSS JOIN __agents_usage AS stored ON stored.id = given.value ->> 0)
+        WHEN EXISTS (SELECT 1 FROM json_each(?3) AS given CROSS JOIN __agents_usage AS stored ON stored.id = given.value)
           THEN ?2
         ELSE ?1
       END
@@ -97,7 +97,7 @@ ADD_TO_DAYS: LiteralString = """
     SELECT part.value ->> 7, 0, part.value ->> 2, part.value ->> 3, part.value ->> 8, part.value -> 6
     FROM json_each(
       CASE
-        WHEN EXISTS (SELECT 1 FROM json_each(?2) AS given CROSS JOIN __agents_usage AS stored ON stored.id = given.value ->> 0)
+        WHEN EXISTS (SELECT 1 FROM json_each(?3) AS given CROSS JOIN __agents_usage AS stored ON stored.id = given.value)
           THEN ?2
         ELSE ?1
       END
@@ -141,19 +141,11 @@ INSERT_ENTRIES: LiteralString = """
     ON CONFLICT (id) DO NOTHING
 """
 
-# ?1 entries -> the columns of entries.entry_of, of those that are stored with another content: an earlier entry had their id.
-# Primary key.
-SELECT_STORED_OTHERWISE: LiteralString = """
+# Before INSERT_ENTRIES: ?1 JSON list of ids -> the columns of entries.entry_of, of those that are stored already. Primary key.
+SELECT_STORED: LiteralString = """
     SELECT e.id, e.session_id, e.kind, e.step_count, e.timestamp, e.source_type, e.source_name, e.data
     FROM json_each(?1) AS given
-    CROSS JOIN __agents_usage AS e ON e.id = given.value ->> 0
-    WHERE e.data <> given.value ->> 13
-      OR e.timestamp <> given.value ->> 4
-      OR e.session_id <> given.value ->> 1
-      OR e.kind <> given.value ->> 2
-      OR e.step_count <> given.value ->> 10
-      OR e.source_type <> given.value ->> 11
-      OR e.source_name <> given.value ->> 12
+    CROSS JOIN __agents_usage AS e ON e.id = given.value
 """
 
 # ?1 session id, ?2 JSON list of kinds or NULL, ?3 least step or NULL, ?4 most step or NULL, ?5 most rows (-1: all), ?6 rows to skip

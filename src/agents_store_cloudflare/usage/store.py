@@ -130,14 +130,12 @@ class D1UsageStore(Budgets):
             return []
         recording = Recording.of(completed)
         guards = self._guards(recording, completed, token, repeatable=commit_id is not None)
+        before = [*guards, self._batches.statement(sql.SELECT_STORED, recording.ids)]
         try:
-            *_, rows = await self._batches.run(
-                *guards,
-                *recording.statements(self._batches.now_ms(), self._table),
-                self._batches.statement(sql.SELECT_STORED_OTHERWISE, recording.entries),
-            )
+            results = await self._batches.run(*before, *recording.statements(self._batches.now_ms(), self._table))
         except SqlError as error:
             raise _fault(error, token, commit_id) from None
+        rows = results[len(guards)]
         if not rows:
             return completed
         earlier = {entry.id: entry for entry in map(entry_of, rows)}
