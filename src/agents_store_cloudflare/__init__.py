@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from agents_store_cloudflare.errors import (
     AgentsStoreError,
+    BudgetExceededError,
     CheckpointKeptError,
     CheckpointNotFoundError,
-    BudgetExceededError,
     D1StateError,
     InvalidArgumentError,
     LockError,

@@ -44,9 +44,9 @@ from agents_store_cloudflare.json_types import JsonValue
 __all__ = [
     "ERRORS_BY_CODE",
     "AgentsStoreError",
+    "BudgetExceededError",
     "CheckpointKeptError",
     "CheckpointNotFoundError",
-    "BudgetExceededError",
     "D1StateError",
     "InvalidArgumentError",
     "LockError",

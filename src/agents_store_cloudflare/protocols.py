@@ -29,12 +29,12 @@ from agents_store_cloudflare.records import (
     Message,
     MessagePage,
     PromoteResult,
+    Reservation,
     Run,
     SessionPage,
     SessionTree,
-    StagedChange,
-    Reservation,
     Settlement,
+    StagedChange,
     StreamInfo,
     SubSessionRef,
     UsageEntry,
@@ -140,12 +140,14 @@ class StateStore(Protocol):
         expected_version: int | AnyVersion | None = None,
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
+        usage: Sequence[UsageEntry | Mapping[str, object]] = (),
     ) -> int:
         """Store the state and the messages it did not have when loaded; stored messages are never deleted or rewritten.
 
         Args:
             state: its `session_id` must be `session_id`. On success its `version` is brought up to date.
             expected_version: None is the state's own version (0: the session must not exist yet).
+            usage: entries of this session, recorded in the same transaction: exactly when the state is saved.
 
         Returns:
             The new version.
@@ -1006,9 +1008,9 @@ class UsageStore(Protocol):
     ) -> Awaitable[Reservation | None]:
         """Set an amount aside in a scope and in all scopes around it, or None where it does not fit under one of their caps.
 
-        Reserved and settled together never exceed a cap through a reservation, however many callers there are. A reservation that is neither
-        settled nor released is given back after `ttl` (10 minutes). With `async with` what does not fit raises `BudgetExceededError`,
-        and what is not settled at the end is given back.
+        Reserved and settled together never exceed a cap through a reservation, however many callers there are. A reservation that is
+        neither settled nor released is given back after `ttl` (10 minutes). With `async with` what does not fit raises
+        `BudgetExceededError`, and what is not settled at the end is given back.
         """
         ...
 

@@ -139,7 +139,7 @@ def _shape_of(record: Hashable) -> _Shape:
 
 def _plain_fields(record: type[_Record], keys: Mapping[str, str]) -> frozenset[str]:
     reads_its_own_way = "_read" in vars(record)
-    return frozenset[str]() if reads_its_own_way else frozenset(keys) - frozenset(record._NESTED)  # noqa: SLF001
+    return frozenset[str]() if reads_its_own_way else frozenset(keys) - frozenset(record._NESTED)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 class _Record:
@@ -162,7 +162,7 @@ class _Record:
         Raises:
             InvalidArgumentError: a required field is missing, or given under both spellings, or unknown to a record without `extra`.
         """
-        if type(body) is not dict and not isinstance(cast("object", body), Mapping):
+        if not isinstance(cast("object", body), Mapping):
             raise TypeError(f"{cls.__name__} must be given as a record or a mapping, not {type(body).__name__}")
         shape = _shape_of(cast("Hashable", cls))
         names = shape.names

@@ -90,7 +90,13 @@ def create_cloudflare_store(
     state = state_options or StateStoreOptions()
     return CloudflareStore(
         database,
-        D1StateStore(database, logger=state.logger, limits=state.limits, require_fencing=state.require_fencing),
+        D1StateStore(
+            database,
+            logger=state.logger,
+            limits=state.limits,
+            require_fencing=state.require_fencing,
+            usage=usage_options,
+        ),
         DurableObjectStreamManager.from_options(streams, stream_options or StreamOptions()),
         D1UsageStore.from_options(database, usage_options or UsageOptions()),
         None if locks is None else DurableObjectLockManager.from_options(locks, lock_options or LockOptions()),

@@ -22,7 +22,7 @@ BOOK = PriceBook(
 
 def _entry(model: str = "m", **fields: Any) -> UsageEntry:
     tokens = TokenCounts(prompt=1_000, cached=600, completion=300, reasoning=100)
-    given = {"kind": "tokens", "model": model, "tokens": tokens, **fields}
+    given: dict[str, Any] = {"kind": "tokens", "model": model, "tokens": tokens, **fields}
     return UsageEntry(session_id="s", source=UsageSource(type="agent", name="x"), **given)
 
 
@@ -45,7 +45,14 @@ def test_corrections_cost_the_difference() -> None:
     """US-13, US-21: a correction of tokens is priced with its sign, one of a tool call is not."""
     correction = TokenCounts(prompt=-400, completion=0)
     assert price_entry(_entry(tokens=correction, corrects="e"), BOOK).cost_micros == -1_000
-    call = {"kind": "tool", "model": None, "tokens": None, "tool_name": "search", "duration_ms": 1, "success": True}
+    call: dict[str, Any] = {
+        "kind": "tool",
+        "model": None,
+        "tokens": None,
+        "tool_name": "search",
+        "duration_ms": 1,
+        "success": True,
+    }
     assert price_entry(_entry(**call), BOOK).cost_micros == 5_000
     assert price_entry(_entry(**call, corrects="e"), BOOK).cost_micros is None
 

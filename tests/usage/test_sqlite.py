@@ -5,15 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents_store_cloudflare import database as database_module
-from agents_store_cloudflare.errors import InvalidArgumentError, UsageError
+from agents_store_cloudflare.errors import D1StateError, InvalidArgumentError, UsageError
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource
+from agents_store_cloudflare.records import AgentState, TokenCounts, UsageEntry, UsageSource
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FakeClock, FaultyDatabase, SqliteDatabase
 from agents_store_cloudflare.testing.usage_budget_conformance import UsageBudgetConformance
 from agents_store_cloudflare.testing.usage_conformance import UsageConformance, entry_of_each_kind
 from agents_store_cloudflare.testing.usage_totals_conformance import UsageTotalsConformance
-from agents_store_cloudflare.usage import D1UsageStore
+from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
 from tests.lengths import length
 
 
@@ -44,7 +44,7 @@ class TestCustomTable(UsageConformance, UsageTotalsConformance):
 
     @pytest.fixture
     def state_store(self, database: SqliteDatabase) -> D1StateStore:
-        return D1StateStore(database)
+        return D1StateStore(database, usage=UsageOptions(table_name="my_usage_2"))
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,26 @@ async def test_rollups_equal_sums(recorded: list[tuple[str, TokenCounts]]) -> No
         assert getattr(rollup.tokens, name) == sum(getattr(tokens, name) for _, tokens in recorded)
         for model, total in rollup.tokens_by_model.items():
             assert getattr(total, name) == sum(getattr(tokens, name) for other, tokens in recorded if other == model)
+
+
+@pytest.mark.parametrize("moments", [("before",), ("after",), ("after", "before", "after")], ids="-".join)
+async def test_a_save_with_usage_whose_reply_was_lost(
+    database: SqliteDatabase, moments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """US-23: the store's own retries save the state and record its entries once, though ids were made on the way."""
+
+    async def pause(attempt: int) -> None:
+        assert attempt < database_module.ATTEMPTS
+
+    monkeypatch.setattr(database_module, "pause_before_retry", pause)
+    faulty = FaultyDatabase(database)
+    faulty.fail(*moments)  # type: ignore[arg-type]
+    state = AgentState(session_id="s", agent_type="x")
+    entry = {"kind": "custom", "session_id": "s", "source": {"type": "agent", "name": "x"}, "name": "n", "value": 1}
+    assert await D1StateStore(faulty).save(state, usage=[entry, entry]) == 1
+    assert (await D1UsageStore(database).get_rollup("s")).custom == {"n": {"count": 2, "total": 2}}
+    faulty.break_statement(4)
+    with pytest.raises(D1StateError):
+        await D1StateStore(faulty).save(state, usage=[entry])
+    assert (await D1UsageStore(database).get_rollup("s")).entry_count == 2
+    assert state.version == 1

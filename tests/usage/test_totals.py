@@ -1,6 +1,7 @@
 """Totals on sqlite: entries that were there before them, entries that go, entries that others wrote."""
 
 import json
+from typing import LiteralString, cast
 
 import pytest
 
@@ -11,10 +12,11 @@ from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FakeClock, SqliteDatabase
 from agents_store_cloudflare.testing.usage_conformance import entry_of_each_kind
 from agents_store_cloudflare.testing.usage_totals_conformance import sum_of
-from agents_store_cloudflare.usage import D1UsageStore
+from agents_store_cloudflare.usage import D1UsageStore, UsageOptions, usage_statements
 from agents_store_cloudflare.usage.sql import INSERT_ENTRIES
+from agents_store_cloudflare.usage.tables import for_table
 
-ENTRY = (
+ENTRY: LiteralString = (
     "INSERT INTO __agents_usage VALUES (?1, ?2, 'tokens', 0, ?3, 'agent', 'x', "
     """'{"model":"m","tokens":{"prompt":9007199254740991,"completion":1,"reasoning":0,"cached":0,"total":9007199254740992}}', 0)"""
 )
@@ -29,7 +31,8 @@ async def database() -> SqliteDatabase:
 
 async def _totals(database: SqliteDatabase, table: str) -> list[list[object]]:
     order = "1, 2, 3" if table.endswith("sub_sessions") else "1, 2, 3, 4"
-    [rows] = await database.batch([Statement(f"SELECT * FROM {table} ORDER BY {order}")])  # type: ignore[arg-type]
+    select = cast("LiteralString", f"SELECT * FROM {table} ORDER BY {order}")  # type: ignore[redundant-cast]
+    [rows] = await database.batch([Statement(select)])
     return [[*row[:-1], json.loads(str(row[-1]))] if str(row[-1]).startswith("{") else list(row) for row in rows]
 
 
@@ -61,8 +64,8 @@ async def test_entries_of_an_earlier_version_are_counted() -> None:
 async def test_a_custom_table_without_totals_is_upgraded(database: SqliteDatabase) -> None:
     """US-11, US-16: `ensure_table` counts the entries of a table that an earlier version made, once."""
     creations = [sql for sql in split_statements(migration_text("0001_init.sql")) if "__agents_usage" in sql]
-    renamed = [Statement(sql.replace("__agents_usage", "mine")) for sql in creations]  # type: ignore[arg-type]
-    insert = Statement(ENTRY.replace("__agents_usage", "mine"), ("e", "s", 5))  # type: ignore[arg-type]
+    renamed = [Statement(for_table(sql, "mine")) for sql in creations]
+    insert = Statement(for_table(ENTRY, "mine"), ("e", "s", 5))
     await database.batch([*renamed, insert])
     store = D1UsageStore(database, table_name="mine")
     await store.ensure_table()
@@ -78,7 +81,7 @@ async def test_what_others_write_is_counted_by_a_rebuild(database: SqliteDatabas
     store = D1UsageStore(database)
     await store.record_custom("s", name="n", value=1.5)
     for number in range(3):
-        await database.batch([Statement(ENTRY, (f"e{number}", "s", 5))])  # type: ignore[arg-type]
+        await database.batch([Statement(ENTRY, (f"e{number}", "s", 5))])
     assert (await store.get_rollup("s")).entry_count == 1
     for _ in range(2):
         await store.rebuild_rollups()
@@ -130,8 +133,6 @@ async def test_a_session_deleted_with_its_usage(database: SqliteDatabase) -> Non
 
 def test_totals_come_before_entries() -> None:
     """US-6: what is stored already is told apart by the entries that are there, so they are inserted last."""
-    from agents_store_cloudflare.usage import record_statements
-
-    statements = record_statements(entry_of_each_kind("s"), 0)
+    statements = usage_statements("s", entry_of_each_kind("s"), lambda: 0, UsageOptions())
     assert [statement.sql for statement in statements].index(INSERT_ENTRIES) == len(statements) - 1
-    assert record_statements([], 0) == []
+    assert usage_statements("s", [], lambda: 0, UsageOptions()) == []

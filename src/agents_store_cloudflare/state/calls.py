@@ -24,6 +24,7 @@ from agents_store_cloudflare.state import codec, message_sql, session_sql
 from agents_store_cloudflare.state.batches import StateBatches
 from agents_store_cloudflare.state.guard import Guard
 from agents_store_cloudflare.state.options import StoreLimits
+from agents_store_cloudflare.usage import UsageOptions
 
 __all__ = ["MAX_PAGE", "MOST_ATTEMPTS", "StateCalls", "new_epoch", "state_for"]
 
@@ -39,6 +40,7 @@ class StateCalls:
         database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database` (`testing.SqliteDatabase`).
         limits: sizes above which a write is refused.
         require_fencing: refuse every write that brings no fencing token.
+        usage: table and prices of the entries that `save_state` records.
         now_ms: the clock, in milliseconds since 1970.
     """
 
@@ -49,12 +51,14 @@ class StateCalls:
         logger: logging.Logger | None = None,
         limits: StoreLimits | None = None,
         require_fencing: bool = False,
+        usage: UsageOptions | None = None,
         now_ms: Callable[[], int] = system_now_ms,
     ) -> None:
         self._logger = logger or logging.getLogger("agents_store_cloudflare.state")
         self._batches = StateBatches(as_database(database), self._logger)
         self._limits = limits or StoreLimits()
         self._require_fencing = require_fencing
+        self._usage = usage or UsageOptions()
         self._now_ms = now_ms
 
     def _guard(self, operation: str, session_id: str, fencing_token: int | Lock | None, commit_id: str | None) -> Guard:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from agents_store_cloudflare.usage.deletion_sql import deletion_of
+
 __all__ = [
     "DELETE_BLOCKS",
     "DELETE_CHECKPOINTS",
@@ -90,13 +92,8 @@ DELETE_CHECKPOINTS: LiteralString = (
     """
 )
 
-DELETE_USAGE: LiteralString = (
-    _TREE
-    + """
-    DELETE FROM __agents_usage
-    WHERE session_id IN (SELECT session_id FROM tree)
-    """
-)
+# The usage of the sessions, with its share of the totals.
+DELETE_USAGE: tuple[LiteralString, ...] = deletion_of(_TREE)
 
 # -> (session id) of each that is deleted. Last of all: the others find the tree by these rows.
 DELETE_STATES: LiteralString = (

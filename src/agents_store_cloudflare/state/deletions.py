@@ -96,5 +96,5 @@ def _deletion(session_id: str | None, *, expired_at: int | None = None, limit: i
     The first returns the remote sub-sessions, the last the ids that are deleted.
     """
     parameters: tuple[SqlValue, ...] = (session_id, expired_at, limit)
-    first: tuple[LiteralString, ...] = (deletion_sql.DELETE_USAGE,) if usage else ()
+    first = deletion_sql.DELETE_USAGE if usage else ()
     return [Statement(sql, parameters) for sql in (deletion_sql.REMOTE_SUB_SESSIONS, *first, *_DELETES)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast, overload
 
@@ -13,11 +13,12 @@ from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.errors import SessionExistsError, StaleStateError, StateNotFoundError
 from agents_store_cloudflare.json_values import JsonValue, encode_json
 from agents_store_cloudflare.protocols import AnyVersion, Lock
-from agents_store_cloudflare.records import AgentState, CasResult, SessionPage
+from agents_store_cloudflare.records import AgentState, CasResult, SessionPage, UsageEntry
 from agents_store_cloudflare.state import codec, message_sql, session_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, MOST_ATTEMPTS, StateCalls, new_epoch, state_for
 from agents_store_cloudflare.state.cursors import cursor_after, number_of
 from agents_store_cloudflare.state.guard import Condition, Facts
+from agents_store_cloudflare.usage import usage_statements
 
 __all__ = ["SessionCalls"]
 
@@ -77,11 +78,13 @@ class SessionCalls(StateCalls):
         expected_version: int | AnyVersion | None = None,
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
+        usage: Sequence[UsageEntry | Mapping[str, object]] = (),
     ) -> int:
         """`StateStore.save_state`."""
         saved = state_for(session_id, state)
         guard = self._save_guard("save_state", saved, expected_version, fencing_token, commit_id)
-        commit, _ = await self._batches.write(guard, self._save_statements(saved, guard))
+        recorded = usage_statements(session_id, usage, self._now_ms, self._usage)
+        commit, _ = await self._batches.write(guard, [*self._save_statements(saved, guard), *recorded])
         codec.bring_up_to_date(saved, commit)
         return commit.version
 
@@ -92,6 +95,7 @@ class SessionCalls(StateCalls):
         expected_version: int | AnyVersion | None = None,
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
+        usage: Sequence[UsageEntry | Mapping[str, object]] = (),
     ) -> int:
         """`save_state` under the state's own session id."""
         saved = state if isinstance(state, AgentState) else AgentState.from_dict(state)
@@ -101,6 +105,7 @@ class SessionCalls(StateCalls):
             expected_version=expected_version,
             fencing_token=fencing_token,
             commit_id=commit_id,
+            usage=usage,
         )
 
     async def update_state(

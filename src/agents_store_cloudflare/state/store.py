@@ -19,5 +19,6 @@ class D1StateStore(SessionCalls, MessageCalls, StagingCalls, RunCalls, Reference
         database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database` (`testing.SqliteDatabase`).
         limits: sizes above which a write is refused.
         require_fencing: refuse every write that brings no fencing token.
+        usage: table and prices of the entries that `save_state` records.
         now_ms: the clock, in milliseconds since 1970.
     """

@@ -52,6 +52,7 @@ class UsageBudgetConformance:
             False,
         )
         budget = await usage_store.get_budget(unique)
+        assert budget is not None
         assert budget == Budget(scope=unique, cap=100, unit="tokens", reserved=40, settled=25)
         assert budget.remaining == 35
         assert await usage_store.release(second)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.errors import InvalidArgumentError, StaleFencingTokenError
+from agents_store_cloudflare.errors import InvalidArgumentError, StaleFencingTokenError, StaleStateError
 from agents_store_cloudflare.records import AgentState, TokenCounts, UsageEntry, UsageRollup, UsageTotals
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.usage import D1UsageStore
@@ -175,7 +175,7 @@ class UsageTotalsConformance:
 
     async def test_any_numbers_add_up(self, usage_store: D1UsageStore, unique: str) -> None:
         """US-6: custom totals are exact for whole numbers of any size, and rounded once where a float is among them."""
-        generator = random.Random(7)
+        generator = random.Random(7)  # noqa: S311 - the same numbers every time
         broken = [generator.uniform(-1, 1) * 10.0 ** generator.randint(-300, 299) for _ in range(60)]
         whole = [generator.randint(-(10**k), 10**k) for k in range(0, 300, 5)]
         for name, values in (("broken", broken), ("whole", whole), ("both", [*broken[:20], *whole[:20], 5e-324, -0.0])):
@@ -322,6 +322,25 @@ class UsageTotalsConformance:
             )
         assert (await self._is_exact(usage_store, unique)).entry_count == 2
 
+    async def test_saved_with_a_state(self, usage_store: D1UsageStore, state_store: D1StateStore, unique: str) -> None:
+        """US-23, US-6: entries ride with the save: once with it, and not at all without it."""
+
+        state = AgentState(session_id=unique, agent_type="x")
+        step = [_tokens(unique), _custom(unique, 2)]
+        assert await state_store.save_state(unique, state, commit_id="step-1", usage=step) == 1
+        assert await state_store.save_state(unique, state, expected_version=0, commit_id="step-1", usage=step) == 1
+        with pytest.raises(StaleStateError):
+            await state_store.save(AgentState(session_id=unique, agent_type="x"), usage=step)
+        with pytest.raises(InvalidArgumentError, match="other"):
+            await state_store.save(state, usage=[_tokens(f"{unique}-other")])
+        with pytest.raises(InvalidArgumentError, match=r"tokens\.prompt"):
+            await state_store.save(state, usage=[_tokens(unique, tokens={"prompt": -1, "completion": 0})])
+        assert state.version == 1
+        assert (await self._is_exact(usage_store, unique)).entry_count == 2
+        [entry, _] = await usage_store.get_entries(unique)
+        assert await state_store.save(state, usage=[entry, _tokens(unique)]) == 2
+        assert (await self._is_exact(usage_store, unique)).entry_count == 3
+
     @pytest.mark.parametrize(
         ("change", "word"),
         [
@@ -346,13 +365,14 @@ class UsageTotalsConformance:
 
     async def test_bad_views(self, usage_store: D1UsageStore) -> None:
         """US-10: views that do not exist, days that are none, and pages out of range are refused by name."""
-        for arguments, word in (
+        views: list[tuple[dict[str, Any], str]] = [
             ({"by": "hour"}, "by"),
             ({"by": "day", "first_day": "today"}, "first_day"),
             ({"by": "day", "last_day": 5}, "last_day"),
             ({"by": "day", "limit": -1}, "limit"),
             ({"by": "day", "offset": 1.5}, "offset"),
             ({"by": "day", "agent": ""}, "agent"),
-        ):
+        ]
+        for arguments, word in views:
             with pytest.raises((InvalidArgumentError, TypeError), match=word):
-                await usage_store.get_totals(**arguments)  # type: ignore[arg-type]
+                await usage_store.get_totals(**arguments)

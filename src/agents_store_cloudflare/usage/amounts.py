@@ -1,8 +1,8 @@
 """What an entry adds to the totals, as named whole numbers: they add up and subtract exactly, in Python and in SQL.
 
 The view `__agents_usage_parts` says the same in SQL, for entries that are stored; a test holds the two together. Sums in SQL are
-64-bit, so large numbers are split: counts at 2^32 (`promptHigh` counts 2^32 tokens each), whole custom values at 10^9 (`w0`, `w1` …), broken
-ones at 2^32 (`b0`, `b-1` …). Two thousand million entries fit before a sum of such parts could overflow.
+64-bit, so large numbers are split: counts at 2^32 (`promptHigh` counts 2^32 tokens each), whole custom values at 10^9 (`w0`, `w1` …),
+broken ones at 2^32 (`b0`, `b-1` …). Two thousand million entries fit before a sum of such parts could overflow.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def token_counts(amounts: Mapping[str, int]) -> TokenCounts:
 
 def custom_total(amounts: Mapping[str, int]) -> int | float:
     """The exact sum of custom values; where a float is among them, rounded once to the nearest float."""
-    whole = sum(limb * WHOLE_LIMB ** int(name[1:]) for name, limb in amounts.items() if name[0] == "w")
+    limbs = [(int(name[1:]), limb) for name, limb in amounts.items() if name[0] == "w"]
+    whole: int = sum(limb * WHOLE_LIMB**place for place, limb in limbs)
     if not amounts.get("fractions"):
         return whole
     broken = (Fraction(2) ** (BROKEN_BITS * int(name[1:])) * limb for name, limb in amounts.items() if name[0] == "b")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, cast
 
@@ -29,30 +30,31 @@ class PendingReservation:
     `async with` raises `BudgetExceededError` where it does not fit, and gives back at the end what was not settled.
     """
 
-    def __init__(self, budgets: Budgets, scope: str, amount: int, ttl_ms: int) -> None:
-        self._budgets = budgets
-        self._scope = scope
-        self._amount = amount
-        self._ttl_ms = ttl_ms
+    def __init__(
+        self,
+        reserve: Callable[[], Coroutine[Any, Any, Reservation | None]],
+        release: Callable[[Reservation], Awaitable[bool]],
+        refusal: BudgetExceededError,
+    ) -> None:
+        self._reserve = reserve
+        self._release = release
+        self._refusal = refusal
         self._held: Reservation | None = None
 
     def __await__(self) -> Generator[Any, None, Reservation | None]:
         return self._reserve().__await__()
 
-    async def _reserve(self) -> Reservation | None:
-        return await self._budgets._reserve(self._scope, self._amount, self._ttl_ms)  # noqa: SLF001
-
     async def __aenter__(self) -> Reservation:
         self._held = await self._reserve()
         if self._held is None:
-            raise BudgetExceededError(self._scope, amount=self._amount)
+            raise self._refusal
         return self._held
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._held is not None:
-            await self._budgets.release(self._held)
+            await self._release(self._held)
 
 
 class Budgets:
@@ -94,7 +96,9 @@ class Budgets:
         check_id(scope, "scope")
         check_whole_number(amount, "amount")
         span = span_ms(ttl, ttl_ms, "ttl", most_seconds=LONGEST_TTL_S)
-        return PendingReservation(self, scope, amount, round(DEFAULT_TTL_S * 1000) if span is None else span)
+        ttl_span_ms = round(DEFAULT_TTL_S * 1000) if span is None else span
+        refusal = BudgetExceededError(scope, amount=amount)
+        return PendingReservation(partial(self._reserve, scope, amount, ttl_span_ms), self.release, refusal)
 
     async def _reserve(self, scope: str, amount: int, ttl_ms: int) -> Reservation | None:
         now_ms = self._batches.now_ms()

@@ -70,8 +70,20 @@ _token_counts = attrgetter(*_TOKEN_COUNTS)
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _NEEDED = {kind: attrgetter(*sorted(needed)) for kind, (needed, _) in KINDS.items()}
 _FOREIGN = {kind: attrgetter(*sorted(_BODY_FIELDS - needed - allowed)) for kind, (needed, allowed) in KINDS.items()}
-_ID_FIELDS = ("run_id", "agent", "model", "provider", "request_model", "response_model", "tool_name", "agent_type")
-_ID_FIELDS += ("sub_session_id", "name", "price_version", "corrects")
+_ID_FIELDS = (
+    "run_id",
+    "agent",
+    "model",
+    "provider",
+    "request_model",
+    "response_model",
+    "tool_name",
+    "agent_type",
+    "sub_session_id",
+    "name",
+    "price_version",
+    "corrects",
+)
 _COUNT_FIELDS = ("duration_ms", "time_to_first_token_ms", "cost_micros")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 from agents_store_cloudflare.arguments import check_id, check_whole_number
 from agents_store_cloudflare.records import ModelPrice, PriceBook, TokenCounts, UsageEntry
@@ -22,7 +23,7 @@ def as_price_book(given: PriceBook | Mapping[str, object]) -> PriceBook:
     book = given if isinstance(given, PriceBook) else PriceBook.from_dict(given)
     check_id(book.version, "version")
     for model, price in book.models.items():
-        if not isinstance(price, ModelPrice):
+        if not isinstance(cast("object", price), ModelPrice):
             raise TypeError(f"models[{model!r}] must be a ModelPrice or a mapping, not {type(price).__name__}")
         for name in ("prompt", "completion", "cached", "reasoning"):
             if (number := getattr(price, name)) is not None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, LiteralString
 
 from agents_store_cloudflare.database import MAX_VALUE_BYTES, SqlValue, Statement
 from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.json_values import JsonValue
-from agents_store_cloudflare.records import UsageEntry
+from agents_store_cloudflare.records import PriceBook, UsageEntry
 from agents_store_cloudflare.usage import sql
 from agents_store_cloudflare.usage.amounts import Amounts, amounts_of, name_of
-from agents_store_cloudflare.usage.entries import data_of
-from agents_store_cloudflare.usage.options import DEFAULT_TABLE
-from agents_store_cloudflare.usage.tables import for_table
+from agents_store_cloudflare.usage.entries import complete, data_of, id_of_commit, random_id
+from agents_store_cloudflare.usage.options import UsageOptions
+from agents_store_cloudflare.usage.prices import as_price_book, price_entry
+from agents_store_cloudflare.usage.tables import check_table_name, for_table
 
-__all__ = ["Recording", "record_statements"]
+__all__ = ["Recording", "completed", "usage_statements"]
 
 DAY_MS = 86_400_000
 
@@ -80,9 +82,47 @@ class Recording:
         ]
 
 
-def record_statements(entries: Sequence[UsageEntry], now_ms: int, *, table: str = DEFAULT_TABLE) -> list[Statement]:
-    """What records entries that `complete` has passed, as part of somebody else's batch; safe to send again."""
-    return Recording.of(entries).statements(now_ms, table) if entries else []
+def completed(
+    entries: Sequence[UsageEntry | Mapping[str, object]],
+    now_ms: Callable[[], int],
+    *,
+    prices: PriceBook | None = None,
+    commit_id: str | None = None,
+) -> list[UsageEntry]:
+    """The entries with their ids, times and prices, once each keeps every rule.
+
+    Args:
+        commit_id: what the ids of entries without one are made from.
+
+    Raises:
+        TypeError, InvalidArgumentError: the rule that is broken, by the field's name.
+    """
+    places = count()
+
+    def id_here(session_id: str) -> str:
+        return id_of_commit(session_id, commit_id or "", next(places))
+
+    new_id = random_id if commit_id is None else id_here
+    own = [complete(entry, now_ms, new_id) for entry in entries]
+    return own if prices is None else [price_entry(entry, prices) for entry in own]
+
+
+def usage_statements(
+    session_id: str,
+    entries: Sequence[UsageEntry | Mapping[str, object]],
+    now_ms: Callable[[], int],
+    options: UsageOptions,
+) -> list[Statement]:
+    """What records entries of one session as part of somebody else's batch. Safe to send again, and behind that batch's own guard.
+
+    Raises:
+        TypeError, InvalidArgumentError: an entry breaks a rule, or is another session's.
+    """
+    own = completed(entries, now_ms, prices=None if options.price_book is None else as_price_book(options.price_book))
+    for entry in own:
+        if entry.session_id != session_id:
+            raise InvalidArgumentError(f"usage has an entry of session {entry.session_id!r}, saved is {session_id!r}")
+    return Recording.of(own).statements(now_ms(), check_table_name(options.table_name)) if own else []
 
 
 def _columns(entry: UsageEntry) -> list[JsonValue]:

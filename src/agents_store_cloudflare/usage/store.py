@@ -6,8 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
-from itertools import count
-from typing import Literal, Self, TypedDict, Unpack, cast
+from typing import Literal, LiteralString, Self, TypedDict, Unpack, cast
 
 from agents_store_cloudflare.arguments import (
     MAX_SAFE_INTEGER,
@@ -33,10 +32,10 @@ from agents_store_cloudflare.records import (
 from agents_store_cloudflare.usage import deletion_sql, sql
 from agents_store_cloudflare.usage.batches import UsageBatches
 from agents_store_cloudflare.usage.budgets import LONGEST_AGE_S, Budgets
-from agents_store_cloudflare.usage.entries import KINDS, complete, entry_of, id_of_commit, random_id
+from agents_store_cloudflare.usage.entries import KINDS, entry_of
 from agents_store_cloudflare.usage.options import DEFAULT_TABLE, UsageOptions
-from agents_store_cloudflare.usage.prices import as_price_book, price_entry
-from agents_store_cloudflare.usage.recording import Recording
+from agents_store_cloudflare.usage.prices import as_price_book
+from agents_store_cloudflare.usage.recording import Recording, completed
 from agents_store_cloudflare.usage.rollup import EPOCH, rollup_of, rollups_of, totals_of
 from agents_store_cloudflare.usage.tables import backfills, check_table_name, creations
 
@@ -125,11 +124,13 @@ class D1UsageStore(Budgets):
     ) -> list[UsageEntry]:
         """`UsageStore.record_entries`."""
         token = check_fencing_token(fencing_token)
-        completed = self.complete(entries, commit_id=commit_id)
-        if not completed:
+        if commit_id is not None:
+            check_id(commit_id, "commit_id")
+        given = completed(entries, self._batches.now_ms, prices=self._prices, commit_id=commit_id)
+        if not given:
             return []
-        recording = Recording.of(completed)
-        guards = self._guards(recording, completed, token, repeatable=commit_id is not None)
+        recording = Recording.of(given)
+        guards = self._guards(recording, given, token, repeatable=commit_id is not None)
         before = [*guards, self._batches.statement(sql.SELECT_STORED, recording.ids)]
         try:
             results = await self._batches.run(*before, *recording.statements(self._batches.now_ms(), self._table))
@@ -137,28 +138,9 @@ class D1UsageStore(Budgets):
             raise _fault(error, token, commit_id) from None
         rows = results[len(guards)]
         if not rows:
-            return completed
+            return given
         earlier = {entry.id: entry for entry in map(entry_of, rows)}
-        return [earlier.get(entry.id, entry) for entry in completed]
-
-    def complete(
-        self, entries: Sequence[UsageEntry | Mapping[str, object]], *, commit_id: str | None = None
-    ) -> list[UsageEntry]:
-        """The entries with their ids, times and prices, once each keeps every rule: what `record_statements` takes.
-
-        Raises:
-            TypeError, InvalidArgumentError: the rule that is broken, by the field's name.
-        """
-        new_id = random_id
-        if commit_id is not None:
-            check_id(commit_id, "commit_id")
-            places = count()
-
-            def new_id(session_id: str) -> str:
-                return id_of_commit(session_id, commit_id, next(places))
-
-        completed = [complete(entry, self._batches.now_ms, new_id) for entry in entries]
-        return completed if self._prices is None else [price_entry(entry, self._prices) for entry in completed]
+        return [earlier.get(entry.id, entry) for entry in given]
 
     def _guards(
         self, recording: Recording, entries: Sequence[UsageEntry], token: int | None, *, repeatable: bool
@@ -339,8 +321,8 @@ class D1UsageStore(Budgets):
         span = span_ms(age, age_ms, "age", most_seconds=LONGEST_AGE_S)
         if span is None:
             raise TypeError("give age (seconds) or age_ms (milliseconds)")
-        kept = deletion_sql.KEEP_TOTALS if keep_totals else ()
-        texts = [*kept, *deletion_sql.COUNT_WITHOUT_OLD, deletion_sql.DELETE_OLD]
+        kept: tuple[LiteralString, ...] = deletion_sql.KEEP_TOTALS if keep_totals else ()
+        texts: list[LiteralString] = [*kept, *deletion_sql.COUNT_WITHOUT_OLD, deletion_sql.DELETE_OLD]
         before_ms = max(0, self._batches.now_ms() - span)
         *_, rows = await self._batches.run_once(*(self._batches.statement(text, before_ms) for text in texts))
         return len(rows)

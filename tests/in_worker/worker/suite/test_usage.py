@@ -8,7 +8,7 @@ from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing.usage_budget_conformance import UsageBudgetConformance
 from agents_store_cloudflare.testing.usage_conformance import UsageConformance
 from agents_store_cloudflare.testing.usage_totals_conformance import UsageTotalsConformance
-from agents_store_cloudflare.usage import D1UsageStore
+from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
 
 
 class TestUsage(UsageConformance, UsageTotalsConformance, UsageBudgetConformance):
@@ -32,4 +32,4 @@ class TestCustomTable(UsageTotalsConformance):
 
     @pytest.fixture
     def state_store(self, database: Any) -> D1StateStore:
-        return D1StateStore(database)
+        return D1StateStore(database, usage=UsageOptions(table_name="usage_of_mine"))
