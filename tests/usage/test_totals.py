@@ -63,7 +63,9 @@ async def test_entries_of_an_earlier_version_are_counted() -> None:
 
 async def test_a_custom_table_without_totals_is_upgraded(database: SqliteDatabase) -> None:
     """US-11, US-16: `ensure_table` counts the entries of a table that an earlier version made, once."""
-    creations = [sql for sql in split_statements(migration_text("0001_init.sql")) if "__agents_usage" in sql]
+    creations: list[LiteralString] = [
+        sql for sql in split_statements(migration_text("0001_init.sql")) if "__agents_usage" in sql
+    ]
     renamed = [Statement(for_table(sql, "mine")) for sql in creations]
     insert = Statement(for_table(ENTRY, "mine"), ("e", "s", 5))
     await database.batch([*renamed, insert])

@@ -9,7 +9,6 @@ from agents_store_cloudflare.database import BatchCost
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.records import AgentState, Message
 from agents_store_cloudflare.state import D1StateStore
-from agents_store_cloudflare.usage import D1UsageStore
 
 
 @pytest.fixture
@@ -58,11 +57,3 @@ async def test_reads(observed: Any, costs: list[BatchCost], unique: str) -> None
     await store.exists(unique)
     assert [cost.rows_written for cost in costs] == [0, 0, 0]
     assert all(cost.rows_read <= 8 for cost in costs), costs
-
-
-async def test_usage(observed: Any, costs: list[BatchCost], unique: str) -> None:
-    """US-2: a hundred entries are one batch; five rows written each (the row, its key, three indexes) and one for each total."""
-    store = D1UsageStore(observed)
-    entry = {"kind": "custom", "session_id": unique, "source": {"type": "agent", "name": "x"}, "name": "n", "value": 1}
-    await store.record_entries([entry] * 100)
-    assert [cost.rows_written for cost in costs] == [502]
