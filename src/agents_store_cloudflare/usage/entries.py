@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from itertools import count
 from operator import attrgetter
 from typing import Any, cast
 
 from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER, check_id, check_text, check_whole_number
 from agents_store_cloudflare.database import Row
 from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import decode_json, encode_json
+from agents_store_cloudflare.json_values import JsonValue, decode_json, encode_json
 from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource, check_extra
 
-__all__ = ["KINDS", "complete", "data_of", "entry_of", "id_of_commit", "random_id"]
+__all__ = ["KINDS", "Completion", "data_of", "entry_of", "ids_of_commit", "new_ids"]
 
 _COLUMNS = {"id", "sessionId", "session_id", "kind", "stepCount", "step_count", "timestamp", "source"}
 
@@ -35,7 +36,6 @@ OF_ANY_KIND = ("run_id", "agent", "cost_micros", "price_version", "corrects")
 LARGEST_VALUE = 1e300
 
 _TOKEN_COUNTS = ("prompt", "completion", "reasoning", "cached", "total")
-_NO_EXTRA: Mapping[str, object] = {}
 
 # In the order in which they stand in `data`.
 _KEYS: Mapping[str, str] = {
@@ -67,10 +67,18 @@ _OWN_FIELDS = {
 }
 _OWN_KEYS = {kind: ([_KEYS[name] for name in names], attrgetter(*names)) for kind, names in _OWN_FIELDS.items()}
 _token_counts = attrgetter(*_TOKEN_COUNTS)
-_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+_SHORT_WAY = {
+    spelling: name
+    for name, key in {**_KEYS, "id": "id", "session_id": "sessionId", "kind": "kind", "step_count": "stepCount"}.items()
+    for spelling in (name, key)
+    if name != "data"
+} | {"timestamp": "timestamp", "source": "source"}
 _NEEDED = {kind: attrgetter(*sorted(needed)) for kind, (needed, _) in KINDS.items()}
 _FOREIGN = {kind: attrgetter(*sorted(_BODY_FIELDS - needed - allowed)) for kind, (needed, allowed) in KINDS.items()}
-_ID_FIELDS = (
+_NAME_FIELDS = (
+    "session_id",
+    "source.type",
+    "source.name",
     "run_id",
     "agent",
     "model",
@@ -84,49 +92,79 @@ _ID_FIELDS = (
     "price_version",
     "corrects",
 )
+_NEEDED_NAMES = frozenset({"session_id", "source.type", "source.name"})
+_names = attrgetter(*_NAME_FIELDS)
 _COUNT_FIELDS = ("duration_ms", "time_to_first_token_ms", "cost_micros")
 
 
-def complete(
-    given: UsageEntry | Mapping[str, object], now_ms: Callable[[], int], new_id: Callable[[str], str]
-) -> UsageEntry:
-    """The entry with its id and time, once it keeps every rule.
+class Completion:
+    """Gives entries of one call what they lack, once each keeps every rule; a name that has passed is not looked at again.
 
     Args:
         new_id: session id -> the id of an entry that came without one.
-
-    Raises:
-        TypeError, InvalidArgumentError: the rule that is broken, by the field's name.
     """
-    entry = given if isinstance(given, UsageEntry) else UsageEntry.from_dict(given)
-    check_id(entry.session_id, "session_id")
-    if entry.kind not in KINDS:
-        raise InvalidArgumentError(f"kind is {entry.kind!r}, it must be one of {', '.join(KINDS)}")
-    check_whole_number(entry.step_count, "step_count")
-    _check_source(entry.source)
-    if entry.extra != _NO_EXTRA:
-        check_extra(entry, entry.extra)
-    _check_fields(entry)
-    _check_body(entry)
-    if entry.id:
-        check_id(entry.id, "id")
-    if entry.timestamp is not None:
-        check_whole_number(entry.timestamp, "timestamp")
-    if entry.id and entry.timestamp is not None:
+
+    def __init__(self, now_ms: Callable[[], int], new_id: Callable[[str], str]) -> None:
+        self._now_ms = now_ms
+        self._new_id = new_id
+        self._passed: set[object] = {None}
+
+    def complete(self, given: UsageEntry | Mapping[str, object]) -> UsageEntry:
+        """The entry with its id and time.
+
+        Raises:
+            TypeError, InvalidArgumentError: the rule that is broken, by the field's name.
+        """
+        entry = given if isinstance(given, UsageEntry) else _read(given)
+        if entry.kind not in KINDS:
+            raise InvalidArgumentError(f"kind is {entry.kind!r}, it must be one of {', '.join(KINDS)}")
+        self._check_names(entry)
+        check_whole_number(entry.step_count, "step_count")
+        if entry.extra:
+            check_extra(entry, entry.extra)
+        _check_fields(entry)
+        _check_body(entry)
+        if entry.id:
+            check_id(entry.id, "id")
+        if entry.timestamp is not None:
+            check_whole_number(entry.timestamp, "timestamp")
+        if entry.id and entry.timestamp is not None:
+            return entry
+        if entry is given:
+            entry = copy(entry)
+        # A record of ours that nobody has seen yet: `replace` would make it once more.
+        object.__setattr__(entry, "id", entry.id or self._new_id(entry.session_id))
+        object.__setattr__(entry, "timestamp", self._now_ms() if entry.timestamp is None else entry.timestamp)
         return entry
-    if entry is given:
-        entry = copy(entry)
-    # A record of ours that nobody has seen yet: `replace` would make it once more.
-    object.__setattr__(entry, "id", entry.id or new_id(entry.session_id))
-    object.__setattr__(entry, "timestamp", now_ms() if entry.timestamp is None else entry.timestamp)
-    return entry
+
+    def _check_names(self, entry: UsageEntry) -> None:
+        source = cast("object", entry.source)
+        if not isinstance(source, UsageSource):
+            raise TypeError(f"source must be a UsageSource or a mapping, not {type(source).__name__}")
+        names = _names(entry)
+        try:
+            if self._passed.issuperset(names):
+                return
+        except TypeError:
+            pass  # what has no hash is no text: its own check says so
+        for field, name in zip(_NAME_FIELDS, names, strict=True):
+            if name is not None or field in _NEEDED_NAMES:
+                check_id(name, field)
+        self._passed.update(names)
 
 
-def _check_source(source: object) -> None:
-    if not isinstance(source, UsageSource):
-        raise TypeError(f"source must be a UsageSource or a mapping, not {type(source).__name__}")
-    check_id(source.type, "source.type")
-    check_id(source.name, "source.name")
+def _read(given: Mapping[str, Any]) -> UsageEntry:
+    """`UsageEntry.from_dict`, by a shorter way where an entry has none but known keys: an agent's every step comes through here."""
+    try:
+        known = {_SHORT_WAY[key]: value for key, value in given.items()}
+        known["source"] = UsageSource(**known["source"])
+        if "tokens" in known:
+            known["tokens"] = TokenCounts(**known["tokens"])
+        if len(known) == len(given):
+            return UsageEntry(**known)
+    except (AttributeError, KeyError, TypeError):
+        pass  # the long way knows what to do with it, or what to call it
+    return UsageEntry.from_dict(given)
 
 
 def _check_fields(entry: UsageEntry) -> None:
@@ -142,9 +180,6 @@ def _check_fields(entry: UsageEntry) -> None:
 
 
 def _check_body(entry: UsageEntry) -> None:
-    for name in _ID_FIELDS:
-        if (text := getattr(entry, name)) is not None:
-            check_id(text, name)
     low = 0 if entry.corrects is None else -MAX_SAFE_INTEGER
     for name in _COUNT_FIELDS:
         if (number := getattr(entry, name)) is not None:
@@ -185,26 +220,33 @@ def _check_tokens(tokens: object, low: int) -> None:
         )
 
 
-def data_of(entry: UsageEntry) -> str:
-    """The JSON text of everything that has no column of its own."""
+def data_of(entry: UsageEntry) -> JsonValue:
+    """Everything that has no column of its own: as JSON text where user JSON is in it, which SQL must not write anew; else as an object."""
     keys, values_of = _OWN_KEYS[entry.kind]
-    body = {key: value for key, value in zip(keys, values_of(entry), strict=True) if value is not None}
+    body: dict[str, JsonValue] = {
+        key: value for key, value in zip(keys, values_of(entry), strict=True) if value is not None
+    }
     if (tokens := entry.tokens) is not None:
         body["tokens"] = dict(zip(_TOKEN_COUNTS, _token_counts(tokens), strict=True))
     if entry.data is None and not entry.extra:
-        return _encode(body)  # all of it has been checked
+        return body
     body.update(entry.extra)  # where null is a value
     return encode_json(body, name=f"the body of usage entry {entry.id!r}")
 
 
-def random_id(_session_id: str) -> str:
-    """An id that no other entry has."""
-    return uuid.uuid4().hex
+def new_ids(now_ms: int) -> Callable[[str], str]:
+    """Ids for the entries of one call that no other call makes. They begin with the time: neighbours in the index, so that recording
+    many touches few of its pages.
+    """
+    beginning = f"{now_ms:012x}{secrets.token_hex(8)}"
+    places = count()
+    return lambda _session_id: f"{beginning}{next(places):04x}"
 
 
-def id_of_commit(session_id: str, commit_id: str, place: int) -> str:
-    """The id of the entry at that place of a call that was given a commit id: the same whenever the call is repeated."""
-    return uuid.uuid5(uuid.NAMESPACE_OID, f"{session_id}\n{commit_id}\n{place}").hex
+def ids_of_commit(commit_id: str) -> Callable[[str], str]:
+    """Ids for the entries of one call, the same whenever the call is repeated with its commit id."""
+    places = count()
+    return lambda session_id: uuid.uuid5(uuid.NAMESPACE_OID, f"{session_id}\n{commit_id}\n{next(places)}").hex
 
 
 def entry_of(row: Row) -> UsageEntry:

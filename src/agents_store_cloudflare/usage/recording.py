@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import Any, LiteralString
+from operator import itemgetter
+from typing import Any, LiteralString, TypeAlias
 
 from agents_store_cloudflare.database import MAX_VALUE_BYTES, SqlValue, Statement
 from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import JsonValue
 from agents_store_cloudflare.records import PriceBook, UsageEntry
 from agents_store_cloudflare.usage import sql
 from agents_store_cloudflare.usage.amounts import Amounts, amounts_of, name_of
-from agents_store_cloudflare.usage.entries import complete, data_of, id_of_commit, random_id
+from agents_store_cloudflare.usage.entries import Completion, data_of, ids_of_commit, new_ids
 from agents_store_cloudflare.usage.options import UsageOptions
 from agents_store_cloudflare.usage.prices import as_price_book, price_entry
 from agents_store_cloudflare.usage.tables import check_table_name, for_table
@@ -23,8 +22,12 @@ __all__ = ["Recording", "completed", "usage_statements"]
 
 DAY_MS = 86_400_000
 
-# A sum of entries: its id is null, its other columns are those of an entry.
-_Sum = list[Any]
+# Of an entry, or of a sum of entries: its id is null, and its columns are the first nine.
+_Columns: TypeAlias = "list[Any]"
+
+_BY_SESSION = itemgetter(1, 2, 3)
+_BY_DAY = itemgetter(7, 2, 3, 8)
+_NAMED = itemgetter(1, 2, 3, 7, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Recording:
 
     Attributes:
         entries: JSON list of arrays: 0 id, 1 session id, 2 kind, 3 name, 4 and 5 timestamp, 6 amounts, 7 day, 8 agent, 9 sub-session,
-            10 step count, 11 and 12 source, 13 data.
+            10 step count, 11 and 12 source, 13 data (an object, or the text of one that holds user JSON).
         ids: JSON list of their ids.
         by_session, by_day: JSON lists of their sums, with the first nine of these columns.
     """
@@ -59,11 +62,12 @@ class Recording:
             raise InvalidArgumentError(
                 f"the entries have {size_bytes:,} bytes, one call takes {MAX_VALUE_BYTES:,}; send fewer"
             )
+        sums = _sums(columns, _NAMED)
         return cls(
             text,
             _text([entry.id for entry in entries]),
-            _text(_sums(columns, (1, 2, 3))),
-            _text(_sums(columns, (7, 2, 3, 8))),
+            _text(_sums(sums, _BY_SESSION)),
+            _text(_sums(sums, _BY_DAY)),
             any(entry.kind == "subagent" for entry in entries),
         )
 
@@ -97,13 +101,8 @@ def completed(
     Raises:
         TypeError, InvalidArgumentError: the rule that is broken, by the field's name.
     """
-    places = count()
-
-    def id_here(session_id: str) -> str:
-        return id_of_commit(session_id, commit_id or "", next(places))
-
-    new_id = random_id if commit_id is None else id_here
-    own = [complete(entry, now_ms, new_id) for entry in entries]
+    completion = Completion(now_ms, new_ids(now_ms()) if commit_id is None else ids_of_commit(commit_id))
+    own = [completion.complete(entry) for entry in entries]
     return own if prices is None else [price_entry(entry, prices) for entry in own]
 
 
@@ -125,7 +124,7 @@ def usage_statements(
     return Recording.of(own).statements(now_ms(), check_table_name(options.table_name)) if own else []
 
 
-def _columns(entry: UsageEntry) -> list[JsonValue]:
+def _columns(entry: UsageEntry) -> _Columns:
     at = entry.timestamp or 0
     source = entry.source
     return [
@@ -146,12 +145,12 @@ def _columns(entry: UsageEntry) -> list[JsonValue]:
     ]
 
 
-def _sums(columns: Sequence[Sequence[Any]], key: tuple[int, ...]) -> list[_Sum]:
-    sums: dict[tuple[Any, ...], _Sum] = {}
+def _sums(columns: Iterable[_Columns], key_of: Callable[[_Columns], object]) -> list[_Columns]:
+    sums: dict[object, _Columns] = {}
     for each in columns:
-        own = tuple([each[place] for place in key])
-        if (total := sums.get(own)) is None:
-            sums[own] = [None, *each[1:6], dict(each[6]), *each[7:9]]
+        key = key_of(each)
+        if (total := sums.get(key)) is None:
+            sums[key] = [None, *each[1:6], dict(each[6]), *each[7:9]]
             continue
         total[4] = min(total[4], each[4])
         total[5] = max(total[5], each[5])

@@ -68,7 +68,7 @@ def _entries(session_id: str, count: int) -> list[dict[str, Any]]:
 
 
 async def test_recording(observed: Database, costs: list[BatchCost], unique: str) -> None:
-    """US-2: one batch; five rows an entry (the row, its key, three indexes), and one for each total: two, three where a sub-session is new."""
+    """US-2: one batch; five rows an entry (the row, its key, three indexes), and one for each total: two, or three."""
     store = D1UsageStore(observed)
     for entry in [*_entries(unique, 4), *_entries(unique, 4)]:
         await store.record_entry(entry)
