@@ -88,6 +88,8 @@ const INSERT = `
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (id) DO NOTHING`;
 
+const SELECT_STORED = "SELECT * FROM usage WHERE id IN (SELECT value FROM json_each(?1))";
+
 const NO_TOKENS = { prompt: 0, completion: 0, reasoning: 0, cached: 0, total: 0 };
 
 export class UsageStore {
@@ -100,7 +102,9 @@ export class UsageStore {
     this.observe = observe;
   }
 
+  /** The entries as they are stored: an earlier one where its id was there already. */
   async record(given) {
+    given.forEach(check);
     const now = Date.now();
     const entries = given.map((entry) => ({ ...entry, id: entry.id ?? crypto.randomUUID() }));
     const counted = JSON.stringify(entries.map(whatCounts));
@@ -109,11 +113,14 @@ export class UsageStore {
       insert.bind(id, sessionId, kind, stepCount, timestamp, source.type, source.name, JSON.stringify(data), now),
     );
     const results = await this.db.batch([
+      this.db.prepare(SELECT_STORED).bind(JSON.stringify(entries.map(({ id }) => id))),
       this.db.prepare(ADD_TO_SESSIONS).bind(counted),
       this.db.prepare(ADD_TO_DAYS).bind(counted),
       ...inserts,
     ]);
     this.observe?.(results);
+    const earlier = new Map(results[0].results.map((row) => [row.id, entryOf(row)]));
+    return entries.map((entry) => earlier.get(entry.id) ?? entry);
   }
 
   async entries(sessionId) {
@@ -121,15 +128,7 @@ export class UsageStore {
       .prepare("SELECT * FROM usage WHERE session_id = ? ORDER BY timestamp, rowid")
       .bind(sessionId)
       .all();
-    return results.map((row) => ({
-      id: row.id,
-      sessionId: row.session_id,
-      kind: row.kind,
-      stepCount: row.step_count,
-      timestamp: row.timestamp,
-      source: { type: row.source_type, name: row.source_name },
-      ...JSON.parse(row.data),
-    }));
+    return results.map(entryOf);
   }
 
   async rollup(sessionId) {
@@ -145,6 +144,18 @@ export class UsageStore {
   }
 }
 
+function entryOf(row) {
+  return {
+    id: row.id,
+    sessionId: row.session_id,
+    kind: row.kind,
+    stepCount: row.step_count,
+    timestamp: row.timestamp,
+    source: { type: row.source_type, name: row.source_name },
+    ...JSON.parse(row.data),
+  };
+}
+
 function whatCounts({ id, sessionId, kind, timestamp, source, model, toolName, tokens, success, durationMs }) {
   return {
     id,
@@ -157,4 +168,13 @@ function whatCounts({ id, sessionId, kind, timestamp, source, model, toolName, t
     failed: success === false ? 1 : 0,
     durationMs: durationMs ?? 0,
   };
+}
+
+function check({ kind, sessionId, stepCount, timestamp, tokens, durationMs }) {
+  if (!["tokens", "tool", "subagent", "custom"].includes(kind)) throw new RangeError(`kind: ${kind}`);
+  if (typeof sessionId !== "string" || !sessionId) throw new TypeError("sessionId");
+  for (const count of [stepCount, timestamp, durationMs ?? 0, ...Object.values(tokens ?? {})]) {
+    if (!Number.isSafeInteger(count) || count < 0) throw new RangeError(`not a count: ${count}`);
+  }
+  if (tokens && (tokens.cached > tokens.prompt || tokens.reasoning > tokens.completion)) throw new RangeError("tokens");
 }

@@ -101,8 +101,9 @@ class D1Database:
             raise SqlError(_message(error)) from error
         if self._observer is not None:
             self._observer(_cost(results))
-        # Rows arrive as objects; mapped to arrays on the JavaScript side they convert in one go.
-        return [_rows(result.results.map(Object.values)) for result in results]
+        # Rows arrive as objects; mapped to arrays on the JavaScript side they convert in one go. Most writes have none.
+        found = [result.results for result in results]
+        return [_rows(rows.map(Object.values)) if rows.length else [] for rows in found]
 
 
 @lru_cache(maxsize=1_000)
