@@ -95,6 +95,7 @@ _NAME_FIELDS = (
 _NEEDED_NAMES = frozenset({"session_id", "source.type", "source.name"})
 _names = attrgetter(*_NAME_FIELDS)
 _COUNT_FIELDS = ("duration_ms", "time_to_first_token_ms", "cost_micros")
+_counts = attrgetter(*_COUNT_FIELDS)
 
 
 class Completion:
@@ -181,8 +182,8 @@ def _check_fields(entry: UsageEntry) -> None:
 
 def _check_body(entry: UsageEntry) -> None:
     low = 0 if entry.corrects is None else -MAX_SAFE_INTEGER
-    for name in _COUNT_FIELDS:
-        if (number := getattr(entry, name)) is not None:
+    for name, number in zip(_COUNT_FIELDS, _counts(entry), strict=True):
+        if number is not None:
             check_whole_number(number, name, low=low)
     if entry.price_version is not None and entry.cost_micros is None:
         raise InvalidArgumentError("price_version stands beside cost_micros; an entry without a cost is unpriced")
@@ -206,8 +207,9 @@ def _check_value(value: object) -> None:
 def _check_tokens(tokens: object, low: int) -> None:
     if not isinstance(tokens, TokenCounts):
         raise TypeError(f"tokens must be TokenCounts or a mapping, not {type(tokens).__name__}")
-    for name in _TOKEN_COUNTS:
-        check_whole_number(getattr(tokens, name), f"tokens.{name}", low=low)
+    for name, number in zip(_TOKEN_COUNTS, _token_counts(tokens), strict=True):
+        if type(number) is not int or not low <= number <= MAX_SAFE_INTEGER:
+            check_whole_number(number, f"tokens.{name}", low=low)
     if low < 0:  # differences: of the parts alone, perhaps
         return
     if tokens.cached > tokens.prompt:
