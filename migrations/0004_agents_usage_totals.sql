@@ -49,12 +49,15 @@ SELECT
   timestamp,
   timestamp / 86400000 AS day,
   kind,
-  CASE kind
-    WHEN 'tokens' THEN data ->> '$.model'
-    WHEN 'tool' THEN data ->> '$.toolName'
-    WHEN 'subagent' THEN data ->> '$.agentType'
-    ELSE data ->> '$.name'
-  END AS name,
+  coalesce(
+    CASE kind
+      WHEN 'tokens' THEN data ->> '$.model'
+      WHEN 'tool' THEN data ->> '$.toolName'
+      WHEN 'subagent' THEN data ->> '$.agentType'
+      ELSE data ->> '$.name'
+    END,
+    ''
+  ) AS name,
   coalesce(
     CASE json_type(data, '$.agent') WHEN 'text' THEN data ->> '$.agent' END,
     CASE source_type WHEN 'agent' THEN source_name END,
@@ -66,16 +69,16 @@ SELECT
       'entries', 1,
       'calls', json_type(data, '$.corrects') IS NOT 'text',
       'failed', json_type(data, '$.success') IS 'false' AND json_type(data, '$.corrects') IS NOT 'text',
-      'prompt', coalesce(data ->> '$.tokens.prompt', 0) % 4294967296,
-      'promptHigh', coalesce(data ->> '$.tokens.prompt', 0) / 4294967296,
-      'completion', coalesce(data ->> '$.tokens.completion', 0) % 4294967296,
-      'completionHigh', coalesce(data ->> '$.tokens.completion', 0) / 4294967296,
-      'reasoning', coalesce(data ->> '$.tokens.reasoning', 0) % 4294967296,
-      'reasoningHigh', coalesce(data ->> '$.tokens.reasoning', 0) / 4294967296,
-      'cached', coalesce(data ->> '$.tokens.cached', 0) % 4294967296,
-      'cachedHigh', coalesce(data ->> '$.tokens.cached', 0) / 4294967296,
-      'total', coalesce(data ->> '$.tokens.total', 0) % 4294967296,
-      'totalHigh', coalesce(data ->> '$.tokens.total', 0) / 4294967296,
+      'prompt', coalesce(CAST(data ->> '$.tokens.prompt' AS INTEGER), 0) % 4294967296,
+      'promptHigh', coalesce(CAST(data ->> '$.tokens.prompt' AS INTEGER), 0) / 4294967296,
+      'completion', coalesce(CAST(data ->> '$.tokens.completion' AS INTEGER), 0) % 4294967296,
+      'completionHigh', coalesce(CAST(data ->> '$.tokens.completion' AS INTEGER), 0) / 4294967296,
+      'reasoning', coalesce(CAST(data ->> '$.tokens.reasoning' AS INTEGER), 0) % 4294967296,
+      'reasoningHigh', coalesce(CAST(data ->> '$.tokens.reasoning' AS INTEGER), 0) / 4294967296,
+      'cached', coalesce(CAST(data ->> '$.tokens.cached' AS INTEGER), 0) % 4294967296,
+      'cachedHigh', coalesce(CAST(data ->> '$.tokens.cached' AS INTEGER), 0) / 4294967296,
+      'total', coalesce(CAST(data ->> '$.tokens.total' AS INTEGER), 0) % 4294967296,
+      'totalHigh', coalesce(CAST(data ->> '$.tokens.total' AS INTEGER), 0) / 4294967296,
       'durationMs', CASE json_type(data, '$.durationMs') WHEN 'integer' THEN (data ->> '$.durationMs') % 4294967296 ELSE 0 END,
       'durationMsHigh', CASE json_type(data, '$.durationMs') WHEN 'integer' THEN (data ->> '$.durationMs') / 4294967296 ELSE 0 END,
       'costMicros', CASE json_type(data, '$.costMicros') WHEN 'integer' THEN (data ->> '$.costMicros') % 4294967296 ELSE 0 END,
@@ -85,7 +88,7 @@ SELECT
     ),
     CASE
       WHEN kind <> 'custom' THEN '{}'
-      WHEN json_type(data, '$.value') = 'integer' THEN (
+      WHEN json_type(data, '$.value') IS 'integer' THEN (
         WITH RECURSIVE limb (place, digits, sign) AS (
           SELECT 0, ltrim(data -> '$.value', '-'), CASE WHEN data -> '$.value' LIKE '-%' THEN -1 ELSE 1 END
           UNION ALL
@@ -96,7 +99,7 @@ SELECT
         SELECT json_group_object('w' || place, sign * CAST(substr(digits, max(1, length(digits) - 8)) AS INTEGER))
         FROM limb
       )
-      ELSE (
+      WHEN json_type(data, '$.value') IS 'real' THEN (
         WITH RECURSIVE limb (place, rest, sign) AS (
           SELECT
             CASE WHEN abs(data ->> '$.value') < 1.0 THEN -1 ELSE 31 END,
@@ -113,9 +116,14 @@ SELECT
         SELECT json_group_object('b' || place, sign * CAST(rest AS INTEGER))
         FROM limb
       )
+      ELSE '{}'
     END
   ) AS amounts
-FROM __agents_usage;
+FROM (
+  -- Others may write into the table, and what they write need not be JSON.
+  SELECT id, session_id, timestamp, kind, source_type, source_name, CASE WHEN json_valid(data) THEN data ELSE '{}' END AS data
+  FROM __agents_usage
+);
 
 -- The entries there are: where no totals are kept yet, which is so now, when a custom table is upgraded, and in rebuild_rollups.
 INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)

@@ -92,6 +92,24 @@ async def test_what_others_write_is_counted_by_a_rebuild(database: SqliteDatabas
         assert rollup.entry_count == 4
 
 
+async def test_entries_of_others_need_not_make_sense(database: SqliteDatabase) -> None:
+    """US-16: rows that this package would have refused stop no migration, rebuild or deletion; they count as entries."""
+    bodies = ["{}", "not JSON", "[1]", "5", '{"tokens":{"prompt":1.5,"total":"x"},"value":"y","durationMs":"z","costMicros":0.5}']
+    insert: LiteralString = "INSERT INTO __agents_usage VALUES (?1, 's', ?2, 0, 5, 'agent', 'x', ?3, 0)"
+    kinds = ("tokens", "tool", "subagent", "custom", "unheard of")
+    await database.batch(
+        [Statement(insert, (f"{kind}-{place}", kind, body)) for kind in kinds for place, body in enumerate(bodies)]
+    )
+    store = D1UsageStore(database)
+    await store.rebuild_rollups()
+    rollup = await store.get_rollup("s")
+    assert (rollup.entry_count, rollup.tokens.prompt, rollup.cost_micros) == (25, 5, 0)
+    await store.record_custom("s", name="n", value=1, timestamp=6)
+    assert await store.delete_old_entries(0.001, keep_totals=True) == 26
+    assert (await store.get_rollup("s")).kept_entries == 26
+    assert await store.delete("s") == 0
+
+
 async def test_kept_totals_say_so(database: SqliteDatabase) -> None:
     """US-8: with `keep_totals` nothing changes in the totals but that they tell how many entries are gone, also after a rebuild."""
     clock = FakeClock(now_ms=1_000_000_000)
