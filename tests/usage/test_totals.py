@@ -94,7 +94,13 @@ async def test_what_others_write_is_counted_by_a_rebuild(database: SqliteDatabas
 
 async def test_entries_of_others_need_not_make_sense(database: SqliteDatabase) -> None:
     """US-16: rows that this package would have refused stop no migration, rebuild or deletion; they count as entries."""
-    bodies = ["{}", "not JSON", "[1]", "5", '{"tokens":{"prompt":1.5,"total":"x"},"value":"y","durationMs":"z","costMicros":0.5}']
+    bodies = [
+        "{}",
+        "not JSON",
+        "[1]",
+        "5",
+        '{"tokens":{"prompt":1.5,"total":"x"},"value":"y","durationMs":"z","costMicros":0.5}',
+    ]
     insert: LiteralString = "INSERT INTO __agents_usage VALUES (?1, 's', ?2, 0, 5, 'agent', 'x', ?3, 0)"
     kinds = ("tokens", "tool", "subagent", "custom", "unheard of")
     await database.batch(
