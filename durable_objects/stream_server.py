@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from typing import Any, TypeAlias, cast
 
 from agents_store_cloudflare.durable_objects.web_socket import CloudflareSocket
@@ -39,9 +40,9 @@ class StreamServer(DurableObject, metaclass=_StreamServerType):
         super().__init__(ctx, env)
         self._stream = StreamObject(CloudflareHost(self.ctx), logger=self._logger)
 
-    async def call(self, request: str) -> str:
-        """Answer one request text with one reply text."""
-        return await self._stream.call(request)
+    def call(self, request: str) -> str | Awaitable[str]:
+        """Answer one request text with one reply text; those that need not wait, without a coroutine."""
+        return self._stream.answer(request)
 
     async def fetch(self, request: JsObject) -> JsObject:
         """The events after `Last-Event-ID` or `?from=`, over a WebSocket where asked; a raw JavaScript `Response`."""

@@ -411,7 +411,8 @@ class StreamClosedError(StreamError):
 
     def __init__(self, stream_id: str, *, status: str, end_status: str | None = None) -> None:
         outcome = f" ({end_status})" if end_status else ""
-        super().__init__(f"stream {stream_id!r} is {status}{outcome} and takes no chunks; write to another one")
+        advice = "resume it first" if status == "paused" else "write to another one"
+        super().__init__(f"stream {stream_id!r} is {status}{outcome} and takes no chunks; {advice}")
         self.stream_id = stream_id
         self.status = status
         self.end_status = end_status

@@ -22,6 +22,7 @@ __all__ = ["MAX_DEPTH", "JsonObject", "JsonValue", "decode_json", "encode_each",
 MAX_DEPTH = 200
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
+_TEXT = frozenset({str})
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_BRACKETS = re.compile(r"[^][{}]+")
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -40,10 +41,12 @@ def encode_json(value: object, *, name: str, max_depth: int = MAX_DEPTH) -> str:
         InvalidArgumentError: (a ValueError) NaN, an infinity, a lone surrogate, an integer of more digits than the interpreter
             takes, nesting over `max_depth`.
     """
-    _check_shape(value, name, max_depth)
+    if not _is_flat(value):
+        _check_shape(value, name, max_depth)
     try:
         text = _encode(value)
-        text.encode()
+        if not text.isascii():
+            text.encode()
     except UnicodeEncodeError as error:
         _refuse(f"{name} holds a lone surrogate, which no UTF-8 text can carry", error)
     except ValueError as error:
@@ -92,6 +95,14 @@ def parse_json(text: str | bytes, *, name: str) -> JsonValue:
     except ValueError as error:
         _refuse(f"{name} is not valid JSON", error)
     return value
+
+
+def _is_flat(value: object) -> bool:
+    """Whether it is an object of scalars, as most chunks are: checked in C."""
+    if type(value) is not dict:
+        return False
+    flat = cast("dict[object, object]", value)
+    return _SCALARS.issuperset(map(type, flat.values())) and _TEXT.issuperset(map(type, flat))
 
 
 def _check_shape(value: object, name: str, max_depth: int) -> None:

@@ -712,7 +712,10 @@ class StreamManager(Protocol):
     def create_resumable_reader(
         self, stream_id: str, from_sequence: int = 0, *, wait: Seconds | None = None
     ) -> OpensReader:
-        """A reader of what follows `from_sequence` ("I have n"); above the last: `SequenceConflictError`."""
+        """A reader of what follows `from_sequence` ("I have n").
+
+        Above the last: `SequenceConflictError`. Where chunks after it are no longer kept: `StreamTruncatedError`.
+        """
         ...
 
     async def end_stream(
@@ -728,6 +731,48 @@ class StreamManager(Protocol):
 
     async def fail_stream(self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None) -> None:
         """Fail the stream: readers get everything, then `StreamFailedError` with this text."""
+        ...
+
+    async def pause_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+        """Take no chunks for a while: writing raises `StreamClosedError`, readers get everything and stop. Twice is once.
+
+        Raises:
+            StreamClosedError: it has ended or failed.
+            StreamNotFoundError, StaleFencingTokenError.
+        """
+        ...
+
+    async def resume_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+        """Take chunks again; an active stream stays as it is. Raises as `pause_stream` does."""
+        ...
+
+    async def reset_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+        """Make the stream active and empty, whatever it was; its numbers go on.
+
+        Readers that were open are told once, by `StreamTruncatedError`; iterating again, those who had everything go on.
+
+        Raises:
+            StreamNotFoundError, StaleFencingTokenError.
+        """
+        ...
+
+    async def delete_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+        """Delete the stream: from now on it is unknown. Created again, its numbers go on, and its fence still holds.
+
+        Raises:
+            StreamNotFoundError: there is none.
+            StaleFencingTokenError.
+        """
+        ...
+
+    async def truncate_stream(
+        self, stream_id: str, first_sequence: int, *, fencing_token: int | Lock | None = None
+    ) -> None:
+        """Drop the chunks before `first_sequence`; readers below it get `StreamTruncatedError`. The floor never sinks.
+
+        Raises:
+            StreamNotFoundError, StaleFencingTokenError.
+        """
         ...
 
     async def get_info(self, stream_id: str) -> StreamInfo | None:

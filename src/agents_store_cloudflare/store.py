@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Self
 
 from agents_store_cloudflare.bindings import as_database
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.errors import InvalidArgumentError, StreamNotFoundError
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
 from agents_store_cloudflare.migrations import run_migration
+from agents_store_cloudflare.protocols import Lock
 from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
@@ -64,6 +66,27 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
     async def migrate(self) -> int:
         """Bring the database to the current schema (`run_migration`): one row read when it is; the version."""
         return await run_migration(self._database)
+
+    async def delete_session(self, session_id: str, *, fencing_token: int | Lock | None = None) -> bool:
+        """Delete a session and its descendants with everything: streams, usage, state; whether there was one.
+
+        Streams go first, the state last: called again after a failure, it completes. Sub-sessions that live elsewhere
+        (`remote`) are left alone.
+
+        Args:
+            fencing_token: checked by each stream and by the state, each against the highest that it has seen.
+
+        Raises:
+            StaleFencingTokenError: a stream or the state has seen a higher token; it and what follows it is as it was.
+            StreamError, D1StateError, UsageError: something could not be deleted.
+        """
+        tree = await self.state_store.get_session_tree(session_id)
+        for stream_id in tree.stream_ids:
+            with suppress(StreamNotFoundError):
+                await self.stream_manager.delete_stream(stream_id, fencing_token=fencing_token)
+        for each in tree.session_ids:
+            await self.usage_store.delete(each)
+        return await self.state_store.delete_session(session_id, delete_usage=True, fencing_token=fencing_token)
 
 
 def create_cloudflare_store(

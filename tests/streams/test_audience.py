@@ -57,7 +57,8 @@ class Stream:
         self.clock = CountingClock()
         self.objects: list[StreamObject] = []
         self.namespace = LocalObjects(self._make, clock=self.clock)
-        self.manager = DurableObjectStreamManager(self.namespace)
+        # Without an alarm: what is pending in the clock are timers.
+        self.manager = DurableObjectStreamManager(self.namespace, keep_after_end=None, keep_idle=None)
 
     def _make(self, host: ObjectHost) -> StreamObject:
         self.objects.append(StreamObject(host))

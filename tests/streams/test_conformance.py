@@ -6,9 +6,24 @@ from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import FakeClock, LocalObjects
 from agents_store_cloudflare.testing.stream_conformance import StreamConformance
+from agents_store_cloudflare.testing.stream_life_conformance import StreamLifeConformance
 
 
 class TestStreams(StreamConformance):
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        return FakeClock()
+
+    @pytest.fixture
+    def stream_namespace(self, clock: FakeClock) -> LocalObjects:
+        return LocalObjects(StreamObject, clock=clock)
+
+    @pytest.fixture
+    def stream_options(self, clock: FakeClock) -> StreamOptions:
+        return StreamOptions(now_ms=clock.now_ms, sleep=clock.sleep)
+
+
+class TestStreamLife(StreamLifeConformance):
     @pytest.fixture
     def clock(self) -> FakeClock:
         return FakeClock()

@@ -165,7 +165,7 @@ def test_more_blocks_than_one_page_takes(log: StreamLog) -> None:
 
 def test_a_stream_of_newer_code_is_not_touched(sql: RecordingSql, log: StreamLog) -> None:
     """SM-24: an unknown schema version is refused before anything else is read or written."""
-    sql.exec("UPDATE blocks SET body = replace(body, '\"schemaVersion\":1', '\"schemaVersion\":2')")
+    sql.exec("UPDATE blocks SET body = replace(body, '\"schemaVersion\":2', '\"schemaVersion\":99')")
     with pytest.raises(MigrationError, match="schema version"):
         StreamLog(sql, "s").create(now_ms=NOW_MS)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from agents_store_cloudflare.errors import InvalidArgumentError, StreamChunkTooLargeError
 from agents_store_cloudflare.json_values import encode_json
@@ -12,9 +11,8 @@ from agents_store_cloudflare.json_values import encode_json
 __all__ = ["EncodedChunk", "encode_chunk"]
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedChunk:
-    """A chunk as it will be stored, and when it was taken."""
+class EncodedChunk(NamedTuple):
+    """A chunk as it will be stored, and when it was taken. A tuple: one is made for every chunk."""
 
     text: str
     size_bytes: int
@@ -31,17 +29,18 @@ def encode_chunk(
         InvalidArgumentError: no `type`, or a value that JSON cannot carry.
         StreamChunkTooLargeError: over `limit_bytes`.
     """
-    if not isinstance(cast("object", chunk), Mapping):
+    if type(chunk) is not dict and not isinstance(cast("object", chunk), Mapping):
         raise TypeError(f"chunk must be a mapping, not {type(chunk).__name__}")
     if "type" not in chunk:
         raise InvalidArgumentError("chunk has no 'type'; every chunk needs one, as text")
     if not isinstance(chunk["type"], str):
         raise TypeError(f"chunk has a 'type' that is not text but {type(chunk['type']).__name__}")
     stamped: dict[str, object] = dict(chunk)
-    for key, value in (("agentId", agent_id), ("agentType", agent_type), ("timestamp", now_ms)):
-        stamped.setdefault(key, value)
+    stamped.setdefault("agentId", agent_id)
+    stamped.setdefault("agentType", agent_type)
+    stamped.setdefault("timestamp", now_ms)
     text = encode_json(stamped, name="chunk")
-    size_bytes = len(text.encode())
+    size_bytes = len(text) if text.isascii() else len(text.encode())
     if size_bytes > limit_bytes:
         raise StreamChunkTooLargeError(stream_id, limit_bytes=limit_bytes, size_bytes=size_bytes)
     return EncodedChunk(text, size_bytes, now_ms)

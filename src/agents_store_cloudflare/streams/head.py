@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from agents_store_cloudflare.errors import MigrationError
 
-__all__ = ["SCHEMA_VERSION", "StreamHead", "StreamStatus", "decode_head", "encode_head"]
+__all__ = [
+    "KEEP_EVERYTHING",
+    "SCHEMA_VERSION",
+    "Flushes",
+    "Retention",
+    "StreamHead",
+    "StreamStatus",
+    "decode_head",
+    "encode_head",
+]
 
-SCHEMA_VERSION: Final = 1
-"""Stored in row 0. A later version reads it first and brings the table up to date."""
+SCHEMA_VERSION: Final = 2
+"""Stored in row 0. 1 knew no pause, deletion, retention or ceiling; its rows are read as they are."""
 
-StreamStatus: TypeAlias = Literal["active", "ended", "failed"]
+StreamStatus: TypeAlias = Literal["active", "paused", "ended", "failed"]
+
+Flushes: TypeAlias = "Mapping[str, tuple[int, int]]"
+"""Writer -> the number of its newest flush, and the last sequence after it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What a stream keeps; None keeps.
+
+    Attributes:
+        after_end_ms: how long after its end or failure it is deleted.
+        idle_ms: how long after its last change it is deleted where it never ended.
+        max_chunks: how many of the newest chunks are kept at least; a quarter more may be.
+    """
+
+    after_end_ms: int | None = None
+    idle_ms: int | None = None
+    max_chunks: int | None = None
+
+
+KEEP_EVERYTHING: Final = Retention()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +53,14 @@ class StreamHead:
 
     Attributes:
         output: the JSON text given at the end, None before it.
+        first_sequence: the floor: of the oldest chunk kept, or of the next one where there is none.
         last_sequence: of the newest chunk; `first_sequence` - 1 where there is none.
+        incarnation: names the reset or deletion that began this life of the stream; "" in the first one.
+        is_deleted: nothing is left but this row: the numbers, the fence, and the flushes that may come again.
+        alarm_at: when the object was last told to wake up for retention.
+        ceiling: chunks up to this number may have been shown before they were stored.
+        has_gaps: some numbers were shown and then lost by a crash.
+        forgotten_flushes: of chunks that are no longer kept: coming again they are still recognised.
     """
 
     status: StreamStatus
@@ -35,22 +73,55 @@ class StreamHead:
     created_at: int
     updated_at: int
     ended_at: int | None = None
+    incarnation: str = ""
+    is_deleted: bool = False
+    retention: Retention = KEEP_EVERYTHING
+    alarm_at: int | None = None
+    ceiling: int | None = None
+    has_gaps: bool = False
+    forgotten_flushes: Flushes = field(default_factory=dict[str, tuple[int, int]])
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has its outcome."""
+        return self.ended_at is not None
+
+    @property
+    def due_ms(self) -> int | None:
+        """When retention deletes it, if nothing changes; None keeps."""
+        since_ms, span_ms = (
+            (self.updated_at, self.retention.idle_ms)
+            if self.ended_at is None
+            else (self.ended_at, self.retention.after_end_ms)
+        )
+        return None if span_ms is None or self.is_deleted else since_ms + span_ms
 
 
 def encode_head(head: StreamHead) -> str:
     """The text of row 0: a JSON object, then the output's JSON text as its caller encoded it on a line of its own.
 
-    The last sequence and the time of the last append are the newest block's: a plain append leaves row 0.
+    A plain append leaves row 0: the last sequence and the time of the last append are the newest block's where they are
+    higher.
     """
-    facts = {
+    retention = head.retention
+    facts: dict[str, object] = {
         "schemaVersion": SCHEMA_VERSION,
         "status": head.status,
         "endStatus": head.end_status,
         "error": head.error,
         "firstSequence": head.first_sequence,
+        "lastSequence": head.last_sequence,
         "fencingToken": head.fencing_token,
         "createdAt": head.created_at,
+        "updatedAt": head.updated_at,
         "endedAt": head.ended_at,
+        "incarnation": head.incarnation,
+        "isDeleted": head.is_deleted,
+        "retention": [retention.after_end_ms, retention.idle_ms, retention.max_chunks],
+        "alarmAt": head.alarm_at,
+        "ceiling": head.ceiling,
+        "hasGaps": head.has_gaps,
+        "forgottenFlushes": head.forgotten_flushes,
     }
     text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
     return text if head.output is None else f"{text}\n{head.output}"
@@ -58,6 +129,8 @@ def encode_head(head: StreamHead) -> str:
 
 def decode_head(stream_id: str, text: str, newest: tuple[int, int] | None) -> StreamHead:
     """The head of row 0 and of the newest block's last sequence and time.
+
+    A ceiling above the newest block is a crash: what was shown up to it is lost, and its numbers are taken.
 
     Raises:
         MigrationError: newer code wrote it.
@@ -69,16 +142,28 @@ def decode_head(stream_id: str, text: str, newest: tuple[int, int] | None) -> St
             f"stream {stream_id!r} has schema version {facts['schemaVersion']}, this code knows {SCHEMA_VERSION}; "
             "deploy the newer code"
         )
-    last_sequence, written_at = newest or (facts["firstSequence"] - 1, facts["createdAt"])
+    stored_last, written_at = newest or (0, 0)
+    stored_last = max(stored_last, facts["firstSequence"] - 1)
+    ceiling: int | None = facts.get("ceiling")
+    after_end_ms, idle_ms, max_chunks = facts.get("retention", (None, None, None))
     return StreamHead(
         status=facts["status"],
         end_status=facts["endStatus"],
         output=output or None,
         error=facts["error"],
         first_sequence=facts["firstSequence"],
-        last_sequence=last_sequence,
+        last_sequence=max(stored_last, facts.get("lastSequence", 0), ceiling or 0),
         fencing_token=facts["fencingToken"],
         created_at=facts["createdAt"],
-        updated_at=max(written_at, facts["endedAt"] or 0),
+        updated_at=max(written_at, facts.get("updatedAt") or facts["createdAt"], facts["endedAt"] or 0),
         ended_at=facts["endedAt"],
+        incarnation=facts.get("incarnation", ""),
+        is_deleted=facts.get("isDeleted", False),
+        retention=Retention(after_end_ms=after_end_ms, idle_ms=idle_ms, max_chunks=max_chunks),
+        alarm_at=facts.get("alarmAt"),
+        ceiling=ceiling,
+        has_gaps=facts.get("hasGaps", False) or (ceiling or 0) > stored_last,
+        forgotten_flushes={
+            writer: (number, last) for writer, (number, last) in facts.get("forgottenFlushes", {}).items()
+        },
     )

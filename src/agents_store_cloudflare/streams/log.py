@@ -7,23 +7,29 @@ reads none.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Final, cast
 
-from agents_store_cloudflare.database import ObjectSql, SqlError
+from agents_store_cloudflare.database import ObjectSql
 from agents_store_cloudflare.errors import (
     InvalidArgumentError,
     SequenceConflictError,
     StaleFencingTokenError,
-    StreamClosedError,
     StreamNotFoundError,
+    StreamTruncatedError,
 )
-from agents_store_cloudflare.streams import sql as q
-from agents_store_cloudflare.streams.blocks import Block, split_blocks
-from agents_store_cloudflare.streams.head import StreamHead, StreamStatus, decode_head, encode_head
+from agents_store_cloudflare.streams import lifecycle
+from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES, split_blocks
+from agents_store_cloudflare.streams.flushes import KnownFlushes
+from agents_store_cloudflare.streams.head import KEEP_EVERYTHING, Retention, StreamHead
+from agents_store_cloudflare.streams.rows import StreamRows
+from agents_store_cloudflare.streams.tail import Flush, Tail
 
 __all__ = ["Appended", "Page", "StreamLog"]
+
+CEILING_STEP: Final = 1_000
+"""How many numbers one written row lets the log show before they are stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +57,18 @@ class Page:
 class StreamLog:
     """Chunks numbered 1, 2, 3 …, stored once each, in the order they came, until the stream ends or fails.
 
-    Tables are made by `create` alone: every other call on a stream that was never created writes nothing.
+    Tables are made by `create` alone: every other call on a stream that was never created writes nothing. Every change
+    happens whole or not at all, in the rows and in memory; `lifecycle.py` has its rules.
     """
 
     def __init__(self, sql: ObjectSql, stream_id: str) -> None:
-        self._sql = sql
-        self._stream_id = stream_id
+        self._rows = StreamRows(sql, stream_id)
+        self.stream_id: str = stream_id
         self._head: StreamHead | None = None
-        self._writers: dict[str, tuple[int, int]] | None = None
+        self._flushes: KnownFlushes | None = None
+        self._tail = Tail()
+        self._has_lost_numbers = False
+        self.survived_sequence: int = 0
 
     def head(self) -> StreamHead | None:
         """The stream as it stands, None where there is none.
@@ -68,7 +78,7 @@ class StreamLog:
         """
         if self._head is None:
             self._head = self._load()
-        return self._head
+        return None if self._head is None or self._head.is_deleted else self._head
 
     def existing_head(self) -> StreamHead:
         """The stream as it stands.
@@ -78,7 +88,7 @@ class StreamLog:
         """
         head = self.head()
         if head is None:
-            raise StreamNotFoundError(self._stream_id)
+            raise StreamNotFoundError(self.stream_id)
         return head
 
     def head_from(self, from_sequence: int) -> StreamHead:
@@ -90,28 +100,48 @@ class StreamLog:
         """
         head = self.existing_head()
         if from_sequence > head.last_sequence:
-            raise SequenceConflictError(self._stream_id, expected=from_sequence, actual=head.last_sequence)
+            raise SequenceConflictError(self.stream_id, expected=from_sequence, actual=head.last_sequence)
         return head
 
     def writer_count(self) -> int:
         """How many writers have stored chunks that are kept."""
-        return len(self._known_writers()) if self.head() else 0
+        head = self.head()
+        return self._known_flushes().writer_count(head.first_sequence) if head else 0
 
-    def create(self, *, now_ms: int, fencing_token: int | None = None) -> StreamHead:
+    def chunk_count(self) -> int:
+        """How many chunks are kept."""
+        head = self.head()
+        if head is None or not head.has_gaps:
+            return 0 if head is None else head.last_sequence - head.first_sequence + 1
+        held = sum(flush.count for flush in self._tail.flushes())
+        return held + self._rows.chunk_count(head.first_sequence)
+
+    def has_held(self) -> bool:
+        """Whether there is something that a crash would lose, or a ceiling that a restart would count from."""
+        return bool(self._tail) or (self._head is not None and self._head.ceiling is not None)
+
+    def create(
+        self, *, now_ms: int, fencing_token: int | None = None, retention: Retention = KEEP_EVERYTHING
+    ) -> StreamHead:
         """Make the stream unless it exists, and keep the fencing token where it is the highest.
+
+        Args:
+            retention: of the stream made; an existing one keeps its own.
 
         Raises:
             StaleFencingTokenError: a higher token has been seen.
         """
         head = self.head()
-        if head is None:
-            return self._create(now_ms, fencing_token)
-        fence = self._checked_fence(head, fencing_token)
-        if fence != head.fencing_token:
-            fenced = replace(head, fencing_token=fence)
-            self._sql.exec(q.UPDATE_HEAD, encode_head(fenced))
-            self._head = fenced
-        return self.existing_head()
+        if head is not None:
+            return self._change(head, fencing_token, now_ms)
+        floor = self._head
+        if floor is None:
+            begun = lifecycle.planned(lifecycle.begin(retention, fencing_token, now_ms), now_ms)
+            self._rows.create(begun)
+            self._head = begun
+            return begun
+        revived = lifecycle.revive(replace(floor, retention=retention), now_ms)
+        return self._change(revived, fencing_token, now_ms)
 
     def append(
         self,
@@ -122,12 +152,14 @@ class StreamLog:
         now_ms: int,
         expected_sequence: int | None = None,
         fencing_token: int | None = None,
+        is_held: bool = False,
     ) -> Appended:
         """Store the chunks of `body` (JSON texts joined by newlines), all or none; a repeated flush stores nothing.
 
         Args:
             writer, writer_sequence: name the flush. A writer's numbers rise; the same ones again give the first result.
             expected_sequence: what the first chunk's sequence must be.
+            is_held: do not store yet: readable at once, stored by the next `store_held` or any other change.
 
         Raises:
             StreamNotFoundError, StaleFencingTokenError, StreamClosedError, SequenceConflictError,
@@ -135,39 +167,70 @@ class StreamLog:
             overtaken.
         """
         head = self.existing_head()
-        repeated = self._repetition(writer, writer_sequence)
+        repeated = self._known_flushes().result_of(writer, writer_sequence)
         if repeated is not None:
-            return repeated
+            if not is_held:
+                self.store_held(now_ms=now_ms)
+            return Appended(first_sequence=repeated, last_sequence=repeated, is_repetition=True)
         fence = self._checked_fence(head, fencing_token)
         if head.status != "active":
-            raise StreamClosedError(self._stream_id, status=head.status, end_status=head.end_status)
+            raise lifecycle.closed_error(self.stream_id, head)
         first_sequence = head.last_sequence + 1
         if expected_sequence is not None and expected_sequence != first_sequence:
-            raise SequenceConflictError(self._stream_id, expected=expected_sequence, actual=first_sequence)
+            raise SequenceConflictError(self.stream_id, expected=expected_sequence, actual=first_sequence)
         if not body:
             raise InvalidArgumentError("an append needs at least one chunk")
-        blocks = split_blocks(self._stream_id, body)
-        last_sequence = head.last_sequence + sum(block.count for block in blocks)
-        grown = replace(head, last_sequence=last_sequence, updated_at=now_ms, fencing_token=fence)
-        is_fence_new = fence != head.fencing_token
-        self._store(blocks, first_sequence, (writer, writer_sequence), now_ms, grown if is_fence_new else None)
-        self._known_writers()[writer] = (writer_sequence, last_sequence)
-        self._head = grown
-        return Appended(first_sequence=first_sequence, last_sequence=last_sequence)
+        blocks = split_blocks(self.stream_id, body)
+        flush = Flush(
+            first_sequence=first_sequence,
+            count=sum(block.count for block in blocks),
+            size_bytes=sum(block.size_bytes for block in blocks),
+            body=body,
+            writer=writer,
+            number=writer_sequence,
+        )
+        grown = replace(head, last_sequence=flush.last_sequence, updated_at=now_ms, fencing_token=fence)
+        if is_held and self._tail.size_bytes + flush.size_bytes < MAX_BLOCK_BYTES:
+            self._hold(head, grown, flush)
+        else:
+            self._store(head, self._retained(grown), [*self._tail.flushes(), flush], now_ms)
+        self._known_flushes().note(writer, writer_sequence, flush.last_sequence)
+        return Appended(first_sequence=first_sequence, last_sequence=flush.last_sequence)
+
+    def store_held(self, *, now_ms: int) -> bool:
+        """Store what is held; False where nothing was. Then a second call takes the ceiling down: nothing is shown early."""
+        head = self.head()
+        if head is None or not self.has_held():
+            return False
+        if self._tail:
+            self._store(head, self._retained(head), self._tail.flushes(), now_ms)
+            return True
+        self._store(head, replace(head, ceiling=None), (), now_ms)
+        return False
 
     def read(self, from_sequence: int, *, max_bytes: int) -> Page:
         """What follows `from_sequence`: whole blocks of about `max_bytes` together, at least one where there is one.
 
+        Numbers that a crash has lost are passed over: the page begins after them.
+
         Raises:
             StreamNotFoundError: no such stream.
             SequenceConflictError: `from_sequence` is above the last one.
+            StreamTruncatedError: what follows it is no longer kept.
         """
         head = self.head_from(from_sequence)
+        if from_sequence < head.first_sequence - 1:
+            raise StreamTruncatedError(self.stream_id, from_sequence=from_sequence, first_sequence=head.first_sequence)
         wanted = from_sequence + 1
         if from_sequence == head.last_sequence:
             return Page(first_sequence=wanted, count=0, body="")
-        first_key, last_key, last_sequence = cast("list[int]", self._sql.exec(q.SELECT_PAGE, wanted, max_bytes)[0])
-        body = cast("str", self._sql.exec(q.SELECT_BODIES, first_key, last_key)[0][0])
+        if self._tail.begins_at(wanted):
+            count, held = self._tail.after(from_sequence)
+            return Page(first_sequence=wanted, count=count, body=held)
+        first_key, last_key, last_sequence = self._rows.page(wanted, max_bytes)
+        if last_sequence < wanted:
+            return self._read_after_gap(head, wanted, max_bytes)
+        body = self._rows.bodies(first_key, last_key)
         # The position may lie inside the first block.
         kept = body.split("\n", wanted - first_key)[-1] if wanted > first_key else body
         return Page(first_sequence=wanted, count=last_sequence - from_sequence, body=kept)
@@ -179,118 +242,161 @@ class StreamLog:
             StreamClosedError: ended differently, or failed; it names the first outcome.
             StreamNotFoundError, StaleFencingTokenError.
         """
-        return self._close("ended", now_ms, fencing_token, end_status=status, output=output)
+        head = self.existing_head()
+        closed = lifecycle.close(self.stream_id, head, "ended", now_ms, end_status=status, output=output)
+        return self._changes(head, closed, fencing_token, now_ms)
 
     def fail(self, *, error: str, now_ms: int, fencing_token: int | None = None) -> bool:
         """Fail the stream with a text; False where it was failed alike before. Raises as `end` does."""
-        return self._close("failed", now_ms, fencing_token, error=error)
+        head = self.existing_head()
+        closed = lifecycle.close(self.stream_id, head, "failed", now_ms, error=error)
+        return self._changes(head, closed, fencing_token, now_ms)
+
+    def pause(self, *, now_ms: int, fencing_token: int | None = None) -> bool:
+        """Take no chunks until it is resumed; False where it was paused. Raises as `end` does."""
+        head = self.existing_head()
+        return self._changes(head, lifecycle.pause(self.stream_id, head, now_ms), fencing_token, now_ms)
+
+    def resume(self, *, now_ms: int, fencing_token: int | None = None) -> bool:
+        """Take chunks again; False where it did. Raises as `end` does."""
+        head = self.existing_head()
+        return self._changes(head, lifecycle.resume(self.stream_id, head, now_ms), fencing_token, now_ms)
+
+    def reset(self, *, incarnation: str, now_ms: int, fencing_token: int | None = None) -> bool:
+        """Drop all chunks and the outcome; numbers go on. False where this very reset (its name) has happened before.
+
+        Raises:
+            StreamNotFoundError, StaleFencingTokenError.
+        """
+        head = self.existing_head()
+        emptied = lifecycle.reset(head, incarnation, self._known_flushes().newest(), now_ms)
+        return self._changes(head, emptied, fencing_token, now_ms)
+
+    def truncate(self, *, first_sequence: int, now_ms: int, fencing_token: int | None = None) -> bool:
+        """Drop the chunks before `first_sequence`; False where they were gone. Raises as `reset` does."""
+        head = self.existing_head()
+        cut = lifecycle.truncate(head, first_sequence, self._known_flushes().newest())
+        return self._changes(head, cut, fencing_token, now_ms)
+
+    def delete(self, *, incarnation: str, now_ms: int, fencing_token: int | None = None) -> bool:
+        """Drop everything but the numbering and the fence; False where this very deletion has happened before.
+
+        Raises:
+            StreamNotFoundError: there is none, or another deletion was first.
+            StaleFencingTokenError.
+        """
+        if self.head() is None and self._head is not None and self._head.incarnation == incarnation:
+            return False
+        head = self.existing_head()
+        gone = lifecycle.delete(head, incarnation, self._known_flushes().newest(), now_ms)
+        return self._changes(head, gone, fencing_token, now_ms)
+
+    def expire(self, *, now_ms: int) -> bool:
+        """Delete the stream where its retention says so; whether it did."""
+        head = self.head()
+        if head is None or head.due_ms is None or now_ms < head.due_ms:
+            return False
+        return self.delete(incarnation=f"expired-{head.due_ms}", now_ms=now_ms)
 
     def _load(self) -> StreamHead | None:
-        try:
-            [[text]] = self._sql.exec(q.SELECT_HEAD)
-        except SqlError as error:
-            if error.is_missing_table():
-                return None
-            raise
-        newest = cast("list[tuple[int, int]]", self._sql.exec(q.SELECT_LAST_BLOCK))
-        return decode_head(self._stream_id, cast("str", text), newest[0] if newest else None)
-
-    def _create(self, now_ms: int, fencing_token: int | None) -> StreamHead:
-        head = StreamHead(
-            status="active",
-            first_sequence=1,
-            last_sequence=0,
-            fencing_token=fencing_token,
-            created_at=now_ms,
-            updated_at=now_ms,
-        )
-
-        def write() -> None:
-            self._sql.exec(q.CREATE_BLOCKS)
-            self._sql.exec(q.INSERT_HEAD, now_ms, encode_head(head))
-
-        self._sql.transaction(write)
-        self._head, self._writers = head, {}
+        loaded = self._rows.load()
+        if loaded is None:
+            return None
+        head, self.survived_sequence = loaded
+        self._has_lost_numbers = head.has_gaps and head.ceiling is not None
         return head
 
-    def _store(
-        self, blocks: list[Block], first_sequence: int, flush: tuple[str, int], now_ms: int, head: StreamHead | None
-    ) -> None:
-        def write() -> None:
-            if head is not None:
-                self._sql.exec(q.UPDATE_HEAD, encode_head(head))
-            key = first_sequence
-            for block in blocks:
-                self._sql.exec(q.INSERT_BLOCK, key, block.count, block.size_bytes, now_ms, *flush, block.body)
-                key += block.count
+    def _read_after_gap(self, head: StreamHead, wanted: int, max_bytes: int) -> Page:
+        next_key = self._rows.next_key(wanted)
+        if next_key is not None:
+            return self.read(next_key - 1, max_bytes=max_bytes)
+        if self._tail:
+            return self.read(self._tail.flushes()[0].first_sequence - 1, max_bytes=max_bytes)
+        return Page(first_sequence=head.last_sequence + 1, count=0, body="")
 
-        if len(blocks) == 1 and head is None:
-            write()
-        else:
-            self._sql.transaction(write)
-
-    def _close(
-        self,
-        status: StreamStatus,
-        now_ms: int,
-        fencing_token: int | None,
-        *,
-        end_status: str | None = None,
-        output: str | None = None,
-        error: str | None = None,
-    ) -> bool:
-        head = self.existing_head()
-        if head.status != "active":
-            same = (head.status, head.end_status, head.error) == (status, end_status, error)
-            if same and _are_alike(head.output, output):
-                return False
-            raise StreamClosedError(self._stream_id, status=head.status, end_status=head.end_status)
-        closed = replace(
-            head,
-            status=status,
-            end_status=end_status,
-            output=output,
-            error=error,
-            fencing_token=self._checked_fence(head, fencing_token),
-            updated_at=now_ms,
-            ended_at=now_ms,
-        )
-        self._sql.exec(q.UPDATE_HEAD, encode_head(closed))
-        self._head = closed
+    def _changes(self, head: StreamHead, wanted: StreamHead, fencing_token: int | None, now_ms: int) -> bool:
+        """Whether there was something to change."""
+        if wanted is head:
+            return False
+        self._change(wanted, fencing_token, now_ms)
         return True
 
-    def _repetition(self, writer: str, writer_sequence: int) -> Appended | None:
-        """What the flush gave when it was stored, None where it is a new one."""
-        newest, last_sequence = self._known_writers().get(writer, (0, 0))
-        if writer_sequence > newest:
-            return None
-        if writer_sequence < newest:
-            stored = cast("int | None", self._sql.exec(q.SELECT_FLUSH, writer, writer_sequence)[0][0])
-            if stored is None:
-                raise InvalidArgumentError(f"flush {writer_sequence} comes after flush {newest} of the same writer")
-            last_sequence = stored
-        return Appended(first_sequence=last_sequence, last_sequence=last_sequence, is_repetition=True)
+    def _change(self, wanted: StreamHead, fencing_token: int | None, now_ms: int) -> StreamHead:
+        """Make the head what is wanted, under a token, with an alarm: the tail is stored, or dropped with the blocks."""
+        before = cast("StreamHead", self._head)
+        fenced = replace(wanted, fencing_token=self._checked_fence(before, fencing_token))
+        if fenced == before:
+            return before
+        after = lifecycle.planned(replace(fenced, ceiling=None), now_ms)
+        if after.incarnation == before.incarnation:
+            self._store(before, after, self._tail.flushes(), now_ms)
+        else:
+            self._rows.empty(after)
+            self._settle(after)
+        return after
 
-    def _known_writers(self) -> dict[str, tuple[int, int]]:
-        """Writer -> its newest flush and the last sequence after it."""
-        if self._writers is None:
-            rows = cast("list[tuple[str, int, int]]", self._sql.exec(q.SELECT_WRITERS))
-            self._writers = {writer: (newest, last_sequence) for writer, newest, last_sequence in rows}
-        return self._writers
+    def _store(self, before: StreamHead, after: StreamHead, flushes: Sequence[Flush], now_ms: int) -> None:
+        """Store flushes as blocks, the tail among them, and the head where it says more than the blocks do."""
+        if self._is_said_by_blocks(before, after, flushes):
+            self._rows.write(flushes=flushes, now_ms=now_ms)
+            self._head = after
+            return
+        if self._has_lost_numbers:
+            after = replace(after, ceiling=None)
+        if flushes:
+            after = replace(after, updated_at=max(after.updated_at, now_ms))
+        said_by_blocks = replace(before, last_sequence=after.last_sequence, updated_at=after.updated_at)
+        self._rows.write(
+            head=after if self._has_lost_numbers or after != said_by_blocks else None,
+            flushes=flushes,
+            first_kept=after.first_sequence if after.first_sequence > before.first_sequence else None,
+            now_ms=now_ms,
+        )
+        self._settle(after)
+
+    def _is_said_by_blocks(self, before: StreamHead, after: StreamHead, flushes: Sequence[Flush]) -> bool:
+        """Whether this is a plain append: most are, and a comparison of whole heads costs more than its row."""
+        return (
+            len(flushes) == 1
+            and not self._tail
+            and not self._has_lost_numbers
+            and after.fencing_token == before.fencing_token
+            and after.first_sequence == before.first_sequence
+            and after.status == before.status
+            and after.incarnation == before.incarnation
+            and after.ceiling == before.ceiling
+        )
+
+    def _settle(self, head: StreamHead) -> None:
+        """The rows say this now, and nothing is held."""
+        self._head, self._has_lost_numbers = head, False
+        self._tail.clear()
+
+    def _hold(self, before: StreamHead, grown: StreamHead, flush: Flush) -> None:
+        """Show a flush before it is stored; the ceiling is stored first."""
+        if grown.last_sequence > (before.ceiling or 0) or grown.fencing_token != before.fencing_token:
+            grown = replace(grown, ceiling=grown.last_sequence + CEILING_STEP)
+            self._rows.write(head=grown)
+            self._has_lost_numbers = False
+        self._head = grown
+        self._tail.add(flush)
+
+    def _retained(self, head: StreamHead) -> StreamHead:
+        """The head with the floor that its number of chunks allows; moved in steps, a step is a written row."""
+        most = head.retention.max_chunks
+        if most is None or head.last_sequence - head.first_sequence + 1 <= most + most // 4:
+            return head
+        return lifecycle.truncate(head, head.last_sequence - most + 1, self._known_flushes().newest())
+
+    def _known_flushes(self) -> KnownFlushes:
+        if self._flushes is None:
+            self._flushes = self._rows.known_flushes(self.existing_head())
+        return self._flushes
 
     def _checked_fence(self, head: StreamHead, token: int | None) -> int | None:
         """The fence after a write with `token`: the highest one seen."""
         if token is None or head.fencing_token is None:
             return head.fencing_token if token is None else token
         if token < head.fencing_token:
-            raise StaleFencingTokenError(self._stream_id, expected=head.fencing_token, actual=token)
+            raise StaleFencingTokenError(self.stream_id, expected=head.fencing_token, actual=token)
         return token
-
-
-def _are_alike(one: str | None, other: str | None) -> bool:
-    """Whether two JSON texts say the same, key order aside; 1 and 1.0 do not."""
-    return one == other or (one is not None and other is not None and _sorted(one) == _sorted(other))
-
-
-def _sorted(text: str) -> str:
-    return json.dumps(json.loads(text), sort_keys=True)

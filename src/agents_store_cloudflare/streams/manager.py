@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final, Literal, Self
@@ -37,8 +38,7 @@ class DurableObjectStreamManager:
 
     Args:
         stream_namespace: the binding, raw or as the SDK wraps it, or `LocalObjects(StreamObject)` in tests.
-        buffer_size, flush_interval, flush_interval_ms, overflow, max_chunk_bytes, logger, wait_until: see
-            `StreamOptions`.
+        buffer_size and all that follow: see `StreamOptions`.
     """
 
     def __init__(
@@ -50,6 +50,12 @@ class DurableObjectStreamManager:
         flush_interval_ms: float | None = None,
         overflow: Literal["wait", "drop_oldest"] = "wait",
         max_chunk_bytes: int = 1_000_000,
+        keep_after_end: float | timedelta | None = 86_400,
+        keep_idle: float | timedelta | None = 7 * 86_400,
+        keep_chunks: int | None = None,
+        adaptive: bool = False,
+        loss_window: float | timedelta | None = None,
+        loss_window_ms: float | None = None,
         logger: logging.Logger | None = None,
         wait_until: Callable[[Awaitable[None]], object] | None = None,
     ) -> None:
@@ -59,6 +65,12 @@ class DurableObjectStreamManager:
             flush_interval_ms=flush_interval_ms,
             overflow=overflow,
             max_chunk_bytes=max_chunk_bytes,
+            keep_after_end=keep_after_end,
+            keep_idle=keep_idle,
+            keep_chunks=keep_chunks,
+            adaptive=adaptive,
+            loss_window=loss_window,
+            loss_window_ms=loss_window_ms,
             logger=logger,
             wait_until=wait_until,
         )
@@ -93,14 +105,19 @@ class DurableObjectStreamManager:
         self, stream_id: str, *, wait: float | timedelta | None = None
     ) -> Opening[DurableObjectStreamReader]:
         """`StreamManager.create_reader`."""
-        return self.create_resumable_reader(stream_id, wait=wait)
+        return self._reader(stream_id, None, wait)
 
     def create_resumable_reader(
         self, stream_id: str, from_sequence: int = 0, *, wait: float | timedelta | None = None
     ) -> Opening[DurableObjectStreamReader]:
         """`StreamManager.create_resumable_reader`."""
-        check_id(stream_id, "stream_id")
         check_whole_number(from_sequence, "from_sequence")
+        return self._reader(stream_id, from_sequence, wait)
+
+    def _reader(
+        self, stream_id: str, from_sequence: int | None, wait: float | timedelta | None
+    ) -> Opening[DurableObjectStreamReader]:
+        check_id(stream_id, "stream_id")
         wait_ms = span_ms(wait, None, "wait", most_seconds=MAX_WAIT_S) or 0
         return Opening(lambda: DurableObjectStreamReader(stream_id, from_sequence, self._calls).open(wait_ms))
 
@@ -129,6 +146,35 @@ class DurableObjectStreamManager:
         arguments = {"error": _checked_error(error), "fencingToken": check_fencing_token(fencing_token)}
         await self._flush_writers(stream_id)
         await self._calls.call(stream_id, "fail", arguments)
+
+    async def pause_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+        """`StreamManager.pause_stream`. Stores first what this manager's writers of the stream have taken."""
+        check_id(stream_id, "stream_id")
+        token = check_fencing_token(fencing_token)
+        await self._flush_writers(stream_id)
+        await self._calls.call(stream_id, "pause", {"fencingToken": token})
+
+    async def resume_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+        """`StreamManager.resume_stream`."""
+        check_id(stream_id, "stream_id")
+        await self._calls.call(stream_id, "resume", {"fencingToken": check_fencing_token(fencing_token)})
+
+    async def reset_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+        """`StreamManager.reset_stream`. What writers have taken and not stored comes after the reset."""
+        await self._begin_anew(stream_id, "reset", fencing_token)
+
+    async def delete_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+        """`StreamManager.delete_stream`."""
+        await self._begin_anew(stream_id, "delete", fencing_token)
+
+    async def truncate_stream(
+        self, stream_id: str, first_sequence: int, *, fencing_token: int | Lock | None = None
+    ) -> None:
+        """`StreamManager.truncate_stream`."""
+        check_id(stream_id, "stream_id")
+        check_whole_number(first_sequence, "first_sequence", low=1)
+        token = check_fencing_token(fencing_token)
+        await self._calls.call(stream_id, "truncate", {"firstSequence": first_sequence, "fencingToken": token})
 
     async def get_info(self, stream_id: str) -> StreamInfo | None:
         """`StreamManager.get_info`. `writers` counts those whose chunks are kept."""
@@ -192,6 +238,12 @@ class DurableObjectStreamManager:
             writers.remove(writer)
         if not writers:
             self._writers.pop(writer.stream_id, None)
+
+    async def _begin_anew(self, stream_id: str, op: str, fencing_token: int | Lock | None) -> None:
+        """A call that is named, so that it takes effect once however often it is sent."""
+        check_id(stream_id, "stream_id")
+        token = check_fencing_token(fencing_token)
+        await self._calls.call(stream_id, op, {"incarnation": secrets.token_hex(8), "fencingToken": token})
 
     async def _flush_writers(self, stream_id: str) -> None:
         for writer in list(self._writers.get(stream_id, [])):

@@ -7,13 +7,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from agents_store_cloudflare.arguments import check_whole_number, span_ms, system_now_ms
 from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.json_values import JsonValue
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 
 __all__ = ["StreamOptions"]
+
+LOSS_WINDOW_MS: Final = 1_000
+LONGEST_KEPT_S: Final = 400 * 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,13 @@ class StreamOptions:
             is full and cannot be stored: "wait" (at most 30 s, then `StreamConnectionError`) or "drop_oldest" (lose
             the oldest chunk and emit `buffer_overflow`).
         max_chunk_bytes: the largest chunk, as UTF-8 JSON; 1 to 1,900,000.
+        keep_after_end: seconds (or a timedelta, at most 400 days) after which an ended or failed stream is deleted, 24
+            hours; None keeps it. keep_idle: the same since the last change of a stream that never ended, 7 days. Both, and
+            `keep_chunks`, are the stream's own from its creation on: later writers with other options change nothing.
+        keep_chunks: how many of the newest chunks are kept; up to a quarter more may be. None keeps all.
+        adaptive: a write goes to the stream at once, live readers see it, and the stream stores it in larger blocks:
+            within `loss_window` seconds (at most 60; 1 where neither is given; `loss_window_ms` in milliseconds). A crash of
+            the stream's object loses what it has shown in that time and not stored; `flush` and `close` make it durable.
         logger: takes failures in the background; `agents_store_cloudflare.streams` where absent.
         wait_until: `ctx.waitUntil` of the request. With it, a timer stores what the flush interval has left behind;
             without it, the next write, flush or close does.
@@ -39,6 +50,12 @@ class StreamOptions:
     flush_interval_ms: float | None = None
     overflow: Literal["wait", "drop_oldest"] = "wait"
     max_chunk_bytes: int = 1_000_000
+    keep_after_end: float | timedelta | None = 86_400
+    keep_idle: float | timedelta | None = 7 * 86_400
+    keep_chunks: int | None = None
+    adaptive: bool = False
+    loss_window: float | timedelta | None = None
+    loss_window_ms: float | None = None
     logger: logging.Logger | None = None
     wait_until: Callable[[Awaitable[None]], object] | None = None
     now_ms: Callable[[], int] = system_now_ms
@@ -50,6 +67,10 @@ class StreamOptions:
         check_whole_number(self.buffer_size, "buffer_size", low=1, high=100_000)
         check_whole_number(self.max_chunk_bytes, "max_chunk_bytes", low=1, high=MAX_CHUNK_BYTES)
         self.interval_ms()
+        self.whole_loss_window_ms()
+        self.retention_spans()
+        if self.keep_chunks is not None:
+            check_whole_number(self.keep_chunks, "keep_chunks", low=1)
         if self.overflow not in ("wait", "drop_oldest"):
             raise InvalidArgumentError(f"overflow must be 'wait' or 'drop_oldest', not {self.overflow!r}")
 
@@ -61,3 +82,19 @@ class StreamOptions:
             InvalidArgumentError: over 60 seconds.
         """
         return span_ms(self.flush_interval, self.flush_interval_ms, "flush_interval", most_seconds=60) or 0
+
+    def whole_loss_window_ms(self) -> int:
+        """The loss window in whole milliseconds. Raises as `interval_ms` does."""
+        window_ms = span_ms(self.loss_window, self.loss_window_ms, "loss_window", most_seconds=60)
+        return LOSS_WINDOW_MS if window_ms is None else window_ms
+
+    def retention_spans(self) -> list[JsonValue]:
+        """What a stream is created with: both spans in milliseconds, and the number of chunks.
+
+        Raises:
+            TypeError: not a span.
+            InvalidArgumentError: over 400 days: then it looks like milliseconds.
+        """
+        after_end_ms = span_ms(self.keep_after_end, None, "keep_after_end", most_seconds=LONGEST_KEPT_S)
+        idle_ms = span_ms(self.keep_idle, None, "keep_idle", most_seconds=LONGEST_KEPT_S)
+        return [after_end_ms, idle_ms, self.keep_chunks]

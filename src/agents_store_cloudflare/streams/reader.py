@@ -8,7 +8,7 @@ from collections import deque
 from types import TracebackType
 from typing import Any, Final, Self
 
-from agents_store_cloudflare.errors import StreamFailedError, StreamNotFoundError
+from agents_store_cloudflare.errors import StreamFailedError, StreamNotFoundError, StreamTruncatedError
 from agents_store_cloudflare.json_values import JsonObject
 from agents_store_cloudflare.protocols import ResumableStreamStatus
 from agents_store_cloudflare.streams.calls import StreamCalls
@@ -24,14 +24,18 @@ READ_ATTEMPTS: Final = 8
 class DurableObjectStreamReader:
     """`StreamReader` over RPC. Its place is `sequence`: after an exception, iterating goes on from there."""
 
-    def __init__(self, stream_id: str, from_sequence: int, calls: StreamCalls) -> None:
+    def __init__(self, stream_id: str, from_sequence: int | None, calls: StreamCalls) -> None:
         self._stream_id = stream_id
         self._calls = calls
-        self._sequence = from_sequence
+        self._position = from_sequence
+        self._sequence = from_sequence or 0
+        self._incarnation: str | None = None
+        self._may_go_on = False
         self._status: ResumableStreamStatus = "active"
         self._error: str | None = None
         self._chunks: deque[JsonObject] = deque()
-        self._last_sequence = from_sequence
+        self._first_held = 1
+        self._last_sequence = from_sequence or 0
         self._call: asyncio.Task[WireMessage] | None = None
         self._is_closed = False
 
@@ -51,6 +55,7 @@ class DurableObjectStreamReader:
         Raises:
             StreamNotFoundError: it still does not.
             SequenceConflictError: the position is above the last sequence.
+            StreamTruncatedError: it is below the oldest chunk kept.
         """
         while True:
             poll_ms = min(wait_ms, POLL_MS)
@@ -68,11 +73,15 @@ class DurableObjectStreamReader:
 
     async def __anext__(self) -> JsonObject:
         while not self._chunks:
-            if self._is_closed or self._is_at_end():
+            if self._is_closed or (self._is_at_end() and not self._may_go_on):
                 self._raise_failure()
+                # A paused stream may have been resumed when somebody asks again.
+                self._may_go_on = self._status == "paused"
                 raise StopAsyncIteration
+            self._may_go_on = False
             await self._fetch("chunks", POLL_MS)
-        self._sequence += 1
+        self._sequence = self._first_held
+        self._first_held += 1
         return self._chunks.popleft()
 
     async def close(self) -> None:
@@ -91,7 +100,7 @@ class DurableObjectStreamReader:
         await self.close()
 
     def _is_at_end(self) -> bool:
-        return self._status != "active" and self._sequence >= self._last_sequence
+        return self._status != "active" and (self._position or 0) >= self._last_sequence
 
     def _raise_failure(self) -> None:
         if self._status == "failed" and not self._is_closed:
@@ -100,15 +109,20 @@ class DurableObjectStreamReader:
     async def _fetch(self, wait_for: str, wait_ms: int) -> None:
         """The next page; none where nothing has come within `wait_ms`, or the reader was closed meanwhile."""
         arguments: JsonObject = {
-            "fromSequence": self._sequence,
+            "fromSequence": self._position,
             "maxBytes": PAGE_BYTES,
             "waitMs": wait_ms,
             "waitFor": wait_for,
         }
+        if self._incarnation is not None:
+            arguments["incarnation"] = self._incarnation
         cancellations = _cancellations()
         self._call = asyncio.ensure_future(self._calls.call(self._stream_id, "read", arguments, attempts=READ_ATTEMPTS))
         try:
             reply = await self._call
+        except StreamTruncatedError:
+            self._incarnation = None  # it has been told: asked again, it goes on from its position where that is kept
+            raise
         except asyncio.CancelledError:
             # `close` cancels the call alone; who cancels the consumer, at that same moment too, gets what was asked.
             if not self._is_closed or _cancellations() > cancellations:
@@ -122,8 +136,13 @@ class DurableObjectStreamReader:
     def _take(self, place: dict[str, Any], payload: str) -> None:
         self._status, self._error = place["status"], place["error"]
         self._last_sequence = place["lastSequence"]
-        if place["count"]:
+        self._incarnation = place["incarnation"]
+        if self._position is None:
             self._sequence = place["firstSequence"] - 1
+        # Behind the page; where there is none, behind numbers that a crash has lost.
+        self._position = place["firstSequence"] + place["count"] - 1
+        if place["count"]:
+            self._first_held = place["firstSequence"]
             # One text for the scanner instead of one per chunk; JSON text holds no raw newline.
             self._chunks.extend(json.loads("[" + payload.replace("\n", ",") + "]"))
 

@@ -11,12 +11,16 @@ from typing import LiteralString
 
 __all__ = [
     "CREATE_BLOCKS",
+    "DELETE_ALL_BLOCKS",
+    "DELETE_BLOCKS_BEFORE",
     "INSERT_BLOCK",
     "INSERT_HEAD",
     "SELECT_BODIES",
+    "SELECT_CHUNK_COUNT",
     "SELECT_FLUSH",
     "SELECT_HEAD",
     "SELECT_LAST_BLOCK",
+    "SELECT_NEXT_KEY",
     "SELECT_PAGE",
     "SELECT_WRITERS",
     "UPDATE_HEAD",
@@ -90,21 +94,31 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 """
 
 # ?1 the sequence wanted first, ?2 most bytes. One row: keys of the first and the last block of the page and its last
-# sequence (NULLs where nothing is stored there). The page ends with the block that reaches ?2. By key from the block
-# holding ?1.
+# sequence (NULLs where nothing is stored there). The page ends with the block that reaches ?2, or before numbers that a
+# crash has lost: up to there every key is the first one and the chunks before it. By key from the block holding ?1.
 SELECT_PAGE: LiteralString = """
 SELECT MIN(first_sequence), MAX(first_sequence), MAX(last_sequence)
 FROM (
   SELECT
     first_sequence,
     first_sequence + count - 1 AS last_sequence,
-    SUM(size_bytes) OVER (ORDER BY first_sequence) - size_bytes AS bytes_before
+    SUM(size_bytes) OVER (ORDER BY first_sequence) - size_bytes AS bytes_before,
+    first_sequence + count - SUM(count) OVER (ORDER BY first_sequence) AS unbroken_from,
+    FIRST_VALUE(first_sequence) OVER (ORDER BY first_sequence) AS page_from
   FROM blocks
   WHERE first_sequence >= (SELECT MAX(first_sequence) FROM blocks WHERE first_sequence <= ?1)
   ORDER BY first_sequence
   LIMIT 2000
 )
 WHERE bytes_before < ?2
+  AND unbroken_from = page_from
+"""
+
+# ?1 a sequence. The key of the first block after it, NULL where there is none; by key.
+SELECT_NEXT_KEY: LiteralString = """
+SELECT MIN(first_sequence)
+FROM blocks
+WHERE first_sequence > ?1
 """
 
 # ?1 key of the first block, ?2 of the last one. All their chunks as one text: one value crosses instead of one per row.
@@ -116,4 +130,26 @@ FROM (
   WHERE first_sequence BETWEEN ?1 AND ?2
   ORDER BY first_sequence
 )
+"""
+
+# ?1 a sequence. How many chunks are stored from it on; reads the keys and counts of those blocks. For streams in which
+# numbers are missing.
+SELECT_CHUNK_COUNT: LiteralString = """
+SELECT COALESCE(SUM(MIN(count, first_sequence + count - ?1)), 0)
+FROM blocks
+WHERE first_sequence >= (SELECT MAX(first_sequence) FROM blocks WHERE first_sequence <= ?1)
+  AND first_sequence + count > ?1
+"""
+
+# No parameters. A deleted row counts as a written one.
+DELETE_ALL_BLOCKS: LiteralString = """
+DELETE FROM blocks
+WHERE first_sequence > 0
+"""
+
+# ?1 the sequence that is kept first: the block holding it stays, all before it go. By key.
+DELETE_BLOCKS_BEFORE: LiteralString = """
+DELETE FROM blocks
+WHERE first_sequence > 0
+  AND first_sequence < (SELECT MAX(first_sequence) FROM blocks WHERE first_sequence <= ?1)
 """

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError
+from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError, StreamTruncatedError
 from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.json_values import JsonObject
 from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
-from agents_store_cloudflare.records import StreamInfo
 from agents_store_cloudflare.streams.audience import Audience
 from agents_store_cloudflare.streams.head import StreamHead
+from agents_store_cloudflare.streams.lifecycle import next_alarm_ms
 from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.streams.operations import OPERATIONS, Arguments
 from agents_store_cloudflare.streams.subscription import FrameSink, Subscription
 from agents_store_cloudflare.streams.wires import StreamWires
 from agents_store_cloudflare.wire import WireMessage, decode_request, encode_error, encode_reply
@@ -23,8 +25,6 @@ __all__ = ["StreamObject"]
 
 MAX_WAIT_MS: Final = 60_000
 MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
-
-Arguments: TypeAlias = "Mapping[str, Any]"
 
 
 class StreamObject:
@@ -45,23 +45,28 @@ class StreamObject:
         self._audience = Audience(host, self.logger, self._log_of)
         self._wires = StreamWires(host, self._audience)
         self._waiting: set[asyncio.Future[None]] = set()
-        self._operations: dict[str, Callable[[StreamLog, Arguments, str], str]] = {
-            "create": self._create,
-            "append": self._append,
-            "end": self._end,
-            "fail": self._fail,
-            "info": self._info,
-        }
+        self._cancel_storing: Callable[[], None] | None = None
+        self._instance = secrets.token_hex(4)
 
     async def call(self, request: str) -> str:
-        """`ObjectLogic.call`: create, append, read, end, fail or info."""
+        """`ObjectLogic.call`: append, store, read, or one of `OPERATIONS`."""
+        reply = self.answer(request)
+        return reply if isinstance(reply, str) else await reply
+
+    def answer(self, request: str) -> str | Awaitable[str]:
+        """The reply of `call`, at once unless it must be waited for: a coroutine costs the platform more than most replies."""
         try:
-            return await self._answer(decode_request(request))
+            return self._answer(decode_request(request))
         except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
             return encode_error(error, self.logger)
 
     async def alarm(self) -> None:
-        """`ObjectLogic.alarm`. Streams set none."""
+        """`ObjectLogic.alarm`: delete what retention gives up, or look again when that will be."""
+        log = self._log or StreamLog(self._host.sql, "")  # an object that an alarm has woken does not know its name
+        head = self._living(log)
+        at_ms = None if head is None else next_alarm_ms(head)
+        if at_ms is not None:
+            self._host.set_alarm(at_ms)
 
     def subscribe(self, stream_id: str, from_sequence: int, sink: FrameSink) -> Subscription:
         """Send `sink` what follows `from_sequence`, then what is appended, then the outcome, from the first `pull` on.
@@ -71,13 +76,16 @@ class StreamObject:
             SequenceConflictError: `from_sequence` is above the last one.
         """
         log = self._log_of(stream_id)
+        self._living(log)
         log.head_from(from_sequence)
         return self._audience.add(log, from_sequence, sink)
 
     def fetch(self, stream_id: str, request: HttpRequest) -> HttpResponse:
         """Answer a listener's HTTP request; errors are JSON, and a traceback never leaves the object."""
         try:
-            return self._wires.answer(self._log_of(stream_id), stream_id, request)
+            log = self._log_of(stream_id)
+            self._living(log)
+            return self._wires.answer(log, stream_id, request)
         except AgentsStoreError as error:
             return HttpResponse.of_error(error)
         except Exception as error:  # noqa: BLE001 - whatever it is
@@ -91,91 +99,140 @@ class StreamObject:
         """A client's WebSocket is closed."""
         self._wires.closed(socket)
 
-    async def _answer(self, message: WireMessage) -> str:
+    def _answer(self, message: WireMessage) -> str | Awaitable[str]:
         arguments = message.head
         op, log = arguments["op"], self._log_of(arguments["streamId"])
         if op == "read":
-            return await self._read(log, arguments)
-        operation = self._operations.get(op)
+            return self._read(log, arguments)
+        if op == "append":
+            return self._append(log, arguments, message.payload)
+        if op == "store":
+            return self._store(log)
+        operation = OPERATIONS.get(op)
         if operation is None:
             raise InvalidArgumentError(f"a stream has no operation {op!r}; does the Worker run an older version?")
-        return operation(log, arguments, message.payload)
+        before = self._living(log)
+        reply = operation(log, arguments, message.payload, self._host.now_ms())
+        self._tell(before, log.head())
+        return reply
 
     def _log_of(self, stream_id: str) -> StreamLog:
         if self._log is None:
             self._log = StreamLog(self._host.sql, stream_id)
         return self._log
 
-    def _create(self, log: StreamLog, arguments: Arguments, _payload: str) -> str:
-        is_new = log.head() is None
-        head = log.create(now_ms=self._host.now_ms(), fencing_token=arguments["fencingToken"])
-        if is_new:
-            self._wake()
-        return encode_reply({"status": head.status, "endStatus": head.end_status, "lastSequence": head.last_sequence})
+    def _living(self, log: StreamLog) -> StreamHead | None:
+        """The stream as it stands now: what retention gives up is gone from that moment on, alarm or not."""
+        before = log.head()
+        if log.expire(now_ms=self._host.now_ms()):
+            self._tell(before, None)
+        return log.head()
+
+    def _tell(self, before: StreamHead | None, after: StreamHead | None) -> None:
+        """Let everybody know who has to: those who wait, those who listen, the alarm."""
+        if after == before:
+            return
+        self._wake()
+        if after is None:
+            self._audience.gone()
+            return
+        if after.alarm_at is not None and (before is None or after.alarm_at != before.alarm_at):
+            self._host.set_alarm(after.alarm_at)
+        if before is not None and after.incarnation != before.incarnation:
+            self._audience.reset(after)
+        elif before is not None and after.is_closed and not before.is_closed:
+            self._audience.closed(after)
 
     def _append(self, log: StreamLog, arguments: Arguments, payload: str) -> str:
+        self._living(log)
+        window_ms: int | None = arguments.get("lossWindowMs")
         appended = log.append(
             payload,
             writer=arguments["writer"],
             writer_sequence=arguments["writerSequence"],
             expected_sequence=arguments["expectedSequence"],
             fencing_token=arguments["fencingToken"],
+            is_held=window_ms is not None,
             now_ms=self._host.now_ms(),
         )
         if not appended.is_repetition:
             self._wake()
             self._audience.appended(appended.first_sequence, payload, appended.last_sequence)
-        return encode_reply({"lastSequence": appended.last_sequence})
+        if window_ms is not None:
+            self._store_within(window_ms)
+        return encode_reply({"lastSequence": appended.last_sequence, **self._survival(log)})
 
-    def _end(self, log: StreamLog, arguments: Arguments, payload: str) -> str:
-        is_first = log.end(
-            status=arguments["status"],
-            output=payload,
-            fencing_token=arguments["fencingToken"],
-            now_ms=self._host.now_ms(),
-        )
-        return self._closed(log, is_first=is_first)
+    def _store(self, log: StreamLog) -> str:
+        """Make durable what was shown."""
+        self._living(log)
+        log.existing_head()
+        log.store_held(now_ms=self._host.now_ms())
+        return encode_reply(self._survival(log))
 
-    def _fail(self, log: StreamLog, arguments: Arguments, _payload: str) -> str:
-        is_first = log.fail(
-            error=arguments["error"], fencing_token=arguments["fencingToken"], now_ms=self._host.now_ms()
-        )
-        return self._closed(log, is_first=is_first)
+    def _survival(self, log: StreamLog) -> JsonObject:
+        """By which a writer sees that the object has been restarted, and what that has cost."""
+        return {"instance": self._instance, "survivedSequence": log.survived_sequence}
 
-    def _closed(self, log: StreamLog, *, is_first: bool) -> str:
-        if is_first:
-            self._wake()
-            self._audience.closed(log.existing_head())
-        return encode_reply(None)
+    def _store_within(self, window_ms: int) -> None:
+        """Store what is held when the window has passed; once more with nothing new, and the object may sleep."""
+        if self._cancel_storing is None:
+            self._cancel_storing = self._host.call_later(window_ms, lambda: self._store_held(window_ms))
 
-    def _info(self, log: StreamLog, arguments: Arguments, _payload: str) -> str:
-        head = log.head()
-        if head is None:
-            return encode_reply(None)
-        info = _info_of(arguments["streamId"], head, writers=log.writer_count())
-        return encode_reply(info.to_dict(), head.output or "")
+    def _store_held(self, window_ms: int) -> None:
+        self._cancel_storing = None
+        log = self._log
+        if log is None:
+            return
+        try:
+            log.store_held(now_ms=self._host.now_ms())
+        except Exception:
+            self.logger.exception("what was shown could not be stored yet: incident %s", secrets.token_hex(6))
+        if log.has_held():
+            self._store_within(window_ms)
 
-    async def _read(self, log: StreamLog, arguments: Arguments) -> str:
+    def _read(self, log: StreamLog, arguments: Arguments) -> str | Awaitable[str]:
         """One page of what follows `fromSequence`; where there is nothing yet, the first that comes within `waitMs`.
 
         `waitFor` "stream" waits for the stream to exist; "chunks" for a chunk or the outcome.
         """
-        from_sequence, wait_ms = arguments["fromSequence"], min(arguments["waitMs"], MAX_WAIT_MS)
-        if arguments["waitFor"] == "stream":
-            await self._until(lambda: log.head() is not None, wait_ms)
-        else:
-            await self._until(lambda: _has_news(log.existing_head(), from_sequence), wait_ms)
+
+        def is_there() -> bool:
+            waits_for_stream = arguments["waitFor"] == "stream"
+            return self._living(log) is not None if waits_for_stream else self._has_news(log, arguments)
+
+        if arguments["waitMs"] > 0 and not is_there():
+            return self._read_later(log, arguments, is_there)
+        return self._page(log, arguments)
+
+    async def _read_later(self, log: StreamLog, arguments: Arguments, is_there: Callable[[], bool]) -> str:
+        try:
+            await self._until(is_there, min(arguments["waitMs"], MAX_WAIT_MS))
+            return self._page(log, arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
+            return encode_error(error, self.logger)
+
+    def _page(self, log: StreamLog, arguments: Arguments) -> str:
+        self._living(log)
         head = log.existing_head()
-        page = log.read(from_sequence, max_bytes=min(arguments["maxBytes"], MAX_PAGE_BYTES))
+        position = _position(arguments, head)
+        page = log.read(position, max_bytes=min(arguments["maxBytes"], MAX_PAGE_BYTES))
+        if arguments.get("incarnation", head.incarnation) != head.incarnation:
+            # Caught up when it was reset: nothing is missing, and yet what it has is not the stream any more.
+            raise StreamTruncatedError(log.stream_id, from_sequence=position, first_sequence=head.first_sequence)
         place: JsonObject = {"firstSequence": page.first_sequence, "count": page.count}
-        return encode_reply(
-            {**place, "lastSequence": head.last_sequence, "status": head.status, "error": head.error}, page.body
-        )
+        state: JsonObject = {"status": head.status, "error": head.error, "incarnation": head.incarnation}
+        return encode_reply({**place, **state, "lastSequence": head.last_sequence}, page.body)
+
+    def _has_news(self, log: StreamLog, arguments: Arguments) -> bool:
+        self._living(log)
+        head = log.existing_head()
+        if head.status != "active" or arguments.get("incarnation", head.incarnation) != head.incarnation:
+            return True
+        # A position above the last one is news too: the read refuses it.
+        return head.last_sequence != _position(arguments, head)
 
     async def _until(self, is_there: Callable[[], bool], wait_ms: int) -> None:
         """Return when the condition holds, or the time is up. A platform timer: asyncio's would outlive the wait."""
-        if wait_ms <= 0 or is_there():
-            return
         time_is_up = asyncio.Event()
         cancel_timer = self._host.call_later(wait_ms, lambda: self._ring(time_is_up))
         try:
@@ -202,22 +259,7 @@ class StreamObject:
                 change.set_result(None)
 
 
-def _has_news(head: StreamHead, from_sequence: int) -> bool:
-    # A position above the last one is news too: the read refuses it.
-    return head.status != "active" or head.last_sequence != from_sequence
-
-
-def _info_of(stream_id: str, head: StreamHead, *, writers: int) -> StreamInfo:
-    return StreamInfo(
-        stream_id=stream_id,
-        status=head.status,
-        end_status=head.end_status,
-        first_sequence=head.first_sequence,
-        last_sequence=head.last_sequence,
-        count=head.last_sequence - head.first_sequence + 1,
-        error=head.error,
-        writers=writers,
-        created_at=head.created_at,
-        updated_at=head.updated_at,
-        ended_at=head.ended_at,
-    )
+def _position(arguments: Arguments, head: StreamHead) -> int:
+    """What the reader has; None is "whatever is there"."""
+    from_sequence: int | None = arguments["fromSequence"]
+    return head.first_sequence - 1 if from_sequence is None else from_sequence

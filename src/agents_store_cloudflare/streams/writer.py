@@ -25,6 +25,7 @@ from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 from agents_store_cloudflare.streams.calls import StreamCalls
 from agents_store_cloudflare.streams.chunks import EncodedChunk, encode_chunk
 from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.streams.shown import ShownChunks
 from agents_store_cloudflare.streams.time_limit import is_done_within
 from agents_store_cloudflare.streams.writer_buffer import MAX_BATCH_BYTES, Batch, WriterBuffer
 
@@ -69,8 +70,11 @@ class DurableObjectStreamWriter:
         self._on_drop = on_drop
         self._on_close = on_close
         self._id = secrets.token_hex(8)
+        self._interval_ms = options.interval_ms()
         self._buffer = WriterBuffer()
+        self._shown = ShownChunks()
         self._turn = asyncio.Lock()
+        self._taking = 0
         self._sending = asyncio.Lock()
         self._timer: asyncio.Task[None] | None = None
         self._wait_until = options.wait_until
@@ -91,7 +95,11 @@ class DurableObjectStreamWriter:
 
     async def open(self) -> Self:
         """Make the stream unless it exists, and announce the fencing token."""
-        reply = await self._calls.call(self.stream_id, "create", {"fencingToken": self._identity.fencing_token})
+        arguments: JsonObject = {
+            "fencingToken": self._identity.fencing_token,
+            "retention": self._options.retention_spans(),
+        }
+        reply = await self._calls.call(self.stream_id, "create", arguments)
         stream = reply.head["ok"]
         self._last_sequence = stream["lastSequence"]
         if stream["status"] != "active":
@@ -111,28 +119,42 @@ class DurableObjectStreamWriter:
         )
         if expected_sequence is not None:
             check_whole_number(expected_sequence, "expected_sequence", low=1)
-        async with self._turn:
-            if self._is_closed:
-                raise StreamError(f"this writer of stream {self.stream_id!r} is closed; create another one")
-            if expected_sequence is None:
-                await self._write_buffered(encoded)
-            else:
-                await self._write_at(encoded, expected_sequence)
+        if self._taking == 0 and expected_sequence is None and self._is_at_ease():
+            self._buffer.take(encoded)
+            self._start_timer()
+            return
+        self._taking += 1  # from here to the end nobody overtakes
+        try:
+            async with self._turn:
+                if self._is_closed:
+                    raise StreamError(f"this writer of stream {self.stream_id!r} is closed; create another one")
+                if expected_sequence is None:
+                    await self._write_buffered(encoded)
+                else:
+                    await self._write_at(encoded, expected_sequence)
+        finally:
+            self._taking -= 1
 
     async def flush(self) -> int:
-        """`StreamWriter.flush`."""
+        """`StreamWriter.flush`. In adaptive mode it raises `StreamError` where a restart has lost chunks shown before."""
         await self._flush()
+        await self._make_durable()
         return self._last_sequence
 
     async def close(self) -> int:
         """`StreamWriter.close`. When it raises, the writer stays open and keeps its chunks."""
-        async with self._turn:
-            if not self._is_closed:
-                await self._flush()
-                self._is_closed = True
-                if self._timer is not None:
-                    self._timer.cancel()
-                self._on_close(self)
+        self._taking += 1
+        try:
+            async with self._turn:
+                if not self._is_closed:
+                    await self._flush()
+                    await self._make_durable()
+                    self._is_closed = True
+                    if self._timer is not None:
+                        self._timer.cancel()
+                    self._on_close(self)
+        finally:
+            self._taking -= 1
         return self._last_sequence
 
     async def __aenter__(self) -> Self:
@@ -156,7 +178,7 @@ class DurableObjectStreamWriter:
             self._start_timer()
             return
         try:
-            await self._flush()
+            await self._flush(is_durable=not self._options.adaptive)
         except BaseException as error:
             if isinstance(error, AgentsStoreError) and error.outcome_unknown:
                 return  # remembered: the next call sends again, or raises
@@ -187,7 +209,7 @@ class DurableObjectStreamWriter:
         """Send again what failed: a refusal at once, so that it surfaces; a silence once per flush interval."""
         if self._failure is None or not len(self._buffer):
             return
-        is_recent = self._options.now_ms() - self._last_attempt_ms < self._options.interval_ms()
+        is_recent = self._options.now_ms() - self._last_attempt_ms < self._interval_ms
         if self._failure.outcome_unknown and is_recent:
             return
         try:
@@ -205,10 +227,21 @@ class DurableObjectStreamWriter:
                 "this chunk was not taken, write it again later"
             )
 
-    async def _flush(self) -> None:
+    async def _flush(self, *, is_durable: bool = True) -> None:
         """Store everything taken up to now, for a caller who hears of it when that fails."""
         with self._heard():
-            await self._store_taken()
+            await self._store_taken(is_durable=is_durable)
+
+    async def _make_durable(self) -> None:
+        """What was shown early is stored too, or its loss is told."""
+        if len(self._shown):
+            reply = await self._calls.call(self.stream_id, "store", {})
+            self._shown.stored(reply.head["ok"])
+        if lost_count := self._shown.take_lost_count():
+            raise StreamError(
+                f"{lost_count} chunks of stream {self.stream_id!r} were shown and lost: its object restarted before they "
+                "were stored; write them again where they matter"
+            )
 
     @contextmanager
     def _heard(self) -> Generator[None, None, None]:
@@ -227,20 +260,25 @@ class DurableObjectStreamWriter:
                 self._failure = None  # it says nothing about the next chunk
             raise
 
-    async def _store_taken(self) -> None:
-        """Store everything taken up to now, and nothing taken later; of two at once the second waits for the first."""
+    async def _store_taken(self, *, is_durable: bool = True) -> None:
+        """Store everything taken up to now, and nothing taken later; of two at once the second waits for the first.
+
+        Where it need not be durable, the stream shows it now and stores it within the loss window.
+        """
         last_place = self._buffer.last_place
         async with self._sending:
             while self._buffer.has_up_to(last_place):
-                await self._send_batch(self._buffer.next_batch(last_place))
+                await self._send_batch(self._buffer.next_batch(last_place), is_durable=is_durable)
 
-    async def _send_batch(self, batch: Batch) -> None:
+    async def _send_batch(self, batch: Batch, *, is_durable: bool) -> None:
         arguments: JsonObject = {
             "writer": self._id,
             "writerSequence": batch.number,
             "expectedSequence": batch.expected_sequence,
             "fencingToken": self._identity.fencing_token,
         }
+        if not is_durable:
+            arguments["lossWindowMs"] = self._options.whole_loss_window_ms()
         batch.in_flight = True
         try:
             reply = await self._calls.call(self.stream_id, "append", arguments, self._buffer.payload(batch))
@@ -254,7 +292,24 @@ class DurableObjectStreamWriter:
             self._last_attempt_ms = self._options.now_ms()
         self._buffer.stored(batch)
         self._failure = None
-        self._last_sequence = reply.head["ok"]["lastSequence"]
+        stored = reply.head["ok"]
+        self._last_sequence = stored["lastSequence"]
+        if is_durable:
+            self._shown.stored(stored)
+        else:
+            self._shown.add(stored, batch.count)
+
+    def _is_at_ease(self) -> bool:
+        """Whether one more chunk is simply taken: nothing is wrong, and with it nothing is due."""
+        if self._is_closed or self._failure is not None or self._options.adaptive:
+            return False
+        since_ms = self._buffer.waiting_since_ms()
+        return (
+            self._buffer.waiting_count() + 1 < self._options.buffer_size
+            and self._buffer.size_bytes < MAX_BATCH_BYTES // 2
+            and (since_ms is None or self._options.now_ms() - since_ms < self._interval_ms)
+            and self._interval_ms > 0
+        )
 
     def _is_full(self) -> bool:
         return self._buffer.waiting_count() >= self._options.buffer_size
@@ -265,9 +320,10 @@ class DurableObjectStreamWriter:
         since_ms = self._buffer.waiting_since_ms()
         return (
             self._failure is not None
+            or self._options.adaptive
             or self._is_full()
             or self._buffer.size_bytes >= MAX_BATCH_BYTES
-            or (since_ms is not None and self._options.now_ms() - since_ms >= self._options.interval_ms())
+            or (since_ms is not None and self._options.now_ms() - since_ms >= self._interval_ms)
         )
 
     def _start_timer(self) -> None:
@@ -283,7 +339,7 @@ class DurableObjectStreamWriter:
 
     async def _flush_later(self) -> None:
         try:
-            await self._options.sleep(self._options.interval_ms() / 1000)
+            await self._options.sleep(self._interval_ms / 1000)
         except asyncio.CancelledError:
             if not self._is_closed:
                 raise

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from agents_store_cloudflare.streams.chunks import EncodedChunk
 
@@ -31,8 +31,7 @@ class Batch:
     in_flight: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Taken:
+class _Taken(NamedTuple):
     """A chunk in the queue; places rise and are never used again."""
 
     chunk: EncodedChunk
@@ -64,10 +63,12 @@ class WriterBuffer:
 
     def waiting_count(self) -> int:
         """How many chunks are not on their way at this moment."""
-        return len(self._queue) - self._in_flight_count()
+        return len(self._queue) if self._batch is None else len(self._queue) - self._in_flight_count()
 
     def waiting_since_ms(self) -> int | None:
         """When the oldest of those was taken."""
+        if self._batch is None:
+            return self._queue[0].chunk.taken_ms if self._queue else None
         oldest = next(islice(self._queue, self._in_flight_count(), None), None)
         return None if oldest is None else oldest.chunk.taken_ms
 
@@ -110,7 +111,7 @@ class WriterBuffer:
     def stored(self, batch: Batch) -> None:
         """The batch is stored."""
         for _ in range(batch.count):
-            self._remove(0)
+            self.size_bytes -= self._queue.popleft().chunk.size_bytes
         self._batch = None
 
     def refused(self) -> None:

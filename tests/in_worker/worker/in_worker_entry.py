@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+from counted_stream import CountedStreamServer
 from runner import run_tests
 from workers import Request, Response, WorkerEntrypoint
 
 from agents_store_cloudflare import LockServer, StreamServer
 
-__all__ = ["Default", "LockServer", "StreamServer"]
+__all__ = ["CountedStreamServer", "Default", "LockServer", "StreamServer"]
 
 
 class Default(WorkerEntrypoint):

@@ -8,9 +8,20 @@ from agents_store_cloudflare.bindings import as_namespace
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.testing import SystemClock
 from agents_store_cloudflare.testing.stream_conformance import StreamConformance
+from agents_store_cloudflare.testing.stream_life_conformance import StreamLifeConformance
 
 
 class TestStreams(StreamConformance):
+    @pytest.fixture
+    def clock(self) -> SystemClock:
+        return SystemClock()
+
+    @pytest.fixture
+    def stream_namespace(self, env: Any) -> ObjectNamespace:
+        return as_namespace(env.STREAMS)
+
+
+class TestStreamLife(StreamLifeConformance):
     @pytest.fixture
     def clock(self) -> SystemClock:
         return SystemClock()

@@ -1,0 +1,54 @@
+"""Which flushes a stream has stored, so that one that comes again is not stored again."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from agents_store_cloudflare.database import ObjectSql
+from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.streams import sql as q
+from agents_store_cloudflare.streams.head import Flushes
+
+__all__ = ["KnownFlushes"]
+
+
+class KnownFlushes:
+    """Each writer's newest flush, read from the blocks once in an object's life, then kept in memory.
+
+    Args:
+        forgotten: those whose chunks are no longer kept.
+    """
+
+    def __init__(self, sql: ObjectSql, forgotten: Flushes) -> None:
+        self._sql = sql
+        rows = cast("list[tuple[str, int, int]]", sql.exec(q.SELECT_WRITERS))
+        stored = {writer: (number, last_sequence) for writer, number, last_sequence in rows}
+        self._newest: dict[str, tuple[int, int]] = {**forgotten, **stored}
+
+    def newest(self) -> Flushes:
+        """All that is known."""
+        return self._newest
+
+    def note(self, writer: str, number: int, last_sequence: int) -> None:
+        """A flush was stored."""
+        self._newest[writer] = (number, last_sequence)
+
+    def writer_count(self, first_sequence: int) -> int:
+        """How many writers have chunks from `first_sequence` on."""
+        return sum(last_sequence >= first_sequence for _, last_sequence in self._newest.values())
+
+    def result_of(self, writer: str, number: int) -> int | None:
+        """The last sequence after a flush, None where it is a new one.
+
+        Raises:
+            InvalidArgumentError: a later one of its writer has overtaken it, and it was not stored.
+        """
+        newest, last_sequence = self._newest.get(writer, (0, 0))
+        if number > newest:
+            return None
+        if number == newest:
+            return last_sequence
+        stored = cast("int | None", self._sql.exec(q.SELECT_FLUSH, writer, number)[0][0])
+        if stored is None:
+            raise InvalidArgumentError(f"flush {number} comes after flush {newest} of the same writer")
+        return stored

@@ -1,0 +1,184 @@
+"""The life of a stream as rules on its head: what each call makes of it. No I/O; the log stores what comes out.
+
+```text
+             pause            end, fail
+   active ─────────▶ paused ───────────▶ ended / failed ── retention ──▶ deleted
+     ▲  ◀───────────                        │                              │
+     │     resume                           │ reset                        │ created again:
+     └──────────────────────────────────────┘ (from every status)          ▼ numbers go on
+```
+
+A rule gives the same head where there is nothing to do: the call came twice.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Final
+
+from agents_store_cloudflare.errors import StreamClosedError
+from agents_store_cloudflare.streams.head import Flushes, Retention, StreamHead, StreamStatus
+
+__all__ = [
+    "begin",
+    "close",
+    "closed_error",
+    "delete",
+    "next_alarm_ms",
+    "pause",
+    "planned",
+    "reset",
+    "resume",
+    "revive",
+    "truncate",
+]
+
+FORGOTTEN_FLUSHES: Final = 32
+"""How many writers' newest flushes outlive their chunks."""
+
+SLACK: Final = 24
+"""An alarm comes a part of the span late, so that one alarm serves a stream that ends soon after it was made."""
+
+
+def begin(retention: Retention, fencing_token: int | None, now_ms: int) -> StreamHead:
+    """A stream that never was."""
+    return StreamHead(
+        status="active",
+        first_sequence=1,
+        last_sequence=0,
+        fencing_token=fencing_token,
+        created_at=now_ms,
+        updated_at=now_ms,
+        retention=retention,
+    )
+
+
+def pause(stream_id: str, head: StreamHead, now_ms: int) -> StreamHead:
+    """Take no chunks until it is resumed.
+
+    Raises:
+        StreamClosedError: it has its outcome.
+    """
+    return _set_open(stream_id, head, "paused", now_ms)
+
+
+def resume(stream_id: str, head: StreamHead, now_ms: int) -> StreamHead:
+    """Take chunks again.
+
+    Raises:
+        StreamClosedError: it has its outcome; only a reset takes that away.
+    """
+    return _set_open(stream_id, head, "active", now_ms)
+
+
+def close(
+    stream_id: str,
+    head: StreamHead,
+    status: StreamStatus,
+    now_ms: int,
+    *,
+    end_status: str | None = None,
+    output: str | None = None,
+    error: str | None = None,
+) -> StreamHead:
+    """Give it its outcome; the same head where it has that one already.
+
+    Raises:
+        StreamClosedError: it has another.
+    """
+    if head.is_closed:
+        same = (head.status, head.end_status, head.error) == (status, end_status, error)
+        if same and _are_alike(head.output, output):
+            return head
+        raise closed_error(stream_id, head)
+    return replace(
+        head, status=status, end_status=end_status, output=output, error=error, updated_at=now_ms, ended_at=now_ms
+    )
+
+
+def reset(head: StreamHead, incarnation: str, flushes: Flushes, now_ms: int) -> StreamHead:
+    """Active and without chunks, numbers going on; the same head where this reset has happened already."""
+    return head if head.incarnation == incarnation else _emptied(head, incarnation, flushes, now_ms)
+
+
+def delete(head: StreamHead, incarnation: str, flushes: Flushes, now_ms: int) -> StreamHead:
+    """What stays of a stream that is gone."""
+    return replace(_emptied(head, incarnation, flushes, now_ms), is_deleted=True, alarm_at=None)
+
+
+def revive(head: StreamHead, now_ms: int) -> StreamHead:
+    """A deleted stream made anew."""
+    return replace(head, is_deleted=False, created_at=now_ms, updated_at=now_ms)
+
+
+def truncate(head: StreamHead, first_sequence: int, flushes: Flushes) -> StreamHead:
+    """Nothing kept before `first_sequence`; the floor never sinks and never passes the next number."""
+    floor = max(head.first_sequence, min(first_sequence, head.last_sequence + 1))
+    if floor == head.first_sequence:
+        return head
+    return replace(head, first_sequence=floor, forgotten_flushes=_newest(flushes))
+
+
+def planned(head: StreamHead, now_ms: int) -> StreamHead:
+    """The head with its alarm: the one that is set, unless that has rung or comes too late. Each setting costs a row."""
+    at_ms = _planned_ms(head)
+    is_set = head.alarm_at is not None and now_ms <= head.alarm_at and (at_ms is None or head.alarm_at <= at_ms)
+    return head if is_set or at_ms is None else replace(head, alarm_at=at_ms)
+
+
+def next_alarm_ms(head: StreamHead) -> int | None:
+    """When the object looks again after an alarm that found nothing due."""
+    return head.due_ms
+
+
+def closed_error(stream_id: str, head: StreamHead) -> StreamClosedError:
+    """What a stream says that takes no chunks."""
+    return StreamClosedError(stream_id, status=head.status, end_status=head.end_status)
+
+
+def _planned_ms(head: StreamHead) -> int | None:
+    if head.is_closed:
+        since_ms, span_ms = head.ended_at or 0, head.retention.after_end_ms
+    else:
+        # It may end at any moment: the shorter span decides.
+        spans = [span for span in (head.retention.idle_ms, head.retention.after_end_ms) if span is not None]
+        since_ms, span_ms = head.updated_at, min(spans) if head.retention.idle_ms is not None else None
+    return None if span_ms is None else since_ms + span_ms + span_ms // SLACK
+
+
+def _set_open(stream_id: str, head: StreamHead, status: StreamStatus, now_ms: int) -> StreamHead:
+    if head.is_closed:
+        raise closed_error(stream_id, head)
+    return head if head.status == status else replace(head, status=status, updated_at=now_ms)
+
+
+def _emptied(head: StreamHead, incarnation: str, flushes: Flushes, now_ms: int) -> StreamHead:
+    return replace(
+        head,
+        status="active",
+        end_status=None,
+        output=None,
+        error=None,
+        first_sequence=head.last_sequence + 1,
+        updated_at=now_ms,
+        ended_at=None,
+        incarnation=incarnation,
+        ceiling=None,
+        has_gaps=False,
+        forgotten_flushes=_newest(flushes),
+    )
+
+
+def _newest(flushes: Flushes) -> Flushes:
+    by_age = sorted(flushes.items(), key=lambda flush: flush[1][1])
+    return dict(by_age[-FORGOTTEN_FLUSHES:])
+
+
+def _are_alike(one: str | None, other: str | None) -> bool:
+    """Whether two JSON texts say the same, key order aside; 1 and 1.0 do not."""
+    return one == other or (one is not None and other is not None and _sorted(one) == _sorted(other))
+
+
+def _sorted(text: str) -> str:
+    return json.dumps(json.loads(text), sort_keys=True)

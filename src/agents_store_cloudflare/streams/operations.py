@@ -1,0 +1,101 @@
+"""What a call to a stream's object means for its log: arguments in, reply out. Who must hear of it is `StreamObject`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from agents_store_cloudflare.json_values import JsonObject
+from agents_store_cloudflare.records import StreamInfo
+from agents_store_cloudflare.streams.head import Retention, StreamHead
+from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.wire import encode_reply
+
+__all__ = ["OPERATIONS", "Arguments", "info_of"]
+
+Arguments: TypeAlias = "Mapping[str, Any]"
+Operation: TypeAlias = Callable[[StreamLog, Arguments, str, int], str]
+
+
+def _create(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
+    after_end_ms, idle_ms, max_chunks = arguments["retention"]
+    head = log.create(
+        now_ms=now_ms,
+        fencing_token=arguments["fencingToken"],
+        retention=Retention(after_end_ms=after_end_ms, idle_ms=idle_ms, max_chunks=max_chunks),
+    )
+    return encode_reply({"status": head.status, "endStatus": head.end_status, "lastSequence": head.last_sequence})
+
+
+def _end(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
+    log.end(status=arguments["status"], output=payload, fencing_token=arguments["fencingToken"], now_ms=now_ms)
+    return encode_reply(None)
+
+
+def _fail(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
+    log.fail(error=arguments["error"], fencing_token=arguments["fencingToken"], now_ms=now_ms)
+    return encode_reply(None)
+
+
+def _pause(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
+    log.pause(fencing_token=arguments["fencingToken"], now_ms=now_ms)
+    return encode_reply(None)
+
+
+def _resume(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
+    log.resume(fencing_token=arguments["fencingToken"], now_ms=now_ms)
+    return encode_reply(None)
+
+
+def _reset(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
+    log.reset(incarnation=arguments["incarnation"], fencing_token=arguments["fencingToken"], now_ms=now_ms)
+    return encode_reply(None)
+
+
+def _truncate(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
+    log.truncate(first_sequence=arguments["firstSequence"], fencing_token=arguments["fencingToken"], now_ms=now_ms)
+    return encode_reply(None)
+
+
+def _delete(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
+    log.delete(incarnation=arguments["incarnation"], fencing_token=arguments["fencingToken"], now_ms=now_ms)
+    return encode_reply(None)
+
+
+def _info(log: StreamLog, arguments: Arguments, _payload: str, _now_ms: int) -> str:
+    head = log.head()
+    if head is None:
+        return encode_reply(None)
+    return encode_reply(info_of(arguments["streamId"], head, log), head.output or "")
+
+
+OPERATIONS: Final[Mapping[str, Operation]] = {
+    "create": _create,
+    "end": _end,
+    "fail": _fail,
+    "pause": _pause,
+    "resume": _resume,
+    "reset": _reset,
+    "truncate": _truncate,
+    "delete": _delete,
+    "info": _info,
+}
+"""By their names on the wire; append and read are not among them: they push and wait."""
+
+
+def info_of(stream_id: str, head: StreamHead, log: StreamLog) -> JsonObject:
+    """`StreamInfo` as JSON, without the output."""
+    info = StreamInfo(
+        stream_id=stream_id,
+        status=head.status,
+        end_status=head.end_status,
+        first_sequence=head.first_sequence,
+        last_sequence=head.last_sequence,
+        count=log.chunk_count(),
+        error=head.error,
+        writers=log.writer_count(),
+        created_at=head.created_at,
+        updated_at=head.updated_at,
+        ended_at=head.ended_at,
+    )
+    return info.to_dict()

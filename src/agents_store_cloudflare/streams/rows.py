@@ -1,0 +1,113 @@
+"""The rows of one stream: its head and its blocks, written together or not at all, and read by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from agents_store_cloudflare.database import ObjectSql, SqlError
+from agents_store_cloudflare.streams import sql as q
+from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES, split_blocks
+from agents_store_cloudflare.streams.flushes import KnownFlushes
+from agents_store_cloudflare.streams.head import StreamHead, decode_head, encode_head
+from agents_store_cloudflare.streams.tail import Flush, merged
+
+__all__ = ["StreamRows"]
+
+
+class StreamRows:
+    """What `StreamLog` has decided, as statements. A change of one row needs no transaction."""
+
+    def __init__(self, sql: ObjectSql, stream_id: str) -> None:
+        self._sql = sql
+        self._stream_id = stream_id
+
+    def load(self) -> tuple[StreamHead, int] | None:
+        """The head and the last sequence that is stored, None where there is no table.
+
+        Raises:
+            MigrationError: newer code has written this stream.
+        """
+        try:
+            [[text]] = self._sql.exec(q.SELECT_HEAD)
+        except SqlError as error:
+            if error.is_missing_table():
+                return None
+            raise
+        newest = cast("list[tuple[int, int]]", self._sql.exec(q.SELECT_LAST_BLOCK))
+        head = decode_head(self._stream_id, cast("str", text), newest[0] if newest else None)
+        return head, newest[0][0] if newest else head.first_sequence - 1
+
+    def create(self, head: StreamHead) -> None:
+        """The table, and the head in it."""
+
+        def write() -> None:
+            self._sql.exec(q.CREATE_BLOCKS)
+            self._sql.exec(q.INSERT_HEAD, head.created_at, encode_head(head))
+
+        self._sql.transaction(write)
+
+    def write(
+        self,
+        *,
+        head: StreamHead | None = None,
+        flushes: Sequence[Flush] = (),
+        first_kept: int | None = None,
+        now_ms: int = 0,
+    ) -> None:
+        """Flushes as blocks, the head, and what is not kept any more, as far as they are given."""
+
+        def write() -> None:
+            for last, body in merged(flushes):
+                self._insert(last, body, now_ms)
+            if first_kept is not None:
+                self._sql.exec(q.DELETE_BLOCKS_BEFORE, first_kept)
+            if head is not None:
+                self._sql.exec(q.UPDATE_HEAD, encode_head(head))
+
+        has_one_block = len(flushes) == 1 and flushes[0].size_bytes <= MAX_BLOCK_BYTES
+        self._run(write, is_one=first_kept is None and (has_one_block if head is None else not flushes))
+
+    def empty(self, head: StreamHead) -> None:
+        """The head, and no block."""
+
+        def write() -> None:
+            self._sql.exec(q.DELETE_ALL_BLOCKS)
+            self._sql.exec(q.UPDATE_HEAD, encode_head(head))
+
+        self._run(write, is_one=False)
+
+    def page(self, wanted: int, max_bytes: int) -> tuple[int, int, int]:
+        """Keys of the first and last block of a page and its last sequence; row 0's where no block begins before."""
+        [row] = self._sql.exec(q.SELECT_PAGE, wanted, max_bytes)
+        return cast("tuple[int, int, int]", tuple(row))
+
+    def bodies(self, first_key: int, last_key: int) -> str:
+        """All chunks of these blocks, joined."""
+        return cast("str", self._sql.exec(q.SELECT_BODIES, first_key, last_key)[0][0])
+
+    def next_key(self, sequence: int) -> int | None:
+        """Of the first block after `sequence`."""
+        return cast("int | None", self._sql.exec(q.SELECT_NEXT_KEY, sequence)[0][0])
+
+    def chunk_count(self, first_sequence: int) -> int:
+        """How many chunks are stored from `first_sequence` on."""
+        return cast("int", self._sql.exec(q.SELECT_CHUNK_COUNT, first_sequence)[0][0])
+
+    def known_flushes(self, head: StreamHead) -> KnownFlushes:
+        """Who has stored what."""
+        return KnownFlushes(self._sql, head.forgotten_flushes)
+
+    def _insert(self, last: Flush, body: str, now_ms: int) -> None:
+        blocks = split_blocks(self._stream_id, body)
+        key = last.last_sequence + 1 - sum(block.count for block in blocks)
+        for block in blocks:
+            size = (block.count, block.size_bytes)
+            self._sql.exec(q.INSERT_BLOCK, key, *size, now_ms, last.writer, last.number, block.body)
+            key += block.count
+
+    def _run(self, write: Callable[[], None], *, is_one: bool) -> None:
+        if is_one:
+            write()
+        else:
+            self._sql.transaction(write)

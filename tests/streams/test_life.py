@@ -1,0 +1,292 @@
+"""A stream's life where the platform shows: alarms, rows, timers, and crashes in adaptive mode."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, LiteralString, cast
+
+import pytest
+
+from agents_store_cloudflare.database import Row, SqlError, SqlValue
+from agents_store_cloudflare.errors import StreamError, StreamNotFoundError
+from agents_store_cloudflare.objects import ObjectHost
+from agents_store_cloudflare.streams import sql as q
+from agents_store_cloudflare.streams.log import CEILING_STEP, StreamLog
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
+from agents_store_cloudflare.streams.stream_object import StreamObject
+from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteObjectSql
+
+NOW_MS = 1_700_000_000_000
+HOUR_S = 3_600
+DAY_S = 24 * HOUR_S
+
+
+@dataclass
+class Platform:
+    """An object's platform that notes its alarms and can fail; the object over it can crash and come again."""
+
+    host: ObjectHost
+    alarms: list[int | None]
+    failures: list[str] = field(default_factory=list[str])
+
+    @property
+    def sql(self) -> "Platform":
+        return self
+
+    def exec(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
+        if sql == q.INSERT_BLOCK and self.failures:
+            raise SqlError(self.failures.pop())
+        return self.host.sql.exec(sql, *parameters)
+
+    def transaction(self, body: Any) -> Any:
+        return self.host.sql.transaction(body)
+
+    def now_ms(self) -> int:
+        return self.host.now_ms()
+
+    def set_alarm(self, at_ms: int | None) -> None:
+        self.alarms.append(at_ms)
+        self.host.set_alarm(at_ms)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.host, name)
+
+
+class Stream:
+    """A manager, the object behind it, and what that asked of its platform."""
+
+    def __init__(self, **options: Any) -> None:
+        self.clock = FakeClock(NOW_MS)
+        self.alarms: list[int | None] = []
+        self.platforms: list[Platform] = []
+        self.objects = LocalObjects(self._make, clock=self.clock)
+        given: dict[str, Any] = {"now_ms": self.clock.now_ms, "sleep": self.clock.sleep, **options}
+        self.manager = DurableObjectStreamManager.from_options(self.objects, StreamOptions(**given))
+
+    def _make(self, host: ObjectHost) -> StreamObject:
+        self.platforms.append(Platform(host, self.alarms))
+        return StreamObject(cast("ObjectHost", self.platforms[-1]))
+
+    def rows(self) -> list[Row]:
+        return self.platforms[-1].host.sql.exec("SELECT first_sequence, count FROM blocks ORDER BY first_sequence")
+
+    async def write(self, *numbers: int) -> int:
+        writer = await self.manager.create_writer("s", "agent", "researcher")
+        for number in numbers:
+            await writer.write({"type": "text", "n": number})
+        return await writer.close()
+
+    async def numbers(self, wanted: int) -> list[int]:
+        reader = await self.manager.create_reader("s")
+        return [await _next(reader) for _ in range(wanted)]
+
+
+async def _next(reader: DurableObjectStreamReader) -> int:
+    chunk: Any = await anext(reader)
+    return int(chunk["n"])
+
+
+@pytest.fixture
+def stream() -> Iterator[Stream]:
+    stream = Stream()
+    yield stream
+    stream.objects.close()
+
+
+async def test_one_alarm_serves_a_stream_that_ends_soon(stream: Stream) -> None:
+    """SM-35: set at its creation, not by appends nor by the end; when it rings, one row is left."""
+    await stream.write(1, 2)
+    await stream.clock.advance(HOUR_S / 2)
+    await stream.write(3)
+    await stream.manager.end_stream("s")
+    assert stream.alarms == [NOW_MS + 25 * HOUR_S * 1_000]
+    await stream.clock.advance(DAY_S - 1)
+    assert await stream.manager.get_info("s") is not None
+    await stream.clock.advance(HOUR_S)
+    assert stream.rows() == [[0, 0]]
+    assert await stream.manager.get_info("s") is None
+    assert await stream.write(4) == 4
+
+
+async def test_an_alarm_that_comes_too_early_is_set_again(stream: Stream) -> None:
+    """SM-35: a stream that runs on is looked at when its idle time would be over, and after its end in time."""
+    await stream.write(1)
+    await stream.clock.advance(26 * HOUR_S)
+    idle_ms = NOW_MS + 7 * DAY_S * 1_000
+    assert stream.alarms == [NOW_MS + 25 * HOUR_S * 1_000, idle_ms]
+    await stream.manager.end_stream("s")
+    assert stream.alarms[2:] == [stream.clock.now_ms() + 25 * HOUR_S * 1_000]
+    stream.objects.restart()
+    await stream.clock.advance(25 * HOUR_S)
+    assert stream.rows() == [[0, 0]]
+
+
+async def test_an_idle_stream_goes_by_alarm(stream: Stream) -> None:
+    """SM-35: seven days after the last change, without anybody asking."""
+    await stream.write(1)
+    await stream.clock.advance(6 * DAY_S)
+    await stream.write(2)
+    await stream.clock.advance(6 * DAY_S)
+    assert stream.rows() == [[0, 0], [1, 1], [2, 1]]
+    await stream.clock.advance(DAY_S)
+    assert stream.rows() == [[0, 0]]
+
+
+async def test_what_is_kept_for_ever_has_no_alarm() -> None:
+    """SM-35: None keeps, and costs nothing."""
+    stream = Stream(keep_after_end=None, keep_idle=None)
+    await stream.write(1)
+    await stream.manager.end_stream("s")
+    await stream.manager.reset_stream("s")
+    await stream.clock.advance(400 * DAY_S)
+    assert stream.alarms == []
+    assert await stream.manager.get_info("s") is not None
+
+
+async def test_retention_is_the_streams_own(stream: Stream) -> None:
+    """SM-35: a later writer's manager with other options changes nothing."""
+    await stream.write(1)
+    other = DurableObjectStreamManager(stream.objects, keep_after_end=None, keep_idle=None)
+    await (await other.create_writer("s", "agent", "researcher")).close()
+    await other.end_stream("s")
+    await stream.clock.advance(DAY_S)
+    assert await other.get_info("s") is None
+
+
+async def test_a_flush_is_recognised_after_a_reset_and_a_deletion() -> None:
+    """SM-9, SM-32, SM-33: the chunks are gone; the flush that brought them is known, after a restart too."""
+    sql = SqliteObjectSql()
+    log = StreamLog(sql, "s")
+    log.create(now_ms=NOW_MS)
+    log.append("1\n2", writer="w", writer_sequence=1, now_ms=NOW_MS)
+    log.reset(incarnation="a", now_ms=NOW_MS)
+    for again in (log, StreamLog(sql, "s")):
+        assert again.append("1\n2", writer="w", writer_sequence=1, now_ms=NOW_MS).is_repetition
+    log.delete(incarnation="b", now_ms=NOW_MS)
+    anew = StreamLog(sql, "s")
+    anew.create(now_ms=NOW_MS)
+    assert anew.append("1\n2", writer="w", writer_sequence=1, now_ms=NOW_MS).is_repetition
+    assert anew.append("3", writer="w", writer_sequence=2, now_ms=NOW_MS).first_sequence == 3
+    sql.close()
+
+
+async def test_a_deletion_leaves_one_row(stream: Stream) -> None:
+    """SM-33: the numbering and the fence, nothing else, however many chunks there were."""
+    for number in range(20):
+        await stream.write(number)
+    assert len(stream.rows()) == 21
+    await stream.manager.delete_stream("s")
+    assert stream.rows() == [[0, 0]]
+    stream.objects.restart()
+    assert await stream.manager.get_info("s") is None
+    with pytest.raises(StreamNotFoundError):
+        await stream.manager.create_reader("s")
+
+
+async def test_adaptive_chunks_are_stored_in_blocks() -> None:
+    """SM-27, SM-36: many writes within a window are one row; when nothing comes, no timer is left and no number lost."""
+    stream = Stream(adaptive=True, loss_window=1, keep_idle=None)
+    writer = await stream.manager.create_writer("s", "agent", "researcher")
+    for number in range(1, 51):
+        await writer.write({"type": "text", "n": number})
+        await stream.clock.advance(0.01)
+    assert stream.rows() == [[0, 0]]
+    assert await stream.numbers(50) == list(range(1, 51))
+    await stream.clock.advance(0.6)
+    assert stream.rows() == [[0, 0], [1, 50]]
+    await stream.clock.advance(10)
+    stream.objects.restart()
+    assert await stream.write(51) == 51
+    info = await stream.manager.get_info("s")
+    assert info is not None
+    assert (info.count, info.last_sequence) == (51, 51)
+
+
+async def test_a_crash_loses_the_window_and_no_more() -> None:
+    """SM-36: what was stored or flushed is there; numbers go on above the ceiling; the writer is told, once."""
+    stream = Stream(adaptive=True, loss_window=1, keep_idle=None)
+    writer = await stream.manager.create_writer("s", "agent", "researcher")
+    reader = await stream.manager.create_reader("s")
+    for number in range(1, 4):
+        await writer.write({"type": "text", "n": number})
+    await stream.clock.advance(1)  # the window: 1 to 3 are stored
+    await writer.write({"type": "text", "n": 4})
+    assert await writer.flush() == 4
+    for number in (5, 6):
+        await writer.write({"type": "text", "n": number})
+    seen = [(await anext(reader))["n"] for _ in range(6)]
+    assert (seen, reader.sequence) == ([1, 2, 3, 4, 5, 6], 6)
+    stream.objects.restart()
+    await writer.write({"type": "text", "n": 7})
+    with pytest.raises(StreamError, match=r"2 chunks .* lost"):
+        await writer.flush()
+    last = await writer.flush()
+    assert 6 < last <= 6 + 2 * CEILING_STEP
+    assert (await anext(reader))["n"] == 7
+    assert reader.sequence == last
+    await stream.clock.advance(3)  # nothing is shown early any more: this restart skips no number
+    stream.objects.restart()
+    assert await stream.numbers(5) == [1, 2, 3, 4, 7]
+    info = await stream.manager.get_info("s")
+    assert info is not None
+    assert (info.count, info.first_sequence, info.last_sequence) == (5, 1, last)
+    assert await writer.close() == last
+    assert await stream.write(8) == last + 1
+    await stream.manager.end_stream("s")
+    resumed = await stream.manager.create_resumable_reader("s", 5)
+    assert [(resumed.sequence, chunk["n"]) async for chunk in resumed] == [(last, 7), (last + 1, 8)]
+
+
+async def test_a_reader_waits_above_lost_numbers() -> None:
+    """SM-16, SM-36: a reader that has seen what a crash has lost waits without asking on and on, then goes on."""
+    stream = Stream(adaptive=True, loss_window=1, keep_idle=None)
+    writer = await stream.manager.create_writer("s", "agent", "researcher")
+    await writer.write({"type": "text", "n": 1})
+    reader = await stream.manager.create_reader("s")
+    assert (await anext(reader))["n"] == 1
+    stream.objects.restart()
+    waiting = asyncio.ensure_future(_next(reader))
+    await stream.clock.advance(1)
+    before = stream.objects.calls
+    await stream.clock.advance(10)
+    assert stream.objects.calls == before
+    await writer.write({"type": "text", "n": 2})
+    assert await waiting == 2
+
+
+async def test_what_cannot_be_stored_now_is_stored_later(caplog: pytest.LogCaptureFixture) -> None:
+    """SM-36: a database that fails at the end of the window is asked again at the end of the next one."""
+    stream = Stream(adaptive=True, loss_window=1, keep_idle=None)
+    writer = await stream.manager.create_writer("s", "agent", "researcher")
+    await writer.write({"type": "text", "n": 1})
+    stream.platforms[-1].failures.append("disk I/O error")
+    await stream.clock.advance(1)
+    assert stream.rows() == [[0, 0]]
+    assert "incident" in caplog.text
+    await stream.clock.advance(1)
+    assert stream.rows() == [[0, 0], [1, 1]]
+    stream.platforms[-1].failures.append("disk I/O error")
+    await writer.write({"type": "text", "n": 2})
+    with pytest.raises(StreamError):
+        await writer.flush()
+    assert await writer.flush() == 2
+    assert stream.rows() == [[0, 0], [1, 1], [2, 1]]
+
+
+def test_an_old_row_is_read() -> None:
+    """SM-24: a stream of the first schema version goes on."""
+    sql = SqliteObjectSql()
+    StreamLog(sql, "s").create(now_ms=NOW_MS)
+    old = (
+        '{"schemaVersion":1,"status":"active","endStatus":null,"error":null,"firstSequence":1,"fencingToken":3,'
+        '"createdAt":5,"endedAt":null}'
+    )
+    sql.exec(q.UPDATE_HEAD, old)
+    log = StreamLog(sql, "s")
+    log.append("1", writer="w", writer_sequence=1, now_ms=NOW_MS)
+    log.end(status="completed", output="null", now_ms=NOW_MS)
+    head = StreamLog(sql, "s").existing_head()
+    assert (head.status, head.fencing_token, head.last_sequence, head.due_ms) == ("ended", 3, 1, None)
+    sql.close()
