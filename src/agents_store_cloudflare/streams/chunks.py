@@ -29,7 +29,8 @@ def encode_chunk(
         InvalidArgumentError: no `type`, or a value that JSON cannot carry.
         StreamChunkTooLargeError: over `limit_bytes`.
     """
-    if type(chunk) is not dict and not isinstance(cast("object", chunk), Mapping):
+    given = cast("object", chunk)
+    if type(given) is not dict and not isinstance(given, Mapping):
         raise TypeError(f"chunk must be a mapping, not {type(chunk).__name__}")
     if "type" not in chunk:
         raise InvalidArgumentError("chunk has no 'type'; every chunk needs one, as text")
