@@ -60,7 +60,12 @@ class FakeClock:
     async def sleep(self, seconds: float) -> None:
         """Wait until `advance` has moved on that far: give it to whatever takes a `sleep`."""
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        cancel = self.call_at(self._now_ms + round(seconds * 1000), lambda: woken.set_result(None))
+
+        def wake() -> None:
+            if not woken.done():  # cancelled, and not yet come to its `finally`
+                woken.set_result(None)
+
+        cancel = self.call_at(self._now_ms + round(seconds * 1000), wake)
         try:
             await woken
         finally:

@@ -1,0 +1,19 @@
+"""The clock that tests move."""
+
+import asyncio
+
+from agents_store_cloudflare.testing import FakeClock
+
+
+async def test_a_cancelled_sleeper_that_has_not_run_since() -> None:
+    """A cancelled sleep that has not come to its end yet is left alone by the clock."""
+    clock = FakeClock()
+    sleeper = asyncio.ensure_future(clock.sleep(0))
+    await asyncio.sleep(0)
+    clock.call_at(clock.now_ms() - 1, sleeper.cancel)
+    # The cancellation and the wake-up are due at once; between them nothing of the sleeper runs.
+    due = [callback for _, _, callback in sorted(clock._due, key=lambda item: item[:2])]
+    for callback in due:
+        callback()
+    await asyncio.gather(sleeper, return_exceptions=True)
+    assert sleeper.cancelled()
