@@ -8,6 +8,7 @@ from workers import DurableObject
 
 from agents_store_cloudflare.bindings import CloudflareHost
 from agents_store_cloudflare.locks.lock_object import LockObject
+from agents_store_cloudflare.row_count import answer
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
@@ -23,4 +24,4 @@ class LockServer(DurableObject):
 
     async def call(self, request: str) -> str:
         """Answer one request text with one reply text."""
-        return await self._lock.call(request)
+        return await answer(self._lock, request)

@@ -11,7 +11,9 @@ from workers import DurableObject
 
 from agents_store_cloudflare.bindings import CloudflareHost
 from agents_store_cloudflare.http_bindings import http_request, js_response
+from agents_store_cloudflare.row_count import answer
 from agents_store_cloudflare.streams.stream_object import StreamObject
+from agents_store_cloudflare.wire import asks_for_rows
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
@@ -42,7 +44,7 @@ class StreamServer(DurableObject, metaclass=_StreamServerType):
 
     def call(self, request: str) -> str | Awaitable[str]:
         """Answer one request text with one reply text; those that need not wait, without a coroutine."""
-        return self._stream.answer(request)
+        return answer(self._stream, request) if asks_for_rows(request) else self._stream.answer(request)
 
     async def fetch(self, request: JsObject) -> JsObject:
         """The events after `Last-Event-ID` or `?from=`, over a WebSocket where asked; a raw JavaScript `Response`."""

@@ -10,6 +10,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from agents_store_cloudflare.costs import (
+    CLOUDFLARE_PRICES,
+    estimate,
+)
 from agents_store_cloudflare.errors import (
     AgentsStoreError,
     BudgetExceededError,
@@ -64,6 +68,9 @@ from agents_store_cloudflare.locks import (
     LockObject,
     LockOptions,
 )
+from agents_store_cloudflare.meter import (
+    Meter,
+)
 from agents_store_cloudflare.migrations import (
     CURRENT_SCHEMA_VERSION,
     SCHEMA_MIGRATION_V1,
@@ -100,12 +107,17 @@ from agents_store_cloudflare.records import (
     CasResult,
     Checkpoint,
     CheckpointPage,
+    Cost,
+    CostEstimate,
+    D1Cost,
     MergeChanges,
     MergeResult,
     Message,
     MessagePage,
     ModelPrice,
     PriceBook,
+    ObjectCost,
+    Prices,
     PromoteResult,
     Reservation,
     Run,
@@ -156,6 +168,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANY_VERSION",
+    "CLOUDFLARE_PRICES",
     "CURRENT_SCHEMA_VERSION",
     "OTEL_ATTRIBUTES",
     "SCHEMA_MIGRATION_V1",
@@ -177,6 +190,9 @@ __all__ = [
     "CheckpointPage",
     "CloudflareStore",
     "CorsPolicy",
+    "Cost",
+    "CostEstimate",
+    "D1Cost",
     "D1StateError",
     "D1StateStore",
     "D1UsageStore",
@@ -203,9 +219,12 @@ __all__ = [
     "MergeResult",
     "Message",
     "MessagePage",
+    "Meter",
     "MigrationError",
     "ModelPrice",
     "PriceBook",
+    "ObjectCost",
+    "Prices",
     "PromoteResult",
     "Reservation",
     "ResumableReaderOptions",
@@ -261,6 +280,7 @@ __all__ = [
     "UsageTotals",
     "create_cloudflare_store",
     "drop_all_tables",
+    "estimate",
     "get_agents_migration_version",
     "get_agents_table_names",
     "is_migrated",

@@ -11,7 +11,6 @@ outlives a request in a module global.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, LiteralString, TypeAlias, TypeVar, cast
 
 from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER, system_now_ms
@@ -25,8 +24,10 @@ from agents_store_cloudflare.database import (
     SqlError,
     SqlValue,
     Statement,
+    compact_sql,
 )
 from agents_store_cloudflare.objects import EventBody, ObjectCallError, ObjectNamespace, ObjectSocket
+from agents_store_cloudflare.row_count import current_row_count
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
@@ -90,26 +91,36 @@ class D1Database:
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """`Database.batch`: one round trip, one transaction."""
-        from js import Object
+        if self._observer is not None:
+            rows, _cost = await self.measured_batch(statements)
+            return rows
+        return _all_rows(await self._send(statements))
+
+    async def measured_batch(self, statements: Sequence[Statement]) -> tuple[list[list[Row]], BatchCost]:
+        """`batch`, and what it cost: one more look at each statement's result."""
+        results = await self._send(statements)
+        cost = _cost(results)
+        if self._observer is not None:
+            self._observer(cost)
+        return _all_rows(results), cost
+
+    async def _send(self, statements: Sequence[Statement]) -> JsObject:
         from pyodide.ffi import JsException, to_js
 
         prepare = self._binding.prepare
-        prepared = [_bind(prepare(_compact(each.sql)), each.parameters) for each in statements]
+        prepared = [_bind(prepare(compact_sql(each.sql)), each.parameters) for each in statements]
         try:
-            results = await self._binding.batch(to_js(prepared))
+            return await self._binding.batch(to_js(prepared))
         except JsException as error:
             raise SqlError(_message(error)) from error
-        if self._observer is not None:
-            self._observer(_cost(results))
-        # Rows arrive as objects; mapped to arrays on the JavaScript side they convert in one go. Most writes have none.
-        found = [result.results for result in results]
-        return [_rows(rows.map(Object.values)) if rows.length else [] for rows in found]
 
 
-@lru_cache(maxsize=1_000)
-def _compact(sql: str) -> str:
-    """The statement without its layout: D1 sends and parses its text with every call. No literal of ours spans lines."""
-    return "\n".join(map(str.strip, sql.split("\n")))
+def _all_rows(results: JsObject) -> list[list[Row]]:
+    from js import Object
+
+    # Rows arrive as objects; mapped to arrays on the JavaScript side they convert in one go. Most writes have none.
+    found = [result.results for result in results]
+    return [_rows(rows.map(Object.values)) if rows.length else [] for rows in found]
 
 
 def _bind(statement: JsObject, parameters: Sequence[SqlValue]) -> JsObject:
@@ -196,9 +207,14 @@ class _CloudflareSql:
         from pyodide.ffi import JsException
 
         try:
-            return _rows(self._storage.sql.exec(sql, *map(_crossing, parameters)).raw().toArray())
+            cursor = self._storage.sql.exec(sql, *map(_crossing, parameters))
+            rows = _rows(cursor.raw().toArray())
         except JsException as error:
             raise SqlError(_message(error)) from error
+        count = current_row_count()
+        if count is not None:
+            count.add(read=int(cursor.rowsRead), written=int(cursor.rowsWritten))
+        return rows
 
     def transaction(self, body: Callable[[], T]) -> T:
         outcome: list[T] = []
@@ -239,6 +255,9 @@ class CloudflareHost:
 
     def set_alarm(self, at_ms: int | None) -> None:
         """`ObjectHost.set_alarm`. The write is part of the current event: the output gate holds replies until it is durable."""
+        count = current_row_count()
+        if count is not None:
+            count.add(written=1)
         if at_ms is None:
             self._storage.deleteAlarm()
         else:

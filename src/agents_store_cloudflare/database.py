@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import LiteralString, Protocol, TypeAlias, TypeVar
 
 from agents_store_cloudflare.backoff import backoff_s
@@ -30,6 +31,7 @@ __all__ = [
     "SqlValue",
     "Statement",
     "batch_with_retry",
+    "compact_sql",
     "pause_before_retry",
 ]
 
@@ -72,6 +74,12 @@ class Statement:
 
     sql: LiteralString
     parameters: tuple[SqlValue, ...] = ()
+
+
+@lru_cache(maxsize=1_000)
+def compact_sql(sql: str) -> str:
+    """The statement without its layout: D1 sends and parses its text with every call. No literal of ours spans lines."""
+    return "\n".join(map(str.strip, sql.split("\n")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

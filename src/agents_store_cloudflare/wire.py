@@ -10,21 +10,39 @@ reply    {"ok": …}\n…payload            or   {"error": {"code": "stream_clos
 
 An error of the package reaches the caller as the same class with the same facts. Anything else leaves the object as
 `{"code": "internal", "id": …}`: the id stands in the object's log beside the traceback, which never leaves.
+
+While somebody counts what calls cost, the request's head begins with `"countRows":true` and the reply's with `"rows":[read,written]`;
+both are put on and taken off as text, around whatever the call is.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from agents_store_cloudflare.errors import ERRORS_BY_CODE, AgentsStoreError, InvalidArgumentError
 from agents_store_cloudflare.json_values import JsonValue
 
-__all__ = ["WireMessage", "decode_reply", "decode_request", "encode_error", "encode_reply", "encode_request"]
+__all__ = [
+    "WireMessage",
+    "ask_for_rows",
+    "asks_for_rows",
+    "decode_reply",
+    "decode_request",
+    "encode_error",
+    "encode_reply",
+    "encode_request",
+    "split_rows",
+    "with_rows",
+]
+
+ASK_FOR_ROWS: Final = '{"countRows":true,'
+_ROWS = re.compile(r'\{"rows":\[(\d+),(\d+)\],')
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -69,6 +87,28 @@ def decode_reply(text: str) -> WireMessage:
     if error is not None:
         raise _error_from(error)
     return message
+
+
+def ask_for_rows(request: str) -> str:
+    """The request, asking the object what it costs."""
+    return ASK_FOR_ROWS + request[1:]
+
+
+def asks_for_rows(request: str) -> bool:
+    return request.startswith(ASK_FOR_ROWS)
+
+
+def with_rows(reply: str, rows_read: int, rows_written: int) -> str:
+    """The reply, telling what the call cost."""
+    return f'{{"rows":[{rows_read},{rows_written}],{reply[1:]}'
+
+
+def split_rows(reply: str) -> tuple[str, tuple[int, int] | None]:
+    """The reply as it is for a caller who does not count, and the rows read and written; None from an object that does not tell."""
+    found = _ROWS.match(reply)
+    if found is None:
+        return reply, None
+    return "{" + reply[found.end() :], (int(found.group(1)), int(found.group(2)))
 
 
 def _error_from(error: Mapping[str, Any]) -> AgentsStoreError:

@@ -1,0 +1,47 @@
+"""What one call to a Durable Object costs inside it, counted where its statements run, when the caller asks."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from agents_store_cloudflare.objects import ObjectLogic
+from agents_store_cloudflare.wire import asks_for_rows, with_rows
+
+__all__ = ["RowCount", "answer", "current_row_count"]
+
+
+class RowCount:
+    """The rows of one call so far."""
+
+    __slots__ = ("read", "written")
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.written = 0
+
+    def add(self, *, read: int = 0, written: int = 0) -> None:
+        """Count rows of one statement."""
+        self.read += read
+        self.written += written
+
+
+# A context, not a field of the object: calls that wait take turns, and each pays for its own statements.
+_current: ContextVar[RowCount | None] = ContextVar("agents_store_row_count", default=None)
+
+
+def current_row_count() -> RowCount | None:
+    """Where the statement that runs now is to be counted; None, almost always: then there is nothing to do."""
+    return _current.get()
+
+
+async def answer(logic: ObjectLogic, request: str) -> str:
+    """`logic.call`; where the request asks for it, the reply tells the rows."""
+    if not asks_for_rows(request):
+        return await logic.call(request)
+    count = RowCount()
+    token = _current.set(count)
+    try:
+        reply = await logic.call(request)
+    finally:
+        _current.reset(token)
+    return with_rows(reply, count.read, count.written)
