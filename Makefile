@@ -9,7 +9,7 @@ serve = $(run) tools.serve --port $(PORT) $(if $(PERSIST),--persist $(PERSIST)) 
 	$(foreach var,$(VARS),--var '$(var)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev serve test check format bench soak conformance lock lock-worker build clean
+.PHONY: help setup dev serve test check format costs bench soak conformance lock lock-worker build clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ check: setup ## Format, lint, types, and the tests that need no runtime
 format: setup ## Rewrite the sources as `make check` wants them
 	@$(run) ruff check --fix-only --quiet .
 	@$(run) ruff format .
+
+costs: setup ## Measure what every public call costs and rewrite the table of docs/costs.md
+	@$(run) tests.costs
 
 bench: setup ## Measure the package beside idiomatic JavaScript, in one run
 	@test -d bench || { echo "make bench: there is no bench/ folder" >&2; exit 2; }

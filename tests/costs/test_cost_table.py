@@ -1,0 +1,85 @@
+"""docs/costs.md says what every public call costs, and it is so."""
+
+import inspect
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from agents_store_cloudflare import (
+    CloudflareStore,
+    D1StateStore,
+    D1UsageStore,
+    DurableObjectLockManager,
+    DurableObjectStreamManager,
+    migrations,
+)
+from agents_store_cloudflare.locks import lock
+from agents_store_cloudflare.streams import reader, writer
+from tests.costs.table import BEGIN, PAGE, Line, measured, page_with, table_of
+
+CLASSES: dict[str, type] = {
+    "store": CloudflareStore,
+    "state_store": D1StateStore,
+    "usage_store": D1UsageStore,
+    "stream_manager": DurableObjectStreamManager,
+    "writer": writer.DurableObjectStreamWriter,
+    "reader": reader.DurableObjectStreamReader,
+    "lock_manager": DurableObjectLockManager,
+    "lock": lock.DurableObjectLock,
+}
+SEND_NOTHING = {
+    "store.meter",
+    "usage_store.from_options",
+    "stream_manager.from_options",
+    "stream_manager.on",
+    "writer.open",  # within create_writer
+    "reader.open",  # within create_reader
+    "lock_manager.from_options",
+    "lock.keep_refreshed",  # within acquire; a refresh each third of the ttl
+    "lock.remaining",
+}
+
+
+def _public_calls() -> Iterator[str]:
+    for prefix, cls in CLASSES.items():
+        for name in dir(cls):
+            value = inspect.getattr_static(cls, name)
+            is_own = not hasattr(tuple, name) and not name.startswith("_")
+            if is_own and not isinstance(value, property) and callable(getattr(cls, name)):
+                yield f"{prefix}.{name}"
+    for name in migrations.__all__:
+        if inspect.iscoroutinefunction(getattr(migrations, name)):
+            yield name
+
+
+def _calls_in_the_page() -> set[str]:
+    return set(re.findall(r"^\| `([a-z_.]+)", PAGE.read_text().split(BEGIN)[1], re.MULTILINE))
+
+
+def test_every_public_call_has_a_line() -> None:
+    """CO-9: a new public call is measured in tests/costs/worker, or said to send nothing; no line outlives its call."""
+    calls = set(_public_calls())
+    assert calls >= SEND_NOTHING
+    priced = _calls_in_the_page() - {"reader"}
+    assert sorted(calls - SEND_NOTHING - priced) == []
+    assert sorted(priced - calls) == []
+
+
+@pytest.mark.runtime
+def test_calls_cost_what_the_page_says() -> None:
+    """CO-9: measured again in the real runtime, each line is as it stands; `make costs` rewrites it, for you to read the difference."""
+    lines = measured()
+    assert len(lines) > 100
+    stated = PAGE.read_text()
+    assert stated.splitlines() == page_with(lines, stated).splitlines(), "run `make costs` and read the difference"
+
+
+def test_a_dearer_call_shows() -> None:
+    """CO-9: one row more in one call is another page."""
+    line: Line = ["store.migrate", "a current one", 1, 1, 0, 0, 0, 0]
+    dearer: Line = ["store.migrate", "a current one", 1, 2, 0, 0, 0, 0]
+    assert "| `store.migrate` | a current one | 1 | 1 | 0 | | | |" in table_of([line])
+    assert table_of([line]) != table_of([dearer])
+    page = page_with([line], PAGE.read_text())
+    assert page_with([dearer], page) != page == page_with([line], page)

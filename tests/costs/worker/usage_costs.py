@@ -1,0 +1,77 @@
+"""Usage."""
+
+from typing import Any
+
+from cost_ledger import Ledger
+
+__all__ = ["usage_costs"]
+
+TOKENS = {"prompt": 100, "completion": 20}
+
+
+def _entry(session_id: str, number: int) -> dict[str, Any]:
+    return {
+        "id": f"{session_id}-{number}",
+        "kind": "tokens",
+        "session_id": session_id,
+        "source": {"type": "agent", "name": "cost"},
+        "model": "model-1",
+        "tokens": TOKENS,
+        "step_count": number,
+        "timestamp": 1_000 + number,
+    }
+
+
+async def usage_costs(ledger: Ledger) -> None:
+    """Recording, then reading a hundred entries, then deleting them."""
+    await _recording(ledger)
+    await _reading(ledger)
+    await _deleting(ledger)
+
+
+async def _recording(ledger: Ledger) -> None:
+    usage = ledger.usage
+    with ledger.line("usage_store.record_entry", "the first of a session"):
+        await usage.record_entry(_entry("usage", 0))
+    with ledger.line("usage_store.record_entry", "the same again"):
+        await usage.record_entry(_entry("usage", 0))
+    with ledger.line("usage_store.record_entry", "the next"):
+        await usage.record_entry(_entry("usage", 1))
+    with ledger.line("usage_store.record_entries", "98"):
+        await usage.record_entries([_entry("usage", number) for number in range(2, 100)])
+    with ledger.line("usage_store.record_tokens"):
+        await usage.record_tokens("recorded", model="model-1", tokens=TOKENS)
+    with ledger.line("usage_store.record_tool"):
+        await usage.record_tool("recorded", tool_name="search", duration_ms=5, success=True)
+    with ledger.line("usage_store.record_subagent"):
+        await usage.record_subagent("recorded", agent_type="cost", sub_session_id="usage", duration_ms=5, success=True)
+    with ledger.line("usage_store.record_custom"):
+        await usage.record_custom("recorded", name="pages", value=3)
+
+
+async def _reading(ledger: Ledger) -> None:
+    usage = ledger.usage
+    with ledger.line("usage_store.get_entries", "100"):
+        await usage.get_entries("usage")
+    with ledger.line("usage_store.get_entries", "10 of 100 by their steps"):
+        await usage.get_entries("usage", step_range=(10, 19))
+    with ledger.line("usage_store.get_rollup", "100 entries"):
+        await usage.get_rollup("usage")
+    with ledger.line("usage_store.get_rollup", "4 entries, and 100 of a sub-agent"):
+        await usage.get_rollup("recorded", include_sub_agents=True)
+    with ledger.line("usage_store.exists"):
+        await usage.exists("usage")
+    with ledger.line("usage_store.get_entry_count", "100"):
+        await usage.get_entry_count("usage")
+    with ledger.line("usage_store.find_session_ids", "2 sessions, 104 entries in all"):
+        await usage.find_session_ids()
+
+
+async def _deleting(ledger: Ledger) -> None:
+    usage = ledger.usage
+    with ledger.line("usage_store.delete", "4 entries"):
+        await usage.delete("recorded")
+    with ledger.line("usage_store.delete_old_entries", "100 entries"):
+        await usage.delete_old_entries(86_400)
+    with ledger.line("usage_store.ensure_table", "it is there"):
+        await usage.ensure_table()
