@@ -27,7 +27,7 @@ from agents_store_cloudflare.database import (
     compact_sql,
 )
 from agents_store_cloudflare.objects import EventBody, ObjectCallError, ObjectNamespace, ObjectSocket
-from agents_store_cloudflare.row_count import current_row_count
+from agents_store_cloudflare.row_count import count_rows, current_row_count
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
@@ -222,23 +222,29 @@ class _CloudflareSql:
         self._storage.transactionSync(lambda: outcome.append(body()))
         return outcome[0]
 
-    # The runtime keeps these in a hidden table of the same database, which it makes at its own cost.
+    # The runtime keeps these in a hidden table of the same database, which it makes at its own cost. It tells no rows of these calls:
+    # they are counted as they are billed, https://developers.cloudflare.com/durable-objects/platform/pricing/.
 
     def get_text(self, key: str) -> str | None:
+        count_rows(read=1)
         return cast("str | None", self._storage.kv.get(key))
 
     def put_text(self, key: str, text: str) -> None:
+        count_rows(written=1)
         self._storage.kv.put(key, text)
 
     def delete_text(self, key: str) -> None:
-        self._storage.kv.delete(key)
+        if self._storage.kv.delete(key):
+            count_rows(written=1)
 
     def list_texts(self, prefix: str, *, after: str, limit: int) -> list[tuple[str, str]]:
         from js import Array, Object
         from pyodide.ffi import to_js
 
         options = to_js({"prefix": prefix, "startAfter": after, "limit": limit}, dict_converter=Object.fromEntries)
-        return [(key, text) for key, text in Array.from_(self._storage.kv.list(options)).to_py()]
+        found = [(key, text) for key, text in Array.from_(self._storage.kv.list(options)).to_py()]
+        count_rows(read=len(found))
+        return found
 
 
 class CloudflareHost:
@@ -255,9 +261,7 @@ class CloudflareHost:
 
     def set_alarm(self, at_ms: int | None) -> None:
         """`ObjectHost.set_alarm`. The write is part of the current event: the output gate holds replies until it is durable."""
-        count = current_row_count()
-        if count is not None:
-            count.add(written=1)
+        count_rows(written=1)
         if at_ms is None:
             self._storage.deleteAlarm()
         else:

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from agents_store_cloudflare.objects import ObjectLogic
 from agents_store_cloudflare.wire import asks_for_rows, with_rows
 
-__all__ = ["RowCount", "answer", "current_row_count"]
+__all__ = ["RowCount", "answer", "count_rows", "current_row_count"]
 
 
 class RowCount:
@@ -32,6 +32,13 @@ _current: ContextVar[RowCount | None] = ContextVar("agents_store_row_count", def
 def current_row_count() -> RowCount | None:
     """Where the statement that runs now is to be counted; None, almost always: then there is nothing to do."""
     return _current.get()
+
+
+def count_rows(*, read: int = 0, written: int = 0) -> None:
+    """Count rows that need no asking for, where somebody counts."""
+    count = _current.get()
+    if count is not None:
+        count.add(read=read, written=written)
 
 
 async def answer(logic: ObjectLogic, request: str) -> str:

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -14,7 +14,7 @@ from agents_store_cloudflare import (
     DurableObjectStreamManager,
     migrations,
 )
-from agents_store_cloudflare.locks import lock
+from agents_store_cloudflare.locks import held_locks, lock
 from agents_store_cloudflare.streams import reader, writer
 from tests.costs.table import BEGIN, PAGE, Line, measured, page_with, table_of
 
@@ -27,6 +27,7 @@ CLASSES: dict[str, type] = {
     "reader": reader.DurableObjectStreamReader,
     "lock_manager": DurableObjectLockManager,
     "lock": lock.DurableObjectLock,
+    "held_locks": held_locks.HeldLocks,
 }
 SEND_NOTHING = {
     "store.meter",
@@ -37,7 +38,10 @@ SEND_NOTHING = {
     "reader.open",  # within create_reader
     "lock_manager.from_options",
     "lock.keep_refreshed",  # within acquire; a refresh each third of the ttl
+    "lock.on",
     "lock.remaining",
+    "lock.stop_background",
+    "held_locks.remaining",
 }
 
 
@@ -45,7 +49,7 @@ def _public_calls() -> Iterator[str]:
     for prefix, cls in CLASSES.items():
         for name in dir(cls):
             value = inspect.getattr_static(cls, name)
-            is_own = not hasattr(tuple, name) and not name.startswith("_")
+            is_own = not name.startswith("_") and not hasattr(tuple, name) and not hasattr(Mapping, name)
             if is_own and not isinstance(value, property) and callable(getattr(cls, name)):
                 yield f"{prefix}.{name}"
     for name in migrations.__all__:

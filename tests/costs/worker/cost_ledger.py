@@ -10,6 +10,7 @@ from agents_store_cloudflare import (
     D1UsageStore,
     DurableObjectLockManager,
     DurableObjectStreamManager,
+    LockOptions,
     Message,
     StreamOptions,
     create_cloudflare_store,
@@ -31,6 +32,7 @@ class Ledger:
         self._meters = OpenMeters()
         self.database = MeteredDatabase(as_database(env.AGENT_DB), self._meters)
         streams, locks = (metered_namespace(as_namespace(each), self._meters) for each in (env.STREAMS, env.LOCKS))
+        self._lock_namespace = locks
         # A writer that flushes by the clock would cut its blocks elsewhere each time.
         options = StreamOptions(flush_interval=60)
         self.store = create_cloudflare_store(db=self.database, streams=streams, locks=locks, stream_options=options)
@@ -51,6 +53,10 @@ class Ledger:
     @property
     def locks(self) -> DurableObjectLockManager:
         return self.store.locks
+
+    def sharded_locks(self, shards: int) -> DurableObjectLockManager:
+        """A lock manager whose keys share a few objects."""
+        return DurableObjectLockManager.from_options(self._lock_namespace, LockOptions(shards=shards))
 
     @contextmanager
     def line(self, call: str, data: str = "") -> Generator[None]:

@@ -28,3 +28,24 @@ async def lock_costs(ledger: Ledger) -> None:
     with ledger.line("lock_manager.lock", "a block, free: both its ends"):
         async with locks.lock("key"):
             pass
+    with ledger.line("lock_manager.delete", "a free key"):
+        await locks.delete("key")
+    await _several(ledger)
+
+
+async def _several(ledger: Ledger) -> None:
+    locks = ledger.locks
+    with ledger.line("lock_manager.acquire_all", "3 new keys"):
+        held = await locks.acquire_all(["a", "b", "c"])
+    assert held is not None
+    with ledger.line("held_locks.release", "3 keys"):
+        await held.release()
+    with ledger.line("lock_manager.locks", "a block, 3 free keys: both its ends"):
+        async with locks.locks(["a", "b", "c"]):
+            pass
+    sharded = ledger.sharded_locks(2)
+    for key in ("a", "b", "c"):
+        async with sharded.lock(key):
+            pass
+    with ledger.line("lock_manager.clean_up", "2 shards, 3 keys, none is idle for a day"):
+        await sharded.clean_up()
