@@ -13,6 +13,7 @@ from agents_store_cloudflare import (
     LockServer,
     StreamServer,
     create_cloudflare_store,
+    estimate,
 )
 
 __all__ = ["Default", "LockServer", "StreamServer"]
@@ -30,10 +31,13 @@ class Default(WorkerEntrypoint):
         store = create_cloudflare_store(db=self.env.AGENT_DB, streams=self.env.STREAMS, locks=self.env.LOCKS)
         try:
             await store.migrate()
-            state = await remember(store, session_id, said)
+            with store.meter() as m:
+                state = await remember(store, session_id, said)
         except AgentsStoreError as error:
             return Response(json.dumps(error.to_dict()), status=error.http_status)
-        return Response(json.dumps({"version": state.version, "messages": state.messages}))
+        # The meter is for you to see; without it nothing is counted.
+        cost = f"{m.d1.round_trips} D1 round trips, {m.objects.calls} calls to objects: {estimate(m.cost())}"
+        return Response(json.dumps({"version": state.version, "messages": state.messages, "cost": cost}))
 
 
 async def remember(store: CloudflareStore, session_id: str, said: str) -> AgentState:

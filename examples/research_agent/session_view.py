@@ -15,14 +15,15 @@ async def session_view(stores: Stores, session_id: str) -> dict[str, object]:
     Raises:
         StateNotFoundError: nobody has asked anything in this session.
     """
-    state = await stores.states.load_state(session_id)
-    if state is None:
-        raise StateNotFoundError(session_id)
-    checkpoint, usage, locked = await asyncio.gather(
-        stores.states.get_latest_checkpoint(session_id),
-        stores.usage.get_rollup(session_id),
-        stores.locks.is_locked(session_id),
-    )
+    with stores.meter() as m:
+        state = await stores.states.load_state(session_id)
+        if state is None:
+            raise StateNotFoundError(session_id)
+        checkpoint, usage, locked = await asyncio.gather(
+            stores.states.get_latest_checkpoint(session_id),
+            stores.usage.get_rollup(session_id),
+            stores.locks.is_locked(session_id),
+        )
     return {
         "sessionId": session_id,
         "status": state.status,
@@ -38,5 +39,5 @@ async def session_view(stores: Stores, session_id: str) -> dict[str, object]:
             "timestamp": checkpoint.timestamp,
         },
         "usage": usage.to_dict(),
-        "cost": stores.meter.figures(),
+        "cost": m.cost().to_dict(),
     }

@@ -16,9 +16,13 @@ from agents_store_cloudflare import (
     AgentsStoreError,
     AgentState,
     AgentStatus,
+    Cost,
     Lock,
+    Meter,
+    ObjectCost,
     StaleFencingTokenError,
     StreamWriter,
+    estimate,
 )
 from conversation import asked, from_stored, to_stored
 from narrator import Narrator
@@ -28,6 +32,9 @@ from stores import Stores
 __all__ = ["Started", "Turn"]
 
 AGENT_TYPE = "research"
+STILL_TO_COME = Cost(objects=ObjectCost(calls=2, rows_read=2, rows_written=2))
+"""After the cost is told: storing the chunk that tells it, and giving back the lock. docs/costs.md has both."""
+
 _logger = logging.getLogger("research_agent")
 
 
@@ -45,6 +52,7 @@ class _Held:
     """A session whose lock this turn holds."""
 
     lock: Lock
+    meter: Meter
     state: AgentState
     history: list[ModelMessage]
     writer: StreamWriter
@@ -66,15 +74,16 @@ class Turn:
         """Hold the session's lock, take the question, answer it."""
         ttl_s = self._settings.lock_ttl_s
         try:
-            async with self._stores.locks.lock(session_id, ttl=ttl_s, auto_refresh=True) as lock:
-                await self._hold(session_id, question, lock)
+            with self._stores.meter() as meter:
+                async with self._stores.locks.lock(session_id, ttl=ttl_s, auto_refresh=True) as lock:
+                    await self._hold(session_id, question, lock, meter)
         except Exception as error:
             if self.started.done():
                 _logger.exception("the turn of session %r could not be finished", session_id)
             else:
                 self.started.set_exception(error)
 
-    async def _hold(self, session_id: str, question: str, lock: Lock) -> None:
+    async def _hold(self, session_id: str, question: str, lock: Lock, meter: Meter) -> None:
         state, history = await self._take(session_id, question, lock)
         turn = state.step_count
         opening = self._stores.streams.create_writer(
@@ -85,7 +94,7 @@ class Turn:
             await narrator.say("turn-start", question=question)
             sequence = await writer.flush()
             self.started.set_result(Started(turn=turn, stream_id=state.stream_id, from_sequence=sequence - 1))
-            held = _Held(lock=lock, state=state, history=history, writer=writer, narrator=narrator)
+            held = _Held(lock=lock, meter=meter, state=state, history=history, writer=writer, narrator=narrator)
             try:
                 await self._answer(question, held)
             except Exception as error:
@@ -117,9 +126,10 @@ class Turn:
         )
         entries = usage_entries(state, answered, narrator.tools_used)
         await self._stores.usage.record_entries(entries)
-        # What is still to come: storing this chunk, and giving back the lock.
-        cost = self._stores.meter.figures(streamCalls=1, lockCalls=1)
-        await narrator.say("turn-end", usage=total(entries).to_dict(), cost=cost)
+        cost = held.meter.cost() + STILL_TO_COME
+        await narrator.say(
+            "turn-end", usage=total(entries).to_dict(), cost={**cost.to_dict(), "perMillion": estimate(cost).dollars}
+        )
 
     async def _give_up(self, error: Exception, held: _Held) -> None:
         """Tell the readers and mark the session; the question stays. A session that has a new holder is left alone."""

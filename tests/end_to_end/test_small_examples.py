@@ -36,10 +36,9 @@ def test_the_quickstart_remembers(tmp_path: Path) -> None:
     with LocalRuntime(
         EXAMPLES / "quickstart/wrangler.toml", persist=tmp_path, ready_path="/?session=warm-up"
     ) as runtime:
-        assert _get(runtime, "/?session=ada&say=hello") == {
-            "version": 1,
-            "messages": [{"role": "user", "content": "hello"}],
-        }
+        first = _get(runtime, "/?session=ada&say=hello")
+        assert (first["version"], first["messages"]) == (1, [{"role": "user", "content": "hello"}])
+        assert re.fullmatch(r"2 D1 round trips, 4 calls to objects: \$\d+\.\d+ per million", first["cost"])
         assert _get(runtime, "/?session=ada&say=again")["version"] == 2
         runtime.kill()
         runtime.restart()
