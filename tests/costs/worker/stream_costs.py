@@ -19,7 +19,7 @@ async def _consume(reader: AsyncIterable[object]) -> None:
 
 async def stream_costs(ledger: Ledger) -> None:
     """Each group on streams of its own."""
-    for part in (_writing, _ending, _reading):
+    for part in (_writing, _ending, _reading, _life):
         await part(ledger)
 
 
@@ -84,3 +84,30 @@ async def _reading(ledger: Ledger) -> None:
             await _consume(reader)
     with ledger.line("stream_manager.sse_response", "the request; the object's rows are not counted"):
         await streams.sse_response("written")
+
+
+async def _life(ledger: Ledger) -> None:
+    streams = ledger.streams
+    await _written(ledger, "life")
+    with ledger.line("stream_manager.pause_stream"):
+        await streams.pause_stream("life")
+    with ledger.line("stream_manager.resume_stream"):
+        await streams.resume_stream("life")
+    with ledger.line("stream_manager.truncate_stream", "200 of 500 chunks, 2 of 5 blocks"):
+        await streams.truncate_stream("life", 201)
+    with ledger.line("stream_manager.reset_stream", "3 blocks"):
+        await streams.reset_stream("life")
+    await _written(ledger, "life")
+    with ledger.line("stream_manager.delete_stream", "5 blocks"):
+        await streams.delete_stream("life")
+    await ledger.session("with-a-stream")
+    await _written(ledger, "with-a-stream")
+    with ledger.line("store.delete_session", "20 messages, a stream of 5 blocks, no usage"):
+        await ledger.store.delete_session("with-a-stream")
+
+
+async def _written(ledger: Ledger, stream_id: str) -> None:
+    """Write 500 chunks in 5 blocks."""
+    async with ledger.streams.create_writer(stream_id, "agent", "cost") as writer:
+        for number in range(500):
+            await writer.write(_chunk(number))
