@@ -16,8 +16,8 @@ class RowCount:
     __slots__ = ("read", "written")
 
     def __init__(self) -> None:
-        self.read = 0
-        self.written = 0
+        self.read: int = 0
+        self.written: int = 0
 
     def add(self, *, read: int = 0, written: int = 0) -> None:
         """Count rows of one statement."""
