@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +83,7 @@ def add_database_options(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def open_database(options: argparse.Namespace, *, read_only: bool = True) -> Iterator[OpenDatabase]:
+def open_database(options: argparse.Namespace, *, read_only: bool = True) -> Generator[OpenDatabase, None, None]:
     """The database that the options mean, for as long as the block lasts.
 
     Raises:

@@ -16,9 +16,7 @@ Run: TypeAlias = "Callable[[argparse.Namespace], Awaitable[int]]"
 class Commands(Protocol):
     """What `add_subparsers` gives; argparse has no public name for it."""
 
-    def add_parser(
-        self, name: str, *, help: str | None = None, description: str | None = None
-    ) -> argparse.ArgumentParser:  # noqa: A002
+    def add_parser(self, name: str, *, help: str, description: str | None = None) -> argparse.ArgumentParser:  # noqa: A002
         """Add a command."""
         ...
 

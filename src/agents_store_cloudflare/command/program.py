@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -33,8 +32,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0, 1 for what failed (or what `doctor` found), 2 for bad arguments."""
     options = _parser().parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that knows few characters stops no command
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(errors="backslashreplace")  # a terminal that knows few characters stops no command
     try:
         status = int(asyncio.run(options.run(options)))
         sys.stdout.flush()
@@ -57,8 +56,9 @@ def _failure(error: Exception) -> tuple[str, int]:
             return str(error), BAD_ARGUMENTS
         case AgentsStoreError() | SqlError() | OSError():
             return str(error), FAILED
-    what = f"{type(error).__name__}: {error}"
-    return f"what is stored is not as this package writes it ({what}); `doctor` looks closer", FAILED
+        case _:
+            what = f"{type(error).__name__}: {error}"
+            return f"what is stored is not as this package writes it ({what}); `doctor` looks closer", FAILED
 
 
 def _parser() -> argparse.ArgumentParser:

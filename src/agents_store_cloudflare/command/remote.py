@@ -7,8 +7,8 @@ import json
 import re
 import ssl
 from collections.abc import Mapping, Sequence
-from http.client import HTTPException
-from typing import Any, cast
+from http.client import HTTPException, HTTPMessage
+from typing import IO, Any, cast
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
@@ -47,8 +47,17 @@ class _RemoteSqlError(SqlError):
 class _NoRedirects(HTTPRedirectHandler):
     """The token goes nowhere but to the address that was given."""
 
-    def redirect_request(self, *_: object) -> None:
-        return None
+    def redirect_request(  # noqa: PLR0917
+        self,
+        req: Request,  # noqa: ARG002 - all of them are what urllib passes
+        fp: IO[bytes],  # noqa: ARG002
+        code: int,  # noqa: ARG002
+        msg: str,  # noqa: ARG002
+        headers: HTTPMessage,  # noqa: ARG002
+        newurl: str,  # noqa: ARG002
+    ) -> None:
+        """Follow none: the answer counts as an error."""
+        return
 
 
 class RemoteDatabase:
@@ -115,10 +124,11 @@ class RemoteDatabase:
             words += " (extended: SQLITE_CONSTRAINT_UNIQUE)"
         plain = SqlError(words)
         broken = status >= 500
+        refused = 300 <= status < 500 and status != 408
         return self._error(
             f"D1 over HTTP answered {status}: {words or 'without a word'}{_HINTS.get(status, '')}",
             transient=plain.transient or ((broken or status in _WORTH_ANOTHER_TRY) and "SQLITE_" not in words),
-            outcome_unknown=plain.outcome_unknown and (broken or status == 408 or plain.transient),
+            outcome_unknown=plain.outcome_unknown and (plain.transient or not refused),
         )
 
     def _unheard(self, error: Exception) -> SqlError:

@@ -38,7 +38,8 @@ class _Connection:
     def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
         # A file's name may hold what means something in a URI; as_uri quotes it.
         name = f"{Path(path).resolve().as_uri()}?mode=ro" if read_only else path
-        self._connection = sqlite3.connect(name, isolation_level=None, uri=read_only)
+        # Whatever thread the garbage collector runs in may close it.
+        self._connection = sqlite3.connect(name, isolation_level=None, uri=read_only, check_same_thread=False)
         self._connection.execute("PRAGMA foreign_keys = ON")
         for category, limit in _LIMITS.items():
             self._connection.setlimit(category, limit)
