@@ -44,11 +44,13 @@ class D1ApiStub:
     Attributes:
         requests: path, Authorization header and body of all that came.
         planned: what the next requests are answered with, the first first.
+        forbidden: statements that hold this text are refused as the database refuses what it does not allow.
     """
 
     url: str
     requests: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list[tuple[str, str, dict[str, Any]]])
     planned: list[Planned] = field(default_factory=list[Planned])
+    forbidden: str | None = None
 
 
 @contextmanager
@@ -80,7 +82,9 @@ class _Handler(BaseHTTPRequestHandler):
         authorization = self.headers.get("Authorization", "")
         stub.requests.append((self.path, authorization, body))
         planned = stub.planned.pop(0) if stub.planned else None
-        if planned is None or planned.after:
+        if stub.forbidden is not None and any(stub.forbidden in each["sql"] for each in body["batch"]):
+            status, answer = 400, _refused(7500, "not authorized: SQLITE_AUTH")
+        elif planned is None or planned.after:
             status, answer = self._answer(authorization, body, file)
         if planned is not None:
             time.sleep(planned.delay_s)

@@ -187,9 +187,10 @@ def test_the_package_does_not_load_it() -> None:
     assert not {"argparse", "sqlite3", "urllib.request", "http.client"} & set(loaded)
 
 
-def test_a_reader_that_has_seen_enough(file: Path, filled: SqliteDatabase) -> None:
-    """`export | head -1` ends quietly."""
-    command = f"{sys.executable} -m agents_store_cloudflare export --all --database {file} | head -1"
+@pytest.mark.parametrize("reader", ["head -1", "true"])
+def test_a_reader_that_has_seen_enough(file: Path, filled: SqliteDatabase, reader: str) -> None:
+    """`export | head -1` ends quietly, and so does what nobody reads."""
+    command = f"{sys.executable} -m agents_store_cloudflare export --all --database {file} | {reader}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith('{"type": "export"')
+    assert done.stdout.startswith('{"type": "export"') == (reader != "true")
     assert done.stderr == ""
