@@ -5,7 +5,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -54,7 +54,7 @@ class D1ApiStub:
 
 
 @contextmanager
-def d1_api_stub(file: Path) -> Iterator[D1ApiStub]:
+def d1_api_stub(file: Path) -> Generator[D1ApiStub, None, None]:
     """Serve the database in `file` until the block ends."""
     server = HTTPServer(("127.0.0.1", 0), _Handler)
     stub = D1ApiStub(f"http://127.0.0.1:{server.server_port}/client/v4")
@@ -82,6 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         authorization = self.headers.get("Authorization", "")
         stub.requests.append((self.path, authorization, body))
         planned = stub.planned.pop(0) if stub.planned else None
+        status, answer = 0, b""
         if stub.forbidden is not None and any(stub.forbidden in each["sql"] for each in body["batch"]):
             status, answer = 400, _refused(7500, "not authorized: SQLITE_AUTH")
         elif planned is None or planned.after:

@@ -88,7 +88,7 @@ def test_what_is_no_database(command: Command, tmp_path: Path) -> None:
         ([], "COMMAND"),
         (["migrations"], "COMMAND"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=str,
 )
 def test_bad_arguments(command: Command, arguments: list[str], words: str) -> None:
     """Status 2, one line."""
@@ -142,7 +142,12 @@ def test_migrate(command: Command, file: Path) -> None:
     assert done == Outcome(0, f"{file}: schema version 0 -> {CURRENT_SCHEMA_VERSION}, applied {files}\n", "")
     again = command("migrate", "--database", file)
     assert again.out == f"{file}: schema version {CURRENT_SCHEMA_VERSION} is current\n"
-    body = {"from": CURRENT_SCHEMA_VERSION, "to": CURRENT_SCHEMA_VERSION, "files": [], "dryRun": False}
+    body: dict[str, object] = {
+        "from": CURRENT_SCHEMA_VERSION,
+        "to": CURRENT_SCHEMA_VERSION,
+        "files": [],
+        "dryRun": False,
+    }
     assert command("migrate", "--database", file, "--json").json() == body
 
 
