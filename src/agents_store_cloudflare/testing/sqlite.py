@@ -35,8 +35,11 @@ _LIMITS = {
 class _Connection:
     """One sqlite3 connection that takes and gives values as the platform does."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None)
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        # A file's name may hold what means something in a URI; as_uri quotes it.
+        name = f"{Path(path).resolve().as_uri()}?mode=ro" if read_only else path
+        # Whatever thread the garbage collector runs in may close it.
+        self._connection = sqlite3.connect(name, isolation_level=None, uri=read_only, check_same_thread=False)
         self._connection.execute("PRAGMA foreign_keys = ON")
         for category, limit in _LIMITS.items():
             self._connection.setlimit(category, limit)
@@ -78,12 +81,16 @@ def _read(value: SqlValue) -> SqlValue:
 class SqliteDatabase:
     """A D1 database in process, in memory or in a file. A user's tests need nothing else for state and usage.
 
+    Args:
+        read_only: open a file that is there, also beside a program that writes it; what would write raises `SqlError`.
+
     Attributes:
         batches: how many batches were sent, for tests that count round trips.
     """
 
-    def __init__(self, path: str | Path = ":memory:") -> None:
-        self._connection = _Connection(path)
+    def __init__(self, path: str | Path = ":memory:", *, read_only: bool = False) -> None:
+        self._connection = _Connection(path, read_only=read_only)
+        self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         self.batches: int = 0
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
@@ -92,7 +99,7 @@ class SqliteDatabase:
         if not statements:
             raise SqlError("No SQL statements detected.")
         self.batches += 1
-        self._connection.run("BEGIN IMMEDIATE")
+        self._connection.run(self._begin)
         try:
             results = [self._connection.run(statement.sql, statement.parameters) for statement in statements]
         except BaseException:

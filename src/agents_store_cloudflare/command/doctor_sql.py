@@ -1,0 +1,185 @@
+"""The SQL of `doctor`: reads alone. Each looks through whole tables: an operator's calls."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+__all__ = [
+    "BAD_JSON",
+    "BLOCKS_ALONE",
+    "BLOCK_ENDS",
+    "BLOCK_GAPS",
+    "BLOCK_LINES",
+    "CHECKPOINTS_ABOVE",
+    "CHECKPOINTS_ALONE",
+    "CHECKPOINTS_WITHOUT_BASE",
+    "EXPIRED",
+    "FENCES_ALONE",
+    "PARTS_ALONE",
+    "QUICK_CHECK",
+    "RECORDED_FILES",
+    "SCHEMA_OBJECTS",
+    "UNNUMBERED",
+    "USAGE_ALONE",
+]
+
+QUICK_CHECK: LiteralString = "PRAGMA quick_check"
+
+# -> (type, name, the statement that made it) of all that is named as this package names its own
+SCHEMA_OBJECTS: LiteralString = """
+    SELECT type, name, sql
+    FROM sqlite_master
+    WHERE sql IS NOT NULL
+      AND (name GLOB '__agents_*' OR name GLOB 'idx___agents_*')
+    ORDER BY type, name
+"""
+
+# -> (file name)
+RECORDED_FILES: LiteralString = """
+    SELECT name
+    FROM d1_migrations
+"""
+
+# Those below: -> (what it is about, or NULL) for each finding.
+
+# ?1 most rows, as in all of them. Sessions that no message, checkpoint or run can hang on.
+UNNUMBERED: LiteralString = """
+    SELECT session_id
+    FROM __agents_states
+    WHERE session_no IS NULL
+    LIMIT ?1
+"""
+
+BAD_JSON: LiteralString = """
+    SELECT session_id
+    FROM __agents_states
+    WHERE json_valid(custom_state) = 0
+      OR json_valid(details) = 0
+      OR json_valid(commits) = 0
+      OR (output IS NOT NULL AND json_valid(output) = 0)
+    LIMIT ?1
+"""
+
+BLOCKS_ALONE: LiteralString = """
+    SELECT 'session number ' || (b.id / 16777216)
+    FROM __agents_message_blocks AS b
+    LEFT JOIN __agents_states AS s ON s.session_no = b.id / 16777216
+    WHERE s.session_no IS NULL
+    GROUP BY b.id / 16777216
+    LIMIT ?1
+"""
+
+CHECKPOINTS_ALONE: LiteralString = """
+    SELECT 'session number ' || (c.id / 16777216)
+    FROM __agents_checkpoints AS c
+    LEFT JOIN __agents_states AS s ON s.session_no = c.id / 16777216
+    WHERE s.session_no IS NULL
+    GROUP BY c.id / 16777216
+    LIMIT ?1
+"""
+
+PARTS_ALONE: LiteralString = """
+    SELECT 'session number ' || p.session_no
+    FROM (
+      SELECT session_no FROM __agents_staged_changes
+      UNION
+      SELECT session_no FROM __agents_runs
+      UNION
+      SELECT session_no FROM __agents_sub_sessions
+    ) AS p
+    LEFT JOIN __agents_states AS s ON s.session_no = p.session_no
+    WHERE s.session_no IS NULL
+    LIMIT ?1
+"""
+
+# A block that does not begin where the one before it ends: later is a gap, earlier an overlap.
+BLOCK_GAPS: LiteralString = """
+    SELECT
+      s.session_id || ': ' || CASE WHEN p.first > p.expected THEN 'gap' ELSE 'overlap' END
+      || ' between ' || min(p.first, p.expected) || ' and ' || max(p.first, p.expected)
+    FROM (
+      SELECT
+        id / 16777216 AS session_no,
+        id % 16777216 AS first,
+        lag(id % 16777216 + count, 1, 0) OVER (PARTITION BY id / 16777216 ORDER BY id) AS expected
+      FROM __agents_message_blocks
+    ) AS p
+    JOIN __agents_states AS s ON s.session_no = p.session_no
+    WHERE p.first <> p.expected
+    LIMIT ?1
+"""
+
+# The last block ends elsewhere than the state row counts.
+BLOCK_ENDS: LiteralString = """
+    SELECT e.session_id || ': ' || e.message_count || ' counted, blocks end at ' || e.stored
+    FROM (
+      SELECT
+        s.session_id,
+        s.message_count,
+        coalesce((
+          SELECT b.id % 16777216 + b.count
+          FROM __agents_message_blocks AS b
+          WHERE b.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+          ORDER BY b.id DESC
+          LIMIT 1
+        ), 0) AS stored
+      FROM __agents_states AS s
+      WHERE s.session_no IS NOT NULL
+    ) AS e
+    WHERE e.message_count <> e.stored
+    LIMIT ?1
+"""
+
+# A block whose text has another number of messages than it counts, or is no JSON.
+BLOCK_LINES: LiteralString = """
+    SELECT s.session_id || ': block at ' || (b.id % 16777216)
+    FROM __agents_message_blocks AS b
+    JOIN __agents_states AS s ON s.session_no = b.id / 16777216
+    WHERE length(b.body) - length(replace(b.body, char(10), '')) + 1 <> b.count
+      OR json_valid('[' || replace(b.body, char(10), ',') || ']') = 0
+    LIMIT ?1
+"""
+
+# Pruned ones are kept for the custom state that others share; their count means nothing any more.
+CHECKPOINTS_ABOVE: LiteralString = """
+    SELECT s.session_id || ': number ' || (c.id % 16777216) || ' counts ' || c.message_count || ' of ' || s.message_count
+    FROM __agents_checkpoints AS c
+    JOIN __agents_states AS s ON s.session_no = c.id / 16777216
+    WHERE c.pruned = 0
+      AND c.message_count > s.message_count
+    LIMIT ?1
+"""
+
+CHECKPOINTS_WITHOUT_BASE: LiteralString = """
+    SELECT s.session_id || ': number ' || (c.id % 16777216)
+    FROM __agents_checkpoints AS c
+    JOIN __agents_states AS s ON s.session_no = c.id / 16777216
+    LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
+    WHERE c.base_id IS NOT NULL
+      AND base.id IS NULL
+    LIMIT ?1
+"""
+
+# ?1 now -> (how many)
+EXPIRED: LiteralString = """
+    SELECT count(*)
+    FROM __agents_states
+    WHERE expires_at IS NOT NULL
+      AND expires_at <= ?1
+"""
+
+# -> (how many)
+FENCES_ALONE: LiteralString = """
+    SELECT count(*)
+    FROM __agents_fences AS f
+    LEFT JOIN __agents_states AS s ON s.session_id = f.session_id
+    WHERE s.session_id IS NULL
+"""
+
+# -> (how many entries)
+USAGE_ALONE: LiteralString = """
+    SELECT count(*)
+    FROM __agents_usage AS u
+    LEFT JOIN __agents_states AS s ON s.session_id = u.session_id
+    WHERE s.session_id IS NULL
+"""

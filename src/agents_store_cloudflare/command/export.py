@@ -1,0 +1,95 @@
+"""`export`: everything of a session as JSON lines, exactly, page by page. The format is described in docs/command.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+
+from agents_store_cloudflare.arguments import system_now_ms
+from agents_store_cloudflare.command import session_parts
+from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, CommandError
+from agents_store_cloudflare.command.opening import OpenDatabase, open_database
+from agents_store_cloudflare.command.parsers import Commands, add_command
+from agents_store_cloudflare.command.sessions import message_count
+from agents_store_cloudflare.command.show import bare_state
+from agents_store_cloudflare.command.text import json_text, printable
+from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
+from agents_store_cloudflare.records import AgentState
+
+__all__ = ["add_parser"]
+
+FORMAT = 1
+SESSIONS_PAGE = 20  # a state may have 1.8 MB
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(commands, "export", _run, help="write all of a session as JSON lines", json=False)
+    parser.add_argument("session", nargs="?", metavar="SESSION")
+    parser.add_argument("--all", action="store_true", help="every session, the newest first")
+
+
+async def _run(options: argparse.Namespace) -> int:
+    if options.all == (options.session is not None):
+        raise CommandError("export needs a SESSION or --all", status=BAD_ARGUMENTS)
+    with open_database(options) as opened:
+        await opened.check_schema()
+        first = None if options.all else await _state(opened, options.session)
+        print(json_text({"type": "export", "format": FORMAT, "schema": CURRENT_SCHEMA_VERSION, "at": system_now_ms()}))
+        if first is not None:
+            await _export(opened, first)
+        else:
+            async for state in _all_states(opened):
+                await _export(opened, state)
+    return 0
+
+
+async def _state(opened: OpenDatabase, session_id: str) -> AgentState:
+    state = await opened.states.load_state(session_id, messages="none")
+    if state is None:
+        raise CommandError(f"there is no session {session_id!r}; `sessions` lists those there are")
+    return state
+
+
+async def _all_states(opened: OpenDatabase) -> AsyncIterator[AgentState]:
+    cursor = None
+    while True:
+        page = await opened.states.list_sessions(limit=SESSIONS_PAGE, cursor=cursor)
+        for state in page.items:
+            yield state
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+async def _export(opened: OpenDatabase, state: AgentState) -> None:
+    """One session: its state first, its `end` last. Without the `end` it is not whole."""
+    written: Counter[str] = Counter()
+    async for line in _lines(opened, state):
+        written[str(line["type"])] += 1
+        print(json_text(line))
+    now = await opened.states.load_state(state.session_id, messages="none")
+    changed = now is None or now.version != state.version
+    counts = {kind: written[kind] for kind in ("message", "checkpoint", "run", "reference", "stagedChange", "usage")}
+    print(json_text({"type": "end", "sessionId": state.session_id, "lines": counts, "changed": changed}))
+    if changed:
+        print(printable(f"session {state.session_id!r} changed meanwhile; export it again"), file=sys.stderr)
+
+
+async def _lines(opened: OpenDatabase, state: AgentState) -> AsyncIterator[dict[str, object]]:
+    session_id = state.session_id
+    yield {"type": "session", "sessionId": session_id, "state": bare_state(state)}
+    async for sequence, message in session_parts.messages_of(opened, session_id, message_count(state)):
+        yield {"type": "message", "sessionId": session_id, "sequence": sequence, "message": message}
+    async for checkpoint in session_parts.checkpoints_of(opened, session_id):
+        yield {"type": "checkpoint", "sessionId": session_id, "checkpoint": checkpoint.to_dict()}
+    async for run in session_parts.runs_of(opened, session_id):
+        yield {"type": "run", "sessionId": session_id, "run": run.to_dict()}
+    for reference in await opened.states.get_sub_session_refs(session_id):
+        yield {"type": "reference", "sessionId": session_id, "reference": reference.to_dict()}
+    async for step_id, change in session_parts.staged_changes_of(opened, session_id):
+        yield {"type": "stagedChange", "sessionId": session_id, "stepId": step_id, "change": change.to_dict()}
+    async for entry in session_parts.entries_of(opened, session_id):
+        yield {"type": "usage", "sessionId": session_id, "entry": entry.to_dict()}

@@ -1,0 +1,72 @@
+"""The program: arguments in, an exit status out, every failure one line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from agents_store_cloudflare.command import doctor, export, migrate, migrations_copy, sessions, show, usage
+from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, FAILED, CommandError
+from agents_store_cloudflare.command.text import printable
+from agents_store_cloudflare.database import SqlError
+from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError
+
+__all__ = ["main"]
+
+PROGRAM = "python -m agents_store_cloudflare"
+INTERRUPTED = 130
+_COMMANDS = (migrate, sessions, show, usage, export, doctor)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong on one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_ARGUMENTS, f"error: {printable(message)}; --help lists what there is\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 0, 1 for what failed (or what `doctor` found), 2 for bad arguments."""
+    options = _parser().parse_args(arguments)
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(errors="backslashreplace")  # a terminal that knows few characters stops no command
+    try:
+        status = int(asyncio.run(options.run(options)))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `… | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = FAILED
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except (CommandError, AgentsStoreError, SqlError, OSError, ValueError, TypeError, KeyError) as error:
+        message, status = _failure(error)
+        print(f"error: {printable(message)}", file=sys.stderr)
+    return status
+
+
+def _failure(error: Exception) -> tuple[str, int]:
+    match error:
+        case CommandError():
+            return str(error), error.status
+        case InvalidArgumentError():
+            return str(error), BAD_ARGUMENTS
+        case AgentsStoreError() | SqlError() | OSError():
+            return str(error), FAILED
+        case _:
+            what = f"{type(error).__name__}: {error}"
+            return f"what is stored is not as this package writes it ({what}); `doctor` looks closer", FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=PROGRAM, description="Look into the D1 database of your agents, check it, migrate it, copy it."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add_parser(commands)
+    migrations_copy.add_parser(commands)
+    return parser
