@@ -231,8 +231,11 @@ def bring_up_to_date(state: AgentState, commit: Commit) -> None:
     """Make the state the stored one, after the save that `commit` was."""
     # The commit's own count: a repeated save may bring more messages than the first one stored.
     history, count = history_of(state), commit.message_count_after
-    added = state.messages[history.count - history.first : count - history.first]
-    stored = _fingerprint(added, history.fingerprint)
+    if count < history.count:  # the repetition of a save that this state has been saved after
+        stored = _fingerprint(state.messages[: max(count - history.first, 0)])
+    else:
+        added = state.messages[history.count - history.first : count - history.first]
+        stored = _fingerprint(added, history.fingerprint)
     keep_history(state, StoredHistory(first=history.first, count=count, epoch=commit.history_epoch, fingerprint=stored))
     state.version = commit.version
     state.updated_at = commit.at_ms
