@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from agents_store_cloudflare.protocols import Lock
 
 __all__ = [
+    "MAX_ERROR_BYTES",
     "MAX_ID_BYTES",
+    "MAX_LABEL_BYTES",
     "MAX_SAFE_INTEGER",
     "check_fencing_token",
+    "check_flag",
     "check_id",
     "check_text",
     "check_whole_number",
@@ -24,6 +27,12 @@ __all__ = [
 ]
 
 MAX_ID_BYTES = 512
+MAX_LABEL_BYTES = 2_000
+"""A status, an agent type: they change beside a state that may be as large as a row can be."""
+
+MAX_ERROR_BYTES = 50_000
+"""The error of a run or of a reference."""
+
 MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that survives the JavaScript side: numbers cross as doubles."""
 
@@ -50,21 +59,23 @@ def check_id(value: object, name: str) -> str:
     return text
 
 
-def check_text(value: object, name: str, *, empty: bool = False) -> str:
-    """`value` if it is text that UTF-8 can carry, at least one character of it unless `empty`.
+def check_text(value: object, name: str, *, empty: bool = False, max_bytes: int | None = None) -> str:
+    """`value` if it is text that UTF-8 can carry, at least one character of it unless `empty`, at most `max_bytes`.
 
     Raises:
         TypeError: not text.
-        InvalidArgumentError: empty, or a lone surrogate.
+        InvalidArgumentError: empty, a lone surrogate, too long.
     """
     if not isinstance(value, str):
         raise TypeError(f"{name} must be text, not {type(value).__name__}")
     if not value and not empty:
         raise InvalidArgumentError(f"{name} is empty")
     try:
-        value.encode()
+        size_bytes = len(value.encode())
     except UnicodeEncodeError:
         raise InvalidArgumentError(f"{name} holds a lone surrogate") from None
+    if max_bytes is not None and size_bytes > max_bytes:
+        raise InvalidArgumentError(f"{name} has {size_bytes:,} bytes, allowed are {max_bytes:,}")
     return value
 
 
@@ -85,6 +96,17 @@ def check_whole_number(value: object, name: str, *, low: int = 0, high: int = MA
     if not low <= value <= high:
         shown = f"{value:,}" if abs(value) < 10**30 else "out of range"
         raise InvalidArgumentError(f"{name} is {shown}; allowed are {low:,} to {high:,}")
+    return value
+
+
+def check_flag(value: object, name: str) -> bool:
+    """`value` if it is True or False: a text like "false" would count as true.
+
+    Raises:
+        TypeError: anything else.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
     return value
 
 

@@ -15,7 +15,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, Final, Literal, Required, Self, TypedDict, TypeVar, cast
 
-from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number
+from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER, check_id, check_text, check_whole_number
 from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.json_values import JsonObject, JsonValue, encode_json
 
@@ -301,6 +301,8 @@ class AgentState(_Record):
         if not isinstance(stored, list) or [*map(type, cast("Any", stored))] != [int] * 4:
             raise InvalidArgumentError(f"{STORED_HISTORY} must be as to_dict gave it")
         first, count, epoch, fingerprint = cast("list[int]", stored)
+        if not 0 <= first <= count <= MAX_SAFE_INTEGER or not 0 <= epoch <= MAX_SAFE_INTEGER:
+            raise InvalidArgumentError(f"{STORED_HISTORY} must be as to_dict gave it")
         state.stored_history = StoredHistory(first=first, count=count, epoch=epoch, fingerprint=fingerprint)
         return state
 

@@ -278,8 +278,8 @@ FORK_STATE: LiteralString = """
     RETURNING json_extract(commits, '$[#-1]') AS newest_commit
 """
 
-# ?1 the new session's id, ?2 the source's id. Copies the blocks that hold the new session's messages, joined to blocks of up to about
-# 256 KB: few rows to write, however small the source's blocks are. The last may hold too many messages: CUT_LAST_BLOCK cuts it.
+# ?1 the new session's id, ?2 the source's id. Copies the blocks that hold the new session's messages, joined to blocks of up to
+# 512 KB (one that is over 256 KB stays by itself): few rows to write, however small the source's blocks are. The last may hold too many messages: CUT_LAST_BLOCK cuts it.
 FORK_BLOCKS: LiteralString = """
     WITH source AS (
       SELECT
@@ -296,7 +296,10 @@ FORK_BLOCKS: LiteralString = """
         b.count,
         source.base,
         source.new_base,
-        CAST(sum(length(b.body)) OVER (ORDER BY b.id) / 262144 AS INTEGER) AS bucket
+        CASE
+          WHEN length(CAST(b.body AS BLOB)) < 262144 THEN sum(length(CAST(b.body AS BLOB))) OVER (ORDER BY b.id) / 262144
+          ELSE -b.id
+        END AS bucket
       FROM source
       JOIN __agents_message_blocks AS b
         ON b.id >= source.base

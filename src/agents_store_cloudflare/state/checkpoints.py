@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
 
-from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number, span_ms
+from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER, check_flag, check_id, check_text, check_whole_number, span_ms
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.errors import (
     CheckpointNotFoundError,
@@ -46,6 +46,8 @@ def _name_of(checkpoint_id: str) -> _Name | None:
     if found is None:
         return None
     session_id, step_count, timestamp, number = found.groups()
+    if max(int(step_count), int(timestamp)) > MAX_SAFE_INTEGER:
+        return None
     return _Name(session_id=session_id, step_count=int(step_count), timestamp=int(timestamp), number=int(number, 16))
 
 
@@ -129,6 +131,7 @@ class CheckpointCalls(StateCalls):
         """`StateStore.list_checkpoints`."""
         check_id(session_id, "session_id")
         check_whole_number(limit, "limit", low=1, high=MAX_CHECKPOINTS)
+        check_flag(include_state, "include_state")
         below = min(number_of(cursor, "checkpoints"), codec.MAX_MESSAGES)
         page = (session_id, below, limit + 1)
         if include_state:
@@ -218,7 +221,7 @@ class CheckpointCalls(StateCalls):
         if keep_last is None and age_ms is None:
             raise InvalidArgumentError("prune_checkpoints needs keep_last, older_than or both")
         keep = 1 if keep_last is None else check_whole_number(keep_last, "keep_last", low=1, high=codec.MAX_MESSAGES)
-        goes = (keep, None if age_ms is None else self._now_ms() - age_ms)
+        goes = (keep, None if age_ms is None else max(self._now_ms() - age_ms, 0))
         guard = self._guard("prune_checkpoints", session_id, fencing_token, commit_id)
         commit, _ = await self._batches.write(
             guard,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
-from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number
+from agents_store_cloudflare.arguments import MAX_LABEL_BYTES, check_id, check_text, check_whole_number
 from agents_store_cloudflare.database import Row, SqlValue
 from agents_store_cloudflare.errors import InvalidArgumentError, StaleStateError, StateSizeExceededError
 from agents_store_cloudflare.json_values import JsonObject, JsonValue, decode_json, encode_each, encode_json
@@ -271,7 +271,7 @@ def check_state(state: AgentState) -> None:
         TypeError, InvalidArgumentError: the field, by name.
     """
     for name in ("agent_type", "status"):
-        check_text(getattr(state, name), name)
+        check_text(getattr(state, name), name, max_bytes=MAX_LABEL_BYTES)
     for name in ("stream_id", "parent_session_id", "root_session_id"):
         if getattr(state, name) is not None:
             check_id(getattr(state, name), name)

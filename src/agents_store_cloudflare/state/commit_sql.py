@@ -77,13 +77,13 @@ def remembered(
 ) -> LiteralString:
     """The assignment that adds this write to the ring in the state row, as `guard.Commit` reads it.
 
-    At most 32, and about 60,000 characters: a row has room for them beside the largest state. In the statement ?2 is now, ?3
+    At most 32, and about 60,000 bytes before the newest one: a row has room for them beside the largest state. In the statement ?2 is now, ?3
     the commit id, ?4 the operation, ?5 the result as JSON text.
     """
     return f"""
       commits = json_insert(
         CASE
-          WHEN length(commits) > 60000 THEN json_array(json_extract(commits, '$[#-1]'))
+          WHEN length(CAST(commits AS BLOB)) > 60000 THEN json_array(json_extract(commits, '$[#-1]'))
           WHEN json_array_length(commits) >= 32 THEN json_remove(commits, '$[0]')
           ELSE commits
         END,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import LiteralString, cast
 
-from agents_store_cloudflare.arguments import check_id, check_whole_number
+from agents_store_cloudflare.arguments import check_flag, check_id, check_whole_number
 from agents_store_cloudflare.database import SqlValue, Statement
 from agents_store_cloudflare.protocols import Lock
 from agents_store_cloudflare.records import SessionTree
@@ -50,7 +50,7 @@ class DeletionCalls(StateCalls):
                 errors={"deleted": _DeletedBefore},
             )
             remember = Statement(deletion_sql.REMEMBER_DELETION, (session_id, guard.commit_id))
-            guard = replace(guard, conditions=(condition,))
+            guard = replace(guard, earlier=condition)
             try:
                 _, results = await self._batches.guarded(guard, [remember, *statements])
             except _DeletedBefore as before:
@@ -96,5 +96,5 @@ def _deletion(session_id: str | None, *, expired_at: int | None = None, limit: i
     The first returns the remote sub-sessions, the last the ids that are deleted.
     """
     parameters: tuple[SqlValue, ...] = (session_id, expired_at, limit)
-    first = deletion_sql.DELETE_USAGE if usage else ()
+    first = deletion_sql.DELETE_USAGE if check_flag(usage, "delete_usage") else ()
     return [Statement(sql, parameters) for sql in (deletion_sql.REMOTE_SUB_SESSIONS, *first, *_DELETES)]

@@ -68,6 +68,7 @@ class Guard:
     new_messages: int = 0
     new_checkpoints: int = 0
     conditions: tuple[Condition, ...] = ()
+    earlier: Condition | None = None  # judged before all else: whether this was done before
 
     def statements(self) -> list[Statement]:
         """The beginning of the batch: aborts it with the live facts where a condition does not hold, and raises the fence."""
@@ -85,8 +86,10 @@ class Guard:
             self.new_messages,
             self.new_checkpoints,
         )
+        earlier = [] if self.earlier is None else [self.earlier.statement]
+        conditions = [condition.statement for condition in self.conditions]
         fence = [] if self.token is None else [Statement(RAISE_FENCE, (self.session_id, self.token))]
-        return [Statement(GUARD, parameters), *(condition.statement for condition in self.conditions), *fence]
+        return [*earlier, Statement(GUARD, parameters), *conditions, *fence]
 
     def replay(self, facts: Facts) -> Commit | None:
         """The first result, where this very write has taken place before.
@@ -113,7 +116,7 @@ class Guard:
 
     def fault(self, facts: Facts) -> Exception:
         """The error of the condition that did not hold."""
-        for condition in self.conditions:
+        for condition in (*self.conditions, *((self.earlier,) if self.earlier else ())):
             if make := condition.errors.get(facts["fault"]):
                 return make(facts)
         error: Exception

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
 
-from agents_store_cloudflare.arguments import check_id, check_whole_number
+from agents_store_cloudflare.arguments import check_flag, check_id, check_whole_number
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.errors import CheckpointKeptError, InvalidArgumentError
 from agents_store_cloudflare.protocols import Lock
@@ -28,6 +28,7 @@ class MessageCalls(StateCalls):
         check_id(session_id, "session_id")
         check_whole_number(offset, "offset", high=codec.MAX_MESSAGES)
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
+        check_flag(include_thinking, "include_thinking")
         counts, blocks = await self._batches.read(
             [
                 Statement(message_sql.SELECT_MESSAGE_COUNT, (session_id,)),
@@ -128,7 +129,7 @@ class MessageCalls(StateCalls):
 
 def _keeping_checkpoints(guard: Guard, count: int, *, drop: bool) -> tuple[Guard, list[Statement]]:
     """The condition that no kept checkpoint counts more than `count` messages, or the statement that drops those that do."""
-    if drop:
+    if check_flag(drop, "drop_checkpoints"):
         return guard, [Statement(checkpoint_sql.DELETE_COUNTING_MORE, (guard.session_id, count))]
     condition = Condition(
         statement=Statement(message_sql.NO_CHECKPOINT_ABOVE, (guard.session_id, count)),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from agents_store_cloudflare.arguments import check_id, check_text, check_whole_number
+from agents_store_cloudflare.arguments import MAX_ERROR_BYTES, MAX_LABEL_BYTES, check_id, check_text, check_whole_number
 from agents_store_cloudflare.database import Row, SqlValue, Statement
 from agents_store_cloudflare.errors import InvalidArgumentError, StateSizeExceededError, SubSessionRefNotFoundError
 from agents_store_cloudflare.json_values import JsonValue, decode_json, encode_json
@@ -56,11 +56,11 @@ class ReferenceCalls(StateCalls):
         """`StateStore.update_sub_session_ref`."""
         check_id(sub_session_id, "sub_session_id")
         if status is not None:
-            check_text(status, "status")
+            check_text(status, "status", max_bytes=MAX_LABEL_BYTES)
         if completed_at is not None:
             check_whole_number(completed_at, "completed_at")
         if not isinstance(error, Unset) and error is not None:
-            check_text(error, "error", empty=True)
+            check_text(error, "error", empty=True, max_bytes=MAX_ERROR_BYTES)
         guard = self._guard("update_sub_session_ref", session_id, fencing_token, commit_id)
         condition = Condition(
             statement=Statement(reference_sql.REFERENCE_EXISTS, (session_id, sub_session_id)),
@@ -92,13 +92,13 @@ class ReferenceCalls(StateCalls):
     def _row(self, session_id: str, given: SubSessionRef | Mapping[str, Any]) -> tuple[SqlValue, ...]:
         ref = given if isinstance(given, SubSessionRef) else SubSessionRef.from_dict(given)
         check_id(ref.sub_session_id, "sub_session_id")
-        check_text(ref.agent_type, "agent_type")
-        check_text(ref.status, "status")
-        if cast("str", ref.location) not in {"local", "remote"}:
+        check_text(ref.agent_type, "agent_type", max_bytes=MAX_LABEL_BYTES)
+        check_text(ref.status, "status", max_bytes=MAX_LABEL_BYTES)
+        if check_text(ref.location, "location") not in {"local", "remote"}:
             raise InvalidArgumentError("location must be 'local' or 'remote'")
-        for name in ("parent_tool_call_id", "error"):
+        for name, max_bytes in (("parent_tool_call_id", MAX_LABEL_BYTES), ("error", MAX_ERROR_BYTES)):
             if getattr(ref, name) is not None:
-                check_text(getattr(ref, name), name, empty=True)
+                check_text(getattr(ref, name), name, empty=True, max_bytes=max_bytes)
         for name in ("started_at", "completed_at"):
             if getattr(ref, name) is not None:
                 check_whole_number(getattr(ref, name), name)

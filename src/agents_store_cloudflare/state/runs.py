@@ -6,7 +6,14 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, cast
 
-from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER, check_id, check_text, check_whole_number
+from agents_store_cloudflare.arguments import (
+    MAX_ERROR_BYTES,
+    MAX_LABEL_BYTES,
+    MAX_SAFE_INTEGER,
+    check_id,
+    check_text,
+    check_whole_number,
+)
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.errors import InvalidArgumentError, RunConflictError, RunNotFoundError
 from agents_store_cloudflare.protocols import UNSET, Lock, Unset
@@ -85,8 +92,8 @@ class RunCalls(StateCalls):
                 )
         if step_count is not None:
             check_whole_number(step_count, "step_count")
-        if isinstance(error, str):
-            check_text(error, "error", empty=True)
+        if not isinstance(error, Unset) and error is not None:
+            check_text(error, "error", empty=True, max_bytes=MAX_ERROR_BYTES)
         guard = self._guard("update_run", session_id, fencing_token, commit_id)
         guard = replace(guard, conditions=(_existing(session_id, run_id),))
         end_ms = (self._now_ms() if completed_at is None else completed_at) if ended else None
@@ -122,13 +129,13 @@ class RunCalls(StateCalls):
 
 
 def _has_ended(status: str) -> bool:
-    return check_text(status, "status") in ENDED
+    return check_text(status, "status", max_bytes=MAX_LABEL_BYTES) in ENDED
 
 
 def _gate(
     session_id: str, run_id: str, statuses: Collection[str] | None, current_run_id: str | Unset | None
 ) -> Condition:
-    if isinstance(current_run_id, str):
+    if not isinstance(current_run_id, Unset) and current_run_id is not None:
         check_id(current_run_id, "expect_current_run_id")
 
     def conflict(facts: Facts) -> RunConflictError:

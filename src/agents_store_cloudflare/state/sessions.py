@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast, overload
 
-from agents_store_cloudflare.arguments import MAX_ID_BYTES, check_id, check_text, check_whole_number
+from agents_store_cloudflare.arguments import MAX_ID_BYTES, MAX_LABEL_BYTES, check_flag, check_id, check_text, check_whole_number
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.errors import SessionExistsError, StaleStateError, StateNotFoundError
 from agents_store_cloudflare.json_values import JsonValue, encode_json
@@ -22,6 +22,7 @@ from agents_store_cloudflare.usage import usage_statements
 
 __all__ = ["SessionCalls"]
 
+MAX_STATUSES = 100
 LAST_CHARACTER = "\U0010ffff"
 
 
@@ -48,6 +49,7 @@ class SessionCalls(StateCalls):
         commit_id: str | None = None,
     ) -> AgentState:
         """`StateStore.create_session`."""
+        check_flag(exist_ok, "exist_ok")
         state = AgentState(
             session_id=check_id(session_id, "session_id"),
             agent_type=agent_type,
@@ -157,6 +159,7 @@ class SessionCalls(StateCalls):
     ) -> AgentState | None:
         """`StateStore.load_state`."""
         check_id(session_id, "session_id")
+        check_flag(required, "required")
         wanted = _wanted_messages(messages)
         rows, *blocks = await self._batches.read(_loading(session_id, wanted))
         if not rows:
@@ -179,7 +182,7 @@ class SessionCalls(StateCalls):
         self, session_id: str, status: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> int:
         """`StateStore.update_status`."""
-        check_text(status, "status")
+        check_text(status, "status", max_bytes=MAX_LABEL_BYTES)
         guard = self._guard("update_status", session_id, fencing_token, commit_id)
         update = Statement(session_sql.UPDATE_STATUS, (*self._commit(guard), status))
         commit, _ = await self._batches.write(guard, [update])
@@ -196,7 +199,7 @@ class SessionCalls(StateCalls):
     ) -> CasResult:
         """`StateStore.compare_and_set_status`."""
         statuses = check_statuses(expected, "expected")
-        check_text(new, "new")
+        check_text(new, "new", max_bytes=MAX_LABEL_BYTES)
         condition = Condition(
             statement=Statement(session_sql.STATUS_IS_EXPECTED, (session_id, statuses)),
             errors={"status": _StatusDiffers},
@@ -247,13 +250,14 @@ class SessionCalls(StateCalls):
         """`StateStore.list_sessions`."""
         for name, value in (("agent_type", agent_type), ("status", status)):
             if value is not None:
-                check_text(value, name)
+                check_text(value, name, max_bytes=MAX_LABEL_BYTES)
         if parent_session_id is not None:
             check_id(parent_session_id, "parent_session_id")
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         page = (number_of(cursor, "sessions"), agent_type, status, limit + 1)
+        if prefix is not None:
+            check_text(prefix, "prefix", empty=True, max_bytes=MAX_ID_BYTES)
         if prefix:
-            check_text(prefix, "prefix")
             statement = Statement(session_sql.LIST_PREFIXED, (*page, parent_session_id, prefix, _after(prefix)))
         elif parent_session_id is not None:
             statement = Statement(session_sql.LIST_CHILDREN, (*page, parent_session_id))
@@ -281,7 +285,9 @@ def check_statuses(statuses: Collection[str], name: str) -> str:
     """
     if isinstance(statuses, str) or not isinstance(cast("object", statuses), Collection):
         raise TypeError(f"{name} must be a collection of texts, not {type(statuses).__name__}")
-    return encode_json([check_text(status, f"a status in {name}") for status in statuses], name=name)
+    texts = [check_text(status, f"a status in {name}", max_bytes=MAX_LABEL_BYTES) for status in statuses]
+    check_whole_number(len(texts), f"the number of statuses in {name}", high=MAX_STATUSES)
+    return encode_json(texts, name=name)
 
 
 def _object(value: Mapping[str, JsonValue] | None, name: str) -> dict[str, JsonValue]:

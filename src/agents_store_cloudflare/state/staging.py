@@ -1,7 +1,7 @@
 """Staging: what tool calls want to change, kept until their step is promoted, and merges without staging.
 
-A promotion reads, decides in Python and writes behind a guard on the version that was read; it starts again when somebody else
-wrote in between. What is staged while it decides stays staged: only what was read is deleted.
+A promotion reads, decides in Python and writes behind a guard on what was read, the version and the staged changes; it starts again
+when somebody else wrote in between. What is staged anew while it decides stays staged: only what was read is deleted.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from agents_store_cloudflare.arguments import check_id
+from agents_store_cloudflare.arguments import check_flag, check_id
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.errors import (
+    StagingError,
     StaleStateError,
     StateNotFoundError,
     StateSizeExceededError,
@@ -25,12 +26,17 @@ from agents_store_cloudflare.state import codec, session_sql, staging_sql
 from agents_store_cloudflare.state.calls import MOST_ATTEMPTS, state_for
 from agents_store_cloudflare.state.changes import Applied, apply_changes, merge_changes
 from agents_store_cloudflare.state.checkpoints import CheckpointCalls, check_kept_beside
-from agents_store_cloudflare.state.guard import Commit, Guard
+from agents_store_cloudflare.state.guard import Commit, Condition, Facts, Guard
 
 __all__ = ["StagingCalls"]
 
 MAX_RESULT_BYTES = 32_000
 """Of a promotion's result, which the state row keeps among its last commits."""
+
+
+class _StagedDiffers(Exception):  # noqa: N818 - on its way out of the batch to the next attempt, no error
+    def __init__(self, _: Facts) -> None:
+        super().__init__()
 
 
 class StagingCalls(CheckpointCalls):
@@ -109,13 +115,16 @@ class StagingCalls(CheckpointCalls):
                 max_bytes=self._limits.max_state_bytes - stored.other_bytes,
                 operation=guard.operation,
             )
+            as_read, delete = _promoting(session_id, step_id, staged)
             try:
-                delete = _delete_promoted(session_id, step_id, staged)
-                return _promoted(await self._write_custom_state(guard, stored, applied, [delete]))
+                guarded = replace(guard, conditions=as_read)
+                return _promoted(await self._write_custom_state(guarded, stored, applied, [delete]))
             except StaleStateError:
                 if attempt == MOST_ATTEMPTS:
                     raise
-        raise AssertionError("the last attempt returns or raises")
+            except _StagedDiffers:
+                continue
+        raise _disturbed(session_id)
 
     async def merge_custom_state(
         self,
@@ -157,30 +166,37 @@ class StagingCalls(CheckpointCalls):
         """`StateStore.save_state_and_promote_staging`."""
         check_id(step_id, "step_id")
         check_kept_beside(run_id, stream_sequence)
+        check_flag(checkpoint, "checkpoint")
         saved = state_for(session_id, state)
         operation = "save_state_and_promote_staging"
         guard = self._save_guard(operation, saved, expected_version, fencing_token, commit_id)
         guard = replace(guard, new_checkpoints=int(checkpoint))
-        [staged] = await self._batches.read([Statement(staging_sql.SELECT_STAGED, (session_id, step_id))])
-        changes = [_staged(row) for row in staged]
-        max_bytes = self._limits.max_state_bytes
-        applied = apply_changes(session_id, saved.custom_state, changes, max_bytes=max_bytes, operation=operation)
-        promoted = replace(saved, custom_state=applied.custom_state)
-        kept = self._checkpoint_statements(session_id, run_id, stream_sequence) if checkpoint else []
-        commit, results = await self._batches.write(
-            guard,
-            [
-                *self._save_statements(promoted, guard, _result_text(guard, applied)),
-                _delete_promoted(session_id, step_id, staged),
-                *kept,
-            ],
-        )
-        if not results:  # answered from an earlier attempt, which promoted what is not here any more
-            return await self._repeated(saved, commit, checkpoint=checkpoint)
-        saved.custom_state = applied.custom_state
-        codec.bring_up_to_date(saved, commit)
-        kept_id = codec.bare_checkpoint_of(session_id, results[-1][0]).id if checkpoint else None
-        return replace(_promoted(commit), checkpoint_id=kept_id)
+        select = Statement(staging_sql.SELECT_STAGED, (session_id, step_id))
+        remembered = Statement(session_sql.SELECT_COMMIT, (session_id, guard.commit_id))
+        for _ in range(MOST_ATTEMPTS):
+            staged, commits = await self._batches.read([select, remembered])
+            if commits:
+                return await self._repeated(saved, guard.first(cast("str", commits[0][0])), checkpoint=checkpoint)
+            changes = [_staged(row) for row in staged]
+            max_bytes = self._limits.max_state_bytes
+            applied = apply_changes(session_id, saved.custom_state, changes, max_bytes=max_bytes, operation=operation)
+            promoted = replace(saved, custom_state=applied.custom_state)
+            as_read, delete = _promoting(session_id, step_id, staged)
+            kept = self._checkpoint_statements(session_id, run_id, stream_sequence) if checkpoint else []
+            saving = self._save_statements(promoted, guard, _result_text(guard, applied))
+            try:
+                commit, results = await self._batches.write(
+                    replace(guard, conditions=as_read), [*saving, delete, *kept]
+                )
+            except _StagedDiffers:
+                continue
+            if not results:  # answered from an earlier attempt, which promoted what is not here any more
+                return await self._repeated(saved, commit, checkpoint=checkpoint)
+            saved.custom_state = applied.custom_state
+            codec.bring_up_to_date(saved, commit)
+            kept_id = codec.bare_checkpoint_of(session_id, results[-1][0]).id if checkpoint else None
+            return replace(_promoted(commit), checkpoint_id=kept_id)
+        raise _disturbed(session_id)
 
     async def _repeated(self, saved: AgentState, commit: Commit, *, checkpoint: bool) -> PromoteResult:
         [rows] = await self._batches.read([Statement(session_sql.SELECT_STATE, (saved.session_id,))])
@@ -243,8 +259,21 @@ def _staged(row: Row) -> StagedChange:
     )
 
 
-def _delete_promoted(session_id: str, step_id: str, staged: Sequence[Row]) -> Statement:
-    return Statement(staging_sql.DELETE_PROMOTED, (session_id, step_id, json.dumps([row[3] for row in staged])))
+def _promoting(session_id: str, step_id: str, staged: Sequence[Row]) -> tuple[tuple[Condition, ...], Statement]:
+    """The condition that all that was read is still staged, and the statement that deletes it.
+
+    Nothing else would notice a discard in between, or another promotion where any version will do.
+    """
+    parameters = (session_id, step_id, json.dumps([row[3] for row in staged]))
+    condition = Condition(
+        statement=Statement(staging_sql.STAGED_AS_READ, parameters), errors={"staged": _StagedDiffers}
+    )
+    return (condition,) if staged else (), Statement(staging_sql.DELETE_PROMOTED, parameters)
+
+
+def _disturbed(session_id: str) -> StagingError:
+    reason = f"its step's changes were discarded or staged again in between, {MOST_ATTEMPTS} times; call it again"
+    return StagingError(session_id, tool_call_id=None, reason=reason)
 
 
 def _result_text(guard: Guard, applied: Applied) -> str:

@@ -14,6 +14,7 @@ __all__ = [
     "REMEMBER_STAGED",
     "SELECT_STAGED",
     "SELECT_STAGED_ALL",
+    "STAGED_AS_READ",
 ]
 
 # Staging changes nothing of the session: the version stays.
@@ -48,6 +49,24 @@ SELECT_STAGED_ALL: LiteralString = """
     JOIN __agents_staged_changes AS g ON g.session_no = s.session_no
     WHERE s.session_id = ?1
     ORDER BY g.timestamp, g.position
+"""
+
+# ?1 session id, ?2 step id, ?3 JSON list of the places that were read: aborts the batch unless all of them are still staged.
+# Primary keys.
+STAGED_AS_READ: LiteralString = """
+    SELECT
+      CASE WHEN (
+        SELECT count(*)
+        FROM __agents_staged_changes AS g
+        WHERE g.session_no = s.session_no
+          AND g.step_id = ?2
+          AND g.position IN (SELECT value FROM json_each(?3))
+      ) < json_array_length(?3) THEN json_extract('{}', 'agents-store ' || json_object(
+        'fault', 'staged',
+        'version', s.version
+      )) END AS verdict
+    FROM __agents_states AS s
+    WHERE s.session_id = ?1
 """
 
 # ?1 session id, ?2 step id, ?3 JSON list of the places that were promoted. What was staged since then, or again, stays.

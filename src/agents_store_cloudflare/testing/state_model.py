@@ -519,26 +519,17 @@ class StateModel:
     # Deletions
 
     def delete_session(self, session_id: str, *, fencing_token: int | None, commit_id: str | None) -> bool:
-        before: list[bool] = []
-
-        def is_new() -> None:
-            known = self.deletions.get(session_id)
-            if known is not None and commit_id is not None and known[0] == commit_id:
-                before.append(known[1])
-                raise LookupError
-
+        known = self.deletions.get(session_id)
+        if known is not None and known[0] == commit_id:
+            return known[1]
         write = Write(
             session_id=session_id,
             operation="delete_session",
             token=fencing_token,
             commit_id=commit_id,
             must_exist=False,
-            conditions=(is_new,),
         )
-        try:
-            self.guard(write)
-        except LookupError:
-            return before[0]
+        self.guard(write)
         existed = session_id in self.sessions
         if commit_id is not None:
             self.deletions[session_id] = (commit_id, existed)
