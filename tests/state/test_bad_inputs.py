@@ -56,7 +56,25 @@ class Odd(dict[str, Any]):
 
 
 OTHER_TYPES: list[Any] = [
-    *(5, -1, 0, 1.5, math.nan, True, False, b"s", bytearray(b"s"), [], ["s"], {}, {"a": 1}, ("s",), {"s"}, frozenset("s"), object()),
+    *(
+        5,
+        -1,
+        0,
+        1.5,
+        math.nan,
+        True,
+        False,
+        b"s",
+        bytearray(b"s"),
+        [],
+        ["s"],
+        {},
+        {"a": 1},
+        ("s",),
+        {"s"},
+        frozenset("s"),
+        object(),
+    ),
     *(datetime.datetime.now(tz=datetime.UTC), decimal.Decimal(1), range(3), len, int, 10**5_000, 1j),
 ]
 SURROGATES = ["\ud800", "a\udfffb", "\udc80" * 3]
@@ -68,22 +86,63 @@ BAD: dict[str, list[Any]] = {
     "id": [*OTHER_TYPES, *SURROGATES, "", "x" * 513, "é" * 257, "\x00", "a\nb", "\x7f", "a\x85", "__x", "__", None],
     "label": [*OTHER_TYPES, *SURROGATES, "", "x" * 2_001, None],
     "text": [*OTHER_TYPES, *SURROGATES],
-    "whole": [*(each for each in OTHER_TYPES if type(each) is not int), -1, -(2**70), 2**53, 2**64, 10**400, "1", "", None],
+    "whole": [
+        *(each for each in OTHER_TYPES if type(each) is not int),
+        -1,
+        -(2**70),
+        2**53,
+        2**64,
+        10**400,
+        "1",
+        "",
+        None,
+    ],
     "flag": [*(each for each in OTHER_TYPES if type(each) is not bool), 1, "false", "true", "", None],
     "token": [*(each for each in OTHER_TYPES if type(each) is not int), 0, -1, 2**53, 10**400, "1", "", math.inf],
     "span": [True, "5", b"5", [], {}, math.nan, math.inf, -1, -0.5, 1e16, 10**400, object(), 1j],
-    "cursor": [*OTHER_TYPES, *SURROGATES, "", "x", "sessions", "runs-1", "sessions--1", "sessions-0x1", "checkpoints-zz"],
+    "cursor": [
+        *OTHER_TYPES,
+        *SURROGATES,
+        "",
+        "x",
+        "sessions",
+        "runs-1",
+        "sessions--1",
+        "sessions-0x1",
+        "checkpoints-zz",
+    ],
 }
 BAD["cursor"] += ["sessions-" + "f" * 14, "checkpoints-" + "f" * 40, "sessions-1 ", "SESSIONS-1", "sessions-١", "\x00"]
 BAD["limit"] = [*BAD["whole"], 0, 1_001, 10**9]
-BAD["object"] = [*(each for each in OTHER_TYPES if each != {} and each != {"a": 1}), *({"v": each} for each in BAD_JSON), "x", {5: 1}]
+BAD["object"] = [
+    *(each for each in OTHER_TYPES if each != {} and each != {"a": 1}),
+    *({"v": each} for each in BAD_JSON),
+    "x",
+    {5: 1},
+]
 BAD["object"] += [{"v": OVER_A_LIMIT}]
 BAD["json"] = [*BAD_JSON, OVER_A_LIMIT]
-BAD["statuses"] = [*(each for each in OTHER_TYPES if not isinstance(each, list | tuple | set | frozenset | dict)), "active", None]
+BAD["statuses"] = [
+    *(each for each in OTHER_TYPES if not isinstance(each, list | tuple | set | frozenset | dict)),
+    "active",
+    None,
+]
 BAD["statuses"] += [[each] for each in BAD["label"]] + [["x"] * 101]
-BAD["messages"] = [*(each for each in OTHER_TYPES if each != []), "text", {"role": "user"}, None, [None], [[]], [{}], ["x"], [("role", "x")]]
+BAD["messages"] = [
+    *(each for each in OTHER_TYPES if each != []),
+    "text",
+    {"role": "user"},
+    None,
+    [None],
+    [[]],
+    [{}],
+    ["x"],
+    [("role", "x")],
+]
 BAD["messages"] += [[{"role": each}] for each in (None, 1, [], True, b"user")]
-BAD["messages"] += [[{"role": "user", "content": each}] for each in [*BAD_JSON, OVER_A_LIMIT]] + [[{"role": "user", 1: 2}]]
+BAD["messages"] += [[{"role": "user", "content": each}] for each in [*BAD_JSON, OVER_A_LIMIT]] + [
+    [{"role": "user", 1: 2}]
+]
 BAD["version"] = [each for each in BAD["whole"] if each is not None]
 
 STATE_FIELDS: dict[str, list[Any]] = {
@@ -101,7 +160,17 @@ STATE_FIELDS: dict[str, list[Any]] = {
     "extra": [*BAD["object"], {"status": 1}, {"stepCount": 1}, {"storedHistory": 1}, None],
 }
 STORED_HISTORIES: list[Any] = [
-    *([0], [0, 0, 0], [0, 0, 0, 0, 0], "0000", [-1, 0, 1, 0], [0, -1, 1, 0], [2, 1, 1, 0], [0, 2**53, 1, 0], [0, 10**30, 1, 0]),
+    *(
+        [0],
+        [0, 0, 0],
+        [0, 0, 0, 0, 0],
+        "0000",
+        [-1, 0, 1, 0],
+        [0, -1, 1, 0],
+        [2, 1, 1, 0],
+        [0, 2**53, 1, 0],
+        [0, 10**30, 1, 0],
+    ),
     *([0, 0, -1, 0], [0, 0, 2**60, 0], [0.0, 0, 0, 0], [True, 1, 1, 1], [0, 1, None, 0], {"first": 0}, 7, True),
 ]
 
@@ -115,7 +184,14 @@ def bad_state(choice: random.Random) -> Any:
     if kind == 1:
         return {**good, "storedHistory": choice.choice(STORED_HISTORIES)}
     if kind == 2:
-        return choice.choice([{**good, "session_id": choice.choice(BAD["id"])}, {"session_id": "s"}, {**good, "sessionId": "s"}, {**good, 5: 1}])
+        return choice.choice(
+            [
+                {**good, "session_id": choice.choice(BAD["id"])},
+                {"session_id": "s"},
+                {**good, "sessionId": "s"},
+                {**good, 5: 1},
+            ]
+        )
     name = choice.choice(list(STATE_FIELDS))
     value = choice.choice(STATE_FIELDS[name])
     if kind < 6:
@@ -128,7 +204,12 @@ def bad_state(choice: random.Random) -> Any:
 def bad_change(choice: random.Random) -> Any:
     """A staged change, one thing of which is wrong."""
     good: dict[str, Any] = {"toolCallId": "t", "patches": [{"op": "remove", "path": "/a"}]}
-    operations = [*OTHER_TYPES, {"op": 5}, {"path": "/a"}, *({"op": "add", "path": "/a", "value": each} for each in BAD_JSON)]
+    operations = [
+        *OTHER_TYPES,
+        {"op": 5},
+        {"path": "/a"},
+        *({"op": "add", "path": "/a", "value": each} for each in BAD_JSON),
+    ]
     return choice.choice(
         [
             choice.choice([*OTHER_TYPES, "t", None]),
@@ -148,7 +229,13 @@ def bad_change(choice: random.Random) -> Any:
 def bad_merge(choice: random.Random) -> Any:
     """Changes to merge that are none."""
     replacements = choice.choice([5, "x", [1], [None], ["\ud800"], [b"x"], None])
-    return choice.choice([choice.choice([*BAD["object"], None]), {"values": {}, "arrayReplacements": replacements}, {"values": 5, "arrayReplacements": []}])
+    return choice.choice(
+        [
+            choice.choice([*BAD["object"], None]),
+            {"values": {}, "arrayReplacements": replacements},
+            {"values": 5, "arrayReplacements": []},
+        ]
+    )
 
 
 def bad_refs(choice: random.Random) -> Any:
@@ -281,7 +368,9 @@ async def test_bad_inputs_are_refused(database: Watched, seed: int) -> None:
     assert await database.changes() == before
 
 
-@pytest.mark.parametrize("wrong", ["", "s9999999999999999-t5-000001", "s0-t9999999999999999-000001", "s0-t5-00000g", "s0-t٥-000001"])
+@pytest.mark.parametrize(
+    "wrong", ["", "s9999999999999999-t5-000001", "s0-t9999999999999999-000001", "s0-t5-00000g", "s0-t٥-000001"]
+)
 async def test_checkpoint_ids_that_no_store_gave(database: Watched, wrong: str) -> None:
     """ST-31, ST-32: they name no checkpoint, and nobody is asked."""
     store, checkpoint_id = D1StateStore(database), f"cpv1-s-{wrong}"

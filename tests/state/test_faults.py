@@ -114,32 +114,6 @@ async def test_when_retries_run_out_the_caller_repeats(database: Prepared, write
     assert await _picture(database) == await _undisturbed(write)
 
 
-async def _error_of(call: Awaitable[object]) -> D1StateError | None:
-    try:
-        await call
-    except D1StateError as error:
-        return error
-    return None
-
-
-@writes
-async def test_a_failing_statement_undoes_the_batch(database: Prepared, write: Write) -> None:
-    """ST-16, ST-20, ST-21: whichever statement fails, nothing of the batch stays; the cause is chained and not retried."""
-    before = await _picture(database)
-    for index in range(8):
-        database.sent.clear()
-        database.break_statement(index)
-        error = await _error_of(write(D1StateStore(database), "c", database.changed()))
-        if error is None:
-            assert index >= database.sent[0], "a broken statement within the batch went unnoticed"
-            return
-        assert "broken on demand" in str(error)
-        assert not error.outcome_unknown
-        assert len(database.sent) == 1
-        assert await _picture(database) == before
-    pytest.fail("no write has that many statements")
-
-
 @pytest.mark.parametrize("name", ["load_state", "exists", "get_messages", "get_latest_checkpoint"])
 async def test_reads_are_one_batch_and_raise(database: Prepared, name: str) -> None:
     """ST-20, ST-21: a read is one batch, is retried, and turns no failure into "nothing there"."""

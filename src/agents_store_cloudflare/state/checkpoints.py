@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
 
-from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER, check_flag, check_id, check_text, check_whole_number, span_ms
+from agents_store_cloudflare.arguments import (
+    MAX_SAFE_INTEGER,
+    check_flag,
+    check_id,
+    check_text,
+    check_whole_number,
+    span_ms,
+)
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.errors import (
     CheckpointNotFoundError,

@@ -8,7 +8,14 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast, overload
 
-from agents_store_cloudflare.arguments import MAX_ID_BYTES, MAX_LABEL_BYTES, check_flag, check_id, check_text, check_whole_number
+from agents_store_cloudflare.arguments import (
+    MAX_ID_BYTES,
+    MAX_LABEL_BYTES,
+    check_flag,
+    check_id,
+    check_text,
+    check_whole_number,
+)
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.errors import SessionExistsError, StaleStateError, StateNotFoundError
 from agents_store_cloudflare.json_values import JsonValue, encode_json

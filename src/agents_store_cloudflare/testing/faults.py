@@ -15,6 +15,7 @@ Moment: TypeAlias = Literal["before", "after"]
 """Whether a call fails before it took effect, or after: its reply was lost."""
 
 LOST = "D1_ERROR: Network connection lost."
+_BROKEN = Statement("SELECT json_extract('{}', 'broken on demand')")
 
 
 class FaultyDatabase:
@@ -27,24 +28,36 @@ class FaultyDatabase:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._moments: list[tuple[Moment, str]] = []
-        self._broken_statement: int | None = None
+        self._broken: tuple[int, Moment] | None = None
+        self._untroubled = 0
         self.sent: list[int] = []
 
     def fail(self, *moments: Moment, message: str = LOST) -> None:
         """Fail the next batches, one for each moment."""
         self._moments.extend((moment, message) for moment in moments)
 
-    def break_statement(self, index: int) -> None:
-        """Make statement `index` of the next batch fail inside the database, which undoes the batch; beyond its end nothing fails."""
-        self._broken_statement = index
+    def leave_alone(self, batches: int) -> None:
+        """Let so many batches pass before the failures that are ordered begin."""
+        self._untroubled = batches
+
+    def break_statement(self, index: int, moment: Moment = "before") -> None:
+        """Make the next batch fail inside the database, before or after the effect of statement `index`, which undoes the batch.
+
+        Beyond its end nothing fails.
+        """
+        self._broken = (index, moment)
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """`Database.batch`, or the failure that was ordered."""
         self.sent.append(len(statements))
-        if self._broken_statement is not None:
-            index, self._broken_statement = self._broken_statement, None
-            broken = Statement("SELECT json_extract('{}', 'broken on demand')")
-            statements = [broken if place == index else each for place, each in enumerate(statements)]
+        if self._untroubled:
+            self._untroubled -= 1
+            return await self._database.batch(statements)
+        if self._broken is not None:
+            (index, moment), self._broken = self._broken, None
+            if index < len(statements):
+                place = index + (moment == "after")
+                statements = [*statements[:place], _BROKEN, *statements[place:]]
         if not self._moments:
             return await self._database.batch(statements)
         moment, message = self._moments.pop(0)

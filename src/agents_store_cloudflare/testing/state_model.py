@@ -258,7 +258,12 @@ class StateModel:
         return self.twin_of(self.sessions[session_id])
 
     def save_guard(
-        self, twin: Twin, operation: str, expected_version: int | AnyVersion | None, token: int | None, commit_id: str | None
+        self,
+        twin: Twin,
+        operation: str,
+        expected_version: int | AnyVersion | None,
+        token: int | None,
+        commit_id: str | None,
     ) -> Write:
         """What a save of it demands.
 
@@ -346,9 +351,7 @@ class StateModel:
             raise StateNotFoundError(session_id)
         return self.sessions[session_id]
 
-    def change(
-        self, write: Write, change: Callable[[SessionModel], T], *, touches: bool = False
-    ) -> Commit[T]:
+    def change(self, write: Write, change: Callable[[SessionModel], T], *, touches: bool = False) -> Commit[T]:
         """A write to a session that must exist."""
         if (first := self.guard(write)) is not None:
             return first
@@ -389,7 +392,9 @@ class StateModel:
             commit = self.change(write, set_status)
         except LookupError:
             return refused[0]
-        return CasResult(ok=True, new_version=commit.version, current_status=commit.result, current_version=commit.version)
+        return CasResult(
+            ok=True, new_version=commit.version, current_status=commit.result, current_version=commit.version
+        )
 
     def increment_resume_count(self, session_id: str, *, fencing_token: int | None, commit_id: str | None) -> int:
         return self._increment("resume_count", session_id, fencing_token, commit_id)
@@ -426,7 +431,9 @@ class StateModel:
         commit = self.change(write, merge)
         return MergeResult(version=commit.version, warnings=commit.result)
 
-    def list_sessions(self, *, prefix: str | None, agent_type: str | None, status: str | None, parent_session_id: str | None) -> list[AgentState]:
+    def list_sessions(
+        self, *, prefix: str | None, agent_type: str | None, status: str | None, parent_session_id: str | None
+    ) -> list[AgentState]:
         """All of them, whatever the pages."""
         found = [session.state for session in reversed(self.sessions.values())]
         return [

@@ -246,7 +246,9 @@ class StepModel(StateModel):
         found = [entry for (step, _), entry in session.staged.items() if step_id in {None, step}]
         return [change for _, change in sorted(found, key=lambda entry: (entry[1].timestamp or 0, entry[0]))]
 
-    def discard_staging(self, session_id: str, step_id: str, *, fencing_token: int | None, commit_id: str | None) -> int:
+    def discard_staging(
+        self, session_id: str, step_id: str, *, fencing_token: int | None, commit_id: str | None
+    ) -> int:
         write = Write(session_id=session_id, operation="discard_staging", token=fencing_token, commit_id=commit_id)
         return self.change(write, lambda session: self._drop(session, step_id), touches=True).result
 
@@ -278,9 +280,7 @@ class StepModel(StateModel):
 
         commit = self.change(write, promote)
         assert commit.result is not None
-        return PromoteResult(
-            version=commit.version, applied=commit.result.applied, warnings=commit.result.warnings
-        )
+        return PromoteResult(version=commit.version, applied=commit.result.applied, warnings=commit.result.warnings)
 
     def save_state_and_promote_staging(
         self,
@@ -298,7 +298,11 @@ class StepModel(StateModel):
         operation = "save_state_and_promote_staging"
         write = self.save_guard(twin, operation, expected_version, fencing_token, commit_id)
         session = self.sessions.get(session_id)
-        known = any(commit_id is not None and each.commit_id == commit_id for each in session.commits[-32:]) if session else False
+        known = (
+            any(commit_id is not None and each.commit_id == commit_id for each in session.commits[-32:])
+            if session
+            else False
+        )
         applied: Applied | None = None
         if not known:
             changes = self.get_staged_changes(session_id, step_id)

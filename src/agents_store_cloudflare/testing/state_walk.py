@@ -30,8 +30,29 @@ RUNS = ("r1", "r2", "r'3", *map(str, range(20)))
 STATUSES = ("active", "running", "it's", "paused 🎉", "completed", "[", '","')
 RUN_STATUSES = ("running", "paused", "completed", "failed", "aborted")
 VALUES: tuple[Any, ...] = (
-    *(2**53 + 1, -(10**30), 1.0, -0.0, 1e308, 1e-7, "", "a\x00b", "line\nline\u2028line\r\n\\n", "🎉 ё 'q' \"\"\" \\ / ]}"),
-    *("''; DROP TABLE x; --", [], {}, {"": None, "z": 1, "a": [{}]}, [True, False, None, [[[]]], "\n,"], None, True, 0, 7),
+    *(
+        2**53 + 1,
+        -(10**30),
+        1.0,
+        -0.0,
+        1e308,
+        1e-7,
+        "",
+        "a\x00b",
+        "line\nline\u2028line\r\n\\n",
+        '🎉 ё \'q\' """ \\ / ]}',
+    ),
+    *(
+        "''; DROP TABLE x; --",
+        [],
+        {},
+        {"": None, "z": 1, "a": [{}]},
+        [True, False, None, [[[]]], "\n,"],
+        None,
+        True,
+        0,
+        7,
+    ),
 )
 KEYS = ("list", "n", "", "k'e\"y", "o", "a\x00b", "~/")
 NO_TOKEN_OF_TEN = 6
@@ -183,7 +204,9 @@ class StateWalk:
     async def _compare_lists(self, random: Random) -> None:
         state = random.choice([*(session.state for session in self._model.sessions.values()), None])
         wanted: dict[str, str | None] = dict.fromkeys(("agent_type", "status", "parent_session_id"))
-        wanted["prefix"] = random.choice([self._prefix or None, f"{self._prefix}a", f"{self._prefix}é", f"{self._prefix}zz"])
+        wanted["prefix"] = random.choice(
+            [self._prefix or None, f"{self._prefix}a", f"{self._prefix}é", f"{self._prefix}zz"]
+        )
         if state is not None and random.randrange(2):
             name = random.choice(list(wanted))
             wanted[name] = getattr(state, "session_id" if name == "prefix" else name)
@@ -204,11 +227,34 @@ class StateWalk:
     _CALLS: ClassVar[tuple[str, ...]] = (
         *("create_session", "create_session", "load_state", "load_state", "save_state", "save_state", "save_state"),
         *("update_state", "exists", "update_status", "compare_and_set_status", "increment"),
-        *("merge_custom_state", "get_messages", "append_messages", "append_messages", "truncate_messages", "replace_messages"),
-        *("save_checkpoint", "save_checkpoint", "get_checkpoint", "get_latest_checkpoint", "restore_checkpoint", "fork_session"),
+        *(
+            "merge_custom_state",
+            "get_messages",
+            "append_messages",
+            "append_messages",
+            "truncate_messages",
+            "replace_messages",
+        ),
+        *(
+            "save_checkpoint",
+            "save_checkpoint",
+            "get_checkpoint",
+            "get_latest_checkpoint",
+            "restore_checkpoint",
+            "fork_session",
+        ),
         *("prune_checkpoints", "stage_changes", "stage_changes", "stage_changes", "promote_staging", "discard_staging"),
         *("save_and_promote", "start_run", "update_run", "add_sub_session_refs", "update_sub_session_ref"),
-        *("get_session_tree", "delete_session", "cleanup", "reset_fence", "load_state", "save_checkpoint", "save_and_promote", "start_run"),
+        *(
+            "get_session_tree",
+            "delete_session",
+            "cleanup",
+            "reset_fence",
+            "load_state",
+            "save_checkpoint",
+            "save_and_promote",
+            "start_run",
+        ),
     )
 
     def _id(self, random: Random) -> str:
@@ -382,7 +428,9 @@ class StateWalk:
     def _checkpoint(self, random: Random) -> tuple[str, str]:
         """A session and a checkpoint id: one that is kept, or was, or another session's, or nonsense."""
         kept = [
-            (session_id, each.bare.id) for session_id, model in self._model.sessions.items() for each in model.checkpoints
+            (session_id, each.bare.id)
+            for session_id, model in self._model.sessions.items()
+            for each in model.checkpoints
         ]
         if kept and random.randrange(5):
             return random.choice(kept)
@@ -486,8 +534,12 @@ class StateWalk:
             "error": random.choice([UNSET, None, "e\x00"]),
             **self._write(random),
         }
-        known = [(session_id, ref.sub_session_id) for session_id, model in self._model.sessions.items() for ref in model.refs]
-        arguments = random.choice(known) if known and random.randrange(5) else (self._id(random), random.choice(self._ids))
+        known = [
+            (session_id, ref.sub_session_id) for session_id, model in self._model.sessions.items() for ref in model.refs
+        ]
+        arguments = (
+            random.choice(known) if known and random.randrange(5) else (self._id(random), random.choice(self._ids))
+        )
         return Call(name="update_sub_session_ref", arguments=arguments, options=options)
 
     def _get_session_tree(self, random: Random) -> Call:
