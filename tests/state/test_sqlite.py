@@ -11,6 +11,7 @@ from agents_store_cloudflare.records import AgentState, Message
 from agents_store_cloudflare.state import D1StateStore, StoreLimits
 from agents_store_cloudflare.testing import SqliteDatabase
 from agents_store_cloudflare.testing.state_conformance import StateConformance
+from agents_store_cloudflare.testing.state_contention_conformance import ContentionConformance
 from agents_store_cloudflare.testing.state_history_conformance import HistoryConformance
 from agents_store_cloudflare.testing.state_steps_conformance import StepsConformance
 
@@ -40,6 +41,12 @@ class TestHistory(HistoryConformance):
 
 
 class TestSteps(StepsConformance):
+    @pytest.fixture
+    def state_store(self, store: D1StateStore) -> D1StateStore:
+        return store
+
+
+class TestContention(ContentionConformance):
     @pytest.fixture
     def state_store(self, store: D1StateStore) -> D1StateStore:
         return store

@@ -6,6 +6,7 @@ import pytest
 
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing.state_conformance import StateConformance
+from agents_store_cloudflare.testing.state_contention_conformance import ContentionConformance
 from agents_store_cloudflare.testing.state_history_conformance import HistoryConformance
 from agents_store_cloudflare.testing.state_steps_conformance import StepsConformance
 
@@ -23,6 +24,12 @@ class TestHistory(HistoryConformance):
 
 
 class TestSteps(StepsConformance):
+    @pytest.fixture
+    def state_store(self, database: Any) -> D1StateStore:
+        return D1StateStore(database)
+
+
+class TestContention(ContentionConformance):
     @pytest.fixture
     def state_store(self, database: Any) -> D1StateStore:
         return D1StateStore(database)
