@@ -1,0 +1,142 @@
+"""What the calls of the state store cost, by D1's own count: (rows read, rows written) of each batch, which is a round trip."""
+
+from collections.abc import Awaitable
+from typing import Any, TypeAlias
+
+import pytest
+
+from agents_store_cloudflare.bindings import as_database
+from agents_store_cloudflare.database import BatchCost
+from agents_store_cloudflare.migrations import run_migration
+from agents_store_cloudflare.records import AgentState, Message, StagedChange, SubSessionRef
+from agents_store_cloudflare.state import D1StateStore
+
+Costs: TypeAlias = list[tuple[int, int]]
+
+BLOCK = 20
+
+
+class Counted:
+    """A store whose calls are counted one by one."""
+
+    def __init__(self, binding: Any) -> None:
+        self._costs: list[BatchCost] = []
+        self.store = D1StateStore(as_database(binding, observer=self._costs.append))
+
+    async def costs(self, call: Awaitable[object]) -> Costs:
+        """Rows read and written by each batch of one call."""
+        self._costs.clear()
+        await call
+        return [(cost.rows_read, cost.rows_written) for cost in self._costs]
+
+
+@pytest.fixture
+def counted(env: Any) -> Counted:
+    from pyodide.ffi import run_sync
+
+    run_sync(run_migration(env.AGENT_DB))
+    return Counted(env.AGENT_DB)
+
+
+def _messages(count: int) -> list[Message]:
+    return [{"role": "user", "content": f"message {n}"} for n in range(count)]
+
+
+async def _session(store: D1StateStore, session_id: str, count: int) -> AgentState:
+    """A session of so many messages, in blocks of twenty."""
+    state = await store.create_session(session_id, agent_type="x", initial_state={"n": 0})
+    for _ in range(count // BLOCK):
+        await store.append_messages(session_id, _messages(BLOCK))
+    return await store.load_state(session_id, required=True, messages="none") if count else state
+
+
+async def test_saves(counted: Counted, unique: str) -> None:
+    """ST-7, ST-20: two rows written for any number of new messages that fit a block, one more where the fence rises or a
+    checkpoint is kept.
+    """
+    store, state = counted.store, await _session(counted.store, unique, 200)
+    found: dict[str, Costs] = {}
+    for count in (0, 1, 20, 500):
+        state.messages += _messages(count)
+        found[f"save of {count}"] = await counted.costs(store.save(state))
+    state.messages += _messages(20)
+    found["save of 20 with a higher token"] = await counted.costs(store.save(state, fencing_token=2))
+    state.messages += _messages(20)
+    found["save of 20 with the same token"] = await counted.costs(store.save(state, fencing_token=2))
+    state.messages += _messages(20)
+    found["save of 20 with a checkpoint"] = await counted.costs(store.save_checkpoint(unique, state))
+    found["append of 20"] = await counted.costs(store.append_messages(unique, _messages(20)))
+    found["status"] = await counted.costs(store.update_status(unique, "running"))
+    found["step count"] = await counted.costs(store.increment_step_count(unique))
+    found["truncation within a block"] = await counted.costs(store.truncate_messages(unique, 795))
+    assert not found, "\n".join(f"    {name!r}: {cost}," for name, cost in found.items())
+
+
+async def test_reads(counted: Counted, unique: str) -> None:
+    """ST-13, ST-14, ST-20: a read costs what it gives, wherever in the history it is."""
+    store = counted.store
+    await _session(store, unique, 10_100)
+    await _session(store, f"{unique}-50", 60)
+    await _session(store, f"{unique}-200", 200)
+    found = {
+        "load of 200": await counted.costs(store.load_state(f"{unique}-200")),
+        "page of 50 at 10": await counted.costs(store.get_messages(unique, offset=10)),
+        "page of 50 at 10,000": await counted.costs(store.get_messages(unique, offset=10_000)),
+        "last 50 of 10,100": await counted.costs(store.load_state(unique, messages=50)),
+        "last 50 of 60": await counted.costs(store.load_state(f"{unique}-50", messages=50)),
+        "without messages": await counted.costs(store.load_state(unique, messages="none")),
+        "exists": await counted.costs(store.exists(unique)),
+        "list of sessions by prefix": await counted.costs(store.list_sessions(prefix=unique, limit=2)),
+        "list of the newest sessions": await counted.costs(store.list_sessions(limit=2)),
+        "deletion of 10,100 messages": await counted.costs(store.delete_session(unique)),
+    }
+    assert not found, "\n".join(f"    {name!r}: {cost}," for name, cost in found.items())
+
+
+async def test_checkpoints(counted: Counted, unique: str) -> None:
+    """ST-15, ST-20, ST-31 to ST-34: a checkpoint is two rows; a fork writes few, however small the source's blocks are."""
+    store, state = counted.store, await _session(counted.store, unique, 200)
+    await _session(store, f"{unique}-2000", 2_000)
+    found: dict[str, Costs] = {"first": await counted.costs(store.save_checkpoint(unique))}
+    found["unchanged custom state"] = await counted.costs(store.save_checkpoint(unique))
+    state.custom_state["n"] = 1
+    await store.save(state)
+    found["changed custom state"] = await counted.costs(store.save_checkpoint(unique))
+    kept = await store.save_checkpoint(unique)
+    long = await store.save_checkpoint(f"{unique}-2000")
+    found["get"] = await counted.costs(store.get_checkpoint(unique, kept.id))
+    found["list of 4"] = await counted.costs(store.list_checkpoints(unique))
+    found["list of 4, bare"] = await counted.costs(store.list_checkpoints(unique, include_state=False))
+    found["fork of 200"] = await counted.costs(store.fork_session(unique, kept.id, f"{unique}-f"))
+    found["fork of 2,000"] = await counted.costs(store.fork_session(f"{unique}-2000", long.id, f"{unique}-f2"))
+    await store.append_messages(unique, _messages(20))
+    found["restore over 20 messages"] = await counted.costs(store.restore_checkpoint(unique, kept.id))
+    found["prune of 3"] = await counted.costs(store.prune_checkpoints(unique, keep_last=1))
+    assert not found, "\n".join(f"    {name!r}: {cost}," for name, cost in found.items())
+
+
+async def test_steps(counted: Counted, unique: str) -> None:
+    """ST-20, ST-35 to ST-40: one batch a call; a promotion and a merge are two, one of them a read."""
+    store = counted.store
+    await store.create_session(unique, agent_type="x", initial_state={"list": []})
+    found: dict[str, Costs] = {}
+    for step in ("a", "b"):
+        for number in range(5):
+            change = StagedChange(tool_call_id=str(number), merge_changes={"list": [number]})
+            found["stage"] = await counted.costs(store.stage_changes(unique, step, change))
+    found["promotion of 5"] = await counted.costs(store.promote_staging(unique, "a"))
+    state = await store.load_state(unique, required=True)
+    state.messages += _messages(2)
+    found["save and promotion of 5, checkpoint"] = await counted.costs(
+        store.save_state_and_promote_staging(unique, state, step_id="b")
+    )
+    found["promotion of nothing"] = await counted.costs(store.promote_staging(unique, "a"))
+    found["merge"] = await counted.costs(store.merge_custom_state(unique, {"n": 1}))
+    found["start of a run"] = await counted.costs(store.start_run(unique, "r1"))
+    found["end of a run"] = await counted.costs(store.update_run(unique, "r1", status="completed"))
+    found["current run"] = await counted.costs(store.get_current_run(unique))
+    refs = [SubSessionRef(sub_session_id=name, agent_type="x") for name in ("a", "b", "c")]
+    found["3 references"] = await counted.costs(store.add_sub_session_refs(unique, refs))
+    found["one reference changed"] = await counted.costs(store.update_sub_session_ref(unique, "a", status="failed"))
+    found["compare and set"] = await counted.costs(store.compare_and_set_status(unique, ["active"], "running"))
+    assert not found, "\n".join(f"    {name!r}: {cost}," for name, cost in found.items())
