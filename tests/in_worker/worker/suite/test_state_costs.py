@@ -31,11 +31,23 @@ class Counted:
 
 
 @pytest.fixture
-def counted(env: Any) -> Counted:
+def counted(env: Any, unique: str) -> Counted:
     from pyodide.ffi import run_sync
 
     run_sync(run_migration(env.AGENT_DB))
-    return Counted(env.AGENT_DB)
+    counted = Counted(env.AGENT_DB)
+    run_sync(_neighbour(counted.store, f"!{unique}"))
+    return counted
+
+
+async def _neighbour(store: D1StateStore, session_id: str) -> None:
+    """A session before or after those that are counted: a search that ends at another's row reads that, too."""
+    state = AgentState(session_id=session_id, agent_type="x", messages=_messages(1), expires_at=2**50)
+    state.parent_session_id = f"{session_id}-parent"
+    await store.save_checkpoint(session_id, state)
+    await store.stage_changes(session_id, "s", StagedChange(tool_call_id="t"))
+    await store.start_run(session_id, "r")
+    await store.add_sub_session_refs(session_id, [SubSessionRef(sub_session_id="a", agent_type="x")])
 
 
 def _messages(count: int) -> list[Message]:
@@ -55,6 +67,7 @@ async def test_saves(counted: Counted, unique: str) -> None:
     checkpoint is kept.
     """
     store, state = counted.store, await _session(counted.store, unique, 200)
+    await _neighbour(store, f"{unique}~")
     found: dict[str, Costs] = {}
     for count in (0, 1, 20, 500):
         state.messages += _messages(count)
@@ -69,7 +82,19 @@ async def test_saves(counted: Counted, unique: str) -> None:
     found["status"] = await counted.costs(store.update_status(unique, "running"))
     found["step count"] = await counted.costs(store.increment_step_count(unique))
     found["truncation within a block"] = await counted.costs(store.truncate_messages(unique, 795))
-    assert not found, "\n".join(f"    {name!r}: {cost}," for name, cost in found.items())
+    assert found == {
+        "save of 0": [(3, 1)],
+        "save of 1": [(5, 2)],
+        "save of 20": [(5, 2)],
+        "save of 500": [(5, 2)],
+        "save of 20 with a higher token": [(5, 3)],
+        "save of 20 with the same token": [(6, 2)],
+        "save of 20 with a checkpoint": [(12, 3)],
+        "append of 20": [(6, 2)],
+        "status": [(4, 1)],
+        "step count": [(4, 1)],
+        "truncation within a block": [(35, 2)],
+    }
 
 
 async def test_reads(counted: Counted, unique: str) -> None:
@@ -78,6 +103,7 @@ async def test_reads(counted: Counted, unique: str) -> None:
     await _session(store, unique, 10_100)
     await _session(store, f"{unique}-50", 60)
     await _session(store, f"{unique}-200", 200)
+    await _neighbour(store, f"{unique}~")
     found = {
         "load of 200": await counted.costs(store.load_state(f"{unique}-200")),
         "page of 50 at 10": await counted.costs(store.get_messages(unique, offset=10)),
@@ -86,17 +112,29 @@ async def test_reads(counted: Counted, unique: str) -> None:
         "last 50 of 60": await counted.costs(store.load_state(f"{unique}-50", messages=50)),
         "without messages": await counted.costs(store.load_state(unique, messages="none")),
         "exists": await counted.costs(store.exists(unique)),
-        "list of sessions by prefix": await counted.costs(store.list_sessions(prefix=unique, limit=2)),
+        "list of sessions by prefix": await counted.costs(store.list_sessions(prefix=f"{unique}-", limit=2)),
         "list of the newest sessions": await counted.costs(store.list_sessions(limit=2)),
         "deletion of 10,100 messages": await counted.costs(store.delete_session(unique)),
     }
-    assert not found, "\n".join(f"    {name!r}: {cost}," for name, cost in found.items())
+    assert found == {
+        "load of 200": [(14, 0)],
+        "page of 50 at 10": [(7, 0)],
+        "page of 50 at 10,000": [(7, 0)],
+        "last 50 of 10,100": [(7, 0)],
+        "last 50 of 60": [(7, 0)],
+        "without messages": [(1, 0)],
+        "exists": [(1, 0)],
+        "list of sessions by prefix": [(5, 0)],
+        "list of the newest sessions": [(3, 0)],
+        "deletion of 10,100 messages": [(2045, 506)],
+    }
 
 
 async def test_checkpoints(counted: Counted, unique: str) -> None:
     """ST-15, ST-20, ST-31 to ST-34: a checkpoint is two rows; a fork writes few, however small the source's blocks are."""
     store, state = counted.store, await _session(counted.store, unique, 200)
     await _session(store, f"{unique}-2000", 2_000)
+    await _neighbour(store, f"{unique}~")
     found: dict[str, Costs] = {"first": await counted.costs(store.save_checkpoint(unique))}
     found["unchanged custom state"] = await counted.costs(store.save_checkpoint(unique))
     state.custom_state["n"] = 1
@@ -112,13 +150,25 @@ async def test_checkpoints(counted: Counted, unique: str) -> None:
     await store.append_messages(unique, _messages(20))
     found["restore over 20 messages"] = await counted.costs(store.restore_checkpoint(unique, kept.id))
     found["prune of 3"] = await counted.costs(store.prune_checkpoints(unique, keep_last=1))
-    assert not found, "\n".join(f"    {name!r}: {cost}," for name, cost in found.items())
+    assert found == {
+        "first": [(9, 2)],
+        "unchanged custom state": [(11, 2)],
+        "changed custom state": [(11, 2)],
+        "get": [(16, 0)],
+        "list of 4": [(22, 0)],
+        "list of 4, bare": [(6, 0)],
+        "fork of 200": [(74, 4)],
+        "fork of 2,000": [(523, 4)],
+        "restore over 20 messages": [(37, 2)],
+        "prune of 3": [(79, 4)],
+    }
 
 
 async def test_steps(counted: Counted, unique: str) -> None:
     """ST-20, ST-35 to ST-40: one batch a call; a promotion and a merge are two, one of them a read."""
     store = counted.store
     await store.create_session(unique, agent_type="x", initial_state={"list": []})
+    await _neighbour(store, f"{unique}~")
     found: dict[str, Costs] = {}
     for step in ("a", "b"):
         for number in range(5):
@@ -139,4 +189,16 @@ async def test_steps(counted: Counted, unique: str) -> None:
     found["3 references"] = await counted.costs(store.add_sub_session_refs(unique, refs))
     found["one reference changed"] = await counted.costs(store.update_sub_session_ref(unique, "a", status="failed"))
     found["compare and set"] = await counted.costs(store.compare_and_set_status(unique, ["active"], "running"))
-    assert not found, "\n".join(f"    {name!r}: {cost}," for name, cost in found.items())
+    assert found == {
+        "stage": [(4, 2)],
+        "promotion of 5": [(24, 0), (32, 6)],
+        "save and promotion of 5, checkpoint": [(25, 0), (40, 8)],
+        "promotion of nothing": [(16, 0), (1, 0)],
+        "merge": [(14, 0), (3, 1)],
+        "start of a run": [(7, 3)],
+        "end of a run": [(10, 2)],
+        "current run": [(1, 0)],
+        "3 references": [(14, 4)],
+        "one reference changed": [(7, 2)],
+        "compare and set": [(6, 1)],
+    }
