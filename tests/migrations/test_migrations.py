@@ -122,7 +122,10 @@ async def test_version_2_reaches_the_same_schema_with_its_data() -> None:
     state = await store.load_state("a", required=True)
     assert (state.version, state.custom_state, [message["n"] for message in state.messages]) == (2, {"k": 1}, [1, 2, 3])  # type: ignore[typeddict-item]
     page = await store.list_checkpoints("a")
-    assert [(each.message_count, each.state and each.state.custom_state) for each in page.items] == [(3, {"k": 1}), (2, {"k": 0})]
+    assert [(each.message_count, each.state and each.state.custom_state) for each in page.items] == [
+        (3, {"k": 1}),
+        (2, {"k": 0}),
+    ]
     assert await store.save_state("a", state, commit_id="c2") == 2
     with pytest.raises(StaleFencingTokenError):
         await store.update_status("a", "x", fencing_token=3)

@@ -14,7 +14,7 @@ from agents_store_cloudflare import database as database_module
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.errors import D1StateError
 from agents_store_cloudflare.migrations import TABLE_NAMES, run_migration
-from agents_store_cloudflare.records import AgentState, StagedChange, SubSessionRef
+from agents_store_cloudflare.records import AgentState, Message, StagedChange, SubSessionRef
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
 from agents_store_cloudflare.testing.faults import LOST, Moment
@@ -107,7 +107,8 @@ async def _prepare(path: Path) -> None:
         "s", agent_type="x", initial_state={"list": [1]}, fencing_token=5, commit_id="c1"
     )
     for number in (1, 2):
-        state.messages += [{"role": "user", "content": f"{number}'s"}, {"role": "assistant"}]
+        turn: list[Message] = [{"role": "user", "content": f"{number}'s"}, {"role": "assistant"}]
+        state.messages += turn
         await store.save_checkpoint("s", state, commit_id=f"c2.{number}")
     for call in ("t1", "t2"):
         change = StagedChange(tool_call_id=call, patches=[{"op": "add", "path": "/list/-", "value": call}], timestamp=1)

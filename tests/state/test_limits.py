@@ -49,7 +49,8 @@ async def test_long_results_beside_the_largest_state(database: SqliteDatabase, s
     """
     await store.create_session("s", agent_type="x", initial_state={"big": "x" * 1_770_000})
     keys = [f"{number} " + "🎉" * 100 for number in range(31)]
-    changes: list[dict[str, Any]] = [{"values": dict.fromkeys(keys, value), "arrayReplacements": []} for value in (1, [])]
+    values: list[Any] = [1, []]
+    changes: list[Any] = [{"values": dict.fromkeys(keys, value), "arrayReplacements": []} for value in values]
     last: PromoteResult | None = None
     for number in range(40):
         for call, change in enumerate(changes):

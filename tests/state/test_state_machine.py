@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from state_walk.draws import WalkClock
+from state_walk.walk import StateWalk
 
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import SqliteDatabase
-from agents_store_cloudflare.testing.state_walk import StateWalk, WalkClock
 from tests.lengths import length
 
 STEPS_AN_EXAMPLE = 50

@@ -278,8 +278,9 @@ FORK_STATE: LiteralString = """
     RETURNING json_extract(commits, '$[#-1]') AS newest_commit
 """
 
-# ?1 the new session's id, ?2 the source's id. Copies the blocks that hold the new session's messages, joined to blocks of up to
-# 512 KB (one that is over 256 KB stays by itself): few rows to write, however small the source's blocks are. The last may hold too many messages: CUT_LAST_BLOCK cuts it.
+# ?1 the new session's id, ?2 the source's id. Copies the blocks that hold the new session's messages, joined to blocks of up to 512 KB
+# (one that is over 256 KB stays by itself): few rows to write, however small the source's blocks are. The last may hold too many
+# messages: CUT_LAST_BLOCK cuts it.
 FORK_BLOCKS: LiteralString = """
     WITH source AS (
       SELECT

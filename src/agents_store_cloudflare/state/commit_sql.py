@@ -77,8 +77,8 @@ def remembered(
 ) -> LiteralString:
     """The assignment that adds this write to the ring in the state row, as `guard.Commit` reads it.
 
-    At most 32, and about 60,000 bytes before the newest one: a row has room for them beside the largest state. In the statement ?2 is now, ?3
-    the commit id, ?4 the operation, ?5 the result as JSON text.
+    At most 32. Where they have over 60,000 bytes only the last one stays beside the new one: a row has room for that many beside the
+    largest state. In the statement ?2 is now, ?3 the commit id, ?4 the operation, ?5 the result as JSON text.
     """
     return f"""
       commits = json_insert(

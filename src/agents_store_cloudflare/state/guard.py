@@ -116,7 +116,8 @@ class Guard:
 
     def fault(self, facts: Facts) -> Exception:
         """The error of the condition that did not hold."""
-        for condition in (*self.conditions, *((self.earlier,) if self.earlier else ())):
+        earlier: tuple[Condition, ...] = () if self.earlier is None else (self.earlier,)
+        for condition in (*self.conditions, *earlier):
             if make := condition.errors.get(facts["fault"]):
                 return make(facts)
         error: Exception

@@ -4,9 +4,10 @@ import random
 from typing import Any
 
 import pytest
+from state_walk.draws import WalkClock
+from state_walk.walk import StateWalk
 
 from agents_store_cloudflare.state import D1StateStore
-from agents_store_cloudflare.testing.state_walk import StateWalk, WalkClock
 
 STEPS = 150
 
