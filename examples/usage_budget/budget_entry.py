@@ -19,6 +19,7 @@ from agents_store_cloudflare import (
     ModelPrice,
     PriceBook,
     TokenCounts,
+    UsageRollup,
     run_migration,
 )
 
@@ -41,55 +42,51 @@ class Default(WorkerEntrypoint):
         url = urlsplit(request.url)
         query = parse_qs(url.query)
         session_id = f"{TENANT}/{query.get('session', ['ada'])[0]}"
-        self._usage = D1UsageStore(self.env.AGENT_DB, price_book=PRICES)
+        usage = D1UsageStore(self.env.AGENT_DB, price_book=PRICES)
         try:
             await run_migration(self.env.AGENT_DB)
-            if url.path not in {"/ask", "/usage"}:
+            if url.path == "/usage":
+                return _json(used(await usage.get_rollup(session_id)) | {"left": await left(usage, session_id)})
+            if url.path != "/ask":
                 return _json({"try": ["/ask?session=ada", "/usage?session=ada"]}, status=HTTPStatus.NOT_FOUND)
-            await self._set_budgets(session_id)
-            if url.path == "/ask":
-                return await self._ask(session_id, query.get("question", ["What fits into a budget?"])[0])
-            return _json(await self._used(session_id))
+            if await usage.get_budget(session_id) is None:
+                await usage.set_budget(TENANT, int(self.env.TENANT_CAP), "tokens")
+                await usage.set_budget(session_id, int(self.env.SESSION_CAP), "tokens", parent=TENANT)
+            answer = await ask(usage, session_id, query.get("question", ["What fits into a budget?"])[0])
+            return _json(answer | {"left": await left(usage, session_id)})
+        except BudgetExceededError as error:
+            told = error.to_dict() | {"left": await left(usage, session_id)}
+            return _json(told, status=HTTPStatus.PAYMENT_REQUIRED)
         except AgentsStoreError as error:
             return _json(error.to_dict(), status=error.http_status)
 
-    async def _set_budgets(self, session_id: str) -> None:
-        if await self._usage.get_budget(session_id) is None:
-            await self._usage.set_budget(TENANT, int(self.env.TENANT_CAP), "tokens")
-            await self._usage.set_budget(session_id, int(self.env.SESSION_CAP), "tokens", parent=TENANT)
 
-    async def _ask(self, session_id: str, question: str) -> Response:
-        prompt = INSTRUCTION_TOKENS + 10 * len(question.split())
-        try:
-            # The most that the call can come to; what it did not come to goes back when it is settled, or fails.
-            async with self._usage.reserve(session_id, prompt + MAX_COMPLETION) as reservation:
-                answer, completion = pretend_model(question)
-                tokens = TokenCounts(prompt=prompt, completion=completion)
-                await self._usage.record_tokens(session_id, model=MODEL, tokens=tokens, id=reservation.id)
-                await self._usage.settle(reservation, prompt + completion)
-        except BudgetExceededError as error:
-            refused = {**error.to_dict(), "left": await self._left(session_id)}
-            return _json(refused, status=HTTPStatus.PAYMENT_REQUIRED)
-        return _json({"answer": answer, "tokens": tokens.total, "left": await self._left(session_id)})
+async def ask(usage: D1UsageStore, session_id: str, question: str) -> dict[str, object]:
+    """Call the model under the session's budget and its tenant's, or raise `BudgetExceededError` before the call."""
+    prompt = INSTRUCTION_TOKENS + 10 * len(question.split())
+    # The most that the call can come to. What it did not come to goes back, all of it where the call fails.
+    async with usage.reserve(session_id, prompt + MAX_COMPLETION) as reservation:
+        answer, completion = pretend_model(question)
+        tokens = TokenCounts(prompt=prompt, completion=completion)
+        await usage.record_tokens(session_id, model=MODEL, tokens=tokens, id=reservation.id)
+        await usage.settle(reservation, prompt + completion)
+    return {"answer": answer, "tokens": tokens.total}
 
-    async def _used(self, session_id: str) -> dict[str, object]:
-        rollup = await self._usage.get_rollup(session_id)
-        money = f"${rollup.cost_micros / 1_000_000:.6f}"
-        return {
-            "calls": rollup.entry_count,
-            "tokens": rollup.tokens.total,
-            "cost": money,
-            "left": await self._left(session_id),
-        }
 
-    async def _left(self, session_id: str) -> dict[str, int]:
-        """Tokens that can still be reserved, of the session's budget and of the tenant's."""
-        budgets = {"session": await self._usage.get_budget(session_id), "tenant": await self._usage.get_budget(TENANT)}
-        return {name: budget.remaining for name, budget in budgets.items() if budget is not None}
+def used(rollup: UsageRollup) -> dict[str, object]:
+    """A session's totals, the money in dollars."""
+    cost = f"${rollup.cost_micros / 1_000_000:.6f}"
+    return {"calls": rollup.entry_count, "tokens": rollup.tokens.total, "cost": cost}
+
+
+async def left(usage: D1UsageStore, session_id: str) -> dict[str, object]:
+    """The tokens that can still be reserved; None in a budget that nobody has asked under."""
+    session, tenant = await usage.get_budget(session_id), await usage.get_budget(TENANT)
+    return {"session": session and session.remaining, "tenant": tenant and tenant.remaining}
 
 
 def pretend_model(question: str) -> tuple[str, int]:
-    """Answer, and count the tokens of the answer: a hundred for each word of the question."""
+    """Answer, and say how many tokens the answer has: a hundred for each word of the question."""
     count = len(question.split())
     return f"You asked in {count} words.", min(100 * count, MAX_COMPLETION)
 
