@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_many_at_once_pass_no_cap(worker: LocalRuntime) -> None:
     """US-17, US-19: twelve questions at once in three sessions: what was granted is what was used, and it fits."""
     sessions = ["ada", "bob", "carol"]
     with ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(lambda session: _ask(worker, session), sessions * 4))
+        answers = list(pool.map(partial(_ask, worker), sessions * 4))
     granted = [answer for answer in answers if answer.status == 200]
     assert granted
     assert {answer.status for answer in answers} == {200, 402}
