@@ -117,7 +117,8 @@ async def filled(migrated: SqliteDatabase) -> SqliteDatabase:
     await states.stage_changes("trip", "step-2", change)
     await states.create_session("trip/1", agent_type="helper", parent_session_id="trip")
     await states.create_session(HOSTILE, agent_type="x")
-    await usage.record_tokens("trip", model="m-1", tokens={"prompt": 1000, "completion": 20, "cached": 400}, id="e1")
+    tokens = {"prompt": 1000, "completion": 20, "cached": 400}
+    await usage.record_tokens("trip", model="m-1", tokens=tokens, id="e1", cost_micros=1_234_567)
     await usage.record_tool("trip", tool_name="search", duration_ms=12, success=True, id="e2")
     await usage.record_custom("trip/1", name="pages", value=10**30, id="e3")
     return migrated

@@ -136,7 +136,7 @@ def test_usage_of_a_session(command: Command, file: Path, filled: SqliteDatabase
     """Its sums by model and tool; with --tree those of its children too."""
     done = command("usage", "trip", "--database", file)
     assert done.out.splitlines() == [
-        "trip: 2 entries",
+        "trip: 2 entries, $1.234567",
         "from 2026-09-21 14:13:20 to 2026-09-21 14:13:20 (UTC)",
         "model  prompt  completion  reasoning  cached  total",
         "m-1     1,000          20          0     400  1,020",
@@ -149,13 +149,28 @@ def test_usage_of_a_session(command: Command, file: Path, filled: SqliteDatabase
 
 
 def test_usage_of_all(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """The sessions used last, and their sum; --agent keeps those of one agent."""
+    """The totals by model, or by what is asked, of what is asked for."""
     done = command("usage", "--database", file)
-    assert "2 sessions, together:" in done.out
-    assert "m-1     1,000          20          0     400  1,020" in done.out.splitlines()
-    rollups = command("usage", "--database", file, "--json").json()["sessions"]
-    assert {rollup["sessionId"]: rollup["entryCount"] for rollup in rollups} == {"trip": 2, "trip/1": 1}
-    assert command("usage", "--database", file, "--agent", "nobody", "--json").json() == {"sessions": []}
+    assert done.out.splitlines() == [
+        "model  entries  calls  failed  prompt  completion  reasoning  cached  total  cost",
+        "m-1          1      1       0   1,000          20          0     400  1,020  $1.234567",
+    ]
+    for by, key in (("day", "2026-09-21"), ("agent", "agent"), ("tool", "search")):
+        totals = command("usage", "--database", file, "--by", by, "--json").json()
+        assert (totals["by"], [each["key"] for each in totals["totals"]]) == (by, [key])
+    for arguments in (["--agent", "nobody"], ["--first-day", "2026-09-22"], ["--last-day", "2026-09-20"]):
+        assert command("usage", "--database", file, "--by", "day", *arguments) == Outcome(0, "no usage\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--tree"], ["trip", "--by", "day"], ["trip", "--last-day", "2026-09-20"], ["--first-day", "today"]]
+)
+def test_usage_options_that_would_mean_nothing(
+    command: Command, file: Path, filled: SqliteDatabase, arguments: list[str]
+) -> None:
+    """They are refused, not passed over."""
+    done = command("usage", "--database", file, *arguments)
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
 
 
 def test_reading_commands_write_nothing(command: Command, file: Path, filled: SqliteDatabase) -> None:

@@ -10,7 +10,7 @@ import pytest
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.records import AgentState
 from agents_store_cloudflare.state import D1StateStore
-from agents_store_cloudflare.testing import SqliteDatabase
+from agents_store_cloudflare.testing import FakeClock, SqliteDatabase
 from agents_store_cloudflare.usage import D1UsageStore
 from tests.command.conftest import NOW_MS, Outcome
 
@@ -25,8 +25,8 @@ async def worker_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     folder.mkdir(parents=True)
     database = SqliteDatabase(folder / "9ba2b04b.sqlite")
     await run_migration(database)
-    now = iter(range(NOW_MS, NOW_MS + 10**9, 61_000))
-    states, usage = D1StateStore(database, now_ms=now.__next__), D1UsageStore(database, now_ms=now.__next__)
+    clock = FakeClock(NOW_MS)
+    states, usage = D1StateStore(database, now_ms=clock.now_ms), D1UsageStore(database, now_ms=clock.now_ms)
     texts = [
         "Plan a trip to Kyoto in April.",
         "I looked at flights, temples and the weather. " * 4,
@@ -36,11 +36,17 @@ async def worker_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for number, text in enumerate(texts):
         state.messages.append({"role": ("user", "assistant")[number % 2], "content": text})
         await states.save(state)
+        await clock.advance(61)
     await states.start_run("trip-7", "run-1")
+    await clock.advance(183)
     await states.save_checkpoint("trip-7")
+    await clock.advance(122)
     await states.create_session("trip-7/weather", agent_type="weather", parent_session_id="trip-7")
     await states.update_status("trip-7/weather", "completed")
-    await usage.record_tokens("trip-7", model="large-1", tokens={"prompt": 5200, "completion": 640, "cached": 4096})
+    await clock.advance(61)
+    tokens = {"prompt": 5200, "completion": 640, "cached": 4096}
+    await usage.record_tokens("trip-7", model="large-1", tokens=tokens, cost_micros=12_400)
+    await clock.advance(122)
     await usage.record_tool("trip-7", tool_name="flights", duration_ms=420, success=True)
     database.close()
     monkeypatch.chdir(tmp_path)

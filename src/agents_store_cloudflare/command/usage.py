@@ -3,95 +3,120 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias, get_args
 
-from agents_store_cloudflare.command.opening import OpenDatabase, open_database
+from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, CommandError
+from agents_store_cloudflare.command.opening import open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command, whole_number
 from agents_store_cloudflare.command.text import json_text, print_table, printable, time_text
-from agents_store_cloudflare.records import UsageRollup
+from agents_store_cloudflare.records import TokenCounts, UsageRollup, UsageTotals
 
 __all__ = ["add_parser"]
 
+By: TypeAlias = Literal["day", "model", "agent", "tool"]
+
 _COUNTS = ("prompt", "completion", "reasoning", "cached", "total")
+_OF_TOTALS = ("by", "agent", "model", "tool", "first_day", "last_day", "limit")
 
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(commands, "usage", _run, help="add up what one session used, or all of them")
-    parser.add_argument("session", nargs="?", metavar="SESSION", help="absent: the sessions used last, and their sum")
-    parser.add_argument("--tree", action="store_true", help="with its descendants")
-    parser.add_argument("--agent", metavar="NAME", help="without SESSION: those with entries of this agent")
-    parser.add_argument(
-        "--limit", type=whole_number, default=100, metavar="N", help="without SESSION: how many sessions; default: 100"
-    )
+    parser = add_command(commands, "usage", _run, help="what one session used, or all of them together")
+    parser.add_argument("session", nargs="?", metavar="SESSION")
+    parser.add_argument("--tree", action="store_true", help="with the session's descendants")
+    totals = parser.add_argument_group("without SESSION: the totals of all")
+    totals.add_argument("--by", choices=get_args(By), help="default: model")
+    totals.add_argument("--agent", metavar="NAME")
+    totals.add_argument("--model", metavar="NAME")
+    totals.add_argument("--tool", metavar="NAME")
+    totals.add_argument("--first-day", metavar="YYYY-MM-DD", help="UTC")
+    totals.add_argument("--last-day", metavar="YYYY-MM-DD", help="UTC, inclusive")
+    totals.add_argument("--limit", type=whole_number, metavar="N")
 
 
 async def _run(options: argparse.Namespace) -> int:
+    _check(options)
     with open_database(options) as opened:
         await opened.check_schema()
-        rollups = await _rollups(opened, options)
-    if options.json:
-        bodies = [rollup.to_dict() for rollup in rollups]
-        print(json_text(bodies[0] if options.session is not None else {"sessions": bodies}))
-    elif options.session is not None:
-        _print_session(rollups[0])
-    else:
-        _print_sessions(rollups)
+        if options.session is not None:
+            rollup = await opened.usage.get_rollup(options.session, include_sub_agents=options.tree)
+            _show_rollup(rollup, json=options.json)
+            return 0
+        by: By = options.by or "model"
+        totals = await opened.usage.get_totals(
+            by,
+            first_day=options.first_day,
+            last_day=options.last_day,
+            agent=options.agent,
+            model=options.model,
+            tool=options.tool,
+            limit=options.limit,
+        )
+    _show_totals(by, totals, json=options.json)
     return 0
 
 
-async def _rollups(opened: OpenDatabase, options: argparse.Namespace) -> list[UsageRollup]:
-    if options.session is not None:
-        session_ids = [options.session]
-    else:
-        session_ids = await opened.usage.find_session_ids(agent_type=options.agent, limit=options.limit)
-    return [await opened.usage.get_rollup(session_id, include_sub_agents=options.tree) for session_id in session_ids]
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what would be passed over in silence."""
+    if options.session is None:
+        if options.tree:
+            raise CommandError("--tree needs a SESSION", status=BAD_ARGUMENTS)
+    elif given := [name for name in _OF_TOTALS if getattr(options, name) is not None]:
+        option = given[0].replace("_", "-")
+        raise CommandError(f"--{option} is for the totals of all, without a SESSION", status=BAD_ARGUMENTS)
 
 
-def _print_session(rollup: UsageRollup) -> None:
-    print(printable(f"{rollup.session_id}: {rollup.entry_count:,} entries"))
+def _show_rollup(rollup: UsageRollup, *, json: bool) -> None:
+    if json:
+        print(json_text(rollup.to_dict()))
+        return
+    print(printable(f"{rollup.session_id}: {rollup.entry_count:,} entries{_cost(rollup)}"))
     if rollup.entry_count:
         print(f"from {time_text(rollup.first_timestamp)} to {time_text(rollup.last_timestamp)} (UTC)")
-    _print_parts([rollup])
-    if rollup.custom:
-        print_table(
-            ("custom", "entries", "total"),
-            [(name, value["count"], str(value["total"])) for name, value in rollup.custom.items()],
-        )
-
-
-def _print_sessions(rollups: Sequence[UsageRollup]) -> None:
-    if not rollups:
-        print("no usage")
-        return
-    rows = [
-        (
-            each.session_id,
-            each.entry_count,
-            each.tokens.total or 0,
-            each.tool_stats.total_calls,
-            time_text(each.last_timestamp),
-        )
-        for each in rollups
-    ]
-    print_table(("session", "entries", "tokens", "tool calls", "last (UTC)"), rows)
-    print(f"{len(rollups):,} sessions, together:")
-    _print_parts(rollups)
-
-
-def _print_parts(rollups: Iterable[UsageRollup]) -> None:
-    models: dict[str, Counter[str]] = {}
-    tools: Counter[str] = Counter()
-    agents: Counter[str] = Counter()
-    for rollup in rollups:
-        for model, tokens in rollup.tokens_by_model.items():
-            models.setdefault(model, Counter()).update({name: getattr(tokens, name) or 0 for name in _COUNTS})
-        tools.update(rollup.tool_stats.by_tool)
-        agents.update(rollup.sub_agent_stats.by_agent)
-    if models:
-        rows = [(model, *(counts[name] for name in _COUNTS)) for model, counts in sorted(models.items())]
+    if rollup.tokens_by_model:
+        rows = [(model, *_counts(tokens)) for model, tokens in sorted(rollup.tokens_by_model.items())]
         print_table(("model", *_COUNTS), rows)
-    for title, counted in (("tool", tools), ("sub-agent", agents)):
-        if counted:
-            print_table((title, "calls"), sorted(counted.items()))
+    for title, calls in (("tool", rollup.tool_stats.by_tool), ("sub-agent", rollup.sub_agent_stats.by_agent)):
+        if calls:
+            print_table((title, "calls"), sorted(calls.items()))
+    if rollup.custom:
+        rows = [(name, value["count"], str(value["total"])) for name, value in sorted(rollup.custom.items())]
+        print_table(("custom", "entries", "total"), rows)
+
+
+def _show_totals(by: str, totals: list[UsageTotals], *, json: bool) -> None:
+    if json:
+        print(json_text({"by": by, "totals": [each.to_dict() for each in totals]}))
+    elif not totals:
+        print("no usage")
+    else:
+        headings = (by, "entries", "calls", "failed", *_COUNTS, "cost")
+        rows = [
+            (
+                each.key or "-",
+                each.entry_count,
+                each.calls,
+                each.failed,
+                *_counts(each.tokens),
+                _dollars(each.cost_micros),
+            )
+            for each in totals
+        ]
+        print_table(headings, rows)
+
+
+def _counts(tokens: TokenCounts) -> list[int]:
+    return [getattr(tokens, name) or 0 for name in _COUNTS]
+
+
+def _cost(rollup: UsageRollup) -> str:
+    if not rollup.cost_micros:
+        return ""
+    unpriced = f" and {rollup.unpriced_entries:,} unpriced" if rollup.unpriced_entries else ""
+    return f", {_dollars(rollup.cost_micros)}{unpriced}"
+
+
+def _dollars(micros: int) -> str:
+    """To the last millionth, exactly."""
+    sign, size = ("-", -micros) if micros < 0 else ("", micros)
+    return f"{sign}${size // 1_000_000:,}.{size % 1_000_000:06d}" if micros else "-"
