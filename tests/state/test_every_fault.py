@@ -35,10 +35,20 @@ def _grow(state: AgentState) -> None:
 
 STAGED = StagedChange(tool_call_id="t9", merge_changes={"b": 1}, timestamp=9)
 REFS = [SubSessionRef(sub_session_id=name, agent_type="x") for name in ("r1", "r2", "r3")]
+USAGE = {
+    "id": "u",
+    "sessionId": "s",
+    "kind": "tool",
+    "source": {"type": "agent", "name": "x"},
+    "toolName": "t",
+    "durationMs": 5,
+    "success": True,
+}
 # Those that take no commit id may be called twice.
 WRITES: dict[str, Write] = {
     "create": lambda store, _: store.create_session("new", agent_type="x", parent_session_id="s", **ONCE),
     "save": lambda store, state: store.save_state("s", state, **ONCE),
+    "save with usage": lambda store, state: store.save_state("s", state, usage=[USAGE], **ONCE),
     "save a new one": lambda store, _: store.save(AgentState(session_id="n", agent_type="x", expires_at=9), **ONCE),
     "update": lambda store, _: store.update_state("s", _grow, **ONCE),
     "status": lambda store, _: store.update_status("s", "running", **ONCE),
