@@ -29,8 +29,8 @@ _CURRENT: LiteralString = """CASE WHEN s.open_run_count > 0 THEN (
           LIMIT 1
         ) END"""
 
-# ?1 session id, ?2 run id, ?3 JSON list of the statuses one of which is expected, or NULL, ?4 1 to compare the current run, ?5 the
-# one expected or NULL: aborts the batch unless the run may start. Primary key; index of run ids.
+# ?1 session id, ?2 run id, ?3 JSON list of the statuses one of which is expected, each in a list, or NULL, ?4 1 to compare the current
+# run, ?5 the one expected or NULL: aborts the batch unless the run may start. Primary key; index of run ids.
 RUN_GATE: LiteralString = f"""
     WITH live AS (
       SELECT
@@ -46,7 +46,7 @@ RUN_GATE: LiteralString = f"""
         *,
         CASE
           WHEN used THEN 'run_id'
-          WHEN ?3 IS NOT NULL AND status NOT IN (SELECT value FROM json_each(?3)) THEN 'run_status'
+          WHEN ?3 IS NOT NULL AND json_array(status) NOT IN (SELECT value FROM json_each(?3)) THEN 'run_status'
           WHEN ?4 = 1 AND current_run_id IS NOT ?5 THEN 'current_run'
         END AS fault
       FROM live

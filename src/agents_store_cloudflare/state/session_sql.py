@@ -122,10 +122,10 @@ CREATE_STATE: LiteralString = (
 # ?6 status
 UPDATE_STATUS: LiteralString = session_update("status = ?6")
 
-# ?1 session id, ?2 JSON list of the expected ones: aborts the batch when the status is none of them. Primary key.
+# ?1 session id, ?2 JSON list of the expected ones, each in a list: aborts the batch when the status is none of them. Primary key.
 STATUS_IS_EXPECTED: LiteralString = """
     SELECT
-      CASE WHEN status NOT IN (SELECT value FROM json_each(?2)) THEN json_extract('{}', 'agents-store ' || json_object(
+      CASE WHEN json_array(status) NOT IN (SELECT value FROM json_each(?2)) THEN json_extract('{}', 'agents-store ' || json_object(
         'fault', 'status',
         'version', version,
         'status', status

@@ -285,7 +285,9 @@ class SessionCalls(StateCalls):
 
 
 def check_statuses(statuses: Collection[str], name: str) -> str:
-    """A collection of statuses as JSON text.
+    """A collection of statuses as JSON text: each as a list of its own, as `json_array(status)` writes it.
+
+    SQLite 3.40 cuts the text of a bare element at a NUL, and would take "a" for a longer text.
 
     Raises:
         TypeError: a bare text, which would be a collection of letters, or no collection of texts.
@@ -294,7 +296,7 @@ def check_statuses(statuses: Collection[str], name: str) -> str:
         raise TypeError(f"{name} must be a collection of texts, not {type(statuses).__name__}")
     texts = [check_text(status, f"a status in {name}", max_bytes=MAX_LABEL_BYTES) for status in statuses]
     check_whole_number(len(texts), f"the number of statuses in {name}", high=MAX_STATUSES)
-    return encode_json(texts, name=name)
+    return encode_json([[text] for text in texts], name=name)
 
 
 def _object(value: Mapping[str, JsonValue] | None, name: str) -> dict[str, JsonValue]:

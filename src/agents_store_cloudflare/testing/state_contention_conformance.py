@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from agents_store_cloudflare.errors import StaleFencingTokenError, StaleStateError
+from agents_store_cloudflare.errors import RunConflictError, StaleFencingTokenError, StaleStateError
 from agents_store_cloudflare.protocols import ANY_VERSION
 from agents_store_cloudflare.records import AgentState, Message, StagedChange, SubSessionRef
 from agents_store_cloudflare.state import D1StateStore
@@ -143,6 +143,20 @@ class ContentionConformance:
             await WRITES[write](store, state, kept.id)
         assert (raised.value.expected, raised.value.actual) == (NEW, OLD)
         assert await self._everything(store, unique) == before
+
+    async def test_statuses_are_compared_exactly(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-26, ST-39: whatever characters they have, a status is the expected one or it is not."""
+        every = "".join(map(chr, [*range(0xA0), 0x2028, 0x2029, 0xFEFF, 0xFFFF, 0x1F389]))
+        statuses = ["a", "a\x00b", "a\x00", "\x00", every, '"', "\\", "[]", '","', "1", "null", "é", "e\u0301"]
+        await state_store.create_session(unique, agent_type="x")
+        for number, status in enumerate(statuses):
+            await state_store.update_status(unique, status)
+            others = [other for other in statuses if other != status]
+            assert not await state_store.compare_and_set_status(unique, others, "stolen")
+            with pytest.raises(RunConflictError):
+                await state_store.start_run(unique, f"r{number}", expect_statuses=others)
+            await state_store.start_run(unique, f"r{number}", expect_statuses=[status])
+            assert await state_store.compare_and_set_status(unique, [status], "mine")
 
     async def test_fifty_writers(self, state_store: D1StateStore, unique: str) -> None:
         """ST-8: round after round, of fifty that save from one version exactly one does; no message is lost or doubled."""
