@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable
 from typing import Any, TypeAlias, cast
+from urllib.parse import urlsplit
 
 from agents_store_cloudflare.durable_objects.web_socket import CloudflareSocket
 from workers import DurableObject
 
 from agents_store_cloudflare.bindings import CloudflareHost
-from agents_store_cloudflare.http_bindings import http_request, js_response
 from agents_store_cloudflare.row_count import answer
+from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES
+from agents_store_cloudflare.http_bindings import http_request, js_response, served
 from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.wire import asks_for_rows
 
@@ -34,7 +36,7 @@ class _StreamServerType(type):
 
 
 class StreamServer(DurableObject, metaclass=_StreamServerType):
-    """One stream. RPC reaches `call` alone; `fetch` answers listeners by SSE or WebSocket; `StreamObject` does it."""
+    """One stream. RPC reaches `call` alone; `fetch` answers listeners, and the Durable Streams protocol; `StreamObject` does it."""
 
     _logger: logging.Logger | None = None
 
@@ -47,9 +49,11 @@ class StreamServer(DurableObject, metaclass=_StreamServerType):
         return answer(self._stream, request) if asks_for_rows(request) else self._stream.answer(request)
 
     async def fetch(self, request: JsObject) -> JsObject:
-        """The events after `Last-Event-ID` or `?from=`, over a WebSocket where asked; a raw JavaScript `Response`."""
+        """A request of the native wires (their path is `/`) or of the Durable Streams protocol; a raw `js.Response`."""
         stream_id = getattr(self.ctx.id, "name", None) or ""
-        return js_response(self._stream.fetch(stream_id, http_request(request)))
+        if urlsplit(str(request.url)).path == "/":
+            return js_response(self._stream.fetch(stream_id, http_request(request)))
+        return await served(request, lambda complete: self._stream.serve(stream_id, complete), MAX_BODY_BYTES)
 
     async def alarm(self, _info: JsObject = None) -> None:
         """Do what is due."""

@@ -14,6 +14,11 @@ from agents_store_cloudflare.costs import (
     CLOUDFLARE_PRICES,
     estimate,
 )
+from agents_store_cloudflare.durable_streams.face import (
+    DURABLE_STREAMS_REQUEST_HEADERS,
+    DURABLE_STREAMS_RESPONSE_HEADERS,
+    DurableStreams,
+)
 from agents_store_cloudflare.errors import (
     AgentsStoreError,
     BudgetExceededError,
@@ -171,6 +176,8 @@ __all__ = [
     "CLOUDFLARE_PRICES",
     "CURRENT_SCHEMA_VERSION",
     "OTEL_ATTRIBUTES",
+    "DURABLE_STREAMS_REQUEST_HEADERS",
+    "DURABLE_STREAMS_RESPONSE_HEADERS",
     "SCHEMA_MIGRATION_V1",
     "TABLE_NAMES",
     "UNSET",
@@ -198,6 +205,7 @@ __all__ = [
     "D1UsageStore",
     "DurableObjectLockManager",
     "DurableObjectStreamManager",
+    "DurableStreams",
     "GatewayFace",
     "HeldLocks",
     "HttpRequest",

@@ -26,6 +26,7 @@ from agents_store_cloudflare.database import (
     Statement,
     compact_sql,
 )
+from agents_store_cloudflare.http_messages import HttpRequest
 from agents_store_cloudflare.objects import EventBody, ObjectCallError, ObjectNamespace, ObjectSocket
 from agents_store_cloudflare.row_count import count_rows, current_row_count
 
@@ -184,6 +185,20 @@ class CloudflareNamespace:
         options = to_js({"headers": dict(headers)}, dict_converter=Object.fromEntries)
         try:
             return await self._binding.getByName(name).fetch(url, options)
+        except JsException as error:
+            raise _call_error(error) from error
+
+    async def forward(self, name: str, request: HttpRequest, original: object) -> JsObject:
+        """A request to the object, `original` as it came or `request` without a body; its raw `js.Response`."""
+        from js import Object
+        from pyodide.ffi import JsException, to_js
+
+        stub = self._binding.getByName(name)
+        try:
+            if original is not None and original is not request:
+                return await stub.fetch(getattr(original, "js_object", original))
+            init = {"method": request.method, "headers": dict(request.headers)}
+            return await stub.fetch(request.url, to_js(init, dict_converter=Object.fromEntries))
         except JsException as error:
             raise _call_error(error) from error
 

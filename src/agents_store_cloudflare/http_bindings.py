@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
@@ -10,7 +10,7 @@ from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
-__all__ = ["http_request", "js_response", "with_headers"]
+__all__ = ["http_request", "js_response", "read_body", "served", "status_of", "with_headers"]
 
 SWITCHING_PROTOCOLS: Final = 101
 
@@ -32,6 +32,18 @@ def http_request(request: object) -> HttpRequest:
     return HttpRequest(method=str(raw.method), url=str(raw.url), headers=headers)
 
 
+async def served(
+    request: object, serve: Callable[[HttpRequest], Awaitable[HttpResponse]], limit_bytes: int
+) -> JsObject:
+    """The JavaScript answer to a request with its body, which is refused where it is over the limit."""
+    value = http_request(request)
+    body = b"" if value.method in ("GET", "HEAD") else await read_body(request, limit_bytes)
+    if body is None:
+        message = f"a body may have {limit_bytes:,} bytes; send it in parts"
+        return js_response(HttpResponse.refusal(413, "body_too_large", message))
+    return js_response(await serve(replace(value, body=body)))
+
+
 def js_response(response: HttpResponse) -> JsObject:
     """The JavaScript `Response` of a value."""
     from js import Object, Response
@@ -40,7 +52,37 @@ def js_response(response: HttpResponse) -> JsObject:
     init: dict[str, object] = {"status": response.status, "headers": dict(response.headers)}
     if response.web_socket is not None:
         init["webSocket"] = response.web_socket
-    return Response.new(response.body, to_js(init, dict_converter=Object.fromEntries))
+    body = to_js(response.body) if isinstance(response.body, bytes) else response.body
+    return Response.new(body, to_js(init, dict_converter=Object.fromEntries))
+
+
+async def read_body(request: object, limit_bytes: int) -> bytes | None:
+    """The body of a JavaScript request, b"" where it has none; None where it is longer than `limit_bytes`.
+
+    A body of unknown length is read piece by piece: no more of it than the limit is ever held.
+    """
+    raw: JsObject = getattr(request, "js_object", request)
+    declared: object = raw.headers.get("content-length")
+    if isinstance(declared, str) and declared.isascii() and declared.isdigit():
+        return None if int(declared) > limit_bytes else (await raw.arrayBuffer()).to_bytes()
+    if not hasattr(raw.body, "getReader"):
+        return b""
+    reader, size_bytes = raw.body.getReader(), 0
+    pieces: list[bytes] = []
+    while size_bytes <= limit_bytes:
+        piece = await reader.read()
+        if piece.done:
+            return b"".join(pieces)
+        pieces.append(piece.value.to_bytes())
+        size_bytes += len(pieces[-1])
+    await reader.cancel()
+    return None
+
+
+def status_of(response: object) -> int:
+    """The status of a response, a value or a JavaScript one."""
+    raw: JsObject = response
+    return int(raw.status)
 
 
 def with_headers(response: object, headers: Mapping[str, str]) -> object:

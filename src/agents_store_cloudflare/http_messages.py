@@ -30,11 +30,13 @@ class HttpRequest:
         method: in capitals.
         url: absolute, as it came: percent-encoded.
         headers: kept with their names in lower case; `header` asks in any case.
+        body: whole, where it was read; the gateway's own wires take none.
     """
 
     method: str = "GET"
     url: str
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "headers", {name.lower(): value for name, value in self.headers.items()})
@@ -50,7 +52,7 @@ class HttpResponse:
 
     Attributes:
         headers: their names in lower case.
-        body: text, or what the platform streams from (a JavaScript `ReadableStream`, a `LocalEvents`); None for none.
+        body: text or bytes, or what the platform streams from (a JavaScript `ReadableStream`, a `LocalEvents`); None for none.
         web_socket: the client's end, where the status is 101.
     """
 
@@ -82,6 +84,10 @@ class HttpResponse:
         incident = secrets.token_hex(6)
         logger.error("internal error %s", incident, exc_info=error)
         return cls.refusal(500, "internal", f"something broke; the log has it under {incident}")
+
+    def with_headers(self, headers: Mapping[str, str]) -> Self:
+        """The same answer with more headers."""
+        return replace(self, headers={**self.headers, **headers})
 
     def without_body(self) -> Self:
         """The answer to HEAD."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar, cast
 
 from agents_store_cloudflare.errors import AgentsStoreError, StreamConnectionError, StreamError
+from agents_store_cloudflare.http_messages import HttpRequest
 from agents_store_cloudflare.json_values import JsonValue
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace, with_retry
 from agents_store_cloudflare.wire import WireMessage, decode_reply, encode_request
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 class _AnswersHttp(Protocol):
     async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> object: ...
+
+    async def forward(self, name: str, request: HttpRequest, original: object) -> object: ...
 
 
 class StreamCalls:
@@ -60,6 +63,23 @@ class StreamCalls:
         return await self._repeated(
             stream_id, "fetch", lambda: namespace.fetch(stream_id, "https://stream.invalid/", headers)
         )
+
+    async def forward(self, stream_id: str, request: HttpRequest, original: object = None) -> object:
+        """The object's HTTP answer to a request, sent once: its body may be gone with it.
+
+        Args:
+            original: the platform's own request, which goes as it is; without it `request` goes, which has no body.
+
+        Raises:
+            StreamConnectionError: no answer came, or the object is overloaded.
+        """
+        namespace = cast("_AnswersHttp", self._namespace)
+        try:
+            return await namespace.forward(stream_id, request, original)
+        except ObjectCallError as error:
+            raise StreamConnectionError(
+                f"stream {stream_id!r} gave no answer to {request.method} ({error})", outcome_unknown=True
+            ) from error
 
     async def _repeated(self, stream_id: str, op: str, send: Callable[[], Awaitable[T]], attempts: int = 4) -> T:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
+from agents_store_cloudflare.durable_streams.facts import ProtocolFacts
 from agents_store_cloudflare.errors import MigrationError
 
 __all__ = [
@@ -61,6 +62,7 @@ class StreamHead:
         ceiling: chunks up to this number may have been shown before they were stored.
         has_gaps: some numbers were shown and then lost by a crash.
         forgotten_flushes: of chunks that are no longer kept: coming again they are still recognised.
+        facts: of a stream that was made over the Durable Streams protocol.
     """
 
     status: StreamStatus
@@ -80,6 +82,7 @@ class StreamHead:
     ceiling: int | None = None
     has_gaps: bool = False
     forgotten_flushes: Flushes = field(default_factory=dict[str, tuple[int, int]])
+    facts: ProtocolFacts | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -94,7 +97,12 @@ class StreamHead:
             if self.ended_at is None
             else (self.ended_at, self.retention.after_end_ms)
         )
-        return None if span_ms is None or self.is_deleted else since_ms + span_ms
+        if self.is_deleted:
+            return None
+        by_protocol = None if self.facts is None else self.facts.due_ms(self.updated_at)
+        if span_ms is None or by_protocol is None:
+            return by_protocol if span_ms is None else since_ms + span_ms
+        return min(by_protocol, since_ms + span_ms)
 
 
 def encode_head(head: StreamHead) -> str:
@@ -122,6 +130,7 @@ def encode_head(head: StreamHead) -> str:
         "ceiling": head.ceiling,
         "hasGaps": head.has_gaps,
         "forgottenFlushes": head.forgotten_flushes,
+        "protocol": None if head.facts is None else head.facts.to_json(),
     }
     text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
     return text if head.output is None else f"{text}\n{head.output}"
@@ -146,6 +155,7 @@ def decode_head(stream_id: str, text: str, newest: tuple[int, int] | None) -> St
     stored_last = max(stored_last, facts["firstSequence"] - 1)
     ceiling: int | None = facts.get("ceiling")
     after_end_ms, idle_ms, max_chunks = facts.get("retention", (None, None, None))
+    protocol: dict[str, Any] | None = facts.get("protocol")
     return StreamHead(
         status=facts["status"],
         end_status=facts["endStatus"],
@@ -166,4 +176,5 @@ def decode_head(stream_id: str, text: str, newest: tuple[int, int] | None) -> St
         forgotten_flushes={
             writer: (number, last) for writer, (number, last) in facts.get("forgottenFlushes", {}).items()
         },
+        facts=None if protocol is None else ProtocolFacts.from_json(protocol),
     )

@@ -144,7 +144,11 @@ def _planned_ms(head: StreamHead) -> int | None:
         # It may end at any moment: the shorter span decides.
         spans = [span for span in (head.retention.idle_ms, head.retention.after_end_ms) if span is not None]
         since_ms, span_ms = head.updated_at, min(spans) if head.retention.idle_ms is not None else None
-    return None if span_ms is None else since_ms + span_ms + span_ms // SLACK
+    planned_ms = None if span_ms is None else since_ms + span_ms + span_ms // SLACK
+    by_protocol = None if head.facts is None else head.facts.due_ms(head.updated_at)
+    if planned_ms is None or by_protocol is None:
+        return by_protocol if planned_ms is None else planned_ms
+    return min(planned_ms, by_protocol)
 
 
 def _set_open(stream_id: str, head: StreamHead, status: StreamStatus, now_ms: int) -> StreamHead:

@@ -7,11 +7,12 @@ reads none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from agents_store_cloudflare.database import ObjectSql
+from agents_store_cloudflare.durable_streams.facts import ProtocolFacts
 from agents_store_cloudflare.errors import (
     InvalidArgumentError,
     SequenceConflictError,
@@ -22,11 +23,13 @@ from agents_store_cloudflare.errors import (
 from agents_store_cloudflare.streams import lifecycle
 from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES, split_blocks
 from agents_store_cloudflare.streams.flushes import KnownFlushes
-from agents_store_cloudflare.streams.head import KEEP_EVERYTHING, Retention, StreamHead
+from agents_store_cloudflare.streams.head import KEEP_EVERYTHING, Flushes, Retention, StreamHead
 from agents_store_cloudflare.streams.rows import StreamRows
 from agents_store_cloudflare.streams.tail import Flush, Tail
 
 __all__ = ["Appended", "Page", "StreamLog"]
+
+T = TypeVar("T")
 
 CEILING_STEP: Final = 1_000
 """How many numbers one written row lets the log show before they are stored."""
@@ -121,12 +124,19 @@ class StreamLog:
         return bool(self._tail) or (self._head is not None and self._head.ceiling is not None)
 
     def create(
-        self, *, now_ms: int, fencing_token: int | None = None, retention: Retention = KEEP_EVERYTHING
+        self,
+        *,
+        now_ms: int,
+        fencing_token: int | None = None,
+        retention: Retention = KEEP_EVERYTHING,
+        facts: ProtocolFacts | None = None,
+        first_sequence: int = 1,
     ) -> StreamHead:
         """Make the stream unless it exists, and keep the fencing token where it is the highest.
 
         Args:
-            retention: of the stream made; an existing one keeps its own.
+            retention: of the stream made; an existing one keeps its own. So with `facts`.
+            first_sequence: of a stream that never was.
 
         Raises:
             StaleFencingTokenError: a higher token has been seen.
@@ -136,11 +146,13 @@ class StreamLog:
             return self._change(head, fencing_token, now_ms)
         floor = self._head
         if floor is None:
-            begun = lifecycle.planned(lifecycle.begin(retention, fencing_token, now_ms), now_ms)
+            fresh = replace(lifecycle.begin(retention, fencing_token, now_ms), facts=facts)
+            numbered = replace(fresh, first_sequence=first_sequence, last_sequence=first_sequence - 1)
+            begun = lifecycle.planned(numbered, now_ms)
             self._rows.create(begun)
             self._head = begun
             return begun
-        revived = lifecycle.revive(replace(floor, retention=retention), now_ms)
+        revived = lifecycle.revive(replace(floor, retention=retention, facts=facts), now_ms)
         return self._change(revived, fencing_token, now_ms)
 
     def append(
@@ -297,6 +309,50 @@ class StreamLog:
         if head is None or head.due_ms is None or now_ms < head.due_ms:
             return False
         return self.delete(incarnation=f"expired-{head.due_ms}", now_ms=now_ms)
+
+    def last_known(self) -> StreamHead | None:
+        """The head, also of a deleted stream; None where there never was one."""
+        self.head()
+        return self._head
+
+    def newest_flushes(self) -> Flushes:
+        """Each writer's newest flush; the same mapping as long as nothing was undone."""
+        return self._known_flushes().newest()
+
+    def change_facts(self, facts: ProtocolFacts) -> None:
+        """Store what the protocol knows of the stream, deleted or not."""
+        before = cast("StreamHead", self.last_known())
+        self._rows.write(head=replace(before, facts=facts))
+        self._head = replace(before, facts=facts)
+
+    def close_with(self, facts: ProtocolFacts, *, now_ms: int) -> StreamHead:
+        """End the stream as completed, without an output, with what the protocol knows of it. Raises as `end` does."""
+        head = self.existing_head()
+        closed = lifecycle.close(self.stream_id, head, "ended", now_ms, end_status="completed", output="null")
+        return self._change(replace(closed, facts=facts), None, now_ms)
+
+    def touch(self, *, now_ms: int) -> None:
+        """Somebody has read: where that moves the stream's expiry, remember it, and now and then write it."""
+        head = self.head()
+        if head is None or head.facts is None:
+            return
+        touched = head.facts.touched(now_ms)
+        if touched.written_touch_ms != head.facts.written_touch_ms:
+            self.change_facts(touched)
+        elif touched is not head.facts:
+            self._head = replace(head, facts=touched)
+
+    def atomically(self, body: Callable[[], T]) -> T:
+        """Run several changes as one: all of them or none, in the rows and in memory."""
+        before, held, has_lost_numbers = self._head, self._tail.flushes(), self._has_lost_numbers
+        try:
+            return self._rows.transaction(body)
+        except BaseException:
+            self._head, self._flushes, self._has_lost_numbers = before, None, has_lost_numbers
+            self._tail.clear()
+            for flush in held:
+                self._tail.add(flush)
+            raise
 
     def _load(self) -> StreamHead | None:
         loaded = self._rows.load()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TypeVar, cast
 
 from agents_store_cloudflare.database import ObjectSql, SqlError
 from agents_store_cloudflare.streams import sql as q
@@ -13,6 +13,8 @@ from agents_store_cloudflare.streams.head import StreamHead, decode_head, encode
 from agents_store_cloudflare.streams.tail import Flush, merged
 
 __all__ = ["StreamRows"]
+
+T = TypeVar("T")
 
 
 class StreamRows:
@@ -76,6 +78,10 @@ class StreamRows:
             self._sql.exec(q.UPDATE_HEAD, encode_head(head))
 
         self._run(write, is_one=False)
+
+    def transaction(self, body: Callable[[], T]) -> T:
+        """`ObjectSql.transaction`."""
+        return self._sql.transaction(body)
 
     def page(self, wanted: int, max_bytes: int) -> tuple[int, int, int]:
         """Keys of the first and last block of a page and its last sequence; row 0's where no block begins before."""

@@ -8,6 +8,11 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from agents_store_cloudflare.durable_streams.core import ProtocolLog
+from agents_store_cloudflare.durable_streams.live import LiveFeeds
+from agents_store_cloudflare.durable_streams.messages import native_lines
+from agents_store_cloudflare.durable_streams.operations import PREFIX, answer_operation
+from agents_store_cloudflare.durable_streams.wires import ProtocolWires
 from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError, StreamTruncatedError
 from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.json_values import JsonObject
@@ -44,6 +49,9 @@ class StreamObject:
         self._log: StreamLog | None = None
         self._audience = Audience(host, self.logger, self._log_of)
         self._wires = StreamWires(host, self._audience)
+        self._feeds = LiveFeeds(host, self.logger)
+        self._protocol = ProtocolWires(host, self, self._feeds, self.logger)
+        self._rules: ProtocolLog | None = None
         self._waiting: set[asyncio.Future[None]] = set()
         self._cancel_storing: Callable[[], None] | None = None
         self._instance = secrets.token_hex(4)
@@ -91,6 +99,30 @@ class StreamObject:
         except Exception as error:  # noqa: BLE001 - whatever it is
             return HttpResponse.of_failure(error, self.logger)
 
+    async def serve(self, stream_id: str, request: HttpRequest) -> HttpResponse:
+        """Answer a request of the Durable Streams protocol; errors are JSON."""
+        log = self._log_of(stream_id)
+        return await self._protocol.answer(log, self._rules_of(log), request)
+
+    def living(self, log: StreamLog) -> StreamHead | None:
+        """`StreamStage.living`."""
+        return self._living(log)
+
+    def changed(self, before: StreamHead | None, after: StreamHead | None) -> None:
+        """`StreamStage.changed`."""
+        self._tell(before, after)
+
+    def appended(self, log: StreamLog, first_sequence: int, lines: str) -> None:
+        """`StreamStage.appended`."""
+        self._wake()
+        head = log.existing_head()
+        self._audience.appended(first_sequence, native_lines(head.facts, lines), head.last_sequence)
+        self._feeds.appended(head, lines, first_sequence)
+
+    async def until(self, is_there: Callable[[], bool], wait_ms: int) -> None:
+        """`StreamStage.until`."""
+        await self._until(is_there, wait_ms)
+
     def socket_message(self, socket: ObjectSocket, text: object) -> None:
         """A client has sent something over its WebSocket."""
         self._wires.message(socket, text)
@@ -108,6 +140,11 @@ class StreamObject:
             return self._append(log, arguments, message.payload)
         if op == "store":
             return self._store(log)
+        if op.startswith(PREFIX):
+            before = self._living(log)
+            reply = answer_operation(self._host, log, self._rules_of(log), message)
+            self._tell(before, log.head())
+            return reply
         operation = OPERATIONS.get(op)
         if operation is None:
             raise InvalidArgumentError(f"a stream has no operation {op!r}; does the Worker run an older version?")
@@ -120,6 +157,11 @@ class StreamObject:
         if self._log is None:
             self._log = StreamLog(self._host.sql, stream_id)
         return self._log
+
+    def _rules_of(self, log: StreamLog) -> ProtocolLog:
+        if self._rules is None:
+            self._rules = ProtocolLog(log)
+        return self._rules
 
     def _living(self, log: StreamLog) -> StreamHead | None:
         """The stream as it stands now: what retention gives up is gone from that moment on, alarm or not."""
@@ -135,16 +177,21 @@ class StreamObject:
         self._wake()
         if after is None:
             self._audience.gone()
+            self._feeds.broken_off()
             return
         if after.alarm_at is not None and (before is None or after.alarm_at != before.alarm_at):
             self._host.set_alarm(after.alarm_at)
         if before is not None and after.incarnation != before.incarnation:
             self._audience.reset(after)
+            self._feeds.broken_off()
         elif before is not None and after.is_closed and not before.is_closed:
             self._audience.closed(after)
+            self._feeds.closed(after)
 
     def _append(self, log: StreamLog, arguments: Arguments, payload: str) -> str:
-        self._living(log)
+        head = self._living(log)
+        if head is not None and head.facts is not None and not head.facts.is_json:
+            raise InvalidArgumentError(f"the stream holds {head.facts.content_type}; chunks are JSON")
         window_ms: int | None = arguments.get("lossWindowMs")
         appended = log.append(
             payload,
@@ -156,8 +203,7 @@ class StreamObject:
             now_ms=self._host.now_ms(),
         )
         if not appended.is_repetition:
-            self._wake()
-            self._audience.appended(appended.first_sequence, payload, appended.last_sequence)
+            self.appended(log, appended.first_sequence, payload)
         if window_ms is not None:
             self._store_within(window_ms)
         return encode_reply({"lastSequence": appended.last_sequence, **self._survival(log)})
@@ -221,7 +267,8 @@ class StreamObject:
             raise StreamTruncatedError(log.stream_id, from_sequence=position, first_sequence=head.first_sequence)
         place: JsonObject = {"firstSequence": page.first_sequence, "count": page.count}
         state: JsonObject = {"status": head.status, "error": head.error, "incarnation": head.incarnation}
-        return encode_reply({**place, **state, "lastSequence": head.last_sequence}, page.body)
+        body = native_lines(head.facts, page.body)
+        return encode_reply({**place, **state, "lastSequence": head.last_sequence}, body)
 
     def _has_news(self, log: StreamLog, arguments: Arguments) -> bool:
         self._living(log)

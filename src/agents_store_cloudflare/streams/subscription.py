@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
+from agents_store_cloudflare.durable_streams.messages import native_lines
 from agents_store_cloudflare.errors import StreamTruncatedError
 from agents_store_cloudflare.streams.frames import (
     FrameWriter,
@@ -152,7 +153,8 @@ class Subscription:
             page = self._log.read(self.sequence, max_bytes=PAGE_BYTES)
         except StreamTruncatedError as gap:
             return self._push_gap(gap)
-        frames = chunk_frames(self.write, page.first_sequence, page.body) if page.count else ""
+        body = native_lines(head.facts, page.body)
+        frames = chunk_frames(self.write, page.first_sequence, body) if page.count else ""
         is_at_end = page.last_sequence == head.last_sequence
         if is_at_end and not self._place.was_caught_up:
             frames += caught_up_frame(self.write, head.last_sequence)

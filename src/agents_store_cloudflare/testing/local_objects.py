@@ -53,6 +53,11 @@ class LocalObjects:
         await asyncio.sleep(0)
         return self._host(name).fetch(name, HttpRequest(url=url, headers=headers))
 
+    async def forward(self, name: str, request: HttpRequest, _original: object) -> HttpResponse:
+        """A request of the Durable Streams protocol to the object called `name`."""
+        await asyncio.sleep(0)
+        return await self._host(name).serve(name, request)
+
     def restart(self) -> None:
         """Forget everything the objects hold in memory, as a deploy or an eviction does; their databases stay.
 
@@ -91,6 +96,8 @@ class _AnswersHttp(Protocol):
 
     def fetch(self, name: str, request: HttpRequest) -> HttpResponse: ...
 
+    async def serve(self, name: str, request: HttpRequest) -> HttpResponse: ...
+
     def socket_message(self, socket: ObjectSocket, text: object) -> None: ...
 
     def socket_closed(self, socket: ObjectSocket) -> None: ...
@@ -108,6 +115,7 @@ class _Host:
         self._timers: set[Callable[[], None]] = set()
         self._alarms: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[str]] = set()
+        self._serving: set[asyncio.Task[HttpResponse]] = set()
         self._bodies: list[LocalEvents] = []
         self._sockets: list[LocalSocket] = []
 
@@ -134,6 +142,17 @@ class _Host:
     def fetch(self, name: str, request: HttpRequest) -> HttpResponse:
         return self._listened_to().fetch(name, request)
 
+    async def serve(self, name: str, request: HttpRequest) -> HttpResponse:
+        task = asyncio.get_running_loop().create_task(self._listened_to().serve(name, request))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise ObjectCallError("the object was reset", retryable=True) from None
+            raise
+
     def event_body(self) -> LocalEvents:
         self._bodies = [body for body in self._bodies if body.is_open]
         self._bodies.append(LocalEvents())
@@ -148,7 +167,7 @@ class _Host:
         return [socket.server for socket in self._sockets if socket.is_open]
 
     def hibernate(self) -> None:
-        if self._timers or self._calls or any(body.is_open for body in self._bodies):
+        if self._timers or self._calls or self._serving or any(body.is_open for body in self._bodies):
             raise RuntimeError("a timer, a call or an open response keeps the object awake")
         self._instance = None
 
@@ -173,7 +192,7 @@ class _Host:
         for cancel in self._timers:
             cancel()
         self._timers.clear()
-        for call in self._calls:
+        for call in (*self._calls, *self._serving):
             call.cancel()
 
     def now_ms(self) -> int:

@@ -1,0 +1,21 @@
+"""The cursor of live reads: it changes with time, so that no cache answers one client with the same page for ever."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+__all__ = ["cursor_of"]
+
+EPOCH_MS: Final = 1_728_432_000_000
+"""2024-10-09T00:00:00Z, which the protocol counts from."""
+
+INTERVAL_MS: Final = 20_000
+MAX_JITTER: Final = 180
+"""An hour of intervals."""
+
+
+def cursor_of(now_ms: int, given: int | None) -> str:
+    """The number of the current interval, or more than the client's where that is not below it."""
+    current = max(0, now_ms - EPOCH_MS) // INTERVAL_MS
+    return str(current if given is None or given < current else given + 1 + secrets.randbelow(MAX_JITTER))

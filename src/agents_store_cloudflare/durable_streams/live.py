@@ -1,0 +1,207 @@
+"""Who reads a stream live by the protocol's Server-Sent Events: `data` with messages, `control` after each.
+
+As with the native listeners, an append is encoded once and pushed to all who are caught up; one whose client does not take
+it reads pages from the log when there is room again. A connection ends by itself after a minute: its client comes back with
+its offset, and one that has gone without a word is not kept longer.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+import secrets
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import Final, cast
+
+from agents_store_cloudflare.durable_streams.core import facts_of
+from agents_store_cloudflare.durable_streams.cursors import cursor_of
+from agents_store_cloudflare.durable_streams.facts import ProtocolFacts
+from agents_store_cloudflare.durable_streams.messages import body_of
+from agents_store_cloudflare.durable_streams.offsets import offset_of
+from agents_store_cloudflare.objects import EventBody, ObjectHost
+from agents_store_cloudflare.streams.head import StreamHead
+from agents_store_cloudflare.streams.log import StreamLog
+
+__all__ = ["LiveFeed", "LiveFeeds", "data_event"]
+
+PAGE_BYTES: Final = 64 * 1024
+TICK_MS: Final = 15_000
+LIFE_MS: Final = 60_000
+
+_LINE_END = re.compile(r"\r\n|\n|\r")
+
+
+class LiveFeeds:
+    """The live readers of one stream. What it says to them never raises."""
+
+    def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
+        self._host = host
+        self._logger = logger
+        self._feeds: set[LiveFeed] = set()
+        self._cancel_timer: Callable[[], None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._feeds)
+
+    def add(self, log: StreamLog, sequence: int, cursor: int | None) -> EventBody:
+        """A reader who has everything up to `sequence`: the body of the answer to it."""
+        body = self._host.event_body()
+        feed = LiveFeed(self, log, body, sequence, cursor, now_ms=self._host.now_ms)
+        body.feed_from(feed)
+        self._feeds.add(feed)
+        if self._cancel_timer is None:
+            self._cancel_timer = self._host.call_later(TICK_MS, self._tick)
+        return body
+
+    def remove(self, feed: LiveFeed) -> None:
+        """Forget a reader; with the last one goes the timer, so that the object may sleep."""
+        self._feeds.discard(feed)
+        if not self._feeds and self._cancel_timer is not None:
+            self._cancel_timer()
+            self._cancel_timer = None
+
+    def appended(self, head: StreamHead, lines: str, first_sequence: int) -> None:
+        """Push new messages to everybody who is caught up. Where the stream was closed with them, `closed` says so."""
+        live = [feed for feed in self._feeds if feed.is_live]
+        if live:
+            event = data_event(facts_of(head), lines)
+            for feed in live:
+                feed.offer(event, head, first_sequence)
+
+    def closed(self, head: StreamHead) -> None:
+        """Tell everybody who is caught up that nothing follows."""
+        for feed in [feed for feed in self._feeds if feed.is_live]:
+            feed.finish(head)
+
+    def broken_off(self) -> None:
+        """The stream is gone or begins anew: its readers have to ask again."""
+        for feed in list(self._feeds):
+            feed.end()
+
+    @contextmanager
+    def serving(self, feed: LiveFeed) -> Generator[None, None, None]:
+        """Whatever fails in here is logged, and the reader let go; nobody else is touched."""
+        try:
+            yield
+        except Exception:
+            self._logger.exception("a live reader was let go: incident %s", secrets.token_hex(6))
+            feed.end()
+
+    def _tick(self) -> None:
+        self._cancel_timer = self._host.call_later(TICK_MS, self._tick)
+        for feed in list(self._feeds):
+            feed.tick()
+
+
+class LiveFeed:
+    """One reader's place in the stream.
+
+    Attributes:
+        is_live: everything stored has been handed over; what is appended comes by push.
+    """
+
+    def __init__(
+        self,
+        feeds: LiveFeeds,
+        log: StreamLog,
+        body: EventBody,
+        sequence: int,
+        cursor: int | None,
+        *,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._feeds = feeds
+        self._log = log
+        self._body = body
+        self._sequence = sequence
+        self._cursor = cursor
+        self._now_ms = now_ms
+        self._ends_ms = now_ms() + LIFE_MS
+        self._is_over = False
+        self.is_live: bool = False
+
+    def pull(self) -> None:
+        """`PullsFrames.pull`."""
+        if not self.is_live and not self._is_over:
+            with self._feeds.serving(self):
+                self._push_page()
+
+    def cancel(self) -> None:
+        """`PullsFrames.cancel`."""
+        self._is_over = True
+        self._feeds.remove(self)
+
+    def offer(self, event: str, head: StreamHead, first_sequence: int) -> None:
+        """Push new messages; a full body falls behind."""
+        with self._feeds.serving(self):
+            if self._sequence != first_sequence - 1:
+                self.is_live = False
+            elif self._push(event + self._control(head, head.last_sequence, is_at_end=True)):
+                self._sequence = head.last_sequence
+
+    def finish(self, head: StreamHead) -> None:
+        """Push the closure and end."""
+        with self._feeds.serving(self):
+            self._push_last(self._control(head, head.last_sequence, is_at_end=True))
+
+    def tick(self) -> None:
+        """Show that the stream is still there; end the connection when its time has come."""
+        if self._now_ms() >= self._ends_ms:
+            self.end()
+        elif self.is_live:
+            with self._feeds.serving(self):
+                head = self._log.existing_head()
+                # A full body has enough to show that.
+                self._body.push(self._control(head, self._sequence, is_at_end=True))
+
+    def end(self) -> None:
+        """Nothing follows here."""
+        self.cancel()
+        with suppress(Exception):
+            self._body.close()
+
+    def _push_page(self) -> None:
+        head = self._log.existing_head()
+        page = self._log.read(self._sequence, max_bytes=PAGE_BYTES)
+        is_at_end = page.last_sequence == head.last_sequence
+        event = data_event(facts_of(head), page.body) if page.count else ""
+        frames = event + self._control(head, page.last_sequence, is_at_end=is_at_end)
+        if is_at_end and head.is_closed:
+            self._push_last(frames)
+        elif self._push(frames):
+            self._sequence, self.is_live = page.last_sequence, is_at_end
+
+    def _push(self, frames: str) -> bool:
+        is_taken = self._body.push(frames)
+        if not is_taken:
+            self.is_live = False
+        return is_taken
+
+    def _push_last(self, frames: str) -> None:
+        if self._push(frames):
+            self.end()
+
+    def _control(self, head: StreamHead, sequence: int, *, is_at_end: bool) -> str:
+        facts: dict[str, str | bool] = {"streamNextOffset": offset_of(sequence)}
+        if is_at_end:
+            facts["upToDate"] = True
+        if is_at_end and head.is_closed:
+            facts["streamClosed"] = True
+        else:
+            facts["streamCursor"] = cursor_of(self._now_ms(), self._cursor)
+        return f"event: control\ndata: {json.dumps(facts, separators=(',', ':'))}\n\n"
+
+
+def data_event(facts: ProtocolFacts, lines: str) -> str:
+    """Messages as one `data` event: a JSON array, text, or base64."""
+    body = body_of(facts, lines)
+    if facts.is_json:
+        return f"event: data\ndata: {cast('str', body)}\n\n"
+    raw = cast("bytes", body)
+    if not facts.is_text:
+        return f"event: data\ndata: {base64.b64encode(raw).decode()}\n\n"
+    text = "\ndata: ".join(_LINE_END.split(raw.decode(errors="replace")))
+    return f"event: data\ndata: {text}\n\n"

@@ -1,0 +1,187 @@
+"""What a request's headers and query ask for, checked before any stream is looked at."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+from urllib.parse import parse_qs, urlsplit
+
+from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER
+from agents_store_cloudflare.durable_streams.facts import instant_ms
+from agents_store_cloudflare.durable_streams.offsets import Position, parse_offset
+from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.http_messages import HttpRequest
+
+__all__ = ["Append", "Creation", "Live", "Producer", "Read", "parse_append", "parse_creation", "parse_read"]
+
+Live: TypeAlias = Literal["long-poll", "sse"]
+
+MAX_HEADER_CHARS: Final = 1_024
+MAX_TTL_S: Final = 10**11
+
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
+_MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+\s*(;.*)?", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CURSOR = re.compile(r"[0-9]{1,15}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Producer:
+    """Names one request of an idempotent producer."""
+
+    id: str
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creation:
+    """`PUT`. None is what was not said."""
+
+    content_type: str | None = None
+    ttl_s: int | None = None
+    expires_at: str | None = None
+    is_closed: bool = False
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """`POST`."""
+
+    content_type: str | None = None
+    closes: bool = False
+    seq: str | None = None
+    producer: Producer | None = None
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """`GET`."""
+
+    position: Position = "start"
+    live: Live | None = None
+    cursor: int | None = None
+    if_none_match: str | None = None
+
+
+def parse_creation(request: HttpRequest) -> Creation:
+    """What a PUT asks for.
+
+    Raises:
+        InvalidArgumentError: a header is malformed, or two exclude each other.
+    """
+    ttl, expires_at = request.header("Stream-TTL"), request.header("Stream-Expires-At")
+    if ttl is not None and expires_at is not None:
+        raise InvalidArgumentError("Stream-TTL and Stream-Expires-At exclude each other")
+    return Creation(
+        content_type=_content_type(request),
+        ttl_s=None if ttl is None else whole_number(ttl, "Stream-TTL", most=MAX_TTL_S),
+        expires_at=None if expires_at is None else _checked_instant(expires_at),
+        is_closed=_is_true(request, "Stream-Closed"),
+        body=request.body,
+    )
+
+
+def parse_append(request: HttpRequest) -> Append:
+    """What a POST asks for.
+
+    Raises:
+        InvalidArgumentError: a header is malformed or missing, or there is nothing to do.
+    """
+    append = Append(
+        content_type=_content_type(request) if request.body else None,
+        closes=_is_true(request, "Stream-Closed"),
+        seq=_text_header(request, "Stream-Seq"),
+        producer=_producer(request),
+        body=request.body,
+    )
+    if not append.body and not append.closes:
+        raise InvalidArgumentError("the body is empty; only a request with Stream-Closed: true may have none")
+    if append.body and append.content_type is None:
+        raise InvalidArgumentError("Content-Type is missing")
+    return append
+
+
+def parse_read(request: HttpRequest) -> Read:
+    """What a GET asks for.
+
+    Raises:
+        InvalidArgumentError: a query parameter is malformed, or given twice.
+    """
+    try:
+        query = parse_qs(urlsplit(request.url).query, keep_blank_values=True, max_num_fields=100)
+    except ValueError:
+        raise InvalidArgumentError("the query is malformed") from None
+    if any(len(query.get(name, ())) > 1 for name in ("offset", "live", "cursor")):
+        raise InvalidArgumentError("offset, live and cursor may be given once")
+    offset, live, cursor = (query.get(name, [None])[0] for name in ("offset", "live", "cursor"))
+    mode: Live | None = "sse" if live == "sse" else "long-poll" if live == "long-poll" else None
+    if live is not None and mode is None:
+        raise InvalidArgumentError("live must be long-poll or sse")
+    if mode is not None and offset is None:
+        raise InvalidArgumentError("live reads need an offset")
+    return Read(
+        position="start" if offset is None else parse_offset(offset),
+        live=mode,
+        # A cursor of someone else's is as good as none: it only keys caches.
+        cursor=int(cursor) if cursor and _CURSOR.fullmatch(cursor) else None,
+        if_none_match=request.header("If-None-Match"),
+    )
+
+
+def whole_number(text: str, name: str, *, most: int = MAX_SAFE_INTEGER) -> int:
+    """A number without sign, point, exponent or leading zeros.
+
+    Raises:
+        InvalidArgumentError: it is none, or too large.
+    """
+    if _WHOLE.fullmatch(text) is None or int(text) > most:
+        raise InvalidArgumentError(f"{name} must be a whole number of 0 to {most}, without leading zeros")
+    return int(text)
+
+
+def _producer(request: HttpRequest) -> Producer | None:
+    values = [request.header(f"Producer-{name}") for name in ("Id", "Epoch", "Seq")]
+    if values == [None, None, None]:
+        return None
+    producer_id, epoch, seq = values
+    if producer_id is None or epoch is None or seq is None:
+        raise InvalidArgumentError("Producer-Id, Producer-Epoch and Producer-Seq go together")
+    return Producer(
+        id=_checked_text(producer_id, "Producer-Id"),
+        epoch=whole_number(epoch, "Producer-Epoch"),
+        seq=whole_number(seq, "Producer-Seq"),
+    )
+
+
+def _content_type(request: HttpRequest) -> str | None:
+    given = _text_header(request, "Content-Type")
+    if given is not None and _MEDIA_TYPE.fullmatch(given) is None:
+        raise InvalidArgumentError("Content-Type is malformed")
+    return given
+
+
+def _text_header(request: HttpRequest, name: str) -> str | None:
+    given = request.header(name)
+    return None if given is None else _checked_text(given, name)
+
+
+def _checked_text(text: str, name: str) -> str:
+    if not text or len(text) > MAX_HEADER_CHARS or _CONTROL.search(text):
+        raise InvalidArgumentError(f"{name} must have 1 to {MAX_HEADER_CHARS:,} characters, no control characters")
+    return text
+
+
+def _checked_instant(text: str) -> str:
+    try:
+        instant_ms(text)
+    except (ValueError, OverflowError):
+        raise InvalidArgumentError("Stream-Expires-At must be an RFC 3339 instant like 2030-01-01T00:00:00Z") from None
+    return text
+
+
+def _is_true(request: HttpRequest, name: str) -> bool:
+    return (request.header(name) or "").lower() == "true"

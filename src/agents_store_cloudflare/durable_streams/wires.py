@@ -1,0 +1,209 @@
+"""How a stream's object answers the protocol's requests."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from agents_store_cloudflare.durable_streams.core import Accepted, ProtocolLog, facts_of
+from agents_store_cloudflare.durable_streams.cursors import cursor_of
+from agents_store_cloudflare.durable_streams.live import LiveFeeds
+from agents_store_cloudflare.durable_streams.messages import body_of
+from agents_store_cloudflare.durable_streams.offsets import offset_of
+from agents_store_cloudflare.durable_streams.refusals import Refusal
+from agents_store_cloudflare.durable_streams.requests import Read, parse_append, parse_creation, parse_read
+from agents_store_cloudflare.errors import AgentsStoreError
+from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
+from agents_store_cloudflare.objects import ObjectHost
+from agents_store_cloudflare.streams.head import StreamHead
+from agents_store_cloudflare.streams.log import Page, StreamLog
+
+__all__ = ["LONG_POLL_HEADER", "SECURITY_HEADERS", "ProtocolWires", "StreamStage"]
+
+PAGE_BYTES: Final = 1024 * 1024
+LONG_POLL_MS: Final = 20_000
+MAX_LONG_POLL_MS: Final = 60_000
+
+LONG_POLL_HEADER: Final = "agents-long-poll-ms"
+"""How long a long-poll waits, where it is not 20 s: the face sets it."""
+
+SECURITY_HEADERS: Final = {"x-content-type-options": "nosniff", "cross-origin-resource-policy": "cross-origin"}
+
+NO_STORE: Final = {"cache-control": "no-store"}
+PAGE_CACHE: Final = "private, max-age=60, stale-while-revalidate=300"
+
+
+class StreamStage(Protocol):
+    """Whom the object tells what it has done."""
+
+    def living(self, log: StreamLog) -> StreamHead | None:
+        """The stream as it stands now, what has expired being gone."""
+        ...
+
+    def changed(self, before: StreamHead | None, after: StreamHead | None) -> None:
+        """The stream was made, closed or deleted."""
+        ...
+
+    def appended(self, log: StreamLog, first_sequence: int, lines: str) -> None:
+        """Messages were stored."""
+        ...
+
+    def until(self, is_there: Callable[[], bool], wait_ms: int) -> Awaitable[None]:
+        """Return when the condition holds, or the time is up."""
+        ...
+
+
+class ProtocolWires:
+    """The protocol's side of one stream's object. Every write is done between two awaits."""
+
+    def __init__(self, host: ObjectHost, stage: StreamStage, feeds: LiveFeeds, logger: logging.Logger) -> None:
+        self._host = host
+        self._stage = stage
+        self._feeds = feeds
+        self._logger = logger
+
+    async def answer(self, log: StreamLog, rules: ProtocolLog, request: HttpRequest) -> HttpResponse:
+        """The answer to a request: PUT, POST, GET or HEAD; errors are JSON, and a traceback never leaves the object."""
+        try:
+            answer = await self._dispatched(log, rules, request)
+        except Refusal as refusal:
+            answer = refusal.response()
+        except AgentsStoreError as error:
+            answer = HttpResponse.of_error(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            answer = HttpResponse.of_failure(error, self._logger)
+        answer = answer.with_headers(SECURITY_HEADERS)
+        return answer.without_body() if request.method == "HEAD" else answer
+
+    async def _dispatched(self, log: StreamLog, rules: ProtocolLog, request: HttpRequest) -> HttpResponse:
+        match request.method:
+            case "PUT":
+                return self._create(log, rules, request)
+            case "POST":
+                return self._append(log, rules, request)
+            case "GET":
+                return await self._read(log, rules, request)
+            case "HEAD":
+                self._stage.living(log)
+                return _described(rules.existing())
+            case _:
+                headers = {"allow": "GET, HEAD, POST, PUT, DELETE, OPTIONS"}
+                raise Refusal(405, "method_not_allowed", "streams know PUT, POST, GET, HEAD and DELETE", headers)
+
+    def _create(self, log: StreamLog, rules: ProtocolLog, request: HttpRequest) -> HttpResponse:
+        creation = parse_creation(request)
+        before = self._stage.living(log)
+        head, is_new = rules.create(creation, now_ms=self._host.now_ms())
+        self._stage.changed(before, head)
+        return created(head, request.url, is_new=is_new)
+
+    def _append(self, log: StreamLog, rules: ProtocolLog, request: HttpRequest) -> HttpResponse:
+        append = parse_append(request)
+        before = self._stage.living(log)
+        accepted = rules.append(append, now_ms=self._host.now_ms())
+        if accepted.appended is not None:
+            self._stage.appended(log, accepted.appended.first_sequence, accepted.lines)
+        self._stage.changed(before, accepted.head)
+        return _accepted(accepted)
+
+    async def _read(self, log: StreamLog, rules: ProtocolLog, request: HttpRequest) -> HttpResponse:
+        read = parse_read(request)
+        self._stage.living(log)
+        sequence = rules.position(read.position)
+        rules.touch(now_ms=self._host.now_ms())
+        if read.live == "sse":
+            return self._events(log, rules, sequence, read)
+        if read.live == "long-poll":
+            await self._stage.until(lambda: self._has_news(log, rules, sequence), _long_poll_ms(request))
+            self._stage.living(log)
+        return self._page(rules, sequence, read)
+
+    def _has_news(self, log: StreamLog, rules: ProtocolLog, sequence: int) -> bool:
+        self._stage.living(log)
+        head = rules.existing()
+        return head.is_closed or head.last_sequence != sequence
+
+    def _events(self, log: StreamLog, rules: ProtocolLog, sequence: int, read: Read) -> HttpResponse:
+        log.head_from(sequence)
+        facts = facts_of(rules.existing())
+        encoding = {} if facts.is_json or facts.is_text else {"stream-sse-data-encoding": "base64"}
+        headers = {"content-type": "text/event-stream", "cache-control": "no-cache", **encoding}
+        return HttpResponse(status=200, headers=headers, body=self._feeds.add(log, sequence, read.cursor).stream)
+
+    def _page(self, rules: ProtocolLog, sequence: int, read: Read) -> HttpResponse:
+        head = rules.existing()
+        page = rules.read(sequence, max_bytes=PAGE_BYTES)
+        is_at_end = page.last_sequence == head.last_sequence
+        is_closed = is_at_end and head.is_closed
+        headers = {"content-type": facts_of(head).content_type, "stream-next-offset": offset_of(page.last_sequence)}
+        if is_at_end:
+            headers["stream-up-to-date"] = "true"
+        if is_closed:
+            headers["stream-closed"] = "true"
+        if read.live is not None and not is_closed:
+            headers["stream-cursor"] = cursor_of(self._host.now_ms(), read.cursor)
+        if read.live is not None and page.count == 0:
+            del headers["content-type"]
+            return HttpResponse(status=204, headers={**headers, **NO_STORE})
+        if read.position == "now":
+            headers["cache-control"] = "no-store"
+        else:
+            headers["cache-control"] = PAGE_CACHE
+            headers["etag"] = _etag(head, sequence, page, is_closed=is_closed)
+            if _is_known(read.if_none_match, headers["etag"]):
+                return HttpResponse(status=304, headers=headers)
+        body = body_of(facts_of(head), page.body) if page.count else _nothing(head)
+        return HttpResponse(status=200, headers=headers, body=body)
+
+
+def created(head: StreamHead, url: str, *, is_new: bool) -> HttpResponse:
+    """The answer to PUT."""
+    headers = {"content-type": facts_of(head).content_type, **_place(head), **NO_STORE}
+    if is_new:
+        headers["location"] = url.partition("?")[0]
+    return HttpResponse(status=201 if is_new else 200, headers=headers)
+
+
+def _accepted(accepted: Accepted) -> HttpResponse:
+    headers = {**_place(accepted.head), **NO_STORE}
+    producer = accepted.producer
+    if producer is not None:
+        headers |= {"producer-epoch": str(producer.epoch), "producer-seq": str(accepted.producer_seq)}
+    return HttpResponse(status=200 if producer is not None and accepted.appended is not None else 204, headers=headers)
+
+
+def _described(head: StreamHead) -> HttpResponse:
+    facts = facts_of(head)
+    headers = {"content-type": facts.content_type, **_place(head), **NO_STORE}
+    if facts.ttl_s is not None:
+        headers["stream-ttl"] = str(facts.ttl_s)
+    if facts.expires_at is not None:
+        headers["stream-expires-at"] = facts.expires_at
+    return HttpResponse(status=200, headers=headers)
+
+
+def _place(head: StreamHead) -> dict[str, str]:
+    closed = {"stream-closed": "true"} if head.is_closed else {}
+    return {"stream-next-offset": offset_of(head.last_sequence), **closed}
+
+
+def _nothing(head: StreamHead) -> str:
+    return "[]" if facts_of(head).is_json else ""
+
+
+def _etag(head: StreamHead, sequence: int, page: Page, *, is_closed: bool) -> str:
+    closure = ":c" if is_closed else ""
+    return f'"{head.created_at:x}{head.incarnation}:{sequence}:{page.last_sequence}{closure}"'
+
+
+def _is_known(if_none_match: str | None, etag: str) -> bool:
+    if if_none_match is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return "*" in tags or etag in tags
+
+
+def _long_poll_ms(request: HttpRequest) -> int:
+    given = request.header(LONG_POLL_HEADER) or ""
+    return min(int(given), MAX_LONG_POLL_MS) if given.isascii() and given.isdigit() and len(given) < 7 else LONG_POLL_MS
