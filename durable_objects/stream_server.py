@@ -42,7 +42,7 @@ class StreamServer(DurableObject, metaclass=_StreamServerType):
 
     def __init__(self, ctx: JsObject, env: JsObject) -> None:
         super().__init__(ctx, env)
-        self._stream = StreamObject(CloudflareHost(self.ctx), logger=self._logger)
+        self._stream = StreamObject(CloudflareHost(self.ctx, self.env), logger=self._logger)
 
     def call(self, request: str) -> str | Awaitable[str]:
         """Answer one request text with one reply text; those that need not wait, without a coroutine."""

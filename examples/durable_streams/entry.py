@@ -12,9 +12,13 @@ from agents_store_cloudflare import (
     StreamAction,
     StreamGateway,
     StreamServer,
+    SubscriptionOptions,
 )
 
 __all__ = ["Default", "StreamServer"]
+
+
+SUBSCRIPTIONS = {"on": SubscriptionOptions(), "development": SubscriptionOptions(allow_loopback=True)}
 
 
 class Default(WorkerEntrypoint):
@@ -24,7 +28,11 @@ class Default(WorkerEntrypoint):
 
     async def fetch(self, request: Request) -> Any:
         """Let the gateway answer."""
-        face = DurableStreams(self.env.STREAMS, long_poll_timeout=float(self.env.LONG_POLL_S))
+        face = DurableStreams(
+            self.env.STREAMS,
+            long_poll_timeout=float(self.env.LONG_POLL_S),
+            subscriptions=SUBSCRIPTIONS.get(self.env.SUBSCRIPTIONS),
+        )
         gateway = StreamGateway(
             self.env.STREAMS,
             authorize=may,

@@ -19,6 +19,7 @@ from agents_store_cloudflare.durable_streams.face import (
     DURABLE_STREAMS_RESPONSE_HEADERS,
     DurableStreams,
 )
+from agents_store_cloudflare.durable_streams.subscriptions.routes import SubscriptionOptions
 from agents_store_cloudflare.errors import (
     AgentsStoreError,
     BudgetExceededError,
@@ -276,6 +277,7 @@ __all__ = [
     "SubAgentStats",
     "SubSessionRef",
     "SubSessionRefNotFoundError",
+    "SubscriptionOptions",
     "TokenCounts",
     "ToolStats",
     "Unset",

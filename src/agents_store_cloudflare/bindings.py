@@ -27,7 +27,7 @@ from agents_store_cloudflare.database import (
     compact_sql,
 )
 from agents_store_cloudflare.http_messages import HttpRequest
-from agents_store_cloudflare.objects import EventBody, ObjectCallError, ObjectNamespace, ObjectSocket
+from agents_store_cloudflare.objects import EventBody, ObjectCallError, ObjectNamespace, ObjectSocket, Outbound
 from agents_store_cloudflare.row_count import count_rows, current_row_count
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
@@ -265,8 +265,9 @@ class _CloudflareSql:
 class CloudflareHost:
     """The platform of one Durable Object, from its `ctx`."""
 
-    def __init__(self, ctx: JsObject) -> None:
+    def __init__(self, ctx: JsObject, env: JsObject = None) -> None:
         self._ctx = ctx
+        self._env = env
         self._storage = _raw(ctx.storage)
         self.sql: ObjectSql = _CloudflareSql(self._storage)
 
@@ -308,6 +309,31 @@ class CloudflareHost:
         proxy: JsObject = create_proxy(fire)
         handle: JsObject = setTimeout(proxy, delay_ms)
         return cancel
+
+    def siblings(self) -> ObjectNamespace:
+        """`ObjectHost.siblings`: the binding, under whatever name, that knows this object's id as one of its own.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        from js import Object
+        from pyodide.ffi import JsException
+
+        raw = getattr(self._env, "_env", self._env)
+        for binding in Object.values(raw):
+            if hasattr(binding, "idFromString"):
+                try:
+                    binding.idFromString(self._ctx.id.toString())
+                except JsException:
+                    continue  # another class's namespace
+                return CloudflareNamespace(binding)
+        raise RuntimeError("no binding of this Worker leads to the object's own class")
+
+    def outbound(self) -> Outbound:
+        """`ObjectHost.outbound`."""
+        from agents_store_cloudflare.durable_objects.outbound import CloudflareOutbound
+
+        return CloudflareOutbound()
 
     def event_body(self) -> EventBody:
         """`ObjectHost.event_body`."""

@@ -10,7 +10,7 @@ from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
-__all__ = ["http_request", "js_response", "read_body", "served", "status_of", "with_headers"]
+__all__ = ["header_of", "http_request", "js_response", "read_body", "served", "status_of", "with_headers"]
 
 SWITCHING_PROTOCOLS: Final = 101
 
@@ -83,6 +83,13 @@ def status_of(response: object) -> int:
     """The status of a response, a value or a JavaScript one."""
     raw: JsObject = response
     return int(raw.status)
+
+
+def header_of(response: object, name: str) -> str | None:
+    """A header of a response, a value or a JavaScript one; None where it is absent."""
+    raw: JsObject = response
+    value: object = raw.headers.get(name)
+    return value if isinstance(value, str) else None
 
 
 def with_headers(response: object, headers: Mapping[str, str]) -> object:

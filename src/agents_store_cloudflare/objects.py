@@ -7,7 +7,7 @@ either Cloudflare (`bindings.py`) or one process of CPython (`testing.LocalObjec
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from agents_store_cloudflare.backoff import backoff_s
@@ -20,6 +20,7 @@ __all__ = [
     "ObjectLogic",
     "ObjectNamespace",
     "ObjectSocket",
+    "Outbound",
     "PullsFrames",
     "with_retry",
 ]
@@ -127,6 +128,34 @@ class EventBody(Protocol):
         ...
 
 
+class Outbound(Protocol):
+    """What an object sends into the world."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: str, *, timeout_ms: int) -> tuple[int, str]:
+        """Send a POST, following no redirect: the answer's status, and the first 64 KB of its body.
+
+        Raises:
+            OSError: no answer came in time.
+        """
+        ...
+
+    async def resolve(self, name: str) -> Sequence[str]:
+        """The addresses of a host, at least one.
+
+        Raises:
+            OSError: none could be found.
+        """
+        ...
+
+    async def create_signing_key(self) -> str:
+        """A new Ed25519 key, as a private JWK."""
+        ...
+
+    async def sign(self, private_jwk: str, data: bytes) -> bytes:
+        """The Ed25519 signature."""
+        ...
+
+
 class ObjectHost(Protocol):
     """What the logic of a Durable Object may use of its platform."""
 
@@ -145,6 +174,14 @@ class ObjectHost(Protocol):
 
     def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` once after `delay_ms`; the result cancels it. While it is pending the object cannot hibernate."""
+        ...
+
+    def siblings(self) -> ObjectNamespace:
+        """The other objects of its own namespace."""
+        ...
+
+    def outbound(self) -> Outbound:
+        """What it sends into the world."""
         ...
 
     def event_body(self) -> EventBody:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -13,13 +14,20 @@ from agents_store_cloudflare.arguments import check_id, span_ms
 from agents_store_cloudflare.bindings import as_namespace
 from agents_store_cloudflare.durable_streams.fork_request import ForkRequest, parse_fork
 from agents_store_cloudflare.durable_streams.messages import MAX_FORK_BODY_BYTES
+from agents_store_cloudflare.durable_streams.offsets import parse_offset
 from agents_store_cloudflare.durable_streams.operations import PREFIX
+from agents_store_cloudflare.durable_streams.subscriptions.index_object import INDEX_NAME
+from agents_store_cloudflare.durable_streams.subscriptions.routes import (
+    MAX_SUBSCRIPTION_BYTES,
+    SubscriptionOptions,
+    SubscriptionRoutes,
+)
 from agents_store_cloudflare.durable_streams.wires import LONG_POLL_HEADER, SECURITY_HEADERS
 from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.gateway.admission import StreamAction
 from agents_store_cloudflare.gateway.faces import Admits
 from agents_store_cloudflare.gateway.routes import check_prefix
-from agents_store_cloudflare.http_bindings import read_body, status_of
+from agents_store_cloudflare.http_bindings import header_of, read_body, status_of
 from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.streams.calls import StreamCalls
@@ -88,6 +96,7 @@ class DurableStreams:
         streams: the binding, raw or as the SDK wraps it, or `LocalObjects(StreamObject)` in tests.
         prefix: the path it answers below.
         long_poll_timeout: seconds that a long-poll waits for data, at most 60.
+        subscriptions: turns on subscriptions, with their index in a reserved object of the namespace; off when absent.
         sleep: how pauses between attempts are waited for.
     """
 
@@ -99,15 +108,22 @@ class DurableStreams:
         *,
         prefix: str = "/v1/stream",
         long_poll_timeout: float | timedelta = 20.0,
+        subscriptions: SubscriptionOptions | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.prefix: str = check_prefix(prefix)
         self._calls = StreamCalls(as_namespace(streams), sleep)
+        self._subscriptions: SubscriptionRoutes | None = None
+        if subscriptions is not None:
+            self._subscriptions = SubscriptionRoutes(self._calls, subscriptions, self.prefix)
         self._long_poll_ms = span_ms(long_poll_timeout, None, "long_poll_timeout", most_seconds=MAX_LONG_POLL_S) or 0
 
     async def answer(self, request: HttpRequest, original: object, admits: Admits) -> object:
         """`GatewayFace.answer`."""
-        stream_id = self._stream_id(urlsplit(request.url).path)
+        path = urlsplit(request.url).path
+        if path.startswith(f"{self.prefix}/{INDEX_NAME}/"):
+            return await self._reserved(request, original, path[len(self.prefix) + 1 :], admits)
+        stream_id = self._stream_id(path)
         action = ACTIONS.get(request.method)
         if action is None:
             headers = {"allow": self.methods, **SECURITY_HEADERS}
@@ -120,7 +136,36 @@ class DurableStreams:
         if not is_admitted:
             message = "this request may not do that with this stream"
             return HttpResponse.refusal(403, "forbidden", message, headers=SECURITY_HEADERS)
-        return await self._admitted(stream_id, request, original, fork)
+        answer = await self._admitted(stream_id, request, original, fork)
+        await self._tell_index(stream_id, request, answer)
+        return answer
+
+    async def _reserved(self, request: HttpRequest, original: object, path: str, admits: Admits) -> HttpResponse:
+        """What is below `__ds`."""
+        if self._subscriptions is None:
+            message = "subscriptions are off; DurableStreams(subscriptions=SubscriptionOptions()) turns them on"
+            return HttpResponse.refusal(404, "subscriptions_off", message, headers=SECURITY_HEADERS)
+        body: bytes | None = b""
+        if request.method not in ("GET", "HEAD"):
+            body = request.body if original is request else await read_body(original, MAX_SUBSCRIPTION_BYTES)
+        if body is None or len(body) > MAX_SUBSCRIPTION_BYTES:
+            message = f"the body may have {MAX_SUBSCRIPTION_BYTES:,} bytes"
+            return HttpResponse.refusal(413, "body_too_large", message, headers=SECURITY_HEADERS)
+        answer = await self._subscriptions.answer(replace(request, body=body), path, admits)
+        return answer.with_headers(SECURITY_HEADERS)
+
+    async def _tell_index(self, stream_id: str, request: HttpRequest, answer: object) -> None:
+        """Where subscriptions are on, what has changed wakes them before the answer goes out."""
+        if self._subscriptions is None or request.method not in ("PUT", "POST", "DELETE"):
+            return
+        status = status_of(answer)
+        if request.method == "DELETE":
+            if status == 204:
+                await self._subscriptions.gone(stream_id)
+        elif status in (200, 201, 204):
+            position = parse_offset(header_of(answer, "stream-next-offset") or "")
+            tail = position if isinstance(position, int) else 0
+            await self._subscriptions.appended(stream_id, tail, is_new=status == 201)
 
     async def _admitted(
         self, stream_id: str, request: HttpRequest, original: object, fork: ForkRequest | None

@@ -192,16 +192,18 @@ class LiveFeed:
             facts["streamClosed"] = True
         else:
             facts["streamCursor"] = cursor_of(self._now_ms(), self._cursor)
-        return f"event: control\ndata: {json.dumps(facts, separators=(',', ':'))}\n\n"
+        return f"event: control\ndata:{json.dumps(facts, separators=(',', ':'))}\n\n"
 
 
 def data_event(facts: ProtocolFacts, lines: str) -> str:
     """Messages as one `data` event: a JSON array, text, or base64."""
     body = body_of(facts, lines)
     if facts.is_json:
-        return f"event: data\ndata: {cast('str', body)}\n\n"
+        return f"event: data\ndata:{cast('str', body)}\n\n"
     raw = cast("bytes", body)
     if not facts.is_text:
-        return f"event: data\ndata: {base64.b64encode(raw).decode()}\n\n"
-    text = "\ndata: ".join(_LINE_END.split(raw.decode(errors="replace")))
-    return f"event: data\ndata: {text}\n\n"
+        return f"event: data\ndata:{base64.b64encode(raw).decode()}\n\n"
+    # A reader drops one space after the colon: a line's own needs another before it.
+    lines_of_text = _LINE_END.split(raw.decode(errors="replace"))
+    text = "\n".join(f"data: {line}" if line.startswith(" ") else f"data:{line}" for line in lines_of_text)
+    return f"event: data\n{text}\n\n"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from agents_store_cloudflare.http_messages import HttpResponse
+from agents_store_cloudflare.json_types import JsonObject, JsonValue
 
 __all__ = ["Refusal"]
 
@@ -16,15 +18,26 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure
         status: of HTTP.
         code: stable, for programs.
         headers: in lower case.
+        details: members of the JSON error besides `code` and `message`.
     """
 
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        details: Mapping[str, JsonValue] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.headers: Mapping[str, str] = headers or {}
+        self.details: Mapping[str, JsonValue] = details or {}
 
     def response(self) -> HttpResponse:
         """`{"error": {"code", "message"}}` with the status and headers."""
-        return HttpResponse.refusal(self.status, self.code, self.message, headers=self.headers)
+        error: JsonObject = {"code": self.code, "message": self.message, **self.details}
+        return HttpResponse.of_json(json.dumps({"error": error}), status=self.status, headers=self.headers)

@@ -12,6 +12,8 @@ from agents_store_cloudflare.durable_streams.core import ProtocolLog
 from agents_store_cloudflare.durable_streams.live import LiveFeeds
 from agents_store_cloudflare.durable_streams.messages import native_lines
 from agents_store_cloudflare.durable_streams.operations import PREFIX, answer_operation
+from agents_store_cloudflare.durable_streams.subscriptions.index_object import PREFIX as INDEX_PREFIX
+from agents_store_cloudflare.durable_streams.subscriptions.index_object import SubscriptionIndex
 from agents_store_cloudflare.durable_streams.wires import ProtocolWires
 from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError, StreamTruncatedError
 from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
@@ -52,6 +54,7 @@ class StreamObject:
         self._feeds = LiveFeeds(host, self.logger)
         self._protocol = ProtocolWires(host, self, self._feeds, self.logger)
         self._rules: ProtocolLog | None = None
+        self._index: SubscriptionIndex | None = None
         self._waiting: set[asyncio.Future[None]] = set()
         self._cancel_storing: Callable[[], None] | None = None
         self._instance = secrets.token_hex(4)
@@ -70,6 +73,10 @@ class StreamObject:
 
     async def alarm(self) -> None:
         """`ObjectLogic.alarm`: delete what retention gives up, or look again when that will be."""
+        index = self._subscriptions()
+        if index.is_there():
+            await index.alarm()
+            return
         log = self._log or StreamLog(self._host.sql, "")  # an object that an alarm has woken does not know its name
         head = self._living(log)
         at_ms = None if head is None else next_alarm_ms(head)
@@ -140,6 +147,8 @@ class StreamObject:
             return self._append(log, arguments, message.payload)
         if op == "store":
             return self._store(log)
+        if op.startswith(INDEX_PREFIX):
+            return await self._subscriptions().answer(message)
         if op.startswith(PREFIX):
             before = self._living(log)
             reply = answer_operation(self._host, log, self._rules_of(log), message)
@@ -157,6 +166,11 @@ class StreamObject:
         if self._log is None:
             self._log = StreamLog(self._host.sql, stream_id)
         return self._log
+
+    def _subscriptions(self) -> SubscriptionIndex:
+        if self._index is None:
+            self._index = SubscriptionIndex(self._host, self.logger)
+        return self._index
 
     def _rules_of(self, log: StreamLog) -> ProtocolLog:
         if self._rules is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
-from agents_store_cloudflare.objects import ObjectCallError, ObjectHost, ObjectLogic, ObjectSocket
+from agents_store_cloudflare.objects import ObjectCallError, ObjectHost, ObjectLogic, ObjectSocket, Outbound
 from agents_store_cloudflare.testing.clock import Clock, SystemClock
 from agents_store_cloudflare.testing.local_wires import LocalEvents, LocalSocket
 from agents_store_cloudflare.testing.sqlite import SqliteObjectSql
@@ -28,17 +28,24 @@ class LocalObjects:
         logic: what the objects do, e.g. `StreamObject` or `LockObject`.
         clock: a `FakeClock` for tests of time; the machine's otherwise.
         folder: where the objects keep their databases; in memory when absent.
+        outbound: what they send into the world with; nothing leaves when absent.
 
     Attributes:
         calls: how many calls reached an object, for tests that count round trips.
     """
 
     def __init__(
-        self, logic: Callable[[ObjectHost], ObjectLogic], *, clock: Clock | None = None, folder: Path | None = None
+        self,
+        logic: Callable[[ObjectHost], ObjectLogic],
+        *,
+        clock: Clock | None = None,
+        folder: Path | None = None,
+        outbound: Outbound | None = None,
     ) -> None:
         self._logic = logic
         self._clock = clock or SystemClock()
         self._folder = folder
+        self.outbound: Outbound | None = outbound
         self._hosts: dict[str, _Host] = {}
         self.calls: int = 0
 
@@ -86,7 +93,7 @@ class LocalObjects:
         if host is None:
             # Names are user text: too long or too odd for a file name.
             path = self._folder / f"{sha256(name.encode()).hexdigest()}.sqlite" if self._folder else ":memory:"
-            host = self._hosts[name] = _Host(self._logic, self._clock, SqliteObjectSql(path))
+            host = self._hosts[name] = _Host(self, self._logic, self._clock, SqliteObjectSql(path))
         return host
 
 
@@ -106,7 +113,10 @@ class _AnswersHttp(Protocol):
 class _Host:
     """One object's platform."""
 
-    def __init__(self, logic: Callable[[ObjectHost], ObjectLogic], clock: Clock, sql: SqliteObjectSql) -> None:
+    def __init__(
+        self, objects: LocalObjects, logic: Callable[[ObjectHost], ObjectLogic], clock: Clock, sql: SqliteObjectSql
+    ) -> None:
+        self._objects = objects
         self.sql = sql
         self._make_logic = logic
         self._clock = clock
@@ -152,6 +162,14 @@ class _Host:
             if task.cancelled():
                 raise ObjectCallError("the object was reset", retryable=True) from None
             raise
+
+    def siblings(self) -> LocalObjects:
+        return self._objects
+
+    def outbound(self) -> Outbound:
+        if self._objects.outbound is None:
+            raise RuntimeError("objects in process send nothing into the world; give LocalObjects an outbound")
+        return self._objects.outbound
 
     def event_body(self) -> LocalEvents:
         self._bodies = [body for body in self._bodies if body.is_open]

@@ -1,0 +1,82 @@
+"""What a Durable Object sends into the world: webhooks, and what signs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+import js
+from pyodide.ffi import JsException, to_js
+
+JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
+
+__all__ = ["CloudflareOutbound"]
+
+MAX_ANSWER_BYTES: Final = 64 * 1024
+DNS_QUERY: Final = "https://cloudflare-dns.com/dns-query"
+ADDRESS_TYPES: Final = {"A": 1, "AAAA": 28}
+
+
+class CloudflareOutbound:
+    """`Outbound` by `fetch` and Web Crypto."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: str, *, timeout_ms: int) -> tuple[int, str]:
+        """`Outbound.post`."""
+        # A redirect could lead to where the URL itself may not: it is an answer like any other, and no success.
+        init = {"method": "POST", "headers": dict(headers), "body": body, "redirect": "manual"}
+        try:
+            response = await js.fetch(url, _object({**init, "signal": js.AbortSignal.timeout(timeout_ms)}))
+            return int(response.status), await _text(response)
+        except JsException as error:
+            raise OSError(f"no answer from the webhook: {error}") from error
+
+    async def resolve(self, name: str) -> list[str]:
+        """`Outbound.resolve`, by DNS over HTTPS."""
+        addresses: list[str] = []
+        try:
+            for kind, number in ADDRESS_TYPES.items():
+                init = _object({"headers": {"accept": "application/dns-json"}})
+                response = await js.fetch(f"{DNS_QUERY}?name={name}&type={kind}", init)
+                answers: list[dict[str, Any]] = json.loads(await _text(response)).get("Answer", [])
+                addresses += [answer["data"] for answer in answers if answer.get("type") == number]
+        except (JsException, ValueError, KeyError) as error:
+            raise OSError(f"the webhook's host could not be resolved: {error}") from error
+        if not addresses:
+            raise OSError("the webhook's host has no address")
+        return addresses
+
+    async def create_signing_key(self) -> str:
+        """`Outbound.create_signing_key`."""
+        usages = to_js(["sign", "verify"])
+        is_extractable = True
+        pair = await js.crypto.subtle.generateKey("Ed25519", is_extractable, usages)
+        return str(js.JSON.stringify(await js.crypto.subtle.exportKey("jwk", pair.privateKey)))
+
+    async def sign(self, private_jwk: str, data: bytes) -> bytes:
+        """`Outbound.sign`."""
+        jwk = js.JSON.parse(private_jwk)
+        is_extractable = False
+        key = await js.crypto.subtle.importKey("jwk", jwk, "Ed25519", is_extractable, to_js(["sign"]))
+        signature: bytes = (await js.crypto.subtle.sign("Ed25519", key, to_js(data))).to_bytes()
+        return signature
+
+
+async def _text(response: JsObject) -> str:
+    """The beginning of an answer's body: nobody makes the object hold more."""
+    if not hasattr(response.body, "getReader"):
+        return ""
+    reader, pieces, size_bytes = response.body.getReader(), list[bytes](), 0
+    while size_bytes < MAX_ANSWER_BYTES:
+        piece = await reader.read()
+        if piece.done:
+            break
+        pieces.append(piece.value.to_bytes())
+        size_bytes += len(pieces[-1])
+    else:
+        await reader.cancel()
+    return b"".join(pieces)[:MAX_ANSWER_BYTES].decode(errors="replace")
+
+
+def _object(fields: Mapping[str, object]) -> JsObject:
+    return to_js(fields, dict_converter=js.Object.fromEntries)

@@ -1,0 +1,164 @@
+"""The SQL of the subscription index: tables of one reserved object, made with its first subscription."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+__all__ = [
+    "CREATE_TABLES",
+    "DELETE_LINK",
+    "DELETE_LINKS",
+    "DELETE_STREAM",
+    "DELETE_SUBSCRIPTION",
+    "INSERT_SETTING",
+    "SELECT_LINK",
+    "SELECT_LINKS",
+    "SELECT_PENDING",
+    "SELECT_SETTING",
+    "SELECT_STREAMS",
+    "SELECT_SUBSCRIPTIONS",
+    "SELECT_TAIL",
+    "UPSERT_LINK",
+    "UPSERT_STREAM",
+    "UPSERT_SUBSCRIPTION",
+]
+
+# `subscriptions`: configuration and state as JSON. `links`: how far a subscription has come in a stream; `kinds` is 1
+# (glob), 2 (explicit) or 3. `streams`: every stream seen, and its last sequence. `settings`: the signing keys.
+CREATE_TABLES: tuple[LiteralString, ...] = (
+    """
+CREATE TABLE IF NOT EXISTS subscriptions (
+  id TEXT PRIMARY KEY,
+  config TEXT NOT NULL,
+  state TEXT NOT NULL
+) WITHOUT ROWID
+""",
+    """
+CREATE TABLE IF NOT EXISTS links (
+  subscription_id TEXT NOT NULL,
+  path TEXT NOT NULL,
+  kinds INTEGER NOT NULL,
+  acked INTEGER NOT NULL,
+  PRIMARY KEY (subscription_id, path)
+) WITHOUT ROWID
+""",
+    """
+CREATE TABLE IF NOT EXISTS streams (
+  path TEXT PRIMARY KEY,
+  tail INTEGER NOT NULL
+) WITHOUT ROWID
+""",
+    """
+CREATE TABLE IF NOT EXISTS settings (
+  name TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) WITHOUT ROWID
+""",
+)
+
+# No parameters. All of them, once in an object's life; fails on the missing table where there never was one.
+SELECT_SUBSCRIPTIONS: LiteralString = """
+SELECT id, config, state
+FROM subscriptions
+"""
+
+# ?1 id, ?2 config, ?3 state. By key.
+UPSERT_SUBSCRIPTION: LiteralString = """
+INSERT INTO subscriptions (id, config, state)
+VALUES (?1, ?2, ?3)
+ON CONFLICT (id) DO UPDATE SET config = excluded.config, state = excluded.state
+"""
+
+# ?1 id. By key.
+DELETE_SUBSCRIPTION: LiteralString = """
+DELETE FROM subscriptions
+WHERE id = ?1
+"""
+
+# ?1 subscription. Path, kinds, acked and the stream's last sequence (0 where it was never seen), by the head of the key.
+SELECT_LINKS: LiteralString = """
+SELECT links.path, links.kinds, links.acked, COALESCE(streams.tail, 0)
+FROM links
+LEFT JOIN streams ON streams.path = links.path
+WHERE links.subscription_id = ?1
+ORDER BY links.path
+"""
+
+# ?1 subscription, ?2 path. A row where they are linked; by key.
+SELECT_LINK: LiteralString = """
+SELECT kinds
+FROM links
+WHERE subscription_id = ?1
+  AND path = ?2
+"""
+
+# ?1 subscription. A row where one of its streams has grown beyond what was acknowledged; by the head of the key.
+SELECT_PENDING: LiteralString = """
+SELECT 1
+FROM links
+JOIN streams ON streams.path = links.path
+WHERE links.subscription_id = ?1
+  AND streams.tail > links.acked
+LIMIT 1
+"""
+
+# ?1 subscription, ?2 path, ?3 kinds, ?4 acked. By key.
+UPSERT_LINK: LiteralString = """
+INSERT INTO links (subscription_id, path, kinds, acked)
+VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (subscription_id, path) DO UPDATE SET kinds = excluded.kinds, acked = excluded.acked
+"""
+
+# ?1 subscription, ?2 path. By key.
+DELETE_LINK: LiteralString = """
+DELETE FROM links
+WHERE subscription_id = ?1
+  AND path = ?2
+"""
+
+# ?1 subscription. By the head of the key.
+DELETE_LINKS: LiteralString = """
+DELETE FROM links
+WHERE subscription_id = ?1
+"""
+
+# ?1 path, ?2 its last sequence, which never sinks. By key; writes nothing where it has not risen.
+UPSERT_STREAM: LiteralString = """
+INSERT INTO streams (path, tail)
+VALUES (?1, ?2)
+ON CONFLICT (path) DO UPDATE SET tail = excluded.tail
+WHERE excluded.tail > streams.tail
+"""
+
+# ?1 path. Its last sequence, by key; no row where it was never seen.
+SELECT_TAIL: LiteralString = """
+SELECT tail
+FROM streams
+WHERE path = ?1
+"""
+
+# No parameters. Every stream seen, for a new pattern.
+SELECT_STREAMS: LiteralString = """
+SELECT path, tail
+FROM streams
+"""
+
+# ?1 path. By key.
+DELETE_STREAM: LiteralString = """
+DELETE FROM streams
+WHERE path = ?1
+"""
+
+# ?1 name. By key.
+SELECT_SETTING: LiteralString = """
+SELECT value
+FROM settings
+WHERE name = ?1
+"""
+
+# ?1 name, ?2 value. The first one stays.
+INSERT_SETTING: LiteralString = """
+INSERT INTO settings (name, value)
+VALUES (?1, ?2)
+ON CONFLICT (name) DO NOTHING
+"""
