@@ -60,6 +60,9 @@ lock: setup ## Regenerate package-lock.json and requirements-dev.lock from what 
 	@$(PYTHON) -m tools.complete_npm_lock
 	@$(run) uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
 		--custom-compile-command "make lock" --group dev pyproject.toml --output-file requirements-dev.lock
+	@cp .npmrc conformance/ && cd conformance && npm install --package-lock-only --no-audit --no-fund --loglevel=error; rm -f .npmrc
+	@$(run) uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
+		--custom-compile-command "make lock" conformance/requirements.txt --output-file conformance/requirements.lock
 
 lock-worker: setup ## Write requirements.lock for a Worker: CONFIG=path/to/wrangler.toml
 	@test -n "$(CONFIG)" || { echo "make lock-worker needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }

@@ -64,7 +64,9 @@ async def read_body(request: object, limit_bytes: int) -> bytes | None:
     raw: JsObject = getattr(request, "js_object", request)
     declared: object = raw.headers.get("content-length")
     if isinstance(declared, str) and declared.isascii() and declared.isdigit():
-        return None if int(declared) > limit_bytes else (await raw.arrayBuffer()).to_bytes()
+        if int(declared) > limit_bytes:
+            return await _drained(raw)
+        return (await raw.arrayBuffer()).to_bytes()
     if not hasattr(raw.body, "getReader"):
         return b""
     reader, size_bytes = raw.body.getReader(), 0
@@ -75,8 +77,15 @@ async def read_body(request: object, limit_bytes: int) -> bytes | None:
             return b"".join(pieces)
         pieces.append(piece.value.to_bytes())
         size_bytes += len(pieces[-1])
-    await reader.cancel()
-    return None
+    reader.releaseLock()
+    return await _drained(raw)
+
+
+async def _drained(request: JsObject) -> None:
+    """Let the rest of a body go by unseen: a client that is still sending would not hear the answer."""
+    from js import WritableStream
+
+    await request.body.pipeTo(WritableStream.new())
 
 
 def status_of(response: object) -> int:

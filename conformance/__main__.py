@@ -1,0 +1,94 @@
+"""Start the example Worker and run the published suite and both published clients against it.
+
+`python -m conformance [vitest arguments]`, e.g. `-t "Long-Poll"`. What they need is installed by the first run, from the locks
+of this folder, below `.runtime/conformance`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.local_runtime import LocalRuntime
+from tools.places import NODE_BIN, ROOT, RUNTIME, exclusive, fingerprint
+
+HERE = Path(__file__).parent
+INSTALLED = RUNTIME / "conformance"
+VENV = INSTALLED / "venv"
+LOCKED = ("package.json", "package-lock.json", "requirements.lock")
+PROGRAMS = ("suite.test.mjs", "typescript_client.mjs")
+CONFIG = ROOT / "examples/durable_streams/wrangler.toml"
+VARIABLES = {"LONG_POLL_S": "4", "SUBSCRIPTIONS": "development"}
+WHOLE_SUITE = 338
+TEST_TIMEOUT_MS = "60000"
+
+
+def main() -> int:
+    with exclusive("conformance"):
+        _install()
+        environment = {**os.environ, "PATH": f"{NODE_BIN}:{os.environ['PATH']}"}
+        with LocalRuntime(CONFIG, vars=VARIABLES) as runtime:
+            environment["STREAMS_URL"] = runtime.url
+            is_suite_passed = _suite(environment, sys.argv[1:])
+            are_clients_served = _clients(environment) if len(sys.argv) == 1 else True
+    return 0 if is_suite_passed and are_clients_served else 1
+
+
+def _install() -> None:
+    """Bring the suite and the clients in, where the locks have changed since the last time."""
+    INSTALLED.mkdir(parents=True, exist_ok=True)
+    stamp, key = INSTALLED / "stamp", fingerprint(sys.version, paths=[HERE / name for name in LOCKED])
+    if not stamp.exists() or stamp.read_text() != key:
+        print("conformance: installing the published suite and clients …", flush=True)
+        for name in LOCKED:
+            shutil.copy(HERE / name, INSTALLED / name)
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=INSTALLED, check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
+        install = [str(VENV / "bin/python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+        subprocess.run([*install, "--require-hashes", "-r", str(HERE / "requirements.lock")], check=True)
+        stamp.write_text(key)
+    for name in PROGRAMS:
+        shutil.copy(HERE / name, INSTALLED / name)
+
+
+def _suite(environment: dict[str, str], arguments: list[str]) -> bool:
+    """Whether every test passed, and all of them were there and ran (where no arguments choose some)."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        reporters = ["--reporter=default", "--reporter=json", f"--outputFile.json={report}"]
+        timeouts = ["--testTimeout", TEST_TIMEOUT_MS, "--hookTimeout", TEST_TIMEOUT_MS]
+        command = [
+            str(INSTALLED / "node_modules/.bin/vitest"),
+            "run",
+            "suite.test.mjs",
+            *reporters,
+            *timeouts,
+            *arguments,
+        ]
+        subprocess.run(command, cwd=INSTALLED, env=environment, check=False)
+        counts = json.loads(report.read_text()) if report.exists() else {}
+    passed, failed = counts.get("numPassedTests", 0), counts.get("numFailedTests", 0)
+    print(
+        f"conformance: {passed} of {counts.get('numTotalTests', 0)} tests of the suite passed, {failed} failed",
+        flush=True,
+    )
+    return failed == 0 and passed > 0 and (bool(arguments) or passed == WHOLE_SUITE)
+
+
+def _clients(environment: dict[str, str]) -> bool:
+    """Whether both clients were served."""
+    commands = (
+        [str(NODE_BIN / "node"), str(INSTALLED / "typescript_client.mjs")],
+        [str(VENV / "bin/python"), str(HERE / "python_client.py")],
+    )
+    codes = [subprocess.run(command, env=environment, check=False).returncode for command in commands]
+    return codes == [0, 0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

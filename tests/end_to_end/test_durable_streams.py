@@ -1,0 +1,254 @@
+"""The Durable Streams protocol over HTTP, against the example Worker in the real runtime."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from tests.end_to_end.durable_client import JSON, Streams, offset
+from tests.end_to_end.request_fuzz import random_request
+from tests.end_to_end.sse_client import call, events
+from tests.lengths import length
+from tools.local_runtime import LocalRuntime
+
+pytestmark = pytest.mark.runtime
+
+CONFIG = Path(__file__).parents[2] / "examples/durable_streams/wrangler.toml"
+FUZZED = length(300, 12_000)
+THREADS = 8
+DEEP = "[" * 100_000 + "]" * 100_000
+TEXT = {"Content-Type": "text/plain"}
+PRODUCER = {"Producer-Id": "p", "Producer-Epoch": "0"}
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRuntime]:
+    """The example Worker; long-polls wait for two seconds."""
+    variables = {"LONG_POLL_S": "2", "SUBSCRIPTIONS": "development"}
+    with LocalRuntime(CONFIG, persist=tmp_path_factory.mktemp("durable"), vars=variables) as running:
+        yield running
+
+
+@pytest.fixture
+def streams(runtime: LocalRuntime) -> Streams:
+    """Its streams."""
+    return Streams(runtime.url)
+
+
+def test_create_append_read(streams: Streams) -> None:
+    """DS-1, DS-2, DS-5: a stream is made, appended to and read from any offset."""
+    made = streams.create("life", "[1]")
+    assert (made.status, made.headers["stream-next-offset"]) == (201, offset(1))
+    assert made.headers["location"].endswith("/v1/stream/life")
+    assert streams.create("life").status == 200
+    assert streams.create("life", headers={"Stream-TTL": "60"}).status == 409
+    assert streams.append("life", '[{"a": 2}, [3]]').status == 204
+    whole = streams.ask("GET", "life")
+    assert (whole.json, whole.headers["stream-up-to-date"]) == ([1, {"a": 2}, [3]], "true")
+    assert streams.ask("GET", f"life?offset={offset(1)}").json == [{"a": 2}, [3]]
+    assert streams.ask("GET", "life", headers={"If-None-Match": whole.headers["etag"]}).status == 304
+    head = streams.ask("HEAD", "life")
+    assert (head.status, head.body, head.headers["stream-next-offset"]) == (200, b"", offset(3))
+
+
+def test_live_by_long_poll(streams: Streams) -> None:
+    """DS-6: a long-poll waits for data, and says so when none comes."""
+    streams.create("poll")
+    started = time.monotonic()
+    nothing = streams.ask("GET", f"poll?offset={offset(0)}&live=long-poll")
+    assert nothing.status == 204
+    assert time.monotonic() - started > 1.5
+    assert nothing.headers["stream-cursor"].isdigit()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(streams.ask, "GET", f"poll?offset={offset(0)}&live=long-poll")
+        time.sleep(0.3)
+        streams.append("poll", "7")
+        assert waiting.result().json == [7]
+
+
+def test_live_by_events(streams: Streams) -> None:
+    """DS-7, DS-8: events bring what is stored, what comes, and the closure."""
+    streams.create("events", "[1]")
+    events = streams.events("events?offset=-1&live=sse")
+    assert next(events).data == "[1]"
+    control = json.loads(next(events).data)
+    assert (control["streamNextOffset"], control["upToDate"]) == (offset(1), True)
+    streams.append("events", "2", {"Stream-Closed": "true"})
+    assert next(events).data == "[2]"
+    rest = [json.loads(event.data) for event in events]
+    assert rest[-1]["streamClosed"] is True
+    assert streams.append("events", "3").headers["stream-closed"] == "true"
+
+
+def test_text_and_bytes(streams: Streams) -> None:
+    """DS-3: bytes come back as they were; text stays text in events, bytes are base64."""
+    streams.ask("PUT", "text", "a\r\n b", TEXT)
+    streams.ask("POST", "text", "é", TEXT)
+    assert streams.ask("GET", "text").body == "a\r\n bé".encode()
+    assert next(streams.events("text?offset=-1&live=sse")).data == "a\n bé"
+    raw = bytes(range(256)) * 12_000
+    streams.ask("PUT", "raw", raw, {"Content-Type": "application/x-any"})
+    received, place = b"", "-1"
+    while True:
+        page = streams.ask("GET", f"raw?offset={place}")
+        received, place = received + page.body, page.headers["stream-next-offset"]
+        if "stream-up-to-date" in page.headers:
+            break
+    assert received == raw
+    assert next(streams.events(f"raw?offset={offset(0)}&live=sse")).data.startswith("AAEC")
+
+
+def test_producers_survive_a_crash(streams: Streams, runtime: LocalRuntime) -> None:
+    """DS-4: what a producer sends twice is stored once, also when the machine failed in between."""
+    streams.create("crash")
+    for number in range(3):
+        assert streams.append("crash", str(number), {**PRODUCER, "Producer-Seq": str(number)}).status == 200
+    runtime.kill()
+    runtime.start()
+    again = streams.append("crash", "2", {**PRODUCER, "Producer-Seq": "2"})
+    assert (again.status, again.headers["producer-seq"]) == (204, "2")
+    gap = streams.append("crash", "9", {**PRODUCER, "Producer-Seq": "9"})
+    assert (gap.status, gap.headers["producer-expected-seq"]) == (409, "3")
+    assert streams.append("crash", "3", {**PRODUCER, "Producer-Seq": "3"}).status == 200
+    assert streams.ask("GET", "crash").json == [0, 1, 2, 3]
+
+
+def test_forks_and_deletion(streams: Streams) -> None:
+    """DS-10, DS-11: a fork has its source's beginning, and outlives it."""
+    streams.create("source", "[1, 2, 3]")
+    fork = streams.ask(
+        "PUT", "fork", None, {"Stream-Forked-From": "/v1/stream/source", "Stream-Fork-Offset": offset(2)}
+    )
+    assert fork.status == 201
+    assert streams.ask("DELETE", "source").status == 204
+    assert streams.ask("GET", "source").status == 410
+    assert streams.create("source").status == 409
+    streams.append("fork", "4")
+    assert streams.ask("GET", "fork").json == [1, 2, 4]
+    assert streams.ask("DELETE", "fork").status == 204
+    assert streams.ask("GET", "source").status == 404
+    assert streams.create("source").status == 201
+
+
+def test_a_large_fork(streams: Streams) -> None:
+    """DS-10: a source that no single call could carry is copied whole."""
+    pieces = [json.dumps(["x" * 900_000]) for _ in range(4)]
+    streams.create("large")
+    for piece in pieces:
+        streams.append("large", piece)
+    assert streams.ask("PUT", "large-fork", None, {"Stream-Forked-From": "/v1/stream/large"}).status == 201
+    sizes, place = 0, "-1"
+    for _ in pieces:
+        page = streams.ask("GET", f"large-fork?offset={place}")
+        sizes, place = sizes + len(page.json), page.headers["stream-next-offset"]
+    assert (sizes, place) == (4, offset(4))
+
+
+def test_both_faces_of_a_stream(streams: Streams, runtime: LocalRuntime) -> None:
+    """DS-12: what has no type reaches native readers as a message; the gateway reads what the protocol wrote."""
+    streams.create("faces", '[{"type": "text", "text": "hi"}, 5]')
+    answer = call(runtime.url, "GET", "/streams/faces/chunks")
+    assert answer.json["chunks"] == [{"type": "text", "text": "hi"}, {"type": "message", "data": 5}]
+    frames = events(runtime.url, "/streams/faces/events")
+    assert [next(frames).data for _ in range(2)] == answer.json["chunks"]
+    streams.append("faces", '"live"')
+    assert next(frame for frame in frames if frame.kind == "chunk").data == {"type": "message", "data": "live"}
+
+
+BadRequest: TypeAlias = tuple[str, str, str | bytes | None, dict[str, str], int, str]
+
+BAD: list[BadRequest] = [
+    ("GET", "unknown", None, {}, 404, "stream_not_found"),
+    ("HEAD", "unknown", None, {}, 404, ""),
+    ("POST", "unknown", "1", JSON, 404, "stream_not_found"),
+    ("DELETE", "unknown", None, {}, 404, "stream_not_found"),
+    ("PATCH", "open", "1", JSON, 405, "method_not_allowed"),
+    ("GET", "open?offset=abc", None, {}, 400, "invalid_argument"),
+    ("GET", "open?offset=", None, {}, 400, "invalid_argument"),
+    ("GET", "open?offset=-1&offset=-1", None, {}, 400, "invalid_argument"),
+    ("GET", f"open?offset={offset(99)}", None, {}, 400, "invalid_offset"),
+    ("GET", "open?offset=0000000000000000_0000000000000001", None, {}, 400, "invalid_argument"),
+    ("GET", "open?offset=-1&live=maybe", None, {}, 400, "invalid_argument"),
+    ("GET", "open?live=sse", None, {}, 400, "invalid_argument"),
+    ("POST", "open", "", JSON, 400, "invalid_argument"),
+    ("POST", "open", "1", {}, 400, "invalid_argument"),
+    ("POST", "open", "1", {"Content-Type": "json"}, 400, "invalid_argument"),
+    ("POST", "open", "1", TEXT, 409, "content_type_mismatch"),
+    ("POST", "open", "[]", JSON, 400, "empty_array"),
+    ("POST", "open", "{", JSON, 400, "invalid_argument"),
+    ("POST", "open", "NaN", JSON, 400, "invalid_argument"),
+    ("POST", "open", "1e999", JSON, 400, "invalid_argument"),
+    ("POST", "open", '"\\ud800"', JSON, 400, "invalid_argument"),
+    ("POST", "open", b"\xff", JSON, 400, "invalid_argument"),
+    ("POST", "open", "9" * 5_000, JSON, 400, "invalid_argument"),
+    ("POST", "open", DEEP, JSON, 400, "invalid_argument"),
+    ("POST", "open", '{"a":' * 100_000, JSON, 400, "invalid_argument"),
+    ("POST", "open", '"\\"' * 500_000 + "[" * 300, JSON, 400, "invalid_argument"),
+    ("POST", "open", '"' + "x" * 10_000_000 + '"', JSON, 413, "body_too_large"),
+    ("POST", "open", '"' + "x" * 2_500_000 + '"', JSON, 413, "stream_chunk_too_large"),
+    ("POST", "open", "[" + "[]," * 350_000 + "1]", JSON, 413, "body_too_large"),
+    ("POST", "text-bad", "x" * 17_000_000, TEXT, 413, "body_too_large"),
+    ("POST", "open", "1", {**JSON, "Producer-Id": "p"}, 400, "invalid_argument"),
+    ("POST", "open", "1", {**JSON, **PRODUCER, "Producer-Seq": "1.0"}, 400, "invalid_argument"),
+    ("POST", "open", "1", {**JSON, **PRODUCER, "Producer-Seq": "9" * 30}, 400, "invalid_argument"),
+    ("POST", "closed", "1", JSON, 409, "stream_closed"),
+    ("PUT", "new", None, {"Stream-TTL": "-1"}, 400, "invalid_argument"),
+    ("PUT", "new", None, {"Stream-TTL": "1e3"}, 400, "invalid_argument"),
+    ("PUT", "new", None, {"Stream-TTL": "9" * 40}, 400, "invalid_argument"),
+    ("PUT", "new", None, {"Stream-Expires-At": "tomorrow"}, 400, "invalid_argument"),
+    ("PUT", "new", None, {"Stream-Expires-At": "0000-00-00T00:00:00Z"}, 400, "invalid_argument"),
+    ("PUT", "new", None, {"Stream-Fork-Offset": "-1"}, 400, "invalid_argument"),
+    ("PUT", "new", None, {"Stream-Forked-From": "/elsewhere"}, 400, "invalid_argument"),
+    ("PUT", "new", None, {"Stream-Forked-From": "/v1/stream/unknown"}, 404, "stream_not_found"),
+    ("PUT", "", None, {}, 400, "invalid_argument"),
+    ("PUT", "%ff", None, {}, 400, "invalid_argument"),
+    ("PUT", "__reserved", None, {}, 400, "invalid_argument"),
+    ("PUT", "n" * 600, None, {}, 400, "invalid_argument"),
+    ("GET", "__ds/subscriptions/none", None, {}, 404, "SUBSCRIPTION_NOT_FOUND"),
+    ("PUT", "__ds/subscriptions/s", "[]", JSON, 400, "invalid_argument"),
+    ("PUT", "__ds/subscriptions/s", DEEP, JSON, 400, "invalid_argument"),
+    ("POST", "__ds/subscriptions/s/ack", "{}", JSON, 401, "INVALID_TOKEN"),
+]
+
+
+@pytest.fixture(scope="module")
+def with_streams(runtime: LocalRuntime) -> Streams:
+    """Streams to be wrong about."""
+    streams = Streams(runtime.url)
+    streams.create("open", "[1]")
+    streams.create("closed", "[1]", {"Stream-Closed": "true"})
+    streams.ask("PUT", "text-bad", "", TEXT)
+    return streams
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: f"{case[0]} {case[1][:40]} {case[4]}")
+def test_bad_input(with_streams: Streams, case: BadRequest) -> None:
+    """DS-13: the right status, a JSON error, nothing stored, and the isolate lives."""
+    method, path, body, headers, status, code = case
+    answer = with_streams.ask(method, path, body, headers)
+    assert answer.status == status, answer.body
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    if method != "HEAD":
+        assert answer.json["error"]["code"] == code
+    assert with_streams.ask("GET", "open").json == [1]
+
+
+def test_random_requests(with_streams: Streams, runtime: LocalRuntime) -> None:
+    """DS-13: whatever is asked, the answer is no 5xx, and every refusal is a JSON error."""
+
+    def ask(seed: int) -> None:
+        method, path, body, headers = random_request(seed)
+        answer = with_streams.ask(method, path, body, headers)
+        is_overload = answer.status == 503 and "retry-after" in answer.headers
+        assert answer.status < 500 or is_overload, (seed, method, path, headers, answer.body[:500])
+        if answer.status >= 400 and method != "HEAD":
+            assert answer.json["error"]["code"], (seed, answer.body[:200])
+
+    start = time.time_ns() % 1_000_000_000
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(ask, range(start, start + FUZZED)))
+    assert "Traceback" not in runtime.log().read_text(errors="replace")
