@@ -189,7 +189,7 @@ class CloudflareNamespace:
             raise _call_error(error) from error
 
     async def forward(self, name: str, request: HttpRequest, original: object) -> JsObject:
-        """A request to the object, `original` as it came or `request` without a body; its raw `js.Response`."""
+        """A request to the object, `original` as it came, or else `request`; its raw `js.Response`."""
         from js import Object
         from pyodide.ffi import JsException, to_js
 
@@ -197,7 +197,9 @@ class CloudflareNamespace:
         try:
             if original is not None and original is not request:
                 return await stub.fetch(getattr(original, "js_object", original))
-            init = {"method": request.method, "headers": dict(request.headers)}
+            init: dict[str, object] = {"method": request.method, "headers": dict(request.headers)}
+            if request.body:
+                init["body"] = to_js(request.body)
             return await stub.fetch(request.url, to_js(init, dict_converter=Object.fromEntries))
         except JsException as error:
             raise _call_error(error) from error

@@ -67,7 +67,6 @@ def _path(dice: random.Random) -> str:
             "__ds",
             "__ds/",
             "__ds/jwks.json",
-            "é".encode().hex(),
             "x" * 700,
         ]
     )

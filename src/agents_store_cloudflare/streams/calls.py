@@ -68,7 +68,7 @@ class StreamCalls:
         """The object's HTTP answer to a request, sent once: its body may be gone with it.
 
         Args:
-            original: the platform's own request, which goes as it is; without it `request` goes, which has no body.
+            original: the platform's own request, which goes as it is; without it `request` goes.
 
         Raises:
             StreamConnectionError: no answer came, or the object is overloaded.

@@ -148,7 +148,7 @@ class StreamObject:
         if op == "store":
             return self._store(log)
         if op.startswith(INDEX_PREFIX):
-            return await self._subscriptions().answer(message)
+            return self._from_index(message)
         if op.startswith(PREFIX):
             before = self._living(log)
             reply = answer_operation(self._host, log, self._rules_of(log), message)
@@ -161,6 +161,12 @@ class StreamObject:
         reply = operation(log, arguments, message.payload, self._host.now_ms())
         self._tell(before, log.head())
         return reply
+
+    async def _from_index(self, message: WireMessage) -> str:
+        try:
+            return await self._subscriptions().answer(message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
+            return encode_error(error, self.logger)
 
     def _log_of(self, stream_id: str) -> StreamLog:
         if self._log is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-for role in ("state", "stream", "stream_life", "lock", "usage", "usage_totals", "usage_budget"):
+for role in ("state", "stream", "stream_life", "lock", "usage", "usage_totals", "usage_budget", "durable_streams"):
     pytest.register_assert_rewrite(f"agents_store_cloudflare.testing.{role}_conformance")
 
 

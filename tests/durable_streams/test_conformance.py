@@ -1,0 +1,17 @@
+"""The protocol's contract on sqlite, in process."""
+
+import pytest
+
+from agents_store_cloudflare.streams.stream_object import StreamObject
+from agents_store_cloudflare.testing import FakeClock, LocalObjects
+from agents_store_cloudflare.testing.durable_streams_conformance import DurableStreamsConformance
+
+
+class TestDurableStreams(DurableStreamsConformance):
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        return FakeClock()
+
+    @pytest.fixture
+    def stream_namespace(self, clock: FakeClock) -> LocalObjects:
+        return LocalObjects(StreamObject, clock=clock)
