@@ -42,6 +42,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+_LAST_ALARM_MS = 6_900_000_000_000  # 2188; an alarm that rings too early is set again
+
 
 def as_database(binding: object, *, observer: BatchObserver | None = None) -> Database:
     """The `Database` of a D1 binding or session (raw or SDK-wrapped); what is a `Database` already stays as it is.
@@ -283,7 +285,8 @@ class CloudflareHost:
         if at_ms is None:
             self._storage.deleteAlarm()
         else:
-            self._storage.setAlarm(at_ms)
+            # Beyond its range the platform refuses, in a promise that nobody awaits.
+            self._storage.setAlarm(max(1, min(at_ms, _LAST_ALARM_MS)))
 
     def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
         """`ObjectHost.call_later`, by setTimeout: unlike asyncio's, a cancelled timer is gone and lets the object hibernate."""

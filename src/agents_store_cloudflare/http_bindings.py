@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
@@ -10,7 +11,7 @@ from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
-__all__ = ["header_of", "http_request", "js_response", "read_body", "served", "status_of", "with_headers"]
+__all__ = ["drain", "header_of", "http_request", "js_response", "read_body", "served", "status_of", "with_headers"]
 
 SWITCHING_PROTOCOLS: Final = 101
 
@@ -65,8 +66,10 @@ async def read_body(request: object, limit_bytes: int) -> bytes | None:
     declared: object = raw.headers.get("content-length")
     if isinstance(declared, str) and declared.isascii() and declared.isdigit():
         if int(declared) > limit_bytes:
-            return await _drained(raw)
-        return (await raw.arrayBuffer()).to_bytes()
+            await drain(raw)
+            return None
+        whole: bytes = (await raw.arrayBuffer()).to_bytes()
+        return whole
     if not hasattr(raw.body, "getReader"):
         return b""
     reader, size_bytes = raw.body.getReader(), 0
@@ -78,14 +81,20 @@ async def read_body(request: object, limit_bytes: int) -> bytes | None:
         pieces.append(piece.value.to_bytes())
         size_bytes += len(pieces[-1])
     reader.releaseLock()
-    return await _drained(raw)
+    await drain(raw)
+    return None
 
 
-async def _drained(request: JsObject) -> None:
-    """Let the rest of a body go by unseen: a client that is still sending would not hear the answer."""
+async def drain(request: object) -> None:
+    """Let the rest of a body go by unseen: a client that is still sending does not hear an answer."""
+    raw: JsObject = getattr(request, "js_object", request)
+    if isinstance(request, HttpRequest) or raw.bodyUsed or not hasattr(raw.body, "pipeTo"):
+        return
     from js import WritableStream
+    from pyodide.ffi import JsException
 
-    await request.body.pipeTo(WritableStream.new())
+    with suppress(JsException):  # the client has gone
+        await raw.body.pipeTo(WritableStream.new())
 
 
 def status_of(response: object) -> int:

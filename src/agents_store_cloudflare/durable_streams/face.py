@@ -27,7 +27,7 @@ from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.gateway.admission import StreamAction
 from agents_store_cloudflare.gateway.faces import Admits
 from agents_store_cloudflare.gateway.routes import check_prefix
-from agents_store_cloudflare.http_bindings import header_of, read_body, status_of
+from agents_store_cloudflare.http_bindings import drain, header_of, read_body, status_of
 from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.streams.calls import StreamCalls
@@ -120,6 +120,14 @@ class DurableStreams:
 
     async def answer(self, request: HttpRequest, original: object, admits: Admits) -> object:
         """`GatewayFace.answer`."""
+        try:
+            return await self._answer(request, original, admits)
+        finally:
+            # What is refused here leaves the body unread.
+            if request.method not in ("GET", "HEAD"):
+                await drain(original)
+
+    async def _answer(self, request: HttpRequest, original: object, admits: Admits) -> object:
         path = urlsplit(request.url).path
         if path.startswith(f"{self.prefix}/{INDEX_NAME}/"):
             return await self._reserved(request, original, path[len(self.prefix) + 1 :], admits)

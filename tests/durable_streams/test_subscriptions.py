@@ -1,0 +1,260 @@
+"""Subscriptions in process: a namespace whose webhooks are recorded."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare import DurableStreams, HttpRequest, StreamGateway, StreamObject, SubscriptionOptions
+from agents_store_cloudflare.durable_streams.offsets import offset_of
+from agents_store_cloudflare.testing import FakeClock, LocalObjects
+
+ROOT = "https://streams.example/v1/stream"
+HOOK = {
+    "type": "webhook",
+    "pattern": "events/*",
+    "webhook": {"url": "https://hooks.example/wake"},
+    "lease_ttl_ms": 5_000,
+}
+PULL = {"type": "pull-wake", "pattern": "events/*", "wake_stream": "wake/pool", "lease_ttl_ms": 5_000}
+Answer = tuple[int, Any]
+
+
+class World:
+    """An `Outbound` that records what is sent, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.status = 200
+        self.answer = "{}"
+        self.addresses = ["93.184.216.34"]
+
+    async def post(self, url: str, headers: Mapping[str, str], body: str, *, timeout_ms: int) -> tuple[int, str]:
+        assert (url, timeout_ms) == ("https://hooks.example/wake", 10_000)
+        self.sent.append(json.loads(body))
+        self.headers.append(headers)
+        return self.status, self.answer
+
+    async def resolve(self, name: str) -> list[str]:
+        assert name == "hooks.example"
+        return self.addresses
+
+    async def create_signing_key(self) -> str:
+        return json.dumps({"kty": "OKP", "crv": "Ed25519", "d": "secret", "x": "x" * 43})
+
+    async def sign(self, private_jwk: str, data: bytes) -> bytes:
+        assert "secret" in private_jwk
+        return data[:4]
+
+
+class Site:
+    """A gateway whose subscriptions are on."""
+
+    def __init__(self) -> None:
+        self.clock, self.world = FakeClock(), World()
+        self.objects = LocalObjects(StreamObject, clock=self.clock, outbound=self.world)
+        self.denied: set[tuple[str, str]] = set()
+        face = DurableStreams(self.objects, subscriptions=SubscriptionOptions(), sleep=self.clock.sleep)
+        self.gateway = StreamGateway(self.objects, authorize=self._may, faces=[face])
+
+    def _may(self, _request: object, stream_id: str, action: str) -> bool:
+        return (stream_id, action) not in self.denied
+
+    async def ask(self, method: str, path: str, value: Any = None, token: str | None = None) -> Answer:
+        headers = {"content-type": "application/json", **({"authorization": f"Bearer {token}"} if token else {})}
+        body = b"" if value is None else json.dumps(value).encode()
+        request = HttpRequest(method=method, url=f"{ROOT}/{path}", headers=headers, body=body)
+        answer = await self.gateway.handle(request)
+        await settled()
+        is_json = answer.body and answer.headers["content-type"].startswith("application/j")
+        return answer.status, json.loads(answer.body) if is_json else None
+
+    async def subscribe(self, config: dict[str, Any], name: str = "s") -> Any:
+        status, subscription = await self.ask("PUT", f"__ds/subscriptions/{name}", config)
+        assert status == 201, subscription
+        return subscription
+
+    async def acked(self, name: str = "s") -> dict[str, str]:
+        _, subscription = await self.ask("GET", f"__ds/subscriptions/{name}")
+        return {link["path"]: link["acked_offset"] for link in subscription["streams"]}
+
+
+async def settled() -> None:
+    """Let what was begun go on until it waits."""
+    for _ in range(60):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+async def test_a_webhook_that_is_done(site: Site) -> None:
+    """DS-15: one wake for what is new; `done` acknowledges what it was shown."""
+    site.world.answer = '{"done": true}'
+    await site.ask("PUT", "events/old", [1, 2])
+    await site.subscribe(HOOK)
+    assert await site.acked() == {"events/old": offset_of(2)}
+    await site.ask("PUT", "events/new", [1])
+    await site.ask("PUT", "other", [1])
+    [wake] = site.world.sent
+    assert [link["path"] for link in wake["streams"] if link["has_pending"]] == ["events/new"]
+    assert wake["callback_url"] == f"{ROOT}/__ds/subscriptions/s/callback"
+    assert site.world.headers[0]["webhook-signature"].startswith(f"t={site.clock.now_ms() // 1000},kid=ds_")
+    assert (await site.acked())["events/new"] == offset_of(1)
+    await site.ask("POST", "events/old", 3)
+    assert [wake["generation"] for wake in site.world.sent] == [1, 2]
+
+
+async def test_a_webhook_that_calls_back(site: Site) -> None:
+    """DS-15: while it works nothing wakes it again; then what came in between does. Other wakes are fenced."""
+    await site.subscribe(HOOK)
+    await site.ask("PUT", "events/a", [1])
+    await site.ask("POST", "events/a", 2)
+    [wake] = site.world.sent
+    spoken = {"wake_id": wake["wake_id"], "generation": wake["generation"]}
+    path, token = "__ds/subscriptions/s/callback", wake["callback_token"]
+    assert (await site.ask("POST", path, spoken))[0] == 401
+    assert (await site.ask("POST", path, spoken, token + "x"))[0] == 401
+    assert (await site.ask("POST", path, {**spoken, "acks": [{"stream": "events/a", "offset": offset_of(9)}]}, token))[
+        0
+    ] == 400
+    acks = [{"stream": "events/a", "offset": offset_of(1)}]
+    assert await site.ask("POST", path, {**spoken, "acks": acks}, token) == (200, {"ok": True, "next_wake": False})
+    done = {**spoken, "acks": acks, "done": True}
+    assert await site.ask("POST", path, done, token) == (200, {"ok": True, "next_wake": True})
+    status, error = await site.ask("POST", path, done, token)
+    assert (status, error["error"]["code"]) == (409, "FENCED")
+    assert len(site.world.sent) == 2
+    assert await site.acked() == {"events/a": offset_of(1)}
+
+
+async def test_a_lease_that_runs_out(site: Site) -> None:
+    """DS-15: who does not answer in time is woken anew."""
+    await site.subscribe(HOOK)
+    await site.ask("PUT", "events/a", [1])
+    await site.clock.advance(4.9)
+    await settled()
+    assert len(site.world.sent) == 1
+    await site.clock.advance(0.2)
+    await settled()
+    assert [wake["generation"] for wake in site.world.sent] == [1, 2]
+
+
+async def test_deliveries_that_fail(site: Site) -> None:
+    """DS-15: tried again, later and later, the same wake; also by an object that was restarted."""
+    site.world.status = 302
+    await site.subscribe(HOOK)
+    await site.ask("PUT", "events/a", [1])
+    assert (await site.ask("GET", "__ds/subscriptions/s"))[1]["status"] == "failed"
+    for seconds in (1.3, 2.5, 4.9):
+        site.objects.restart()
+        await site.clock.advance(seconds)
+        await settled()
+    assert [wake["generation"] for wake in site.world.sent] == [1] * 4
+    site.world.status = 200
+    await site.clock.advance(12)
+    await settled()
+    assert (await site.ask("GET", "__ds/subscriptions/s"))[1]["status"] == "active"
+
+
+async def test_a_target_that_has_moved(site: Site) -> None:
+    """DS-16: its addresses are looked at before each delivery; nothing is sent to what is not public."""
+    await site.subscribe(HOOK)
+    site.world.addresses = ["93.184.216.34", "10.0.0.1"]
+    await site.ask("PUT", "events/a", [1])
+    assert site.world.sent == []
+    site.world.addresses = ["93.184.216.34"]
+    await site.clock.advance(1.3)
+    await settled()
+    assert len(site.world.sent) == 1
+
+
+async def test_refused_targets(site: Site) -> None:
+    """DS-16: refused when the subscription is made, with its own code."""
+    for url in ("http://hooks.example/", "https://169.254.169.254/", "http://127.0.0.1/"):
+        status, error = await site.ask("PUT", "__ds/subscriptions/s", {**HOOK, "webhook": {"url": url}})
+        assert (status, error["error"]["code"]) == (400, "WEBHOOK_URL_REJECTED")
+
+
+async def test_the_public_key(site: Site) -> None:
+    """DS-16: `jwks.json` has the key that signs, and never its private half."""
+    subscription = await site.subscribe(HOOK)
+    status, keys = await site.ask("GET", "__ds/jwks.json")
+    assert (status, keys["keys"][0]["kid"]) == (200, subscription["webhook"]["signing"]["kid"])
+    assert "secret" not in json.dumps([keys, subscription])
+
+
+async def test_pulling(site: Site) -> None:
+    """DS-15: one event a wake, one holder at a time; what is left after a release wakes again."""
+    await site.ask("PUT", "wake/pool", [])
+    await site.subscribe(PULL)
+    claim = "__ds/subscriptions/s/claim"
+    assert (await site.ask("POST", claim, {"worker": "w1"}))[1]["error"]["code"] == "NO_PENDING_WORK"
+    await site.ask("PUT", "events/a", [1])
+    await site.ask("POST", "events/a", 2)
+    _, events = await site.ask("GET", "wake/pool")
+    assert [(event["type"], event["stream"], event["generation"]) for event in events] == [("wake", "events/a", 1)]
+    _, held = await site.ask("POST", claim, {"worker": "w1"})
+    status, busy = await site.ask("POST", claim, {"worker": "w2"})
+    assert (status, busy["error"]["code"], busy["error"]["current_holder"]) == (409, "ALREADY_CLAIMED", "w1")
+    spoken = {"wake_id": held["wake_id"], "generation": held["generation"]}
+    assert (await site.ask("POST", "__ds/subscriptions/s/release", spoken, held["token"]))[0] == 204
+    assert len((await site.ask("GET", "wake/pool"))[1]) == 2
+    _, again = await site.ask("POST", claim, {"worker": "w2"})
+    assert (again["generation"], again["streams"][0]["tail_offset"]) == (2, offset_of(2))
+    assert (await site.ask("POST", "__ds/subscriptions/s/ack", spoken, held["token"]))[1]["error"]["code"] == "FENCED"
+    await site.clock.advance(5.1)
+    await settled()
+    assert len((await site.ask("GET", "wake/pool"))[1]) == 3
+
+
+async def test_configurations(site: Site) -> None:
+    """DS-15: the same again is 200, another one 409; streams come and go by name."""
+    await site.subscribe({**HOOK, "streams": ["b", "a"]})
+    assert (await site.ask("PUT", "__ds/subscriptions/s", {**HOOK, "streams": ["a", "b"]}))[0] == 200
+    assert (await site.ask("PUT", "__ds/subscriptions/s", HOOK))[0] == 409
+    assert (await site.ask("POST", "__ds/subscriptions/s/streams", {"streams": ["events/x", "c/d"]}))[0] == 204
+    assert (await site.ask("DELETE", "__ds/subscriptions/s/streams/c%2Fd"))[0] == 204
+    assert sorted(await site.acked()) == ["a", "b", "events/x"]
+    assert (await site.ask("DELETE", "__ds/subscriptions/s"))[0] == 204
+    assert (await site.ask("GET", "__ds/subscriptions/s"))[0] == 404
+    for broken in (
+        {},
+        {"type": "webhook", "pattern": "x"},
+        {**PULL, "lease_ttl_ms": 10},
+        {**PULL, "wake_stream": "__x"},
+    ):
+        assert (await site.ask("PUT", "__ds/subscriptions/t", broken))[0] == 400
+
+
+async def test_who_may_subscribe(site: Site) -> None:
+    """DS-17: the subscription itself, the streams it names, the stream it writes to."""
+    for denial in (("__ds/subscriptions/s", "create"), ("a", "read"), ("wake/pool", "append")):
+        site.denied = {denial}
+        assert (await site.ask("PUT", "__ds/subscriptions/s", {**PULL, "streams": ["a"]}))[0] == 403
+    site.denied = {("__ds/subscriptions/s", "read"), ("__ds/subscriptions/s", "delete"), ("x", "read")}
+    await site.subscribe(PULL)
+    for method, path in (("GET", ""), ("DELETE", "")):
+        assert (await site.ask(method, f"__ds/subscriptions/s{path}"))[0] == 403
+    assert (await site.ask("POST", "__ds/subscriptions/s/claim", {"worker": "w"}))[0] == 403
+    assert (await site.ask("POST", "__ds/subscriptions/s/streams", {"streams": ["x"]}))[0] == 403
+
+
+async def test_off_they_cost_nothing() -> None:
+    """DS-14: without the option nothing below `__ds` is there, and an append asks its own object alone."""
+    objects = LocalObjects(StreamObject, clock=FakeClock())
+    gateway = StreamGateway(objects, authorize=lambda *_: True, faces=[DurableStreams(objects)])
+    headers = {"content-type": "application/json"}
+    for method, path, status in (
+        ("PUT", "events/a", 201),
+        ("POST", "events/a", 204),
+        ("PUT", "__ds/subscriptions/s", 404),
+    ):
+        request = HttpRequest(method=method, url=f"{ROOT}/{path}", headers=headers, body=b"1")
+        assert (await gateway.handle(request)).status == status
+    assert objects.calls == 0
