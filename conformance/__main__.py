@@ -71,7 +71,7 @@ def _suite(environment: dict[str, str], arguments: list[str]) -> bool:
             *arguments,
         ]
         subprocess.run(command, cwd=INSTALLED, env=environment, check=False)
-        counts = json.loads(report.read_text()) if report.exists() else {}
+        counts: dict[str, int] = json.loads(report.read_text()) if report.exists() else {}
     passed, failed = counts.get("numPassedTests", 0), counts.get("numFailedTests", 0)
     print(
         f"conformance: {passed} of {counts.get('numTotalTests', 0)} tests of the suite passed, {failed} failed",

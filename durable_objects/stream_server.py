@@ -11,9 +11,9 @@ from agents_store_cloudflare.durable_objects.web_socket import CloudflareSocket
 from workers import DurableObject
 
 from agents_store_cloudflare.bindings import CloudflareHost
-from agents_store_cloudflare.row_count import answer
 from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES
 from agents_store_cloudflare.http_bindings import http_request, js_response, served
+from agents_store_cloudflare.row_count import answer
 from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.wire import asks_for_rows
 

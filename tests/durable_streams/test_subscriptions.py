@@ -248,7 +248,9 @@ async def test_who_may_subscribe(site: Site) -> None:
 async def test_off_they_cost_nothing() -> None:
     """DS-14: without the option nothing below `__ds` is there, and an append asks its own object alone."""
     objects = LocalObjects(StreamObject, clock=FakeClock())
-    gateway = StreamGateway(objects, authorize=lambda *_: True, faces=[DurableStreams(objects)])
+    gateway = StreamGateway(
+        objects, authorize=lambda _request, _stream_id, _action: True, faces=[DurableStreams(objects)]
+    )
     headers = {"content-type": "application/json"}
     for method, path, status in (
         ("PUT", "events/a", 201),

@@ -36,6 +36,7 @@ TIMES = [
     "now",
     "9999-12-31T23:59:59Z",
 ]
+ACKS: list[Any] = [[], [{}], {}, [{"stream": "fuzz-1", "offset": "x"}], [5]]
 TEXTS = ["a", "b", "ü", "x" * 300, "x" * 2_000, " ", "a,b", '"']
 
 
@@ -159,7 +160,7 @@ def _subscription(dice: random.Random) -> dict[str, Any]:
         "lease_ttl_ms": dice.choice([1_000, 0, 1.5, "x", 10**20]),
         "wake_id": "w",
         "generation": dice.choice([1, "1", None]),
-        "acks": dice.choice([[], [{}], {}, [{"stream": "fuzz-1", "offset": "x"}], [5]]),
+        "acks": dice.choice(ACKS),
         "done": True,
         "worker": dice.choice(["w", "", 5]),
     }

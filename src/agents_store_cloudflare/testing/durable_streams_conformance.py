@@ -110,8 +110,7 @@ class DurableStreamsConformance:
     async def test_offsets(self) -> None:
         """DS-2: every offset leads to what follows; they sort as they came."""
         places = [(await self.ask("PUT", "s", b"", JSON)).offset]
-        for number in range(12):
-            places.append((await self.ask("POST", "s", str(number), JSON)).offset)
+        places += [(await self.ask("POST", "s", str(number), JSON)).offset for number in range(12)]
         assert places == sorted(places)
         for have, place in enumerate(places):
             page = await self.ask("GET", f"s?offset={place}")
@@ -332,7 +331,7 @@ class DurableStreamsConformance:
     async def test_refusals(self) -> None:
         """DS-13: the status says what is wrong, the body is a JSON error, and nothing is stored."""
         await self.ask("PUT", "s", "[1]", JSON)
-        bad = [
+        bad: list[tuple[str, str, str, dict[str, str], int]] = [
             ("GET", "s?offset=1", "", {}, 400),
             ("GET", f"s?offset={offset_of(2)}", "", {}, 400),
             ("GET", "s?live=sse", "", {}, 400),
