@@ -66,9 +66,9 @@ class DurableStreamsConformance:
     @pytest.fixture(autouse=True)
     def face(self, stream_namespace: ObjectNamespace) -> None:
         """A gateway with the face, and names that no other test uses."""
-        self.namespace = stream_namespace
-        self.root = f"{uuid.uuid4().hex}/"
-        self.gateway = StreamGateway(
+        self.namespace: ObjectNamespace = stream_namespace
+        self.root: str = f"{uuid.uuid4().hex}/"
+        self.gateway: StreamGateway = StreamGateway(
             stream_namespace,
             authorize=lambda _request, _stream_id, _action: True,
             faces=[DurableStreams(stream_namespace, long_poll_timeout=0.2)],

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from agents_store_cloudflare import DurableStreams, HttpRequest, StreamGateway
 from agents_store_cloudflare.bindings import as_namespace
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.testing import SystemClock
@@ -20,9 +21,41 @@ class TestDurableStreams(DurableStreamsConformance):
         return as_namespace(env.STREAMS)
 
     async def whole(self, answer: Any) -> Reply:
-        if not hasattr(answer, "arrayBuffer"):
-            return await super().whole(answer)
-        from js import Object
+        return await _whole(answer) if hasattr(answer, "arrayBuffer") else await super().whole(answer)
 
-        headers = Object.fromEntries(answer.headers).to_py()
-        return Reply(answer.status, headers, (await answer.arrayBuffer()).to_bytes())
+
+async def _whole(answer: Any) -> Reply:
+    from js import Object
+
+    headers = Object.fromEntries(answer.headers).to_py()
+    return Reply(answer.status, headers, (await answer.arrayBuffer()).to_bytes())
+
+
+async def test_rows_written(env: Any, unique: str) -> None:
+    """DS-14: what each request writes, by the statements' own count; a table is two rows."""
+    namespace = as_namespace(env.COUNTED_STREAMS)
+    face = DurableStreams(namespace, long_poll_timeout=0)
+    gateway = StreamGateway(namespace, authorize=lambda _request, _stream_id, _action: True, faces=[face])
+    producer = {"producer-id": "p", "producer-epoch": "0", "producer-seq": "0"}
+    requests: list[tuple[str, str, bytes, dict[str, str], int]] = [
+        ("GET", "", b"", {}, 0),
+        ("PUT", "", b"[1, 2]", {"stream-ttl": "3600"}, 5),  # the table, the head, a block, an alarm
+        ("POST", "", b"[3, 4, 5]", {}, 1),
+        ("POST", "", b"6", producer, 1),
+        ("POST", "", b"6", producer, 0),
+        ("POST", "", b"7", {"stream-seq": "a"}, 2),
+        ("GET", "?offset=-1", b"", {}, 0),
+        ("HEAD", "", b"", {}, 0),
+        ("GET", "?offset=now&live=long-poll", b"", {}, 0),
+        ("POST", "", b"8", {"stream-closed": "true"}, 2),
+    ]
+    written = 0
+    for method, query, body, headers, rows in requests:
+        url = f"https://streams.example/v1/stream/{unique}{query}"
+        request = HttpRequest(
+            method=method, url=url, body=body, headers={"content-type": "application/json", **headers}
+        )
+        reply = await _whole(await gateway.handle(request))
+        assert reply.status < 300 or rows == 0, reply.body
+        before, written = written, int(await namespace.call(unique, "rows written"))
+        assert (method, query, written - before) == (method, query, rows)
