@@ -2,12 +2,14 @@
 
 import signal
 from collections.abc import Generator
+from pathlib import Path
 from types import FrameType
 
 import pytest
 
 from tests.lengths import length
 
+HERE = Path(__file__).parent
 DEADLINE_S = length(30, 3_600)
 DEADLINE_OF_SIMULATIONS_S = length(240, 3_600)
 AGAIN_S = 5
@@ -19,7 +21,9 @@ class StandstillError(SystemExit):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """End a test, its tear-down included, when it takes too long, also where it turns in a circle."""
+    """End a test of this folder, its tear-down included, when it takes too long, also where it turns in a circle."""
+    if not item.path.is_relative_to(HERE):  # pytest asks every conftest.py about every test
+        return (yield)
     seconds = DEADLINE_OF_SIMULATIONS_S if item.path.name == "test_simulation.py" else DEADLINE_S
 
     def stop(_number: int, _frame: FrameType | None) -> None:

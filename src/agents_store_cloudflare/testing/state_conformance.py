@@ -106,7 +106,7 @@ class StateConformance:
         assert state.version == 1
         assert await state_store.load_state(state.session_id) == state
 
-    @pytest.mark.parametrize("value", NASTY_VALUES, ids=repr)
+    @pytest.mark.parametrize("value", NASTY_VALUES, ids=range(len(NASTY_VALUES)))
     async def test_user_json_is_exact(self, state_store: D1StateStore, unique: str, value: Any) -> None:
         """ST-3: what a message, a custom state and an output hold comes back with type, digits and order."""
         state = AgentState(session_id=unique, agent_type="x", custom_state={"v": value}, output=[value])
