@@ -34,6 +34,7 @@ MIGRATION_FILES: tuple[str, ...] = (
     "0002_agents_sessions.sql",
     "0003_agents_steps.sql",
     "0004_agents_usage_totals.sql",
+    "0005_agents_checkpoint_owners.sql",
 )
 """The files in order; the number of each is the version it brings."""
 

@@ -126,6 +126,7 @@ async def test_version_2_reaches_the_same_schema_with_its_data() -> None:
         (3, {"k": 1}),
         (2, {"k": 0}),
     ]
+    assert [(each.state and (each.state.agent_type, each.state.stream_id)) for each in page.items] == [("x", "a")] * 2
     assert await store.save_state("a", state, commit_id="c2") == 2
     with pytest.raises(StaleFencingTokenError):
         await store.update_status("a", "x", fencing_token=3)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import MAX_DEPTH, decode_json, encode_json, parse_json
+from agents_store_cloudflare.json_values import MAX_DEPTH, decode_json, encode_each, encode_json, parse_json
 
 
 def _short(value: object) -> str:
@@ -21,6 +21,12 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(texts, inner, max_size=5),
     max_leaves=30,
 )
+
+
+@given(st.lists(values | st.sampled_from(["\x1e", ["a", "\x1e", "b"], ["\x1e", "\x1e"], {"k": ["", "\x1e", 1]}])))
+def test_values_encoded_together(several: list[object]) -> None:
+    """Together they become what each becomes alone, also where one holds what stands between them."""
+    assert encode_each(several, name="value") == [encode_json(value, name="value") for value in several]
 
 
 @given(values)

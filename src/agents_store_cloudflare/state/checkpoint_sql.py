@@ -41,17 +41,23 @@ _NEWEST_ID: LiteralString = """(
         WHERE x.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
       )"""
 
+_SAME_OWNERS: LiteralString = (
+    "base.custom_state = s.custom_state AND base.agent_type = s.agent_type AND base.stream_id = coalesce(s.stream_id, '')"
+)
+
 # ?1 session id, ?2 now, ?3 run id, ?4 stream sequence. Primary keys: the newest checkpoint and the one it shares with are read.
 INSERT_CHECKPOINT: LiteralString = f"""
     INSERT INTO __agents_checkpoints (
       id, timestamp, run_id, stream_sequence, version, message_count, history_epoch, status, step_count,
-      custom_state, base_id,
+      custom_state, base_id, agent_type, stream_id,
       output, error, aborted, abort_reason, resume_count, expires_at, details
     )
     SELECT
       s.session_no * 16777216 + s.checkpoint_count, ?2, ?3, ?4, s.version, s.message_count, s.history_epoch, s.status, s.step_count,
       CASE WHEN base.custom_state = s.custom_state THEN '' ELSE s.custom_state END,
       CASE WHEN base.custom_state = s.custom_state THEN base.id END,
+      CASE WHEN {_SAME_OWNERS} THEN NULL ELSE s.agent_type END,
+      CASE WHEN {_SAME_OWNERS} THEN NULL ELSE coalesce(s.stream_id, '') END,
       s.output, s.error, s.aborted, s.abort_reason, s.resume_count, s.expires_at, s.details
     FROM __agents_states AS s
     LEFT JOIN __agents_checkpoints AS newest ON newest.id = {_NEWEST_ID}
@@ -65,7 +71,8 @@ _BARE_COLUMNS: LiteralString = """
 
 _COLUMNS: LiteralString = """
       c.id - s.session_no * 16777216 AS number, c.timestamp, c.run_id, c.stream_sequence,
-      s.session_id, s.agent_type, s.stream_id, s.parent_session_id, s.root_session_id, s.created_at, c.timestamp AS updated_at,
+      s.session_id, coalesce(c.agent_type, base.agent_type, s.agent_type) AS agent_type,
+      coalesce(c.stream_id, base.stream_id, s.stream_id) AS stream_id, s.parent_session_id, s.root_session_id, s.created_at, c.timestamp AS updated_at,
       c.version, c.message_count, c.history_epoch, c.status, c.step_count,
       coalesce(base.custom_state, c.custom_state) AS custom_state,
       c.output, c.error, c.aborted, c.abort_reason, c.resume_count, c.expires_at, c.details"""
@@ -203,12 +210,15 @@ CHECKPOINT_EXISTS: LiteralString = """
 
 # What a checkpoint keeps of a state, from the checkpoint `c` that ?6 numbers and the one it shares with.
 _KEPT: LiteralString = (
-    """status, step_count, output, error, aborted, abort_reason, resume_count, expires_at, details, custom_state"""
+    """status, step_count, output, error, aborted, abort_reason, resume_count, expires_at, details, custom_state,
+      agent_type, stream_id"""
 )
 
 _KEPT_VALUES: LiteralString = """
           c.status, c.step_count, c.output, c.error, c.aborted, c.abort_reason, c.resume_count, c.expires_at, c.details,
-          coalesce(base.custom_state, c.custom_state)"""
+          coalesce(base.custom_state, c.custom_state),
+          coalesce(c.agent_type, base.agent_type, __agents_states.agent_type),
+          coalesce(c.stream_id, base.stream_id, __agents_states.stream_id)"""
 
 _COUNT: LiteralString = """(
         SELECT c.message_count
@@ -269,7 +279,8 @@ FORK_STATE: LiteralString = """
     SELECT
       ?1, ?2, ?2, 1, (SELECT next_no FROM __agents_next_session_no), c.message_count, ?7, 0,
       json_array(json_array(?3, ?4, 1, 0, c.message_count, 0, CAST(?2 AS INTEGER), CAST(?7 AS INTEGER), json(?5))),
-      s.agent_type, c.status, c.step_count, coalesce(base.custom_state, c.custom_state), c.output, c.error, ?1,
+      coalesce(c.agent_type, base.agent_type, s.agent_type), c.status, c.step_count,
+      coalesce(base.custom_state, c.custom_state), c.output, c.error, ?1,
       c.aborted, c.abort_reason, c.resume_count, c.expires_at, c.details
     FROM __agents_states AS s
     JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + CAST(?6 AS INTEGER)

@@ -435,6 +435,26 @@ class StateConformance:
         assert (latest.id, latest.state.messages) == (second.id, state.messages)
         assert (await state_store.load_state(unique, required=True)) == state
 
+    async def test_a_checkpoint_before_a_handoff(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-15, ST-32: the agent and the stream are those of the time, whether or not the custom state is shared."""
+        state = AgentState(session_id=unique, agent_type="planner", custom_state={"plan": 1})
+        kept = [await state_store.save_checkpoint(unique, state)]
+        for agent_type, plan in (("writer", 1), ("writer", 2), ("critic", 2)):
+            state.agent_type, state.stream_id, state.custom_state = agent_type, f"{unique}-{agent_type}", {"plan": plan}
+            kept.append(await state_store.save_checkpoint(unique, state))
+            state.custom_state = {"plan": plan}
+            kept.append(await state_store.save_checkpoint(unique, state))
+        page = await state_store.list_checkpoints(unique)
+        stood = [(each.state.agent_type, each.state.stream_id) for each in reversed(page.items) if each.state is not None]
+        of_agents = [(name, f"{unique}-{name}") for name in ("writer", "writer", "writer", "writer", "critic", "critic")]
+        assert stood == [("planner", unique), *of_agents]
+        fork = await state_store.fork_session(unique, kept[2].id, f"{unique}-fork")
+        assert (fork.agent_type, fork.stream_id) == ("writer", fork.session_id)
+        for number, owners in ((4, of_agents[0]), (0, ("planner", unique))):
+            restored = await state_store.restore_checkpoint(unique, kept[number].id)
+            assert (restored.agent_type, restored.stream_id) == owners
+            assert restored == await state_store.load_state(unique)
+
     async def test_a_checkpoint_with_a_stale_state_keeps_nothing(self, state_store: D1StateStore, unique: str) -> None:
         """ST-16: saving and checkpointing are one transaction."""
         state = AgentState(session_id=unique, agent_type="x")

@@ -142,6 +142,7 @@ class Draws:
                 *({"output": value, "error": "it's\x00"}, {"suspension_context": value, "suspended_step_id": "s"}),
                 {"expires_at": self._clock.at_ms + random.randrange(200)},
                 {"parent_session_id": random.choice([None, *self._ids])},
+                {"agent_type": random.choice(["x", "y\x00"]), "stream_id": random.choice([*self._ids, "its own"])},
                 *({"aborted": True, "abort_reason": "'"}, {"extra": {"future": value}}, {"custom_state": {}}),
             ]
         )

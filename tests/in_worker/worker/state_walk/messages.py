@@ -169,7 +169,7 @@ class HistoryModel(SessionsModel):
     def _whole(self, session: SessionModel, kept: Kept) -> Checkpoint:
         state, now = deepcopy(kept.state), session.state
         state.created_at = now.created_at
-        state.agent_type, state.stream_id, state.root_session_id = now.agent_type, now.stream_id, now.root_session_id
+        state.root_session_id = now.root_session_id
         return replace(kept.bare, state=state)
 
     def all_checkpoints(self, session_id: str) -> list[Checkpoint]:
@@ -205,7 +205,6 @@ class HistoryModel(SessionsModel):
                 session.epoch = self.new_epoch()
             restored, now = deepcopy(kept.state), session.state
             restored.version, restored.created_at = now.version, now.created_at
-            restored.agent_type, restored.stream_id = now.agent_type, now.stream_id
             restored.root_session_id = now.root_session_id
             session.state = restored
             session.checkpoints = [each for each in session.checkpoints if each.number <= kept.number]
@@ -251,14 +250,12 @@ class HistoryModel(SessionsModel):
             raise SessionExistsError(new_session_id) from None
         if first is None:
             kept = self._found(session_id, checkpoint_id)
-            agent_type = self.sessions[session_id].state.agent_type
             forked = replace(
                 deepcopy(kept.state),
                 session_id=new_session_id,
                 stream_id=new_session_id,
                 parent_session_id=None,
                 root_session_id=None,
-                agent_type=agent_type,
             )
             self.commit(write, self._start(forked), None, 0)
         return self.twin_of(self.sessions[new_session_id])
