@@ -203,3 +203,24 @@ async def test_steps(counted: Counted, unique: str) -> None:
         "one reference changed": [(7, 2)],
         "compare and set": [(6, 1)],
     }
+
+
+async def test_growth(env: Any, unique: str) -> None:
+    """ST-15: turns of two 512-byte messages and a checkpoint each: D1 grows by at most 1.4 times the bytes of the messages."""
+    await run_migration(env.AGENT_DB)
+    store, turns = D1StateStore(env.AGENT_DB), 600
+    state = await store.create_session(unique, agent_type="assistant", initial_state={"plan": ["a", "b"]})
+    before = await _size_bytes(env)
+    for turn in range(turns):
+        # 28 characters of JSON stand around the text.
+        state.messages += [{"role": "user", "content": f"{which} {turn}".ljust(484)} for which in ("question", "answer")]
+        state.step_count = turn
+        await store.save_checkpoint(unique, state)
+    growth = await _size_bytes(env) - before
+    assert growth <= 1.4 * turns * 2 * 512, growth / (turns * 2 * 512)
+
+
+async def _size_bytes(env: Any) -> int:
+    """The size of the whole database, as D1 tells it with every result."""
+    result = await env.AGENT_DB.prepare("SELECT 1").run()
+    return int(result.meta.size_after)
