@@ -107,7 +107,7 @@ async def filled(migrated: SqliteDatabase) -> SqliteDatabase:
     )
     await states.save_state("trip", parent)
     await states.save_checkpoint("trip", run_id="r1", stream_sequence=5)
-    await states.append_messages("trip", [{"role": "assistant", "content": "x" * 500, "toolCalls": [{"id": "c1"}]}])
+    await states.append_messages("trip", [{"role": "assistant", "content": "x" * 12_000, "toolCalls": [{"id": "c1"}]}])
     await states.save_checkpoint("trip")
     await states.start_run("trip", "r1")
     await states.update_run("trip", "r1", status="failed", error="boom")

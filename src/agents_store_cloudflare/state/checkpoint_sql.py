@@ -22,16 +22,18 @@ __all__ = [
     "LIST_BARE_CHECKPOINTS",
     "LIST_CHECKPOINTS",
     "NEWEST_CHECKPOINT",
-    "NUMBERED_CHECKPOINT",
     "PRUNE_CHECKPOINTS",
     "RESTORE_STATE",
     "SELECT_CHECKPOINT",
     "TOUCH_CHECKPOINTS",
 ]
 
-# A checkpoint is no change of the session: the version stays.
+# A checkpoint is no change of the session: the version stays. The result is what a repetition has to know of it.
 TOUCH_CHECKPOINTS: LiteralString = session_update(
-    "checkpoint_count = checkpoint_count + 1", version="version", checkpoints="checkpoint_count + 1"
+    "checkpoint_count = checkpoint_count + 1",
+    version="version",
+    checkpoints="checkpoint_count + 1",
+    result="coalesce(json(?5), json_array(step_count, status))",
 )
 
 # The id of the newest checkpoint of the state row `s`, pruned ones included.
@@ -41,11 +43,12 @@ _NEWEST_ID: LiteralString = """(
         WHERE x.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
       )"""
 
-_SAME_OWNERS: LiteralString = (
-    "base.custom_state = s.custom_state AND base.agent_type = s.agent_type AND base.stream_id = coalesce(s.stream_id, '')"
-)
+_SAME_OWNERS: LiteralString = """base.custom_state = s.custom_state
+        AND base.agent_type = s.agent_type
+        AND base.stream_id = coalesce(s.stream_id, '')"""
 
-# ?1 session id, ?2 now, ?3 run id, ?4 stream sequence. Primary keys: the newest checkpoint and the one it shares with are read.
+# ?1 session id, ?2 run id, ?3 stream sequence. Its time is that of the newest commit, which keeps it. Primary keys: the newest
+# checkpoint and the one it shares with are read.
 INSERT_CHECKPOINT: LiteralString = f"""
     INSERT INTO __agents_checkpoints (
       id, timestamp, run_id, stream_sequence, version, message_count, history_epoch, status, step_count,
@@ -53,7 +56,8 @@ INSERT_CHECKPOINT: LiteralString = f"""
       output, error, aborted, abort_reason, resume_count, expires_at, details
     )
     SELECT
-      s.session_no * 16777216 + s.checkpoint_count, ?2, ?3, ?4, s.version, s.message_count, s.history_epoch, s.status, s.step_count,
+      s.session_no * 16777216 + s.checkpoint_count, json_extract(s.commits, '$[#-1][6]'), ?2, ?3,
+      s.version, s.message_count, s.history_epoch, s.status, s.step_count,
       CASE WHEN base.custom_state = s.custom_state THEN '' ELSE s.custom_state END,
       CASE WHEN base.custom_state = s.custom_state THEN base.id END,
       CASE WHEN {_SAME_OWNERS} THEN NULL ELSE s.agent_type END,
@@ -72,26 +76,18 @@ _BARE_COLUMNS: LiteralString = """
 _COLUMNS: LiteralString = """
       c.id - s.session_no * 16777216 AS number, c.timestamp, c.run_id, c.stream_sequence,
       s.session_id, coalesce(c.agent_type, base.agent_type, s.agent_type) AS agent_type,
-      coalesce(c.stream_id, base.stream_id, s.stream_id) AS stream_id, s.parent_session_id, s.root_session_id, s.created_at, c.timestamp AS updated_at,
+      coalesce(c.stream_id, base.stream_id, s.stream_id) AS stream_id,
+      s.parent_session_id, s.root_session_id, s.created_at, c.timestamp AS updated_at,
       c.version, c.message_count, c.history_epoch, c.status, c.step_count,
       coalesce(base.custom_state, c.custom_state) AS custom_state,
       c.output, c.error, c.aborted, c.abort_reason, c.resume_count, c.expires_at, c.details"""
 
-# ?1 session id -> the columns of NUMBERED_CHECKPOINT, of the newest one
+# ?1 session id -> (number, timestamp, run id, stream sequence, status, step count, message count) of the newest one
 NEWEST_CHECKPOINT: LiteralString = f"""
     SELECT {_BARE_COLUMNS}
     FROM __agents_states AS s
     JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + s.checkpoint_count
     WHERE s.session_id = ?1
-"""
-
-# ?1 session id, ?2 the checkpoint's number -> (number, timestamp, run id, stream sequence, status, step count, message count)
-NUMBERED_CHECKPOINT: LiteralString = f"""
-    SELECT {_BARE_COLUMNS}
-    FROM __agents_states AS s
-    JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + CAST(?2 AS INTEGER)
-    WHERE s.session_id = ?1
-      AND c.pruned = 0
 """
 
 _LATEST: LiteralString = """
@@ -167,7 +163,7 @@ LIST_CHECKPOINTS: LiteralString = f"""
     {_PAGE}
 """
 
-# As `_PAGE` -> as NUMBERED_CHECKPOINT
+# As `_PAGE` -> as NEWEST_CHECKPOINT
 LIST_BARE_CHECKPOINTS: LiteralString = f"""
     SELECT {_BARE_COLUMNS}
     FROM __agents_states AS s
@@ -209,10 +205,8 @@ CHECKPOINT_EXISTS: LiteralString = """
 """
 
 # What a checkpoint keeps of a state, from the checkpoint `c` that ?6 numbers and the one it shares with.
-_KEPT: LiteralString = (
-    """status, step_count, output, error, aborted, abort_reason, resume_count, expires_at, details, custom_state,
+_KEPT: LiteralString = """status, step_count, output, error, aborted, abort_reason, resume_count, expires_at, details, custom_state,
       agent_type, stream_id"""
-)
 
 _KEPT_VALUES: LiteralString = """
           c.status, c.step_count, c.output, c.error, c.aborted, c.abort_reason, c.resume_count, c.expires_at, c.details,

@@ -24,6 +24,7 @@ from agents_store_cloudflare.errors import (
     StaleStateError,
     StateNotFoundError,
 )
+from agents_store_cloudflare.json_values import encode_json
 from agents_store_cloudflare.protocols import Lock
 from agents_store_cloudflare.records import AgentState, Checkpoint, CheckpointPage
 from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql, session_sql
@@ -80,14 +81,14 @@ class CheckpointCalls(StateCalls):
         else:
             save_guard = self._save_guard("save_checkpoint", saved, None, fencing_token, commit_id)
             guard = replace(save_guard, new_checkpoints=1)
-            before = self._save_statements(saved, guard)
+            before = self._save_statements(saved, guard, encode_json([saved.step_count, saved.status], name="status"))
         commit, results = await self._batches.write(
             guard, [*before, *self._checkpoint_statements(session_id, run_id, stream_sequence)]
         )
         if saved is not None:
             codec.bring_up_to_date(saved, commit)
-        if not results:  # answered from an earlier attempt
-            return await self._numbered(session_id, commit.checkpoint_number)
+        if not results:  # answered from an earlier attempt, whose checkpoint may be gone by now
+            return codec.remembered_checkpoint(session_id, commit, run_id, stream_sequence)
         return codec.bare_checkpoint_of(session_id, results[-1][0])
 
     def _checkpoint_statements(
@@ -95,15 +96,9 @@ class CheckpointCalls(StateCalls):
     ) -> list[Statement]:
         """Keep the state row as it stands after the statements before; the last one returns the checkpoint, bare."""
         return [
-            Statement(checkpoint_sql.INSERT_CHECKPOINT, (session_id, self._now_ms(), run_id, stream_sequence)),
+            Statement(checkpoint_sql.INSERT_CHECKPOINT, (session_id, run_id, stream_sequence)),
             Statement(checkpoint_sql.NEWEST_CHECKPOINT, (session_id,)),
         ]
-
-    async def _numbered(self, session_id: str, number: int) -> Checkpoint:
-        [rows] = await self._batches.read([Statement(checkpoint_sql.NUMBERED_CHECKPOINT, (session_id, number))])
-        if not rows:
-            raise CheckpointNotFoundError(session_id, f"number {number}")
-        return codec.bare_checkpoint_of(session_id, rows[0])
 
     async def get_checkpoint(self, session_id: str, checkpoint_id: str) -> Checkpoint | None:
         """`StateStore.get_checkpoint`."""

@@ -24,6 +24,7 @@ __all__ = [
     "blocks_of",
     "bring_up_to_date",
     "check_state",
+    "checkpoint_id",
     "checkpoint_of",
     "columns_of",
     "fill_messages",
@@ -31,6 +32,7 @@ __all__ = [
     "message_list",
     "messages_of",
     "new_messages",
+    "remembered_checkpoint",
     "state_of",
     "take_up",
     "without_thinking",
@@ -145,7 +147,7 @@ def checkpoint_id(session_id: str, step_count: int, timestamp: int, number: int)
 
 
 def bare_checkpoint_of(session_id: str, row: Row) -> Checkpoint:
-    """The checkpoint of a row of `NUMBERED_CHECKPOINT`, without its state."""
+    """The checkpoint of a row of `NEWEST_CHECKPOINT`, without its state."""
     number, timestamp, run_id, stream_sequence, status, step_count, message_count = cast("list[Any]", row)
     return Checkpoint(
         id=checkpoint_id(session_id, step_count, timestamp, number),
@@ -157,6 +159,15 @@ def bare_checkpoint_of(session_id: str, row: Row) -> Checkpoint:
         timestamp=timestamp,
         stream_sequence=stream_sequence,
     )
+
+
+def remembered_checkpoint(
+    session_id: str, commit: Commit, run_id: str | None, stream_sequence: int | None
+) -> Checkpoint:
+    """The checkpoint that a commit of `save_checkpoint` kept, without its state; it may be gone by now."""
+    step_count, status = cast("list[Any]", commit.result)
+    facts: Row = [commit.checkpoint_number, commit.at_ms, run_id, stream_sequence, status, step_count]
+    return bare_checkpoint_of(session_id, [*facts, commit.message_count_after])
 
 
 def checkpoint_of(row: Row, blocks: Sequence[Row]) -> Checkpoint:

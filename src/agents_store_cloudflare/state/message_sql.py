@@ -19,21 +19,49 @@ __all__ = [
     "TRUNCATE_MESSAGES",
 ]
 
-# ?1 session id, ?2 sequence of the block's first message, ?3 messages in it, ?4 their texts joined by newlines
-INSERT_BLOCK: LiteralString = """
+
+def _put_block(first: LiteralString) -> LiteralString:
+    """Messages from the sequence `first` on: into the session's last block while that stays small, else as a block of their own.
+
+    Either way one row is written; many small blocks would leave a fourth of their pages empty, and be read one by one. Where a block
+    stands in the way, its body would become NULL: the batch is refused.
+    """
+    return f"""
     INSERT INTO __agents_message_blocks (id, count, body)
-    SELECT session_no * 16777216 + CAST(?2 AS INTEGER), ?3, ?4
-    FROM __agents_states
-    WHERE session_id = ?1
-"""
+    SELECT
+      coalesce(
+        (
+          SELECT last.id
+          FROM __agents_message_blocks AS last
+          WHERE last.id = (
+              SELECT max(b.id)
+              FROM __agents_message_blocks AS b
+              WHERE b.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+            )
+            AND last.id + last.count = s.session_no * 16777216 + {first}
+            AND length(CAST(last.body AS BLOB)) + length(CAST(?4 AS BLOB)) < 16000
+        ),
+        s.session_no * 16777216 + {first}
+      ),
+      ?3,
+      ?4
+    FROM __agents_states AS s
+    WHERE s.session_id = ?1
+    ON CONFLICT (id) DO UPDATE SET
+      count = count + excluded.count,
+      body = (
+        SELECT CASE WHEN excluded.id < s.session_no * 16777216 + {first} THEN body || char(10) || excluded.body END
+        FROM __agents_states AS s
+        WHERE s.session_id = ?1
+      )
+    """
+
+
+# ?1 session id, ?2 sequence of the first message, ?3 how many, ?4 their texts joined by newlines. Primary keys: the last block is read.
+INSERT_BLOCK: LiteralString = _put_block("CAST(?2 AS INTEGER)")
 
 # As INSERT_BLOCK, but ?2 is how many messages follow before the end that the state row counts, these included
-APPEND_BLOCK: LiteralString = """
-    INSERT INTO __agents_message_blocks (id, count, body)
-    SELECT session_no * 16777216 + message_count - CAST(?2 AS INTEGER), ?3, ?4
-    FROM __agents_states
-    WHERE session_id = ?1
-"""
+APPEND_BLOCK: LiteralString = _put_block("s.message_count - CAST(?2 AS INTEGER)")
 
 # ?1 session id -> (messages stored) or no row
 SELECT_MESSAGE_COUNT: LiteralString = """

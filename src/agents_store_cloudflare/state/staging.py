@@ -183,7 +183,7 @@ class StagingCalls(CheckpointCalls):
             promoted = replace(saved, custom_state=applied.custom_state)
             as_read, delete = _promoting(session_id, step_id, staged)
             kept = self._checkpoint_statements(session_id, run_id, stream_sequence) if checkpoint else []
-            saving = self._save_statements(promoted, guard, _result_text(guard, applied))
+            saving = self._save_statements(promoted, guard, _result_text(guard, applied, step=saved.step_count))
             try:
                 commit, results = await self._batches.write(
                     replace(guard, conditions=as_read), [*saving, delete, *kept]
@@ -204,8 +204,9 @@ class StagingCalls(CheckpointCalls):
             raise StateNotFoundError(saved.session_id)
         saved.custom_state = codec.state_of(rows[0]).custom_state
         codec.bring_up_to_date(saved, commit)
-        kept = await self._numbered(saved.session_id, commit.checkpoint_number) if checkpoint else None
-        return replace(_promoted(commit), checkpoint_id=None if kept is None else kept.id)
+        step = cast("dict[str, int]", commit.result)["step"]
+        kept_id = codec.checkpoint_id(saved.session_id, step, commit.at_ms, commit.checkpoint_number)
+        return replace(_promoted(commit), checkpoint_id=kept_id if checkpoint else None)
 
     async def _stored(self, guard: Guard, *more: Statement) -> tuple[_Stored, list[list[Row]]]:
         """What a decision is made from, and the rows of the other statements, in one batch.
@@ -276,13 +277,14 @@ def _disturbed(session_id: str) -> StagingError:
     return StagingError(session_id, tool_call_id=None, reason=reason)
 
 
-def _result_text(guard: Guard, applied: Applied) -> str:
+def _result_text(guard: Guard, applied: Applied, **more: int) -> str:
     """The result as the state row keeps it for a repetition.
 
     Raises:
         StateSizeExceededError: it names more tool calls and warnings than there is room for.
     """
-    text = encode_json({"applied": list(applied.applied), "warnings": list(applied.warnings)}, name="result")
+    facts = {"applied": list(applied.applied), "warnings": list(applied.warnings), **more}
+    text = encode_json(facts, name="result")
     if (size_bytes := len(text.encode())) > MAX_RESULT_BYTES:
         raise StateSizeExceededError(f"the result of {guard.operation}", guard.session_id, MAX_RESULT_BYTES, size_bytes)
     return text

@@ -19,7 +19,7 @@ from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 
-__all__ = ["DurableStreamsConformance", "Reply"]
+__all__ = ["DurableStreamsConformance", "Reply", "reply_of"]
 
 ROOT = "https://streams.example"
 JSON = {"content-type": "application/json"}
@@ -55,6 +55,14 @@ def _producer(seq: int, *, epoch: int = 0, name: str = "p") -> dict[str, str]:
     return {**JSON, "producer-id": name, "producer-epoch": str(epoch), "producer-seq": str(seq)}
 
 
+def reply_of(answer: HttpResponse) -> Reply:
+    """An answer that stands in memory as a value."""
+    body = answer.body
+    raw = b"" if body is None else body.encode() if isinstance(body, str) else body
+    assert isinstance(raw, bytes)
+    return Reply(answer.status, dict(answer.headers), raw)
+
+
 class DurableStreamsConformance:
     """The contract of the protocol's face."""
 
@@ -76,10 +84,7 @@ class DurableStreamsConformance:
 
     async def whole(self, answer: HttpResponse) -> Reply:
         """An answer of the platform as a value."""
-        body = answer.body
-        raw = b"" if body is None else body.encode() if isinstance(body, str) else body
-        assert isinstance(raw, bytes)
-        return Reply(answer.status, dict(answer.headers), raw)
+        return reply_of(answer)
 
     async def ask(
         self, method: str, path: str, body: bytes | str = b"", headers: dict[str, str] | None = None

@@ -445,8 +445,12 @@ class StateConformance:
             state.custom_state = {"plan": plan}
             kept.append(await state_store.save_checkpoint(unique, state))
         page = await state_store.list_checkpoints(unique)
-        stood = [(each.state.agent_type, each.state.stream_id) for each in reversed(page.items) if each.state is not None]
-        of_agents = [(name, f"{unique}-{name}") for name in ("writer", "writer", "writer", "writer", "critic", "critic")]
+        stood = [
+            (each.state.agent_type, each.state.stream_id) for each in reversed(page.items) if each.state is not None
+        ]
+        of_agents = [
+            (name, f"{unique}-{name}") for name in ("writer", "writer", "writer", "writer", "critic", "critic")
+        ]
         assert stood == [("planner", unique), *of_agents]
         fork = await state_store.fork_session(unique, kept[2].id, f"{unique}-fork")
         assert (fork.agent_type, fork.stream_id) == ("writer", fork.session_id)

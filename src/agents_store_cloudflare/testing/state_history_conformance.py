@@ -270,6 +270,22 @@ class HistoryConformance:
         assert latest is not None
         assert latest.message_count == 3
 
+    async def test_repeating_a_checkpoint_that_is_gone(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-10, ST-16: the first checkpoint comes back as it was, also when others went on and it was pruned."""
+        state = AgentState(session_id=unique, agent_type="x", step_count=3, messages=_messages("0"))
+
+        async def keep(given: AgentState | None, commit_id: str) -> Checkpoint:
+            return await state_store.save_checkpoint(unique, given, run_id="r", stream_sequence=7, commit_id=commit_id)
+
+        with_state, alone = await keep(state, "a"), await keep(None, "b")
+        state.messages += _messages("1")
+        state.status, state.step_count = "moved\x00on", 4
+        later = await keep(state, "c")
+        assert await state_store.prune_checkpoints(unique, keep_last=1) == 2
+        assert [await keep(None, "b"), await keep(state, "a"), await keep(state, "c")] == [alone, with_state, later]
+        assert (with_state.step_count, with_state.status, with_state.message_count) == (3, "active", 1)
+        assert [each.id for each in (await state_store.list_checkpoints(unique)).items] == [later.id]
+
     async def test_repeated_calls(self, state_store: D1StateStore, unique: str) -> None:
         """ST-10: each of these calls, repeated with its commit id, gives its first result and happens once."""
         kept = await _session_with_checkpoints(state_store, unique, 3)

@@ -5,6 +5,8 @@ from typing import Any
 from workers import DurableObject
 
 from agents_store_cloudflare.bindings import CloudflareHost
+from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES
+from agents_store_cloudflare.http_bindings import served
 from agents_store_cloudflare.streams.stream_object import StreamObject
 
 __all__ = ["CountedStreamServer"]
@@ -59,6 +61,11 @@ class CountedStreamServer(DurableObject):
         if request == "rows written":
             return str(self._storage.rows_written())
         return await self._stream.call(request)
+
+    async def fetch(self, request: Any) -> Any:
+        """A request of the Durable Streams protocol."""
+        stream_id = self.ctx.id.name
+        return await served(request, lambda complete: self._stream.serve(stream_id, complete), MAX_BODY_BYTES)
 
     async def alarm(self, _info: Any = None) -> None:
         """Do what is due."""

@@ -123,6 +123,7 @@ class HistoryModel(SessionsModel):
             stream_sequence=stream_sequence,
         )
         session.checkpoints.append(Kept(number=session.checkpoint_count, bare=bare, state=state))
+        session.ever_kept[session.checkpoint_count] = bare
         return bare
 
     def save_checkpoint(
@@ -147,7 +148,7 @@ class HistoryModel(SessionsModel):
             twin.saved(commit)
         if not repeated:
             return self._keep(self.sessions[session_id], run_id, stream_sequence)
-        return self._numbered(session_id, commit.checkpoint_number)
+        return self.sessions[session_id].ever_kept[commit.checkpoint_number]
 
     def _put_and_count(self, twin: Twin | None, write: Write, result: Any, custom_state: Any = None) -> Commit[Any]:
         if twin is None:
@@ -159,12 +160,6 @@ class HistoryModel(SessionsModel):
         session.checkpoint_count += 1
         commit.checkpoint_number = session.checkpoint_count
         return commit
-
-    def _numbered(self, session_id: str, number: int) -> Checkpoint:
-        for kept in self.existing(session_id).checkpoints:
-            if kept.number == number:
-                return kept.bare
-        raise CheckpointNotFoundError(session_id, f"number {number}")
 
     def _whole(self, session: SessionModel, kept: Kept) -> Checkpoint:
         state, now = deepcopy(kept.state), session.state

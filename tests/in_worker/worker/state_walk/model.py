@@ -128,7 +128,7 @@ class StateModel(HistoryModel):
         if commit is not None:
             twin.state.custom_state = deepcopy(self.sessions[session_id].state.custom_state)
             twin.saved(commit)
-            kept = self._numbered(session_id, commit.checkpoint_number) if checkpoint else None
+            kept = self.sessions[session_id].ever_kept[commit.checkpoint_number] if checkpoint else None
         else:
             assert applied is not None
             if checkpoint:

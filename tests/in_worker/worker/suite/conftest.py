@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-for role in ("state", "stream", "stream_life", "lock", "usage", "usage_totals", "usage_budget", "durable_streams"):
-    pytest.register_assert_rewrite(f"agents_store_cloudflare.testing.{role}_conformance")
+pytest.register_assert_rewrite("agents_store_cloudflare.testing")
 
 
 @pytest.fixture

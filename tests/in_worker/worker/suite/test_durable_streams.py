@@ -8,7 +8,7 @@ from agents_store_cloudflare import DurableStreams, HttpRequest, StreamGateway
 from agents_store_cloudflare.bindings import as_namespace
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.testing import SystemClock
-from agents_store_cloudflare.testing.durable_streams_conformance import DurableStreamsConformance, Reply
+from agents_store_cloudflare.testing.durable_streams_conformance import DurableStreamsConformance, Reply, reply_of
 
 
 class TestDurableStreams(DurableStreamsConformance):
@@ -21,12 +21,14 @@ class TestDurableStreams(DurableStreamsConformance):
         return as_namespace(env.STREAMS)
 
     async def whole(self, answer: Any) -> Reply:
-        return await _whole(answer) if hasattr(answer, "arrayBuffer") else await super().whole(answer)
+        return await _whole(answer)
 
 
 async def _whole(answer: Any) -> Reply:
     from js import Object
 
+    if not hasattr(answer, "arrayBuffer"):
+        return reply_of(answer)
     headers = Object.fromEntries(answer.headers).to_py()
     return Reply(answer.status, headers, (await answer.arrayBuffer()).to_bytes())
 
