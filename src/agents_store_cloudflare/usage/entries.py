@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from itertools import count
 from operator import attrgetter
 from typing import Any, cast
@@ -15,6 +14,7 @@ from agents_store_cloudflare.database import Row
 from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.json_values import JsonValue, decode_json, encode_json
 from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource, check_extra
+from agents_store_cloudflare.usage.drafts import read_entry, with_id_and_time
 
 __all__ = ["KINDS", "Completion", "data_of", "entry_of", "ids_of_commit", "new_ids"]
 
@@ -96,6 +96,7 @@ _NEEDED_NAMES = frozenset({"session_id", "source.type", "source.name"})
 _names = attrgetter(*_NAME_FIELDS)
 _COUNT_FIELDS = ("duration_ms", "time_to_first_token_ms", "cost_micros")
 _counts = attrgetter(*_COUNT_FIELDS)
+_NO_COUNTS = (None,) * len(_COUNT_FIELDS)
 
 
 class Completion:
@@ -120,7 +121,7 @@ class Completion:
         if entry.kind not in KINDS:
             raise InvalidArgumentError(f"kind is {entry.kind!r}, it must be one of {', '.join(KINDS)}")
         self._check_names(entry)
-        check_whole_number(entry.step_count, "step_count")
+        _check_count(entry.step_count, "step_count")
         if entry.extra:
             check_extra(entry, entry.extra)
         _check_fields(entry)
@@ -128,14 +129,16 @@ class Completion:
         if entry.id:
             check_id(entry.id, "id")
         if entry.timestamp is not None:
-            check_whole_number(entry.timestamp, "timestamp")
+            _check_count(entry.timestamp, "timestamp")
         if entry.id and entry.timestamp is not None:
             return entry
+        entry_id = entry.id or self._new_id(entry.session_id)
+        timestamp = self._now_ms() if entry.timestamp is None else entry.timestamp
         if entry is given:
-            entry = copy(entry)
-        # A record of ours that nobody has seen yet: `replace` would make it once more.
-        object.__setattr__(entry, "id", entry.id or self._new_id(entry.session_id))
-        object.__setattr__(entry, "timestamp", self._now_ms() if entry.timestamp is None else entry.timestamp)
+            return with_id_and_time(entry, entry_id, timestamp)
+        # A record of ours that nobody has seen yet.
+        object.__setattr__(entry, "id", entry_id)
+        object.__setattr__(entry, "timestamp", timestamp)
         return entry
 
     def _check_names(self, entry: UsageEntry) -> None:
@@ -155,17 +158,8 @@ class Completion:
 
 
 def _read(given: Mapping[str, Any]) -> UsageEntry:
-    """`UsageEntry.from_dict`, by a shorter way where an entry has none but known keys: an agent's every step comes through here."""
-    try:
-        known = {_SHORT_WAY[key]: value for key, value in given.items()}
-        known["source"] = UsageSource(**known["source"])
-        if "tokens" in known:
-            known["tokens"] = TokenCounts(**known["tokens"])
-        if len(known) == len(given):
-            return UsageEntry(**known)
-    except (AttributeError, KeyError, TypeError):
-        pass  # the long way knows what to do with it, or what to call it
-    return UsageEntry.from_dict(given)
+    entry = read_entry(given, _SHORT_WAY) if isinstance(cast("object", given), Mapping) else None
+    return UsageEntry.from_dict(given) if entry is None else entry
 
 
 def _check_fields(entry: UsageEntry) -> None:
@@ -182,19 +176,26 @@ def _check_fields(entry: UsageEntry) -> None:
 
 def _check_body(entry: UsageEntry) -> None:
     low = 0 if entry.corrects is None else -MAX_SAFE_INTEGER
-    for name, number in zip(_COUNT_FIELDS, _counts(entry), strict=True):
-        if number is not None:
-            check_whole_number(number, name, low=low)
+    counts = _counts(entry)
+    if counts != _NO_COUNTS:
+        for name, number in zip(_COUNT_FIELDS, counts, strict=True):
+            if number is not None:
+                _check_count(number, name, low)
     if entry.price_version is not None and entry.cost_micros is None:
         raise InvalidArgumentError("price_version stands beside cost_micros; an entry without a cost is unpriced")
     if entry.error is not None:
         check_text(entry.error, "error", empty=True)
-    if entry.success is not None and not isinstance(cast("object", entry.success), bool):
+    if entry.success is not None and entry.success is not True and entry.success is not False:
         raise TypeError(f"success must be a bool, not {type(entry.success).__name__}")
     if entry.value is not None:
         _check_value(entry.value)
     if entry.tokens is not None:
         _check_tokens(entry.tokens, low)
+
+
+def _check_count(number: object, name: str, low: int = 0) -> None:
+    if type(number) is not int or not low <= number <= MAX_SAFE_INTEGER:
+        check_whole_number(number, name, low=low)
 
 
 def _check_value(value: object) -> None:
@@ -207,9 +208,10 @@ def _check_value(value: object) -> None:
 def _check_tokens(tokens: object, low: int) -> None:
     if not isinstance(tokens, TokenCounts):
         raise TypeError(f"tokens must be TokenCounts or a mapping, not {type(tokens).__name__}")
+    if _are_plain(tokens):
+        return
     for name, number in zip(_TOKEN_COUNTS, _token_counts(tokens), strict=True):
-        if type(number) is not int or not low <= number <= MAX_SAFE_INTEGER:
-            check_whole_number(number, f"tokens.{name}", low=low)
+        _check_count(number, f"tokens.{name}", low)
     if low < 0:  # differences: of the parts alone, perhaps
         return
     if tokens.cached > tokens.prompt:
@@ -220,6 +222,17 @@ def _check_tokens(tokens: object, low: int) -> None:
         raise InvalidArgumentError(
             f"tokens.reasoning is {tokens.reasoning}, inside tokens.completion there are only {tokens.completion}"
         )
+
+
+def _are_plain(tokens: TokenCounts) -> bool:
+    """Whether they keep every rule and none is negative: nearly always, and told by one expression."""
+    prompt, completion, reasoning, cached, total = _token_counts(tokens)
+    return (
+        int is type(prompt) is type(completion) is type(reasoning) is type(cached) is type(total)
+        and 0 <= cached <= prompt <= MAX_SAFE_INTEGER
+        and 0 <= reasoning <= completion <= MAX_SAFE_INTEGER
+        and 0 <= total <= MAX_SAFE_INTEGER
+    )
 
 
 def data_of(entry: UsageEntry) -> JsonValue:
