@@ -15,16 +15,22 @@ from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource
 
 __all__ = ["read_entry", "with_id_and_time"]
 
-_FIELDS = fields(UsageEntry)
-_NAMES = [part.name for part in _FIELDS]
+
+def _twin_of(record: type[Any]) -> Any:
+    after = {"__post_init__": record.__post_init__} if hasattr(record, "__post_init__") else {}
+    parts = [
+        (part.name, Any, field(default=part.default, default_factory=part.default_factory)) for part in fields(record)
+    ]
+    return make_dataclass(
+        f"_{record.__name__}Draft", parts, bases=record.__bases__, namespace=after, slots=True, kw_only=True
+    )
+
+
+_EntryDraft = _twin_of(UsageEntry)
+_CountsDraft = _twin_of(TokenCounts)
+_SourceDraft = _twin_of(UsageSource)
+_NAMES = [part.name for part in fields(UsageEntry)]
 _values = attrgetter(*_NAMES)
-_Draft: Any = make_dataclass(
-    "_Draft",
-    [(part.name, Any, field(default=part.default, default_factory=part.default_factory)) for part in _FIELDS],
-    bases=UsageEntry.__bases__,
-    slots=True,
-    kw_only=True,
-)
 
 
 def read_entry(given: Mapping[str, Any], spellings: Mapping[str, str]) -> UsageEntry | None:
@@ -35,17 +41,19 @@ def read_entry(given: Mapping[str, Any], spellings: Mapping[str, str]) -> UsageE
     """
     try:
         known = {spellings[key]: value for key, value in given.items()}
-        known["source"] = UsageSource(**known["source"])
+        source = known["source"] = _SourceDraft(**known["source"])
+        source.__class__ = UsageSource
         if "tokens" in known:
-            known["tokens"] = TokenCounts(**known["tokens"])
-        return _finished(_Draft(**known)) if len(known) == len(given) else None
+            tokens = known["tokens"] = _CountsDraft(**known["tokens"])
+            tokens.__class__ = TokenCounts
+        return _finished(_EntryDraft(**known)) if len(known) == len(given) else None
     except (AttributeError, KeyError, TypeError):
         return None  # the long way knows what to do with it, or what to call it
 
 
 def with_id_and_time(entry: UsageEntry, entry_id: str, timestamp: int) -> UsageEntry:
     """The entry with these; `copy` and `replace` take ten times as long."""
-    draft = _Draft(**dict(zip(_NAMES, _values(entry), strict=True)))
+    draft = _EntryDraft(**dict(zip(_NAMES, _values(entry), strict=True)))
     draft.id, draft.timestamp = entry_id, timestamp
     return _finished(draft)
 

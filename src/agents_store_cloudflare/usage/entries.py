@@ -66,6 +66,12 @@ _OWN_FIELDS = {
     for kind, (needed, allowed) in KINDS.items()
 }
 _OWN_KEYS = {kind: ([_KEYS[name] for name in names], attrgetter(*names)) for kind, names in _OWN_FIELDS.items()}
+# Of most entries nothing is set but what the kind needs.
+_NEEDED_FIELDS = {kind: [name for name in _KEYS if name in needed] for kind, (needed, _) in KINDS.items()}
+_NEEDED_KEYS = {kind: [_KEYS[name] for name in names] for kind, names in _NEEDED_FIELDS.items()}
+_NEEDED = {kind: attrgetter(*names) for kind, names in _NEEDED_FIELDS.items()}
+_OPTIONAL_FIELDS = {kind: [name for name in names if name not in KINDS[kind][0]] for kind, names in _OWN_FIELDS.items()}
+_OPTIONAL = {kind: (attrgetter(*names), (None,) * len(names)) for kind, names in _OPTIONAL_FIELDS.items()}
 _token_counts = attrgetter(*_TOKEN_COUNTS)
 _SHORT_WAY = {
     spelling: name
@@ -73,7 +79,6 @@ _SHORT_WAY = {
     for spelling in (name, key)
     if name != "data"
 } | {"timestamp": "timestamp", "source": "source"}
-_NEEDED = {kind: attrgetter(*sorted(needed)) for kind, (needed, _) in KINDS.items()}
 _FOREIGN = {kind: attrgetter(*sorted(_BODY_FIELDS - needed - allowed)) for kind, (needed, allowed) in KINDS.items()}
 _NAME_FIELDS = (
     "session_id",
@@ -237,16 +242,22 @@ def _are_plain(tokens: TokenCounts) -> bool:
 
 def data_of(entry: UsageEntry) -> JsonValue:
     """Everything that has no column of its own: as JSON text where user JSON is in it, which SQL must not write anew; else as an object."""
-    keys, values_of = _OWN_KEYS[entry.kind]
-    body: dict[str, JsonValue] = {
-        key: value for key, value in zip(keys, values_of(entry), strict=True) if value is not None
-    }
+    body = _body_of(entry)
     if (tokens := entry.tokens) is not None:
         body["tokens"] = dict(zip(_TOKEN_COUNTS, _token_counts(tokens), strict=True))
     if entry.data is None and not entry.extra:
         return body
     body.update(entry.extra)  # where null is a value
     return encode_json(body, name=f"the body of usage entry {entry.id!r}")
+
+
+def _body_of(entry: UsageEntry) -> dict[str, JsonValue]:
+    kind = entry.kind
+    optional_of, none = _OPTIONAL[kind]
+    if optional_of(entry) == none:
+        return dict(zip(_NEEDED_KEYS[kind], _NEEDED[kind](entry), strict=True))
+    keys, values_of = _OWN_KEYS[kind]
+    return {key: value for key, value in zip(keys, values_of(entry), strict=True) if value is not None}
 
 
 def new_ids(now_ms: int) -> Callable[[str], str]:
