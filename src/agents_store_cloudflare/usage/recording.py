@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -12,7 +13,7 @@ from agents_store_cloudflare.database import MAX_VALUE_BYTES, SqlValue, Statemen
 from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.records import PriceBook, UsageEntry
 from agents_store_cloudflare.usage import sql
-from agents_store_cloudflare.usage.amounts import Amounts, amounts_of, name_of
+from agents_store_cloudflare.usage.amounts import amounts_of, name_of
 from agents_store_cloudflare.usage.entries import Completion, data_of, ids_of_commit, new_ids
 from agents_store_cloudflare.usage.options import UsageOptions
 from agents_store_cloudflare.usage.prices import as_price_book, price_entry
@@ -174,13 +175,13 @@ def _sums(additions: Iterable[_Columns], key_of: Callable[[_Columns], object]) -
     for each in additions:
         key = key_of(each)
         if (total := sums.get(key)) is None:
-            sums[key] = [None, *each[1:6], dict(each[6]), *each[7:]]
+            sums[key] = [None, *each[1:6], defaultdict(int, each[6]), *each[7:]]
             continue
         total[4] = min(total[4], each[4])
         total[5] = max(total[5], each[5])
-        amounts: Amounts = total[6]
+        amounts: defaultdict[str, int] = total[6]
         for name, number in each[6].items():
-            amounts[name] = amounts.get(name, 0) + number
+            amounts[name] += number
     return list(sums.values())
 
 
