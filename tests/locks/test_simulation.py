@@ -18,6 +18,16 @@ from agents_store_cloudflare.testing.history import check_history, read_history
 from tests.lengths import length
 from tests.locks.simulation import World
 
+# What holders must have seen. Four lost replies in a row are rare: where one world has none of them, another one follows.
+BAD_OUTCOMES = (
+    ("write", "refused"),
+    ("write", "unknown"),
+    ("refresh", "refused"),
+    ("refresh", "unknown"),
+    ("release", "refused"),
+)
+MOST_WORLDS = 8
+
 
 @pytest.fixture(autouse=True)
 def no_real_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,22 +41,20 @@ def no_real_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_no_history_shows_a_violation(tmp_path: Path) -> None:
     """LK-2, LK-4, LK-28, ST-11, SM-13: clocks that jump, lost and doubled calls, pauses and restarts; the fence holds."""
-    seed = random.randrange(2**32)
-    world = World(tmp_path, seed)
-    await world.run(length(3_000, 100_000))
-    operations = read_history(world.history)
-    assert check_history(operations) == [], seed
-    # The world was as bad as it should be.
-    seen = {(each.op, each.outcome) for each in operations}
-    bad = {
-        ("write", "refused"),
-        ("write", "unknown"),
-        ("refresh", "refused"),
-        ("refresh", "unknown"),
-        ("release", "refused"),
-    }
-    assert bad <= seen
-    assert len({each.token for each in operations if each.op == "grant"}) > len(operations) / 40
+    missing = set(BAD_OUTCOMES)
+    for number in range(MOST_WORLDS):
+        seed = random.randrange(2**32)
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        world = World(folder, seed)
+        await world.run(length(3_000, 100_000))
+        operations = read_history(world.history)
+        assert check_history(operations) == [], seed
+        assert len({each.token for each in operations if each.op == "grant"}) > len(operations) / 40, seed
+        missing -= {(each.op, each.outcome) for each in operations}
+        if not missing:
+            break
+    assert not missing, "the worlds were not as bad as they should be"
 
 
 class NoFence(D1StateStore):

@@ -74,14 +74,16 @@ async def test_old_entries(database: SqliteDatabase) -> None:
 
 
 async def test_one_call_is_one_batch(database: SqliteDatabase) -> None:
-    """US-2, US-7: recording a hundred entries, and the rollup of a tree, are one round trip each."""
+    """US-2, US-7: recording a hundred entries, and the rollup of a tree, are one round trip each; a repetition takes a second one."""
     store = D1UsageStore(database)
+    entries = [{**entry.to_dict(), "id": f"{n}"} for n, entry in enumerate(entry_of_each_kind("s") * 16)]
     before = database.batches
-    await store.record_entries(
-        [{**entry.to_dict(), "id": f"{n}"} for n, entry in enumerate(entry_of_each_kind("s") * 16)]
-    )
-    await store.get_rollup("s", include_sub_agents=True)
+    recorded = await store.record_entries(entries)
+    rollup = await store.get_rollup("s", include_sub_agents=True)
     assert database.batches == before + 2
+    assert await store.record_entries(entries) == recorded
+    assert database.batches == before + 4
+    assert await store.get_rollup("s", include_sub_agents=True) == rollup
 
 
 @pytest.mark.parametrize("moments", [("before",), ("after",), ("after", "after", "before")], ids="-".join)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from itertools import count
 from operator import attrgetter
 from typing import Any, cast
@@ -15,6 +14,7 @@ from agents_store_cloudflare.database import Row
 from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.json_values import JsonValue, decode_json, encode_json
 from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource, check_extra
+from agents_store_cloudflare.usage.drafts import read_entry, with_id_and_time
 
 __all__ = ["KINDS", "Completion", "data_of", "entry_of", "ids_of_commit", "new_ids"]
 
@@ -66,6 +66,12 @@ _OWN_FIELDS = {
     for kind, (needed, allowed) in KINDS.items()
 }
 _OWN_KEYS = {kind: ([_KEYS[name] for name in names], attrgetter(*names)) for kind, names in _OWN_FIELDS.items()}
+# Of most entries nothing is set but what the kind needs.
+_NEEDED_FIELDS = {kind: [name for name in _KEYS if name in needed] for kind, (needed, _) in KINDS.items()}
+_NEEDED_KEYS = {kind: [_KEYS[name] for name in names] for kind, names in _NEEDED_FIELDS.items()}
+_NEEDED = {kind: attrgetter(*names) for kind, names in _NEEDED_FIELDS.items()}
+_OPTIONAL_FIELDS = {kind: [name for name in names if name not in KINDS[kind][0]] for kind, names in _OWN_FIELDS.items()}
+_OPTIONAL = {kind: (attrgetter(*names), (None,) * len(names)) for kind, names in _OPTIONAL_FIELDS.items()}
 _token_counts = attrgetter(*_TOKEN_COUNTS)
 _SHORT_WAY = {
     spelling: name
@@ -73,7 +79,6 @@ _SHORT_WAY = {
     for spelling in (name, key)
     if name != "data"
 } | {"timestamp": "timestamp", "source": "source"}
-_NEEDED = {kind: attrgetter(*sorted(needed)) for kind, (needed, _) in KINDS.items()}
 _FOREIGN = {kind: attrgetter(*sorted(_BODY_FIELDS - needed - allowed)) for kind, (needed, allowed) in KINDS.items()}
 _NAME_FIELDS = (
     "session_id",
@@ -96,6 +101,7 @@ _NEEDED_NAMES = frozenset({"session_id", "source.type", "source.name"})
 _names = attrgetter(*_NAME_FIELDS)
 _COUNT_FIELDS = ("duration_ms", "time_to_first_token_ms", "cost_micros")
 _counts = attrgetter(*_COUNT_FIELDS)
+_NO_COUNTS = (None,) * len(_COUNT_FIELDS)
 
 
 class Completion:
@@ -120,7 +126,7 @@ class Completion:
         if entry.kind not in KINDS:
             raise InvalidArgumentError(f"kind is {entry.kind!r}, it must be one of {', '.join(KINDS)}")
         self._check_names(entry)
-        check_whole_number(entry.step_count, "step_count")
+        _check_count(entry.step_count, "step_count")
         if entry.extra:
             check_extra(entry, entry.extra)
         _check_fields(entry)
@@ -128,14 +134,16 @@ class Completion:
         if entry.id:
             check_id(entry.id, "id")
         if entry.timestamp is not None:
-            check_whole_number(entry.timestamp, "timestamp")
+            _check_count(entry.timestamp, "timestamp")
         if entry.id and entry.timestamp is not None:
             return entry
+        entry_id = entry.id or self._new_id(entry.session_id)
+        timestamp = self._now_ms() if entry.timestamp is None else entry.timestamp
         if entry is given:
-            entry = copy(entry)
-        # A record of ours that nobody has seen yet: `replace` would make it once more.
-        object.__setattr__(entry, "id", entry.id or self._new_id(entry.session_id))
-        object.__setattr__(entry, "timestamp", self._now_ms() if entry.timestamp is None else entry.timestamp)
+            return with_id_and_time(entry, entry_id, timestamp)
+        # A record of ours that nobody has seen yet.
+        object.__setattr__(entry, "id", entry_id)
+        object.__setattr__(entry, "timestamp", timestamp)
         return entry
 
     def _check_names(self, entry: UsageEntry) -> None:
@@ -155,17 +163,8 @@ class Completion:
 
 
 def _read(given: Mapping[str, Any]) -> UsageEntry:
-    """`UsageEntry.from_dict`, by a shorter way where an entry has none but known keys: an agent's every step comes through here."""
-    try:
-        known = {_SHORT_WAY[key]: value for key, value in given.items()}
-        known["source"] = UsageSource(**known["source"])
-        if "tokens" in known:
-            known["tokens"] = TokenCounts(**known["tokens"])
-        if len(known) == len(given):
-            return UsageEntry(**known)
-    except (AttributeError, KeyError, TypeError):
-        pass  # the long way knows what to do with it, or what to call it
-    return UsageEntry.from_dict(given)
+    entry = read_entry(given, _SHORT_WAY) if isinstance(cast("object", given), Mapping) else None
+    return UsageEntry.from_dict(given) if entry is None else entry
 
 
 def _check_fields(entry: UsageEntry) -> None:
@@ -182,19 +181,26 @@ def _check_fields(entry: UsageEntry) -> None:
 
 def _check_body(entry: UsageEntry) -> None:
     low = 0 if entry.corrects is None else -MAX_SAFE_INTEGER
-    for name, number in zip(_COUNT_FIELDS, _counts(entry), strict=True):
-        if number is not None:
-            check_whole_number(number, name, low=low)
+    counts = _counts(entry)
+    if counts != _NO_COUNTS:
+        for name, number in zip(_COUNT_FIELDS, counts, strict=True):
+            if number is not None:
+                _check_count(number, name, low)
     if entry.price_version is not None and entry.cost_micros is None:
         raise InvalidArgumentError("price_version stands beside cost_micros; an entry without a cost is unpriced")
     if entry.error is not None:
         check_text(entry.error, "error", empty=True)
-    if entry.success is not None and not isinstance(cast("object", entry.success), bool):
+    if entry.success is not None and entry.success is not True and entry.success is not False:
         raise TypeError(f"success must be a bool, not {type(entry.success).__name__}")
     if entry.value is not None:
         _check_value(entry.value)
     if entry.tokens is not None:
         _check_tokens(entry.tokens, low)
+
+
+def _check_count(number: object, name: str, low: int = 0) -> None:
+    if type(number) is not int or not low <= number <= MAX_SAFE_INTEGER:
+        check_whole_number(number, name, low=low)
 
 
 def _check_value(value: object) -> None:
@@ -207,9 +213,10 @@ def _check_value(value: object) -> None:
 def _check_tokens(tokens: object, low: int) -> None:
     if not isinstance(tokens, TokenCounts):
         raise TypeError(f"tokens must be TokenCounts or a mapping, not {type(tokens).__name__}")
+    if _are_plain(tokens):
+        return
     for name, number in zip(_TOKEN_COUNTS, _token_counts(tokens), strict=True):
-        if type(number) is not int or not low <= number <= MAX_SAFE_INTEGER:
-            check_whole_number(number, f"tokens.{name}", low=low)
+        _check_count(number, f"tokens.{name}", low)
     if low < 0:  # differences: of the parts alone, perhaps
         return
     if tokens.cached > tokens.prompt:
@@ -222,18 +229,35 @@ def _check_tokens(tokens: object, low: int) -> None:
         )
 
 
+def _are_plain(tokens: TokenCounts) -> bool:
+    """Whether they keep every rule and none is negative: nearly always, and told by one expression."""
+    prompt, completion, reasoning, cached, total = _token_counts(tokens)
+    return (
+        int is type(prompt) is type(completion) is type(reasoning) is type(cached) is type(total)
+        and 0 <= cached <= prompt <= MAX_SAFE_INTEGER
+        and 0 <= reasoning <= completion <= MAX_SAFE_INTEGER
+        and 0 <= total <= MAX_SAFE_INTEGER
+    )
+
+
 def data_of(entry: UsageEntry) -> JsonValue:
     """Everything that has no column of its own: as JSON text where user JSON is in it, which SQL must not write anew; else as an object."""
-    keys, values_of = _OWN_KEYS[entry.kind]
-    body: dict[str, JsonValue] = {
-        key: value for key, value in zip(keys, values_of(entry), strict=True) if value is not None
-    }
+    body = _body_of(entry)
     if (tokens := entry.tokens) is not None:
         body["tokens"] = dict(zip(_TOKEN_COUNTS, _token_counts(tokens), strict=True))
     if entry.data is None and not entry.extra:
         return body
     body.update(entry.extra)  # where null is a value
     return encode_json(body, name=f"the body of usage entry {entry.id!r}")
+
+
+def _body_of(entry: UsageEntry) -> dict[str, JsonValue]:
+    kind = entry.kind
+    optional_of, none = _OPTIONAL[kind]
+    if optional_of(entry) == none:
+        return dict(zip(_NEEDED_KEYS[kind], _NEEDED[kind](entry), strict=True))
+    keys, values_of = _OWN_KEYS[kind]
+    return {key: value for key, value in zip(keys, values_of(entry), strict=True) if value is not None}
 
 
 def new_ids(now_ms: int) -> Callable[[str], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -12,7 +13,7 @@ from agents_store_cloudflare.database import MAX_VALUE_BYTES, SqlValue, Statemen
 from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.records import PriceBook, UsageEntry
 from agents_store_cloudflare.usage import sql
-from agents_store_cloudflare.usage.amounts import Amounts, amounts_of, name_of
+from agents_store_cloudflare.usage.amounts import amounts_of, name_of
 from agents_store_cloudflare.usage.entries import Completion, data_of, ids_of_commit, new_ids
 from agents_store_cloudflare.usage.options import UsageOptions
 from agents_store_cloudflare.usage.prices import as_price_book, price_entry
@@ -22,8 +23,9 @@ __all__ = ["Recording", "completed", "usage_statements"]
 
 DAY_MS = 86_400_000
 
-# Of an entry, or of a sum of entries: its id is null, and its columns are the first nine.
 _Columns: TypeAlias = "list[Any]"
+
+_NONE = "[]"
 
 _BY_SESSION = itemgetter(1, 2, 3)
 _BY_DAY = itemgetter(7, 2, 3, 8)
@@ -35,17 +37,20 @@ class Recording:
     """Completed entries as the texts that are bound.
 
     Attributes:
-        entries: JSON list of arrays: 0 id, 1 session id, 2 kind, 3 name, 4 and 5 timestamp, 6 amounts, 7 day, 8 agent, 9 sub-session,
-            10 step count, 11 and 12 source, 13 data (an object, or the text of one that holds user JSON).
+        entries: JSON list of arrays: 0 id, 1 session id, 2 kind, 3 step count, 4 timestamp, 5 and 6 source, 7 data (an object, or the
+            text of one that holds user JSON).
         ids: JSON list of their ids.
-        by_session, by_day: JSON lists of their sums, with the first nine of these columns.
+        additions: what each adds to the totals: 0 id, 1 session id, 2 kind, 3 name, 4 and 5 timestamp, 6 amounts, 7 day, 8 agent.
+        by_session, by_day: JSON lists of the sums of these, with the same columns, their ids null.
+        sub_sessions: JSON list of arrays: 0 id, 1 session id, 2 sub-session id, of the entries that have one; empty where none has.
     """
 
     entries: str
     ids: str
+    additions: list[_Columns]
     by_session: str
     by_day: str
-    has_sub_sessions: bool
+    sub_sessions: str
 
     @classmethod
     def of(cls, entries: Sequence[UsageEntry]) -> Recording:
@@ -54,33 +59,45 @@ class Recording:
         Raises:
             InvalidArgumentError: an id twice, or more than one call takes.
         """
-        if len({entry.id for entry in entries}) != len(entries):
+        ids = [entry.id for entry in entries]
+        if len(set(ids)) != len(ids):
             raise InvalidArgumentError("two entries of one call have the same id")
-        columns = [_columns(entry) for entry in entries]
-        text = _text(columns)
+        text = _text([_row(entry) for entry in entries])
         if len(text) > MAX_VALUE_BYTES // 4 and (size_bytes := len(text.encode())) > MAX_VALUE_BYTES:
             raise InvalidArgumentError(
                 f"the entries have {size_bytes:,} bytes, one call takes {MAX_VALUE_BYTES:,}; send fewer"
             )
-        sums = _sums(columns, _NAMED)
+        additions = [_addition(entry) for entry in entries]
+        sums = _sums(additions, _NAMED)
+        named = [[entry.id, entry.session_id, entry.sub_session_id] for entry in entries if entry.sub_session_id]
         return cls(
             text,
-            _text([entry.id for entry in entries]),
+            _text(ids),
+            additions,
             _text(_sums(sums, _BY_SESSION)),
             _text(_sums(sums, _BY_DAY)),
-            any(entry.kind == "subagent" for entry in entries),
+            _text(named) if named else "",
         )
 
-    def statements(self, now_ms: int, table: str) -> list[Statement]:
-        """What stores the entries and adds them to the totals; those that are stored already change nothing."""
+    def sessions(self) -> str:
+        """JSON list of the sessions."""
+        return _text(sorted({each[1] for each in self.additions}))
+
+    def statements(self, now_ms: int, table: str, *, all_new: bool = False) -> list[Statement]:
+        """What stores the entries and adds them to the totals; those that are stored already change nothing.
+
+        Args:
+            all_new: none is stored, which `NEW_GUARD` has made sure of: less is sent.
+        """
 
         def statement(text: LiteralString, *parameters: SqlValue) -> Statement:
             return Statement(for_table(text, table), parameters)
 
-        sub_sessions = [statement(sql.ADD_SUB_SESSIONS, self.entries)] if self.has_sub_sessions else []
+        additions, ids = (_NONE, _NONE) if all_new else (_text(self.additions), self.ids)
+        sub_sessions = [statement(sql.ADD_SUB_SESSIONS, self.sub_sessions)] if self.sub_sessions else []
         return [
-            statement(sql.ADD_TO_SESSIONS, self.by_session, self.entries, self.ids),
-            statement(sql.ADD_TO_DAYS, self.by_day, self.entries, self.ids),
+            statement(sql.ADD_TO_SESSIONS, self.by_session, additions, ids),
+            statement(sql.ADD_TO_DAYS, self.by_day, additions, ids),
             *sub_sessions,
             statement(sql.INSERT_ENTRIES, self.entries, now_ms),
         ]
@@ -124,9 +141,22 @@ def usage_statements(
     return Recording.of(own).statements(now_ms(), check_table_name(options.table_name)) if own else []
 
 
-def _columns(entry: UsageEntry) -> _Columns:
-    at = entry.timestamp or 0
+def _row(entry: UsageEntry) -> _Columns:
     source = entry.source
+    return [
+        entry.id,
+        entry.session_id,
+        entry.kind,
+        entry.step_count,
+        entry.timestamp,
+        source.type,
+        source.name,
+        data_of(entry),
+    ]
+
+
+def _addition(entry: UsageEntry) -> _Columns:
+    at = entry.timestamp or 0
     return [
         entry.id,
         entry.session_id,
@@ -136,27 +166,22 @@ def _columns(entry: UsageEntry) -> _Columns:
         at,
         amounts_of(entry),
         at // DAY_MS,
-        entry.agent or (source.name if source.type == "agent" else ""),
-        entry.sub_session_id,
-        entry.step_count,
-        source.type,
-        source.name,
-        data_of(entry),
+        entry.agent or (entry.source.name if entry.source.type == "agent" else ""),
     ]
 
 
-def _sums(columns: Iterable[_Columns], key_of: Callable[[_Columns], object]) -> list[_Columns]:
+def _sums(additions: Iterable[_Columns], key_of: Callable[[_Columns], object]) -> list[_Columns]:
     sums: dict[object, _Columns] = {}
-    for each in columns:
+    for each in additions:
         key = key_of(each)
         if (total := sums.get(key)) is None:
-            sums[key] = [None, *each[1:6], dict(each[6]), *each[7:9]]
+            sums[key] = [None, *each[1:6], defaultdict(int, each[6]), *each[7:]]
             continue
         total[4] = min(total[4], each[4])
         total[5] = max(total[5], each[5])
-        amounts: Amounts = total[6]
+        amounts: defaultdict[str, int] = total[6]
         for name, number in each[6].items():
-            amounts[name] = amounts.get(name, 0) + number
+            amounts[name] += number
     return list(sums.values())
 
 

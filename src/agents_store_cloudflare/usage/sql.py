@@ -1,7 +1,7 @@
 """The SQL of usage entries. Written for `__agents_usage`; `tables.for_table` makes the same for a table of another name.
 
-Entries travel as one JSON text of arrays (`recording.columns`), their `data` a text inside, so that user JSON is never
-re-serialised and integers keep their digits.
+Entries travel as one JSON text of arrays (`Recording.entries`); where user JSON is in it their `data` is a text inside, so that it is
+never re-serialised and integers keep their digits. What they add to the totals travels as another, summed up (`Recording.by_session`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ __all__ = [
     "FENCE_GUARD",
     "FIND_SESSIONS",
     "INSERT_ENTRIES",
+    "NEW_GUARD",
     "RAISE_FENCES",
     "REPEAT_GUARD",
     "SELECT_EXISTS",
@@ -26,8 +27,16 @@ __all__ = [
     "SELECT_TREE",
 ]
 
+# Aborts the batch where an entry is stored already. ?1 JSON list of ids -> no row. Primary key.
+NEW_GUARD: LiteralString = """
+    SELECT json_extract('{}', 'agents-store ' || json_object('fault', 'stored')) AS verdict
+    FROM json_each(?1) AS given
+    CROSS JOIN __agents_usage AS stored ON stored.id = given.value
+    LIMIT 1
+"""
+
 # Aborts the batch where a higher fencing token than ?2 has been seen for a session of an entry that is not stored yet; writes nothing.
-# ?1 entries, ?2 fencing token -> no row. Primary keys of __agents_usage and __agents_fences.
+# ?1 entries, or sums of them where all are new; ?2 fencing token -> no row. Primary keys of __agents_usage and __agents_fences.
 FENCE_GUARD: LiteralString = """
     SELECT json_extract('{}', 'agents-store ' || json_object('fault', 'fence', 'session_id', f.session_id, 'token', f.token)) AS verdict
     FROM json_each(?1) AS given
@@ -54,13 +63,13 @@ REPEAT_GUARD: LiteralString = """
     FROM json_each(?1) AS given
     CROSS JOIN __agents_usage AS stored ON stored.id = given.value ->> 0
     WHERE stored.kind <> given.value ->> 2
-      OR json_remove(stored.data, '$.costMicros', '$.priceVersion') <> json_remove(given.value ->> 13, '$.costMicros', '$.priceVersion')
+      OR json_remove(stored.data, '$.costMicros', '$.priceVersion') <> json_remove(given.value ->> 7, '$.costMicros', '$.priceVersion')
     LIMIT 1
 """
 
 # Before INSERT_ENTRIES, in the same batch: an entry that is stored already adds nothing. Normally none is, and a row for each total
 # suffices; otherwise the entries add themselves one by one, those that are stored left out.
-# ?1 the entries' sums, ?2 entries (the same columns), ?3 their ids. Primary keys.
+# ?1 the entries' sums, ?2 what each of them adds (the same columns), ?3 their ids; behind NEW_GUARD ?2 and ?3 are empty. Primary keys.
 ADD_TO_SESSIONS: LiteralString = """
     INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)
     SELECT
@@ -77,15 +86,12 @@ ADD_TO_SESSIONS: LiteralString = """
       first_timestamp = min(first_timestamp, excluded.first_timestamp),
       last_timestamp = max(last_timestamp, excluded.last_timestamp),
       amounts = (
-        SELECT json_group_object(counter, total)
+        SELECT json_group_object(key, total)
         FROM (
-          SELECT counter, sum(amount) AS total
-          FROM (
-            SELECT key AS counter, value AS amount FROM json_each(__agents_usage_by_session.amounts)
-            UNION ALL
-            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
-          )
-          GROUP BY counter
+          SELECT
+            key,
+            coalesce(__agents_usage_by_session.amounts ->> key, 0) + coalesce(excluded.amounts ->> key, 0) AS total
+          FROM json_each(json_patch(__agents_usage_by_session.amounts, excluded.amounts))
         )
         WHERE total <> 0
       )
@@ -105,27 +111,23 @@ ADD_TO_DAYS: LiteralString = """
     WHERE NOT EXISTS (SELECT 1 FROM __agents_usage AS stored WHERE stored.id = part.value ->> 0)
     ON CONFLICT (day, kept, kind, name, agent) DO UPDATE SET
       amounts = (
-        SELECT json_group_object(counter, total)
+        SELECT json_group_object(key, total)
         FROM (
-          SELECT counter, sum(amount) AS total
-          FROM (
-            SELECT key AS counter, value AS amount FROM json_each(__agents_usage_by_day.amounts)
-            UNION ALL
-            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
-          )
-          GROUP BY counter
+          SELECT
+            key,
+            coalesce(__agents_usage_by_day.amounts ->> key, 0) + coalesce(excluded.amounts ->> key, 0) AS total
+          FROM json_each(json_patch(__agents_usage_by_day.amounts, excluded.amounts))
         )
         WHERE total <> 0
       )
 """
 
-# ?1 entries: those of them that name a sub-session and are not stored yet. Primary keys.
+# Before INSERT_ENTRIES: ?1 JSON list of (id, session id, sub-session id), of which those that are stored already add nothing. Primary keys.
 ADD_SUB_SESSIONS: LiteralString = """
     INSERT INTO __agents_usage_sub_sessions (session_id, kept, sub_session_id)
-    SELECT value ->> 1, 0, value ->> 9
+    SELECT value ->> 1, 0, value ->> 2
     FROM json_each(?1)
-    WHERE value ->> 9 IS NOT NULL
-      AND NOT EXISTS (SELECT 1 FROM __agents_usage AS stored WHERE stored.id = value ->> 0)
+    WHERE NOT EXISTS (SELECT 1 FROM __agents_usage AS stored WHERE stored.id = value ->> 0)
     ON CONFLICT DO NOTHING
 """
 
@@ -135,7 +137,7 @@ INSERT_ENTRIES: LiteralString = """
       id, session_id, kind, step_count, timestamp, source_type, source_name, data, created_at
     )
     SELECT
-      value ->> 0, value ->> 1, value ->> 2, value ->> 10, value ->> 4, value ->> 11, value ->> 12, value ->> 13, ?2
+      value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, ?2
     FROM json_each(?1)
     WHERE true
     ON CONFLICT (id) DO NOTHING

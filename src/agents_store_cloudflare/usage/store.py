@@ -17,7 +17,7 @@ from agents_store_cloudflare.arguments import (
     span_ms,
     system_now_ms,
 )
-from agents_store_cloudflare.database import SqlError, Statement
+from agents_store_cloudflare.database import Row, SqlError, Statement
 from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError, StaleFencingTokenError
 from agents_store_cloudflare.json_values import JsonValue
 from agents_store_cloudflare.protocols import Lock
@@ -130,28 +130,45 @@ class D1UsageStore(Budgets):
         if not given:
             return []
         recording = Recording.of(given)
-        guards = self._guards(recording, given, token, repeatable=commit_id is not None)
-        before = [*guards, self._batches.statement(sql.SELECT_STORED, recording.ids)]
         try:
-            results = await self._batches.run(*before, *recording.statements(self._batches.now_ms(), self._table))
+            if await self._record_new(recording, token):
+                return given
+            rows = await self._record_rest(recording, token, repeatable=commit_id is not None)
         except SqlError as error:
             raise _fault(error, token, commit_id) from None
-        rows = results[len(guards)]
-        if not rows:
-            return given
         earlier = {entry.id: entry for entry in map(entry_of, rows)}
         return [earlier.get(entry.id, entry) for entry in given]
 
-    def _guards(
-        self, recording: Recording, entries: Sequence[UsageEntry], token: int | None, *, repeatable: bool
-    ) -> list[Statement]:
+    async def _record_new(self, recording: Recording, token: int | None) -> bool:
+        """Record entries of which none is stored. False, and nothing happened, where one is."""
+        statement = self._batches.statement
+        guards = [statement(sql.NEW_GUARD, recording.ids), *self._fences(recording, recording.by_session, token)]
+        statements = recording.statements(self._batches.now_ms(), self._table, all_new=True)
+        try:
+            await self._batches.run(*guards, *statements)
+        except SqlError as error:
+            if (error.guard or {}).get("fault") == "stored":
+                return False
+            raise
+        return True
+
+    async def _record_rest(self, recording: Recording, token: int | None, *, repeatable: bool) -> list[Row]:
+        """Record those that are not stored yet; the rows of those that are."""
         statement = self._batches.statement
         guards = [statement(sql.REPEAT_GUARD, recording.entries)] if repeatable else []
-        if token is not None:
-            sessions = json.dumps(sorted({entry.session_id for entry in entries}), ensure_ascii=False)
-            guards.append(statement(sql.FENCE_GUARD, recording.entries, token))
-            guards.append(statement(sql.RAISE_FENCES, sessions, token))
-        return guards
+        guards += self._fences(recording, recording.entries, token)
+        results = await self._batches.run(
+            *guards,
+            statement(sql.SELECT_STORED, recording.ids),
+            *recording.statements(self._batches.now_ms(), self._table),
+        )
+        return results[len(guards)]
+
+    def _fences(self, recording: Recording, entries: str, token: int | None) -> list[Statement]:
+        if token is None:
+            return []
+        statement = self._batches.statement
+        return [statement(sql.FENCE_GUARD, entries, token), statement(sql.RAISE_FENCES, recording.sessions(), token)]
 
     async def record_tokens(
         self, session_id: str, *, model: str, tokens: TokenCounts | Mapping[str, int], **fields: Unpack[TokenFields]

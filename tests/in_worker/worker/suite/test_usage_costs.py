@@ -120,7 +120,7 @@ async def test_rollups_cost_the_same_at_any_size(observed: Database, costs: list
     assert max(reads) <= 1.1 * min(reads)
     assert max(reads) <= 4
     assert recordings[0][1] == 7
-    assert max(read for read, _ in recordings) <= 30
+    assert max(read for read, _ in recordings) <= 24
 
 
 async def test_a_tree_is_one_batch(observed: Database, costs: list[BatchCost], unique: str) -> None:
