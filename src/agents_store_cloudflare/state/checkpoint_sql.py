@@ -28,12 +28,13 @@ __all__ = [
     "TOUCH_CHECKPOINTS",
 ]
 
-# A checkpoint is no change of the session: the version stays. The result is what a repetition has to know of it.
+# A checkpoint is no change of the session: the version stays. ?6 run id, ?7 stream sequence. The result is what a repetition has to
+# know of the checkpoint: `codec.remembered_checkpoint` reads it.
 TOUCH_CHECKPOINTS: LiteralString = session_update(
     "checkpoint_count = checkpoint_count + 1",
     version="version",
     checkpoints="checkpoint_count + 1",
-    result="coalesce(json(?5), json_array(step_count, status))",
+    result="coalesce(json(?5), json_array(step_count, status, ?6, CAST(?7 AS INTEGER)))",
 )
 
 # The id of the newest checkpoint of the state row `s`, pruned ones included.

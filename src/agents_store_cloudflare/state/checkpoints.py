@@ -77,18 +77,20 @@ class CheckpointCalls(StateCalls):
         saved = None if state is None else state_for(session_id, state)
         if saved is None:
             guard = replace(self._guard("save_checkpoint", session_id, fencing_token, commit_id), new_checkpoints=1)
-            before = [Statement(checkpoint_sql.TOUCH_CHECKPOINTS, self._commit(guard))]
+            touch = (*self._commit(guard), run_id, stream_sequence)
+            before = [Statement(checkpoint_sql.TOUCH_CHECKPOINTS, touch)]
         else:
             save_guard = self._save_guard("save_checkpoint", saved, None, fencing_token, commit_id)
             guard = replace(save_guard, new_checkpoints=1)
-            before = self._save_statements(saved, guard, encode_json([saved.step_count, saved.status], name="status"))
+            result = encode_json([saved.step_count, saved.status, run_id, stream_sequence], name="the checkpoint")
+            before = self._save_statements(saved, guard, result)
         commit, results = await self._batches.write(
             guard, [*before, *self._checkpoint_statements(session_id, run_id, stream_sequence)]
         )
         if saved is not None:
             codec.bring_up_to_date(saved, commit)
         if not results:  # answered from an earlier attempt, whose checkpoint may be gone by now
-            return codec.remembered_checkpoint(session_id, commit, run_id, stream_sequence)
+            return codec.remembered_checkpoint(session_id, commit)
         return codec.bare_checkpoint_of(session_id, results[-1][0])
 
     def _checkpoint_statements(

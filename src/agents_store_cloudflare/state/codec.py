@@ -161,11 +161,9 @@ def bare_checkpoint_of(session_id: str, row: Row) -> Checkpoint:
     )
 
 
-def remembered_checkpoint(
-    session_id: str, commit: Commit, run_id: str | None, stream_sequence: int | None
-) -> Checkpoint:
+def remembered_checkpoint(session_id: str, commit: Commit) -> Checkpoint:
     """The checkpoint that a commit of `save_checkpoint` kept, without its state; it may be gone by now."""
-    step_count, status = cast("list[Any]", commit.result)
+    step_count, status, run_id, stream_sequence = cast("list[Any]", commit.result)
     facts: Row = [commit.checkpoint_number, commit.at_ms, run_id, stream_sequence, status, step_count]
     return bare_checkpoint_of(session_id, [*facts, commit.message_count_after])
 

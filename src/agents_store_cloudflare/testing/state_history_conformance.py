@@ -282,6 +282,8 @@ class HistoryConformance:
         state.status, state.step_count = "moved\x00on", 4
         later = await keep(state, "c")
         assert await state_store.prune_checkpoints(unique, keep_last=1) == 2
+        again = await state_store.save_checkpoint(unique, commit_id="b")
+        assert (again, again.run_id, again.stream_sequence) == (alone, "r", 7)
         assert [await keep(None, "b"), await keep(state, "a"), await keep(state, "c")] == [alone, with_state, later]
         assert (with_state.step_count, with_state.status, with_state.message_count) == (3, "active", 1)
         assert [each.id for each in (await state_store.list_checkpoints(unique)).items] == [later.id]
