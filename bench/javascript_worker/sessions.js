@@ -29,8 +29,8 @@ export class SessionStore {
     this.observe = observe;
   }
 
-  /** Store the session and the messages from `session.stored` on. */
-  async save(session) {
+  /** Store the session and the messages from `session.stored` on, and in the same transaction what `more` says. */
+  async save(session, more = []) {
     const now = Date.now();
     const upsert = this.db
       .prepare(
@@ -52,7 +52,7 @@ export class SessionStore {
     const inserts = session.messages
       .slice(session.stored)
       .map((message, index) => insert.bind(session.id, session.stored + index, JSON.stringify(message)));
-    await this.batch([upsert, ...inserts]);
+    await this.batch([upsert, ...inserts, ...more]);
     session.stored = session.messages.length;
   }
 
@@ -61,17 +61,7 @@ export class SessionStore {
       this.db.prepare("SELECT * FROM sessions WHERE id = ?").bind(id),
       this.db.prepare("SELECT body FROM messages WHERE session_id = ? ORDER BY sequence").bind(id),
     ]);
-    const row = sessions.results[0];
-    if (!row) return null;
-    return {
-      id,
-      agentType: row.agent_type,
-      status: row.status,
-      stepCount: row.step_count,
-      customState: JSON.parse(row.custom_state),
-      messages: messages.results.map(({ body }) => JSON.parse(body)),
-      stored: messages.results.length,
-    };
+    return sessionOf(sessions.results[0], messages.results);
   }
 
   async page(id, offset, limit) {
@@ -82,7 +72,7 @@ export class SessionStore {
         .bind(id, limit, offset),
     ]);
     const total = count.results[0].total;
-    const messages = rows.results.map(({ body }) => JSON.parse(body));
+    const messages = parsed(rows.results);
     return { messages, total, hasMore: offset + messages.length < total };
   }
 
@@ -91,4 +81,26 @@ export class SessionStore {
     this.observe?.(results);
     return results;
   }
+}
+
+/** The session of a row and of its messages' rows; null without a row. */
+export function sessionOf(row, messages) {
+  if (!row) return null;
+  return {
+    id: row.id,
+    agentType: row.agent_type,
+    status: row.status,
+    stepCount: row.step_count,
+    customState: JSON.parse(row.custom_state),
+    messages: parsed(messages),
+    stored: messages.length,
+  };
+}
+
+export function described({ status, stepCount, customState, messages }) {
+  return { status, stepCount, customState, messages };
+}
+
+function parsed(rows) {
+  return JSON.parse(`[${rows.map(({ body }) => body).join(",")}]`);
 }
