@@ -29,8 +29,8 @@ export class SessionStore {
     this.observe = observe;
   }
 
-  /** Store the session and the messages from `session.stored` on, and in the same transaction what `more` says. */
-  async save(session, more = []) {
+  /** Store the session and the messages from `session.stored` on, and in the same transaction what `more` says. `tuned`: one statement for all. */
+  async save(session, { more = [], tuned = false } = {}) {
     const now = Date.now();
     const upsert = this.db
       .prepare(
@@ -48,12 +48,21 @@ export class SessionStore {
         JSON.stringify(session.customState),
         now,
       );
-    const insert = this.db.prepare("INSERT INTO messages (session_id, sequence, body) VALUES (?, ?, ?)");
-    const inserts = session.messages
-      .slice(session.stored)
-      .map((message, index) => insert.bind(session.id, session.stored + index, JSON.stringify(message)));
+    const added = session.messages.slice(session.stored);
+    const inserts = tuned ? [this.insertOfAll(session, added)] : this.insertsOfEach(session, added);
     await this.batch([upsert, ...inserts, ...more]);
     session.stored = session.messages.length;
+  }
+
+  insertsOfEach(session, added) {
+    const insert = this.db.prepare("INSERT INTO messages (session_id, sequence, body) VALUES (?, ?, ?)");
+    return added.map((message, index) => insert.bind(session.id, session.stored + index, JSON.stringify(message)));
+  }
+
+  insertOfAll(session, added) {
+    return this.db
+      .prepare("INSERT INTO messages (session_id, sequence, body) SELECT ?1, ?2 + key, value FROM json_each(?3)")
+      .bind(session.id, session.stored, JSON.stringify(added));
   }
 
   async load(id) {
@@ -70,6 +79,19 @@ export class SessionStore {
       this.db
         .prepare("SELECT body FROM messages WHERE session_id = ? ORDER BY sequence LIMIT ? OFFSET ?")
         .bind(id, limit, offset),
+    ]);
+    const total = count.results[0].total;
+    const messages = parsed(rows.results);
+    return { messages, total, hasMore: offset + messages.length < total };
+  }
+
+  /** The same by the sequences, which have no gaps: nothing is counted, nothing skipped. */
+  async tunedPage(id, offset, limit) {
+    const [count, rows] = await this.batch([
+      this.db.prepare("SELECT coalesce(max(sequence) + 1, 0) AS total FROM messages WHERE session_id = ?").bind(id),
+      this.db
+        .prepare("SELECT body FROM messages WHERE session_id = ? AND sequence >= ? ORDER BY sequence LIMIT ?")
+        .bind(id, offset, limit),
     ]);
     const total = count.results[0].total;
     const messages = parsed(rows.results);

@@ -15,7 +15,7 @@ class Save {
   async once({ env, observe, input }) {
     this.session.messages.push(...input.added);
     this.session.stepCount += 1;
-    await new SessionStore(env.DB, observe).save(this.session);
+    await new SessionStore(env.DB, observe).save(this.session, input);
   }
 
   async readBack({ env, key }) {
@@ -35,7 +35,10 @@ class Load {
 
 class Page {
   async once({ env, observe, input }) {
-    this.page = await new SessionStore(env.DB, observe).page(input.session, input.offset, input.limit);
+    const store = new SessionStore(env.DB, observe);
+    this.page = input.tuned
+      ? await store.tunedPage(input.session, input.offset, input.limit)
+      : await store.page(input.session, input.offset, input.limit);
   }
 
   readBack() {

@@ -20,7 +20,7 @@ class Step {
     await writeChunks(env.STREAMS.getByName(key), input.chunks);
     session.messages.push(...input.added);
     session.stepCount += 1;
-    await sessions.save(session, [new CheckpointStore(env.DB).saving(key)]);
+    await sessions.save(session, { more: [new CheckpointStore(env.DB).saving(key)] });
     await new UsageStore(env.DB, observe).record([{ ...input.entry, sessionId: key }]);
     if (!(await lock.release(lease.token))) throw new Error("the lease was lost");
   }

@@ -6,7 +6,7 @@ class StreamWrite {
   written = 0;
 
   async once({ env, key, input }) {
-    await writeChunks(env.STREAMS.getByName(`${key}-${++this.written}`), input.chunks, input.flushChunks);
+    await writeChunks(env.STREAMS.getByName(`${key}-${++this.written}`), input.chunks, input);
   }
 
   async readBack({ env, key, input }) {
@@ -47,7 +47,25 @@ class FanOut {
   }
 }
 
-export const STREAM_JOBS = { stream_write: StreamWrite, stream_replay: StreamReplay, fan_out: FanOut };
+/** One chunk into each of many streams. */
+class TouchStreams {
+  async once({ env, key, input }) {
+    for (let number = 0; number < input.streams; number++) {
+      await env.STREAMS.getByName(`${key}-${number}`).append(['{"type":"text-delta","text":"token "}']);
+    }
+  }
+
+  readBack() {
+    return {};
+  }
+}
+
+export const STREAM_JOBS = {
+  stream_write: StreamWrite,
+  stream_replay: StreamReplay,
+  fan_out: FanOut,
+  touch_streams: TouchStreams,
+};
 
 export const STREAM_PREPARATIONS = {
   async stream({ env, input }) {
@@ -55,16 +73,16 @@ export const STREAM_PREPARATIONS = {
   },
 };
 
-export async function writeChunks(stream, chunks, flushChunks = FLUSH_CHUNKS) {
+export async function writeChunks(stream, chunks, { flushChunks = FLUSH_CHUNKS, tuned = false } = {}) {
   let buffer = [];
   for (const chunk of chunks) {
     buffer.push(JSON.stringify(chunk));
     if (buffer.length === flushChunks) {
-      await stream.append(buffer);
+      await stream.append(buffer, tuned);
       buffer = [];
     }
   }
-  if (buffer.length) await stream.append(buffer);
+  if (buffer.length) await stream.append(buffer, tuned);
 }
 
 export async function readChunks(stream, limit) {

@@ -5,7 +5,7 @@ import { UsageStore } from "./usage.js";
 class RecordUsage {
   async once({ env, observe, key, input }) {
     const entries = input.entries.map((entry) => ({ ...entry, sessionId: key }));
-    await new UsageStore(env.DB, observe).record(entries);
+    await new UsageStore(env.DB, observe).record(entries, input);
   }
 
   async readBack({ env, key }) {

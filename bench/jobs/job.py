@@ -1,7 +1,7 @@
 """What a job is, and what is made ready for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 __all__ = ["TABLES", "Floor", "Job", "Json", "Preparation", "Target"]
@@ -73,6 +73,10 @@ class Job:
     floor: Floor
     target: Target | None = None
     preparations: tuple[Preparation, ...] = field(default=())
+
+    def beside_tuned(self, how: str) -> "Job":
+        """The same job beside JavaScript that does it in the way which this package does: stated, without a target."""
+        return replace(self, name=f"{self.name}, JavaScript {how}", input={**self.input, "tuned": True}, target=None)
 
     def as_floor(self) -> "Job":
         """The job of making its floor's calls."""
