@@ -145,7 +145,9 @@ def _job_row(entry: Published) -> str:
 def _growth_row(entry: Published) -> str:
     sizes = ", ".join(f"{size:,}" for size in entry["sizes"])
     times = ", ".join(map(milliseconds, entry["medianMs"]))
-    return _row([entry["name"], f"{sizes} {entry['unit']}", f"{times} ms", f"{entry['exponent']:.2f}", growth_verdict(entry)])
+    return _row(
+        [entry["name"], f"{sizes} {entry['unit']}", f"{times} ms", f"{entry['exponent']:.2f}", growth_verdict(entry)]
+    )
 
 
 def _platform_row(entry: Published) -> str:

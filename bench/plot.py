@@ -82,7 +82,10 @@ def growth_svg(run: Published) -> str:
     parts.append(f'{_line(left, up.place(1), end, up.place(100), "one")[:-2]} stroke-dasharray="4 4"/>')
     labels = _spread_out([up.place(times[-1]) for times in grown], 17)
     for entry, times, y in zip(series, grown, labels, strict=True):
-        points = [(across.place(size / entry["sizes"][0]), up.place(time)) for size, time in zip(entry["sizes"], times, strict=True)]
+        points = [
+            (across.place(size / entry["sizes"][0]), up.place(time))
+            for size, time in zip(entry["sizes"], times, strict=True)
+        ]
         parts += _growth_line(entry, points, y)
     return _svg(height, "Growth of the package's times with the size of the work", parts)
 

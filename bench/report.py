@@ -7,7 +7,18 @@ from bench.verdicts import floor_verdict, growth_verdict, javascript_verdict, mi
 
 __all__ = ["growth_table", "jobs_table"]
 
-JOB_COLUMNS = ("job", "JavaScript", "Python", "ratio", "lowest–highest", "target", "over floor", "target", "rows read", "rows written")
+JOB_COLUMNS = (
+    "job",
+    "JavaScript",
+    "Python",
+    "ratio",
+    "lowest–highest",
+    "target",
+    "over floor",
+    "target",
+    "rows read",
+    "rows written",
+)
 GROWTH_COLUMNS = ("growth", "sizes", "times", "exponent", "target")
 
 

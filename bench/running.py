@@ -1,6 +1,8 @@
 """The measurements that two served Workers take part in."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from statistics import median
 from typing import TypeVar
 
 from bench.findings import Finding, Growth, Published, growth_entry, job_entry
@@ -16,6 +18,12 @@ T = TypeVar("T")
 GROWTH_MEASUREMENTS = 3
 PLATFORM_MEASUREMENTS = 5
 PLATFORM_TIMES = 2_000
+EMPTY = Job(name="empty", kind="", repetitions=100, input={}, expected={}, floor=Floor(calls=1))
+EMPTY_CALLS = {
+    "an empty D1 batch": replace(EMPTY, floor=Floor(batches=1)).as_floor(),
+    "an empty call of a Durable Object": EMPTY.as_floor(),
+    "the first call of a new Durable Object": EMPTY.as_floor(is_fresh=True),
+}
 PLATFORM_STEPS = {
     "call": "a call from Python into JavaScript",
     "promise": "waiting for a JavaScript promise that is resolved already",
@@ -82,22 +90,14 @@ def grow(series: Series, python: ServedWorker) -> Growth:
 def run_platform() -> list[Published]:
     """What the platform's own steps cost: an empty D1 batch, an empty call of an object, what Python needs to wait."""
     with both_served() as (javascript, python):
-        empty = {
-            "an empty D1 batch": Floor(batches=1),
-            "an empty call of a Durable Object of the same Worker": Floor(calls=1),
-        }
         entries = [
             _platform_entry(name, javascript_us=_step_us(javascript, job), python_us=_step_us(python, job))
-            for name, job in ((name, _floor_job(floor)) for name, floor in empty.items())
+            for name, job in EMPTY_CALLS.items()
         ]
         for step, name in PLATFORM_STEPS.items():
             python_us = _step_us(python, _platform_job(step)) / PLATFORM_TIMES
             entries.append(_platform_entry(name, javascript_us=None, python_us=python_us))
     return entries
-
-
-def _floor_job(floor: Floor) -> Job:
-    return Job(name="empty", kind="", repetitions=100, input={}, expected={}, floor=floor).as_floor()
 
 
 def _platform_job(step: str) -> Job:
@@ -110,8 +110,8 @@ def _platform_entry(name: str, *, javascript_us: float | None, python_us: float)
 
 
 def _step_us(worker: ServedWorker, job: Job) -> float:
-    times_ms = sorted(worker.measure(job, key="platform").elapsed_ms for _ in range(PLATFORM_MEASUREMENTS))
-    return times_ms[PLATFORM_MEASUREMENTS // 2] * 1_000
+    keys = [f"platform-{number}" for number in range(PLATFORM_MEASUREMENTS)]
+    return median(worker.measure(job, key=key).elapsed_ms for key in keys) * 1_000
 
 
 def _each(

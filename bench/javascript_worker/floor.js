@@ -17,7 +17,7 @@ class Floor {
         await env.DB.batch([env.DB.prepare("SELECT 1")]);
       }
       for (let done = 0; done < input.calls; done++, this.made++) {
-        await env.IDLE.getByName(key).call("");
+        await env.IDLE.getByName(input.fresh ? `${key}-${this.made}` : key).call("");
       }
     };
     await Promise.all(Array.from({ length: input.lanes }, lane));

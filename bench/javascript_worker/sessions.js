@@ -81,7 +81,7 @@ export class SessionStore {
         .bind(id, limit, offset),
     ]);
     const total = count.results[0].total;
-    const messages = parsed(rows.results);
+    const messages = rows.results.map(({ body }) => JSON.parse(body));
     return { messages, total, hasMore: offset + messages.length < total };
   }
 
@@ -94,7 +94,7 @@ export class SessionStore {
         .bind(id, offset, limit),
     ]);
     const total = count.results[0].total;
-    const messages = parsed(rows.results);
+    const messages = rows.results.map(({ body }) => JSON.parse(body));
     return { messages, total, hasMore: offset + messages.length < total };
   }
 
@@ -114,15 +114,11 @@ export function sessionOf(row, messages) {
     status: row.status,
     stepCount: row.step_count,
     customState: JSON.parse(row.custom_state),
-    messages: parsed(messages),
+    messages: messages.map(({ body }) => JSON.parse(body)),
     stored: messages.length,
   };
 }
 
 export function described({ status, stepCount, customState, messages }) {
   return { status, stepCount, customState, messages };
-}
-
-function parsed(rows) {
-  return JSON.parse(`[${rows.map(({ body }) => body).join(",")}]`);
 }

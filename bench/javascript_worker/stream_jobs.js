@@ -86,7 +86,8 @@ export async function writeChunks(stream, chunks, { flushChunks = FLUSH_CHUNKS, 
 }
 
 export async function readChunks(stream, limit) {
-  return JSON.parse(await stream.read(0, limit));
+  const bodies = await stream.read(0, limit);
+  return bodies.map((body) => JSON.parse(body));
 }
 
 async function reader(stream) {

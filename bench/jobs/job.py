@@ -78,8 +78,12 @@ class Job:
         """The same job beside JavaScript that does it in the way which this package does: stated, without a target."""
         return replace(self, name=f"{self.name}, JavaScript {how}", input={**self.input, "tuned": True}, target=None)
 
-    def as_floor(self) -> "Job":
-        """The job of making its floor's calls."""
+    def as_floor(self, *, is_fresh: bool = False) -> "Job":
+        """The job of making its floor's calls.
+
+        Args:
+            is_fresh: each call goes to an object that never was before.
+        """
         floor = self.floor
         calls = (floor.batches + floor.calls) * floor.lanes
         repetitions = max(self.repetitions, -(-FEWEST_FLOOR_CALLS // calls))
@@ -87,7 +91,7 @@ class Job:
             name=f"{self.name} (floor)",
             kind="floor",
             repetitions=repetitions,
-            input={"batches": floor.batches, "calls": floor.calls, "lanes": floor.lanes},
+            input={"batches": floor.batches, "calls": floor.calls, "lanes": floor.lanes, "fresh": is_fresh},
             expected={"made": calls * repetitions},
             floor=floor,
         )

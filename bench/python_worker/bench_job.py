@@ -8,7 +8,7 @@ from agents_store_cloudflare import AgentState
 from agents_store_cloudflare.bindings import as_database
 from agents_store_cloudflare.database import BatchObserver, Database
 
-__all__ = ["Job", "described", "new_state", "now_ms"]
+__all__ = ["Job", "described", "new_state", "now_ms", "raw"]
 
 
 @dataclass(kw_only=True)
@@ -64,3 +64,8 @@ def described(state: AgentState) -> dict[str, Any]:
         "customState": state.custom_state,
         "messages": state.messages,
     }
+
+
+def raw(binding: Any) -> Any:
+    """The binding without the SDK's wrapper."""
+    return getattr(binding, "_binding", binding)

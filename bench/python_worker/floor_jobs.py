@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from bench_job import Job
+from bench_job import Job, raw
 from workers import DurableObject
 
 __all__ = ["FLOORS", "Idle"]
@@ -40,13 +39,9 @@ class Floor(Job):
             await database.batch(to_js([database.prepare("SELECT 1")]))
             self.made += 1
         for _ in range(self.input["calls"]):
-            await objects.getByName(self.key).call("")
+            name = f"{self.key}-{self.made}" if self.input.get("fresh") else self.key
+            await objects.getByName(name).call("")
             self.made += 1
 
 
 FLOORS: Mapping[str, type[Job]] = {"floor": Floor}
-
-
-def raw(binding: Any) -> Any:
-    """The binding without the SDK's wrapper."""
-    return getattr(binding, "_binding", binding)

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from bench_job import Job
+from bench_job import Job, raw
 from stream_jobs import stream_manager
 
-from agents_store_cloudflare.bindings import as_namespace
+from agents_store_cloudflare.bindings import CloudflareNamespace
 
 __all__ = ["LIVE_JOBS"]
 
@@ -53,7 +53,8 @@ class FanOut(Job):
         return {"chunks": [json.loads(event.data)["data"] for event in self.events]}
 
     async def _connected(self) -> JsObject:
-        return await as_namespace(self.env.STREAMS).fetch(self.key, "https://stream/", {"Upgrade": "websocket"})
+        namespace = CloudflareNamespace(raw(self.env.STREAMS))
+        return await namespace.fetch(self.key, "https://stream/", {"Upgrade": "websocket"})
 
 
 LIVE_JOBS: Mapping[str, type[Job]] = {"fan_out": FanOut}
