@@ -20,7 +20,7 @@ from bench.machine import machine, versions
 from bench.memory import run_memory
 from bench.page import RESULTS_FILE, publish, rewrite_page
 from bench.report import growth_table, jobs_table
-from bench.running import run_growth, run_jobs, run_platform
+from bench.running import run_growth, run_jobs, run_platform, run_waiting
 from bench.workers import BenchError
 from tools.local_runtime import RuntimeStartError
 from tools.places import ROOT, RUNTIME
@@ -75,6 +75,8 @@ def _measured(options: argparse.Namespace) -> tuple[Published, list[str]]:
         run["growth"], more = run_growth(series)
         failures += more
     if options.publish:
+        run["waiting"], more = run_waiting(jobs)
+        failures += more
         run["platform"] = run_platform()
         run["memory"] = run_memory()
         run["firstRequest"] = run_first_request(STARTS)

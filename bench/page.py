@@ -84,6 +84,11 @@ def platform_section(run: Published) -> str:
     return "\n".join([PLATFORM_HEAD, *map(_platform_row, run["platform"])])
 
 
+def waiting_section(run: Published) -> str:
+    """Each job's time in its parts."""
+    return "\n".join([WAITING_HEAD, *map(_waiting_row, run["waiting"])])
+
+
 def first_request_section(run: Published) -> str:
     """The extra time, and its spread."""
     first = run["firstRequest"]
@@ -112,6 +117,7 @@ SECTIONS: Mapping[str, Callable[[Published], str]] = {
     "machine": machine_section,
     "jobs": jobs_section,
     "growth": growth_section,
+    "waiting": waiting_section,
     "platform": platform_section,
     "first request": first_request_section,
     "memory": memory_section,
@@ -121,6 +127,7 @@ JOBS_HEAD = (
     "|---|--:|--:|--:|--:|---|---|--:|--:|--:|---|"
 )
 GROWTH_HEAD = "| job | sizes | times | exponent | target |\n|---|--:|--:|--:|---|"
+WAITING_HEAD = "| job | Python | waiting for D1 | for objects | Python in the Worker |\n|---|--:|--:|--:|--:|"
 PLATFORM_HEAD = "| step | JavaScript | Python |\n|---|--:|--:|"
 
 
@@ -148,6 +155,12 @@ def _growth_row(entry: Published) -> str:
     return _row(
         [entry["name"], f"{sizes} {entry['unit']}", f"{times} ms", f"{entry['exponent']:.2f}", growth_verdict(entry)]
     )
+
+
+def _waiting_row(entry: Published) -> str:
+    own_ms = entry["elapsedMs"] - entry["d1Ms"] - entry["objectsMs"]
+    waits = [f"{milliseconds(entry[part])} ms" if entry[part] else "" for part in ("d1Ms", "objectsMs")]
+    return _row([entry["name"], f"{milliseconds(entry['elapsedMs'])} ms", *waits, f"{milliseconds(max(own_ms, 0))} ms"])
 
 
 def _platform_row(entry: Published) -> str:

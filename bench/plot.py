@@ -9,10 +9,11 @@ from bench.verdicts import is_met
 
 __all__ = ["LogScale", "growth_svg", "ratios_svg"]
 
-WIDTH = 860
+WIDTH = 960
 ROW = 26
-TOP = 44
-LABELS = 300
+TOP = 54
+LABELS = 400
+GROWTH_LABELS = 280
 RIGHT = 40
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #57606a; }
@@ -56,7 +57,14 @@ def ratios_svg(run: Published) -> str:
     ratios = [entry["ratio"][part] for entry in jobs for part in ("lowest", "highest")]
     ticks = _powers_of_two(min(ratios), max(ratios))
     scale = LogScale(ticks[0], ticks[-1], LABELS, WIDTH - RIGHT)
-    parts = [_text(LABELS, 18, "time of Python over JavaScript; bar: lowest–highest; stroke: target", "start")]
+    parts = [
+        _text(
+            12,
+            16,
+            "Python’s time over JavaScript’s; bar: lowest–highest; stroke: target; green: met, red: missed, blue: none",
+            "start",
+        )
+    ]
     for tick in ticks:
         x = scale.place(tick)
         parts.append(_line(x, TOP - 8, x, bottom, "one" if tick == 1 else "grid"))
@@ -69,11 +77,11 @@ def ratios_svg(run: Published) -> str:
 def growth_svg(run: Published) -> str:
     """Each series' time at 1, 10 and 100 times its size, beside its time at the first: flat lines stay at the bottom."""
     series = run["growth"]
-    height, left, end = 420, 60, WIDTH - LABELS
+    height, left, end = 420, 60, WIDTH - GROWTH_LABELS
     grown = [[time / entry["medianMs"][0] for time in entry["medianMs"]] for entry in series]
     across = LogScale(1, 100, left, end)
     up = LogScale(0.5, max(200.0, *map(max, grown)), height - 30, TOP)
-    parts = [_text(left, 18, "time over the time at the first size, against the size; dashed: linear", "start")]
+    parts = [_text(left, 16, "time over the time at the first size, against the size; dashed: linear", "start")]
     for tick in (1, 10, 100):
         parts.append(_line(across.place(tick), TOP, across.place(tick), height - 30, "grid"))
         parts.append(_line(left, up.place(tick), end, up.place(tick), "grid"))

@@ -11,12 +11,14 @@ from bench.jobs import Floor, Job
 from bench.ratios import compared
 from bench.workers import BenchError, ServedWorker, both_served, served
 
-__all__ = ["PLATFORM_STEPS", "run_growth", "run_jobs", "run_platform"]
+__all__ = ["PLATFORM_STEPS", "run_growth", "run_jobs", "run_platform", "run_waiting"]
 
 T = TypeVar("T")
 
 GROWTH_MEASUREMENTS = 3
 PLATFORM_MEASUREMENTS = 5
+WAITING_MEASUREMENTS = 5
+MANY_AT_ONCE = ("waiters", "fan_out")
 PLATFORM_TIMES = 2_000
 EMPTY = Job(name="empty", kind="", repetitions=100, input={}, expected={}, floor=Floor(calls=1))
 EMPTY_CALLS = {
@@ -98,6 +100,20 @@ def run_platform() -> list[Published]:
             python_us = _step_us(python, _platform_job(step)) / PLATFORM_TIMES
             entries.append(_platform_entry(name, javascript_us=None, python_us=python_us))
     return entries
+
+
+def run_waiting(jobs: Sequence[Job]) -> tuple[list[Published], list[str]]:
+    """How each job's time divides into waiting for D1, waiting for objects, and Python in the Worker. Not those with many tasks."""
+    with served("Python", "python_worker") as python:
+        alone = [job for job in jobs if job.kind not in MANY_AT_ONCE and "tuned" not in job.input]
+        return _each(alone, lambda job: job.name, lambda job: _waiting_entry(job, python))
+
+
+def _waiting_entry(job: Job, python: ServedWorker) -> Published:
+    for preparation in job.preparations:
+        python.prepare(preparation)
+    rounds = [python.waiting(job, key=f"{_slug(job)}-waiting-{turn}") for turn in range(WAITING_MEASUREMENTS)]
+    return {"name": job.name, **{part: median(each[part] for each in rounds) for part in rounds[0]}}
 
 
 def _platform_job(step: str) -> Job:

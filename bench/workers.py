@@ -73,6 +73,11 @@ class ServedWorker:
             elapsed_ms=answer["elapsedMs"] / job.repetitions, cost=cost_of(answer["cost"], job.repetitions)
         )
 
+    def waiting(self, job: Job, *, key: str) -> dict[str, float]:
+        """One repetition's time, and its parts that were waiting for D1 and for objects, in milliseconds."""
+        order = {"job": job.kind, "key": key, "repetitions": job.repetitions, "waiting": True, "input": job.input}
+        return {name: time_ms / job.repetitions for name, time_ms in self._ask(order).items()}
+
     def ask(self, kind: str) -> Any:
         """What a job that only asks has read."""
         return self._ask({"job": kind, "key": "", "repetitions": 1, "count": False, "input": {}})["result"]

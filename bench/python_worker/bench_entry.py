@@ -17,6 +17,7 @@ from state_jobs import STATE_JOBS, prepare_session, prepare_tables
 from step_jobs import STEP_JOBS
 from stream_jobs import STREAM_JOBS, prepare_stream
 from usage_jobs import USAGE_JOBS, prepare_usage
+from waiting import TimedBindings
 from workers import Request, Response, WorkerEntrypoint
 
 from agents_store_cloudflare import LockServer, StreamServer
@@ -57,7 +58,7 @@ class Default(WorkerEntrypoint):
         if "prepare" in order:
             await PREPARATIONS[order["prepare"]](self.env, order["input"])
             return Response("{}")
-        return Response(json.dumps(await run(self.env, order)))
+        return Response(json.dumps(await (waiting(self.env, order) if "waiting" in order else run(self.env, order))))
 
 
 async def run(env: Any, order: Mapping[str, Any]) -> object:
@@ -73,6 +74,22 @@ async def run(env: Any, order: Mapping[str, Any]) -> object:
         "cost": total(costs) if order["count"] else None,
         "result": await job.read_back(),
     }
+
+
+async def waiting(env: Any, order: Mapping[str, Any]) -> object:
+    """One job's time, and how much of it was waiting for the platform."""
+    bindings = TimedBindings.of(env)
+    job = JOBS[order["job"]](env=bindings, key=order["key"], input=order["input"])
+    await job.set_up()
+    before, elapsed_ms = bindings.waited(), 0.0
+    waited = dict.fromkeys(before, 0.0)
+    for _ in range(order["repetitions"]):
+        await job.before_each()
+        before, started_ms = bindings.waited(), now_ms()
+        await job.once()
+        elapsed_ms += now_ms() - started_ms
+        waited = {name: waited[name] + ms - before[name] for name, ms in bindings.waited().items()}
+    return {"elapsedMs": elapsed_ms, **waited}
 
 
 async def timed(job: Job, repetitions: int) -> float:

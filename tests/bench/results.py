@@ -47,6 +47,7 @@ def run() -> Published:
             {"name": "an empty D1 batch", "javascriptUs": 900.0, "pythonUs": 1_200.0},
             {"name": "a call", "javascriptUs": None, "pythonUs": 1.25},
         ],
+        "waiting": [{"name": "save", "elapsedMs": 2.5, "d1Ms": 1.75, "objectsMs": 0.0}],
         "firstRequest": first_request_entry([100.0, 110.0, 90.0], [150.0, 170.0, 160.0]),
         "memory": memory_entry(
             javascript_bytes=(0, 300_000_000),
