@@ -19,7 +19,7 @@ GROWTH_MEASUREMENTS = 3
 PLATFORM_MEASUREMENTS = 5
 WAITING_MEASUREMENTS = 5
 MANY_AT_ONCE = ("waiters", "fan_out")
-PLATFORM_TIMES = 2_000
+PLATFORM_TIMES = 10_000
 EMPTY = Job(name="empty", kind="", repetitions=100, input={}, expected={}, floor=Floor(calls=1))
 EMPTY_CALLS = {
     "an empty D1 batch": replace(EMPTY, floor=Floor(batches=1)).as_floor(),
