@@ -1,93 +1,106 @@
 """`make bench`: the same jobs by this package and by an idiomatic JavaScript Worker, on the same runtime, in alternating pairs.
 
-Every job's result is read back and compared with what was given. Exit status 0: all jobs ran, and both sides agreed.
+Every job's result is read back and compared with what was given. Exit status 0: all jobs ran, and both sides agreed. With `--publish`
+everything else is measured too (growth, first request, memory) and docs/performance.md written anew; with `--page` it is written
+from what was published last.
 """
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.jobs import TABLES, Job, all_jobs
-from bench.ratios import compared
-from bench.report import Finding, as_json, machine, table, versions
-from bench.workers import BenchError, ServedWorker, served
+from bench.findings import Published
+from bench.first_request import run_first_request
+from bench.growth import all_series
+from bench.jobs import all_jobs
+from bench.machine import machine, versions
+from bench.memory import run_memory
+from bench.page import RESULTS_FILE, publish, rewrite_page
+from bench.report import growth_table, jobs_table
+from bench.running import run_growth, run_jobs, run_platform, run_waiting
+from bench.workers import BenchError
 from tools.local_runtime import RuntimeStartError
 from tools.places import ROOT, RUNTIME
 
 RESULTS = RUNTIME / "bench"
+STARTS = 15
 
 
 def main() -> int:
     """Run the bench; its exit status."""
     parser = _parser()
     options = parser.parse_args()
-    jobs = [job for job in all_jobs() if options.only in job.name]
-    if not jobs:
-        parser.error(f"no job has {options.only!r} in its name; there are: {', '.join(job.name for job in all_jobs())}")
+    if options.page:
+        rewrite_page()
+        return 0
+    if options.publish and options.only:
+        parser.error("--publish publishes every job; leave out --only")
     started_s = time.monotonic()
-    facts = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "pairs": options.pairs}
-    facts |= {"versions": versions(), "machine": machine()}
     try:
-        findings, failures = run(jobs, options.pairs)
-    except RuntimeStartError as error:
+        run, failures = _measured(options)
+    except (BenchError, RuntimeStartError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    if findings:
-        print(f"\n{table(findings)}\n")
-        print(
-            f"Medians of {options.pairs} pairs, one repetition; ratio: Python over JavaScript, below 1 Python is faster."
-        )
-        print("Rows: as D1 counts them, JavaScript → Python.")
-        print(f"{shown(write(as_json(findings, facts), options.results))} has every time.")
-    print(f"It took {time.monotonic() - started_s:.0f} s.")
     for failure in failures:
         print(f"bench: {failure}", file=sys.stderr)
+    if not failures and not run["jobs"] and not run["growth"]:
+        parser.error(f"no job has {options.only!r} in its name; there are: {', '.join(job.name for job in all_jobs())}")
+    _show(run, options.pairs)
+    print(f"{_shown(_kept(run, options.results))} has every time. It took {time.monotonic() - started_s:.0f} s.")
+    if options.publish and not failures:
+        publish(run)
+        print(f"docs/performance.md is written anew, from {_shown(RESULTS_FILE)}.")
     return 1 if failures else 0
 
 
-def run(jobs: Sequence[Job], pairs: int) -> tuple[list[Finding], list[str]]:
-    """Every job's finding, and what went wrong with those that have none."""
-    findings: list[Finding] = []
+def _measured(options: argparse.Namespace) -> tuple[Published, list[str]]:
+    """What was asked for, and what went wrong."""
+    jobs = [job for job in all_jobs() if options.only in job.name]
+    series = [each for each in all_series() if options.only in each.name]
+    run: Published = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "pairs": options.pairs,
+        "versions": versions(),
+        "machine": machine(),
+        "jobs": [],
+        "growth": [],
+    }
     failures: list[str] = []
-    with served() as (javascript, python):
-        javascript.prepare(TABLES)
-        python.prepare(TABLES)
-        for job in jobs:
-            print(f"bench: {job.name}", flush=True)
-            try:
-                findings.append(compare(job, javascript, python, pairs))
-            except BenchError as error:
-                failures.append(str(error))
-    return findings, failures
+    if jobs and not options.growth:
+        run["jobs"], failures = run_jobs(jobs, options.pairs)
+    if series and (options.growth or options.publish):
+        run["growth"], more = run_growth(series)
+        failures += more
+    if options.publish:
+        run["waiting"], more = run_waiting(jobs)
+        failures += more
+        run["platform"] = run_platform()
+        run["memory"] = run_memory()
+        run["firstRequest"] = run_first_request(STARTS)
+    return run, failures
 
 
-def compare(job: Job, javascript: ServedWorker, python: ServedWorker, pairs: int) -> Finding:
-    """Both sides in turn, the other one first each time; before that one round of each that warms up and counts."""
-    for preparation in job.preparations:
-        javascript.prepare(preparation)
-        python.prepare(preparation)
-    slug = "".join(letter if letter.isalnum() else "-" for letter in job.name)
-    counted = [side.measure(job, key=f"{slug}-counted", count=True) for side in (javascript, python)]
-    times_ms: list[tuple[float, float]] = []
-    for pair in range(pairs):
-        order = (javascript, python) if pair % 2 == 0 else (python, javascript)
-        elapsed_ms = {side.name: side.measure(job, key=f"{slug}-{pair}").elapsed_ms for side in order}
-        times_ms.append((elapsed_ms[javascript.name], elapsed_ms[python.name]))
-    return Finding(job=job, comparison=compared(times_ms), javascript_cost=counted[0].cost, python_cost=counted[1].cost)
+def _show(run: Published, pairs: int) -> None:
+    if run["jobs"]:
+        print(f"\n{jobs_table(run['jobs'])}\n")
+        print(f"Medians of {pairs} pairs, one repetition; ratio: Python over JavaScript, below 1 Python is faster.")
+        print("Over floor: Python over as many empty calls in Python. Rows: as D1 counts them, JavaScript → Python.")
+    if run["growth"]:
+        print(f"\n{growth_table(run['growth'])}\n")
 
 
-def write(text: str, folder: Path) -> Path:
+def _kept(run: Published, folder: Path) -> Path:
     """Keep the results under the time of the run; the file."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    file.write_text(text + "\n")
+    file.write_text(json.dumps(run, indent=2) + "\n")
     return file
 
 
-def shown(file: Path) -> str:
+def _shown(file: Path) -> str:
     """The file's path as one would type it here."""
     return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)
 
@@ -97,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=_positive, default=7, help="how often both sides do each job (7)")
     parser.add_argument("--only", metavar="WORDS", default="", help="only the jobs with these words in their name")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON (.runtime/bench)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--growth", action="store_true", help="only how the package's times grow with the size")
+    what.add_argument("--publish", action="store_true", help="measure everything and write docs/performance.md")
+    what.add_argument("--page", action="store_true", help="measure nothing: write the page from the last published run")
     return parser
 
 

@@ -9,8 +9,10 @@ from typing import Any, cast
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from bench.jobs import Job, Preparation
+from bench.jobs import TABLES, Job, Preparation
 from tools.local_runtime import LocalRuntime
+
+__all__ = ["BenchError", "Cost", "Measurement", "ServedWorker", "both_served", "cost_of", "difference", "served"]
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 300
@@ -43,10 +45,13 @@ class ServedWorker:
     def __init__(self, name: str, url: str) -> None:
         self.name = name
         self._url = url
+        self._prepared: list[Preparation] = []
 
     def prepare(self, preparation: Preparation) -> None:
-        """Store what a job reads."""
-        self._ask({"prepare": preparation.kind, "input": preparation.input})
+        """Store what a job reads, once."""
+        if preparation not in self._prepared:
+            self._ask({"prepare": preparation.kind, "input": preparation.input})
+            self._prepared.append(preparation)
 
     def measure(self, job: Job, *, key: str, count: bool = False) -> Measurement:
         """Let the Worker do the job under a key that it never saw, and check what it read back.
@@ -68,6 +73,15 @@ class ServedWorker:
             elapsed_ms=answer["elapsedMs"] / job.repetitions, cost=cost_of(answer["cost"], job.repetitions)
         )
 
+    def waiting(self, job: Job, *, key: str) -> dict[str, float]:
+        """One repetition's time, and its parts that were waiting for D1 and for objects, in milliseconds."""
+        order = {"job": job.kind, "key": key, "repetitions": job.repetitions, "waiting": True, "input": job.input}
+        return {name: time_ms / job.repetitions for name, time_ms in self._ask(order).items()}
+
+    def ask(self, kind: str) -> Any:
+        """What a job that only asks has read."""
+        return self._ask({"job": kind, "key": "", "repetitions": 1, "count": False, "input": {}})["result"]
+
     def _ask(self, order: Mapping[str, Any]) -> Any:
         request = Request(self._url, data=json.dumps(order).encode(), method="POST")
         try:
@@ -80,13 +94,19 @@ class ServedWorker:
 
 
 @contextmanager
-def served() -> Generator[tuple[ServedWorker, ServedWorker]]:
-    """The JavaScript Worker and the Python Worker, on empty databases."""
-    with (
-        LocalRuntime(HERE / "javascript_worker" / "wrangler.toml") as javascript,
-        LocalRuntime(HERE / "python_worker" / "wrangler.toml") as python,
-    ):
-        yield ServedWorker("JavaScript", javascript.url), ServedWorker("Python", python.url)
+def served(name: str, folder: str) -> Generator[ServedWorker]:
+    """A Worker of this folder, with its tables in an empty database."""
+    with LocalRuntime(HERE / folder / "wrangler.toml") as runtime:
+        worker = ServedWorker(name, runtime.url)
+        worker.prepare(TABLES)
+        yield worker
+
+
+@contextmanager
+def both_served() -> Generator[tuple[ServedWorker, ServedWorker]]:
+    """The JavaScript Worker and the Python Worker."""
+    with served("JavaScript", "javascript_worker") as javascript, served("Python", "python_worker") as python:
+        yield javascript, python
 
 
 def cost_of(counted: Mapping[str, int] | None, repetitions: int) -> Cost | None:

@@ -1,9 +1,19 @@
 // The bench's JavaScript side: what a competent engineer writes from Cloudflare's documentation, in its fastest plain form.
 // POST {"job" or "prepare", "key", "repetitions", "count", "input"}; the answer is described in bench/workers.py.
 
-import { JOBS, PREPARATIONS } from "./jobs.js";
+import { FLOORS } from "./floor.js";
+import { LOCK_JOBS } from "./lock_jobs.js";
+import { STEP_JOBS } from "./step_jobs.js";
+import { STATE_JOBS, STATE_PREPARATIONS } from "./state_jobs.js";
+import { STREAM_JOBS, STREAM_PREPARATIONS } from "./stream_jobs.js";
+import { USAGE_JOBS, USAGE_PREPARATIONS } from "./usage_jobs.js";
 
-export { LeaseLock, StreamLog } from "./objects.js";
+export { Idle } from "./floor.js";
+export { LeaseLock } from "./lease_lock.js";
+export { StreamLog } from "./stream_log.js";
+
+const JOBS = { ...FLOORS, ...LOCK_JOBS, ...STATE_JOBS, ...STEP_JOBS, ...STREAM_JOBS, ...USAGE_JOBS };
+const PREPARATIONS = { ...STATE_PREPARATIONS, ...STREAM_PREPARATIONS, ...USAGE_PREPARATIONS };
 
 export default {
   async fetch(request, env) {
@@ -27,12 +37,27 @@ async function run(env, order) {
   const job = new JOBS[order.job]();
   const given = { env, observe: order.count ? (results) => add(cost, results) : undefined, ...order };
   await job.setUp?.(given);
+  const elapsedMs = await (job.beforeEach ? timedEach(job, given) : timed(job, given));
+  return { elapsedMs, cost: order.count ? cost : null, result: await job.readBack(given) };
+}
+
+async function timed(job, given) {
   const started = performance.now();
-  for (let done = 0; done < order.repetitions; done++) {
+  for (let done = 0; done < given.repetitions; done++) {
     await job.once(given);
   }
-  const elapsedMs = performance.now() - started;
-  return { elapsedMs, cost: order.count ? cost : null, result: await job.readBack(given) };
+  return performance.now() - started;
+}
+
+async function timedEach(job, given) {
+  let elapsedMs = 0;
+  for (let done = 0; done < given.repetitions; done++) {
+    await job.beforeEach(given);
+    const started = performance.now();
+    await job.once(given);
+    elapsedMs += performance.now() - started;
+  }
+  return elapsedMs;
 }
 
 function add(cost, results) {

@@ -29,8 +29,8 @@ export class SessionStore {
     this.observe = observe;
   }
 
-  /** Store the session and the messages from `session.stored` on. */
-  async save(session) {
+  /** Store the session and the messages from `session.stored` on, and in the same transaction what `more` says. `tuned`: one statement for all. */
+  async save(session, { more = [], tuned = false } = {}) {
     const now = Date.now();
     const upsert = this.db
       .prepare(
@@ -48,12 +48,21 @@ export class SessionStore {
         JSON.stringify(session.customState),
         now,
       );
-    const insert = this.db.prepare("INSERT INTO messages (session_id, sequence, body) VALUES (?, ?, ?)");
-    const inserts = session.messages
-      .slice(session.stored)
-      .map((message, index) => insert.bind(session.id, session.stored + index, JSON.stringify(message)));
-    await this.batch([upsert, ...inserts]);
+    const added = session.messages.slice(session.stored);
+    const inserts = tuned ? [this.insertOfAll(session, added)] : this.insertsOfEach(session, added);
+    await this.batch([upsert, ...inserts, ...more]);
     session.stored = session.messages.length;
+  }
+
+  insertsOfEach(session, added) {
+    const insert = this.db.prepare("INSERT INTO messages (session_id, sequence, body) VALUES (?, ?, ?)");
+    return added.map((message, index) => insert.bind(session.id, session.stored + index, JSON.stringify(message)));
+  }
+
+  insertOfAll(session, added) {
+    return this.db
+      .prepare("INSERT INTO messages (session_id, sequence, body) SELECT ?1, ?2 + key, value FROM json_each(?3)")
+      .bind(session.id, session.stored, JSON.stringify(added));
   }
 
   async load(id) {
@@ -61,17 +70,7 @@ export class SessionStore {
       this.db.prepare("SELECT * FROM sessions WHERE id = ?").bind(id),
       this.db.prepare("SELECT body FROM messages WHERE session_id = ? ORDER BY sequence").bind(id),
     ]);
-    const row = sessions.results[0];
-    if (!row) return null;
-    return {
-      id,
-      agentType: row.agent_type,
-      status: row.status,
-      stepCount: row.step_count,
-      customState: JSON.parse(row.custom_state),
-      messages: messages.results.map(({ body }) => JSON.parse(body)),
-      stored: messages.results.length,
-    };
+    return sessionOf(sessions.results[0], messages.results);
   }
 
   async page(id, offset, limit) {
@@ -86,9 +85,40 @@ export class SessionStore {
     return { messages, total, hasMore: offset + messages.length < total };
   }
 
+  /** The same by the sequences, which have no gaps: nothing is counted, nothing skipped. */
+  async tunedPage(id, offset, limit) {
+    const [count, rows] = await this.batch([
+      this.db.prepare("SELECT coalesce(max(sequence) + 1, 0) AS total FROM messages WHERE session_id = ?").bind(id),
+      this.db
+        .prepare("SELECT body FROM messages WHERE session_id = ? AND sequence >= ? ORDER BY sequence LIMIT ?")
+        .bind(id, offset, limit),
+    ]);
+    const total = count.results[0].total;
+    const messages = rows.results.map(({ body }) => JSON.parse(body));
+    return { messages, total, hasMore: offset + messages.length < total };
+  }
+
   async batch(statements) {
     const results = await this.db.batch(statements);
     this.observe?.(results);
     return results;
   }
+}
+
+/** The session of a row and of its messages' rows; null without a row. */
+export function sessionOf(row, messages) {
+  if (!row) return null;
+  return {
+    id: row.id,
+    agentType: row.agent_type,
+    status: row.status,
+    stepCount: row.step_count,
+    customState: JSON.parse(row.custom_state),
+    messages: messages.map(({ body }) => JSON.parse(body)),
+    stored: messages.length,
+  };
+}
+
+export function described({ status, stepCount, customState, messages }) {
+  return { status, stepCount, customState, messages };
 }

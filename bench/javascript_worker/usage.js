@@ -88,6 +88,13 @@ const INSERT = `
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (id) DO NOTHING`;
 
+const INSERT_ALL = `
+  INSERT INTO usage (id, session_id, kind, step_count, timestamp, source_type, source_name, data, created_at)
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8
+  FROM json_each(?1)
+  WHERE true
+  ON CONFLICT (id) DO NOTHING`;
+
 const SELECT_STORED = "SELECT * FROM usage WHERE id IN (SELECT value FROM json_each(?1))";
 
 const NO_TOKENS = { prompt: 0, completion: 0, reasoning: 0, cached: 0, total: 0 };
@@ -102,16 +109,19 @@ export class UsageStore {
     this.observe = observe;
   }
 
-  /** The entries as they are stored: an earlier one where its id was there already. */
-  async record(given) {
+  /** The entries as they are stored: an earlier one where its id was there already. `tuned`: one statement for all. */
+  async record(given, { tuned = false } = {}) {
     given.forEach(check);
     const now = Date.now();
     const entries = given.map((entry) => ({ ...entry, id: entry.id ?? crypto.randomUUID() }));
     const counted = JSON.stringify(entries.map(whatCounts));
-    const insert = this.db.prepare(INSERT);
-    const inserts = entries.map(({ id, sessionId, kind, stepCount, timestamp, source, ...data }) =>
-      insert.bind(id, sessionId, kind, stepCount, timestamp, source.type, source.name, JSON.stringify(data), now),
+    const rows = entries.map(({ id, sessionId, kind, stepCount, timestamp, source, ...data }) =>
+      [id, sessionId, kind, stepCount, timestamp, source.type, source.name, JSON.stringify(data), now],
     );
+    const insert = this.db.prepare(INSERT);
+    const inserts = tuned
+      ? [this.db.prepare(INSERT_ALL).bind(JSON.stringify(rows))]
+      : rows.map((row) => insert.bind(...row));
     const results = await this.db.batch([
       this.db.prepare(SELECT_STORED).bind(JSON.stringify(entries.map(({ id }) => id))),
       this.db.prepare(ADD_TO_SESSIONS).bind(counted),

@@ -1,36 +1,10 @@
-// The two Durable Objects: a stream of chunks, one row a chunk, and a lease with a fencing token. Chunks cross as JSON texts:
-// a text is cheaper to copy than the object that it stands for.
+// A lease with a fencing token, in a Durable Object; who waits for it stands in line in the object's memory.
 
 import { DurableObject } from "cloudflare:workers";
 
-export class StreamLog extends DurableObject {
-  constructor(ctx, env) {
-    super(ctx, env);
-    this.sql = ctx.storage.sql;
-    this.sql.exec("CREATE TABLE IF NOT EXISTS chunks (sequence INTEGER PRIMARY KEY, body TEXT NOT NULL)");
-    this.lastSequence = this.sql.exec("SELECT coalesce(max(sequence), 0) AS last FROM chunks").one().last;
-  }
-
-  /** Store chunks, as JSON texts, in one transaction (no await between them); the last sequence. */
-  append(bodies) {
-    for (const body of bodies) {
-      this.sql.exec("INSERT INTO chunks (sequence, body) VALUES (?, ?)", ++this.lastSequence, body);
-    }
-    return this.lastSequence;
-  }
-
-  /** The chunks after `sequence`, as JSON texts. */
-  read(sequence, limit) {
-    const rows = this.sql.exec(
-      "SELECT body FROM chunks WHERE sequence > ? ORDER BY sequence LIMIT ?",
-      sequence,
-      limit,
-    );
-    return rows.toArray().map(({ body }) => body);
-  }
-}
-
 export class LeaseLock extends DurableObject {
+  line = [];
+
   constructor(ctx, env) {
     super(ctx, env);
     this.sql = ctx.storage.sql;
@@ -62,6 +36,18 @@ export class LeaseLock extends DurableObject {
     return row ? { token: row.token, expiresAt } : null;
   }
 
+  /** `acquire` in turn; null when `waitMs` has passed. */
+  acquireInTurn(owner, ttlMs, waitMs) {
+    const lease = this.line.length ? null : this.acquire(owner, ttlMs);
+    if (lease) return lease;
+    const { promise, resolve } = Promise.withResolvers();
+    const waiter = { owner, ttlMs, resolve };
+    waiter.timer = setTimeout(() => this.leave(waiter), waitMs);
+    this.line.push(waiter);
+    if (this.line.length === 1) this.serveAtExpiry();
+    return promise;
+  }
+
   /** Whether the lease was held under this token, and is free now. */
   release(token) {
     const ended = this.sql.exec(
@@ -69,10 +55,35 @@ export class LeaseLock extends DurableObject {
       token,
       Date.now(),
     );
-    return ended.toArray().length === 1;
+    const released = ended.toArray().length === 1;
+    if (released && this.line.length) this.serve();
+    return released;
   }
 
   isLocked() {
     return this.sql.exec("SELECT 1 FROM lease WHERE expires_at > ?", Date.now()).toArray().length === 1;
+  }
+
+  serve() {
+    const [next] = this.line;
+    const lease = next && this.acquire(next.owner, next.ttlMs);
+    if (lease) {
+      this.line.shift();
+      clearTimeout(next.timer);
+      next.resolve(lease);
+    }
+    this.serveAtExpiry();
+  }
+
+  serveAtExpiry() {
+    clearTimeout(this.expiry);
+    if (!this.line.length) return;
+    const [row] = this.sql.exec("SELECT expires_at FROM lease").toArray();
+    this.expiry = setTimeout(() => this.serve(), Math.max(0, row.expires_at - Date.now()));
+  }
+
+  leave(waiter) {
+    this.line = this.line.filter((other) => other !== waiter);
+    waiter.resolve(null);
   }
 }

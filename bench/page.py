@@ -1,0 +1,177 @@
+"""docs/performance.md and its figures: what is generated in them comes from the results that are published, and from nothing else."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from bench.findings import Published
+from bench.plot import growth_svg, ratios_svg
+from bench.verdicts import floor_verdict, growth_verdict, is_met, javascript_verdict, milliseconds
+from tools.places import ROOT
+
+__all__ = ["FIGURES", "PAGE", "RESULTS_FILE", "page_with", "publish", "published", "rewrite_page"]
+
+PAGE = ROOT / "docs/performance.md"
+RESULTS_FILE = Path(__file__).parent / "results/latest.json"
+FIGURES: Mapping[Path, Callable[[Published], str]] = {
+    ROOT / "docs/performance.svg": ratios_svg,
+    ROOT / "docs/performance-growth.svg": growth_svg,
+}
+KILOBYTE = 1024
+MEGABYTE = 1024 * KILOBYTE
+MEMORY_BOUND_KB = 512
+
+
+def publish(run: Published) -> None:
+    """Keep the run as the published one, and write the page and its figures from it."""
+    RESULTS_FILE.parent.mkdir(exist_ok=True)
+    RESULTS_FILE.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
+    rewrite_page()
+
+
+def rewrite_page() -> None:
+    """Write the page and its figures from the published run."""
+    run = published()
+    PAGE.write_text(page_with(run, PAGE.read_text()))
+    for file, figure in FIGURES.items():
+        file.write_text(figure(run))
+
+
+def published() -> Published:
+    """The run that was published last."""
+    run: Published = json.loads(RESULTS_FILE.read_text())
+    return run
+
+
+def page_with(run: Published, page: str) -> str:
+    """The page with new sections; what is written by hand stays."""
+    for name, section in SECTIONS.items():
+        before, rest = page.split(f"<!-- {name} -->\n")
+        _, after = rest.split(f"<!-- /{name} -->\n")
+        page = f"{before}<!-- {name} -->\n\n{section(run)}\n\n<!-- /{name} -->\n{after}"
+    return page
+
+
+def machine_section(run: Published) -> str:
+    """When, on what, and with which versions."""
+    machine, versions = run["machine"], run["versions"]
+    when = datetime.fromisoformat(run["when"])
+    names = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (
+        f"Measured on {when:%Y-%m-%d} in {run['pairs']} pairs, on {machine['cores']} cores of an {machine['cpu']} "
+        f"({machine['architecture']}), load {machine['loadBefore']} before it began; {names}."
+    )
+
+
+def jobs_section(run: Published) -> str:
+    """Every job beside JavaScript and beside its floor, and how many targets are met."""
+    verdicts = [is_met(entry) for entry in run["jobs"]]
+    missed = [entry["name"] for entry in run["jobs"] if is_met(entry) is False]
+    tally = f"{verdicts.count(True)} of {len(verdicts) - verdicts.count(None)} targets are met."
+    if missed:
+        tally += f" Missed: {'; '.join(missed)}."
+    return "\n".join([JOBS_HEAD, *map(_job_row, run["jobs"]), "", tally])
+
+
+def growth_section(run: Published) -> str:
+    """Every series with its exponent."""
+    return "\n".join([GROWTH_HEAD, *map(_growth_row, run["growth"])])
+
+
+def platform_section(run: Published) -> str:
+    """What the platform's own steps cost."""
+    return "\n".join([PLATFORM_HEAD, *map(_platform_row, run["platform"])])
+
+
+def waiting_section(run: Published) -> str:
+    """Each job's time in its parts."""
+    return "\n".join([WAITING_HEAD, *map(_waiting_row, run["waiting"])])
+
+
+def first_request_section(run: Published) -> str:
+    """The extra time, and its spread."""
+    first = run["firstRequest"]
+    return (
+        f"The package adds **{first['extraMedianMs']:,.0f} ms** (median of {first['starts']} pairs, "
+        f"{first['extraLowestMs']:,.0f} to {first['extraHighestMs']:,.0f}): from the start of the local runtime to the first answer "
+        f"it takes {first['importingMedianMs']:,.0f} ms with it and {first['emptyMedianMs']:,.0f} ms without."
+    )
+
+
+def memory_section(run: Published) -> str:
+    """What a stream takes on both sides, beside its bound, and what becomes of it."""
+    memory = run["memory"]
+    per_stream_kb = memory["pythonBytesPerStream"] / KILOBYTE
+    verdict = "met" if per_stream_kb <= MEMORY_BOUND_KB else "missed"
+    return (
+        f"**{per_stream_kb:.0f} KB** a stream, bound: {MEMORY_BOUND_KB} KB ({verdict}); "
+        f"{memory['javascriptBytesPerStream'] / KILOBYTE:.0f} KB on the JavaScript side. {memory['streams']:,} streams take the process "
+        f"from {memory['beforeBytes'] / MEGABYTE:.0f} MB to {memory['afterBytes'] / MEGABYTE:.0f} MB, with {memory['living']:,} stream "
+        f"objects in the interpreter. After a pause in which the runtime evicts idle objects, and {memory['touchedAgain']} streams "
+        f"touched again, {memory['livingLater']:,} are in the interpreter and the process has {memory['laterBytes'] / MEGABYTE:.0f} MB."
+    )
+
+
+SECTIONS: Mapping[str, Callable[[Published], str]] = {
+    "machine": machine_section,
+    "jobs": jobs_section,
+    "growth": growth_section,
+    "waiting": waiting_section,
+    "platform": platform_section,
+    "first request": first_request_section,
+    "memory": memory_section,
+}
+JOBS_HEAD = (
+    "| job | JavaScript | Python | ratio | lowest–highest | target | floor | JavaScript | Python | over floor | target |\n"
+    "|---|--:|--:|--:|--:|---|---|--:|--:|--:|---|"
+)
+GROWTH_HEAD = "| job | sizes | times | exponent | target |\n|---|--:|--:|--:|---|"
+WAITING_HEAD = "| job | Python | waiting for D1 | for objects | Python in the Worker |\n|---|--:|--:|--:|--:|"
+PLATFORM_HEAD = "| step | JavaScript | Python |\n|---|--:|--:|"
+
+
+def _job_row(entry: Published) -> str:
+    ratio, floor = entry["ratio"], entry["floor"]
+    cells = [
+        entry["name"],
+        f"{milliseconds(entry['javascript']['medianMs'])} ms",
+        f"{milliseconds(entry['python']['medianMs'])} ms",
+        f"**{ratio['median']:.2f}**",
+        f"{ratio['lowest']:.2f}–{ratio['highest']:.2f}",
+        javascript_verdict(entry),
+        floor["calls"],
+        f"{milliseconds(floor['javascriptMs'])} ms",
+        f"{milliseconds(floor['pythonMs'])} ms",
+        f"{floor['ratio']['median']:.2f}",
+        floor_verdict(entry),
+    ]
+    return _row(cells)
+
+
+def _growth_row(entry: Published) -> str:
+    sizes = ", ".join(f"{size:,}" for size in entry["sizes"])
+    times = ", ".join(map(milliseconds, entry["medianMs"]))
+    return _row(
+        [entry["name"], f"{sizes} {entry['unit']}", f"{times} ms", f"{entry['exponent']:.2f}", growth_verdict(entry)]
+    )
+
+
+def _waiting_row(entry: Published) -> str:
+    own_ms = entry["elapsedMs"] - entry["d1Ms"] - entry["objectsMs"]
+    waits = [f"{milliseconds(entry[part])} ms" if entry[part] else "" for part in ("d1Ms", "objectsMs")]
+    return _row([entry["name"], f"{milliseconds(entry['elapsedMs'])} ms", *waits, f"{milliseconds(max(own_ms, 0))} ms"])
+
+
+def _platform_row(entry: Published) -> str:
+    javascript = "" if entry["javascriptUs"] is None else f"{microseconds(entry['javascriptUs'])} µs"
+    return _row([entry["name"], javascript, f"{microseconds(entry['pythonUs'])} µs"])
+
+
+def microseconds(value: float) -> str:
+    """With as many digits as mean something."""
+    return milliseconds(value)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |".replace("  ", " ")

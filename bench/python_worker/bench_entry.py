@@ -1,0 +1,120 @@
+"""The bench's Python side: this package as its documentation shows it.
+
+POST {"job" or "prepare", "key", "repetitions", "count", "input"}; the answer is described in bench/workers.py. The stores are made
+anew in every repetition, as every request of a real Worker makes them.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+from bench_job import Job, now_ms
+from floor_jobs import FLOORS, Idle
+from live_jobs import LIVE_JOBS
+from lock_jobs import LOCK_JOBS
+from platform_jobs import PLATFORM_JOBS
+from state_jobs import STATE_JOBS, prepare_session, prepare_tables
+from step_jobs import STEP_JOBS
+from stream_jobs import STREAM_JOBS, prepare_stream
+from usage_jobs import USAGE_JOBS, prepare_usage
+from waiting import TimedBindings
+from workers import Request, Response, WorkerEntrypoint
+
+from agents_store_cloudflare import LockServer, StreamServer
+from agents_store_cloudflare.database import BatchCost
+
+__all__ = ["Default", "Idle", "LockServer", "StreamServer"]
+
+Prepare: TypeAlias = Callable[[Any, Mapping[str, Any]], Awaitable[None]]
+
+JOBS: Mapping[str, type[Job]] = {
+    **FLOORS,
+    **LIVE_JOBS,
+    **LOCK_JOBS,
+    **PLATFORM_JOBS,
+    **STATE_JOBS,
+    **STEP_JOBS,
+    **STREAM_JOBS,
+    **USAGE_JOBS,
+}
+PREPARATIONS: Mapping[str, Prepare] = {
+    "tables": prepare_tables,
+    "session": prepare_session,
+    "stream": prepare_stream,
+    "usage": prepare_usage,
+}
+
+
+class Default(WorkerEntrypoint):
+    """The door for the host."""
+
+    env: Any
+
+    async def fetch(self, request: Request) -> Response:
+        """Prepare what the jobs read, or run one job."""
+        if request.method != "POST":
+            return Response("ready")
+        order = json.loads(await request.text())
+        if "prepare" in order:
+            await PREPARATIONS[order["prepare"]](self.env, order["input"])
+            return Response("{}")
+        return Response(json.dumps(await (waiting(self.env, order) if "waiting" in order else run(self.env, order))))
+
+
+async def run(env: Any, order: Mapping[str, Any]) -> object:
+    """Time one job's repetitions, then read back what it did."""
+    costs: list[BatchCost] = []
+    observer = costs.append if order["count"] else None
+    job = JOBS[order["job"]](env=env, key=order["key"], input=order["input"], observer=observer)
+    await job.set_up()
+    measure = timed_each if job.has_before_each else timed
+    elapsed_ms = await measure(job, order["repetitions"])
+    return {
+        "elapsedMs": elapsed_ms,
+        "cost": total(costs) if order["count"] else None,
+        "result": await job.read_back(),
+    }
+
+
+async def waiting(env: Any, order: Mapping[str, Any]) -> object:
+    """One job's time, and how much of it was waiting for the platform."""
+    bindings = TimedBindings.of(env)
+    job = JOBS[order["job"]](env=bindings, key=order["key"], input=order["input"])
+    await job.set_up()
+    before, elapsed_ms = bindings.waited(), 0.0
+    waited = dict.fromkeys(before, 0.0)
+    for _ in range(order["repetitions"]):
+        await job.before_each()
+        before, started_ms = bindings.waited(), now_ms()
+        await job.once()
+        elapsed_ms += now_ms() - started_ms
+        waited = {name: waited[name] + ms - before[name] for name, ms in bindings.waited().items()}
+    return {"elapsedMs": elapsed_ms, **waited}
+
+
+async def timed(job: Job, repetitions: int) -> float:
+    """The time of all repetitions."""
+    started_ms = now_ms()
+    for _ in range(repetitions):
+        await job.once()
+    return now_ms() - started_ms
+
+
+async def timed_each(job: Job, repetitions: int) -> float:
+    """The time of all repetitions, without what goes before each."""
+    elapsed_ms = 0.0
+    for _ in range(repetitions):
+        await job.before_each()
+        started_ms = now_ms()
+        await job.once()
+        elapsed_ms += now_ms() - started_ms
+    return elapsed_ms
+
+
+def total(costs: list[BatchCost]) -> object:
+    """The costs of all batches."""
+    return {
+        "batches": len(costs),
+        "rowsRead": sum(cost.rows_read for cost in costs),
+        "rowsWritten": sum(cost.rows_written for cost in costs),
+    }

@@ -1,0 +1,74 @@
+"""One append and its live readers, on WebSockets that let the object hibernate.
+
+The readers' side is JavaScript's own promises, as on the other side: what is measured is the way to them, not Python's handlers.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from bench_job import Job, raw
+from stream_jobs import stream_manager
+
+from agents_store_cloudflare.bindings import CloudflareNamespace
+
+__all__ = ["LIVE_JOBS"]
+
+JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
+
+
+@dataclass(kw_only=True)
+class FanOut(Job):
+    """Ends when the last reader has the chunk."""
+
+    has_before_each: bool = True
+    writer: Any = field(init=False)
+    readers: list[JsObject] = field(init=False)
+    arrived: JsObject = field(init=False)
+    events: JsObject = field(init=False)
+
+    async def set_up(self) -> None:
+        self.writer = await stream_manager(self.env).create_writer(self.key, "agent-1", "bench")
+        responses = await asyncio.gather(*[self._connected() for _ in range(self.input["readers"])])
+        self.readers = [response.webSocket for response in responses]
+        caught_up = messages_of(self.readers)
+        for reader in self.readers:
+            reader.accept()
+        await caught_up
+
+    async def before_each(self) -> None:
+        self.arrived = messages_of(self.readers)
+
+    async def once(self) -> None:
+        await self.writer.write(self.input["chunk"])
+        await self.writer.flush()
+        self.events = await self.arrived
+
+    async def read_back(self) -> object:
+        await self.writer.close()
+        for reader in self.readers:
+            reader.close()
+        return {"chunks": [json.loads(event.data)["data"] for event in self.events]}
+
+    async def _connected(self) -> JsObject:
+        namespace = CloudflareNamespace(raw(self.env.STREAMS))
+        return await namespace.fetch(self.key, "https://stream/", {"Upgrade": "websocket"})
+
+
+LIVE_JOBS: Mapping[str, type[Job]] = {"fan_out": FanOut}
+
+
+def messages_of(readers: list[JsObject]) -> JsObject:
+    """A promise of the next message of every reader."""
+    import js  # noqa: PLC0415
+    from pyodide.ffi import to_js  # noqa: PLC0415
+
+    once = to_js({"once": True}, dict_converter=js.Object.fromEntries)
+    promises: list[JsObject] = []
+    for reader in readers:
+        arrival = js.Promise.withResolvers()
+        reader.addEventListener("message", arrival.resolve, once)
+        promises.append(arrival.promise)
+    return js.Promise.all(to_js(promises))

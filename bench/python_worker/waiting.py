@@ -1,0 +1,57 @@
+"""How long a job waits for the platform: its bindings with a clock around them."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from bench_job import now_ms
+
+from agents_store_cloudflare.bindings import as_database, as_namespace
+
+__all__ = ["TimedBindings"]
+
+
+@dataclass(kw_only=True)
+class TimedCalls:
+    """The seam's own adapter; each call is awaited and timed, what the adapter converts included."""
+
+    target: Any
+    waited_ms: float = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)  # the stores look for the raw binding inside
+        method = getattr(self.target, name)
+
+        async def timed(*arguments: object) -> object:
+            started_ms = now_ms()
+            try:
+                return await method(*arguments)
+            finally:
+                self.waited_ms += now_ms() - started_ms
+
+        return timed
+
+
+@dataclass(kw_only=True)
+class TimedBindings:
+    """What a job knows as `env`."""
+
+    AGENT_DB: TimedCalls
+    STREAMS: TimedCalls
+    LOCKS: TimedCalls
+
+    @classmethod
+    def of(cls, env: Any) -> Self:
+        """Those of the Worker."""
+        return cls(
+            AGENT_DB=TimedCalls(target=as_database(env.AGENT_DB)),
+            STREAMS=TimedCalls(target=as_namespace(env.STREAMS)),
+            LOCKS=TimedCalls(target=as_namespace(env.LOCKS)),
+        )
+
+    def waited(self) -> dict[str, float]:
+        """The milliseconds so far."""
+        return {
+            "d1Ms": self.AGENT_DB.waited_ms,
+            "objectsMs": self.STREAMS.waited_ms + self.LOCKS.waited_ms,
+        }
