@@ -27,6 +27,7 @@ class StreamCalls:
 
     def __init__(self, namespace: ObjectNamespace, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._namespace = namespace
+        self._keeps_lines = namespace if isinstance(namespace, KeepsLines) else None
         self._sleep = sleep
 
     async def call(
@@ -50,8 +51,8 @@ class StreamCalls:
 
     def hang_up(self, stream_id: str) -> None:
         """Nothing follows for now: what the namespace keeps open to answer faster may go."""
-        if isinstance(self._namespace, KeepsLines):
-            self._namespace.hang_up(stream_id)
+        if self._keeps_lines is not None:
+            self._keeps_lines.hang_up(stream_id)
 
     async def fetch(self, stream_id: str, headers: Mapping[str, str]) -> object:
         """The object's HTTP answer to a GET, asked for as often as `call` does.
