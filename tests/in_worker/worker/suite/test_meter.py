@@ -131,6 +131,12 @@ class _SeenCursor:
     def __init__(self, log: list[str]) -> None:
         self._log = log
 
+    @property
+    def columnNames(self) -> Any:  # noqa: N802 - JavaScript's name
+        from pyodide.ffi import to_js
+
+        return to_js(["1"])
+
     def raw(self) -> "_SeenCursor":
         return self
 
