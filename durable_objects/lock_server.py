@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, TypeAlias
 
 from workers import DurableObject
 
 from agents_store_cloudflare.bindings import CloudflareHost
 from agents_store_cloudflare.locks.lock_object import LockObject
-from agents_store_cloudflare.row_count import answer
+from agents_store_cloudflare.object_bindings import answered
+from agents_store_cloudflare.row_count import answer_at_once
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
@@ -22,6 +24,6 @@ class LockServer(DurableObject):
         super().__init__(ctx, env)
         self._lock = LockObject(CloudflareHost(self.ctx))
 
-    async def call(self, request: str) -> str:
-        """Answer one request text with one reply text."""
-        return await answer(self._lock, request)
+    def call(self, request: str) -> object:
+        """Answer one request text with one reply text. No lines: who holds a lock asks for its release, and then no more."""
+        return answered(request, partial(answer_at_once, self._lock), gives_lines=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from functools import partial
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
@@ -13,9 +13,9 @@ from workers import DurableObject
 from agents_store_cloudflare.bindings import CloudflareHost
 from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES
 from agents_store_cloudflare.http_bindings import http_request, js_response, served
-from agents_store_cloudflare.row_count import answer
+from agents_store_cloudflare.object_bindings import answered
+from agents_store_cloudflare.row_count import answer_at_once
 from agents_store_cloudflare.streams.stream_object import StreamObject
-from agents_store_cloudflare.wire import asks_for_rows
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
@@ -44,9 +44,9 @@ class StreamServer(DurableObject, metaclass=_StreamServerType):
         super().__init__(ctx, env)
         self._stream = StreamObject(CloudflareHost(self.ctx, self.env), logger=self._logger)
 
-    def call(self, request: str) -> str | Awaitable[str]:
-        """Answer one request text with one reply text; those that need not wait, without a coroutine."""
-        return answer(self._stream, request) if asks_for_rows(request) else self._stream.answer(request)
+    def call(self, request: str) -> object:
+        """Answer one request text with one reply text, in the form and over the line that `object_bindings.py` agrees on."""
+        return answered(request, partial(answer_at_once, self._stream))
 
     async def fetch(self, request: JsObject) -> JsObject:
         """A request of the native wires (their path is `/`) or of the Durable Streams protocol; a raw `js.Response`."""

@@ -117,6 +117,14 @@ class ObjectSql(Protocol):
         """
         ...
 
+    def long_text(self, sql: LiteralString, *parameters: SqlValue) -> str:
+        """The one value of the statement's one row, a text; for long ones, which `exec` brings over more slowly.
+
+        Raises:
+            SqlError: it failed.
+        """
+        ...
+
     def transaction(self, body: Callable[[], T]) -> T:
         """Run `body`; when it raises, everything it wrote is undone and the exception goes on."""
         ...

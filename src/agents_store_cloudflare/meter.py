@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, cast, runtime_checkable
 
 from agents_store_cloudflare.database import BatchCost, Database, Row, SqlValue, Statement, compact_sql
-from agents_store_cloudflare.objects import ObjectNamespace
+from agents_store_cloudflare.objects import KeepsLines, ObjectNamespace
 from agents_store_cloudflare.records import Cost, D1Cost, ObjectCost
 from agents_store_cloudflare.wire import ask_for_rows, split_rows
 
@@ -137,6 +137,11 @@ class _MeteredNamespace:
         if not self._meters.now:
             return await self._inner.call(name, request)
         return await self._counted(name, request, self._meters.now)
+
+    def hang_up(self, name: str) -> None:
+        """`KeepsLines.hang_up`."""
+        if isinstance(self._inner, KeepsLines):
+            self._inner.hang_up(name)
 
     async def _counted(self, name: str, request: str, meters: tuple[Meter, ...]) -> str:
         # The question for the rows and its answer are the meter's own and not counted.

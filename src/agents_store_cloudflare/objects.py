@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from agents_store_cloudflare.backoff import backoff_s
 from agents_store_cloudflare.database import ObjectSql
 
 __all__ = [
     "EventBody",
+    "KeepsLines",
     "ObjectCallError",
     "ObjectHost",
     "ObjectLogic",
@@ -37,6 +38,15 @@ class ObjectNamespace(Protocol):
         Raises:
             ObjectCallError: no reply came; the object may or may not have acted.
         """
+        ...
+
+
+@runtime_checkable
+class KeepsLines(Protocol):
+    """A namespace that keeps something open for calls in a row."""
+
+    def hang_up(self, name: str) -> None:
+        """Nothing is to follow for the object called `name`, as far as one knows."""
         ...
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextvars import ContextVar
+from typing import Protocol
 
 from agents_store_cloudflare.objects import ObjectLogic
 from agents_store_cloudflare.wire import asks_for_rows, with_rows
 
-__all__ = ["RowCount", "answer", "count_rows", "current_row_count"]
+__all__ = ["AnswersAtOnce", "RowCount", "answer", "answer_at_once", "count_rows", "current_row_count"]
 
 
 class RowCount:
@@ -39,6 +41,27 @@ def count_rows(*, read: int = 0, written: int = 0) -> None:
     count = _current.get()
     if count is not None:
         count.add(read=read, written=written)
+
+
+class AnswersAtOnce(Protocol):
+    """Logic that makes most of its replies without waiting: a coroutine costs the platform more than they do."""
+
+    def answer(self, request: str) -> str | Awaitable[str]:
+        """The reply of `ObjectLogic.call`, at once unless it must be waited for."""
+        ...
+
+    async def call(self, request: str) -> str:
+        """`ObjectLogic.call`."""
+        ...
+
+    async def alarm(self) -> None:
+        """`ObjectLogic.alarm`."""
+        ...
+
+
+def answer_at_once(logic: AnswersAtOnce, request: str) -> str | Awaitable[str]:
+    """`logic.answer`; where the request asks for it, the reply tells the rows."""
+    return answer(logic, request) if asks_for_rows(request) else logic.answer(request)
 
 
 async def answer(logic: ObjectLogic, request: str) -> str:

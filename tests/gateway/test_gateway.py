@@ -186,9 +186,27 @@ async def test_a_page_below_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
         raise StreamTruncatedError("s", from_sequence=0, first_sequence=3)
 
     monkeypatch.setattr("agents_store_cloudflare.streams.log.StreamLog.read", truncated)
-    answer = await site.ask("/streams/s/chunks")
+    answer = await site.ask("/streams/s/chunks?from=1")
     assert refusal(answer) == (410, "stream_truncated")
     assert "from_sequence=2" in str(answer.body)
+
+
+async def test_who_has_nothing_begins_with_the_oldest_chunk_kept() -> None:
+    """GW-13: on every wire, without a position and with 0; who has chunk 1 is told of the gap."""
+    site = Site()
+    await site.write(1, 2, 3)
+    await site.manager.truncate_stream("s", 3)
+    for query in ("", "?from=0"):
+        page = body(await site.ask(f"/streams/s/chunks{query}"))
+        assert (page["sequence"], [chunk["n"] for chunk in page["chunks"]]) == (3, [3])
+        events = read(await site.ask(f"/streams/s/events{query}"))
+        assert events.startswith("id: 3\nevent: chunk\n")
+        assert "truncated" not in events
+    assert refusal(await site.ask("/streams/s/chunks?from=1")) == (410, "stream_truncated")
+    assert "event: truncated" in read(await site.ask("/streams/s/events?from=1"))
+    await site.manager.truncate_stream("s", 4)
+    page = body(await site.ask("/streams/s/chunks"))
+    assert (page["sequence"], page["chunks"]) == (3, [])
 
 
 async def test_head_says_what_get_would() -> None:

@@ -40,6 +40,9 @@ class Platform:
             raise SqlError(self.failures.pop())
         return self.host.sql.exec(sql, *parameters)
 
+    def long_text(self, sql: LiteralString, *parameters: SqlValue) -> str:
+        return self.host.sql.long_text(sql, *parameters)
+
     def transaction(self, body: Any) -> Any:
         return self.host.sql.transaction(body)
 

@@ -31,14 +31,14 @@ class StreamPages:
         chunk of a stream that takes no more has what `info` has of its outcome besides.
         """
         arguments: JsonObject = {
-            "fromSequence": position,
+            "fromSequence": position or None,  # from the start is from the oldest chunk kept
             "maxBytes": PAGE_BYTES,
             "waitMs": wait_ms,
             "waitFor": "chunks",
         }
         reply = await self._calls.call(stream_id, "read", arguments)
         page: dict[str, Any] = reply.head["ok"]
-        sequence = position if page["count"] == 0 else page["firstSequence"] + page["count"] - 1
+        sequence = page["firstSequence"] + page["count"] - 1
         facts = {"status": page["status"], "sequence": sequence, "lastSequence": page["lastSequence"]}
         chunks = f'"chunks":[{reply.payload.replace(chr(10), ",")}]'
         if page["status"] == "active" or sequence < page["lastSequence"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from agents_store_cloudflare.errors import InvalidArgumentError
@@ -50,24 +50,29 @@ class LockObject:
 
     async def call(self, request: str) -> str:
         """`ObjectLogic.call`: acquire, refresh, release, abandon, is_locked, delete or clean_up."""
+        reply = self.answer(request)
+        return reply if isinstance(reply, str) else await reply
+
+    def answer(self, request: str) -> str | Awaitable[str]:
+        """The reply of `call`, at once unless it must be waited for."""
         try:
-            return encode_reply(await self._answer(decode_request(request).head))
+            return self._answer(decode_request(request).head)
         except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
             return encode_error(error, self._logger)
 
     async def alarm(self) -> None:
         """`ObjectLogic.alarm`. Locks set none: an expiry matters only to those who ask or wait."""
 
-    async def _answer(self, arguments: Arguments) -> JsonValue:
+    def _answer(self, arguments: Arguments) -> str | Awaitable[str]:
         op = arguments["op"]
         if op == "acquire":
-            return await self._acquire(arguments)
+            return self._acquire(arguments)
         operation = self._operations.get(op)
         if operation is None:
             raise InvalidArgumentError(f"a lock has no operation {op!r}; does the Worker run an older version?")
-        return operation(arguments)
+        return encode_reply(operation(arguments))
 
-    async def _acquire(self, arguments: Arguments) -> JsonValue:
+    def _acquire(self, arguments: Arguments) -> str | Awaitable[str]:
         arrived_ms = self._host.now_ms()
         request = LeaseRequest(
             key=arguments["key"],
@@ -81,14 +86,16 @@ class LockObject:
         grant = self._leases.acquire(request, now_ms=arrived_ms)
         wait_ms = min(arguments["waitMs"], MAX_WAIT_MS)
         if grant is None and wait_ms > 0 and not self._leases.is_given_back(request):
-            grant = await self._wait(request, wait_ms)
-        elif grant is None:
-            self._drop(request.key, request.request_id)
+            return self._acquire_later(request, wait_ms, arrived_ms)
         if grant is None:
-            return None
-        # Counted from the arrival, so that the caller can count from the sending, which was earlier.
-        valid_for_ms = grant.expires_at - arrived_ms
-        return {"fencingToken": grant.fencing_token, "expiresAt": grant.expires_at, "validForMs": valid_for_ms}
+            self._drop(request.key, request.request_id)
+        return _granted(grant, arrived_ms)
+
+    async def _acquire_later(self, request: LeaseRequest, wait_ms: int, arrived_ms: int) -> str:
+        try:
+            return _granted(await self._wait(request, wait_ms), arrived_ms)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
+            return encode_error(error, self._logger)
 
     async def _wait(self, request: LeaseRequest, wait_ms: int) -> Grant | None:
         queue = self._queues.setdefault(request.key, WaitQueue())
@@ -189,3 +196,14 @@ class LockObject:
     def _expired(self, key: str) -> None:
         del self._expiry_timers[key]
         self._serve(key)
+
+
+def _granted(grant: Grant | None, arrived_ms: int) -> str:
+    """The reply to an acquire."""
+    if grant is None:
+        return encode_reply(None)
+    # Counted from the arrival, so that the caller can count from the sending, which was earlier.
+    valid_for_ms = grant.expires_at - arrived_ms
+    return encode_reply(
+        {"fencingToken": grant.fencing_token, "expiresAt": grant.expires_at, "validForMs": valid_for_ms}
+    )

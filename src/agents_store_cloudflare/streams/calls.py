@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar, cast
 from agents_store_cloudflare.errors import AgentsStoreError, StreamConnectionError, StreamError
 from agents_store_cloudflare.http_messages import HttpRequest
 from agents_store_cloudflare.json_values import JsonValue
-from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace, with_retry
+from agents_store_cloudflare.objects import KeepsLines, ObjectCallError, ObjectNamespace, with_retry
 from agents_store_cloudflare.wire import WireMessage, decode_reply, encode_request
 
 __all__ = ["StreamCalls"]
@@ -27,6 +27,7 @@ class StreamCalls:
 
     def __init__(self, namespace: ObjectNamespace, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._namespace = namespace
+        self._keeps_lines = namespace if isinstance(namespace, KeepsLines) else None
         self._sleep = sleep
 
     async def call(
@@ -47,6 +48,11 @@ class StreamCalls:
             if type(error) is not AgentsStoreError:
                 raise
             raise StreamError(f"stream {stream_id!r}: {error}", outcome_unknown=True) from error
+
+    def hang_up(self, stream_id: str) -> None:
+        """Nothing follows for now: what the namespace keeps open to answer faster may go."""
+        if self._keeps_lines is not None:
+            self._keeps_lines.hang_up(stream_id)
 
     async def fetch(self, stream_id: str, headers: Mapping[str, str]) -> object:
         """The object's HTTP answer to a GET, asked for as often as `call` does.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from dataclasses import dataclass
+from typing import cast
 
 from agents_store_cloudflare.errors import InvalidArgumentError, StreamChunkTooLargeError
 from agents_store_cloudflare.json_values import encode_json
@@ -11,12 +12,20 @@ from agents_store_cloudflare.json_values import encode_json
 __all__ = ["EncodedChunk", "encode_chunk"]
 
 
-class EncodedChunk(NamedTuple):
-    """A chunk as it will be stored, and when it was taken. A tuple: one is made for every chunk."""
+@dataclass(slots=True, eq=False)
+class EncodedChunk:
+    """A chunk as it will be stored, and when it was taken. One is made for every chunk, and no more than one.
+
+    Attributes:
+        place: in the buffer of its writer; they rise and are never used again.
+        expected_sequence: the condition under which it was written.
+    """
 
     text: str
     size_bytes: int
     taken_ms: int
+    place: int = 0
+    expected_sequence: int | None = None
 
 
 def encode_chunk(

@@ -28,13 +28,12 @@ class DurableObjectStreamReader:
         self._stream_id = stream_id
         self._calls = calls
         self._position = from_sequence
-        self._sequence = from_sequence or 0
+        self._last_held = from_sequence or 0
         self._incarnation: str | None = None
         self._may_go_on = False
         self._status: ResumableStreamStatus = "active"
         self._error: str | None = None
         self._chunks: deque[JsonObject] = deque()
-        self._first_held = 1
         self._last_sequence = from_sequence or 0
         self._call: asyncio.Task[WireMessage] | None = None
         self._is_closed = False
@@ -42,7 +41,7 @@ class DurableObjectStreamReader:
     @property
     def sequence(self) -> int:
         """`StreamReader.sequence`."""
-        return self._sequence
+        return self._last_held - len(self._chunks)
 
     @property
     def status(self) -> ResumableStreamStatus:
@@ -61,7 +60,7 @@ class DurableObjectStreamReader:
             poll_ms = min(wait_ms, POLL_MS)
             wait_ms -= poll_ms
             try:
-                await self._fetch("stream", poll_ms)
+                self._take(await self._ask("stream", poll_ms))
             except StreamNotFoundError:
                 if wait_ms <= 0:
                     raise
@@ -72,24 +71,30 @@ class DurableObjectStreamReader:
         return self
 
     async def __anext__(self) -> JsonObject:
+        if not self._chunks and not await self._has_more():
+            raise StopAsyncIteration
+        return self._chunks.popleft()
+
+    async def _has_more(self) -> bool:
+        """Whether there is a chunk to hand out, after waiting for one; False at the end."""
         while not self._chunks:
             if self._is_closed or (self._is_at_end() and not self._may_go_on):
                 self._raise_failure()
                 # A paused stream may have been resumed when somebody asks again.
                 self._may_go_on = self._status == "paused"
-                raise StopAsyncIteration
+                return False
             self._may_go_on = False
-            await self._fetch("chunks", POLL_MS)
-        self._sequence = self._first_held
-        self._first_held += 1
-        return self._chunks.popleft()
+            await self._fetch()
+        return True
 
     async def close(self) -> None:
         """`StreamReader.close`: iteration stops, also where it is waiting."""
         self._is_closed = True
+        self._last_held = self.sequence
         self._chunks.clear()
         if self._call is not None:
             self._call.cancel()
+        self._calls.hang_up(self._stream_id)
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,18 +111,10 @@ class DurableObjectStreamReader:
         if self._status == "failed" and not self._is_closed:
             raise StreamFailedError(self._stream_id, error=self._error)
 
-    async def _fetch(self, wait_for: str, wait_ms: int) -> None:
-        """The next page; none where nothing has come within `wait_ms`, or the reader was closed meanwhile."""
-        arguments: JsonObject = {
-            "fromSequence": self._position,
-            "maxBytes": PAGE_BYTES,
-            "waitMs": wait_ms,
-            "waitFor": wait_for,
-        }
-        if self._incarnation is not None:
-            arguments["incarnation"] = self._incarnation
+    async def _fetch(self) -> None:
+        """The next page; none where nothing has come for a while, or the reader was closed meanwhile."""
         cancellations = _cancellations()
-        self._call = asyncio.ensure_future(self._calls.call(self._stream_id, "read", arguments, attempts=READ_ATTEMPTS))
+        self._call = asyncio.ensure_future(self._ask("chunks", POLL_MS))
         try:
             reply = await self._call
         except StreamTruncatedError:
@@ -131,20 +128,32 @@ class DurableObjectStreamReader:
         finally:
             self._call = None
         if not self._is_closed:
-            self._take(reply.head["ok"], reply.payload)
+            self._take(reply)
 
-    def _take(self, place: dict[str, Any], payload: str) -> None:
+    async def _ask(self, wait_for: str, wait_ms: int) -> WireMessage:
+        arguments: JsonObject = {
+            "fromSequence": self._position,
+            "maxBytes": PAGE_BYTES,
+            "waitMs": wait_ms,
+            "waitFor": wait_for,
+        }
+        if self._incarnation is not None:
+            arguments["incarnation"] = self._incarnation
+        return await self._calls.call(self._stream_id, "read", arguments, attempts=READ_ATTEMPTS)
+
+    def _take(self, page: WireMessage) -> None:
+        place: dict[str, Any] = page.head["ok"]
         self._status, self._error = place["status"], place["error"]
         self._last_sequence = place["lastSequence"]
         self._incarnation = place["incarnation"]
         if self._position is None:
-            self._sequence = place["firstSequence"] - 1
+            self._last_held = place["firstSequence"] - 1
         # Behind the page; where there is none, behind numbers that a crash has lost.
         self._position = place["firstSequence"] + place["count"] - 1
         if place["count"]:
-            self._first_held = place["firstSequence"]
+            self._last_held = self._position
             # One text for the scanner instead of one per chunk; JSON text holds no raw newline.
-            self._chunks.extend(json.loads("[" + payload.replace("\n", ",") + "]"))
+            self._chunks.extend(json.loads("[" + page.payload.replace("\n", ",") + "]"))
 
 
 def _cancellations() -> int:

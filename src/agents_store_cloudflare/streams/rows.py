@@ -90,7 +90,7 @@ class StreamRows:
 
     def bodies(self, first_key: int, last_key: int) -> str:
         """All chunks of these blocks, joined."""
-        return cast("str", self._sql.exec(q.SELECT_BODIES, first_key, last_key)[0][0])
+        return self._sql.long_text(q.SELECT_BODIES, first_key, last_key)
 
     def next_key(self, sequence: int) -> int | None:
         """Of the first block after `sequence`."""

@@ -50,6 +50,9 @@ class StreamWires:
         with suppress(StreamTruncatedError):
             # Said by a frame: the events go on with what is kept.
             log.head_from(position)
+        if position == 0:
+            # "I have nothing" misses nothing that it had: it begins where the stream does.
+            position = log.existing_head().first_sequence - 1
         if (request.header("Upgrade") or "").lower() == "websocket":
             return HttpResponse(status=101, web_socket=self._audience.add_socket(stream_id, position))
         return self._as_events(log, position)

@@ -109,19 +109,21 @@ class DurableObjectStreamWriter:
 
     async def write(self, chunk: Mapping[str, object], *, expected_sequence: int | None = None) -> None:
         """`StreamWriter.write`. Writes from several tasks are taken in the order of their calls."""
+        identity, options = self._identity, self._options
         encoded = encode_chunk(
-            self.stream_id,
+            identity.stream_id,
             chunk,
-            agent_id=self._identity.agent_id,
-            agent_type=self._identity.agent_type,
-            now_ms=self._options.now_ms(),
-            limit_bytes=self._options.max_chunk_bytes,
+            agent_id=identity.agent_id,
+            agent_type=identity.agent_type,
+            now_ms=options.now_ms(),
+            limit_bytes=options.max_chunk_bytes,
         )
         if expected_sequence is not None:
             check_whole_number(expected_sequence, "expected_sequence", low=1)
-        if self._taking == 0 and expected_sequence is None and self._is_at_ease():
+        if self._taking == 0 and expected_sequence is None and self._is_at_ease(encoded.taken_ms):
             self._buffer.take(encoded)
-            self._start_timer()
+            if self._wait_until is not None:
+                self._start_timer()
             return
         self._taking += 1  # from here to the end nobody overtakes
         try:
@@ -152,6 +154,7 @@ class DurableObjectStreamWriter:
                     self._is_closed = True
                     if self._timer is not None:
                         self._timer.cancel()
+                    self._calls.hang_up(self.stream_id)
                     self._on_close(self)
         finally:
             self._taking -= 1
@@ -299,16 +302,14 @@ class DurableObjectStreamWriter:
         else:
             self._shown.add(stored, batch.count)
 
-    def _is_at_ease(self) -> bool:
+    def _is_at_ease(self, now_ms: int) -> bool:
         """Whether one more chunk is simply taken: nothing is wrong, and with it nothing is due."""
-        if self._is_closed or self._failure is not None or self._options.adaptive:
-            return False
-        since_ms = self._buffer.waiting_since_ms()
         return (
-            self._buffer.waiting_count() + 1 < self._options.buffer_size
-            and self._buffer.size_bytes < MAX_BATCH_BYTES // 2
-            and (since_ms is None or self._options.now_ms() - since_ms < self._interval_ms)
+            self._failure is None
+            and not self._is_closed
+            and not self._options.adaptive
             and self._interval_ms > 0
+            and self._buffer.is_at_rest(self._options.buffer_size - 1, now_ms - self._interval_ms)
         )
 
     def _is_full(self) -> bool:

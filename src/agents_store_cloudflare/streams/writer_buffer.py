@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 from agents_store_cloudflare.streams.chunks import EncodedChunk
 
@@ -31,14 +31,6 @@ class Batch:
     in_flight: bool = False
 
 
-class _Taken(NamedTuple):
-    """A chunk in the queue; places rise and are never used again."""
-
-    chunk: EncodedChunk
-    place: int
-    expected_sequence: int | None
-
-
 class WriterBuffer:
     """A queue of chunks with at most one batch at its head.
 
@@ -48,7 +40,7 @@ class WriterBuffer:
     """
 
     def __init__(self) -> None:
-        self._queue: deque[_Taken] = deque()
+        self._queue: deque[EncodedChunk] = deque()
         self._batch: Batch | None = None
         self._last_number = 0
         self.size_bytes: int = 0
@@ -59,7 +51,7 @@ class WriterBuffer:
 
     def texts(self) -> Sequence[str]:
         """All chunks, oldest first."""
-        return [taken.chunk.text for taken in self._queue]
+        return [taken.text for taken in self._queue]
 
     def waiting_count(self) -> int:
         """How many chunks are not on their way at this moment."""
@@ -68,9 +60,19 @@ class WriterBuffer:
     def waiting_since_ms(self) -> int | None:
         """When the oldest of those was taken."""
         if self._batch is None:
-            return self._queue[0].chunk.taken_ms if self._queue else None
+            return self._queue[0].taken_ms if self._queue else None
         oldest = next(islice(self._queue, self._in_flight_count(), None), None)
-        return None if oldest is None else oldest.chunk.taken_ms
+        return None if oldest is None else oldest.taken_ms
+
+    def is_at_rest(self, most: int, since_ms: int) -> bool:
+        """Whether nothing is on its way or unsettled, and there is room for one more of `most`, none taken at `since_ms` or before."""
+        queue = self._queue
+        return (
+            self._batch is None
+            and len(queue) < most
+            and self.size_bytes < MAX_BATCH_BYTES // 2
+            and (not queue or queue[0].taken_ms > since_ms)
+        )
 
     def has_up_to(self, place: int) -> bool:
         """Whether chunks up to `place` are still here."""
@@ -79,13 +81,15 @@ class WriterBuffer:
     def take(self, chunk: EncodedChunk, expected_sequence: int | None = None) -> None:
         """Add a chunk at the end."""
         self.last_place += 1
-        self._queue.append(_Taken(chunk, self.last_place, expected_sequence))
+        chunk.place = self.last_place
+        chunk.expected_sequence = expected_sequence
+        self._queue.append(chunk)
         self.size_bytes += chunk.size_bytes
 
     def untake(self, chunk: EncodedChunk) -> None:
         """Give back the newest chunk, unless it has left: then its batch is to be settled."""
         has_left = self._batch is not None and self._batch.count == len(self._queue)
-        if self._queue and self._queue[-1].chunk is chunk and not has_left:
+        if self._queue and self._queue[-1] is chunk and not has_left:
             self._remove(len(self._queue) - 1)
 
     def drop_oldest(self) -> None:
@@ -106,12 +110,12 @@ class WriterBuffer:
 
     def payload(self, batch: Batch) -> str:
         """The batch's chunks as they are sent."""
-        return "\n".join(taken.chunk.text for taken in islice(self._queue, batch.count))
+        return "\n".join(taken.text for taken in islice(self._queue, batch.count))
 
     def stored(self, batch: Batch) -> None:
         """The batch is stored."""
         for _ in range(batch.count):
-            self.size_bytes -= self._queue.popleft().chunk.size_bytes
+            self.size_bytes -= self._queue.popleft().size_bytes
         self._batch = None
 
     def refused(self) -> None:
@@ -125,11 +129,11 @@ class WriterBuffer:
         if self._queue and self._queue[0].expected_sequence is not None:
             self._remove(0)
         for index in reversed(range(len(self._queue))):
-            if self._queue[index].chunk.size_bytes > most_bytes:
+            if self._queue[index].size_bytes > most_bytes:
                 self._remove(index)
 
     def _remove(self, index: int) -> None:
-        self.size_bytes -= self._queue[index].chunk.size_bytes
+        self.size_bytes -= self._queue[index].size_bytes
         del self._queue[index]
 
     def _in_flight_count(self) -> int:
@@ -140,7 +144,7 @@ class WriterBuffer:
             return 1
         total_bytes = 0
         for count, taken in enumerate(self._queue):
-            total_bytes += taken.chunk.size_bytes + 1
+            total_bytes += taken.size_bytes + 1
             ends = taken.place > last_place or taken.expected_sequence is not None or total_bytes > MAX_BATCH_BYTES
             if count and ends:
                 return count

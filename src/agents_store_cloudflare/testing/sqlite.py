@@ -124,6 +124,11 @@ class SqliteObjectSql:
         """`ObjectSql.exec`."""
         return self._connection.run(sql, parameters)
 
+    def long_text(self, sql: LiteralString, *parameters: SqlValue) -> str:
+        """`ObjectSql.long_text`."""
+        [[text]] = self._connection.run(sql, parameters)
+        return cast("str", text)
+
     def transaction(self, body: Callable[[], T]) -> T:
         """`ObjectSql.transaction`; nests."""
         name = f"level_{self._depth}"

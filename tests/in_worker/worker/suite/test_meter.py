@@ -14,9 +14,10 @@ from agents_store_cloudflare import (
     create_cloudflare_store,
     estimate,
 )
-from agents_store_cloudflare.bindings import CloudflareHost, CloudflareNamespace, D1Database
+from agents_store_cloudflare.bindings import CloudflareHost, D1Database
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.meter import MeteredDatabase, OpenMeters
+from agents_store_cloudflare.object_bindings import CloudflareNamespace
 from agents_store_cloudflare.row_count import answer
 from agents_store_cloudflare.wire import ask_for_rows, encode_reply, encode_request, split_rows
 
@@ -129,6 +130,12 @@ class _SeenSql:
 class _SeenCursor:
     def __init__(self, log: list[str]) -> None:
         self._log = log
+
+    @property
+    def columnNames(self) -> Any:  # noqa: N802 - JavaScript's name
+        from pyodide.ffi import to_js
+
+        return to_js(["1"])
 
     def raw(self) -> "_SeenCursor":
         return self
