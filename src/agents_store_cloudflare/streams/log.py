@@ -136,7 +136,7 @@ class StreamLog:
 
         Args:
             retention: of the stream made; an existing one keeps its own. So with `facts`.
-            first_sequence: of a stream that never was.
+            first_sequence: of a stream that has given out no number yet.
 
         Raises:
             StaleFencingTokenError: a higher token has been seen.
@@ -147,13 +147,12 @@ class StreamLog:
         floor = self._head
         if floor is None:
             fresh = replace(lifecycle.begin(retention, fencing_token, now_ms), facts=facts)
-            numbered = replace(fresh, first_sequence=first_sequence, last_sequence=first_sequence - 1)
-            begun = lifecycle.planned(numbered, now_ms)
+            begun = lifecycle.planned(_from(fresh, first_sequence), now_ms)
             self._rows.create(begun)
             self._head = begun
             return begun
         revived = lifecycle.revive(replace(floor, retention=retention, facts=facts), now_ms)
-        return self._change(revived, fencing_token, now_ms)
+        return self._change(_from(revived, first_sequence), fencing_token, now_ms)
 
     def append(
         self,
@@ -456,3 +455,10 @@ class StreamLog:
         if token < head.fencing_token:
             raise StaleFencingTokenError(self.stream_id, expected=head.fencing_token, actual=token)
         return token
+
+
+def _from(head: StreamHead, first_sequence: int) -> StreamHead:
+    """The head of a stream that begins with this number, unless it has given out numbers."""
+    if head.last_sequence:
+        return head
+    return replace(head, first_sequence=first_sequence, last_sequence=first_sequence - 1)

@@ -294,6 +294,17 @@ class DurableStreamsConformance:
         await clock.advance(1.3)
         assert (await self.ask("GET", "s")).status == 404
 
+    async def test_a_fork_where_nothing_was_stored(self) -> None:
+        """DS-10, DS-11: a path that was used but gave out no offset takes a fork, whose offsets are its source's."""
+        for path in ("s", "f"):
+            await self.ask("PUT", path, b"", JSON)
+        await self.ask("POST", "s", "1", JSON)
+        for path in ("s", "f"):
+            assert (await self.ask("DELETE", path)).status == 204
+        await self.ask("PUT", "s", "[2, 3]", JSON)
+        assert (await self.fork("f", "s")).offset == offset_of(3)
+        assert (await self.ask("GET", f"f?offset={offset_of(2)}")).json == [3]
+
     async def test_used_paths_take_no_fork(self) -> None:
         """DS-10: offsets of a deleted stream are never given out again."""
         await self.ask("PUT", "s", "[1]", JSON)
