@@ -176,14 +176,15 @@ class StagingCalls(CheckpointCalls):
         for _ in range(MOST_ATTEMPTS):
             staged, commits = await self._batches.read([select, remembered])
             if commits:
-                return await self._repeated(saved, guard.first(cast("str", commits[0][0])), checkpoint=checkpoint)
+                return await self._repeated(saved, guard.first(cast("str", commits[0][0])))
             changes = [_staged(row) for row in staged]
             max_bytes = self._limits.max_state_bytes
             applied = apply_changes(session_id, saved.custom_state, changes, max_bytes=max_bytes, operation=operation)
             promoted = replace(saved, custom_state=applied.custom_state)
             as_read, delete = _promoting(session_id, step_id, staged)
             kept = self._checkpoint_statements(session_id, run_id, stream_sequence) if checkpoint else []
-            saving = self._save_statements(promoted, guard, _result_text(guard, applied, step=saved.step_count))
+            facts = {"step": saved.step_count} if checkpoint else {}
+            saving = self._save_statements(promoted, guard, _result_text(guard, applied, **facts))
             try:
                 commit, results = await self._batches.write(
                     replace(guard, conditions=as_read), [*saving, delete, *kept]
@@ -191,22 +192,24 @@ class StagingCalls(CheckpointCalls):
             except _StagedDiffers:
                 continue
             if not results:  # answered from an earlier attempt, which promoted what is not here any more
-                return await self._repeated(saved, commit, checkpoint=checkpoint)
+                return await self._repeated(saved, commit)
             saved.custom_state = applied.custom_state
             codec.bring_up_to_date(saved, commit)
             kept_id = codec.bare_checkpoint_of(session_id, results[-1][0]).id if checkpoint else None
             return replace(_promoted(commit), checkpoint_id=kept_id)
         raise _disturbed(session_id)
 
-    async def _repeated(self, saved: AgentState, commit: Commit, *, checkpoint: bool) -> PromoteResult:
+    async def _repeated(self, saved: AgentState, commit: Commit) -> PromoteResult:
         [rows] = await self._batches.read([Statement(session_sql.SELECT_STATE, (saved.session_id,))])
         if not rows:
             raise StateNotFoundError(saved.session_id)
         saved.custom_state = codec.state_of(rows[0]).custom_state
         codec.bring_up_to_date(saved, commit)
-        step = cast("dict[str, int]", commit.result)["step"]
+        step = cast("dict[str, int]", commit.result).get("step")
+        if step is None:  # it kept no checkpoint
+            return _promoted(commit)
         kept_id = codec.checkpoint_id(saved.session_id, step, commit.at_ms, commit.checkpoint_number)
-        return replace(_promoted(commit), checkpoint_id=kept_id if checkpoint else None)
+        return replace(_promoted(commit), checkpoint_id=kept_id)
 
     async def _stored(self, guard: Guard, *more: Statement) -> tuple[_Stored, list[list[Row]]]:
         """What a decision is made from, and the rows of the other statements, in one batch.

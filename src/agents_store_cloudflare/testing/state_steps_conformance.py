@@ -331,8 +331,10 @@ class StepsConformance:
         again = await state_store.save_state_and_promote_staging(unique, before, step_id="s", commit_id="c")
         assert again == result
         assert before == state
-        plain = await state_store.save_state_and_promote_staging(unique, state, step_id="s", checkpoint=False)
+        options: dict[str, Any] = {"step_id": "s", "commit_id": "plain"}
+        plain = await state_store.save_state_and_promote_staging(unique, state, checkpoint=False, **options)
         assert plain == PromoteResult(version=3)
+        assert await state_store.save_state_and_promote_staging(unique, state, **options) == plain
 
     async def test_a_failing_save_and_promote(self, state_store: D1StateStore, unique: str) -> None:
         """ST-38: a stale state or a bad change leaves everything as it was, the state in hand included."""

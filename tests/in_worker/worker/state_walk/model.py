@@ -128,7 +128,7 @@ class StateModel(HistoryModel):
         if commit is not None:
             twin.state.custom_state = deepcopy(self.sessions[session_id].state.custom_state)
             twin.saved(commit)
-            kept = self.sessions[session_id].ever_kept[commit.checkpoint_number] if checkpoint else None
+            kept = self.sessions[session_id].kept_by.get(commit.commit_id)
         else:
             assert applied is not None
             if checkpoint:
@@ -139,6 +139,8 @@ class StateModel(HistoryModel):
             twin.saved(commit)
             self._drop(self.sessions[session_id], step_id)
             kept = self._keep(self.sessions[session_id], run_id, stream_sequence) if checkpoint else None
+            if kept is not None:
+                self.sessions[session_id].kept_by[commit.commit_id] = kept
         return PromoteResult(
             version=commit.version,
             applied=commit.result.applied,
