@@ -25,8 +25,6 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 """An unfinished string matches too: it is wrong anyway, and looking for its end from every quote inside takes for ever."""
 
-_MARK = "\x1e"
-_ENCODED_MARK = ',"\\u001e",'
 _NOT_BRACKETS = re.compile(r"[^][{}]+")
 
 
@@ -86,16 +84,11 @@ def encode_each(values: Sequence[object], *, name: str) -> list[str]:
     """
     try:
         _check_shape(values, name, MAX_DEPTH + 1)
-        apart: list[object] = [_MARK] * (2 * len(values) - 1)
-        apart[::2] = values
-        whole = _encode(apart)  # in one go: setting the encoder up costs more than a small value
-        if not whole.isascii():
-            whole.encode()
+        texts = [_encode(value) for value in values]
+        "".join(texts).encode()
     except (TypeError, ValueError):  # one at a time, to say which
         return [encode_json(value, name=f"{name} {number}") for number, value in enumerate(values)]
-    texts = whole[1:-1].split(_ENCODED_MARK) if values else []
-    # A value may hold the mark too, as an item of a list.
-    return texts if len(texts) == len(values) else [_encode(value) for value in values]
+    return texts
 
 
 def decode_json(text: str) -> JsonValue:

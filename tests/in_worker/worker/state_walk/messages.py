@@ -123,7 +123,6 @@ class HistoryModel(SessionsModel):
             stream_sequence=stream_sequence,
         )
         session.checkpoints.append(Kept(number=session.checkpoint_count, bare=bare, state=state))
-        session.ever_kept[session.checkpoint_count] = bare
         return bare
 
     def save_checkpoint(
@@ -147,8 +146,9 @@ class HistoryModel(SessionsModel):
         if twin is not None:
             twin.saved(commit)
         if not repeated:
-            return self._keep(self.sessions[session_id], run_id, stream_sequence)
-        return self.sessions[session_id].ever_kept[commit.checkpoint_number]
+            session = self.sessions[session_id]
+            session.kept_by[commit.commit_id] = self._keep(session, run_id, stream_sequence)
+        return self.sessions[session_id].kept_by[commit.commit_id]
 
     def _put_and_count(self, twin: Twin | None, write: Write, result: Any, custom_state: Any = None) -> Commit[Any]:
         if twin is None:

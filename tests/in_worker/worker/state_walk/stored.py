@@ -94,7 +94,6 @@ class SessionModel:
     state: AgentState
     epoch: int
     checkpoints: list[Kept] = field(default_factory=list[Kept])
-    ever_kept: dict[int, Checkpoint] = field(default_factory=dict[int, Checkpoint])
     kept_by: dict[str | None, Checkpoint] = field(default_factory=dict[str | None, Checkpoint])
     checkpoint_count: int = 0
     staged: dict[tuple[str, str], tuple[int, StagedChange]] = field(
