@@ -7,10 +7,10 @@ from typing import Any, TypeAlias
 
 from workers import DurableObject
 
-from agents_store_cloudflare.bindings import CloudflareHost
+from agents_store_cloudflare.cloudflare.namespace import answered
+from agents_store_cloudflare.cloudflare.object_host import CloudflareHost
 from agents_store_cloudflare.locks.lock_object import LockObject
-from agents_store_cloudflare.object_bindings import answered
-from agents_store_cloudflare.row_count import answer_at_once
+from agents_store_cloudflare.metering.row_count import answer_at_once
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 

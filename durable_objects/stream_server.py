@@ -7,15 +7,15 @@ from functools import partial
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
-from agents_store_cloudflare.durable_objects.web_socket import CloudflareSocket
 from workers import DurableObject
 
-from agents_store_cloudflare.bindings import CloudflareHost
+from agents_store_cloudflare.cloudflare.http import http_request, js_response, served
+from agents_store_cloudflare.cloudflare.namespace import answered
+from agents_store_cloudflare.cloudflare.object_host import CloudflareHost
+from agents_store_cloudflare.cloudflare.web_socket import CloudflareSocket
 from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES
-from agents_store_cloudflare.http_bindings import http_request, js_response, served
-from agents_store_cloudflare.object_bindings import answered
-from agents_store_cloudflare.row_count import answer_at_once
-from agents_store_cloudflare.streams.stream_object import StreamObject
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
+from agents_store_cloudflare.metering.row_count import answer_at_once
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
@@ -45,7 +45,7 @@ class StreamServer(DurableObject, metaclass=_StreamServerType):
         self._stream = StreamObject(CloudflareHost(self.ctx, self.env), logger=self._logger)
 
     def call(self, request: str) -> object:
-        """Answer one request text with one reply text, in the form and over the line that `object_bindings.py` agrees on."""
+        """Answer one request text with one reply text, in the form and over the line that `cloudflare.namespace` agrees on."""
         return answered(request, partial(answer_at_once, self._stream))
 
     async def fetch(self, request: JsObject) -> JsObject:

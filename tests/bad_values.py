@@ -6,7 +6,7 @@ import math
 import random
 from typing import Any
 
-from agents_store_cloudflare.records import AgentState
+from agents_store_cloudflare.contract.state.records import AgentState
 
 __all__ = ["MOST_BYTES", "bad_value"]
 

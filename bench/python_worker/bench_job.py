@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents_store_cloudflare import AgentState
-from agents_store_cloudflare.bindings import as_database
+from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.database import BatchObserver, Database
 
 __all__ = ["Job", "described", "new_state", "now_ms", "raw"]

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from bench_job import Job, raw
 from stream_jobs import stream_manager
 
-from agents_store_cloudflare.object_bindings import CloudflareNamespace
+from agents_store_cloudflare.cloudflare.namespace import CloudflareNamespace
 
 __all__ = ["LIVE_JOBS"]
 

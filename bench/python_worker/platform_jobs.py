@@ -10,7 +10,7 @@ from typing import Any
 from bench_job import Job
 from stream_jobs import stream_manager
 
-from agents_store_cloudflare.streams.stream_object import StreamObject
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 
 __all__ = ["PLATFORM_JOBS"]
 

@@ -5,7 +5,8 @@ from typing import Any, Self
 
 from bench_job import now_ms
 
-from agents_store_cloudflare.bindings import as_database, as_namespace
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
 
 __all__ = ["TimedBindings"]
 

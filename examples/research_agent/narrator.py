@@ -17,7 +17,7 @@ from pydantic_ai.messages import (
 )
 
 from agents_store_cloudflare import StreamWriter
-from agents_store_cloudflare.json_values import JsonValue
+from agents_store_cloudflare.contract.json_values import JsonValue
 
 __all__ = ["Narrator", "ToolUse"]
 

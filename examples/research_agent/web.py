@@ -10,7 +10,7 @@ from typing import Any, cast
 from workers import Request, Response
 
 from agents_store_cloudflare import AgentsStoreError, InvalidArgumentError
-from agents_store_cloudflare.json_values import encode_json, parse_json
+from agents_store_cloudflare.contract.json_values import encode_json, parse_json
 
 __all__ = ["MethodNotAllowedError", "NotFoundError", "error_response", "json_response", "question_of"]
 

@@ -10,17 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from agents_store_cloudflare.costs import (
-    CLOUDFLARE_PRICES,
-    estimate,
-)
-from agents_store_cloudflare.durable_streams.face import (
-    DURABLE_STREAMS_REQUEST_HEADERS,
-    DURABLE_STREAMS_RESPONSE_HEADERS,
-    DurableStreams,
-)
-from agents_store_cloudflare.durable_streams.subscriptions.routes import SubscriptionOptions
-from agents_store_cloudflare.errors import (
+from agents_store_cloudflare.contract.costs import Cost, CostEstimate, D1Cost, ObjectCost, Prices
+from agents_store_cloudflare.contract.errors import (
     AgentsStoreError,
     BudgetExceededError,
     CheckpointKeptError,
@@ -50,6 +41,53 @@ from agents_store_cloudflare.errors import (
     SubSessionRefNotFoundError,
     UsageError,
 )
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, parse_json
+from agents_store_cloudflare.contract.locks import Lock, LockAcquireOptions, LockManager, LockSet
+from agents_store_cloudflare.contract.state.records import (
+    AgentState,
+    AgentStatus,
+    CasResult,
+    Checkpoint,
+    CheckpointPage,
+    MergeChanges,
+    MergeResult,
+    Message,
+    MessagePage,
+    PromoteResult,
+    Run,
+    SessionPage,
+    SessionTree,
+    StagedChange,
+    SubSessionRef,
+)
+from agents_store_cloudflare.contract.state.store import ANY_VERSION, UNSET, AnyVersion, StateStore, Unset
+from agents_store_cloudflare.contract.streams.manager import (
+    ResumableReaderOptions,
+    ResumableStreamReader,
+    ResumableStreamStatus,
+    StreamManager,
+    StreamReader,
+    StreamWriter,
+)
+from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamChunk, StreamInfo
+from agents_store_cloudflare.contract.usage.budgets import Budget, ModelPrice, PriceBook, Reservation, Settlement
+from agents_store_cloudflare.contract.usage.records import (
+    SubAgentStats,
+    TokenCounts,
+    ToolStats,
+    UsageEntry,
+    UsageRollup,
+    UsageSource,
+    UsageTotals,
+)
+from agents_store_cloudflare.contract.usage.store import UsageStore
+from agents_store_cloudflare.durable_streams.face import (
+    DURABLE_STREAMS_REQUEST_HEADERS,
+    DURABLE_STREAMS_RESPONSE_HEADERS,
+    DurableStreams,
+)
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
+from agents_store_cloudflare.durable_streams.subscriptions.routes import SubscriptionOptions
 from agents_store_cloudflare.gateway import (
     Admits,
     Authorize,
@@ -59,24 +97,14 @@ from agents_store_cloudflare.gateway import (
     StreamGateway,
     StreamUrlSigner,
 )
-from agents_store_cloudflare.http_messages import (
-    HttpRequest,
-    HttpResponse,
-)
-from agents_store_cloudflare.json_values import (
-    JsonObject,
-    JsonValue,
-    parse_json,
-)
 from agents_store_cloudflare.locks import (
     DurableObjectLockManager,
     HeldLocks,
     LockObject,
     LockOptions,
 )
-from agents_store_cloudflare.meter import (
-    Meter,
-)
+from agents_store_cloudflare.metering.costs import CLOUDFLARE_PRICES, estimate
+from agents_store_cloudflare.metering.meter import Meter
 from agents_store_cloudflare.migrations import (
     CURRENT_SCHEMA_VERSION,
     SCHEMA_MIGRATION_V1,
@@ -87,61 +115,7 @@ from agents_store_cloudflare.migrations import (
     is_migrated,
     run_migration,
 )
-from agents_store_cloudflare.protocols import (
-    ANY_VERSION,
-    UNSET,
-    AnyVersion,
-    Lock,
-    LockAcquireOptions,
-    LockManager,
-    LockSet,
-    ResumableReaderOptions,
-    ResumableStreamReader,
-    ResumableStreamStatus,
-    StateStore,
-    StreamManager,
-    StreamReader,
-    StreamWriter,
-    Unset,
-    UsageStore,
-)
-from agents_store_cloudflare.records import (
-    AgentState,
-    AgentStatus,
-    Budget,
-    BufferOverflowEvent,
-    CasResult,
-    Checkpoint,
-    CheckpointPage,
-    Cost,
-    CostEstimate,
-    D1Cost,
-    MergeChanges,
-    MergeResult,
-    Message,
-    MessagePage,
-    ModelPrice,
-    ObjectCost,
-    PriceBook,
-    Prices,
-    PromoteResult,
-    Reservation,
-    Run,
-    SessionPage,
-    SessionTree,
-    Settlement,
-    StagedChange,
-    StreamChunk,
-    StreamInfo,
-    SubAgentStats,
-    SubSessionRef,
-    TokenCounts,
-    ToolStats,
-    UsageEntry,
-    UsageRollup,
-    UsageSource,
-    UsageTotals,
-)
+from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.state import (
     D1StateStore,
     StateStoreOptions,
@@ -156,9 +130,6 @@ from agents_store_cloudflare.streams.manager import (
 )
 from agents_store_cloudflare.streams.options import (
     StreamOptions,
-)
-from agents_store_cloudflare.streams.stream_object import (
-    StreamObject,
 )
 from agents_store_cloudflare.usage import (
     OTEL_ATTRIBUTES,

@@ -11,9 +11,9 @@ import re
 from importlib import resources
 from typing import LiteralString, cast
 
-from agents_store_cloudflare.bindings import as_database
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.contract.errors import MigrationError
 from agents_store_cloudflare.database import Database, Row, SqlError, Statement, batch_with_retry
-from agents_store_cloudflare.errors import MigrationError
 
 __all__ = [
     "CURRENT_SCHEMA_VERSION",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, suppress
 from typing import Self
 
-from agents_store_cloudflare.bindings import as_database, as_namespace
-from agents_store_cloudflare.errors import InvalidArgumentError, StreamNotFoundError
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamNotFoundError
+from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
-from agents_store_cloudflare.meter import Meter, MeteredDatabase, OpenMeters, metered_namespace
+from agents_store_cloudflare.metering.meter import Meter, MeteredDatabase, OpenMeters, metered_namespace
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.protocols import Lock
 from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare import database as database_module
 from agents_store_cloudflare.__main__ import main
 from agents_store_cloudflare.command.remote import RemoteDatabase
+from agents_store_cloudflare.contract.state.records import AgentState, StagedChange, SubSessionRef
+from agents_store_cloudflare.database import retry
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import AgentState, StagedChange, SubSessionRef
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import SqliteDatabase
 from agents_store_cloudflare.usage import D1UsageStore
@@ -89,9 +89,9 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
 
     async def pause(attempt: int) -> None:
-        assert attempt < database_module.ATTEMPTS
+        assert attempt < retry.ATTEMPTS
 
-    monkeypatch.setattr(database_module, "pause_before_retry", pause)
+    monkeypatch.setattr(retry, "pause_before_retry", pause)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from agents_store_cloudflare.command import session_parts
+from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import AgentState
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import SqliteDatabase
 from agents_store_cloudflare.usage import D1UsageStore

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import AgentState
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FakeClock, SqliteDatabase
 from agents_store_cloudflare.usage import D1UsageStore

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from agents_store_cloudflare.command.remote import RemoteDatabase
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.database import SqlError, Statement, batch_with_retry
-from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION, get_agents_migration_version, run_migration
-from agents_store_cloudflare.records import AgentState
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import SqliteDatabase
-from agents_store_cloudflare.testing.state_conformance import StateConformance
-from agents_store_cloudflare.testing.state_history_conformance import HistoryConformance
-from agents_store_cloudflare.testing.state_steps_conformance import StepsConformance
-from agents_store_cloudflare.testing.usage_conformance import UsageConformance
+from agents_store_cloudflare.testing.conformance.state import StateConformance
+from agents_store_cloudflare.testing.conformance.state_history import HistoryConformance
+from agents_store_cloudflare.testing.conformance.state_steps import StepsConformance
+from agents_store_cloudflare.testing.conformance.usage import UsageConformance
 from agents_store_cloudflare.usage import D1UsageStore
 from tests.command.d1_api_stub import ACCOUNT, DATABASE, TOKEN, D1ApiStub, Planned, d1_api_stub
 

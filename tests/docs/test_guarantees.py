@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CLAUSE = re.compile(r"\b[A-Z]{2}-\d+\b")
 LINE = re.compile(r"^- \*\*([A-Z]{2}-\d+)\*\* \S", re.MULTILINE)
-CONFORMANCE = sorted((ROOT / "src/agents_store_cloudflare/testing").glob("*_conformance.py"))
+CONFORMANCE = sorted((ROOT / "src/agents_store_cloudflare/testing/conformance").glob("[!_]*.py"))
 TESTS = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from agents_store_cloudflare.streams.stream_object import StreamObject
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import FakeClock, LocalObjects
-from agents_store_cloudflare.testing.durable_streams_conformance import DurableStreamsConformance
+from agents_store_cloudflare.testing.conformance.durable_streams import DurableStreamsConformance
 
 
 class TestDurableStreams(DurableStreamsConformance):

@@ -13,17 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
+from agents_store_cloudflare.contract.errors import AgentsStoreError, LockError, StaleFencingTokenError
+from agents_store_cloudflare.contract.state.records import AgentState
+from agents_store_cloudflare.contract.state.store import ANY_VERSION
 from agents_store_cloudflare.database import Database, Row, SqlError, Statement
-from agents_store_cloudflare.errors import AgentsStoreError, LockError, StaleFencingTokenError
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.locks import DurableObjectLock, DurableObjectLockManager, LockObject, LockOptions
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.objects import ObjectCallError, ObjectHost, ObjectLogic, ObjectNamespace
-from agents_store_cloudflare.protocols import ANY_VERSION
-from agents_store_cloudflare.records import AgentState
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
-from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
 from agents_store_cloudflare.testing.history import Recorder
 from agents_store_cloudflare.testing.history.operations import Outcome

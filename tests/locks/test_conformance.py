@@ -4,7 +4,7 @@ import pytest
 
 from agents_store_cloudflare.locks import LockObject, LockOptions
 from agents_store_cloudflare.testing import FakeClock, LocalObjects
-from agents_store_cloudflare.testing.lock_conformance import LockConformance
+from agents_store_cloudflare.testing.conformance.locks import LockConformance
 
 
 class TestLocks(LockConformance):

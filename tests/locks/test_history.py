@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.testing.history import Operation, Recorder, check_history, read_history
 from agents_store_cloudflare.testing.history.operations import parse_operations
 from tests.lengths import length

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from agents_store_cloudflare.errors import InvalidArgumentError, LockError, LockLostError, LockNotAcquiredError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockError, LockLostError, LockNotAcquiredError
+from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockObject, LockOptions
 from agents_store_cloudflare.objects import ObjectCallError
-from agents_store_cloudflare.protocols import Lock
 from agents_store_cloudflare.testing import LocalObjects
 from tests.counting_clock import CountingClock
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.errors import InvalidArgumentError, LockError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockError
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockObject, LockOptions
 from agents_store_cloudflare.objects import ObjectCallError
+from agents_store_cloudflare.objects.rpc_text import encode_request
 from agents_store_cloudflare.testing import LocalObjects
-from agents_store_cloudflare.wire import encode_request
 from tests.counting_clock import CountingClock
 
 

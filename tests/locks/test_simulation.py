@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare import database
+from agents_store_cloudflare.database import retry
 from agents_store_cloudflare.locks import LockObject
 from agents_store_cloudflare.locks.lease import Grant, LeaseRequest, StoredLease
 from agents_store_cloudflare.locks.lease_table import LeaseTable
@@ -36,7 +36,7 @@ def no_real_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(_attempt: int) -> float:
         return 0.0
 
-    monkeypatch.setattr(database, "backoff_s", none)
+    monkeypatch.setattr(retry, "backoff_s", none)
 
 
 async def test_no_history_shows_a_violation(tmp_path: Path) -> None:

@@ -21,11 +21,17 @@ from agents_store_cloudflare import (
     estimate,
 )
 from agents_store_cloudflare.database import BatchCost, Row, SqlError, Statement
-from agents_store_cloudflare.meter import MeteredDatabase, OpenMeters
+from agents_store_cloudflare.metering.meter import MeteredDatabase, OpenMeters
+from agents_store_cloudflare.metering.row_count import answer, current_row_count
 from agents_store_cloudflare.objects import ObjectNamespace
-from agents_store_cloudflare.row_count import answer, current_row_count
+from agents_store_cloudflare.objects.rpc_text import (
+    ask_for_rows,
+    decode_reply,
+    encode_reply,
+    encode_request,
+    split_rows,
+)
 from agents_store_cloudflare.testing import FaultyNamespace, LocalObjects, SqliteDatabase
-from agents_store_cloudflare.wire import ask_for_rows, decode_reply, encode_reply, encode_request, split_rows
 
 FIRST_NAMES = ("ada", "bob", "cleo")
 

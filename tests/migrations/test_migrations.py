@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from agents_store_cloudflare import migrations
+from agents_store_cloudflare.contract.errors import MigrationError
 from agents_store_cloudflare.database import Row, Statement
-from agents_store_cloudflare.errors import MigrationError
 from agents_store_cloudflare.migrations import (
     CURRENT_SCHEMA_VERSION,
     MIGRATION_FILES,
@@ -110,7 +110,7 @@ async def at_version_2() -> SqliteDatabase:
 
 async def test_version_2_reaches_the_same_schema_with_its_data() -> None:
     """MG-1, MG-8: what version 2 wrote is there, and every call goes on from it: messages, checkpoints, fence, commits."""
-    from agents_store_cloudflare.errors import StaleFencingTokenError
+    from agents_store_cloudflare.contract.errors import StaleFencingTokenError
     from agents_store_cloudflare.state import D1StateStore
 
     database, fresh = await at_version_2(), SqliteDatabase()

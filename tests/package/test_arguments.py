@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from agents_store_cloudflare.arguments import check_fencing_token, check_id, check_whole_number, span_ms
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.arguments import check_fencing_token, check_id, check_whole_number, span_ms
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 
 
 def test_spans() -> None:

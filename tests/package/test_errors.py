@@ -5,8 +5,9 @@ import logging
 
 import pytest
 
-from agents_store_cloudflare import errors, wire
-from agents_store_cloudflare.errors import ERRORS_BY_CODE, AgentsStoreError
+from agents_store_cloudflare.contract import errors
+from agents_store_cloudflare.contract.errors import ERRORS_BY_CODE, AgentsStoreError
+from agents_store_cloudflare.objects import rpc_text as wire
 
 EXAMPLES: dict[type[AgentsStoreError], AgentsStoreError] = {
     type(error): error

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import MAX_DEPTH, decode_json, encode_each, encode_json, parse_json
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import MAX_DEPTH, decode_json, encode_each, encode_json, parse_json
 
 
 def _short(value: object) -> str:

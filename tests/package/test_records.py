@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from agents_store_cloudflare import records
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.records import AgentState, Checkpoint, MergeChanges, StagedChange
+from agents_store_cloudflare.contract import costs, state, streams, usage
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, MergeChanges, StagedChange
 
 STATE = AgentState(
     session_id="s",
@@ -29,8 +29,8 @@ STATE = AgentState(
             merge_changes=MergeChanges(values={"a_b": 1}, array_replacements=frozenset({"a_b"})),
             timestamp=1,
         ),
-        records.MessagePage(messages=[{"role": "user"}], total=1, has_more=False),
-        records.CasResult(ok=False, new_version=None, current_status="x", current_version=1),
+        state.MessagePage(messages=[{"role": "user"}], total=1, has_more=False),
+        state.CasResult(ok=False, new_version=None, current_status="x", current_version=1),
     ],
     ids=lambda record: type(record).__name__,
 )
@@ -78,7 +78,8 @@ def test_the_mapping_is_a_copy() -> None:
 
 def test_records_are_slotted_and_frozen_but_for_the_state() -> None:
     """Every record is a slotted dataclass; all but `AgentState` are frozen."""
-    kinds = [kind for name in records.__all__ if dataclasses.is_dataclass(kind := getattr(records, name))]
+    found = {getattr(module, name) for module in (costs, state, streams, usage) for name in module.__all__}
+    kinds = [kind for kind in found if dataclasses.is_dataclass(kind)]
     assert len(kinds) > 15
     for kind in kinds:
         assert "__dict__" not in dir(kind), kind

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from agents_store_cloudflare.contract.errors import (
+    CheckpointNotFoundError,
+    InvalidArgumentError,
+    StateSizeExceededError,
+)
+from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.database import Row, Statement
-from agents_store_cloudflare.errors import CheckpointNotFoundError, InvalidArgumentError, StateSizeExceededError
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import AgentState
 from agents_store_cloudflare.state import D1StateStore, StoreLimits
 from agents_store_cloudflare.testing import SqliteDatabase
 from tests.bad_values import MOST_BYTES, bad_value

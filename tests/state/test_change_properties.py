@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents_store_cloudflare import MergeChanges, StagedChange, StagingError
-from agents_store_cloudflare.json_values import encode_json
+from agents_store_cloudflare.contract.json_values import encode_json
 from agents_store_cloudflare.state.changes import apply_changes
 from agents_store_cloudflare.state.json_document import RefusedError, SizedDocument
 from agents_store_cloudflare.state.json_patch import apply_operation

@@ -7,7 +7,7 @@ import jsonpatch
 import pytest
 
 from agents_store_cloudflare import MergeChanges, StagedChange, StagingError, StateSizeExceededError
-from agents_store_cloudflare.json_values import MAX_DEPTH, decode_json, encode_json
+from agents_store_cloudflare.contract.json_values import MAX_DEPTH, decode_json, encode_json
 from agents_store_cloudflare.state.changes import MAX_OPERATIONS, Applied, apply_changes, merge_changes
 from agents_store_cloudflare.state.json_document import COPY_FACTOR
 

@@ -10,11 +10,10 @@ from typing import Any, TypeAlias, cast
 
 import pytest
 
-from agents_store_cloudflare import database as database_module
-from agents_store_cloudflare.database import Statement
-from agents_store_cloudflare.errors import D1StateError
+from agents_store_cloudflare.contract.errors import D1StateError
+from agents_store_cloudflare.contract.state.records import AgentState, Message, StagedChange, SubSessionRef
+from agents_store_cloudflare.database import Statement, retry
 from agents_store_cloudflare.migrations import TABLE_NAMES, run_migration
-from agents_store_cloudflare.records import AgentState, Message, StagedChange, SubSessionRef
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
 from agents_store_cloudflare.testing.faults import LOST, Moment
@@ -96,9 +95,9 @@ async def _done(call: Awaitable[object]) -> None:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     async def pause(attempt: int) -> None:
-        assert attempt < database_module.ATTEMPTS
+        assert attempt < retry.ATTEMPTS
 
-    monkeypatch.setattr(database_module, "pause_before_retry", pause)
+    monkeypatch.setattr(retry, "pause_before_retry", pause)
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +257,7 @@ async def test_replies_that_stay_away(template: Path, tmp_path: Path, write: str
     sent, result, picture = await _undisturbed(template, tmp_path, write)
     session = await _new(template, tmp_path)
     session.faults.leave_alone(len(sent) - 1)
-    times = 1 if write == "clean up" else database_module.ATTEMPTS
+    times = 1 if write == "clean up" else retry.ATTEMPTS
     moments: list[Moment] = ["after"] * times
     session.faults.fail(*moments)
     with pytest.raises(D1StateError) as raised:

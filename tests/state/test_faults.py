@@ -5,10 +5,10 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from agents_store_cloudflare import database as database_module
-from agents_store_cloudflare.errors import D1StateError
+from agents_store_cloudflare.contract.errors import D1StateError
+from agents_store_cloudflare.contract.state.records import AgentState
+from agents_store_cloudflare.database import retry
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import AgentState
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
 from agents_store_cloudflare.testing.faults import Moment
@@ -39,9 +39,9 @@ writes = pytest.mark.parametrize("write", WRITES, ids=lambda write: write.__name
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     async def pause(attempt: int) -> None:
-        assert attempt < database_module.ATTEMPTS
+        assert attempt < retry.ATTEMPTS
 
-    monkeypatch.setattr(database_module, "pause_before_retry", pause)
+    monkeypatch.setattr(retry, "pause_before_retry", pause)
 
 
 class Prepared(FaultyDatabase):
@@ -101,7 +101,7 @@ async def test_a_lost_reply_is_answered_by_the_retry(
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_when_retries_run_out_the_caller_repeats(database: Prepared, write: Write, moment: Moment) -> None:
     """ST-10, ST-21: the error says that the outcome is unknown; the same commit id makes it exactly one."""
-    moments: list[Moment] = [moment] * database_module.ATTEMPTS
+    moments: list[Moment] = [moment] * retry.ATTEMPTS
     database.fail(*moments)
     store = D1StateStore(database)
     with pytest.raises(D1StateError, match="Network connection lost") as raised:

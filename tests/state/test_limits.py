@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from agents_store_cloudflare.contract.state.records import AgentState, Message, PromoteResult, StagedChange
 from agents_store_cloudflare.database import MAX_VALUE_BYTES, Statement
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import AgentState, Message, PromoteResult, StagedChange
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import SqliteDatabase
-from agents_store_cloudflare.testing.state_conformance import NASTY_VALUES
+from agents_store_cloudflare.testing.conformance.state import NASTY_VALUES
 from tests.lengths import length
 
 MOST_GROWTH = 1.4

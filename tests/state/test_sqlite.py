@@ -4,16 +4,16 @@ import enum
 
 import pytest
 
+from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError
+from agents_store_cloudflare.contract.state.records import AgentState, Message
 from agents_store_cloudflare.database import Statement
-from agents_store_cloudflare.errors import D1StateError, InvalidArgumentError
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import AgentState, Message
 from agents_store_cloudflare.state import D1StateStore, StoreLimits
 from agents_store_cloudflare.testing import SqliteDatabase
-from agents_store_cloudflare.testing.state_conformance import StateConformance
-from agents_store_cloudflare.testing.state_contention_conformance import ContentionConformance
-from agents_store_cloudflare.testing.state_history_conformance import HistoryConformance
-from agents_store_cloudflare.testing.state_steps_conformance import StepsConformance
+from agents_store_cloudflare.testing.conformance.state import StateConformance
+from agents_store_cloudflare.testing.conformance.state_contention import ContentionConformance
+from agents_store_cloudflare.testing.conformance.state_history import HistoryConformance
+from agents_store_cloudflare.testing.conformance.state_steps import StepsConformance
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.errors import InvalidArgumentError, SequenceConflictError, StreamNotFoundError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, SequenceConflictError, StreamNotFoundError
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.streams.audience import Audience
 from agents_store_cloudflare.streams.log import StreamLog
@@ -14,7 +15,6 @@ from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
 from agents_store_cloudflare.streams.socket_sink import Place
 from agents_store_cloudflare.streams.sse import parse_position
-from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import LocalObjects
 from tests.counting_clock import CountingClock
 

@@ -2,11 +2,11 @@
 
 import pytest
 
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.streams.options import StreamOptions
-from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import FakeClock, LocalObjects
-from agents_store_cloudflare.testing.stream_conformance import StreamConformance
-from agents_store_cloudflare.testing.stream_life_conformance import StreamLifeConformance
+from agents_store_cloudflare.testing.conformance.stream_life import StreamLifeConformance
+from agents_store_cloudflare.testing.conformance.streams import StreamConformance
 
 
 class TestStreams(StreamConformance):

@@ -7,15 +7,15 @@ from typing import Any, LiteralString, cast
 
 import pytest
 
+from agents_store_cloudflare.contract.errors import StreamError, StreamNotFoundError
 from agents_store_cloudflare.database import Row, SqlError, SqlValue
-from agents_store_cloudflare.errors import StreamError, StreamNotFoundError
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.streams import sql as q
 from agents_store_cloudflare.streams.log import CEILING_STEP, StreamLog
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
-from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteObjectSql
 
 NOW_MS = 1_700_000_000_000

@@ -6,8 +6,7 @@ from typing import Any, LiteralString
 
 import pytest
 
-from agents_store_cloudflare.database import Row, SqlValue
-from agents_store_cloudflare.errors import (
+from agents_store_cloudflare.contract.errors import (
     InvalidArgumentError,
     MigrationError,
     SequenceConflictError,
@@ -15,6 +14,7 @@ from agents_store_cloudflare.errors import (
     StreamClosedError,
     StreamNotFoundError,
 )
+from agents_store_cloudflare.database import Row, SqlValue
 from agents_store_cloudflare.streams import sql as q
 from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES, MAX_CHUNK_BYTES
 from agents_store_cloudflare.streams.log import StreamLog

@@ -6,14 +6,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agents_store_cloudflare.errors import (
+from agents_store_cloudflare.contract.errors import (
     SequenceConflictError,
     StaleFencingTokenError,
     StreamClosedError,
     StreamNotFoundError,
     StreamTruncatedError,
 )
-from agents_store_cloudflare.json_values import encode_json
+from agents_store_cloudflare.contract.json_values import encode_json
 from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES
 from agents_store_cloudflare.streams.head import Retention
 from agents_store_cloudflare.streams.log import CEILING_STEP, StreamLog

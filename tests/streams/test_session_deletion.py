@@ -3,9 +3,9 @@
 import pytest
 
 from agents_store_cloudflare import AgentState, CloudflareStore, create_cloudflare_store
-from agents_store_cloudflare.errors import StaleFencingTokenError, StreamConnectionError
+from agents_store_cloudflare.contract.errors import StaleFencingTokenError, StreamConnectionError
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.streams.options import StreamOptions
-from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
 from agents_store_cloudflare.testing.faults import FaultyNamespace
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.errors import StreamTruncatedError
+from agents_store_cloudflare.contract.errors import StreamTruncatedError
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.streams.log import Page, StreamLog
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
-from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import LocalObjects, LocalSocket
 from tests.counting_clock import CountingClock
 

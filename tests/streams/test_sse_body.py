@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
-from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import FakeClock, LocalObjects
 
 SHELLS = "agents_store_cloudflare.durable_objects"

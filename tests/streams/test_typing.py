@@ -1,8 +1,8 @@
 """The classes are what the protocols say, for type checkers too."""
 
-from agents_store_cloudflare.protocols import StreamManager, StreamReader, StreamWriter
+from agents_store_cloudflare.contract.streams.manager import StreamManager, StreamReader, StreamWriter
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
-from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import LocalObjects
 
 

@@ -10,14 +10,19 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError, StreamConnectionError, StreamError
+from agents_store_cloudflare.contract.errors import (
+    AgentsStoreError,
+    InvalidArgumentError,
+    StreamConnectionError,
+    StreamError,
+)
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.objects import ObjectCallError
+from agents_store_cloudflare.objects.rpc_text import encode_request
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
-from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.testing import FakeClock, LocalObjects
 from agents_store_cloudflare.testing.faults import FaultyNamespace
-from agents_store_cloudflare.wire import encode_request
 
 SHELL = Path(__file__).parents[2] / "durable_objects" / "stream_server.py"
 

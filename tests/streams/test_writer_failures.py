@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.errors import (
+from agents_store_cloudflare.contract.errors import (
     SequenceConflictError,
     StreamChunkTooLargeError,
     StreamClosedError,
     StreamConnectionError,
     StreamError,
 )
-from agents_store_cloudflare.json_values import encode_json
+from agents_store_cloudflare.contract.json_values import encode_json
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.objects import ObjectCallError
 from agents_store_cloudflare.streams import blocks
 from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
-from agents_store_cloudflare.streams.stream_object import StreamObject
 from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
 from agents_store_cloudflare.streams.writer_buffer import Batch, WriterBuffer
 from agents_store_cloudflare.testing import LocalObjects

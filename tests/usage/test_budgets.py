@@ -9,11 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from agents_store_cloudflare import database as database_module
-from agents_store_cloudflare.database import Statement
-from agents_store_cloudflare.errors import UsageError
+from agents_store_cloudflare.contract.errors import UsageError
+from agents_store_cloudflare.contract.usage.budgets import Budget, Reservation
+from agents_store_cloudflare.database import Statement, retry
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import Budget, Reservation
 from agents_store_cloudflare.testing import FakeClock, FaultyDatabase, SqliteDatabase
 from agents_store_cloudflare.usage import D1UsageStore
 from tests.lengths import length
@@ -45,9 +44,9 @@ async def store(database: FaultyDatabase, clock: FakeClock) -> D1UsageStore:
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     async def pause(attempt: int) -> None:
-        assert attempt < database_module.ATTEMPTS
+        assert attempt < retry.ATTEMPTS
 
-    monkeypatch.setattr(database_module, "pause_before_retry", pause)
+    monkeypatch.setattr(retry, "pause_before_retry", pause)
 
 
 async def _taken(store: D1UsageStore, scope: str) -> tuple[int, int]:

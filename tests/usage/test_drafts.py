@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource
-from agents_store_cloudflare.testing.usage_conformance import entry_of_each_kind
+from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry, UsageSource
+from agents_store_cloudflare.testing.conformance.usage import entry_of_each_kind
 from agents_store_cloudflare.usage.entries import Completion
 
 MAPPINGS: list[dict[str, Any]] = [

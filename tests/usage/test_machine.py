@@ -10,12 +10,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from agents_store_cloudflare import database as database_module
-from agents_store_cloudflare.errors import UsageError
+from agents_store_cloudflare.contract.errors import UsageError
+from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry, UsageSource
+from agents_store_cloudflare.database import retry
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource
 from agents_store_cloudflare.testing import FakeClock, FaultyDatabase, SqliteDatabase
-from agents_store_cloudflare.testing.usage_totals_conformance import sum_of
+from agents_store_cloudflare.testing.conformance.usage_totals import sum_of
 from agents_store_cloudflare.usage import D1UsageStore
 from tests.lengths import length
 
@@ -33,7 +33,7 @@ numbers = st.one_of(
 )
 counts = st.one_of(st.integers(0, 100), st.integers(0, 2**53 - 1))
 costs = st.one_of(st.none(), st.integers(0, 2**40))
-faults = st.lists(st.sampled_from(["before", "after"]), max_size=database_module.ATTEMPTS)
+faults = st.lists(st.sampled_from(["before", "after"]), max_size=retry.ATTEMPTS)
 ages_ms = st.integers(0, 4).map(lambda days: days * DAY_MS + DAY_MS // 3)
 
 
@@ -110,7 +110,7 @@ class TotalsMachine(RuleBasedStateMachine):
             assert not raised.value.outcome_unknown
             return  # and nothing has changed
         self.database.fail(*moments)
-        if len(moments) == database_module.ATTEMPTS:
+        if len(moments) == retry.ATTEMPTS:
             with pytest.raises(UsageError) as raised:
                 self.run(self.store.record_entries(given))
             assert raised.value.outcome_unknown
@@ -176,9 +176,9 @@ def test_totals_equal_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     """US-3, US-6, US-8, US-12, US-13, US-16: after any sequence of calls, retries and faults, totals are the sums of the entries."""
 
     async def pause(attempt: int) -> None:
-        assert attempt < database_module.ATTEMPTS
+        assert attempt < retry.ATTEMPTS
 
-    monkeypatch.setattr(database_module, "pause_before_retry", pause)
+    monkeypatch.setattr(retry, "pause_before_retry", pause)
     run_state_machine_as_test(
         TotalsMachine, settings=settings(max_examples=length(40, 1_000), stateful_step_count=25, deadline=None)
     )

@@ -2,8 +2,8 @@
 
 from dataclasses import fields
 
-from agents_store_cloudflare.records import TokenCounts, UsageEntry
-from agents_store_cloudflare.testing.usage_conformance import entry_of_each_kind
+from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry
+from agents_store_cloudflare.testing.conformance.usage import entry_of_each_kind
 from agents_store_cloudflare.usage import OTEL_ATTRIBUTES, otel_attributes
 
 WITHOUT_AN_ATTRIBUTE = {"timestamp", "source", "tokens", "error", "data", "extra"}

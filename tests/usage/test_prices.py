@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.usage.budgets import ModelPrice, PriceBook
+from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry, UsageSource
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import ModelPrice, PriceBook, TokenCounts, UsageEntry, UsageSource
 from agents_store_cloudflare.testing import SqliteDatabase
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions, price_entry
 

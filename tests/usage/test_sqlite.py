@@ -4,15 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents_store_cloudflare import database as database_module
-from agents_store_cloudflare.errors import D1StateError, InvalidArgumentError, UsageError
+from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, UsageError
+from agents_store_cloudflare.contract.state.records import AgentState
+from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry, UsageSource
+from agents_store_cloudflare.database import retry
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import AgentState, TokenCounts, UsageEntry, UsageSource
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FakeClock, FaultyDatabase, SqliteDatabase
-from agents_store_cloudflare.testing.usage_budget_conformance import UsageBudgetConformance
-from agents_store_cloudflare.testing.usage_conformance import UsageConformance, entry_of_each_kind
-from agents_store_cloudflare.testing.usage_totals_conformance import UsageTotalsConformance
+from agents_store_cloudflare.testing.conformance.usage import UsageConformance, entry_of_each_kind
+from agents_store_cloudflare.testing.conformance.usage_budgets import UsageBudgetConformance
+from agents_store_cloudflare.testing.conformance.usage_totals import UsageTotalsConformance
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
 from tests.lengths import length
 
@@ -93,15 +94,15 @@ async def test_lost_replies(
     """US-3, US-12: the store's own retries record once; when they run out the error says that the outcome is unknown."""
 
     async def pause(attempt: int) -> None:
-        assert attempt < database_module.ATTEMPTS
+        assert attempt < retry.ATTEMPTS
 
-    monkeypatch.setattr(database_module, "pause_before_retry", pause)
+    monkeypatch.setattr(retry, "pause_before_retry", pause)
     faulty = FaultyDatabase(database)
     store = D1UsageStore(faulty)
     faulty.fail(*moments)  # type: ignore[arg-type]
     await store.record_custom("s", name="n", value=1)
     assert await store.get_entry_count("s") == 1
-    faulty.fail(*["before"] * database_module.ATTEMPTS)  # type: ignore[arg-type]
+    faulty.fail(*["before"] * retry.ATTEMPTS)  # type: ignore[arg-type]
     with pytest.raises(UsageError) as raised:
         await store.get_rollup("s")
     assert raised.value.outcome_unknown
@@ -139,9 +140,9 @@ async def test_a_save_with_usage_whose_reply_was_lost(
     """US-23: the store's own retries save the state and record its entries once, though ids were made on the way."""
 
     async def pause(attempt: int) -> None:
-        assert attempt < database_module.ATTEMPTS
+        assert attempt < retry.ATTEMPTS
 
-    monkeypatch.setattr(database_module, "pause_before_retry", pause)
+    monkeypatch.setattr(retry, "pause_before_retry", pause)
     faulty = FaultyDatabase(database)
     faulty.fail(*moments)  # type: ignore[arg-type]
     state = AgentState(session_id="s", agent_type="x")

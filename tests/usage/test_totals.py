@@ -5,13 +5,14 @@ from typing import LiteralString, cast
 
 import pytest
 
+from agents_store_cloudflare.contract.state.records import AgentState
+from agents_store_cloudflare.contract.usage.records import UsageRollup
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text, run_migration, split_statements
-from agents_store_cloudflare.records import AgentState, UsageRollup
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FakeClock, SqliteDatabase
-from agents_store_cloudflare.testing.usage_conformance import entry_of_each_kind
-from agents_store_cloudflare.testing.usage_totals_conformance import sum_of
+from agents_store_cloudflare.testing.conformance.usage import entry_of_each_kind
+from agents_store_cloudflare.testing.conformance.usage_totals import sum_of
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions, usage_statements
 from agents_store_cloudflare.usage.sql import INSERT_ENTRIES
 from agents_store_cloudflare.usage.tables import for_table

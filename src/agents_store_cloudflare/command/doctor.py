@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import cast
 
-from agents_store_cloudflare.arguments import system_now_ms
 from agents_store_cloudflare.command import doctor_sql
 from agents_store_cloudflare.command.doctor_findings import COUNTS, EXAMPLES, LISTS, Count, Finding, Listing
 from agents_store_cloudflare.command.doctor_schema import look_at_schema
 from agents_store_cloudflare.command.opening import OpenDatabase, open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command
 from agents_store_cloudflare.command.text import json_text, printable
+from agents_store_cloudflare.contract.arguments import system_now_ms
 from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION, get_agents_migration_version
 

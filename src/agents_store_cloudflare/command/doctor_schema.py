@@ -10,8 +10,8 @@ from typing import TypeAlias, cast
 from agents_store_cloudflare.command import doctor_sql
 from agents_store_cloudflare.command.doctor_findings import Finding
 from agents_store_cloudflare.database import Database, Row, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.database.sqlite import SqliteDatabase
 from agents_store_cloudflare.migrations import MIGRATION_FILES, run_migration
-from agents_store_cloudflare.testing.sqlite import SqliteDatabase
 
 __all__ = ["look_at_schema"]
 

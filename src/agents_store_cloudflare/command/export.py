@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 
-from agents_store_cloudflare.arguments import system_now_ms
 from agents_store_cloudflare.command import session_parts
 from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, CommandError
 from agents_store_cloudflare.command.opening import OpenDatabase, open_database
@@ -15,8 +14,9 @@ from agents_store_cloudflare.command.parsers import Commands, add_command
 from agents_store_cloudflare.command.sessions import message_count
 from agents_store_cloudflare.command.show import bare_state
 from agents_store_cloudflare.command.text import json_text, printable
+from agents_store_cloudflare.contract.arguments import system_now_ms
+from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
-from agents_store_cloudflare.records import AgentState
 
 __all__ = ["add_parser"]
 

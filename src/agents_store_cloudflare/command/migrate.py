@@ -7,7 +7,7 @@ import argparse
 from agents_store_cloudflare.command.opening import open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command
 from agents_store_cloudflare.command.text import json_text
-from agents_store_cloudflare.errors import MigrationError
+from agents_store_cloudflare.contract.errors import MigrationError
 from agents_store_cloudflare.migrations import (
     CURRENT_SCHEMA_VERSION,
     MIGRATION_FILES,

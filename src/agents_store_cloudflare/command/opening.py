@@ -15,9 +15,9 @@ from agents_store_cloudflare.command.database_files import check_database_file, 
 from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, CommandError
 from agents_store_cloudflare.command.remote import API_URL, RemoteDatabase
 from agents_store_cloudflare.database import Database
+from agents_store_cloudflare.database.sqlite import SqliteDatabase
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION, get_agents_migration_version
 from agents_store_cloudflare.state import D1StateStore
-from agents_store_cloudflare.testing.sqlite import SqliteDatabase
 from agents_store_cloudflare.usage import D1UsageStore
 
 __all__ = ["OpenDatabase", "add_database_options", "open_database"]

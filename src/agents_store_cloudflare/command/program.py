@@ -12,8 +12,8 @@ from typing import NoReturn
 from agents_store_cloudflare.command import doctor, export, migrate, migrations_copy, sessions, show, usage
 from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, FAILED, CommandError
 from agents_store_cloudflare.command.text import printable
+from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
 from agents_store_cloudflare.database import SqlError
-from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError
 
 __all__ = ["main"]
 

@@ -13,9 +13,9 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.database import MAX_VALUE_BYTES, Row, SqlError, SqlValue, Statement
-from agents_store_cloudflare.errors import InvalidArgumentError
 
 __all__ = ["API_URL", "RemoteDatabase"]
 

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from typing import LiteralString, cast
 
 from agents_store_cloudflare.command.opening import OpenDatabase
+from agents_store_cloudflare.contract.state.records import Checkpoint, Message, Run, StagedChange
+from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import Statement, batch_with_retry
-from agents_store_cloudflare.records import Checkpoint, Message, Run, StagedChange, UsageEntry
 
 __all__ = ["checkpoints_of", "entries_of", "messages_of", "runs_of", "staged_changes_of"]
 

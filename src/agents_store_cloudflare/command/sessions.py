@@ -7,8 +7,8 @@ import argparse
 from agents_store_cloudflare.command.opening import open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command, whole_number
 from agents_store_cloudflare.command.text import json_text, print_table, time_text
-from agents_store_cloudflare.json_values import JsonObject
-from agents_store_cloudflare.records import AgentState, SessionPage
+from agents_store_cloudflare.contract.json_values import JsonObject
+from agents_store_cloudflare.contract.state.records import AgentState, SessionPage
 
 __all__ = ["add_parser", "message_count"]
 

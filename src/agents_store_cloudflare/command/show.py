@@ -18,8 +18,15 @@ from agents_store_cloudflare.command.text import (
     terminal_columns,
     time_text,
 )
-from agents_store_cloudflare.json_values import JsonObject
-from agents_store_cloudflare.records import AgentState, Checkpoint, Message, Run, StagedChange, SubSessionRef
+from agents_store_cloudflare.contract.json_values import JsonObject
+from agents_store_cloudflare.contract.state.records import (
+    AgentState,
+    Checkpoint,
+    Message,
+    Run,
+    StagedChange,
+    SubSessionRef,
+)
 
 __all__ = ["add_parser", "bare_state"]
 

@@ -9,7 +9,7 @@ from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, CommandError
 from agents_store_cloudflare.command.opening import open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command, whole_number
 from agents_store_cloudflare.command.text import json_text, print_table, printable, time_text
-from agents_store_cloudflare.records import TokenCounts, UsageRollup, UsageTotals
+from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageRollup, UsageTotals
 
 __all__ = ["add_parser"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agents_store_cloudflare.durable_streams.facts import ForkSource, ProtocolFacts, media_type
 from agents_store_cloudflare.durable_streams.messages import encode_body
 from agents_store_cloudflare.durable_streams.offsets import Position, offset_of
 from agents_store_cloudflare.durable_streams.producers import Producers
@@ -17,6 +16,7 @@ from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Append, Creation, Producer
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import Appended, Page, StreamLog
+from agents_store_cloudflare.streams.protocol_facts import ForkSource, ProtocolFacts, media_type
 
 __all__ = ["ANONYMOUS", "DEFAULT_TYPE", "Accepted", "ProtocolLog", "facts_of", "new_facts"]
 

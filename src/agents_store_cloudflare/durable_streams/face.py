@@ -10,8 +10,11 @@ from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from agents_store_cloudflare.arguments import check_id, span_ms
-from agents_store_cloudflare.bindings import as_namespace
+from agents_store_cloudflare.cloudflare.http import drain, header_of, read_body, status_of
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
+from agents_store_cloudflare.contract.arguments import check_id, span_ms
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.durable_streams.fork_request import ForkRequest, parse_fork
 from agents_store_cloudflare.durable_streams.messages import MAX_FORK_BODY_BYTES
 from agents_store_cloudflare.durable_streams.offsets import parse_offset
@@ -23,15 +26,12 @@ from agents_store_cloudflare.durable_streams.subscriptions.routes import (
     SubscriptionRoutes,
 )
 from agents_store_cloudflare.durable_streams.wires import LONG_POLL_HEADER, SECURITY_HEADERS
-from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.gateway.admission import StreamAction
 from agents_store_cloudflare.gateway.faces import Admits
 from agents_store_cloudflare.gateway.routes import check_prefix
-from agents_store_cloudflare.http_bindings import drain, header_of, read_body, status_of
-from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
-from agents_store_cloudflare.json_values import JsonObject, JsonValue
+from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
+from agents_store_cloudflare.objects.rpc_text import WireMessage
 from agents_store_cloudflare.streams.calls import StreamCalls
-from agents_store_cloudflare.wire import WireMessage
 
 __all__ = ["DURABLE_STREAMS_REQUEST_HEADERS", "DURABLE_STREAMS_RESPONSE_HEADERS", "DurableStreams"]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.durable_streams.offsets import parse_offset
 from agents_store_cloudflare.durable_streams.requests import whole_number
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.http_messages import HttpRequest
-from agents_store_cloudflare.json_values import JsonObject
+from agents_store_cloudflare.objects.http_messages import HttpRequest
 
 __all__ = ["ForkRequest", "parse_fork"]
 

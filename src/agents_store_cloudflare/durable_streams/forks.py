@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, cast
 
+from agents_store_cloudflare.contract.errors import StreamConnectionError
 from agents_store_cloudflare.database import ObjectSql
 from agents_store_cloudflare.durable_streams import sql as q
 from agents_store_cloudflare.durable_streams.core import ProtocolLog, facts_of
-from agents_store_cloudflare.durable_streams.facts import ForkSource, ProtocolFacts, media_type
 from agents_store_cloudflare.durable_streams.messages import cut_message, encode_body, size_of_message
 from agents_store_cloudflare.durable_streams.offsets import Position
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Creation
-from agents_store_cloudflare.errors import StreamConnectionError
 from agents_store_cloudflare.streams.blocks import split_blocks
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.streams.protocol_facts import ForkSource, ProtocolFacts, media_type
 
 __all__ = ["ForkPoint", "IncomingPages", "check_fork_alike", "fork_facts", "fork_point"]
 

@@ -18,12 +18,12 @@ from typing import Final, cast
 
 from agents_store_cloudflare.durable_streams.core import facts_of
 from agents_store_cloudflare.durable_streams.cursors import cursor_of
-from agents_store_cloudflare.durable_streams.facts import ProtocolFacts
 from agents_store_cloudflare.durable_streams.messages import body_of
 from agents_store_cloudflare.durable_streams.offsets import offset_of
 from agents_store_cloudflare.objects import EventBody, ObjectHost
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
 
 __all__ = ["LiveFeed", "LiveFeeds", "data_event"]
 

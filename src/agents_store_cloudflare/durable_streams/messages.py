@@ -16,20 +16,18 @@ import json
 from collections.abc import Iterator
 from typing import Final, cast
 
-from agents_store_cloudflare.durable_streams.facts import ProtocolFacts
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import encode_json, parse_json
 from agents_store_cloudflare.durable_streams.refusals import Refusal
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import encode_json, parse_json
+from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
 
 __all__ = [
     "MAX_BODY_BYTES",
     "MAX_FORK_BODY_BYTES",
-    "as_native",
     "body_of",
     "cut_message",
     "encode_body",
     "message_of_bytes",
-    "native_lines",
     "size_of_message",
 ]
 
@@ -90,22 +88,6 @@ def cut_message(text: str, size_bytes: int, *, is_text: bool) -> str:
 def size_of_message(text: str) -> int:
     """How many bytes a message of a stream that is not JSON has."""
     return len(_bytes_of(json.loads(text)))
-
-
-def as_native(lines: str) -> str:
-    """The same messages for native readers: what is no object with a text `type` is wrapped."""
-    return "\n".join(
-        text if _is_chunk(json.loads(text)) else '{"type":"message","data":' + text + "}" for text in lines.split("\n")
-    )
-
-
-def native_lines(facts: ProtocolFacts | None, lines: str) -> str:
-    """Messages of a stream as its native readers take them; those of the native side are that already."""
-    return as_native(lines) if lines and facts is not None and (facts.is_json or facts.is_text) else lines
-
-
-def _is_chunk(value: object) -> bool:
-    return isinstance(value, dict) and isinstance(cast("dict[str, object]", value).get("type"), str)
 
 
 def _json_messages(body: bytes) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, TypeAlias
 
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 
 __all__ = ["Position", "offset_of", "parse_offset"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.durable_streams.core import ProtocolLog, facts_of
-from agents_store_cloudflare.durable_streams.facts import ProtocolFacts
 from agents_store_cloudflare.durable_streams.forks import (
     ForkPoint,
     IncomingPages,
@@ -18,13 +19,12 @@ from agents_store_cloudflare.durable_streams.offsets import parse_offset
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Creation, parse_creation
 from agents_store_cloudflare.durable_streams.wires import created
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
-from agents_store_cloudflare.json_values import JsonObject
 from agents_store_cloudflare.objects import ObjectHost
+from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
+from agents_store_cloudflare.objects.rpc_text import WireMessage, encode_reply
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
-from agents_store_cloudflare.wire import WireMessage, encode_reply
+from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
 
 __all__ = ["PREFIX", "answer_operation"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents_store_cloudflare.durable_streams.facts import ProtocolFacts
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Producer
-from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.streams.head import Flushes
 from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
 
 __all__ = ["Producers"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from agents_store_cloudflare.http_messages import HttpResponse
-from agents_store_cloudflare.json_types import JsonObject, JsonValue
+from agents_store_cloudflare.contract.json_types import JsonObject, JsonValue
+from agents_store_cloudflare.objects.http_messages import HttpResponse
 
 __all__ = ["Refusal"]
 

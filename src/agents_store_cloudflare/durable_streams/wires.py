@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+from agents_store_cloudflare.contract.errors import AgentsStoreError
 from agents_store_cloudflare.durable_streams.core import Accepted, ProtocolLog, facts_of
 from agents_store_cloudflare.durable_streams.cursors import cursor_of
 from agents_store_cloudflare.durable_streams.live import LiveFeeds
@@ -13,9 +14,8 @@ from agents_store_cloudflare.durable_streams.messages import body_of
 from agents_store_cloudflare.durable_streams.offsets import offset_of
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Read, parse_append, parse_creation, parse_read
-from agents_store_cloudflare.errors import AgentsStoreError
-from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects import ObjectHost
+from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import Page, StreamLog
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.http_messages import HttpRequest
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.objects.http_messages import HttpRequest
 
 __all__ = ["CorsPolicy"]
 

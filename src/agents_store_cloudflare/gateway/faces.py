@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from agents_store_cloudflare.gateway.admission import StreamAction
-from agents_store_cloudflare.http_messages import HttpRequest
+from agents_store_cloudflare.objects.http_messages import HttpRequest
 
 __all__ = ["Admits", "GatewayFace"]
 

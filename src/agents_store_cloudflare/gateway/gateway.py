@@ -10,17 +10,17 @@ from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from agents_store_cloudflare.arguments import check_id
-from agents_store_cloudflare.bindings import as_namespace
-from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError
+from agents_store_cloudflare.cloudflare.http import http_request, js_response, with_headers
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
+from agents_store_cloudflare.contract.arguments import check_id
+from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
 from agents_store_cloudflare.gateway.admission import Admission, Authorize, StreamAction
 from agents_store_cloudflare.gateway.cors import CorsPolicy
 from agents_store_cloudflare.gateway.faces import Admits, GatewayFace
 from agents_store_cloudflare.gateway.pages import StreamPages
 from agents_store_cloudflare.gateway.routes import Route, StreamWire, check_prefix, is_below, path_of, route_of
 from agents_store_cloudflare.gateway.signing import StreamUrlSigner
-from agents_store_cloudflare.http_bindings import http_request, js_response, with_headers
-from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
+from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.streams.calls import StreamCalls
 from agents_store_cloudflare.streams.sse import HEADERS
 from agents_store_cloudflare.streams.wires import position_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from agents_store_cloudflare.errors import SequenceConflictError, StreamNotFoundError
-from agents_store_cloudflare.http_messages import HttpResponse
-from agents_store_cloudflare.json_values import JsonObject
+from agents_store_cloudflare.contract.errors import SequenceConflictError, StreamNotFoundError
+from agents_store_cloudflare.contract.json_values import JsonObject
+from agents_store_cloudflare.objects.http_messages import HttpResponse
 from agents_store_cloudflare.streams.calls import StreamCalls
 
 __all__ = ["StreamPages"]

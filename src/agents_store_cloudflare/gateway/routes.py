@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 from urllib.parse import quote, unquote, urlsplit
 
-from agents_store_cloudflare.arguments import check_id
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.arguments import check_id
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 
 __all__ = ["Route", "StreamWire", "check_prefix", "is_below", "path_of", "route_of"]
 

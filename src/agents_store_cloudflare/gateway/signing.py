@@ -18,13 +18,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Final, get_args
 
-from agents_store_cloudflare.arguments import (
-    check_id,
-    check_whole_number,
-    span_ms,
-    system_now_ms,
-)
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.arguments import check_id, check_whole_number, span_ms, system_now_ms
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.gateway.admission import StreamAction
 
 __all__ = ["StreamUrlSigner"]

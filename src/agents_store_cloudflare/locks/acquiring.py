@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from agents_store_cloudflare.arguments import check_id
-from agents_store_cloudflare.errors import InvalidArgumentError, LockError
-from agents_store_cloudflare.json_values import JsonValue
+from agents_store_cloudflare.contract.arguments import check_id
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockError
+from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.locks.calls import Answer, LockCalls
 from agents_store_cloudflare.locks.held_locks import HeldLocks
 from agents_store_cloudflare.locks.lease import Grant

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agents_store_cloudflare.backoff import backoff_s
-from agents_store_cloudflare.errors import AgentsStoreError, LockError
-from agents_store_cloudflare.json_values import JsonValue
+from agents_store_cloudflare.contract.errors import AgentsStoreError, LockError
+from agents_store_cloudflare.contract.json_values import JsonValue
+from agents_store_cloudflare.database.backoff import backoff_s
 from agents_store_cloudflare.locks.options import LockOptions
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
-from agents_store_cloudflare.wire import decode_reply, encode_request
+from agents_store_cloudflare.objects.rpc_text import decode_reply, encode_request
 
 __all__ = ["Answer", "LockCalls"]
 

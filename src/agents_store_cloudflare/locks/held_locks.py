@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from agents_store_cloudflare.errors import LockError
+from agents_store_cloudflare.contract.errors import LockError
 from agents_store_cloudflare.locks.lock import DurableObjectLock
 
 __all__ = ["HeldLocks"]

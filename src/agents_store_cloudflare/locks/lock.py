@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
 
-from agents_store_cloudflare.errors import InvalidArgumentError, LockError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockError
 from agents_store_cloudflare.locks.calls import LockCalls
 from agents_store_cloudflare.locks.lease import Grant
 from agents_store_cloudflare.locks.loss import Loss, LostCallback

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import JsonValue
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.locks.lease import Grant, LeaseRequest
 from agents_store_cloudflare.locks.lease_table import LeaseTable
 from agents_store_cloudflare.locks.wait_queue import Reply, Waiter, WaitQueue
 from agents_store_cloudflare.objects import ObjectHost
-from agents_store_cloudflare.wire import decode_request, encode_error, encode_reply
+from agents_store_cloudflare.objects.rpc_text import decode_request, encode_error, encode_reply
 
 __all__ = ["LockObject"]
 

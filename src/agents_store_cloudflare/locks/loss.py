@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
-from agents_store_cloudflare.errors import LockLostError
+from agents_store_cloudflare.contract.errors import LockLostError
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.locks.lock import DurableObjectLock

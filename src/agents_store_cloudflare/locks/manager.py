@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Self
 
-from agents_store_cloudflare.arguments import check_id, span_ms
-from agents_store_cloudflare.bindings import as_namespace
-from agents_store_cloudflare.errors import InvalidArgumentError, LockNotAcquiredError
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
+from agents_store_cloudflare.contract.arguments import check_id, span_ms
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockNotAcquiredError
 from agents_store_cloudflare.locks.acquiring import Acquirer, Blocked, Wanted, checked_keys
 from agents_store_cloudflare.locks.calls import LockCalls
 from agents_store_cloudflare.locks.held_locks import HeldLocks

@@ -11,8 +11,8 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Final
 
-from agents_store_cloudflare.arguments import check_whole_number, span_ms
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.arguments import check_whole_number, span_ms
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 
 __all__ = ["MAX_TTL_S", "LockOptions", "checked_ttl_ms"]
 

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import cast
 
+from agents_store_cloudflare.contract.errors import D1StateError
 from agents_store_cloudflare.database import Database, Row, SqlError, Statement, batch_with_retry
-from agents_store_cloudflare.errors import D1StateError
 from agents_store_cloudflare.state.guard import Commit, Guard
 
 __all__ = ["StateBatches"]

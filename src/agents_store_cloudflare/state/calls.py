@@ -8,18 +8,19 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from agents_store_cloudflare.arguments import (
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.contract.arguments import (
     MAX_SAFE_INTEGER,
     check_fencing_token,
     check_id,
     check_whole_number,
     system_now_ms,
 )
-from agents_store_cloudflare.bindings import as_database
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.state.records import AgentState
+from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.database import SqlValue, Statement
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.protocols import AnyVersion, Lock
-from agents_store_cloudflare.records import AgentState
 from agents_store_cloudflare.state import codec, message_sql, session_sql
 from agents_store_cloudflare.state.batches import StateBatches
 from agents_store_cloudflare.state.guard import Guard

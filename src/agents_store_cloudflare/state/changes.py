@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, cast
 
-from agents_store_cloudflare.errors import StagingError, StateSizeExceededError
-from agents_store_cloudflare.json_values import JsonObject, JsonValue, encode_json
-from agents_store_cloudflare.records import MergeChanges, StagedChange
+from agents_store_cloudflare.contract.errors import StagingError, StateSizeExceededError
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, encode_json
+from agents_store_cloudflare.contract.state.records import MergeChanges, StagedChange
 from agents_store_cloudflare.state.json_document import OversizeError, RefusedError, SizedDocument
 from agents_store_cloudflare.state.json_patch import apply_operation
 

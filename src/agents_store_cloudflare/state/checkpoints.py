@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
 
-from agents_store_cloudflare.arguments import (
+from agents_store_cloudflare.contract.arguments import (
     MAX_SAFE_INTEGER,
     check_flag,
     check_id,
@@ -16,17 +16,17 @@ from agents_store_cloudflare.arguments import (
     check_whole_number,
     span_ms,
 )
-from agents_store_cloudflare.database import Row, Statement
-from agents_store_cloudflare.errors import (
+from agents_store_cloudflare.contract.errors import (
     CheckpointNotFoundError,
     InvalidArgumentError,
     SessionExistsError,
     StaleStateError,
     StateNotFoundError,
 )
-from agents_store_cloudflare.json_values import encode_json
-from agents_store_cloudflare.protocols import Lock
-from agents_store_cloudflare.records import AgentState, Checkpoint, CheckpointPage
+from agents_store_cloudflare.contract.json_values import encode_json
+from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, CheckpointPage
+from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql, session_sql
 from agents_store_cloudflare.state.calls import StateCalls, new_epoch, state_for
 from agents_store_cloudflare.state.cursors import cursor_after, number_of

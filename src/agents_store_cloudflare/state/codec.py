@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
-from agents_store_cloudflare.arguments import MAX_LABEL_BYTES, check_id, check_text, check_whole_number
+from agents_store_cloudflare.contract.arguments import MAX_LABEL_BYTES, check_id, check_text, check_whole_number
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, StaleStateError, StateSizeExceededError
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_each, encode_json
+from agents_store_cloudflare.contract.record import check_extra
+from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, Message, StoredHistory
 from agents_store_cloudflare.database import Row, SqlValue
-from agents_store_cloudflare.errors import InvalidArgumentError, StaleStateError, StateSizeExceededError
-from agents_store_cloudflare.json_values import JsonObject, JsonValue, decode_json, encode_each, encode_json
-from agents_store_cloudflare.records import AgentState, Checkpoint, Message, StoredHistory, check_extra
 from agents_store_cloudflare.state.guard import Commit
 
 __all__ = [

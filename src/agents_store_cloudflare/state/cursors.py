@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER, check_text
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_text
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 
 __all__ = ["cursor_after", "number_of"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import LiteralString, cast
 
-from agents_store_cloudflare.arguments import check_flag, check_id, check_whole_number
+from agents_store_cloudflare.contract.arguments import check_flag, check_id, check_whole_number
+from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.state.records import SessionTree
 from agents_store_cloudflare.database import SqlValue, Statement
-from agents_store_cloudflare.protocols import Lock
-from agents_store_cloudflare.records import SessionTree
 from agents_store_cloudflare.state import deletion_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls
 from agents_store_cloudflare.state.guard import Condition, Facts

@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
-from agents_store_cloudflare.database import SqlValue, Statement
-from agents_store_cloudflare.errors import (
+from agents_store_cloudflare.contract.errors import (
     D1StateError,
     InvalidArgumentError,
     StaleFencingTokenError,
     StaleStateError,
     StateNotFoundError,
 )
-from agents_store_cloudflare.json_types import JsonValue
-from agents_store_cloudflare.records import StoredHistory
+from agents_store_cloudflare.contract.json_types import JsonValue
+from agents_store_cloudflare.contract.state.records import StoredHistory
+from agents_store_cloudflare.database import SqlValue, Statement
 from agents_store_cloudflare.state.commit_sql import GUARD, RAISE_FENCE
 
 __all__ = ["Commit", "Condition", "Guard"]

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import jsonpatch
 
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import MAX_DEPTH, JsonObject, JsonValue, decode_json, encode_json
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import MAX_DEPTH, JsonObject, JsonValue, decode_json, encode_json
 
 __all__ = ["COPY_FACTOR", "Location", "OversizeError", "RefusedError", "SizedDocument", "same_json"]
 

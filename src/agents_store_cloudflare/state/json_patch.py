@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from agents_store_cloudflare.json_values import JsonValue
+from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.state.json_document import Location, RefusedError, SizedDocument, same_json
 
 __all__ = ["apply_operation"]

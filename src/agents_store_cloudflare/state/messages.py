@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
 
-from agents_store_cloudflare.arguments import check_flag, check_id, check_whole_number
+from agents_store_cloudflare.contract.arguments import check_flag, check_id, check_whole_number
+from agents_store_cloudflare.contract.errors import CheckpointKeptError, InvalidArgumentError
+from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.state.records import AgentState, Message, MessagePage
 from agents_store_cloudflare.database import Statement
-from agents_store_cloudflare.errors import CheckpointKeptError, InvalidArgumentError
-from agents_store_cloudflare.protocols import Lock
-from agents_store_cloudflare.records import AgentState, Message, MessagePage
 from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, new_epoch
 from agents_store_cloudflare.state.guard import Condition, Guard

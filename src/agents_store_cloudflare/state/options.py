@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from agents_store_cloudflare.arguments import check_whole_number
+from agents_store_cloudflare.contract.arguments import check_whole_number
 
 __all__ = ["StateStoreOptions", "StoreLimits"]
 

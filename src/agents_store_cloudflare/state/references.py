@@ -6,12 +6,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from agents_store_cloudflare.arguments import MAX_ERROR_BYTES, MAX_LABEL_BYTES, check_id, check_text, check_whole_number
+from agents_store_cloudflare.contract.arguments import (
+    MAX_ERROR_BYTES,
+    MAX_LABEL_BYTES,
+    check_id,
+    check_text,
+    check_whole_number,
+)
+from agents_store_cloudflare.contract.errors import (
+    InvalidArgumentError,
+    StateSizeExceededError,
+    SubSessionRefNotFoundError,
+)
+from agents_store_cloudflare.contract.json_values import JsonValue, decode_json, encode_json
+from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.state.records import SubSessionRef
+from agents_store_cloudflare.contract.state.store import UNSET, Unset
 from agents_store_cloudflare.database import Row, SqlValue, Statement
-from agents_store_cloudflare.errors import InvalidArgumentError, StateSizeExceededError, SubSessionRefNotFoundError
-from agents_store_cloudflare.json_values import JsonValue, decode_json, encode_json
-from agents_store_cloudflare.protocols import UNSET, Lock, Unset
-from agents_store_cloudflare.records import SubSessionRef
 from agents_store_cloudflare.state import reference_sql
 from agents_store_cloudflare.state.calls import StateCalls
 from agents_store_cloudflare.state.guard import Condition

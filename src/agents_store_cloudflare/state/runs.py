@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, cast
 
-from agents_store_cloudflare.arguments import (
+from agents_store_cloudflare.contract.arguments import (
     MAX_ERROR_BYTES,
     MAX_LABEL_BYTES,
     MAX_SAFE_INTEGER,
@@ -14,10 +14,11 @@ from agents_store_cloudflare.arguments import (
     check_text,
     check_whole_number,
 )
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, RunConflictError, RunNotFoundError
+from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.state.records import AgentStatus, Run
+from agents_store_cloudflare.contract.state.store import UNSET, Unset
 from agents_store_cloudflare.database import Row, Statement
-from agents_store_cloudflare.errors import InvalidArgumentError, RunConflictError, RunNotFoundError
-from agents_store_cloudflare.protocols import UNSET, Lock, Unset
-from agents_store_cloudflare.records import AgentStatus, Run
 from agents_store_cloudflare.state import run_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls
 from agents_store_cloudflare.state.guard import Condition, Facts

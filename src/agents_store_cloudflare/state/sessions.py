@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast, overload
 
-from agents_store_cloudflare.arguments import (
+from agents_store_cloudflare.contract.arguments import (
     MAX_ID_BYTES,
     MAX_LABEL_BYTES,
     check_flag,
@@ -16,11 +16,13 @@ from agents_store_cloudflare.arguments import (
     check_text,
     check_whole_number,
 )
+from agents_store_cloudflare.contract.errors import SessionExistsError, StaleStateError, StateNotFoundError
+from agents_store_cloudflare.contract.json_values import JsonValue, encode_json
+from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.state.records import AgentState, CasResult, SessionPage
+from agents_store_cloudflare.contract.state.store import AnyVersion
+from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import Row, Statement
-from agents_store_cloudflare.errors import SessionExistsError, StaleStateError, StateNotFoundError
-from agents_store_cloudflare.json_values import JsonValue, encode_json
-from agents_store_cloudflare.protocols import AnyVersion, Lock
-from agents_store_cloudflare.records import AgentState, CasResult, SessionPage, UsageEntry
 from agents_store_cloudflare.state import codec, message_sql, session_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, MOST_ATTEMPTS, StateCalls, new_epoch, state_for
 from agents_store_cloudflare.state.cursors import cursor_after, number_of

@@ -11,17 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from agents_store_cloudflare.arguments import check_flag, check_id
-from agents_store_cloudflare.database import Row, Statement
-from agents_store_cloudflare.errors import (
+from agents_store_cloudflare.contract.arguments import check_flag, check_id
+from agents_store_cloudflare.contract.errors import (
     StagingError,
     StaleStateError,
     StateNotFoundError,
     StateSizeExceededError,
 )
-from agents_store_cloudflare.json_values import JsonObject, JsonValue, decode_json, encode_json
-from agents_store_cloudflare.protocols import AnyVersion, Lock
-from agents_store_cloudflare.records import AgentState, MergeChanges, MergeResult, PromoteResult, StagedChange
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
+from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.state.records import (
+    AgentState,
+    MergeChanges,
+    MergeResult,
+    PromoteResult,
+    StagedChange,
+)
+from agents_store_cloudflare.contract.state.store import AnyVersion
+from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import codec, session_sql, staging_sql
 from agents_store_cloudflare.state.calls import MOST_ATTEMPTS, state_for
 from agents_store_cloudflare.state.changes import Applied, apply_changes, merge_changes

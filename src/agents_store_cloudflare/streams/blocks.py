@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from agents_store_cloudflare.errors import StreamChunkTooLargeError
+from agents_store_cloudflare.contract.errors import StreamChunkTooLargeError
 
 __all__ = ["MAX_BLOCK_BYTES", "MAX_CHUNK_BYTES", "Block", "split_blocks"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar, cast
 
-from agents_store_cloudflare.errors import AgentsStoreError, StreamConnectionError, StreamError
-from agents_store_cloudflare.http_messages import HttpRequest
-from agents_store_cloudflare.json_values import JsonValue
+from agents_store_cloudflare.contract.errors import AgentsStoreError, StreamConnectionError, StreamError
+from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.objects import KeepsLines, ObjectCallError, ObjectNamespace, with_retry
-from agents_store_cloudflare.wire import WireMessage, decode_reply, encode_request
+from agents_store_cloudflare.objects.http_messages import HttpRequest
+from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_reply, encode_request
 
 __all__ = ["StreamCalls"]
 

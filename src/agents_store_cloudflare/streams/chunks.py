@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from agents_store_cloudflare.errors import InvalidArgumentError, StreamChunkTooLargeError
-from agents_store_cloudflare.json_values import encode_json
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamChunkTooLargeError
+from agents_store_cloudflare.contract.json_values import encode_json
 
 __all__ = ["EncodedChunk", "encode_chunk"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.database import ObjectSql
-from agents_store_cloudflare.errors import InvalidArgumentError
 from agents_store_cloudflare.streams import sql as q
 from agents_store_cloudflare.streams.head import Flushes
 

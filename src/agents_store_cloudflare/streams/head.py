@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-from agents_store_cloudflare.durable_streams.facts import ProtocolFacts
-from agents_store_cloudflare.errors import MigrationError
+from agents_store_cloudflare.contract.errors import MigrationError
+from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
 
 __all__ = [
     "KEEP_EVERYTHING",

@@ -17,7 +17,7 @@ import json
 from dataclasses import replace
 from typing import Final
 
-from agents_store_cloudflare.errors import StreamClosedError
+from agents_store_cloudflare.contract.errors import StreamClosedError
 from agents_store_cloudflare.streams.head import Flushes, Retention, StreamHead, StreamStatus
 
 __all__ = [

@@ -11,19 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar, cast
 
-from agents_store_cloudflare.database import ObjectSql
-from agents_store_cloudflare.durable_streams.facts import ProtocolFacts
-from agents_store_cloudflare.errors import (
+from agents_store_cloudflare.contract.errors import (
     InvalidArgumentError,
     SequenceConflictError,
     StaleFencingTokenError,
     StreamNotFoundError,
     StreamTruncatedError,
 )
+from agents_store_cloudflare.database import ObjectSql
 from agents_store_cloudflare.streams import lifecycle
 from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES, split_blocks
 from agents_store_cloudflare.streams.flushes import KnownFlushes
 from agents_store_cloudflare.streams.head import KEEP_EVERYTHING, Flushes, Retention, StreamHead
+from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
 from agents_store_cloudflare.streams.rows import StreamRows
 from agents_store_cloudflare.streams.tail import Flush, Tail
 

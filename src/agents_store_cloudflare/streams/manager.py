@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final, Literal, Self
 
-from agents_store_cloudflare.arguments import check_fencing_token, check_id, check_whole_number, span_ms
-from agents_store_cloudflare.bindings import as_namespace
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import JsonObject, JsonValue, decode_json, encode_json
-from agents_store_cloudflare.protocols import Lock
-from agents_store_cloudflare.records import BufferOverflowEvent, StreamInfo
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
+from agents_store_cloudflare.contract.arguments import check_fencing_token, check_id, check_whole_number, span_ms
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
+from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamInfo
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 from agents_store_cloudflare.streams.calls import StreamCalls
 from agents_store_cloudflare.streams.opening import Opening

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from agents_store_cloudflare.json_values import JsonObject
-from agents_store_cloudflare.records import StreamInfo
+from agents_store_cloudflare.contract.json_values import JsonObject
+from agents_store_cloudflare.contract.streams.records import StreamInfo
+from agents_store_cloudflare.objects.rpc_text import encode_reply
 from agents_store_cloudflare.streams.head import Retention, StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
-from agents_store_cloudflare.wire import encode_reply
 
 __all__ = ["OPERATIONS", "Arguments", "info_of"]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
 
-from agents_store_cloudflare.arguments import check_whole_number, span_ms, system_now_ms
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import JsonValue
+from agents_store_cloudflare.contract.arguments import check_whole_number, span_ms, system_now_ms
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 
 __all__ = ["StreamOptions"]

@@ -8,11 +8,11 @@ from collections import deque
 from types import TracebackType
 from typing import Any, Final, Self
 
-from agents_store_cloudflare.errors import StreamFailedError, StreamNotFoundError, StreamTruncatedError
-from agents_store_cloudflare.json_values import JsonObject
-from agents_store_cloudflare.protocols import ResumableStreamStatus
+from agents_store_cloudflare.contract.errors import StreamFailedError, StreamNotFoundError, StreamTruncatedError
+from agents_store_cloudflare.contract.json_values import JsonObject
+from agents_store_cloudflare.contract.streams.manager import ResumableStreamStatus
+from agents_store_cloudflare.objects.rpc_text import WireMessage
 from agents_store_cloudflare.streams.calls import StreamCalls
-from agents_store_cloudflare.wire import WireMessage
 
 __all__ = ["DurableObjectStreamReader"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents_store_cloudflare.json_values import JsonObject
+from agents_store_cloudflare.contract.json_values import JsonObject
 
 __all__ = ["ShownChunks"]
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 
 __all__ = ["HEADERS", "KEEP_ALIVE", "parse_position", "sse_frame"]
 

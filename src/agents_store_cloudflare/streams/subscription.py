@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
-from agents_store_cloudflare.durable_streams.messages import native_lines
-from agents_store_cloudflare.errors import StreamTruncatedError
+from agents_store_cloudflare.contract.errors import StreamTruncatedError
 from agents_store_cloudflare.streams.frames import (
     FrameWriter,
     caught_up_frame,
@@ -15,6 +14,7 @@ from agents_store_cloudflare.streams.frames import (
     truncated_frame,
 )
 from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.streams.native_view import native_lines
 from agents_store_cloudflare.streams.socket_sink import Place
 from agents_store_cloudflare.streams.sse import KEEP_ALIVE
 

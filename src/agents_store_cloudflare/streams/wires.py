@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
-from agents_store_cloudflare.errors import StreamTruncatedError
-from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
+from agents_store_cloudflare.contract.errors import StreamTruncatedError
 from agents_store_cloudflare.objects import EventBody, ObjectHost, ObjectSocket
+from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.streams.audience import Audience
 from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.socket_sink import ACKNOWLEDGEMENT, Place

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self, cast
 
-from agents_store_cloudflare.arguments import check_whole_number
-from agents_store_cloudflare.errors import (
+from agents_store_cloudflare.contract.arguments import check_whole_number
+from agents_store_cloudflare.contract.errors import (
     AgentsStoreError,
     SequenceConflictError,
     StreamChunkTooLargeError,
@@ -20,7 +20,7 @@ from agents_store_cloudflare.errors import (
     StreamConnectionError,
     StreamError,
 )
-from agents_store_cloudflare.json_values import JsonObject, decode_json
+from agents_store_cloudflare.contract.json_values import JsonObject, decode_json
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 from agents_store_cloudflare.streams.calls import StreamCalls
 from agents_store_cloudflare.streams.chunks import EncodedChunk, encode_chunk

@@ -6,11 +6,11 @@ Example:
     ... )
 """
 
+from agents_store_cloudflare.database.sqlite import SqliteDatabase, SqliteObjectSql
 from agents_store_cloudflare.testing.clock import Clock, FakeClock, SystemClock
 from agents_store_cloudflare.testing.faults import FaultyDatabase, FaultyNamespace
 from agents_store_cloudflare.testing.local_objects import LocalObjects
 from agents_store_cloudflare.testing.local_wires import LocalEvents, LocalSocket
-from agents_store_cloudflare.testing.sqlite import SqliteDatabase, SqliteObjectSql
 
 __all__ = [
     "Clock",

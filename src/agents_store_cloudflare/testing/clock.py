@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable
 from typing import Protocol
 
-from agents_store_cloudflare.arguments import system_now_ms
+from agents_store_cloudflare.contract.arguments import system_now_ms
 
 __all__ = ["Clock", "FakeClock", "SystemClock"]
 

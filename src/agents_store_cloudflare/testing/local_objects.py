@@ -8,11 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
+from agents_store_cloudflare.database.sqlite import SqliteObjectSql
 from agents_store_cloudflare.objects import ObjectCallError, ObjectHost, ObjectLogic, ObjectSocket, Outbound
+from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.testing.clock import Clock, SystemClock
 from agents_store_cloudflare.testing.local_wires import LocalEvents, LocalSocket
-from agents_store_cloudflare.testing.sqlite import SqliteObjectSql
 
 __all__ = ["LocalObjects"]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import TypeAlias
 
-from agents_store_cloudflare.records import TokenCounts, UsageEntry
+from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry
 
 __all__ = ["Amounts", "amounts_of", "count", "custom_total", "name_of", "token_counts"]
 

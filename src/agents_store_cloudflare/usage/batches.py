@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import LiteralString
 
-from agents_store_cloudflare.arguments import system_now_ms
-from agents_store_cloudflare.bindings import as_database
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.contract.arguments import system_now_ms
+from agents_store_cloudflare.contract.errors import UsageError
 from agents_store_cloudflare.database import Row, SqlError, SqlValue, Statement, batch_with_retry
-from agents_store_cloudflare.errors import UsageError
 from agents_store_cloudflare.usage.tables import for_table
 
 __all__ = ["UsageBatches"]

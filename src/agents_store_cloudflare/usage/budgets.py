@@ -9,10 +9,10 @@ from functools import partial
 from types import TracebackType
 from typing import Any, cast
 
-from agents_store_cloudflare.arguments import check_id, check_whole_number, span_ms
+from agents_store_cloudflare.contract.arguments import check_id, check_whole_number, span_ms
+from agents_store_cloudflare.contract.errors import BudgetExceededError, InvalidArgumentError, UsageError
+from agents_store_cloudflare.contract.usage.budgets import Budget, Reservation, Settlement
 from agents_store_cloudflare.database import Row, SqlError
-from agents_store_cloudflare.errors import BudgetExceededError, InvalidArgumentError, UsageError
-from agents_store_cloudflare.records import Budget, Reservation, Settlement
 from agents_store_cloudflare.usage import budget_sql as sql
 from agents_store_cloudflare.usage.batches import UsageBatches
 

@@ -11,7 +11,7 @@ from dataclasses import field, fields, make_dataclass
 from operator import attrgetter
 from typing import Any
 
-from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource
+from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry, UsageSource
 
 __all__ = ["read_entry", "with_id_and_time"]
 

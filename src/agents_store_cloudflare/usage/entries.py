@@ -9,11 +9,12 @@ from itertools import count
 from operator import attrgetter
 from typing import Any, cast
 
-from agents_store_cloudflare.arguments import MAX_SAFE_INTEGER, check_id, check_text, check_whole_number
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_id, check_text, check_whole_number
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonValue, decode_json, encode_json
+from agents_store_cloudflare.contract.record import check_extra
+from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry, UsageSource
 from agents_store_cloudflare.database import Row
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import JsonValue, decode_json, encode_json
-from agents_store_cloudflare.records import TokenCounts, UsageEntry, UsageSource, check_extra
 from agents_store_cloudflare.usage.drafts import read_entry, with_id_and_time
 
 __all__ = ["KINDS", "Completion", "data_of", "entry_of", "ids_of_commit", "new_ids"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from agents_store_cloudflare.records import PriceBook
+from agents_store_cloudflare.contract.usage.budgets import PriceBook
 
 __all__ = ["DEFAULT_TABLE", "UsageOptions"]
 

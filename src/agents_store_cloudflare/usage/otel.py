@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from agents_store_cloudflare.records import UsageEntry
+from agents_store_cloudflare.contract.usage.records import UsageEntry
 
 __all__ = ["OTEL_ATTRIBUTES", "otel_attributes"]
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
-from agents_store_cloudflare.arguments import check_id, check_whole_number
-from agents_store_cloudflare.records import ModelPrice, PriceBook, TokenCounts, UsageEntry
+from agents_store_cloudflare.contract.arguments import check_id, check_whole_number
+from agents_store_cloudflare.contract.usage.budgets import ModelPrice, PriceBook
+from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry
 
 __all__ = ["as_price_book", "price_entry"]
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, LiteralString, TypeAlias
 
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.usage.budgets import PriceBook
+from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import MAX_VALUE_BYTES, SqlValue, Statement
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.records import PriceBook, UsageEntry
 from agents_store_cloudflare.usage import sql
 from agents_store_cloudflare.usage.amounts import amounts_of, name_of
 from agents_store_cloudflare.usage.entries import Completion, data_of, ids_of_commit, new_ids

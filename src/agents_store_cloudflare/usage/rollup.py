@@ -8,14 +8,9 @@ from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, cast
 
+from agents_store_cloudflare.contract.json_values import JsonObject
+from agents_store_cloudflare.contract.usage.records import SubAgentStats, ToolStats, UsageRollup, UsageTotals
 from agents_store_cloudflare.database import Row
-from agents_store_cloudflare.json_values import JsonObject
-from agents_store_cloudflare.records import (
-    SubAgentStats,
-    ToolStats,
-    UsageRollup,
-    UsageTotals,
-)
 from agents_store_cloudflare.usage.amounts import Amounts, count, custom_total, token_counts
 
 __all__ = ["day_text", "rollup_of", "rollups_of", "totals_of"]

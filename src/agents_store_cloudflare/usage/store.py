@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Literal, LiteralString, Self, TypedDict, Unpack, cast
 
-from agents_store_cloudflare.arguments import (
+from agents_store_cloudflare.contract.arguments import (
     MAX_SAFE_INTEGER,
     check_fencing_token,
     check_id,
@@ -17,18 +17,18 @@ from agents_store_cloudflare.arguments import (
     span_ms,
     system_now_ms,
 )
-from agents_store_cloudflare.database import Row, SqlError, Statement
-from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError, StaleFencingTokenError
-from agents_store_cloudflare.json_values import JsonValue
-from agents_store_cloudflare.protocols import Lock
-from agents_store_cloudflare.records import (
-    PriceBook,
+from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError, StaleFencingTokenError
+from agents_store_cloudflare.contract.json_values import JsonValue
+from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.usage.budgets import PriceBook
+from agents_store_cloudflare.contract.usage.records import (
     TokenCounts,
     UsageEntry,
     UsageRollup,
     UsageSource,
     UsageTotals,
 )
+from agents_store_cloudflare.database import Row, SqlError, Statement
 from agents_store_cloudflare.usage import deletion_sql, sql
 from agents_store_cloudflare.usage.batches import UsageBatches
 from agents_store_cloudflare.usage.budgets import LONGEST_AGE_S, Budgets

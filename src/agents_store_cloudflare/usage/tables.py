@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import LiteralString, cast
 
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.migrations import migration_text, split_statements
 from agents_store_cloudflare.usage.options import DEFAULT_TABLE
 

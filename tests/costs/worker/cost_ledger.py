@@ -15,8 +15,9 @@ from agents_store_cloudflare import (
     StreamOptions,
     create_cloudflare_store,
 )
-from agents_store_cloudflare.bindings import as_database, as_namespace
-from agents_store_cloudflare.meter import MeteredDatabase, OpenMeters, metered_namespace
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
+from agents_store_cloudflare.metering.meter import MeteredDatabase, OpenMeters, metered_namespace
 
 __all__ = ["Ledger", "messages"]
 

@@ -17,8 +17,8 @@ from agents_store_cloudflare import (
     StreamServer,
     create_cloudflare_store,
 )
-from agents_store_cloudflare.bindings import as_namespace
-from agents_store_cloudflare.wire import decode_reply, encode_request
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
+from agents_store_cloudflare.objects.rpc_text import decode_reply, encode_request
 
 __all__ = ["Default", "LockServer", "StreamServer"]
 

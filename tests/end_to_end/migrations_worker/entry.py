@@ -6,7 +6,7 @@ from typing import Any
 
 from workers import Request, Response, WorkerEntrypoint
 
-from agents_store_cloudflare.bindings import as_database
+from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.migrations import get_agents_table_names, is_migrated, run_migration
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from workers import DurableObject
 
-from agents_store_cloudflare.bindings import CloudflareHost
+from agents_store_cloudflare.cloudflare.http import served
+from agents_store_cloudflare.cloudflare.object_host import CloudflareHost
 from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES
-from agents_store_cloudflare.http_bindings import served
-from agents_store_cloudflare.streams.stream_object import StreamObject
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 
 __all__ = ["CountedStreamServer"]
 

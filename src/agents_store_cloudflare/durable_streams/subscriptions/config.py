@@ -7,10 +7,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Self, cast
 
-from agents_store_cloudflare.arguments import check_id
+from agents_store_cloudflare.contract.arguments import check_id
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, parse_json
 from agents_store_cloudflare.durable_streams.subscriptions.targets import check_target
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import JsonObject, JsonValue, parse_json
 
 __all__ = ["SubscriptionConfig", "parse_config", "parse_object", "parse_paths"]
 

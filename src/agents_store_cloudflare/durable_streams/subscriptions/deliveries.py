@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
+from agents_store_cloudflare.contract.json_values import JsonObject, parse_json
 from agents_store_cloudflare.durable_streams.subscriptions.table import Link, Subscription, SubscriptionTable
 from agents_store_cloudflare.durable_streams.subscriptions.targets import (
     check_addresses,
     check_target,
     host_to_resolve,
 )
-from agents_store_cloudflare.json_values import JsonObject, parse_json
 from agents_store_cloudflare.objects import Outbound
 
 __all__ = ["SigningKey", "Webhooks", "is_done"]

@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.subscriptions.config import SubscriptionConfig
 from agents_store_cloudflare.durable_streams.subscriptions.deliveries import Webhooks, is_done
 from agents_store_cloudflare.durable_streams.subscriptions.table import Subscription, SubscriptionTable, WakeState
-from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError
-from agents_store_cloudflare.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.objects import ObjectCallError, ObjectHost, with_retry
-from agents_store_cloudflare.wire import WireMessage, decode_reply, encode_reply, encode_request
+from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_reply, encode_reply, encode_request
 
 __all__ = ["INDEX_NAME", "PREFIX", "SubscriptionIndex"]
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.subscriptions.config import (
     SubscriptionConfig,
@@ -18,11 +20,9 @@ from agents_store_cloudflare.durable_streams.subscriptions.config import (
     parse_paths,
 )
 from agents_store_cloudflare.durable_streams.subscriptions.index_object import INDEX_NAME, PREFIX
-from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError
 from agents_store_cloudflare.gateway.admission import StreamAction
 from agents_store_cloudflare.gateway.faces import Admits
-from agents_store_cloudflare.http_messages import HttpRequest, HttpResponse
-from agents_store_cloudflare.json_values import JsonObject, JsonValue
+from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.streams.calls import StreamCalls
 
 __all__ = ["MAX_SUBSCRIPTION_BYTES", "SubscriptionOptions", "SubscriptionRoutes"]

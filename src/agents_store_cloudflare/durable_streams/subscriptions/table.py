@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Literal, TypeVar, cast
 
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.database import ObjectSql, SqlError
 from agents_store_cloudflare.durable_streams.offsets import offset_of, parse_offset
 from agents_store_cloudflare.durable_streams.refusals import Refusal
@@ -27,8 +29,6 @@ from agents_store_cloudflare.durable_streams.subscriptions import sql as q
 from agents_store_cloudflare.durable_streams.subscriptions.config import SubscriptionConfig
 from agents_store_cloudflare.durable_streams.subscriptions.globs import matches
 from agents_store_cloudflare.durable_streams.subscriptions.tokens import sign_wake, signs_wake
-from agents_store_cloudflare.errors import InvalidArgumentError
-from agents_store_cloudflare.json_values import JsonObject, JsonValue
 
 __all__ = ["DELIVERY_MS", "Link", "Subscription", "SubscriptionTable", "WakeState"]
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.testing.history.checker import check_history
 from agents_store_cloudflare.testing.history.operations import read_history
 

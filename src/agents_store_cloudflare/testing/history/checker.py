@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from agents_store_cloudflare.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.testing.history.leases import check_leases
 from agents_store_cloudflare.testing.history.log import check_log
 from agents_store_cloudflare.testing.history.operations import Operation, Value

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any, cast
 
-from agents_store_cloudflare.errors import (
+from agents_store_cloudflare.contract.errors import (
     CheckpointKeptError,
     CheckpointNotFoundError,
     InvalidArgumentError,
@@ -16,12 +16,7 @@ from agents_store_cloudflare.errors import (
     StaleStateError,
     StateNotFoundError,
 )
-from agents_store_cloudflare.records import (
-    AgentState,
-    Checkpoint,
-    Message,
-    MessagePage,
-)
+from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, Message, MessagePage
 from state_walk.sessions import SessionsModel
 from state_walk.stored import Commit, Kept, SessionModel, Twin, Write
 

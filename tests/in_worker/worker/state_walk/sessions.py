@@ -6,21 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agents_store_cloudflare.errors import (
+from agents_store_cloudflare.contract.errors import (
     InvalidArgumentError,
     SessionExistsError,
     StaleStateError,
     StateNotFoundError,
 )
-from agents_store_cloudflare.json_types import JsonObject, JsonValue
-from agents_store_cloudflare.protocols import AnyVersion
-from agents_store_cloudflare.records import (
-    AgentState,
-    CasResult,
-    MergeChanges,
-    MergeResult,
-    SessionTree,
-)
+from agents_store_cloudflare.contract.json_types import JsonObject, JsonValue
+from agents_store_cloudflare.contract.state.records import AgentState, CasResult, MergeChanges, MergeResult, SessionTree
+from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.state.changes import merge_changes
 from state_walk.stored import MOST_STATE_BYTES, REMEMBERED, GuardedModel, SessionModel, Twin, Write
 

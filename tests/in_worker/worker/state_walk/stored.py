@@ -7,15 +7,14 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from agents_store_cloudflare.errors import (
+from agents_store_cloudflare.contract.errors import (
     InvalidArgumentError,
     StaleFencingTokenError,
     StaleStateError,
     StateNotFoundError,
 )
-from agents_store_cloudflare.json_types import JsonObject
-from agents_store_cloudflare.protocols import AnyVersion
-from agents_store_cloudflare.records import (
+from agents_store_cloudflare.contract.json_types import JsonObject
+from agents_store_cloudflare.contract.state.records import (
     AgentState,
     Checkpoint,
     Message,
@@ -23,6 +22,7 @@ from agents_store_cloudflare.records import (
     StagedChange,
     SubSessionRef,
 )
+from agents_store_cloudflare.contract.state.store import AnyVersion
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from dataclasses import fields, is_dataclass
 from random import Random
 from typing import Any, cast
 
-from agents_store_cloudflare.errors import AgentsStoreError, InvalidArgumentError
-from agents_store_cloudflare.records import AgentState
+from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
+from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.state import D1StateStore
 from state_walk.draws import REMEMBERED_CALLS, REPEATED_OF_HUNDRED, Call, Held, WalkClock
 from state_walk.step_draws import StepDraws

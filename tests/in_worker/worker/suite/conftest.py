@@ -19,7 +19,7 @@ def database(env: Any) -> Any:
     """Real D1, migrated."""
     from pyodide.ffi import run_sync
 
-    from agents_store_cloudflare.bindings import as_database
+    from agents_store_cloudflare.cloudflare.d1 import as_database
     from agents_store_cloudflare.migrations import run_migration
 
     database = as_database(env.AGENT_DB)

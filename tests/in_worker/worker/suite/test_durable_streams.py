@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from agents_store_cloudflare import DurableStreams, HttpRequest, StreamGateway
-from agents_store_cloudflare.bindings import as_namespace
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.testing import SystemClock
-from agents_store_cloudflare.testing.durable_streams_conformance import DurableStreamsConformance, Reply, reply_of
+from agents_store_cloudflare.testing.conformance.durable_streams import DurableStreamsConformance, Reply, reply_of
 
 
 class TestDurableStreams(DurableStreamsConformance):

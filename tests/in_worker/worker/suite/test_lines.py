@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.object_bindings import IDLE_S, CloudflareNamespace
+from agents_store_cloudflare.cloudflare.namespace import IDLE_S, CloudflareNamespace
 from agents_store_cloudflare.objects import ObjectCallError
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 

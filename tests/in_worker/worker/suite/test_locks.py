@@ -5,12 +5,13 @@ from typing import Any, LiteralString
 
 import pytest
 
-from agents_store_cloudflare.bindings import as_database, as_namespace
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.database import BatchCost, Statement
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.testing import SystemClock
-from agents_store_cloudflare.testing.lock_conformance import LockConformance
+from agents_store_cloudflare.testing.conformance.locks import LockConformance
 
 
 class TestLocks(LockConformance):

@@ -14,12 +14,13 @@ from agents_store_cloudflare import (
     create_cloudflare_store,
     estimate,
 )
-from agents_store_cloudflare.bindings import CloudflareHost, D1Database
+from agents_store_cloudflare.cloudflare.d1 import D1Database
+from agents_store_cloudflare.cloudflare.namespace import CloudflareNamespace
+from agents_store_cloudflare.cloudflare.object_host import CloudflareHost
 from agents_store_cloudflare.database import Statement
-from agents_store_cloudflare.meter import MeteredDatabase, OpenMeters
-from agents_store_cloudflare.object_bindings import CloudflareNamespace
-from agents_store_cloudflare.row_count import answer
-from agents_store_cloudflare.wire import ask_for_rows, encode_reply, encode_request, split_rows
+from agents_store_cloudflare.metering.meter import MeteredDatabase, OpenMeters
+from agents_store_cloudflare.metering.row_count import answer
+from agents_store_cloudflare.objects.rpc_text import ask_for_rows, encode_reply, encode_request, split_rows
 
 
 @pytest.fixture

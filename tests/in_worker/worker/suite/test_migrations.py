@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from agents_store_cloudflare.bindings import D1Database, as_database
+from agents_store_cloudflare.cloudflare.d1 import D1Database, as_database
 from agents_store_cloudflare.database import BatchCost, Statement
 from agents_store_cloudflare.migrations import (
     CURRENT_SCHEMA_VERSION,

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from agents_store_cloudflare.state import D1StateStore
-from agents_store_cloudflare.testing.state_conformance import StateConformance
-from agents_store_cloudflare.testing.state_contention_conformance import ContentionConformance
-from agents_store_cloudflare.testing.state_history_conformance import HistoryConformance
-from agents_store_cloudflare.testing.state_steps_conformance import StepsConformance
+from agents_store_cloudflare.testing.conformance.state import StateConformance
+from agents_store_cloudflare.testing.conformance.state_contention import ContentionConformance
+from agents_store_cloudflare.testing.conformance.state_history import HistoryConformance
+from agents_store_cloudflare.testing.conformance.state_steps import StepsConformance
 
 
 class TestState(StateConformance):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.bindings import as_namespace
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.bindings import as_namespace
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.testing import SystemClock
-from agents_store_cloudflare.testing.stream_conformance import StreamConformance
-from agents_store_cloudflare.testing.stream_life_conformance import StreamLifeConformance
+from agents_store_cloudflare.testing.conformance.stream_life import StreamLifeConformance
+from agents_store_cloudflare.testing.conformance.streams import StreamConformance
 
 
 class TestStreams(StreamConformance):

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from agents_store_cloudflare.state import D1StateStore
-from agents_store_cloudflare.testing.usage_budget_conformance import UsageBudgetConformance
-from agents_store_cloudflare.testing.usage_conformance import UsageConformance
-from agents_store_cloudflare.testing.usage_totals_conformance import UsageTotalsConformance
+from agents_store_cloudflare.testing.conformance.usage import UsageConformance
+from agents_store_cloudflare.testing.conformance.usage_budgets import UsageBudgetConformance
+from agents_store_cloudflare.testing.conformance.usage_totals import UsageTotalsConformance
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.bindings import as_database
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.database import BatchCost, Database, Statement
 from agents_store_cloudflare.migrations import run_migration
-from agents_store_cloudflare.records import AgentState
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.usage import D1UsageStore
 

@@ -1,0 +1,95 @@
+"""D1 as a `Database`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from agents_store_cloudflare.cloudflare.raw import JsObject, not_a_binding, raw_binding
+from agents_store_cloudflare.cloudflare.values import SHORT, crossed, message_of, rows_of
+from agents_store_cloudflare.database import (
+    BatchCost,
+    BatchObserver,
+    Database,
+    Row,
+    SqlError,
+    SqlValue,
+    Statement,
+    compact_sql,
+)
+
+__all__ = ["D1Database", "as_database"]
+
+
+def as_database(binding: object, *, observer: BatchObserver | None = None) -> Database:
+    """The `Database` of a D1 binding or session (raw or SDK-wrapped); what is a `Database` already stays as it is.
+
+    Raises:
+        TypeError: it is neither, or missing.
+    """
+    if isinstance(binding, D1Database):
+        return binding  # its `_binding` is not to be unwrapped: the observer would be lost
+    raw = raw_binding(binding)
+    if hasattr(raw, "prepare"):
+        return D1Database(raw, observer=observer)
+    if hasattr(binding, "batch"):
+        return cast("Database", binding)
+    raise TypeError(not_a_binding("D1 database", "d1_databases", binding))
+
+
+class D1Database:
+    """A D1 binding or a read-replica session as a `Database`."""
+
+    def __init__(self, binding: JsObject, *, observer: BatchObserver | None = None) -> None:
+        self._binding = binding
+        self._observer = observer
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """`Database.batch`: one round trip, one transaction."""
+        if self._observer is not None:
+            rows, _cost = await self.measured_batch(statements)
+            return rows
+        return _all_rows(await self._send(statements))
+
+    async def measured_batch(self, statements: Sequence[Statement]) -> tuple[list[list[Row]], BatchCost]:
+        """`batch`, and what it cost: one more look at each statement's result."""
+        results = await self._send(statements)
+        cost = _cost(results)
+        if self._observer is not None:
+            self._observer(cost)
+        return _all_rows(results), cost
+
+    async def _send(self, statements: Sequence[Statement]) -> JsObject:
+        from pyodide.ffi import JsException, to_js
+
+        prepare = self._binding.prepare
+        prepared = [_bind(prepare(compact_sql(each.sql)), each.parameters) for each in statements]
+        try:
+            return await self._binding.batch(to_js(prepared))
+        except JsException as error:
+            raise SqlError(message_of(error)) from error
+
+
+def _all_rows(results: JsObject) -> list[list[Row]]:
+    from js import Object
+
+    # Rows arrive as objects; mapped to arrays on the JavaScript side they convert in one go. Most writes have none.
+    found = [result.results for result in results]
+    return [rows_of(rows.map(Object.values)) if rows.length else [] for rows in found]
+
+
+def _bind(statement: JsObject, parameters: Sequence[SqlValue]) -> JsObject:
+    if not parameters:
+        return statement
+    # Most are short texts: a call for each would cost more than the rest.
+    crossing = [each if type(each) is str and len(each) <= SHORT else crossed(each) for each in parameters]
+    return statement.bind(*crossing)
+
+
+def _cost(results: JsObject) -> BatchCost:
+    metas = [result.meta for result in results]
+    return BatchCost(
+        statements=len(metas),
+        rows_read=sum(int(meta.rows_read) for meta in metas),
+        rows_written=sum(int(meta.rows_written) for meta in metas),
+    )

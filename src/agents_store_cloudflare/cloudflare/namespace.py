@@ -1,0 +1,240 @@
+"""Calls to Durable Objects, both ends: one text each way, at the price the platform allows.
+
+What the platform charges for a call of a method is three quarters of a millisecond; a call of a function that an object has
+handed out is a third of that. So a caller who asks the same object again as soon as it has answered is given a function: a line.
+
+```text
+{"bytes":true,"op":…}     a long reply may come as UTF-8 bytes: they are copied in one go, text character by character
+{"line":true,"op":…}      so it may, and with a line: [reply, function]; the function takes and gives what `call` does
+```
+
+An object is awake as long as somebody holds a line to it, and that is paid for. So a line lives no longer than the burst of calls that
+it serves. An object that knows neither mark answers as if it were not there, and a caller who sets neither gets what it always got.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Final, cast
+
+from agents_store_cloudflare.cloudflare.raw import JsObject, not_a_binding, raw_binding
+from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
+from agents_store_cloudflare.objects.http_messages import HttpRequest
+
+__all__ = ["CloudflareNamespace", "answered", "as_namespace"]
+
+ASK_FOR_BYTES: Final = '{"bytes":true,'
+ASK_FOR_LINE: Final = '{"line":true,'
+
+LONG_REPLY: Final = 4_096
+"""Characters from which on bytes are cheaper than text."""
+
+BURST_S: Final = 0.02
+"""A call that comes so soon after the last reply of its object is not the last one."""
+
+IDLE_S: Final = 0.25
+"""An unused line is given back after this, or twice this."""
+
+MAX_REMEMBERED: Final = 100
+
+
+def answered(request: str, answer: Callable[[str], str | Awaitable[str]], *, gives_lines: bool = True) -> object:
+    """What an object's `call` returns to the platform: `answer`'s reply, in the form that the request asks for.
+
+    Args:
+        gives_lines: whether callers of this object make many calls in a row.
+    """
+    if request.startswith(ASK_FOR_BYTES):
+        return _in_bytes(answer("{" + request[len(ASK_FOR_BYTES) :]))
+    if not request.startswith(ASK_FOR_LINE):
+        return answer(request)
+    reply = _in_bytes(answer("{" + request[len(ASK_FOR_LINE) :]))
+    if not gives_lines or not isinstance(reply, str | bytes):
+        return reply
+
+    def line(text: str) -> JsObject:
+        return _over_line(answer(text))
+
+    return [reply, line]  # a new function for each: it is let go with its line
+
+
+def _in_bytes(reply: str | Awaitable[str]) -> str | bytes | Awaitable[str | bytes]:
+    if isinstance(reply, str):
+        return reply if len(reply) < LONG_REPLY else reply.encode()
+    return _later_in_bytes(reply)
+
+
+async def _later_in_bytes(reply: Awaitable[str]) -> str | bytes:
+    return cast("str | bytes", _in_bytes(await reply))
+
+
+def _over_line(reply: str | Awaitable[str]) -> JsObject:
+    """Nobody converts what a line returns: JavaScript's own types, and a future, which it takes for a promise."""
+    from pyodide.ffi import to_js
+
+    if isinstance(reply, str):
+        return reply if len(reply) < LONG_REPLY else to_js(reply.encode())
+    return asyncio.ensure_future(_later_over_line(reply))
+
+
+async def _later_over_line(reply: Awaitable[str]) -> JsObject:
+    return _over_line(await reply)
+
+
+class CloudflareNamespace:
+    """A Durable Object binding as an `ObjectNamespace`."""
+
+    def __init__(self, binding: JsObject) -> None:
+        self._binding = binding
+        self._replied_at: dict[str, float] = {}
+        self._lines: dict[str, _Line] = {}
+        self._is_watching = False
+
+    async def call(self, name: str, request: str) -> str:
+        """`ObjectNamespace.call`: one RPC, on a new stub (a stub that failed once fails for ever) or over a line."""
+        from pyodide.ffi import JsException
+
+        line = self._lines.get(name)
+        try:
+            reply = await (self._call_method(name, request) if line is None else line.call(request))
+        except JsException as error:
+            self.hang_up(name)
+            raise _call_error(error) from error
+        self._replied_at[name] = time.monotonic()
+        return reply
+
+    def hang_up(self, name: str) -> None:
+        """Give back the line to the object called `name`, if there is one: nothing is to follow."""
+        self._replied_at.pop(name, None)
+        line = self._lines.pop(name, None)
+        if line is not None:
+            line.close()
+
+    async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> JsObject:
+        """An HTTP GET to the object; its raw `js.Response`, whose body may be a stream that goes on."""
+        from js import Object
+        from pyodide.ffi import JsException, to_js
+
+        options = to_js({"headers": dict(headers)}, dict_converter=Object.fromEntries)
+        try:
+            return await self._binding.getByName(name).fetch(url, options)
+        except JsException as error:
+            raise _call_error(error) from error
+
+    async def forward(self, name: str, request: HttpRequest, original: object) -> JsObject:
+        """A request to the object, `original` as it came, or else `request`; its raw `js.Response`."""
+        from js import Object
+        from pyodide.ffi import JsException, to_js
+
+        stub = self._binding.getByName(name)
+        try:
+            if original is not None and original is not request:
+                return await stub.fetch(getattr(original, "js_object", original))
+            init: dict[str, object] = {"method": request.method, "headers": dict(request.headers)}
+            if request.body:
+                init["body"] = to_js(request.body)
+            return await stub.fetch(request.url, to_js(init, dict_converter=Object.fromEntries))
+        except JsException as error:
+            raise _call_error(error) from error
+
+    async def _call_method(self, name: str, request: str) -> str:
+        mark = ASK_FOR_LINE if self._is_burst(name) else ASK_FOR_BYTES
+        marked = mark + request[1:] if request.startswith("{") else request
+        answer = await self._binding.getByName(name).call(marked)
+        if isinstance(answer, str) or not hasattr(answer, "at"):
+            return cast("str", answer)
+        if hasattr(answer, "buffer"):
+            return _text(answer)
+        text = _text(answer[0])
+        self._keep(name, _Line(answer))
+        return text
+
+    def _is_burst(self, name: str) -> bool:
+        replied_at = self._replied_at.get(name)
+        if len(self._replied_at) > MAX_REMEMBERED:
+            self._replied_at.clear()
+        return replied_at is not None and time.monotonic() - replied_at < BURST_S
+
+    def _keep(self, name: str, line: _Line) -> None:
+        if name in self._lines:
+            line.close()  # two calls asked at once
+            return
+        self._lines[name] = line
+        if not self._is_watching:
+            self._watch()
+
+    def _watch(self) -> None:
+        self._is_watching = True
+        # The one timer here: a quarter of a second at most beyond the burst.
+        asyncio.get_running_loop().call_later(IDLE_S, self._give_back)
+
+    def _give_back(self) -> None:
+        self._is_watching = False
+        for name in [name for name, line in self._lines.items() if line.is_idle()]:
+            self.hang_up(name)
+        if self._lines:
+            self._watch()
+
+
+class _Line:
+    """A function that an object has handed out, and how long it was not used."""
+
+    def __init__(self, answer: JsObject) -> None:
+        self._answer = answer
+        self._call = answer[1]
+        self._calls = 0
+        self._was_used = True
+
+    async def call(self, request: str) -> str:
+        """The reply. Raises `JsException`."""
+        self._calls += 1
+        self._was_used = True
+        try:
+            return _text(await self._call(request))
+        finally:
+            self._calls -= 1
+
+    def is_idle(self) -> bool:
+        """Whether nobody calls, and nobody has since this was asked last."""
+        was_used, self._was_used = self._was_used or self._calls > 0, False
+        return not was_used
+
+    def close(self) -> None:
+        """Let the object sleep."""
+        from js import Array, Reflect, Symbol
+        from pyodide.ffi import JsException
+
+        with suppress(JsException):
+            Reflect.apply(Reflect.get(self._answer, Symbol.dispose), self._answer, Array.new())
+
+
+def _text(value: JsObject) -> str:
+    return value if isinstance(value, str) else cast("str", value.to_bytes().decode())
+
+
+def _call_error(error: Exception) -> ObjectCallError:
+    # Absent properties of a JavaScript error raise AttributeError.
+    return ObjectCallError(
+        str(getattr(error, "message", error)),
+        retryable=getattr(error, "retryable", False) is True,
+        overloaded=getattr(error, "overloaded", False) is True,
+    )
+
+
+def as_namespace(binding: object) -> ObjectNamespace:
+    """The `ObjectNamespace` of a Durable Object binding (raw or SDK-wrapped); what is one already stays as it is.
+
+    Raises:
+        TypeError: it is neither, or missing.
+    """
+    if isinstance(binding, CloudflareNamespace):
+        return binding
+    raw = raw_binding(binding)
+    if hasattr(raw, "idFromName"):
+        return CloudflareNamespace(raw)
+    if hasattr(binding, "call"):
+        return cast("ObjectNamespace", binding)
+    raise TypeError(not_a_binding("Durable Object namespace", "durable_objects.bindings", binding))

@@ -1,0 +1,125 @@
+"""The platform of one Durable Object, from its `ctx`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agents_store_cloudflare.cloudflare.namespace import CloudflareNamespace
+from agents_store_cloudflare.cloudflare.object_sql import CloudflareSql
+from agents_store_cloudflare.cloudflare.raw import JsObject, raw_binding
+from agents_store_cloudflare.contract.arguments import system_now_ms
+from agents_store_cloudflare.database import (
+    ObjectSql,
+)
+from agents_store_cloudflare.metering.row_count import count_rows
+from agents_store_cloudflare.objects import EventBody, ObjectNamespace, ObjectSocket, Outbound
+
+__all__ = ["CloudflareHost"]
+
+_LAST_ALARM_MS = 6_900_000_000_000  # 2188; an alarm that rings too early is set again
+
+
+class CloudflareHost:
+    """The platform of one Durable Object, from its `ctx`."""
+
+    def __init__(self, ctx: JsObject, env: JsObject = None) -> None:
+        self._ctx = ctx
+        self._env = env
+        self._storage = raw_binding(ctx.storage)
+        self.sql: ObjectSql = CloudflareSql(self._storage)
+
+    def now_ms(self) -> int:
+        """`ObjectHost.now_ms`. The same clock as JavaScript's, without the way there."""
+        return system_now_ms()
+
+    def set_alarm(self, at_ms: int | None) -> None:
+        """`ObjectHost.set_alarm`. The write is part of the current event: the output gate holds replies until it is durable."""
+        count_rows(written=1)
+        if at_ms is None:
+            self._storage.deleteAlarm()
+        else:
+            # Beyond its range the platform refuses, in a promise that nobody awaits.
+            self._storage.setAlarm(max(1, min(at_ms, _LAST_ALARM_MS)))
+
+    def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """`ObjectHost.call_later`, by setTimeout: unlike asyncio's, a cancelled timer is gone and lets the object hibernate."""
+        from js import clearTimeout, setTimeout
+        from pyodide.ffi import create_proxy
+
+        pending = True
+
+        def fire() -> None:
+            nonlocal pending
+            pending = False
+            try:
+                callback()
+            finally:
+                # Destroying a proxy while JavaScript is inside it is an error: leave it to the next turn.
+                _destroy_later(proxy)
+
+        def cancel() -> None:
+            nonlocal pending
+            if pending:
+                pending = False
+                clearTimeout(handle)
+                proxy.destroy()
+
+        proxy: JsObject = create_proxy(fire)
+        handle: JsObject = setTimeout(proxy, delay_ms)
+        return cancel
+
+    def siblings(self) -> ObjectNamespace:
+        """`ObjectHost.siblings`: the binding, under whatever name, that knows this object's id as one of its own.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        from js import Object
+        from pyodide.ffi import JsException
+
+        raw = getattr(self._env, "_env", self._env)
+        for binding in Object.values(raw):
+            if hasattr(binding, "idFromString"):
+                try:
+                    binding.idFromString(self._ctx.id.toString())
+                except JsException:
+                    continue  # another class's namespace
+                return CloudflareNamespace(binding)
+        raise RuntimeError("no binding of this Worker leads to the object's own class")
+
+    def outbound(self) -> Outbound:
+        """`ObjectHost.outbound`."""
+        from agents_store_cloudflare.cloudflare.outbound import CloudflareOutbound
+
+        return CloudflareOutbound()
+
+    def event_body(self) -> EventBody:
+        """`ObjectHost.event_body`."""
+        from agents_store_cloudflare.cloudflare.event_body import SseBody
+
+        return SseBody()
+
+    def accept_socket(self) -> tuple[ObjectSocket, object]:
+        """`ObjectHost.accept_socket`, by the hibernation API."""
+        from js import WebSocketPair, WebSocketRequestResponsePair
+
+        from agents_store_cloudflare.cloudflare.web_socket import CloudflareSocket
+
+        pair = WebSocketPair.new()
+        client, server = getattr(pair, "0"), getattr(pair, "1")
+        self._ctx.setWebSocketAutoResponse(WebSocketRequestResponsePair.new("ping", "pong"))
+        self._ctx.acceptWebSocket(server)
+        return CloudflareSocket(server), client
+
+    def sockets(self) -> list[ObjectSocket]:
+        """`ObjectHost.sockets`."""
+        from agents_store_cloudflare.cloudflare.web_socket import CloudflareSocket
+
+        return [CloudflareSocket(socket) for socket in self._ctx.getWebSockets()]
+
+
+def _destroy_later(proxy: JsObject) -> None:
+    from js import queueMicrotask
+    from pyodide.ffi import create_once_callable
+
+    queueMicrotask(create_once_callable(proxy.destroy))

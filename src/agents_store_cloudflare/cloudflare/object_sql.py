@@ -1,0 +1,87 @@
+"""The SQLite database of a Durable Object as an `ObjectSql`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import LiteralString, TypeVar, cast
+
+from agents_store_cloudflare.cloudflare.raw import JsObject
+from agents_store_cloudflare.cloudflare.values import crossed, message_of, rows_of
+from agents_store_cloudflare.database import (
+    Row,
+    SqlError,
+    SqlValue,
+)
+from agents_store_cloudflare.metering.row_count import count_rows, current_row_count
+
+__all__ = ["CloudflareSql", "T"]
+
+T = TypeVar("T")
+
+
+class CloudflareSql:
+    """`ctx.storage.sql` as an `ObjectSql`."""
+
+    def __init__(self, storage: JsObject) -> None:
+        self._storage = storage
+
+    def exec(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
+        from pyodide.ffi import JsException
+
+        try:
+            cursor = self._storage.sql.exec(sql, *map(crossed, parameters))
+            # A write that returns nothing has no columns, and no rows to bring over.
+            rows = rows_of(cursor.raw().toArray()) if cursor.columnNames.length else []
+        except JsException as error:
+            raise SqlError(message_of(error)) from error
+        self._count(cursor)
+        return rows
+
+    def long_text(self, sql: LiteralString, *parameters: SqlValue) -> str:
+        from js import TextEncoder
+        from pyodide.ffi import JsException
+
+        encoder = TextEncoder.new()
+        try:
+            cursor = self._storage.sql.exec(sql, *map(crossed, parameters))
+            [row] = cursor.raw().toArray()
+        except JsException as error:
+            raise SqlError(message_of(error)) from error
+        self._count(cursor)
+        # Bytes are copied in one go, text character by character: a tenth of the time for 100 KB.
+        return cast("str", row.map(encoder.encode.bind(encoder))[0].to_bytes().decode())
+
+    def transaction(self, body: Callable[[], T]) -> T:
+        outcome: list[T] = []
+        # The result stays on this side; an exception passes through the synchronous JavaScript frame as the same object.
+        self._storage.transactionSync(lambda: outcome.append(body()))
+        return outcome[0]
+
+    def _count(self, cursor: JsObject) -> None:
+        count = current_row_count()
+        if count is not None:
+            count.add(read=int(cursor.rowsRead), written=int(cursor.rowsWritten))
+
+    # The runtime keeps these in a hidden table of the same database, which it makes at its own cost. It tells no rows of these calls:
+    # they are counted as they are billed, https://developers.cloudflare.com/durable-objects/platform/pricing/.
+
+    def get_text(self, key: str) -> str | None:
+        count_rows(read=1)
+        return cast("str | None", self._storage.kv.get(key))
+
+    def put_text(self, key: str, text: str) -> None:
+        count_rows(written=1)
+        self._storage.kv.put(key, text)
+
+    def delete_text(self, key: str) -> None:
+        if self._storage.kv.delete(key):
+            count_rows(written=1)
+
+    def list_texts(self, prefix: str, *, after: str, limit: int) -> list[tuple[str, str]]:
+        from js import Array, Object
+        from pyodide.ffi import to_js
+
+        options = to_js({"prefix": prefix, "startAfter": after, "limit": limit}, dict_converter=Object.fromEntries)
+        found = [(key, text) for key, text in Array.from_(self._storage.kv.list(options)).to_py()]
+        count_rows(read=len(found))
+        return found

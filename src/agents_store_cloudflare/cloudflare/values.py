@@ -1,0 +1,44 @@
+"""SQL values on their way into JavaScript and back.
+
+Four rules: None becomes JavaScript's null (D1 refuses undefined), numbers only within ±2^53, text as it is, and nothing else.
+Results come back as arrays, in one conversion.
+"""
+
+from __future__ import annotations
+
+from agents_store_cloudflare.cloudflare.raw import JsObject
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
+from agents_store_cloudflare.database import (
+    MAX_VALUE_BYTES,
+    Row,
+    SqlError,
+    SqlValue,
+)
+
+__all__ = ["SHORT", "crossed", "message_of", "rows_of"]
+
+SHORT = MAX_VALUE_BYTES // 4  # four bytes a character at most: only longer texts need counting
+
+
+def crossed(value: SqlValue) -> JsObject:
+    if isinstance(value, str):
+        if len(value) > SHORT and (size_bytes := len(value.encode())) > MAX_VALUE_BYTES:
+            raise SqlError(f"string or blob too big: {size_bytes:,} bytes: SQLITE_TOOBIG")
+        return value
+    if value is None:
+        from pyodide.ffi import jsnull
+
+        return jsnull
+    if abs(value) > MAX_SAFE_INTEGER:
+        raise SqlError(f"{value} does not survive the way through JavaScript; bind it as text: SQLITE_MISMATCH")
+    return float(value)
+
+
+def rows_of(arrays: JsObject) -> list[Row]:
+    from pyodide.ffi import jsnull
+
+    return [[None if value is jsnull else value for value in row] for row in arrays.to_py()]
+
+
+def message_of(error: Exception) -> str:
+    return str(getattr(error, "message", error))

@@ -1,0 +1,1 @@
+"""What the package promises: protocols, records, errors, JSON values, and the checks of arguments."""

@@ -1,0 +1,581 @@
+"""Every exception of the package.
+
+```text
+AgentsStoreError
+├── D1StateError                    the state store could not do it
+│   ├── StateNotFoundError          no such session
+│   │   ├── CheckpointNotFoundError  it has no such checkpoint
+│   │   └── RunNotFoundError         it has no such run
+│   ├── SessionExistsError          create_session on an id in use
+│   ├── StaleStateError             the stored state moved on: load again, redo, save
+│   ├── StateSizeExceededError      over a StoreLimits value, nothing written
+│   ├── StagingError                a staged change cannot be applied
+│   ├── SubSessionRefNotFoundError  no such reference
+│   ├── CheckpointKeptError         history would go that a kept checkpoint counts
+│   └── RunConflictError            the gate of start_run did not hold
+├── StreamError
+│   ├── StreamConnectionError       the stream's object could not be reached, or stayed full
+│   ├── StreamNotFoundError         no such stream
+│   ├── StreamClosedError           ended, failed or paused: it takes no chunks
+│   ├── StreamFailedError           what a reader gets after the last chunk of a failed stream
+│   ├── StreamTruncatedError        the position asked for is below the retention floor
+│   ├── StreamChunkTooLargeError    refused before a sequence is taken
+│   └── SequenceConflictError       expected_sequence or from_sequence does not fit
+├── LockError                       the lock's object could not be reached
+│   ├── LockNotAcquiredError        held by somebody else
+│   └── LockLostError               the block was cancelled, because its lock was lost
+├── StaleFencingTokenError          a newer lock holder has written: stop, you lost the lock
+├── UsageError                      the usage store could not do it
+│   └── BudgetExceededError         a reservation does not fit under its caps
+├── MigrationError
+└── InvalidArgumentError            also a ValueError: refused before anything is sent
+```
+
+The facts to act on are attributes, and `facts()` gives them as the keyword arguments that build an equal error: that is how
+an error crosses from a Durable Object to its caller and stays of its class. Messages hold ids and sizes, never content.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from agents_store_cloudflare.contract.json_types import JsonValue
+
+__all__ = [
+    "ERRORS_BY_CODE",
+    "AgentsStoreError",
+    "BudgetExceededError",
+    "CheckpointKeptError",
+    "CheckpointNotFoundError",
+    "D1StateError",
+    "InvalidArgumentError",
+    "LockError",
+    "LockLostError",
+    "LockNotAcquiredError",
+    "MigrationError",
+    "RunConflictError",
+    "RunNotFoundError",
+    "SequenceConflictError",
+    "SessionExistsError",
+    "StagingError",
+    "StaleFencingTokenError",
+    "StaleStateError",
+    "StateNotFoundError",
+    "StateSizeExceededError",
+    "StreamChunkTooLargeError",
+    "StreamClosedError",
+    "StreamConnectionError",
+    "StreamError",
+    "StreamFailedError",
+    "StreamNotFoundError",
+    "StreamTruncatedError",
+    "SubSessionRefNotFoundError",
+    "UsageError",
+]
+
+ERRORS_BY_CODE: dict[str, type[AgentsStoreError]] = {}
+
+
+class AgentsStoreError(Exception):
+    """The base of every error this package raises on purpose.
+
+    Attributes:
+        code: a stable name for programs, also the `code` of a JSON error.
+        http_status: the status a Worker should answer with when it lets the error through.
+        outcome_unknown: True where a reply may have been lost: the write may or may not be stored. Repeat it with the
+            same commit id, entry id or writer; all of them are safe to repeat.
+    """
+
+    code: ClassVar[str] = "agents_store_error"
+    http_status: ClassVar[int] = 500
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        ERRORS_BY_CODE[cls.code] = cls
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.outcome_unknown = outcome_unknown
+
+    def facts(self) -> dict[str, JsonValue]:
+        """The keyword arguments that build an equal error."""
+        return {"message": self.message, "outcome_unknown": self.outcome_unknown}
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The JSON body a Worker answers with: `{"error": {"code", "message"}}`."""
+        return {"error": {"code": self.code, "message": self.message}}
+
+
+ERRORS_BY_CODE[AgentsStoreError.code] = AgentsStoreError
+
+
+class InvalidArgumentError(AgentsStoreError, ValueError):
+    """An argument breaks a documented rule; nothing was sent."""
+
+    code = "invalid_argument"
+    http_status = 400
+
+
+class D1StateError(AgentsStoreError):
+    """The database refused or did not answer; the cause is chained.
+
+    Attributes:
+        commit_id: of the write that failed: repeating the call with it is safe where `outcome_unknown`.
+    """
+
+    code = "state_error"
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False, commit_id: str | None = None) -> None:
+        super().__init__(message, outcome_unknown=outcome_unknown)
+        self.commit_id = commit_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {**super().facts(), "commit_id": self.commit_id}
+
+
+class StateNotFoundError(D1StateError):
+    """The session does not exist."""
+
+    code = "state_not_found"
+    http_status = 404
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"session {session_id!r} does not exist; save_state or create_session makes one")
+        self.session_id = session_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"session_id": self.session_id}
+
+
+class CheckpointNotFoundError(StateNotFoundError):
+    """The session does not exist, or has no such checkpoint (any more)."""
+
+    code = "checkpoint_not_found"
+
+    def __init__(self, session_id: str, checkpoint_id: str) -> None:
+        D1StateError.__init__(
+            self, f"session {session_id!r} keeps no checkpoint {checkpoint_id!r}; list_checkpoints gives those it keeps"
+        )
+        self.session_id = session_id
+        self.checkpoint_id = checkpoint_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"session_id": self.session_id, "checkpoint_id": self.checkpoint_id}
+
+
+class RunNotFoundError(StateNotFoundError):
+    """The session has no such run."""
+
+    code = "run_not_found"
+
+    def __init__(self, session_id: str, run_id: str) -> None:
+        D1StateError.__init__(self, f"session {session_id!r} has no run {run_id!r}; start_run makes one")
+        self.session_id = session_id
+        self.run_id = run_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"session_id": self.session_id, "run_id": self.run_id}
+
+
+class CheckpointKeptError(D1StateError):
+    """Messages would be dropped that a kept checkpoint counts; nothing was written.
+
+    Attributes:
+        count: how many messages were to stay.
+        kept: how many the newest checkpoint counts.
+    """
+
+    code = "checkpoint_kept"
+    http_status = 409
+
+    def __init__(self, session_id: str, *, count: int, kept: int) -> None:
+        super().__init__(
+            f"a checkpoint of session {session_id!r} counts {kept:,} messages, only {count:,} of them would stay; "
+            "drop_checkpoints=True deletes such checkpoints too"
+        )
+        self.session_id = session_id
+        self.count = count
+        self.kept = kept
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"session_id": self.session_id, "count": self.count, "kept": self.kept}
+
+
+class SessionExistsError(D1StateError):
+    """`create_session` met an id that is in use."""
+
+    code = "session_exists"
+    http_status = 409
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"session {session_id!r} exists already; pass exist_ok=True to take the stored one")
+        self.session_id = session_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"session_id": self.session_id}
+
+
+class StaleStateError(D1StateError):
+    """The stored session is not the one this state was loaded from; nothing was written.
+
+    Attributes:
+        reason: "version" (somebody saved in between), "history" (the loaded messages and the stored ones do not meet, or are another
+            session's of that id, deleted since), or "edited" (messages that are stored already were changed in this state).
+        expected, actual: versions or message counts, as the reason says; `actual` is 0 for a missing session.
+    """
+
+    code = "stale_state"
+    http_status = 409
+
+    def __init__(self, session_id: str, *, reason: str, expected: int | None, actual: int | None) -> None:
+        if reason == "edited":
+            text = (
+                f"the first {expected} messages are stored and were changed; a save only adds: load it again and append"
+            )
+        else:
+            what = "version" if reason == "version" else "number of messages"
+            text = f"expected {what} {expected}, stored is {actual}; load it again and redo the change"
+        super().__init__(f"session {session_id!r} is stale: {text}")
+        self.session_id = session_id
+        self.reason = reason
+        self.expected = expected
+        self.actual = actual
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {
+            "session_id": self.session_id,
+            "reason": self.reason,
+            "expected": self.expected,
+            "actual": self.actual,
+        }
+
+
+class StateSizeExceededError(D1StateError):
+    """What would be written is over a `StoreLimits` value; nothing was written."""
+
+    code = "state_size_exceeded"
+    http_status = 413
+
+    def __init__(self, operation: str, session_id: str, limit_bytes: int, size_bytes: int) -> None:
+        super().__init__(
+            f"{operation} of session {session_id!r} needs {size_bytes:,} bytes, the limit is {limit_bytes:,}; "
+            "store less, or keep large values elsewhere (R2) and save a reference"
+        )
+        self.operation = operation
+        self.session_id = session_id
+        self.limit_bytes = limit_bytes
+        self.size_bytes = size_bytes
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {
+            "operation": self.operation,
+            "session_id": self.session_id,
+            "limit_bytes": self.limit_bytes,
+            "size_bytes": self.size_bytes,
+        }
+
+
+class StagingError(D1StateError):
+    """A staged change cannot be applied; everything is as it was. Discard the step, or stage the change again without the fault.
+
+    Attributes:
+        tool_call_id: whose change it is.
+        operation_index: which of its patches, from 0; None where it is no single one.
+        reason: what is wrong with it, without content.
+    """
+
+    code = "staging_error"
+    http_status = 422
+
+    def __init__(
+        self, session_id: str, *, tool_call_id: str | None, operation_index: int | None = None, reason: str
+    ) -> None:
+        change = "a change" if tool_call_id is None else f"the change of tool call {tool_call_id!r}"
+        where = "" if operation_index is None else f", operation {operation_index}"
+        super().__init__(f"session {session_id!r}: {change}{where} cannot be applied: {reason}; nothing was changed")
+        self.session_id = session_id
+        self.tool_call_id = tool_call_id
+        self.operation_index = operation_index
+        self.reason = reason
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {
+            "session_id": self.session_id,
+            "tool_call_id": self.tool_call_id,
+            "operation_index": self.operation_index,
+            "reason": self.reason,
+        }
+
+
+class SubSessionRefNotFoundError(D1StateError):
+    """The session has no reference to that sub-session."""
+
+    code = "sub_session_ref_not_found"
+    http_status = 404
+
+    def __init__(self, session_id: str, sub_session_id: str) -> None:
+        super().__init__(
+            f"session {session_id!r} has no reference to {sub_session_id!r}; add_sub_session_refs makes one"
+        )
+        self.session_id = session_id
+        self.sub_session_id = sub_session_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"session_id": self.session_id, "sub_session_id": self.sub_session_id}
+
+
+class RunConflictError(D1StateError):
+    """A condition of `start_run` did not hold; nothing was written.
+
+    Attributes:
+        reason: "status" (the session's is none of `expect_statuses`), "current_run" (another run is current than
+            `expect_current_run_id`) or "run_id" (the session has a run of this id).
+        status: the session's status.
+        current_run_id: the latest run that has not ended, or None.
+    """
+
+    code = "run_conflict"
+    http_status = 409
+
+    def __init__(
+        self, session_id: str, run_id: str, *, reason: str, status: str, current_run_id: str | None = None
+    ) -> None:
+        what = {
+            "status": f"its status is {status!r}",
+            "current_run": f"its current run is {current_run_id!r}",
+            "run_id": "it has a run of that id; each run needs its own",
+        }[reason]
+        super().__init__(f"run {run_id!r} of session {session_id!r} was not started: {what}")
+        self.session_id = session_id
+        self.run_id = run_id
+        self.reason = reason
+        self.status = status
+        self.current_run_id = current_run_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {
+            "session_id": self.session_id,
+            "run_id": self.run_id,
+            "reason": self.reason,
+            "status": self.status,
+            "current_run_id": self.current_run_id,
+        }
+
+
+class StreamError(AgentsStoreError):
+    """A stream call failed."""
+
+    code = "stream_error"
+
+
+class StreamConnectionError(StreamError):
+    """The stream's Durable Object could not be reached, or its buffer stayed full too long."""
+
+    code = "stream_connection"
+    http_status = 503
+
+
+class _StreamIdError(StreamError):
+    """A stream error whose only fact is the stream's id."""
+
+    code = "stream_id_error"
+    _text: ClassVar[str] = "stream {stream_id!r} failed"
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(self._text.format(stream_id=stream_id))
+        self.stream_id = stream_id
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"stream_id": self.stream_id}
+
+
+class StreamNotFoundError(_StreamIdError):
+    """The stream does not exist."""
+
+    code = "stream_not_found"
+    http_status = 404
+    _text = "stream {stream_id!r} does not exist; create_writer makes it"
+
+
+class StreamClosedError(StreamError):
+    """The stream takes no chunks: it is ended, failed or paused.
+
+    Attributes:
+        status: what it is: "ended", "failed" or "paused".
+        end_status: how it ended ("completed" or the caller's word), where it did.
+    """
+
+    code = "stream_closed"
+    http_status = 409
+
+    def __init__(self, stream_id: str, *, status: str, end_status: str | None = None) -> None:
+        outcome = f" ({end_status})" if end_status else ""
+        advice = "resume it first" if status == "paused" else "write to another one"
+        super().__init__(f"stream {stream_id!r} is {status}{outcome} and takes no chunks; {advice}")
+        self.stream_id = stream_id
+        self.status = status
+        self.end_status = end_status
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"stream_id": self.stream_id, "status": self.status, "end_status": self.end_status}
+
+
+class StreamFailedError(StreamError):
+    """The stream was failed by its writer; raised after its last chunk. `error` is the text given to `fail_stream`."""
+
+    code = "stream_failed"
+    http_status = 502
+
+    def __init__(self, stream_id: str, *, error: str | None = None) -> None:
+        super().__init__(f"stream {stream_id!r} was failed by its writer; see .error")
+        self.stream_id = stream_id
+        self.error = error
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"stream_id": self.stream_id, "error": self.error}
+
+
+class StreamTruncatedError(StreamError):
+    """Chunks after the position asked for are gone; `first_sequence` is the oldest one kept."""
+
+    code = "stream_truncated"
+    http_status = 410
+
+    def __init__(self, stream_id: str, *, from_sequence: int, first_sequence: int) -> None:
+        super().__init__(
+            f"stream {stream_id!r} keeps nothing before sequence {first_sequence}, asked for what follows {from_sequence}; "
+            f"read again from_sequence={first_sequence - 1}"
+        )
+        self.stream_id = stream_id
+        self.from_sequence = from_sequence
+        self.first_sequence = first_sequence
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {
+            "stream_id": self.stream_id,
+            "from_sequence": self.from_sequence,
+            "first_sequence": self.first_sequence,
+        }
+
+
+class StreamChunkTooLargeError(StreamError):
+    """The chunk is over the size limit; no sequence was taken."""
+
+    code = "stream_chunk_too_large"
+    http_status = 413
+
+    def __init__(self, stream_id: str, *, limit_bytes: int, size_bytes: int) -> None:
+        super().__init__(
+            f"a chunk for stream {stream_id!r} has {size_bytes:,} bytes, the limit is {limit_bytes:,}; split it"
+        )
+        self.stream_id = stream_id
+        self.limit_bytes = limit_bytes
+        self.size_bytes = size_bytes
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"stream_id": self.stream_id, "limit_bytes": self.limit_bytes, "size_bytes": self.size_bytes}
+
+
+class SequenceConflictError(StreamError):
+    """The sequence asked for is not the stream's; `expected` is the caller's, `actual` the stream's."""
+
+    code = "sequence_conflict"
+    http_status = 409
+
+    def __init__(self, stream_id: str, *, expected: int, actual: int) -> None:
+        super().__init__(f"stream {stream_id!r}: expected sequence {expected}, the stream is at {actual}")
+        self.stream_id = stream_id
+        self.expected = expected
+        self.actual = actual
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"stream_id": self.stream_id, "expected": self.expected, "actual": self.actual}
+
+
+class LockError(AgentsStoreError):
+    """The lock's Durable Object could not be reached; `outcome_unknown` says whether the call may have worked."""
+
+    code = "lock_error"
+    http_status = 503
+
+
+class LockNotAcquiredError(LockError):
+    """Somebody else holds the lock."""
+
+    code = "lock_not_acquired"
+    http_status = 409
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"lock {key!r} is held by somebody else; try again later, or pass wait=seconds")
+        self.key = key
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"key": self.key}
+
+
+class LockLostError(LockError):
+    """The lock of a block was lost before the block's end, and the block was cancelled as it asked to be."""
+
+    code = "lock_lost"
+    http_status = 409
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"lock {key!r} was lost before its block had ended; load again and redo what was not stored")
+        self.key = key
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"key": self.key}
+
+
+class StaleFencingTokenError(AgentsStoreError):
+    """A higher fencing token has been seen for this id: the caller lost its lock and must stop; nothing was written.
+
+    Attributes:
+        resource: the session or stream id.
+        expected: the lowest token still accepted.
+        actual: the caller's token.
+    """
+
+    code = "stale_fencing_token"
+    http_status = 409
+
+    def __init__(self, resource: str, *, expected: int, actual: int) -> None:
+        super().__init__(
+            f"fencing token {actual} for {resource!r} is stale, {expected} has been seen; the lock was taken over: stop writing"
+        )
+        self.resource = resource
+        self.expected = expected
+        self.actual = actual
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"resource": self.resource, "expected": self.expected, "actual": self.actual}
+
+
+class UsageError(AgentsStoreError):
+    """A usage call failed at the database."""
+
+    code = "usage_error"
+
+
+class BudgetExceededError(UsageError):
+    """A reservation does not fit under the caps of its scope and those around it; nothing was reserved."""
+
+    code = "budget_exceeded"
+    http_status = 429
+
+    def __init__(self, scope: str, *, amount: int) -> None:
+        super().__init__(
+            f"{amount:,} do not fit under the budget of {scope!r} and the scopes around it; spend less or raise a cap"
+        )
+        self.scope = scope
+        self.amount = amount
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {"scope": self.scope, "amount": self.amount}
+
+
+class MigrationError(AgentsStoreError):
+    """The schema cannot be brought, or is not, where this code needs it; nothing was written."""
+
+    code = "migration_error"

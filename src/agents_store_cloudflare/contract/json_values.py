@@ -1,0 +1,176 @@
+"""User JSON, exactly as it was given: one encoder, one decoder, one reader for text from outside.
+
+The rules (contract: "user JSON comes back exactly"): keys stay in order, integers keep every digit, 1.0 stays a float, and
+whatever JSON cannot hold (NaN, infinities, lone surrogates, tuples, other types, keys that are not text) is refused before
+anything is sent. Nesting stops at 200: CPython's JSON scanner in WebAssembly does not raise on deep input, it takes the
+whole isolate with it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import NoReturn, cast
+
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_types import JsonObject, JsonValue
+
+__all__ = ["MAX_DEPTH", "JsonObject", "JsonValue", "decode_json", "encode_each", "encode_json", "parse_json"]
+
+MAX_DEPTH = 200
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+"""An unfinished string matches too: it is wrong anyway, and looking for its end from every quote inside takes for ever."""
+
+_NOT_BRACKETS = re.compile(r"[^][{}]+")
+
+
+def _make_encode() -> Callable[[object], str]:
+    """`JSONEncoder.encode` without what it does anew for every value, which is half of a chunk's time, and without its look-out for
+    cycles: no value gets here whose depth was not checked.
+    """
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    markers = indent = None
+    sort_keys = skip_keys = allow_nan = False
+    write_text = json.encoder.encode_basestring
+    pieces = make(markers, encoder.default, write_text, indent, ":", ",", sort_keys, skip_keys, allow_nan)
+    join = "".join
+    return lambda value: join(pieces(value, 0))
+
+
+_encode = _make_encode()
+
+
+def encode_json(value: object, *, name: str, max_depth: int = MAX_DEPTH) -> str:
+    """The compact JSON text of `value`, from which `decode_json` gives an equal value.
+
+    Args:
+        value: dict, list, str, int, float, bool or None, nested at most 200 deep.
+        name: what the value is, for error messages ("message 3", "custom_state").
+        max_depth: less than 200 for a value that will stand inside others.
+
+    Raises:
+        TypeError: a type that JSON does not have, or a key that is not text.
+        InvalidArgumentError: (a ValueError) NaN, an infinity, a lone surrogate, an integer of more digits than the interpreter
+            takes, nesting over `max_depth`.
+    """
+    if not _is_flat(value):
+        _check_shape(value, name, max_depth)
+    try:
+        text = _encode(value)
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError as error:
+        _refuse(f"{name} holds a lone surrogate, which no UTF-8 text can carry", error)
+    except ValueError as error:
+        _refuse(f"{name} holds a number that JSON cannot carry (NaN, infinity, or too many digits)", error)
+    return text
+
+
+def encode_each(values: Sequence[object], *, name: str) -> list[str]:
+    """`encode_json` of each value, checked together: a fraction of the price of one call each.
+
+    Args:
+        name: what one of them is; its number is added ("message 3").
+
+    Raises:
+        As `encode_json`, for the first value that it refuses.
+    """
+    try:
+        _check_shape(values, name, MAX_DEPTH + 1)
+        texts = [_encode(value) for value in values]
+        "".join(texts).encode()
+    except (TypeError, ValueError):  # one at a time, to say which
+        return [encode_json(value, name=f"{name} {number}") for number, value in enumerate(values)]
+    return texts
+
+
+def decode_json(text: str) -> JsonValue:
+    """The value of a JSON text that `encode_json` made."""
+    value: JsonValue = json.loads(text)
+    return value
+
+
+def parse_json(text: str | bytes, *, name: str) -> JsonValue:
+    """The value of a JSON text from outside, refused with a clear error where it is not strict JSON or nests over 200 deep.
+
+    Raises:
+        InvalidArgumentError: not UTF-8, not JSON, NaN or Infinity, nested too deep.
+    """
+    try:
+        decoded = text if isinstance(text, str) else text.decode()
+    except UnicodeDecodeError as error:
+        _refuse(f"{name} is not UTF-8 text", error)
+    if _nests_too_deep(decoded):
+        _refuse(f"{name} nests deeper than {MAX_DEPTH} levels, or its brackets do not match")
+    try:
+        value: JsonValue = json.loads(decoded, parse_constant=_refuse_constant)
+    except ValueError as error:
+        _refuse(f"{name} is not valid JSON", error)
+    return value
+
+
+def _is_flat(value: object) -> bool:
+    """Whether it is an object of scalars, as most chunks are: checked in C."""
+    if type(value) is not dict:
+        return False
+    flat = cast("dict[str, object]", value)
+    try:
+        "".join(flat)
+    except TypeError:
+        return False
+    return _SCALARS.issuperset(map(type, flat.values()))
+
+
+def _check_shape(value: object, name: str, max_depth: int) -> None:
+    """Level by level, so that the type checks of one level run in C and no nesting can exhaust the stack."""
+    level: list[object] = [] if type(value) in _SCALARS else [value]
+    for _ in range(max_depth):
+        containers = [node for node in level if type(node) not in _SCALARS]
+        if not containers:
+            return
+        mappings = [cast("dict[object, object]", node) for node in containers if isinstance(node, dict)]
+        lists = [cast("list[object]", node) for node in containers if isinstance(node, list)]
+        if len(mappings) + len(lists) != len(containers):
+            _refuse_types(containers, name)
+        if any(not isinstance(key, str) for node in mappings for key in node):
+            raise TypeError(f"{name} has a key that is not text; JSON objects have text keys only")
+        inner = [*chain.from_iterable(node.values() for node in mappings), *chain.from_iterable(lists)]
+        # Each container once: what points back at itself would multiply from level to level.
+        level = [*{id(node): node for node in inner if type(node) not in _SCALARS}.values()]
+    if level:
+        _refuse(f"{name} nests deeper than {max_depth} levels")
+
+
+def _refuse_types(nodes: list[object], name: str) -> None:
+    for node in nodes:
+        # Subclasses of the scalars (enums of text or numbers) encode as what they are.
+        if not isinstance(node, dict | list | str | int | float):
+            raise TypeError(
+                f"{name} holds a {type(node).__name__}, which is not JSON; use dict, list, str, int, float, bool, None"
+            )
+
+
+def _nests_too_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    brackets = _NOT_BRACKETS.sub("", _STRING.sub("", text))
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return False
+        brackets = brackets.replace("[]", "").replace("{}", "")
+    return bool(brackets)
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _refuse(message: str, cause: Exception | None = None) -> NoReturn:
+    raise InvalidArgumentError(message) from cause

@@ -1,0 +1,45 @@
+"""The contract of a state store: its protocol and its records."""
+
+from agents_store_cloudflare.contract.state.records import (
+    AgentState,
+    AgentStatus,
+    CasResult,
+    Checkpoint,
+    CheckpointPage,
+    MergeChanges,
+    MergeResult,
+    Message,
+    MessagePage,
+    PromoteResult,
+    Run,
+    SessionPage,
+    SessionTree,
+    StagedChange,
+    StoredHistory,
+    SubSessionRef,
+)
+from agents_store_cloudflare.contract.state.store import ANY_VERSION, UNSET, AnyVersion, StateStore, Unset
+
+__all__ = [
+    "ANY_VERSION",
+    "UNSET",
+    "AgentState",
+    "AgentStatus",
+    "AnyVersion",
+    "CasResult",
+    "Checkpoint",
+    "CheckpointPage",
+    "MergeChanges",
+    "MergeResult",
+    "Message",
+    "MessagePage",
+    "PromoteResult",
+    "Run",
+    "SessionPage",
+    "SessionTree",
+    "StagedChange",
+    "StateStore",
+    "StoredHistory",
+    "SubSessionRef",
+    "Unset",
+]

@@ -1,0 +1,48 @@
+"""The records of streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Required, TypedDict
+
+from agents_store_cloudflare.contract.json_values import JsonValue
+from agents_store_cloudflare.contract.record import Record
+
+__all__ = ["BufferOverflowEvent", "StreamChunk", "StreamInfo"]
+
+
+class StreamChunk(TypedDict, total=False):
+    """One chunk of a stream: a plain dict. Only `type` is required; any other JSON may stand beside these keys."""
+
+    type: Required[str]
+    agentId: str
+    agentType: str
+    timestamp: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamInfo(Record):
+    """A stream as it stands. Sequences are inclusive; `first_sequence` is the oldest chunk kept, `last_sequence` 0 before the first."""
+
+    stream_id: str
+    status: Literal["active", "paused", "ended", "failed"]
+    end_status: str | None = None
+    first_sequence: int
+    last_sequence: int
+    count: int
+    output: JsonValue = None
+    error: str | None = None
+    writers: int = 0
+    created_at: int
+    updated_at: int
+    ended_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BufferOverflowEvent(Record):
+    """A writer that was told to drop has dropped `dropped_count` chunks, the oldest."""
+
+    stream_id: str
+    dropped_count: int
+    buffer_size: int

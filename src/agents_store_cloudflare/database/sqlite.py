@@ -1,0 +1,183 @@
+"""The two SQL seams on the standard library's sqlite3, with the platform's limits switched on.
+
+What D1 and Durable Objects do to values happens here too: at most 100 parameters, no value above 2,000,000 bytes, numbers
+bound as doubles, whole doubles read back as integers. SQL that passes here runs there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import LiteralString, TypeVar, cast
+
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
+from agents_store_cloudflare.database import MAX_VALUE_BYTES, Row, SqlError, SqlValue, Statement
+
+__all__ = ["SqliteDatabase", "SqliteObjectSql"]
+
+T = TypeVar("T")
+
+# https://developers.cloudflare.com/d1/platform/limits/ and workerd's sqlite.c++
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 100,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 5,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 100,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    sqlite3.SQLITE_LIMIT_COLUMN: 100,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 50,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 10,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+}
+
+
+class _Connection:
+    """One sqlite3 connection that takes and gives values as the platform does."""
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        # A file's name may hold what means something in a URI; as_uri quotes it.
+        name = f"{Path(path).resolve().as_uri()}?mode=ro" if read_only else path
+        # Whatever thread the garbage collector runs in may close it.
+        self._connection = sqlite3.connect(name, isolation_level=None, uri=read_only, check_same_thread=False)
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        for category, limit in _LIMITS.items():
+            self._connection.setlimit(category, limit)
+
+    def run(self, sql: str, parameters: Sequence[SqlValue] = ()) -> list[Row]:
+        try:
+            rows = self._connection.execute(sql, [_bound(value) for value in parameters]).fetchall()
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+            raise SqlError(f"{error}: {name.rsplit('_', 1)[0]} (extended: {name})") from error
+        return [[_read(value) for value in row] for row in rows]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __del__(self) -> None:
+        self._connection.close()
+
+
+def _bound(value: SqlValue) -> str | float | None:
+    match value:
+        case None:
+            return None
+        case str():
+            if (size_bytes := len(value.encode())) > MAX_VALUE_BYTES:
+                raise SqlError(f"string or blob too big: {size_bytes:,} bytes: SQLITE_TOOBIG")
+            return value
+        case bool() | int() | float():
+            if abs(value) > MAX_SAFE_INTEGER:
+                raise SqlError(f"{value} does not survive the way through JavaScript; bind it as text: SQLITE_MISMATCH")
+            return float(value)
+    raise SqlError(f"a {type(value).__name__} cannot be bound: SQLITE_MISMATCH")
+
+
+def _read(value: SqlValue) -> SqlValue:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class SqliteDatabase:
+    """A D1 database in process, in memory or in a file. A user's tests need nothing else for state and usage.
+
+    Args:
+        read_only: open a file that is there, also beside a program that writes it; what would write raises `SqlError`.
+
+    Attributes:
+        batches: how many batches were sent, for tests that count round trips.
+    """
+
+    def __init__(self, path: str | Path = ":memory:", *, read_only: bool = False) -> None:
+        self._connection = _Connection(path, read_only=read_only)
+        self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+        self.batches: int = 0
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """`Database.batch`: one transaction, all or nothing."""
+        await asyncio.sleep(0)  # a batch is a round trip: others may run in between
+        if not statements:
+            raise SqlError("No SQL statements detected.")
+        self.batches += 1
+        self._connection.run(self._begin)
+        try:
+            results = [self._connection.run(statement.sql, statement.parameters) for statement in statements]
+        except BaseException:
+            self._connection.run("ROLLBACK")
+            raise
+        self._connection.run("COMMIT")
+        return results
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+class SqliteObjectSql:
+    """The SQLite database of a Durable Object in process."""
+
+    def __init__(self, path: str | Path = ":memory:") -> None:
+        self._connection = _Connection(path)
+        self._depth = 0
+
+    def exec(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
+        """`ObjectSql.exec`."""
+        return self._connection.run(sql, parameters)
+
+    def long_text(self, sql: LiteralString, *parameters: SqlValue) -> str:
+        """`ObjectSql.long_text`."""
+        [[text]] = self._connection.run(sql, parameters)
+        return cast("str", text)
+
+    def transaction(self, body: Callable[[], T]) -> T:
+        """`ObjectSql.transaction`; nests."""
+        name = f"level_{self._depth}"
+        self._connection.run(f"SAVEPOINT {name}")
+        self._depth += 1
+        try:
+            result = body()
+        except BaseException:
+            self._connection.run(f"ROLLBACK TO {name}")
+            raise
+        finally:
+            self._depth -= 1
+            self._connection.run(f"RELEASE {name}")
+        return result
+
+    def get_text(self, key: str) -> str | None:
+        """`ObjectSql.get_text`."""
+        rows = self._texts("SELECT value FROM _cf_KV WHERE key = ?1", key)
+        return cast("str", rows[0][0]) if rows else None
+
+    def put_text(self, key: str, text: str) -> None:
+        """`ObjectSql.put_text`."""
+        self._connection.run("CREATE TABLE IF NOT EXISTS _cf_KV (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID")
+        self._connection.run(
+            "INSERT INTO _cf_KV VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, text)
+        )
+
+    def delete_text(self, key: str) -> None:
+        """`ObjectSql.delete_text`."""
+        self._texts("DELETE FROM _cf_KV WHERE key = ?1", key)
+
+    def list_texts(self, prefix: str, *, after: str, limit: int) -> list[tuple[str, str]]:
+        """`ObjectSql.list_texts`."""
+        rows = self._texts(
+            "SELECT key, value FROM _cf_KV WHERE key > ?1 AND substr(key, 1, length(?2)) = ?2 ORDER BY key LIMIT ?3",
+            after,
+            prefix,
+            limit,
+        )
+        return [(cast("str", key), cast("str", text)) for key, text in rows]
+
+    def _texts(self, sql: str, *parameters: SqlValue) -> list[Row]:
+        try:
+            return self._connection.run(sql, parameters)
+        except SqlError as error:
+            if error.is_missing_table():
+                return []
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()

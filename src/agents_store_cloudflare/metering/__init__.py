@@ -1,0 +1,1 @@
+"""Counting what work costs: meters, rows of calls to objects, prices."""

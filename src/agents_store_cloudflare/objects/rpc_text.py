@@ -1,0 +1,133 @@
+r"""What crosses to a Durable Object and back: one text each way.
+
+Line 1 is a JSON object, the head; the lines after it are the payload, one JSON text each (JSON text holds no raw newline).
+So chunks are encoded once, by the writer, and are neither parsed nor copied value by value on their way into a block row.
+
+```text
+request  {"op": "append", …arguments}\n{"type":"text",…}\n{"type":"text",…}
+reply    {"ok": …}\n…payload            or   {"error": {"code": "stream_closed", "facts": {…}}}
+```
+
+An error of the package reaches the caller as the same class with the same facts. Anything else leaves the object as
+`{"code": "internal", "id": …}`: the id stands in the object's log beside the traceback, which never leaves.
+
+While somebody counts what calls cost, the request's head begins with `"countRows":true` and the reply's with `"rows":[read,written]`;
+both are put on and taken off as text, around whatever the call is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from agents_store_cloudflare.contract.errors import ERRORS_BY_CODE, AgentsStoreError, InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonValue
+
+__all__ = [
+    "WireMessage",
+    "ask_for_rows",
+    "asks_for_rows",
+    "decode_reply",
+    "decode_request",
+    "encode_error",
+    "encode_reply",
+    "encode_request",
+    "split_rows",
+    "with_rows",
+]
+
+ASK_FOR_ROWS: Final = '{"countRows":true,'
+_ROWS = re.compile(r'\{"rows":\[(\d+),(\d+)\],')
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class WireMessage:
+    """A decoded text: the head's object, and the payload's text ("" where there is none)."""
+
+    head: Mapping[str, Any]
+    payload: str
+
+
+def encode_request(op: str, arguments: Mapping[str, JsonValue], payload: str = "") -> str:
+    return _join({"op": op, **arguments}, payload)
+
+
+def decode_request(text: str) -> WireMessage:
+    return _split(text)
+
+
+def encode_reply(value: JsonValue, payload: str = "") -> str:
+    return _join({"ok": value}, payload)
+
+
+def encode_error(error: Exception, logger: logging.Logger) -> str:
+    """The reply for a call that raised; what is not the package's own error is logged here and leaves as an id."""
+    if isinstance(error, AgentsStoreError):
+        return _join({"error": {"code": error.code, "facts": error.facts()}}, "")
+    incident = secrets.token_hex(6)
+    logger.error("internal error %s", incident, exc_info=error)
+    return _join({"error": {"code": "internal", "facts": {"id": incident}}}, "")
+
+
+def decode_reply(text: str) -> WireMessage:
+    """The reply's value (`head["ok"]`) and payload.
+
+    Raises:
+        AgentsStoreError: the error that the object raised, as its own class.
+    """
+    message = _split(text)
+    error = message.head.get("error")
+    if error is not None:
+        raise _error_from(error)
+    return message
+
+
+def ask_for_rows(request: str) -> str:
+    """The request, asking the object what it costs."""
+    return ASK_FOR_ROWS + request[1:]
+
+
+def asks_for_rows(request: str) -> bool:
+    return request.startswith(ASK_FOR_ROWS)
+
+
+def with_rows(reply: str, rows_read: int, rows_written: int) -> str:
+    """The reply, telling what the call cost."""
+    return f'{{"rows":[{rows_read},{rows_written}],{reply[1:]}'
+
+
+def split_rows(reply: str) -> tuple[str, tuple[int, int] | None]:
+    """The reply as it is for a caller who does not count, and the rows read and written; None from an object that does not tell."""
+    found = _ROWS.match(reply)
+    if found is None:
+        return reply, None
+    return "{" + reply[found.end() :], (int(found.group(1)), int(found.group(2)))
+
+
+def _error_from(error: Mapping[str, Any]) -> AgentsStoreError:
+    code, facts = cast("str", error["code"]), cast("dict[str, Any]", error["facts"])
+    known = ERRORS_BY_CODE.get(code)
+    if known is None:
+        return AgentsStoreError(
+            f"the object failed; its log has the cause under id {facts.get('id', code)!r}", outcome_unknown=True
+        )
+    return known(**facts)
+
+
+def _join(head: Mapping[str, JsonValue], payload: str) -> str:
+    return f"{_encode(head)}\n{payload}" if payload else _encode(head)
+
+
+def _split(text: str) -> WireMessage:
+    head, _, payload = text.partition("\n")
+    decoded = json.loads(head)
+    if not isinstance(decoded, dict):
+        raise InvalidArgumentError("a request's first line must be a JSON object")
+    return WireMessage(cast("dict[str, Any]", decoded), payload)

@@ -1,0 +1,136 @@
+"""What the Durable Streams protocol knows of a stream beyond the stream itself. It lies in the stream's head."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, Self
+
+from agents_store_cloudflare.contract.json_types import JsonObject
+
+__all__ = ["JSON_TYPE", "ForkSource", "ProtocolFacts", "instant_ms", "media_type"]
+
+JSON_TYPE: Final = "application/json"
+
+TOUCH_STEP: Final = 8
+"""A read moves a stream's time to live; it is written when an eighth of that has passed since it was written last."""
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkSource:
+    """Where a fork's first messages come from: everything up to `sequence`, and `sub_offset` of what followed there."""
+
+    stream_id: str
+    sequence: int
+    sub_offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolFacts:
+    """A stream that was made over the protocol.
+
+    Attributes:
+        content_type: as it was given.
+        ttl_s: seconds without a read or write after which it is gone; None keeps it.
+        expires_at: the instant (RFC 3339, as it was given) at which it is gone.
+        touched_ms: when it was last read, as far as the object remembers.
+        written_touch_ms: the same as far as it is written.
+        last_seq: the highest `Stream-Seq` that was taken.
+        closed_by: id, epoch and number of the producer's request that closed it.
+        source: of a fork.
+        forks: streams that were forked from it and not deleted; while there are some, its path stays taken.
+        life: the stream's incarnation when it was made: producers of an earlier life are strangers.
+    """
+
+    content_type: str = JSON_TYPE
+    ttl_s: int | None = None
+    expires_at: str | None = None
+    touched_ms: int = 0
+    written_touch_ms: int = 0
+    last_seq: str | None = None
+    closed_by: tuple[str, int, int] | None = None
+    source: ForkSource | None = None
+    forks: tuple[str, ...] = ()
+    life: str = ""
+
+    @property
+    def is_json(self) -> bool:
+        """Its messages are JSON values; otherwise they are bytes."""
+        return media_type(self.content_type) == JSON_TYPE
+
+    @property
+    def is_text(self) -> bool:
+        """Its bytes are text."""
+        return media_type(self.content_type).startswith("text/")
+
+    def due_ms(self, updated_ms: int) -> int | None:
+        """When it is gone if nobody reads or writes until then; None keeps it."""
+        dues: list[int] = []
+        if self.ttl_s is not None:
+            dues.append(max(updated_ms, self.touched_ms) + self.ttl_s * 1000)
+        if self.expires_at is not None:
+            dues.append(instant_ms(self.expires_at))
+        return min(dues, default=None)
+
+    def touched(self, now_ms: int) -> Self:
+        """Read now; `is_touch_written` of the outcome says whether the head has to be written."""
+        if self.ttl_s is None or now_ms <= self.touched_ms:
+            return self
+        step_ms = self.ttl_s * 1000 // TOUCH_STEP
+        written_ms = now_ms if now_ms - self.written_touch_ms >= step_ms else self.written_touch_ms
+        return replace(self, touched_ms=now_ms, written_touch_ms=written_ms)
+
+    def to_json(self) -> JsonObject:
+        """As the head holds it."""
+        source = self.source
+        return {
+            "contentType": self.content_type,
+            "ttlS": self.ttl_s,
+            "expiresAt": self.expires_at,
+            "touchedMs": self.written_touch_ms,
+            "lastSeq": self.last_seq,
+            "closedBy": None if self.closed_by is None else list(self.closed_by),
+            "source": None if source is None else [source.stream_id, source.sequence, source.sub_offset],
+            "forks": list(self.forks),
+            "life": self.life,
+        }
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> Self:
+        """The facts of a head. Reads since the last written one may be forgotten: the time to live is the longer for it."""
+        written_ms, ttl_s = facts["touchedMs"], facts["ttlS"]
+        closed_by, source = facts["closedBy"], facts["source"]
+        return cls(
+            content_type=facts["contentType"],
+            ttl_s=ttl_s,
+            expires_at=facts["expiresAt"],
+            touched_ms=written_ms + (ttl_s * 1000 // TOUCH_STEP if ttl_s and written_ms else 0),
+            written_touch_ms=written_ms,
+            last_seq=facts["lastSeq"],
+            closed_by=None if closed_by is None else (closed_by[0], closed_by[1], closed_by[2]),
+            source=None
+            if source is None
+            else ForkSource(stream_id=source[0], sequence=source[1], sub_offset=source[2]),
+            forks=tuple(facts["forks"]),
+            life=facts["life"],
+        )
+
+
+def media_type(content_type: str) -> str:
+    """Type and subtype alone, in lower case: what two content types are compared by."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def instant_ms(text: str) -> int:
+    """The milliseconds since 1970 of an RFC 3339 instant.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if _INSTANT.fullmatch(text) is None:
+        raise ValueError("no RFC 3339 instant")
+    fraction = re.sub(r"(\.\d{6})\d+", r"\1", text.upper())
+    return round(datetime.fromisoformat(fraction).timestamp() * 1000)

@@ -1,0 +1,514 @@
+"""What every `LockManager` over Durable Objects must do: subclass `LockConformance`, give it a `lock_namespace` and a `clock`.
+
+Each test names the clauses of docs/guarantees.md that it proves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockError, LockLostError, LockNotAcquiredError
+from agents_store_cloudflare.locks import DurableObjectLock, DurableObjectLockManager, LockOptions
+from agents_store_cloudflare.objects import ObjectNamespace
+from agents_store_cloudflare.testing.faults import FaultyNamespace, Moment
+
+__all__ = ["LockConformance"]
+
+T = TypeVar("T")
+
+LONGEST_WAIT_STEPS = 600
+
+
+class Time(Protocol):
+    """A `FakeClock` on the host; in the Worker, one that really waits."""
+
+    async def advance(self, seconds: float) -> None: ...
+
+
+class _Counted:
+    """A namespace that counts the calls it passes on."""
+
+    def __init__(self, namespace: ObjectNamespace) -> None:
+        self._namespace = namespace
+        self.calls = 0
+
+    async def call(self, name: str, request: str) -> str:
+        self.calls += 1
+        return await self._namespace.call(name, request)
+
+
+async def _while_time_passes(clock: Time, work: Awaitable[T]) -> T:
+    """The result of work that waits for time: pauses between attempts, leases that expire. It does not wait for ever."""
+    task = asyncio.ensure_future(work)
+    for _ in range(LONGEST_WAIT_STEPS):
+        if task.done():
+            return task.result()
+        await clock.advance(0.05)
+    task.cancel()
+    raise AssertionError("somebody waits for what never comes")
+
+
+async def _acquired(manager: DurableObjectLockManager, key: str, **options: Any) -> DurableObjectLock:
+    lock = await manager.acquire(key, **options)
+    assert lock is not None
+    return lock
+
+
+class LockConformance:
+    """The contract of `LockManager`, clause by clause."""
+
+    @pytest.fixture
+    def lock_namespace(self) -> ObjectNamespace:
+        raise NotImplementedError("a subclass gives the objects under test")
+
+    @pytest.fixture
+    def clock(self) -> Time:
+        raise NotImplementedError("a subclass gives the time its objects live in")
+
+    @pytest.fixture
+    def lock_options(self) -> LockOptions:
+        """Options for every manager of a test; on the host they carry the fake clock."""
+        return LockOptions()
+
+    @pytest.fixture
+    def unique(self) -> str:
+        """A prefix for keys that no other test uses."""
+        return uuid.uuid4().hex
+
+    @pytest.fixture
+    def lock_manager(self, lock_namespace: ObjectNamespace, lock_options: LockOptions) -> DurableObjectLockManager:
+        return DurableObjectLockManager.from_options(lock_namespace, lock_options)
+
+    async def test_one_holds_the_others_do_not(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
+        """LK-1, LK-7: while a lease is live nobody gets the key, its owner included; release frees it at once, and once."""
+        lock = await _acquired(lock_manager, unique, owner="me")
+        assert (lock.key, lock.owner, lock.lost) == (unique, "me", False)
+        assert await lock_manager.is_locked(unique)
+        assert await lock_manager.acquire(unique) is None
+        assert await lock_manager.acquire(unique, owner="me") is None
+        assert await lock.release()
+        assert not await lock.release()
+        assert not await lock.refresh()
+        assert not lock.lost
+        assert not await lock_manager.is_locked(unique)
+        assert await lock_manager.acquire(unique) is not None
+
+    async def test_of_many_at_once_one_gets_it(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
+        """LK-1: of twenty that race, one holds the key."""
+        locks = await asyncio.gather(*(lock_manager.acquire(unique) for _ in range(20)))
+        assert len([lock for lock in locks if lock is not None]) == 1
+
+    async def test_keys_do_not_know_each_other(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
+        """LK-1: a lock on one key leaves every other key free, whatever characters it has."""
+        for key in (unique, f"{unique}/a", f"{unique}'\"🎉 \\", f"{unique} A", f"{unique} a", unique.ljust(512, "x")):
+            assert await lock_manager.acquire(key) is not None
+
+    async def test_tokens_rise(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
+        """LK-2: every grant of a key has a higher token, after a release, and after an expiry."""
+        tokens: list[int] = []
+        for number in range(6):
+            lock = await _acquired(lock_manager, unique, ttl=0.05)
+            tokens.append(lock.fencing_token)
+            assert lock.expires_at > 0
+            if number % 2:
+                await lock.release()
+            else:
+                await clock.advance(0.06)
+        assert tokens == sorted(set(tokens))
+        assert tokens[0] >= 1
+
+    async def test_an_expired_lease_is_over(
+        self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
+    ) -> None:
+        """LK-4: after its ttl a lease is over, although nobody has claimed the key: no refresh brings it back."""
+        lock = await _acquired(lock_manager, unique, ttl_ms=100)
+        await clock.advance(0.12)
+        assert not await lock_manager.is_locked(unique)
+        assert lock.remaining() == 0
+        assert lock.lost
+        assert not await lock.refresh()
+        assert not await lock.refresh(ttl=30)
+        assert not await lock_manager.is_locked(unique)
+        assert not await lock.release()
+
+    async def test_only_its_token_moves_a_lease(
+        self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
+    ) -> None:
+        """LK-5: who was overtaken neither extends nor ends the lease of the one who came after, also with the same owner."""
+        late = await _acquired(lock_manager, unique, ttl=0.1, owner="same")
+        await clock.advance(0.12)
+        holder = await _acquired(lock_manager, unique, owner="same")
+        assert not await late.refresh()
+        assert not await late.release()
+        assert await lock_manager.is_locked(unique)
+        assert await holder.refresh()
+        assert await holder.release()
+
+    async def test_a_refresh_extends(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
+        """LK-6: a refresh makes the lease last for its ttl from now; a ttl given to it is the lock's from then on."""
+        lock = await _acquired(lock_manager, unique, ttl=0.3)
+        first = lock.expires_at
+        await clock.advance(0.2)
+        assert await lock.refresh()
+        assert lock.expires_at > first
+        await clock.advance(0.2)
+        assert await lock_manager.is_locked(unique)
+        assert await lock.refresh(timedelta(seconds=20))
+        assert 15 < lock.remaining() < 20
+        await clock.advance(0.1)
+        assert await lock.refresh()
+        assert 15 < lock.remaining() < 20
+
+    async def test_who_waits_is_served_in_order(
+        self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str
+    ) -> None:
+        """LK-8: those who wait get the key one after the other, in the order in which they came, with one call each."""
+        counted = _Counted(lock_namespace)
+        manager = DurableObjectLockManager.from_options(counted, lock_options)
+        holder = await _acquired(manager, unique)
+        served: list[int] = []
+
+        async def wait_for_it(number: int) -> None:
+            lock = await _acquired(manager, unique, wait=20)
+            served.append(number)
+            assert await lock.release()
+
+        waiting: list[asyncio.Task[None]] = []
+        for number in range(8):
+            waiting.append(asyncio.ensure_future(wait_for_it(number)))
+            await clock.advance(0.01)
+        assert served == []
+        assert await manager.acquire(unique) is None
+        assert await holder.release()
+        await _while_time_passes(clock, asyncio.gather(*waiting))
+        assert served == list(range(8))
+        assert counted.calls == 3 + 2 * 8
+
+    async def test_a_wait_ends(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
+        """LK-8: when the time to wait is up the answer is None, and nobody is left in the queue."""
+        holder = await _acquired(lock_manager, unique)
+        assert await _while_time_passes(clock, lock_manager.acquire(unique, wait=0.1)) is None
+        assert await holder.release()
+        assert not await lock_manager.is_locked(unique)
+        assert await lock_manager.acquire(unique) is not None
+
+    async def test_an_expiry_serves_who_waits(
+        self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
+    ) -> None:
+        """LK-8: a holder that is never heard of again holds others up until its ttl ends, no longer."""
+        lost = await _acquired(lock_manager, unique, ttl=0.1)
+        lock = await _while_time_passes(clock, lock_manager.acquire(unique, wait=5))
+        assert lock is not None
+        assert lock.fencing_token > lost.fencing_token
+        assert not await lost.release()
+
+    async def test_a_refresh_holds_up_who_waits(
+        self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
+    ) -> None:
+        """LK-6, LK-8: whoever waits is not served while the lease is being refreshed."""
+        holder = await _acquired(lock_manager, unique, ttl=0.2)
+        waiting = asyncio.ensure_future(lock_manager.acquire(unique, wait=20))
+        for _ in range(3):
+            await clock.advance(0.1)
+            assert await holder.refresh()
+        assert not waiting.done()
+        assert await holder.release()
+        assert await _while_time_passes(clock, waiting) is not None
+
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    async def test_a_lost_call_is_repeated(
+        self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str, moment: Moment
+    ) -> None:
+        """LK-9: acquire, refresh, release and is_locked whose request or reply is lost are sent again and have one effect."""
+        faulty = FaultyNamespace(lock_namespace)
+        manager = DurableObjectLockManager.from_options(faulty, lock_options)
+        faulty.fail(moment, moment)
+        lock = await _while_time_passes(clock, manager.acquire(unique))
+        assert lock is not None
+        faulty.fail(moment)
+        assert await _while_time_passes(clock, lock.refresh())
+        faulty.fail(moment)
+        assert await _while_time_passes(clock, manager.is_locked(unique))
+        faulty.fail(moment)
+        assert await _while_time_passes(clock, lock.release())
+        assert not await manager.is_locked(unique)
+
+    async def test_a_lost_grant_of_one_who_waited_is_asked_for_again(
+        self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str
+    ) -> None:
+        """LK-9: a waiter whose reply is lost gets the same grant when it asks again."""
+        faulty = FaultyNamespace(lock_namespace)
+        manager = DurableObjectLockManager.from_options(lock_namespace, lock_options)
+        holder = await _acquired(manager, unique)
+        faulty.fail("after")
+        waiting = asyncio.ensure_future(
+            DurableObjectLockManager.from_options(faulty, lock_options).acquire(unique, wait=20)
+        )
+        await clock.advance(0.05)
+        assert await holder.release()
+        lock = await _while_time_passes(clock, waiting)
+        assert lock is not None
+        assert await lock.release()
+
+    async def test_an_object_out_of_reach(
+        self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str
+    ) -> None:
+        """LK-11: without a reply in four attempts there is a LockError that says so; a lock can be released again after it."""
+        faulty = FaultyNamespace(lock_namespace)
+        manager = DurableObjectLockManager.from_options(faulty, lock_options)
+        lock = await _acquired(manager, unique)
+        faulty.fail("before", "before", "before", "before")
+        with pytest.raises(LockError, match=unique) as refused:
+            await _while_time_passes(clock, lock.release())
+        assert refused.value.outcome_unknown
+        assert refused.value.__cause__ is not None
+        assert await manager.is_locked(unique)
+        assert await lock.release()
+        faulty.fail("after", "after", "after", "after")
+        with pytest.raises(LockError):
+            await _while_time_passes(clock, manager.acquire(unique, ttl=30))
+        assert await manager.is_locked(unique)
+
+    async def test_a_cancelled_acquire_leaves_nothing(
+        self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
+    ) -> None:
+        """LK-12: an acquire that is cancelled while it waits leaves the queue: the next one is served."""
+        holder = await _acquired(lock_manager, unique)
+        cancelled = asyncio.ensure_future(lock_manager.acquire(unique, wait=20))
+        await clock.advance(0.02)
+        waiting = asyncio.ensure_future(lock_manager.acquire(unique, wait=20))
+        await clock.advance(0.02)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        await clock.advance(0.05)
+        assert await holder.release()
+        lock = await _while_time_passes(clock, waiting)
+        assert lock is not None
+        assert await lock.release()
+        assert not await lock_manager.is_locked(unique)
+
+    async def test_remaining_is_never_too_much(
+        self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
+    ) -> None:
+        """LK-14: what a holder may rely on is less than its ttl, runs down, and is 0 when it has released."""
+        lock = await _acquired(lock_manager, unique, ttl=0.4)
+        assert 0.2 < lock.remaining() < 0.4
+        await clock.advance(0.2)
+        assert 0 < lock.remaining() < 0.2
+        assert await lock.release()
+        assert lock.remaining() == 0
+
+    async def test_remaining_after_a_wait(
+        self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
+    ) -> None:
+        """LK-14: who has waited longer than its ttl may rely on its lease all the same."""
+        holder = await _acquired(lock_manager, unique)
+        waiting = asyncio.ensure_future(lock_manager.acquire(unique, wait=20, ttl=0.25))
+        await clock.advance(0.4)
+        assert await holder.release()
+        # No time may pass here, and no more than a moment in the Worker.
+        lock = await asyncio.wait_for(waiting, 20)
+        assert lock is not None
+        assert 0.1 < lock.remaining() < 0.25
+        assert not lock.lost
+
+    async def test_auto_refresh_keeps_the_lease(
+        self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
+    ) -> None:
+        """LK-15: with auto_refresh a lease outlives its ttl, until it is released."""
+        lock = await _acquired(lock_manager, unique, ttl=0.2, auto_refresh=True)
+        for _ in range(5):
+            await clock.advance(0.1)
+            assert not lock.lost
+        assert await lock_manager.is_locked(unique)
+        assert await lock.release()
+        assert not await lock_manager.is_locked(unique)
+
+    async def test_auto_refresh_ends(
+        self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str
+    ) -> None:
+        """LK-15: after max_hold nothing refreshes the lease any more; it expires, and the lock says that it is lost."""
+        manager = DurableObjectLockManager.from_options(lock_namespace, replace(lock_options, max_hold=0.2))
+        lock = await _acquired(manager, unique, ttl=0.15, auto_refresh=True)
+        await clock.advance(0.45)
+        assert lock.lost
+        assert not await manager.is_locked(unique)
+
+    async def test_a_block_holds_the_key(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
+        """LK-16: `async with` holds the key to the end of its block, however that ends; a held key raises LockNotAcquiredError."""
+        async with lock_manager.lock(unique) as lock:
+            assert lock.fencing_token > 0
+            with pytest.raises(LockNotAcquiredError) as refused:
+                async with lock_manager.lock(unique):
+                    raise AssertionError("two hold one key")
+            assert refused.value.key == unique
+        assert not await lock_manager.is_locked(unique)
+        with pytest.raises(ZeroDivisionError):
+            async with lock_manager.lock(unique):
+                raise ZeroDivisionError
+        assert not await lock_manager.is_locked(unique)
+
+    async def test_the_end_of_a_block_does_not_raise(
+        self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str
+    ) -> None:
+        """LK-16: a lease lost in its block, or an object out of reach at its end, does not undo what the block has done."""
+        faulty = FaultyNamespace(lock_namespace)
+        manager = DurableObjectLockManager.from_options(faulty, lock_options)
+
+        async def hold() -> str:
+            async with manager.lock(unique, ttl=30):
+                faulty.fail("before", "before", "before", "before")
+            return "done"
+
+        assert await _while_time_passes(clock, hold()) == "done"
+        assert await manager.is_locked(unique)
+        async with manager.lock(f"{unique}-2", ttl=0.05) as lock:
+            await clock.advance(0.1)
+            assert lock.lost
+
+    @pytest.mark.parametrize(
+        ("options", "error", "text"),
+        [
+            ({"ttl": 0}, InvalidArgumentError, "ttl"),
+            ({"ttl": -1}, InvalidArgumentError, "ttl"),
+            ({"ttl": 0.0001}, InvalidArgumentError, "millisecond"),
+            ({"ttl": 30_000_000}, InvalidArgumentError, "seconds"),
+            ({"ttl": 86_401}, InvalidArgumentError, "ttl_ms"),
+            ({"ttl_ms": 86_400_001}, InvalidArgumentError, "milliseconds"),
+            ({"ttl": float("nan")}, InvalidArgumentError, "ttl"),
+            ({"ttl": 1, "ttl_ms": 1_000}, TypeError, "both"),
+            ({"ttl": "30"}, TypeError, "ttl"),
+            ({"ttl": True}, TypeError, "ttl"),
+            ({"wait": -1}, InvalidArgumentError, "wait"),
+            ({"owner": ""}, InvalidArgumentError, "owner"),
+            ({"lock_delay": -1}, InvalidArgumentError, "lock_delay"),
+            ({"lock_delay": 86_401}, InvalidArgumentError, "seconds"),
+        ],
+        ids=repr,
+    )
+    async def test_bad_options_are_refused(
+        self,
+        lock_manager: DurableObjectLockManager,
+        unique: str,
+        options: dict[str, Any],
+        error: type[Exception],
+        text: str,
+    ) -> None:
+        """LK-17: what breaks a rule is refused by name, before anything is sent."""
+        with pytest.raises(error, match=text):
+            await lock_manager.acquire(unique, **options)
+        assert not await lock_manager.is_locked(unique)
+
+    @pytest.mark.parametrize("key", ["", "x" * 513, "é" * 257, "a\nb", "__mine", "\ud800"])
+    async def test_bad_keys_are_refused(self, lock_manager: DurableObjectLockManager, key: str) -> None:
+        """LK-17: keys outside the rule are refused by every call."""
+        with pytest.raises(InvalidArgumentError, match="key"):
+            await lock_manager.acquire(key)
+        with pytest.raises(InvalidArgumentError, match="key"):
+            await lock_manager.is_locked(key)
+        with pytest.raises(InvalidArgumentError, match="key"):
+            async with lock_manager.lock(key):
+                raise AssertionError("acquired")
+
+    async def test_an_acquire_and_a_release_are_two_calls(
+        self, lock_namespace: ObjectNamespace, lock_options: LockOptions, unique: str
+    ) -> None:
+        """LK-18: uncontended, to acquire and to release take one call each."""
+        counted = _Counted(lock_namespace)
+        manager = DurableObjectLockManager.from_options(counted, lock_options)
+        async with manager.lock(unique):
+            assert counted.calls == 1
+        assert counted.calls == 2
+
+    async def test_a_delay_after_an_expiry(
+        self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
+    ) -> None:
+        """LK-21: a key whose lease expired stays closed for its lock_delay; after a release there is none."""
+        async with lock_manager.lock(unique, lock_delay=60):
+            pass
+        lost = await _acquired(lock_manager, unique, ttl=0.1, lock_delay=0.4)
+        await clock.advance(0.2)
+        assert await lock_manager.acquire(unique) is None
+        assert await lock_manager.is_locked(unique)
+        assert not await lost.refresh()
+        lock = await _while_time_passes(clock, lock_manager.acquire(unique, wait=5))
+        assert lock is not None
+        assert lock.fencing_token > lost.fencing_token
+
+    async def test_a_loss_is_told(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
+        """LK-22: a holder is told that nothing remains while the key is still its own; one that has released is told nothing."""
+        told: list[str] = []
+        released = await _acquired(lock_manager, f"{unique}-released", ttl=0.3)
+        released.on("lost", lambda lock: told.append(lock.key))
+        assert await released.release()
+        lock = await _acquired(lock_manager, unique, ttl=0.3)
+        lock.on("lost", lambda lock: told.append(lock.key))
+        await clock.advance(0.15)
+        assert told == []
+        await clock.advance(0.2)
+        assert told == [unique]
+        assert lock.lost
+
+    async def test_a_block_is_cancelled(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
+        """LK-23: with cancel_when_lost a block ends when its lock is lost."""
+
+        async def work() -> None:
+            async with lock_manager.lock(unique, ttl=0.2, cancel_when_lost=True):
+                await asyncio.get_running_loop().create_future()
+
+        with pytest.raises(LockLostError) as lost:
+            await _while_time_passes(clock, work())
+        assert lost.value.key == unique
+
+    async def test_a_deleted_key_counts_on(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
+        """LK-2, LK-24: a key that is free can be forgotten, one that is held cannot; its tokens rise on."""
+        assert await lock_manager.delete(unique)
+        lock = await _acquired(lock_manager, unique)
+        assert not await lock_manager.delete(unique)
+        assert await lock.release()
+        assert await lock_manager.delete(unique)
+        assert not await lock_manager.is_locked(unique)
+        again = await _acquired(lock_manager, unique)
+        assert again.fencing_token > lock.fencing_token
+
+    async def test_several_keys(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
+        """LK-25: several keys are held together or not at all, and in whatever order they are named nobody waits in a circle."""
+        keys = [f"{unique}-{letter}" for letter in "abc"]
+        held = await _acquired(lock_manager, keys[1])
+        assert await lock_manager.acquire_all(keys) is None
+        assert not await lock_manager.is_locked(keys[0])
+        assert await held.release()
+        turns: list[int] = []
+
+        async def turn(number: int) -> None:
+            named = keys if number % 2 else list(reversed(keys))
+            async with lock_manager.locks(named, wait=20) as locks:
+                assert sorted(locks) == keys
+                assert not locks.lost
+                turns.append(number)
+
+        await _while_time_passes(clock, asyncio.gather(*(turn(number) for number in range(6))))
+        assert sorted(turns) == list(range(6))
+        for key in keys:
+            assert not await lock_manager.is_locked(key)
+
+    async def test_shards(self, lock_namespace: ObjectNamespace, lock_options: LockOptions, unique: str) -> None:
+        """LK-24, LK-26: keys that share an object hold on their own; a clean-up forgets those that are free."""
+        manager = DurableObjectLockManager.from_options(lock_namespace, replace(lock_options, shards=1))
+        keys = [f"{unique}-{number}" for number in range(5)]
+        locks = [await _acquired(manager, key) for key in keys]
+        for lock in locks[1:]:
+            assert await lock.release()
+        assert await manager.clean_up(idle=0) >= 4
+        assert await manager.is_locked(keys[0])
+        for lock in locks[1:]:
+            assert (await _acquired(manager, lock.key)).fencing_token > lock.fencing_token
+        assert await locks[0].refresh()

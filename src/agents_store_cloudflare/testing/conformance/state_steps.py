@@ -1,0 +1,489 @@
+"""What every `StateStore` must do around an agent's steps: creation, status, counters, staging, runs, references."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from typing import Any, cast
+
+import pytest
+
+from agents_store_cloudflare.contract.errors import (
+    InvalidArgumentError,
+    RunConflictError,
+    RunNotFoundError,
+    SessionExistsError,
+    StagingError,
+    StaleFencingTokenError,
+    StaleStateError,
+    StateNotFoundError,
+    StateSizeExceededError,
+    SubSessionRefNotFoundError,
+)
+from agents_store_cloudflare.contract.state.records import (
+    AgentState,
+    CasResult,
+    MergeChanges,
+    Message,
+    PromoteResult,
+    StagedChange,
+    SubSessionRef,
+)
+from agents_store_cloudflare.state import D1StateStore
+
+__all__ = ["StepsConformance"]
+
+
+def _patch(tool_call_id: str, *operations: dict[str, Any], timestamp: int | None = None) -> StagedChange:
+    return StagedChange(tool_call_id=tool_call_id, patches=list(operations), timestamp=timestamp)
+
+
+def _merge(tool_call_id: str, timestamp: int | None = None, **values: Any) -> StagedChange:
+    return StagedChange(tool_call_id=tool_call_id, merge_changes=MergeChanges(values=values), timestamp=timestamp)
+
+
+class StepsConformance:
+    """The contract of `StateStore` on steps, clause by clause."""
+
+    @pytest.fixture
+    def state_store(self) -> D1StateStore:
+        raise NotImplementedError("a subclass gives the store under test")
+
+    @pytest.fixture
+    def unique(self) -> str:
+        """A prefix for ids that no other test uses."""
+        return uuid.uuid4().hex
+
+    async def test_creating(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-24: a new session has what it was given; on an id in use creation fails, or gives the stored one as it is."""
+        state = await state_store.create_session(unique, agent_type="x", initial_state={"n": 2**60})
+        assert (state.version, state.custom_state, state.status, state.messages) == (1, {"n": 2**60}, "active", [])
+        assert state == await state_store.load_state(unique)
+        state.messages.append({"role": "user"})
+        await state_store.save(state)
+        with pytest.raises(SessionExistsError):
+            await state_store.create_session(unique, agent_type="y")
+        stored = await state_store.create_session(unique, agent_type="y", exist_ok=True)
+        assert stored == state
+        stored.messages.append({"role": "assistant"})
+        assert await state_store.save(stored) == 3
+
+    async def test_creating_children(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-24: a child's root is its parent's root."""
+        for name, parent in (("a", None), ("b", "a"), ("c", "b")):
+            await state_store.create_session(
+                f"{unique}-{name}", agent_type="x", parent_session_id=parent and f"{unique}-{parent}"
+            )
+        grandchild = await state_store.load_state(f"{unique}-c", required=True)
+        assert (grandchild.parent_session_id, grandchild.root_session_id) == (f"{unique}-b", f"{unique}-a")
+
+    async def test_racing_creations(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-24: of those that create at the same time one succeeds; with exist_ok all get the same session."""
+        results = await asyncio.gather(
+            *(state_store.create_session(unique, agent_type=str(n)) for n in range(10)), return_exceptions=True
+        )
+        assert sum(isinstance(result, SessionExistsError) for result in results) == 9
+        states = await asyncio.gather(
+            *(state_store.create_session(f"{unique}-2", agent_type=str(n), exist_ok=True) for n in range(10))
+        )
+        assert all(state == states[0] for state in states)
+
+    async def test_updating(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-25: ten that change a state at once all succeed, each on what the ones before it left."""
+        await state_store.create_session(unique, agent_type="x", initial_state={"n": 0})
+
+        async def add(state: AgentState) -> None:
+            await asyncio.sleep(0)
+            state.custom_state["n"] = cast("int", state.custom_state["n"]) + 1
+            state.messages.append({"role": "user", "content": str(state.custom_state["n"])})
+
+        await asyncio.gather(*(state_store.update_state(unique, add, attempts=50) for _ in range(10)))
+        state = await state_store.load_state(unique, required=True)
+        assert state.custom_state == {"n": 10}
+        assert [message.get("content") for message in state.messages] == [str(n) for n in range(1, 11)]
+        again = await state_store.update_state(unique, add, commit_id="eleven")
+        assert again == await state_store.update_state(unique, add, commit_id="eleven")
+        assert (await state_store.load_state(unique, required=True)).custom_state == {"n": 11}
+        with pytest.raises(StateNotFoundError):
+            await state_store.update_state(f"{unique}-none", add)
+        with pytest.raises(TypeError, match="return None"):
+            await state_store.update_state(unique, lambda state: cast("None", state))
+
+    async def test_updating_gives_up(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-25: when somebody else saves in between at every attempt, the conflict is raised."""
+        await state_store.create_session(unique, agent_type="x")
+        calls = 0
+
+        async def disturbed(state: AgentState) -> None:
+            nonlocal calls
+            calls += 1
+            await state_store.update_status(unique, f"s{calls}")
+
+        with pytest.raises(StaleStateError):
+            await state_store.update_state(unique, disturbed, attempts=3)
+        assert calls == 3
+
+    async def test_compare_and_set(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-26: the status changes only from one of those expected; an empty collection matches nothing, a bare text is refused."""
+        await state_store.create_session(unique, agent_type="x")
+        swapped = await state_store.compare_and_set_status(unique, ["paused", "active"], "running")
+        assert swapped == CasResult(ok=True, new_version=2, current_status="running", current_version=2)
+        assert swapped
+        for expected in (["active"], set[str](), ("Running", "running ")):
+            refused = await state_store.compare_and_set_status(unique, expected, "stolen")
+            assert refused == CasResult(ok=False, new_version=None, current_status="running", current_version=2)
+            assert not refused
+        with pytest.raises(TypeError, match="expected"):
+            await state_store.compare_and_set_status(unique, "running", "x")
+        with pytest.raises(StateNotFoundError):
+            await state_store.compare_and_set_status(f"{unique}-none", ["active"], "x")
+        first = await state_store.compare_and_set_status(unique, ["running"], "done", commit_id="c")
+        await state_store.update_status(unique, "moved on")
+        assert await state_store.compare_and_set_status(unique, ["running"], "done", commit_id="c") == first
+
+    async def test_racing_compare_and_set(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-26: of 20 that compare and set at once, one succeeds."""
+        await state_store.create_session(unique, agent_type="x")
+        results = await asyncio.gather(
+            *(state_store.compare_and_set_status(unique, {"active"}, f"taken by {n}") for n in range(20))
+        )
+        assert sum(map(bool, results)) == 1
+
+    async def test_counters(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-27: counters count every call once, the first gives 1."""
+        await state_store.create_session(unique, agent_type="x")
+        assert await state_store.increment_resume_count(unique) == 1
+        counts = await asyncio.gather(*(state_store.increment_step_count(unique) for _ in range(10)))
+        assert sorted(counts) == list(range(1, 11))
+        state = await state_store.load_state(unique, required=True)
+        assert (state.resume_count, state.step_count, state.version) == (1, 10, 12)
+        with pytest.raises(StateNotFoundError):
+            await state_store.increment_step_count(f"{unique}-none")
+
+    async def test_listing(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-28: sessions are listed newest first, page by page, by prefix, parent, agent type and status."""
+        for n in range(7):
+            state = AgentState(session_id=f"{unique}/{n}", agent_type=f"type {n % 2}", status=f"s{n % 3}")
+            state.parent_session_id = f"{unique}-parent" if n < 4 else None
+            state.messages = [cast("Message", {"role": "user"})]
+            await state_store.save(state)
+        names = [f"{unique}/{n}" for n in (6, 5, 4, 3, 2, 1, 0)]
+        assert await self._listed(state_store, prefix=f"{unique}/") == names
+        assert await self._listed(state_store, parent_session_id=f"{unique}-parent") == names[3:]
+        assert await self._listed(state_store, prefix=f"{unique}/", agent_type="type 1") == [
+            names[1],
+            names[3],
+            names[5],
+        ]
+        assert await self._listed(state_store, prefix=f"{unique}/", status="s0") == [names[0], names[3], names[6]]
+        assert await self._listed(state_store, parent_session_id=f"{unique}-parent", status="s1") == [names[5]]
+        assert await self._listed(state_store, prefix=f"{unique}/", parent_session_id="none") == []
+        page = await state_store.list_sessions(limit=1)
+        assert [(state.session_id, state.messages) for state in page.items] == [(names[0], [])]
+        state = page.items[0]
+        state.messages.append({"role": "assistant"})
+        assert await state_store.save(state) == 2
+        with pytest.raises(ValueError, match="cursor"):
+            await state_store.list_sessions(cursor="checkpoints-1")
+
+    async def _listed(self, state_store: D1StateStore, **wanted: Any) -> list[str]:
+        """The ids of all pages of two."""
+        ids: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await state_store.list_sessions(**wanted, limit=2, cursor=cursor)
+            ids += [state.session_id for state in page.items]
+            assert page.has_more == (page.next_cursor is not None)
+            cursor = page.next_cursor
+            if cursor is None:
+                return ids
+
+    async def test_merging(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-35: scalars and objects replace, lists append, named keys replace, a list onto another thing replaces and warns."""
+        before = {"kept": 1.0, "n": 1, "o": {"a": 1}, "l": [1], "r": [1], "s": "text"}
+        await state_store.create_session(unique, agent_type="x", initial_state=cast("dict[str, Any]", before))
+        changes = MergeChanges(
+            values={"n": 2**60, "o": {"b": 2}, "l": [2], "r": [2], "s": ["list"], "new": [3]},
+            array_replacements=frozenset({"r"}),
+        )
+        result = await state_store.merge_custom_state(unique, changes)
+        assert result.version == 2
+        assert len(result.warnings) == 1
+        assert "'s'" in result.warnings[0]
+        expected = {"kept": 1.0, "n": 2**60, "o": {"b": 2}, "l": [1, 2], "r": [2], "s": ["list"], "new": [3]}
+        state = await state_store.load_state(unique, required=True)
+        assert repr(state.custom_state) == repr(expected)
+        assert (await state_store.merge_custom_state(unique, {"l": [9]}, commit_id="m")).version == 3
+        assert (await state_store.merge_custom_state(unique, {"l": [9]}, commit_id="m")).version == 3
+        assert (await state_store.load_state(unique, required=True)).custom_state["l"] == [1, 2, 9]
+        with pytest.raises(StateNotFoundError):
+            await state_store.merge_custom_state(f"{unique}-none", {"a": 1})
+
+    async def test_racing_merges(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-35: merges at the same time are all there."""
+        await state_store.create_session(unique, agent_type="x")
+        await asyncio.gather(*(state_store.merge_custom_state(unique, {"l": [n]}) for n in range(4)))
+        state = await state_store.load_state(unique, required=True)
+        assert sorted(cast("list[int]", state.custom_state["l"])) == [0, 1, 2, 3]
+
+    async def test_staging(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-36: a change is kept per step and tool call, staged again it is replaced; lists come in the order of promotion."""
+        await state_store.create_session(unique, agent_type="x")
+        late, early = _patch("late", timestamp=20), _merge("early", 10, a=[2**60, 1.0, "\x00"])
+        for change in (late, early, _merge("also late", 20)):
+            assert await state_store.stage_changes(unique, "step/1", change) == change
+        await state_store.stage_changes(
+            unique, "step/2", {"toolCallId": "other", "mergeChanges": {"x": 1}, "timestamp": 15}
+        )
+        staged = await state_store.get_staged_changes(unique, "step/1")
+        assert [change.tool_call_id for change in staged] == ["early", "late", "also late"]
+        assert repr(staged[0]) == repr(early)
+        assert [change.tool_call_id for change in await state_store.get_staged_changes(unique)] == [
+            "early",
+            "other",
+            "late",
+            "also late",
+        ]
+        again = await state_store.stage_changes(unique, "step/1", _merge("late", b=1))
+        assert again.timestamp is not None
+        assert len(await state_store.get_staged_changes(unique, "step/1")) == 3
+        assert await state_store.discard_staging(unique, "step/1") == 3
+        assert await state_store.discard_staging(unique, "step/1") == 0
+        assert [change.tool_call_id for change in await state_store.get_staged_changes(unique)] == ["other"]
+        assert (await state_store.load_state(unique, required=True)).version == 1
+        with pytest.raises(StateNotFoundError):
+            await state_store.stage_changes(f"{unique}-none", "s", late)
+        assert await state_store.get_staged_changes(f"{unique}-none") == []
+
+    async def test_staged_changes_are_limited(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-12, ST-36: a change over the limit is refused and not kept."""
+        await state_store.create_session(unique, agent_type="x")
+        with pytest.raises(StateSizeExceededError):
+            await state_store.stage_changes(unique, "s", _merge("t", big="x" * 1_800_001))
+        assert await state_store.get_staged_changes(unique) == []
+
+    async def test_promoting(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-37: a promotion applies the step's changes in order, deletes them and raises the version; a second finds nothing."""
+        await state_store.create_session(unique, agent_type="x", initial_state={"l": [0], "n": {"deep": 1}})
+        await state_store.stage_changes(unique, "s", _patch("second", {"op": "remove", "path": "/n/deep"}, timestamp=2))
+        await state_store.stage_changes(unique, "s", _merge("first", 1, l=[1], x=1.0))
+        await state_store.stage_changes(unique, "t", _merge("another step", l=[99]))
+        result = await state_store.promote_staging(unique, "s")
+        assert result == PromoteResult(version=2, applied=("first", "second"))
+        state = await state_store.load_state(unique, required=True)
+        assert repr(state.custom_state) == repr({"l": [0, 1], "n": {}, "x": 1.0})
+        assert await state_store.promote_staging(unique, "s") == PromoteResult(version=2)
+        assert len(await state_store.get_staged_changes(unique)) == 1
+        with pytest.raises(StateNotFoundError):
+            await state_store.promote_staging(f"{unique}-none", "s")
+
+    async def test_a_repeated_promotion(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-10, ST-37: repeated with its commit id a promotion gives its first result, warnings included."""
+        await state_store.create_session(unique, agent_type="x", initial_state={"s": 1})
+        await state_store.stage_changes(unique, "s", _merge("t", s=["list"]), commit_id="stage")
+        first = await state_store.promote_staging(unique, "s", commit_id="promote")
+        assert first.warnings
+        await state_store.stage_changes(unique, "s", _merge("t", s=["list"]), commit_id="stage")
+        await state_store.update_status(unique, "moved on")
+        assert await state_store.promote_staging(unique, "s", commit_id="promote") == first
+        assert await state_store.get_staged_changes(unique) == []
+        assert (await state_store.load_state(unique, required=True)).custom_state == {"s": ["list"]}
+
+    async def test_a_bad_change_stops_the_promotion(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-37: a change that cannot be applied is named, and everything is as it was."""
+        await state_store.create_session(unique, agent_type="x", initial_state={"a": 1})
+        await state_store.stage_changes(unique, "s", _merge("good", 1, a=2))
+        await state_store.stage_changes(unique, "s", _patch("bad", {"op": "remove", "path": "/nowhere"}, timestamp=2))
+        with pytest.raises(StagingError) as raised:
+            await state_store.promote_staging(unique, "s")
+        assert (raised.value.tool_call_id, raised.value.operation_index) == ("bad", 0)
+        state = await state_store.load_state(unique, required=True)
+        assert (state.version, state.custom_state) == (1, {"a": 1})
+        assert len(await state_store.get_staged_changes(unique, "s")) == 2
+
+    async def test_racing_promotions(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-37: of several promotions at once one applies the changes, the others nothing."""
+        await state_store.create_session(unique, agent_type="x")
+        await state_store.stage_changes(unique, "s", _merge("t", l=[1]))
+        results = await asyncio.gather(*(state_store.promote_staging(unique, "s") for _ in range(5)))
+        assert sorted(result.applied for result in results) == [(), (), (), (), ("t",)]
+        assert (await state_store.load_state(unique, required=True)).custom_state == {"l": [1]}
+
+    async def test_saving_and_promoting(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-38: the state, the staged changes on top and a checkpoint of that are one transaction."""
+        state = await state_store.create_session(unique, agent_type="x", initial_state={"l": [0]})
+        await state_store.stage_changes(unique, "s", _merge("t", l=[2]))
+        before = AgentState.from_dict(state.to_dict())
+        state.custom_state["l"] = [0, 1]
+        state.messages.append({"role": "user"})
+        result = await state_store.save_state_and_promote_staging(unique, state, step_id="s", commit_id="c")
+        assert (result.version, result.applied) == (2, ("t",))
+        assert (state.version, state.custom_state) == (2, {"l": [0, 1, 2]})
+        assert await state_store.load_state(unique) == state
+        latest = await state_store.get_latest_checkpoint(unique)
+        assert latest is not None
+        assert latest.state is not None
+        assert (latest.id, latest.state.custom_state) == (result.checkpoint_id, state.custom_state)
+        assert await state_store.get_staged_changes(unique) == []
+        before.custom_state["l"] = [0, 1]
+        before.messages.append({"role": "user"})
+        again = await state_store.save_state_and_promote_staging(unique, before, step_id="s", commit_id="c")
+        assert again == result
+        assert before == state
+        options: dict[str, Any] = {"step_id": "s", "commit_id": "plain"}
+        plain = await state_store.save_state_and_promote_staging(unique, state, checkpoint=False, **options)
+        assert plain == PromoteResult(version=3)
+        assert await state_store.save_state_and_promote_staging(unique, state, **options) == plain
+
+    async def test_a_failing_save_and_promote(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-38: a stale state or a bad change leaves everything as it was, the state in hand included."""
+        state = await state_store.create_session(unique, agent_type="x", initial_state={"a": 1})
+        await state_store.stage_changes(unique, "s", _patch("bad", {"op": "remove", "path": "/b"}))
+        with pytest.raises(StagingError, match="bad"):
+            await state_store.save_state_and_promote_staging(unique, state, step_id="s")
+        await state_store.stage_changes(unique, "s", _merge("bad", a=2))
+        await state_store.update_status(unique, "moved on")
+        with pytest.raises(StaleStateError):
+            await state_store.save_state_and_promote_staging(unique, state, step_id="s")
+        assert (state.version, state.custom_state) == (1, {"a": 1})
+        assert len(await state_store.get_staged_changes(unique, "s")) == 1
+        assert await state_store.get_latest_checkpoint(unique) is None
+
+    async def test_runs(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-39: runs are numbered by turn; the current one is the latest that has not ended; ending and reopening show."""
+        await state_store.create_session(unique, agent_type="x")
+        assert await state_store.get_current_run(unique) is None
+        first = await state_store.start_run(unique, "r1", start_sequence=17, step_count=2)
+        assert (first.turn, first.status, first.start_sequence, first.step_count) == (1, "running", 17, 2)
+        assert await state_store.get_current_run(unique) == first
+        second = await state_store.start_run(unique, "r2")
+        assert await state_store.get_current_run(unique) == second
+        ended = await state_store.update_run(unique, "r2", status="failed", error="it broke", step_count=5)
+        assert ended.completed_at is not None
+        assert (ended.status, ended.error, ended.step_count) == ("failed", "it broke", 5)
+        assert await state_store.get_current_run(unique) == first
+        await state_store.update_run(unique, "r1", status="completed", completed_at=123)
+        assert await state_store.get_current_run(unique) is None
+        assert [run.run_id for run in await state_store.list_runs(unique)] == ["r2", "r1"]
+        assert [run.completed_at for run in await state_store.list_runs(unique, before_turn=2)] == [123]
+        reopened = await state_store.update_run(unique, "r1", status="paused", error=None)
+        assert reopened.completed_at is None
+        assert await state_store.get_current_run(unique) == reopened
+        with pytest.raises(RunNotFoundError):
+            await state_store.update_run(unique, "r9", status="paused")
+        with pytest.raises(StateNotFoundError):
+            await state_store.start_run(f"{unique}-none", "r")
+        assert (await state_store.load_state(unique, required=True)).version == 1
+        with pytest.raises(ValueError, match="completed_at"):
+            await state_store.update_run(unique, "r1", completed_at=5)
+
+    async def test_the_gate_of_runs(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-39: a run starts only from the expected status and current run, checked within the write; its id is new."""
+        await state_store.create_session(unique, agent_type="x")
+        results = await asyncio.gather(
+            *(state_store.start_run(unique, f"r{n}", expect_current_run_id=None) for n in range(10)),
+            return_exceptions=True,
+        )
+        conflicts = [result for result in results if isinstance(result, RunConflictError)]
+        assert len(conflicts) == 9
+        current = await state_store.get_current_run(unique)
+        assert current is not None
+        assert {(conflict.reason, conflict.current_run_id) for conflict in conflicts} == {
+            ("current_run", current.run_id)
+        }
+        with pytest.raises(RunConflictError) as raised:
+            await state_store.start_run(unique, "s", expect_statuses=["paused"])
+        assert (raised.value.reason, raised.value.status) == ("status", "active")
+        with pytest.raises(RunConflictError) as raised:
+            await state_store.start_run(unique, current.run_id)
+        assert raised.value.reason == "run_id"
+        follow = await state_store.start_run(
+            unique, "s", expect_statuses=["active"], expect_current_run_id=current.run_id, commit_id="c"
+        )
+        assert follow.turn == 2
+        assert await state_store.start_run(unique, "s", commit_id="c") == follow
+        with pytest.raises(TypeError, match="expect_statuses"):
+            await state_store.start_run(unique, "t", expect_statuses="active")
+
+    async def test_references(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-40: references are added once each, updated in part, listed as they were added."""
+        await state_store.create_session(unique, agent_type="x")
+        refs = [
+            SubSessionRef(sub_session_id="b", agent_type="y", parent_tool_call_id="call 1", started_at=5),
+            SubSessionRef(sub_session_id="a", agent_type="z", location="remote", output={"n": 2**60}),
+        ]
+        await state_store.add_sub_session_refs(unique, refs)
+        await state_store.add_sub_session_refs(
+            unique, [{"subSessionId": "a", "agentType": "other"}, {"sub_session_id": "c", "agent_type": "w"}]
+        )
+        stored = await state_store.get_sub_session_refs(unique)
+        assert [ref.sub_session_id for ref in stored] == ["b", "a", "c"]
+        assert stored[0] == refs[0]
+        assert (stored[1].agent_type, stored[1].output, stored[1].location) == ("z", {"n": 2**60}, "remote")
+        await state_store.update_sub_session_ref(
+            unique, "b", status="completed", completed_at=9, output=None, error="e"
+        )
+        await state_store.update_sub_session_ref(unique, "a", status="failed")
+        after = await state_store.get_sub_session_refs(unique)
+        assert (after[0].status, after[0].completed_at, after[0].output, after[0].error) == ("completed", 9, None, "e")
+        assert (after[1].status, after[1].output) == ("failed", {"n": 2**60})
+        with pytest.raises(SubSessionRefNotFoundError):
+            await state_store.update_sub_session_ref(unique, "d", status="x")
+        with pytest.raises(StateNotFoundError):
+            await state_store.add_sub_session_refs(f"{unique}-none", refs)
+        assert await state_store.get_sub_session_refs(f"{unique}-none") == []
+        with pytest.raises(InvalidArgumentError, match="location"):
+            await state_store.add_sub_session_refs(
+                unique, [{"subSessionId": "e", "agentType": "x", "location": "moon"}]
+            )
+
+    async def test_remote_children(
+        self, state_store: D1StateStore, unique: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """ST-41: deleting a tree leaves a remote child alone, and says so; staged changes, runs and references go."""
+        for name in ("root", "local", "remote"):
+            parent = None if name == "root" else f"{unique}-root"
+            await state_store.create_session(f"{unique}-{name}", agent_type="x", parent_session_id=parent)
+        root = f"{unique}-root"
+        remote = SubSessionRef(sub_session_id=f"{unique}-remote", agent_type="x", location="remote")
+        await state_store.add_sub_session_refs(root, [remote])
+        await state_store.stage_changes(root, "s", _merge("t"))
+        await state_store.start_run(root, "r")
+        tree = await state_store.get_session_tree(root)
+        assert tree.session_ids == tree.stream_ids == (root, f"{unique}-local")
+        assert tree.remote_sub_session_ids == (f"{unique}-remote",)
+        with caplog.at_level(logging.INFO, logger="agents_store_cloudflare.state"):
+            assert await state_store.delete_session(root)
+        assert f"{unique}-remote" in caplog.text
+        assert [await state_store.exists(f"{unique}-{name}") for name in ("root", "local", "remote")] == [
+            False,
+            False,
+            True,
+        ]
+        await state_store.create_session(root, agent_type="x")
+        assert await state_store.get_staged_changes(root) == []
+        assert await state_store.list_runs(root) == []
+        assert await state_store.get_sub_session_refs(root) == []
+        assert (await state_store.start_run(root, "r")).turn == 1
+
+    async def test_a_repeated_deletion(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-42: repeated with its commit id a deletion gives its first result, and does not touch a session made since."""
+        assert not await state_store.delete_session(unique, commit_id="nothing there")
+        await state_store.create_session(unique, agent_type="x")
+        assert not await state_store.delete_session(unique, commit_id="nothing there")
+        assert await state_store.delete_session(unique, commit_id="d")
+        await state_store.create_session(unique, agent_type="x")
+        assert await state_store.delete_session(unique, commit_id="d")
+        assert await state_store.exists(unique)
+
+    async def test_resetting_the_fence(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-43: after an operator reset the fence any token is good, and the highest is kept again."""
+        await state_store.create_session(unique, agent_type="x", fencing_token=9)
+        with pytest.raises(StaleFencingTokenError):
+            await state_store.increment_step_count(unique, fencing_token=8)
+        await state_store.reset_fence(unique)
+        await state_store.reset_fence(f"{unique}-none")
+        assert await state_store.increment_step_count(unique, fencing_token=3) == 1
+        with pytest.raises(StaleFencingTokenError):
+            await state_store.promote_staging(unique, "s", fencing_token=2)
