@@ -14,7 +14,9 @@ from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.testing import FakeClock, LocalObjects
 
-SHELLS = "agents_store_cloudflare.durable_objects"
+SHELL = "agents_store_cloudflare.durable_objects.stream_server"
+EVENT_BODY = "agents_store_cloudflare.cloudflare.event_body"
+WEB_SOCKET = "agents_store_cloudflare.cloudflare.web_socket"
 
 
 class JsError(Exception):
@@ -94,11 +96,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     workers = _fake("workers", DurableObject=object)
     for module in (js, _fake("pyodide", ffi=ffi), ffi, workers):
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    for name in (f"{SHELLS}.sse_body", f"{SHELLS}.web_socket", f"{SHELLS}.stream_server"):
+    for name in (EVENT_BODY, WEB_SOCKET, SHELL):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(Proxy, "alive", 0)
-    yield importlib.import_module(f"{SHELLS}.stream_server")
-    for name in (f"{SHELLS}.sse_body", f"{SHELLS}.web_socket", f"{SHELLS}.stream_server"):
+    yield importlib.import_module(SHELL)
+    for name in (EVENT_BODY, WEB_SOCKET, SHELL):
         sys.modules.pop(name, None)
 
 
@@ -131,7 +133,7 @@ class Stream:
 
 
 async def _get(server: Any, stream: Stream, *, last_event_id: str | None = None) -> Any:
-    stream.host.event_body = importlib.import_module(f"{SHELLS}.sse_body").SseBody
+    stream.host.event_body = importlib.import_module(EVENT_BODY).SseBody
     shell = server.StreamServer.__new__(server.StreamServer)
     shell._stream, shell.ctx = stream.object, SimpleNamespace(id=SimpleNamespace(name="s"))
     headers = {} if last_event_id is None else {"last-event-id": last_event_id}
@@ -140,7 +142,7 @@ async def _get(server: Any, stream: Stream, *, last_event_id: str | None = None)
 
 def _bodies(server: Any) -> int:
     gc.collect()
-    body = importlib.import_module(f"{SHELLS}.sse_body").SseBody
+    body = importlib.import_module(EVENT_BODY).SseBody
     return sum(type(each) is body for each in gc.get_objects())
 
 
