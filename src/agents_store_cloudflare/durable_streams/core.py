@@ -16,13 +16,13 @@ from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Append, Creation, Producer
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import Appended, Page, StreamLog
-from agents_store_cloudflare.streams.protocol_facts import ForkSource, ProtocolFacts, media_type
+from agents_store_cloudflare.streams.protocol_state import ForkSource, ProtocolState, media_type
 
 __all__ = ["ANONYMOUS", "DEFAULT_TYPE", "Accepted", "ProtocolLog", "facts_of", "new_facts"]
 
 DEFAULT_TYPE: Final = "application/octet-stream"
 ANONYMOUS: Final = "http"
-NATIVE: Final = ProtocolFacts()
+NATIVE: Final = ProtocolState()
 """A stream of the native side: JSON values, kept by its own retention."""
 
 
@@ -90,7 +90,7 @@ class ProtocolLog:
         return self.begin(facts, [lines] if lines else [], closes=creation.is_closed, now_ms=now_ms), True
 
     def begin(
-        self, facts: ProtocolFacts, pages: list[str], *, closes: bool, now_ms: int, first_sequence: int = 1
+        self, facts: ProtocolState, pages: list[str], *, closes: bool, now_ms: int, first_sequence: int = 1
     ) -> StreamHead:
         """Make the stream with what it begins with, all at once."""
 
@@ -221,7 +221,7 @@ class ProtocolLog:
         headers = {"stream-closed": "true", "stream-next-offset": offset_of(head.last_sequence)}
         raise Refusal(409, "stream_closed", "the stream is closed and takes nothing more", headers)
 
-    def _commit(self, facts: ProtocolFacts, append: Append, lines: str, now_ms: int) -> Accepted:
+    def _commit(self, facts: ProtocolState, append: Append, lines: str, now_ms: int) -> Accepted:
         producer = append.producer
         appended = self._append(lines, self._producers.key(facts, producer), now_ms) if lines else None
         after = facts if append.seq is None else replace(facts, last_seq=append.seq)
@@ -244,14 +244,14 @@ class ProtocolLog:
         return self._log.append(lines, writer=name, writer_sequence=number, now_ms=now_ms)
 
 
-def facts_of(head: StreamHead) -> ProtocolFacts:
+def facts_of(head: StreamHead) -> ProtocolState:
     """What the protocol knows of a stream; the native side's are streams of JSON."""
     return head.facts or NATIVE
 
 
-def new_facts(creation: Creation, now_ms: int, source: ForkSource | None = None) -> ProtocolFacts:
+def new_facts(creation: Creation, now_ms: int, source: ForkSource | None = None) -> ProtocolState:
     """Those of a stream that is made now."""
-    return ProtocolFacts(
+    return ProtocolState(
         content_type=creation.content_type or DEFAULT_TYPE,
         ttl_s=creation.ttl_s,
         expires_at=creation.expires_at,

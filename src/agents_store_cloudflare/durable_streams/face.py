@@ -31,7 +31,7 @@ from agents_store_cloudflare.gateway.faces import Admits
 from agents_store_cloudflare.gateway.routes import check_prefix
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage
-from agents_store_cloudflare.streams.calls import StreamCalls
+from agents_store_cloudflare.streams.stream_client import StreamClient
 
 __all__ = ["DURABLE_STREAMS_REQUEST_HEADERS", "DURABLE_STREAMS_RESPONSE_HEADERS", "DurableStreams"]
 
@@ -112,7 +112,7 @@ class DurableStreams:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.prefix: str = check_prefix(prefix)
-        self._calls = StreamCalls(as_namespace(streams), sleep)
+        self._calls = StreamClient(as_namespace(streams), sleep)
         self._subscriptions: SubscriptionRoutes | None = None
         if subscriptions is not None:
             self._subscriptions = SubscriptionRoutes(self._calls, subscriptions, self.prefix)

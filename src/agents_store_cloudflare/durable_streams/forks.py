@@ -21,7 +21,7 @@ from agents_store_cloudflare.durable_streams.requests import Creation
 from agents_store_cloudflare.streams.blocks import split_blocks
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
-from agents_store_cloudflare.streams.protocol_facts import ForkSource, ProtocolFacts, media_type
+from agents_store_cloudflare.streams.protocol_state import ForkSource, ProtocolState, media_type
 
 __all__ = ["ForkPoint", "IncomingPages", "check_fork_alike", "fork_facts", "fork_point"]
 
@@ -68,11 +68,11 @@ def fork_point(rules: ProtocolLog, position: Position | None, sub_offset: int, c
 
 
 def fork_facts(
-    source: ProtocolFacts, source_id: str, point: ForkPoint, creation: Creation, now_ms: int
-) -> ProtocolFacts:
+    source: ProtocolState, source_id: str, point: ForkPoint, creation: Creation, now_ms: int
+) -> ProtocolState:
     """Those of the fork: the source's, but for what the request says."""
     is_said = creation.ttl_s is not None or creation.expires_at is not None
-    return ProtocolFacts(
+    return ProtocolState(
         content_type=creation.content_type or source.content_type,
         ttl_s=creation.ttl_s if is_said else source.ttl_s,
         expires_at=creation.expires_at if is_said else source.expires_at,
@@ -161,7 +161,7 @@ class IncomingPages:
         pages: int,
         last: str,
         *,
-        facts: ProtocolFacts,
+        facts: ProtocolState,
         first_sequence: int,
         creation: Creation,
         now_ms: int,

@@ -23,7 +23,7 @@ from agents_store_cloudflare.durable_streams.offsets import offset_of
 from agents_store_cloudflare.objects import EventBody, ObjectHost
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
-from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
+from agents_store_cloudflare.streams.protocol_state import ProtocolState
 
 __all__ = ["LiveFeed", "LiveFeeds", "data_event"]
 
@@ -195,7 +195,7 @@ class LiveFeed:
         return f"event: control\ndata:{json.dumps(facts, separators=(',', ':'))}\n\n"
 
 
-def data_event(facts: ProtocolFacts, lines: str) -> str:
+def data_event(facts: ProtocolState, lines: str) -> str:
     """Messages as one `data` event: a JSON array, text, or base64."""
     body = body_of(facts, lines)
     if facts.is_json:

@@ -19,7 +19,7 @@ from typing import Final, cast
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import encode_json, parse_json
 from agents_store_cloudflare.durable_streams.refusals import Refusal
-from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
+from agents_store_cloudflare.streams.protocol_state import ProtocolState
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -43,7 +43,7 @@ TEXT_PIECE_BYTES: Final = 256 * 1024
 BINARY_PIECE_BYTES: Final = 1024 * 1024
 
 
-def encode_body(facts: ProtocolFacts, body: bytes) -> str:
+def encode_body(facts: ProtocolState, body: bytes) -> str:
     """The messages of a request's body, as the log takes them; "" where there are none.
 
     Raises:
@@ -61,7 +61,7 @@ def encode_body(facts: ProtocolFacts, body: bytes) -> str:
     return "\n".join(message_of_bytes(piece, is_text=facts.is_text) for piece in _pieces(body, piece_bytes, facts))
 
 
-def body_of(facts: ProtocolFacts, lines: str) -> str | bytes:
+def body_of(facts: ProtocolState, lines: str) -> str | bytes:
     """The body of a read: a JSON array, or the bytes as they were appended."""
     if facts.is_json:
         return "[" + lines.replace("\n", ",") + "]"
@@ -103,7 +103,7 @@ def _json_messages(body: bytes) -> list[str]:
         raise InvalidArgumentError("the body nests too deep") from None
 
 
-def _pieces(body: bytes, piece_bytes: int, facts: ProtocolFacts) -> Iterator[bytes]:
+def _pieces(body: bytes, piece_bytes: int, facts: ProtocolState) -> Iterator[bytes]:
     start = 0
     while start < len(body):
         end = min(start + piece_bytes, len(body))

@@ -24,7 +24,7 @@ from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpRespo
 from agents_store_cloudflare.objects.rpc_text import WireMessage, encode_reply
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
-from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
+from agents_store_cloudflare.streams.protocol_state import ProtocolState
 
 __all__ = ["PREFIX", "answer_operation"]
 
@@ -123,7 +123,7 @@ def _made(
     host: ObjectHost, incoming: IncomingPages, arguments: Arguments, creation: Creation, lines: str
 ) -> StreamHead:
     point, now_ms = ForkPoint(**arguments["point"]), host.now_ms()
-    source = ProtocolFacts.from_json(arguments["facts"])
+    source = ProtocolState.from_json(arguments["facts"])
     return incoming.finish(
         arguments["token"],
         arguments["page"],

@@ -9,7 +9,7 @@ from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Producer
 from agents_store_cloudflare.streams.head import Flushes
 from agents_store_cloudflare.streams.log import StreamLog
-from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
+from agents_store_cloudflare.streams.protocol_state import ProtocolState
 
 __all__ = ["Producers"]
 
@@ -24,13 +24,13 @@ class Producers:
         self._flushes: Flushes | None = None
         self._index: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def key(self, facts: ProtocolFacts, producer: Producer | None) -> tuple[str, int] | None:
+    def key(self, facts: ProtocolState, producer: Producer | None) -> tuple[str, int] | None:
         """How a block names the request; numbers begin at 1 there."""
         if producer is None:
             return None
         return f"{PREFIX}{facts.life} {producer.epoch} {producer.id}", producer.seq + 1
 
-    def check(self, facts: ProtocolFacts, producer: Producer) -> int | None:
+    def check(self, facts: ProtocolState, producer: Producer) -> int | None:
         """None where the request is the next one; for one that was taken before, the highest number of its epoch.
 
         Raises:
@@ -52,12 +52,12 @@ class Producers:
             raise Refusal(409, "sequence_gap", f"Producer-Seq {newest + 1} comes next", headers)
         return None
 
-    def took(self, facts: ProtocolFacts, producer: Producer | None) -> None:
+    def took(self, facts: ProtocolState, producer: Producer | None) -> None:
         """The request was stored."""
         if producer is not None:
             self._known()[facts.life, producer.id] = producer.epoch, producer.seq
 
-    def _newest(self, facts: ProtocolFacts, producer_id: str) -> tuple[int, int]:
+    def _newest(self, facts: ProtocolState, producer_id: str) -> tuple[int, int]:
         """The highest epoch, and its highest number; -1 for none."""
         return self._known().get((facts.life, producer_id), (-1, -1))
 

@@ -11,7 +11,7 @@ from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.durable_streams.offsets import Position, parse_offset
 from agents_store_cloudflare.objects.http_messages import HttpRequest
-from agents_store_cloudflare.streams.protocol_facts import instant_ms
+from agents_store_cloudflare.streams.protocol_state import instant_ms
 
 __all__ = ["Append", "Creation", "Live", "Producer", "Read", "parse_append", "parse_creation", "parse_read"]
 

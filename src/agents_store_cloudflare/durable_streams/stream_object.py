@@ -20,13 +20,13 @@ from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply
 from agents_store_cloudflare.streams.audience import Audience
+from agents_store_cloudflare.streams.event_requests import EventRequests
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.lifecycle import next_alarm_ms
 from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.native_view import native_lines
 from agents_store_cloudflare.streams.operations import OPERATIONS, Arguments
 from agents_store_cloudflare.streams.subscription import FrameSink, Subscription
-from agents_store_cloudflare.streams.wires import StreamWires
 
 __all__ = ["StreamObject"]
 
@@ -50,7 +50,7 @@ class StreamObject:
         self.logger: logging.Logger = logger or logging.getLogger("agents_store_cloudflare.streams")
         self._log: StreamLog | None = None
         self._audience = Audience(host, self.logger, self._log_of)
-        self._wires = StreamWires(host, self._audience)
+        self._wires = EventRequests(host, self._audience)
         self._feeds = LiveFeeds(host, self.logger)
         self._protocol = ProtocolWires(host, self, self._feeds, self.logger)
         self._rules: ProtocolLog | None = None

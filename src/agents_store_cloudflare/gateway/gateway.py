@@ -21,9 +21,9 @@ from agents_store_cloudflare.gateway.pages import StreamPages
 from agents_store_cloudflare.gateway.routes import Route, StreamWire, check_prefix, is_below, path_of, route_of
 from agents_store_cloudflare.gateway.signing import StreamUrlSigner
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
-from agents_store_cloudflare.streams.calls import StreamCalls
+from agents_store_cloudflare.streams.event_requests import position_of
 from agents_store_cloudflare.streams.sse import HEADERS
-from agents_store_cloudflare.streams.wires import position_of
+from agents_store_cloudflare.streams.stream_client import StreamClient
 
 __all__ = ["StreamGateway"]
 
@@ -79,7 +79,7 @@ class StreamGateway:
         self._signer = signer
         self._cors = cors
         self._faces = tuple(faces)
-        self._calls = StreamCalls(as_namespace(streams), sleep)
+        self._calls = StreamClient(as_namespace(streams), sleep)
         self._pages = StreamPages(self._calls)
 
     async def handle(self, request: object) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from agents_store_cloudflare.contract.errors import SequenceConflictError, StreamNotFoundError
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.objects.http_messages import HttpResponse
-from agents_store_cloudflare.streams.calls import StreamCalls
+from agents_store_cloudflare.streams.stream_client import StreamClient
 
 __all__ = ["StreamPages"]
 
@@ -21,7 +21,7 @@ class StreamPages:
     Every call raises `StreamNotFoundError`, `SequenceConflictError`, `StreamTruncatedError` or `StreamConnectionError`.
     """
 
-    def __init__(self, calls: StreamCalls) -> None:
+    def __init__(self, calls: StreamClient) -> None:
         self._calls = calls
 
     async def chunks(self, stream_id: str, position: int, wait_ms: int) -> HttpResponse:

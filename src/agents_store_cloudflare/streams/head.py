@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from agents_store_cloudflare.contract.errors import MigrationError
-from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
+from agents_store_cloudflare.streams.protocol_state import ProtocolState
 
 __all__ = [
     "KEEP_EVERYTHING",
@@ -82,7 +82,7 @@ class StreamHead:
     ceiling: int | None = None
     has_gaps: bool = False
     forgotten_flushes: Flushes = field(default_factory=dict[str, tuple[int, int]])
-    facts: ProtocolFacts | None = None
+    facts: ProtocolState | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -176,5 +176,5 @@ def decode_head(stream_id: str, text: str, newest: tuple[int, int] | None) -> St
         forgotten_flushes={
             writer: (number, last) for writer, (number, last) in facts.get("forgottenFlushes", {}).items()
         },
-        facts=None if protocol is None else ProtocolFacts.from_json(protocol),
+        facts=None if protocol is None else ProtocolState.from_json(protocol),
     )

@@ -23,7 +23,7 @@ from agents_store_cloudflare.streams import lifecycle
 from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES, split_blocks
 from agents_store_cloudflare.streams.flushes import KnownFlushes
 from agents_store_cloudflare.streams.head import KEEP_EVERYTHING, Flushes, Retention, StreamHead
-from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
+from agents_store_cloudflare.streams.protocol_state import ProtocolState
 from agents_store_cloudflare.streams.rows import StreamRows
 from agents_store_cloudflare.streams.tail import Flush, Tail
 
@@ -129,7 +129,7 @@ class StreamLog:
         now_ms: int,
         fencing_token: int | None = None,
         retention: Retention = KEEP_EVERYTHING,
-        facts: ProtocolFacts | None = None,
+        facts: ProtocolState | None = None,
         first_sequence: int = 1,
     ) -> StreamHead:
         """Make the stream unless it exists, and keep the fencing token where it is the highest.
@@ -318,13 +318,13 @@ class StreamLog:
         """Each writer's newest flush; the same mapping as long as nothing was undone."""
         return self._known_flushes().newest()
 
-    def change_facts(self, facts: ProtocolFacts) -> None:
+    def change_facts(self, facts: ProtocolState) -> None:
         """Store what the protocol knows of the stream, deleted or not."""
         before = cast("StreamHead", self.last_known())
         self._rows.write(head=replace(before, facts=facts))
         self._head = replace(before, facts=facts)
 
-    def close_with(self, facts: ProtocolFacts, *, now_ms: int) -> StreamHead:
+    def close_with(self, facts: ProtocolState, *, now_ms: int) -> StreamHead:
         """End the stream as completed, without an output, with what the protocol knows of it. Raises as `end` does."""
         head = self.existing_head()
         closed = lifecycle.close(self.stream_id, head, "ended", now_ms, end_status="completed", output="null")

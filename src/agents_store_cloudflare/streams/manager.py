@@ -15,11 +15,11 @@ from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, 
 from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamInfo
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
-from agents_store_cloudflare.streams.calls import StreamCalls
 from agents_store_cloudflare.streams.opening import Opening
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
 from agents_store_cloudflare.streams.sse import parse_position
+from agents_store_cloudflare.streams.stream_client import StreamClient
 from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter, WriterIdentity
 
 __all__ = ["DurableObjectStreamManager"]
@@ -85,7 +85,7 @@ class DurableObjectStreamManager:
 
     def _set_up(self, stream_namespace: object, options: StreamOptions) -> None:
         self._options = options
-        self._calls = StreamCalls(as_namespace(stream_namespace), options.sleep)
+        self._client = StreamClient(as_namespace(stream_namespace), options.sleep)
         self._writers: dict[str, list[DurableObjectStreamWriter]] = {}
         self._callbacks: list[Callable[[BufferOverflowEvent], None]] = []
 
@@ -119,7 +119,7 @@ class DurableObjectStreamManager:
     ) -> Opening[DurableObjectStreamReader]:
         check_id(stream_id, "stream_id")
         wait_ms = span_ms(wait, None, "wait", most_seconds=MAX_WAIT_S) or 0
-        return Opening(lambda: DurableObjectStreamReader(stream_id, from_sequence, self._calls).open(wait_ms))
+        return Opening(lambda: DurableObjectStreamReader(stream_id, from_sequence, self._client).open(wait_ms))
 
     async def end_stream(
         self,
@@ -138,26 +138,26 @@ class DurableObjectStreamManager:
             )
         arguments = {"status": check_id(status, "status"), "fencingToken": check_fencing_token(fencing_token)}
         await self._flush_writers(stream_id)
-        await self._calls.call(stream_id, "end", arguments, text)
+        await self._client.call(stream_id, "end", arguments, text)
 
     async def fail_stream(self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None) -> None:
         """`StreamManager.fail_stream`. Stores first what this manager's writers of the stream have taken."""
         check_id(stream_id, "stream_id")
         arguments = {"error": _checked_error(error), "fencingToken": check_fencing_token(fencing_token)}
         await self._flush_writers(stream_id)
-        await self._calls.call(stream_id, "fail", arguments)
+        await self._client.call(stream_id, "fail", arguments)
 
     async def pause_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
         """`StreamManager.pause_stream`. Stores first what this manager's writers of the stream have taken."""
         check_id(stream_id, "stream_id")
         token = check_fencing_token(fencing_token)
         await self._flush_writers(stream_id)
-        await self._calls.call(stream_id, "pause", {"fencingToken": token})
+        await self._client.call(stream_id, "pause", {"fencingToken": token})
 
     async def resume_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
         """`StreamManager.resume_stream`."""
         check_id(stream_id, "stream_id")
-        await self._calls.call(stream_id, "resume", {"fencingToken": check_fencing_token(fencing_token)})
+        await self._client.call(stream_id, "resume", {"fencingToken": check_fencing_token(fencing_token)})
 
     async def reset_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
         """`StreamManager.reset_stream`. What writers have taken and not stored comes after the reset."""
@@ -174,11 +174,11 @@ class DurableObjectStreamManager:
         check_id(stream_id, "stream_id")
         check_whole_number(first_sequence, "first_sequence", low=1)
         token = check_fencing_token(fencing_token)
-        await self._calls.call(stream_id, "truncate", {"firstSequence": first_sequence, "fencingToken": token})
+        await self._client.call(stream_id, "truncate", {"firstSequence": first_sequence, "fencingToken": token})
 
     async def get_info(self, stream_id: str) -> StreamInfo | None:
         """`StreamManager.get_info`. `writers` counts those whose chunks are kept."""
-        reply = await self._calls.call(check_id(stream_id, "stream_id"), "info", {})
+        reply = await self._client.call(check_id(stream_id, "stream_id"), "info", {})
         info: JsonObject | None = reply.head["ok"]
         if info is None:
             return None
@@ -218,12 +218,12 @@ class DurableObjectStreamManager:
         """
         check_id(stream_id, "stream_id")
         position = parse_position(last_event_id, None)
-        return await self._calls.fetch(stream_id, {"Last-Event-ID": str(position)})
+        return await self._client.fetch(stream_id, {"Last-Event-ID": str(position)})
 
     async def _open_writer(self, identity: WriterIdentity) -> DurableObjectStreamWriter:
         writer = DurableObjectStreamWriter(
             identity,
-            self._calls,
+            self._client,
             self._options,
             on_drop=lambda: self._emit_overflow(identity.stream_id),
             on_close=self._forget,
@@ -243,7 +243,7 @@ class DurableObjectStreamManager:
         """A call that is named, so that it takes effect once however often it is sent."""
         check_id(stream_id, "stream_id")
         token = check_fencing_token(fencing_token)
-        await self._calls.call(stream_id, op, {"incarnation": secrets.token_hex(8), "fencingToken": token})
+        await self._client.call(stream_id, op, {"incarnation": secrets.token_hex(8), "fencingToken": token})
 
     async def _flush_writers(self, stream_id: str) -> None:
         for writer in list(self._writers.get(stream_id, [])):

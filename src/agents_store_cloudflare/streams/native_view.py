@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import cast
 
-from agents_store_cloudflare.streams.protocol_facts import ProtocolFacts
+from agents_store_cloudflare.streams.protocol_state import ProtocolState
 
 __all__ = ["as_native", "native_lines"]
 
@@ -20,7 +20,7 @@ def as_native(lines: str) -> str:
     )
 
 
-def native_lines(facts: ProtocolFacts | None, lines: str) -> str:
+def native_lines(facts: ProtocolState | None, lines: str) -> str:
     """Messages of a stream as its native readers take them; those of the native side are that already."""
     return as_native(lines) if lines and facts is not None and (facts.is_json or facts.is_text) else lines
 

@@ -12,7 +12,7 @@ from agents_store_cloudflare.contract.errors import StreamFailedError, StreamNot
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.streams.manager import ResumableStreamStatus
 from agents_store_cloudflare.objects.rpc_text import WireMessage
-from agents_store_cloudflare.streams.calls import StreamCalls
+from agents_store_cloudflare.streams.stream_client import StreamClient
 
 __all__ = ["DurableObjectStreamReader"]
 
@@ -24,9 +24,9 @@ READ_ATTEMPTS: Final = 8
 class DurableObjectStreamReader:
     """`StreamReader` over RPC. Its place is `sequence`: after an exception, iterating goes on from there."""
 
-    def __init__(self, stream_id: str, from_sequence: int | None, calls: StreamCalls) -> None:
+    def __init__(self, stream_id: str, from_sequence: int | None, client: StreamClient) -> None:
         self._stream_id = stream_id
-        self._calls = calls
+        self._client = client
         self._position = from_sequence
         self._last_held = from_sequence or 0
         self._incarnation: str | None = None
@@ -94,7 +94,7 @@ class DurableObjectStreamReader:
         self._chunks.clear()
         if self._call is not None:
             self._call.cancel()
-        self._calls.hang_up(self._stream_id)
+        self._client.hang_up(self._stream_id)
 
     async def __aenter__(self) -> Self:
         return self
@@ -139,7 +139,7 @@ class DurableObjectStreamReader:
         }
         if self._incarnation is not None:
             arguments["incarnation"] = self._incarnation
-        return await self._calls.call(self._stream_id, "read", arguments, attempts=READ_ATTEMPTS)
+        return await self._client.call(self._stream_id, "read", arguments, attempts=READ_ATTEMPTS)
 
     def _take(self, page: WireMessage) -> None:
         place: dict[str, Any] = page.head["ok"]

@@ -22,10 +22,10 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.json_values import JsonObject, decode_json
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
-from agents_store_cloudflare.streams.calls import StreamCalls
 from agents_store_cloudflare.streams.chunks import EncodedChunk, encode_chunk
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.streams.shown import ShownChunks
+from agents_store_cloudflare.streams.stream_client import StreamClient
 from agents_store_cloudflare.streams.time_limit import is_done_within
 from agents_store_cloudflare.streams.writer_buffer import MAX_BATCH_BYTES, Batch, WriterBuffer
 
@@ -58,14 +58,14 @@ class DurableObjectStreamWriter:
     def __init__(
         self,
         identity: WriterIdentity,
-        calls: StreamCalls,
+        client: StreamClient,
         options: StreamOptions,
         *,
         on_drop: Callable[[], None],
         on_close: Callable[[DurableObjectStreamWriter], None],
     ) -> None:
         self._identity = identity
-        self._calls = calls
+        self._client = client
         self._options = options
         self._on_drop = on_drop
         self._on_close = on_close
@@ -99,7 +99,7 @@ class DurableObjectStreamWriter:
             "fencingToken": self._identity.fencing_token,
             "retention": self._options.retention_spans(),
         }
-        reply = await self._calls.call(self.stream_id, "create", arguments)
+        reply = await self._client.call(self.stream_id, "create", arguments)
         stream = reply.head["ok"]
         self._last_sequence = stream["lastSequence"]
         if stream["status"] != "active":
@@ -154,7 +154,7 @@ class DurableObjectStreamWriter:
                     self._is_closed = True
                     if self._timer is not None:
                         self._timer.cancel()
-                    self._calls.hang_up(self.stream_id)
+                    self._client.hang_up(self.stream_id)
                     self._on_close(self)
         finally:
             self._taking -= 1
@@ -238,7 +238,7 @@ class DurableObjectStreamWriter:
     async def _make_durable(self) -> None:
         """What was shown early is stored too, or its loss is told."""
         if len(self._shown):
-            reply = await self._calls.call(self.stream_id, "store", {})
+            reply = await self._client.call(self.stream_id, "store", {})
             self._shown.stored(reply.head["ok"])
         if lost_count := self._shown.take_lost_count():
             raise StreamError(
@@ -284,7 +284,7 @@ class DurableObjectStreamWriter:
             arguments["lossWindowMs"] = self._options.whole_loss_window_ms()
         batch.in_flight = True
         try:
-            reply = await self._calls.call(self.stream_id, "append", arguments, self._buffer.payload(batch))
+            reply = await self._client.call(self.stream_id, "append", arguments, self._buffer.payload(batch))
         except AgentsStoreError as error:
             self._failure = error
             if not error.outcome_unknown:

@@ -23,7 +23,7 @@ from agents_store_cloudflare.durable_streams.subscriptions.index_object import I
 from agents_store_cloudflare.gateway.admission import StreamAction
 from agents_store_cloudflare.gateway.faces import Admits
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
-from agents_store_cloudflare.streams.calls import StreamCalls
+from agents_store_cloudflare.streams.stream_client import StreamClient
 
 __all__ = ["MAX_SUBSCRIPTION_BYTES", "SubscriptionOptions", "SubscriptionRoutes"]
 
@@ -52,7 +52,7 @@ class SubscriptionRoutes:
     names. Callbacks, acks and releases show the token of their wake instead.
     """
 
-    def __init__(self, calls: StreamCalls, options: SubscriptionOptions, prefix: str) -> None:
+    def __init__(self, calls: StreamClient, options: SubscriptionOptions, prefix: str) -> None:
         self._calls = calls
         self._options = options
         self._prefix = prefix

@@ -1,4 +1,7 @@
-"""What the Durable Streams protocol knows of a stream beyond the stream itself. It lies in the stream's head."""
+"""What a stream's head stores for the Durable Streams protocol: content type, expiry, fork source, producers' closure.
+
+The log stores and returns these values; only `durable_streams` decides about them.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,19 @@ from typing import Any, Final, Self
 
 from agents_store_cloudflare.contract.json_types import JsonObject
 
-__all__ = ["JSON_TYPE", "ForkSource", "ProtocolFacts", "instant_ms", "media_type"]
+__all__ = ["JSON_TYPE", "ForkSource", "ProtocolState", "instant_ms", "media_type"]
 
 JSON_TYPE: Final = "application/json"
 
 TOUCH_STEP: Final = 8
-"""A read moves a stream's time to live; it is written when an eighth of that has passed since it was written last."""
+"""A read prolongs a stream's time to live. The new time is stored once per eighth of the time to live, to save rows."""
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkSource:
-    """Where a fork's first messages come from: everything up to `sequence`, and `sub_offset` of what followed there."""
+    """Where a fork's first messages come from: all up to `sequence`, and the first `sub_offset` messages or bytes after it."""
 
     stream_id: str
     sequence: int
@@ -29,8 +32,8 @@ class ForkSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProtocolFacts:
-    """A stream that was made over the protocol.
+class ProtocolState:
+    """The protocol's state of one stream. A stream that native calls have made has none.
 
     Attributes:
         content_type: as it was given.
@@ -76,7 +79,7 @@ class ProtocolFacts:
         return min(dues, default=None)
 
     def touched(self, now_ms: int) -> Self:
-        """Read now; `is_touch_written` of the outcome says whether the head has to be written."""
+        """The state after a read at `now_ms`. The head has to be written only if `written_touch_ms` has changed."""
         if self.ttl_s is None or now_ms <= self.touched_ms:
             return self
         step_ms = self.ttl_s * 1000 // TOUCH_STEP

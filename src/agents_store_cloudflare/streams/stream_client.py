@@ -11,7 +11,7 @@ from agents_store_cloudflare.objects import KeepsLines, ObjectCallError, ObjectN
 from agents_store_cloudflare.objects.http_messages import HttpRequest
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_reply, encode_request
 
-__all__ = ["StreamCalls"]
+__all__ = ["StreamClient"]
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class _AnswersHttp(Protocol):
     async def forward(self, name: str, request: HttpRequest, original: object) -> object: ...
 
 
-class StreamCalls:
+class StreamClient:
     """Calls to the objects of one namespace, one per stream id."""
 
     def __init__(self, namespace: ObjectNamespace, sleep: Callable[[float], Awaitable[None]]) -> None:

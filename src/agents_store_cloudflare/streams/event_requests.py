@@ -13,7 +13,7 @@ from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.socket_sink import ACKNOWLEDGEMENT, Place
 from agents_store_cloudflare.streams.sse import HEADERS, parse_position
 
-__all__ = ["StreamWires", "position_of"]
+__all__ = ["EventRequests", "position_of"]
 
 POLICY_VIOLATION = 1008
 
@@ -31,7 +31,7 @@ def position_of(request: HttpRequest) -> int:
     return parse_position(request.header("Last-Event-ID"), query.get("from", [None])[0])
 
 
-class StreamWires:
+class EventRequests:
     """The live wires of one stream's object."""
 
     def __init__(self, host: ObjectHost, audience: Audience) -> None:
