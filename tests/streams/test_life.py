@@ -164,10 +164,10 @@ async def test_a_flush_is_recognised_after_a_reset_and_a_deletion() -> None:
     log = StreamLog(sql, "s")
     log.create(now_ms=NOW_MS)
     log.append("1\n2", writer="w", writer_sequence=1, now_ms=NOW_MS)
-    log.reset(incarnation="a", now_ms=NOW_MS)
+    log.reset(now_ms=NOW_MS)
     for again in (log, StreamLog(sql, "s")):
         assert again.append("1\n2", writer="w", writer_sequence=1, now_ms=NOW_MS).is_repetition
-    log.delete(incarnation="b", now_ms=NOW_MS)
+    log.delete(now_ms=NOW_MS)
     anew = StreamLog(sql, "s")
     anew.create(now_ms=NOW_MS)
     assert anew.append("1\n2", writer="w", writer_sequence=1, now_ms=NOW_MS).is_repetition
@@ -276,20 +276,3 @@ async def test_what_cannot_be_stored_now_is_stored_later(caplog: pytest.LogCaptu
         await writer.flush()
     assert await writer.flush() == 2
     assert stream.rows() == [[0, 0], [1, 1], [2, 1]]
-
-
-def test_an_old_row_is_read() -> None:
-    """SM-24: a stream of the first schema version goes on."""
-    sql = SqliteObjectSql()
-    StreamLog(sql, "s").create(now_ms=NOW_MS)
-    old = (
-        '{"schemaVersion":1,"status":"active","endStatus":null,"error":null,"firstSequence":1,"fencingToken":3,'
-        '"createdAt":5,"endedAt":null}'
-    )
-    sql.exec(q.UPDATE_HEAD, old)
-    log = StreamLog(sql, "s")
-    log.append("1", writer="w", writer_sequence=1, now_ms=NOW_MS)
-    log.end(status="completed", output="null", now_ms=NOW_MS)
-    head = StreamLog(sql, "s").existing_head()
-    assert (head.status, head.fencing_token, head.last_sequence, head.due_ms) == ("ended", 3, 1, None)
-    sql.close()

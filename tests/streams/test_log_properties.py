@@ -15,6 +15,7 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.json_values import encode_json
 from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES
+from agents_store_cloudflare.streams.commits import Commit
 from agents_store_cloudflare.streams.head import Retention
 from agents_store_cloudflare.streams.log import CEILING_STEP, StreamLog
 from agents_store_cloudflare.testing import SqliteObjectSql
@@ -147,9 +148,9 @@ class LogMachine(RuleBasedStateMachine):
         def call() -> bool:
             return self.log.end(status=status, output=output, now_ms=self.now_ms, fencing_token=token)
 
-        if self.exists and self.outcome is not None:
+        if self.exists and self.outcome is not None and not self._is_stale(token):
             if self.outcome == (status, output):
-                assert call() is False
+                self._does_nothing(call, token)
             else:
                 self._refused(StreamClosedError, call)
         # Otherwise most runs end at once.
@@ -164,20 +165,20 @@ class LogMachine(RuleBasedStateMachine):
         def change() -> bool:
             return call(now_ms=self.now_ms, fencing_token=token)
 
-        if self.exists and self.outcome is not None:
+        if self.exists and self.outcome is not None and not self._is_stale(token):
             self._refused(StreamClosedError, change)
         elif self.exists and self.status == wanted:
-            assert change() is False
+            self._does_nothing(change, token)
         elif self._does(change, token):
             self.status = wanted
 
     @rule(token=TOKENS, is_deletion=st.booleans())
     def empty(self, token: int | None, is_deletion: bool) -> None:
         self.names += 1
-        name, call = f"n{self.names}", self.log.delete if is_deletion else self.log.reset
+        commit, call = Commit(f"n{self.names}"), self.log.delete if is_deletion else self.log.reset
 
         def change() -> bool:
-            return call(incarnation=name, now_ms=self.now_ms, fencing_token=token)
+            return call(commit=commit, now_ms=self.now_ms, fencing_token=token)
 
         if self._does(change, token):
             self._emptied(exists=not is_deletion)
@@ -192,7 +193,7 @@ class LogMachine(RuleBasedStateMachine):
             return self.log.truncate(first_sequence=floor, now_ms=self.now_ms, fencing_token=token)
 
         if min(floor, self.last + 1) <= self.first:
-            assert change() is False
+            self._does_nothing(change, token)
         elif self._does(change, token, is_change_of_time=False):
             self.first = min(floor, self.last + 1)
             self.chunks = {sequence: text for sequence, text in self.chunks.items() if sequence >= self.first}
@@ -260,6 +261,16 @@ class LogMachine(RuleBasedStateMachine):
                 self.changed_ms = self.now_ms
             return True
         return False
+
+    def _does_nothing(self, call: Any, token: int | None) -> None:
+        """There is nothing to change but the fence."""
+        if self._is_stale(token):
+            self._refused(StaleFencingTokenError, call)
+            return
+        if (token or 0) > (self.token or 0):
+            self._settled()
+        assert call() is False
+        self.token = token or self.token
 
     def _settled(self) -> None:
         if self.shown:

@@ -14,6 +14,7 @@ from agents_store_cloudflare.durable_streams.offsets import Position, offset_of
 from agents_store_cloudflare.durable_streams.producers import Producers
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Append, Creation, Producer
+from agents_store_cloudflare.streams.commits import Commit
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import Appended, Page, StreamLog
 from agents_store_cloudflare.streams.protocol_state import ForkSource, ProtocolState, media_type
@@ -171,14 +172,14 @@ class ProtocolLog:
         """What follows, whole messages. Raises as `StreamLog.read` does."""
         return self._log.read(sequence, max_bytes=max_bytes)
 
-    def delete(self, *, incarnation: str, now_ms: int) -> str | None:
+    def delete(self, *, commit: Commit, now_ms: int) -> str | None:
         """Delete it; the stream whose fork it was, where nothing holds on to this one.
 
         Raises:
             Refusal: 404, 410.
         """
         self.existing()
-        self._log.delete(incarnation=incarnation, now_ms=now_ms)
+        self._log.delete(commit=commit, now_ms=now_ms)
         return self._released()
 
     def add_fork(self, fork_id: str) -> None:

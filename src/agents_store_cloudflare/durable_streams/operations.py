@@ -22,6 +22,7 @@ from agents_store_cloudflare.durable_streams.wires import created
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, encode_reply
+from agents_store_cloudflare.streams.commits import Commit
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.protocol_state import ProtocolState
@@ -53,7 +54,7 @@ def _about_one(op: str, rules: ProtocolLog, arguments: Arguments, now_ms: int) -
     """What only asks, or changes, this stream."""
     match op:
         case "delete":
-            return {"sourceId": rules.delete(incarnation=arguments["incarnation"], now_ms=now_ms)}
+            return {"sourceId": rules.delete(commit=Commit(arguments["incarnation"]), now_ms=now_ms)}
         case "forks":
             return {"forks": list(rules.forks()) if rules.is_soft_deleted() else []}
         case "release":

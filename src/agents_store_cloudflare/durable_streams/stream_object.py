@@ -236,8 +236,8 @@ class StreamObject:
         return encode_reply(self._survival(log))
 
     def _survival(self, log: StreamLog) -> JsonObject:
-        """By which a writer sees that the object has been restarted, and what that has cost."""
-        return {"instance": self._instance, "survivedSequence": log.survived_sequence}
+        """By which a writer sees that the object was restarted, and what is stored by now."""
+        return {"instance": self._instance, "storedSequence": log.stored_sequence()}
 
     def _store_within(self, window_ms: int) -> None:
         """Store what is held when the window has passed; once more with nothing new, and the object may sleep."""

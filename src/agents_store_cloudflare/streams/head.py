@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from agents_store_cloudflare.contract.errors import MigrationError
+from agents_store_cloudflare.streams.commits import Commits
 from agents_store_cloudflare.streams.protocol_state import ProtocolState
 
 __all__ = [
@@ -22,7 +23,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 2
-"""Stored in row 0. 1 knew no pause, deletion, retention or ceiling; its rows are read as they are."""
+"""Stored in row 0."""
 
 StreamStatus: TypeAlias = Literal["active", "paused", "ended", "failed"]
 
@@ -56,13 +57,16 @@ class StreamHead:
         output: the JSON text given at the end, None before it.
         first_sequence: the floor: of the oldest chunk kept, or of the next one where there is none.
         last_sequence: of the newest chunk; `first_sequence` - 1 where there is none.
-        incarnation: names the reset or deletion that began this life of the stream; "" in the first one.
+        incarnation: names this life of the stream; a reset or a deletion begins the next one. "" in the first life.
+        begun_after: the last sequence before this life began; 0 in the first one. A position of 1 to `begun_after` belongs
+            to an earlier life.
         is_deleted: nothing is left but this row: the numbers, the fence, and the flushes that may come again.
         alarm_at: when the object was last told to wake up for retention.
         ceiling: chunks up to this number may have been shown before they were stored.
         has_gaps: some numbers were shown and then lost by a crash.
         forgotten_flushes: of chunks that are no longer kept: coming again they are still recognised.
         facts: of a stream that was made over the Durable Streams protocol.
+        commits: requests that have changed the stream's life. A request that changed nothing is remembered in memory only.
     """
 
     status: StreamStatus
@@ -76,6 +80,7 @@ class StreamHead:
     updated_at: int
     ended_at: int | None = None
     incarnation: str = ""
+    begun_after: int = 0
     is_deleted: bool = False
     retention: Retention = KEEP_EVERYTHING
     alarm_at: int | None = None
@@ -83,11 +88,16 @@ class StreamHead:
     has_gaps: bool = False
     forgotten_flushes: Flushes = field(default_factory=dict[str, tuple[int, int]])
     facts: ProtocolState | None = None
+    commits: Commits = field(default_factory=dict[str, str], compare=False)
 
     @property
     def is_closed(self) -> bool:
         """Whether it has its outcome."""
         return self.ended_at is not None
+
+    def is_of_earlier_life(self, position: int) -> bool:
+        """Whether a reader at this position has read an earlier life of the stream, before a reset or a deletion."""
+        return 0 < position <= self.begun_after
 
     @property
     def due_ms(self) -> int | None:
@@ -112,7 +122,7 @@ def encode_head(head: StreamHead) -> str:
     higher.
     """
     retention = head.retention
-    facts: dict[str, object] = {
+    members: dict[str, object] = {
         "schemaVersion": SCHEMA_VERSION,
         "status": head.status,
         "endStatus": head.end_status,
@@ -124,6 +134,7 @@ def encode_head(head: StreamHead) -> str:
         "updatedAt": head.updated_at,
         "endedAt": head.ended_at,
         "incarnation": head.incarnation,
+        "begunAfter": head.begun_after,
         "isDeleted": head.is_deleted,
         "retention": [retention.after_end_ms, retention.idle_ms, retention.max_chunks],
         "alarmAt": head.alarm_at,
@@ -131,8 +142,9 @@ def encode_head(head: StreamHead) -> str:
         "hasGaps": head.has_gaps,
         "forgottenFlushes": head.forgotten_flushes,
         "protocol": None if head.facts is None else head.facts.to_json(),
+        "commits": head.commits,
     }
-    text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
     return text if head.output is None else f"{text}\n{head.output}"
 
 
@@ -145,36 +157,36 @@ def decode_head(stream_id: str, text: str, newest: tuple[int, int] | None) -> St
         MigrationError: newer code wrote it.
     """
     first_line, _, output = text.partition("\n")
-    facts: dict[str, Any] = json.loads(first_line)
-    if facts["schemaVersion"] > SCHEMA_VERSION:
+    members: dict[str, Any] = json.loads(first_line)
+    if members["schemaVersion"] > SCHEMA_VERSION:
         raise MigrationError(
-            f"stream {stream_id!r} has schema version {facts['schemaVersion']}, this code knows {SCHEMA_VERSION}; "
+            f"stream {stream_id!r} has schema version {members['schemaVersion']}, this code knows {SCHEMA_VERSION}; "
             "deploy the newer code"
         )
     stored_last, written_at = newest or (0, 0)
-    stored_last = max(stored_last, facts["firstSequence"] - 1)
-    ceiling: int | None = facts.get("ceiling")
-    after_end_ms, idle_ms, max_chunks = facts.get("retention", (None, None, None))
-    protocol: dict[str, Any] | None = facts.get("protocol")
+    stored_last = max(stored_last, members["firstSequence"] - 1)
+    ceiling: int | None = members["ceiling"]
+    after_end_ms, idle_ms, max_chunks = members["retention"]
+    protocol: dict[str, Any] | None = members["protocol"]
     return StreamHead(
-        status=facts["status"],
-        end_status=facts["endStatus"],
+        status=members["status"],
+        end_status=members["endStatus"],
         output=output or None,
-        error=facts["error"],
-        first_sequence=facts["firstSequence"],
-        last_sequence=max(stored_last, facts.get("lastSequence", 0), ceiling or 0),
-        fencing_token=facts["fencingToken"],
-        created_at=facts["createdAt"],
-        updated_at=max(written_at, facts.get("updatedAt") or facts["createdAt"], facts["endedAt"] or 0),
-        ended_at=facts["endedAt"],
-        incarnation=facts.get("incarnation", ""),
-        is_deleted=facts.get("isDeleted", False),
+        error=members["error"],
+        first_sequence=members["firstSequence"],
+        last_sequence=max(stored_last, members["lastSequence"], ceiling or 0),
+        fencing_token=members["fencingToken"],
+        created_at=members["createdAt"],
+        updated_at=max(written_at, members["updatedAt"], members["endedAt"] or 0),
+        ended_at=members["endedAt"],
+        incarnation=members["incarnation"],
+        begun_after=members["begunAfter"],
+        is_deleted=members["isDeleted"],
         retention=Retention(after_end_ms=after_end_ms, idle_ms=idle_ms, max_chunks=max_chunks),
-        alarm_at=facts.get("alarmAt"),
+        alarm_at=members["alarmAt"],
         ceiling=ceiling,
-        has_gaps=facts.get("hasGaps", False) or (ceiling or 0) > stored_last,
-        forgotten_flushes={
-            writer: (number, last) for writer, (number, last) in facts.get("forgottenFlushes", {}).items()
-        },
+        has_gaps=members["hasGaps"] or (ceiling or 0) > stored_last,
+        forgotten_flushes={writer: (number, last) for writer, (number, last) in members["forgottenFlushes"].items()},
         facts=None if protocol is None else ProtocolState.from_json(protocol),
+        commits=members["commits"],
     )

@@ -34,8 +34,8 @@ __all__ = [
     "truncate",
 ]
 
-FORGOTTEN_FLUSHES: Final = 32
-"""How many writers' newest flushes outlive their chunks."""
+FORGOTTEN_FLUSHES: Final = 1_000
+"""How many writers' newest flushes outlive their chunks; the newest ones."""
 
 SLACK: Final = 24
 """An alarm comes a part of the span late, so that one alarm serves a stream that ends soon after it was made."""
@@ -97,14 +97,28 @@ def close(
     )
 
 
-def reset(head: StreamHead, incarnation: str, flushes: Flushes, now_ms: int) -> StreamHead:
-    """Active and without chunks, numbers going on; the same head where this reset has happened already."""
-    return head if head.incarnation == incarnation else _emptied(head, incarnation, flushes, now_ms)
+def reset(head: StreamHead, flushes: Flushes, now_ms: int) -> StreamHead:
+    """The head of the stream's next life: active, without chunks; the numbers go on."""
+    return replace(
+        head,
+        status="active",
+        end_status=None,
+        output=None,
+        error=None,
+        first_sequence=head.last_sequence + 1,
+        updated_at=now_ms,
+        ended_at=None,
+        incarnation=str(int(head.incarnation or 0) + 1),
+        begun_after=head.last_sequence,
+        ceiling=None,
+        has_gaps=False,
+        forgotten_flushes=_newest_before(head.last_sequence + 1, flushes),
+    )
 
 
-def delete(head: StreamHead, incarnation: str, flushes: Flushes, now_ms: int) -> StreamHead:
-    """What stays of a stream that is gone."""
-    return replace(_emptied(head, incarnation, flushes, now_ms), is_deleted=True, alarm_at=None)
+def delete(head: StreamHead, flushes: Flushes, now_ms: int) -> StreamHead:
+    """The head that stays after a deletion: numbers, fence, commits and the flushes that may come again."""
+    return replace(reset(head, flushes, now_ms), is_deleted=True, alarm_at=None)
 
 
 def revive(head: StreamHead, now_ms: int) -> StreamHead:
@@ -117,7 +131,7 @@ def truncate(head: StreamHead, first_sequence: int, flushes: Flushes) -> StreamH
     floor = max(head.first_sequence, min(first_sequence, head.last_sequence + 1))
     if floor == head.first_sequence:
         return head
-    return replace(head, first_sequence=floor, forgotten_flushes=_newest(flushes))
+    return replace(head, first_sequence=floor, forgotten_flushes=_newest_before(floor, flushes))
 
 
 def planned(head: StreamHead, now_ms: int) -> StreamHead:
@@ -157,26 +171,10 @@ def _set_open(stream_id: str, head: StreamHead, status: StreamStatus, now_ms: in
     return head if head.status == status else replace(head, status=status, updated_at=now_ms)
 
 
-def _emptied(head: StreamHead, incarnation: str, flushes: Flushes, now_ms: int) -> StreamHead:
-    return replace(
-        head,
-        status="active",
-        end_status=None,
-        output=None,
-        error=None,
-        first_sequence=head.last_sequence + 1,
-        updated_at=now_ms,
-        ended_at=None,
-        incarnation=incarnation,
-        ceiling=None,
-        has_gaps=False,
-        forgotten_flushes=_newest(flushes),
-    )
-
-
-def _newest(flushes: Flushes) -> Flushes:
-    by_age = sorted(flushes.items(), key=lambda flush: flush[1][1])
-    return dict(by_age[-FORGOTTEN_FLUSHES:])
+def _newest_before(floor: int, flushes: Flushes) -> Flushes:
+    """The flushes whose chunks are no longer kept. Blocks name the others."""
+    gone = [(writer, newest) for writer, newest in flushes.items() if newest[1] < floor]
+    return dict(sorted(gone, key=lambda flush: flush[1][1])[-FORGOTTEN_FLUSHES:])
 
 
 def _are_alike(one: str | None, other: str | None) -> bool:

@@ -21,6 +21,7 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.database import ObjectSql
 from agents_store_cloudflare.streams import lifecycle
 from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES, split_blocks
+from agents_store_cloudflare.streams.commits import Commit, is_repeated, with_commit
 from agents_store_cloudflare.streams.flushes import KnownFlushes
 from agents_store_cloudflare.streams.head import KEEP_EVERYTHING, Flushes, Retention, StreamHead
 from agents_store_cloudflare.streams.protocol_state import ProtocolState
@@ -71,7 +72,6 @@ class StreamLog:
         self._flushes: KnownFlushes | None = None
         self._tail = Tail()
         self._has_lost_numbers = False
-        self.survived_sequence: int = 0
 
     def head(self) -> StreamHead | None:
         """The stream as it stands, None where there is none.
@@ -119,6 +119,24 @@ class StreamLog:
         held = sum(flush.count for flush in self._tail.flushes())
         return held + self._rows.chunk_count(head.first_sequence)
 
+    def stored_sequence(self) -> int:
+        """The last sequence that a crash cannot lose; 0 if there is no stream."""
+        head = self.head()
+        if head is None:
+            return 0
+        return self._tail.flushes()[0].first_sequence - 1 if self._tail else head.last_sequence
+
+    def is_lost(self, sequence: int) -> bool:
+        """Whether a crash has lost this chunk after it was shown. A chunk that was dropped on purpose is not lost.
+
+        Raises:
+            StreamNotFoundError: there is no stream.
+        """
+        head = self.existing_head()
+        if not head.has_gaps or not head.first_sequence <= sequence <= head.last_sequence:
+            return False
+        return not self._tail.begins_at(sequence) and self._rows.last_sequence_from(sequence) < sequence
+
     def has_held(self) -> bool:
         """Whether there is something that a crash would lose, or a ceiling that a restart would count from."""
         return bool(self._tail) or (self._head is not None and self._head.ceiling is not None)
@@ -131,28 +149,33 @@ class StreamLog:
         retention: Retention = KEEP_EVERYTHING,
         facts: ProtocolState | None = None,
         first_sequence: int = 1,
+        commit: Commit | None = None,
     ) -> StreamHead:
         """Make the stream unless it exists, and keep the fencing token where it is the highest.
 
         Args:
             retention: of the stream made; an existing one keeps its own. So with `facts`.
             first_sequence: of a stream that has given out no number yet.
+            commit: names the request. A repeated one changes nothing, also after somebody has deleted the stream.
 
         Raises:
             StaleFencingTokenError: a higher token has been seen.
         """
-        head = self.head()
-        if head is not None:
-            return self._change(head, fencing_token, now_ms)
-        floor = self._head
+        floor = self.last_known()
         if floor is None:
-            fresh = replace(lifecycle.begin(retention, fencing_token, now_ms), facts=facts)
+            fresh = replace(
+                lifecycle.begin(retention, fencing_token, now_ms), facts=facts, commits=with_commit({}, commit)
+            )
             begun = lifecycle.planned(_from(fresh, first_sequence), now_ms)
             self._rows.create(begun)
             self._head = begun
             return begun
+        if self.is_repeated(commit):
+            return floor
+        if not floor.is_deleted:
+            return self._change(floor, fencing_token, now_ms, commit)
         revived = lifecycle.revive(replace(floor, retention=retention, facts=facts), now_ms)
-        return self._change(_from(revived, first_sequence), fencing_token, now_ms)
+        return self._change(_from(revived, first_sequence), fencing_token, now_ms, commit)
 
     def append(
         self,
@@ -177,12 +200,12 @@ class StreamLog:
             StreamChunkTooLargeError. InvalidArgumentError: no chunks, or a flush that a later one of its writer has
             overtaken.
         """
-        head = self.existing_head()
-        repeated = self._known_flushes().result_of(writer, writer_sequence)
+        repeated = self._repeated_flush(writer, writer_sequence)
         if repeated is not None:
             if not is_held:
                 self.store_held(now_ms=now_ms)
             return Appended(first_sequence=repeated, last_sequence=repeated, is_repetition=True)
+        head = self.existing_head()
         fence = self._checked_fence(head, fencing_token)
         if head.status != "active":
             raise lifecycle.closed_error(self.stream_id, head)
@@ -246,68 +269,92 @@ class StreamLog:
         kept = body.split("\n", wanted - first_key)[-1] if wanted > first_key else body
         return Page(first_sequence=wanted, count=last_sequence - from_sequence, body=kept)
 
-    def end(self, *, status: str, output: str, now_ms: int, fencing_token: int | None = None) -> bool:
-        """End the stream with a word and an output (JSON text); False where it was ended alike before.
+    def end(
+        self, *, status: str, output: str, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None
+    ) -> bool:
+        """End the stream with a word and an output (JSON text). False if it was ended alike before.
+
+        This call and those that follow return False, and change nothing, when their `commit` has been here before:
+        whatever others have done since. A call that finds nothing to change still keeps a higher fencing token.
 
         Raises:
             StreamClosedError: ended differently, or failed; it names the first outcome.
             StreamNotFoundError, StaleFencingTokenError.
         """
-        head = self.existing_head()
-        closed = lifecycle.close(self.stream_id, head, "ended", now_ms, end_status=status, output=output)
-        return self._changes(head, closed, fencing_token, now_ms)
 
-    def fail(self, *, error: str, now_ms: int, fencing_token: int | None = None) -> bool:
-        """Fail the stream with a text; False where it was failed alike before. Raises as `end` does."""
-        head = self.existing_head()
-        closed = lifecycle.close(self.stream_id, head, "failed", now_ms, error=error)
-        return self._changes(head, closed, fencing_token, now_ms)
+        def ended(head: StreamHead) -> StreamHead:
+            return lifecycle.close(self.stream_id, head, "ended", now_ms, end_status=status, output=output)
 
-    def pause(self, *, now_ms: int, fencing_token: int | None = None) -> bool:
-        """Take no chunks until it is resumed; False where it was paused. Raises as `end` does."""
-        head = self.existing_head()
-        return self._changes(head, lifecycle.pause(self.stream_id, head, now_ms), fencing_token, now_ms)
+        return self._changes(ended, now_ms, fencing_token, commit)
 
-    def resume(self, *, now_ms: int, fencing_token: int | None = None) -> bool:
-        """Take chunks again; False where it did. Raises as `end` does."""
-        head = self.existing_head()
-        return self._changes(head, lifecycle.resume(self.stream_id, head, now_ms), fencing_token, now_ms)
+    def fail(self, *, error: str, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
+        """Fail the stream with a text. False if it was failed alike before. Raises as `end` does."""
 
-    def reset(self, *, incarnation: str, now_ms: int, fencing_token: int | None = None) -> bool:
-        """Drop all chunks and the outcome; numbers go on. False where this very reset (its name) has happened before.
+        def failed(head: StreamHead) -> StreamHead:
+            return lifecycle.close(self.stream_id, head, "failed", now_ms, error=error)
+
+        return self._changes(failed, now_ms, fencing_token, commit)
+
+    def pause(self, *, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
+        """Take no chunks until `resume`. False if the stream was paused. Raises as `end` does."""
+        return self._changes(lambda head: lifecycle.pause(self.stream_id, head, now_ms), now_ms, fencing_token, commit)
+
+    def resume(self, *, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
+        """Take chunks again. False if the stream was not paused. Raises as `end` does."""
+        return self._changes(lambda head: lifecycle.resume(self.stream_id, head, now_ms), now_ms, fencing_token, commit)
+
+    def reset(self, *, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
+        """Drop all chunks and the outcome; the numbers go on.
 
         Raises:
             StreamNotFoundError, StaleFencingTokenError.
         """
-        head = self.existing_head()
-        emptied = lifecycle.reset(head, incarnation, self._known_flushes().newest(), now_ms)
-        return self._changes(head, emptied, fencing_token, now_ms)
+        return self._changes(
+            lambda head: lifecycle.reset(head, self._known_flushes().newest(), now_ms), now_ms, fencing_token, commit
+        )
 
-    def truncate(self, *, first_sequence: int, now_ms: int, fencing_token: int | None = None) -> bool:
-        """Drop the chunks before `first_sequence`; False where they were gone. Raises as `reset` does."""
-        head = self.existing_head()
-        cut = lifecycle.truncate(head, first_sequence, self._known_flushes().newest())
-        return self._changes(head, cut, fencing_token, now_ms)
+    def truncate(
+        self, *, first_sequence: int, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None
+    ) -> bool:
+        """Drop the chunks before `first_sequence`. False if they were gone. Raises as `reset` does."""
+        return self._changes(
+            lambda head: lifecycle.truncate(head, first_sequence, self._known_flushes().newest()),
+            now_ms,
+            fencing_token,
+            commit,
+        )
 
-    def delete(self, *, incarnation: str, now_ms: int, fencing_token: int | None = None) -> bool:
-        """Drop everything but the numbering and the fence; False where this very deletion has happened before.
+    def delete(self, *, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
+        """Drop everything but the numbering, the fence and the names of requests. Raises as `reset` does."""
+        return self._changes(
+            lambda head: lifecycle.delete(head, self._known_flushes().newest(), now_ms), now_ms, fencing_token, commit
+        )
+
+    def reset_fence(self, *, commit: Commit | None = None) -> bool:
+        """Forget the highest fencing token, of a deleted stream too. False if there is none to forget."""
+        head = self.last_known()
+        if head is None or head.fencing_token is None or self.is_repeated(commit):
+            return False
+        after = replace(head, fencing_token=None, commits=with_commit(head.commits, commit))
+        self._rows.write(head=after)
+        self._head = after
+        return True
+
+    def is_repeated(self, commit: Commit | None) -> bool:
+        """Whether this request has been here before, whatever others have done since.
 
         Raises:
-            StreamNotFoundError: there is none, or another deletion was first.
-            StaleFencingTokenError.
+            InvalidArgumentError: another request has used its commit id.
         """
-        if self.head() is None and self._head is not None and self._head.incarnation == incarnation:
-            return False
-        head = self.existing_head()
-        gone = lifecycle.delete(head, incarnation, self._known_flushes().newest(), now_ms)
-        return self._changes(head, gone, fencing_token, now_ms)
+        head = self.last_known()
+        return head is not None and is_repeated(self.stream_id, head.commits, commit)
 
     def expire(self, *, now_ms: int) -> bool:
         """Delete the stream where its retention says so; whether it did."""
         head = self.head()
         if head is None or head.due_ms is None or now_ms < head.due_ms:
             return False
-        return self.delete(incarnation=f"expired-{head.due_ms}", now_ms=now_ms)
+        return self.delete(now_ms=now_ms)
 
     def last_known(self) -> StreamHead | None:
         """The head, also of a deleted stream; None where there never was one."""
@@ -328,7 +375,7 @@ class StreamLog:
         """End the stream as completed, without an output, with what the protocol knows of it. Raises as `end` does."""
         head = self.existing_head()
         closed = lifecycle.close(self.stream_id, head, "ended", now_ms, end_status="completed", output="null")
-        return self._change(replace(closed, facts=facts), None, now_ms)
+        return self._change(replace(closed, facts=facts), None, now_ms, None)
 
     def touch(self, *, now_ms: int) -> None:
         """Somebody has read: where that moves the stream's expiry, remember it, and now and then write it."""
@@ -357,9 +404,8 @@ class StreamLog:
         loaded = self._rows.load()
         if loaded is None:
             return None
-        head, self.survived_sequence = loaded
-        self._has_lost_numbers = head.has_gaps and head.ceiling is not None
-        return head
+        self._has_lost_numbers = loaded.has_gaps and loaded.ceiling is not None
+        return loaded
 
     def _read_after_gap(self, head: StreamHead, wanted: int, max_bytes: int) -> Page:
         next_key = self._rows.next_key(wanted)
@@ -369,19 +415,36 @@ class StreamLog:
             return self.read(self._tail.flushes()[0].first_sequence - 1, max_bytes=max_bytes)
         return Page(first_sequence=head.last_sequence + 1, count=0, body="")
 
-    def _changes(self, head: StreamHead, wanted: StreamHead, fencing_token: int | None, now_ms: int) -> bool:
-        """Whether there was something to change."""
-        if wanted is head:
+    def _changes(
+        self,
+        rule: Callable[[StreamHead], StreamHead],
+        now_ms: int,
+        fencing_token: int | None,
+        commit: Commit | None,
+    ) -> bool:
+        """Apply a rule of `lifecycle` to the head. False if the request was here before, or found nothing to change."""
+        if self.is_repeated(commit):
             return False
-        self._change(wanted, fencing_token, now_ms)
-        return True
+        head = self.existing_head()
+        self._checked_fence(head, fencing_token)  # a stale caller hears of that before anything else
+        wanted = rule(head)
+        self._change(wanted, fencing_token, now_ms, commit)
+        return wanted is not head
 
-    def _change(self, wanted: StreamHead, fencing_token: int | None, now_ms: int) -> StreamHead:
-        """Make the head what is wanted, under a token, with an alarm: the tail is stored, or dropped with the blocks."""
+    def _change(self, wanted: StreamHead, fencing_token: int | None, now_ms: int, commit: Commit | None) -> StreamHead:
+        """Make the head what is wanted, under a token, with an alarm: the tail is stored, or dropped with the blocks.
+
+        Where the head stays as it is, nothing is written, and the commit is remembered in memory.
+        """
         before = cast("StreamHead", self._head)
-        fenced = replace(wanted, fencing_token=self._checked_fence(before, fencing_token))
+        fenced = replace(
+            wanted,
+            fencing_token=self._checked_fence(before, fencing_token),
+            commits=with_commit(before.commits, commit),
+        )
         if fenced == before:
-            return before
+            self._head = fenced
+            return fenced
         after = lifecycle.planned(replace(fenced, ceiling=None), now_ms)
         if after.incarnation == before.incarnation:
             self._store(before, after, self._tail.flushes(), now_ms)
@@ -445,8 +508,15 @@ class StreamLog:
 
     def _known_flushes(self) -> KnownFlushes:
         if self._flushes is None:
-            self._flushes = self._rows.known_flushes(self.existing_head())
+            self._flushes = self._rows.known_flushes(cast("StreamHead", self.last_known()))
         return self._flushes
+
+    def _repeated_flush(self, writer: str, number: int) -> int | None:
+        """The last sequence after a flush that was stored before, also where the stream was deleted since."""
+        head = self.last_known()
+        if head is None or (head.is_deleted and writer not in self._known_flushes().newest()):
+            return None
+        return self._known_flushes().result_of(writer, number)
 
     def _checked_fence(self, head: StreamHead, token: int | None) -> int | None:
         """The fence after a write with `token`: the highest one seen."""

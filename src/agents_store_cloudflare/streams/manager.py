@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, Unpack
 
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import check_fencing_token, check_id, check_whole_number, span_ms
-from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamError
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
 from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamInfo
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 from agents_store_cloudflare.streams.opening import Opening
-from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.streams.options import StreamOptions, StreamSettings
 from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
 from agents_store_cloudflare.streams.sse import parse_position
 from agents_store_cloudflare.streams.stream_client import StreamClient
@@ -38,56 +38,27 @@ class DurableObjectStreamManager:
 
     Args:
         stream_namespace: the binding, raw or as the SDK wraps it, or `LocalObjects(StreamObject)` in tests.
-        buffer_size and all that follow: see `StreamOptions`.
+        options: all options at once.
+        settings: the same options one by one, as keywords; see `StreamOptions`.
+
+    Every call that changes a stream's life takes a `commit_id`. Without one the manager names the call itself, for its own
+    repetitions after a lost reply. Give one to repeat a call yourself, from another request too: it takes effect once.
     """
 
     def __init__(
-        self,
-        stream_namespace: object,
-        *,
-        buffer_size: int = 100,
-        flush_interval: float | timedelta | None = None,
-        flush_interval_ms: float | None = None,
-        overflow: Literal["wait", "drop_oldest"] = "wait",
-        max_chunk_bytes: int = 1_000_000,
-        keep_after_end: float | timedelta | None = 86_400,
-        keep_idle: float | timedelta | None = 7 * 86_400,
-        keep_chunks: int | None = None,
-        adaptive: bool = False,
-        loss_window: float | timedelta | None = None,
-        loss_window_ms: float | None = None,
-        logger: logging.Logger | None = None,
-        wait_until: Callable[[Awaitable[None]], object] | None = None,
+        self, stream_namespace: object, *, options: StreamOptions | None = None, **settings: Unpack[StreamSettings]
     ) -> None:
-        options = StreamOptions(
-            buffer_size=buffer_size,
-            flush_interval=flush_interval,
-            flush_interval_ms=flush_interval_ms,
-            overflow=overflow,
-            max_chunk_bytes=max_chunk_bytes,
-            keep_after_end=keep_after_end,
-            keep_idle=keep_idle,
-            keep_chunks=keep_chunks,
-            adaptive=adaptive,
-            loss_window=loss_window,
-            loss_window_ms=loss_window_ms,
-            logger=logger,
-            wait_until=wait_until,
-        )
-        self._set_up(stream_namespace, options)
+        if options is not None and settings:
+            raise TypeError("give options, or the settings one by one, not both")
+        self._options = options or StreamOptions(**settings)
+        self._client = StreamClient(as_namespace(stream_namespace), self._options.sleep)
+        self._writers: dict[str, list[DurableObjectStreamWriter]] = {}
+        self._callbacks: list[Callable[[BufferOverflowEvent], None]] = []
 
     @classmethod
     def from_options(cls, stream_namespace: object, options: StreamOptions) -> Self:
-        """A manager with options made elsewhere."""
-        manager = cls(stream_namespace)
-        manager._set_up(stream_namespace, options)
-        return manager
-
-    def _set_up(self, stream_namespace: object, options: StreamOptions) -> None:
-        self._options = options
-        self._client = StreamClient(as_namespace(stream_namespace), options.sleep)
-        self._writers: dict[str, list[DurableObjectStreamWriter]] = {}
-        self._callbacks: list[Callable[[BufferOverflowEvent], None]] = []
+        """A manager with these options."""
+        return cls(stream_namespace, options=options)
 
     def create_writer(
         self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: int | Lock | None = None
@@ -128,6 +99,7 @@ class DurableObjectStreamManager:
         *,
         status: str = "completed",
         fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
     ) -> None:
         """`StreamManager.end_stream`. Stores first what this manager's writers of the stream have taken."""
         check_id(stream_id, "stream_id")
@@ -136,45 +108,67 @@ class DurableObjectStreamManager:
             raise InvalidArgumentError(
                 f"output has {size_bytes:,} bytes, the limit is {MAX_CHUNK_BYTES:,}; store a reference"
             )
-        arguments = {"status": check_id(status, "status"), "fencingToken": check_fencing_token(fencing_token)}
+        arguments = {"status": check_id(status, "status"), **_named(fencing_token, commit_id)}
         await self._flush_writers(stream_id)
         await self._client.call(stream_id, "end", arguments, text)
 
-    async def fail_stream(self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None) -> None:
+    async def fail_stream(
+        self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> None:
         """`StreamManager.fail_stream`. Stores first what this manager's writers of the stream have taken."""
         check_id(stream_id, "stream_id")
-        arguments = {"error": _checked_error(error), "fencingToken": check_fencing_token(fencing_token)}
+        arguments = {"error": _checked_error(error), **_named(fencing_token, commit_id)}
         await self._flush_writers(stream_id)
         await self._client.call(stream_id, "fail", arguments)
 
-    async def pause_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+    async def pause_stream(
+        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> None:
         """`StreamManager.pause_stream`. Stores first what this manager's writers of the stream have taken."""
         check_id(stream_id, "stream_id")
-        token = check_fencing_token(fencing_token)
+        arguments = _named(fencing_token, commit_id)
         await self._flush_writers(stream_id)
-        await self._client.call(stream_id, "pause", {"fencingToken": token})
+        await self._client.call(stream_id, "pause", arguments)
 
-    async def resume_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+    async def resume_stream(
+        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> None:
         """`StreamManager.resume_stream`."""
         check_id(stream_id, "stream_id")
-        await self._client.call(stream_id, "resume", {"fencingToken": check_fencing_token(fencing_token)})
+        await self._client.call(stream_id, "resume", _named(fencing_token, commit_id))
 
-    async def reset_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+    async def reset_stream(
+        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> None:
         """`StreamManager.reset_stream`. What writers have taken and not stored comes after the reset."""
-        await self._begin_anew(stream_id, "reset", fencing_token)
+        check_id(stream_id, "stream_id")
+        await self._client.call(stream_id, "reset", _named(fencing_token, commit_id))
 
-    async def delete_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+    async def delete_stream(
+        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> None:
         """`StreamManager.delete_stream`."""
-        await self._begin_anew(stream_id, "delete", fencing_token)
+        check_id(stream_id, "stream_id")
+        await self._client.call(stream_id, "delete", _named(fencing_token, commit_id))
 
     async def truncate_stream(
-        self, stream_id: str, first_sequence: int, *, fencing_token: int | Lock | None = None
+        self,
+        stream_id: str,
+        first_sequence: int,
+        *,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
     ) -> None:
         """`StreamManager.truncate_stream`."""
         check_id(stream_id, "stream_id")
         check_whole_number(first_sequence, "first_sequence", low=1)
-        token = check_fencing_token(fencing_token)
-        await self._client.call(stream_id, "truncate", {"firstSequence": first_sequence, "fencingToken": token})
+        arguments = {"firstSequence": first_sequence, **_named(fencing_token, commit_id)}
+        await self._client.call(stream_id, "truncate", arguments)
+
+    async def reset_fence(self, stream_id: str) -> None:
+        """`StreamManager.reset_fence`."""
+        check_id(stream_id, "stream_id")
+        await self._client.call(stream_id, "reset_fence", {"commitId": secrets.token_hex(8)})
 
     async def get_info(self, stream_id: str) -> StreamInfo | None:
         """`StreamManager.get_info`. `writers` counts those whose chunks are kept."""
@@ -239,15 +233,22 @@ class DurableObjectStreamManager:
         if not writers:
             self._writers.pop(writer.stream_id, None)
 
-    async def _begin_anew(self, stream_id: str, op: str, fencing_token: int | Lock | None) -> None:
-        """A call that is named, so that it takes effect once however often it is sent."""
-        check_id(stream_id, "stream_id")
-        token = check_fencing_token(fencing_token)
-        await self._client.call(stream_id, op, {"incarnation": secrets.token_hex(8), "fencingToken": token})
-
     async def _flush_writers(self, stream_id: str) -> None:
+        """Store what this manager's writers of a stream have taken, as far as the stream takes it.
+
+        A refused writer keeps its chunks and raises at its own next call. It holds up neither the other writers nor the end.
+
+        Raises:
+            StreamError: a writer got no answer, or a crash has lost what it had shown; after all writers were asked.
+        """
+        unknown: StreamError | None = None
         for writer in list(self._writers.get(stream_id, [])):
-            await writer.flush()
+            try:
+                await writer.flush_for_end()
+            except StreamError as error:
+                unknown = unknown or error
+        if unknown is not None:
+            raise unknown
 
     def _emit_overflow(self, stream_id: str) -> None:
         event = BufferOverflowEvent(stream_id=stream_id, dropped_count=1, buffer_size=self._options.buffer_size)
@@ -257,6 +258,14 @@ class DurableObjectStreamManager:
             except Exception:
                 logger = self._options.logger or logging.getLogger("agents_store_cloudflare.streams")
                 logger.warning("a buffer_overflow callback failed", exc_info=True)
+
+
+def _named(fencing_token: int | Lock | None, commit_id: str | None) -> dict[str, JsonValue]:
+    """Who calls, and under which name. The name makes a call that is sent again take effect once."""
+    return {
+        "fencingToken": check_fencing_token(fencing_token),
+        "commitId": secrets.token_hex(8) if commit_id is None else check_id(commit_id, "commit_id"),
+    }
 
 
 def _checked_error(error: object) -> str:

@@ -1,13 +1,14 @@
-"""What a call to a stream's object means for its log: arguments in, reply out. Who must hear of it is `StreamObject`'s."""
+"""The calls to a stream's object that read or change its log: arguments in, reply out. `StreamObject` tells listeners."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypedDict
 
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.streams.records import StreamInfo
 from agents_store_cloudflare.objects.rpc_text import encode_reply
+from agents_store_cloudflare.streams.commits import Commit
 from agents_store_cloudflare.streams.head import Retention, StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
 
@@ -17,49 +18,60 @@ Arguments: TypeAlias = "Mapping[str, Any]"
 Operation: TypeAlias = Callable[[StreamLog, Arguments, str, int], str]
 
 
-def _create(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
+def _create(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
     after_end_ms, idle_ms, max_chunks = arguments["retention"]
     head = log.create(
         now_ms=now_ms,
         fencing_token=arguments["fencingToken"],
         retention=Retention(after_end_ms=after_end_ms, idle_ms=idle_ms, max_chunks=max_chunks),
+        commit=Commit.of_request(arguments, payload),
     )
     return encode_reply({"status": head.status, "endStatus": head.end_status, "lastSequence": head.last_sequence})
 
 
 def _end(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
-    log.end(status=arguments["status"], output=payload, fencing_token=arguments["fencingToken"], now_ms=now_ms)
+    log.end(status=arguments["status"], output=payload, now_ms=now_ms, **_named(arguments, payload))
     return encode_reply(None)
 
 
-def _fail(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
-    log.fail(error=arguments["error"], fencing_token=arguments["fencingToken"], now_ms=now_ms)
+def _fail(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
+    log.fail(error=arguments["error"], now_ms=now_ms, **_named(arguments, payload))
     return encode_reply(None)
 
 
-def _pause(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
-    log.pause(fencing_token=arguments["fencingToken"], now_ms=now_ms)
+def _pause(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
+    log.pause(now_ms=now_ms, **_named(arguments, payload))
     return encode_reply(None)
 
 
-def _resume(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
-    log.resume(fencing_token=arguments["fencingToken"], now_ms=now_ms)
+def _resume(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
+    log.resume(now_ms=now_ms, **_named(arguments, payload))
     return encode_reply(None)
 
 
-def _reset(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
-    log.reset(incarnation=arguments["incarnation"], fencing_token=arguments["fencingToken"], now_ms=now_ms)
+def _reset(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
+    log.reset(now_ms=now_ms, **_named(arguments, payload))
     return encode_reply(None)
 
 
-def _truncate(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
-    log.truncate(first_sequence=arguments["firstSequence"], fencing_token=arguments["fencingToken"], now_ms=now_ms)
+def _truncate(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
+    log.truncate(first_sequence=arguments["firstSequence"], now_ms=now_ms, **_named(arguments, payload))
     return encode_reply(None)
 
 
-def _delete(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
-    log.delete(incarnation=arguments["incarnation"], fencing_token=arguments["fencingToken"], now_ms=now_ms)
+def _delete(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
+    log.delete(now_ms=now_ms, **_named(arguments, payload))
     return encode_reply(None)
+
+
+def _reset_fence(log: StreamLog, arguments: Arguments, payload: str, _now_ms: int) -> str:
+    log.reset_fence(commit=Commit.of_request(arguments, payload))
+    return encode_reply(None)
+
+
+def _lost(log: StreamLog, arguments: Arguments, _payload: str, _now_ms: int) -> str:
+    sequences: list[int] = arguments["sequences"]
+    return encode_reply([sequence for sequence in sequences if log.is_lost(sequence)])
 
 
 def _info(log: StreamLog, arguments: Arguments, _payload: str, _now_ms: int) -> str:
@@ -78,9 +90,21 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "reset": _reset,
     "truncate": _truncate,
     "delete": _delete,
+    "reset_fence": _reset_fence,
+    "lost": _lost,
     "info": _info,
 }
-"""By their names on the wire; append and read are not among them: they push and wait."""
+"""The operations by their names on the wire. Append and read are not among them: they push and wait."""
+
+
+class _Named(TypedDict):
+    fencing_token: int | None
+    commit: Commit | None
+
+
+def _named(arguments: Arguments, payload: str) -> _Named:
+    """Who calls, and under which name."""
+    return {"fencing_token": arguments["fencingToken"], "commit": Commit.of_request(arguments, payload)}
 
 
 def info_of(stream_id: str, head: StreamHead, log: StreamLog) -> JsonObject:

@@ -7,17 +7,35 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final, Literal, TypedDict
 
 from agents_store_cloudflare.contract.arguments import check_whole_number, span_ms, system_now_ms
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 
-__all__ = ["StreamOptions"]
+__all__ = ["StreamOptions", "StreamSettings"]
 
 LOSS_WINDOW_MS: Final = 1_000
 LONGEST_KEPT_S: Final = 400 * 86_400
+
+
+class StreamSettings(TypedDict, total=False):
+    """The keywords of `DurableObjectStreamManager`; their meaning is at `StreamOptions`."""
+
+    buffer_size: int
+    flush_interval: float | timedelta | None
+    flush_interval_ms: float | None
+    overflow: Literal["wait", "drop_oldest"]
+    max_chunk_bytes: int
+    keep_after_end: float | timedelta | None
+    keep_idle: float | timedelta | None
+    keep_chunks: int | None
+    adaptive: bool
+    loss_window: float | timedelta | None
+    loss_window_ms: float | None
+    logger: logging.Logger | None
+    wait_until: Callable[[Awaitable[None]], object] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,8 +24,8 @@ class StreamRows:
         self._sql = sql
         self._stream_id = stream_id
 
-    def load(self) -> tuple[StreamHead, int] | None:
-        """The head and the last sequence that is stored, None where there is no table.
+    def load(self) -> StreamHead | None:
+        """The head, None where there is no table.
 
         Raises:
             MigrationError: newer code has written this stream.
@@ -37,8 +37,7 @@ class StreamRows:
                 return None
             raise
         newest = cast("list[tuple[int, int]]", self._sql.exec(q.SELECT_LAST_BLOCK))
-        head = decode_head(self._stream_id, cast("str", text), newest[0] if newest else None)
-        return head, newest[0][0] if newest else head.first_sequence - 1
+        return decode_head(self._stream_id, cast("str", text), newest[0] if newest else None)
 
     def create(self, head: StreamHead) -> None:
         """The table, and the head in it."""
@@ -95,6 +94,10 @@ class StreamRows:
     def next_key(self, sequence: int) -> int | None:
         """Of the first block after `sequence`."""
         return cast("int | None", self._sql.exec(q.SELECT_NEXT_KEY, sequence)[0][0])
+
+    def last_sequence_from(self, sequence: int) -> int:
+        """The last sequence of the block that holds `sequence`, or else of the newest block before it; 0 for none."""
+        return cast("int", self._sql.exec(q.SELECT_LAST_FROM, sequence)[0][0])
 
     def chunk_count(self, first_sequence: int) -> int:
         """How many chunks are stored from `first_sequence` on."""

@@ -1,6 +1,8 @@
-"""What an adaptive writer's stream has shown and not yet stored, as far as the writer knows."""
+"""The chunks that an adaptive writer's stream has shown and not yet stored, as far as the writer knows."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from agents_store_cloudflare.contract.json_values import JsonObject
 
@@ -8,40 +10,39 @@ __all__ = ["ShownChunks"]
 
 
 class ShownChunks:
-    """Counts the chunks that a restart of the object has lost.
+    """Knows which shown flushes a restart of the object may have lost.
 
     Attributes:
-        lost_count: those whose loss nobody has been told of.
+        doubtful: last sequence and number of chunks of each such flush. The object can tell which of them are lost.
     """
 
     def __init__(self) -> None:
         self._instance: object = None
         self._flushes: list[tuple[int, int]] = []
-        self.lost_count: int = 0
+        self.doubtful: list[tuple[int, int]] = []
 
-    def __len__(self) -> int:
-        return sum(count for _, count in self._flushes)
+    def __bool__(self) -> bool:
+        return bool(self._flushes or self.doubtful)
 
     def add(self, reply: JsonObject, count: int) -> None:
-        """A flush of `count` chunks was shown."""
-        self._hear(reply)
+        """Note that a flush of `count` chunks was shown."""
+        self.hear(reply)
         last_sequence = reply["lastSequence"]
         if isinstance(last_sequence, int):
             self._flushes.append((last_sequence, count))
 
-    def stored(self, reply: JsonObject) -> None:
-        """Everything that has survived up to now is stored."""
-        self._hear(reply)
-        self._flushes = []
-
-    def take_lost_count(self) -> int:
-        """How many were lost since it was last asked."""
-        count, self.lost_count = self.lost_count, 0
-        return count
-
-    def _hear(self, reply: JsonObject) -> None:
-        survived_sequence = reply["survivedSequence"]
-        if self._instance not in (None, reply["instance"]) and isinstance(survived_sequence, int):
-            self.lost_count += sum(count for last, count in self._flushes if last > survived_sequence)
+    def hear(self, reply: JsonObject) -> None:
+        """Take note of a reply: what is stored by now is safe, unless another instance of the object says so."""
+        stored_sequence = reply["storedSequence"]
+        if self._instance not in (None, reply["instance"]):
+            self.doubtful += self._flushes
             self._flushes = []
         self._instance = reply["instance"]
+        if isinstance(stored_sequence, int):
+            self._flushes = [flush for flush in self._flushes if flush[0] > stored_sequence]
+
+    def settle(self, lost: Sequence[int]) -> int:
+        """Take note of the flushes that are lost, by their last sequences; the number of chunks in them."""
+        lost_count = sum(count for last_sequence, count in self.doubtful if last_sequence in lost)
+        self.doubtful = []
+        return lost_count

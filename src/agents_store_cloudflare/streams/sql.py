@@ -20,6 +20,7 @@ __all__ = [
     "SELECT_FLUSH",
     "SELECT_HEAD",
     "SELECT_LAST_BLOCK",
+    "SELECT_LAST_FROM",
     "SELECT_NEXT_KEY",
     "SELECT_PAGE",
     "SELECT_WRITERS",
@@ -119,6 +120,16 @@ SELECT_NEXT_KEY: LiteralString = """
 SELECT MIN(first_sequence)
 FROM blocks
 WHERE first_sequence > ?1
+"""
+
+# ?1 a sequence. The last sequence of the block that holds it, or else of the newest block before it; 0 (row 0's, less one)
+# where there is none. By key.
+SELECT_LAST_FROM: LiteralString = """
+SELECT MAX(first_sequence + count - 1, 0)
+FROM blocks
+WHERE first_sequence <= ?1
+ORDER BY first_sequence DESC
+LIMIT 1
 """
 
 # ?1 key of the first block, ?2 of the last one. All their chunks as one text: one value crosses instead of one per row.

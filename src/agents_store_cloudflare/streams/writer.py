@@ -20,7 +20,7 @@ from agents_store_cloudflare.contract.errors import (
     StreamConnectionError,
     StreamError,
 )
-from agents_store_cloudflare.contract.json_values import JsonObject, decode_json
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 from agents_store_cloudflare.streams.chunks import EncodedChunk, encode_chunk
 from agents_store_cloudflare.streams.options import StreamOptions
@@ -98,6 +98,7 @@ class DurableObjectStreamWriter:
         arguments: JsonObject = {
             "fencingToken": self._identity.fencing_token,
             "retention": self._options.retention_spans(),
+            "commitId": self._id,
         }
         reply = await self._client.call(self.stream_id, "create", arguments)
         stream = reply.head["ok"]
@@ -142,6 +143,21 @@ class DurableObjectStreamWriter:
         await self._flush()
         await self._make_durable()
         return self._last_sequence
+
+    async def flush_for_end(self) -> None:
+        """Store everything taken so far before the stream ends. A refusal is kept for the writer's own next call.
+
+        Raises:
+            StreamConnectionError: no answer came. StreamError: a restart has lost chunks shown before.
+        """
+        try:
+            await self._store_taken()
+        except AgentsStoreError as error:
+            if error.outcome_unknown:
+                raise
+            self._logger().warning("stream %r ends without the chunks of a writer: %s", self.stream_id, error)
+            return
+        await self._make_durable()
 
     async def close(self) -> int:
         """`StreamWriter.close`. When it raises, the writer stays open and keeps its chunks."""
@@ -236,11 +252,20 @@ class DurableObjectStreamWriter:
             await self._store_taken(is_durable=is_durable)
 
     async def _make_durable(self) -> None:
-        """What was shown early is stored too, or its loss is told."""
-        if len(self._shown):
+        """Store what was shown early too.
+
+        Raises:
+            StreamError: restarts of the object have lost some of it.
+        """
+        if self._shown:
             reply = await self._client.call(self.stream_id, "store", {})
-            self._shown.stored(reply.head["ok"])
-        if lost_count := self._shown.take_lost_count():
+            self._shown.hear(reply.head["ok"])
+        if self._shown.doubtful:
+            sequences: list[JsonValue] = [last_sequence for last_sequence, _ in self._shown.doubtful]
+            reply = await self._client.call(self.stream_id, "lost", {"sequences": sequences})
+            lost_count = self._shown.settle(reply.head["ok"])
+            if not lost_count:
+                return
             raise StreamError(
                 f"{lost_count} chunks of stream {self.stream_id!r} were shown and lost: its object restarted before they "
                 "were stored; write them again where they matter"
@@ -298,7 +323,7 @@ class DurableObjectStreamWriter:
         stored = reply.head["ok"]
         self._last_sequence = stored["lastSequence"]
         if is_durable:
-            self._shown.stored(stored)
+            self._shown.hear(stored)
         else:
             self._shown.add(stored, batch.count)
 

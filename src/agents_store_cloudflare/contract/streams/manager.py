@@ -115,7 +115,12 @@ class OpensReader(Awaitable[StreamReader], AbstractAsyncContextManager[StreamRea
 
 
 class StreamManager(Protocol):
-    """Streams of chunks, numbered 1, 2, 3 …; a number is never used again. Reads of unknown ids create nothing."""
+    """Streams of chunks, numbered 1, 2, 3 …; a number is never used again. Reads of unknown ids create nothing.
+
+    A call that changes a stream's life takes effect once, however often it is sent under its `commit_id`, and whatever
+    others do in between. Without a `commit_id` each call has a name of its own, for the manager's own repetitions. A
+    stream remembers the last 32 names.
+    """
 
     def create_writer(
         self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: int | Lock | None = None
@@ -143,15 +148,20 @@ class StreamManager(Protocol):
         *,
         status: str = "completed",
         fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
     ) -> None:
         """End the stream. Ending it twice alike is a no-op; differently raises `StreamClosedError` with the first outcome."""
         ...
 
-    async def fail_stream(self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None) -> None:
+    async def fail_stream(
+        self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> None:
         """Fail the stream: readers get everything, then `StreamFailedError` with this text."""
         ...
 
-    async def pause_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+    async def pause_stream(
+        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> None:
         """Take no chunks for a while: writing raises `StreamClosedError`, readers get everything and stop. Twice is once.
 
         Raises:
@@ -160,11 +170,15 @@ class StreamManager(Protocol):
         """
         ...
 
-    async def resume_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+    async def resume_stream(
+        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> None:
         """Take chunks again; an active stream stays as it is. Raises as `pause_stream` does."""
         ...
 
-    async def reset_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+    async def reset_stream(
+        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> None:
         """Make the stream active and empty, whatever it was; its numbers go on.
 
         Readers that were open are told once, by `StreamTruncatedError`; iterating again, those who had everything go on.
@@ -174,7 +188,9 @@ class StreamManager(Protocol):
         """
         ...
 
-    async def delete_stream(self, stream_id: str, *, fencing_token: int | Lock | None = None) -> None:
+    async def delete_stream(
+        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+    ) -> None:
         """Delete the stream: from now on it is unknown. Created again, its numbers go on, and its fence still holds.
 
         Raises:
@@ -184,12 +200,24 @@ class StreamManager(Protocol):
         ...
 
     async def truncate_stream(
-        self, stream_id: str, first_sequence: int, *, fencing_token: int | Lock | None = None
+        self,
+        stream_id: str,
+        first_sequence: int,
+        *,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
     ) -> None:
         """Drop the chunks before `first_sequence`; readers below it get `StreamTruncatedError`. The floor never sinks.
 
         Raises:
             StreamNotFoundError, StaleFencingTokenError.
+        """
+        ...
+
+    async def reset_fence(self, stream_id: str) -> None:
+        """Forget the highest fencing token of a stream, of a deleted one too: any token is good again.
+
+        For operators: after a wrong token, or after a lock service has lost its count. An unknown stream stays unknown.
         """
         ...
 

@@ -1,0 +1,71 @@
+"""Commits: the names of requests, by which a stream recognises a request that is sent again.
+
+A caller names each request that changes a stream's life. When no reply comes, it sends the same request under the same
+name. Others may have reset, ended or deleted the stream in between: the name shows that the request has had its effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeAlias
+from zlib import crc32
+
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+
+__all__ = ["Commit", "Commits", "is_repeated", "with_commit"]
+
+KEPT: Final = 32
+"""How many commits a stream remembers. The oldest one goes first."""
+
+Commits: TypeAlias = "Mapping[str, str]"
+"""Commit id -> digest of its request, oldest first."""
+
+_NOT_THE_REQUEST: Final = frozenset({"streamId", "commitId", "fencingToken"})
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The name of one request.
+
+    Attributes:
+        id: unique per request; the same one when the request is sent again.
+        digest: of the operation and its arguments. It shows when another request uses the same id by mistake.
+    """
+
+    id: str
+    digest: str = ""
+
+    @classmethod
+    def of_request(cls, arguments: Mapping[str, Any], payload: str) -> Self | None:
+        """The commit that a request carries; None if it carries none. The fencing token is not part of the digest."""
+        commit_id: str | None = arguments.get("commitId")
+        if commit_id is None:
+            return None
+        request = [(name, value) for name, value in sorted(arguments.items()) if name not in _NOT_THE_REQUEST]
+        digest = crc32(f"{request!r}\n{payload}".encode(errors="replace"))
+        return cls(commit_id, f"{digest:x}")
+
+
+def is_repeated(stream_id: str, commits: Commits, commit: Commit | None) -> bool:
+    """Whether the stream has committed this request before.
+
+    Raises:
+        InvalidArgumentError: another request has used this commit id.
+    """
+    digest = None if commit is None else commits.get(commit.id)
+    if commit is None or digest is None:
+        return False
+    if digest != commit.digest:
+        raise InvalidArgumentError(
+            f"commit_id {commit.id!r} was used for another call on stream {stream_id!r}; give each call its own"
+        )
+    return True
+
+
+def with_commit(commits: Commits, commit: Commit | None) -> Commits:
+    """The commits with one more; the oldest are forgotten."""
+    if commit is None:
+        return commits
+    kept = [(commit_id, digest) for commit_id, digest in commits.items() if commit_id != commit.id]
+    return dict([*kept[1 - KEPT :], (commit.id, commit.digest)])

@@ -1,0 +1,260 @@
+"""Calls to a stream that are sent again after others have acted: each takes effect once, in the order of the first sending.
+
+Subclass `StreamRepeatConformance` and give it a `stream_namespace`. Each test names the clauses that it proves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
+
+import pytest
+
+from agents_store_cloudflare.contract.errors import (
+    AgentsStoreError,
+    InvalidArgumentError,
+    StaleFencingTokenError,
+    StreamNotFoundError,
+)
+from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.streams.options import StreamOptions
+
+__all__ = ["StreamRepeatConformance"]
+
+Call: TypeAlias = Callable[[DurableObjectStreamManager, str], Awaitable[Any]]
+
+
+class Time(Protocol):
+    """A `FakeClock` on the host; in the Worker, one that really waits."""
+
+    async def advance(self, seconds: float) -> None: ...
+
+
+async def _write(manager: DurableObjectStreamManager, stream_id: str) -> None:
+    async with manager.create_writer(stream_id, "agent", "researcher") as writer:
+        await writer.write({"type": "text", "n": 1})
+
+
+CALLS: Final[Mapping[str, Call]] = {
+    "write": _write,
+    "end": lambda manager, stream_id: manager.end_stream(stream_id, {"answer": 1}),
+    "fail": lambda manager, stream_id: manager.fail_stream(stream_id, "no"),
+    "pause": lambda manager, stream_id: manager.pause_stream(stream_id),
+    "resume": lambda manager, stream_id: manager.resume_stream(stream_id),
+    "truncate": lambda manager, stream_id: manager.truncate_stream(stream_id, 3),
+    "reset": lambda manager, stream_id: manager.reset_stream(stream_id),
+    "delete": lambda manager, stream_id: manager.delete_stream(stream_id),
+}
+"""Every call that changes a stream."""
+
+OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
+    **{name: (name,) for name in CALLS},
+    "delete, then write": ("delete", "write"),
+    "reset, then write": ("reset", "write"),
+    "reset, then end": ("reset", "end"),
+    "resume, then write": ("resume", "write"),
+}
+"""What others do before a call is sent again."""
+
+
+class Interference:
+    """Objects that lose the replies of one caller: somebody else acts, then the call is sent again.
+
+    Args:
+        between: what somebody else does after the first reply is lost.
+        skipped: how many of the caller's calls pass before that.
+    """
+
+    def __init__(self, namespace: ObjectNamespace, between: Callable[[], Awaitable[None]], *, skipped: int = 0) -> None:
+        self._namespace = namespace
+        self._between = between
+        self._skipped = skipped
+        self.has_interfered: bool = False
+
+    async def call(self, name: str, request: str) -> str:
+        """`ObjectNamespace.call`; the one chosen has its effect, and no reply."""
+        reply = await self._namespace.call(name, request)
+        if self.has_interfered:
+            return reply
+        if self._skipped:
+            self._skipped -= 1
+            return reply
+        self.has_interfered = True
+        await self._between()
+        raise ObjectCallError("Network connection lost.", retryable=True)
+
+
+class StreamRepeatConformance:
+    """`StreamManager`: a call that is sent again takes effect once, whatever others did in between.
+
+    Attributes:
+        others: which of `OTHERS` act in between; all of them, unless a slow backend takes a sample.
+    """
+
+    others: tuple[str, ...] = tuple(OTHERS)
+
+    @pytest.fixture
+    def stream_namespace(self) -> ObjectNamespace:
+        raise NotImplementedError("a subclass gives the objects under test")
+
+    @pytest.fixture
+    def clock(self) -> Time:
+        raise NotImplementedError("a subclass gives the time its objects live in")
+
+    @pytest.fixture
+    def stream_options(self) -> StreamOptions:
+        """Options for every manager of a test; on the host they carry the fake clock."""
+        return StreamOptions()
+
+    @pytest.fixture
+    def unique(self) -> str:
+        """A prefix for ids that no other test uses."""
+        return uuid.uuid4().hex
+
+    @pytest.fixture
+    def stream_manager(
+        self, stream_namespace: ObjectNamespace, stream_options: StreamOptions
+    ) -> DurableObjectStreamManager:
+        return DurableObjectStreamManager(stream_namespace, options=stream_options)
+
+    @pytest.mark.parametrize("call", CALLS)
+    async def test_a_call_sent_again_after_others_have_acted(
+        self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str, call: str
+    ) -> None:
+        """SM-9: the stream is as if the call's reply had come, and the others had acted after it."""
+        manager = DurableObjectStreamManager(stream_namespace, options=stream_options)
+
+        async def act(others: str, stream_id: str) -> None:
+            for other in OTHERS[others]:
+                with suppress(AgentsStoreError):
+                    await CALLS[other](manager, stream_id)
+
+        for others in self.others:
+            smooth, troubled = f"{unique}-{others}-smooth", f"{unique}-{others}-troubled"
+            for stream_id in (smooth, smooth, troubled, troubled):
+                await _write(manager, stream_id)
+            await CALLS[call](manager, smooth)
+            await act(others, smooth)
+            between = partial(act, others, troubled)
+            lossy = Interference(stream_namespace, between, skipped=1 if call == "write" else 0)
+            caller = DurableObjectStreamManager(lossy, options=stream_options)
+            with suppress(AgentsStoreError):
+                await _while_time_passes(clock, CALLS[call](caller, troubled))
+            assert lossy.has_interfered
+            assert await _stands(manager, troubled) == await _stands(manager, smooth), f"{call}; {others}"
+
+    async def test_a_writer_whose_creation_is_sent_again_makes_no_deleted_stream_anew(
+        self,
+        stream_manager: DurableObjectStreamManager,
+        stream_namespace: ObjectNamespace,
+        stream_options: StreamOptions,
+        clock: Time,
+        unique: str,
+    ) -> None:
+        """SM-9: the stream that it made was deleted meanwhile, and stays so."""
+        lossy = Interference(stream_namespace, lambda: stream_manager.delete_stream(unique))
+        caller = DurableObjectStreamManager(lossy, options=stream_options)
+        writer = await _while_time_passes(clock, _opened(caller, unique))
+        assert await stream_manager.get_info(unique) is None
+        await writer.write({"type": "text", "n": 1})
+        with pytest.raises(StreamNotFoundError):
+            await writer.flush()
+
+    async def test_a_flush_of_a_deleted_stream_is_recognised(
+        self, stream_manager: DurableObjectStreamManager, stream_namespace: ObjectNamespace, clock: Time, unique: str
+    ) -> None:
+        """SM-9: it was stored before the deletion; it does not appear in the stream that others make anew."""
+        lossy = Interference(stream_namespace, lambda: stream_manager.delete_stream(unique), skipped=1)
+        options = StreamOptions(sleep=stream_manager_sleep(clock))
+        writer = await DurableObjectStreamManager(lossy, options=options).create_writer(unique, "agent", "researcher")
+        await writer.write({"type": "text", "n": 1})
+        assert await writer.flush() == 1
+        assert list(writer.pending) == []
+        await _write(stream_manager, unique)
+        info = await stream_manager.get_info(unique)
+        assert info is not None
+        assert (info.first_sequence, info.last_sequence) == (2, 2)
+
+    async def test_a_call_repeated_by_its_caller(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
+        """SM-9: a commit id makes it one call; another call under the same id is refused."""
+        await _write(stream_manager, unique)
+        await stream_manager.end_stream(unique, 1, commit_id="end-1")
+        await stream_manager.reset_stream(unique)
+        await stream_manager.end_stream(unique, 1, commit_id="end-1")
+        info = await stream_manager.get_info(unique)
+        assert info is not None
+        assert info.status == "active"
+        with pytest.raises(InvalidArgumentError, match="commit_id"):
+            await stream_manager.end_stream(unique, 2, commit_id="end-1")
+        with pytest.raises(InvalidArgumentError, match="commit_id"):
+            await stream_manager.pause_stream(unique, commit_id="end-1")
+
+    async def test_a_call_that_changes_nothing_keeps_its_fence(
+        self, stream_manager: DurableObjectStreamManager, unique: str
+    ) -> None:
+        """SM-13: a higher token is kept and a lower one refused by end, fail, pause, resume, truncate alike."""
+        for name in ("pause", "resume", "truncate", "end", "fail"):
+            stream_id = f"{unique}-{name}"
+            await _write(stream_manager, stream_id)
+            call = _fenced(stream_manager, name, stream_id)
+            await call(5)
+            await call(9)
+            for stale in (call, _fenced(stream_manager, "reset", stream_id)):
+                with pytest.raises(StaleFencingTokenError) as caught:
+                    await stale(6)
+                assert caught.value.expected == 9
+
+    async def test_an_operator_forgets_a_fence(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
+        """SM-13: after `reset_fence` any token is good again, also on a deleted stream; an unknown one stays unknown."""
+        await (await stream_manager.create_writer(unique, "a", "t", fencing_token=2**53 - 1)).close()
+        with pytest.raises(StaleFencingTokenError):
+            await stream_manager.end_stream(unique, fencing_token=3)
+        await stream_manager.reset_fence(unique)
+        await stream_manager.pause_stream(unique, fencing_token=3)
+        await stream_manager.delete_stream(unique, fencing_token=2**53 - 1)
+        await stream_manager.reset_fence(unique)
+        await (await stream_manager.create_writer(unique, "a", "t", fencing_token=1)).close()
+        await stream_manager.reset_fence(f"{unique}-none")
+        assert await stream_manager.get_info(f"{unique}-none") is None
+
+
+def stream_manager_sleep(clock: Time) -> Callable[[float], Awaitable[None]]:
+    """Pauses between attempts that let the clock go on."""
+    return clock.advance
+
+
+async def _opened(manager: DurableObjectStreamManager, stream_id: str) -> Any:
+    return await manager.create_writer(stream_id, "agent", "researcher")
+
+
+def _fenced(manager: DurableObjectStreamManager, name: str, stream_id: str) -> Callable[[int], Awaitable[None]]:
+    calls: dict[str, Callable[[int], Awaitable[None]]] = {
+        "pause": lambda token: manager.pause_stream(stream_id, fencing_token=token),
+        "resume": lambda token: manager.resume_stream(stream_id, fencing_token=token),
+        "truncate": lambda token: manager.truncate_stream(stream_id, 1, fencing_token=token),
+        "end": lambda token: manager.end_stream(stream_id, fencing_token=token),
+        "fail": lambda token: manager.fail_stream(stream_id, "no", fencing_token=token),
+        "reset": lambda token: manager.reset_stream(stream_id, fencing_token=token),
+    }
+    return calls[name]
+
+
+async def _stands(manager: DurableObjectStreamManager, stream_id: str) -> tuple[object, ...] | None:
+    """What can be told of a stream, its times aside."""
+    info = await manager.get_info(stream_id)
+    if info is None:
+        return None
+    place = (info.status, info.first_sequence, info.last_sequence, info.count)
+    return (*place, info.end_status, info.output, info.error)
+
+
+async def _while_time_passes(clock: Time, work: Awaitable[Any]) -> Any:
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        await clock.advance(0.05)
+    return task.result()
