@@ -3,11 +3,10 @@
 POST /sessions/{id}/turns    ask; the answer is written to the session's stream while nobody has to wait for it
 GET  /sessions/{id}/events   the stream as server-sent events, resumable by Last-Event-ID or ?from=
 GET  /sessions/{id}          messages, latest checkpoint, usage, lock
-GET  /                       the page
+GET  /                       the page, which the platform serves: [assets] in wrangler.toml
 """
 
 import asyncio
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -22,8 +21,6 @@ from web import MethodNotAllowedError, NotFoundError, error_response, json_respo
 
 # The runtime finds the Durable Object classes by their names in this module.
 __all__ = ["Default", "LockServer", "StreamServer"]
-
-PAGE = Path(__file__).with_name("page.html")
 
 
 class Default(WorkerEntrypoint):
@@ -49,15 +46,13 @@ class _Site:
     async def answer(self, request: Request) -> Any:
         method = str(cast("Any", request).js_object.method)
         match method, _path(request):
-            case "GET", [""]:
-                return Response(PAGE.read_text(), headers={"content-type": "text/html; charset=utf-8"})
             case "GET", ["sessions", session_id]:
                 return await self._view(session_id)
             case "GET", ["sessions", _, "events"]:
                 return await self._gateway.handle(request)
             case "POST", ["sessions", session_id, "turns"]:
                 return await self._ask(session_id, await question_of(request))
-            case _, [""] | ["sessions", _] | ["sessions", _, "events" | "turns"]:
+            case _, ["sessions", _] | ["sessions", _, "events" | "turns"]:
                 raise MethodNotAllowedError(f"{method} is not what this endpoint takes")
             case _:
                 raise NotFoundError("there is nothing at this path; see the README of examples/research_agent")

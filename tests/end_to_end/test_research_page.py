@@ -1,0 +1,213 @@
+"""The research agent's page in a real browser: streaming, reloading, a server that dies, markdown, hostile text, accessibility."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from tests.end_to_end.conftest import CONFIG
+from tools.browser import browser_executable
+from tools.local_runtime import LocalRuntime
+from tools.places import NODE_MODULES
+
+pytestmark = pytest.mark.runtime
+
+QUESTION = "How does a fencing token protect a session after its lock is lost?"
+OPTIONS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--no-first-run", "--headless=new"),
+]
+PATIENCE_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=browser_executable(), args=OPTIONS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A new window. Errors of the page's own scripts fail the test."""
+    context = browser.new_context()
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    yield opened
+    context.close()
+    assert errors == []
+
+
+def ask(page: Page, question: str = QUESTION) -> None:
+    """Type a question and send it."""
+    page.get_by_label("Your question").fill(question)
+    page.keyboard.press("Enter")
+
+
+def ready(page: Page) -> None:
+    """Wait until no turn is running."""
+    expect(page.locator("#facts")).to_have_text(re.compile("^Ready"))
+
+
+def answers(page: Page) -> Locator:
+    """All answers shown."""
+    return page.locator(".answer")
+
+
+def test_a_start_explains_and_suggests(worker: LocalRuntime, page: Page) -> None:
+    """A first visit says what this is; a suggestion asks."""
+    page.goto(worker.url)
+    expect(page.get_by_text("A small research agent")).to_be_visible()
+    page.get_by_role("button", name="What does a save promise?").click()
+    expect(page.locator(".question")).to_have_text("What does a save promise?")
+    expect(page.locator("#start")).to_be_hidden()
+    ready(page)
+
+
+def test_a_reload_in_the_middle_goes_on(worker: LocalRuntime, page: Page) -> None:
+    """A page that is loaded again during an answer shows the whole answer once."""
+    page.goto(worker.url)
+    ask(page)
+    expect(answers(page)).to_contain_text(re.compile(r"\w+"))
+    page.reload()
+    ready(page)
+    expect(page.locator(".question")).to_have_count(1)
+    whole = answers(page).inner_text()
+    page.reload()
+    ready(page)
+    expect(answers(page)).to_have_count(1)
+    assert answers(page).inner_text() == whole
+
+
+def test_a_question_during_an_answer_is_asked_next(worker: LocalRuntime, page: Page) -> None:
+    """The question box stays usable; a second question waits for the end of the first answer."""
+    page.goto(worker.url)
+    ask(page)
+    expect(page.locator(".answer.live")).to_be_visible()
+    ask(page, "What does a save promise?")
+    expect(page.locator("#queued-text")).to_have_text("What does a save promise?")
+    expect(page.locator(".question")).to_have_count(2)
+    expect(page.locator("#queued")).to_be_hidden()
+    ready(page)
+    expect(page.locator(".answer.live")).to_have_count(0)
+
+
+def test_markdown_is_shown_and_scripts_are_not(worker: LocalRuntime, page: Page) -> None:
+    """Markdown of an answer becomes elements; scripts, handlers, styles and forms in it do nothing."""
+    page.goto(worker.url)
+    page.evaluate(
+        """async () => {
+            const talk = await import("/talk.js");
+            talk.words("| a | b |\\n|---|---|\\n| 1 | 2 |\\n\\n**bold**\\n\\n");
+            talk.words('<img src=x onerror="window.hit=1"><script>window.hit=2</script><a href="javascript:window.hit=3">x</a>');
+            talk.words('<form action="//evil"><input name=q></form><style>*{display:none}</style>');
+            talk.finish();
+        }"""
+    )
+    answer = page.locator(".answer")
+    expect(answer.locator("td")).to_have_text(["1", "2"])
+    expect(answer.locator("strong")).to_have_text("bold")
+    assert answer.locator("script, style, form, input, [onerror], [href^=javascript]").count() == 0
+    assert page.evaluate("window.hit") is None
+
+
+def test_a_server_that_dies_is_told_and_recovered(migrated_state: Path, tmp_path: Path, page: Page) -> None:
+    """The page says that the server is gone; once it is back, the interrupted answer is shown as such and a new question works."""
+    state = shutil.copytree(migrated_state, tmp_path / "state")
+    variables = {"TOKEN_DELAY_MS": "150", "LOCK_TTL_S": "3"}
+    runtime = LocalRuntime(CONFIG, persist=state, vars=variables)
+    runtime.start()
+    try:
+        page.goto(runtime.url)
+        ask(page)
+        expect(answers(page)).to_contain_text(re.compile(r"\w+ \w+"))
+        runtime.kill()
+        expect(page.locator("#facts")).to_have_class("bad")
+        runtime.restart()
+        expect(page.locator(".note")).to_contain_text("interrupted")
+        ready(page)
+        ask(page, "What does a save promise?")
+        expect(page.locator(".question")).to_have_count(2)
+        expect(answers(page).last).to_contain_text(re.compile(r"says:"))
+    finally:
+        runtime.close()
+
+
+def test_offline_is_told(worker: LocalRuntime, page: Page) -> None:
+    """A question that cannot be sent stays in the box, and the page says why."""
+    page.goto(worker.url)
+    page.context.set_offline(True)
+    ask(page)
+    expect(page.locator("#facts")).to_contain_text("could not be sent")
+    expect(page.get_by_label("Your question")).to_have_value(QUESTION)
+    page.context.set_offline(False)
+    ask(page)
+    ready(page)
+
+
+@pytest.mark.parametrize("name", ["%", "%zz", "a/b", "<b>"])
+def test_any_hash_is_a_session(worker: LocalRuntime, page: Page, name: str) -> None:
+    """An address whose hash is no percent-encoding still opens a session."""
+    page.goto(f"{worker.url}/#{name}")
+    expect(page.locator("#start")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_nothing_is_wider_than_the_window(worker: LocalRuntime, page: Page, width: int) -> None:
+    """Long words, code and tables do not make the page scroll sideways."""
+    page.set_viewport_size({"width": width, "height": 700})
+    page.goto(worker.url)
+    page.evaluate(
+        """async () => {
+            const talk = await import("/talk.js"), long = "x".repeat(600);
+            talk.question(long); talk.toolCall("t", long, long); talk.toolResult("t", long);
+            talk.words(long + "\\n\\n```\\n" + long + "\\n```\\n\\n| " + long + " | b |\\n|---|---|\\n| 1 | 2 |\\n");
+            talk.finish(); talk.note(long); talk.cost(long);
+        }"""
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_reading_above_is_not_disturbed(worker: LocalRuntime, page: Page) -> None:
+    """Words that arrive do not move a reader who has scrolled up; a button leads to the end."""
+    page.set_viewport_size({"width": 600, "height": 400})
+    page.goto(worker.url)
+    add = """async (count) => {
+        const talk = await import("/talk.js");
+        for (let i = 0; i < count; i++) talk.note("line " + i);
+    }"""
+    page.evaluate(add, 60)
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_function("scrollY === 0")
+    page.evaluate("new Promise(requestAnimationFrame)")
+    page.evaluate(add, 5)
+    assert page.evaluate("scrollY") == 0
+    page.get_by_role("button", name="Go on reading at the end").click()
+    page.wait_for_function("innerHeight + scrollY >= document.documentElement.scrollHeight - 2")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(worker: LocalRuntime, page: Page, scheme: Any) -> None:
+    """The accessibility checker axe has no finding, before and after an answer."""
+    page.emulate_media(color_scheme=scheme)
+    page.goto(worker.url)
+    assert _findings(page) == []
+    ask(page)
+    ready(page)
+    assert _findings(page) == []
+
+
+def _findings(page: Page) -> list[str]:
+    page.evaluate((NODE_MODULES / "axe-core" / "axe.min.js").read_text())
+    found = page.evaluate("axe.run().then((result) => result.violations)")
+    return [f"{each['id']}: {json.dumps([node['html'] for node in each['nodes']])}" for each in found]
