@@ -63,10 +63,10 @@ class StreamServer(DurableObject, metaclass=_StreamServerType):
         """A listener has sent something; the object may have slept."""
         self._stream.socket_message(CloudflareSocket(socket), message)
 
-    async def webSocketClose(self, socket: JsObject, *_how: JsObject) -> None:  # noqa: N802
+    async def webSocketClose(self, socket: JsObject, code: int = 1000, *_how: JsObject) -> None:  # noqa: N802
         """A listener has gone."""
-        self._stream.socket_closed(CloudflareSocket(socket))
+        self._stream.socket_closed(CloudflareSocket(socket), code)
 
     async def webSocketError(self, socket: JsObject, _error: JsObject = None) -> None:  # noqa: N802
         """A listener's connection broke."""
-        self._stream.socket_closed(CloudflareSocket(socket))
+        self._stream.socket_closed(CloudflareSocket(socket), 1011)

@@ -13,8 +13,8 @@ from agents_store_cloudflare.streams.audience import Audience
 from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
-from agents_store_cloudflare.streams.socket_sink import Place
 from agents_store_cloudflare.streams.sse import parse_position
+from agents_store_cloudflare.streams.subscription import Place
 from agents_store_cloudflare.testing import LocalObjects
 from tests.counting_clock import CountingClock
 
@@ -35,10 +35,16 @@ class Sink:
         self.frames.append(frames)
         return True
 
+    def has_read(self) -> bool:
+        return True
+
     def remember(self, place: Place) -> None:
         self.place = place
 
     def close(self) -> None:
+        self.is_closed = True
+
+    def break_off(self) -> None:
         self.is_closed = True
 
     def events(self) -> list[tuple[str, str | None, Any]]:

@@ -33,6 +33,8 @@ class SseBody:
     def __init__(self) -> None:
         self._source: PullsFrames | None = None
         self._controller: JsObject = None
+        self._pushed_bytes = 0
+        self._taken_bytes = 0
         self._proxies: list[JsObject] = [create_proxy(each) for each in (self._start, self._pull, self._cancel)]
         start, pull, cancel = self._proxies
         source = {"type": "bytes", "start": start, "pull": pull, "cancel": cancel}
@@ -57,12 +59,31 @@ class SseBody:
         if room <= 0:
             return False
         try:
-            self._controller.enqueue(to_js(frames.encode()))
+            data = frames.encode()
+            self._controller.enqueue(to_js(data))
         except JsException:
             # The client is gone and nobody has said so.
             self._let_go()
             return False
+        self._pushed_bytes += len(data)
         return True
+
+    def has_read(self) -> bool:
+        """`EventBody.has_read`."""
+        room = None if self._controller is None else self._controller.desiredSize
+        if not isinstance(room, int | float):
+            return True
+        taken_bytes = self._pushed_bytes - (QUEUE_BYTES - int(room))
+        has_read = room >= QUEUE_BYTES or taken_bytes > self._taken_bytes
+        self._taken_bytes = taken_bytes
+        return has_read
+
+    def break_off(self) -> None:
+        """`EventBody.break_off`."""
+        if self._controller is not None:
+            with suppress(JsException):
+                self._controller.error(js.Error.new("nothing was read; connect again"))
+        self._let_go()
 
     def close(self) -> None:
         """`EventBody.close`."""

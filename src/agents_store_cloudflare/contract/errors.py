@@ -437,25 +437,36 @@ class StreamFailedError(StreamError):
 
 
 class StreamTruncatedError(StreamError):
-    """Chunks after the position asked for are gone; `first_sequence` is the oldest one kept."""
+    """Chunks after the position asked for are gone, or all of the stream that the reader knew.
+
+    Attributes:
+        first_sequence: the oldest chunk kept, or the first one to come.
+        was_reset: the stream was reset, or deleted and made again, since the reader got this position. Read it anew, with
+            `create_reader`: the chunks that the reader has are not part of it.
+    """
 
     code = "stream_truncated"
     http_status = 410
 
-    def __init__(self, stream_id: str, *, from_sequence: int, first_sequence: int) -> None:
+    def __init__(self, stream_id: str, *, from_sequence: int, first_sequence: int, was_reset: bool = False) -> None:
+        what = f"asked for what follows {from_sequence}"
         super().__init__(
-            f"stream {stream_id!r} keeps nothing before sequence {first_sequence}, asked for what follows {from_sequence}; "
+            f"stream {stream_id!r} was reset, {what}, its chunks begin with {first_sequence}; read it anew with create_reader"
+            if was_reset
+            else f"stream {stream_id!r} keeps nothing before sequence {first_sequence}, {what}; "
             f"read again from_sequence={first_sequence - 1}"
         )
         self.stream_id = stream_id
         self.from_sequence = from_sequence
         self.first_sequence = first_sequence
+        self.was_reset = was_reset
 
     def facts(self) -> dict[str, JsonValue]:
         return {
             "stream_id": self.stream_id,
             "from_sequence": self.from_sequence,
             "first_sequence": self.first_sequence,
+            "was_reset": self.was_reset,
         }
 
 

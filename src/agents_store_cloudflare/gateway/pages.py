@@ -38,10 +38,14 @@ class StreamPages:
         }
         reply = await self._calls.call(stream_id, "read", arguments)
         page: dict[str, Any] = reply.head["ok"]
-        sequence = page["firstSequence"] + page["count"] - 1
+        last_sequence = sequence = page["firstSequence"] + page["count"] - 1
+        if not page["count"] and not position and page["incarnation"]:
+            sequence = (
+                0  # nothing was read: in a later life of the stream any other number says that an earlier one was
+            )
         facts = {"status": page["status"], "sequence": sequence, "lastSequence": page["lastSequence"]}
         chunks = f'"chunks":[{reply.payload.replace(chr(10), ",")}]'
-        if page["status"] == "active" or sequence < page["lastSequence"]:
+        if page["status"] == "active" or last_sequence < page["lastSequence"]:
             return HttpResponse.of_json(_joined(facts, chunks))
         info, output = await self._info(stream_id)
         outcome = {"endStatus": info.get("endStatus"), "error": info.get("error")}

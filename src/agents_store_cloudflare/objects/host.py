@@ -59,8 +59,16 @@ class EventBody(Protocol):
         """Take the text; False where it is full or gone, and has taken nothing."""
         ...
 
+    def has_read(self) -> bool:
+        """Whether the client has read something since this was asked last, or has nothing to read."""
+        ...
+
     def close(self) -> None:
-        """Nothing follows."""
+        """End it after what it holds: nothing follows."""
+        ...
+
+    def break_off(self) -> None:
+        """End it with an error, and drop what it holds."""
         ...
 
 

@@ -12,21 +12,23 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
 from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
-from agents_store_cloudflare.streams.frames import FrameWriter, chunk_frames, outcome_frame
+from agents_store_cloudflare.streams.frames import FramePage, FrameWriter, chunk_pages, outcome_frame
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
-from agents_store_cloudflare.streams.socket_sink import Place, SocketSink, socket_frame
+from agents_store_cloudflare.streams.native_view import native_lines
+from agents_store_cloudflare.streams.socket_sink import SocketSink, socket_frame
 from agents_store_cloudflare.streams.sse import sse_frame
-from agents_store_cloudflare.streams.subscription import FrameSink, Subscription
+from agents_store_cloudflare.streams.subscription import FrameSink, Place, Subscription
 
 __all__ = ["Audience"]
 
 KEEP_ALIVE_MS: Final = 15_000
+POLICY_VIOLATION: Final = 1008
 UNKNOWN_SOCKET: Final = 1012
 """The close code "service restart": come back with the position you have."""
 
@@ -45,23 +47,23 @@ class Audience:
     def __len__(self) -> int:
         return len(self._listeners) + len(self._by_socket())
 
-    def add(self, log: StreamLog, from_sequence: int, sink: FrameSink) -> Subscription:
-        """A listener to Server-Sent Events who has everything up to `from_sequence`; it is behind until its first `pull`."""
-        listener = Subscription(self, log, sink, sse_frame, Place(from_sequence))
+    def add(self, log: StreamLog, place: Place, sink: FrameSink) -> Subscription:
+        """A listener to Server-Sent Events who stands at `place`; it is behind until its first `pull`."""
+        listener = Subscription(self, log, sink, sse_frame, place)
         self._listeners.add(listener)
         if self._cancel_timer is None:
             self._cancel_timer = self._host.call_later(KEEP_ALIVE_MS, self._keep_alive)
         return listener
 
-    def add_socket(self, stream_id: str, from_sequence: int) -> object:
-        """A listener on a new socket who has everything up to `from_sequence`; it is told at once what follows.
+    def add_socket(self, stream_id: str, place: Place) -> object:
+        """A listener on a new socket who stands at `place`; it is told at once what follows.
 
         Returns:
             The client's end.
         """
         sockets = self._by_socket()  # first: among those that the object finds again, the new one would be a stranger
         socket, client = self._host.accept_socket()
-        listener = self._socket_listener(SocketSink.fresh(socket, stream_id, from_sequence), sockets)
+        listener = self._socket_listener(SocketSink.fresh(socket, stream_id, place), sockets)
         listener.remember()
         listener.pull_all()
         return client
@@ -71,9 +73,18 @@ class Audience:
         listener = self._listener_of(socket)
         if listener is None:
             socket.close(UNKNOWN_SOCKET, "not listening any more; connect again")
-        elif isinstance(listener.sink, SocketSink) and listener.sink.acknowledge():
+            return
+        sink = listener.sink
+        if not isinstance(sink, SocketSink):
+            return
+        if sink.acknowledge():
             listener.remember()
             listener.pull_all()
+        elif sink.is_pestering():
+            listener.cancel()
+            socket.close(POLICY_VIOLATION, "acknowledge what you are asked about, nothing else")
+        else:
+            listener.remember()
 
     def left(self, socket: ObjectSocket) -> None:
         """The socket is closed."""
@@ -90,23 +101,27 @@ class Audience:
             self._cancel_timer()
             self._cancel_timer = None
 
-    def appended(self, first_sequence: int, body: str, last_sequence: int) -> None:
-        """Push a new block to everybody who is caught up."""
-        frames: dict[FrameWriter, str] = {}
-        for listener in self._live():
-            if listener.write not in frames:
-                frames[listener.write] = chunk_frames(listener.write, first_sequence, body)
-            listener.offer(frames[listener.write], first_sequence, last_sequence)
+    def appended(self, head: StreamHead, first_sequence: int, lines: str) -> None:
+        """Push new chunks (JSON texts joined by newlines) to everybody who is caught up."""
+        live = self._live()
+        if not live:
+            return
+        body = native_lines(head.facts, lines)
+        pages: dict[FrameWriter, Sequence[FramePage]] = {}
+        for listener in live:
+            if listener.write not in pages:
+                pages[listener.write] = list(chunk_pages(listener.write, first_sequence, body))
+            listener.offer(pages[listener.write], first_sequence)
 
     def closed(self, head: StreamHead) -> None:
         """Tell everybody who is caught up how the stream ended."""
         for listener in self._live():
             listener.finish(outcome_frame(listener.write, head), head.last_sequence)
 
-    def reset(self, head: StreamHead) -> None:
-        """Tell everybody who is caught up that the stream begins anew; the others see that chunks are gone."""
+    def reset(self) -> None:
+        """Tell everybody who is caught up that the stream begins anew; the others hear of it when they have room."""
         for listener in self._live():
-            listener.begin_anew(head.first_sequence)
+            listener.begin_anew()
 
     def gone(self) -> None:
         """The stream is deleted: there is nothing more to listen to."""
@@ -126,7 +141,7 @@ class Audience:
 
     def _keep_alive(self) -> None:
         self._cancel_timer = self._host.call_later(KEEP_ALIVE_MS, self._keep_alive)
-        for listener in [listener for listener in self._listeners if listener.is_live]:
+        for listener in list(self._listeners):
             listener.keep_alive()
 
     def _live(self) -> list[Subscription]:

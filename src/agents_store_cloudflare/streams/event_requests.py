@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from agents_store_cloudflare.contract.errors import StreamTruncatedError
 from agents_store_cloudflare.objects import EventBody, ObjectHost, ObjectSocket
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.streams.audience import Audience
 from agents_store_cloudflare.streams.log import StreamLog
-from agents_store_cloudflare.streams.socket_sink import ACKNOWLEDGEMENT, Place
+from agents_store_cloudflare.streams.socket_sink import ACKNOWLEDGEMENT
 from agents_store_cloudflare.streams.sse import HEADERS, parse_position
+from agents_store_cloudflare.streams.subscription import Place, place_at
 
 __all__ = ["EventRequests", "position_of"]
 
-POLICY_VIOLATION = 1008
+NORMAL_CLOSURE: Final = 1000
+POLICY_VIOLATION: Final = 1008
+ANSWERED_CODES: Final = frozenset({1000, *range(3000, 5000)})
+"""The codes that the platform lets this end close with; others stand for what no close frame has said."""
 
 
 def position_of(request: HttpRequest) -> int:
@@ -47,15 +50,10 @@ class EventRequests:
         if request.method != "GET":
             return HttpResponse.refusal(405, "method_not_allowed", "events are read with GET", headers={"allow": "GET"})
         position = position_of(request)
-        with suppress(StreamTruncatedError):
-            # Said by a frame: the events go on with what is kept.
-            log.head_from(position)
-        if position == 0:
-            # "I have nothing" misses nothing that it had: it begins where the stream does.
-            position = log.existing_head().first_sequence - 1
+        place = place_at(log.head_from(position), position)
         if (request.header("Upgrade") or "").lower() == "websocket":
-            return HttpResponse(status=101, web_socket=self._audience.add_socket(stream_id, position))
-        return self._as_events(log, position)
+            return HttpResponse(status=101, web_socket=self._audience.add_socket(stream_id, place))
+        return self._as_events(log, place)
 
     def message(self, socket: ObjectSocket, text: object) -> None:
         """What a client sends: `ack`. Anything else closes the socket, since every message costs its stream a wake-up."""
@@ -65,13 +63,14 @@ class EventRequests:
             self._audience.left(socket)
             socket.close(POLICY_VIOLATION, f"a listener sends {ACKNOWLEDGEMENT!r} or 'ping', nothing else")
 
-    def closed(self, socket: ObjectSocket) -> None:
-        """The client has closed the socket, or it broke."""
+    def closed(self, socket: ObjectSocket, code: int = NORMAL_CLOSURE) -> None:
+        """The client has closed the socket, or it broke: close this end too, or the client waits for that."""
         self._audience.left(socket)
+        socket.close(code if code in ANSWERED_CODES else NORMAL_CLOSURE, "")
 
-    def _as_events(self, log: StreamLog, position: int) -> HttpResponse:
+    def _as_events(self, log: StreamLog, place: Place) -> HttpResponse:
         body = self._host.event_body()
-        body.feed_from(self._audience.add(log, position, _BodySink(body)))
+        body.feed_from(self._audience.add(log, place, _BodySink(body)))
         return HttpResponse(status=200, headers=dict(HEADERS), body=body.stream)
 
 
@@ -81,7 +80,9 @@ class _BodySink:
     def __init__(self, body: EventBody) -> None:
         self._body = body
         self.push = body.push
+        self.has_read = body.has_read
         self.close = body.close
+        self.break_off = body.break_off
 
     def remember(self, place: Place) -> None:
         """`FrameSink.remember`: nothing of an open response outlives the object's memory."""

@@ -4,7 +4,9 @@
 |-------------|-----------------------------------------|---------------------------------------------------|
 | `chunk`     | the chunk, as its writer encoded it     | one each, in order; the sequence is its id        |
 | `caught-up` | `{"sequence"}`                          | once, when everything stored has been sent        |
-| `truncated` | `{"fromSequence", "firstSequence"}`     | chunks in between are gone; the oldest kept follow |
+| `truncated` | `{"fromSequence", "firstSequence"}`     | the chunks that the listener has are no longer the |
+|             |                                         | stream, or chunks after them are gone; the oldest |
+|             |                                         | kept follow                                       |
 | `end`       | `{"status", "output"}`                  | the stream ended; nothing follows                 |
 | `fail`      | `{"error"}`                             | the stream was failed; nothing follows            |
 """
@@ -12,11 +14,24 @@
 from __future__ import annotations
 
 import json
-from typing import Protocol
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from agents_store_cloudflare.streams.head import StreamHead
 
-__all__ = ["FrameWriter", "caught_up_frame", "chunk_frames", "outcome_frame", "truncated_frame"]
+__all__ = [
+    "PAGE_BYTES",
+    "FramePage",
+    "FrameWriter",
+    "caught_up_frame",
+    "chunk_pages",
+    "outcome_frame",
+    "truncated_frame",
+]
+
+PAGE_BYTES: Final = 64 * 1024
+"""A page of frames ends before the frame that would take it over this. A single larger frame is a page of its own."""
 
 
 class FrameWriter(Protocol):
@@ -27,9 +42,27 @@ class FrameWriter(Protocol):
         ...
 
 
-def chunk_frames(write: FrameWriter, first_sequence: int, body: str) -> str:
-    """The frames of chunks (JSON texts joined by newlines), the first one of sequence `first_sequence`."""
-    return "".join(write("chunk", text, sequence) for sequence, text in enumerate(body.split("\n"), first_sequence))
+@dataclass(frozen=True, slots=True)
+class FramePage:
+    """Frames of consecutive chunks, up to and including `last_sequence`."""
+
+    text: str
+    last_sequence: int
+
+
+def chunk_pages(write: FrameWriter, first_sequence: int, body: str) -> Iterator[FramePage]:
+    """The frames of chunks (JSON texts joined by newlines), page by page; the first chunk has `first_sequence`."""
+    frames: list[str] = []
+    total_bytes, is_ascii, sequence = 0, body.isascii(), first_sequence
+    for sequence, text in enumerate(body.split("\n"), first_sequence):
+        frame = write("chunk", text, sequence)
+        size_bytes = len(frame) if is_ascii else len(frame.encode())
+        if frames and total_bytes + size_bytes > PAGE_BYTES:
+            yield FramePage("".join(frames), sequence - 1)
+            frames, total_bytes = [], 0
+        frames.append(frame)
+        total_bytes += size_bytes
+    yield FramePage("".join(frames), sequence)
 
 
 def caught_up_frame(write: FrameWriter, sequence: int) -> str:
@@ -38,7 +71,7 @@ def caught_up_frame(write: FrameWriter, sequence: int) -> str:
 
 
 def truncated_frame(write: FrameWriter, *, from_sequence: int, first_sequence: int) -> str:
-    """What followed `from_sequence` is gone up to `first_sequence`, which comes next."""
+    """The listener's position `from_sequence` is no longer good. `first_sequence` comes next."""
     return write("truncated", f'{{"fromSequence":{from_sequence},"firstSequence":{first_sequence}}}')
 
 

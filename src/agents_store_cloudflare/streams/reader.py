@@ -30,6 +30,8 @@ class DurableObjectStreamReader:
         self._position = from_sequence
         self._last_held = from_sequence or 0
         self._incarnation: str | None = None
+        self._is_told = False
+        self._turn = asyncio.Lock()
         self._may_go_on = False
         self._status: ResumableStreamStatus = "active"
         self._error: str | None = None
@@ -71,9 +73,12 @@ class DurableObjectStreamReader:
         return self
 
     async def __anext__(self) -> JsonObject:
-        if not self._chunks and not await self._has_more():
-            raise StopAsyncIteration
-        return self._chunks.popleft()
+        if self._chunks:
+            return self._chunks.popleft()
+        async with self._turn:  # tasks that share a reader wait one after the other
+            if not self._chunks and not await self._has_more():
+                raise StopAsyncIteration
+            return self._chunks.popleft()
 
     async def _has_more(self) -> bool:
         """Whether there is a chunk to hand out, after waiting for one; False at the end."""
@@ -118,7 +123,8 @@ class DurableObjectStreamReader:
         try:
             reply = await self._call
         except StreamTruncatedError:
-            self._incarnation = None  # it has been told: asked again, it goes on from its position where that is kept
+            # The consumer is told now. Asked again, the reader goes on from its position, if that is kept.
+            self._incarnation, self._is_told = None, True
             raise
         except asyncio.CancelledError:
             # `close` cancels the call alone; who cancels the consumer, at that same moment too, gets what was asked.
@@ -139,6 +145,8 @@ class DurableObjectStreamReader:
         }
         if self._incarnation is not None:
             arguments["incarnation"] = self._incarnation
+        elif self._is_told:
+            arguments["isTold"] = True
         return await self._client.call(self._stream_id, "read", arguments, attempts=READ_ATTEMPTS)
 
     def _take(self, page: WireMessage) -> None:

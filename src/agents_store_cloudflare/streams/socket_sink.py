@@ -17,17 +17,20 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
 from typing import Final, Self
 
 from agents_store_cloudflare.objects import ObjectSocket
+from agents_store_cloudflare.streams.subscription import Place
 
-__all__ = ["ACKNOWLEDGEMENT", "Place", "SocketSink", "socket_frame"]
+__all__ = ["ACKNOWLEDGEMENT", "SocketSink", "socket_frame"]
 
 ACKNOWLEDGEMENT: Final = "ack"
 WINDOW_BYTES: Final = 256 * 1024
 MARK_BYTES: Final = WINDOW_BYTES // 2
 NORMAL_CLOSURE: Final = 1000
+TRY_AGAIN_LATER: Final = 1013
+MOST_UNASKED: Final = 32
+"""How many acknowledgements that nobody asked for a client may send: each one wakes the object."""
 _MARK: Final = '{"event":"ack"}'
 
 
@@ -35,21 +38,6 @@ def socket_frame(event: str, data: str, sequence: int | None = None, /) -> str:
     """`FrameWriter` of this wire: a JSON object and a newline; JSON text holds no raw newline itself."""
     id_member = "" if sequence is None else f'"id":{sequence},'
     return f'{{"event":"{event}",{id_member}"data":{data}}}\n'
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a listener stands.
-
-    Attributes:
-        sequence: the last chunk handed over.
-        is_live: everything stored has been handed over; what is appended comes by push.
-        was_caught_up: it has been told so.
-    """
-
-    sequence: int
-    is_live: bool = False
-    was_caught_up: bool = False
 
 
 class SocketSink:
@@ -65,14 +53,15 @@ class SocketSink:
         self._socket = socket
         self._owed_bytes = 0  # sent since the last acknowledged mark
         self._bytes_after_mark: int | None = None  # None: no mark is on its way
+        self._unasked = 0
         self.key: str = key
         self.stream_id: str = stream_id
         self.place: Place = place
 
     @classmethod
-    def fresh(cls, socket: ObjectSocket, stream_id: str, from_sequence: int) -> Self:
+    def fresh(cls, socket: ObjectSocket, stream_id: str, place: Place) -> Self:
         """The sink of a socket that was just accepted."""
-        return cls(socket, stream_id, key=secrets.token_hex(8), place=Place(from_sequence))
+        return cls(socket, stream_id, key=secrets.token_hex(8), place=place)
 
     @classmethod
     def restored(cls, socket: ObjectSocket) -> Self:
@@ -81,14 +70,11 @@ class SocketSink:
         Raises:
             ValueError, KeyError, TypeError: the attachment is not of this code.
         """
-        facts = json.loads(socket.attachment())
-        sink = cls(
-            socket,
-            facts["streamId"],
-            key=facts["key"],
-            place=Place(facts["sequence"], facts["isLive"], facts["wasCaughtUp"]),
-        )
-        sink._owed_bytes, sink._bytes_after_mark = facts["owedBytes"], facts["bytesAfterMark"]
+        kept = json.loads(socket.attachment())
+        place = Place(kept["sequence"], kept["incarnation"], kept["isLive"], kept["wasCaughtUp"])
+        sink = cls(socket, kept["streamId"], key=kept["key"], place=place)
+        sink._owed_bytes, sink._bytes_after_mark = kept["owedBytes"], kept["bytesAfterMark"]
+        sink._unasked = kept["unasked"]
         return sink
 
     def push(self, frames: str) -> bool:
@@ -107,23 +93,38 @@ class SocketSink:
     def remember(self, place: Place) -> None:
         """`FrameSink.remember`: into the attachment, which outlives the object's memory."""
         self.place = place
-        facts = {
+        kept = {
             "key": self.key,
             "streamId": self.stream_id,
             "sequence": place.sequence,
+            "incarnation": place.incarnation,
             "isLive": place.is_live,
             "wasCaughtUp": place.was_caught_up,
             "owedBytes": self._owed_bytes,
             "bytesAfterMark": self._bytes_after_mark,
+            "unasked": self._unasked,
         }
-        self._socket.attach(json.dumps(facts))
+        self._socket.attach(json.dumps(kept))
+
+    def has_read(self) -> bool:
+        """`FrameSink.has_read`: an open socket costs nothing, read or not."""
+        return True
 
     def acknowledge(self) -> bool:
-        """Count an `ack`; False where none was asked for."""
+        """Count an `ack`; False if none was asked for."""
         if self._bytes_after_mark is None:
+            self._unasked += 1
             return False
-        self._owed_bytes, self._bytes_after_mark = self._bytes_after_mark, None
+        self._owed_bytes, self._bytes_after_mark, self._unasked = self._bytes_after_mark, None, 0
         return True
+
+    def is_pestering(self) -> bool:
+        """Whether the client keeps sending acknowledgements that nobody asked for."""
+        return self._unasked > MOST_UNASKED
+
+    def break_off(self) -> None:
+        """`FrameSink.break_off`."""
+        self._socket.close(TRY_AGAIN_LATER, "nothing was read; connect again")
 
     def close(self) -> None:
         """`FrameSink.close`."""

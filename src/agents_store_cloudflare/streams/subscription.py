@@ -2,48 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from agents_store_cloudflare.contract.errors import StreamTruncatedError
 from agents_store_cloudflare.streams.frames import (
+    PAGE_BYTES,
+    FramePage,
     FrameWriter,
     caught_up_frame,
-    chunk_frames,
+    chunk_pages,
     outcome_frame,
     truncated_frame,
 )
-from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.streams.head import StreamHead
+from agents_store_cloudflare.streams.log import Page, StreamLog
 from agents_store_cloudflare.streams.native_view import native_lines
-from agents_store_cloudflare.streams.socket_sink import Place
 from agents_store_cloudflare.streams.sse import KEEP_ALIVE
 
-__all__ = ["FrameSink", "Serves", "Subscription"]
+__all__ = ["FrameSink", "Place", "Serves", "Subscription", "place_at"]
 
-PAGE_BYTES: Final = 64 * 1024
+PATIENCE: Final = 4
+"""How many keep-alives a listener may leave unread before it is let go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a listener stands.
+
+    Attributes:
+        sequence: the last chunk handed over.
+        incarnation: of the stream when that chunk was handed over; None if an earlier life of the stream had it.
+        is_live: everything stored has been handed over; what is appended comes by push.
+        was_caught_up: the listener has been told so.
+    """
+
+    sequence: int
+    incarnation: str | None = ""
+    is_live: bool = False
+    was_caught_up: bool = False
+
+
+def place_at(head: StreamHead, from_sequence: int) -> Place:
+    """Where a listener begins who says that it has `from_sequence`. With 0 it can miss nothing: it begins at the floor."""
+    if from_sequence == 0:
+        return Place(head.first_sequence - 1, head.incarnation)
+    return Place(from_sequence, None if head.is_of_earlier_life(from_sequence) else head.incarnation)
 
 
 class FrameSink(Protocol):
     """Where frames go. From inside these methods it may cancel its subscription, nothing else."""
 
     def push(self, frames: str) -> bool:
-        """Take the frames; False where it is full or gone, and has taken nothing."""
+        """Take the frames; False if it is full or gone, and has taken nothing."""
+        ...
+
+    def has_read(self) -> bool:
+        """Whether the client has read something since this was asked last, or has nothing to read."""
         ...
 
     def remember(self, place: Place) -> None:
-        """Note where the listener stands now, where that must outlive the object's memory."""
+        """Note where the listener stands now, if that must outlive the object's memory."""
         ...
 
     def close(self) -> None:
-        """Nothing follows."""
+        """End it: nothing follows."""
+        ...
+
+    def break_off(self) -> None:
+        """End it at once, and drop what the client has not taken."""
         ...
 
 
 class Serves(Protocol):
-    """Who a listener belongs to."""
+    """Whom a listener belongs to."""
 
     def serving(self, listener: Subscription, sink: FrameSink, /) -> AbstractContextManager[None]:
-        """Whatever fails in here is logged, and the listener let go."""
+        """Log whatever fails inside, and let the listener go."""
         ...
 
     def remove(self, listener: Subscription, /) -> None:
@@ -53,6 +90,9 @@ class Serves(Protocol):
 
 class Subscription:
     """One listener's place in the stream.
+
+    A sink holds at most its window and one page more: every push is one page of frames, and a full sink refuses it. The
+    listener is then behind, and its sink asks for the rest (`pull`) when there is room again.
 
     Attributes:
         sink: where its frames go.
@@ -64,6 +104,7 @@ class Subscription:
         self._log = log
         self._place = place
         self._is_over = False
+        self._unread_ticks = 0
         self.sink: FrameSink = sink
         self.write: FrameWriter = write
 
@@ -74,52 +115,59 @@ class Subscription:
 
     @property
     def is_live(self) -> bool:
-        """Everything stored has been handed over; what is appended comes by push."""
+        """Whether everything stored has been handed over: what is appended comes by push."""
         return self._place.is_live
 
     def pull(self) -> None:
-        """The sink has room: hand it the next page of the log, where it is behind. Never raises."""
+        """Hand over the next block of the log, as far as the sink has room. Never raises."""
         self._pull()
 
     def pull_all(self) -> None:
-        """Hand over pages until the sink is full or has everything. Never raises."""
+        """Hand over blocks until the sink is full or has everything. Never raises."""
         while self._pull():
             pass
 
-    def offer(self, frames: str, first_sequence: int, last_sequence: int) -> None:
-        """Push a block; a full sink falls behind."""
+    def offer(self, pages: Sequence[FramePage], first_sequence: int) -> None:
+        """Push new chunks; a full sink falls behind."""
         with self._audience.serving(self, self.sink):
             self._check_place(first_sequence - 1)
-            if self.sink.push(frames):
-                self._stand(last_sequence, is_live=True)
-            else:
-                self._fall_behind()
+            for page in pages:
+                if not self._push_chunks(page, is_last=page is pages[-1]):
+                    return
 
     def keep_alive(self) -> None:
-        """Push a comment: it shows whether the client is still there. A full sink has enough to show that."""
-        with self._audience.serving(self, self.sink):
-            self.sink.push(KEEP_ALIVE)
+        """Push a comment to a listener who is caught up: it shows whether the client is still there.
 
-    def finish(self, frames: str, last_sequence: int) -> None:
-        """Push the last frames and close; a full sink gets them when it pulls."""
+        A client that has read nothing for a minute is let go. It comes back with the position it has.
+        """
+        with self._audience.serving(self, self.sink):
+            self._unread_ticks = 0 if self.sink.has_read() else self._unread_ticks + 1
+            if self._unread_ticks > PATIENCE:
+                self.cancel()
+                self.sink.break_off()
+            elif self.is_live:
+                self.sink.push(KEEP_ALIVE)
+
+    def finish(self, frame: str, last_sequence: int) -> None:
+        """Push the last frame and close; a full sink gets it when it pulls."""
         with self._audience.serving(self, self.sink):
             self._check_place(last_sequence)
-            self._push_last(frames)
+            self._push_last(frame)
 
-    def begin_anew(self, first_sequence: int) -> None:
-        """Push word of a reset."""
+    def begin_anew(self) -> None:
+        """Tell it of a reset: at once, or behind what its sink still holds."""
         with self._audience.serving(self, self.sink):
-            self.sink.push(truncated_frame(self.write, from_sequence=self.sequence, first_sequence=first_sequence))
-            self.sink.remember(self._place)
+            self._fall_behind()
+        self.pull_all()
 
     def leave(self) -> None:
-        """The stream is gone."""
+        """Close it: the stream is gone."""
         with self._audience.serving(self, self.sink):
             self.cancel()
             self.sink.close()
 
     def cancel(self) -> None:
-        """The client is gone."""
+        """Forget the listener: its client is gone."""
         self._is_over = True
         self._audience.remove(self)
 
@@ -133,50 +181,68 @@ class Subscription:
             raise RuntimeError(f"a live listener is at {self.sequence}, not at {sequence}: a block has passed it by")
 
     def _stand(self, sequence: int, *, is_live: bool) -> None:
-        self._place = Place(sequence, is_live, self._place.was_caught_up or is_live)
+        was_caught_up = self._place.was_caught_up or is_live
+        self._place = replace(self._place, sequence=sequence, is_live=is_live, was_caught_up=was_caught_up)
         self.sink.remember(self._place)
 
     def _fall_behind(self) -> None:
-        self._stand(self.sequence, is_live=False)
+        self._place = replace(self._place, is_live=False)
+        self.sink.remember(self._place)
 
     def _pull(self) -> bool:
-        """Hand over a page; whether there may be more to hand over."""
+        """Hand over a block of the log. Returns whether there may be more to hand over."""
         moved = False
         if not self.is_live and not self._is_over:
             with self._audience.serving(self, self.sink):
-                moved = self._push_page()
+                moved = self._push_block()
         return moved
 
-    def _push_page(self) -> bool:
+    def _push_block(self) -> bool:
         head = self._log.existing_head()
+        if self._place.incarnation != head.incarnation:
+            return self._push_gap(head, head.first_sequence)
         try:
-            page = self._log.read(self.sequence, max_bytes=PAGE_BYTES)
+            block = self._log.read(self.sequence, max_bytes=PAGE_BYTES)
         except StreamTruncatedError as gap:
-            return self._push_gap(gap)
-        body = native_lines(head.facts, page.body)
-        frames = chunk_frames(self.write, page.first_sequence, body) if page.count else ""
-        is_at_end = page.last_sequence == head.last_sequence
-        if is_at_end and not self._place.was_caught_up:
-            frames += caught_up_frame(self.write, head.last_sequence)
-        if is_at_end and head.status in ("ended", "failed"):
-            self._push_last(frames + outcome_frame(self.write, head))
+            return self._push_gap(head, gap.first_sequence)
+        for page, is_last in self._pages(head, block):
+            if not self._push_chunks(page, is_last=is_last):
+                return False
+        if self.is_live and head.status in ("ended", "failed"):
+            self._push_last(outcome_frame(self.write, head))
             return False
+        return not self.is_live
+
+    def _pages(self, head: StreamHead, block: Page) -> Iterator[tuple[FramePage, bool]]:
+        """The frames of a block; with each whether it takes the listener to the end of the stream."""
+        if not block.count:
+            yield FramePage("", block.last_sequence), True
+            return
+        for page in chunk_pages(self.write, block.first_sequence, native_lines(head.facts, block.body)):
+            yield page, page.last_sequence == head.last_sequence
+
+    def _push_chunks(self, page: FramePage, *, is_last: bool) -> bool:
+        """Push a page; False if the sink is full, and the listener is behind now."""
+        frames = page.text
+        if is_last and not self._place.was_caught_up:
+            frames += caught_up_frame(self.write, page.last_sequence)
         if frames and not self.sink.push(frames):
             self._fall_behind()
             return False
-        self._stand(page.last_sequence, is_live=is_at_end)
-        return not is_at_end
+        self._stand(page.last_sequence, is_live=is_last)
+        return True
 
-    def _push_gap(self, gap: StreamTruncatedError) -> bool:
-        frame = truncated_frame(self.write, from_sequence=self.sequence, first_sequence=gap.first_sequence)
+    def _push_gap(self, head: StreamHead, first_sequence: int) -> bool:
+        frame = truncated_frame(self.write, from_sequence=self.sequence, first_sequence=first_sequence)
         if not self.sink.push(frame):
             self._fall_behind()
             return False
-        self._stand(gap.first_sequence - 1, is_live=False)
+        self._place = replace(self._place, incarnation=head.incarnation)
+        self._stand(first_sequence - 1, is_live=False)
         return True
 
-    def _push_last(self, frames: str) -> None:
-        if self.sink.push(frames):
+    def _push_last(self, frame: str) -> None:
+        if self.sink.push(frame):
             self.cancel()
             self.sink.close()
         else:

@@ -107,7 +107,7 @@ class _AnswersHttp(Protocol):
 
     def socket_message(self, socket: ObjectSocket, text: object) -> None: ...
 
-    def socket_closed(self, socket: ObjectSocket) -> None: ...
+    def socket_closed(self, socket: ObjectSocket, code: int) -> None: ...
 
 
 class _Host:
@@ -182,7 +182,8 @@ class _Host:
         return socket.server, socket
 
     def sockets(self) -> list[ObjectSocket]:
-        return [socket.server for socket in self._sockets if socket.is_open]
+        self._sockets = [socket for socket in self._sockets if socket.is_open]
+        return [socket.server for socket in self._sockets if socket.can_hear]
 
     def hibernate(self) -> None:
         if self._timers or self._calls or self._serving or any(body.is_open for body in self._bodies):
@@ -192,8 +193,8 @@ class _Host:
     def _on_message(self, socket: ObjectSocket, text: str) -> None:
         self._listened_to().socket_message(socket, text)
 
-    def _on_close(self, socket: ObjectSocket) -> None:
-        self._listened_to().socket_closed(socket)
+    def _on_close(self, socket: ObjectSocket, code: int) -> None:
+        self._listened_to().socket_closed(socket, code)
 
     def _listened_to(self) -> _AnswersHttp:
         logic = self.live()

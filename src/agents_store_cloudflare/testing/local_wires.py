@@ -26,6 +26,7 @@ class LocalEvents:
         self._source: PullsFrames | None = None
         self._waiting: deque[str] = deque()
         self._waiting_size = 0
+        self._was_read = False
         self.is_open: bool = True
 
     @property
@@ -45,9 +46,20 @@ class LocalEvents:
         self._waiting_size += len(frames)
         return True
 
+    def has_read(self) -> bool:
+        """`EventBody.has_read`."""
+        has_read, self._was_read = self._was_read or not self._waiting, False
+        return has_read
+
     def close(self) -> None:
         """`EventBody.close`."""
         self.is_open = False
+
+    def break_off(self) -> None:
+        """`EventBody.break_off`."""
+        self.is_open = False
+        self._waiting.clear()
+        self._waiting_size = 0
 
     def read(self) -> str:
         """All that can be had now, as a client reads it: what is behind is asked for."""
@@ -58,6 +70,7 @@ class LocalEvents:
             if not self._waiting:
                 return "".join(received)
             received += self._waiting
+            self._was_read = True
             self._waiting.clear()
             self._waiting_size = 0
 
@@ -78,10 +91,11 @@ class LocalSocket:
     """
 
     def __init__(
-        self, on_message: Callable[[ObjectSocket, str], None], on_close: Callable[[ObjectSocket], None]
+        self, on_message: Callable[[ObjectSocket, str], None], on_close: Callable[[ObjectSocket, int], None]
     ) -> None:
         self._on_message = on_message
         self._on_close = on_close
+        self._has_left = False
         self.server: ObjectSocket = _ServerEnd(self)
         self.messages: list[str] = []
         self.close_code: int | None = None
@@ -89,8 +103,13 @@ class LocalSocket:
 
     @property
     def is_open(self) -> bool:
-        """Neither side has closed it."""
+        """Whether neither side has closed it."""
         return self.close_code is None
+
+    @property
+    def can_hear(self) -> bool:
+        """Whether what the object sends still arrives."""
+        return self.is_open and not self._has_left
 
     async def send(self, text: str) -> None:
         """Send a message to the object; `ping` is answered without it."""
@@ -100,11 +119,13 @@ class LocalSocket:
         else:
             self._on_message(self.server, text)
 
-    async def close(self) -> None:
-        """Close it, as a client does."""
+    async def close(self, code: int = 1000) -> None:
+        """Close it, as a client does; without the object's own close it ends with 1006."""
         await asyncio.sleep(0)
-        self.break_off(1000)
-        self._on_close(self.server)
+        if self.is_open and not self._has_left:
+            self._has_left = True
+            self._on_close(self.server, code)
+            self.break_off()
 
     def break_off(self, code: int = ABNORMAL_CLOSURE, reason: str = "") -> None:
         """Have it end without a word to the object."""
@@ -120,7 +141,7 @@ class _ServerEnd:
         self._attachment = ""
 
     def send(self, text: str) -> bool:
-        if not self._client.is_open:
+        if not self._client.can_hear:
             return False
         self._client.messages.append(text)
         return True

@@ -167,8 +167,8 @@ class StreamLifeConformance:
         async with stream_manager.create_reader(unique) as reader:
             assert reader.sequence == 3
             assert await _read(reader) == [(4, 4), (5, 5)]
-        async with stream_manager.create_resumable_reader(unique, 3) as resumed:
-            assert await _read(resumed) == [(4, 4), (5, 5)]
+        async with stream_manager.create_resumable_reader(unique, 4) as resumed:
+            assert await _read(resumed) == [(5, 5)]
         with pytest.raises(StreamTruncatedError) as caught:
             await stream_manager.create_resumable_reader(unique, 2)
         assert (caught.value.from_sequence, caught.value.first_sequence) == (2, 4)
