@@ -108,7 +108,7 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def _part_of_file(importer: str) -> str:
-    return importer.split("/")[0].removesuffix(".py")
+    return importer.split("/", maxsplit=1)[0].removesuffix(".py")
 
 
 def _part_of_module(module: str) -> str | None:
