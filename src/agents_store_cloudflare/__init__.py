@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from agents_store_cloudflare.contract.costs import Cost, CostEstimate, D1Cost, ObjectCost, Prices
 from agents_store_cloudflare.contract.errors import (
     AgentsStoreError,
+    BindingError,
     BudgetExceededError,
     CheckpointKeptError,
     CheckpointNotFoundError,
@@ -138,6 +139,7 @@ from agents_store_cloudflare.usage import (
     otel_attributes,
     price_entry,
 )
+from agents_store_cloudflare.wiring import check_bindings
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.durable_objects.lock_server import LockServer
@@ -159,6 +161,7 @@ __all__ = [
     "AgentsStoreError",
     "AnyVersion",
     "Authorize",
+    "BindingError",
     "Budget",
     "BudgetExceededError",
     "BufferOverflowEvent",
@@ -259,6 +262,7 @@ __all__ = [
     "UsageSource",
     "UsageStore",
     "UsageTotals",
+    "check_bindings",
     "create_cloudflare_store",
     "drop_all_tables",
     "estimate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import Self
 
@@ -12,10 +13,13 @@ from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
 from agents_store_cloudflare.metering.meter import Meter, MeteredDatabase, OpenMeters, metered_namespace
 from agents_store_cloudflare.migrations import run_migration
+from agents_store_cloudflare.objects import ObjectNamespace
+from agents_store_cloudflare.objects.wiring import ObjectKind
 from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
+from agents_store_cloudflare.wiring import check_objects_once
 
 __all__ = ["CloudflareStore", "create_cloudflare_store"]
 
@@ -44,6 +48,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         lock_manager: DurableObjectLockManager | None,
         *,
         meters: OpenMeters,
+        objects: Mapping[ObjectKind, ObjectNamespace],
     ) -> Self:
         """Use `create_cloudflare_store`."""
         store = super().__new__(cls, (state_store, stream_manager))
@@ -53,10 +58,12 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         store.usage_store = usage_store
         store.lock_manager = lock_manager
         store._meters = meters
+        store._objects = objects
         return store
 
     _database: object
     _meters: OpenMeters
+    _objects: Mapping[ObjectKind, ObjectNamespace]
 
     @property
     def locks(self) -> DurableObjectLockManager:
@@ -83,8 +90,20 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         return self._meters.open()
 
     async def migrate(self) -> int:
-        """Bring the database to the current schema (`run_migration`): one row read when it is; the version."""
-        return await run_migration(self._database)
+        """Bring the database to the current schema, and check once an isolate that the bindings lead to the right classes.
+
+        A current schema costs one row read. The check is one call per Durable Object class, in an isolate's first migration alone.
+
+        Returns:
+            The version of the schema.
+
+        Raises:
+            MigrationError: the database is newer than the code, or it failed.
+            BindingError: a class is not exported, has no SQLite, or the bindings are exchanged.
+        """
+        version = await run_migration(self._database)
+        await check_objects_once(self._objects)
+        return version
 
     async def delete_session(self, session_id: str, *, fencing_token: int | Lock | None = None) -> bool:
         """Delete a session and its descendants with everything: streams, usage, state; whether there was one.
@@ -130,6 +149,9 @@ def create_cloudflare_store(
     """
     meters = OpenMeters()
     database = MeteredDatabase(as_database(db), meters)
+    objects: dict[ObjectKind, ObjectNamespace] = {"stream": metered_namespace(as_namespace(streams), meters)}
+    if locks is not None:
+        objects["lock"] = metered_namespace(as_namespace(locks), meters)
     state = state_options or StateStoreOptions()
     return CloudflareStore(
         database,
@@ -140,14 +162,11 @@ def create_cloudflare_store(
             require_fencing=state.require_fencing,
             usage=usage_options,
         ),
-        DurableObjectStreamManager.from_options(
-            metered_namespace(as_namespace(streams), meters), stream_options or StreamOptions()
-        ),
+        DurableObjectStreamManager.from_options(objects["stream"], stream_options or StreamOptions()),
         D1UsageStore.from_options(database, usage_options or UsageOptions()),
         None
         if locks is None
-        else DurableObjectLockManager.from_options(
-            metered_namespace(as_namespace(locks), meters), lock_options or LockOptions()
-        ),
+        else DurableObjectLockManager.from_options(objects["lock"], lock_options or LockOptions()),
         meters=meters,
+        objects=objects,
     )

@@ -10,7 +10,7 @@ SEAMS = {"contract", "database", "objects"}
 BELOW_ROLES = SEAMS | {"metering", "cloudflare"}
 ROLES = {"state", "usage", "streams", "locks", "migrations"}
 PROTOCOLS = {"gateway", "durable_streams"}
-ABOVE = {"turns", "store"}
+ABOVE = {"turns", "store", "wiring"}
 
 ARROWS: dict[str, set[str]] = {
     "contract": set(),
@@ -26,7 +26,8 @@ ARROWS: dict[str, set[str]] = {
     "gateway": BELOW_ROLES | {"streams"},
     "durable_streams": BELOW_ROLES | {"streams", "gateway"},
     "turns": BELOW_ROLES | ROLES,
-    "store": BELOW_ROLES | ROLES | {"turns"},
+    "wiring": BELOW_ROLES,
+    "store": BELOW_ROLES | ROLES | {"turns", "wiring"},
     "budgets": SEAMS | {"usage"},
     "costs": SEAMS | {"metering"},
     "durable_objects": BELOW_ROLES | {"streams", "locks", "durable_streams"},

@@ -38,6 +38,14 @@ BURST_S: Final = 0.02
 IDLE_S: Final = 0.25
 """An unused line is given back after this, or twice this."""
 
+CLASS_MISSING: Final = "internal error; reference ="
+"""The platform's words where a binding names a class that the entry module does not export; a failure of its own sounds the same."""
+
+HINT: Final = (
+    "if every call ends so, the entry module does not export the object's class: write "
+    "`from agents_store_cloudflare import LockServer, StreamServer` there, and name both in __all__ where it has one"
+)
+
 MAX_REMEMBERED: Final = 100
 
 
@@ -217,8 +225,11 @@ def _text(value: JsObject) -> str:
 
 def _call_error(error: Exception) -> ObjectCallError:
     # Absent properties of a JavaScript error raise AttributeError.
+    message = str(getattr(error, "message", error))
+    if message.startswith(CLASS_MISSING) and getattr(error, "durableObjectReset", False) is True:
+        message += f"; {HINT}"
     return ObjectCallError(
-        str(getattr(error, "message", error)),
+        message,
         retryable=getattr(error, "retryable", False) is True,
         overloaded=getattr(error, "overloaded", False) is True,
     )

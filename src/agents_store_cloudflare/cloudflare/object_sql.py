@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import LiteralString, TypeVar, cast
+from typing import Final, LiteralString, TypeVar, cast
 
 from agents_store_cloudflare.cloudflare.raw import JsObject
 from agents_store_cloudflare.cloudflare.values import crossed, message_of, rows_of
+from agents_store_cloudflare.contract.errors import BindingError
 from agents_store_cloudflare.database import (
     Row,
     SqlError,
@@ -17,6 +18,9 @@ from agents_store_cloudflare.metering.row_count import count_rows, current_row_c
 __all__ = ["CloudflareSql", "T"]
 
 T = TypeVar("T")
+
+NO_SQLITE: Final = ("SQL is not enabled for this Durable Object", "only available for SQLite-backed Durable Objects")
+"""The platform's words about a class under `new_classes` instead of `new_sqlite_classes`: of its SQL, and of its keys."""
 
 
 class CloudflareSql:
@@ -33,7 +37,7 @@ class CloudflareSql:
             # A write that returns nothing has no columns, and no rows to bring over.
             rows = rows_of(cursor.raw().toArray()) if cursor.columnNames.length else []
         except JsException as error:
-            raise SqlError(message_of(error)) from error
+            raise _sql_error(error) from error
         self._count(cursor)
         return rows
 
@@ -46,7 +50,7 @@ class CloudflareSql:
             cursor = self._storage.sql.exec(sql, *map(crossed, parameters))
             [row] = cursor.raw().toArray()
         except JsException as error:
-            raise SqlError(message_of(error)) from error
+            raise _sql_error(error) from error
         self._count(cursor)
         # Bytes are copied in one go, text character by character: a tenth of the time for 100 KB.
         return cast("str", row.map(encoder.encode.bind(encoder))[0].to_bytes().decode())
@@ -66,8 +70,13 @@ class CloudflareSql:
     # they are counted as they are billed, https://developers.cloudflare.com/durable-objects/platform/pricing/.
 
     def get_text(self, key: str) -> str | None:
+        from pyodide.ffi import JsException
+
         count_rows(read=1)
-        return cast("str | None", self._storage.kv.get(key))
+        try:
+            return cast("str | None", self._storage.kv.get(key))
+        except JsException as error:
+            raise _sql_error(error) from error
 
     def put_text(self, key: str, text: str) -> None:
         count_rows(written=1)
@@ -85,3 +94,13 @@ class CloudflareSql:
         found = [(key, text) for key, text in Array.from_(self._storage.kv.list(options)).to_py()]
         count_rows(read=len(found))
         return found
+
+
+def _sql_error(error: Exception) -> SqlError | BindingError:
+    message = message_of(error)
+    if not any(words in message for words in NO_SQLITE):
+        return SqlError(message)
+    return BindingError(
+        "the class of this Durable Object has no SQLite: list it under new_sqlite_classes in the [[migrations]] section of the "
+        "Worker's wrangler.toml, with a new tag (a class that was made under new_classes cannot be converted)"
+    )

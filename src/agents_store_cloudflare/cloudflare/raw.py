@@ -6,6 +6,7 @@ the raw binding inside (`_binding`).
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Any, TypeAlias
 
 __all__ = ["JsObject", "not_a_binding", "raw_binding"]
@@ -18,4 +19,11 @@ def raw_binding(binding: object) -> JsObject:
 
 
 def not_a_binding(what: str, section: str, binding: object) -> str:
-    return f"expected a {what}, got {type(binding).__name__}; is the binding in the [[{section}]] of the Worker's wrangler.toml?"
+    if isinstance(binding, str | PathLike):
+        return (
+            f"expected a {what}, got a path; outside Workers pass agents_store_cloudflare.testing.SqliteDatabase(path)"
+        )
+    return (
+        f"expected a {what}, got {type(binding).__name__}; is the binding in the [[{section}]] of the Worker's wrangler.toml? "
+        "check_bindings(self.env) names what is missing"
+    )

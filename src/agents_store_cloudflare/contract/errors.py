@@ -28,6 +28,7 @@ AgentsStoreError
 ├── UsageError                      the usage store could not do it
 │   └── BudgetExceededError         a reservation does not fit under its caps
 ├── MigrationError
+├── BindingError                    a binding of wrangler.toml is missing, exchanged or of a wrong class
 └── InvalidArgumentError            also a ValueError: refused before anything is sent
 ```
 
@@ -44,6 +45,7 @@ from agents_store_cloudflare.contract.json_types import JsonValue
 __all__ = [
     "ERRORS_BY_CODE",
     "AgentsStoreError",
+    "BindingError",
     "BudgetExceededError",
     "CheckpointKeptError",
     "CheckpointNotFoundError",
@@ -115,6 +117,15 @@ class InvalidArgumentError(AgentsStoreError, ValueError):
 
     code = "invalid_argument"
     http_status = 400
+
+
+class BindingError(AgentsStoreError, TypeError):
+    """A binding is missing, exchanged with another, or leads to a class that is not as the package needs it.
+
+    The message names the binding, the class and the section of wrangler.toml to change.
+    """
+
+    code = "binding"
 
 
 class D1StateError(AgentsStoreError):

@@ -17,6 +17,7 @@ from agents_store_cloudflare.durable_streams.wires import ProtocolWires
 from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply
+from agents_store_cloudflare.objects.wiring import DESCRIBE, check_addressed, describe
 from agents_store_cloudflare.streams.audience import Audience
 from agents_store_cloudflare.streams.changes import Changes
 from agents_store_cloudflare.streams.event_requests import EventRequests
@@ -65,7 +66,8 @@ class StreamObject:
     def answer(self, request: str) -> str | Awaitable[str]:
         """The reply of `call`, at once unless it must be waited for: a coroutine costs the platform more than most replies."""
         try:
-            return self._answer(decode_request(request))
+            message = decode_request(request)
+            return describe("stream", self._host.sql) if message.head["op"] == DESCRIBE else self._answer(message)
         except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
             return encode_error(error, self.logger)
 
@@ -154,6 +156,7 @@ class StreamObject:
 
     def _answer(self, message: WireMessage) -> str | Awaitable[str]:
         arguments = message.head
+        check_addressed("stream", arguments, "streamId")
         op, log = arguments["op"], self._log_of(arguments["streamId"])
         if op == "read":
             return self._reads.read(log, arguments)

@@ -13,6 +13,7 @@ from agents_store_cloudflare.locks.lease_table import LeaseTable
 from agents_store_cloudflare.locks.wait_queue import Reply, Waiter, WaitQueue
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.rpc_text import decode_request, encode_error, encode_reply
+from agents_store_cloudflare.objects.wiring import DESCRIBE, check_addressed, describe
 
 __all__ = ["LockObject"]
 
@@ -65,6 +66,9 @@ class LockObject:
 
     def _answer(self, arguments: Arguments) -> str | Awaitable[str]:
         op = arguments["op"]
+        if op == DESCRIBE:
+            return describe("lock", self._host.sql)
+        check_addressed("lock", arguments, "key")
         if op == "acquire":
             return self._acquire(arguments)
         operation = self._operations.get(op)

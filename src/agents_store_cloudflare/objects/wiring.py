@@ -1,0 +1,46 @@
+"""What a Durable Object says of itself, so that a wrong binding is named instead of failing somewhere within."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
+from agents_store_cloudflare.contract.errors import BindingError
+from agents_store_cloudflare.database import ObjectSql, Statement
+from agents_store_cloudflare.objects.rpc_text import encode_reply
+
+__all__ = ["DESCRIBE", "ObjectKind", "check_addressed", "describe"]
+
+ObjectKind: TypeAlias = Literal["stream", "lock"]
+
+DESCRIBE: Final = "describe"
+"""The operation that every object of the package answers, whatever its name."""
+
+_PROBE = Statement("SELECT 1")
+_BINDINGS: Final[Mapping[str, str]] = {"stream": "STREAMS (StreamServer)", "lock": "LOCKS (LockServer)"}
+
+
+def describe(kind: ObjectKind, sql: ObjectSql) -> str:
+    """Reply with the object's kind and whether its class has SQLite."""
+    try:
+        sql.exec(_PROBE.sql)
+        sql.get_text(DESCRIBE)  # a local runtime gives SQL to every class, but keys only to one with SQLite
+    except BindingError:
+        return encode_reply({"kind": kind, "hasSqlite": False})
+    return encode_reply({"kind": kind, "hasSqlite": True})
+
+
+def check_addressed(kind: ObjectKind, arguments: Mapping[str, object], key: str) -> None:
+    """Refuse a call that is meant for an object of another kind.
+
+    Args:
+        key: the argument that every call to this kind of object has.
+
+    Raises:
+        BindingError: the call has no such argument.
+    """
+    if key not in arguments:
+        raise BindingError(
+            f"this object is a {kind}, and the call is for another kind of object: the bindings {_BINDINGS['stream']} and "
+            f"{_BINDINGS['lock']} are exchanged in the Worker's wrangler.toml, or in the call of create_cloudflare_store"
+        )
