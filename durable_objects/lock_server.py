@@ -24,6 +24,6 @@ class LockServer(DurableObject):
         super().__init__(ctx, env)
         self._lock = LockObject(CloudflareHost(self.ctx))
 
-    def call(self, request: str) -> object:
+    def call(self, request: object = None, *_more: object, **_named: object) -> object:
         """Answer one request text with one reply text. No lines: who holds a lock asks for its release, and then no more."""
         return answered(request, partial(answer_at_once, self._lock), gives_lines=False)

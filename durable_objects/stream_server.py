@@ -16,6 +16,7 @@ from agents_store_cloudflare.cloudflare.web_socket import CloudflareSocket
 from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.metering.row_count import answer_at_once
+from agents_store_cloudflare.objects.http_messages import HttpResponse
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
@@ -44,16 +45,19 @@ class StreamServer(DurableObject, metaclass=_StreamServerType):
         super().__init__(ctx, env)
         self._stream = StreamObject(CloudflareHost(self.ctx, self.env), logger=self._logger)
 
-    def call(self, request: str) -> object:
+    def call(self, request: object = None, *_more: object, **_named: object) -> object:
         """Answer one request text with one reply text, in the form and over the line that `cloudflare.namespace` agrees on."""
         return answered(request, partial(answer_at_once, self._stream))
 
     async def fetch(self, request: JsObject) -> JsObject:
         """A request of the native wires (their path is `/`) or of the Durable Streams protocol; a raw `js.Response`."""
         stream_id = getattr(self.ctx.id, "name", None) or ""
-        if urlsplit(str(request.url)).path == "/":
-            return js_response(self._stream.fetch(stream_id, http_request(request)))
-        return await served(request, lambda complete: self._stream.serve(stream_id, complete), MAX_BODY_BYTES)
+        try:
+            if urlsplit(str(request.url)).path == "/":
+                return js_response(self._stream.fetch(stream_id, http_request(request)))
+            return await served(request, lambda complete: self._stream.serve(stream_id, complete), MAX_BODY_BYTES)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
+            return js_response(HttpResponse.of_failure(error, self._stream.logger))
 
     async def alarm(self, _info: JsObject = None) -> None:
         """Do what is due."""

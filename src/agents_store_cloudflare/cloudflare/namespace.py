@@ -15,14 +15,17 @@ it serves. An object that knows neither mark answers as if it were not there, an
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, cast
 
 from agents_store_cloudflare.cloudflare.raw import JsObject, not_a_binding, raw_binding
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
 from agents_store_cloudflare.objects.http_messages import HttpRequest
+from agents_store_cloudflare.objects.rpc_text import encode_error
 
 __all__ = ["CloudflareNamespace", "answered", "as_namespace"]
 
@@ -49,12 +52,15 @@ HINT: Final = (
 MAX_REMEMBERED: Final = 100
 
 
-def answered(request: str, answer: Callable[[str], str | Awaitable[str]], *, gives_lines: bool = True) -> object:
+def answered(request: object, answer: Callable[[str], str | Awaitable[str]], *, gives_lines: bool = True) -> object:
     """What an object's `call` returns to the platform: `answer`'s reply, in the form that the request asks for.
 
     Args:
+        request: what the caller sent. Anything but one text is answered with an error reply.
         gives_lines: whether callers of this object make many calls in a row.
     """
+    if not isinstance(request, str):
+        return _refused(request)
     if request.startswith(ASK_FOR_BYTES):
         return _in_bytes(answer("{" + request[len(ASK_FOR_BYTES) :]))
     if not request.startswith(ASK_FOR_LINE):
@@ -63,16 +69,25 @@ def answered(request: str, answer: Callable[[str], str | Awaitable[str]], *, giv
     if not gives_lines or not isinstance(reply, str | bytes):
         return reply
 
-    def line(text: str) -> JsObject:
-        return _over_line(answer(text))
+    def line(text: object = None, *_more: object) -> JsObject:
+        return _over_line(answer(text) if isinstance(text, str) else _refused(text))
 
     return [reply, line]  # a new function for each: it is let go with its line
 
 
+def _refused(request: object) -> str:
+    error = InvalidArgumentError(f"call takes one text, a request; not {type(request).__name__:.40}")
+    return encode_error(error, logging.getLogger(__name__))
+
+
 def _in_bytes(reply: str | Awaitable[str]) -> str | bytes | Awaitable[str | bytes]:
     if isinstance(reply, str):
-        return reply if len(reply) < LONG_REPLY else reply.encode()
+        return reply if len(reply) < LONG_REPLY else _encoded(reply)
     return _later_in_bytes(reply)
+
+
+def _encoded(reply: str) -> bytes:
+    return reply.encode(errors="replace")  # a request may hold what no text may, and a reply may quote it
 
 
 async def _later_in_bytes(reply: Awaitable[str]) -> str | bytes:
@@ -84,7 +99,7 @@ def _over_line(reply: str | Awaitable[str]) -> JsObject:
     from pyodide.ffi import to_js
 
     if isinstance(reply, str):
-        return reply if len(reply) < LONG_REPLY else to_js(reply.encode())
+        return reply if len(reply) < LONG_REPLY else to_js(_encoded(reply))
     return asyncio.ensure_future(_later_over_line(reply))
 
 
@@ -151,7 +166,8 @@ class CloudflareNamespace:
     async def _call_method(self, name: str, request: str) -> str:
         mark = ASK_FOR_LINE if self._is_burst(name) else ASK_FOR_BYTES
         marked = mark + request[1:] if request.startswith("{") else request
-        answer = await self._binding.getByName(name).call(marked)
+        reply: JsObject = self._binding.getByName(name).call(marked)
+        answer: JsObject = await (_with_line(reply) if mark is ASK_FOR_LINE else reply)
         if isinstance(answer, str) or not hasattr(answer, "at"):
             return cast("str", answer)
         if hasattr(answer, "buffer"):
@@ -212,11 +228,33 @@ class _Line:
 
     def close(self) -> None:
         """Let the object sleep."""
-        from js import Array, Reflect, Symbol
-        from pyodide.ffi import JsException
+        _let_go(self._answer)
 
-        with suppress(JsException):
-            Reflect.apply(Reflect.get(self._answer, Symbol.dispose), self._answer, Array.new())
+
+def _let_go(answer: JsObject) -> None:
+    """Give back what a reply has brought besides its text: the object may sleep."""
+    from js import Array, Reflect, Symbol
+    from pyodide.ffi import JsException
+
+    if isinstance(answer, str) or hasattr(answer, "buffer") or not hasattr(answer, "at"):
+        return  # a reply without a line
+    with suppress(JsException):
+        Reflect.apply(Reflect.get(answer, Symbol.dispose), answer, Array.new())
+
+
+async def _with_line(call: Awaitable[JsObject]) -> JsObject:
+    """The reply to a call that asks for a line. A caller that is cancelled gives back the line when the reply comes."""
+    reply = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(reply)
+    except asyncio.CancelledError:
+        reply.add_done_callback(_let_go_unheard)
+        raise
+
+
+def _let_go_unheard(reply: asyncio.Future[JsObject]) -> None:
+    if not reply.cancelled() and reply.exception() is None:
+        _let_go(reply.result())
 
 
 def _text(value: JsObject) -> str:

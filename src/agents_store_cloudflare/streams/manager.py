@@ -73,24 +73,34 @@ class DurableObjectStreamManager:
         return Opening(lambda: self._open_writer(identity))
 
     def create_reader(
-        self, stream_id: str, *, wait: float | timedelta | None = None
+        self, stream_id: str, *, wait: float | timedelta | None = None, follow: bool = True
     ) -> Opening[DurableObjectStreamReader]:
         """`StreamManager.create_reader`."""
-        return self._reader(stream_id, None, wait)
+        check_id(stream_id, "stream_id")
+        return self._reader(wait, lambda: DurableObjectStreamReader(stream_id, None, self._client, follow=follow))
 
     def create_resumable_reader(
-        self, stream_id: str, from_sequence: int = 0, *, wait: float | timedelta | None = None
+        self,
+        stream_id: str,
+        from_sequence: int = 0,
+        *,
+        wait: float | timedelta | None = None,
+        until_turn: str | None = None,
     ) -> Opening[DurableObjectStreamReader]:
         """`StreamManager.create_resumable_reader`."""
+        check_id(stream_id, "stream_id")
         check_whole_number(from_sequence, "from_sequence")
-        return self._reader(stream_id, from_sequence, wait)
+        if until_turn is not None:
+            check_id(until_turn, "until_turn")
+        return self._reader(
+            wait, lambda: DurableObjectStreamReader(stream_id, from_sequence, self._client, until_turn=until_turn)
+        )
 
     def _reader(
-        self, stream_id: str, from_sequence: int | None, wait: float | timedelta | None
+        self, wait: float | timedelta | None, make: Callable[[], DurableObjectStreamReader]
     ) -> Opening[DurableObjectStreamReader]:
-        check_id(stream_id, "stream_id")
         wait_ms = span_ms(wait, None, "wait", most_seconds=MAX_WAIT_S) or 0
-        return Opening(lambda: DurableObjectStreamReader(stream_id, from_sequence, self._client).open(wait_ms))
+        return Opening(lambda: make().open(wait_ms))
 
     async def end_stream(
         self,

@@ -19,13 +19,26 @@ __all__ = ["DurableObjectStreamReader"]
 PAGE_BYTES: Final = 1024 * 1024
 POLL_MS: Final = 20_000
 READ_ATTEMPTS: Final = 8
+TURN_CLOSINGS: Final = frozenset({"turn-end", "turn-failed"})
+"""The types of the chunk that closes a turn; its `turnId` names the turn."""
 
 
 class DurableObjectStreamReader:
     """`StreamReader` over RPC. Its place is `sequence`: after an exception, iterating goes on from there."""
 
-    def __init__(self, stream_id: str, from_sequence: int | None, client: StreamClient) -> None:
+    def __init__(
+        self,
+        stream_id: str,
+        from_sequence: int | None,
+        client: StreamClient,
+        *,
+        follow: bool = True,
+        until_turn: str | None = None,
+    ) -> None:
         self._stream_id = stream_id
+        self._follow = follow
+        self._until_turn = until_turn
+        self._has_seen_turn = False
         self._client = client
         self._position = from_sequence
         self._last_held = from_sequence or 0
@@ -73,20 +86,22 @@ class DurableObjectStreamReader:
         return self
 
     async def __anext__(self) -> JsonObject:
-        if self._chunks:
+        if self._chunks and self._until_turn is None:
             return self._chunks.popleft()
         async with self._turn:  # tasks that share a reader wait one after the other
-            if not self._chunks and not await self._has_more():
+            if self._has_seen_turn or (not self._chunks and not await self._has_more()):
                 raise StopAsyncIteration
-            return self._chunks.popleft()
+            chunk = self._chunks.popleft()
+            self._has_seen_turn = self._until_turn is not None and _closes(chunk, self._until_turn)
+            return chunk
 
     async def _has_more(self) -> bool:
-        """Whether there is a chunk to hand out, after waiting for one; False at the end."""
+        """Wait for a chunk to hand out. Returns False at the end."""
         while not self._chunks:
             if self._is_closed or (self._is_at_end() and not self._may_go_on):
                 self._raise_failure()
-                # A paused stream may have been resumed when somebody asks again.
-                self._may_go_on = self._status == "paused"
+                # When somebody asks again, a paused stream may have been resumed, and an active one may have more.
+                self._may_go_on = self._status in ("paused", "active")
                 return False
             self._may_go_on = False
             await self._fetch()
@@ -110,7 +125,8 @@ class DurableObjectStreamReader:
         await self.close()
 
     def _is_at_end(self) -> bool:
-        return self._status != "active" and (self._position or 0) >= self._last_sequence
+        is_open = self._status == "active" and self._follow
+        return not is_open and (self._position or 0) >= self._last_sequence
 
     def _raise_failure(self) -> None:
         if self._status == "failed" and not self._is_closed:
@@ -119,7 +135,7 @@ class DurableObjectStreamReader:
     async def _fetch(self) -> None:
         """The next page; none where nothing has come for a while, or the reader was closed meanwhile."""
         cancellations = _cancellations()
-        self._call = asyncio.ensure_future(self._ask("chunks", POLL_MS))
+        self._call = asyncio.ensure_future(self._ask("chunks", POLL_MS if self._follow else 0))
         try:
             reply = await self._call
         except StreamTruncatedError:
@@ -164,7 +180,11 @@ class DurableObjectStreamReader:
             self._chunks.extend(json.loads("[" + page.payload.replace("\n", ",") + "]"))
 
 
+def _closes(chunk: JsonObject, turn_id: str) -> bool:
+    return chunk.get("type") in TURN_CLOSINGS and chunk.get("turnId") == turn_id
+
+
 def _cancellations() -> int:
-    """How often the task that runs was asked to stop."""
+    """How often somebody has asked the running task to stop."""
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()

@@ -167,11 +167,7 @@ class DurableObjectStreamWriter:
                 if not self._is_closed:
                     await self._flush()
                     await self._make_durable()
-                    self._is_closed = True
-                    if self._timer is not None:
-                        self._timer.cancel()
-                    self._client.hang_up(self.stream_id)
-                    self._on_close(self)
+                    self._let_go()
         finally:
             self._taking -= 1
         return self._last_sequence
@@ -184,11 +180,23 @@ class DurableObjectStreamWriter:
     ) -> None:
         try:
             await self.close()
-        except AgentsStoreError:
+        except Exception:
             if error is None:
                 raise
             # The block's own exception is what its author has to see.
             self._logger().warning("closing a writer of stream %r failed too", self.stream_id, exc_info=True)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Take no more chunks, and give back the timer and the object. `pending` stays readable."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._client.hang_up(self.stream_id)
+        self._on_close(self)
 
     async def _write_buffered(self, encoded: EncodedChunk) -> None:
         await self._make_room()

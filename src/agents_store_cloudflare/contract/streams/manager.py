@@ -128,16 +128,34 @@ class StreamManager(Protocol):
         """A writer; the stream is created with it. `agent_id` and `agent_type` are added to chunks that do not name theirs."""
         ...
 
-    def create_reader(self, stream_id: str, *, wait: Seconds | None = None) -> OpensReader:
-        """A reader from the first chunk kept. Waits up to `wait` seconds for the stream to exist, then `StreamNotFoundError`."""
+    def create_reader(self, stream_id: str, *, wait: Seconds | None = None, follow: bool = True) -> OpensReader:
+        """A reader from the first chunk kept.
+
+        Args:
+            wait: seconds to wait for the stream to exist.
+            follow: wait for chunks to come, until the stream ends. False: stop when everything stored was yielded;
+                iterating again yields what has come since.
+
+        Raises:
+            StreamNotFoundError: the stream does not exist, after the wait.
+        """
         ...
 
     def create_resumable_reader(
-        self, stream_id: str, from_sequence: int = 0, *, wait: Seconds | None = None
+        self, stream_id: str, from_sequence: int = 0, *, wait: Seconds | None = None, until_turn: str | None = None
     ) -> OpensReader:
-        """A reader of what follows `from_sequence` ("I have n").
+        """A reader of the chunks after `from_sequence` ("I have n").
 
-        Above the last: `SequenceConflictError`. Where chunks after it are no longer kept: `StreamTruncatedError`.
+        Args:
+            from_sequence: the last sequence that was read; 0 for none.
+            wait: seconds to wait for the stream to exist.
+            until_turn: stop after the chunk that closes this turn (type `turn-end` or `turn-failed`, with its `turnId`).
+
+        Raises:
+            SequenceConflictError: the position is above the last sequence.
+            StreamTruncatedError: chunks after the position are no longer kept; or the stream was reset, or deleted and made
+                again, since (`was_reset`): then read it anew with `create_reader`.
+            StreamNotFoundError: the stream does not exist, after the wait.
         """
         ...
 

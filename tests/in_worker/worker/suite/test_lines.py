@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from pyodide.ffi import to_js
 
+from agents_store_cloudflare.cloudflare import namespace as namespace_module
 from agents_store_cloudflare.cloudflare.namespace import IDLE_S, CloudflareNamespace
 from agents_store_cloudflare.objects import ObjectCallError
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
@@ -148,3 +150,51 @@ async def test_rows_are_counted_over_a_line(namespace: CloudflareNamespace, uniq
     await _in_a_row(namespace, unique, calls=3)
     reply = await namespace.call(unique, '{"countRows":true,' + INFO[1:])
     assert reply.startswith('{"rows":[')
+
+
+async def test_calls_that_are_cancelled_leave_no_line(
+    namespace: CloudflareNamespace, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SM-39: a reply that comes after the cancellation is given back with the line that it brings."""
+    given_back: list[Any] = []
+    let_go = vars(namespace_module)["_let_go"]
+
+    def counting(answer: Any) -> None:
+        given_back.append(answer)
+        let_go(answer)
+
+    monkeypatch.setattr(namespace_module, "_let_go", counting)
+    await namespace.call(unique, CREATE)
+    calls = [asyncio.ensure_future(namespace.call(unique, INFO)) for _ in range(5)]
+    await asyncio.sleep(0)
+    for call in calls:
+        call.cancel()
+    assert all(isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*calls, return_exceptions=True))
+    await asyncio.sleep(0.2)
+    assert len(given_back) == 5
+    assert all(hasattr(answer, "at") for answer in given_back)
+    assert vars(namespace)["_lines"] == {}
+
+
+@pytest.mark.parametrize("objects", ["STREAMS", "LOCKS"])
+async def test_what_is_no_request_is_answered_without_a_traceback(env: Any, unique: str, objects: str) -> None:
+    """SM-29, LK-20: numbers, bytes, nothing, too much, no JSON, and JSON that is no request."""
+    binding = getattr(env, objects)
+    stub = getattr(binding, "_binding", binding).getByName(unique)
+    for arguments in (
+        (5,),
+        (to_js(b""),),
+        (),
+        (None, "{}"),
+        (INFO, 5),
+        ("",),
+        ("[]",),
+        ("{}",),
+        ('{"op":5}',),
+        ("\ud800" * 5_000,),
+    ):
+        reply = await stub.call(*arguments)
+        assert isinstance(reply, str), arguments
+        assert len(reply) < 1_000
+        assert "Traceback" not in reply
+        assert ".py" not in reply
