@@ -276,3 +276,40 @@ async def test_what_cannot_be_stored_now_is_stored_later(caplog: pytest.LogCaptu
         await writer.flush()
     assert await writer.flush() == 2
     assert stream.rows() == [[0, 0], [1, 1], [2, 1]]
+
+
+async def test_a_writer_is_told_of_its_loss_after_several_restarts() -> None:
+    """SM-36: others have stored chunks above the lost numbers meanwhile; each lost chunk is told once, stored ones never."""
+    stream = Stream(adaptive=True, loss_window=1, keep_idle=None)
+    writer = await stream.manager.create_writer("s", "agent", "researcher")
+    await writer.write({"type": "text", "n": 1})
+    await stream.clock.advance(1)  # the window: 1 is stored
+    for number in (2, 3):
+        await writer.write({"type": "text", "n": number})
+    stream.objects.restart()
+    other = await stream.manager.create_writer("s", "agent", "researcher")
+    await other.write({"type": "text", "n": 4})
+    await other.flush()
+    stream.objects.restart()
+    await writer.write({"type": "text", "n": 5})
+    stream.objects.restart()
+    with pytest.raises(StreamError, match=r"3 chunks .* lost"):
+        await writer.flush()
+    await writer.flush()
+    await other.close()
+    await writer.close()
+
+
+async def test_what_was_dropped_on_purpose_is_not_lost() -> None:
+    """SM-36: neither a truncation nor a reset between two restarts is told as a crash."""
+    for drop in ("truncate", "reset"):
+        stream = Stream(adaptive=True, loss_window=1, keep_idle=None)
+        writer = await stream.manager.create_writer("s", "agent", "researcher")
+        await writer.write({"type": "text", "n": 1})
+        if drop == "truncate":
+            await stream.manager.truncate_stream("s", 2)
+        else:
+            await stream.manager.reset_stream("s")
+        stream.objects.restart()
+        await writer.flush()
+        await writer.close()

@@ -105,6 +105,7 @@ class Subscription:
         self._place = place
         self._is_over = False
         self._unread_ticks = 0
+        self._was_pulled = False
         self.sink: FrameSink = sink
         self.write: FrameWriter = write
 
@@ -120,6 +121,7 @@ class Subscription:
 
     def pull(self) -> None:
         """Hand over the next block of the log, as far as the sink has room. Never raises."""
+        self._was_pulled = True
         self._pull()
 
     def pull_all(self) -> None:
@@ -141,7 +143,9 @@ class Subscription:
         A client that has read nothing for a minute is let go. It comes back with the position it has.
         """
         with self._audience.serving(self, self.sink):
-            self._unread_ticks = 0 if self.sink.has_read() else self._unread_ticks + 1
+            has_read = self.sink.has_read() if self.is_live else self._was_pulled
+            self._was_pulled = False
+            self._unread_ticks = 0 if has_read else self._unread_ticks + 1
             if self._unread_ticks > PATIENCE:
                 self.cancel()
                 self.sink.break_off()

@@ -34,6 +34,11 @@ class LocalEvents:
         """`EventBody.stream`."""
         return self
 
+    @property
+    def held_bytes(self) -> int:
+        """How much the object has pushed that the client has not read; characters, for text beyond ASCII."""
+        return self._waiting_size
+
     def feed_from(self, source: PullsFrames) -> None:
         """`EventBody.feed_from`."""
         self._source = source

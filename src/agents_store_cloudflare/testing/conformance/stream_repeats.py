@@ -5,12 +5,10 @@ Subclass `StreamRepeatConformance` and give it a `stream_namespace`. Each test n
 
 from __future__ import annotations
 
-import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
 
@@ -23,21 +21,20 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.testing.conformance.stream_fixtures import (
+    StreamFixtures,
+    Time,
+    while_time_passes,
+    write_numbers,
+)
 
 __all__ = ["StreamRepeatConformance"]
 
 Call: TypeAlias = Callable[[DurableObjectStreamManager, str], Awaitable[Any]]
 
 
-class Time(Protocol):
-    """A `FakeClock` on the host; in the Worker, one that really waits."""
-
-    async def advance(self, seconds: float) -> None: ...
-
-
 async def _write(manager: DurableObjectStreamManager, stream_id: str) -> None:
-    async with manager.create_writer(stream_id, "agent", "researcher") as writer:
-        await writer.write({"type": "text", "n": 1})
+    await write_numbers(manager, stream_id, 1)
 
 
 CALLS: Final[Mapping[str, Call]] = {
@@ -89,7 +86,7 @@ class Interference:
         raise ObjectCallError("Network connection lost.", retryable=True)
 
 
-class StreamRepeatConformance:
+class StreamRepeatConformance(StreamFixtures):
     """`StreamManager`: a call that is sent again takes effect once, whatever others did in between.
 
     Attributes:
@@ -97,30 +94,6 @@ class StreamRepeatConformance:
     """
 
     others: tuple[str, ...] = tuple(OTHERS)
-
-    @pytest.fixture
-    def stream_namespace(self) -> ObjectNamespace:
-        raise NotImplementedError("a subclass gives the objects under test")
-
-    @pytest.fixture
-    def clock(self) -> Time:
-        raise NotImplementedError("a subclass gives the time its objects live in")
-
-    @pytest.fixture
-    def stream_options(self) -> StreamOptions:
-        """Options for every manager of a test; on the host they carry the fake clock."""
-        return StreamOptions()
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for ids that no other test uses."""
-        return uuid.uuid4().hex
-
-    @pytest.fixture
-    def stream_manager(
-        self, stream_namespace: ObjectNamespace, stream_options: StreamOptions
-    ) -> DurableObjectStreamManager:
-        return DurableObjectStreamManager(stream_namespace, options=stream_options)
 
     @pytest.mark.parametrize("call", CALLS)
     async def test_a_call_sent_again_after_others_have_acted(
@@ -144,7 +117,7 @@ class StreamRepeatConformance:
             lossy = Interference(stream_namespace, between, skipped=1 if call == "write" else 0)
             caller = DurableObjectStreamManager(lossy, options=stream_options)
             with suppress(AgentsStoreError):
-                await _while_time_passes(clock, CALLS[call](caller, troubled))
+                await while_time_passes(clock, CALLS[call](caller, troubled))
             assert lossy.has_interfered
             assert await _stands(manager, troubled) == await _stands(manager, smooth), f"{call}; {others}"
 
@@ -159,7 +132,7 @@ class StreamRepeatConformance:
         """SM-9: the stream that it made was deleted meanwhile, and stays so."""
         lossy = Interference(stream_namespace, lambda: stream_manager.delete_stream(unique))
         caller = DurableObjectStreamManager(lossy, options=stream_options)
-        writer = await _while_time_passes(clock, _opened(caller, unique))
+        writer = await while_time_passes(clock, _opened(caller, unique))
         assert await stream_manager.get_info(unique) is None
         await writer.write({"type": "text", "n": 1})
         with pytest.raises(StreamNotFoundError):
@@ -170,7 +143,7 @@ class StreamRepeatConformance:
     ) -> None:
         """SM-9: it was stored before the deletion; it does not appear in the stream that others make anew."""
         lossy = Interference(stream_namespace, lambda: stream_manager.delete_stream(unique), skipped=1)
-        options = StreamOptions(sleep=stream_manager_sleep(clock))
+        options = StreamOptions(sleep=clock.advance)
         writer = await DurableObjectStreamManager(lossy, options=options).create_writer(unique, "agent", "researcher")
         await writer.write({"type": "text", "n": 1})
         assert await writer.flush() == 1
@@ -223,11 +196,6 @@ class StreamRepeatConformance:
         assert await stream_manager.get_info(f"{unique}-none") is None
 
 
-def stream_manager_sleep(clock: Time) -> Callable[[float], Awaitable[None]]:
-    """Pauses between attempts that let the clock go on."""
-    return clock.advance
-
-
 async def _opened(manager: DurableObjectStreamManager, stream_id: str) -> Any:
     return await manager.create_writer(stream_id, "agent", "researcher")
 
@@ -251,10 +219,3 @@ async def _stands(manager: DurableObjectStreamManager, stream_id: str) -> tuple[
         return None
     place = (info.status, info.first_sequence, info.last_sequence, info.count)
     return (*place, info.end_status, info.output, info.error)
-
-
-async def _while_time_passes(clock: Time, work: Awaitable[Any]) -> Any:
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        await clock.advance(0.05)
-    return task.result()

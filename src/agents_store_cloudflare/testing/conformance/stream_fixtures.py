@@ -1,0 +1,65 @@
+"""What the conformance classes of streams share: the fixtures that a subclass gives, and how their tests read and wait."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+import pytest
+
+from agents_store_cloudflare.objects import ObjectNamespace
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.streams.options import StreamOptions
+
+__all__ = ["StreamFixtures", "Time", "while_time_passes", "write_numbers"]
+
+
+class Time(Protocol):
+    """A `FakeClock` on the host; in the Worker, a clock that really waits."""
+
+    async def advance(self, seconds: float) -> None: ...
+
+
+async def write_numbers(manager: DurableObjectStreamManager, stream_id: str, *numbers: int) -> None:
+    """Store a chunk for each number, by a writer of their own."""
+    async with manager.create_writer(stream_id, "agent", "researcher") as writer:
+        for number in numbers:
+            await writer.write({"type": "text", "n": number})
+
+
+async def while_time_passes(clock: Time, work: Awaitable[Any]) -> Any:
+    """The result of `work`, which may wait for the clock."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        await clock.advance(0.05)
+    return task.result()
+
+
+class StreamFixtures:
+    """The objects, the time and the options under test; a subclass overrides the first two."""
+
+    @pytest.fixture
+    def stream_namespace(self) -> ObjectNamespace:
+        raise NotImplementedError("a subclass gives the objects under test")
+
+    @pytest.fixture
+    def clock(self) -> Time:
+        raise NotImplementedError("a subclass gives the time its objects live in")
+
+    @pytest.fixture
+    def stream_options(self) -> StreamOptions:
+        """Options for every manager of a test; on the host they carry the fake clock."""
+        return StreamOptions()
+
+    @pytest.fixture
+    def unique(self) -> str:
+        """A prefix for ids that no other test uses."""
+        return uuid.uuid4().hex
+
+    @pytest.fixture
+    def stream_manager(
+        self, stream_namespace: ObjectNamespace, stream_options: StreamOptions
+    ) -> DurableObjectStreamManager:
+        return DurableObjectStreamManager(stream_namespace, options=stream_options)
