@@ -20,7 +20,7 @@ setup: ## Install the pinned tools and the package's wheel; quick when nothing c
 dev: setup ## Serve the example Worker of wrangler.toml (PORT=8787)
 	@$(serve) --config wrangler.toml
 
-serve: setup ## Serve any Worker: CONFIG=path/to/wrangler.toml [PORT=n] [PERSIST=dir] [VARS="KEY:VALUE …"] [MIGRATE=0]
+serve: setup ## Serve any Worker: CONFIG=path/to/worker [PORT=n] [PERSIST=dir] [VARS="KEY:VALUE …"] [MIGRATE=0]
 	@test -n "$(CONFIG)" || { echo "make serve needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }
 	@$(serve) --config $(CONFIG)
 

@@ -15,24 +15,30 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
-from http.client import HTTPException
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from tools.staging import stage
+from tools.staging import follow_edits, stage
 from tools.wrangler import apply_migrations, dev_command, wrangler, wrangler_environment
 
 __all__ = ["LocalRuntime", "RuntimeStartError", "apply_migrations", "wrangler"]
 
 GRACE_S = 5.0
+READY = "Ready on "
+"""What wrangler prints when the Worker is loaded. A question over HTTP would reach the Worker, and might change what it stores."""
+
 POLL_S = 0.1
+EDITS_POLL_S = 0.5
 PORT_RELEASE_S = 2.0
 TAIL_LINES = 40
+MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -50,7 +56,7 @@ class LocalRuntime:
         persist: Path | None = None,
         vars: Mapping[str, str] | None = None,  # noqa: A002 - wrangler's own word
         port: int | None = None,
-        ready_path: str = "/",
+        ready_path: str | None = None,
         deadline_s: float = 90.0,
         echo: bool = False,
     ) -> None:
@@ -61,7 +67,7 @@ class LocalRuntime:
             persist: Folder for D1 and Durable Object state; a temporary one, gone at `close()`, when absent.
             vars: Added to the Worker's `[vars]`.
             port: A free one when absent; it stays the same over restarts.
-            ready_path: Polled until it answers, with whatever status.
+            ready_path: Requested once the Worker is loaded, to warm it up. Without it no request reaches the Worker.
             deadline_s: How long one start may take before it counts as failed.
             echo: Print the runtime's output instead of keeping it in `log()`.
         """
@@ -72,6 +78,7 @@ class LocalRuntime:
         self._ready_path = ready_path
         self._deadline_s = deadline_s
         self._echo = echo
+        self._begins_at = 0
         self._stage: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -89,7 +96,7 @@ class LocalRuntime:
         return self._persist.resolve() if self._persist else self._staged() / "state"
 
     def start(self) -> None:
-        """Serve the Worker and return once it answers HTTP.
+        """Serve the Worker and return once it is loaded.
 
         Raises:
             RuntimeStartError: The port is taken, or it ended, or did not answer before the deadline.
@@ -101,16 +108,18 @@ class LocalRuntime:
         command = dev_command(folder, port=self._port, persist=self.persist(), variables=self._vars)
         supervisor = [sys.executable, str(Path(__file__).with_name("supervisor.py"))]
         with self.log().open("ab") as log:
-            output: IO[bytes] | None = None if self._echo else log
+            self._begins_at = log.tell()
             self._process = subprocess.Popen(
                 [*supervisor, *command],
                 cwd=folder,
                 env=wrangler_environment(folder),
                 stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT if output else None,
+                stdout=log,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        if self._echo:
+            threading.Thread(target=self._print_log, args=(self._process,), daemon=True).start()
         try:
             self._await_ready(self._process)
         except BaseException:
@@ -131,9 +140,10 @@ class LocalRuntime:
         self.start()
 
     def wait(self) -> None:
-        """Block until the runtime ends by itself."""
-        if self._process is not None:
-            self._process.wait()
+        """Block until the runtime ends by itself; meanwhile edits of the Worker's folder reach it, and wrangler reloads it."""
+        while self._process is not None and self._process.poll() is None:
+            time.sleep(EDITS_POLL_S)
+            follow_edits(self._config, self._staged())
 
     def close(self) -> None:
         """Stop, and remove the staged copy, its log and a temporary state folder."""
@@ -168,10 +178,17 @@ class LocalRuntime:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise RuntimeStartError(f"no answer from {self.url} within {self._deadline_s:.0f} s\n{self._tail()}")
-            if _answers(self.url + self._ready_path, timeout_s=left_s):
-                return
+            if READY in self._printed():
+                return self._warm_up(left_s)
             time.sleep(POLL_S)
         raise RuntimeStartError(f"the runtime ended before it answered\n{self._tail()}")
+
+    def _warm_up(self, timeout_s: float) -> None:
+        """Send the request that the caller asked for; whatever it answers, the Worker has been used once."""
+        if self._ready_path is None:
+            return
+        with suppress(HTTPError), urlopen(self.url + self._ready_path, timeout=timeout_s):
+            pass
 
     def _end(self, signal_number: signal.Signals) -> None:
         process, self._process = self._process, None
@@ -186,20 +203,32 @@ class LocalRuntime:
         if process.stdin is not None:
             process.stdin.close()
 
+    def _printed(self) -> str:
+        """What the runtime has printed since its last start."""
+        with self.log().open("rb") as log:
+            log.seek(self._begins_at)
+            return ANSI_COLOUR.sub("", log.read().decode(errors="replace"))
+
+    def _print_log(self, process: subprocess.Popen[bytes]) -> None:
+        with self.log().open(errors="replace") as log:
+            log.seek(self._begins_at)
+            has_ended = False
+            while not has_ended:
+                has_ended = process.poll() is not None  # asked before the last read: nothing that it printed is lost
+                print(log.read(), end="", flush=True)
+                time.sleep(POLL_S)
+
     def _tail(self) -> str:
-        lines = ANSI_COLOUR.sub("", self.log().read_text(errors="replace")).splitlines()
-        return "\n".join(lines[-TAIL_LINES:]) or "(its output is above)"
+        text = self._printed()
+        lines = "(its output is above)" if self._echo else "\n".join(text.splitlines()[-TAIL_LINES:])
+        missing = MISSING_MODULE.findall(text)
+        return f"{lines}\n\n{_missing_remedy(missing[-1], self._config)}" if missing else lines
 
 
-def _answers(url: str, *, timeout_s: float) -> bool:
-    try:
-        with urlopen(url, timeout=timeout_s):
-            return True
-    except HTTPError as answer:
-        answer.close()
-        return True
-    except (OSError, HTTPException):
-        return False
+def _missing_remedy(module: str, config: Path) -> str:
+    project = config.parent / "pyproject.toml"
+    state = "add it to the dependencies in" if project.exists() else "no dependencies are named: make"
+    return f"The Worker imports {module!r}, which is not installed for it: {state} {project}."
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -11,7 +11,7 @@ from tools.places import RUNTIME
 from tools.requirements import RequirementsError
 from tools.vendor import VendorError
 from tools.wheel import WheelError
-from tools.worker_config import ConfigError, read_config
+from tools.worker_config import ConfigError, config_file, read_config
 from tools.wrangler import WranglerError
 
 
@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    config: Path = options.config
+    config = config_file(options.config)
     name = read_config(config).get("name", "worker")
     persist = options.persist or RUNTIME / "state" / f"{name}-{options.port}"
     if options.migrate:
@@ -38,7 +38,9 @@ def _serve(options: argparse.Namespace) -> None:
     variables = dict(pair.split(":", 1) for pair in options.var)
     runtime = LocalRuntime(config, persist=persist, vars=variables, port=options.port, echo=True)
     with runtime:
-        print(f"serve: {config} answers on {runtime.url} (state in {persist}; Ctrl-C ends it)", flush=True)
+        print(
+            f"serve: {config} answers on {runtime.url} (state in {persist}; edits reload; Ctrl-C ends it)", flush=True
+        )
         runtime.wait()
         raise RuntimeStartError("the runtime ended by itself")
 
@@ -49,7 +51,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="wrangler.toml, .json or .jsonc of the Worker")
+    parser.add_argument(
+        "--config", type=Path, required=True, help="a Worker's folder, or its wrangler.toml, .json or .jsonc"
+    )
     parser.add_argument("--port", type=int, default=8787)
     parser.add_argument("--persist", type=Path, help="folder for D1 and Durable Object state")
     parser.add_argument("--var", action="append", default=[], metavar="KEY:VALUE", help="may be given many times")

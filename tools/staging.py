@@ -1,5 +1,6 @@
 """Stage a Worker in a folder of its own, so that the user's folder is never written to and servers never collide."""
 
+import filecmp
 import itertools
 import json
 import os
@@ -32,6 +33,33 @@ def stage(config: Path, *, with_packages: bool = True) -> Path:
     if with_packages and is_python(parsed):
         vendor(worker_requirements(config, main), folder / "python_modules")
     return folder
+
+
+def follow_edits(config: Path, folder: Path) -> list[Path]:
+    """Bring the edits of a Worker's folder since the last look into its staged copy, and return what was copied or removed."""
+    config = config.resolve()
+    source, copy = (config.parent / read_config(config)["main"]).parent, folder / STAGED_MAIN
+    there, staged = _files(source), _files(copy)
+    changed = [
+        name for name in there if name not in staged or not filecmp.cmp(source / name, copy / name, shallow=True)
+    ]
+    for name in changed:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source / name, copy / name)
+    gone = sorted(staged - there)
+    for name in gone:
+        (copy / name).unlink()
+    return [*changed, *gone]
+
+
+def _files(folder: Path) -> set[Path]:
+    """The files of a Worker's folder, relative to it, without what a staged copy leaves out."""
+    found: set[Path] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        left_out = NOT_THE_WORKERS(parent, [*folders, *names])
+        folders[:] = [name for name in folders if name not in left_out]
+        found |= {(Path(parent) / name).relative_to(folder) for name in names if name not in left_out}
+    return found
 
 
 def _remove_abandoned() -> None:

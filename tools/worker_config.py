@@ -18,6 +18,7 @@ LOCAL_FLAGS = (
     "no_python_workers_314",
 )
 STAGED_MAIN = "worker"
+CONFIG_NAMES = ("wrangler.toml", "wrangler.jsonc", "wrangler.json")
 _STRING_OR_COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _STRING_OR_LAST_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
 
@@ -32,6 +33,18 @@ def official_runtime() -> bool:
     if runtime not in {"local", "official"}:
         raise ConfigError(f"RUNTIME is {runtime!r}; it may be 'local' (the default) or 'official'.")
     return runtime == "official"
+
+
+def config_file(path: Path) -> Path:
+    """Return the configuration that `path` names: the file itself, or the one of a Worker's folder."""
+    if not path.is_dir():
+        return path
+    for name in CONFIG_NAMES:
+        if (path / name).is_file():
+            return path / name
+    raise ConfigError(
+        f"{path} has none of {', '.join(CONFIG_NAMES)}; CONFIG names a Worker's folder or its wrangler.toml."
+    )
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -5,8 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -121,3 +123,69 @@ def _runs(pid: int) -> bool:
     # A killed process whose new parent has not collected it yet still has a number, but runs no more.
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return not state.stdout.startswith("Z")
+
+
+def test_a_missing_package_is_named_with_the_file_to_change(
+    javascript_worker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import that fails at the start ends in one sentence, below the runtime's own output."""
+    pretend_wrangler(monkeypatch, """print("ModuleNotFoundError: No module named 'httpx'")""")
+
+    with pytest.raises(RuntimeStartError, match=r"imports 'httpx'.*pyproject\.toml"), LocalRuntime(javascript_worker):
+        pytest.fail("it must not start")
+
+
+def test_edits_reach_the_staged_copy(javascript_worker: Path) -> None:
+    """A changed file, a new one and a removed one are followed, and nothing else is touched."""
+    folder = staging.stage(javascript_worker)
+    source, copy = javascript_worker.parent, folder / "worker"
+    assert staging.follow_edits(javascript_worker, folder) == []
+
+    (source / "index.js").write_text("// edited")
+    (source / "parts").mkdir()
+    (source / "parts" / "new.js").write_text("// new")
+    assert sorted(staging.follow_edits(javascript_worker, folder)) == [Path("index.js"), Path("parts/new.js")]
+    assert (copy / "index.js").read_text() == "// edited"
+    assert (copy / "parts" / "new.js").read_text() == "// new"
+
+    (source / "parts" / "new.js").unlink()
+    assert staging.follow_edits(javascript_worker, folder) == [Path("parts/new.js")]
+    assert not (copy / "parts" / "new.js").exists()
+
+
+@pytest.mark.runtime
+def test_the_start_sends_no_request_and_edits_reload(tmp_path: Path) -> None:
+    """The first request that reaches a Worker is its user's; an edited entry module answers the next one."""
+    entry = tmp_path / "entry.py"
+    entry.write_text(COUNTING)
+    config = 'name = "counting"\nmain = "entry.py"\ncompatibility_date = "2026-11-01"\ncompatibility_flags = ["python_workers"]\n'
+    (tmp_path / "wrangler.toml").write_text(config)
+    with LocalRuntime(tmp_path / "wrangler.toml") as runtime:
+        waiting = threading.Thread(target=runtime.wait, daemon=True)
+        waiting.start()
+        assert answer(runtime.url) == "request 1"
+        entry.write_text(COUNTING.replace("request", "edited"))
+        deadline = time.monotonic() + 30
+        while not answer(runtime.url).startswith("edited"):
+            assert time.monotonic() < deadline, "the edit did not reach the Worker"
+            time.sleep(0.2)
+    waiting.join(10)
+
+
+def answer(url: str) -> str:
+    """The body of a GET."""
+    with urlopen(url, timeout=30) as response:
+        return str(response.read().decode())
+
+
+COUNTING = """
+from workers import Response, WorkerEntrypoint
+
+requests = []
+
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        requests.append(1)
+        return Response(f"request {len(requests)}")
+"""
