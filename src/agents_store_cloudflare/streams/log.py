@@ -7,33 +7,24 @@ reads none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar, cast
+from typing import cast
 
 from agents_store_cloudflare.contract.errors import (
     InvalidArgumentError,
     SequenceConflictError,
-    StaleFencingTokenError,
-    StreamNotFoundError,
     StreamTruncatedError,
 )
-from agents_store_cloudflare.database import ObjectSql
 from agents_store_cloudflare.streams import lifecycle
 from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES, split_blocks
-from agents_store_cloudflare.streams.commits import Commit, is_repeated, with_commit
-from agents_store_cloudflare.streams.flushes import KnownFlushes
+from agents_store_cloudflare.streams.commits import Commit, with_commit
 from agents_store_cloudflare.streams.head import KEEP_EVERYTHING, Flushes, Retention, StreamHead
 from agents_store_cloudflare.streams.protocol_state import ProtocolState
-from agents_store_cloudflare.streams.rows import StreamRows
-from agents_store_cloudflare.streams.tail import Flush, Tail
+from agents_store_cloudflare.streams.stored_stream import CEILING_STEP, StoredStream
+from agents_store_cloudflare.streams.tail import Flush
 
-__all__ = ["Appended", "Page", "StreamLog"]
-
-T = TypeVar("T")
-
-CEILING_STEP: Final = 1_000
-"""How many numbers one written row lets the log show before they are stored."""
+__all__ = ["CEILING_STEP", "Appended", "Page", "StreamLog"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,41 +49,12 @@ class Page:
         return self.first_sequence + self.count - 1
 
 
-class StreamLog:
+class StreamLog(StoredStream):
     """Chunks numbered 1, 2, 3 …, stored once each, in the order they came, until the stream ends or fails.
 
     Tables are made by `create` alone: every other call on a stream that was never created writes nothing. Every change
     happens whole or not at all, in the rows and in memory; `lifecycle.py` has its rules.
     """
-
-    def __init__(self, sql: ObjectSql, stream_id: str) -> None:
-        self._rows = StreamRows(sql, stream_id)
-        self.stream_id: str = stream_id
-        self._head: StreamHead | None = None
-        self._flushes: KnownFlushes | None = None
-        self._tail = Tail()
-        self._has_lost_numbers = False
-
-    def head(self) -> StreamHead | None:
-        """The stream as it stands, None where there is none.
-
-        Raises:
-            MigrationError: newer code has written this stream.
-        """
-        if self._head is None:
-            self._head = self._load()
-        return None if self._head is None or self._head.is_deleted else self._head
-
-    def existing_head(self) -> StreamHead:
-        """The stream as it stands.
-
-        Raises:
-            StreamNotFoundError: there is none.
-        """
-        head = self.head()
-        if head is None:
-            raise StreamNotFoundError(self.stream_id)
-        return head
 
     def head_from(self, from_sequence: int) -> StreamHead:
         """The stream as it stands for a reader who has everything up to `from_sequence`.
@@ -340,26 +302,12 @@ class StreamLog:
         self._head = after
         return True
 
-    def is_repeated(self, commit: Commit | None) -> bool:
-        """Whether this request has been here before, whatever others have done since.
-
-        Raises:
-            InvalidArgumentError: another request has used its commit id.
-        """
-        head = self.last_known()
-        return head is not None and is_repeated(self.stream_id, head.commits, commit)
-
     def expire(self, *, now_ms: int) -> bool:
         """Delete the stream where its retention says so; whether it did."""
         head = self.head()
         if head is None or head.due_ms is None or now_ms < head.due_ms:
             return False
         return self.delete(now_ms=now_ms)
-
-    def last_known(self) -> StreamHead | None:
-        """The head, also of a deleted stream; None where there never was one."""
-        self.head()
-        return self._head
 
     def newest_flushes(self) -> Flushes:
         """Each writer's newest flush; the same mapping as long as nothing was undone."""
@@ -388,25 +336,6 @@ class StreamLog:
         elif touched is not head.facts:
             self._head = replace(head, facts=touched)
 
-    def atomically(self, body: Callable[[], T]) -> T:
-        """Run several changes as one: all of them or none, in the rows and in memory."""
-        before, held, has_lost_numbers = self._head, self._tail.flushes(), self._has_lost_numbers
-        try:
-            return self._rows.transaction(body)
-        except BaseException:
-            self._head, self._flushes, self._has_lost_numbers = before, None, has_lost_numbers
-            self._tail.clear()
-            for flush in held:
-                self._tail.add(flush)
-            raise
-
-    def _load(self) -> StreamHead | None:
-        loaded = self._rows.load()
-        if loaded is None:
-            return None
-        self._has_lost_numbers = loaded.has_gaps and loaded.ceiling is not None
-        return loaded
-
     def _read_after_gap(self, head: StreamHead, wanted: int, max_bytes: int) -> Page:
         next_key = self._rows.next_key(wanted)
         if next_key is not None:
@@ -430,101 +359,6 @@ class StreamLog:
         wanted = rule(head)
         self._change(wanted, fencing_token, now_ms, commit)
         return wanted is not head
-
-    def _change(self, wanted: StreamHead, fencing_token: int | None, now_ms: int, commit: Commit | None) -> StreamHead:
-        """Make the head what is wanted, under a token, with an alarm: the tail is stored, or dropped with the blocks.
-
-        Where the head stays as it is, nothing is written, and the commit is remembered in memory.
-        """
-        before = cast("StreamHead", self._head)
-        fenced = replace(
-            wanted,
-            fencing_token=self._checked_fence(before, fencing_token),
-            commits=with_commit(before.commits, commit),
-        )
-        if fenced == before:
-            self._head = fenced
-            return fenced
-        after = lifecycle.planned(replace(fenced, ceiling=None), now_ms)
-        if after.incarnation == before.incarnation:
-            self._store(before, after, self._tail.flushes(), now_ms)
-        else:
-            self._rows.empty(after)
-            self._settle(after)
-        return after
-
-    def _store(self, before: StreamHead, after: StreamHead, flushes: Sequence[Flush], now_ms: int) -> None:
-        """Store flushes as blocks, the tail among them, and the head where it says more than the blocks do."""
-        if self._is_said_by_blocks(before, after, flushes):
-            self._rows.write(flushes=flushes, now_ms=now_ms)
-            self._head = after
-            return
-        if self._has_lost_numbers:
-            after = replace(after, ceiling=None)
-        if flushes:
-            after = replace(after, updated_at=max(after.updated_at, now_ms))
-        said_by_blocks = replace(before, last_sequence=after.last_sequence, updated_at=after.updated_at)
-        self._rows.write(
-            head=after if self._has_lost_numbers or after != said_by_blocks else None,
-            flushes=flushes,
-            first_kept=after.first_sequence if after.first_sequence > before.first_sequence else None,
-            now_ms=now_ms,
-        )
-        self._settle(after)
-
-    def _is_said_by_blocks(self, before: StreamHead, after: StreamHead, flushes: Sequence[Flush]) -> bool:
-        """Whether this is a plain append: most are, and a comparison of whole heads costs more than its row."""
-        return (
-            len(flushes) == 1
-            and not self._tail
-            and not self._has_lost_numbers
-            and after.fencing_token == before.fencing_token
-            and after.first_sequence == before.first_sequence
-            and after.status == before.status
-            and after.incarnation == before.incarnation
-            and after.ceiling == before.ceiling
-        )
-
-    def _settle(self, head: StreamHead) -> None:
-        """The rows say this now, and nothing is held."""
-        self._head, self._has_lost_numbers = head, False
-        self._tail.clear()
-
-    def _hold(self, before: StreamHead, grown: StreamHead, flush: Flush) -> None:
-        """Show a flush before it is stored; the ceiling is stored first."""
-        if grown.last_sequence > (before.ceiling or 0) or grown.fencing_token != before.fencing_token:
-            grown = replace(grown, ceiling=grown.last_sequence + CEILING_STEP)
-            self._rows.write(head=grown)
-            self._has_lost_numbers = False
-        self._head = grown
-        self._tail.add(flush)
-
-    def _retained(self, head: StreamHead) -> StreamHead:
-        """The head with the floor that its number of chunks allows; moved in steps, a step is a written row."""
-        most = head.retention.max_chunks
-        if most is None or head.last_sequence - head.first_sequence + 1 <= most + most // 4:
-            return head
-        return lifecycle.truncate(head, head.last_sequence - most + 1, self._known_flushes().newest())
-
-    def _known_flushes(self) -> KnownFlushes:
-        if self._flushes is None:
-            self._flushes = self._rows.known_flushes(cast("StreamHead", self.last_known()))
-        return self._flushes
-
-    def _repeated_flush(self, writer: str, number: int) -> int | None:
-        """The last sequence after a flush that was stored before, also where the stream was deleted since."""
-        head = self.last_known()
-        if head is None or (head.is_deleted and writer not in self._known_flushes().newest()):
-            return None
-        return self._known_flushes().result_of(writer, number)
-
-    def _checked_fence(self, head: StreamHead, token: int | None) -> int | None:
-        """The fence after a write with `token`: the highest one seen."""
-        if token is None or head.fencing_token is None:
-            return head.fencing_token if token is None else token
-        if token < head.fencing_token:
-            raise StaleFencingTokenError(self.stream_id, expected=head.fencing_token, actual=token)
-        return token
 
 
 def _from(head: StreamHead, first_sequence: int) -> StreamHead:
