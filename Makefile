@@ -9,7 +9,7 @@ serve = $(run) tools.serve --port $(PORT) $(if $(PERSIST),--persist $(PERSIST)) 
 	$(foreach var,$(VARS),--var '$(var)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev serve test check format costs bench soak conformance lock lock-worker build clean
+.PHONY: help setup dev serve test check docs docs-serve format costs bench soak conformance lock lock-worker build clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,12 +27,19 @@ serve: setup ## Serve any Worker: CONFIG=path/to/worker [PORT=n] [PERSIST=dir] [
 test: setup ## Run every test, those inside the real runtime included
 	@$(run) pytest $(ARGS)
 
-check: setup ## Format, lint, types, and the tests that need no runtime
+check: setup ## Format, lint, types, docs, and the tests that need no runtime
 	@$(run) ruff format --check .
 	@$(run) ruff check .
 	@$(run) mypy
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" pyright
+	@$(run) zensical build --strict >/dev/null
 	@$(run) pytest -m "not runtime" --ignore=tests/in_worker --ignore=tests/end_to_end $(ARGS)
+
+docs: setup ## Build the site of docs/ into build/site, strictly: no broken link, no missing name
+	@$(run) zensical build --strict
+
+docs-serve: setup ## Show the site of docs/ while it is edited, at http://localhost:8000
+	@$(run) zensical serve
 
 format: setup ## Rewrite the sources as `make check` wants them
 	@$(run) ruff check --fix-only --quiet .

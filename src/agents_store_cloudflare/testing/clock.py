@@ -25,7 +25,7 @@ class Clock(Protocol):
         ...
 
 
-class SystemClock:
+class SystemClock(Clock):
     """The machine's time."""
 
     def now_ms(self) -> int:
@@ -40,7 +40,7 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-class FakeClock:
+class FakeClock(Clock):
     """Time that stands still until `advance` moves it, so that tests of waiting neither sleep nor flicker."""
 
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
