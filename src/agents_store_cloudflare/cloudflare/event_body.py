@@ -1,8 +1,7 @@
 """A JavaScript `ReadableStream` that a stream's object pushes frames into.
 
-Pushed to, not pulled by a coroutine: an append enqueues into every listener's stream at once. `pull`, a plain
-function, only hands over stored pages where the listener is behind. A Python generator as body would leak: nothing
-closes it when the client leaves.
+An append enqueues into every listener's stream at once; no coroutine pulls. `pull` is a plain function that hands over
+stored pages to a listener who is behind. A Python generator as body would leak: nothing closes it when the client leaves.
 """
 
 from __future__ import annotations
@@ -23,11 +22,10 @@ QUEUE_BYTES: Final = 256 * 1024
 
 
 class SseBody:
-    """An `EventBody` over a byte stream that holds about 256 KB; what does not fit waits in the log.
+    """An `EventBody` over a byte stream that holds about 256 KB. What does not fit waits in the log.
 
     Attributes:
-        stream: the `ReadableStream`, a response's body. It pulls first when somebody reads, and never before the next
-            turn.
+        stream: the `ReadableStream`, a response's body. Its first pull comes in a later turn of the event loop.
     """
 
     def __init__(self) -> None:
@@ -108,6 +106,6 @@ class SseBody:
             self._source.cancel()
             self._source = None
         for proxy in self._proxies:
-            # JavaScript may be inside one of them: destroying it is for the next turn.
+            # JavaScript may be running one of them now, so they are destroyed in the next turn.
             js.queueMicrotask(create_once_callable(proxy.destroy))
         self._proxies = []

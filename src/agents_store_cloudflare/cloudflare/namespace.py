@@ -1,15 +1,15 @@
 """Calls to Durable Objects, both ends: one text each way, at the price the platform allows.
 
-What the platform charges for a call of a method is three quarters of a millisecond; a call of a function that an object has
-handed out is a third of that. So a caller who asks the same object again as soon as it has answered is given a function: a line.
+A call of a method costs three quarters of a millisecond. A call of a function that the object has handed out costs a third of
+that. So a caller that asks the same object again as soon as it has answered gets such a function: a line.
 
 ```text
-{"bytes":true,"op":…}     a long reply may come as UTF-8 bytes: they are copied in one go, text character by character
-{"line":true,"op":…}      so it may, and with a line: [reply, function]; the function takes and gives what `call` does
+{"bytes":true,"op":…}     a long reply may come as UTF-8 bytes, which are copied faster than text
+{"line":true,"op":…}      the same, and the reply may come with a line: [reply, function]; the function works as `call` does
 ```
 
-An object is awake as long as somebody holds a line to it, and that is paid for. So a line lives no longer than the burst of calls that
-it serves. An object that knows neither mark answers as if it were not there, and a caller who sets neither gets what it always got.
+An object stays awake while somebody holds a line to it, and that costs money. So a line ends with the burst of calls that it
+serves. An object that does not know the marks ignores them. A caller that sets no mark gets a plain text.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ ASK_FOR_BYTES: Final = '{"bytes":true,'
 ASK_FOR_LINE: Final = '{"line":true,'
 
 LONG_REPLY: Final = 4_096
-"""Characters from which on bytes are cheaper than text."""
+"""The number of characters from which bytes are cheaper than text."""
 
 BURST_S: Final = 0.02
-"""A call that comes so soon after the last reply of its object is not the last one."""
+"""A call that comes so soon after the last reply of its object asks for a line: more calls will follow."""
 
 IDLE_S: Final = 0.25
-"""An unused line is given back after this, or twice this."""
+"""An unused line is given back after this time, at most twice this time."""
 
 CLASS_MISSING: Final = "internal error; reference ="
 """The platform's words where a binding names a class that the entry module does not export; a failure of its own sounds the same."""
@@ -95,7 +95,7 @@ async def _later_in_bytes(reply: Awaitable[str]) -> str | bytes:
 
 
 def _over_line(reply: str | Awaitable[str]) -> JsObject:
-    """Nobody converts what a line returns: JavaScript's own types, and a future, which it takes for a promise."""
+    """The reply in JavaScript's own types, because nobody converts what a line returns. A future becomes a promise."""
     from pyodide.ffi import to_js
 
     if isinstance(reply, str):
@@ -117,7 +117,7 @@ class CloudflareNamespace:
         self._is_watching = False
 
     async def call(self, name: str, request: str) -> str:
-        """`ObjectNamespace.call`: one RPC, on a new stub (a stub that failed once fails for ever) or over a line."""
+        """`ObjectNamespace.call`: one RPC, over a line or on a new stub. (A stub that has failed once fails for ever.)"""
         from pyodide.ffi import JsException
 
         line = self._lines.get(name)
@@ -130,14 +130,14 @@ class CloudflareNamespace:
         return reply
 
     def hang_up(self, name: str) -> None:
-        """Give back the line to the object called `name`, if there is one: nothing is to follow."""
+        """Give back the line to the object called `name`, if there is one: no call follows."""
         self._replied_at.pop(name, None)
         line = self._lines.pop(name, None)
         if line is not None:
             line.close()
 
     async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> JsObject:
-        """An HTTP GET to the object; its raw `js.Response`, whose body may be a stream that goes on."""
+        """The raw `js.Response` of an HTTP GET to the object. Its body may be a stream that goes on."""
         from js import Object
         from pyodide.ffi import JsException, to_js
 
@@ -148,7 +148,7 @@ class CloudflareNamespace:
             raise _call_error(error) from error
 
     async def forward(self, name: str, request: HttpRequest, original: object) -> JsObject:
-        """A request to the object, `original` as it came, or else `request`; its raw `js.Response`."""
+        """The raw `js.Response` to a request: to `original` as it came, or else to `request`."""
         from js import Object
         from pyodide.ffi import JsException, to_js
 
@@ -192,7 +192,7 @@ class CloudflareNamespace:
 
     def _watch(self) -> None:
         self._is_watching = True
-        # The one timer here: a quarter of a second at most beyond the burst.
+        # The only timer here. It ends at most half a second after the burst.
         asyncio.get_running_loop().call_later(IDLE_S, self._give_back)
 
     def _give_back(self) -> None:
@@ -204,7 +204,7 @@ class CloudflareNamespace:
 
 
 class _Line:
-    """A function that an object has handed out, and how long it was not used."""
+    """A function that an object has handed out. It knows whether it was used lately."""
 
     def __init__(self, answer: JsObject) -> None:
         self._answer = answer
@@ -222,12 +222,12 @@ class _Line:
             self._calls -= 1
 
     def is_idle(self) -> bool:
-        """Whether nobody calls, and nobody has since this was asked last."""
+        """Whether nobody calls now, and nobody has called since this was asked last."""
         was_used, self._was_used = self._was_used or self._calls > 0, False
         return not was_used
 
     def close(self) -> None:
-        """Let the object sleep."""
+        """Give it back: the object may sleep."""
         _let_go(self._answer)
 
 
@@ -274,7 +274,7 @@ def _call_error(error: Exception) -> ObjectCallError:
 
 
 def as_namespace(binding: object) -> ObjectNamespace:
-    """The `ObjectNamespace` of a Durable Object binding (raw or SDK-wrapped); what is one already stays as it is.
+    """The `ObjectNamespace` of a Durable Object binding, raw or SDK-wrapped. A namespace is returned as it is.
 
     Raises:
         TypeError: it is neither, or missing.

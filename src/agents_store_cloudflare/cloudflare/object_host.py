@@ -29,7 +29,7 @@ class CloudflareHost:
         self.sql: ObjectSql = CloudflareSql(self._storage)
 
     def now_ms(self) -> int:
-        """`ObjectHost.now_ms`. The same clock as JavaScript's, without the way there."""
+        """`ObjectHost.now_ms`: the same clock as JavaScript's, read without a call into JavaScript."""
         return system_now_ms()
 
     def set_alarm(self, at_ms: int | None) -> None:
@@ -38,11 +38,11 @@ class CloudflareHost:
         if at_ms is None:
             self._storage.deleteAlarm()
         else:
-            # Beyond its range the platform refuses, in a promise that nobody awaits.
+            # The platform refuses a time beyond its range, but only in a promise that nobody awaits.
             self._storage.setAlarm(max(1, min(at_ms, _LAST_ALARM_MS)))
 
     def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
-        """`ObjectHost.call_later`, by setTimeout: unlike asyncio's, a cancelled timer is gone and lets the object hibernate."""
+        """`ObjectHost.call_later`, by setTimeout. A cancelled timer is gone, so the object can hibernate; asyncio's would stay."""
         from js import clearTimeout, setTimeout
         from pyodide.ffi import create_proxy
 
@@ -54,7 +54,7 @@ class CloudflareHost:
             try:
                 callback()
             finally:
-                # Destroying a proxy while JavaScript is inside it is an error: leave it to the next turn.
+                # A proxy must not be destroyed while JavaScript runs it, so that is left to the next turn.
                 _destroy_later(proxy)
 
         def cancel() -> None:
@@ -69,10 +69,10 @@ class CloudflareHost:
         return cancel
 
     def siblings(self) -> ObjectNamespace:
-        """`ObjectHost.siblings`: the binding, under whatever name, that knows this object's id as one of its own.
+        """`ObjectHost.siblings`: the binding of the environment that knows this object's id, under whatever name.
 
         Raises:
-            RuntimeError: there is none.
+            RuntimeError: no binding knows it.
         """
         from js import Object
         from pyodide.ffi import JsException

@@ -1,4 +1,4 @@
-"""What a stream's Durable Object does with a call: the log, the readers who wait, the listeners who are pushed to."""
+"""The logic of a stream's Durable Object: it applies calls to the log, and tells waiting calls and listeners of changes."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ __all__ = ["StreamObject"]
 
 
 class StreamObject:
-    """One stream as an `ObjectLogic`. Between two awaits it is alone, and every write is done between two awaits.
+    """One stream as an `ObjectLogic`. Every change is made without an await, so no other call can run in the middle of it.
 
     Args:
         host: the object's platform.
-        logger: takes what is not the package's own error; its text never leaves the object.
+        logger: takes unexpected errors; their text never leaves the object.
 
     Attributes:
         logger: the one given, or `agents_store_cloudflare.streams`.
@@ -64,7 +64,7 @@ class StreamObject:
         return reply if isinstance(reply, str) else await reply
 
     def answer(self, request: str) -> str | Awaitable[str]:
-        """The reply of `call`, at once unless it must be waited for: a coroutine costs the platform more than most replies."""
+        """The reply of `call`. Most replies come at once, without a coroutine, which would cost more than they do."""
         try:
             message = decode_request(request)
             return describe("stream", self._host.sql) if message.head["op"] == DESCRIBE else self._answer(message)
@@ -72,7 +72,7 @@ class StreamObject:
             return encode_error(error, self.logger)
 
     async def alarm(self) -> None:
-        """`ObjectLogic.alarm`: delete what retention gives up, or look again when that will be."""
+        """`ObjectLogic.alarm`: delete the stream if its retention has run out, or set the alarm for that time."""
         index = self._subscriptions()
         if index.is_there():
             await index.alarm()

@@ -1,11 +1,11 @@
-"""Who listens to a stream right now: push for those who are caught up, pages from the log for those who are not.
+"""The live listeners of a stream: those who are caught up are pushed to, the others get pages from the log.
 
-An append costs one encoding for all listeners of a wire and one push each: no coroutine, future or timer per listener. A sink
-that is full takes nothing: its listener is behind from then on, and reads the log page by page when the sink asks
-(`pull`). So a slow listener neither holds the others nor grows memory; and one that fails is let go alone: its client
-comes back with the position it has.
+An append is encoded once for each wire (Server-Sent Events, WebSocket) and pushed once to each listener: there is no
+coroutine, future or timer per listener. A full sink takes nothing. Its listener is then behind, and gets the log page by
+page when the sink asks (`pull`). So a slow listener holds up nobody and needs little memory. A listener that fails is let
+go alone: its client comes back with the position it has.
 
-Sockets outlive the object's memory: an object that slept finds them, and their places, again before it says anything.
+Sockets outlive the object's memory: an object that has slept finds its sockets and their places before it says anything.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ __all__ = ["Audience"]
 KEEP_ALIVE_MS: Final = 15_000
 POLICY_VIOLATION: Final = 1008
 UNKNOWN_SOCKET: Final = 1012
-"""The close code "service restart": come back with the position you have."""
+"""The close code "service restart": the client comes back with the position it has."""
 
 
 class Audience:
-    """The live listeners of one stream. What it says to them never raises."""
+    """The live listeners of one stream. Telling them something never raises."""
 
     def __init__(self, host: ObjectHost, logger: logging.Logger, log_of: Callable[[str], StreamLog]) -> None:
         self._host = host
@@ -48,7 +48,7 @@ class Audience:
         return len(self._listeners) + len(self._by_socket())
 
     def add(self, log: StreamLog, place: Place, sink: FrameSink) -> Subscription:
-        """A listener to Server-Sent Events who stands at `place`; it is behind until its first `pull`."""
+        """Add a listener to Server-Sent Events who stands at `place`. It is behind until its first `pull`."""
         listener = Subscription(self, log, sink, sse_frame, place)
         self._listeners.add(listener)
         if self._cancel_timer is None:
@@ -56,12 +56,12 @@ class Audience:
         return listener
 
     def add_socket(self, stream_id: str, place: Place) -> object:
-        """A listener on a new socket who stands at `place`; it is told at once what follows.
+        """Add a listener on a new socket who stands at `place`, and tell it at once what follows.
 
         Returns:
             The client's end.
         """
-        sockets = self._by_socket()  # first: among those that the object finds again, the new one would be a stranger
+        sockets = self._by_socket()  # first, or the object would find the new socket among the old ones and not know it
         socket, client = self._host.accept_socket()
         listener = self._socket_listener(SocketSink.fresh(socket, stream_id, place), sockets)
         listener.remember()
@@ -69,7 +69,7 @@ class Audience:
         return client
 
     def acknowledged(self, socket: ObjectSocket) -> None:
-        """The client has dealt with what it was asked about: there is room for more."""
+        """Note the acknowledgement of a client, and send it more."""
         listener = self._listener_of(socket)
         if listener is None:
             socket.close(UNKNOWN_SOCKET, "not listening any more; connect again")
@@ -87,13 +87,13 @@ class Audience:
             listener.remember()
 
     def left(self, socket: ObjectSocket) -> None:
-        """The socket is closed."""
+        """Forget the listener of a socket that is closed."""
         listener = self._listener_of(socket)
         if listener is not None:
             listener.cancel()
 
     def remove(self, listener: Subscription) -> None:
-        """Forget a listener; with the last one who needs it goes the timer, so that the object may sleep."""
+        """Forget a listener. The timer ends with the last listener who needs it, so that the object may sleep."""
         self._listeners.discard(listener)
         if isinstance(listener.sink, SocketSink):
             self._by_socket().pop(listener.sink.key, None)
@@ -124,13 +124,13 @@ class Audience:
             listener.begin_anew()
 
     def gone(self) -> None:
-        """The stream is deleted: there is nothing more to listen to."""
+        """Close all listeners: the stream is deleted."""
         for listener in [*self._listeners, *self._by_socket().values()]:
             listener.leave()
 
     @contextmanager
     def serving(self, listener: Subscription, sink: FrameSink) -> Generator[None, None, None]:
-        """Whatever fails in here is logged, and the listener let go; nobody else is touched."""
+        """Run a step for one listener. If it fails, that is logged and this listener is let go; the others go on."""
         try:
             yield
         except Exception:
@@ -165,7 +165,7 @@ class Audience:
         try:
             sink = SocketSink.restored(socket)
         except (ValueError, KeyError, TypeError):
-            # Other code attached it: the client comes back with its position.
+            # Another version of this code has written the attachment. The client comes back with its position.
             socket.close(UNKNOWN_SOCKET, "the service has changed; connect again")
         else:
             self._socket_listener(sink, sockets)

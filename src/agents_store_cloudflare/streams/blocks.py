@@ -11,15 +11,15 @@ from agents_store_cloudflare.contract.errors import StreamChunkTooLargeError
 __all__ = ["MAX_BLOCK_BYTES", "MAX_CHUNK_BYTES", "Block", "split_blocks"]
 
 MAX_BLOCK_BYTES: Final = 256 * 1024
-"""A block ends before the chunk that would take it over this; a single larger chunk is a block of its own."""
+"""A block ends before the chunk that would make it larger than this. A single larger chunk is a block of its own."""
 
 MAX_CHUNK_BYTES: Final = 1_900_000
-"""What one row can hold (2,000,000 bytes) less room for its other columns."""
+"""The limit of one row (2,000,000 bytes), less room for its other columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One row to be: `count` chunks, joined."""
+    """The body of one row: `count` chunks, joined by newlines."""
 
     body: str
     count: int
@@ -27,7 +27,7 @@ class Block:
 
 
 def split_blocks(stream_id: str, body: str) -> list[Block]:
-    """The blocks of a flush, in order; one, unless it is over `MAX_BLOCK_BYTES`.
+    """The blocks of a flush, in order. A flush of at most `MAX_BLOCK_BYTES` is one block.
 
     Raises:
         StreamChunkTooLargeError: a chunk does not fit into a row.

@@ -1,4 +1,4 @@
-"""What a writer takes: a JSON object with a text `type`, stamped and encoded once."""
+"""Chunks on their way in: checked, stamped and encoded, once each."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["EncodedChunk", "encode_chunk"]
 
 @dataclass(slots=True, eq=False)
 class EncodedChunk:
-    """A chunk as it will be stored, and when it was taken. One is made for every chunk, and no more than one.
+    """A chunk as it will be stored, and when its writer took it.
 
     Attributes:
-        place: in the buffer of its writer; they rise and are never used again.
-        expected_sequence: the condition under which it was written.
+        place: its place in the writer's buffer. Places rise and are never used again.
+        expected_sequence: the sequence that it must get; None for any.
     """
 
     text: str
@@ -31,12 +31,12 @@ class EncodedChunk:
 def encode_chunk(
     stream_id: str, chunk: Mapping[str, object], *, agent_id: str, agent_type: str, now_ms: int, limit_bytes: int
 ) -> EncodedChunk:
-    """The chunk with `agentId`, `agentType` and `timestamp` added where it lacks them; its own keys stay as they are.
+    """The chunk as JSON text. `agentId`, `agentType` and `timestamp` are added if they are missing.
 
     Raises:
-        TypeError: not a mapping, `type` is not text, or it holds what JSON cannot.
-        InvalidArgumentError: no `type`, or a value that JSON cannot carry.
-        StreamChunkTooLargeError: over `limit_bytes`.
+        TypeError: the chunk is not a mapping, its `type` is not text, or a value has a type that JSON lacks.
+        InvalidArgumentError: there is no `type`, or a value cannot be written in JSON.
+        StreamChunkTooLargeError: the text is over `limit_bytes`.
     """
     given = cast("object", chunk)
     if type(given) is not dict and not isinstance(given, Mapping):
@@ -44,7 +44,7 @@ def encode_chunk(
     if "type" not in chunk:
         raise InvalidArgumentError("chunk has no 'type'; every chunk needs one, as text")
     if not isinstance(chunk["type"], str):
-        raise TypeError(f"chunk has a 'type' that is not text but {type(chunk['type']).__name__}")
+        raise TypeError(f"chunk's 'type' must be text, not {type(chunk['type']).__name__}")
     stamped: dict[str, object] = dict(chunk)
     stamped.setdefault("agentId", agent_id)
     stamped.setdefault("agentType", agent_type)

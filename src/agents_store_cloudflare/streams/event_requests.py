@@ -1,4 +1,4 @@
-"""How a stream's object answers the HTTP requests of those who listen: events by SSE or over a WebSocket."""
+"""The answers of a stream's object to listeners: Server-Sent Events, or a WebSocket."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ANSWERED_CODES: Final = frozenset({1000, *range(3000, 5000)})
 
 
 def position_of(request: HttpRequest) -> int:
-    """The position a request asks for, by `Last-Event-ID` or `?from=`.
+    """The position that a request asks for, by `Last-Event-ID` or `?from=`.
 
     Raises:
-        InvalidArgumentError: it is malformed.
+        InvalidArgumentError: the position is malformed.
     """
     try:
         query = parse_qs(urlsplit(request.url).query, keep_blank_values=True)
@@ -35,17 +35,17 @@ def position_of(request: HttpRequest) -> int:
 
 
 class EventRequests:
-    """The live wires of one stream's object."""
+    """Opens, serves and closes the listeners of one stream's object."""
 
     def __init__(self, host: ObjectHost, audience: Audience) -> None:
         self._host = host
         self._audience = audience
 
     def answer(self, log: StreamLog, stream_id: str, request: HttpRequest) -> HttpResponse:
-        """The events after the request's position, over a WebSocket where it asks for one.
+        """The events after the request's position; over a WebSocket, if the request asks for one.
 
         Raises:
-            InvalidArgumentError, StreamNotFoundError, SequenceConflictError: it cannot be answered; nothing was opened.
+            InvalidArgumentError, StreamNotFoundError, SequenceConflictError: the request is refused, and nothing was opened.
         """
         if request.method != "GET":
             return HttpResponse.refusal(405, "method_not_allowed", "events are read with GET", headers={"allow": "GET"})
@@ -56,7 +56,7 @@ class EventRequests:
         return self._as_events(log, place)
 
     def message(self, socket: ObjectSocket, text: object) -> None:
-        """What a client sends: `ack`. Anything else closes the socket, since every message costs its stream a wake-up."""
+        """Take a client's message. Anything but `ack` closes the socket, because every message wakes the object."""
         if text == ACKNOWLEDGEMENT:
             self._audience.acknowledged(socket)
         else:
@@ -75,7 +75,7 @@ class EventRequests:
 
 
 class _BodySink:
-    """A response body as a `FrameSink`: its listener's place goes with it."""
+    """A response body as a `FrameSink`. The listener's place ends with the response."""
 
     def __init__(self, body: EventBody) -> None:
         self._body = body

@@ -1,4 +1,4 @@
-"""Which flushes a stream has stored, so that one that comes again is not stored again."""
+"""The flushes that a stream has stored. A flush that comes again is recognised, and not stored again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class KnownFlushes:
     """Each writer's newest flush, read from the blocks once in an object's life, then kept in memory.
 
     Args:
-        forgotten: those whose chunks are no longer kept.
+        forgotten: flushes whose chunks are no longer kept.
     """
 
     def __init__(self, sql: ObjectSql, forgotten: Flushes) -> None:
@@ -26,22 +26,22 @@ class KnownFlushes:
         self._newest: dict[str, tuple[int, int]] = {**forgotten, **stored}
 
     def newest(self) -> Flushes:
-        """All that is known."""
+        """Each writer's newest flush."""
         return self._newest
 
     def note(self, writer: str, number: int, last_sequence: int) -> None:
-        """A flush was stored."""
+        """Note that a flush was stored."""
         self._newest[writer] = (number, last_sequence)
 
     def writer_count(self, first_sequence: int) -> int:
-        """How many writers have chunks from `first_sequence` on."""
+        """The number of writers with chunks from `first_sequence` on."""
         return sum(last_sequence >= first_sequence for _, last_sequence in self._newest.values())
 
     def result_of(self, writer: str, number: int) -> int | None:
-        """The last sequence after a flush, None where it is a new one.
+        """The last sequence of a flush that was stored; None for a new flush.
 
         Raises:
-            InvalidArgumentError: a later one of its writer has overtaken it, and it was not stored.
+            InvalidArgumentError: it was not stored, and a later flush of the same writer was.
         """
         newest, last_sequence = self._newest.get(writer, (0, 0))
         if number > newest:

@@ -1,4 +1,4 @@
-"""What a listener is told, whatever the wire: each frame is an event, its data as JSON text, and a chunk's sequence.
+"""The frames that a listener gets, the same on every wire: an event, its data as JSON text, and a chunk's sequence.
 
 | event       | data                                    | when                                              |
 |-------------|-----------------------------------------|---------------------------------------------------|
@@ -35,7 +35,7 @@ PAGE_BYTES: Final = 64 * 1024
 
 
 class FrameWriter(Protocol):
-    """How a wire writes one frame; frames of a wire can be joined."""
+    """Writes one frame of a wire. The texts of several frames can be joined."""
 
     def __call__(self, event: str, data: str, sequence: int | None = None, /) -> str:
         """The text of one frame."""
@@ -66,7 +66,7 @@ def chunk_pages(write: FrameWriter, first_sequence: int, body: str) -> Iterator[
 
 
 def caught_up_frame(write: FrameWriter, sequence: int) -> str:
-    """Said once, when everything stored up to `sequence` has been sent."""
+    """The frame that tells a listener once that it has everything stored, up to `sequence`."""
     return write("caught-up", f'{{"sequence":{sequence}}}')
 
 
@@ -76,7 +76,7 @@ def truncated_frame(write: FrameWriter, *, from_sequence: int, first_sequence: i
 
 
 def outcome_frame(write: FrameWriter, head: StreamHead) -> str:
-    """The last frame of a stream that has ended or failed; the output passes as the caller encoded it."""
+    """The last frame of a stream that has ended or failed. The output passes as its caller encoded it."""
     if head.status == "failed":
         return write("fail", f'{{"error":{json.dumps(head.error)}}}')
     return write("end", f'{{"status":{json.dumps(head.end_status)},"output":{head.output}}}')

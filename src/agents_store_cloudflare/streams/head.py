@@ -28,17 +28,17 @@ SCHEMA_VERSION: Final = 2
 StreamStatus: TypeAlias = Literal["active", "paused", "ended", "failed"]
 
 Flushes: TypeAlias = "Mapping[str, tuple[int, int]]"
-"""Writer -> the number of its newest flush, and the last sequence after it."""
+"""Writer -> the number of its newest flush, and the last sequence of that flush."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """What a stream keeps; None keeps.
+    """How long a stream is kept. None keeps it for ever.
 
     Attributes:
-        after_end_ms: how long after its end or failure it is deleted.
-        idle_ms: how long after its last change it is deleted where it never ended.
-        max_chunks: how many of the newest chunks are kept at least; a quarter more may be.
+        after_end_ms: the stream is deleted so long after its end or failure.
+        idle_ms: a stream that has not ended is deleted so long after its last change.
+        max_chunks: so many of the newest chunks are kept at least, and at most a quarter more.
     """
 
     after_end_ms: int | None = None
@@ -55,17 +55,17 @@ class StreamHead:
 
     Attributes:
         output: the JSON text given at the end, None before it.
-        first_sequence: the floor: of the oldest chunk kept, or of the next one where there is none.
-        last_sequence: of the newest chunk; `first_sequence` - 1 where there is none.
+        first_sequence: the floor: the sequence of the oldest chunk kept; of the next chunk if none is kept.
+        last_sequence: of the newest chunk; `first_sequence` - 1 if none is kept.
         incarnation: names this life of the stream; a reset or a deletion begins the next one. "" in the first life.
         begun_after: the last sequence before this life began; 0 in the first one. A position of 1 to `begun_after` belongs
             to an earlier life.
-        is_deleted: nothing is left but this row: the numbers, the fence, and the flushes that may come again.
-        alarm_at: when the object was last told to wake up for retention.
+        is_deleted: only this row is left: the numbers, the fence, the commits, and the flushes that may come again.
+        alarm_at: when the object's alarm for retention rings, as it was set last.
         ceiling: chunks up to this number may have been shown before they were stored.
-        has_gaps: some numbers were shown and then lost by a crash.
-        forgotten_flushes: of chunks that are no longer kept: coming again they are still recognised.
-        facts: of a stream that was made over the Durable Streams protocol.
+        has_gaps: a crash has lost chunks that were shown; their numbers are missing.
+        forgotten_flushes: the newest flush of each writer whose chunks are no longer kept. It is recognised when it comes again.
+        facts: the state of the Durable Streams protocol, if the stream was made over it.
         commits: requests that have changed the stream's life. A request that changed nothing is remembered in memory only.
     """
 
@@ -92,7 +92,7 @@ class StreamHead:
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has its outcome."""
+        """Whether the stream has ended or failed."""
         return self.ended_at is not None
 
     def is_of_earlier_life(self, position: int) -> bool:
@@ -101,7 +101,7 @@ class StreamHead:
 
     @property
     def due_ms(self) -> int | None:
-        """When retention deletes it, if nothing changes; None keeps."""
+        """When the stream is deleted if nothing changes; None for never."""
         since_ms, span_ms = (
             (self.updated_at, self.retention.idle_ms)
             if self.ended_at is None
@@ -116,10 +116,10 @@ class StreamHead:
 
 
 def encode_head(head: StreamHead) -> str:
-    """The text of row 0: a JSON object, then the output's JSON text as its caller encoded it on a line of its own.
+    """The text of row 0: a JSON object, then on a second line the output as its caller encoded it.
 
-    A plain append leaves row 0: the last sequence and the time of the last append are the newest block's where they are
-    higher.
+    A plain append does not change row 0. So the last sequence and the time of the last append are those of the newest
+    block, if they are higher.
     """
     retention = head.retention
     members: dict[str, object] = {
@@ -149,9 +149,9 @@ def encode_head(head: StreamHead) -> str:
 
 
 def decode_head(stream_id: str, text: str, newest: tuple[int, int] | None) -> StreamHead:
-    """The head of row 0 and of the newest block's last sequence and time.
+    """The head, from row 0 and from the newest block's last sequence and time.
 
-    A ceiling above the newest block is a crash: what was shown up to it is lost, and its numbers are taken.
+    A ceiling above the newest block means a crash: the chunks shown up to it are lost, and their numbers stay used.
 
     Raises:
         MigrationError: newer code wrote it.

@@ -1,4 +1,4 @@
-"""The life of a stream as rules on its head: what each call makes of it. No I/O; the log stores what comes out.
+"""The rules of a stream's life: each takes a head and gives the head after a call. No I/O; the log stores the result.
 
 ```text
              pause            end, fail
@@ -8,7 +8,7 @@
      └──────────────────────────────────────┘ (from every status)          ▼ numbers go on
 ```
 
-A rule gives the same head where there is nothing to do: the call came twice.
+A rule returns the same head object if there is nothing to do.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ FORGOTTEN_FLUSHES: Final = 1_000
 """How many writers' newest flushes outlive their chunks; the newest ones."""
 
 SLACK: Final = 24
-"""An alarm comes a part of the span late, so that one alarm serves a stream that ends soon after it was made."""
+"""An alarm rings this part of the span late: then one alarm is enough for a stream that ends soon after its creation."""
 
 
 def begin(retention: Retention, fencing_token: int | None, now_ms: int) -> StreamHead:
-    """A stream that never was."""
+    """The head of a stream whose id was never used."""
     return StreamHead(
         status="active",
         first_sequence=1,
@@ -55,19 +55,19 @@ def begin(retention: Retention, fencing_token: int | None, now_ms: int) -> Strea
 
 
 def pause(stream_id: str, head: StreamHead, now_ms: int) -> StreamHead:
-    """Take no chunks until it is resumed.
+    """The head of a stream that takes no chunks until it is resumed.
 
     Raises:
-        StreamClosedError: it has its outcome.
+        StreamClosedError: the stream has ended or failed.
     """
     return _set_open(stream_id, head, "paused", now_ms)
 
 
 def resume(stream_id: str, head: StreamHead, now_ms: int) -> StreamHead:
-    """Take chunks again.
+    """The head of a stream that takes chunks again.
 
     Raises:
-        StreamClosedError: it has its outcome; only a reset takes that away.
+        StreamClosedError: the stream has ended or failed; only a reset changes that.
     """
     return _set_open(stream_id, head, "active", now_ms)
 
@@ -82,10 +82,10 @@ def close(
     output: str | None = None,
     error: str | None = None,
 ) -> StreamHead:
-    """Give it its outcome; the same head where it has that one already.
+    """The head with its outcome; the same head if it has this outcome already.
 
     Raises:
-        StreamClosedError: it has another.
+        StreamClosedError: it has another outcome.
     """
     if head.is_closed:
         same = (head.status, head.end_status, head.error) == (status, end_status, error)
@@ -122,12 +122,12 @@ def delete(head: StreamHead, flushes: Flushes, now_ms: int) -> StreamHead:
 
 
 def revive(head: StreamHead, now_ms: int) -> StreamHead:
-    """A deleted stream made anew."""
+    """The head of a deleted stream that is made again."""
     return replace(head, is_deleted=False, created_at=now_ms, updated_at=now_ms)
 
 
 def truncate(head: StreamHead, first_sequence: int, flushes: Flushes) -> StreamHead:
-    """Nothing kept before `first_sequence`; the floor never sinks and never passes the next number."""
+    """The head that keeps nothing before `first_sequence`. The floor never sinks and never passes the next number."""
     floor = max(head.first_sequence, min(first_sequence, head.last_sequence + 1))
     if floor == head.first_sequence:
         return head
@@ -135,7 +135,7 @@ def truncate(head: StreamHead, first_sequence: int, flushes: Flushes) -> StreamH
 
 
 def planned(head: StreamHead, now_ms: int) -> StreamHead:
-    """The head with its alarm: the one that is set, unless that has rung or comes too late. Each setting costs a row."""
+    """The head with its alarm. An alarm that is set stays, unless it has rung or rings too late: each setting costs a row."""
     at_ms = _planned_ms(head)
     is_set = head.alarm_at is not None and now_ms <= head.alarm_at and (at_ms is None or head.alarm_at <= at_ms)
     return head if is_set or at_ms is None else replace(head, alarm_at=at_ms)
@@ -147,7 +147,7 @@ def next_alarm_ms(head: StreamHead) -> int | None:
 
 
 def closed_error(stream_id: str, head: StreamHead) -> StreamClosedError:
-    """What a stream says that takes no chunks."""
+    """The error of a stream that takes no chunks."""
     return StreamClosedError(stream_id, status=head.status, end_status=head.end_status)
 
 
@@ -178,7 +178,7 @@ def _newest_before(floor: int, flushes: Flushes) -> Flushes:
 
 
 def _are_alike(one: str | None, other: str | None) -> bool:
-    """Whether two JSON texts say the same, key order aside; 1 and 1.0 do not."""
+    """Whether two JSON texts are equal, key order aside. 1 and 1.0 are not equal."""
     return one == other or (one is not None and other is not None and _sorted(one) == _sorted(other))
 
 

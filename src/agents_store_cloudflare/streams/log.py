@@ -1,8 +1,7 @@
 """The core of a stream: a synchronous, durable, append-only log with one outcome, on the SQLite of one Durable Object.
 
-It knows no HTTP, no readers, no clock. What is asked after every append (last sequence, status, fence, who wrote
-last) is held in memory and rebuilt from the rows when the object is loaded anew; a plain append writes one row and
-reads none.
+The log knows no HTTP, no readers, no clock. A plain append writes one row and reads none: what it needs to know of the
+stream is in memory (`stored_stream.py`). `lifecycle.py` has the rules of all other changes.
 """
 
 from __future__ import annotations
@@ -52,15 +51,15 @@ class Page:
 class StreamLog(StoredStream):
     """Chunks numbered 1, 2, 3 …, stored once each, in the order they came, until the stream ends or fails.
 
-    Tables are made by `create` alone: every other call on a stream that was never created writes nothing. Every change
-    happens whole or not at all, in the rows and in memory; `lifecycle.py` has its rules.
+    Only `create` makes the table: any other call on a stream that was never created writes nothing. Every change happens
+    whole or not at all, in the rows and in memory.
     """
 
     def head_from(self, from_sequence: int) -> StreamHead:
-        """The stream as it stands for a reader who has everything up to `from_sequence`.
+        """The stream's head, for a reader who has everything up to `from_sequence`.
 
         Raises:
-            StreamNotFoundError: there is none.
+            StreamNotFoundError: the stream does not exist.
             SequenceConflictError: the position is above the last sequence.
         """
         head = self.existing_head()
@@ -69,12 +68,12 @@ class StreamLog(StoredStream):
         return head
 
     def writer_count(self) -> int:
-        """How many writers have stored chunks that are kept."""
+        """The number of writers whose chunks are kept."""
         head = self.head()
         return self._known_flushes().writer_count(head.first_sequence) if head else 0
 
     def chunk_count(self) -> int:
-        """How many chunks are kept."""
+        """The number of chunks that are kept."""
         head = self.head()
         if head is None or not head.has_gaps:
             return 0 if head is None else head.last_sequence - head.first_sequence + 1
@@ -100,7 +99,7 @@ class StreamLog(StoredStream):
         return not self._tail.begins_at(sequence) and self._rows.last_sequence_from(sequence) < sequence
 
     def has_held(self) -> bool:
-        """Whether there is something that a crash would lose, or a ceiling that a restart would count from."""
+        """Whether a crash would lose chunks, or make the numbers go on above a ceiling."""
         return bool(self._tail) or (self._head is not None and self._head.ceiling is not None)
 
     def create(
@@ -113,11 +112,11 @@ class StreamLog(StoredStream):
         first_sequence: int = 1,
         commit: Commit | None = None,
     ) -> StreamHead:
-        """Make the stream unless it exists, and keep the fencing token where it is the highest.
+        """Make the stream unless it exists, and keep the fencing token if it is the highest.
 
         Args:
-            retention: of the stream made; an existing one keeps its own. So with `facts`.
-            first_sequence: of a stream that has given out no number yet.
+            retention, facts: of a new stream; an existing stream keeps its own.
+            first_sequence: where the numbers begin, if this id has given out no number yet.
             commit: names the request. A repeated one changes nothing, also after somebody has deleted the stream.
 
         Raises:
@@ -150,17 +149,17 @@ class StreamLog(StoredStream):
         fencing_token: int | None = None,
         is_held: bool = False,
     ) -> Appended:
-        """Store the chunks of `body` (JSON texts joined by newlines), all or none; a repeated flush stores nothing.
+        """Store the chunks of `body` (JSON texts joined by newlines), all or none. A repeated flush stores nothing.
 
         Args:
-            writer, writer_sequence: name the flush. A writer's numbers rise; the same ones again give the first result.
-            expected_sequence: what the first chunk's sequence must be.
-            is_held: do not store yet: readable at once, stored by the next `store_held` or any other change.
+            writer, writer_sequence: name the flush. A writer's numbers rise. The same number again gives the first result.
+            expected_sequence: the sequence that the first chunk must get.
+            is_held: show the chunks now, and store them with the next `store_held` or any other change.
 
         Raises:
             StreamNotFoundError, StaleFencingTokenError, StreamClosedError, SequenceConflictError,
-            StreamChunkTooLargeError. InvalidArgumentError: no chunks, or a flush that a later one of its writer has
-            overtaken.
+            StreamChunkTooLargeError.
+            InvalidArgumentError: there are no chunks, or the same writer has stored a later flush.
         """
         repeated = self._repeated_flush(writer, writer_sequence)
         if repeated is not None:
@@ -194,7 +193,7 @@ class StreamLog(StoredStream):
         return Appended(first_sequence=first_sequence, last_sequence=flush.last_sequence)
 
     def store_held(self, *, now_ms: int) -> bool:
-        """Store what is held; False where nothing was. Then a second call takes the ceiling down: nothing is shown early."""
+        """Store the chunks that are held; False if there are none. A second call removes the ceiling: no number gets lost then."""
         head = self.head()
         if head is None or not self.has_held():
             return False
@@ -205,14 +204,14 @@ class StreamLog(StoredStream):
         return False
 
     def read(self, from_sequence: int, *, max_bytes: int) -> Page:
-        """What follows `from_sequence`: whole blocks of about `max_bytes` together, at least one where there is one.
+        """The chunks after `from_sequence`: whole blocks, about `max_bytes` together, at least one block if there is one.
 
-        Numbers that a crash has lost are passed over: the page begins after them.
+        The page skips numbers that a crash has lost: it begins after them.
 
         Raises:
-            StreamNotFoundError: no such stream.
-            SequenceConflictError: `from_sequence` is above the last one.
-            StreamTruncatedError: what follows it is no longer kept.
+            StreamNotFoundError: the stream does not exist.
+            SequenceConflictError: `from_sequence` is above the last sequence.
+            StreamTruncatedError: the chunk after `from_sequence` is no longer kept.
         """
         head = self.head_from(from_sequence)
         if from_sequence < head.first_sequence - 1:
@@ -303,30 +302,30 @@ class StreamLog(StoredStream):
         return True
 
     def expire(self, *, now_ms: int) -> bool:
-        """Delete the stream where its retention says so; whether it did."""
+        """Delete the stream if its retention has run out. Returns whether it did."""
         head = self.head()
         if head is None or head.due_ms is None or now_ms < head.due_ms:
             return False
         return self.delete(now_ms=now_ms)
 
     def newest_flushes(self) -> Flushes:
-        """Each writer's newest flush; the same mapping as long as nothing was undone."""
+        """Each writer's newest flush. The mapping is the same object until a change is undone."""
         return self._known_flushes().newest()
 
     def change_facts(self, facts: ProtocolState) -> None:
-        """Store what the protocol knows of the stream, deleted or not."""
+        """Store the protocol's state of the stream, also of a deleted one."""
         before = cast("StreamHead", self.last_known())
         self._rows.write(head=replace(before, facts=facts))
         self._head = replace(before, facts=facts)
 
     def close_with(self, facts: ProtocolState, *, now_ms: int) -> StreamHead:
-        """End the stream as completed, without an output, with what the protocol knows of it. Raises as `end` does."""
+        """End the stream as completed, without an output, and store the protocol's state with it. Raises as `end` does."""
         head = self.existing_head()
         closed = lifecycle.close(self.stream_id, head, "ended", now_ms, end_status="completed", output="null")
         return self._change(replace(closed, facts=facts), None, now_ms, None)
 
     def touch(self, *, now_ms: int) -> None:
-        """Somebody has read: where that moves the stream's expiry, remember it, and now and then write it."""
+        """Note a read, if reads prolong the stream's life. The new time is stored now and then."""
         head = self.head()
         if head is None or head.facts is None:
             return
@@ -362,7 +361,7 @@ class StreamLog(StoredStream):
 
 
 def _from(head: StreamHead, first_sequence: int) -> StreamHead:
-    """The head of a stream that begins with this number, unless it has given out numbers."""
+    """The head with numbers that begin at `first_sequence`, unless the stream has given out numbers."""
     if head.last_sequence:
         return head
     return replace(head, first_sequence=first_sequence, last_sequence=first_sequence - 1)

@@ -181,7 +181,7 @@ class DurableObjectStreamManager:
         await self._client.call(stream_id, "reset_fence", {"commitId": secrets.token_hex(8)})
 
     async def get_info(self, stream_id: str) -> StreamInfo | None:
-        """`StreamManager.get_info`. `writers` counts those whose chunks are kept."""
+        """`StreamManager.get_info`. `writers` counts the writers whose chunks are kept."""
         reply = await self._client.call(check_id(stream_id, "stream_id"), "info", {})
         info: JsonObject | None = reply.head["ok"]
         if info is None:
@@ -191,7 +191,7 @@ class DurableObjectStreamManager:
     def on(
         self, event: Literal["buffer_overflow"], callback: Callable[[BufferOverflowEvent], None]
     ) -> Callable[[], None]:
-        """`StreamManager.on`. An exception of a callback is logged and stops nothing."""
+        """`StreamManager.on`. If a callback raises, that is logged, and the work goes on."""
         if event != "buffer_overflow":
             raise InvalidArgumentError(f"there is no event {event!r}; there is 'buffer_overflow'")
         if not callable(callback):
@@ -210,7 +210,7 @@ class DurableObjectStreamManager:
         Over `LocalObjects` it is an `HttpResponse` whose body is a `LocalEvents`.
 
         Args:
-            last_event_id: the request's `Last-Event-ID` header, as it came: the last sequence that the client has.
+            last_event_id: the request's `Last-Event-ID` header as it came: the last sequence that the client has.
 
         Returns:
             Status 200 with the events; otherwise a JSON error: 404 unknown stream, 409 a position above the last.

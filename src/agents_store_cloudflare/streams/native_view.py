@@ -1,6 +1,6 @@
-"""A stream's messages as its native readers take them.
+"""Messages of the Durable Streams protocol, as native readers get them.
 
-Native readers take only objects with a text `type`. Every other value reaches them as `{"type":"message","data":…}`.
+Native readers take objects with a text `type` only. Any other value reaches them as `{"type":"message","data":…}`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ __all__ = ["as_native", "native_lines"]
 
 
 def as_native(lines: str) -> str:
-    """The same messages for native readers: what is no object with a text `type` is wrapped."""
+    """The messages (JSON texts joined by newlines) for native readers: any value but a chunk is wrapped."""
     return "\n".join(
         text if _is_chunk(json.loads(text)) else '{"type":"message","data":' + text + "}" for text in lines.split("\n")
     )
 
 
 def native_lines(facts: ProtocolState | None, lines: str) -> str:
-    """Messages of a stream as its native readers take them; those of the native side are that already."""
+    """A stream's messages for native readers. Chunks that native writers have stored pass as they are."""
     return as_native(lines) if lines and facts is not None and (facts.is_json or facts.is_text) else lines
 
 

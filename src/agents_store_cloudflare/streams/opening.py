@@ -1,4 +1,4 @@
-"""What `create_writer` and `create_reader` return: awaitable, and an async context manager."""
+"""The result of `create_writer` and `create_reader`: it can be awaited, or used in `async with`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T", bound="AbstractAsyncContextManager[Any]")
 
 
 class Opening(Generic[T]):
-    """Opens when it is awaited or entered, and not before."""
+    """Opens a writer or a reader when it is awaited or entered, not before."""
 
     def __init__(self, open_it: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._open_it = open_it

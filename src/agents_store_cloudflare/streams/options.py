@@ -1,4 +1,4 @@
-"""How a stream manager's writers behave."""
+"""The options of a stream manager."""
 
 from __future__ import annotations
 
@@ -44,23 +44,26 @@ class StreamOptions:
 
     Attributes:
         buffer_size: how many chunks a writer takes before it stores them, 1 to 100,000.
-        flush_interval: seconds (or a timedelta) after which a writer stores what it has, at most 60; 0.1 where
-            neither is given. flush_interval_ms: the same in milliseconds. overflow: what a write does when the buffer
-            is full and cannot be stored: "wait" (at most 30 s, then `StreamConnectionError`) or "drop_oldest" (lose
-            the oldest chunk and emit `buffer_overflow`).
+        flush_interval: seconds (or a timedelta) after which a writer stores its chunks, at most 60; 0.1 by default.
+        flush_interval_ms: the same in milliseconds. Give one of the two.
+        overflow: what a write does when the buffer is full and cannot be stored. "wait": it waits at most 30 s, then it raises
+            `StreamConnectionError`. "drop_oldest": it drops the oldest chunk and emits `buffer_overflow`.
         max_chunk_bytes: the largest chunk, as UTF-8 JSON; 1 to 1,900,000.
-        keep_after_end: seconds (or a timedelta, at most 400 days) after which an ended or failed stream is deleted, 24
-            hours; None keeps it. keep_idle: the same since the last change of a stream that never ended, 7 days. Both, and
-            `keep_chunks`, are the stream's own from its creation on: later writers with other options change nothing.
-        keep_chunks: how many of the newest chunks are kept; up to a quarter more may be. None keeps all.
-        adaptive: a write goes to the stream at once, live readers see it, and the stream stores it in larger blocks:
-            within `loss_window` seconds (at most 60; 1 where neither is given; `loss_window_ms` in milliseconds). A crash of
-            the stream's object loses what it has shown in that time and not stored; `flush` and `close` make it durable.
-        logger: takes failures in the background; `agents_store_cloudflare.streams` where absent.
-        wait_until: `ctx.waitUntil` of the request. With it, a timer stores what the flush interval has left behind;
-            without it, the next write, flush or close does.
+        keep_after_end: seconds (or a timedelta, at most 400 days) after which an ended or failed stream is deleted; 24 hours by
+            default. None keeps it. This and the next two belong to the stream from its creation on: a later writer with
+            other options changes nothing.
+        keep_idle: the same for a stream that has not ended, since its last change; 7 days by default.
+        keep_chunks: how many of the newest chunks are kept at least; a quarter more may be kept. None keeps all.
+        adaptive: a write goes to the stream at once, and live readers see it. The stream stores it within the loss window, in
+            larger blocks. A crash of its object loses the chunks that it has shown and not stored. `flush` and `close` make
+            them durable.
+        loss_window: seconds (or a timedelta) within which shown chunks are stored, at most 60; 1 by default.
+        loss_window_ms: the same in milliseconds. Give one of the two.
+        logger: takes failures in the background; `agents_store_cloudflare.streams` by default.
+        wait_until: `ctx.waitUntil` of the request. With it, a timer stores waiting chunks after the flush interval. Without
+            it, the next write, flush or close stores them.
         now_ms: the clock of `timestamp` and of the flush interval.
-        sleep: how timers and pauses between attempts are waited for.
+        sleep: waits for timers, and between attempts.
     """
 
     buffer_size: int = 100
@@ -107,11 +110,11 @@ class StreamOptions:
         return LOSS_WINDOW_MS if window_ms is None else window_ms
 
     def retention_spans(self) -> list[JsonValue]:
-        """What a stream is created with: both spans in milliseconds, and the number of chunks.
+        """The retention of new streams: both spans in milliseconds, and the number of chunks.
 
         Raises:
             TypeError: not a span.
-            InvalidArgumentError: over 400 days: then it looks like milliseconds.
+            InvalidArgumentError: over 400 days. Such a span was probably meant in milliseconds.
         """
         after_end_ms = span_ms(self.keep_after_end, None, "keep_after_end", most_seconds=LONGEST_KEPT_S)
         idle_ms = span_ms(self.keep_idle, None, "keep_idle", most_seconds=LONGEST_KEPT_S)

@@ -37,8 +37,8 @@ class ProtocolState:
 
     Attributes:
         content_type: as it was given.
-        ttl_s: seconds without a read or write after which it is gone; None keeps it.
-        expires_at: the instant (RFC 3339, as it was given) at which it is gone.
+        ttl_s: the stream is deleted after so many seconds without a read or a write; None keeps it.
+        expires_at: the instant (RFC 3339, as it was given) at which the stream is deleted.
         touched_ms: when it was last read, as far as the object remembers.
         written_touch_ms: the same as far as it is written.
         last_seq: the highest `Stream-Seq` that was taken.
@@ -61,16 +61,16 @@ class ProtocolState:
 
     @property
     def is_json(self) -> bool:
-        """Its messages are JSON values; otherwise they are bytes."""
+        """Whether its messages are JSON values; otherwise they are bytes."""
         return media_type(self.content_type) == JSON_TYPE
 
     @property
     def is_text(self) -> bool:
-        """Its bytes are text."""
+        """Whether its bytes are text."""
         return media_type(self.content_type).startswith("text/")
 
     def due_ms(self, updated_ms: int) -> int | None:
-        """When it is gone if nobody reads or writes until then; None keeps it."""
+        """When the stream is deleted if nobody reads or writes until then; None for never."""
         dues: list[int] = []
         if self.ttl_s is not None:
             dues.append(max(updated_ms, self.touched_ms) + self.ttl_s * 1000)
@@ -103,7 +103,7 @@ class ProtocolState:
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> Self:
-        """The facts of a head. Reads since the last written one may be forgotten: the time to live is the longer for it."""
+        """The state in a head. Reads since the last stored one may be forgotten, so the time to live is taken as longer."""
         written_ms, ttl_s = facts["touchedMs"], facts["ttlS"]
         closed_by, source = facts["closedBy"], facts["source"]
         return cls(
@@ -123,7 +123,7 @@ class ProtocolState:
 
 
 def media_type(content_type: str) -> str:
-    """Type and subtype alone, in lower case: what two content types are compared by."""
+    """The type and subtype in lower case, without parameters. Content types are compared by it."""
     return content_type.partition(";")[0].strip().lower()
 
 
@@ -131,7 +131,7 @@ def instant_ms(text: str) -> int:
     """The milliseconds since 1970 of an RFC 3339 instant.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not such an instant.
     """
     if _INSTANT.fullmatch(text) is None:
         raise ValueError("no RFC 3339 instant")

@@ -1,4 +1,4 @@
-"""A reader: pages of what is stored, then long-polls for what comes, to the end."""
+"""A reader: it fetches pages of stored chunks, then waits for new ones, to the end of the stream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TURN_CLOSINGS: Final = frozenset({"turn-end", "turn-failed"})
 
 
 class DurableObjectStreamReader:
-    """`StreamReader` over RPC. Its place is `sequence`: after an exception, iterating goes on from there."""
+    """`StreamReader` over RPC. After an exception, iterating goes on from `sequence`."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class DurableObjectStreamReader:
         """Fetch the first page, waiting for the stream to exist.
 
         Raises:
-            StreamNotFoundError: it still does not.
+            StreamNotFoundError: it does not exist after the wait.
             SequenceConflictError: the position is above the last sequence.
-            StreamTruncatedError: it is below the oldest chunk kept.
+            StreamTruncatedError: the position is below the oldest chunk kept, or of an earlier life of the stream.
         """
         while True:
             poll_ms = min(wait_ms, POLL_MS)
@@ -108,7 +108,7 @@ class DurableObjectStreamReader:
         return True
 
     async def close(self) -> None:
-        """`StreamReader.close`: iteration stops, also where it is waiting."""
+        """`StreamReader.close`: the iteration stops, also one that waits."""
         self._is_closed = True
         self._last_held = self.sequence
         self._chunks.clear()
@@ -133,7 +133,7 @@ class DurableObjectStreamReader:
             raise StreamFailedError(self._stream_id, error=self._error)
 
     async def _fetch(self) -> None:
-        """The next page; none where nothing has come for a while, or the reader was closed meanwhile."""
+        """Fetch the next page. It may be empty, if nothing came in time or the reader was closed meanwhile."""
         cancellations = _cancellations()
         self._call = asyncio.ensure_future(self._ask("chunks", POLL_MS if self._follow else 0))
         try:
@@ -143,7 +143,7 @@ class DurableObjectStreamReader:
             self._incarnation, self._is_told = None, True
             raise
         except asyncio.CancelledError:
-            # `close` cancels the call alone; who cancels the consumer, at that same moment too, gets what was asked.
+            # `close` cancels the call only. If somebody cancels the consumer at the same moment, the cancellation goes on.
             if not self._is_closed or _cancellations() > cancellations:
                 raise
             return
@@ -172,11 +172,11 @@ class DurableObjectStreamReader:
         self._incarnation = place["incarnation"]
         if self._position is None:
             self._last_held = place["firstSequence"] - 1
-        # Behind the page; where there is none, behind numbers that a crash has lost.
+        # After the page; an empty page can stand after numbers that a crash has lost.
         self._position = place["firstSequence"] + place["count"] - 1
         if place["count"]:
             self._last_held = self._position
-            # One text for the scanner instead of one per chunk; JSON text holds no raw newline.
+            # Parse the page as one text, which is faster than chunk by chunk. JSON text holds no raw newline.
             self._chunks.extend(json.loads("[" + page.payload.replace("\n", ",") + "]"))
 
 

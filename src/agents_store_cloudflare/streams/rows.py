@@ -1,4 +1,4 @@
-"""The rows of one stream: its head and its blocks, written together or not at all, and read by key."""
+"""The rows of one stream: its head and its blocks. They are written together or not at all, and read by key."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 class StreamRows:
-    """What `StreamLog` has decided, as statements. A change of one row needs no transaction."""
+    """Writes and reads the rows of one stream. A change of one row needs no transaction."""
 
     def __init__(self, sql: ObjectSql, stream_id: str) -> None:
         self._sql = sql
         self._stream_id = stream_id
 
     def load(self) -> StreamHead | None:
-        """The head, None where there is no table.
+        """The head; None if there is no table.
 
         Raises:
             MigrationError: newer code has written this stream.
@@ -40,7 +40,7 @@ class StreamRows:
         return decode_head(self._stream_id, cast("str", text), newest[0] if newest else None)
 
     def create(self, head: StreamHead) -> None:
-        """The table, and the head in it."""
+        """Make the table, with the head in it."""
 
         def write() -> None:
             self._sql.exec(q.CREATE_BLOCKS)
@@ -56,7 +56,7 @@ class StreamRows:
         first_kept: int | None = None,
         now_ms: int = 0,
     ) -> None:
-        """Flushes as blocks, the head, and what is not kept any more, as far as they are given."""
+        """Store flushes as blocks, store the head, and drop the blocks before `first_kept`: each if it is given."""
 
         def write() -> None:
             for last, body in merged(flushes):
@@ -70,7 +70,7 @@ class StreamRows:
         self._run(write, is_one=first_kept is None and (has_one_block if head is None else not flushes))
 
     def empty(self, head: StreamHead) -> None:
-        """The head, and no block."""
+        """Store the head and drop all blocks."""
 
         def write() -> None:
             self._sql.exec(q.DELETE_ALL_BLOCKS)
@@ -83,16 +83,16 @@ class StreamRows:
         return self._sql.transaction(body)
 
     def page(self, wanted: int, max_bytes: int) -> tuple[int, int, int]:
-        """Keys of the first and last block of a page and its last sequence; row 0's where no block begins before."""
+        """The keys of the first and last block of a page, and its last sequence; those of row 0 if no block holds `wanted`."""
         [row] = self._sql.exec(q.SELECT_PAGE, wanted, max_bytes)
         return cast("tuple[int, int, int]", tuple(row))
 
     def bodies(self, first_key: int, last_key: int) -> str:
-        """All chunks of these blocks, joined."""
+        """The chunks of all blocks between two keys, joined by newlines."""
         return self._sql.long_text(q.SELECT_BODIES, first_key, last_key)
 
     def next_key(self, sequence: int) -> int | None:
-        """Of the first block after `sequence`."""
+        """The key of the first block after `sequence`; None if there is none."""
         return cast("int | None", self._sql.exec(q.SELECT_NEXT_KEY, sequence)[0][0])
 
     def last_sequence_from(self, sequence: int) -> int:
@@ -100,11 +100,11 @@ class StreamRows:
         return cast("int", self._sql.exec(q.SELECT_LAST_FROM, sequence)[0][0])
 
     def chunk_count(self, first_sequence: int) -> int:
-        """How many chunks are stored from `first_sequence` on."""
+        """The number of stored chunks from `first_sequence` on."""
         return cast("int", self._sql.exec(q.SELECT_CHUNK_COUNT, first_sequence)[0][0])
 
     def known_flushes(self, head: StreamHead) -> KnownFlushes:
-        """Who has stored what."""
+        """The newest flush of each writer."""
         return KnownFlushes(self._sql, head.forgotten_flushes)
 
     def _insert(self, last: Flush, body: str, now_ms: int) -> None:

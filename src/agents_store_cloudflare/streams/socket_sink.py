@@ -1,16 +1,16 @@
-r"""The WebSocket wire of a stream: frames out, acknowledgements in, and all that is known of a socket in its attachment.
+r"""The WebSocket wire of a stream: frames out, acknowledgements in. A socket's attachment holds all that is known of it.
 
 ```text
 to the client    text messages of one or more lines, a frame each:
                  {"event":"chunk","id":7,"data":{"type":"text",…}}
                  {"event":"end","data":{"status":"completed","output":…}}     then a close with code 1000
                  {"event":"ack"}     answer with the text `ack`, when everything before it is dealt with
-from the client  `ack`, after an `ack` frame; `ping` whenever it likes: the platform answers `pong` by itself
+from the client  `ack`, after an `ack` frame; `ping` at any time: the platform answers `pong` by itself
 ```
 
-The platform does not say how much of what was sent still waits in its memory. So a client is asked for an `ack` every 128 KB, and
-one that owes more than 256 KB is sent nothing: it is behind, and reads the log from its place when its `ack` comes. A
-short answer needs no `ack` at all, and nothing wakes a hibernating object but an append or an `ack`.
+The platform does not tell how many sent bytes still wait in its memory. So the object asks a client for an `ack` every
+128 KB. A client that owes more than 256 KB is sent nothing: it is behind, and gets the log from its place when its `ack`
+comes. A short answer needs no `ack`. Only an append or an `ack` wakes a hibernating object.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MARK: Final = '{"event":"ack"}'
 
 
 def socket_frame(event: str, data: str, sequence: int | None = None, /) -> str:
-    """`FrameWriter` of this wire: a JSON object and a newline; JSON text holds no raw newline itself."""
+    """`FrameWriter` of this wire: a JSON object and a newline. JSON text holds no raw newline itself."""
     id_member = "" if sequence is None else f'"id":{sequence},'
     return f'{{"event":"{event}",{id_member}"data":{data}}}\n'
 
@@ -44,9 +44,9 @@ class SocketSink:
     """A `FrameSink` over one hibernatable socket, sending at most 256 KB and one page ahead of the client's `ack`.
 
     Attributes:
-        key: names the socket among those of its object.
-        stream_id: whose frames these are.
-        place: the listener's, as it was remembered last.
+        key: names the socket among the sockets of its object.
+        stream_id: the stream that the client listens to.
+        place: where the listener stood when that was remembered last.
     """
 
     def __init__(self, socket: ObjectSocket, stream_id: str, *, key: str, place: Place) -> None:
@@ -60,15 +60,15 @@ class SocketSink:
 
     @classmethod
     def fresh(cls, socket: ObjectSocket, stream_id: str, place: Place) -> Self:
-        """The sink of a socket that was just accepted."""
+        """The sink of a new socket."""
         return cls(socket, stream_id, key=secrets.token_hex(8), place=place)
 
     @classmethod
     def restored(cls, socket: ObjectSocket) -> Self:
-        """The sink as its socket's attachment describes it, after the object has slept.
+        """The sink of a socket, from its attachment, after the object has slept.
 
         Raises:
-            ValueError, KeyError, TypeError: the attachment is not of this code.
+            ValueError, KeyError, TypeError: another version of this code has written the attachment.
         """
         kept = json.loads(socket.attachment())
         place = Place(kept["sequence"], kept["incarnation"], kept["isLive"], kept["wasCaughtUp"])
@@ -78,7 +78,7 @@ class SocketSink:
         return sink
 
     def push(self, frames: str) -> bool:
-        """`FrameSink.push`. The mark goes before the frames, so that nothing follows the last ones."""
+        """`FrameSink.push`. The mark goes before the frames, so that nothing follows the last frames."""
         if self._owed_bytes >= MARK_BYTES and self._bytes_after_mark is None:
             self._socket.send(_MARK)
             self._bytes_after_mark = 0
@@ -111,7 +111,7 @@ class SocketSink:
         return True
 
     def acknowledge(self) -> bool:
-        """Count an `ack`; False if none was asked for."""
+        """Count an `ack`. Returns False if the client was not asked for one."""
         if self._bytes_after_mark is None:
             self._unasked += 1
             return False

@@ -1,4 +1,4 @@
-"""The Server-Sent Events wire of a stream: frames out, position in. Text only; who sends it is elsewhere.
+"""The Server-Sent Events wire of a stream: the text of frames, and the position in a request.
 
 ```text
 id: 7                      one chunk; the id is its sequence, and what EventSource sends back as Last-Event-ID
@@ -40,7 +40,7 @@ def sse_frame(event: str, data: str, sequence: int | None = None, /) -> str:
 
 
 def parse_position(last_event_id: str | int | None, from_parameter: str | None) -> int:
-    """The position a request asks for, 0 for none. `Last-Event-ID` wins: a reconnecting browser keeps the URL.
+    """The position that a request asks for; 0 for none. `Last-Event-ID` wins, because a browser that reconnects keeps the URL.
 
     Raises:
         InvalidArgumentError: not a whole number of 0 to 2^53 - 1.

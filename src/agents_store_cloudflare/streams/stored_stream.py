@@ -39,7 +39,7 @@ class StoredStream:
         self._has_lost_numbers = False
 
     def head(self) -> StreamHead | None:
-        """The stream as it stands, None where there is none.
+        """The stream's head; None if there is no stream.
 
         Raises:
             MigrationError: newer code has written this stream.
@@ -49,10 +49,10 @@ class StoredStream:
         return None if self._head is None or self._head.is_deleted else self._head
 
     def existing_head(self) -> StreamHead:
-        """The stream as it stands.
+        """The stream's head.
 
         Raises:
-            StreamNotFoundError: there is none.
+            StreamNotFoundError: there is no stream.
         """
         head = self.head()
         if head is None:
@@ -60,7 +60,7 @@ class StoredStream:
         return head
 
     def last_known(self) -> StreamHead | None:
-        """The head, also of a deleted stream; None where there never was one."""
+        """The head, also of a deleted stream; None if the stream never existed."""
         self.head()
         return self._head
 
@@ -93,9 +93,10 @@ class StoredStream:
         return loaded
 
     def _change(self, wanted: StreamHead, fencing_token: int | None, now_ms: int, commit: Commit | None) -> StreamHead:
-        """Make the head what is wanted, under a token, with an alarm: the tail is stored, or dropped with the blocks.
+        """Store a new head, with its fencing token, its commit and its alarm. The tail is stored with it.
 
-        Where the head stays as it is, nothing is written, and the commit is remembered in memory.
+        A new life of the stream drops the tail and the blocks. If the head stays as it is, nothing is written, and the
+        commit is remembered in memory.
         """
         before = cast("StreamHead", self._head)
         fenced = replace(
@@ -115,7 +116,7 @@ class StoredStream:
         return after
 
     def _store(self, before: StreamHead, after: StreamHead, flushes: Sequence[Flush], now_ms: int) -> None:
-        """Store flushes as blocks, the tail among them, and the head where it says more than the blocks do."""
+        """Store flushes as blocks, the tail among them, and the head if it says more than the blocks do."""
         if self._is_said_by_blocks(before, after, flushes):
             self._rows.write(flushes=flushes, now_ms=now_ms)
             self._head = after
@@ -134,7 +135,7 @@ class StoredStream:
         self._settle(after)
 
     def _is_said_by_blocks(self, before: StreamHead, after: StreamHead, flushes: Sequence[Flush]) -> bool:
-        """Whether this is a plain append: most are, and a comparison of whole heads costs more than its row."""
+        """Whether this is a plain append, which needs no new head. Comparing whole heads would cost more than the row."""
         return (
             len(flushes) == 1
             and not self._tail
@@ -147,12 +148,12 @@ class StoredStream:
         )
 
     def _settle(self, head: StreamHead) -> None:
-        """The rows say this now, and nothing is held."""
+        """Take note that the rows say the same as `head`, and that nothing is held."""
         self._head, self._has_lost_numbers = head, False
         self._tail.clear()
 
     def _hold(self, before: StreamHead, grown: StreamHead, flush: Flush) -> None:
-        """Show a flush before it is stored; the ceiling is stored first."""
+        """Show a flush before it is stored. The ceiling is stored first."""
         if grown.last_sequence > (before.ceiling or 0) or grown.fencing_token != before.fencing_token:
             grown = replace(grown, ceiling=grown.last_sequence + CEILING_STEP)
             self._rows.write(head=grown)
@@ -161,7 +162,7 @@ class StoredStream:
         self._tail.add(flush)
 
     def _retained(self, head: StreamHead) -> StreamHead:
-        """The head with the floor that its number of chunks allows; moved in steps, a step is a written row."""
+        """The head with the floor that `max_chunks` asks for. The floor moves in steps, because each step writes a row."""
         most = head.retention.max_chunks
         if most is None or head.last_sequence - head.first_sequence + 1 <= most + most // 4:
             return head
@@ -173,14 +174,18 @@ class StoredStream:
         return self._flushes
 
     def _repeated_flush(self, writer: str, number: int) -> int | None:
-        """The last sequence after a flush that was stored before, also where the stream was deleted since."""
+        """The last sequence after a flush that was stored before, even if the stream was deleted since; None for a new flush."""
         head = self.last_known()
         if head is None or (head.is_deleted and writer not in self._known_flushes().newest()):
             return None
         return self._known_flushes().result_of(writer, number)
 
     def _checked_fence(self, head: StreamHead, token: int | None) -> int | None:
-        """The fence after a write with `token`: the highest one seen."""
+        """The highest token seen, after a call with `token`.
+
+        Raises:
+            StaleFencingTokenError: a higher token was seen before.
+        """
         if token is None or head.fencing_token is None:
             return head.fencing_token if token is None else token
         if token < head.fencing_token:

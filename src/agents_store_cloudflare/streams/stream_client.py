@@ -1,4 +1,4 @@
-"""The calls to a stream's object. Each is safe to repeat, and is repeated when no reply comes."""
+"""Calls to the objects of streams. Each call is safe to repeat, and is repeated if no reply comes."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class StreamClient:
     async def call(
         self, stream_id: str, op: str, arguments: Mapping[str, JsonValue], payload: str = "", *, attempts: int = 4
     ) -> WireMessage:
-        """The object's reply; after a lost one the call is sent again, with growing, jittered pauses (50 ms to 2 s).
+        """The object's reply. A call without a reply is sent again, after growing, jittered pauses (50 ms to 2 s).
 
         Raises:
-            AgentsStoreError: what the object raised, as its own class.
-            StreamConnectionError: no attempt brought a reply, or the object is overloaded; the call may have worked.
-            StreamError: the object failed within; so may this call.
+            AgentsStoreError: the object has raised it.
+            StreamConnectionError: no attempt brought a reply, or the object is overloaded. The call may have worked.
+            StreamError: something else failed in the object. The call may have worked.
         """
         request = encode_request(op, {"streamId": stream_id, **arguments}, payload)
         reply = await self._repeated(stream_id, op, lambda: self._namespace.call(stream_id, request), attempts)
@@ -50,12 +50,12 @@ class StreamClient:
             raise StreamError(f"stream {stream_id!r}: {error}", outcome_unknown=True) from error
 
     def hang_up(self, stream_id: str) -> None:
-        """Nothing follows for now: what the namespace keeps open to answer faster may go."""
+        """Say that no call follows for now: the namespace gives back what it keeps open for faster calls."""
         if self._keeps_lines is not None:
             self._keeps_lines.hang_up(stream_id)
 
     async def fetch(self, stream_id: str, headers: Mapping[str, str]) -> object:
-        """The object's HTTP answer to a GET, asked for as often as `call` does.
+        """The object's HTTP answer to a GET. A request without an answer is sent again, as `call` does.
 
         Raises:
             StreamError: the namespace answers no HTTP.
@@ -71,10 +71,10 @@ class StreamClient:
         )
 
     async def forward(self, stream_id: str, request: HttpRequest, original: object = None) -> object:
-        """The object's HTTP answer to a request, sent once: its body may be gone with it.
+        """The object's HTTP answer to a request. It is sent once, because its body can be read only once.
 
         Args:
-            original: the platform's own request, which goes as it is; without it `request` goes.
+            original: the platform's own request, which is passed on as it is. Without it `request` is sent.
 
         Raises:
             StreamConnectionError: no answer came, or the object is overloaded.

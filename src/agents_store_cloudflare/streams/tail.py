@@ -1,4 +1,4 @@
-"""Chunks that were shown before they are stored: the end of the log, in memory. What a crash loses is in here."""
+"""The end of the log in memory: chunks that are shown and not yet stored. A crash loses them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Flush", "Tail", "merged"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flush:
-    """What one append brought: `count` chunks from `first_sequence` on, joined; `writer` and `number` name it."""
+    """The chunks of one append: `count` texts from `first_sequence` on, joined. `writer` and `number` name it."""
 
     first_sequence: int
     count: int
@@ -28,7 +28,7 @@ class Tail:
     """Flushes in order, without gaps.
 
     Attributes:
-        size_bytes: of all of them.
+        size_bytes: of all flushes together.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Tail:
         return len(self._flushes)
 
     def flushes(self) -> Sequence[Flush]:
-        """All of them, oldest first."""
+        """All flushes, oldest first."""
         return tuple(self._flushes)
 
     def begins_at(self, sequence: int) -> bool:
@@ -47,12 +47,12 @@ class Tail:
         return bool(self._flushes) and sequence >= self._flushes[0].first_sequence
 
     def add(self, flush: Flush) -> None:
-        """Hold one more."""
+        """Add a flush at the end."""
         self._flushes.append(flush)
         self.size_bytes += flush.size_bytes
 
     def after(self, sequence: int) -> tuple[int, str]:
-        """How many chunks follow `sequence`, which is not before the tail, and their texts joined."""
+        """The chunks after `sequence`, which must lie in the tail: their number, and their texts joined."""
         kept = [flush for flush in self._flushes if flush.last_sequence > sequence]
         body = "\n".join(flush.body for flush in kept)
         skipped = sequence + 1 - kept[0].first_sequence
@@ -60,13 +60,13 @@ class Tail:
         return count, body.split("\n", skipped)[-1] if skipped else body
 
     def clear(self) -> None:
-        """Everything is stored, or gone."""
+        """Forget all flushes: they are stored, or dropped."""
         self._flushes = []
         self.size_bytes = 0
 
 
 def merged(flushes: Iterable[Flush]) -> list[tuple[Flush, str]]:
-    """Runs of one writer, each with its last flush and all its texts: one row each, not one for every flush."""
+    """Consecutive flushes of one writer, merged: the last flush, and all their texts. Each becomes one row."""
     runs: list[list[Flush]] = []
     for flush in flushes:
         if runs and runs[-1][-1].writer == flush.writer:

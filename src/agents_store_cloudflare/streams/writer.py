@@ -36,7 +36,7 @@ ROOM_WAIT_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriterIdentity:
-    """Whose chunks they are, and under which lock."""
+    """Who writes, to which stream, and under which lock's token."""
 
     stream_id: str
     agent_id: str
@@ -47,12 +47,12 @@ class WriterIdentity:
 class DurableObjectStreamWriter:
     """`StreamWriter` over RPC: one call per flush.
 
-    A `write` that raises or is cancelled has not taken its chunk, so repeating it never doubles it; unless the chunk
-    is in `pending`. That is where its call may have reached the stream: cancelled on its way, or a write with
-    `expected_sequence` that raised with `outcome_unknown`. When a flush that a plain write set off brings no reply,
-    that write returns. In each case the next write, flush or close stores the chunks, once, or raises.
+    A `write` that raises or is cancelled has not taken its chunk, and can be repeated. There is one exception: the chunk is
+    in `pending`. Then its call may have reached the stream: it was cancelled on its way, or it was a write with
+    `expected_sequence` that raised with `outcome_unknown`. A plain write returns if the flush that it began gets no reply. In
+    each of these cases the next write, flush or close stores the chunks, once, or raises.
 
-    A chunk refused with its `expected_sequence`, or as too large, leaves `pending` with the call that raises it.
+    A chunk that is refused for its `expected_sequence` or its size leaves `pending` with the call that raises the error.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class DurableObjectStreamWriter:
 
     @property
     def pending(self) -> Sequence[JsonObject]:
-        """`StreamWriter.pending`, those on their way included."""
+        """`StreamWriter.pending`, with the chunks that are on their way."""
         return [cast("JsonObject", decode_json(text)) for text in self._buffer.texts()]
 
     @property
@@ -94,7 +94,7 @@ class DurableObjectStreamWriter:
         return self._identity.stream_id
 
     async def open(self) -> Self:
-        """Make the stream unless it exists, and announce the fencing token."""
+        """Make the stream unless it exists, and tell it the fencing token."""
         arguments: JsonObject = {
             "fencingToken": self._identity.fencing_token,
             "retention": self._options.retention_spans(),
@@ -109,7 +109,7 @@ class DurableObjectStreamWriter:
         return self
 
     async def write(self, chunk: Mapping[str, object], *, expected_sequence: int | None = None) -> None:
-        """`StreamWriter.write`. Writes from several tasks are taken in the order of their calls."""
+        """`StreamWriter.write`. Chunks from several tasks are taken in the order of the calls."""
         identity, options = self._identity, self._options
         encoded = encode_chunk(
             identity.stream_id,
@@ -139,7 +139,7 @@ class DurableObjectStreamWriter:
             self._taking -= 1
 
     async def flush(self) -> int:
-        """`StreamWriter.flush`. In adaptive mode it raises `StreamError` where a restart has lost chunks shown before."""
+        """`StreamWriter.flush`. In adaptive mode it raises `StreamError` if a restart has lost chunks that were shown."""
         await self._flush()
         await self._make_durable()
         return self._last_sequence
@@ -233,7 +233,7 @@ class DurableObjectStreamWriter:
             await self._flush()
 
     async def _retry_if_worth_it(self) -> None:
-        """Send again what failed: a refusal at once, so that it surfaces; a silence once per flush interval."""
+        """Send failed chunks again: after a refusal at once, so that it is raised; after a silence once per flush interval."""
         if self._failure is None or not len(self._buffer):
             return
         is_recent = self._options.now_ms() - self._last_attempt_ms < self._interval_ms
@@ -255,7 +255,7 @@ class DurableObjectStreamWriter:
             )
 
     async def _flush(self, *, is_durable: bool = True) -> None:
-        """Store everything taken up to now, for a caller who hears of it when that fails."""
+        """Store everything taken up to now. A caller hears of a failure, so a settled chunk leaves the buffer."""
         with self._heard():
             await self._store_taken(is_durable=is_durable)
 
@@ -281,9 +281,9 @@ class DurableObjectStreamWriter:
 
     @contextmanager
     def _heard(self) -> Generator[None, None, None]:
-        """What is raised in here reaches a caller: a chunk that it settles for good leaves the buffer.
+        """Run a flush whose error reaches a caller: a chunk that the error settles for good leaves the buffer.
 
-        After a flush in the background it stays for the next call, so that nothing is lost unheard.
+        After a flush in the background the chunk stays for the next call. So no chunk is lost without a word.
         """
         try:
             yield
@@ -297,9 +297,11 @@ class DurableObjectStreamWriter:
             raise
 
     async def _store_taken(self, *, is_durable: bool = True) -> None:
-        """Store everything taken up to now, and nothing taken later; of two at once the second waits for the first.
+        """Store the chunks taken up to now, and none taken later. Of two calls at once the second waits for the first.
 
-        Where it need not be durable, the stream shows it now and stores it within the loss window.
+        Args:
+            is_durable: store them before it returns. Otherwise the stream shows them now, and stores them within the loss
+                window.
         """
         last_place = self._buffer.last_place
         async with self._sending:
@@ -336,7 +338,7 @@ class DurableObjectStreamWriter:
             self._shown.add(stored, batch.count)
 
     def _is_at_ease(self, now_ms: int) -> bool:
-        """Whether one more chunk is simply taken: nothing is wrong, and with it nothing is due."""
+        """Whether a chunk can be taken at once: no failure is known, and this chunk makes no flush due."""
         return (
             self._failure is None
             and not self._is_closed

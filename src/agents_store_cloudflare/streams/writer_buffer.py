@@ -1,8 +1,8 @@
 """The chunks a writer has taken and the stream has not stored: in order, sent in batches that keep their number.
 
-A batch is a run of the oldest chunks with a number. While its outcome is unknown it keeps both, so that the stream
-recognises it when it comes again. It may lose chunks (to an overflow): whichever of its two sendings arrives first,
-nothing is stored twice. A chunk that expects a sequence is a batch of its own, and expects it as long as it is here.
+A batch is a run of the oldest chunks, with a number. While its outcome is unknown it keeps its chunks and its number, so
+that the stream recognises it when it comes again. An overflow may take chunks from it: the stream stores the sending that
+arrives first, and nothing twice. A chunk that expects a sequence is a batch of its own, and expects it until it is stored.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from agents_store_cloudflare.streams.chunks import EncodedChunk
 __all__ = ["MAX_BATCH_BYTES", "Batch", "WriterBuffer"]
 
 MAX_BATCH_BYTES: Final = 4_000_000
-"""Text beyond Latin-1 crosses at two bytes a character: a call stays below 8 MB."""
+"""The most bytes of one call. Text beyond Latin-1 crosses at two bytes a character, so a call stays below 8 MB."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """A numbered run of the oldest chunks, sent at least once; a call is `in_flight` while its reply is awaited."""
+    """A numbered run of the oldest chunks. It is `in_flight` while its writer waits for the reply."""
 
     number: int
     count: int
@@ -54,18 +54,18 @@ class WriterBuffer:
         return [taken.text for taken in self._queue]
 
     def waiting_count(self) -> int:
-        """How many chunks are not on their way at this moment."""
+        """The number of chunks that are not on their way at this moment."""
         return len(self._queue) if self._batch is None else len(self._queue) - self._in_flight_count()
 
     def waiting_since_ms(self) -> int | None:
-        """When the oldest of those was taken."""
+        """When the oldest of the waiting chunks was taken; None if none waits."""
         if self._batch is None:
             return self._queue[0].taken_ms if self._queue else None
         oldest = next(islice(self._queue, self._in_flight_count(), None), None)
         return None if oldest is None else oldest.taken_ms
 
     def is_at_rest(self, most: int, since_ms: int) -> bool:
-        """Whether nothing is on its way or unsettled, and there is room for one more of `most`, none taken at `since_ms` or before."""
+        """Whether no batch is unsettled, there is room below `most` chunks, and every chunk was taken after `since_ms`."""
         queue = self._queue
         return (
             self._batch is None
@@ -75,7 +75,7 @@ class WriterBuffer:
         )
 
     def has_up_to(self, place: int) -> bool:
-        """Whether chunks up to `place` are still here."""
+        """Whether a chunk at `place` or before is still here."""
         return bool(self._queue) and self._queue[0].place <= place
 
     def take(self, chunk: EncodedChunk, expected_sequence: int | None = None) -> None:
@@ -87,13 +87,13 @@ class WriterBuffer:
         self.size_bytes += chunk.size_bytes
 
     def untake(self, chunk: EncodedChunk) -> None:
-        """Give back the newest chunk, unless it has left: then its batch is to be settled."""
+        """Give back the newest chunk, unless it is in a batch: the batch has to be settled first."""
         has_left = self._batch is not None and self._batch.count == len(self._queue)
         if self._queue and self._queue[-1] is chunk and not has_left:
             self._remove(len(self._queue) - 1)
 
     def drop_oldest(self) -> None:
-        """Lose the oldest chunk that is not on its way."""
+        """Drop the oldest chunk that is not on its way."""
         batch = self._batch
         if batch is not None and not batch.in_flight:
             batch.count -= 1
@@ -102,7 +102,7 @@ class WriterBuffer:
         self._remove(self._in_flight_count())
 
     def next_batch(self, last_place: int) -> Batch:
-        """The batch whose outcome is unknown, as it was; otherwise a new one of the oldest chunks up to `last_place`."""
+        """The batch whose outcome is unknown; without one, a new batch of the oldest chunks up to `last_place`."""
         if self._batch is None:
             self._last_number += 1
             self._batch = Batch(self._last_number, self._fitting_count(last_place), self._queue[0].expected_sequence)
@@ -113,19 +113,19 @@ class WriterBuffer:
         return "\n".join(taken.text for taken in islice(self._queue, batch.count))
 
     def stored(self, batch: Batch) -> None:
-        """The batch is stored."""
+        """Take out the batch: it is stored."""
         for _ in range(batch.count):
             self.size_bytes -= self._queue.popleft().size_bytes
         self._batch = None
 
     def refused(self) -> None:
-        """The batch was refused; its chunks stay, its number is never used again."""
+        """Dissolve the batch: it was refused. Its chunks stay; its number is never used again."""
         self._batch = None
 
     def discard_refused(self, most_bytes: int) -> None:
-        """Lose what a refusal settles for good: the oldest chunk where it expects a sequence, those over `most_bytes`."""
+        """Drop the chunks that a refusal settles: the oldest chunk if it expects a sequence, and all over `most_bytes`."""
         if self._batch is not None:
-            return  # sent again meanwhile: that sending's outcome counts
+            return  # it was sent again meanwhile, and the outcome of that sending counts
         if self._queue and self._queue[0].expected_sequence is not None:
             self._remove(0)
         for index in reversed(range(len(self._queue))):

@@ -1,4 +1,4 @@
-"""Durable Objects in one process of CPython: the same logic, its SQLite, its alarms, no Workers runtime."""
+"""Durable Objects in one process of CPython: the same logic, SQLite and alarms, without the Workers runtime."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LocalObjects:
         logic: what the objects do, e.g. `StreamObject` or `LockObject`.
         clock: a `FakeClock` for tests of time; the machine's otherwise.
         folder: where the objects keep their databases; in memory when absent.
-        outbound: what they send into the world with; nothing leaves when absent.
+        outbound: sends their requests into the world; without it nothing leaves.
 
     Attributes:
         calls: how many calls reached an object, for tests that count round trips.

@@ -1,4 +1,4 @@
-"""Live connections in one process of CPython: a response body that is read, a WebSocket with both its ends."""
+"""Live connections in one process of CPython: a response body with its reader, a WebSocket with both ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LocalEvents:
     """An `EventBody`, and the client who reads it.
 
     Attributes:
-        is_open: neither side has closed it.
+        is_open: whether neither side has closed it.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class LocalEvents:
         self._waiting_size = 0
 
     def read(self) -> str:
-        """All that can be had now, as a client reads it: what is behind is asked for."""
+        """Read everything that can be had now, as a client does. A listener who is behind is asked for the rest."""
         received: list[str] = []
         while True:
             if self._source is not None and self.is_open:
@@ -133,7 +133,7 @@ class LocalSocket:
             self.break_off()
 
     def break_off(self, code: int = ABNORMAL_CLOSURE, reason: str = "") -> None:
-        """Have it end without a word to the object."""
+        """End the connection without telling the object."""
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason
 

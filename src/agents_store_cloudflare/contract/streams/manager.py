@@ -36,18 +36,18 @@ class ResumableReaderOptions:
 
 
 class StreamWriter(Protocol):
-    """Writes chunks to one stream in order. A retry never stores a chunk twice; several writers may share a stream."""
+    """Writes chunks to one stream, in order. A retry never stores a chunk twice. Several writers may share a stream."""
 
     @property
     def pending(self) -> Sequence[JsonObject]:
-        """Chunks taken by `write` and not stored yet, in order."""
+        """The chunks that `write` has taken and the stream has not stored yet, in order."""
         ...
 
     async def write(self, chunk: Mapping[str, object], *, expected_sequence: int | None = None) -> None:
-        """Take one chunk: buffered, stored by the next flush (`await flush()` = stored).
+        """Take one chunk into the buffer. The next flush stores it: when `await flush()` has returned, it is durable.
 
-        A write that raises or is cancelled has not taken its chunk: write it again. Unless the chunk is in `pending`: then it may
-        have left already, and the next write, flush or close stores it, once, or raises.
+        A write that raises or is cancelled has not taken its chunk: write it again. There is one exception: the chunk is in
+        `pending`. Then it may have been sent, and the next write, flush or close stores it, once, or raises.
 
         Args:
             chunk: a JSON object with a text `type`.
@@ -59,11 +59,11 @@ class StreamWriter(Protocol):
         ...
 
     async def flush(self) -> int:
-        """Store everything taken so far; the last stored sequence."""
+        """Store all chunks taken so far. Returns the last stored sequence."""
         ...
 
     async def close(self) -> int:
-        """Flush and take no more chunks; the last stored sequence. The stream stays open."""
+        """Flush, and take no more chunks. Returns the last stored sequence. The stream stays open."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -74,20 +74,21 @@ class StreamWriter(Protocol):
 
 
 class StreamReader(Protocol):
-    """Yields a stream's chunks: stored ones, then live ones, to the end. A dropped connection resumes by itself.
+    """Yields a stream's chunks: the stored ones, then new ones as they come. A dropped connection resumes by itself.
 
-    Iteration stops when the stream is ended or paused; a failed one yields everything and raises `StreamFailedError`; one that
-    has lost the position to retention raises `StreamTruncatedError`.
+    The iteration stops when the stream is ended or paused. On a failed stream it yields everything, then it raises
+    `StreamFailedError`. If the next chunk is no longer kept, or the stream was reset, it raises `StreamTruncatedError`. Tasks
+    may share a reader: each chunk goes to one of them.
     """
 
     @property
     def sequence(self) -> int:
-        """The sequence of the chunk yielded last (or where reading began)."""
+        """The sequence of the chunk yielded last; before the first chunk, the position where reading began."""
         ...
 
     @property
     def status(self) -> ResumableStreamStatus:
-        """The stream's status as this reader last heard it."""
+        """The stream's status when this reader last heard of it."""
         ...
 
     def __aiter__(self) -> AsyncIterator[JsonObject]: ...
@@ -107,11 +108,11 @@ ResumableStreamReader: TypeAlias = StreamReader
 
 
 class OpensWriter(Awaitable[StreamWriter], AbstractAsyncContextManager[StreamWriter], Protocol):
-    """What `create_writer` returns: `await` it, or use it in `async with`."""
+    """The result of `create_writer`: `await` it, or use it in `async with`."""
 
 
 class OpensReader(Awaitable[StreamReader], AbstractAsyncContextManager[StreamReader], Protocol):
-    """What `create_reader` returns: `await` it, or use it in `async with`."""
+    """The result of `create_reader`: `await` it, or use it in `async with`."""
 
 
 class StreamManager(Protocol):
@@ -125,7 +126,7 @@ class StreamManager(Protocol):
     def create_writer(
         self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: int | Lock | None = None
     ) -> OpensWriter:
-        """A writer; the stream is created with it. `agent_id` and `agent_type` are added to chunks that do not name theirs."""
+        """A writer. It creates the stream if there is none. Chunks that lack `agentId` and `agentType` get the writer's."""
         ...
 
     def create_reader(self, stream_id: str, *, wait: Seconds | None = None, follow: bool = True) -> OpensReader:
@@ -168,22 +169,22 @@ class StreamManager(Protocol):
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> None:
-        """End the stream. Ending it twice alike is a no-op; differently raises `StreamClosedError` with the first outcome."""
+        """End the stream. Ending it again with the same outcome does nothing; with another one it raises `StreamClosedError`."""
         ...
 
     async def fail_stream(
         self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> None:
-        """Fail the stream: readers get everything, then `StreamFailedError` with this text."""
+        """Fail the stream: readers get every chunk, then `StreamFailedError` with this text."""
         ...
 
     async def pause_stream(
         self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> None:
-        """Take no chunks for a while: writing raises `StreamClosedError`, readers get everything and stop. Twice is once.
+        """Pause the stream: writing raises `StreamClosedError`; readers get every chunk and stop. A paused stream stays paused.
 
         Raises:
-            StreamClosedError: it has ended or failed.
+            StreamClosedError: the stream has ended or failed.
             StreamNotFoundError, StaleFencingTokenError.
         """
         ...
@@ -191,15 +192,15 @@ class StreamManager(Protocol):
     async def resume_stream(
         self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> None:
-        """Take chunks again; an active stream stays as it is. Raises as `pause_stream` does."""
+        """Have a paused stream take chunks again. An active stream stays as it is. Raises as `pause_stream` does."""
         ...
 
     async def reset_stream(
         self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> None:
-        """Make the stream active and empty, whatever it was; its numbers go on.
+        """Make the stream active and empty, whatever its status is. Its numbers go on.
 
-        Readers that were open are told once, by `StreamTruncatedError`; iterating again, those who had everything go on.
+        Open readers are told once, by `StreamTruncatedError`. When iterated again, a reader that had everything goes on.
 
         Raises:
             StreamNotFoundError, StaleFencingTokenError.
@@ -209,10 +210,10 @@ class StreamManager(Protocol):
     async def delete_stream(
         self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> None:
-        """Delete the stream: from now on it is unknown. Created again, its numbers go on, and its fence still holds.
+        """Delete the stream: from now on it is unknown. When it is created again, its numbers go on and its fence holds.
 
         Raises:
-            StreamNotFoundError: there is none.
+            StreamNotFoundError: the stream does not exist.
             StaleFencingTokenError.
         """
         ...
@@ -225,7 +226,7 @@ class StreamManager(Protocol):
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> None:
-        """Drop the chunks before `first_sequence`; readers below it get `StreamTruncatedError`. The floor never sinks.
+        """Drop the chunks before `first_sequence`. Readers below it get `StreamTruncatedError`. The floor never sinks.
 
         Raises:
             StreamNotFoundError, StaleFencingTokenError.
@@ -240,11 +241,11 @@ class StreamManager(Protocol):
         ...
 
     async def get_info(self, stream_id: str) -> StreamInfo | None:
-        """The stream as it stands; None when unknown."""
+        """The stream's status, numbers and outcome; None if it does not exist."""
         ...
 
     def on(
         self, event: Literal["buffer_overflow"], callback: Callable[[BufferOverflowEvent], None]
     ) -> Callable[[], None]:
-        """Call `callback` at each event; the result unsubscribes."""
+        """Call `callback` at each event. Returns a function that unsubscribes it."""
         ...

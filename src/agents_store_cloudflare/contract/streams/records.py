@@ -23,7 +23,10 @@ class StreamChunk(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamInfo(Record):
-    """A stream as it stands. Sequences are inclusive; `first_sequence` is the oldest chunk kept, `last_sequence` 0 before the first."""
+    """The status, numbers and outcome of a stream.
+
+    `first_sequence` is the sequence of the oldest chunk kept, `last_sequence` that of the newest, 0 before the first chunk.
+    """
 
     stream_id: str
     status: Literal["active", "paused", "ended", "failed"]
@@ -41,7 +44,7 @@ class StreamInfo(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BufferOverflowEvent(Record):
-    """A writer that was told to drop has dropped `dropped_count` chunks, the oldest."""
+    """A writer with `overflow="drop_oldest"` has dropped `dropped_count` chunks."""
 
     stream_id: str
     dropped_count: int
