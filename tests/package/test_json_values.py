@@ -1,7 +1,10 @@
 """User JSON: what goes in comes out, and nothing else goes in."""
 
+import dataclasses
+import enum
 import json
 import math
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -95,3 +98,46 @@ def test_brackets_inside_strings_do_not_count() -> None:
     """A text full of brackets is not deep."""
     text = json.dumps(["[{" * 500 + '"\\', "]" * 9])
     assert parse_json(text, name="value") == json.loads(text)
+
+
+@dataclasses.dataclass
+class _Plan:
+    step: int = 1
+
+
+class _Colour(enum.Enum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            {"plan": [{}, {"due": datetime(2026, 1, 1, tzinfo=UTC)}]},
+            r"state\.plan\[1\]\.due is of type datetime.*value\.isoformat",
+        ),
+        ((1, 2), r"^state is of type tuple.*list\(value\)"),
+        ({"a b": b"x"}, r"state\['a b'\] is of type bytes.*b64encode"),
+        ({"plan": _Plan()}, r"state\.plan is of type _Plan.*dataclasses\.asdict"),
+        ({"colour": _Colour.RED}, r"state\.colour is of type _Colour.*value\.value"),
+        ({"x" * 500: object()}, r"^state\['x{39}…\] is of type object"),
+        ({"deep": [0.5, float("nan")]}, r"state\.deep\[1\] holds a number"),
+        ({"deep": ["\ud800"]}, r"state\.deep\[0\] holds a lone surrogate"),
+        ({"\ud800": 1}, r"its key '\\ud800'\) holds a lone surrogate"),
+    ],
+)
+def test_a_refusal_names_the_place_and_the_remedy(value: object, told: str) -> None:
+    """The error says where in the value the misfit stands, and what to write instead."""
+    with pytest.raises((TypeError, ValueError), match=told):
+        encode_json(value, name="state")
+
+
+def test_a_container_that_holds_itself_is_refused() -> None:
+    """A cycle ends in the refusal of its depth, with a misfit inside it too."""
+    cycle: list[object] = []
+    cycle.append(cycle)
+    with pytest.raises(ValueError, match="nests deeper"):
+        encode_json(cycle, name="state")
+    cycle.append(object())
+    with pytest.raises(TypeError, match=r"state\[1\] is of type object"):
+        encode_json(cycle, name="state")

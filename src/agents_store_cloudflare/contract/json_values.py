@@ -15,6 +15,13 @@ from itertools import chain
 from typing import NoReturn, cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_misfits import (
+    is_foreign,
+    is_lone_surrogate,
+    is_not_finite,
+    path_to,
+    remedy_for,
+)
 from agents_store_cloudflare.contract.json_types import JsonObject, JsonValue
 
 __all__ = ["MAX_DEPTH", "JsonObject", "JsonValue", "decode_json", "encode_each", "encode_json", "parse_json"]
@@ -67,9 +74,11 @@ def encode_json(value: object, *, name: str, max_depth: int = MAX_DEPTH) -> str:
         if not text.isascii():
             text.encode()
     except UnicodeEncodeError as error:
-        _refuse(f"{name} holds a lone surrogate, which no UTF-8 text can carry", error)
+        place = path_to(value, name, is_lone_surrogate)
+        _refuse(f"{place or name} holds a lone surrogate, which no UTF-8 text can carry", error)
     except ValueError as error:
-        _refuse(f"{name} holds a number that JSON cannot carry (NaN, infinity, or too many digits)", error)
+        place = path_to(value, name, is_not_finite)
+        _refuse(f"{place or name} holds a number that JSON cannot carry (NaN, infinity, or too many digits)", error)
     return text
 
 
@@ -138,7 +147,7 @@ def _check_shape(value: object, name: str, max_depth: int) -> None:
         mappings = [cast("dict[object, object]", node) for node in containers if isinstance(node, dict)]
         lists = [cast("list[object]", node) for node in containers if isinstance(node, list)]
         if len(mappings) + len(lists) != len(containers):
-            _refuse_types(containers, name)
+            _refuse_foreign(value, name)
         if any(not isinstance(key, str) for node in mappings for key in node):
             raise TypeError(f"{name} has a key that is not text; JSON objects have text keys only")
         inner = [*chain.from_iterable(node.values() for node in mappings), *chain.from_iterable(lists)]
@@ -148,13 +157,18 @@ def _check_shape(value: object, name: str, max_depth: int) -> None:
         _refuse(f"{name} nests deeper than {max_depth} levels")
 
 
-def _refuse_types(nodes: list[object], name: str) -> None:
-    for node in nodes:
-        # Subclasses of the scalars (enums of text or numbers) encode as what they are.
-        if not isinstance(node, dict | list | str | int | float):
-            raise TypeError(
-                f"{name} holds a {type(node).__name__}, which is not JSON; use dict, list, str, int, float, bool, None"
-            )
+def _refuse_foreign(value: object, name: str) -> None:
+    """Raise for the first value whose type JSON does not have. Subclasses of text and numbers are written as those."""
+    found: list[type] = []
+
+    def is_misfit(node: object) -> bool:
+        if is_foreign(node):
+            found.append(type(node))
+        return bool(found)
+
+    place = path_to(value, name, is_misfit)
+    if found:
+        raise TypeError(f"{place} is of type {found[0].__name__}, which is not JSON; {remedy_for(found[0])}")
 
 
 def _nests_too_deep(text: str) -> bool:
