@@ -93,6 +93,12 @@ async def _life(ledger: Ledger) -> None:
         await streams.pause_stream("life")
     with ledger.line("stream_manager.resume_stream"):
         await streams.resume_stream("life")
+    with ledger.line("stream_manager.resume_stream", "nothing to change"):
+        await streams.resume_stream("life")
+    with ledger.line("stream_manager.resume_stream", "nothing to change but the fence"):
+        await streams.resume_stream("life", fencing_token=1)
+    with ledger.line("stream_manager.reset_fence"):
+        await streams.reset_fence("life")
     with ledger.line("stream_manager.truncate_stream", "200 of 500 chunks, 2 of 5 blocks"):
         await streams.truncate_stream("life", 201)
     with ledger.line("stream_manager.reset_stream", "3 blocks"):
