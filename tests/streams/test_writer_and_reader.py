@@ -389,3 +389,11 @@ async def test_a_failing_callback_stops_nothing(caplog: pytest.LogCaptureFixture
     await clock.advance(61)
     await writer.write({"type": "x", "n": 3})
     assert writer.pending == []
+
+
+async def test_a_use_before_the_opening_is_explained() -> None:
+    """`create_writer` without `await` or `async with` says what is missing."""
+    manager = DurableObjectStreamManager(stream_namespace=LocalObjects(StreamObject))
+    unopened: Any = manager.create_writer("s", "a", "t")
+    with pytest.raises(AttributeError, match=r"not open yet.*'write'.*async with"):
+        await unopened.write({"type": "text"})

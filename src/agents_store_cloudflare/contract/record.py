@@ -111,7 +111,8 @@ class Record:
             if shape.has_extra:
                 known["extra"] = {**as_mapping(rest.pop("extra", {}), "extra"), **rest}
             else:
-                raise InvalidArgumentError(f"{cls.__name__} has no field {min(rest)!r}")
+                names_it_has = ", ".join(shape.keys)
+                raise InvalidArgumentError(f"{cls.__name__} has no field {min(rest)!r}; its fields are {names_it_has}")
         return cls(**known)
 
     @classmethod

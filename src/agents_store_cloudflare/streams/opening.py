@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Never, TypeVar
 
 __all__ = ["Opening"]
 
@@ -21,6 +21,16 @@ class Opening(Generic[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._open_it().__await__()
+
+    def __getattr__(self, name: str) -> Never:
+        """Explain a use before the opening: a writer or a reader has no methods until then.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError(
+            f"it is not open yet, so it has no {name!r}: write `async with … as it:`, or `it = await …` and close it afterwards"
+        )
 
     async def __aenter__(self) -> T:
         self._opened = await self._open_it()
