@@ -37,6 +37,7 @@ SEND_NOTHING = {
     "writer.open",  # within create_writer
     "reader.open",  # within create_reader
     "lock_manager.from_options",
+    "writer.flush_for_end",  # within end_stream and its like
     "lock.keep_refreshed",  # within acquire; a refresh each third of the ttl
     "lock.on",
     "lock.remaining",

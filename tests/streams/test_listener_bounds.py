@@ -1,6 +1,7 @@
 """What a listener hears behind a full window, and what is held for one that does not read."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ async def test_news_reaches_a_listener_behind_a_full_window(wire: str, news: str
     calls: dict[str, list[Any]] = {
         "reset": [stream.manager.reset_stream],
         "end": [stream.manager.end_stream],
-        "fail": [lambda stream_id: stream.manager.fail_stream(stream_id, "no")],
+        "fail": [partial(stream.manager.fail_stream, error="no")],
         "reset twice": [stream.manager.reset_stream, stream.manager.reset_stream],
         "reset and end": [stream.manager.reset_stream, stream.manager.end_stream],
     }

@@ -13,6 +13,7 @@ from agents_store_cloudflare.contract.arguments import check_fencing_token, chec
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamError
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
 from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.streams.manager import StreamManager
 from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamInfo
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 from agents_store_cloudflare.streams.opening import Opening
@@ -27,7 +28,7 @@ __all__ = ["DurableObjectStreamManager"]
 MAX_WAIT_S: Final = 86_400
 
 
-class DurableObjectStreamManager:
+class DurableObjectStreamManager(StreamManager):
     """`StreamManager` over a Durable Object namespace whose class is `StreamServer`. Make one per request.
 
     Example:
@@ -63,7 +64,6 @@ class DurableObjectStreamManager:
     def create_writer(
         self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: int | Lock | None = None
     ) -> Opening[DurableObjectStreamWriter]:
-        """`StreamManager.create_writer`."""
         identity = WriterIdentity(
             stream_id=check_id(stream_id, "stream_id"),
             agent_id=check_id(agent_id, "agent_id"),
@@ -75,7 +75,6 @@ class DurableObjectStreamManager:
     def create_reader(
         self, stream_id: str, *, wait: float | timedelta | None = None, follow: bool = True
     ) -> Opening[DurableObjectStreamReader]:
-        """`StreamManager.create_reader`."""
         check_id(stream_id, "stream_id")
         return self._reader(wait, lambda: DurableObjectStreamReader(stream_id, None, self._client, follow=follow))
 
@@ -87,7 +86,6 @@ class DurableObjectStreamManager:
         wait: float | timedelta | None = None,
         until_turn: str | None = None,
     ) -> Opening[DurableObjectStreamReader]:
-        """`StreamManager.create_resumable_reader`."""
         check_id(stream_id, "stream_id")
         check_whole_number(from_sequence, "from_sequence")
         if until_turn is not None:
@@ -111,7 +109,6 @@ class DurableObjectStreamManager:
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> None:
-        """`StreamManager.end_stream`. Stores first what this manager's writers of the stream have taken."""
         check_id(stream_id, "stream_id")
         text = encode_json(output, name="output")
         if (size_bytes := len(text.encode())) > MAX_CHUNK_BYTES:
@@ -125,7 +122,6 @@ class DurableObjectStreamManager:
     async def fail_stream(
         self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> None:
-        """`StreamManager.fail_stream`. Stores first what this manager's writers of the stream have taken."""
         check_id(stream_id, "stream_id")
         arguments = {"error": _checked_error(error), **_named(fencing_token, commit_id)}
         await self._flush_writers(stream_id)
@@ -134,7 +130,6 @@ class DurableObjectStreamManager:
     async def pause_stream(
         self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> None:
-        """`StreamManager.pause_stream`. Stores first what this manager's writers of the stream have taken."""
         check_id(stream_id, "stream_id")
         arguments = _named(fencing_token, commit_id)
         await self._flush_writers(stream_id)
@@ -143,21 +138,18 @@ class DurableObjectStreamManager:
     async def resume_stream(
         self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> None:
-        """`StreamManager.resume_stream`."""
         check_id(stream_id, "stream_id")
         await self._client.call(stream_id, "resume", _named(fencing_token, commit_id))
 
     async def reset_stream(
         self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> None:
-        """`StreamManager.reset_stream`. What writers have taken and not stored comes after the reset."""
         check_id(stream_id, "stream_id")
         await self._client.call(stream_id, "reset", _named(fencing_token, commit_id))
 
     async def delete_stream(
         self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> None:
-        """`StreamManager.delete_stream`."""
         check_id(stream_id, "stream_id")
         await self._client.call(stream_id, "delete", _named(fencing_token, commit_id))
 
@@ -169,19 +161,16 @@ class DurableObjectStreamManager:
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> None:
-        """`StreamManager.truncate_stream`."""
         check_id(stream_id, "stream_id")
         check_whole_number(first_sequence, "first_sequence", low=1)
         arguments = {"firstSequence": first_sequence, **_named(fencing_token, commit_id)}
         await self._client.call(stream_id, "truncate", arguments)
 
     async def reset_fence(self, stream_id: str) -> None:
-        """`StreamManager.reset_fence`."""
         check_id(stream_id, "stream_id")
         await self._client.call(stream_id, "reset_fence", {"commitId": secrets.token_hex(8)})
 
     async def get_info(self, stream_id: str) -> StreamInfo | None:
-        """`StreamManager.get_info`. `writers` counts the writers whose chunks are kept."""
         reply = await self._client.call(check_id(stream_id, "stream_id"), "info", {})
         info: JsonObject | None = reply.head["ok"]
         if info is None:
@@ -191,7 +180,6 @@ class DurableObjectStreamManager:
     def on(
         self, event: Literal["buffer_overflow"], callback: Callable[[BufferOverflowEvent], None]
     ) -> Callable[[], None]:
-        """`StreamManager.on`. If a callback raises, that is logged, and the work goes on."""
         if event != "buffer_overflow":
             raise InvalidArgumentError(f"there is no event {event!r}; there is 'buffer_overflow'")
         if not callable(callback):

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from agents_store_cloudflare.contract.errors import StreamFailedError, StreamNotFoundError, StreamTruncatedError
 from agents_store_cloudflare.contract.json_values import JsonObject
-from agents_store_cloudflare.contract.streams.manager import ResumableStreamStatus
+from agents_store_cloudflare.contract.streams.manager import ResumableStreamStatus, StreamReader
 from agents_store_cloudflare.objects.rpc_text import WireMessage
 from agents_store_cloudflare.streams.stream_client import StreamClient
 
@@ -23,8 +23,8 @@ TURN_CLOSINGS: Final = frozenset({"turn-end", "turn-failed"})
 """The types of the chunk that closes a turn; its `turnId` names the turn."""
 
 
-class DurableObjectStreamReader:
-    """`StreamReader` over RPC. After an exception, iterating goes on from `sequence`."""
+class DurableObjectStreamReader(StreamReader):
+    """Reads a stream over RPC. After an exception, iterating goes on from `sequence`."""
 
     def __init__(
         self,
@@ -55,12 +55,10 @@ class DurableObjectStreamReader:
 
     @property
     def sequence(self) -> int:
-        """`StreamReader.sequence`."""
         return self._last_held - len(self._chunks)
 
     @property
     def status(self) -> ResumableStreamStatus:
-        """`StreamReader.status`."""
         return self._status
 
     async def open(self, wait_ms: int) -> Self:
@@ -108,7 +106,6 @@ class DurableObjectStreamReader:
         return True
 
     async def close(self) -> None:
-        """`StreamReader.close`: the iteration stops, also one that waits."""
         self._is_closed = True
         self._last_held = self.sequence
         self._chunks.clear()

@@ -21,6 +21,7 @@ from agents_store_cloudflare.contract.errors import (
     StreamError,
 )
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json
+from agents_store_cloudflare.contract.streams.manager import StreamWriter
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 from agents_store_cloudflare.streams.chunks import EncodedChunk, encode_chunk
 from agents_store_cloudflare.streams.options import StreamOptions
@@ -44,8 +45,8 @@ class WriterIdentity:
     fencing_token: int | None
 
 
-class DurableObjectStreamWriter:
-    """`StreamWriter` over RPC: one call per flush.
+class DurableObjectStreamWriter(StreamWriter):
+    """Writes chunks to a stream over RPC: one call per flush.
 
     A `write` that raises or is cancelled has not taken its chunk, and can be repeated. There is one exception: the chunk is
     in `pending`. Then its call may have reached the stream: it was cancelled on its way, or it was a write with
@@ -85,7 +86,6 @@ class DurableObjectStreamWriter:
 
     @property
     def pending(self) -> Sequence[JsonObject]:
-        """`StreamWriter.pending`, with the chunks that are on their way."""
         return [cast("JsonObject", decode_json(text)) for text in self._buffer.texts()]
 
     @property
@@ -109,7 +109,6 @@ class DurableObjectStreamWriter:
         return self
 
     async def write(self, chunk: Mapping[str, object], *, expected_sequence: int | None = None) -> None:
-        """`StreamWriter.write`. Chunks from several tasks are taken in the order of the calls."""
         identity, options = self._identity, self._options
         encoded = encode_chunk(
             identity.stream_id,
@@ -139,7 +138,6 @@ class DurableObjectStreamWriter:
             self._taking -= 1
 
     async def flush(self) -> int:
-        """`StreamWriter.flush`. In adaptive mode it raises `StreamError` if a restart has lost chunks that were shown."""
         await self._flush()
         await self._make_durable()
         return self._last_sequence
@@ -160,7 +158,6 @@ class DurableObjectStreamWriter:
         await self._make_durable()
 
     async def close(self) -> int:
-        """`StreamWriter.close`. When it raises, the writer stays open and keeps its chunks."""
         self._taking += 1
         try:
             async with self._turn:

@@ -40,7 +40,7 @@ class StreamWriter(Protocol):
 
     @property
     def pending(self) -> Sequence[JsonObject]:
-        """The chunks that `write` has taken and the stream has not stored yet, in order."""
+        """The chunks that `write` has taken and the stream has not stored yet, in order; those on their way too."""
         ...
 
     async def write(self, chunk: Mapping[str, object], *, expected_sequence: int | None = None) -> None:
@@ -49,21 +49,34 @@ class StreamWriter(Protocol):
         A write that raises or is cancelled has not taken its chunk: write it again. There is one exception: the chunk is in
         `pending`. Then it may have been sent, and the next write, flush or close stores it, once, or raises.
 
+        Writes from several tasks are taken in the order of the calls.
+
         Args:
             chunk: a JSON object with a text `type`.
             expected_sequence: the sequence it must get; then everything buffered and this chunk are stored at once.
 
         Raises:
-            StreamClosedError, StreamChunkTooLargeError, SequenceConflictError, StaleFencingTokenError, StreamConnectionError.
+            StreamClosedError: the stream takes no chunks.
+            StreamChunkTooLargeError: the chunk is over the size limit.
+            SequenceConflictError: the chunk would get another sequence than the expected one.
+            StaleFencingTokenError: a higher fencing token has been seen.
+            StreamConnectionError: the stream could not be reached, or the buffer stayed full.
         """
         ...
 
     async def flush(self) -> int:
-        """Store all chunks taken so far. Returns the last stored sequence."""
+        """Store all chunks taken so far. Returns the last stored sequence.
+
+        Raises:
+            StreamError: in adaptive mode, a restart has lost chunks that were shown. Other errors: as `write`.
+        """
         ...
 
     async def close(self) -> int:
-        """Flush, and take no more chunks. Returns the last stored sequence. The stream stays open."""
+        """Flush, and take no more chunks. Returns the last stored sequence. The stream stays open.
+
+        When it raises, the writer stays open and keeps its chunks. Leaving `async with` closes the writer in any case.
+        """
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -94,7 +107,7 @@ class StreamReader(Protocol):
     def __aiter__(self) -> AsyncIterator[JsonObject]: ...
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Stop reading. An iteration that waits stops too."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -169,23 +182,38 @@ class StreamManager(Protocol):
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> None:
-        """End the stream. Ending it again with the same outcome does nothing; with another one it raises `StreamClosedError`."""
+        """End the stream, after storing what this manager's writers of it have taken.
+
+        Ending it again with the same outcome does nothing.
+
+        Raises:
+            StreamClosedError: the stream has another outcome; the error names it.
+            StreamNotFoundError: the stream does not exist.
+            StaleFencingTokenError: a higher fencing token has been seen.
+            StreamConnectionError: a writer or the call got no answer.
+        """
         ...
 
     async def fail_stream(
         self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> None:
-        """Fail the stream: readers get every chunk, then `StreamFailedError` with this text."""
+        """Fail the stream, after storing what this manager's writers of it have taken. Raises as `end_stream` does.
+
+        Readers get every chunk, then `StreamFailedError` with this text.
+        """
         ...
 
     async def pause_stream(
         self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
     ) -> None:
-        """Pause the stream: writing raises `StreamClosedError`; readers get every chunk and stop. A paused stream stays paused.
+        """Pause the stream, after storing what this manager's writers of it have taken. A paused stream stays paused.
+
+        Writing raises `StreamClosedError`; readers get every chunk and stop.
 
         Raises:
             StreamClosedError: the stream has ended or failed.
-            StreamNotFoundError, StaleFencingTokenError.
+            StreamNotFoundError: the stream does not exist.
+            StaleFencingTokenError: a higher fencing token has been seen.
         """
         ...
 
@@ -201,9 +229,11 @@ class StreamManager(Protocol):
         """Make the stream active and empty, whatever its status is. Its numbers go on.
 
         Open readers are told once, by `StreamTruncatedError`. When iterated again, a reader that had everything goes on.
+        Chunks that writers have taken and not stored come after the reset.
 
         Raises:
-            StreamNotFoundError, StaleFencingTokenError.
+            StreamNotFoundError: the stream does not exist.
+            StaleFencingTokenError: a higher fencing token has been seen.
         """
         ...
 
@@ -214,7 +244,7 @@ class StreamManager(Protocol):
 
         Raises:
             StreamNotFoundError: the stream does not exist.
-            StaleFencingTokenError.
+            StaleFencingTokenError: a higher fencing token has been seen.
         """
         ...
 
@@ -229,7 +259,8 @@ class StreamManager(Protocol):
         """Drop the chunks before `first_sequence`. Readers below it get `StreamTruncatedError`. The floor never sinks.
 
         Raises:
-            StreamNotFoundError, StaleFencingTokenError.
+            StreamNotFoundError: the stream does not exist.
+            StaleFencingTokenError: a higher fencing token has been seen.
         """
         ...
 
@@ -241,11 +272,14 @@ class StreamManager(Protocol):
         ...
 
     async def get_info(self, stream_id: str) -> StreamInfo | None:
-        """The stream's status, numbers and outcome; None if it does not exist."""
+        """The stream's status, numbers and outcome; None if it does not exist. `writers` counts those whose chunks are kept."""
         ...
 
     def on(
         self, event: Literal["buffer_overflow"], callback: Callable[[BufferOverflowEvent], None]
     ) -> Callable[[], None]:
-        """Call `callback` at each event. Returns a function that unsubscribes it."""
+        """Call `callback` at each event. Returns a function that unsubscribes it.
+
+        If a callback raises, that is logged, and the work goes on.
+        """
         ...
