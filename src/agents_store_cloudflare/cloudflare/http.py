@@ -11,7 +11,17 @@ from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpRespo
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
-__all__ = ["drain", "header_of", "http_request", "js_response", "read_body", "served", "status_of", "with_headers"]
+__all__ = [
+    "drain",
+    "has_known_length",
+    "header_of",
+    "http_request",
+    "js_response",
+    "read_body",
+    "served",
+    "status_of",
+    "with_headers",
+]
 
 SWITCHING_PROTOCOLS: Final = 101
 
@@ -83,6 +93,12 @@ async def read_body(request: object, limit_bytes: int) -> bytes | None:
     reader.releaseLock()
     await drain(raw)
     return None
+
+
+def has_known_length(request: object) -> bool:
+    """Whether a JavaScript request says how long its body is. The platform then refuses a body that breaks off."""
+    raw: JsObject = getattr(request, "js_object", request)
+    return isinstance(raw.headers.get("content-length"), str) or not hasattr(raw.body, "getReader")
 
 
 async def drain(request: object) -> None:

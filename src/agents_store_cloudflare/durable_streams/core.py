@@ -6,10 +6,15 @@ An anonymous append writes one row, as one of an idempotent producer does: its i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agents_store_cloudflare.durable_streams.messages import encode_body
+from agents_store_cloudflare.contract.errors import StreamNotFoundError
+from agents_store_cloudflare.database import ObjectSql
+from agents_store_cloudflare.durable_streams.fork_names import ForkNames
+from agents_store_cloudflare.durable_streams.incoming import IncomingPages
+from agents_store_cloudflare.durable_streams.messages import body_parts
 from agents_store_cloudflare.durable_streams.offsets import Position, offset_of
 from agents_store_cloudflare.durable_streams.producers import Producers
 from agents_store_cloudflare.durable_streams.refusals import Refusal
@@ -29,28 +34,35 @@ NATIVE: Final = ProtocolState()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """What became of an append.
+    """The outcome of an append.
 
     Attributes:
-        appended: what was stored; None where nothing was (a repetition, or a closure alone).
-        lines: the messages stored.
+        stored_after: the last sequence before the messages stored; None for a repetition, or a closure alone.
+        lines: the messages stored, unless they are many.
         producer_seq: the highest number of the producer in its epoch.
     """
 
     head: StreamHead
-    appended: Appended | None = None
-    lines: str = ""
+    stored_after: int | None = None
+    lines: str | None = None
     is_repetition: bool = False
     producer: Producer | None = None
     producer_seq: int | None = None
 
 
 class ProtocolLog:
-    """One stream's log under the protocol's rules. Each call happens whole or not at all."""
+    """One stream's log under the protocol's rules. Each call happens whole or not at all.
 
-    def __init__(self, log: StreamLog) -> None:
+    Attributes:
+        forks: the streams that were forked from this one.
+        incoming: the pages of a fork that is being copied into this object.
+    """
+
+    def __init__(self, log: StreamLog, sql: ObjectSql) -> None:
         self._log = log
         self._producers = Producers(log)
+        self.forks: ForkNames = ForkNames(sql)
+        self.incoming: IncomingPages = IncomingPages(sql, log.stream_id)
 
     def existing(self) -> StreamHead:
         """The stream as it stands.
@@ -66,49 +78,42 @@ class ProtocolLog:
         raise Refusal(404, "stream_not_found", "there is no such stream; create it with PUT")
 
     def is_soft_deleted(self) -> bool:
-        """Whether it is gone but its path is taken, as long as it has forks."""
-        return self._log.head() is None and bool(self.forks())
-
-    def forks(self) -> tuple[str, ...]:
-        """The streams that were forked from it."""
+        """Whether the stream is gone but its forks hold the path."""
         last = self._log.last_known()
-        return () if last is None or last.facts is None else last.facts.forks
+        return last is not None and last.is_deleted and self.forks.are_there()
 
-    def create(self, creation: Creation, *, now_ms: int) -> tuple[StreamHead, bool]:
-        """The stream, and whether it is new.
+    def check_free(self) -> None:
+        """Check that no forks of a deleted stream hold the path.
 
         Raises:
-            Refusal: 409, there is another one here.
+            Refusal: 409.
+        """
+        if self.is_soft_deleted():
+            raise Refusal(409, "stream_gone", "a deleted stream had this path, and its forks are still there")
+
+    def create(self, creation: Creation, *, now_ms: int) -> tuple[StreamHead, bool]:
+        """The stream, and whether it is new. The stream and its first messages are made all at once.
+
+        Raises:
+            Refusal: 409, there is another stream here; 413.
             InvalidArgumentError: the body is not what the content type says.
         """
         head = self._log.head()
         if head is not None:
             _check_alike(head, creation)
             return head, False
-        self._check_free()
-        facts = new_facts(creation, now_ms)
-        lines = encode_body(facts, creation.body)
-        return self.begin(facts, [lines] if lines else [], closes=creation.is_closed, now_ms=now_ms), True
-
-    def begin(
-        self, facts: ProtocolState, pages: list[str], *, closes: bool, now_ms: int, first_sequence: int = 1
-    ) -> StreamHead:
-        """Make the stream with what it begins with, all at once."""
+        self.check_free()
+        facts = self._living(new_facts(creation, now_ms))
 
         def write() -> StreamHead:
-            last = self._log.last_known()
-            living = replace(facts, life="" if last is None else last.incarnation)
-            self._log.create(now_ms=now_ms, facts=living, first_sequence=first_sequence)
-            for lines in pages:
+            self._log.create(now_ms=now_ms, facts=facts)
+            for lines in body_parts(facts, creation.body):
                 self._append(lines, None, now_ms)
-            return self._log.close_with(living, now_ms=now_ms) if closes else self._log.existing_head()
+            self.incoming.drop()
+            closes = creation.is_closed
+            return self._log.close_with(facts, now_ms=now_ms) if closes else self._log.existing_head()
 
-        self._check_free()
-        return self._log.atomically(write)
-
-    def add(self, lines: str, *, now_ms: int) -> None:
-        """Store messages of nobody in particular; part of making a stream."""
-        self._append(lines, None, now_ms)
+        return self._log.atomically(write), True
 
     def check_unused(self) -> None:
         """A fork keeps its source's numbers, so its path must be one that has never given out numbers.
@@ -116,7 +121,7 @@ class ProtocolLog:
         Raises:
             Refusal: 409.
         """
-        self._check_free()
+        self.check_free()
         last = self._log.last_known()
         if last is not None and last.last_sequence > 0:
             raise Refusal(409, "path_used", "a deleted stream has used this path's offsets; fork to a path of its own")
@@ -144,10 +149,7 @@ class ProtocolLog:
                 return Accepted(head=head, is_repetition=True, producer=producer, producer_seq=newest)
         if append.seq is not None and facts.last_seq is not None and append.seq.encode() <= facts.last_seq.encode():
             raise Refusal(409, "sequence_regression", f"Stream-Seq must be above {facts.last_seq!r}")
-        lines = encode_body(facts, append.body)
-        if append.body and not lines:
-            raise _nothing()
-        return self._log.atomically(lambda: self._commit(facts, append, lines, now_ms))
+        return self._log.atomically(lambda: self._commit(facts, append, now_ms))
 
     def touch(self, *, now_ms: int) -> None:
         """Somebody reads: the time to live begins anew."""
@@ -162,56 +164,103 @@ class ProtocolLog:
         head = self.existing()
         if position == "now":
             return head.last_sequence
-        if position == "start" or position == 0:  # noqa: PLR1714 - so that the types follow
+        if position == "start" or position.sequence == 0:
             return head.first_sequence - 1
-        if position > head.last_sequence:
+        if position.sequence > head.last_sequence:
             raise Refusal(400, "invalid_offset", f"the offset is past the end, {offset_of(head.last_sequence)}")
-        return position
+        return position.sequence
 
     def read(self, sequence: int, *, max_bytes: int) -> Page:
         """What follows, whole messages. Raises as `StreamLog.read` does."""
         return self._log.read(sequence, max_bytes=max_bytes)
 
     def delete(self, *, commit: Commit, now_ms: int) -> str | None:
-        """Delete it; the stream whose fork it was, where nothing holds on to this one.
+        """Delete the stream. The same deletion again changes nothing and returns the same.
+
+        Returns:
+            The source of the stream, which has to be told; None where there is no source, or where forks hold this stream.
 
         Raises:
             Refusal: 404, 410.
         """
-        self.existing()
-        self._log.delete(commit=commit, now_ms=now_ms)
-        return self._released()
-
-    def add_fork(self, fork_id: str) -> None:
-        """Note a fork; a second time does nothing."""
-        facts = facts_of(self.existing())
-        if fork_id not in facts.forks:
-            self._log.change_facts(replace(facts, forks=(*facts.forks, fork_id)))
+        try:
+            self._log.delete(commit=commit, now_ms=now_ms)
+        except StreamNotFoundError:
+            self.existing()
+            raise
+        self.incoming.drop()
+        return self._held_source()
 
     def release_fork(self, fork_id: str) -> str | None:
-        """Forget a fork; the stream whose fork this one was, where this was deleted and had only been held by that."""
-        last = self._log.last_known()
-        if last is None or last.facts is None or fork_id not in last.facts.forks:
-            return None
-        left = tuple(each for each in last.facts.forks if each != fork_id)
-        self._log.change_facts(replace(last.facts, forks=left))
-        return None if self._log.head() is not None else self._released()
+        """Forget a fork. Returns as `delete` does, where this stream was deleted and only its forks held it."""
+        self.forks.remove(fork_id)
+        return self._held_source()
 
     def source_id(self) -> str | None:
-        """The stream that it was forked from, while that has to keep its path for it."""
+        """The stream that this one was forked from, as long as that stream has to keep its path for it."""
         last = self._log.last_known()
         if last is None or last.facts is None or last.facts.source is None:
-            return None
-        return last.facts.source.stream_id if not last.is_deleted or last.facts.forks else None
+            return None if self.incoming.latest_ms() is None else self.incoming.origin().source_id
+        return last.facts.source.stream_id if not last.is_deleted or self.forks.are_there() else None
 
-    def _released(self) -> str | None:
+    def was_made(self) -> bool:
+        """Whether there ever was a stream at this path."""
+        return self._log.last_known() is not None
+
+    def made_by(self, token: str) -> StreamHead | None:
+        """The fork that this attempt has made, also when it was deleted since."""
         last = self._log.last_known()
-        facts = None if last is None else last.facts
-        return None if facts is None or facts.forks or facts.source is None else facts.source.stream_id
+        source = None if last is None or last.facts is None else last.facts.source
+        return last if source is not None and source.token == token else None
 
-    def _check_free(self) -> None:
-        if self.is_soft_deleted():
-            raise Refusal(409, "stream_gone", "a deleted stream had this path, and forks of it are still there")
+    def owed_release(self) -> ForkSource | None:
+        """The source of a deleted fork, until it is known to have been told."""
+        last = self._log.last_known()
+        if last is None or not last.is_deleted or last.facts is None or self.forks.are_there():
+            return None
+        return last.facts.source
+
+    def released(self) -> None:
+        """The source of this deleted fork has been told."""
+        last = self._log.last_known()
+        if last is not None and last.is_deleted and last.facts is not None:
+            self._log.change_facts(replace(last.facts, source=None))
+
+    def make_fork(
+        self, facts: ProtocolState, creation: Creation, *, pages: int, last: str, first_sequence: int, now_ms: int
+    ) -> StreamHead:
+        """Make the stream of the pages that came, of the last page, and of the request's own body, all at once.
+
+        Raises:
+            Refusal: 409, the path is taken.
+            StreamConnectionError: another attempt came in between; the request may be sent again.
+        """
+        self.check_unused()
+        token = "" if facts.source is None else facts.source.token
+
+        def write() -> StreamHead:
+            self._log.create(now_ms=now_ms, facts=self._living(facts), first_sequence=first_sequence)
+            for lines in self.incoming.stored(token, pages) if pages else ():
+                self._append(lines, None, now_ms)
+            for lines in (last, *body_parts(facts, creation.body)):
+                if lines:
+                    self._append(lines, None, now_ms)
+            self.incoming.drop()
+            head = self._log.existing_head()
+            return self._log.close_with(facts_of(head), now_ms=now_ms) if creation.is_closed else head
+
+        return self._log.atomically(write)
+
+    def _living(self, facts: ProtocolState) -> ProtocolState:
+        """The state with the name of this life of the path."""
+        last = self._log.last_known()
+        return replace(facts, life="" if last is None else last.incarnation)
+
+    def _held_source(self) -> str | None:
+        last = self._log.last_known()
+        if last is None or not last.is_deleted or last.facts is None or self.forks.are_there():
+            return None
+        return None if last.facts.source is None else last.facts.source.stream_id
 
     def _on_closed(self, head: StreamHead, append: Append) -> Accepted:
         producer = append.producer
@@ -222,23 +271,41 @@ class ProtocolLog:
         headers = {"stream-closed": "true", "stream-next-offset": offset_of(head.last_sequence)}
         raise Refusal(409, "stream_closed", "the stream is closed and takes nothing more", headers)
 
-    def _commit(self, facts: ProtocolState, append: Append, lines: str, now_ms: int) -> Accepted:
+    def _commit(self, facts: ProtocolState, append: Append, now_ms: int) -> Accepted:
         producer = append.producer
-        appended = self._append(lines, self._producers.key(facts, producer), now_ms) if lines else None
+        before = self._log.existing_head().last_sequence
+        only = self._append_parts(body_parts(facts, append.body), self._producers.key(facts, producer), now_ms)
+        if append.body and self._log.existing_head().last_sequence == before:
+            raise _nothing()
         after = facts if append.seq is None else replace(facts, last_seq=append.seq)
         if append.closes:
             closer = None if producer is None else (producer.id, producer.epoch, producer.seq)
             self._log.close_with(replace(after, closed_by=closer), now_ms=now_ms)
         elif after is not facts:
             self._log.change_facts(after)
-        self._producers.took(facts, producer if lines else None)
+        self._producers.took(facts, producer if append.body else None)
         return Accepted(
             head=self._log.existing_head(),
-            appended=appended,
-            lines=lines,
+            stored_after=before if append.body else None,
+            lines=only,
             producer=producer,
             producer_seq=None if producer is None else producer.seq,
         )
+
+    def _append_parts(self, parts: Iterator[str], writer: tuple[str, int] | None, now_ms: int) -> str | None:
+        """Store the parts of a body one after the other, the last one under the name of the request.
+
+        Returns:
+            The part, where it is the only one.
+        """
+        held, count = "", 0
+        for part in parts:
+            if held:
+                self._append(held, None, now_ms)
+            held, count = part, count + 1
+        if held:
+            self._append(held, writer, now_ms)
+        return held if count == 1 else None
 
     def _append(self, lines: str, writer: tuple[str, int] | None, now_ms: int) -> Appended:
         name, number = writer or (ANONYMOUS, self._log.existing_head().last_sequence + 1)
@@ -250,15 +317,14 @@ def facts_of(head: StreamHead) -> ProtocolState:
     return head.facts or NATIVE
 
 
-def new_facts(creation: Creation, now_ms: int, source: ForkSource | None = None) -> ProtocolState:
-    """Those of a stream that is made now."""
+def new_facts(creation: Creation, now_ms: int) -> ProtocolState:
+    """The protocol's state of a stream that is made now."""
     return ProtocolState(
         content_type=creation.content_type or DEFAULT_TYPE,
         ttl_s=creation.ttl_s,
         expires_at=creation.expires_at,
         touched_ms=now_ms,
         written_touch_ms=now_ms,
-        source=source,
     )
 
 

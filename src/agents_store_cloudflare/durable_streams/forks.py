@@ -1,31 +1,26 @@
-"""Forks: a new stream that begins with a copy of another one's messages, under the same numbers.
+"""Forks: a new stream that begins with a copy of another stream's messages, under the same numbers.
 
-The copy is whole: a fork reads like any stream, and its source may go. What stays between the two is a name at each end:
-the source counts its forks, whose number keeps its path from being used again after it was deleted.
+The copy is whole: a fork reads like any stream, and its source may be deleted. The two streams keep each other's names. A
+deleted source keeps its path as long as it has forks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, cast
+from dataclasses import dataclass, replace
+from typing import Final
 
-from agents_store_cloudflare.contract.errors import StreamConnectionError
-from agents_store_cloudflare.database import ObjectSql
-from agents_store_cloudflare.durable_streams import sql as q
 from agents_store_cloudflare.durable_streams.core import ProtocolLog, facts_of
-from agents_store_cloudflare.durable_streams.messages import cut_message, encode_body, size_of_message
-from agents_store_cloudflare.durable_streams.offsets import Position
+from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES, cut_message, size_of_message
+from agents_store_cloudflare.durable_streams.offsets import Offset, Position
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Creation
-from agents_store_cloudflare.streams.blocks import split_blocks
 from agents_store_cloudflare.streams.head import StreamHead
-from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.protocol_state import ForkSource, ProtocolState, media_type
 
-__all__ = ["ForkPoint", "IncomingPages", "check_fork_alike", "fork_facts", "fork_point"]
+__all__ = ["ForkPoint", "begin_point", "check_fork_alike", "check_same_life", "fork_facts", "walk"]
 
 WALK_BYTES: Final = 1024 * 1024
+"""How much of a source one turn of its object looks through for the end of a sub-offset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,24 +28,27 @@ class ForkPoint:
     """How far a fork goes.
 
     Attributes:
-        sequence: the offset that was asked for; `sub_offset` what goes beyond.
-        last_sequence: of the last message that is copied whole.
-        cut: the first bytes of the next one, as a message; None where there are none.
-        first_sequence: of the first one.
+        sequence: the offset that was asked for; `sub_offset` is how much goes beyond it.
+        first_sequence: of the first message that is copied; `last_sequence` of the last one that is copied whole.
+        cut: the first bytes of the next message, as a message; None where nothing is cut.
+        left: how many bytes of the sub-offset are not found yet; 0 when the point is known.
+        incarnation: names the life of the source.
     """
 
     sequence: int
     sub_offset: int
     first_sequence: int
     last_sequence: int
-    cut: str | None
+    cut: str | None = None
+    left: int = 0
+    incarnation: str = ""
 
 
-def fork_point(rules: ProtocolLog, position: Position | None, sub_offset: int, content_type: str | None) -> ForkPoint:
-    """Where a fork of this stream parts from it.
+def begin_point(rules: ProtocolLog, position: Position | None, sub_offset: int, content_type: str | None) -> ForkPoint:
+    """Where a fork of this stream parts from it. Where bytes are counted, `walk` finds the end of the sub-offset.
 
     Raises:
-        Refusal: 404, 409 where it was deleted or holds another content type; 400, past the end; 410, no longer kept.
+        Refusal: 404; 409, it was deleted or holds another content type; 400, past the end; 410, no longer kept.
     """
     if rules.is_soft_deleted():
         raise Refusal(409, "stream_gone", "the source was deleted")
@@ -60,17 +58,58 @@ def fork_point(rules: ProtocolLog, position: Position | None, sub_offset: int, c
         raise Refusal(409, "content_type_mismatch", f"the source holds {facts.content_type}")
     sequence = head.last_sequence if position is None else rules.position(position)
     if sequence < head.first_sequence - 1:
-        raise Refusal(410, "stream_truncated", "the source no longer keeps what comes before this offset")
-    last, cut = _beyond(rules, head, sequence, sub_offset)
+        raise Refusal(410, "stream_truncated", "the source no longer keeps the messages before this offset")
+    if facts.is_json and sequence + sub_offset > head.last_sequence:
+        raise _overshoot()
+    if not facts.is_json and sub_offset > MAX_BODY_BYTES:
+        message = f"Stream-Fork-Sub-Offset may be {MAX_BODY_BYTES:,} bytes; name a later Stream-Fork-Offset"
+        raise Refusal(400, "invalid_offset", message)
     return ForkPoint(
-        sequence=sequence, sub_offset=sub_offset, first_sequence=head.first_sequence, last_sequence=last, cut=cut
+        sequence=sequence,
+        sub_offset=sub_offset,
+        first_sequence=head.first_sequence,
+        last_sequence=sequence + sub_offset if facts.is_json else sequence,
+        left=0 if facts.is_json else sub_offset,
+        incarnation=head.incarnation,
     )
 
 
-def fork_facts(
-    source: ProtocolState, source_id: str, point: ForkPoint, creation: Creation, now_ms: int
-) -> ProtocolState:
-    """Those of the fork: the source's, but for what the request says."""
+def check_same_life(rules: ProtocolLog, point: ForkPoint) -> StreamHead:
+    """The source, if it is still the stream that the point was found in.
+
+    Raises:
+        Refusal: 404, 410.
+    """
+    head = rules.existing()
+    if head.incarnation != point.incarnation:
+        raise Refusal(410, "stream_truncated", "the source was reset or made anew while it was copied")
+    return head
+
+
+def walk(rules: ProtocolLog, point: ForkPoint) -> ForkPoint:
+    """The point after one page more of the source; its `left` is 0 when the end of the sub-offset is found.
+
+    Raises:
+        Refusal: 400, the sub-offset goes beyond the end of the source; 404, 410.
+    """
+    head = check_same_life(rules, point)
+    if point.last_sequence >= head.last_sequence:
+        raise _overshoot()
+    page = rules.read(point.last_sequence, max_bytes=WALK_BYTES)
+    left = point.left
+    for number, text in enumerate(page.body.split("\n"), page.first_sequence):
+        size_bytes = size_of_message(text)
+        if left < size_bytes:
+            cut = cut_message(text, left, is_text=facts_of(head).is_text)
+            return replace(point, last_sequence=number - 1, cut=cut, left=0)
+        left -= size_bytes
+        if left == 0:
+            return replace(point, last_sequence=number, left=0)
+    return replace(point, last_sequence=page.last_sequence, left=left)
+
+
+def fork_facts(source: ProtocolState, origin: ForkSource, creation: Creation, now_ms: int) -> ProtocolState:
+    """The protocol's state of a fork: as the source has it, except for what the request says."""
     is_said = creation.ttl_s is not None or creation.expires_at is not None
     return ProtocolState(
         content_type=creation.content_type or source.content_type,
@@ -78,14 +117,14 @@ def fork_facts(
         expires_at=creation.expires_at if is_said else source.expires_at,
         touched_ms=now_ms,
         written_touch_ms=now_ms,
-        source=ForkSource(stream_id=source_id, sequence=point.sequence, sub_offset=point.sub_offset),
+        source=origin,
     )
 
 
 def check_fork_alike(
     head: StreamHead, creation: Creation, source_id: str, position: Position | None, sub_offset: int
 ) -> None:
-    """The stream there is the fork that was asked for; what the request leaves open may be as it is.
+    """Check that the stream at this path is the fork that was asked for. Options that the request does not name may be any.
 
     Raises:
         Refusal: 409.
@@ -97,7 +136,7 @@ def check_fork_alike(
         source is not None
         and source.stream_id == source_id
         and source.sub_offset == sub_offset
-        and position in (None, source.sequence, *(("start",) if source.sequence == 0 else ()))
+        and _is_place(position, source.sequence)
         and creation.is_closed == head.is_closed
         and said in ((None, None), (facts.ttl_s, facts.expires_at))
         and media_type(creation.content_type or facts.content_type) == media_type(facts.content_type)
@@ -106,92 +145,11 @@ def check_fork_alike(
         raise Refusal(409, "stream_exists", "there is a stream here, made with other options")
 
 
-def _beyond(rules: ProtocolLog, head: StreamHead, sequence: int, sub_offset: int) -> tuple[int, str | None]:
-    facts = facts_of(head)
-    if sub_offset == 0:
-        return sequence, None
-    if facts.is_json:
-        if sequence + sub_offset > head.last_sequence:
-            raise _overshoot()
-        return sequence + sub_offset, None
-    for number, text in _messages(rules, head, sequence):
-        size_bytes = size_of_message(text)
-        if sub_offset < size_bytes:
-            return number - 1, cut_message(text, sub_offset, is_text=facts.is_text)
-        sub_offset -= size_bytes
-        if sub_offset == 0:
-            return number, None
-    raise _overshoot()
-
-
-def _messages(rules: ProtocolLog, head: StreamHead, sequence: int) -> Iterator[tuple[int, str]]:
-    while sequence < head.last_sequence:
-        page = rules.read(sequence, max_bytes=WALK_BYTES)
-        yield from enumerate(page.body.split("\n"), page.first_sequence)
-        sequence = page.last_sequence
+def _is_place(position: Position | None, sequence: int) -> bool:
+    if isinstance(position, Offset):
+        return position.sequence == sequence
+    return position is None or (position == "start" and sequence == 0)
 
 
 def _overshoot() -> Refusal:
-    return Refusal(400, "invalid_offset", "Stream-Fork-Sub-Offset goes beyond what the source holds")
-
-
-class IncomingPages:
-    """A fork under way: its pages are stored as they come, and the stream is made from them at once."""
-
-    def __init__(self, sql: ObjectSql, log: StreamLog, rules: ProtocolLog) -> None:
-        self._sql = sql
-        self._log = log
-        self._rules = rules
-
-    def take(self, token: str, number: int, lines: str) -> None:
-        """Store a page beside the stream, instead of what another attempt has left."""
-
-        def write() -> None:
-            if number == 0:
-                self._sql.exec(q.DROP_INCOMING)
-            self._sql.exec(q.CREATE_INCOMING)
-            for part, block in enumerate(split_blocks(self._log.stream_id, lines)):
-                self._sql.exec(q.INSERT_INCOMING, number * 1_000 + part, token, block.body)
-
-        self._sql.transaction(write)
-
-    def finish(
-        self,
-        token: str,
-        pages: int,
-        last: str,
-        *,
-        facts: ProtocolState,
-        first_sequence: int,
-        creation: Creation,
-        now_ms: int,
-    ) -> StreamHead:
-        """Make the stream of the pages taken, of `last`, which was not, and of the request's own body.
-
-        Raises:
-            Refusal: 409, the path is taken.
-            StreamConnectionError: another attempt came in between; the request may be sent again.
-        """
-        self._rules.check_unused()
-        own = encode_body(facts, creation.body) if creation.body else ""
-
-        def write() -> StreamHead:
-            self._rules.begin(facts, [], closes=False, now_ms=now_ms, first_sequence=first_sequence)
-            for lines in self._stored(token, pages) if pages else ():
-                self._rules.add(lines, now_ms=now_ms)
-            for lines in (last, own):
-                if lines:
-                    self._rules.add(lines, now_ms=now_ms)
-            if pages:
-                self._sql.exec(q.DROP_INCOMING)
-            head = self._log.existing_head()
-            return self._log.close_with(facts_of(head), now_ms=now_ms) if creation.is_closed else head
-
-        return self._log.atomically(write)
-
-    def _stored(self, token: str, pages: int) -> Iterator[str]:
-        keys = cast("list[list[int]]", self._sql.exec(q.SELECT_INCOMING_KEYS, token))
-        if {int(key) // 1_000 for [key] in keys} != set(range(pages)):
-            raise StreamConnectionError("the fork was begun by two requests at once; send it again")
-        for [key] in keys:
-            yield cast("str", self._sql.exec(q.SELECT_INCOMING, key)[0][0])
+    return Refusal(400, "invalid_offset", "Stream-Fork-Sub-Offset goes beyond the end of the source")

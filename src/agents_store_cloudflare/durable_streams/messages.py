@@ -1,23 +1,25 @@
-"""How messages lie in a stream's log, which holds JSON texts, one a line.
+"""How the messages of the protocol lie in a stream's log, which holds JSON texts, one on each line.
 
 | content type       | one message is          | its text in the log                                        |
 |--------------------|-------------------------|------------------------------------------------------------|
 | `application/json` | one JSON value          | the value, compact                                         |
 | `text/*`           | up to 256 KB of a body  | a JSON string; bytes that are no UTF-8 as below            |
-| any other          | up to 1 MB of a body    | `{"type":"bytes","base64":…}`                              |
+| any other          | up to 256 KB of a body  | `{"type":"bytes","base64":…}`                              |
 
 Native readers take only objects with a text `type`: every other value reaches them as `{"type":"message","data":…}`.
+
+All objects of an isolate share its 128 MB. So a body is stored in parts of about 256 KB, and no more than one part is held
+as Python objects at a time.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
-from agents_store_cloudflare.contract.errors import InvalidArgumentError
-from agents_store_cloudflare.contract.json_values import encode_json, parse_json
+from agents_store_cloudflare.durable_streams.json_bodies import json_messages
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.streams.protocol_state import ProtocolState
 
@@ -25,8 +27,8 @@ __all__ = [
     "MAX_BODY_BYTES",
     "MAX_FORK_BODY_BYTES",
     "body_of",
+    "body_parts",
     "cut_message",
-    "encode_body",
     "message_of_bytes",
     "size_of_message",
 ]
@@ -34,31 +36,44 @@ __all__ = [
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 MAX_JSON_BYTES: Final = 4 * 1024 * 1024
 MAX_FORK_BODY_BYTES: Final = 1024 * 1024
-"""What a fork may begin with beyond what it copies: it travels with every step of the copy."""
+"""The first body of a fork, beyond what it copies: it travels with every step of the copy."""
 
-MAX_CONTAINERS: Final = 300_000
-"""Objects and arrays in one JSON body: each costs the isolate up to 200 bytes while it is checked."""
+PIECE_BYTES: Final = 256 * 1024
+"""The largest message that a body of bytes is cut into."""
 
-TEXT_PIECE_BYTES: Final = 256 * 1024
-BINARY_PIECE_BYTES: Final = 1024 * 1024
+PART_BYTES: Final = 256 * 1024
+"""Messages are stored in parts of about so many characters."""
 
 
-def encode_body(facts: ProtocolState, body: bytes) -> str:
-    """The messages of a request's body, as the log takes them; "" where there are none.
+def body_parts(facts: ProtocolState, body: bytes) -> Iterator[str]:
+    """The messages of a request's body as the log takes them, part by part. Nothing for a body without messages.
 
     Raises:
-        InvalidArgumentError: no JSON where that is asked for.
+        InvalidArgumentError: the stream holds JSON and the body is not JSON.
         Refusal: 413, too large.
     """
-    if len(body) > (MAX_JSON_BYTES if facts.is_json else MAX_BODY_BYTES):
-        limit = MAX_JSON_BYTES if facts.is_json else MAX_BODY_BYTES
+    limit = MAX_JSON_BYTES if facts.is_json else MAX_BODY_BYTES
+    if len(body) > limit:
         raise Refusal(
             413, "body_too_large", f"the body has {len(body):,} bytes, the limit is {limit:,}; send it in parts"
         )
     if facts.is_json:
-        return "\n".join(_json_messages(body)) if body else ""
-    piece_bytes = TEXT_PIECE_BYTES if facts.is_text else BINARY_PIECE_BYTES
-    return "\n".join(message_of_bytes(piece, is_text=facts.is_text) for piece in _pieces(body, piece_bytes, facts))
+        return _joined(json_messages(body)) if body else iter(())
+    return (message_of_bytes(piece, is_text=facts.is_text) for piece in _pieces(body, facts))
+
+
+def _joined(messages: Iterable[str]) -> Iterator[str]:
+    """Messages joined to parts by newlines."""
+    part: list[str] = []
+    size = 0
+    for text in messages:
+        part.append(text)
+        size += len(text) + 1
+        if size >= PART_BYTES:
+            yield "\n".join(part)
+            part, size = [], 0
+    if part:
+        yield "\n".join(part)
 
 
 def body_of(facts: ProtocolState, lines: str) -> str | bytes:
@@ -86,27 +101,14 @@ def cut_message(text: str, size_bytes: int, *, is_text: bool) -> str:
 
 
 def size_of_message(text: str) -> int:
-    """How many bytes a message of a stream that is not JSON has."""
+    """The number of bytes of a message in a stream that is not JSON."""
     return len(_bytes_of(json.loads(text)))
 
 
-def _json_messages(body: bytes) -> list[str]:
-    if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
-        raise Refusal(
-            413, "body_too_large", f"the body has over {MAX_CONTAINERS:,} objects and arrays; send it in parts"
-        )
-    try:
-        value = parse_json(body, name="the body")
-        values = value if isinstance(value, list) else [value]
-        return [encode_json(each, name="a message") for each in values]
-    except RecursionError:
-        raise InvalidArgumentError("the body nests too deep") from None
-
-
-def _pieces(body: bytes, piece_bytes: int, facts: ProtocolState) -> Iterator[bytes]:
+def _pieces(body: bytes, facts: ProtocolState) -> Iterator[bytes]:
     start = 0
     while start < len(body):
-        end = min(start + piece_bytes, len(body))
+        end = min(start + PIECE_BYTES, len(body))
         if facts.is_text and end < len(body):
             # Not inside a character: UTF-8 continues with 10xxxxxx, at most three times.
             back = next((back for back in range(4) if body[end - back] & 0xC0 != 0x80), 0)

@@ -1,34 +1,50 @@
-"""Offsets as the protocol writes them: opaque to clients, sorting as text like the positions they stand for.
+"""Offsets as the protocol writes them: opaque to clients, sorted as text like the positions they stand for.
 
-The first field is the sequence of the last message that the client has, the position of the native readers; the second
-one is 0. So a position serves on both faces of a stream.
+The first field is the sequence of the last message that the client has, which is also the position of native readers. The
+second field is 0. It is 1 for the start of a stream whose path an earlier stream has used: the first field alone would not
+tell this start from the end of the earlier stream.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 
-__all__ = ["Position", "offset_of", "parse_offset"]
+__all__ = ["Offset", "Position", "offset_of", "parse_offset"]
 
-Position: TypeAlias = "int | Literal['start', 'now']"
 
-_OFFSET: Final = re.compile(r"([0-9]{16})_0{16}", re.ASCII)
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """A place in a stream.
+
+    Attributes:
+        sequence: the sequence of the last message that the client has.
+        is_start: the place is where a stream begins at a path that was used before.
+    """
+
+    sequence: int
+    is_start: bool = False
+
+
+Position: TypeAlias = "Offset | Literal['start', 'now']"
+
+_OFFSET: Final = re.compile(r"([0-9]{16})_0{15}([01])", re.ASCII)
 _PAST_ALL: Final = "9999999999999999_9999999999999999"
 
 
-def offset_of(sequence: int) -> str:
+def offset_of(sequence: int, *, is_start: bool = False) -> str:
     """The offset after the message of this sequence."""
-    return f"{sequence:016d}_{0:016d}"
+    return f"{sequence:016d}_{int(is_start):016d}"
 
 
 def parse_offset(text: str, *, name: str = "offset") -> Position:
-    """The position of an offset; `-1` is the start of the stream, `now` its end.
+    """The position of an offset. `-1` is the start of the stream, `now` its end.
 
     Raises:
-        InvalidArgumentError: no server has given this one.
+        InvalidArgumentError: no server of this package has given this offset.
     """
     if text == "-1":
         return "start"
@@ -39,4 +55,4 @@ def parse_offset(text: str, *, name: str = "offset") -> Position:
         raise InvalidArgumentError(
             f"{name} is not an offset of this server; use one from Stream-Next-Offset, -1 or now"
         )
-    return int(text[:16])
+    return Offset(int(text[:16]), is_start=found is not None and found[2] == "1")

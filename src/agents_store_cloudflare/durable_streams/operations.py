@@ -1,8 +1,9 @@
-"""What the face in the Worker asks a stream's object for beyond HTTP: deletion, and forks, which concern two streams."""
+"""The calls of the protocol to a stream's object beside its HTTP requests: deletion, and forks, which concern two streams."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final, TypeAlias
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
@@ -10,38 +11,42 @@ from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.durable_streams.core import ProtocolLog, facts_of
 from agents_store_cloudflare.durable_streams.forks import (
     ForkPoint,
-    IncomingPages,
+    begin_point,
     check_fork_alike,
+    check_same_life,
     fork_facts,
-    fork_point,
+    walk,
 )
-from agents_store_cloudflare.durable_streams.offsets import parse_offset
+from agents_store_cloudflare.durable_streams.incoming import IDLE_MS, Origin
+from agents_store_cloudflare.durable_streams.offsets import Position, parse_offset
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Creation, parse_creation
-from agents_store_cloudflare.durable_streams.wires import created
+from agents_store_cloudflare.durable_streams.answers import created
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, encode_reply
 from agents_store_cloudflare.streams.commits import Commit
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
-from agents_store_cloudflare.streams.protocol_state import ProtocolState
+from agents_store_cloudflare.streams.protocol_state import ForkSource, ProtocolState
 
 __all__ = ["PREFIX", "answer_operation"]
 
 PREFIX: Final = "protocol."
 EXPORT_BYTES: Final = 1024 * 1024
+OTHERS_LOOKED_AFTER: Final = 2
+"""With each new fork a source asks about so many of its other forks, so that forks that went without a word are forgotten."""
 
 Arguments: TypeAlias = "Mapping[str, Any]"
 
 
 def answer_operation(host: ObjectHost, log: StreamLog, rules: ProtocolLog, message: WireMessage) -> str:
-    """The reply to one call whose name begins with `PREFIX`; a refusal is in the reply."""
+    """The reply to a call whose name begins with `PREFIX`. A refusal is an answer inside the reply."""
     arguments = message.head
     try:
         match arguments["op"].removeprefix(PREFIX):
             case "export":
-                return _export(rules, arguments)
+                return _export(rules, arguments, host.now_ms())
             case "fork":
                 return _fork(host, log, rules, arguments, message.payload)
             case op:
@@ -51,92 +56,104 @@ def answer_operation(host: ObjectHost, log: StreamLog, rules: ProtocolLog, messa
 
 
 def _about_one(op: str, rules: ProtocolLog, arguments: Arguments, now_ms: int) -> JsonObject:
-    """What only asks, or changes, this stream."""
+    """Answer what only asks, or changes, this stream."""
     match op:
         case "delete":
             return {"sourceId": rules.delete(commit=Commit(arguments["incarnation"]), now_ms=now_ms)}
         case "forks":
-            return {"forks": list(rules.forks()) if rules.is_soft_deleted() else []}
+            is_held = rules.is_soft_deleted()
+            return {"forks": rules.forks.some(arguments["most"], now_ms=now_ms) if is_held else []}
         case "release":
             return {"sourceId": rules.release_fork(arguments["forkId"])}
         case "source":
-            return {"sourceId": rules.source_id()}
+            return {"sourceId": rules.source_id(), "wasMade": rules.was_made()}
         case _:
             raise InvalidArgumentError(f"a stream has no operation {op!r}; does the Worker run an older version?")
 
 
-def _export(rules: ProtocolLog, arguments: Arguments) -> str:
-    """A page of what a fork copies; with the first one the fork is noted here."""
-    offset: str | None = arguments["offset"]
-    position = None if offset is None else parse_offset(offset, name="Stream-Fork-Offset")
-    if arguments["after"] is None:
-        point = fork_point(rules, position, arguments["subOffset"], arguments["contentType"])
-        rules.add_fork(arguments["forkId"])
+def _export(rules: ProtocolLog, arguments: Arguments, now_ms: int) -> str:
+    """A page of the copy that a fork takes. The source notes the fork with the first page."""
+    given, after = arguments["point"], arguments["after"]
+    if given is None:
+        position = _position(arguments)
+        point = begin_point(rules, position, arguments["subOffset"], arguments["contentType"])
     else:
-        point = ForkPoint(**arguments["point"])
-    after: int = point.first_sequence - 1 if arguments["after"] is None else arguments["after"]
-    lines = ""
-    if after < point.last_sequence:
-        page = rules.read(after, max_bytes=EXPORT_BYTES)
-        kept = min(page.count, point.last_sequence - page.first_sequence + 1)
-        lines = page.body if kept == page.count else "\n".join(page.body.split("\n", kept)[:kept])
-        after = page.first_sequence + kept - 1
-    is_last = after >= point.last_sequence
+        point = ForkPoint(**given)
+    if point.left:
+        point = walk(rules, point)
+    head = check_same_life(rules, point)
+    reply: JsonObject = {
+        "facts": facts_of(head).to_json(),
+        "point": asdict(point),
+        "after": after,
+        "isLast": False,
+        "isLooking": point.left > 0,
+        "others": [],
+    }
+    if point.left:
+        return encode_reply(reply)
+    if after is None:
+        rules.forks.add(arguments["forkId"], now_ms=now_ms)
+        reply["others"] = rules.forks.some_of_many(OTHERS_LOOKED_AFTER, now_ms=now_ms)
+    lines, reached = _page(rules, point, point.first_sequence - 1 if after is None else after)
+    is_last = reached >= point.last_sequence
     if is_last and point.cut is not None:
         lines = f"{lines}\n{point.cut}" if lines else point.cut
-    reply: JsonObject = {
-        "facts": facts_of(rules.existing()).to_json(),
-        "point": {
-            "sequence": point.sequence,
-            "sub_offset": point.sub_offset,
-            "first_sequence": point.first_sequence,
-            "last_sequence": point.last_sequence,
-            "cut": point.cut,
-        },
-        "after": after,
-        "isLast": is_last,
-    }
-    return encode_reply(reply, lines)
+    return encode_reply({**reply, "after": reached, "isLast": is_last}, lines)
+
+
+def _page(rules: ProtocolLog, point: ForkPoint, after: int) -> tuple[str, int]:
+    """The messages of a copy after a sequence, and the sequence of the last one among them."""
+    if after >= point.last_sequence:
+        return "", after
+    page = rules.read(after, max_bytes=EXPORT_BYTES)
+    kept = min(page.count, point.last_sequence - page.first_sequence + 1)
+    lines = page.body if kept == page.count else "\n".join(page.body.split("\n", kept)[:kept])
+    return lines, page.first_sequence + kept - 1
 
 
 def _fork(host: ObjectHost, log: StreamLog, rules: ProtocolLog, arguments: Arguments, lines: str) -> str:
-    """Answer a request for a fork where it can be answered, take a page of it, or make it."""
+    """Take one step of a fork: answer what can be answered at once, take a page, or make the stream."""
     request = HttpRequest(
         method="PUT", url=arguments["url"], headers=arguments["headers"], body=arguments["body"].encode("latin-1")
     )
     creation = parse_creation(request)
-    source_id: str = arguments["sourceId"]
+    source_id, token, step = arguments["sourceId"], arguments["token"], arguments["step"]
+    made = rules.made_by(token)
+    if made is not None:
+        return _done(made, request, is_new=True)
     head = log.head()
     if head is not None:
         check_fork_alike(head, creation, source_id, _position(arguments), arguments["subOffset"])
         return _done(head, request, is_new=False)
     rules.check_unused()
-    incoming = IncomingPages(host.sql, log, rules)
-    if arguments["step"] == "ask":
+    if step == "ask":
         return encode_reply({"answer": None})
-    if arguments["step"] == "page":
-        incoming.take(arguments["token"], arguments["page"], lines)
+    if step == "page":
+        origin = Origin(source_id, log.stream_id)
+        rules.incoming.take(origin, token, arguments["page"], lines, now_ms=host.now_ms())
+        if arguments["page"] == 0:
+            host.set_alarm(host.now_ms() + IDLE_MS)
         return encode_reply({"answer": None})
-    return _done(_made(host, incoming, arguments, creation, lines), request, is_new=True)
+    return _done(_made(host, rules, arguments, creation, lines), request, is_new=True)
 
 
-def _made(
-    host: ObjectHost, incoming: IncomingPages, arguments: Arguments, creation: Creation, lines: str
-) -> StreamHead:
+def _made(host: ObjectHost, rules: ProtocolLog, arguments: Arguments, creation: Creation, lines: str) -> StreamHead:
     point, now_ms = ForkPoint(**arguments["point"]), host.now_ms()
-    source = ProtocolState.from_json(arguments["facts"])
-    return incoming.finish(
-        arguments["token"],
-        arguments["page"],
-        lines,
-        facts=fork_facts(source, arguments["sourceId"], point, creation, now_ms),
-        first_sequence=point.first_sequence,
-        creation=creation,
-        now_ms=now_ms,
+    source = ForkSource(
+        stream_id=arguments["sourceId"],
+        sequence=point.sequence,
+        sub_offset=point.sub_offset,
+        fork_id=arguments["streamId"],
+        token=arguments["token"],
+    )
+    facts = fork_facts(ProtocolState.from_json(arguments["facts"]), source, creation, now_ms)
+    return rules.make_fork(
+        facts, creation, pages=arguments["page"], last=lines, first_sequence=point.first_sequence, now_ms=now_ms
     )
 
 
-def _position(arguments: Arguments) -> Any:
+def _position(arguments: Arguments) -> Position | None:
     offset: str | None = arguments["offset"]
     return None if offset is None else parse_offset(offset, name="Stream-Fork-Offset")
 

@@ -1,24 +1,40 @@
-"""What a request's headers and query ask for, checked before any stream is looked at."""
+"""What a request asks for by its headers and its query, checked before any stream is looked at."""
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
-from agents_store_cloudflare.durable_streams.offsets import Position, parse_offset
+from agents_store_cloudflare.durable_streams.offsets import Offset, Position, parse_offset
 from agents_store_cloudflare.objects.http_messages import HttpRequest
 from agents_store_cloudflare.streams.protocol_state import instant_ms
 
-__all__ = ["Append", "Creation", "Live", "Producer", "Read", "parse_append", "parse_creation", "parse_read"]
+__all__ = [
+    "READ_HEADER",
+    "Append",
+    "Creation",
+    "Live",
+    "Producer",
+    "Read",
+    "parse_append",
+    "parse_creation",
+    "parse_read",
+    "whole_number",
+]
 
 Live: TypeAlias = Literal["long-poll", "sse"]
 
 MAX_HEADER_CHARS: Final = 1_024
 MAX_TTL_S: Final = 10**11
+LONG_POLL_MS: Final = 20_000
+
+READ_HEADER: Final = "agents-read"
+"""Carries a parsed `Read` from the Worker to the stream's object. Clients cannot reach the object, so they cannot set it."""
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+\s*(;.*)?", re.ASCII)
@@ -37,7 +53,7 @@ class Producer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creation:
-    """`PUT`. None is what was not said."""
+    """What a `PUT` asks for. None stands for a header that is absent."""
 
     content_type: str | None = None
     ttl_s: int | None = None
@@ -48,7 +64,7 @@ class Creation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Append:
-    """`POST`."""
+    """What a `POST` asks for."""
 
     content_type: str | None = None
     closes: bool = False
@@ -59,12 +75,37 @@ class Append:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """`GET`."""
+    """What a `GET` asks for. The Worker parses it once, and the object takes what was parsed.
+
+    Attributes:
+        wait_ms: how long a long-poll waits for messages.
+    """
 
     position: Position = "start"
     live: Live | None = None
     cursor: int | None = None
     if_none_match: str | None = None
+    wait_ms: int = LONG_POLL_MS
+
+    @property
+    def from_sequence(self) -> int | Literal["end"]:
+        """The lowest position that the read shows messages from: what a permission with a floor is compared with."""
+        if isinstance(self.position, Offset):
+            return self.position.sequence
+        return "end" if self.position == "now" else 0
+
+    def to_header(self) -> str:
+        """The text of `READ_HEADER`."""
+        place = self.position
+        position = [place.sequence, place.is_start] if isinstance(place, Offset) else place
+        return json.dumps([position, self.live, self.cursor, self.if_none_match, self.wait_ms])
+
+    @classmethod
+    def from_header(cls, text: str) -> Self:
+        """The read that gave this text."""
+        place, live, cursor, if_none_match, wait_ms = json.loads(text)
+        position: Any = Offset(*place) if isinstance(place, list) else place
+        return cls(position=position, live=live, cursor=cursor, if_none_match=if_none_match, wait_ms=wait_ms)
 
 
 def parse_creation(request: HttpRequest) -> Creation:
@@ -105,8 +146,11 @@ def parse_append(request: HttpRequest) -> Append:
     return append
 
 
-def parse_read(request: HttpRequest) -> Read:
+def parse_read(request: HttpRequest, *, wait_ms: int = LONG_POLL_MS) -> Read:
     """What a GET asks for.
+
+    Args:
+        wait_ms: how long a long-poll waits for messages.
 
     Raises:
         InvalidArgumentError: a query parameter is malformed, or given twice.
@@ -126,9 +170,10 @@ def parse_read(request: HttpRequest) -> Read:
     return Read(
         position="start" if offset is None else parse_offset(offset),
         live=mode,
-        # A cursor of someone else's is as good as none: it only keys caches.
+        # A cursor of another server is ignored: a cursor is only a key for caches.
         cursor=int(cursor) if cursor and _CURSOR.fullmatch(cursor) else None,
         if_none_match=request.header("If-None-Match"),
+        wait_ms=wait_ms,
     )
 
 
@@ -136,7 +181,7 @@ def whole_number(text: str, name: str, *, most: int = MAX_SAFE_INTEGER) -> int:
     """A number without sign, point, exponent or leading zeros.
 
     Raises:
-        InvalidArgumentError: it is none, or too large.
+        InvalidArgumentError: the text is not such a number, or the number is too large.
     """
     if _WHOLE.fullmatch(text) is None or int(text) > most:
         raise InvalidArgumentError(f"{name} must be a whole number of 0 to {most}, without leading zeros")

@@ -1,36 +1,91 @@
-"""The SQL of forks whose source is larger than one call can carry: what has come so far lies beside the stream."""
+"""The SQL of forks: the names that a source keeps of its forks, and the pages of a fork that is being copied."""
 
 from __future__ import annotations
 
 from typing import LiteralString
 
-__all__ = ["CREATE_INCOMING", "DROP_INCOMING", "INSERT_INCOMING", "SELECT_INCOMING", "SELECT_INCOMING_KEYS"]
+__all__ = [
+    "CREATE_FORKS",
+    "CREATE_INCOMING",
+    "DELETE_FORK",
+    "DROP_INCOMING",
+    "INSERT_FORK",
+    "INSERT_INCOMING",
+    "SELECT_FORKS_AFTER",
+    "SELECT_FORK_COUNT",
+    "SELECT_INCOMING",
+    "SELECT_INCOMING_KEYS",
+    "SELECT_INCOMING_LATEST",
+]
 
-# Pages of a fork under way: messages joined by newlines, by page number; `token` names the attempt.
+# One row for each fork that was begun of this stream and is not known to be gone.
+CREATE_FORKS: LiteralString = """
+CREATE TABLE IF NOT EXISTS forks (
+  fork_id TEXT PRIMARY KEY,
+  noted_at INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+
+# ?1 the fork's stream id, ?2 now in ms. A fork that is noted twice is one row.
+INSERT_FORK: LiteralString = """
+INSERT INTO forks (fork_id, noted_at)
+VALUES (?1, ?2)
+ON CONFLICT (fork_id) DO UPDATE SET noted_at = excluded.noted_at
+"""
+
+# ?1 the fork's stream id. By key.
+DELETE_FORK: LiteralString = """
+DELETE FROM forks
+WHERE fork_id = ?1
+"""
+
+# ?1 a stream id, ?2 how many. The forks after this id, in order, and when they were noted; by key.
+SELECT_FORKS_AFTER: LiteralString = """
+SELECT fork_id, noted_at
+FROM forks
+WHERE fork_id > ?1
+ORDER BY fork_id
+LIMIT ?2
+"""
+
+# ?1 how many at most are counted. How many forks there are, up to ?1.
+SELECT_FORK_COUNT: LiteralString = """
+SELECT COUNT(*)
+FROM (
+  SELECT fork_id
+  FROM forks
+  LIMIT ?1
+)
+"""
+
+# The pages of a fork that is being copied: messages joined by newlines, by page number. `token` names the attempt. Page -1
+# holds the names of the source and of the fork as JSON.
 CREATE_INCOMING: LiteralString = """
 CREATE TABLE IF NOT EXISTS incoming (
   page INTEGER PRIMARY KEY,
   token TEXT NOT NULL,
+  taken_at INTEGER NOT NULL,
   body TEXT NOT NULL
 )
 """
 
-# No parameters. Frees what an attempt has left.
+# No parameters. Frees the pages of an attempt.
 DROP_INCOMING: LiteralString = """
 DROP TABLE IF EXISTS incoming
 """
 
-# ?1 page, ?2 token, ?3 body. A page that comes twice is the same page.
+# ?1 page, ?2 token, ?3 now in ms, ?4 body. A page that comes twice is the same page.
 INSERT_INCOMING: LiteralString = """
-INSERT OR REPLACE INTO incoming (page, token, body)
-VALUES (?1, ?2, ?3)
+INSERT OR REPLACE INTO incoming (page, token, taken_at, body)
+VALUES (?1, ?2, ?3, ?4)
 """
 
-# ?1 token. The pages of one attempt, in order; a scan of a table that holds nothing else.
+# ?1 token. The numbers of the pages of one attempt, in order; reads every row of the table.
 SELECT_INCOMING_KEYS: LiteralString = """
 SELECT page
 FROM incoming
 WHERE token = ?1
+  AND page >= 0
 ORDER BY page
 """
 
@@ -39,4 +94,12 @@ SELECT_INCOMING: LiteralString = """
 SELECT body
 FROM incoming
 WHERE page = ?1
+"""
+
+# No parameters. When the last page came, in ms; reads the end of the key. Fails on the missing table where no fork is under way.
+SELECT_INCOMING_LATEST: LiteralString = """
+SELECT taken_at
+FROM incoming
+ORDER BY page DESC
+LIMIT 1
 """

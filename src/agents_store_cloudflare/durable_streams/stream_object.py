@@ -13,7 +13,7 @@ from agents_store_cloudflare.durable_streams.live import LiveFeeds
 from agents_store_cloudflare.durable_streams.operations import PREFIX, answer_operation
 from agents_store_cloudflare.durable_streams.subscriptions.index_object import PREFIX as INDEX_PREFIX
 from agents_store_cloudflare.durable_streams.subscriptions.index_object import SubscriptionIndex
-from agents_store_cloudflare.durable_streams.wires import ProtocolWires
+from agents_store_cloudflare.durable_streams.answers import ProtocolAnswers
 from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply
@@ -50,7 +50,7 @@ class StreamObject:
         self._audience = Audience(host, self.logger, self._log_of)
         self._listening = EventRequests(host, self._audience)
         self._feeds = LiveFeeds(host, self.logger)
-        self._protocol = ProtocolWires(host, self, self._feeds, self.logger)
+        self._protocol = ProtocolAnswers(host, self, self._feeds, self.logger)
         self._rules: ProtocolLog | None = None
         self._index: SubscriptionIndex | None = None
         self._changes = Changes(host)
@@ -197,7 +197,7 @@ class StreamObject:
 
     def _rules_of(self, log: StreamLog) -> ProtocolLog:
         if self._rules is None:
-            self._rules = ProtocolLog(log)
+            self._rules = ProtocolLog(log, self._host.sql)
         return self._rules
 
     def _append(self, log: StreamLog, arguments: Arguments, payload: str) -> str:

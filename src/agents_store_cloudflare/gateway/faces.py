@@ -1,8 +1,8 @@
-"""Where another protocol over the same streams joins a gateway: below a path of its own, under the same rules."""
+"""How another protocol over the same streams joins a gateway: below a path of its own, under the same rules."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from agents_store_cloudflare.gateway.admission import StreamAction
 from agents_store_cloudflare.objects.http_messages import HttpRequest
@@ -11,18 +11,31 @@ __all__ = ["Admits", "GatewayFace"]
 
 
 class Admits(Protocol):
-    """Whether the request at hand may do something; ask before any object is asked."""
+    """Whether the request at hand may do something. Ask before any object is asked."""
 
-    async def __call__(self, stream_id: str, action: StreamAction, *, source_id: str | None = None) -> bool:
-        """Only True admits; a fork names its source, of which `read` is asked for too."""
+    async def __call__(
+        self,
+        stream_id: str,
+        action: StreamAction,
+        *,
+        source_id: str | None = None,
+        position: int | Literal["end"] = 0,
+    ) -> bool:
+        """Only True admits.
+
+        Args:
+            source_id: the source of a fork, for which `read` is asked too.
+            position: the sequence after which a read shows chunks, which a signed permission may limit. "end" stands for the
+                end of the stream, wherever that is. A face that does not say it shows everything.
+        """
         ...
 
 
 class GatewayFace(Protocol):
-    """A protocol that a gateway mounts beside its own wires.
+    """A protocol that a gateway mounts beside its own requests.
 
-    The gateway answers preflights, adds CORS headers, turns what is raised into a JSON error, and takes the body from
-    answers to HEAD; all else, refusals of what `admits` denies included, is the face's.
+    The gateway answers preflights, adds CORS headers, turns exceptions into JSON errors, and takes the body from answers to
+    HEAD. The face does the rest, and refuses what `admits` denies.
     """
 
     @property

@@ -7,12 +7,12 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from agents_store_cloudflare.cloudflare.http import http_request, js_response, with_headers
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
-from agents_store_cloudflare.contract.arguments import check_id
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_id
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
 from agents_store_cloudflare.gateway.admission import Admission, Authorize, StreamAction
 from agents_store_cloudflare.gateway.cors import CorsPolicy
@@ -79,8 +79,8 @@ class StreamGateway:
         self._signer = signer
         self._cors = cors
         self._faces = tuple(faces)
-        self._calls = StreamClient(as_namespace(streams), sleep)
-        self._pages = StreamPages(self._calls)
+        self._streams = StreamClient(as_namespace(streams), sleep)
+        self._pages = StreamPages(self._streams)
 
     async def handle(self, request: object) -> Any:
         """The answer to a request below the prefix, None for any other.
@@ -145,8 +145,14 @@ class StreamGateway:
             preflight = self._cors.preflight_headers(value, methods) if self._cors else {}
             return HttpResponse(status=204, headers={"allow": methods, **preflight})
 
-        async def admits(stream_id: str, action: StreamAction, *, source_id: str | None = None) -> bool:
-            return await self._admits(value, request, stream_id, action, source_id=source_id)
+        async def admits(
+            stream_id: str,
+            action: StreamAction,
+            *,
+            source_id: str | None = None,
+            position: int | Literal["end"] = 0,
+        ) -> bool:
+            return await self._admits(value, request, stream_id, action, source_id=source_id, position=position)
 
         return await (self._native(value, admits) if face is None else face.answer(value, request, admits))
 
@@ -158,7 +164,7 @@ class StreamGateway:
         if refusal is not None:
             return refusal
         position, wait_ms = position_of(value), _wait_ms(value)
-        if not await admits(route.stream_id, "read"):
+        if not await admits(route.stream_id, "read", position=position):
             return HttpResponse.refusal(403, "forbidden", "this request may not read this stream")
         return await self._opened(value, route, position, wait_ms)
 
@@ -184,15 +190,40 @@ class StreamGateway:
         return origin == f"{url.scheme}://{url.netloc}" or (self._cors is not None and self._cors.admits(origin))
 
     async def _admits(
-        self, value: HttpRequest, request: object, stream_id: str, action: StreamAction, *, source_id: str | None
+        self,
+        value: HttpRequest,
+        request: object,
+        stream_id: str,
+        action: StreamAction,
+        *,
+        source_id: str | None,
+        position: int | Literal["end"],
     ) -> bool:
         access = _query(value, "access")
         if self._signer is None or access is None:
             return await self._admission.admits(request, stream_id, action, source_id=source_id)
-        if not self._signer.permits(access, stream_id, action, from_sequence=position_of(value)):
+        if not await self._is_signed(self._signer, access, stream_id, action, position):
             return False
-        # What was signed is about one stream: another one is asked about.
+        # A signature is about one stream: `authorize` is asked about the other one.
         return source_id is None or await self._admission.admits(request, source_id, "read")
+
+    async def _is_signed(
+        self,
+        signer: StreamUrlSigner,
+        access: str,
+        stream_id: str,
+        action: StreamAction,
+        position: int | Literal["end"],
+    ) -> bool:
+        if position != "end":
+            return signer.permits(access, stream_id, action, from_sequence=position)
+        if signer.permits(access, stream_id, action):
+            return True
+        # The end may still lie before the position that the signature begins at.
+        is_good = signer.permits(access, stream_id, action, from_sequence=MAX_SAFE_INTEGER)
+        return is_good and signer.permits(
+            access, stream_id, action, from_sequence=await self._pages.last_sequence(stream_id)
+        )
 
     async def _opened(self, value: HttpRequest, route: Route, position: int, wait_ms: int) -> object:
         headers = {"Last-Event-ID": str(position)}
@@ -201,9 +232,9 @@ class StreamGateway:
                 await self._pages.check_position(route.stream_id, position)
                 return HttpResponse(status=200, headers=dict(HEADERS))
             case "events":
-                return await self._calls.fetch(route.stream_id, headers)
+                return await self._streams.fetch(route.stream_id, headers)
             case "socket":
-                return await self._calls.fetch(route.stream_id, {**headers, "Upgrade": "websocket"})
+                return await self._streams.fetch(route.stream_id, {**headers, "Upgrade": "websocket"})
             case "chunks":
                 return await self._pages.chunks(route.stream_id, position, wait_ms if value.method == "GET" else 0)
             case "info":

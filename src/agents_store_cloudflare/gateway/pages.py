@@ -56,6 +56,11 @@ class StreamPages:
         info, output = await self._info(stream_id)
         return HttpResponse.of_json(_joined(info, f'"output":{output}'))
 
+    async def last_sequence(self, stream_id: str) -> int:
+        """The last sequence of the stream."""
+        info, _ = await self._info(stream_id)
+        return int(info["lastSequence"])
+
     async def check_position(self, stream_id: str, position: int) -> None:
         """Raise what a reader from this position would be told; opens nothing."""
         info, _ = await self._info(stream_id)

@@ -6,7 +6,7 @@ The log stores and returns these values; only `durable_streams` decides about th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Self
 
@@ -29,6 +29,8 @@ class ForkSource:
     stream_id: str
     sequence: int
     sub_offset: int = 0
+    fork_id: str = ""
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,6 @@ class ProtocolState:
         last_seq: the highest `Stream-Seq` that was taken.
         closed_by: id, epoch and number of the producer's request that closed it.
         source: of a fork.
-        forks: streams that were forked from it and not deleted; while there are some, its path stays taken.
         life: the stream's incarnation when it was made: producers of an earlier life are strangers.
     """
 
@@ -56,7 +57,6 @@ class ProtocolState:
     last_seq: str | None = None
     closed_by: tuple[str, int, int] | None = None
     source: ForkSource | None = None
-    forks: tuple[str, ...] = ()
     life: str = ""
 
     @property
@@ -96,8 +96,7 @@ class ProtocolState:
             "touchedMs": self.written_touch_ms,
             "lastSeq": self.last_seq,
             "closedBy": None if self.closed_by is None else list(self.closed_by),
-            "source": None if source is None else [source.stream_id, source.sequence, source.sub_offset],
-            "forks": list(self.forks),
+            "source": None if source is None else asdict(source),
             "life": self.life,
         }
 
@@ -114,10 +113,7 @@ class ProtocolState:
             written_touch_ms=written_ms,
             last_seq=facts["lastSeq"],
             closed_by=None if closed_by is None else (closed_by[0], closed_by[1], closed_by[2]),
-            source=None
-            if source is None
-            else ForkSource(stream_id=source[0], sequence=source[1], sub_offset=source[2]),
-            forks=tuple(facts["forks"]),
+            source=None if source is None else ForkSource(**source),
             life=facts["life"],
         )
 

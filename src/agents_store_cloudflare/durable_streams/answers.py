@@ -1,4 +1,4 @@
-"""How a stream's object answers the protocol's requests."""
+"""The answers of a stream's object to the protocol's HTTP requests."""
 
 from __future__ import annotations
 
@@ -13,22 +13,27 @@ from agents_store_cloudflare.durable_streams.live import LiveFeeds
 from agents_store_cloudflare.durable_streams.messages import body_of
 from agents_store_cloudflare.durable_streams.offsets import offset_of
 from agents_store_cloudflare.durable_streams.refusals import Refusal
-from agents_store_cloudflare.durable_streams.requests import Read, parse_append, parse_creation, parse_read
+from agents_store_cloudflare.durable_streams.requests import READ_HEADER, Read, parse_append, parse_creation
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import Page, StreamLog
+from agents_store_cloudflare.streams.protocol_state import JSON_TYPE, media_type
 
-__all__ = ["LONG_POLL_HEADER", "SECURITY_HEADERS", "ProtocolWires", "StreamStage"]
+__all__ = ["SECURITY_HEADERS", "ProtocolAnswers", "StreamStage", "created"]
 
 PAGE_BYTES: Final = 1024 * 1024
-LONG_POLL_MS: Final = 20_000
-MAX_LONG_POLL_MS: Final = 60_000
+SHOWN_BYTES: Final = 256 * 1024
 
-LONG_POLL_HEADER: Final = "agents-long-poll-ms"
-"""How long a long-poll waits, where it is not 20 s: the face sets it."""
+SECURITY_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "cross-origin",
+    "content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
+}
+"""On every answer. A stored page that a browser shows may run nothing, load nothing, and is of no origin."""
 
-SECURITY_HEADERS: Final = {"x-content-type-options": "nosniff", "cross-origin-resource-policy": "cross-origin"}
+SHOWN_TYPES: Final = frozenset({JSON_TYPE, "text/plain"})
+"""What a browser may show when its user goes to a stream's address. Anything else is a download."""
 
 NO_STORE: Final = {"cache-control": "no-store"}
 PAGE_CACHE: Final = "private, max-age=60, stale-while-revalidate=300"
@@ -54,7 +59,7 @@ class StreamStage(Protocol):
         ...
 
 
-class ProtocolWires:
+class ProtocolAnswers:
     """The protocol's side of one stream's object. Every write is done between two awaits."""
 
     def __init__(self, host: ObjectHost, stage: StreamStage, feeds: LiveFeeds, logger: logging.Logger) -> None:
@@ -102,20 +107,31 @@ class ProtocolWires:
         append = parse_append(request)
         before = self._stage.living(log)
         accepted = rules.append(append, now_ms=self._host.now_ms())
-        if accepted.appended is not None:
-            self._stage.appended(log, accepted.appended.first_sequence, accepted.lines)
+        if accepted.stored_after is not None:
+            self._show(log, rules, accepted.stored_after, accepted.lines)
         self._stage.changed(before, accepted.head)
         return _accepted(accepted)
 
+    def _show(self, log: StreamLog, rules: ProtocolLog, after: int, lines: str | None) -> None:
+        """Tell the live readers what was stored: at once, or page by page where it is large."""
+        if lines is not None:
+            self._stage.appended(log, after + 1, lines)
+            return
+        last_sequence = rules.existing().last_sequence
+        while after < last_sequence:
+            page = rules.read(after, max_bytes=SHOWN_BYTES)
+            self._stage.appended(log, page.first_sequence, page.body)
+            after = page.last_sequence
+
     async def _read(self, log: StreamLog, rules: ProtocolLog, request: HttpRequest) -> HttpResponse:
-        read = parse_read(request)
+        read = Read.from_header(request.header(READ_HEADER) or "")
         self._stage.living(log)
         sequence = rules.position(read.position)
         rules.touch(now_ms=self._host.now_ms())
         if read.live == "sse":
             return self._events(log, rules, sequence, read)
         if read.live == "long-poll":
-            await self._stage.until(lambda: self._has_news(log, rules, sequence), _long_poll_ms(request))
+            await self._stage.until(lambda: self._has_news(log, rules, sequence), read.wait_ms)
             self._stage.living(log)
         return self._page(rules, sequence, read)
 
@@ -153,6 +169,8 @@ class ProtocolWires:
             headers["etag"] = _etag(head, sequence, page, is_closed=is_closed)
             if _is_known(read.if_none_match, headers["etag"]):
                 return HttpResponse(status=304, headers=headers)
+        if media_type(headers["content-type"]) not in SHOWN_TYPES:
+            headers["content-disposition"] = "attachment"
         body = body_of(facts_of(head), page.body) if page.count else _nothing(head)
         return HttpResponse(status=200, headers=headers, body=body)
 
@@ -170,7 +188,7 @@ def _accepted(accepted: Accepted) -> HttpResponse:
     producer = accepted.producer
     if producer is not None:
         headers |= {"producer-epoch": str(producer.epoch), "producer-seq": str(accepted.producer_seq)}
-    return HttpResponse(status=200 if producer is not None and accepted.appended is not None else 204, headers=headers)
+    return HttpResponse(status=200 if producer is not None and not accepted.is_repetition and accepted.stored_after is not None else 204, headers=headers)
 
 
 def _described(head: StreamHead) -> HttpResponse:
@@ -202,8 +220,3 @@ def _is_known(if_none_match: str | None, etag: str) -> bool:
         return False
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return "*" in tags or etag in tags
-
-
-def _long_poll_ms(request: HttpRequest) -> int:
-    given = request.header(LONG_POLL_HEADER) or ""
-    return min(int(given), MAX_LONG_POLL_MS) if given.isascii() and given.isdigit() and len(given) < 7 else LONG_POLL_MS

@@ -1,0 +1,204 @@
+"""A request's JSON body as messages, without holding more than a small part of it as Python objects.
+
+As a list of values and their texts, a body `[1,1,1,…]` takes over a hundred times its size. So a long array is read element
+by element, and the numbers of messages in a body and of values in a message have limits.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NoReturn
+
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import MAX_DEPTH, JsonValue, encode_json, parse_json
+from agents_store_cloudflare.durable_streams.refusals import Refusal
+
+__all__ = ["MAX_MESSAGES", "MAX_MESSAGE_BYTES", "MAX_VALUES", "json_messages"]
+
+SMALL_BYTES: Final = 16 * 1024
+"""A body up to this size is parsed as a whole, which is fastest."""
+
+MAX_VALUES: Final = 100_000
+"""The values of one message: each may cost the isolate up to 200 bytes while the message is checked."""
+
+MAX_MESSAGES: Final = 200_000
+"""The messages of one body."""
+
+MAX_MESSAGE_BYTES: Final = 1_950_000
+"""The log refuses a compact message of over 1,900,000 bytes. A message may have a few spaces more."""
+
+WINDOW_BYTES: Final = 64 * 1024
+"""So much of a long array is decoded at a time; more only for a message that is longer."""
+
+LONGEST_TOKEN: Final = 16
+"""So near to the end of a window, a word or an escape may be cut."""
+
+_SPACE: Final = re.compile(rb"[ \t\n\r]*")
+_STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_NOT_BRACKETS: Final = re.compile(r"[^][{}]+")
+
+
+def json_messages(body: bytes) -> Iterator[str]:
+    """The messages of a body: its value, or each element where it is an array.
+
+    Raises:
+        InvalidArgumentError: the body is not strict JSON, or nests too deep.
+        Refusal: 413, the body has too many messages, or a message is too large or has too many values.
+    """
+    start = _after_space(body, 0)
+    if len(body) > SMALL_BYTES and body[start : start + 1] == b"[":
+        for count, text in enumerate(_elements(body, start + 1), 1):
+            if count > MAX_MESSAGES:
+                raise _too_large(f"the body has over {MAX_MESSAGES:,} messages")
+            yield text
+        return
+    _check_values(body.decode("latin-1"))
+    value = _parsed(body, "the body")
+    for each in value if isinstance(value, list) else [value]:
+        yield encode_json(each, name="a message")
+
+
+def _elements(body: bytes, at: int) -> Iterator[str]:
+    """The compact text of each element of the array whose first element may begin at `at`."""
+    at = _after_space(body, at)
+    if body[at : at + 1] == b"]":
+        _check_end(body, at + 1)
+        return
+    while True:
+        window = _Window(body, at)
+        for begin, end, value in window.elements():
+            yield encode_json(window.exact(begin, end, value), name="a message")
+            after = _after_space(body, end)
+            if body[after : after + 1] == b"]":
+                _check_end(body, after + 1)
+                return
+            if body[after : after + 1] != b",":
+                raise _no_json()
+            at = _after_space(body, after + 1)
+
+
+class _Window:
+    """A part of a body that begins with an element, decoded byte by byte: places in it are places in the body."""
+
+    def __init__(self, body: bytes, start: int) -> None:
+        self._body = body
+        self._start = start
+
+    def elements(self) -> Iterator[tuple[int, int, Any]]:
+        """Begin, end and value of each element that lies in the window as a whole; at least one."""
+        size_bytes = WINDOW_BYTES
+        while True:
+            text = self._body[self._start : self._start + size_bytes].decode("latin-1")
+            is_rest = self._start + size_bytes >= len(self._body)
+            found = self._scanned(text, is_rest=is_rest)
+            first = next(found, None)
+            if first is not None:
+                yield first
+                yield from found
+                return
+            if is_rest:
+                raise _no_json()
+            if size_bytes > MAX_MESSAGE_BYTES:
+                raise _too_large(f"a message has over {MAX_MESSAGE_BYTES:,} bytes")
+            size_bytes *= 4
+
+    def exact(self, begin: int, end: int, value: JsonValue) -> JsonValue:
+        """The value of an element as UTF-8, where reading it byte by byte has given another."""
+        text = self._body[begin:end]
+        return value if text.isascii() else _parsed(text, "a message")
+
+    def _scanned(self, text: str, *, is_rest: bool) -> Iterator[tuple[int, int, Any]]:
+        _check_values(text)
+        at = 0
+        while at < len(text):
+            try:
+                value, end = _scan(text, at)
+            except StopIteration as stopped:
+                self._check_cut(text, stopped.value, is_rest=is_rest)
+                return
+            except json.JSONDecodeError as error:
+                is_open = error.msg.startswith("Unterminated")
+                self._check_cut(text, len(text) if is_open else error.pos, is_rest=is_rest)
+                return
+            except ValueError:
+                raise _no_json() from None
+            if end == len(text) and not is_rest:
+                return  # a number may go on
+            yield self._start + at, self._start + end, value
+            at = _next_element(text, end)
+
+    def _check_cut(self, text: str, at: int, *, is_rest: bool) -> None:
+        """Check that the scanner stopped only because the window ends there."""
+        if is_rest or at < len(text) - LONGEST_TOKEN:
+            raise _no_json()
+
+
+_NEXT: Final = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
+
+
+def _next_element(text: str, end: int) -> int:
+    """Where the element after the one that ends at `end` begins; the end of the text where none follows."""
+    found = _NEXT.match(text, end)
+    return len(text) if found is None else found.end()
+
+
+def _check_values(text: str) -> None:
+    """Check that values can be made of a text: not too many, and not nested so deep that the scanner fails.
+
+    Raises:
+        InvalidArgumentError, Refusal.
+    """
+    if text.count("[") + text.count("{") > MAX_DEPTH and _nests_too_deep(text):
+        raise InvalidArgumentError(f"the body nests deeper than {MAX_DEPTH} levels")
+    # Each value but the first one has one of these before it.
+    if _count(text) > MAX_VALUES and _count(_STRING.sub("", text)) > MAX_VALUES:
+        raise _too_large(f"a message has over {MAX_VALUES:,} values")
+
+
+def _count(text: str) -> int:
+    return sum(map(text.count, ",:[{"))
+
+
+def _nests_too_deep(text: str) -> bool:
+    """Whether a text whose end may be missing opens more than `MAX_DEPTH` brackets in each other."""
+    brackets = _NOT_BRACKETS.sub("", _STRING.sub("", text))
+    for _ in range(MAX_DEPTH):
+        fewer = brackets.replace("[]", "").replace("{}", "")
+        if fewer == brackets:
+            return brackets.count("[") + brackets.count("{") > MAX_DEPTH
+        brackets = fewer
+    return bool(brackets)
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+_scan: Final = json.JSONDecoder(parse_constant=_refuse_constant).scan_once
+
+
+def _parsed(text: bytes, name: str) -> JsonValue:
+    try:
+        return parse_json(text, name=name)
+    except RecursionError:
+        raise InvalidArgumentError(f"{name} nests too deep") from None
+
+
+def _after_space(body: bytes, at: int) -> int:
+    found = _SPACE.match(body, at)
+    return at if found is None else found.end()
+
+
+def _check_end(body: bytes, at: int) -> None:
+    if _after_space(body, at) != len(body):
+        raise _no_json()
+
+
+def _no_json() -> InvalidArgumentError:
+    return InvalidArgumentError("the body is not valid JSON")
+
+
+def _too_large(what: str) -> Refusal:
+    return Refusal(413, "body_too_large", f"{what}; send the body in parts")
