@@ -40,6 +40,10 @@ class Path:
 
     has_lost_forks: bool = False
 
+    def offset(self, sequence: int) -> str:
+        """The start of a stream whose path was used before has an offset of its own."""
+        return offset_of(sequence, is_start=self.source is None and 0 < sequence == self.first - 1)
+
     def is_absent(self, status: int) -> bool:
         """Whether this is the answer to a request to nothing: a deleted stream holds its path as long as it has forks.
 
@@ -159,7 +163,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         if path.values is not None or name == source_name:
             return  # another rule's: what is there stays
         sequence = max(source.last - back, source.first - 1)
-        headers = {"stream-forked-from": PREFIX + source_name, "stream-fork-offset": offset_of(sequence)}
+        headers = {"stream-forked-from": PREFIX + source_name, "stream-fork-offset": source.offset(sequence)}
         status, _ = self.ask("PUT", name, "", headers)
         if source.values is None:
             assert status in (NOT_FOUND, CONFLICT)
@@ -200,7 +204,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         """From any place on: what the model has."""
         path = self.paths[name]
         sequence = min(path.first - 1 + ahead, path.last)
-        status, body = self.ask("GET", f"{name}?offset={offset_of(sequence)}")
+        status, body = self.ask("GET", f"{name}?offset={path.offset(sequence)}")
         if path.values is None:
             assert path.is_absent(status)
         else:

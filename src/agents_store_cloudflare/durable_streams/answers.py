@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from agents_store_cloudflare.contract.errors import AgentsStoreError
-from agents_store_cloudflare.durable_streams.core import Accepted, ProtocolLog, facts_of
+from agents_store_cloudflare.durable_streams.core import Accepted, ProtocolLog, facts_of, offset_in
 from agents_store_cloudflare.durable_streams.cursors import cursor_of
 from agents_store_cloudflare.durable_streams.live import LiveFeeds
 from agents_store_cloudflare.durable_streams.messages import body_of
-from agents_store_cloudflare.durable_streams.offsets import offset_of
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import READ_HEADER, Read, parse_append, parse_creation
 from agents_store_cloudflare.objects import ObjectHost
@@ -46,7 +45,7 @@ class StreamStage(Protocol):
         """The stream as it stands now, what has expired being gone."""
         ...
 
-    def changed(self, before: StreamHead | None, after: StreamHead | None) -> None:
+    def changed(self, log: StreamLog, before: StreamHead | None, after: StreamHead | None) -> None:
         """The stream was made, closed or deleted."""
         ...
 
@@ -100,7 +99,7 @@ class ProtocolAnswers:
         creation = parse_creation(request)
         before = self._stage.living(log)
         head, is_new = rules.create(creation, now_ms=self._host.now_ms())
-        self._stage.changed(before, head)
+        self._stage.changed(log, before, head)
         return created(head, request.url, is_new=is_new)
 
     def _append(self, log: StreamLog, rules: ProtocolLog, request: HttpRequest) -> HttpResponse:
@@ -109,7 +108,7 @@ class ProtocolAnswers:
         accepted = rules.append(append, now_ms=self._host.now_ms())
         if accepted.stored_after is not None:
             self._show(log, rules, accepted.stored_after, accepted.lines)
-        self._stage.changed(before, accepted.head)
+        self._stage.changed(log, before, accepted.head)
         return _accepted(accepted)
 
     def _show(self, log: StreamLog, rules: ProtocolLog, after: int, lines: str | None) -> None:
@@ -152,7 +151,10 @@ class ProtocolAnswers:
         page = rules.read(sequence, max_bytes=PAGE_BYTES)
         is_at_end = page.last_sequence == head.last_sequence
         is_closed = is_at_end and head.is_closed
-        headers = {"content-type": facts_of(head).content_type, "stream-next-offset": offset_of(page.last_sequence)}
+        headers = {
+            "content-type": facts_of(head).content_type,
+            "stream-next-offset": offset_in(head, page.last_sequence),
+        }
         if is_at_end:
             headers["stream-up-to-date"] = "true"
         if is_closed:
@@ -186,9 +188,10 @@ def created(head: StreamHead, url: str, *, is_new: bool) -> HttpResponse:
 def _accepted(accepted: Accepted) -> HttpResponse:
     headers = {**_place(accepted.head), **NO_STORE}
     producer = accepted.producer
+    status = 204 if producer is None or accepted.stored_after is None else 200
     if producer is not None:
         headers |= {"producer-epoch": str(producer.epoch), "producer-seq": str(accepted.producer_seq)}
-    return HttpResponse(status=200 if producer is not None and not accepted.is_repetition and accepted.stored_after is not None else 204, headers=headers)
+    return HttpResponse(status=status, headers=headers)
 
 
 def _described(head: StreamHead) -> HttpResponse:
@@ -203,7 +206,7 @@ def _described(head: StreamHead) -> HttpResponse:
 
 def _place(head: StreamHead) -> dict[str, str]:
     closed = {"stream-closed": "true"} if head.is_closed else {}
-    return {"stream-next-offset": offset_of(head.last_sequence), **closed}
+    return {"stream-next-offset": offset_in(head, head.last_sequence), **closed}
 
 
 def _nothing(head: StreamHead) -> str:

@@ -24,7 +24,7 @@ from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import Appended, Page, StreamLog
 from agents_store_cloudflare.streams.protocol_state import ForkSource, ProtocolState, media_type
 
-__all__ = ["ANONYMOUS", "DEFAULT_TYPE", "Accepted", "ProtocolLog", "facts_of", "new_facts"]
+__all__ = ["ANONYMOUS", "DEFAULT_TYPE", "Accepted", "ProtocolLog", "facts_of", "new_facts", "offset_in"]
 
 DEFAULT_TYPE: Final = "application/octet-stream"
 ANONYMOUS: Final = "http"
@@ -159,7 +159,7 @@ class ProtocolLog:
         """The sequence that a reader at this position has.
 
         Raises:
-            Refusal: 404, 410; 400, past the end.
+            Refusal: 404; 410, it was deleted, or the position is of an earlier life; 400, past the end.
         """
         head = self.existing()
         if position == "now":
@@ -167,7 +167,11 @@ class ProtocolLog:
         if position == "start" or position.sequence == 0:
             return head.first_sequence - 1
         if position.sequence > head.last_sequence:
-            raise Refusal(400, "invalid_offset", f"the offset is past the end, {offset_of(head.last_sequence)}")
+            raise Refusal(400, "invalid_offset", f"the offset is past the end, {offset_in(head, head.last_sequence)}")
+        is_start = position.is_start and position.sequence == head.begun_after
+        if head.is_of_earlier_life(position.sequence) and not is_start:
+            message = "the offset is of an earlier stream at this path, which was reset or deleted; read from -1"
+            raise Refusal(410, "stream_truncated", message)
         return position.sequence
 
     def read(self, sequence: int, *, max_bytes: int) -> Page:
@@ -268,7 +272,7 @@ class ProtocolLog:
             return Accepted(head=head, is_repetition=True, producer=producer, producer_seq=producer.seq)
         if append.closes and not append.body and producer is None:
             return Accepted(head=head, is_repetition=True)
-        headers = {"stream-closed": "true", "stream-next-offset": offset_of(head.last_sequence)}
+        headers = {"stream-closed": "true", "stream-next-offset": offset_in(head, head.last_sequence)}
         raise Refusal(409, "stream_closed", "the stream is closed and takes nothing more", headers)
 
     def _commit(self, facts: ProtocolState, append: Append, now_ms: int) -> Accepted:
@@ -310,6 +314,11 @@ class ProtocolLog:
     def _append(self, lines: str, writer: tuple[str, int] | None, now_ms: int) -> Appended:
         name, number = writer or (ANONYMOUS, self._log.existing_head().last_sequence + 1)
         return self._log.append(lines, writer=name, writer_sequence=number, now_ms=now_ms)
+
+
+def offset_in(head: StreamHead, sequence: int) -> str:
+    """The offset after a message of this stream. The start of a later life of its path has an offset of its own."""
+    return offset_of(sequence, is_start=0 < sequence == head.begun_after)
 
 
 def facts_of(head: StreamHead) -> ProtocolState:

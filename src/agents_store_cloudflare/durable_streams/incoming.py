@@ -58,7 +58,9 @@ class IncomingPages:
         """
         keys = cast("list[list[int]]", self._sql.exec(q.SELECT_INCOMING_KEYS, token)) if self.latest_ms() else []
         if {int(key) // BLOCKS_A_PAGE for [key] in keys} != set(range(pages)):
-            raise StreamConnectionError("two requests began this fork at once, or its copy took too long; send it again")
+            raise StreamConnectionError(
+                "two requests began this fork at once, or its copy took too long; send it again"
+            )
         for [key] in keys:
             yield cast("str", self._sql.exec(q.SELECT_INCOMING, key)[0][0])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
@@ -23,7 +23,7 @@ SMALL_BYTES: Final = 16 * 1024
 MAX_VALUES: Final = 100_000
 """The values of one message: each may cost the isolate up to 200 bytes while the message is checked."""
 
-MAX_MESSAGES: Final = 200_000
+MAX_MESSAGES: Final = 100_000
 """The messages of one body."""
 
 MAX_MESSAGE_BYTES: Final = 1_950_000
@@ -176,7 +176,14 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-_scan: Final = json.JSONDecoder(parse_constant=_refuse_constant).scan_once
+def _make_scan() -> Callable[[str, int], tuple[Any, int]]:
+    """What `JSONDecoder.raw_decode` calls: it tells where a broken value stops to be one."""
+    decoder: Any = json.JSONDecoder(parse_constant=_refuse_constant)
+    scan: Callable[[str, int], tuple[Any, int]] = decoder.scan_once
+    return scan
+
+
+_scan: Final = _make_scan()
 
 
 def _parsed(text: bytes, name: str) -> JsonValue:

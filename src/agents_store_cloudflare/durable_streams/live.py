@@ -16,10 +16,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Final, cast
 
-from agents_store_cloudflare.durable_streams.core import facts_of
+from agents_store_cloudflare.durable_streams.core import facts_of, offset_in
 from agents_store_cloudflare.durable_streams.cursors import cursor_of
 from agents_store_cloudflare.durable_streams.messages import body_of
-from agents_store_cloudflare.durable_streams.offsets import offset_of
 from agents_store_cloudflare.objects import EventBody, ObjectHost
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
@@ -185,7 +184,7 @@ class LiveFeed:
             self.end()
 
     def _control(self, head: StreamHead, sequence: int, *, is_at_end: bool) -> str:
-        facts: dict[str, str | bool] = {"streamNextOffset": offset_of(sequence)}
+        facts: dict[str, str | bool] = {"streamNextOffset": offset_in(head, sequence)}
         if is_at_end:
             facts["upToDate"] = True
         if is_at_end and head.is_closed:

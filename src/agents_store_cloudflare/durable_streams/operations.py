@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonObject
+from agents_store_cloudflare.durable_streams.answers import created
 from agents_store_cloudflare.durable_streams.core import ProtocolLog, facts_of
 from agents_store_cloudflare.durable_streams.forks import (
     ForkPoint,
@@ -21,7 +22,6 @@ from agents_store_cloudflare.durable_streams.incoming import IDLE_MS, Origin
 from agents_store_cloudflare.durable_streams.offsets import Position, parse_offset
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Creation, parse_creation
-from agents_store_cloudflare.durable_streams.answers import created
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, encode_reply
@@ -59,7 +59,7 @@ def _about_one(op: str, rules: ProtocolLog, arguments: Arguments, now_ms: int) -
     """Answer what only asks, or changes, this stream."""
     match op:
         case "delete":
-            return {"sourceId": rules.delete(commit=Commit(arguments["incarnation"]), now_ms=now_ms)}
+            return {"sourceId": rules.delete(commit=Commit(arguments["commitId"]), now_ms=now_ms)}
         case "forks":
             is_held = rules.is_soft_deleted()
             return {"forks": rules.forks.some(arguments["most"], now_ms=now_ms) if is_held else []}

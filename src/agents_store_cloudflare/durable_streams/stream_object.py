@@ -6,14 +6,15 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 
-from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
+from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError, StreamClosedError
 from agents_store_cloudflare.contract.json_values import JsonObject
+from agents_store_cloudflare.durable_streams.answers import ProtocolAnswers
 from agents_store_cloudflare.durable_streams.core import ProtocolLog
+from agents_store_cloudflare.durable_streams.fork_upkeep import ForkUpkeep
 from agents_store_cloudflare.durable_streams.live import LiveFeeds
 from agents_store_cloudflare.durable_streams.operations import PREFIX, answer_operation
 from agents_store_cloudflare.durable_streams.subscriptions.index_object import PREFIX as INDEX_PREFIX
 from agents_store_cloudflare.durable_streams.subscriptions.index_object import SubscriptionIndex
-from agents_store_cloudflare.durable_streams.answers import ProtocolAnswers
 from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply
@@ -51,6 +52,7 @@ class StreamObject:
         self._listening = EventRequests(host, self._audience)
         self._feeds = LiveFeeds(host, self.logger)
         self._protocol = ProtocolAnswers(host, self, self._feeds, self.logger)
+        self._upkeep = ForkUpkeep(host, self.logger)
         self._rules: ProtocolLog | None = None
         self._index: SubscriptionIndex | None = None
         self._changes = Changes(host)
@@ -79,7 +81,9 @@ class StreamObject:
             return
         log = self._log or StreamLog(self._host.sql, "")  # an object that an alarm has woken does not know its name
         head = self.living(log)
-        at_ms = None if head is None else next_alarm_ms(head)
+        due = [None if head is None else next_alarm_ms(head)]
+        due.append(await self._upkeep.alarm(self._rules or ProtocolLog(log, self._host.sql)))
+        at_ms = min((each for each in due if each is not None), default=None)
         if at_ms is not None:
             self._host.set_alarm(at_ms)
 
@@ -114,10 +118,10 @@ class StreamObject:
         """`StreamStage.living`: a stream whose retention has run out is gone from that moment on, alarm or not."""
         before = log.head()
         if log.expire(now_ms=self._host.now_ms()):
-            self.changed(before, None)
+            self.changed(log, before, None)
         return log.head()
 
-    def changed(self, before: StreamHead | None, after: StreamHead | None) -> None:
+    def changed(self, log: StreamLog, before: StreamHead | None, after: StreamHead | None) -> None:
         """`StreamStage.changed`: tell the calls that wait, the listeners, and the alarm."""
         if after == before:
             return
@@ -125,6 +129,7 @@ class StreamObject:
         if after is None:
             self._audience.gone()
             self._feeds.broken_off()
+            self._upkeep.gone(self._rules or ProtocolLog(log, self._host.sql))
             return
         if after.alarm_at is not None and (before is None or after.alarm_at != before.alarm_at):
             self._host.set_alarm(after.alarm_at)
@@ -169,14 +174,16 @@ class StreamObject:
         if op.startswith(PREFIX):
             before = self.living(log)
             reply = answer_operation(self._host, log, self._rules_of(log), message)
-            self.changed(before, log.head())
+            self.changed(log, before, log.head())
             return reply
         operation = OPERATIONS.get(op)
         if operation is None:
             raise InvalidArgumentError(f"a stream has no operation {op!r:.100}; does the Worker run an older version?")
         before = self.living(log)
+        if op == "create" and before is None and self._rules_of(log).is_soft_deleted():
+            raise StreamClosedError(log.stream_id, status="deleted")  # its forks hold the path
         reply = operation(log, arguments, message.payload, self._host.now_ms())
-        self.changed(before, log.head())
+        self.changed(log, before, log.head())
         return reply
 
     async def _from_index(self, message: WireMessage) -> str:

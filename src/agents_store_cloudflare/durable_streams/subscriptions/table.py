@@ -23,7 +23,7 @@ from typing import Final, Literal, TypeVar, cast
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.database import ObjectSql, SqlError
-from agents_store_cloudflare.durable_streams.offsets import offset_of, parse_offset
+from agents_store_cloudflare.durable_streams.offsets import Offset, offset_of, parse_offset
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.subscriptions import sql as q
 from agents_store_cloudflare.durable_streams.subscriptions.config import SubscriptionConfig
@@ -418,7 +418,7 @@ def _acks(wake: dict[str, JsonValue]) -> list[tuple[str, int]]:
         path = ack.get("stream", ack.get("path")) if isinstance(ack, dict) else None
         offset = ack.get("offset") if isinstance(ack, dict) else None
         position = parse_offset(offset, name="an ack's offset") if isinstance(offset, str) else None
-        if not isinstance(path, str) or not isinstance(position, int):
+        if not isinstance(path, str) or not isinstance(position, Offset):
             raise InvalidArgumentError('an ack is {"stream": path, "offset": offset}')
-        acks.append((path, position))
+        acks.append((path, position.sequence))
     return acks

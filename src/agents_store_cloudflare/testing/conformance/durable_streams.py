@@ -172,14 +172,18 @@ class DurableStreamsConformance:
         assert (await self.ask("GET", "s")).json == [0, 1, 2, 10, 20]
 
     async def test_producers_of_an_earlier_life(self) -> None:
-        """DS-4, DS-11: a path used again starts clean; its offsets go on."""
+        """DS-2, DS-4, DS-11: a path used again starts clean; its offsets go on, and those of the earlier stream are refused."""
         await self.ask("PUT", "s", b"", JSON)
         await self.ask("POST", "s", "0", _producer(0))
         assert (await self.ask("DELETE", "s")).status == 204
         assert [(await self.ask(method, "s")).status for method in ("GET", "HEAD", "DELETE")] == [404, 404, 404]
-        assert (await self.ask("PUT", "s", b"", JSON)).offset == offset_of(1)
+        start = (await self.ask("PUT", "s", b"", JSON)).offset
+        assert start == offset_of(1, is_start=True)
         assert (await self.ask("POST", "s", "1", _producer(0))).status == 200
         assert (await self.ask("GET", "s")).json == [1]
+        assert (await self.ask("GET", f"s?offset={start}")).json == [1]
+        for mode in ("", "&live=long-poll", "&live=sse"):
+            assert (await self.ask("GET", f"s?offset={offset_of(1)}{mode}")).status == 410
 
     async def test_pages_and_tags(self) -> None:
         """DS-5: pages, tags that know the closure, headers."""
