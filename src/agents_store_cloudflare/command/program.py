@@ -7,9 +7,10 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import NoReturn
 
-from agents_store_cloudflare.command import doctor, export, migrate, migrations_copy, sessions, show, usage
+from agents_store_cloudflare.command import doctor, export, migrate, migrations_copy, new, sessions, show, usage
 from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, FAILED, CommandError
 from agents_store_cloudflare.command.text import printable
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
@@ -65,8 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROGRAM, description="Look into the D1 database of your agents, check it, migrate it, copy it."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('agents-store-cloudflare')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add_parser(commands)
     migrations_copy.add_parser(commands)
+    new.add_parser(commands)
     return parser

@@ -1,0 +1,62 @@
+"""`new`: a Worker project to begin with, whose tests pass and which serves as it is."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, CommandError
+from agents_store_cloudflare.command.migrations_copy import copy_migrations
+from agents_store_cloudflare.command.parsers import Commands
+
+__all__ = ["add_parser", "make_project"]
+
+SUFFIX = ".template"
+NAME = "@name@"
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,53}", re.ASCII)
+"""A Worker's name is a part of its address."""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    new = commands.add_parser("new", help="make a Worker project: entry, agent, tests, wrangler.toml")
+    new.add_argument("folder", type=Path, help="a folder that does not exist yet; its name becomes the Worker's")
+    new.set_defaults(run=_run)
+
+
+async def _run(options: argparse.Namespace) -> int:
+    make_project(options.folder)
+    print(f"\nmade {options.folder}. Next:\n  cd {options.folder}\n  uv sync && uv run pytest\n  uv run pywrangler dev")
+    return 0
+
+
+def make_project(folder: Path) -> None:
+    """Write the project's files.
+
+    Raises:
+        CommandError: the folder exists and is not empty, or its name cannot be a Worker's.
+    """
+    name = folder.resolve().name
+    if _NAME.fullmatch(name) is None:
+        raise CommandError(
+            f"{name!r} cannot be a Worker's name: small letters, digits and hyphens, a letter first",
+            status=BAD_ARGUMENTS,
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CommandError(f"{folder} exists already; name a new folder", status=BAD_ARGUMENTS)
+    _write(resources.files(__package__ or "") / "template", folder, name)
+    copy_migrations(folder / "migrations")
+
+
+def _write(template: Traversable, target: Path, name: str) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for each in template.iterdir():
+        if each.is_dir():
+            _write(each, target / each.name, name)
+        elif each.name.endswith(SUFFIX):
+            written = target / each.name.removesuffix(SUFFIX).replace("gitignore", ".gitignore")
+            written.write_text(each.read_text(encoding="utf-8").replace(NAME, name), encoding="utf-8")
+            print(f"wrote {written}")

@@ -1,0 +1,94 @@
+"""`new` makes a project that passes its own tests, passes the linter, and serves."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from agents_store_cloudflare.command import main
+from tools.local_runtime import LocalRuntime
+from tools.places import ROOT
+
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A new project."""
+    folder = tmp_path / "my-agent"
+    assert main(["new", str(folder)]) == 0
+    assert "uv run pytest" in capsys.readouterr().out
+    return folder
+
+
+def test_it_passes_its_own_tests(project: Path) -> None:
+    """pytest in the new folder finds its tests, and they pass."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
+def test_it_is_formatted_and_typed(project: Path) -> None:
+    """ruff and mypy find nothing in the agent and its tests."""
+    for arguments in (
+        ["ruff", "format", "--check", "--isolated", "--line-length", "120", "."],
+        ["ruff", "check", "--isolated", "--line-length", "120", "--select", "E,F,B,UP", "."],
+        ["mypy", "--strict", "--no-incremental", "src/agent.py"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments], cwd=project, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_it_names_nothing_but_the_new_project(project: Path) -> None:
+    """No placeholder is left; the Worker bears the folder's name."""
+    texts = [path.read_text() for path in project.rglob("*") if path.is_file()]
+    assert not any("@name@" in text for text in texts)
+    assert 'name = "my-agent"' in (project / "wrangler.toml").read_text()
+    assert (project / ".gitignore").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda folder: folder / "My Agent", "cannot be a Worker's name"),
+        (lambda folder: folder / "used", "exists already"),
+        (lambda folder: folder / "used" / "file", "exists already"),
+    ],
+)
+def test_a_wrong_folder_is_refused(
+    tmp_path: Path, make: Callable[[Path], Path], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that no Worker can have, and a folder that is in use: nothing is written."""
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").write_text("mine")
+    assert main(["new", str(make(tmp_path))]) == 2
+    assert told in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "used"]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` tells the package's version."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.strip().endswith("0.1.0")
+
+
+@pytest.mark.runtime
+def test_it_serves(project: Path, tmp_path: Path) -> None:
+    """The new Worker answers in the real runtime, and remembers."""
+    with LocalRuntime(project / "wrangler.toml", persist=tmp_path / "state") as runtime:
+        for number in (1, 3):
+            with urlopen(f"{runtime.url}/?session=ada&question=hello", timeout=60) as response:
+                assert json.load(response)["answer"].strip() == f"That is message {number} of this session."
+
+
+def test_the_template_needs_what_the_package_is() -> None:
+    """The template's dependency is this package, under its own name."""
+    template = ROOT / "src/agents_store_cloudflare/command/template/pyproject.toml.template"
+    assert '"agents-store-cloudflare"' in template.read_text()
