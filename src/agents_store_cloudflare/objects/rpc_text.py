@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from agents_store_cloudflare.contract.errors import ERRORS_BY_CODE, AgentsStoreError, InvalidArgumentError
-from agents_store_cloudflare.contract.json_values import JsonValue
+from agents_store_cloudflare.contract.json_values import MAX_DEPTH, JsonValue, parse_json
 
 __all__ = [
     "WireMessage",
@@ -60,6 +60,14 @@ def encode_request(op: str, arguments: Mapping[str, JsonValue], payload: str = "
 
 
 def decode_request(text: str) -> WireMessage:
+    """The request's arguments and payload.
+
+    Raises:
+        InvalidArgumentError: the first line is not a JSON object, or nests so deep that parsing it would end the isolate.
+    """
+    head = text.partition("\n")[0]
+    if head.count("[") + head.count("{") > MAX_DEPTH:
+        parse_json(head, name="request")
     return _split(text)
 
 

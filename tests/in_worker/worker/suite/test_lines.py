@@ -192,6 +192,7 @@ async def test_what_is_no_request_is_answered_without_a_traceback(env: Any, uniq
         ("{}",),
         ('{"op":5}',),
         ("\ud800" * 5_000,),
+        ('{"op":' + "[" * 100_000,),
     ):
         reply = await stub.call(*arguments)
         assert isinstance(reply, str), arguments
