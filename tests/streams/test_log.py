@@ -1,6 +1,7 @@
 """`StreamLog` alone: rows, repetitions, splits, versions."""
 
 import re
+import tracemalloc
 from collections.abc import Callable
 from typing import Any, LiteralString
 
@@ -181,3 +182,20 @@ def test_no_statement_scans_but_those_that_must(sql: RecordingSql, log: StreamLo
         plan = " ".join(str(row[3]) for row in run("EXPLAIN QUERY PLAN " + text, *parameters))
         scans = "SCAN blocks" in plan and name != "SELECT_LAST_BLOCK"
         assert not scans or name in {"SELECT_WRITERS", "SELECT_FLUSH"}, (name, plan)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(150_000, "1"), (400, '"' + 10_000 * "x" + '"'), (300, '"' + 3_000 * "🎉" + '"')]
+)
+def test_a_large_flush_needs_little_memory(log: StreamLog, count: int, text: str) -> None:
+    """SM-5: below four times its body, however many chunks there are."""
+    body = "\n".join([text] * count)
+    size_bytes = len(body.encode())
+    tracemalloc.start()
+    try:
+        log.append(body, writer="w", writer_sequence=1, now_ms=NOW_MS)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 3 * size_bytes
+    assert log.existing_head().last_sequence == count

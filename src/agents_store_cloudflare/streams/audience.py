@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -20,7 +20,7 @@ from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
 from agents_store_cloudflare.streams.frames import FramePage, FrameWriter, chunk_pages, outcome_frame
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
-from agents_store_cloudflare.streams.native_view import native_lines
+from agents_store_cloudflare.streams.native_view import native_texts
 from agents_store_cloudflare.streams.socket_sink import SocketSink, socket_frame
 from agents_store_cloudflare.streams.sse import sse_frame
 from agents_store_cloudflare.streams.subscription import FrameSink, Place, Subscription
@@ -103,15 +103,23 @@ class Audience:
 
     def appended(self, head: StreamHead, first_sequence: int, lines: str) -> None:
         """Push new chunks (JSON texts joined by newlines) to everybody who is caught up."""
-        live = self._live()
-        if not live:
-            return
-        body = native_lines(head.facts, lines)
-        pages: dict[FrameWriter, Sequence[FramePage]] = {}
-        for listener in live:
-            if listener.write not in pages:
-                pages[listener.write] = list(chunk_pages(listener.write, first_sequence, body))
-            listener.offer(pages[listener.write], first_sequence)
+        by_wire: dict[FrameWriter, list[Subscription]] = {}
+        for listener in self._live():
+            by_wire.setdefault(listener.write, []).append(listener)
+        for write, listeners in by_wire.items():
+            self._push(
+                chunk_pages(write, first_sequence, native_texts(head.facts, lines)), listeners, head.last_sequence
+            )
+
+    @staticmethod
+    def _push(pages: Iterable[FramePage], listeners: list[Subscription], last_sequence: int) -> None:
+        """Push pages of new chunks, made one at a time, to all listeners of a wire; stop when none has room."""
+        for page in pages:
+            for listener in listeners:
+                listener.offer(page, is_last=page.last_sequence == last_sequence)
+            listeners = [each for each in listeners if each.sequence == page.last_sequence]
+            if not listeners:
+                return
 
     def closed(self, head: StreamHead) -> None:
         """Tell everybody who is caught up how the stream ended."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from agents_store_cloudflare.contract.errors import StreamChunkTooLargeError
 
-__all__ = ["MAX_BLOCK_BYTES", "MAX_CHUNK_BYTES", "Block", "split_blocks"]
+__all__ = ["MAX_BLOCK_BYTES", "MAX_CHUNK_BYTES", "Block", "split_blocks", "texts_of"]
 
 MAX_BLOCK_BYTES: Final = 256 * 1024
 """A block ends before the chunk that would make it larger than this. A single larger chunk is a block of its own."""
@@ -26,28 +26,43 @@ class Block:
     size_bytes: int
 
 
-def split_blocks(stream_id: str, body: str) -> list[Block]:
-    """The blocks of a flush, in order. A flush of at most `MAX_BLOCK_BYTES` is one block.
+def split_blocks(stream_id: str, body: str) -> Iterator[Block]:
+    """The blocks of a flush, in order, made one at a time. A flush of at most `MAX_BLOCK_BYTES` is one block.
 
     Raises:
         StreamChunkTooLargeError: a chunk does not fit into a row.
     """
-    size_bytes = len(body.encode())
-    if size_bytes <= MAX_BLOCK_BYTES:
-        return [Block(body, body.count("\n") + 1, size_bytes)]
-    return list(_split(stream_id, body))
+    data = body.encode()
+    if len(data) <= MAX_BLOCK_BYTES:
+        yield Block(body, body.count("\n") + 1, len(data))
+        return
+    start = 0
+    while start <= len(data):
+        end = _block_end(data, start)
+        if end - start > MAX_CHUNK_BYTES:
+            raise StreamChunkTooLargeError(stream_id, limit_bytes=MAX_CHUNK_BYTES, size_bytes=end - start)
+        text = data[start:end].decode()
+        yield Block(text, text.count("\n") + 1, end - start)
+        start = end + 1
 
 
-def _split(stream_id: str, body: str) -> Iterator[Block]:
-    texts: list[str] = []
-    total_bytes = 0
-    for text in body.split("\n"):
-        size_bytes = len(text.encode())
-        if size_bytes > MAX_CHUNK_BYTES:
-            raise StreamChunkTooLargeError(stream_id, limit_bytes=MAX_CHUNK_BYTES, size_bytes=size_bytes)
-        if texts and total_bytes + size_bytes > MAX_BLOCK_BYTES:
-            yield Block("\n".join(texts), len(texts), total_bytes)
-            texts, total_bytes = [], 0
-        texts.append(text)
-        total_bytes += size_bytes + 1  # and the newline after it
-    yield Block("\n".join(texts), len(texts), total_bytes)
+def texts_of(body: str) -> Iterator[str]:
+    """The chunks of a body one by one. A long body is not split as a whole, which would take many times its memory."""
+    if len(body) <= MAX_BLOCK_BYTES:
+        yield from body.split("\n")
+        return
+    start = 0
+    while (end := body.find("\n", start)) >= 0:
+        yield body[start:end]
+        start = end + 1
+    yield body[start:]
+
+
+def _block_end(data: bytes, start: int) -> int:
+    """Where the block from `start` ends: before a newline, or at the end of the data."""
+    if len(data) - start <= MAX_BLOCK_BYTES:
+        return len(data)
+    end = data.rfind(b"\n", start, start + MAX_BLOCK_BYTES + 1)
+    if end < 0:
+        end = data.find(b"\n", start)  # a single larger chunk
+    return len(data) if end < 0 else end

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -44,25 +44,26 @@ class FrameWriter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FramePage:
-    """Frames of consecutive chunks, up to and including `last_sequence`."""
+    """Frames of consecutive chunks, from `first_sequence` to `last_sequence`."""
 
     text: str
+    first_sequence: int
     last_sequence: int
 
 
-def chunk_pages(write: FrameWriter, first_sequence: int, body: str) -> Iterator[FramePage]:
-    """The frames of chunks (JSON texts joined by newlines), page by page; the first chunk has `first_sequence`."""
+def chunk_pages(write: FrameWriter, first_sequence: int, texts: Iterable[str]) -> Iterator[FramePage]:
+    """The frames of chunks (a JSON text each), page by page; the first chunk has `first_sequence`."""
     frames: list[str] = []
-    total_bytes, is_ascii, sequence = 0, body.isascii(), first_sequence
-    for sequence, text in enumerate(body.split("\n"), first_sequence):
+    total_bytes, begins, sequence = 0, first_sequence, first_sequence
+    for sequence, text in enumerate(texts, first_sequence):
         frame = write("chunk", text, sequence)
-        size_bytes = len(frame) if is_ascii else len(frame.encode())
+        size_bytes = len(frame) if frame.isascii() else len(frame.encode())
         if frames and total_bytes + size_bytes > PAGE_BYTES:
-            yield FramePage("".join(frames), sequence - 1)
-            frames, total_bytes = [], 0
+            yield FramePage("".join(frames), begins, sequence - 1)
+            frames, total_bytes, begins = [], 0, sequence
         frames.append(frame)
         total_bytes += size_bytes
-    yield FramePage("".join(frames), sequence)
+    yield FramePage("".join(frames), begins, sequence)
 
 
 def caught_up_frame(write: FrameWriter, sequence: int) -> str:

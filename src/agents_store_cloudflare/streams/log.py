@@ -175,11 +175,11 @@ class StreamLog(StoredStream):
             raise SequenceConflictError(self.stream_id, expected=expected_sequence, actual=first_sequence)
         if not body:
             raise InvalidArgumentError("an append needs at least one chunk")
-        blocks = split_blocks(self.stream_id, body)
+        sizes = [(block.count, block.size_bytes) for block in split_blocks(self.stream_id, body)]
         flush = Flush(
             first_sequence=first_sequence,
-            count=sum(block.count for block in blocks),
-            size_bytes=sum(block.size_bytes for block in blocks),
+            count=sum(count for count, _ in sizes),
+            size_bytes=sum(size_bytes for _, size_bytes in sizes),
             body=body,
             writer=writer,
             number=writer_sequence,

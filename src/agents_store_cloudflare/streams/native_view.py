@@ -6,23 +6,37 @@ Native readers take objects with a text `type` only. Any other value reaches the
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import cast
 
+from agents_store_cloudflare.streams.blocks import texts_of
 from agents_store_cloudflare.streams.protocol_state import ProtocolState
 
-__all__ = ["as_native", "native_lines"]
+__all__ = ["as_native", "native_lines", "native_texts"]
 
 
 def as_native(lines: str) -> str:
     """The messages (JSON texts joined by newlines) for native readers: any value but a chunk is wrapped."""
-    return "\n".join(
-        text if _is_chunk(json.loads(text)) else '{"type":"message","data":' + text + "}" for text in lines.split("\n")
-    )
+    return "\n".join(_wrapped(text) for text in texts_of(lines))
 
 
 def native_lines(facts: ProtocolState | None, lines: str) -> str:
     """A stream's messages for native readers. Chunks that native writers have stored pass as they are."""
-    return as_native(lines) if lines and facts is not None and (facts.is_json or facts.is_text) else lines
+    return as_native(lines) if lines and _needs_view(facts) else lines
+
+
+def native_texts(facts: ProtocolState | None, lines: str) -> Iterator[str]:
+    """The same as `native_lines`, message by message."""
+    texts = texts_of(lines)
+    return map(_wrapped, texts) if _needs_view(facts) else texts
+
+
+def _needs_view(facts: ProtocolState | None) -> bool:
+    return facts is not None and (facts.is_json or facts.is_text)
+
+
+def _wrapped(text: str) -> str:
+    return text if _is_chunk(json.loads(text)) else f'{{"type":"message","data":{text}}}'
 
 
 def _is_chunk(value: object) -> bool:

@@ -108,9 +108,8 @@ class StreamRows:
         return KnownFlushes(self._sql, head.forgotten_flushes)
 
     def _insert(self, last: Flush, body: str, now_ms: int) -> None:
-        blocks = split_blocks(self._stream_id, body)
-        key = last.last_sequence + 1 - sum(block.count for block in blocks)
-        for block in blocks:
+        key = last.last_sequence - body.count("\n")
+        for block in split_blocks(self._stream_id, body):
             size = (block.count, block.size_bytes)
             self._sql.exec(q.INSERT_BLOCK, key, *size, now_ms, last.writer, last.number, block.body)
             key += block.count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -19,7 +19,7 @@ from agents_store_cloudflare.streams.frames import (
 )
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import Page, StreamLog
-from agents_store_cloudflare.streams.native_view import native_lines
+from agents_store_cloudflare.streams.native_view import native_texts
 from agents_store_cloudflare.streams.sse import KEEP_ALIVE
 
 __all__ = ["FrameSink", "Place", "Serves", "Subscription", "place_at"]
@@ -129,13 +129,15 @@ class Subscription:
         while self._pull():
             pass
 
-    def offer(self, pages: Sequence[FramePage], first_sequence: int) -> None:
-        """Push new chunks; a full sink falls behind."""
+    def offer(self, page: FramePage, *, is_last: bool) -> None:
+        """Push new chunks; a full sink falls behind, and `sequence` stays. Never raises.
+
+        Args:
+            is_last: the page ends with the stream's last chunk.
+        """
         with self._audience.serving(self, self.sink):
-            self._check_place(first_sequence - 1)
-            for page in pages:
-                if not self._push_chunks(page, is_last=page is pages[-1]):
-                    return
+            self._check_place(page.first_sequence - 1)
+            self._push_chunks(page, is_last=is_last)
 
     def keep_alive(self) -> None:
         """Push a comment to a listener who is caught up: it shows whether the client is still there.
@@ -220,9 +222,9 @@ class Subscription:
     def _pages(self, head: StreamHead, block: Page) -> Iterator[tuple[FramePage, bool]]:
         """The frames of a block; with each whether it takes the listener to the end of the stream."""
         if not block.count:
-            yield FramePage("", block.last_sequence), True
+            yield FramePage("", block.first_sequence, block.last_sequence), True
             return
-        for page in chunk_pages(self.write, block.first_sequence, native_lines(head.facts, block.body)):
+        for page in chunk_pages(self.write, block.first_sequence, native_texts(head.facts, block.body)):
             yield page, page.last_sequence == head.last_sequence
 
     def _push_chunks(self, page: FramePage, *, is_last: bool) -> bool:
