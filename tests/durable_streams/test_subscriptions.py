@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare import DurableStreams, HttpRequest, StreamGateway, StreamObject, SubscriptionOptions
+from agents_store_cloudflare import (
+    DurableObjectStreamManager,
+    DurableStreams,
+    HttpRequest,
+    StreamGateway,
+    StreamObject,
+    SubscriptionOptions,
+)
 from agents_store_cloudflare.durable_streams.offsets import offset_of
 from agents_store_cloudflare.testing import FakeClock, LocalObjects
 
@@ -243,6 +250,53 @@ async def test_who_may_subscribe(site: Site) -> None:
         assert (await site.ask(method, f"__ds/subscriptions/s{path}"))[0] == 403
     assert (await site.ask("POST", "__ds/subscriptions/s/claim", {"worker": "w"}))[0] == 403
     assert (await site.ask("POST", "__ds/subscriptions/s/streams", {"streams": ["x"]}))[0] == 403
+
+
+async def test_the_index_forgets_streams_that_are_gone(site: Site) -> None:
+    """DS-15: streams that expired, or were deleted on the native side, are neither listed nor worked on."""
+    await site.ask("PUT", "wake/pool", [])
+    await site.subscribe({**PULL, "streams": ["named"]})
+    headers = {"content-type": "application/json", "stream-ttl": "1"}
+    request = HttpRequest(method="PUT", url=f"{ROOT}/events/expires", headers=headers, body=b"[1]")
+    assert (await site.gateway.handle(request)).status == 201
+    await site.ask("PUT", "events/deleted", [1])
+    await site.ask("PUT", "events/stays", [1])
+    await site.ask("DELETE", "events/deleted")
+    assert sorted(await site.acked()) == ["events/expires", "events/stays", "named"]
+    await site.clock.advance(2 * 3_600)
+    await settled()
+    assert sorted(await site.acked()) == ["events/stays", "named"]
+    await DurableObjectStreamManager(site.objects).delete_stream("events/stays")
+    await site.clock.advance(8 * 86_400)
+    await settled()
+    await site.clock.advance(8 * 86_400)
+    await settled()
+    assert sorted(await site.acked()) == ["named"]
+
+
+async def test_an_append_while_a_subscription_is_made(site: Site) -> None:
+    """DS-15: what comes after the index has asked where a stream stands is told."""
+    async with DurableObjectStreamManager(site.objects).create_writer("s", "a", "t"):
+        pass
+    await site.ask("PUT", "wake/pool", [])
+    call, go = site.objects.call, asyncio.Event()
+
+    async def slow_reply(name: str, request: str) -> str:
+        reply = await call(name, request)
+        if name == "s":
+            await go.wait()
+        return reply
+
+    site.objects.call = slow_reply  # type: ignore[method-assign]
+    config = {"type": "pull-wake", "streams": ["s"], "wake_stream": "wake/pool"}
+    making = asyncio.ensure_future(site.ask("PUT", "__ds/subscriptions/s", config))
+    await settled()
+    appending = asyncio.ensure_future(site.ask("POST", "s", [{"type": "new"}]))
+    await settled()
+    go.set()
+    assert [(await making)[0], (await appending)[0]] == [201, 204]
+    await settled()
+    assert [event["stream"] for event in (await site.ask("GET", "wake/pool"))[1]] == ["s"]
 
 
 async def test_off_they_cost_nothing() -> None:

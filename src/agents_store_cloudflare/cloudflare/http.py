@@ -46,7 +46,7 @@ def http_request(request: object) -> HttpRequest:
 async def served(
     request: object, serve: Callable[[HttpRequest], Awaitable[HttpResponse]], limit_bytes: int
 ) -> JsObject:
-    """The JavaScript answer to a request with its body, which is refused where it is over the limit."""
+    """The JavaScript answer to a request with its body. A body over the limit is refused."""
     value = http_request(request)
     body = b"" if value.method in ("GET", "HEAD") else await read_body(request, limit_bytes)
     if body is None:
@@ -68,7 +68,7 @@ def js_response(response: HttpResponse) -> JsObject:
 
 
 async def read_body(request: object, limit_bytes: int) -> bytes | None:
-    """The body of a JavaScript request, b"" where it has none; None where it is longer than `limit_bytes`.
+    """The body of a JavaScript request, b"" if it has none; None if it is longer than `limit_bytes`.
 
     A body of unknown length is read piece by piece: no more of it than the limit is ever held.
     """
@@ -79,6 +79,8 @@ async def read_body(request: object, limit_bytes: int) -> bytes | None:
             await drain(raw)
             return None
         whole: bytes = (await raw.arrayBuffer()).to_bytes()
+        if len(whole) != int(declared):
+            raise OSError("the body broke off on its way")
         return whole
     if not hasattr(raw.body, "getReader"):
         return b""

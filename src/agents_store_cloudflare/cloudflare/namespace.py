@@ -264,6 +264,9 @@ def _text(value: JsObject) -> str:
 def _call_error(error: Exception) -> ObjectCallError:
     # Absent properties of a JavaScript error raise AttributeError.
     message = str(getattr(error, "message", error))
+    if getattr(error, "name", "") == "PythonError":
+        # The message is the object's traceback: it is for the log of the object, and not for clients.
+        message = "the object raised an exception; its log has it"
     if message.startswith(CLASS_MISSING) and getattr(error, "durableObjectReset", False) is True:
         message += f"; {HINT}"
     return ObjectCallError(

@@ -1,4 +1,4 @@
-"""What a Durable Object sends into the world: webhooks, and what signs them."""
+"""The requests of a Durable Object to other servers: webhooks and their signatures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ __all__ = ["CloudflareOutbound"]
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 DNS_QUERY: Final = "https://cloudflare-dns.com/dns-query"
+RESOLVE_MS: Final = 5_000
+"""How long one question about a host's addresses may take."""
+
 ADDRESS_TYPES: Final = {"A": 1, "AAAA": 28}
 
 
@@ -23,7 +26,7 @@ class CloudflareOutbound:
 
     async def post(self, url: str, headers: Mapping[str, str], body: str, *, timeout_ms: int) -> tuple[int, str]:
         """`Outbound.post`."""
-        # A redirect could lead to where the URL itself may not: it is an answer like any other, and no success.
+        # A redirect could lead to an address that a webhook may not go to. So it is not followed, and is no success.
         init = {"method": "POST", "headers": dict(headers), "body": body, "redirect": "manual"}
         try:
             response = await js.fetch(url, _object({**init, "signal": js.AbortSignal.timeout(timeout_ms)}))
@@ -36,7 +39,8 @@ class CloudflareOutbound:
         addresses: list[str] = []
         try:
             for kind, number in ADDRESS_TYPES.items():
-                init = _object({"headers": {"accept": "application/dns-json"}})
+                signal = js.AbortSignal.timeout(RESOLVE_MS)
+                init = _object({"headers": {"accept": "application/dns-json"}, "signal": signal})
                 response = await js.fetch(f"{DNS_QUERY}?name={name}&type={kind}", init)
                 answers: list[dict[str, Any]] = json.loads(await _text(response)).get("Answer", [])
                 addresses += [answer["data"] for answer in answers if answer.get("type") == number]
@@ -63,7 +67,7 @@ class CloudflareOutbound:
 
 
 async def _text(response: JsObject) -> str:
-    """The beginning of an answer's body: nobody makes the object hold more."""
+    """The beginning of an answer's body. A long answer cannot fill the object's memory."""
     if not hasattr(response.body, "getReader"):
         return ""
     reader, pieces, size_bytes = response.body.getReader(), list[bytes](), 0

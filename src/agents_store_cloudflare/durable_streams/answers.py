@@ -19,7 +19,7 @@ from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import Page, StreamLog
 from agents_store_cloudflare.streams.protocol_state import JSON_TYPE, media_type
 
-__all__ = ["SECURITY_HEADERS", "ProtocolAnswers", "StreamStage", "created"]
+__all__ = ["DUE_HEADER", "SECURITY_HEADERS", "ProtocolAnswers", "StreamStage", "created"]
 
 PAGE_BYTES: Final = 1024 * 1024
 SHOWN_BYTES: Final = 256 * 1024
@@ -33,6 +33,9 @@ SECURITY_HEADERS: Final = {
 
 SHOWN_TYPES: Final = frozenset({JSON_TYPE, "text/plain"})
 """What a browser may show when its user goes to a stream's address. Anything else is a download."""
+
+DUE_HEADER: Final = "agents-due-ms"
+"""When the stream expires unless somebody reads or writes it, for the subscription index."""
 
 NO_STORE: Final = {"cache-control": "no-store"}
 PAGE_CACHE: Final = "private, max-age=60, stale-while-revalidate=300"
@@ -205,8 +208,12 @@ def _described(head: StreamHead) -> HttpResponse:
 
 
 def _place(head: StreamHead) -> dict[str, str]:
-    closed = {"stream-closed": "true"} if head.is_closed else {}
-    return {"stream-next-offset": offset_in(head, head.last_sequence), **closed}
+    place = {"stream-next-offset": offset_in(head, head.last_sequence)}
+    if head.is_closed:
+        place["stream-closed"] = "true"
+    if head.due_ms is not None:
+        place[DUE_HEADER] = str(head.due_ms)
+    return place
 
 
 def _nothing(head: StreamHead) -> str:

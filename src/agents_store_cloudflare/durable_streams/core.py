@@ -64,6 +64,10 @@ class ProtocolLog:
         self.forks: ForkNames = ForkNames(sql)
         self.incoming: IncomingPages = IncomingPages(sql, log.stream_id)
 
+    def head(self) -> StreamHead | None:
+        """The stream as it stands; None where there is none."""
+        return self._log.head()
+
     def existing(self) -> StreamHead:
         """The stream as it stands.
 

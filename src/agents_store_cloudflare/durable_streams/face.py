@@ -13,7 +13,7 @@ from agents_store_cloudflare.cloudflare.http import drain, has_known_length, hea
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import check_id, span_ms
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
-from agents_store_cloudflare.durable_streams.answers import SECURITY_HEADERS
+from agents_store_cloudflare.durable_streams.answers import DUE_HEADER, SECURITY_HEADERS
 from agents_store_cloudflare.durable_streams.fork_copies import ForkCopies
 from agents_store_cloudflare.durable_streams.fork_request import ForkRequest, parse_fork
 from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES
@@ -175,7 +175,9 @@ class DurableStreams:
         elif status in (200, 201, 204):
             position = parse_offset(header_of(answer, "stream-next-offset") or "")
             tail = position.sequence if isinstance(position, Offset) else 0
-            await self._subscriptions.appended(stream_id, tail, is_new=status == 201)
+            due = header_of(answer, DUE_HEADER)
+            due_ms = None if due is None else int(due)
+            await self._subscriptions.appended(stream_id, tail, is_new=status == 201, due_ms=due_ms)
 
     async def _admitted(
         self, stream_id: str, request: HttpRequest, original: object, fork: ForkRequest | None

@@ -65,6 +65,9 @@ def _about_one(op: str, rules: ProtocolLog, arguments: Arguments, now_ms: int) -
             return {"forks": rules.forks.some(arguments["most"], now_ms=now_ms) if is_held else []}
         case "release":
             return {"sourceId": rules.release_fork(arguments["forkId"])}
+        case "stand":
+            head = rules.head()
+            return {"stand": None if head is None else {"lastSequence": head.last_sequence, "dueMs": head.due_ms}}
         case "source":
             return {"sourceId": rules.source_id(), "wasMade": rules.was_made()}
         case _:

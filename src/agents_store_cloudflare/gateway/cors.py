@@ -42,8 +42,12 @@ class CorsPolicy:
             if origin != ANY and not _is_origin(origin):
                 raise InvalidArgumentError(f"{origin!r} is no origin; one is like https://app.example, without a path")
 
+    def names(self, origin: str) -> bool:
+        """Whether this origin is allowed by its name."""
+        return origin in self.allowed_origins
+
     def admits(self, origin: str) -> bool:
-        """Whether pages of this origin may read."""
+        """Whether pages of this origin may read the answers."""
         return ANY in self.allowed_origins or origin in self.allowed_origins
 
     def headers(self, request: HttpRequest) -> dict[str, str]:

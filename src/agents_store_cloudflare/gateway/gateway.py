@@ -28,6 +28,7 @@ from agents_store_cloudflare.streams.stream_client import StreamClient
 __all__ = ["StreamGateway"]
 
 METHODS: Final = "GET, HEAD, OPTIONS"
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_WAIT_S: Final = 60
 _WAIT = re.compile(r"[0-9]{1,2}(\.[0-9]{1,3})?", re.ASCII)
 
@@ -145,6 +146,9 @@ class StreamGateway:
             preflight = self._cors.preflight_headers(value, methods) if self._cors else {}
             return HttpResponse(status=204, headers={"allow": methods, **preflight})
 
+        if value.method not in SAFE_METHODS and self._is_forged(value):
+            return HttpResponse.refusal(403, "forbidden", "pages of this origin may not change streams")
+
         async def admits(
             stream_id: str,
             action: StreamAction,
@@ -182,12 +186,25 @@ class StreamGateway:
         return None if self._is_welcome(value) else HttpResponse.refusal(403, "forbidden", "not from this origin")
 
     def _is_welcome(self, value: HttpRequest) -> bool:
-        """Browsers send cookies with any page's WebSocket, and let that page read: here the server has to look."""
+        """Whether a page of the request's origin may open a WebSocket. Browsers leave this check to the server."""
+        origin = value.header("Origin")
+        return origin is None or self._is_own(value, origin) or (self._cors is not None and self._cors.admits(origin))
+
+    def _is_forged(self, value: HttpRequest) -> bool:
+        """Whether a page that may not do so sends this request. Browsers send it with the user's cookies, and unasked."""
         origin = value.header("Origin")
         if origin is None:
-            return True
+            return value.header("Sec-Fetch-Site") in ("cross-site", "same-site")
+        if self._is_own(value, origin) or (self._cors is not None and self._cors.names(origin)):
+            return False
+        # Pages of any origin are let in by '*', but never with a user's credentials.
+        is_open = self._cors is not None and self._cors.admits(origin)
+        return not is_open or value.header("Cookie") is not None
+
+    @staticmethod
+    def _is_own(value: HttpRequest, origin: str) -> bool:
         url = urlsplit(value.url)
-        return origin == f"{url.scheme}://{url.netloc}" or (self._cors is not None and self._cors.admits(origin))
+        return origin == f"{url.scheme}://{url.netloc}"
 
     async def _admits(
         self,

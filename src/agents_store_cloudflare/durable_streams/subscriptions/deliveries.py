@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from agents_store_cloudflare.contract.json_values import JsonObject, parse_json
-from agents_store_cloudflare.durable_streams.subscriptions.table import Link, Subscription, SubscriptionTable
+from agents_store_cloudflare.durable_streams.subscriptions.records import Link, Subscription
 from agents_store_cloudflare.durable_streams.subscriptions.targets import (
     check_addresses,
     check_target,
     host_to_resolve,
 )
+from agents_store_cloudflare.durable_streams.subscriptions.wakes import Wakes
 from agents_store_cloudflare.objects import Outbound
 
 __all__ = ["SigningKey", "Webhooks", "is_done"]
@@ -38,19 +39,17 @@ class SigningKey:
 class Webhooks:
     """Sends wakes to the subscribers' servers, signed with the index's own key, made with the first of them."""
 
-    def __init__(
-        self, outbound: Callable[[], Outbound], table: SubscriptionTable, *, now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, outbound: Callable[[], Outbound], wakes: Wakes, *, now_ms: Callable[[], int]) -> None:
         self._outbound = outbound
-        self._table = table
+        self._wakes = wakes
         self._now_ms = now_ms
 
     async def key(self) -> SigningKey:
         """The key; the same one for good."""
-        stored = self._table.setting("signing_key")
+        stored = self._wakes.table.setting("signing_key")
         if stored is None:
             # Made at once by two requests, the first one stored is the one.
-            stored = self._table.setting("signing_key", await self._outbound().create_signing_key()) or ""
+            stored = self._wakes.table.setting("signing_key", await self._outbound().create_signing_key()) or ""
         x: str = json.loads(stored)["x"]
         return SigningKey(private_jwk=stored, kid=f"ds_{x[:16]}", x=x)
 
@@ -84,7 +83,7 @@ class Webhooks:
             "generation": wake.state.generation,
             "streams": [link.to_wake_json() for link in snapshot],
             "callback_url": f"{wake.state.root_url}/__ds/subscriptions/{wake.id}/callback",
-            "callback_token": self._table.token(wake),
+            "callback_token": self._wakes.token(wake),
         }
 
 

@@ -6,16 +6,19 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
+from agents_store_cloudflare.durable_streams.operations import PREFIX as PROTOCOL_PREFIX
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.subscriptions.config import SubscriptionConfig
 from agents_store_cloudflare.durable_streams.subscriptions.deliveries import Webhooks, is_done
-from agents_store_cloudflare.durable_streams.subscriptions.table import Subscription, SubscriptionTable, WakeState
+from agents_store_cloudflare.durable_streams.subscriptions.links import CHECKED_AT_ONCE, SeenStream
+from agents_store_cloudflare.durable_streams.subscriptions.records import Subscription, WakeState
+from agents_store_cloudflare.durable_streams.subscriptions.wakes import Wakes
 from agents_store_cloudflare.objects import ObjectCallError, ObjectHost, with_retry
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_reply, encode_reply, encode_request
 
@@ -26,6 +29,12 @@ INDEX_NAME: Final = "__ds"
 
 PREFIX: Final = "subscriptions."
 
+CHECK_MS: Final = 3_600_000
+"""The pause between two rounds of asking streams whether they are still there."""
+
+CHECK_AGAIN_MS: Final = 60_000
+"""The pause while more streams wait to be asked."""
+
 
 class SubscriptionIndex:
     """All subscriptions of a namespace. What it has to send is in its tables first: an alarm sends what a crash has left."""
@@ -33,10 +42,11 @@ class SubscriptionIndex:
     def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
         self._host = host
         self._logger = logger
-        self._table = SubscriptionTable(host.sql)
-        self._webhooks = Webhooks(host.outbound, self._table, now_ms=host.now_ms)
+        self._wakes = Wakes(host.sql)
+        self._webhooks = Webhooks(host.outbound, self._wakes, now_ms=host.now_ms)
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarm_ms: int | None = None
+        self._next_check_ms = 0
         self._operations: Mapping[str, Callable[[dict[str, Any]], Awaitable[JsonValue]]] = {
             "put": self._put,
             "get": self._get,
@@ -52,7 +62,7 @@ class SubscriptionIndex:
 
     def is_there(self) -> bool:
         """Whether this object is the index: it has its tables."""
-        return self._table.is_there()
+        return self._wakes.table.is_there()
 
     async def answer(self, message: WireMessage) -> str:
         """The reply to one call whose name begins with `PREFIX`; a refusal is in the reply."""
@@ -61,7 +71,7 @@ class SubscriptionIndex:
         if operation is None:
             raise InvalidArgumentError("the index has no such operation; does the Worker run an older version?")
         try:
-            self._send(self._table.expire(self._host.now_ms()))
+            self._send(self._wakes.expire(self._host.now_ms()))
             return encode_reply({"value": await operation(arguments)})
         except Refusal as refusal:
             response = refusal.response()
@@ -75,65 +85,64 @@ class SubscriptionIndex:
             self._set_alarm()
 
     async def alarm(self) -> None:
-        """Leases that ran out, deliveries to try again."""
+        """Do what is due: leases that ran out, deliveries to try again, streams to ask whether they are still there."""
         self._alarm_ms = None
-        self._send(self._table.expire(self._host.now_ms()))
+        self._send(self._wakes.expire(self._host.now_ms()))
+        await self._check_streams()
         self._set_alarm()
 
     async def _put(self, arguments: dict[str, Any]) -> JsonValue:
         config = SubscriptionConfig.from_json(arguments["config"])
         key = await self._webhooks.key() if config.type == "webhook" else None
-        tails = {path: await self._tail(path) for path in config.streams}
+        streams = await self._seen(config.streams)
         state = WakeState(
             created_ms=self._host.now_ms(), root_url=arguments["rootUrl"], allow_loopback=arguments["allowLoopback"]
         )
-        is_new = self._table.put(arguments["id"], config, tails, state)
-        return {"isNew": is_new, "subscription": self._described(self._table.existing(arguments["id"]), key)}
+        is_new, woken = self._wakes.put(arguments["id"], config, streams, state)
+        self._send(woken)
+        return {"isNew": is_new, "subscription": self._described(self._wakes.table.existing(arguments["id"]), key)}
 
     async def _get(self, arguments: dict[str, Any]) -> JsonValue:
-        found = self._table.existing(arguments["id"])
+        found = self._wakes.table.existing(arguments["id"])
         key = await self._webhooks.key() if found.config.type == "webhook" else None
         return self._described(found, key)
 
     async def _delete(self, arguments: dict[str, Any]) -> JsonValue:
-        self._table.delete(arguments["id"])
+        self._wakes.delete(arguments["id"])
         return None
 
     async def _link(self, arguments: dict[str, Any]) -> JsonValue:
-        tails = {path: await self._tail(path) for path in arguments["streams"]}
-        self._table.existing(arguments["id"])
-        self._host.sql.transaction(lambda: self._table.link(arguments["id"], tails))
+        streams = await self._seen(arguments["streams"])
+        self._send(self._wakes.link(arguments["id"], streams, self._host.now_ms()))
         return None
 
     async def _unlink(self, arguments: dict[str, Any]) -> JsonValue:
-        self._table.existing(arguments["id"])
-        self._table.unlink(arguments["id"], arguments["path"])
+        self._wakes.table.existing(arguments["id"])
+        self._wakes.links.unlink(arguments["id"], arguments["path"])
         return None
 
     async def _appended(self, arguments: dict[str, Any]) -> JsonValue:
-        woken = self._table.appended(
-            arguments["path"], arguments["tail"], is_new=arguments["isNew"], now_ms=self._host.now_ms()
-        )
-        self._send(woken)
+        stream = SeenStream(arguments["path"], arguments["tail"], arguments["dueMs"])
+        self._send(self._wakes.appended(stream, is_new=arguments["isNew"], now_ms=self._host.now_ms()))
         return None
 
     async def _gone(self, arguments: dict[str, Any]) -> JsonValue:
-        if self._table.is_there():
-            self._table.gone(arguments["path"])
+        if self._wakes.table.is_there():
+            self._wakes.gone(arguments["path"])
         return None
 
     async def _claim(self, arguments: dict[str, Any]) -> JsonValue:
-        held, token = self._table.claim(arguments["id"], arguments["worker"], self._host.now_ms())
+        held, token = self._wakes.claim(arguments["id"], arguments["worker"], self._host.now_ms())
         return {
             "wake_id": held.state.wake_id,
             "generation": held.state.generation,
             "token": token,
-            "streams": [link.to_wake_json() for link in self._table.links(held.id)],
+            "streams": [link.to_wake_json() for link in self._wakes.links.links(held.id)],
             "lease_ttl_ms": held.config.lease_ttl_ms,
         }
 
     async def _acknowledge(self, arguments: dict[str, Any]) -> JsonValue:
-        following = self._table.acknowledge(
+        following = self._wakes.acknowledge(
             arguments["id"],
             arguments["token"],
             arguments["wake"],
@@ -158,7 +167,7 @@ class SubscriptionIndex:
             "subscription_id": subscription.id,
             "type": config.type,
             "pattern": config.pattern,
-            "streams": [link.to_json() for link in self._table.links(subscription.id)],
+            "streams": [link.to_json() for link in self._wakes.links.links(subscription.id)],
             "webhook": webhook,
             "wake_stream": config.wake_stream,
             "lease_ttl_ms": config.lease_ttl_ms,
@@ -182,14 +191,14 @@ class SubscriptionIndex:
         self._set_alarm()
 
     async def _webhook(self, wake: Subscription) -> None:
-        snapshot = self._table.links(wake.id)
+        snapshot = self._wakes.links.links(wake.id)
         try:
             answered = await self._webhooks.deliver(wake, snapshot)
         except (Refusal, OSError) as error:
             self._logger.warning("webhook of subscription %r: %s", wake.id, error)
-            self._table.failed(wake, self._host.now_ms())
+            self._wakes.failed(wake, self._host.now_ms())
             return
-        following = self._table.delivered(
+        following = self._wakes.delivered(
             wake, is_done=is_done(answered), snapshot=snapshot, now_ms=self._host.now_ms()
         )
         if following is not None:
@@ -197,7 +206,7 @@ class SubscriptionIndex:
 
     async def _wake_stream(self, wake: Subscription) -> None:
         """One event into the wake stream, under a name of its own: sent twice, it is stored once."""
-        pending = next((link.path for link in self._table.links(wake.id) if link.tail > link.acked), None)
+        pending = next((link.path for link in self._wakes.links.links(wake.id) if link.tail > link.acked), None)
         event = {
             "type": "wake",
             "subscription_id": wake.id,
@@ -216,25 +225,61 @@ class SubscriptionIndex:
             await self._ask(str(wake.config.wake_stream), encode_request("append", arguments, json.dumps(event)))
         except (AgentsStoreError, ObjectCallError) as error:
             self._logger.warning("wake stream of subscription %r: %s", wake.id, error)
-            self._table.failed(wake, self._host.now_ms())
+            self._wakes.failed(wake, self._host.now_ms())
         else:
-            self._table.announced(wake)
+            self._wakes.announced(wake)
 
-    async def _tail(self, path: str) -> int:
-        known = self._table.tail_of(path)
+    async def _seen(self, paths: Iterable[str]) -> list[SeenStream]:
+        """The streams as they stand. An append from now on is noted, and found when the subscription is stored."""
+        self._wakes.table.prepare()
+        return [await self._seen_one(path) for path in paths]
+
+    async def _seen_one(self, path: str) -> SeenStream:
+        known = self._wakes.links.tail_of(path)
         if known is not None:
-            return known
-        reply = await self._ask(path, encode_request("info", {"streamId": path}))
-        info: dict[str, Any] | None = reply.head["ok"]
-        return 0 if info is None else int(info["lastSequence"])
+            return SeenStream(path, known)
+        return await self._asked(path) or SeenStream(path, 0)
+
+    async def _asked(self, path: str) -> SeenStream | None:
+        """A stream as its object tells it; None if it is gone."""
+        reply = await self._ask(path, encode_request(PROTOCOL_PREFIX + "stand", {"streamId": path}))
+        stand: dict[str, Any] | None = reply.head["ok"]["stand"]
+        return None if stand is None else SeenStream(path, stand["lastSequence"], stand["dueMs"])
+
+    async def _check_streams(self) -> None:
+        """Ask streams that were quiet for long whether they are still there; forget those that are gone."""
+        now_ms = self._host.now_ms()
+        if now_ms < self._next_check_ms:
+            return
+        paths = self._wakes.links.unchecked(now_ms)
+        self._next_check_ms = now_ms + (CHECK_AGAIN_MS if len(paths) == CHECKED_AT_ONCE else CHECK_MS)
+        await asyncio.gather(*(self._check(path, now_ms) for path in paths))
+
+    async def _check(self, path: str, now_ms: int) -> None:
+        try:
+            stream = await self._asked(path)
+        except (AgentsStoreError, ObjectCallError) as error:
+            self._logger.warning("stream %r could not be asked whether it is still there: %s", path, error)
+            return
+        if stream is None:
+            self._wakes.gone(path)
+        else:
+            self._wakes.links.checked(stream, now_ms)
+            self._send(self._wakes.appended(stream, is_new=False, now_ms=now_ms))
 
     async def _ask(self, name: str, request: str) -> WireMessage:
         siblings = self._host.siblings()
         return decode_reply(await with_retry(lambda: siblings.call(name, request)))
 
     def _set_alarm(self) -> None:
-        due_ms = self._table.next_due_ms()
-        if due_ms is not None and due_ms != self._alarm_ms:
+        """Set the alarm, unless one is set that rings early enough: each setting is a written row."""
+        if not self._wakes.table.is_there():
+            return
+        now_ms = self._host.now_ms()
+        if self._next_check_ms == 0:
+            self._next_check_ms = now_ms + CHECK_MS
+        due_ms = min(self._wakes.next_due_ms() or self._next_check_ms, self._next_check_ms)
+        if self._alarm_ms is None or self._alarm_ms <= now_ms or due_ms < self._alarm_ms:
             self._alarm_ms = due_ms
             self._host.set_alarm(due_ms)
 

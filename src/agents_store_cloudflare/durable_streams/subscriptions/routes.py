@@ -69,10 +69,10 @@ class SubscriptionRoutes:
         except Refusal as refusal:
             return refusal.response()
 
-    async def appended(self, stream_id: str, tail: int, *, is_new: bool) -> None:
+    async def appended(self, stream_id: str, tail: int, *, is_new: bool, due_ms: int | None) -> None:
         """Tell the index that a stream has grown. The append stands, whatever becomes of this; so it never raises."""
         try:
-            await self._ask("appended", {"path": stream_id, "tail": tail, "isNew": is_new})
+            await self._ask("appended", {"path": stream_id, "tail": tail, "isNew": is_new, "dueMs": due_ms})
         except (AgentsStoreError, Refusal):
             self._logger.exception("subscribers were not woken: incident %s", secrets.token_hex(6))
 

@@ -8,6 +8,7 @@ __all__ = [
     "CREATE_TABLES",
     "DELETE_LINK",
     "DELETE_LINKS",
+    "DELETE_PATTERN_LINK",
     "DELETE_STREAM",
     "DELETE_SUBSCRIPTION",
     "INSERT_SETTING",
@@ -18,13 +19,17 @@ __all__ = [
     "SELECT_STREAMS",
     "SELECT_SUBSCRIPTIONS",
     "SELECT_TAIL",
+    "SELECT_UNCHECKED",
+    "UPDATE_CHECK",
+    "UPDATE_LINK_KINDS",
     "UPSERT_LINK",
     "UPSERT_STREAM",
     "UPSERT_SUBSCRIPTION",
 ]
 
 # `subscriptions`: configuration and state as JSON. `links`: how far a subscription has come in a stream; `kinds` is 1
-# (glob), 2 (explicit) or 3. `streams`: every stream seen, and its last sequence. `settings`: the signing keys.
+# (pattern), 2 (by name) or 3. `streams`: every stream seen, its last sequence, and when to ask whether it is still there.
+# `settings`: the signing keys.
 CREATE_TABLES: tuple[LiteralString, ...] = (
     """
 CREATE TABLE IF NOT EXISTS subscriptions (
@@ -45,7 +50,8 @@ CREATE TABLE IF NOT EXISTS links (
     """
 CREATE TABLE IF NOT EXISTS streams (
   path TEXT PRIMARY KEY,
-  tail INTEGER NOT NULL
+  tail INTEGER NOT NULL,
+  check_at INTEGER NOT NULL
 ) WITHOUT ROWID
 """,
     """
@@ -122,12 +128,45 @@ DELETE FROM links
 WHERE subscription_id = ?1
 """
 
-# ?1 path, ?2 its last sequence, which never sinks. By key; writes nothing where it has not risen.
+# ?1 path, ?2 its last sequence, which never sinks, ?3 when to ask whether it is still there, in ms. By key; writes nothing
+# where the sequence has not risen.
 UPSERT_STREAM: LiteralString = """
-INSERT INTO streams (path, tail)
-VALUES (?1, ?2)
-ON CONFLICT (path) DO UPDATE SET tail = excluded.tail
+INSERT INTO streams (path, tail, check_at)
+VALUES (?1, ?2, ?3)
+ON CONFLICT (path) DO UPDATE SET tail = excluded.tail, check_at = excluded.check_at
 WHERE excluded.tail > streams.tail
+"""
+
+# ?1 now in ms, ?2 how many. Streams that have to be asked whether they are still there; reads every row, once an hour.
+SELECT_UNCHECKED: LiteralString = """
+SELECT path
+FROM streams
+WHERE check_at <= ?1
+LIMIT ?2
+"""
+
+# ?1 path, ?2 when to ask again, in ms. By key.
+UPDATE_CHECK: LiteralString = """
+UPDATE streams
+SET check_at = ?2
+WHERE path = ?1
+"""
+
+# ?1 subscription, ?2 path. Deletes a link that only the pattern has made (kind 1); by key.
+DELETE_PATTERN_LINK: LiteralString = """
+DELETE FROM links
+WHERE subscription_id = ?1
+  AND path = ?2
+  AND kinds = 1
+"""
+
+# ?1 subscription, ?2 path, ?3 kinds. By key; writes nothing where the link has these kinds.
+UPDATE_LINK_KINDS: LiteralString = """
+UPDATE links
+SET kinds = ?3
+WHERE subscription_id = ?1
+  AND path = ?2
+  AND kinds <> ?3
 """
 
 # ?1 path. Its last sequence, by key; no row where it was never seen.

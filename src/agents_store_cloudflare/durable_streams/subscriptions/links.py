@@ -1,0 +1,133 @@
+"""The streams that subscriptions cover: how far each stream has grown, and how far each subscription has come in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, cast
+
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.database import ObjectSql
+from agents_store_cloudflare.durable_streams.subscriptions import sql as q
+from agents_store_cloudflare.durable_streams.subscriptions.globs import matches
+from agents_store_cloudflare.durable_streams.subscriptions.records import EXPLICIT, GLOB, Link, Subscription
+
+__all__ = ["CHECKED_AT_ONCE", "LONGEST_UNCHECKED_MS", "SeenStream", "StreamLinks"]
+
+LONGEST_UNCHECKED_MS: Final = 7 * 86_400_000
+"""A stream that did not grow for so long is asked whether it is still there."""
+
+CHECKED_AT_ONCE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SeenStream:
+    """A stream as a request has seen it.
+
+    Attributes:
+        due_ms: when the stream expires unless somebody reads or writes it; None if it does not expire.
+    """
+
+    path: str
+    tail: int
+    due_ms: int | None = None
+
+    def check_at(self, now_ms: int) -> int:
+        """When the index asks whether the stream is still there."""
+        latest = now_ms + LONGEST_UNCHECKED_MS
+        return latest if self.due_ms is None else min(self.due_ms, latest)
+
+
+class StreamLinks:
+    """The rows of streams and links. One row for each stream that is there, one for each stream of each subscription."""
+
+    def __init__(self, sql: ObjectSql) -> None:
+        self._sql = sql
+
+    def links(self, subscription_id: str) -> list[Link]:
+        """The streams of a subscription, by path."""
+        rows = cast("list[tuple[str, int, int, int]]", self._sql.exec(q.SELECT_LINKS, subscription_id))
+        return [Link(path=path, kinds=kinds, acked=acked, tail=tail) for path, kinds, acked, tail in rows]
+
+    def note(self, stream: SeenStream, now_ms: int) -> None:
+        """Remember how far a stream has grown."""
+        self._sql.exec(q.UPSERT_STREAM, stream.path, stream.tail, stream.check_at(now_ms))
+
+    def link(self, subscription_id: str, streams: Iterable[SeenStream], now_ms: int) -> None:
+        """Add streams by name, from where they stand now; streams that are linked already keep their place."""
+        present = {link.path: link for link in self.links(subscription_id)}
+        for stream in streams:
+            self.note(stream, now_ms)
+            known = present.get(stream.path)
+            kinds, acked = (EXPLICIT, stream.tail) if known is None else (known.kinds | EXPLICIT, known.acked)
+            self._sql.exec(q.UPSERT_LINK, subscription_id, stream.path, kinds, acked)
+
+    def link_pattern(self, subscription_id: str, pattern: str | None) -> None:
+        """Add the known streams that match a pattern, from where they stand now."""
+        if pattern is not None:
+            for path, tail in cast("list[tuple[str, int]]", self._sql.exec(q.SELECT_STREAMS)):
+                if matches(pattern, path):
+                    self._sql.exec(q.UPSERT_LINK, subscription_id, path, GLOB, tail)
+
+    def unlink(self, subscription_id: str, path: str) -> None:
+        """Take away a stream that was added by name. A link by the pattern stays."""
+        for link in self.links(subscription_id):
+            if link.path == path and link.kinds == EXPLICIT:
+                self._sql.exec(q.DELETE_LINK, subscription_id, path)
+            elif link.path == path and link.kinds & EXPLICIT:
+                self._sql.exec(q.UPSERT_LINK, subscription_id, path, GLOB, link.acked)
+
+    def unlink_all(self, subscription_id: str) -> None:
+        """Take away every stream of a subscription."""
+        self._sql.exec(q.DELETE_LINKS, subscription_id)
+
+    def gone(self, path: str, subscriptions: Iterable[Subscription]) -> None:
+        """Forget a stream that is gone. A subscription that names it waits for a new stream at this path."""
+        self._sql.exec(q.DELETE_STREAM, path)
+        for each in subscriptions:
+            if each.config.pattern is not None and matches(each.config.pattern, path):
+                self._sql.exec(q.DELETE_PATTERN_LINK, each.id, path)
+                self._sql.exec(q.UPDATE_LINK_KINDS, each.id, path, EXPLICIT)
+
+    def covers(self, subscription: Subscription, path: str, before: int) -> bool:
+        """Whether a subscription covers a stream. A stream new to its pattern is linked from `before` on."""
+        if self._sql.exec(q.SELECT_LINK, subscription.id, path):
+            return True
+        if subscription.config.pattern is None or not matches(subscription.config.pattern, path):
+            return False
+        self._sql.exec(q.UPSERT_LINK, subscription.id, path, GLOB, before)
+        return True
+
+    def has_pending(self, subscription_id: str) -> bool:
+        """Whether a stream of the subscription has grown beyond what was acknowledged."""
+        return bool(self._sql.exec(q.SELECT_PENDING, subscription_id))
+
+    def move(self, subscription_id: str, acks: Iterable[tuple[str, int]]) -> None:
+        """Acknowledge streams up to a sequence each; never back.
+
+        Raises:
+            InvalidArgumentError: a stream is not one of the subscription's, or the sequence is past its end.
+        """
+        links = {link.path: link for link in self.links(subscription_id)}
+        for path, sequence in acks:
+            link = links.get(path)
+            if link is None:
+                raise InvalidArgumentError(f"{path!r} is not among the subscription's streams")
+            if sequence > link.tail:
+                raise InvalidArgumentError(f"the offset is past the end of {path!r}")
+            if sequence > link.acked:
+                self._sql.exec(q.UPSERT_LINK, subscription_id, path, link.kinds, sequence)
+
+    def tail_of(self, path: str) -> int | None:
+        """The last sequence of a stream as far as the index knows; None if it does not know the stream."""
+        rows = cast("list[list[int]]", self._sql.exec(q.SELECT_TAIL, path))
+        return rows[0][0] if rows else None
+
+    def unchecked(self, now_ms: int) -> list[str]:
+        """A few streams to ask whether they are still there."""
+        rows = cast("list[list[str]]", self._sql.exec(q.SELECT_UNCHECKED, now_ms, CHECKED_AT_ONCE))
+        return [path for [path] in rows]
+
+    def checked(self, stream: SeenStream, now_ms: int) -> None:
+        """A stream is still there."""
+        self._sql.exec(q.UPDATE_CHECK, stream.path, stream.check_at(now_ms))

@@ -1,0 +1,260 @@
+"""The rules of wakes: which subscription is woken, who holds its lease, when it is woken again. Synchronous, on SQLite.
+
+```text
+            something new          claimed, or delivered
+   idle ───────────────▶ waking ───────────────────────▶ held
+    ▲                      │  ▲ ▼ delivery failed: again    │
+    │                      │  later, backing off            │
+    └──────────────────────┴────────────────────────────────┘
+              done, released, or the lease ran out
+```
+
+Each wake has a generation and an id. A request that names another wake is refused (`FENCED`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import Final
+
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
+from agents_store_cloudflare.database import ObjectSql
+from agents_store_cloudflare.durable_streams.refusals import Refusal
+from agents_store_cloudflare.durable_streams.subscriptions.acks import parse_acks
+from agents_store_cloudflare.durable_streams.subscriptions.config import SubscriptionConfig
+from agents_store_cloudflare.durable_streams.subscriptions.links import SeenStream, StreamLinks
+from agents_store_cloudflare.durable_streams.subscriptions.records import Link, Subscription, WakeState
+from agents_store_cloudflare.durable_streams.subscriptions.table import SubscriptionTable
+from agents_store_cloudflare.durable_streams.subscriptions.tokens import sign_wake, signs_wake
+
+__all__ = ["DELIVERY_MS", "Wakes"]
+
+DELIVERY_MS: Final = 20_000
+"""A delivery that takes longer counts as failed, also if the object that sent it was restarted."""
+
+FIRST_PAUSE_MS: Final = 1_000
+LONGEST_PAUSE_MS: Final = 60_000
+
+
+class Wakes:
+    """The wakes of all subscriptions of one namespace. Every call happens whole or not at all; `expire` comes first.
+
+    Attributes:
+        table: the subscriptions.
+        links: their streams.
+    """
+
+    def __init__(self, sql: ObjectSql) -> None:
+        self.table: SubscriptionTable = SubscriptionTable(sql)
+        self.links: StreamLinks = StreamLinks(sql)
+
+    def put(
+        self, subscription_id: str, config: SubscriptionConfig, streams: list[SeenStream], state: WakeState
+    ) -> tuple[bool, list[Subscription]]:
+        """Make a subscription with its streams as they stand now.
+
+        Returns:
+            Whether it is new; and the subscriptions to wake, since a stream may have grown after it was asked.
+
+        Raises:
+            Refusal: 409, it is there with another configuration, or there are too many.
+        """
+        if self.table.is_alike(subscription_id, config):
+            return False, []
+
+        def write() -> list[Subscription]:
+            made = self.table.store(Subscription(id=subscription_id, config=config, state=state))
+            self.links.link_pattern(subscription_id, config.pattern)
+            self.links.link(subscription_id, streams, state.created_ms)
+            return self._woken(made, state.created_ms)
+
+        return True, self.table.changed(write)
+
+    def link(self, subscription_id: str, streams: list[SeenStream], now_ms: int) -> list[Subscription]:
+        """Add streams by name. The subscriptions to wake.
+
+        Raises:
+            Refusal: 404.
+        """
+        found = self.table.existing(subscription_id)
+
+        def write() -> list[Subscription]:
+            self.links.link(subscription_id, streams, now_ms)
+            return self._woken(found, now_ms)
+
+        return self.table.changed(write)
+
+    def delete(self, subscription_id: str) -> None:
+        """Take a subscription away; a second time does nothing."""
+
+        def write() -> None:
+            self.links.unlink_all(subscription_id)
+            self.table.remove(subscription_id)
+
+        if subscription_id in self.table.all():
+            self.table.changed(write)
+
+    def appended(self, stream: SeenStream, *, is_new: bool, now_ms: int) -> list[Subscription]:
+        """A stream has grown, or was made. The subscriptions to wake."""
+
+        def write() -> list[Subscription]:
+            known = self.links.tail_of(stream.path)
+            before = known if known is not None else 0 if is_new else max(stream.tail - 1, 0)
+            self.links.note(stream, now_ms)
+            touched = [each for each in self.table.all().values() if self.links.covers(each, stream.path, before)]
+            return [woken for each in touched for woken in self._woken(each, now_ms)]
+
+        return self.table.changed(write)
+
+    def gone(self, path: str) -> None:
+        """Forget a stream that was deleted or has expired."""
+        self.table.changed(lambda: self.links.gone(path, self.table.all().values()))
+
+    def claim(self, subscription_id: str, worker: str, now_ms: int) -> tuple[Subscription, str]:
+        """Hold the lease of a pull-wake subscription, and the token to act with.
+
+        Raises:
+            Refusal: 404; 400, it is woken by webhook; 409, another one holds it, or there is nothing to do.
+        """
+        found = self.table.existing(subscription_id)
+        if found.config.type != "pull-wake":
+            raise Refusal(400, "NOT_PULL_WAKE", "this subscription is woken by webhook")
+        if found.state.phase == "held":
+            holder: JsonObject = {"current_holder": found.state.holder, "generation": found.state.generation}
+            raise Refusal(409, "ALREADY_CLAIMED", "another worker holds this subscription", details=holder)
+        if found.state.phase == "idle":
+            if not self._is_due(found):
+                raise Refusal(409, "NO_PENDING_WORK", "there is nothing to do")
+            found = self._wake(found, now_ms)
+        held = self._hold(found, now_ms, holder=worker)
+        return held, sign_wake(self.table.secret(), subscription_id, held.state.generation, held.state.wake_id)
+
+    def acknowledge(
+        self, subscription_id: str, token: str, wake: dict[str, JsonValue], now_ms: int, *, is_release: bool = False
+    ) -> Subscription | None:
+        """Take the acknowledgements of a held wake. Then the wake is done, or its lease begins anew. Returns the next wake, if one follows.
+
+        Raises:
+            Refusal: 401, the token is not one of this subscription; 409 FENCED; 404.
+            InvalidArgumentError: an ack is malformed.
+        """
+        found = self._held_by(subscription_id, token, wake)
+        acks = [] if is_release else parse_acks(wake)
+
+        def write() -> Subscription | None:
+            self.links.move(subscription_id, acks)
+            if not is_release and wake.get("done") is not True:
+                self._hold(found, now_ms, holder=found.state.holder)
+                return None
+            return self._let_go(found, now_ms)
+
+        return self.table.changed(write)
+
+    def delivered(self, wake: Subscription, *, is_done: bool, snapshot: list[Link], now_ms: int) -> Subscription | None:
+        """A webhook has answered: it is done with what it was shown, or works on it. Returns the next wake, if one follows."""
+        found = self._same_wake(wake)
+        if found is None:
+            return None
+
+        def write() -> Subscription | None:
+            if not is_done:
+                self._hold(found, now_ms, holder=None)
+                return None
+            self.links.move(found.id, [(link.path, link.tail) for link in snapshot])
+            return self._let_go(found, now_ms)
+
+        return self.table.changed(write)
+
+    def announced(self, wake: Subscription) -> None:
+        """The wake stream has the event, so nothing is left to send."""
+        found = self._same_wake(wake)
+        if found is not None and found.state.phase == "waking":
+            self.table.store(replace(found, state=replace(found.state, due_ms=None, attempts=0)))
+
+    def failed(self, wake: Subscription, now_ms: int) -> None:
+        """A delivery has failed. It is tried again, later and later."""
+        found = self._same_wake(wake)
+        if found is None or found.state.phase != "waking":
+            return
+        pause_ms = min(FIRST_PAUSE_MS * 2 ** min(found.state.attempts, 10), LONGEST_PAUSE_MS)
+        jittered_ms = pause_ms * (80 + secrets.randbelow(41)) // 100
+        state = replace(found.state, attempts=found.state.attempts + 1, due_ms=now_ms + jittered_ms)
+        self.table.store(replace(found, state=state))
+
+    def expire(self, now_ms: int) -> list[Subscription]:
+        """End the leases that ran out, and begin the deliveries that are due. Returns the subscriptions to wake."""
+        due = [
+            each for each in self.table.all().values() if each.state.due_ms is not None and each.state.due_ms <= now_ms
+        ]
+
+        def write() -> list[Subscription]:
+            woken = [
+                self._let_go(each, now_ms) if each.state.phase == "held" else self._again(each, now_ms) for each in due
+            ]
+            return [each for each in woken if each is not None]
+
+        return self.table.changed(write) if due else []
+
+    def next_due_ms(self) -> int | None:
+        """When `expire` has something to do next; None for never."""
+        return min(
+            (each.state.due_ms for each in self.table.all().values() if each.state.due_ms is not None), default=None
+        )
+
+    def token(self, wake: Subscription) -> str:
+        """The token that a webhook calls back with."""
+        return sign_wake(self.table.secret(), wake.id, wake.state.generation, wake.state.wake_id)
+
+    def _woken(self, subscription: Subscription, now_ms: int) -> list[Subscription]:
+        """The subscription, waking, if it has something to do and nobody works on it."""
+        return [self._wake(subscription, now_ms)] if self._is_due(subscription) else []
+
+    def _is_due(self, subscription: Subscription) -> bool:
+        return subscription.state.phase == "idle" and self.links.has_pending(subscription.id)
+
+    def _wake(self, subscription: Subscription, now_ms: int) -> Subscription:
+        state = replace(
+            subscription.state,
+            phase="waking",
+            generation=subscription.state.generation + 1,
+            wake_id=f"w_{secrets.token_hex(8)}",
+            due_ms=now_ms + DELIVERY_MS,
+            holder=None,
+            attempts=0,
+        )
+        return self.table.store(replace(subscription, state=state))
+
+    def _again(self, subscription: Subscription, now_ms: int) -> Subscription:
+        return self.table.store(replace(subscription, state=replace(subscription.state, due_ms=now_ms + DELIVERY_MS)))
+
+    def _hold(self, subscription: Subscription, now_ms: int, *, holder: str | None) -> Subscription:
+        due_ms = now_ms + subscription.config.lease_ttl_ms
+        return self.table.store(
+            replace(
+                subscription, state=replace(subscription.state, phase="held", due_ms=due_ms, holder=holder, attempts=0)
+            )
+        )
+
+    def _let_go(self, subscription: Subscription, now_ms: int) -> Subscription | None:
+        idle = replace(
+            subscription,
+            state=replace(subscription.state, phase="idle", due_ms=None, holder=None, wake_id="", attempts=0),
+        )
+        self.table.store(idle)
+        return self._wake(idle, now_ms) if self._is_due(idle) else None
+
+    def _held_by(self, subscription_id: str, token: str, wake: dict[str, JsonValue]) -> Subscription:
+        found = self.table.existing(subscription_id)
+        spoken = signs_wake(self.table.secret(), subscription_id, token)
+        if spoken is None:
+            raise Refusal(401, "INVALID_TOKEN", "the token is not one of this subscription")
+        current = (found.state.generation, found.state.wake_id)
+        if found.state.phase == "idle" or spoken != current or (wake.get("generation"), wake.get("wake_id")) != current:
+            raise Refusal(409, "FENCED", "another wake has begun since")
+        return found
+
+    def _same_wake(self, wake: Subscription) -> Subscription | None:
+        found = self.table.all().get(wake.id)
+        is_same = found is not None and found.state.wake_id == wake.state.wake_id
+        return found if is_same else None
