@@ -175,3 +175,28 @@ async def test_native_writers_and_bytes(site: Site) -> None:
     writer = await DurableObjectStreamManager(site.objects).create_writer("text", "a", "b")
     with pytest.raises(InvalidArgumentError, match="text/plain"):
         await writer.write({"type": "text"}, expected_sequence=2)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/octet-stream"])
+async def test_a_large_append_reaches_a_reader_page_by_page(site: Site, content_type: str) -> None:
+    """DS-7: each `control` has the offset after its own `data`; nothing is missing, and little is held for the reader."""
+    headers = {"content-type": content_type}
+    await site.ask("PUT", "s", b"", headers)
+    answer = await site.ask("GET", "s?offset=-1&live=sse", headers=headers)
+    answer.body.read()
+    body = json.dumps(["x" * 1_000] * 2_000).encode()
+    await site.ask("POST", "s", body, headers)
+    events = [frame for frame in answer.body.read().split("\n\n") if frame]
+    data = [frame for frame in events if frame.startswith("event: data")]
+    controls = [json.loads(frame.partition("data:")[2]) for frame in events if frame.startswith("event: control")]
+    assert len(data) == len(controls) > 5
+    assert sum(map(len, data)) >= 2_000_000
+    offsets = [control["streamNextOffset"] for control in controls]
+    assert offsets == sorted(set(offsets))
+    for before, event in zip(offsets, data[1:], strict=False):
+        page = (await site.ask("GET", f"s?offset={before}", headers=headers)).body
+        beginning = event.partition("data:")[2][:500]
+        text = page.decode() if isinstance(page, bytes) else page
+        if content_type != "application/octet-stream":
+            assert text.startswith(beginning.removeprefix(" "))
+    assert controls[-1].get("upToDate") is True

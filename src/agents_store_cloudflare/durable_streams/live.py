@@ -1,8 +1,8 @@
-"""Who reads a stream live by the protocol's Server-Sent Events: `data` with messages, `control` after each.
+"""The live readers of a stream by the protocol's Server-Sent Events: `data` with messages, and `control` after each.
 
-As with the native listeners, an append is encoded once and pushed to all who are caught up; one whose client does not take
-it reads pages from the log when there is room again. A connection ends by itself after a minute: its client comes back with
-its offset, and one that has gone without a word is not kept longer.
+As with the native listeners, an append is encoded once and pushed to everybody who is caught up. A reader whose client does
+not take it reads pages from the log when there is room again. A connection ends by itself after a minute, and its client
+comes back with its offset. So a client that went away without a word is not kept longer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, cast
 
@@ -63,12 +63,16 @@ class LiveFeeds:
             self._cancel_timer = None
 
     def appended(self, head: StreamHead, lines: str, first_sequence: int) -> None:
-        """Push new messages to everybody who is caught up. Where the stream was closed with them, `closed` says so."""
-        live = [feed for feed in self._feeds if feed.is_live]
-        if live:
-            event = data_event(facts_of(head), lines)
-            for feed in live:
-                feed.offer(event, head, first_sequence)
+        """Push new messages, page by page, to everybody who is caught up. `closed` tells a closure that came with them."""
+        if not any(feed.is_live for feed in self._feeds):
+            return
+        facts = facts_of(head)
+        for page in _pages(lines):
+            event = data_event(facts, "\n".join(page))
+            last_sequence = first_sequence + len(page) - 1
+            for feed in [feed for feed in self._feeds if feed.is_live]:
+                feed.offer(event, head, first_sequence, last_sequence)
+            first_sequence = last_sequence + 1
 
     def closed(self, head: StreamHead) -> None:
         """Tell everybody who is caught up that nothing follows."""
@@ -133,13 +137,15 @@ class LiveFeed:
         self._is_over = True
         self._feeds.remove(self)
 
-    def offer(self, event: str, head: StreamHead, first_sequence: int) -> None:
-        """Push new messages; a full body falls behind."""
+    def offer(self, event: str, head: StreamHead, first_sequence: int, last_sequence: int) -> None:
+        """Push new messages. A reader whose body is full falls behind, and reads the log when there is room again."""
         with self._feeds.serving(self):
             if self._sequence != first_sequence - 1:
-                self.is_live = False
-            elif self._push(event + self._control(head, head.last_sequence, is_at_end=True)):
-                self._sequence = head.last_sequence
+                self._push_page()
+                return
+            is_at_end = last_sequence == head.last_sequence
+            if self._push(event + self._control(head, last_sequence, is_at_end=is_at_end)):
+                self._sequence = last_sequence
 
     def finish(self, head: StreamHead) -> None:
         """Push the closure and end."""
@@ -147,13 +153,13 @@ class LiveFeed:
             self._push_last(self._control(head, head.last_sequence, is_at_end=True))
 
     def tick(self) -> None:
-        """Show that the stream is still there; end the connection when its time has come."""
+        """Show that the stream is still there; end the connection after its minute."""
         if self._now_ms() >= self._ends_ms:
             self.end()
         elif self.is_live:
             with self._feeds.serving(self):
                 head = self._log.existing_head()
-                # A full body has enough to show that.
+                # A full body shows it anyway.
                 self._body.push(self._control(head, self._sequence, is_at_end=True))
 
     def end(self) -> None:
@@ -192,6 +198,19 @@ class LiveFeed:
         else:
             facts["streamCursor"] = cursor_of(self._now_ms(), self._cursor)
         return f"event: control\ndata:{json.dumps(facts, separators=(',', ':'))}\n\n"
+
+
+def _pages(lines: str) -> Iterator[list[str]]:
+    """The messages, in groups of about `PAGE_BYTES`."""
+    page: list[str] = []
+    size = 0
+    for text in lines.split("\n"):
+        if page and size + len(text) > PAGE_BYTES:
+            yield page
+            page, size = [], 0
+        page.append(text)
+        size += len(text)
+    yield page
 
 
 def data_event(facts: ProtocolState, lines: str) -> str:
