@@ -85,7 +85,8 @@ class StreamLog(StoredStream):
         head = self.head()
         if head is None:
             return 0
-        return self._tail.flushes()[0].first_sequence - 1 if self._tail else head.last_sequence
+        first_held = self._tail.first_sequence()
+        return head.last_sequence if first_held is None else first_held - 1
 
     def is_lost(self, sequence: int) -> bool:
         """Whether a crash has lost this chunk after it was shown. A chunk that was dropped on purpose is not lost.
@@ -339,8 +340,9 @@ class StreamLog(StoredStream):
         next_key = self._rows.next_key(wanted)
         if next_key is not None:
             return self.read(next_key - 1, max_bytes=max_bytes)
-        if self._tail:
-            return self.read(self._tail.flushes()[0].first_sequence - 1, max_bytes=max_bytes)
+        first_held = self._tail.first_sequence()
+        if first_held is not None:
+            return self.read(first_held - 1, max_bytes=max_bytes)
         return Page(first_sequence=head.last_sequence + 1, count=0, body="")
 
     def _changes(

@@ -42,6 +42,10 @@ class Tail:
         """All flushes, oldest first."""
         return tuple(self._flushes)
 
+    def first_sequence(self) -> int | None:
+        """The sequence of its first chunk; None if it is empty."""
+        return self._flushes[0].first_sequence if self._flushes else None
+
     def begins_at(self, sequence: int) -> bool:
         """Whether it holds the chunk of this number."""
         return bool(self._flushes) and sequence >= self._flushes[0].first_sequence

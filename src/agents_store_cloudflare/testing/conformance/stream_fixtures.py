@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import pytest
 
@@ -14,6 +14,9 @@ from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
 
 __all__ = ["StreamFixtures", "Time", "while_time_passes", "write_numbers"]
+
+
+T = TypeVar("T")
 
 
 class Time(Protocol):
@@ -29,7 +32,7 @@ async def write_numbers(manager: DurableObjectStreamManager, stream_id: str, *nu
             await writer.write({"type": "text", "n": number})
 
 
-async def while_time_passes(clock: Time, work: Awaitable[Any]) -> Any:
+async def while_time_passes(clock: Time, work: Awaitable[T]) -> T:
     """The result of `work`, which may wait for the clock."""
     task = asyncio.ensure_future(work)
     while not task.done():

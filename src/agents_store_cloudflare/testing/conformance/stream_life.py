@@ -6,10 +6,8 @@ Subclass `StreamLifeConformance` and give it a `stream_namespace`. Each test nam
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
@@ -26,15 +24,10 @@ from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
+from agents_store_cloudflare.testing.conformance.stream_fixtures import StreamFixtures, Time, while_time_passes
 from agents_store_cloudflare.testing.faults import FaultyNamespace, Moment
 
 __all__ = ["StreamLifeConformance"]
-
-
-class Time(Protocol):
-    """A `FakeClock` on the host; in the Worker, one that really waits."""
-
-    async def advance(self, seconds: float) -> None: ...
 
 
 def _text(number: int) -> dict[str, Any]:
@@ -59,39 +52,8 @@ async def _next(reader: DurableObjectStreamReader) -> int:
     return int(chunk["n"])
 
 
-async def _while_time_passes(clock: Time, work: Awaitable[Any]) -> Any:
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        await clock.advance(0.05)
-    return task.result()
-
-
-class StreamLifeConformance:
+class StreamLifeConformance(StreamFixtures):
     """The contract of `StreamManager` on a stream's life, clause by clause."""
-
-    @pytest.fixture
-    def stream_namespace(self) -> ObjectNamespace:
-        raise NotImplementedError("a subclass gives the objects under test")
-
-    @pytest.fixture
-    def clock(self) -> Time:
-        raise NotImplementedError("a subclass gives the time its objects live in")
-
-    @pytest.fixture
-    def stream_options(self) -> StreamOptions:
-        """Options for every manager of a test; on the host they carry the fake clock."""
-        return StreamOptions()
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for ids that no other test uses."""
-        return uuid.uuid4().hex
-
-    @pytest.fixture
-    def stream_manager(
-        self, stream_namespace: ObjectNamespace, stream_options: StreamOptions
-    ) -> DurableObjectStreamManager:
-        return DurableObjectStreamManager.from_options(stream_namespace, stream_options)
 
     async def test_a_paused_stream_takes_no_chunks(
         self, stream_manager: DurableObjectStreamManager, unique: str
@@ -200,11 +162,11 @@ class StreamLifeConformance:
         await _write(manager, unique, 1, 2)
         for call in (manager.pause_stream, manager.resume_stream, manager.reset_stream, manager.delete_stream):
             faulty.fail(moment)
-            await _while_time_passes(clock, call(unique))
+            await while_time_passes(clock, call(unique))
         assert await manager.get_info(unique) is None
         assert await _write(manager, unique, 3, 4) == 4
         faulty.fail(moment)
-        await _while_time_passes(clock, manager.truncate_stream(unique, 4))
+        await while_time_passes(clock, manager.truncate_stream(unique, 4))
         info = await manager.get_info(unique)
         assert info is not None
         assert (info.first_sequence, info.last_sequence) == (4, 4)
@@ -385,8 +347,8 @@ class StreamLifeConformance:
         writer = await manager.create_writer(unique, "agent", "researcher")
         for number in range(1, 4):
             faulty.fail("after", "before")
-            await _while_time_passes(clock, writer.write(_text(number)))
-        assert await _while_time_passes(clock, writer.close()) == 3
+            await while_time_passes(clock, writer.write(_text(number)))
+        assert await while_time_passes(clock, writer.close()) == 3
         await manager.end_stream(unique)
         async with manager.create_reader(unique) as reader:
             assert await _read(reader) == [(1, 1), (2, 2), (3, 3)]

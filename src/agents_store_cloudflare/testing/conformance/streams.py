@@ -6,10 +6,9 @@ Each test names the clauses of docs/guarantees.md that it proves.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Coroutine
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import pytest
 
@@ -29,11 +28,10 @@ from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
+from agents_store_cloudflare.testing.conformance.stream_fixtures import StreamFixtures, Time, while_time_passes
 from agents_store_cloudflare.testing.faults import FaultyNamespace, Moment
 
 __all__ = ["StreamConformance"]
-
-T = TypeVar("T")
 
 NASTY_CHUNK: dict[str, Any] = {
     "type": "",
@@ -44,12 +42,6 @@ NASTY_CHUNK: dict[str, Any] = {
     "agentType": None,
     "deep": [[[[{"x": []}]]]],
 }
-
-
-class Time(Protocol):
-    """A `FakeClock` on the host; in the Worker, one that really waits."""
-
-    async def advance(self, seconds: float) -> None: ...
 
 
 def _text(number: int) -> dict[str, Any]:
@@ -76,40 +68,8 @@ async def _stored(manager: DurableObjectStreamManager, stream_id: str) -> list[i
         return _numbers([await anext(reader) for _ in range(info.last_sequence)])
 
 
-async def _while_time_passes(clock: Time, work: Awaitable[T]) -> T:
-    """The result of work that waits for time: pauses between attempts, timers."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        await clock.advance(0.05)
-    return task.result()
-
-
-class StreamConformance:
+class StreamConformance(StreamFixtures):
     """The contract of `StreamManager`, clause by clause."""
-
-    @pytest.fixture
-    def stream_namespace(self) -> ObjectNamespace:
-        raise NotImplementedError("a subclass gives the objects under test")
-
-    @pytest.fixture
-    def clock(self) -> Time:
-        raise NotImplementedError("a subclass gives the time its objects live in")
-
-    @pytest.fixture
-    def stream_options(self) -> StreamOptions:
-        """Options for every manager of a test; on the host they carry the fake clock."""
-        return StreamOptions()
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for ids that no other test uses."""
-        return uuid.uuid4().hex
-
-    @pytest.fixture
-    def stream_manager(
-        self, stream_namespace: ObjectNamespace, stream_options: StreamOptions
-    ) -> DurableObjectStreamManager:
-        return DurableObjectStreamManager.from_options(stream_namespace, stream_options)
 
     async def test_chunks_are_numbered_from_one_in_order(
         self, stream_manager: DurableObjectStreamManager, unique: str
@@ -288,16 +248,16 @@ class StreamConformance:
         faulty = FaultyNamespace(stream_namespace)
         manager = DurableObjectStreamManager.from_options(faulty, stream_options)
         faulty.fail(moment)
-        writer = await _while_time_passes(clock, _awaited(manager.create_writer(unique, "agent", "researcher")))
+        writer = await while_time_passes(clock, _awaited(manager.create_writer(unique, "agent", "researcher")))
         for number in range(3):
             await writer.write(_text(number))
             faulty.fail(moment, moment)
-            assert await _while_time_passes(clock, writer.flush()) == number + 1
+            assert await while_time_passes(clock, writer.flush()) == number + 1
         await writer.write(_text(3), expected_sequence=4)
         faulty.fail(moment)
-        await _while_time_passes(clock, manager.end_stream(unique, "done"))
+        await while_time_passes(clock, manager.end_stream(unique, "done"))
         faulty.fail(moment)
-        reader = await _while_time_passes(clock, _awaited(manager.create_reader(unique)))
+        reader = await while_time_passes(clock, _awaited(manager.create_reader(unique)))
         assert _numbers(await _read_all(reader)) == [0, 1, 2, 3]
 
     @pytest.mark.parametrize("moment", ["before", "after"])
@@ -312,7 +272,7 @@ class StreamConformance:
         await writer.write(_text(2))
         faulty.fail(*_times(4, moment))
         with pytest.raises(StreamConnectionError) as caught:
-            await _while_time_passes(clock, writer.flush())
+            await while_time_passes(clock, writer.flush())
         assert caught.value.outcome_unknown
         assert _numbers(list(writer.pending)) == [1, 2]
         await writer.write(_text(3))
@@ -330,9 +290,9 @@ class StreamConformance:
         writer = await manager.create_writer(unique, "agent", "researcher")
         await writer.write(_text(1))
         faulty.fail(*_times(8, "after"))
-        await _while_time_passes(clock, writer.write(_text(2)))
+        await while_time_passes(clock, writer.write(_text(2)))
         with pytest.raises(StreamConnectionError):
-            await _while_time_passes(clock, writer.write(_text(3)))
+            await while_time_passes(clock, writer.write(_text(3)))
         assert _numbers(list(writer.pending)) == [1, 2]
         await writer.write(_text(3))
         await writer.close()
@@ -469,7 +429,7 @@ class StreamConformance:
         await writer.write(_text(2))
         await manager.end_stream(unique)
         faulty.fail("before", "after", "before")
-        assert _numbers(await _while_time_passes(clock, _read_all(reader))) == [2]
+        assert _numbers(await while_time_passes(clock, _read_all(reader))) == [2]
 
     async def test_closing_a_reader_stops_it(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
         """SM-12: `close` ends the iteration, also one that waits."""
@@ -501,7 +461,7 @@ class StreamConformance:
     ) -> None:
         """SM-17: with `wait` a reader waits for the stream to be created, and no longer than that."""
         with pytest.raises(StreamNotFoundError):
-            await _while_time_passes(clock, _awaited(stream_manager.create_reader(unique, wait=0.1)))
+            await while_time_passes(clock, _awaited(stream_manager.create_reader(unique, wait=0.1)))
         opening = asyncio.ensure_future(_awaited(stream_manager.create_reader(unique, wait=60)))
         await clock.advance(0.05)
         async with stream_manager.create_writer(unique, "agent", "researcher") as writer:
@@ -603,7 +563,7 @@ class StreamConformance:
         writer = await manager.create_writer(unique, "agent", "researcher")
         faulty.fail(*_times(4, "before"))
         for number in range(1, 6):
-            await _while_time_passes(clock, writer.write(_text(number)))
+            await while_time_passes(clock, writer.write(_text(number)))
         assert events == [BufferOverflowEvent(stream_id=unique, dropped_count=1, buffer_size=3)] * 2
         unsubscribe()
         await writer.write(_text(6))
@@ -641,7 +601,7 @@ class StreamConformance:
         assert await stream_manager.get_info(unique) is None
 
 
-async def _awaited(opening: Awaitable[T]) -> T:
+async def _awaited(opening: Awaitable[Any]) -> Any:
     return await opening
 
 
