@@ -39,6 +39,7 @@ class DurableObjectStreamReader(StreamReader):
         self._follow = follow
         self._until_turn = until_turn
         self._has_seen_turn = False
+        self._closed_turn: tuple[str, int] | None = None
         self._client = client
         self._position = from_sequence
         self._last_held = from_sequence or 0
@@ -96,6 +97,8 @@ class DurableObjectStreamReader(StreamReader):
     async def _has_more(self) -> bool:
         """Wait for a chunk to hand out. Returns False at the end."""
         while not self._chunks:
+            if self._is_turn_over():
+                return False
             if self._is_closed or (self._is_at_end() and not self._may_go_on):
                 self._raise_failure()
                 # When somebody asks again, a paused stream may have been resumed, and an active one may have more.
@@ -124,6 +127,13 @@ class DurableObjectStreamReader(StreamReader):
     def _is_at_end(self) -> bool:
         is_open = self._status == "active" and self._follow
         return not is_open and (self._position or 0) >= self._last_sequence
+
+    def _is_turn_over(self) -> bool:
+        """Whether the turn was closed at or before this position: its closing chunk does not come any more."""
+        if self._until_turn is None or self._closed_turn is None:
+            return False
+        turn_id, sequence = self._closed_turn
+        return turn_id == self._until_turn and (self._position or 0) >= sequence
 
     def _raise_failure(self) -> None:
         if self._status == "failed" and not self._is_closed:
@@ -167,6 +177,7 @@ class DurableObjectStreamReader(StreamReader):
         self._status, self._error = place["status"], place["error"]
         self._last_sequence = place["lastSequence"]
         self._incarnation = place["incarnation"]
+        self._closed_turn = place.get("closedTurn")
         if self._position is None:
             self._last_held = place["firstSequence"] - 1
         # After the page; an empty page can stand after numbers that a crash has lost.
