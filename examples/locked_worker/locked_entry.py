@@ -7,7 +7,7 @@ GET /                        who wrote the document, and whether somebody holds 
 import asyncio
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from workers import Request, Response, WorkerEntrypoint
@@ -69,7 +69,7 @@ async def write(states: D1StateStore, locks: DurableObjectLockManager, who: str,
         # Asking lock.lost here would not do: the pause can come right after having asked. Nor does the version tell, for the
         # document is loaded after the pause. What refuses a late write is its token.
         document = await load(states)
-        before = [Event(**event) for event in cast("Any", document.custom_state.get("events", []))]
+        before = [Event(**event) for event in document.custom_state.get("events", [])]
         events.append(Event(time.time(), who, lock.fencing_token, "writes"))
         document.custom_state = {"writer": who, "events": [asdict(event) for event in events]}
         try:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -53,20 +52,14 @@ def test_it_names_nothing_but_the_new_project(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
-    [
-        (lambda folder: folder / "My Agent", "cannot be a Worker's name"),
-        (lambda folder: folder / "used", "exists already"),
-        (lambda folder: folder / "used" / "file", "exists already"),
-    ],
+    ("name", "told"),
+    [("My Agent", "cannot be a Worker's name"), ("used", "exists already"), ("used/file", "exists already")],
 )
-def test_a_wrong_folder_is_refused(
-    tmp_path: Path, make: Callable[[Path], Path], told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_folder_is_refused(tmp_path: Path, name: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A name that no Worker can have, and a folder that is in use: nothing is written."""
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").write_text("mine")
-    assert main(["new", str(make(tmp_path))]) == 2
+    assert main(["new", str(tmp_path / name)]) == 2
     assert told in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "used"]
 

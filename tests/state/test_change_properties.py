@@ -2,7 +2,7 @@
 
 import random
 from copy import deepcopy
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -44,7 +44,7 @@ def test_merges_do_what_a_dict_does(state: Any, changes: list[MergeChanges]) -> 
         for key, value in change.values.items():
             appends = is_list(value) and key not in change.array_replacements
             if appends and is_list(expected.get(key)):
-                expected[key] = [*expected[key], *cast("Any", value)]
+                expected[key] = [*expected[key], *value]
             else:
                 warnings += (key in written) + (appends and key in expected)
                 expected[key] = value

@@ -55,7 +55,7 @@ def _manager(namespace: object, **options: Any) -> DurableObjectStreamManager:
 
 async def _read(manager: DurableObjectStreamManager, stream_id: str = "s") -> list[int]:
     async with manager.create_reader(stream_id) as reader:
-        return [chunk["n"] async for chunk in reader]  # type: ignore[misc]
+        return [chunk["n"] async for chunk in reader]
 
 
 async def test_everything_stored_survives_a_restart(tmp_path: Path) -> None:

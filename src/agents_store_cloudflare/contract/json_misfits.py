@@ -85,7 +85,7 @@ def is_lone_surrogate(value: object) -> bool:
     return isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def remedy_for(value_type: type) -> str:
+def remedy_for(value_type: type[object]) -> str:
     """What to write instead of a value of this type."""
     for types, remedy in _REMEDIES:
         if issubclass(value_type, types):

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-__all__ = ["JsonObject", "JsonValue"]
+__all__ = ["JsonObject", "JsonValue", "UserJson"]
 
 JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
-JsonObject: TypeAlias = "dict[str, JsonValue]"
+"""Any JSON, where the package takes it: a type checker refuses what JSON does not have."""
+
+UserJson: TypeAlias = Any
+"""Any JSON, where the package gives it back: only its owner knows its shape, so a type checker lets the owner use it."""
+
+JsonObject: TypeAlias = "dict[str, UserJson]"
+"""A JSON object that its owner reads and changes, such as a session's custom state."""

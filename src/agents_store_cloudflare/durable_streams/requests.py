@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias, cast
 from urllib.parse import parse_qs, urlsplit
 
 from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
@@ -104,7 +104,7 @@ class Read:
     def from_header(cls, text: str) -> Self:
         """The read that gave this text."""
         place, live, cursor, if_none_match, wait_ms = json.loads(text)
-        position: Any = Offset(*place) if isinstance(place, list) else place
+        position: Any = Offset(*cast("Any", place)) if isinstance(place, list) else place
         return cls(position=position, live=live, cursor=cursor, if_none_match=if_none_match, wait_ms=wait_ms)
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Literal, Required, TypedDict, cast
 
 from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_id, check_text, check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_types import UserJson
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, encode_json
 from agents_store_cloudflare.contract.record import STORED_HISTORY, Record, as_mapping
 
@@ -32,18 +33,36 @@ __all__ = [
 
 
 class Message(TypedDict, total=False):
-    """One message of a conversation: a plain dict. Only `role` is required.
+    """One message of a conversation: a plain dict. Only `role` is required, and any other JSON may stand beside these keys.
 
-    Any other JSON may stand beside these keys; a type checker wants such a message written as `dict[str, Any]` and cast.
+    The type names the keys of this package, and the usual ones of OpenAI's and Anthropic's messages. Write a message with other keys as
+    `dict[str, Any]`: every call takes mappings.
     """
 
     role: Required[str]
-    content: JsonValue
-    toolCalls: JsonValue
+    content: UserJson
+    toolCalls: UserJson
     toolCallId: str
     toolName: str
-    thinking: JsonValue
-    metadata: JsonValue
+    thinking: UserJson
+    metadata: UserJson
+
+    # OpenAI's
+    annotations: UserJson
+    audio: UserJson
+    function_call: UserJson
+    name: str
+    refusal: str | None
+    tool_call_id: str
+    tool_calls: UserJson
+
+    # Anthropic's
+    id: str
+    model: str
+    stop_reason: str | None
+    stop_sequence: str | None
+    type: str
+    usage: UserJson
 
 
 class AgentStatus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.contract.record import Record
@@ -31,10 +31,10 @@ class TokenCounts(Record):
     completion: int = 0
     reasoning: int = 0
     cached: int = 0
-    total: int | None = None
+    total: int = cast("int", None)  # an int from `__post_init__` on
 
     def __post_init__(self) -> None:
-        if self.total is None:
+        if cast("int | None", self.total) is None:
             object.__setattr__(self, "total", self.prompt + self.completion)
 
 
