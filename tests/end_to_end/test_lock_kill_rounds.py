@@ -148,6 +148,8 @@ def _tables(persist: Path) -> Iterator[tuple[set[str], int]]:
             tables = {
                 str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             }
+            if not tables:
+                continue  # the object that `migrate` asks for its kind: it has written nothing
             [(kept,)] = connection.execute("SELECT count(*) FROM _cf_KV")
             yield tables, kept
         connection.close()
