@@ -7,6 +7,8 @@ GET  /                    the page
 """
 
 import asyncio
+import hashlib
+import hmac
 import json
 import secrets
 from collections.abc import Mapping
@@ -55,6 +57,8 @@ class _Site:
         self._env = env
         self._ctx = ctx
         self._visitor = visitor
+        # The cookie is a secret, and ids stand in addresses and logs: chats bear a name that only the key makes from it.
+        self._owner = hmac.new(env.SIGNING_KEY.encode(), f"visitor {visitor}".encode(), hashlib.sha256).hexdigest()[:32]
         self.gateway = StreamGateway(env.STREAMS, authorize=self._may, signer=StreamUrlSigner({"k1": env.SIGNING_KEY}))
 
     async def answer(self, request: Request) -> Response:
@@ -64,15 +68,21 @@ class _Site:
                 headers = {"content-type": "text/html; charset=utf-8", "cache-control": "no-store"}
                 cookie = f"visitor={self._visitor}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax"
                 return Response(PAGE.read_text(), headers={**headers, "set-cookie": cookie})
-            case "POST", ["chats"]:
+            case "POST", ["chats"] if self._is_own_page(request):
                 return _json({"chatId": await self._ask(_question(await request.text()))}, status=202)
             case "GET", ["chats", chat_id] if self._may(request, chat_id, "read"):
                 return _json(self._addresses(chat_id, _position(url.query)))
             case _:
                 return _json({"error": {"code": "not_found", "message": "there is nothing here for you"}}, status=404)
 
+    @staticmethod
+    def _is_own_page(request: Request) -> bool:
+        """Whether no other site's page sends this: a browser would add the visitor's cookie."""
+        url, origin = urlsplit(request.url), request.headers.get("origin")
+        return origin is None or origin == f"{url.scheme}://{url.netloc}"
+
     async def _ask(self, question: str) -> str:
-        chat_id = f"{self._visitor}-{secrets.token_hex(8)}"
+        chat_id = f"{self._owner}-{secrets.token_hex(8)}"
         streams = DurableObjectStreamManager(self._env.STREAMS, wait_until=self._ctx.waitUntil)
         writer = await streams.create_writer(chat_id, "words", "chat")
 
@@ -95,7 +105,7 @@ class _Site:
 
     def _may(self, _request: Request, chat_id: str, action: StreamAction) -> bool:
         """Each visitor reads their own chats; a signed address is let in without this."""
-        return action == "read" and chat_id.startswith(f"{self._visitor}-")
+        return action == "read" and chat_id.startswith(f"{self._owner}-")
 
 
 def _visitor(request: Request) -> str:

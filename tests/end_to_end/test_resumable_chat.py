@@ -65,6 +65,15 @@ def _some(followed: Iterator[Event], count: int) -> list[Event]:
     return taken
 
 
+def test_the_cookie_stays_in_the_browser(worker: LocalRuntime, cookie: dict[str, str]) -> None:
+    """The visitor's secret is in no id and no address; a page of another site asks nothing in the visitor's name."""
+    chat_id = _ask(worker, cookie)
+    secret = cookie["cookie"].partition("=")[2]
+    assert secret not in chat_id + str(_addresses(worker, chat_id, cookie))
+    headers = {**cookie, "origin": "https://evil.example"}
+    assert call(worker.url, "POST", "/chats", body=b'{"question": "?"}', headers=headers).status == 404
+
+
 def test_an_answer_survives_reloads(worker: LocalRuntime, cookie: dict[str, str]) -> None:
     """GW-9: by EventSource's own reconnection, by a new signed address, and from the start: every word once, in order."""
     chat_id = _ask(worker, cookie)

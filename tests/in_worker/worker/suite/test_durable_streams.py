@@ -61,3 +61,35 @@ async def test_rows_written(env: Any, unique: str) -> None:
         assert reply.status < 300 or rows == 0, reply.body
         before, written = written, int(await namespace.call(unique, "rows written"))
         assert (method, query, written - before) == (method, query, rows)
+
+
+MEGABYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status", "body"),
+    [
+        ("application/octet-stream", 204, b"\xff" * 16 * MEGABYTE),
+        ("text/plain", 204, "é".encode() * 8 * MEGABYTE),
+        ("application/json", 413, b"[" + b"1," * (2 * MEGABYTE - 8) + b"1]"),
+        ("application/json", 413, b"[[" + b"[]," * 600_000 + b"1]]"),
+        ("application/json", 204, b"[" + b'{"type":"text","text":"0123456789","n":1},' * 99_000 + b"1]"),
+    ],
+)
+async def test_the_memory_of_a_request(env: Any, unique: str, content_type: str, status: int, body: bytes) -> None:
+    """DS-13: the isolate stays below 128 MB, and grows by less than four times the largest body that is permitted.
+
+    The sender's own body lies in the same isolate here. WebAssembly memory never shrinks, so the highest point shows.
+    """
+    from pyodide_js import _module
+
+    headers = {"content-type": content_type}
+    gateway = StreamGateway(env.STREAMS, authorize=lambda *_: True, faces=[DurableStreams(env.STREAMS)])
+    url = f"https://streams.example/v1/stream/{unique}"
+    await gateway.handle(HttpRequest(method="PUT", url=url, headers=headers))
+    before = _module.HEAP8.length
+    answer = await gateway.handle(HttpRequest(method="POST", url=url, headers=headers, body=body))
+    after = _module.HEAP8.length
+    assert answer.status == status
+    assert after - before < 4 * 16 * MEGABYTE
+    assert after < 128 * MEGABYTE
