@@ -53,9 +53,9 @@ ALTER TABLE __agents_states ADD COLUMN expires_at INTEGER;
 -- The rarer fields of a state and those this version does not know, as one JSON object.
 ALTER TABLE __agents_states ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
 
--- The last 32 writes with their results: [commit id, operation, version, messages before, messages after, checkpoints, time,
--- history epoch].
--- A write repeated after a lost reply is answered from here. In the state row, which a write touches anyway.
+-- The last 32 writes with their results: [commit id, request, version, messages before, messages after, checkpoints, time,
+-- history epoch, result]. A request is the operation's name, '#' and a digest of its arguments.
+-- A write that is repeated after a lost reply is answered from here. In the state row, which a write touches anyway.
 ALTER TABLE __agents_states ADD COLUMN commits TEXT NOT NULL DEFAULT '[]';
 
 UPDATE __agents_states SET session_no = rowid;
@@ -69,6 +69,9 @@ CREATE INDEX idx___agents_states_parent ON __agents_states (parent_session_id) W
 -- cleanup_expired_sessions: WHERE expires_at <= ?. The one index on a column that a save writes: a session with an expiry costs
 -- one more row a save, one without costs nothing.
 CREATE INDEX idx___agents_states_expires_at ON __agents_states (expires_at) WHERE expires_at IS NOT NULL;
+
+-- Deleting a session: does another session use its stream? Partial: a session that uses the stream of its own name costs nothing.
+CREATE INDEX idx___agents_states_stream ON __agents_states (stream_id) WHERE stream_id <> session_id;
 
 -- Messages in blocks, one row per save: their JSON texts joined by newlines (JSON text holds none).
 -- id = session_no * 2^24 + the sequence of the first message. An integer key needs no index beside the table.
@@ -128,8 +131,16 @@ BEGIN
   WHERE session_id = NEW.session_id;
 END;
 
--- The highest fencing token seen for a session id; outlives the session.
+-- What outlives a session under its id.
+-- token: the highest fencing token seen; 0 where none was.
+-- lives: how many sessions of this id were deleted.
+-- past: their deletions and their last writes, at most 32 of each, in the form of __agents_states.commits. A write or a deletion that
+-- is repeated after the session was deleted, and perhaps made again, is answered from here. Results that hold text are left out.
+-- stream_id: the stream of the session deleted last, where it was not the stream of its own name.
 CREATE TABLE __agents_fences (
   session_id TEXT PRIMARY KEY,
-  token INTEGER NOT NULL
+  token INTEGER NOT NULL,
+  lives INTEGER NOT NULL DEFAULT 0,
+  past TEXT NOT NULL DEFAULT '[]',
+  stream_id TEXT
 ) WITHOUT ROWID;

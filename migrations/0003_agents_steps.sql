@@ -12,9 +12,6 @@ ALTER TABLE __agents_states ADD COLUMN run_count INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE __agents_states ADD COLUMN open_run_count INTEGER NOT NULL DEFAULT 0;
 
--- The deletion that was given a commit id, as [commit id, sessions deleted]: it has no state row to be remembered in.
-ALTER TABLE __agents_fences ADD COLUMN deletion TEXT;
-
 -- A checkpoint whose custom state is that of an earlier one names that row here, and its own custom_state is ''.
 ALTER TABLE __agents_checkpoints ADD COLUMN base_id INTEGER;
 

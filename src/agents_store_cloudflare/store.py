@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import Self
 
@@ -19,6 +19,7 @@ from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
+from agents_store_cloudflare.usage.options import DEFAULT_TABLE
 from agents_store_cloudflare.wiring import check_objects_once
 
 __all__ = ["CloudflareStore", "create_cloudflare_store"]
@@ -49,6 +50,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         *,
         meters: OpenMeters,
         objects: Mapping[ObjectKind, ObjectNamespace],
+        usage_table: str = DEFAULT_TABLE,
     ) -> Self:
         """Use `create_cloudflare_store`."""
         store = super().__new__(cls, (state_store, stream_manager))
@@ -58,6 +60,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         store.usage_store = usage_store
         store.lock_manager = lock_manager
         store._meters = meters
+        store._usage_table = usage_table
         store._objects = objects
         return store
 
@@ -105,26 +108,72 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         await check_objects_once(self._objects)
         return version
 
-    async def delete_session(self, session_id: str, *, fencing_token: int | Lock | None = None) -> bool:
-        """Delete a session and its descendants with everything: streams, usage, state; whether there was one.
+    async def delete_session(
+        self,
+        session_id: str,
+        *,
+        expected_version: int | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> bool:
+        """Delete a session and its descendants with everything: streams, usage, state; whether there was a session.
 
-        Streams go first, the state last: called again after a failure, it completes. Sub-sessions that live elsewhere
-        (`remote`) are left alone.
+        The state and the streams are asked first, which keeps the token; a refusal leaves everything as it was. Then the streams go,
+        and the state with the usage goes last, in one transaction: called again after a failure, the deletion completes.
+        Streams and usage of the id go without a session too. Two things stay: a stream that another session uses, and sub-sessions
+        that live elsewhere (`remote`).
 
         Args:
-            fencing_token: checked by each stream and by the state, each against the highest that it has seen.
+            expected_version: the session's version, as a condition.
+            fencing_token: compared with the highest token that the state and each stream have seen.
+            commit_id: repeating the call with it gives the first result and does not touch a session that was made since.
 
         Raises:
-            StaleFencingTokenError: a stream or the state has seen a higher token; it and what follows it is as it was.
+            StaleFencingTokenError: the state or a stream has seen a higher token.
+            StaleStateError: the session has another version.
+            StreamError, D1StateError, UsageError: something could not be deleted; call it again.
+        """
+        plan = await self.state_store.plan_deletion(
+            session_id, expected_version=expected_version, fencing_token=fencing_token, commit_id=commit_id
+        )
+        if plan.done is not None:
+            return plan.done
+        if fencing_token is not None:
+            for stream_id in plan.tree.stream_ids:
+                with suppress(StreamNotFoundError):
+                    # Drops nothing: the stream compares the token and keeps it.
+                    await self.stream_manager.truncate_stream(stream_id, 1, fencing_token=fencing_token)
+        await self._delete_streams(plan.tree.stream_ids, fencing_token)
+        await self._delete_own_usage({session_id, *plan.tree.session_ids})
+        return await self.state_store.carry_out(plan)
+
+    async def cleanup_expired_sessions(self, now: int | None = None, limit: int = 100) -> list[str]:
+        """Delete up to `limit` expired sessions and their descendants with everything: streams, usage, state; the ids deleted.
+
+        The state decides, in one transaction, and goes first. When a stream then cannot be deleted, `delete_session` of the id
+        deletes it later.
+
+        Args:
+            now: sessions whose `expires_at` is not after this time go (milliseconds); None is the present.
+
+        Raises:
             StreamError, D1StateError, UsageError: something could not be deleted.
         """
-        tree = await self.state_store.get_session_tree(session_id)
-        for stream_id in tree.stream_ids:
+        tree = await self.state_store.cleanup_expired_trees(now, limit, delete_usage=True)
+        await self._delete_own_usage(tree.session_ids)
+        await self._delete_streams(tree.stream_ids, None)
+        return list(tree.session_ids)
+
+    async def _delete_streams(self, stream_ids: Iterable[str], fencing_token: int | Lock | None) -> None:
+        for stream_id in stream_ids:
             with suppress(StreamNotFoundError):
                 await self.stream_manager.delete_stream(stream_id, fencing_token=fencing_token)
-        for each in tree.session_ids:
-            await self.usage_store.delete(each)
-        return await self.state_store.delete_session(session_id, delete_usage=True, fencing_token=fencing_token)
+
+    async def _delete_own_usage(self, session_ids: Iterable[str]) -> None:
+        """Delete the usage in a table of the user's own. The state deletes the usage in the documented table itself."""
+        if self._usage_table != DEFAULT_TABLE:
+            for session_id in session_ids:
+                await self.usage_store.delete(session_id)
 
 
 def create_cloudflare_store(

@@ -93,7 +93,7 @@ async def at_version_2() -> SqliteDatabase:
     state = Statement(
         "INSERT INTO __agents_states (session_id, agent_type, custom_state, created_at, updated_at, version, session_no,"
         " message_count, history_epoch, checkpoint_count, commits, expires_at) VALUES ('a', 'x', '{\"k\":1}', 1, 1, 2, 1, 3, 77, 2,"
-        """ '[["c1","save_state",1,0,2,0,5,77,null],["c2","save_state",2,2,3,2,6,77,null]]', 99)"""
+        """ '[["c1","append_messages#0",1,0,2,0,5,77,null],["c2","increment_step_count#9791547bf874064f",2,2,3,2,6,77,7]]', 99)"""
     )
     blocks = Statement(
         """INSERT INTO __agents_message_blocks VALUES (16777216, 2, '{"role":"user","n":1}' || char(10) || '{"role":"user","n":2}'),"""
@@ -127,7 +127,7 @@ async def test_version_2_reaches_the_same_schema_with_its_data() -> None:
         (2, {"k": 0}),
     ]
     assert [(each.state and (each.state.agent_type, each.state.stream_id)) for each in page.items] == [("x", "a")] * 2
-    assert await store.save_state("a", state, commit_id="c2") == 2
+    assert await store.increment_step_count("a", commit_id="c2") == 7
     with pytest.raises(StaleFencingTokenError):
         await store.update_status("a", "x", fencing_token=3)
     state = await store.load_state("a", required=True)

@@ -146,17 +146,27 @@ class D1StateError(AgentsStoreError):
 
 
 class StateNotFoundError(D1StateError):
-    """The session does not exist."""
+    """The session does not exist.
+
+    Attributes:
+        deleted_since: the call repeats one that took place; its session was deleted since, and its result is gone.
+    """
 
     code = "state_not_found"
     http_status = 404
+    deleted_since: bool = False
 
-    def __init__(self, session_id: str) -> None:
-        super().__init__(f"session {session_id!r} does not exist; save_state or create_session makes one")
+    def __init__(self, session_id: str, *, deleted_since: bool = False) -> None:
+        super().__init__(
+            f"this call took place before, but its session {session_id!r} was deleted since; its result is gone"
+            if deleted_since
+            else f"session {session_id!r} does not exist; save_state or create_session makes one"
+        )
         self.session_id = session_id
+        self.deleted_since = deleted_since
 
     def facts(self) -> dict[str, JsonValue]:
-        return {"session_id": self.session_id}
+        return {"session_id": self.session_id, "deleted_since": self.deleted_since}
 
 
 class CheckpointNotFoundError(StateNotFoundError):

@@ -1,4 +1,4 @@
-"""What a database said, as facts."""
+"""Database errors as facts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agents_store_cloudflare.database.statements import SqlValue
 __all__ = ["GUARD_MARK", "SqlError"]
 
 GUARD_MARK = "agents-store "
-"""What stands before the JSON object of facts in the error text of a guard that did not hold."""
+"""Stands before the JSON object of facts in the error text of a guard that refused its batch. The first fact is "fault"."""
 
 
 # https://developers.cloudflare.com/d1/best-practices/retry-queries/ and .../observability/debug-d1/
@@ -36,36 +36,57 @@ _NOTHING_HAPPENED = (
 
 
 _CONSTRAINT = re.compile(r"SQLITE_CONSTRAINT_(\w+)")
+_FAULT = re.compile(r'\{"fault":"(\w+)"')
 
 
 class SqlError(Exception):
-    """What a database said, as facts; the stores turn it into their own errors.
+    """A failed batch, as facts. The stores turn it into their own errors.
+
+    Only the database's own words are searched. The facts of a guard hold text of users; they are parsed, never searched.
 
     Attributes:
-        constraint: the kind of a violated constraint ("PRIMARYKEY", "UNIQUE", "CHECK" …) or None.
-        transient: the same batch may be sent again; it may or may not have happened already.
-        outcome_unknown: the batch may have happened all the same.
-        guard: the facts of a guard that did not hold, or None.
+        constraint: the kind of the violated constraint ("PRIMARYKEY", "UNIQUE", "CHECK" …), or None.
+        transient: the same batch may be sent again. It may or may not have happened already.
+        outcome_unknown: the batch may have happened in spite of the failure.
+        guard: the facts of the guard that refused the batch, or None. It always has "fault"; where the database shortened the
+            text, later facts may be missing, and a "fault" of "" means that its name is missing too.
     """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        found = _CONSTRAINT.search(message)
+        words, mark, facts = message.partition(GUARD_MARK)
+        self.guard: Mapping[str, SqlValue] | None = _guard_facts(facts) if mark else None
+        refused = self.guard is not None
+        found = None if refused else _CONSTRAINT.search(words)
         self.constraint: str | None = found.group(1) if found else None
-        self.transient: bool = any(text in message for text in _TRANSIENT)
-        self.outcome_unknown: bool = not any(text in message for text in _NOTHING_HAPPENED)
-        self.guard: Mapping[str, SqlValue] | None = _guard_facts(message)
+        self.transient: bool = not refused and any(text in words for text in _TRANSIENT)
+        self.outcome_unknown: bool = not refused and not any(text in words for text in _NOTHING_HAPPENED)
+        self._missing_table = not refused and "no such table" in words
 
     def is_missing_table(self) -> bool:
-        return "no such table" in str(self)
+        """Whether a table that the batch names does not exist."""
+        return self._missing_table
 
 
-def _guard_facts(message: str) -> Mapping[str, SqlValue] | None:
-    start = message.find(GUARD_MARK + "{")
-    if start < 0:
-        return None
+def _guard_facts(text: str) -> Mapping[str, SqlValue]:
+    """The facts that follow the mark, as many of them as the database left whole."""
     # SQLite quotes the path it complains about, and doubles the quotes inside.
-    text = message[start + len(GUARD_MARK) :].replace("''", "'")
+    text = text.replace("''", "'")
+    try:
+        return _object_at_the_start(text)
+    except ValueError:
+        pass
+    while (end := text.rfind(',"')) > 0:
+        text = text[:end]
+        try:
+            return _object_at_the_start(text + "}")
+        except ValueError:
+            continue
+    fault = _FAULT.match(text)
+    return {"fault": fault.group(1) if fault else ""}
+
+
+def _object_at_the_start(text: str) -> Mapping[str, SqlValue]:
     facts: dict[str, SqlValue]
     facts, _ = json.JSONDecoder().raw_decode(text)
     return facts

@@ -1,4 +1,4 @@
-"""How the state store's batches go: sent again where that is safe, and every failure as the package's own error."""
+"""The state store's batches: sent again where that is safe, and every failure raised as the package's own error."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from typing import cast
 
 from agents_store_cloudflare.contract.errors import D1StateError
 from agents_store_cloudflare.database import Database, Row, SqlError, Statement, batch_with_retry
-from agents_store_cloudflare.state.guard import Commit, Guard
+from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
+from agents_store_cloudflare.state.guard import Commit, Facts, Guard
 
 __all__ = ["StateBatches"]
 
 
 class StateBatches:
-    """The batches of one store: reads, guarded writes, deletions."""
+    """The batches of one store: reads and guarded writes."""
 
     def __init__(self, database: Database, logger: logging.Logger) -> None:
         self._database = database
         self._logger = logger
 
     async def write(self, guard: Guard, statements: Sequence[Statement]) -> tuple[Commit, list[list[Row]]]:
-        """Guard, fence and statements as one batch. The first statement returns the commit; no results where it is an earlier one's.
+        """Send guard, fence and statements as one batch; the first statement returns the commit.
 
-        Safe to send again after a lost reply: the guard recognises the commit id.
+        It is safe to send again after a lost reply: the guard recognises the commit id.
+
+        Returns:
+            The commit and the rows of the statements. A repetition gives the first commit and no rows.
         """
         first, results = await self.guarded(guard, statements)
         if first is not None:
@@ -31,46 +35,62 @@ class StateBatches:
         return Commit.from_text(cast("str", results[0][0][0])), results
 
     async def guarded(self, guard: Guard, statements: Sequence[Statement]) -> tuple[Commit | None, list[list[Row]]]:
-        """As `write`, for statements of which none may return a commit: what was done before, or the statements' results."""
+        """As `write`, for statements that may return no commit: the first commit of a repetition, or the statements' rows."""
         guards = guard.statements()
         try:
             results = await batch_with_retry(self._database, [*guards, *statements])
         except SqlError as error:
             if error.guard is None:
                 raise self._failed(guard.operation, guard.session_id, error, guard.commit_id) from error
-            commit = guard.replay(error.guard)
-            if commit is None:
-                raise guard.fault(error.guard) from None
-            return commit, []
+            if error.guard["fault"] == "replay":
+                return await self._replayed(guard, error.guard), []
+            raise guard.fault(error.guard) from None
         return None, results[len(guards) :]
 
+    async def _replayed(self, guard: Guard, facts: Facts) -> Commit:
+        """The first commit of a repetition, whose token raises the fence all the same.
+
+        Raises:
+            InvalidArgumentError: the commit id belongs to another request.
+        """
+        text, past = facts.get("first_commit"), facts.get("past")
+        if text is None or past is None:
+            [rows] = await self.read([Statement(FIRST_COMMIT, (guard.session_id, guard.commit_id))])
+            if not rows:
+                raise D1StateError(
+                    f"{guard.operation} of session {guard.session_id!r} took place, but its result is forgotten",
+                    commit_id=guard.commit_id,
+                )
+            text, past = rows[0]
+        first = guard.first(cast("str", text), past=bool(past))
+        await self.raise_fence(guard, known=facts.get("token") or 0)
+        return first
+
+    async def raise_fence(self, guard: Guard, *, known: int = 0) -> None:
+        """Keep the token of a call that has nothing to write, unless `known` says that the kept one is as high."""
+        if guard.token is not None and guard.token > known:
+            await self.repeatable(guard.operation, guard.session_id, guard.fence())
+
     async def read(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Send statements that only read; the first parameter of the first one is the session id."""
         try:
             return await batch_with_retry(self._database, statements)
         except SqlError as error:
             raise self._failed("read", cast("str", statements[0].parameters[0]), error) from error
 
     async def repeatable(self, operation: str, session_id: str, statements: Sequence[Statement]) -> list[list[Row]]:
-        """Statements of which doing them twice does what doing them once does."""
+        """Send statements whose second run changes nothing."""
         try:
             return await batch_with_retry(self._database, statements)
         except SqlError as error:
             raise self._failed(operation, session_id, error) from error
 
-    async def delete(
-        self, what: str, statements: Sequence[Statement], guard: Guard | None = None
-    ) -> tuple[list[Row], list[Row]]:
-        """Rows of the last statement, and of the first after the guard's.
-
-        Not sent again by itself: a repetition after a lost reply could not tell whether there was anything to delete.
-        """
+    async def once(self, operation: str, session_id: str, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Send statements that are not sent again by themselves: a second run would give another result."""
         try:
-            results = await self._database.batch(statements)
+            return await self._database.batch(statements)
         except SqlError as error:
-            if guard is not None and error.guard is not None:
-                raise guard.fault(error.guard) from None
-            raise self._failed("delete", what, error) from error
-        return results[-1], results[len(guard.statements()) if guard is not None else 0]
+            raise self._failed(operation, session_id, error) from error
 
     def _failed(self, operation: str, session_id: str, error: SqlError, commit_id: str | None = None) -> D1StateError:
         self._logger.warning("%s of session %r failed: %s", operation, session_id, error)

@@ -1,11 +1,11 @@
-"""What all calls of the state store share: the database, the limits, the guard of a write."""
+"""The part that all calls of the state store share: the database, the limits, the guard of a write."""
 
 from __future__ import annotations
 
 import logging
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
@@ -21,21 +21,21 @@ from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.database import SqlValue, Statement
-from agents_store_cloudflare.state import codec, message_sql, session_sql
+from agents_store_cloudflare.state import session_sql
 from agents_store_cloudflare.state.batches import StateBatches
 from agents_store_cloudflare.state.guard import Guard
 from agents_store_cloudflare.state.options import StoreLimits
+from agents_store_cloudflare.state.outgoing import Outgoing
+from agents_store_cloudflare.state.requests import Part, digest
 from agents_store_cloudflare.usage import UsageOptions
 
-__all__ = ["MAX_PAGE", "MOST_ATTEMPTS", "StateCalls", "new_epoch", "state_for"]
+__all__ = ["MAX_PAGE", "StateCalls", "expected", "new_epoch", "save_request", "state_for"]
 
 MAX_PAGE = 1_000
-MOST_ATTEMPTS = 5
-"""Of a call that reads, decides in Python and writes: again after somebody else wrote in between."""
 
 
 class StateCalls:
-    """One part of `D1StateStore`; the parts share what is here.
+    """The base of the parts of `D1StateStore`.
 
     Args:
         database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database` (`testing.SqliteDatabase`).
@@ -62,40 +62,56 @@ class StateCalls:
         self._usage = usage or UsageOptions()
         self._now_ms = now_ms
 
-    def _guard(self, operation: str, session_id: str, fencing_token: int | Lock | None, commit_id: str | None) -> Guard:
-        """The guard of a write to a session that must exist."""
+    def _guard(
+        self,
+        operation: str,
+        session_id: str,
+        fencing_token: int | Lock | None,
+        commit_id: str | None,
+        *request: Part,
+    ) -> Guard:
+        """The guard of a write to a session that must exist.
+
+        Args:
+            request: all other arguments of the call, in a fixed order.
+        """
         return Guard(
             session_id=check_id(session_id, "session_id"),
             commit_id=uuid.uuid4().hex if commit_id is None else check_id(commit_id, "commit_id"),
             operation=operation,
+            digest=digest(request),
             token=self._token(fencing_token),
             must_exist=True,
         )
 
     def _save_guard(
         self,
-        operation: str,
-        state: AgentState,
+        outgoing: Outgoing,
         expected_version: int | AnyVersion | None,
         fencing_token: int | Lock | None,
         commit_id: str | None,
+        *request: Part,
     ) -> Guard:
-        """The guard of a save: the version, where the histories meet, a parent that stays."""
+        """The guard of a save: the version, the histories that must meet, the parent that must stay.
+
+        Args:
+            request: all other arguments of the call, in a fixed order.
+        """
         if expected_version is None:
-            version: int | None = state.version
+            version: int | None = outgoing.version
         elif isinstance(expected_version, AnyVersion):
             version = None
         else:
             version = check_whole_number(expected_version, "expected_version")
-        codec.check_state(state)
+        parts = save_request(outgoing, expected_version, *request)
         return replace(
-            self._guard(operation, state.session_id, fencing_token, commit_id),
+            self._guard(outgoing.operation, outgoing.session_id, fencing_token, commit_id, *parts),
             must_exist=False,
             version=version,
-            history=codec.history_of(state),
-            parent=state.parent_session_id,
+            history=outgoing.history,
+            parent=outgoing.state.parent_session_id,
             compare_parent=True,
-            new_messages=len(codec.new_messages(state)),
+            new_messages=outgoing.added,
         )
 
     def _token(self, fencing_token: int | Lock | None) -> int | None:
@@ -106,41 +122,37 @@ class StateCalls:
 
     def _commit(self, guard: Guard, result: str | None = None) -> tuple[SqlValue, ...]:
         """The first parameters of the statement that changes the state row: ?1 to ?5."""
-        return (guard.session_id, self._now_ms(), guard.commit_id, guard.operation, result)
+        return (guard.session_id, self._now_ms(), guard.commit_id, guard.request, result)
 
-    def _save_statements(self, state: AgentState, guard: Guard, result: str | None = None) -> list[Statement]:
-        """The state row and the blocks of its new messages."""
-        # The guard has checked and counted them: reading the whole history once more would cost every save.
-        tail = state.messages[len(state.messages) - guard.new_messages :]
-        columns = codec.columns_of(state, self._limits.max_state_bytes, guard.operation)
+    def _save_statements(self, outgoing: Outgoing, guard: Guard, result: str | None = None) -> list[Statement]:
+        """The statements that store the state row and the new messages."""
         first = (*self._commit(guard, result), guard.new_messages, guard.new_checkpoints, new_epoch())
         # The guard holds the version: above 0 there is a row, and the shorter statement does.
         sql = session_sql.UPDATE_STATE if guard.version else session_sql.UPSERT_STATE
-        return [
-            Statement(sql, (*first, *columns)),
-            *self._block_statements(guard, tail, codec.history_of(state).count),
-        ]
+        return [Statement(sql, (*first, *outgoing.columns)), *outgoing.block_statements()]
 
-    def _block_statements(self, guard: Guard, messages: codec.Messages, first_sequence: int) -> list[Statement]:
-        blocks = codec.blocks_of(
-            messages, first_sequence, self._limits.max_message_bytes, guard.session_id, guard.operation
-        )
-        return [
-            Statement(message_sql.INSERT_BLOCK, (guard.session_id, block.first_sequence, block.count, block.body))
-            for block in blocks
-        ]
+
+def save_request(outgoing: Outgoing, expected_version: int | AnyVersion | None, *more: Part) -> Sequence[Part]:
+    """The arguments of a save, for the digest of its request."""
+    condition = expected_version.value if isinstance(expected_version, AnyVersion) else expected_version
+    return (outgoing.parts(), condition, *more)
 
 
 def new_epoch() -> int:
-    """A number for a history that no earlier one of the session has."""
+    """A number for a new history. No earlier history of the session has it."""
     return random.randrange(1, MAX_SAFE_INTEGER)  # noqa: S311 - an identity, no secret
 
 
+def expected(version: int | None) -> int | None:
+    """The version that a call names as its condition, checked."""
+    return None if version is None else check_whole_number(version, "expected_version")
+
+
 def state_for(session_id: str, state: AgentState | Mapping[str, object]) -> AgentState:
-    """The state as a record, if it is of this session.
+    """The state as a record.
 
     Raises:
-        InvalidArgumentError: it is another one's.
+        InvalidArgumentError: it belongs to another session.
     """
     check_id(session_id, "session_id")
     record = state if isinstance(state, AgentState) else AgentState.from_dict(state)

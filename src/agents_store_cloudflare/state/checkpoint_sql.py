@@ -205,12 +205,13 @@ CHECKPOINT_EXISTS: LiteralString = """
       AND c.pruned = 0
 """
 
-# What a checkpoint keeps of a state, from the checkpoint `c` that ?6 numbers and the one it shares with.
-_KEPT: LiteralString = """status, step_count, output, error, aborted, abort_reason, resume_count, expires_at, details, custom_state,
+# The columns that a restored session takes from its checkpoint. Not expires_at: a deadline belongs to the session's present, and an
+# old one would let the next cleanup delete the session.
+_KEPT: LiteralString = """status, step_count, output, error, aborted, abort_reason, resume_count, details, custom_state,
       agent_type, stream_id"""
 
 _KEPT_VALUES: LiteralString = """
-          c.status, c.step_count, c.output, c.error, c.aborted, c.abort_reason, c.resume_count, c.expires_at, c.details,
+          c.status, c.step_count, c.output, c.error, c.aborted, c.abort_reason, c.resume_count, c.details,
           coalesce(base.custom_state, c.custom_state),
           coalesce(c.agent_type, base.agent_type, __agents_states.agent_type),
           coalesce(c.stream_id, base.stream_id, __agents_states.stream_id)"""
@@ -264,7 +265,7 @@ DELETE_COUNTING_MORE: LiteralString = """
 """
 
 # ?1 the new session's id, ?2 now, ?3 commit id, ?4 operation, ?5 result, ?6 number, ?7 epoch, ?8 the source's id -> (this commit).
-# Not a child of its source's parent: it outlives that tree.
+# Not a child of its source's parent: it outlives that tree. Its deadline is the source's present one, unless that has passed.
 FORK_STATE: LiteralString = """
     INSERT INTO __agents_states (
       session_id, created_at, updated_at, version, session_no, message_count, history_epoch, checkpoint_count, commits,
@@ -276,7 +277,7 @@ FORK_STATE: LiteralString = """
       json_array(json_array(?3, ?4, 1, 0, c.message_count, 0, CAST(?2 AS INTEGER), CAST(?7 AS INTEGER), json(?5))),
       coalesce(c.agent_type, base.agent_type, s.agent_type), c.status, c.step_count,
       coalesce(base.custom_state, c.custom_state), c.output, c.error, ?1,
-      c.aborted, c.abort_reason, c.resume_count, c.expires_at, c.details
+      c.aborted, c.abort_reason, c.resume_count, CASE WHEN s.expires_at > ?2 THEN s.expires_at END, c.details
     FROM __agents_states AS s
     JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + CAST(?6 AS INTEGER)
     LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id

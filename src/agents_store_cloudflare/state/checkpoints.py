@@ -1,4 +1,4 @@
-"""Checkpoints: kept moments of a session, to look at, to go back to, to go on from elsewhere."""
+"""Checkpoints: kept moments of a session. They can be read, restored, and forked into a new session."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, CheckpointPage
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql, session_sql
-from agents_store_cloudflare.state.calls import StateCalls, new_epoch, state_for
+from agents_store_cloudflare.state.calls import StateCalls, expected, new_epoch, state_for
 from agents_store_cloudflare.state.cursors import cursor_after, number_of
-from agents_store_cloudflare.state.guard import Condition
+from agents_store_cloudflare.state.guard import Commit, Condition, Guard
+from agents_store_cloudflare.state.outgoing import Outgoing
 
 __all__ = ["CheckpointCalls", "check_kept_beside"]
 
@@ -41,7 +42,7 @@ _ID = re.compile(r"cpv1-(.+)-s(\d{1,16})-t(\d{1,16})-([0-9a-f]{6})", re.DOTALL |
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Name:
-    """What a checkpoint's id says, read from the right: the session's id may look like anything."""
+    """The parts of a checkpoint's id. It is read from the right, because the session's id may look like anything."""
 
     session_id: str
     step_count: int
@@ -74,29 +75,35 @@ class CheckpointCalls(StateCalls):
     ) -> Checkpoint:
         """`StateStore.save_checkpoint`. The result's `state` is None: the caller has it, `get_checkpoint` gives it back."""
         check_kept_beside(run_id, stream_sequence)
-        saved = None if state is None else state_for(session_id, state)
-        if saved is None:
-            guard = replace(self._guard("save_checkpoint", session_id, fencing_token, commit_id), new_checkpoints=1)
+        if state is None:
+            outgoing = None
+            request = (run_id, stream_sequence)
+            guard = self._guard("save_checkpoint", session_id, fencing_token, commit_id, *request)
+            guard = replace(guard, new_checkpoints=1)
             touch = (*self._commit(guard), run_id, stream_sequence)
             before = [Statement(checkpoint_sql.TOUCH_CHECKPOINTS, touch)]
         else:
-            save_guard = self._save_guard("save_checkpoint", saved, None, fencing_token, commit_id)
-            guard = replace(save_guard, new_checkpoints=1)
+            saved = state_for(session_id, state)
+            outgoing = Outgoing.of(saved, self._limits, "save_checkpoint")
+            guard = self._save_guard(outgoing, None, fencing_token, commit_id, run_id, stream_sequence)
+            guard = replace(guard, new_checkpoints=1)
             result = encode_json([saved.step_count, saved.status, run_id, stream_sequence], name="the checkpoint")
-            before = self._save_statements(saved, guard, result)
+            before = self._save_statements(outgoing, guard, result)
         commit, results = await self._batches.write(
             guard, [*before, *self._checkpoint_statements(session_id, run_id, stream_sequence)]
         )
-        if saved is not None:
-            codec.bring_up_to_date(saved, commit)
         if not results:  # answered from an earlier attempt, whose checkpoint may be gone by now
+            guard.living(commit)
+        if outgoing is not None:
+            outgoing.bring_up_to_date(commit)
+        if not results:
             return codec.remembered_checkpoint(session_id, commit)
         return codec.bare_checkpoint_of(session_id, results[-1][0])
 
     def _checkpoint_statements(
         self, session_id: str, run_id: str | None = None, stream_sequence: int | None = None
     ) -> list[Statement]:
-        """Keep the state row as it stands after the statements before; the last one returns the checkpoint, bare."""
+        """Keep the state row as the statements before leave it. The last one returns the checkpoint without its state."""
         return [
             Statement(checkpoint_sql.INSERT_CHECKPOINT, (session_id, run_id, stream_sequence)),
             Statement(checkpoint_sql.NEWEST_CHECKPOINT, (session_id,)),
@@ -115,7 +122,7 @@ class CheckpointCalls(StateCalls):
             ]
         )
         checkpoint = codec.checkpoint_of(rows[0], blocks) if rows else None
-        # The number may be another incarnation's of this session: the id says when and at which step it was kept.
+        # A later session of this id may have a checkpoint of this number: the id tells the time and the step too.
         return checkpoint if checkpoint is not None and checkpoint.id == checkpoint_id else None
 
     async def get_latest_checkpoint(self, session_id: str) -> Checkpoint | None:
@@ -161,14 +168,17 @@ class CheckpointCalls(StateCalls):
         session_id: str,
         checkpoint_id: str,
         *,
+        expected_version: int | None = None,
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> AgentState:
         """`StateStore.restore_checkpoint`."""
-        guard = self._guard("restore_checkpoint", session_id, fencing_token, commit_id)
+        check_id(session_id, "session_id")
         name, condition = _existing(session_id, checkpoint_id)
-        guard = replace(guard, conditions=(condition,))
-        _, results = await self._batches.write(
+        request = (checkpoint_id, expected_version)
+        guard = self._guard("restore_checkpoint", session_id, fencing_token, commit_id, *request)
+        guard = replace(guard, version=expected(expected_version), conditions=(condition,))
+        commit, results = await self._batches.write(
             guard,
             [
                 Statement(checkpoint_sql.RESTORE_STATE, (*self._commit(guard), name.number, new_epoch())),
@@ -178,7 +188,7 @@ class CheckpointCalls(StateCalls):
                 *_whole_state(session_id),
             ],
         )
-        return await self._state_after(session_id, results)
+        return await self._state_after(guard, commit, results)
 
     async def fork_session(
         self,
@@ -191,13 +201,15 @@ class CheckpointCalls(StateCalls):
     ) -> AgentState:
         """`StateStore.fork_session`."""
         check_id(session_id, "session_id")
-        guard = self._guard("fork_session", check_id(new_session_id, "new_session_id"), fencing_token, commit_id)
+        request = (session_id, checkpoint_id)
+        check_id(new_session_id, "new_session_id")
+        guard = self._guard("fork_session", new_session_id, fencing_token, commit_id, *request)
         if new_session_id == session_id:
             raise InvalidArgumentError("new_session_id is the session's own; restore_checkpoint goes back in place")
         name, condition = _existing(session_id, checkpoint_id)
         guard = replace(guard, must_exist=False, version=0, conditions=(condition,))
         try:
-            _, results = await self._batches.write(
+            commit, results = await self._batches.write(
                 guard,
                 [
                     Statement(checkpoint_sql.FORK_STATE, (*self._commit(guard), name.number, new_epoch(), session_id)),
@@ -208,7 +220,7 @@ class CheckpointCalls(StateCalls):
             )
         except StaleStateError as error:
             raise SessionExistsError(new_session_id) from error
-        return await self._state_after(new_session_id, results)
+        return await self._state_after(guard, commit, results)
 
     async def prune_checkpoints(
         self,
@@ -217,6 +229,7 @@ class CheckpointCalls(StateCalls):
         keep_last: int | None = None,
         older_than: float | timedelta | None = None,
         older_than_ms: float | None = None,
+        expected_version: int | None = None,
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> int:
@@ -226,7 +239,9 @@ class CheckpointCalls(StateCalls):
             raise InvalidArgumentError("prune_checkpoints needs keep_last, older_than or both")
         keep = 1 if keep_last is None else check_whole_number(keep_last, "keep_last", low=1, high=codec.MAX_MESSAGES)
         goes = (keep, None if age_ms is None else max(self._now_ms() - age_ms, 0))
-        guard = self._guard("prune_checkpoints", session_id, fencing_token, commit_id)
+        request = (keep_last, age_ms, expected_version)
+        guard = self._guard("prune_checkpoints", session_id, fencing_token, commit_id, *request)
+        guard = replace(guard, version=expected(expected_version))
         commit, _ = await self._batches.write(
             guard,
             [
@@ -237,9 +252,11 @@ class CheckpointCalls(StateCalls):
         )
         return cast("int", commit.result)
 
-    async def _state_after(self, session_id: str, results: list[list[Row]]) -> AgentState:
-        """The whole state that the last two statements loaded; as it stands now, where an earlier attempt was answered."""
+    async def _state_after(self, guard: Guard, commit: Commit, results: list[list[Row]]) -> AgentState:
+        """The whole state that the last two statements loaded; for a repetition, the state as it stands now."""
+        session_id = guard.session_id
         if not results:
+            guard.living(commit)
             results = await self._batches.read(_whole_state(session_id))
         rows, blocks = results[-2:]
         if not rows:
@@ -250,7 +267,7 @@ class CheckpointCalls(StateCalls):
 
 
 def check_kept_beside(run_id: str | None, stream_sequence: int | None) -> None:
-    """Check what a checkpoint keeps beside the state."""
+    """Check the facts that a checkpoint keeps beside the state."""
     if run_id is not None:
         check_id(run_id, "run_id")
     if stream_sequence is not None:
@@ -258,10 +275,10 @@ def check_kept_beside(run_id: str | None, stream_sequence: int | None) -> None:
 
 
 def _existing(session_id: str, checkpoint_id: str) -> tuple[_Name, Condition]:
-    """What the id says, and the condition that the session keeps that checkpoint.
+    """The parts of the id, and the condition that the session keeps this checkpoint.
 
     Raises:
-        CheckpointNotFoundError: it is no id of a checkpoint of this session.
+        CheckpointNotFoundError: the id does not name a checkpoint of this session.
     """
     name = _name_of(checkpoint_id)
     if name is None or name.session_id != session_id:

@@ -1,4 +1,4 @@
-"""The SQL that every write of the state store shares: its guard, its fence, and how the state row remembers it.
+"""The SQL that every write of the state store shares: the guard, the fence, and the write's entry in the state row.
 
 Keys of blocks and checkpoints are `session_no * 2^24 + n`; 16777216 is 2^24.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-__all__ = ["GUARD", "RAISE_FENCE", "remembered", "session_update"]
+__all__ = ["FIRST_COMMIT", "GUARD", "RAISE_FENCE", "remembered", "session_update"]
 
 # Aborts the batch, with the live facts in the error's text, unless every condition holds; writes nothing.
+# The facts are short, and texts come last: a database that shortens long error texts leaves the others whole. A remembered commit of
+# over 4,000 characters is left out; FIRST_COMMIT reads it.
 # ?1 session id, ?2 commit id, ?3 fencing token or NULL, ?4 expected version or NULL, ?5 expected message count or NULL,
 # ?6 expected history epoch (0: none), ?7 1 when the session must exist, ?8 parent that the state names, ?9 1 to compare it,
-# ?10 new messages, ?11 new checkpoints
+# ?10 new messages, ?11 new checkpoints, ?12 expected number of sessions of this id that were deleted, or NULL
 # -> one row (NULL). Primary keys of __agents_states and __agents_fences.
 GUARD: LiteralString = """
     WITH stored AS (
@@ -23,11 +25,17 @@ GUARD: LiteralString = """
         s.checkpoint_count,
         s.parent_session_id,
         f.token,
+        f.lives,
         CASE WHEN instr(s.commits, json_quote(?2)) > 0 THEN (
           SELECT c.value
           FROM json_each(s.commits) AS c
           WHERE c.value ->> 0 = ?2
-        ) END AS first_commit
+        ) END AS living_commit,
+        CASE WHEN instr(f.past, json_quote(?2)) > 0 THEN (
+          SELECT c.value
+          FROM json_each(f.past) AS c
+          WHERE c.value ->> 0 = ?2
+        ) END AS past_commit
       FROM (SELECT ?1 AS id) AS wanted
       LEFT JOIN __agents_states AS s ON s.session_id = wanted.id
       LEFT JOIN __agents_fences AS f ON f.session_id = wanted.id
@@ -35,9 +43,11 @@ GUARD: LiteralString = """
     judged AS (
       SELECT
         *,
+        coalesce(living_commit, past_commit) AS first_commit,
         CASE
-          WHEN first_commit IS NOT NULL THEN 'replay'
+          WHEN coalesce(living_commit, past_commit) IS NOT NULL THEN 'replay'
           WHEN ?3 < token THEN 'fence'
+          WHEN ?12 <> coalesce(lives, 0) THEN 'life'
           WHEN ?7 = 1 AND version IS NULL THEN 'missing'
           WHEN ?4 IS NOT NULL AND ?4 <> coalesce(version, 0) THEN 'version'
           WHEN ?5 <> coalesce(message_count, 0) THEN 'history'
@@ -50,12 +60,26 @@ GUARD: LiteralString = """
     SELECT
       CASE WHEN fault IS NOT NULL THEN json_extract('{}', 'agents-store ' || json_object(
         'fault', fault,
+        'token', token,
         'version', coalesce(version, 0),
         'message_count', coalesce(message_count, 0),
-        'token', token,
-        'first_commit', first_commit || ''
+        'past', living_commit IS NULL,
+        'first_commit', CASE WHEN length(first_commit) <= 4000 THEN first_commit || '' END
       )) END AS verdict
     FROM judged
+"""
+
+# ?1 session id, ?2 commit id -> (the remembered commit, 1 when its session was deleted since) or no row. Primary keys.
+FIRST_COMMIT: LiteralString = """
+    SELECT c.value || '' AS first_commit, 0 AS past
+    FROM __agents_states AS s
+    JOIN json_each(s.commits) AS c ON c.value ->> 0 = ?2
+    WHERE s.session_id = ?1
+    UNION ALL
+    SELECT c.value || '' AS first_commit, 1 AS past
+    FROM __agents_fences AS f
+    JOIN json_each(f.past) AS c ON c.value ->> 0 = ?2
+    WHERE f.session_id = ?1
 """
 
 # ?1 session id, ?2 fencing token. Writes a row only when the token rises.
@@ -75,10 +99,10 @@ def remembered(
     epoch: LiteralString = "history_epoch",
     result: LiteralString = "json(?5)",
 ) -> LiteralString:
-    """The assignment that adds this write to the ring in the state row, as `guard.Commit` reads it.
+    """The assignment that adds this write to the commits of the state row, in the form that `guard.Commit` reads.
 
-    At most 32. Where they have over 60,000 bytes only the last one stays beside the new one: a row has room for that many beside the
-    largest state. In the statement ?2 is now, ?3 the commit id, ?4 the operation, ?5 the result as JSON text.
+    The row keeps at most 32 commits. When they have over 60,000 bytes, it keeps the newest two alone: so many bytes have room beside
+    the largest state. In the statement ?2 is now, ?3 the commit id, ?4 the request, ?5 the result as JSON text.
     """
     return f"""
       commits = json_insert(
@@ -103,19 +127,21 @@ def session_update(
     checkpoints: LiteralString = "checkpoint_count",
     epoch: LiteralString = "history_epoch",
     result: LiteralString = "json(?5)",
+    condition: LiteralString = "",
 ) -> LiteralString:
     """An update of the state row by its primary key that returns this commit.
 
-    ?1 session id, ?2 now, ?3 commit id, ?4 operation, ?5 the result as JSON text, or NULL; more as `assignments` say. A write
+    ?1 session id, ?2 now, ?3 commit id, ?4 request, ?5 the result as JSON text, or NULL; the assignments use more of them. A write
     that leaves the version leaves `updated_at`.
     """
     commit = remembered(version=version, messages=messages, checkpoints=checkpoints, epoch=epoch, result=result)
     more: LiteralString = f",\n      {assignments}" if assignments else ""
+    also: LiteralString = f"\n      AND {condition}" if condition else ""
     return f"""
     UPDATE __agents_states
     SET
       updated_at = CASE WHEN {version} > version THEN ?2 ELSE updated_at END,
       version = {version},{commit}{more}
-    WHERE session_id = ?1
+    WHERE session_id = ?1{also}
     RETURNING json_extract(commits, '$[#-1]') AS newest_commit
     """

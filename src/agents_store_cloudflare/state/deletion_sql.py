@@ -11,14 +11,16 @@ __all__ = [
     "DELETE_CHECKPOINTS",
     "DELETE_STATES",
     "DELETE_USAGE",
-    "DELETION_IS_NEW",
     "REMEMBER_DELETION",
     "REMOTE_SUB_SESSIONS",
+    "SELECT_LIVES",
+    "SELECT_STREAMS",
     "SELECT_TREE",
 ]
 
-# A session, or those that expired, each with its descendants. UNION keeps a cycle of parents from going round. A child to which its
-# parent refers as remote is somebody else's.
+# A session, or the sessions that expired, each with its descendants. UNION ends at a cycle of parents. A child to which its parent
+# refers as remote belongs to somebody else and stays. An id without a session stands in the tree without a number and without
+# descendants: usage and streams may bear it all the same.
 # ?1 session id or NULL, ?2 now or NULL, ?3 most expired sessions. Primary keys, partial indexes on expires_at and on
 # parent_session_id.
 _TREE: LiteralString = """
@@ -30,12 +32,17 @@ _TREE: LiteralString = """
         SELECT session_id, session_no FROM (
           SELECT session_id, session_no FROM __agents_states WHERE expires_at <= ?2 ORDER BY expires_at LIMIT ?3
         )
+        UNION ALL
+        SELECT ?1, NULL
+        WHERE ?1 IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1)
       )
       UNION
       SELECT child.session_id, child.session_no
       FROM tree
       JOIN __agents_states AS child ON child.parent_session_id = tree.session_id
-      WHERE NOT EXISTS (
+      WHERE tree.session_no IS NOT NULL
+        AND NOT EXISTS (
         SELECT 1
         FROM __agents_sub_sessions AS r
         WHERE r.session_no = tree.session_no
@@ -45,13 +52,43 @@ _TREE: LiteralString = """
     )
 """
 
-# -> (session id, stream id)
+# -> (session id) of each session that goes
 SELECT_TREE: LiteralString = (
     _TREE
     + """
-    SELECT tree.session_id, coalesce(s.stream_id, tree.session_id) AS stream_id
+    SELECT session_id
     FROM tree
-    JOIN __agents_states AS s ON s.session_id = tree.session_id
+    WHERE session_no IS NOT NULL
+    """
+)
+
+# -> (stream id) of each stream that belongs to the tree alone: no session outside uses it. It counts the stream of the session ?1
+# that was deleted last. Partial index on stream_id, primary keys.
+SELECT_STREAMS: LiteralString = (
+    _TREE
+    + """,
+    streams (stream_id) AS (
+      SELECT coalesce(s.stream_id, tree.session_id)
+      FROM tree
+      LEFT JOIN __agents_states AS s ON s.session_id = tree.session_id
+      UNION ALL
+      SELECT stream_id FROM __agents_fences WHERE session_id = ?1 AND stream_id IS NOT NULL
+    )
+    SELECT stream_id
+    FROM streams
+    WHERE NOT EXISTS (
+        SELECT 1
+        FROM __agents_states AS named
+        WHERE named.session_id = streams.stream_id
+          AND named.session_id NOT IN (SELECT session_id FROM tree)
+      )
+      AND NOT EXISTS (
+        SELECT 1
+        FROM __agents_states AS other
+        WHERE other.stream_id = streams.stream_id
+          AND other.stream_id <> other.session_id
+          AND other.session_id NOT IN (SELECT session_id FROM tree)
+      )
     """
 )
 
@@ -105,20 +142,74 @@ DELETE_STATES: LiteralString = (
     """
 )
 
-# ?1 session id, ?2 commit id: aborts the batch when that deletion has taken place. Primary key.
-DELETION_IS_NEW: LiteralString = """
-    SELECT
-      CASE WHEN deletion ->> 0 = ?2 THEN json_extract('{}', 'agents-store ' || json_object(
-        'fault', 'deleted',
-        'deleted', deletion ->> 1
-      )) END AS verdict
+# ?1 … ?3 as in `_TREE`; of the deletion itself, NULL for a cleanup: ?4 commit id, ?5 request, ?6 now; ?7 1 to remember it although
+# there is no session; ?8 1 to keep the names of streams. Before the deletion. Keeps under the id of each session that goes: its last
+# commits, without results that hold text; how many sessions of this id have gone; its stream, where that has a name of its own. Keeps
+# the deletion under ?1. At most 32 commits and 32 deletions of each id stay. Primary keys.
+REMEMBER_DELETION: LiteralString = (
+    _TREE
+    + """,
+    leaving AS (
+      SELECT session_id FROM tree WHERE session_no IS NOT NULL OR ?7 = 1
+    ),
+    entries AS (
+      SELECT leaving.session_id, 0 AS age, e.key AS place, e.value AS entry
+      FROM leaving
+      JOIN __agents_fences AS f ON f.session_id = leaving.session_id
+      JOIN json_each(f.past) AS e
+      UNION ALL
+      SELECT
+        leaving.session_id, 1 AS age, e.key AS place,
+        json_set(e.value, '$[8]', CASE json_type(e.value, '$[8]') WHEN 'integer' THEN e.value ->> 8 END) AS entry
+      FROM leaving
+      JOIN __agents_states AS s ON s.session_id = leaving.session_id
+      JOIN json_each(s.commits) AS e
+      UNION ALL
+      SELECT
+        ?1 AS session_id, 2 AS age, 0 AS place,
+        json_array(?4, ?5, 0, 0, 0, 0, CAST(?6 AS INTEGER), 0, EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1)) AS entry
+      WHERE ?1 IN (SELECT session_id FROM leaving)
+    ),
+    numbered AS (
+      SELECT
+        *,
+        row_number() OVER (
+          PARTITION BY session_id, entry ->> 1 LIKE 'delete_session#%' ORDER BY age DESC, place DESC
+        ) AS number
+      FROM entries
+    ),
+    kept AS (
+      SELECT
+        leaving.session_id,
+        (
+          SELECT json_group_array(json(ordered.entry))
+          FROM (
+            SELECT entry
+            FROM numbered
+            WHERE numbered.session_id = leaving.session_id
+              AND number <= 32
+            ORDER BY age, place
+          ) AS ordered
+        ) AS past,
+        s.session_id IS NOT NULL AS life,
+        CASE WHEN ?8 = 1 AND s.stream_id <> s.session_id THEN s.stream_id END AS stream_id
+      FROM leaving
+      LEFT JOIN __agents_states AS s ON s.session_id = leaving.session_id
+    )
+    INSERT INTO __agents_fences (session_id, token, lives, past, stream_id)
+    SELECT session_id, 0, life, past, stream_id
+    FROM kept
+    WHERE true
+    ON CONFLICT (session_id) DO UPDATE SET
+      lives = lives + excluded.lives,
+      past = excluded.past,
+      stream_id = CASE WHEN ?8 = 1 THEN coalesce(excluded.stream_id, stream_id) END
+    """
+)
+
+# ?1 session id -> (how many sessions of this id were deleted) or no row. Primary key.
+SELECT_LIVES: LiteralString = """
+    SELECT lives
     FROM __agents_fences
     WHERE session_id = ?1
-"""
-
-# ?1 session id, ?2 commit id. Before the deletion: keeps whether there is anything to delete.
-REMEMBER_DELETION: LiteralString = """
-    INSERT INTO __agents_fences (session_id, token, deletion)
-    VALUES (?1, 0, json_array(?2, (SELECT count(*) FROM __agents_states WHERE session_id = ?1)))
-    ON CONFLICT (session_id) DO UPDATE SET deletion = excluded.deletion
 """

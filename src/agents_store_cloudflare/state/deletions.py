@@ -1,19 +1,19 @@
-"""Deleting sessions, one or those that expired, with everything of theirs, as one batch."""
+"""Deleting sessions, one or the expired ones, with everything that belongs to them, as one batch."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import LiteralString, cast
 
 from agents_store_cloudflare.contract.arguments import check_flag, check_id, check_whole_number
 from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import SessionTree
-from agents_store_cloudflare.database import SqlValue, Statement
+from agents_store_cloudflare.database import Row, SqlValue, Statement
 from agents_store_cloudflare.state import deletion_sql
-from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls
-from agents_store_cloudflare.state.guard import Condition, Facts
+from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected
+from agents_store_cloudflare.state.guard import DeletedMeanwhileError, Guard
 
-__all__ = ["DeletionCalls"]
+__all__ = ["DeletionCalls", "DeletionPlan"]
 
 _DELETES: tuple[LiteralString, ...] = (
     deletion_sql.DELETE_BLOCKS,
@@ -22,10 +22,21 @@ _DELETES: tuple[LiteralString, ...] = (
 )
 
 
-class _DeletedBefore(Exception):  # noqa: N818 - a result on its way out of the batch, no error
-    def __init__(self, facts: Facts) -> None:
-        super().__init__()
-        self.deleted = bool(facts["deleted"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletionPlan:
+    """A deletion that was admitted and has not happened yet.
+
+    Attributes:
+        tree: the sessions that go, and the streams that belong to them alone.
+        guard: the deletion's conditions: also that nobody else deletes the session meanwhile.
+        remember: keep the deletion although there may be no session.
+        done: the result, when this deletion took place before. Then nothing is left to do.
+    """
+
+    tree: SessionTree
+    guard: Guard
+    remember: bool
+    done: bool | None = None
 
 
 class DeletionCalls(StateCalls):
@@ -36,65 +47,147 @@ class DeletionCalls(StateCalls):
         session_id: str,
         *,
         delete_usage: bool = False,
+        expected_version: int | None = None,
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> bool:
         """`StateStore.delete_session`."""
-        guard = replace(self._guard("delete_session", session_id, fencing_token, commit_id), must_exist=False)
-        statements = _deletion(session_id, usage=delete_usage)
-        if commit_id is None:
-            deleted, remote = await self._batches.delete(session_id, [*guard.statements(), *statements], guard)
-        else:
-            condition = Condition(
-                statement=Statement(deletion_sql.DELETION_IS_NEW, (session_id, guard.commit_id)),
-                errors={"deleted": _DeletedBefore},
-            )
-            remember = Statement(deletion_sql.REMEMBER_DELETION, (session_id, guard.commit_id))
-            guard = replace(guard, earlier=condition)
-            try:
-                _, results = await self._batches.guarded(guard, [remember, *statements])
-            except _DeletedBefore as before:
-                return before.deleted
-            deleted, remote = results[-1], results[1]
-        self._report(session_id, [cast("str", row[0]) for row in remote])
-        return bool(deleted)
+        guard = self._deletion_guard(session_id, expected_version, fencing_token, commit_id, usage=delete_usage)
+        return await self._delete(guard, usage=delete_usage, remember=commit_id is not None, keep_streams=True)
+
+    async def plan_deletion(
+        self,
+        session_id: str,
+        *,
+        expected_version: int | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
+    ) -> DeletionPlan:
+        """Ask whether a session may be deleted, keep the token, and change nothing else.
+
+        For a deletion that spans other stores: they destroy between this call and `carry_out`.
+
+        Raises:
+            StaleFencingTokenError, StaleStateError: it may not be deleted.
+        """
+        guard = self._deletion_guard(session_id, expected_version, fencing_token, commit_id, usage=True)
+        parameters: tuple[SqlValue, ...] = (session_id, None, 0)
+        first, results = await self._batches.guarded(
+            guard,
+            [
+                Statement(deletion_sql.SELECT_LIVES, (session_id,)),
+                Statement(deletion_sql.SELECT_TREE, parameters),
+                Statement(deletion_sql.SELECT_STREAMS, parameters),
+                Statement(deletion_sql.REMOTE_SUB_SESSIONS, parameters),
+            ],
+        )
+        if first is not None:
+            return DeletionPlan(tree=SessionTree(), guard=guard, remember=False, done=bool(first.result))
+        lives, sessions, streams, remote = results
+        tree = _tree(sessions, streams, remote)
+        return DeletionPlan(
+            tree=tree,
+            guard=replace(guard, lives=cast("int", lives[0][0]) if lives else 0),
+            # Where no session is left, the deletion is kept all the same when it has a name of its caller's or took a stream along.
+            remember=commit_id is not None or any(stream_id != session_id for stream_id in tree.stream_ids),
+        )
+
+    async def carry_out(self, plan: DeletionPlan) -> bool:
+        """Delete the sessions of the plan with their usage; whether there was a session.
+
+        Raises:
+            StaleFencingTokenError, StaleStateError: somebody else came in between.
+        """
+        if plan.done is not None:
+            return plan.done
+        try:
+            return await self._delete(plan.guard, usage=True, remember=plan.remember, keep_streams=False)
+        except DeletedMeanwhileError:  # a session of this id that exists now is a new one
+            return bool(plan.tree.session_ids)
 
     async def get_session_tree(self, session_id: str) -> SessionTree:
         """`StateStore.get_session_tree`."""
-        check_id(session_id, "session_id")
-        rows, remote = await self._batches.read(
+        parameters: tuple[SqlValue, ...] = (check_id(session_id, "session_id"), None, 0)
+        sessions, streams, remote = await self._batches.read(
             [
-                Statement(deletion_sql.SELECT_TREE, (session_id, None, 0)),
-                Statement(deletion_sql.REMOTE_SUB_SESSIONS, (session_id, None, 0)),
+                Statement(deletion_sql.SELECT_TREE, parameters),
+                Statement(deletion_sql.SELECT_STREAMS, parameters),
+                Statement(deletion_sql.REMOTE_SUB_SESSIONS, parameters),
             ]
         )
-        return SessionTree(
-            session_ids=tuple(cast("str", row[0]) for row in rows),
-            stream_ids=tuple(dict.fromkeys(cast("str", row[1]) for row in rows)),
-            remote_sub_session_ids=tuple(cast("str", row[0]) for row in remote),
-        )
+        return _tree(sessions, streams, remote) if sessions else SessionTree()
 
     async def cleanup_expired_sessions(
         self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
     ) -> list[str]:
         """`StateStore.cleanup_expired_sessions`."""
-        at_ms = self._now_ms() if now is None else check_whole_number(now, "now")
-        check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
-        statements = _deletion(None, expired_at=at_ms, limit=limit, usage=delete_usage)
-        deleted, remote = await self._batches.delete("*", statements)
-        self._report("*", [cast("str", row[0]) for row in remote])
-        return [cast("str", row[0]) for row in deleted]
+        return list((await self.cleanup_expired_trees(now, limit, delete_usage=delete_usage)).session_ids)
 
-    def _report(self, session_id: str, remote: list[str]) -> None:
-        if remote:
+    async def cleanup_expired_trees(
+        self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
+    ) -> SessionTree:
+        """`StateStore.cleanup_expired_sessions`, with the streams that belonged to the deleted sessions alone."""
+        at_ms = self._now_ms() if now is None else check_whole_number(now, "now")
+        parameters = (None, at_ms, check_whole_number(limit, "limit", low=1, high=MAX_PAGE))
+        kept = (*parameters, None, None, self._now_ms(), 0, 1)
+        results = await self._batches.once(
+            "cleanup_expired_sessions",
+            "*",
+            [
+                Statement(deletion_sql.SELECT_STREAMS, parameters),
+                Statement(deletion_sql.REMOTE_SUB_SESSIONS, parameters),
+                Statement(deletion_sql.REMEMBER_DELETION, kept),
+                *_deletion(parameters, usage=delete_usage),
+            ],
+        )
+        tree = _tree(results[-1], results[0], results[1])
+        self._report("*", tree)
+        return tree
+
+    def _deletion_guard(
+        self,
+        session_id: str,
+        expected_version: int | None,
+        fencing_token: int | Lock | None,
+        commit_id: str | None,
+        *,
+        usage: bool,
+    ) -> Guard:
+        request = (check_flag(usage, "delete_usage"), expected_version)
+        guard = self._guard("delete_session", session_id, fencing_token, commit_id, *request)
+        return replace(guard, must_exist=False, version=expected(expected_version))
+
+    async def _delete(self, guard: Guard, *, usage: bool, remember: bool, keep_streams: bool) -> bool:
+        parameters: tuple[SqlValue, ...] = (guard.session_id, None, 0)
+        kept = (guard.commit_id, guard.request, self._now_ms(), int(remember), int(keep_streams))
+        first, results = await self._batches.guarded(
+            guard,
+            [
+                Statement(deletion_sql.REMOTE_SUB_SESSIONS, parameters),
+                Statement(deletion_sql.REMEMBER_DELETION, (*parameters, *kept)),
+                *_deletion(parameters, usage=usage),
+            ],
+        )
+        if first is not None:
+            return bool(first.result)
+        self._report(guard.session_id, _tree([], [], results[0]))
+        return bool(results[-1])
+
+    def _report(self, session_id: str, tree: SessionTree) -> None:
+        if tree.remote_sub_session_ids:
+            remote = list(tree.remote_sub_session_ids)
             self._logger.info("delete_session of %r left remote sub-sessions alone: %r", session_id, remote)
 
 
-def _deletion(session_id: str | None, *, expired_at: int | None = None, limit: int = 0, usage: bool) -> list[Statement]:
-    """The statements that delete one session's tree, or those of up to `limit` sessions that expired by `expired_at`.
-
-    The first returns the remote sub-sessions, the last the ids that are deleted.
-    """
-    parameters: tuple[SqlValue, ...] = (session_id, expired_at, limit)
+def _deletion(parameters: tuple[SqlValue, ...], *, usage: bool) -> list[Statement]:
+    """The statements that delete a session's tree, or the expired sessions. The last one returns the ids that are deleted."""
     first = deletion_sql.DELETE_USAGE if check_flag(usage, "delete_usage") else ()
-    return [Statement(sql, parameters) for sql in (deletion_sql.REMOTE_SUB_SESSIONS, *first, *_DELETES)]
+    return [Statement(sql, parameters) for sql in (*first, *_DELETES)]
+
+
+def _tree(sessions: list[Row], streams: list[Row], remote: list[Row]) -> SessionTree:
+    return SessionTree(
+        session_ids=tuple(cast("str", row[0]) for row in sessions),
+        stream_ids=tuple(dict.fromkeys(cast("str", row[0]) for row in streams)),
+        remote_sub_session_ids=tuple(cast("str", row[0]) for row in remote),
+    )

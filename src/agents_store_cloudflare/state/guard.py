@@ -1,4 +1,4 @@
-"""The guard of a write: its conditions as the first statement of the batch, and the errors for those that do not hold."""
+"""The guard of a write: its conditions as the first statement of the batch, and an error for each that does not hold."""
 
 from __future__ import annotations
 
@@ -19,17 +19,23 @@ from agents_store_cloudflare.contract.state.records import StoredHistory
 from agents_store_cloudflare.database import SqlValue, Statement
 from agents_store_cloudflare.state.commit_sql import GUARD, RAISE_FENCE
 
-__all__ = ["Commit", "Condition", "Guard"]
+__all__ = ["Commit", "Condition", "DeletedMeanwhileError", "Facts", "Guard"]
 
 Facts: TypeAlias = "Mapping[str, Any]"
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A write that took place, as the state row remembers it: the result of a repetition."""
+    """A write that took place, as the database remembers it: the result of a repetition.
+
+    Attributes:
+        request: the operation's name, "#", and the digests under which the request is known, separated by commas.
+        at_ms: when it took place (milliseconds).
+        past: the session was deleted since. A result that held text is gone.
+    """
 
     commit_id: str
-    operation: str
+    request: str
     version: int
     message_count_before: int
     message_count_after: int
@@ -37,16 +43,22 @@ class Commit:
     at_ms: int
     history_epoch: int
     result: JsonValue = None
+    past: bool = False
 
     @classmethod
-    def from_text(cls, text: str) -> Commit:
-        """The commit of its JSON text in the state row."""
-        return cls(*cast("list[Any]", json.loads(text)))
+    def from_text(cls, text: str, *, past: bool = False) -> Commit:
+        """The commit of its JSON text in the database."""
+        return cls(*cast("list[Any]", json.loads(text)), past=past)
+
+    @property
+    def operation(self) -> str:
+        """The name of the call."""
+        return self.request.partition("#")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """What one call alone demands: a statement that aborts the batch, and the errors of the faults that it names."""
+    """A condition of one call alone: a statement that aborts the batch, and the errors of the faults that it names."""
 
     statement: Statement
     errors: Mapping[str, Callable[[Facts], Exception]]
@@ -54,11 +66,19 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """What must hold for a write to take place; None is no condition."""
+    """The conditions of a write. None is no condition.
+
+    Attributes:
+        digest: of the request's arguments (`requests.digest`). A repetition with the same commit id must have it too.
+        later_digest: of the same request as the caller's own objects read after it; "" where they do not change.
+        lives: how many sessions of this id were deleted before.
+    """
 
     session_id: str
     commit_id: str
     operation: str
+    digest: str
+    later_digest: str = ""
     token: int | None = None
     version: int | None = None
     history: StoredHistory | None = None
@@ -67,11 +87,17 @@ class Guard:
     compare_parent: bool = False
     new_messages: int = 0
     new_checkpoints: int = 0
+    lives: int | None = None
     conditions: tuple[Condition, ...] = ()
-    earlier: Condition | None = None  # judged before all else: whether this was done before
+
+    @property
+    def request(self) -> str:
+        """The request as the database remembers it."""
+        also = f",{self.later_digest}" if self.later_digest not in {"", self.digest} else ""
+        return f"{self.operation}#{self.digest}{also}"
 
     def statements(self) -> list[Statement]:
-        """The beginning of the batch: aborts it with the live facts where a condition does not hold, and raises the fence."""
+        """The beginning of the batch: it aborts the batch when a condition does not hold, and raises the fence."""
         history = self.history
         parameters: tuple[SqlValue, ...] = (
             self.session_id,
@@ -85,39 +111,50 @@ class Guard:
             int(self.compare_parent),
             self.new_messages,
             self.new_checkpoints,
+            self.lives,
         )
-        earlier = [] if self.earlier is None else [self.earlier.statement]
         conditions = [condition.statement for condition in self.conditions]
-        fence = [] if self.token is None else [Statement(RAISE_FENCE, (self.session_id, self.token))]
-        return [*earlier, Statement(GUARD, parameters), *conditions, *fence]
+        return [Statement(GUARD, parameters), *conditions, *self.fence()]
 
-    def replay(self, facts: Facts) -> Commit | None:
-        """The first result, where this very write has taken place before.
+    def fence(self) -> list[Statement]:
+        """The statement that raises the fence, where the call brought a token."""
+        return [] if self.token is None else [Statement(RAISE_FENCE, (self.session_id, self.token))]
 
-        Raises:
-            InvalidArgumentError: the commit id was another operation's.
-        """
-        if facts["fault"] != "replay":
-            return None
-        return self.first(facts["first_commit"])
+    def first(self, text: str, *, past: bool = False) -> Commit:
+        """The first commit of this commit id.
 
-    def first(self, text: str) -> Commit:
-        """The commit of this id, of its text in the state row.
+        Args:
+            text: how the database remembers it.
+            past: its session was deleted since.
 
         Raises:
-            InvalidArgumentError: the commit id was another operation's.
+            InvalidArgumentError: the commit id belongs to another request.
         """
-        commit = Commit.from_text(text)
-        if commit.operation != self.operation:
+        commit = Commit.from_text(text, past=past)
+        operation, _, digests = commit.request.partition("#")
+        if operation != self.operation:
             raise InvalidArgumentError(
-                f"commit_id {self.commit_id!r} was used for {commit.operation}; a commit id names one write"
+                f"commit_id {self.commit_id!r} was used for {operation}; a commit id names one write"
             )
+        if self.digest not in digests.split(","):
+            raise InvalidArgumentError(
+                f"commit_id {self.commit_id!r} was used for {operation} with other arguments; a commit id names one write"
+            )
+        return commit
+
+    def living(self, commit: Commit) -> Commit:
+        """The commit, for results that are read from its session.
+
+        Raises:
+            StateNotFoundError: the session was deleted since (`deleted_since`).
+        """
+        if commit.past:
+            raise StateNotFoundError(self.session_id, deleted_since=True)
         return commit
 
     def fault(self, facts: Facts) -> Exception:
         """The error of the condition that did not hold."""
-        earlier: tuple[Condition, ...] = () if self.earlier is None else (self.earlier,)
-        for condition in (*self.conditions, *earlier):
+        for condition in self.conditions:
             if make := condition.errors.get(facts["fault"]):
                 return make(facts)
         error: Exception
@@ -125,22 +162,35 @@ class Guard:
             case "missing":
                 error = StateNotFoundError(self.session_id)
             case "fence":
-                error = StaleFencingTokenError(self.session_id, expected=facts["token"], actual=self.token or 0)
+                error = StaleFencingTokenError(
+                    self.session_id, expected=facts.get("token") or 0, actual=self.token or 0
+                )
             case "version":
                 error = StaleStateError(
-                    self.session_id, reason="version", expected=self.version, actual=facts["version"]
+                    self.session_id, reason="version", expected=self.version, actual=facts.get("version")
                 )
             case "history":
                 expected = self.history.count if self.history else None
                 error = StaleStateError(
-                    self.session_id, reason="history", expected=expected, actual=facts["message_count"]
+                    self.session_id, reason="history", expected=expected, actual=facts.get("message_count")
                 )
+            case "life":
+                error = DeletedMeanwhileError()
             case "full":
                 error = D1StateError(
                     f"session {self.session_id!r} is full: it holds 16,777,216 messages, 16,777,215 checkpoints"
                 )
-            case _:
+            case "parent":
                 error = InvalidArgumentError(
                     f"parent_session_id of the stored session {self.session_id!r} cannot change"
                 )
+            case _:
+                error = D1StateError(
+                    f"a condition of {self.operation} did not hold in session {self.session_id!r}, nothing was written; "
+                    "the database left out which one"
+                )
         return error
+
+
+class DeletedMeanwhileError(Exception):
+    """Somebody else deleted the session since the number of lives was read. No error of a caller's."""

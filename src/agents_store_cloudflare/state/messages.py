@@ -1,4 +1,4 @@
-"""Messages: pages of them, more of them at the end, fewer of them."""
+"""Messages: read by page, added at the end, removed from the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import AgentState, Message, MessagePage
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql
-from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, new_epoch
+from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected, new_epoch
 from agents_store_cloudflare.state.guard import Condition, Guard
 
 __all__ = ["MessageCalls"]
@@ -51,23 +51,31 @@ class MessageCalls(StateCalls):
     ) -> int:
         """`StateStore.append_messages`."""
         state = session if isinstance(session, AgentState) else None
+        session_id = state.session_id if state else cast("str", session)
         added = codec.message_list(messages)
         if state is not None and codec.new_messages(state):
             raise InvalidArgumentError(
                 f"the state of session {state.session_id!r} holds messages that are not stored yet; save it instead"
             )
-        guard = replace(
-            self._guard(
-                "append_messages", state.session_id if state else cast("str", session), fencing_token, commit_id
-            ),
-            new_messages=len(added),
-        )
         if not added:
             raise InvalidArgumentError("append_messages needs at least one message")
+        blocks = self._blocks(added, session_id, "append_messages")
+        bodies = [block.body for block in blocks]
+        guard = self._guard("append_messages", session_id, fencing_token, commit_id, bodies)
+        guard = replace(guard, new_messages=len(added))
         update = Statement(message_sql.APPEND_MESSAGES, (*self._commit(guard), len(added)))
-        commit, _ = await self._batches.write(guard, [update, *self._appended_blocks(guard, added)])
+        appends = [
+            Statement(
+                message_sql.APPEND_BLOCK,
+                (session_id, len(added) - block.first_sequence, block.count, block.body),
+            )
+            for block in blocks
+        ]
+        commit, _ = await self._batches.write(guard, [update, *appends])
         if state is not None:
-            codec.take_up(state, added, commit)
+            # What was sent, whatever the caller's messages have become since.
+            sent = codec.messages_of([[block.first_sequence, block.body] for block in blocks], 0, len(added))
+            codec.take_up(state, sent, commit)
         return commit.message_count_before
 
     async def truncate_messages(
@@ -75,13 +83,16 @@ class MessageCalls(StateCalls):
         session_id: str,
         count: int,
         *,
+        expected_version: int | None = None,
         drop_checkpoints: bool = False,
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> int:
         """`StateStore.truncate_messages`."""
         check_whole_number(count, "count", high=codec.MAX_MESSAGES)
-        guard = self._guard("truncate_messages", session_id, fencing_token, commit_id)
+        request = (count, expected_version, check_flag(drop_checkpoints, "drop_checkpoints"))
+        guard = self._guard("truncate_messages", session_id, fencing_token, commit_id, *request)
+        guard = replace(guard, version=expected(expected_version))
         guard, drops = _keeping_checkpoints(guard, count, drop=drop_checkpoints)
         statements = [
             Statement(message_sql.TRUNCATE_MESSAGES, (*self._commit(guard), count, new_epoch())),
@@ -105,34 +116,37 @@ class MessageCalls(StateCalls):
         check_whole_number(expected_version, "expected_version")
         all_messages = codec.message_list(messages)
         check_whole_number(len(all_messages), "the number of messages", high=codec.MAX_MESSAGES)
-        guard = replace(self._guard("replace_messages", session_id, fencing_token, commit_id), version=expected_version)
+        blocks = self._blocks(all_messages, session_id, "replace_messages")
+        request = ([block.body for block in blocks], expected_version, check_flag(drop_checkpoints, "drop_checkpoints"))
+        guard = self._guard("replace_messages", session_id, fencing_token, commit_id, *request)
+        guard = replace(guard, version=expected_version)
         guard, drops = _keeping_checkpoints(guard, 0, drop=drop_checkpoints)
         statements = [
             Statement(message_sql.REPLACE_MESSAGES, (*self._commit(guard), len(all_messages), new_epoch())),
             Statement(message_sql.DELETE_LATER_BLOCKS, (session_id, 0)),
-            *self._block_statements(guard, all_messages, 0),
+            *(
+                Statement(message_sql.INSERT_BLOCK, (session_id, block.first_sequence, block.count, block.body))
+                for block in blocks
+            ),
         ]
         commit, _ = await self._batches.write(guard, [*statements, *drops])
         return commit.version
 
-    def _appended_blocks(self, guard: Guard, messages: codec.Messages) -> list[Statement]:
-        """Blocks that end where the state row's count, already raised, ends."""
-        blocks = codec.blocks_of(messages, 0, self._limits.max_message_bytes, guard.session_id, guard.operation)
-        return [
-            Statement(
-                message_sql.APPEND_BLOCK,
-                (guard.session_id, len(messages) - block.first_sequence, block.count, block.body),
-            )
-            for block in blocks
-        ]
+    def _blocks(self, messages: codec.Messages, session_id: str, operation: str) -> list[codec.Block]:
+        check_id(session_id, "session_id")
+        return list(codec.blocks_of(messages, 0, self._limits.max_message_bytes, session_id, operation))
 
 
 def _keeping_checkpoints(guard: Guard, count: int, *, drop: bool) -> tuple[Guard, list[Statement]]:
-    """The condition that no kept checkpoint counts more than `count` messages, or the statement that drops those that do."""
-    if check_flag(drop, "drop_checkpoints"):
+    """The condition that no checkpoint counts more than `count` messages, or the statement that drops such checkpoints."""
+    if drop:
         return guard, [Statement(checkpoint_sql.DELETE_COUNTING_MORE, (guard.session_id, count))]
     condition = Condition(
         statement=Statement(message_sql.NO_CHECKPOINT_ABOVE, (guard.session_id, count)),
-        errors={"kept": lambda facts: CheckpointKeptError(guard.session_id, count=count, kept=facts["message_count"])},
+        errors={
+            "kept": lambda facts: CheckpointKeptError(
+                guard.session_id, count=count, kept=facts.get("message_count", count + 1)
+            )
+        },
     )
     return replace(guard, conditions=(condition,)), []

@@ -45,10 +45,13 @@ class ReferenceCalls(StateCalls):
         given = cast("object", refs)
         if isinstance(given, Mapping | SubSessionRef | str) or not isinstance(given, Iterable):
             raise TypeError(f"refs must be a list of references, not {type(refs).__name__}")
-        guard = self._guard("add_sub_session_refs", session_id, fencing_token, commit_id)
-        rows = [self._row(session_id, ref) for ref in refs]
+        records = [ref if isinstance(ref, SubSessionRef) else SubSessionRef.from_dict(ref) for ref in refs]
+        rows = [self._row(session_id, ref) for ref in records]
         if not rows:
             raise InvalidArgumentError("add_sub_session_refs needs at least one reference")
+        # Without the time of the call, which stands in the rows of references that name none.
+        request = [(ref.started_at, *row[:5], *row[6:]) for ref, row in zip(records, rows, strict=True)]
+        guard = self._guard("add_sub_session_refs", session_id, fencing_token, commit_id, *request)
         inserts = [Statement(reference_sql.INSERT_REFERENCE, (session_id, *row)) for row in rows]
         await self._batches.write(guard, [Statement(reference_sql.REMEMBER_REFERENCES, self._commit(guard)), *inserts])
 
@@ -72,20 +75,20 @@ class ReferenceCalls(StateCalls):
             check_whole_number(completed_at, "completed_at")
         if not isinstance(error, Unset) and error is not None:
             check_text(error, "error", empty=True, max_bytes=MAX_ERROR_BYTES)
-        guard = self._guard("update_sub_session_ref", session_id, fencing_token, commit_id)
+        new: tuple[SqlValue, ...] = (
+            status,
+            completed_at,
+            int(not isinstance(output, Unset)),
+            None if isinstance(output, Unset) else self._output(session_id, output, "update_sub_session_ref"),
+            int(not isinstance(error, Unset)),
+            None if isinstance(error, Unset) else error,
+        )
+        guard = self._guard("update_sub_session_ref", session_id, fencing_token, commit_id, sub_session_id, *new)
         condition = Condition(
             statement=Statement(reference_sql.REFERENCE_EXISTS, (session_id, sub_session_id)),
             errors={"reference": lambda _: SubSessionRefNotFoundError(session_id, sub_session_id)},
         )
         guard = replace(guard, conditions=(condition,))
-        new: tuple[SqlValue, ...] = (
-            status,
-            completed_at,
-            int(not isinstance(output, Unset)),
-            None if isinstance(output, Unset) else self._output(session_id, output, guard.operation),
-            int(not isinstance(error, Unset)),
-            None if isinstance(error, Unset) else error,
-        )
         await self._batches.write(
             guard,
             [
@@ -100,8 +103,7 @@ class ReferenceCalls(StateCalls):
         [rows] = await self._batches.read([Statement(reference_sql.SELECT_REFERENCES, (session_id,))])
         return [_reference(row) for row in rows]
 
-    def _row(self, session_id: str, given: SubSessionRef | Mapping[str, Any]) -> tuple[SqlValue, ...]:
-        ref = given if isinstance(given, SubSessionRef) else SubSessionRef.from_dict(given)
+    def _row(self, session_id: str, ref: SubSessionRef) -> tuple[SqlValue, ...]:
         check_id(ref.sub_session_id, "sub_session_id")
         check_text(ref.agent_type, "agent_type", max_bytes=MAX_LABEL_BYTES)
         check_text(ref.status, "status", max_bytes=MAX_LABEL_BYTES)

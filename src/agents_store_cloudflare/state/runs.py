@@ -1,4 +1,4 @@
-"""Runs: who works on a session, and the gate that lets one in."""
+"""Runs: who works on a session, and the conditions under which a run may start."""
 
 from __future__ import annotations
 
@@ -53,8 +53,10 @@ class RunCalls(StateCalls):
         check_whole_number(step_count, "step_count")
         if start_sequence is not None:
             check_whole_number(start_sequence, "start_sequence")
-        guard = self._guard("start_run", session_id, fencing_token, commit_id)
-        guard = replace(guard, conditions=(_gate(session_id, run_id, expect_statuses, expect_current_run_id),))
+        condition = _gate(session_id, run_id, expect_statuses, expect_current_run_id)
+        request = (*condition.statement.parameters, status, step_count, start_sequence)
+        guard = self._guard("start_run", session_id, fencing_token, commit_id, *request)
+        guard = replace(guard, conditions=(condition,))
         row = (session_id, run_id, status, step_count, start_sequence, self._now_ms())
         commit, results = await self._batches.write(
             guard,
@@ -65,6 +67,7 @@ class RunCalls(StateCalls):
             ],
         )
         if not results:  # answered from an earlier attempt
+            guard.living(commit)
             results = await self._batches.read(
                 [Statement(run_sql.NUMBERED_RUN, (session_id, cast("int", commit.result)))]
             )
@@ -95,11 +98,13 @@ class RunCalls(StateCalls):
             check_whole_number(step_count, "step_count")
         if not isinstance(error, Unset) and error is not None:
             check_text(error, "error", empty=True, max_bytes=MAX_ERROR_BYTES)
-        guard = self._guard("update_run", session_id, fencing_token, commit_id)
+        given_error = "unset" if isinstance(error, Unset) else (error,)
+        request = (run_id, status, step_count, completed_at, given_error)
+        guard = self._guard("update_run", session_id, fencing_token, commit_id, *request)
         guard = replace(guard, conditions=(_existing(session_id, run_id),))
         end_ms = (self._now_ms() if completed_at is None else completed_at) if ended else None
         new = (status, end_ms, step_count, int(error is not UNSET), error if isinstance(error, str) else None)
-        _, results = await self._batches.write(
+        commit, results = await self._batches.write(
             guard,
             [
                 Statement(
@@ -111,6 +116,7 @@ class RunCalls(StateCalls):
             ],
         )
         if not results:  # answered from an earlier attempt
+            guard.living(commit)
             results = await self._batches.read([Statement(run_sql.SELECT_RUN, (session_id, run_id))])
         return _run(session_id, results[-1], run_id)
 
@@ -142,7 +148,11 @@ def _gate(
     def conflict(facts: Facts) -> RunConflictError:
         reason = {"run_id": "run_id", "run_status": "status", "current_run": "current_run"}[facts["fault"]]
         return RunConflictError(
-            session_id, run_id, reason=reason, status=facts["status"], current_run_id=facts["current_run_id"]
+            session_id,
+            run_id,
+            reason=reason,
+            status=facts.get("status", ""),
+            current_run_id=facts.get("current_run_id"),
         )
 
     expected = (

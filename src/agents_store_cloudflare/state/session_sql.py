@@ -7,6 +7,7 @@ from typing import LiteralString
 from agents_store_cloudflare.state.commit_sql import remembered, session_update
 
 __all__ = [
+    "COMPARE_AND_SET_STATUS",
     "CREATE_STATE",
     "INCREMENT_RESUME_COUNT",
     "INCREMENT_STEP_COUNT",
@@ -14,13 +15,12 @@ __all__ = [
     "LIST_PREFIXED",
     "LIST_SESSIONS",
     "RESET_FENCE",
-    "SELECT_COMMIT",
     "SELECT_CUSTOM_STATE",
     "SELECT_EXISTS",
     "SELECT_STATE",
+    "SELECT_STATUS",
     "SET_CUSTOM_STATE",
     "STATE_COLUMNS",
-    "STATUS_IS_EXPECTED",
     "UPDATE_STATE",
     "UPDATE_STATUS",
     "UPSERT_STATE",
@@ -122,14 +122,14 @@ CREATE_STATE: LiteralString = (
 # ?6 status
 UPDATE_STATUS: LiteralString = session_update("status = ?6")
 
-# ?1 session id, ?2 JSON list of the expected ones, each in a list: aborts the batch when the status is none of them. Primary key.
-STATUS_IS_EXPECTED: LiteralString = """
-    SELECT
-      CASE WHEN json_array(status) NOT IN (SELECT value FROM json_each(?2)) THEN json_extract('{}', 'agents-store ' || json_object(
-        'fault', 'status',
-        'version', version,
-        'status', status
-      )) END AS verdict
+# ?6 status, ?7 JSON list of the expected statuses, each in a list -> (this commit), or no row when the status is none of them
+COMPARE_AND_SET_STATUS: LiteralString = session_update(
+    "status = ?6", condition="json_array(status) IN (SELECT value FROM json_each(?7))"
+)
+
+# ?1 session id -> (status, version) or no row
+SELECT_STATUS: LiteralString = """
+    SELECT status, version
     FROM __agents_states
     WHERE session_id = ?1
 """
@@ -155,14 +155,6 @@ SELECT_CUSTOM_STATE: LiteralString = """
         || s.details AS BLOB)) AS other_bytes,
       (SELECT c.value || '' FROM json_each(s.commits) AS c WHERE c.value ->> 0 = ?2) AS first_commit
     FROM __agents_states AS s
-    WHERE s.session_id = ?1
-"""
-
-# ?1 session id, ?2 commit id -> (the commit's text) or no row
-SELECT_COMMIT: LiteralString = """
-    SELECT c.value || '' AS commit_text
-    FROM __agents_states AS s
-    JOIN json_each(s.commits) AS c ON c.value ->> 0 = ?2
     WHERE s.session_id = ?1
 """
 

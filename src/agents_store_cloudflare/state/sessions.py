@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast, overload
@@ -24,23 +23,18 @@ from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import codec, message_sql, session_sql
-from agents_store_cloudflare.state.calls import MAX_PAGE, MOST_ATTEMPTS, StateCalls, new_epoch, state_for
+from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, new_epoch, state_for
+from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
+from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
 from agents_store_cloudflare.state.cursors import cursor_after, number_of
-from agents_store_cloudflare.state.guard import Condition, Facts
+from agents_store_cloudflare.state.guard import Commit
+from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.usage import usage_statements
 
 __all__ = ["SessionCalls"]
 
 MAX_STATUSES = 100
 LAST_CHARACTER = "\U0010ffff"
-
-
-class _StatusDiffers(Exception):  # noqa: N818 - a result on its way out of the batch, no error
-    def __init__(self, facts: Facts) -> None:
-        super().__init__()
-        self.result = CasResult(
-            ok=False, new_version=None, current_status=facts["status"], current_version=facts["version"]
-        )
 
 
 class SessionCalls(StateCalls):
@@ -66,18 +60,20 @@ class SessionCalls(StateCalls):
             parent_session_id=parent_session_id,
         )
         codec.check_state(state)
+        operation = "create_session"
+        columns = codec.columns_of(state, self._limits.max_state_bytes, operation)
         guard = replace(
-            self._guard("create_session", session_id, fencing_token, commit_id),
+            self._guard(operation, session_id, fencing_token, commit_id, columns, exist_ok),
             must_exist=False,
             version=None if exist_ok else 0,
         )
-        columns = codec.columns_of(state, self._limits.max_state_bytes, guard.operation)
         insert = Statement(session_sql.CREATE_STATE, (*self._commit(guard), 0, 0, new_epoch(), *columns))
         try:
             first, results = await self._batches.guarded(guard, [insert, *_loading(session_id, codec.MAX_MESSAGES)])
         except StaleStateError as error:
             raise SessionExistsError(session_id) from error
         if first is not None:
+            guard.living(first)
             return await self.load_state(session_id, required=True)
         return _loaded(results[1], results[2], codec.MAX_MESSAGES)
 
@@ -92,11 +88,13 @@ class SessionCalls(StateCalls):
         usage: Sequence[UsageEntry | Mapping[str, object]] = (),
     ) -> int:
         """`StateStore.save_state`."""
-        saved = state_for(session_id, state)
-        guard = self._save_guard("save_state", saved, expected_version, fencing_token, commit_id)
-        recorded = usage_statements(session_id, usage, self._now_ms, self._usage)
-        commit, _ = await self._batches.write(guard, [*self._save_statements(saved, guard), *recorded])
-        codec.bring_up_to_date(saved, commit)
+        outgoing = Outgoing.of(state_for(session_id, state), self._limits, "save_state")
+        entries = list(usage)
+        recorded = usage_statements(session_id, entries, self._now_ms, self._usage)
+        request = encode_json([_entry(entry) for entry in entries], name="usage")
+        guard = self._save_guard(outgoing, expected_version, fencing_token, commit_id, request)
+        commit, _ = await self._batches.write(guard, [*self._save_statements(outgoing, guard), *recorded])
+        outgoing.bring_up_to_date(commit)
         return commit.version
 
     async def save(
@@ -130,27 +128,32 @@ class SessionCalls(StateCalls):
     ) -> AgentState:
         """`StateStore.update_state`."""
         check_whole_number(attempts, "attempts", low=1, high=100)
-        own_id = uuid.uuid4().hex if commit_id is None else check_id(commit_id, "commit_id")
-        guard = self._guard("update_state", session_id, fencing_token, own_id)
-        remembered = Statement(session_sql.SELECT_COMMIT, (session_id, own_id))
+        # A function has no content to tell apart: the commit id names whichever change the caller makes with it.
+        guard = self._guard("update_state", session_id, fencing_token, commit_id)
+        remembered = Statement(FIRST_COMMIT, (session_id, guard.commit_id))
         for attempt in range(1, attempts + 1):
             rows, blocks, commits = await self._batches.read([*_loading(session_id, codec.MAX_MESSAGES), remembered])
+            if commits:
+                guard.living(guard.first(cast("str", commits[0][0]), past=bool(commits[0][1])))
+                await self._batches.raise_fence(guard)
             if not rows:
                 raise StateNotFoundError(session_id)
             state = _loaded(rows, blocks, codec.MAX_MESSAGES)
             if commits:
-                guard.first(cast("str", commits[0][0]))
                 return state
             await _change(change, state)
             try:
-                save_guard = self._save_guard("update_state", state, None, fencing_token, own_id)
-                commit, _ = await self._batches.write(save_guard, self._save_statements(state, save_guard))
+                outgoing = Outgoing.of(state, self._limits, guard.operation)
+                saving = self._save_guard(outgoing, None, fencing_token, guard.commit_id)
+                saving = replace(saving, digest=guard.digest)
+                commit, _ = await self._batches.write(saving, self._save_statements(outgoing, saving))
             except StaleStateError as error:
                 if attempt == attempts or error.reason == "edited":
                     raise
             else:
-                codec.bring_up_to_date(state, commit)
+                outgoing.bring_up_to_date(guard.living(commit))
                 return state
+            await pause_after_conflict(attempt)
         raise AssertionError("the last attempt returns or raises")
 
     @overload
@@ -192,7 +195,7 @@ class SessionCalls(StateCalls):
     ) -> int:
         """`StateStore.update_status`."""
         check_text(status, "status", max_bytes=MAX_LABEL_BYTES)
-        guard = self._guard("update_status", session_id, fencing_token, commit_id)
+        guard = self._guard("update_status", session_id, fencing_token, commit_id, status)
         update = Statement(session_sql.UPDATE_STATUS, (*self._commit(guard), status))
         commit, _ = await self._batches.write(guard, [update])
         return commit.version
@@ -209,24 +212,17 @@ class SessionCalls(StateCalls):
         """`StateStore.compare_and_set_status`."""
         statuses = check_statuses(expected, "expected")
         check_text(new, "new", max_bytes=MAX_LABEL_BYTES)
-        condition = Condition(
-            statement=Statement(session_sql.STATUS_IS_EXPECTED, (session_id, statuses)),
-            errors={"status": _StatusDiffers},
+        guard = self._guard("compare_and_set_status", session_id, fencing_token, commit_id, statuses, new)
+        # No condition of the guard: a batch that finds another status has nothing to write, but it raises the fence.
+        update = Statement(session_sql.COMPARE_AND_SET_STATUS, (*self._commit(guard), new, statuses))
+        first, results = await self._batches.guarded(
+            guard, [update, Statement(session_sql.SELECT_STATUS, (session_id,))]
         )
-        guard = self._guard("compare_and_set_status", session_id, fencing_token, commit_id)
-        guard = replace(guard, conditions=(condition,))
-        # The result of a repetition is the first one's, whatever status it names now.
-        update = Statement(session_sql.UPDATE_STATUS, (*self._commit(guard, encode_json(new, name="new")), new))
-        try:
-            commit, _ = await self._batches.write(guard, [update])
-        except _StatusDiffers as differs:
-            return differs.result
-        return CasResult(
-            ok=True,
-            new_version=commit.version,
-            current_status=cast("str", commit.result),
-            current_version=commit.version,
-        )
+        if first is None and not results[0]:
+            [[status, version]] = cast("list[list[Any]]", results[1])
+            return CasResult(ok=False, new_version=None, current_status=status, current_version=version)
+        commit = first or Commit.from_text(cast("str", results[0][0][0]))
+        return CasResult(ok=True, new_version=commit.version, current_status=new, current_version=commit.version)
 
     async def increment_resume_count(
         self, session_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
@@ -284,6 +280,11 @@ class SessionCalls(StateCalls):
         """`StateStore.reset_fence`."""
         check_id(session_id, "session_id")
         await self._batches.repeatable("reset_fence", session_id, [Statement(session_sql.RESET_FENCE, (session_id,))])
+
+
+def _entry(entry: UsageEntry | Mapping[str, object]) -> JsonValue:
+    """A usage entry as the caller gave it, for the digest of the request."""
+    return cast("JsonValue", entry.to_dict() if isinstance(entry, UsageEntry) else dict(entry))
 
 
 def check_statuses(statuses: Collection[str], name: str) -> str:

@@ -1,7 +1,7 @@
-"""Staging: what tool calls want to change, kept until their step is promoted, and merges without staging.
+"""Staging: the changes of tool calls, kept until their step is promoted; and merges without staging.
 
-A promotion reads, decides in Python and writes behind a guard on what was read, the version and the staged changes; it starts again
-when somebody else wrote in between. What is staged anew while it decides stays staged: only what was read is deleted.
+A promotion reads the version and the staged changes, decides in Python, and writes under the condition that both are still the same.
+It starts again when somebody else wrote in between. It deletes only the changes that it read: a change that is staged meanwhile stays.
 """
 
 from __future__ import annotations
@@ -30,18 +30,22 @@ from agents_store_cloudflare.contract.state.records import (
 from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import codec, session_sql, staging_sql
-from agents_store_cloudflare.state.calls import MOST_ATTEMPTS, state_for
+from agents_store_cloudflare.state.calls import expected, save_request, state_for
 from agents_store_cloudflare.state.changes import Applied, apply_changes, merge_changes
 from agents_store_cloudflare.state.checkpoints import CheckpointCalls, check_kept_beside
+from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
+from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
 from agents_store_cloudflare.state.guard import Commit, Condition, Facts, Guard
+from agents_store_cloudflare.state.outgoing import Outgoing
+from agents_store_cloudflare.state.requests import digest
 
 __all__ = ["StagingCalls"]
 
 MAX_RESULT_BYTES = 32_000
-"""Of a promotion's result, which the state row keeps among its last commits."""
+"""The most bytes of a promotion's result: the state row keeps it among its last commits."""
 
 
-class _StagedDiffers(Exception):  # noqa: N818 - on its way out of the batch to the next attempt, no error
+class _StagedDiffers(Exception):  # noqa: N818 - it leads to the next attempt, no caller sees it
     def __init__(self, _: Facts) -> None:
         super().__init__()
 
@@ -62,8 +66,9 @@ class StagingCalls(CheckpointCalls):
         check_id(step_id, "step_id")
         given = change if isinstance(change, StagedChange) else StagedChange.from_dict(change)
         staged = given if given.timestamp is not None else replace(given, timestamp=self._now_ms())
-        guard = self._guard("stage_changes", session_id, fencing_token, commit_id)
         text = _change_text(staged)
+        request = (step_id, staged.tool_call_id, given.timestamp, text)
+        guard = self._guard("stage_changes", session_id, fencing_token, commit_id, *request)
         if (size_bytes := len(text.encode())) > self._limits.max_staged_write_bytes:
             raise StateSizeExceededError(guard.operation, session_id, self._limits.max_staged_write_bytes, size_bytes)
         row = (session_id, step_id, staged.tool_call_id, staged.timestamp, text)
@@ -74,7 +79,7 @@ class StagingCalls(CheckpointCalls):
                 Statement(staging_sql.INSERT_STAGED, row),
             ],
         )
-        return replace(staged, timestamp=cast("int", commit.result))
+        return _staged([staged.tool_call_id, cast("int", commit.result), text, 0])
 
     async def get_staged_changes(self, session_id: str, step_id: str | None = None) -> list[StagedChange]:
         """`StateStore.get_staged_changes`."""
@@ -87,11 +92,18 @@ class StagingCalls(CheckpointCalls):
         return [_staged(row) for row in rows]
 
     async def discard_staging(
-        self, session_id: str, step_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self,
+        session_id: str,
+        step_id: str,
+        *,
+        expected_version: int | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
     ) -> int:
         """`StateStore.discard_staging`."""
         check_id(step_id, "step_id")
-        guard = self._guard("discard_staging", session_id, fencing_token, commit_id)
+        guard = self._guard("discard_staging", session_id, fencing_token, commit_id, step_id, expected_version)
+        guard = replace(guard, version=expected(expected_version))
         commit, _ = await self._batches.write(
             guard,
             [
@@ -106,15 +118,15 @@ class StagingCalls(CheckpointCalls):
     ) -> PromoteResult:
         """`StateStore.promote_staging`."""
         check_id(step_id, "step_id")
-        guard = self._guard("promote_staging", session_id, fencing_token, commit_id)
+        guard = self._guard("promote_staging", session_id, fencing_token, commit_id, step_id)
         select = Statement(staging_sql.SELECT_STAGED, (session_id, step_id))
         for attempt in range(1, MOST_ATTEMPTS + 1):
             stored, [staged] = await self._stored(guard, select)
             if stored.first is not None:
                 return _promoted(stored.first)
-            if not staged:
-                await self._batches.guarded(guard, [])  # nothing to write, but the fence holds here too
-                return PromoteResult(version=stored.version)
+            if not staged:  # nothing to write, but the guard judges and the fence rises
+                first, _ = await self._batches.guarded(guard, [])
+                return PromoteResult(version=stored.version) if first is None else _promoted(guard.living(first))
             applied = apply_changes(
                 session_id,
                 stored.custom_state,
@@ -130,7 +142,8 @@ class StagingCalls(CheckpointCalls):
                 if attempt == MOST_ATTEMPTS:
                     raise
             except _StagedDiffers:
-                continue
+                pass
+            await pause_after_conflict(attempt)
         raise _disturbed(session_id)
 
     async def merge_custom_state(
@@ -142,8 +155,10 @@ class StagingCalls(CheckpointCalls):
         commit_id: str | None = None,
     ) -> MergeResult:
         """`StateStore.merge_custom_state`."""
-        merge = MergeChanges.of(changes)
-        guard = self._guard("merge_custom_state", session_id, fencing_token, commit_id)
+        given = MergeChanges.of(changes).to_dict()
+        text = encode_json(given, name="changes")
+        merge = MergeChanges.from_dict(cast("JsonObject", decode_json(text)))  # a copy: the caller's may go on changing
+        guard = self._guard("merge_custom_state", session_id, fencing_token, commit_id, text)
         for attempt in range(1, MOST_ATTEMPTS + 1):
             stored, _ = await self._stored(guard)
             if stored.first is not None:
@@ -155,6 +170,7 @@ class StagingCalls(CheckpointCalls):
             except StaleStateError:
                 if attempt == MOST_ATTEMPTS:
                     raise
+            await pause_after_conflict(attempt)
         raise AssertionError("the last attempt returns or raises")
 
     async def save_state_and_promote_staging(
@@ -174,52 +190,60 @@ class StagingCalls(CheckpointCalls):
         check_id(step_id, "step_id")
         check_kept_beside(run_id, stream_sequence)
         check_flag(checkpoint, "checkpoint")
-        saved = state_for(session_id, state)
-        operation = "save_state_and_promote_staging"
-        guard = self._save_guard(operation, saved, expected_version, fencing_token, commit_id)
+        outgoing = Outgoing.of(state_for(session_id, state), self._limits, "save_state_and_promote_staging")
+        request = (step_id, checkpoint, run_id, stream_sequence)
+        guard = self._save_guard(outgoing, expected_version, fencing_token, commit_id, *request)
         guard = replace(guard, new_checkpoints=int(checkpoint))
         select = Statement(staging_sql.SELECT_STAGED, (session_id, step_id))
-        remembered = Statement(session_sql.SELECT_COMMIT, (session_id, guard.commit_id))
-        for _ in range(MOST_ATTEMPTS):
+        remembered = Statement(FIRST_COMMIT, (session_id, guard.commit_id))
+        # The facts of the state at the beginning: the caller's object may go on changing.
+        step_count = outgoing.state.step_count
+        for attempt in range(1, MOST_ATTEMPTS + 1):
             staged, commits = await self._batches.read([select, remembered])
             if commits:
-                return await self._repeated(saved, guard.first(cast("str", commits[0][0])))
-            changes = [_staged(row) for row in staged]
-            max_bytes = self._limits.max_state_bytes
-            applied = apply_changes(session_id, saved.custom_state, changes, max_bytes=max_bytes, operation=operation)
-            promoted = replace(saved, custom_state=applied.custom_state)
+                first = guard.first(cast("str", commits[0][0]), past=bool(commits[0][1]))
+                await self._batches.raise_fence(guard)
+                return await self._repeated(outgoing, guard.living(first))
+            applied = apply_changes(
+                session_id,
+                cast("JsonObject", decode_json(outgoing.custom_state)),
+                [_staged(row) for row in staged],
+                max_bytes=self._limits.max_state_bytes,
+                operation=guard.operation,
+            )
+            promoted = outgoing.with_custom_state(applied.text)
             as_read, delete = _promoting(session_id, step_id, staged)
+            later = digest(save_request(promoted, expected_version, *request))
+            guarded = replace(guard, conditions=as_read, later_digest=later)
             kept = self._checkpoint_statements(session_id, run_id, stream_sequence) if checkpoint else []
-            facts = {"step": saved.step_count} if checkpoint else {}
-            saving = self._save_statements(promoted, guard, _result_text(guard, applied, **facts))
+            facts = {"step": step_count} if checkpoint else {}
+            saving = self._save_statements(promoted, guarded, _result_text(guard, applied, **facts))
             try:
-                commit, results = await self._batches.write(
-                    replace(guard, conditions=as_read), [*saving, delete, *kept]
-                )
+                commit, results = await self._batches.write(guarded, [*saving, delete, *kept])
             except _StagedDiffers:
+                await pause_after_conflict(attempt)
                 continue
-            if not results:  # answered from an earlier attempt, which promoted what is not here any more
-                return await self._repeated(saved, commit)
-            saved.custom_state = applied.custom_state
-            codec.bring_up_to_date(saved, commit)
+            if not results:  # answered from an earlier attempt, which promoted changes that are gone now
+                return await self._repeated(outgoing, guard.living(commit))
+            _take_promoted(outgoing, applied.custom_state, commit)
             kept_id = codec.bare_checkpoint_of(session_id, results[-1][0]).id if checkpoint else None
             return replace(_promoted(commit), checkpoint_id=kept_id)
         raise _disturbed(session_id)
 
-    async def _repeated(self, saved: AgentState, commit: Commit) -> PromoteResult:
-        [rows] = await self._batches.read([Statement(session_sql.SELECT_STATE, (saved.session_id,))])
+    async def _repeated(self, outgoing: Outgoing, commit: Commit) -> PromoteResult:
+        session_id = outgoing.session_id
+        [rows] = await self._batches.read([Statement(session_sql.SELECT_STATE, (session_id,))])
         if not rows:
-            raise StateNotFoundError(saved.session_id)
-        saved.custom_state = codec.state_of(rows[0]).custom_state
-        codec.bring_up_to_date(saved, commit)
+            raise StateNotFoundError(session_id)
+        _take_promoted(outgoing, codec.state_of(rows[0]).custom_state, commit)
         step = cast("dict[str, int]", commit.result).get("step")
         if step is None:  # it kept no checkpoint
             return _promoted(commit)
-        kept_id = codec.checkpoint_id(saved.session_id, step, commit.at_ms, commit.checkpoint_number)
+        kept_id = codec.checkpoint_id(session_id, step, commit.at_ms, commit.checkpoint_number)
         return replace(_promoted(commit), checkpoint_id=kept_id)
 
     async def _stored(self, guard: Guard, *more: Statement) -> tuple[_Stored, list[list[Row]]]:
-        """What a decision is made from, and the rows of the other statements, in one batch.
+        """The facts for a decision, and the rows of the other statements, in one batch.
 
         Raises:
             StateNotFoundError: no such session.
@@ -235,6 +259,8 @@ class StagingCalls(CheckpointCalls):
             other_bytes=other_bytes,
             first=None if first_commit is None else guard.first(first_commit),
         )
+        if stored.first is not None:
+            await self._batches.raise_fence(guard)
         return stored, others
 
     async def _write_custom_state(
@@ -245,17 +271,32 @@ class StagingCalls(CheckpointCalls):
             (*self._commit(guard, _result_text(guard, applied)), applied.text),
         )
         commit, _ = await self._batches.write(replace(guard, version=stored.version), [update, *more])
-        return commit
+        return guard.living(commit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
-    """What a decision is made from; `first` is the earlier attempt that took place, if one did."""
+    """The stored facts that a decision needs; `first` is the earlier attempt that took place, if one did."""
 
     custom_state: JsonObject
     version: int
     other_bytes: int
     first: Commit | None
+
+
+def _take_promoted(outgoing: Outgoing, custom_state: JsonObject, commit: Commit) -> None:
+    """Give the caller's state the promoted custom state.
+
+    When others changed the custom state since the save was sent, their changes stay and the state counts as stale: its next save is
+    refused, so nothing gets lost without a word.
+    """
+    state = outgoing.state
+    if state.version >= commit.version:
+        return
+    if encode_json(state.custom_state, name="custom_state") != outgoing.custom_state:
+        return
+    state.custom_state = custom_state
+    outgoing.bring_up_to_date(commit)
 
 
 def _change_text(change: StagedChange) -> str:
@@ -271,9 +312,9 @@ def _staged(row: Row) -> StagedChange:
 
 
 def _promoting(session_id: str, step_id: str, staged: Sequence[Row]) -> tuple[tuple[Condition, ...], Statement]:
-    """The condition that all that was read is still staged, and the statement that deletes it.
+    """The condition that the changes that were read are still staged, and the statement that deletes them.
 
-    Nothing else would notice a discard in between, or another promotion where any version will do.
+    No other condition notices a discard in between, or another promotion under `ANY_VERSION`.
     """
     parameters = (session_id, step_id, json.dumps([row[3] for row in staged]))
     condition = Condition(

@@ -328,21 +328,23 @@ class StateConformance:
         loaded = await state_store.load_state(unique, required=True)
         assert (loaded.version, loaded.status, len(loaded.messages)) == (2, "running", 1)
 
-    async def test_a_repeated_save_does_not_hide_newer_messages(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-10: what was added between a save and its repetition is still new afterwards."""
+    async def test_a_commit_id_names_one_request(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-10: a commit id of another operation, or of the same one with other arguments, is refused and nothing is written."""
         state = AgentState(session_id=unique, agent_type="x", messages=[_message("1")])
         again = AgentState.from_dict(state.to_dict())
-        await state_store.save_state(unique, state, commit_id="commit-1")
-        again.messages.append(_message("2"))
-        await state_store.save_state(unique, again, commit_id="commit-1")
-        await state_store.save_state(unique, again)
-        assert [message.get("content") for message in await state_store.get_messages(unique)] == ["1", "2"]
-
-    async def test_a_commit_id_names_one_write(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-10: reusing a commit id for another operation is refused."""
-        await state_store.save_state(unique, AgentState(session_id=unique, agent_type="x"), commit_id="one")
+        await state_store.save_state(unique, state, commit_id="one")
         with pytest.raises(InvalidArgumentError, match="save_state"):
             await state_store.update_status(unique, "done", commit_id="one")
+        again.messages.append(_message("2"))
+        with pytest.raises(InvalidArgumentError, match="other arguments"):
+            await state_store.save_state(unique, again, commit_id="one")
+        with pytest.raises(InvalidArgumentError, match="other arguments"):
+            await state_store.save_state(unique, state, expected_version=ANY_VERSION, commit_id="one")
+        assert await state_store.save_state(unique, state, commit_id="one") == 1
+        assert await state_store.append_messages(unique, [_message("2")], commit_id="two") == 1
+        with pytest.raises(InvalidArgumentError, match="other arguments"):
+            await state_store.append_messages(unique, [_message("3")], commit_id="two")
+        assert [message.get("content") for message in await state_store.get_messages(unique)] == ["1", "2"]
 
     async def test_lower_tokens_are_refused(self, state_store: D1StateStore, unique: str) -> None:
         """ST-11: once a token was seen, a lower one writes nothing; an equal or a higher one does."""

@@ -277,14 +277,15 @@ class HistoryConformance:
         async def keep(given: AgentState | None, commit_id: str) -> Checkpoint:
             return await state_store.save_checkpoint(unique, given, run_id="r", stream_sequence=7, commit_id=commit_id)
 
+        first = AgentState.from_dict(state.to_dict())
         with_state, alone = await keep(state, "a"), await keep(None, "b")
         state.messages += _messages("1")
         state.status, state.step_count = "moved\x00on", 4
         later = await keep(state, "c")
         assert await state_store.prune_checkpoints(unique, keep_last=1) == 2
-        again = await state_store.save_checkpoint(unique, commit_id="b")
+        again = await keep(None, "b")
         assert (again, again.run_id, again.stream_sequence) == (alone, "r", 7)
-        assert [await keep(None, "b"), await keep(state, "a"), await keep(state, "c")] == [alone, with_state, later]
+        assert [await keep(None, "b"), await keep(first, "a"), await keep(state, "c")] == [alone, with_state, later]
         assert (with_state.step_count, with_state.status, with_state.message_count) == (3, "active", 1)
         assert [each.id for each in (await state_store.list_checkpoints(unique)).items] == [later.id]
 

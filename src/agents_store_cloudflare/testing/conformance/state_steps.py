@@ -334,7 +334,9 @@ class StepsConformance:
         options: dict[str, Any] = {"step_id": "s", "commit_id": "plain"}
         plain = await state_store.save_state_and_promote_staging(unique, state, checkpoint=False, **options)
         assert plain == PromoteResult(version=3)
-        assert await state_store.save_state_and_promote_staging(unique, state, **options) == plain
+        assert await state_store.save_state_and_promote_staging(unique, state, checkpoint=False, **options) == plain
+        with pytest.raises(InvalidArgumentError, match="other arguments"):
+            await state_store.save_state_and_promote_staging(unique, state, **options)
 
     async def test_a_failing_save_and_promote(self, state_store: D1StateStore, unique: str) -> None:
         """ST-38: a stale state or a bad change leaves everything as it was, the state in hand included."""
@@ -398,11 +400,14 @@ class StepsConformance:
         with pytest.raises(RunConflictError) as raised:
             await state_store.start_run(unique, current.run_id)
         assert raised.value.reason == "run_id"
-        follow = await state_store.start_run(
-            unique, "s", expect_statuses=["active"], expect_current_run_id=current.run_id, commit_id="c"
-        )
+        once: dict[str, Any] = {
+            "expect_statuses": ["active"],
+            "expect_current_run_id": current.run_id,
+            "commit_id": "c",
+        }
+        follow = await state_store.start_run(unique, "s", **once)
         assert follow.turn == 2
-        assert await state_store.start_run(unique, "s", commit_id="c") == follow
+        assert await state_store.start_run(unique, "s", **once) == follow
         with pytest.raises(TypeError, match="expect_statuses"):
             await state_store.start_run(unique, "t", expect_statuses="active")
 

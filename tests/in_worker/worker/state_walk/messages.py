@@ -46,7 +46,13 @@ class HistoryModel(SessionsModel):
         added = deepcopy(list(messages))
         write = Write(session_id=session_id, operation="append_messages", token=fencing_token, commit_id=commit_id)
         commit = self.change(write, lambda stored: stored.state.messages.extend(deepcopy(added)))
-        if twin is not None and (commit.version, commit.epoch) == (twin.state.version + 1, twin.epoch):
+        if (
+            twin is not None
+            and not commit.past
+            and (
+                (commit.version, commit.epoch, commit.count_before) == (twin.state.version + 1, twin.epoch, twin.count)
+            )
+        ):
             twin.state.messages += added
             twin.saved(commit)
         return commit.count_before
@@ -195,7 +201,7 @@ class HistoryModel(SessionsModel):
                 session.epoch = self.new_epoch()
             restored, now = deepcopy(kept.state), session.state
             restored.version, restored.created_at = now.version, now.created_at
-            restored.root_session_id = now.root_session_id
+            restored.root_session_id, restored.expires_at = now.root_session_id, now.expires_at
             session.state = restored
             session.checkpoints = [each for each in session.checkpoints if each.number <= kept.number]
 
@@ -240,12 +246,14 @@ class HistoryModel(SessionsModel):
             raise SessionExistsError(new_session_id) from None
         if first is None:
             kept = self._found(session_id, checkpoint_id)
+            deadline = self.sessions[session_id].state.expires_at
             forked = replace(
                 deepcopy(kept.state),
                 session_id=new_session_id,
                 stream_id=new_session_id,
                 parent_session_id=None,
                 root_session_id=None,
+                expires_at=deadline if deadline is not None and deadline > self._now_ms() else None,
             )
             self.commit(write, self._start(forked), None, 0)
         return self.twin_of(self.sessions[new_session_id])

@@ -68,7 +68,8 @@ class StateModel(HistoryModel):
         session = self.existing(session_id)
         write = Write(session_id=session_id, operation="promote_staging", token=fencing_token, commit_id=commit_id)
         staged = self.get_staged_changes(session_id, step_id)
-        known = any(commit_id is not None and each.commit_id == commit_id for each in session.commits[-32:])
+        first = self.known(session_id, commit_id)
+        known = first is not None and not first.past
         if not staged and not known:
             self.guard(write)
             return PromoteResult(version=session.state.version)
@@ -101,12 +102,7 @@ class StateModel(HistoryModel):
     ) -> PromoteResult:
         operation = "save_state_and_promote_staging"
         write = self.save_guard(twin, operation, expected_version, fencing_token, commit_id)
-        session = self.sessions.get(session_id)
-        known = (
-            any(commit_id is not None and each.commit_id == commit_id for each in session.commits[-32:])
-            if session
-            else False
-        )
+        known = self.known(session_id, commit_id) is not None
         applied: Applied | None = None
         if not known:
             changes = self.get_staged_changes(session_id, step_id)
@@ -116,7 +112,8 @@ class StateModel(HistoryModel):
         commit: Commit[Applied] | None = self.guard(write)
         kept: Checkpoint | None = None
         if commit is not None:
-            twin.state.custom_state = deepcopy(self.sessions[session_id].state.custom_state)
+            if commit.version > twin.state.version:
+                twin.state.custom_state = deepcopy(self.sessions[session_id].state.custom_state)
             twin.saved(commit)
             kept = self.sessions[session_id].kept_by.get(commit.commit_id)
         else:
@@ -126,6 +123,7 @@ class StateModel(HistoryModel):
             else:
                 commit = self.put(twin, write, applied, applied.custom_state)
             twin.state.custom_state = deepcopy(applied.custom_state)
+            commit.requests.add(self.request_of(twin))
             twin.saved(commit)
             self._drop(self.sessions[session_id], step_id)
             kept = self._keep(self.sessions[session_id], run_id, stream_sequence) if checkpoint else None

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from agents_store_cloudflare.contract.errors import (
-    InvalidArgumentError,
     SessionExistsError,
     StaleStateError,
     StateNotFoundError,
@@ -16,7 +15,7 @@ from agents_store_cloudflare.contract.json_types import JsonObject, JsonValue
 from agents_store_cloudflare.contract.state.records import AgentState, CasResult, MergeChanges, MergeResult, SessionTree
 from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.state.changes import merge_changes
-from state_walk.stored import MOST_STATE_BYTES, REMEMBERED, GuardedModel, SessionModel, Twin, Write
+from state_walk.stored import MOST_STATE_BYTES, REMEMBERED, Commit, GuardedModel, SessionModel, Twin, Write
 
 
 class SessionsModel(GuardedModel):
@@ -80,11 +79,9 @@ class SessionsModel(GuardedModel):
     ) -> Twin:
         session = self.existing(session_id)
         twin = self.twin_of(session)
-        for commit in session.commits[-REMEMBERED:]:
-            if commit_id is not None and commit.commit_id == commit_id:
-                if commit.operation != "update_state":
-                    raise InvalidArgumentError("another operation's")
-                return twin
+        wanted = Write(session_id=session_id, operation="update_state", token=fencing_token, commit_id=commit_id)
+        if self.remembered(wanted) is not None:
+            return twin
         change(twin.state)
         write = self.save_guard(twin, "update_state", None, fencing_token, commit_id)
         twin.saved(self.guard(write) or self.put(twin, write, None))
@@ -110,35 +107,22 @@ class SessionsModel(GuardedModel):
     def compare_and_set_status(
         self, session_id: str, expected: Sequence[str], new: str, *, fencing_token: int | None, commit_id: str | None
     ) -> CasResult:
-        refused: list[CasResult] = []
-
-        def is_expected() -> None:
-            state = self.sessions[session_id].state
-            if state.status not in expected:
-                refused.append(
-                    CasResult(ok=False, new_version=None, current_status=state.status, current_version=state.version)
-                )
-                raise LookupError
-
         write = Write(
-            session_id=session_id,
-            operation="compare_and_set_status",
-            token=fencing_token,
-            commit_id=commit_id,
-            conditions=(is_expected,),
+            session_id=session_id, operation="compare_and_set_status", token=fencing_token, commit_id=commit_id
         )
-
-        def set_status(session: SessionModel) -> str:
+        commit = self.guard(write)
+        if commit is None:
+            session = self.sessions[session_id]
+            if session.state.status not in expected:
+                return CasResult(
+                    ok=False,
+                    new_version=None,
+                    current_status=session.state.status,
+                    current_version=session.state.version,
+                )
             session.state.status = new
-            return new
-
-        try:
-            commit = self.change(write, set_status)
-        except LookupError:
-            return refused[0]
-        return CasResult(
-            ok=True, new_version=commit.version, current_status=commit.result, current_version=commit.version
-        )
+            commit = self.commit(write, session, None, len(session.state.messages))
+        return CasResult(ok=True, new_version=commit.version, current_status=new, current_version=commit.version)
 
     def increment_resume_count(self, session_id: str, *, fencing_token: int | None, commit_id: str | None) -> int:
         return self._increment("resume_count", session_id, fencing_token, commit_id)
@@ -190,9 +174,6 @@ class SessionsModel(GuardedModel):
         ]
 
     def delete_session(self, session_id: str, *, fencing_token: int | None, commit_id: str | None) -> bool:
-        known = self.deletions.get(session_id)
-        if known is not None and known[0] == commit_id:
-            return known[1]
         write = Write(
             session_id=session_id,
             operation="delete_session",
@@ -200,17 +181,36 @@ class SessionsModel(GuardedModel):
             commit_id=commit_id,
             must_exist=False,
         )
-        self.guard(write)
+        if (first := self.guard(write)) is not None:
+            return first.result
         existed = session_id in self.sessions
-        if commit_id is not None:
-            self.deletions[session_id] = (commit_id, existed)
-            self.fences.setdefault(session_id, 0)
         self._delete(self._tree([session_id]))
+        if commit_id is not None:
+            commit = Commit(
+                commit_id=commit_id,
+                operation="delete_session",
+                requests={self.request},
+                past=True,
+                version=0,
+                count_before=0,
+                count_after=0,
+                checkpoint_number=0,
+                at_ms=self._now_ms(),
+                epoch=0,
+                result=existed,
+            )
+            self.deletions[session_id] = [*self.deletions.get(session_id, []), commit][-REMEMBERED:]
+        elif existed:
+            self.deletions.setdefault(session_id, [])
         return existed
 
     def _delete(self, ids: Iterable[str]) -> None:
         for session_id in ids:
-            self.sessions.pop(session_id, None)
+            session = self.sessions.pop(session_id)
+            commits = [*self.past.get(session_id, []), *session.commits[-REMEMBERED:]]
+            self.past[session_id] = [replace(commit, past=True) for commit in commits[-REMEMBERED:]]
+            if session.state.stream_id != session_id:
+                self.left_streams[session_id] = session.state.stream_id
 
     def _tree(self, roots: Iterable[str]) -> list[str]:
         tree = [session_id for session_id in roots if session_id in self.sessions]
@@ -223,13 +223,21 @@ class SessionsModel(GuardedModel):
             ]
         return tree
 
+    def _own_streams(self, root: str, tree: list[str]) -> set[str]:
+        if not tree:
+            return set()
+        others = [session for each, session in self.sessions.items() if each not in tree]
+        used = {name for session in others for name in (session.state.session_id, session.state.stream_id)}
+        left = {self.left_streams[root]} if root in self.left_streams else set[str]()
+        return ({self.sessions[each].state.stream_id for each in tree} | left) - used
+
     def get_session_tree(self, session_id: str) -> SessionTree:
         """Its tuples sorted: their order is nobody's business."""
         tree = self._tree([session_id])
         refs = [ref for each in tree for ref in self.sessions[each].refs]
         return SessionTree(
             session_ids=tuple(sorted(tree)),
-            stream_ids=tuple(sorted({self.sessions[each].state.stream_id for each in tree})),
+            stream_ids=tuple(sorted(self._own_streams(session_id, tree))),
             remote_sub_session_ids=tuple(sorted(ref.sub_session_id for ref in refs if ref.location == "remote")),
         )
 

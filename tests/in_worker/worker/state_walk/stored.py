@@ -27,6 +27,12 @@ from agents_store_cloudflare.contract.state.store import AnyVersion
 T = TypeVar("T")
 
 REMEMBERED = 32
+READ_AFTERWARDS = {
+    *("create_session", "update_state", "merge_custom_state", "promote_staging", "save_state_and_promote_staging"),
+    *("save_checkpoint", "restore_checkpoint", "fork_session", "start_run", "update_run"),
+}
+"""Operations whose result needs the session, or holds text: once that is deleted, a repetition says so."""
+
 MOST_STATE_BYTES = 1_800_000
 
 
@@ -54,8 +60,14 @@ class Twin:
             raise StaleStateError(self.state.session_id, reason="edited", expected=self.count, actual=self.count)
         return deepcopy(self.state.messages[known:])
 
+    def text(self) -> str:
+        """What a save of it would make of the session."""
+        return repr((self.first, replace(self.state, version=0, created_at=None, updated_at=None, stored_history=None)))
+
     def saved(self, commit: Commit[Any]) -> None:
-        """Bring it up to date with the write that saved it."""
+        """Bring it up to date with the write that saved it, unless it knows a later one."""
+        if commit.past or commit.version <= self.state.version:
+            return
         self.count, self.epoch = commit.count_after, commit.epoch
         self.known = deepcopy(self.state.messages[: self.count - self.first])
         self.state.version, self.state.updated_at = commit.version, commit.at_ms
@@ -69,6 +81,8 @@ class Commit(Generic[T]):
 
     commit_id: str | None
     operation: str
+    requests: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    past: bool = False
     version: int
     count_before: int
     count_after: int
@@ -132,17 +146,16 @@ class GuardedModel:
         self._epochs = 0
         self.sessions: dict[str, SessionModel] = {}
         self.fences: dict[str, int] = {}
-        self.deletions: dict[str, tuple[str, bool]] = {}
+        self.past: dict[str, list[Commit[Any]]] = {}
+        self.deletions: dict[str, list[Commit[Any]]] = {}
+        self.left_streams: dict[str, str] = {}
+        self.request = ("", "")  # of the call under way: its arguments, and the state that it saves
 
     def guard(self, write: Write) -> Commit[Any] | None:
         """The earlier commit of this id, or None when the write may take place; then the fence has risen."""
         session = self.sessions.get(write.session_id)
-        if session is not None and write.commit_id is not None:
-            for commit in session.commits[-REMEMBERED:]:
-                if commit.commit_id == write.commit_id:
-                    if commit.operation != write.operation:
-                        raise InvalidArgumentError("another operation's")
-                    return commit
+        if (first := self.remembered(write)) is not None:
+            return first
         fence = self.fences.get(write.session_id, 0)
         if write.token is not None and write.token < fence:
             raise StaleFencingTokenError(write.session_id, expected=fence, actual=write.token)
@@ -152,6 +165,33 @@ class GuardedModel:
         if write.token is not None:
             self.fences[write.session_id] = write.token
         return None
+
+    def request_of(self, twin: Twin) -> tuple[str, str]:
+        """The call under way, as a call with this state: the state may have been changed by it."""
+        return (self.request[0], twin.text())
+
+    def known(self, session_id: str, commit_id: str | None) -> Commit[Any] | None:
+        """The write or deletion of that commit id, whatever request it was."""
+        if commit_id is None:
+            return None
+        session = self.sessions.get(session_id)
+        living = session.commits[-REMEMBERED:] if session else []
+        past = [*self.past.get(session_id, []), *self.deletions.get(session_id, [])]
+        return next((commit for commit in (*living, *past) if commit.commit_id == commit_id), None)
+
+    def remembered(self, write: Write) -> Commit[Any] | None:
+        """The first result of a call that is repeated; its token counts."""
+        first = self.known(write.session_id, write.commit_id)
+        if first is None:
+            return None
+        if first.operation != write.operation or self.request not in first.requests:
+            raise InvalidArgumentError("another request's")
+        fence = self.fences.get(write.session_id, 0)
+        if write.token is not None and write.token > fence:
+            self.fences[write.session_id] = write.token
+        if first.past and write.operation in READ_AFTERWARDS:
+            raise StateNotFoundError(write.session_id, deleted_since=True)
+        return first
 
     def _judge(self, write: Write, session: SessionModel | None) -> None:
         if write.must_exist and session is None:
@@ -177,6 +217,7 @@ class GuardedModel:
         commit = Commit(
             commit_id=write.commit_id,
             operation=write.operation,
+            requests={self.request},
             version=session.state.version,
             count_before=count_before,
             count_after=len(session.state.messages),

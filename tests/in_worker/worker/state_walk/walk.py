@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass
 from random import Random
 from typing import Any, cast
 
-from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
+from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError, StateNotFoundError
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.state import D1StateStore
 from state_walk.draws import REMEMBERED_CALLS, REPEATED_OF_HUNDRED, Call, Held, WalkClock
@@ -119,6 +119,7 @@ class StateWalk(StepDraws):
     async def _on_model(self, call: Call) -> object:
         arguments = [each.twin if isinstance(each, Held) else each for each in call.arguments]
         options = dict(call.options)
+        self._model.request = _request_of(call)
         if call.name == "delete_session":
             options.pop("delete_usage", None)
         return getattr(self._model, call.name)(*arguments, **options)
@@ -184,6 +185,14 @@ class StateWalk(StepDraws):
         assert _plain(listed) == _plain(self._model.list_sessions(**wanted)), wanted
 
 
+def _request_of(call: Call) -> tuple[str, str]:
+    """Everything a call was given but its token and commit id: the state that it saves apart from the rest."""
+    rest = [_id_of(each) or repr(each) for each in call.arguments if not callable(each)]
+    options = {name: value for name, value in call.options.items() if name not in {"fencing_token", "commit_id"}}
+    saved = [each.twin.text() for each in call.arguments if isinstance(each, Held) and call.name != "append_messages"]
+    return (repr((call.name, rest, options)), "".join(saved))
+
+
 def _id_of(argument: object) -> str:
     if isinstance(argument, Held):
         return argument.real.session_id
@@ -200,7 +209,7 @@ async def _outcome(call: Awaitable[object]) -> object:
 def _plain(value: object) -> str:
     """A text that is equal for equal outcomes, types of numbers and the order of keys included."""
     if isinstance(value, Exception):
-        exact = not isinstance(value, InvalidArgumentError | TypeError)
+        exact = not isinstance(value, InvalidArgumentError | TypeError | StateNotFoundError)
         return f"{type(value).__name__}: {value}" if exact else type(value).__name__
     return json.dumps(_jsonable(value), ensure_ascii=False)
 

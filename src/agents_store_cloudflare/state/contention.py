@@ -1,0 +1,23 @@
+"""How a call that reads, decides in Python and writes goes on after somebody else wrote in between."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+__all__ = ["MOST_ATTEMPTS", "pause_after_conflict"]
+
+MOST_ATTEMPTS = 30
+"""Enough for dozens of calls at once, each of which succeeds once."""
+
+SHORTEST_S, LONGEST_S = 0.02, 1.0
+
+
+async def pause_after_conflict(attempt: int) -> None:
+    """Wait a random time, so that calls that met once do not meet again.
+
+    Args:
+        attempt: how many attempts have failed. The longest pause doubles with each, from 0.02 to 1 second.
+    """
+    longest_s = min(LONGEST_S, SHORTEST_S * 2.0 ** min(attempt - 1, 10))
+    await asyncio.sleep(random.uniform(0, longest_s))  # noqa: S311 - no secret

@@ -1,0 +1,118 @@
+"""A state on its way into the database: what a save stores, fixed before the call first waits.
+
+Other tasks may change the caller's state while the database answers. A save sends what the state held when the call began, and
+believes afterwards that exactly this is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from agents_store_cloudflare.contract.state.records import AgentState, StoredHistory
+from agents_store_cloudflare.database import SqlValue, Statement
+from agents_store_cloudflare.state import codec, message_sql
+from agents_store_cloudflare.state.guard import Commit
+from agents_store_cloudflare.state.options import StoreLimits
+from agents_store_cloudflare.state.requests import Part
+
+__all__ = ["Outgoing"]
+
+_CUSTOM_STATE = 3
+"""The place of `custom_state` in `columns`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One save of one state.
+
+    Attributes:
+        state: the caller's object, which goes on changing. Only `bring_up_to_date` touches it.
+        operation: the name of the call.
+        version: the version that the state was loaded with.
+        columns: the parameters of `session_sql.UPSERT_STATE` from ?9 on.
+        blocks: the new messages.
+        added: how many new messages there are.
+        history: which messages the database had before.
+        fingerprint: of all messages of the state, the new ones included.
+    """
+
+    state: AgentState
+    operation: str
+    version: int
+    columns: tuple[SqlValue, ...]
+    blocks: tuple[codec.Block, ...]
+    added: int
+    history: StoredHistory
+    fingerprint: int
+    limits: StoreLimits
+
+    @classmethod
+    def of(cls, state: AgentState, limits: StoreLimits, operation: str) -> Outgoing:
+        """Fix what a save of the state stores now.
+
+        Raises:
+            StaleStateError: messages that are stored already were changed or removed.
+            TypeError, InvalidArgumentError: a field that the database could not give back.
+            StateSizeExceededError: over a limit.
+        """
+        codec.check_state(state)
+        history = codec.history_of(state)
+        tail = codec.new_messages(state)
+        return cls(
+            state=state,
+            operation=operation,
+            version=state.version,
+            columns=codec.columns_of(state, limits.max_state_bytes, operation),
+            blocks=tuple(codec.blocks_of(tail, history.count, limits.max_message_bytes, state.session_id, operation)),
+            added=len(tail),
+            history=replace(history),
+            fingerprint=codec.fingerprint_of(tail, history.fingerprint),
+            limits=limits,
+        )
+
+    @property
+    def session_id(self) -> str:
+        """The session's id."""
+        return self.state.session_id
+
+    @property
+    def custom_state(self) -> str:
+        """The custom state as JSON text."""
+        return cast("str", self.columns[_CUSTOM_STATE])
+
+    def with_custom_state(self, text: str) -> Outgoing:
+        """The same save with another custom state.
+
+        Raises:
+            StateSizeExceededError: over the limit of a state.
+        """
+        columns = (*self.columns[:_CUSTOM_STATE], text, *self.columns[_CUSTOM_STATE + 1 :])
+        codec.check_size(columns, self.limits.max_state_bytes, self.session_id, self.operation)
+        return replace(self, columns=columns)
+
+    def parts(self) -> Sequence[Part]:
+        """The content of the save, for the digest of its request: equal before and after the save."""
+        return [*self.columns, self.history.first, self.history.count + self.added, self.fingerprint]
+
+    def block_statements(self) -> list[Statement]:
+        """The statements that store the new messages."""
+        return [
+            Statement(message_sql.INSERT_BLOCK, (self.session_id, block.first_sequence, block.count, block.body))
+            for block in self.blocks
+        ]
+
+    def bring_up_to_date(self, commit: Commit) -> None:
+        """Tell the caller's state what is stored now. A state that was saved or loaded since knows better and stays."""
+        state = self.state
+        if commit.past or commit.version <= state.version:
+            return
+        count = self.history.count + self.added
+        codec.keep_history(
+            state, replace(self.history, count=count, epoch=commit.history_epoch, fingerprint=self.fingerprint)
+        )
+        state.version = commit.version
+        state.updated_at = commit.at_ms
+        if commit.version == 1:
+            state.created_at = commit.at_ms
