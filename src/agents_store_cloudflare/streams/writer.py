@@ -24,6 +24,7 @@ from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, 
 from agents_store_cloudflare.contract.streams.manager import StreamWriter
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 from agents_store_cloudflare.streams.chunks import EncodedChunk, encode_chunk
+from agents_store_cloudflare.streams.flush_timer import FlushTimer
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.streams.shown import ShownChunks
 from agents_store_cloudflare.streams.stream_client import StreamClient
@@ -77,8 +78,14 @@ class DurableObjectStreamWriter(StreamWriter):
         self._turn = asyncio.Lock()
         self._taking = 0
         self._sending = asyncio.Lock()
-        self._timer: asyncio.Task[None] | None = None
-        self._wait_until = options.wait_until
+        self._timer = FlushTimer(
+            identity.stream_id,
+            self._interval_ms / 1000,
+            self._store_taken,
+            wait_until=options.wait_until,
+            sleep=options.sleep,
+            logger=self._logger(),
+        )
         self._failure: AgentsStoreError | None = None
         self._last_attempt_ms = 0
         self._last_sequence = 0
@@ -122,8 +129,8 @@ class DurableObjectStreamWriter(StreamWriter):
             check_whole_number(expected_sequence, "expected_sequence", low=1)
         if self._taking == 0 and expected_sequence is None and self._is_at_ease(encoded.taken_ms):
             self._buffer.take(encoded)
-            if self._wait_until is not None:
-                self._start_timer()
+            if self._timer.is_usable:
+                self._timer.start()
             return
         self._taking += 1  # from here to the end nobody overtakes
         try:
@@ -190,8 +197,7 @@ class DurableObjectStreamWriter(StreamWriter):
         if self._is_closed:
             return
         self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.stop()
         self._client.hang_up(self.stream_id)
         self._on_close(self)
 
@@ -199,7 +205,7 @@ class DurableObjectStreamWriter(StreamWriter):
         await self._make_room()
         self._buffer.take(encoded)
         if not self._is_due():
-            self._start_timer()
+            self._timer.start()
             return
         try:
             await self._flush(is_durable=not self._options.adaptive)
@@ -358,32 +364,6 @@ class DurableObjectStreamWriter(StreamWriter):
             or self._buffer.size_bytes >= MAX_BATCH_BYTES
             or (since_ms is not None and self._options.now_ms() - since_ms >= self._interval_ms)
         )
-
-    def _start_timer(self) -> None:
-        if self._wait_until is None or self._timer is not None:
-            return
-        self._timer = timer = asyncio.ensure_future(self._flush_later())
-        try:
-            self._wait_until(timer)
-        except Exception:  # noqa: BLE001 - the caller's; whatever it is, the chunk is taken
-            self._logger().warning("wait_until failed; no more timers for stream %r", self.stream_id, exc_info=True)
-            timer.cancel()
-            self._timer = self._wait_until = None
-
-    async def _flush_later(self) -> None:
-        try:
-            await self._options.sleep(self._interval_ms / 1000)
-        except asyncio.CancelledError:
-            if not self._is_closed:
-                raise
-            return
-        finally:
-            self._timer = None
-        try:
-            await self._store_taken()
-        except AgentsStoreError:
-            # Remembered: the next call sends again, or raises.
-            self._logger().warning("a flush of stream %r by timer failed", self.stream_id, exc_info=True)
 
     def _logger(self) -> logging.Logger:
         return self._options.logger or logging.getLogger("agents_store_cloudflare.streams")
