@@ -49,7 +49,7 @@ class Site:
         self.clock = FakeClock()
         self.objects = Objects(self.clock)
         face = DurableStreams(self.objects, sleep=self.clock.sleep)
-        self.gateway = StreamGateway(self.objects, authorize=lambda *_: True, faces=[face])
+        self.gateway = StreamGateway(self.objects, authorize=lambda _request, _stream_id, _action: True, faces=[face])
 
     async def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Any:
         url = f"https://streams.example/v1/stream/{path}"

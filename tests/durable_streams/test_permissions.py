@@ -26,7 +26,7 @@ class Site:
         self.objects = LocalObjects(StreamObject)
         self.gateway = StreamGateway(
             self.objects,
-            authorize=lambda *_: may,
+            authorize=lambda _request, _stream_id, _action: may,
             signer=StreamUrlSigner({"k": "0123456789abcdef"}),
             faces=[DurableStreams(self.objects, long_poll_timeout=0.01)],
             cors=cors,

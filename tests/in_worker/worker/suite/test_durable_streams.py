@@ -1,5 +1,6 @@
 """The Durable Streams protocol in real Durable Objects."""
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -81,15 +82,16 @@ async def test_the_memory_of_a_request(env: Any, unique: str, content_type: str,
 
     The sender's own body lies in the same isolate here. WebAssembly memory never shrinks, so the highest point shows.
     """
-    from pyodide_js import _module
-
+    module: Any = import_module("pyodide_js")._module
     headers = {"content-type": content_type}
-    gateway = StreamGateway(env.STREAMS, authorize=lambda *_: True, faces=[DurableStreams(env.STREAMS)])
+    gateway = StreamGateway(
+        env.STREAMS, authorize=lambda _request, _stream_id, _action: True, faces=[DurableStreams(env.STREAMS)]
+    )
     url = f"https://streams.example/v1/stream/{unique}"
     await gateway.handle(HttpRequest(method="PUT", url=url, headers=headers))
-    before = _module.HEAP8.length
+    before: int = module.HEAP8.length
     answer = await gateway.handle(HttpRequest(method="POST", url=url, headers=headers, body=body))
-    after = _module.HEAP8.length
+    after: int = module.HEAP8.length
     assert answer.status == status
     assert after - before < 4 * 16 * MEGABYTE
     assert after < 128 * MEGABYTE
