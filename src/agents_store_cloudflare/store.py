@@ -66,6 +66,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
 
     _database: object
     _meters: OpenMeters
+    _usage_table: str
     _objects: Mapping[ObjectKind, ObjectNamespace]
 
     @property

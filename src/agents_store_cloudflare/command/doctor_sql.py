@@ -174,6 +174,7 @@ FENCES_ALONE: LiteralString = """
     FROM __agents_fences AS f
     LEFT JOIN __agents_states AS s ON s.session_id = f.session_id
     WHERE s.session_id IS NULL
+      AND f.token > 0
 """
 
 # -> (how many entries)

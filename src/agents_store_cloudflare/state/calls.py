@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
@@ -29,7 +29,7 @@ from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.requests import Part, digest
 from agents_store_cloudflare.usage import UsageOptions
 
-__all__ = ["MAX_PAGE", "StateCalls", "expected", "new_epoch", "save_request", "state_for"]
+__all__ = ["MAX_PAGE", "StateCalls", "expected", "new_epoch", "state_for"]
 
 MAX_PAGE = 1_000
 
@@ -73,7 +73,7 @@ class StateCalls:
         """The guard of a write to a session that must exist.
 
         Args:
-            request: all other arguments of the call, in a fixed order.
+            request: all other arguments of the call except its conditions, in a fixed order.
         """
         return Guard(
             session_id=check_id(session_id, "session_id"),
@@ -95,7 +95,7 @@ class StateCalls:
         """The guard of a save: the version, the histories that must meet, the parent that must stay.
 
         Args:
-            request: all other arguments of the call, in a fixed order.
+            request: all other arguments of the call except its conditions, in a fixed order.
         """
         if expected_version is None:
             version: int | None = outgoing.version
@@ -103,9 +103,8 @@ class StateCalls:
             version = None
         else:
             version = check_whole_number(expected_version, "expected_version")
-        parts = save_request(outgoing, expected_version, *request)
         return replace(
-            self._guard(outgoing.operation, outgoing.session_id, fencing_token, commit_id, *parts),
+            self._guard(outgoing.operation, outgoing.session_id, fencing_token, commit_id, outgoing.parts(), *request),
             must_exist=False,
             version=version,
             history=outgoing.history,
@@ -130,12 +129,6 @@ class StateCalls:
         # The guard holds the version: above 0 there is a row, and the shorter statement does.
         sql = session_sql.UPDATE_STATE if guard.version else session_sql.UPSERT_STATE
         return [Statement(sql, (*first, *outgoing.columns)), *outgoing.block_statements()]
-
-
-def save_request(outgoing: Outgoing, expected_version: int | AnyVersion | None, *more: Part) -> Sequence[Part]:
-    """The arguments of a save, for the digest of its request."""
-    condition = expected_version.value if isinstance(expected_version, AnyVersion) else expected_version
-    return (outgoing.parts(), condition, *more)
 
 
 def new_epoch() -> int:

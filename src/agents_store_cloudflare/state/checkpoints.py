@@ -175,8 +175,7 @@ class CheckpointCalls(StateCalls):
         """`StateStore.restore_checkpoint`."""
         check_id(session_id, "session_id")
         name, condition = _existing(session_id, checkpoint_id)
-        request = (checkpoint_id, expected_version)
-        guard = self._guard("restore_checkpoint", session_id, fencing_token, commit_id, *request)
+        guard = self._guard("restore_checkpoint", session_id, fencing_token, commit_id, checkpoint_id)
         guard = replace(guard, version=expected(expected_version), conditions=(condition,))
         commit, results = await self._batches.write(
             guard,
@@ -239,7 +238,7 @@ class CheckpointCalls(StateCalls):
             raise InvalidArgumentError("prune_checkpoints needs keep_last, older_than or both")
         keep = 1 if keep_last is None else check_whole_number(keep_last, "keep_last", low=1, high=codec.MAX_MESSAGES)
         goes = (keep, None if age_ms is None else max(self._now_ms() - age_ms, 0))
-        request = (keep_last, age_ms, expected_version)
+        request = (keep_last, age_ms)
         guard = self._guard("prune_checkpoints", session_id, fencing_token, commit_id, *request)
         guard = replace(guard, version=expected(expected_version))
         commit, _ = await self._batches.write(

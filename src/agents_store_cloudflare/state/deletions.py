@@ -153,8 +153,8 @@ class DeletionCalls(StateCalls):
         *,
         usage: bool,
     ) -> Guard:
-        request = (check_flag(usage, "delete_usage"), expected_version)
-        guard = self._guard("delete_session", session_id, fencing_token, commit_id, *request)
+        check_flag(usage, "delete_usage")
+        guard = self._guard("delete_session", session_id, fencing_token, commit_id, usage)
         return replace(guard, must_exist=False, version=expected(expected_version))
 
     async def _delete(self, guard: Guard, *, usage: bool, remember: bool, keep_streams: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 from agents_store_cloudflare.contract.errors import (
@@ -48,7 +48,7 @@ class Commit:
     @classmethod
     def from_text(cls, text: str, *, past: bool = False) -> Commit:
         """The commit of its JSON text in the database."""
-        return cls(*cast("list[Any]", json.loads(text)), past=past)
+        return replace(cls(*cast("list[Any]", json.loads(text))), past=past)
 
     @property
     def operation(self) -> str:

@@ -90,7 +90,7 @@ class MessageCalls(StateCalls):
     ) -> int:
         """`StateStore.truncate_messages`."""
         check_whole_number(count, "count", high=codec.MAX_MESSAGES)
-        request = (count, expected_version, check_flag(drop_checkpoints, "drop_checkpoints"))
+        request = (count, check_flag(drop_checkpoints, "drop_checkpoints"))
         guard = self._guard("truncate_messages", session_id, fencing_token, commit_id, *request)
         guard = replace(guard, version=expected(expected_version))
         guard, drops = _keeping_checkpoints(guard, count, drop=drop_checkpoints)
@@ -117,7 +117,7 @@ class MessageCalls(StateCalls):
         all_messages = codec.message_list(messages)
         check_whole_number(len(all_messages), "the number of messages", high=codec.MAX_MESSAGES)
         blocks = self._blocks(all_messages, session_id, "replace_messages")
-        request = ([block.body for block in blocks], expected_version, check_flag(drop_checkpoints, "drop_checkpoints"))
+        request = ([block.body for block in blocks], check_flag(drop_checkpoints, "drop_checkpoints"))
         guard = self._guard("replace_messages", session_id, fencing_token, commit_id, *request)
         guard = replace(guard, version=expected_version)
         guard, drops = _keeping_checkpoints(guard, 0, drop=drop_checkpoints)

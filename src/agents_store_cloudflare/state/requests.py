@@ -1,6 +1,7 @@
-"""The identity of a request: a digest of everything that a call was given, except its fencing token.
+"""The identity of a request: a digest of everything that a call is to store.
 
-A commit id belongs to one request. The token is left out: whoever repeats a call may hold the lock anew.
+A commit id belongs to one request. The call's conditions are left out (fencing token, expected version, what a run expects): they
+held when the call took place, and whoever repeats it may hold the lock anew.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class RunCalls(StateCalls):
         if start_sequence is not None:
             check_whole_number(start_sequence, "start_sequence")
         condition = _gate(session_id, run_id, expect_statuses, expect_current_run_id)
-        request = (*condition.statement.parameters, status, step_count, start_sequence)
+        request = (run_id, status, step_count, start_sequence)
         guard = self._guard("start_run", session_id, fencing_token, commit_id, *request)
         guard = replace(guard, conditions=(condition,))
         row = (session_id, run_id, status, step_count, start_sequence, self._now_ms())

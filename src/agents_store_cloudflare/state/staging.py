@@ -30,7 +30,7 @@ from agents_store_cloudflare.contract.state.records import (
 from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import codec, session_sql, staging_sql
-from agents_store_cloudflare.state.calls import expected, save_request, state_for
+from agents_store_cloudflare.state.calls import expected, state_for
 from agents_store_cloudflare.state.changes import Applied, apply_changes, merge_changes
 from agents_store_cloudflare.state.checkpoints import CheckpointCalls, check_kept_beside
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
@@ -102,7 +102,7 @@ class StagingCalls(CheckpointCalls):
     ) -> int:
         """`StateStore.discard_staging`."""
         check_id(step_id, "step_id")
-        guard = self._guard("discard_staging", session_id, fencing_token, commit_id, step_id, expected_version)
+        guard = self._guard("discard_staging", session_id, fencing_token, commit_id, step_id)
         guard = replace(guard, version=expected(expected_version))
         commit, _ = await self._batches.write(
             guard,
@@ -213,7 +213,7 @@ class StagingCalls(CheckpointCalls):
             )
             promoted = outgoing.with_custom_state(applied.text)
             as_read, delete = _promoting(session_id, step_id, staged)
-            later = digest(save_request(promoted, expected_version, *request))
+            later = digest((promoted.parts(), *request))
             guarded = replace(guard, conditions=as_read, later_digest=later)
             kept = self._checkpoint_statements(session_id, run_id, stream_sequence) if checkpoint else []
             facts = {"step": step_count} if checkpoint else {}

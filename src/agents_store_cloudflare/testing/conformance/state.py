@@ -338,9 +338,7 @@ class StateConformance:
         again.messages.append(_message("2"))
         with pytest.raises(InvalidArgumentError, match="other arguments"):
             await state_store.save_state(unique, again, commit_id="one")
-        with pytest.raises(InvalidArgumentError, match="other arguments"):
-            await state_store.save_state(unique, state, expected_version=ANY_VERSION, commit_id="one")
-        assert await state_store.save_state(unique, state, commit_id="one") == 1
+        assert await state_store.save_state(unique, state, expected_version=0, commit_id="one") == 1
         assert await state_store.append_messages(unique, [_message("2")], commit_id="two") == 1
         with pytest.raises(InvalidArgumentError, match="other arguments"):
             await state_store.append_messages(unique, [_message("3")], commit_id="two")

@@ -400,14 +400,11 @@ class StepsConformance:
         with pytest.raises(RunConflictError) as raised:
             await state_store.start_run(unique, current.run_id)
         assert raised.value.reason == "run_id"
-        once: dict[str, Any] = {
-            "expect_statuses": ["active"],
-            "expect_current_run_id": current.run_id,
-            "commit_id": "c",
-        }
-        follow = await state_store.start_run(unique, "s", **once)
+        follow = await state_store.start_run(
+            unique, "s", expect_statuses=["active"], expect_current_run_id=current.run_id, commit_id="c"
+        )
         assert follow.turn == 2
-        assert await state_store.start_run(unique, "s", **once) == follow
+        assert await state_store.start_run(unique, "s", commit_id="c") == follow
         with pytest.raises(TypeError, match="expect_statuses"):
             await state_store.start_run(unique, "t", expect_statuses="active")
 

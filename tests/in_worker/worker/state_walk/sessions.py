@@ -182,7 +182,7 @@ class SessionsModel(GuardedModel):
             must_exist=False,
         )
         if (first := self.guard(write)) is not None:
-            return first.result
+            return bool(first.result)
         existed = session_id in self.sessions
         self._delete(self._tree([session_id]))
         if commit_id is not None:

@@ -149,7 +149,7 @@ class GuardedModel:
         self.past: dict[str, list[Commit[Any]]] = {}
         self.deletions: dict[str, list[Commit[Any]]] = {}
         self.left_streams: dict[str, str] = {}
-        self.request = ("", "")  # of the call under way: its arguments, and the state that it saves
+        self.request: tuple[str, str] = ("", "")  # of the call under way: its arguments, and the state that it saves
 
     def guard(self, write: Write) -> Commit[Any] | None:
         """The earlier commit of this id, or None when the write may take place; then the fence has risen."""

@@ -54,6 +54,9 @@ CALLS_MADE: tuple[str, ...] = (
 )
 
 
+CONDITIONS = {"fencing_token", "commit_id", "expected_version", "expect_statuses", "expect_current_run_id"}
+
+
 class StateWalk(StepDraws):
     """The walk.
 
@@ -186,9 +189,9 @@ class StateWalk(StepDraws):
 
 
 def _request_of(call: Call) -> tuple[str, str]:
-    """Everything a call was given but its token and commit id: the state that it saves apart from the rest."""
+    """Everything that a call is to store, without its conditions: the state that it saves apart from the rest."""
     rest = [_id_of(each) or repr(each) for each in call.arguments if not callable(each)]
-    options = {name: value for name, value in call.options.items() if name not in {"fencing_token", "commit_id"}}
+    options = {name: value for name, value in call.options.items() if name not in CONDITIONS}
     saved = [each.twin.text() for each in call.arguments if isinstance(each, Held) and call.name != "append_messages"]
     return (repr((call.name, rest, options)), "".join(saved))
 
