@@ -5,11 +5,12 @@ PORT ?= 8787
 export RUNTIME ?= local
 
 run := .venv/bin/python -m
+host_tests := $(run) pytest -m "not runtime" --ignore=tests/in_worker --ignore=tests/end_to_end
 serve = $(run) tools.serve --port $(PORT) $(if $(PERSIST),--persist $(PERSIST)) $(if $(filter 0,$(MIGRATE)),--no-migrate) \
 	$(foreach var,$(VARS),--var '$(var)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev serve test check docs docs-serve format costs bench soak conformance lock lock-worker build clean
+.PHONY: help setup dev serve test check coverage docs docs-serve format costs bench soak conformance lock lock-worker build clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,16 +25,21 @@ serve: setup ## Serve any Worker: CONFIG=path/to/worker [PORT=n] [PERSIST=dir] [
 	@test -n "$(CONFIG)" || { echo "make serve needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }
 	@$(serve) --config $(CONFIG)
 
-test: setup ## Run every test, those inside the real runtime included
+test: setup ## Run every test, the real runtime included; the host tests on the oldest and newest Python too (not with ARGS)
+	@$(if $(ARGS),,$(run) tools.host_tests)
 	@$(run) pytest $(ARGS)
 
-check: setup ## Format, lint, types, docs, and the tests that need no runtime
+check: setup ## Format, lint, types, docs, and the tests that need no runtime (TESTS=no leaves these out)
 	@$(run) ruff format --check .
 	@$(run) ruff check .
 	@$(run) mypy
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" pyright
 	@$(run) zensical build --strict >/dev/null
-	@$(run) pytest -m "not runtime" --ignore=tests/in_worker --ignore=tests/end_to_end $(ARGS)
+	@$(if $(filter no,$(TESTS)),,$(host_tests) $(ARGS))
+
+coverage: setup ## Run the host tests and print which lines none of them reaches
+	@$(run) coverage run $(subst $(run),-m,$(host_tests)) $(ARGS)
+	@$(run) coverage report
 
 docs: setup ## Build the site of docs/ into build/site, strictly: no broken link, no missing name
 	@$(run) zensical build --strict
@@ -59,8 +65,10 @@ conformance: setup ## Run the published conformance suites against the example W
 	@test -d conformance || { echo "make conformance: there is no conformance/ folder" >&2; exit 2; }
 	@$(run) conformance $(ARGS)
 
-build: setup ## Build the wheel and the sdist into dist/
+build: setup ## Build the wheel and the sdist into dist/, and check both as a user would: installed, and tested from the unpacked sdist
+	@rm -rf dist
 	@$(run) build --no-isolation
+	@$(run) tools.check_dist dist
 
 lock: setup ## Regenerate package-lock.json and requirements-dev.lock from what they are made of
 	@npm install --package-lock-only --no-audit --no-fund --loglevel=error

@@ -1,16 +1,25 @@
 """Durable storage for AI agents inside Cloudflare Python Workers.
 
-State, messages and checkpoints in D1; resumable streams and fenced locks in Durable Objects; usage accounting. Everything public
-is here; `agents_store_cloudflare.testing` is imported by its name. Importing works on CPython: only `StreamServer` and
-`LockServer` need the Workers runtime, and they load when they are first asked for.
+State, messages and checkpoints in D1; resumable streams and fenced locks in Durable Objects; usage accounting.
+
+Here are the names that an agent's author needs: stores, managers, servers, records, errors, migrations. Others have a module:
+
+- `agents_store_cloudflare.gateway`: streams over HTTP in a user's Worker.
+- `agents_store_cloudflare.durable_streams`: the open Durable Streams protocol.
+- `agents_store_cloudflare.budgets`: what a session may spend; prices.
+- `agents_store_cloudflare.costs`: what the store's own work costs.
+- `agents_store_cloudflare.locks` and `.usage`: the objects and tools behind those two roles.
+- `agents_store_cloudflare.testing`: everything above on CPython, in process.
+
+The names of the first five can be imported from here too; their modules load at that moment. Importing works on CPython: only
+`StreamServer` and `LockServer` need the Workers runtime, and they load when they are first asked for.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
 from typing import TYPE_CHECKING
 
-from agents_store_cloudflare.contract.costs import Cost, CostEstimate, D1Cost, ObjectCost, Prices
 from agents_store_cloudflare.contract.errors import (
     AgentsStoreError,
     BindingError,
@@ -43,6 +52,7 @@ from agents_store_cloudflare.contract.errors import (
     UsageError,
 )
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, parse_json
+from agents_store_cloudflare.contract.lazy_names import lazy_names
 from agents_store_cloudflare.contract.locks import Lock, LockAcquireOptions, LockManager, LockSet
 from agents_store_cloudflare.contract.state.records import (
     AgentState,
@@ -71,7 +81,6 @@ from agents_store_cloudflare.contract.streams.manager import (
     StreamWriter,
 )
 from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamChunk, StreamInfo
-from agents_store_cloudflare.contract.usage.budgets import Budget, ModelPrice, PriceBook, Reservation, Settlement
 from agents_store_cloudflare.contract.usage.records import (
     SubAgentStats,
     TokenCounts,
@@ -82,30 +91,10 @@ from agents_store_cloudflare.contract.usage.records import (
     UsageTotals,
 )
 from agents_store_cloudflare.contract.usage.store import UsageStore
-from agents_store_cloudflare.durable_streams.face import (
-    DURABLE_STREAMS_REQUEST_HEADERS,
-    DURABLE_STREAMS_RESPONSE_HEADERS,
-    DurableStreams,
-)
-from agents_store_cloudflare.durable_streams.stream_object import StreamObject
-from agents_store_cloudflare.durable_streams.subscriptions.routes import SubscriptionOptions
-from agents_store_cloudflare.gateway import (
-    Admits,
-    Authorize,
-    CorsPolicy,
-    GatewayFace,
-    StreamAction,
-    StreamGateway,
-    StreamUrlSigner,
-)
 from agents_store_cloudflare.locks import (
     DurableObjectLockManager,
-    HeldLocks,
-    LockObject,
     LockOptions,
 )
-from agents_store_cloudflare.metering.costs import CLOUDFLARE_PRICES, estimate
-from agents_store_cloudflare.metering.meter import Meter
 from agents_store_cloudflare.migrations import (
     CURRENT_SCHEMA_VERSION,
     SCHEMA_MIGRATION_V1,
@@ -116,7 +105,6 @@ from agents_store_cloudflare.migrations import (
     is_migrated,
     run_migration,
 )
-from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.state import (
     D1StateStore,
     StateStoreOptions,
@@ -126,43 +114,73 @@ from agents_store_cloudflare.store import (
     CloudflareStore,
     create_cloudflare_store,
 )
-from agents_store_cloudflare.streams.manager import (
-    DurableObjectStreamManager,
-)
-from agents_store_cloudflare.streams.options import (
-    StreamOptions,
-)
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.usage import (
-    OTEL_ATTRIBUTES,
     D1UsageStore,
     UsageOptions,
-    otel_attributes,
-    price_entry,
 )
 from agents_store_cloudflare.wiring import check_bindings
 
 if TYPE_CHECKING:
-    from agents_store_cloudflare.durable_objects.lock_server import LockServer
-    from agents_store_cloudflare.durable_objects.stream_server import StreamServer
+    from agents_store_cloudflare.budgets import (
+        Budget as Budget,
+        ModelPrice as ModelPrice,
+        PriceBook as PriceBook,
+        Reservation as Reservation,
+        Settlement as Settlement,
+        price_entry as price_entry,
+    )
+    from agents_store_cloudflare.costs import (
+        CLOUDFLARE_PRICES as CLOUDFLARE_PRICES,
+        Cost as Cost,
+        CostEstimate as CostEstimate,
+        D1Cost as D1Cost,
+        Meter as Meter,
+        ObjectCost as ObjectCost,
+        Prices as Prices,
+        estimate as estimate,
+    )
+    from agents_store_cloudflare.durable_objects.lock_server import LockServer as LockServer
+    from agents_store_cloudflare.durable_objects.stream_server import StreamServer as StreamServer
+    from agents_store_cloudflare.durable_streams import (
+        DURABLE_STREAMS_REQUEST_HEADERS as DURABLE_STREAMS_REQUEST_HEADERS,
+        DURABLE_STREAMS_RESPONSE_HEADERS as DURABLE_STREAMS_RESPONSE_HEADERS,
+        DurableStreams as DurableStreams,
+        StreamObject as StreamObject,
+        SubscriptionOptions as SubscriptionOptions,
+    )
+    from agents_store_cloudflare.gateway import (
+        Admits as Admits,
+        Authorize as Authorize,
+        CorsPolicy as CorsPolicy,
+        GatewayFace as GatewayFace,
+        HttpRequest as HttpRequest,
+        HttpResponse as HttpResponse,
+        StreamAction as StreamAction,
+        StreamGateway as StreamGateway,
+        StreamUrlSigner as StreamUrlSigner,
+    )
+    from agents_store_cloudflare.locks import (
+        HeldLocks as HeldLocks,
+        LockObject as LockObject,
+    )
+    from agents_store_cloudflare.usage import (
+        OTEL_ATTRIBUTES as OTEL_ATTRIBUTES,
+        otel_attributes as otel_attributes,
+    )
 
 __all__ = [
     "ANY_VERSION",
-    "CLOUDFLARE_PRICES",
     "CURRENT_SCHEMA_VERSION",
-    "DURABLE_STREAMS_REQUEST_HEADERS",
-    "DURABLE_STREAMS_RESPONSE_HEADERS",
-    "OTEL_ATTRIBUTES",
     "SCHEMA_MIGRATION_V1",
     "TABLE_NAMES",
     "UNSET",
-    "Admits",
     "AgentState",
     "AgentStatus",
     "AgentsStoreError",
     "AnyVersion",
-    "Authorize",
     "BindingError",
-    "Budget",
     "BudgetExceededError",
     "BufferOverflowEvent",
     "CasResult",
@@ -171,20 +189,11 @@ __all__ = [
     "CheckpointNotFoundError",
     "CheckpointPage",
     "CloudflareStore",
-    "CorsPolicy",
-    "Cost",
-    "CostEstimate",
-    "D1Cost",
     "D1StateError",
     "D1StateStore",
     "D1UsageStore",
     "DurableObjectLockManager",
     "DurableObjectStreamManager",
-    "DurableStreams",
-    "GatewayFace",
-    "HeldLocks",
-    "HttpRequest",
-    "HttpResponse",
     "InvalidArgumentError",
     "JsonObject",
     "JsonValue",
@@ -194,22 +203,14 @@ __all__ = [
     "LockLostError",
     "LockManager",
     "LockNotAcquiredError",
-    "LockObject",
     "LockOptions",
-    "LockServer",
     "LockSet",
     "MergeChanges",
     "MergeResult",
     "Message",
     "MessagePage",
-    "Meter",
     "MigrationError",
-    "ModelPrice",
-    "ObjectCost",
-    "PriceBook",
-    "Prices",
     "PromoteResult",
-    "Reservation",
     "ResumableReaderOptions",
     "ResumableStreamReader",
     "ResumableStreamStatus",
@@ -220,7 +221,6 @@ __all__ = [
     "SessionExistsError",
     "SessionPage",
     "SessionTree",
-    "Settlement",
     "StagedChange",
     "StagingError",
     "StaleFencingTokenError",
@@ -230,28 +230,22 @@ __all__ = [
     "StateStore",
     "StateStoreOptions",
     "StoreLimits",
-    "StreamAction",
     "StreamChunk",
     "StreamChunkTooLargeError",
     "StreamClosedError",
     "StreamConnectionError",
     "StreamError",
     "StreamFailedError",
-    "StreamGateway",
     "StreamInfo",
     "StreamManager",
     "StreamNotFoundError",
-    "StreamObject",
     "StreamOptions",
     "StreamReader",
-    "StreamServer",
     "StreamTruncatedError",
-    "StreamUrlSigner",
     "StreamWriter",
     "SubAgentStats",
     "SubSessionRef",
     "SubSessionRefNotFoundError",
-    "SubscriptionOptions",
     "TokenCounts",
     "ToolStats",
     "Unset",
@@ -265,30 +259,48 @@ __all__ = [
     "check_bindings",
     "create_cloudflare_store",
     "drop_all_tables",
-    "estimate",
     "get_agents_migration_version",
     "get_agents_table_names",
     "is_migrated",
-    "otel_attributes",
     "parse_json",
-    "price_entry",
     "run_migration",
 ]
 
-_OBJECT_CLASSES = {"LockServer": "lock_server", "StreamServer": "stream_server"}
+if sys.platform == "emscripten":  # `import *` asks for every name; these two exist in the Workers runtime only
+    __all__ += ["LockServer", "StreamServer"]
+
+_PARTS = ("budgets", "costs", "durable_streams", "gateway")
+_NAMES_OF_PARTS = {
+    "budgets": ("Budget", "ModelPrice", "PriceBook", "Reservation", "Settlement", "price_entry"),
+    "costs": ("CLOUDFLARE_PRICES", "Cost", "CostEstimate", "D1Cost", "Meter", "ObjectCost", "Prices", "estimate"),
+    "durable_streams": (
+        "DURABLE_STREAMS_REQUEST_HEADERS",
+        "DURABLE_STREAMS_RESPONSE_HEADERS",
+        "DurableStreams",
+        "StreamObject",
+        "SubscriptionOptions",
+    ),
+    "gateway": (
+        "Admits",
+        "Authorize",
+        "CorsPolicy",
+        "GatewayFace",
+        "HttpRequest",
+        "HttpResponse",
+        "StreamAction",
+        "StreamGateway",
+        "StreamUrlSigner",
+    ),
+    "locks": ("HeldLocks", "LockObject"),
+    "usage": ("OTEL_ATTRIBUTES", "otel_attributes"),
+    "durable_objects.lock_server": ("LockServer",),
+    "durable_objects.stream_server": ("StreamServer",),
+}
+_LAZY = {name: f"{__name__}.{part}" for part, names in _NAMES_OF_PARTS.items() for name in names}
+
+if not TYPE_CHECKING:
+    __getattr__ = lazy_names(__name__, {**_LAZY, **{part: f"{__name__}.{part}" for part in _PARTS}})
 
 
-def __getattr__(name: str) -> object:
-    """Load a Durable Object class when it is first asked for."""
-    if name not in _OBJECT_CLASSES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = import_module(f"{__name__}.durable_objects.{_OBJECT_CLASSES[name]}")
-    except ModuleNotFoundError as error:
-        if error.name not in {"js", "pyodide", "workers"}:
-            raise
-        raise ImportError(
-            f"{name} is a Durable Object class and needs the Workers runtime; on CPython use "
-            "agents_store_cloudflare.testing.LocalObjects"
-        ) from error
-    return getattr(module, name)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

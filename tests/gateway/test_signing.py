@@ -5,8 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agents_store_cloudflare import InvalidArgumentError, StreamUrlSigner
 from agents_store_cloudflare.testing import FakeClock

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.testing.history import Operation, Recorder, check_history, read_history

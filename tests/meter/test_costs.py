@@ -1,8 +1,7 @@
 """Costs as values: sums, differences, and dollars to the last digit."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agents_store_cloudflare import CLOUDFLARE_PRICES, Cost, CostEstimate, D1Cost, ObjectCost, Prices, estimate
 

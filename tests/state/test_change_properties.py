@@ -5,8 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from agents_store_cloudflare import MergeChanges, StagedChange, StagingError
 from agents_store_cloudflare.contract.json_values import encode_json

@@ -1,8 +1,7 @@
 """The usage store on sqlite, through the same conformance class as on D1, and what only a host can test."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, UsageError
 from agents_store_cloudflare.contract.state.records import AgentState

@@ -7,8 +7,7 @@ snake_case keys. The two are inverse. Keys inside user JSON are never renamed. T
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Hashable, Mapping, Set as AbstractSet
 from copy import copy, deepcopy
 from dataclasses import MISSING, dataclass, fields
 from functools import cache

@@ -1,1 +1,37 @@
-"""The open Durable Streams HTTP protocol over the same streams: rules, wires, and the face that a gateway mounts."""
+"""The open Durable Streams HTTP protocol over the same streams.
+
+A Worker mounts `DurableStreams` on its gateway. `StreamObject` is the object behind it; tests run it on CPython with
+`testing.LocalObjects`. Each name loads its module when it is first asked for: the object itself needs no gateway.
+"""
+
+from typing import TYPE_CHECKING
+
+from agents_store_cloudflare.contract.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.durable_streams.face import (
+        DURABLE_STREAMS_REQUEST_HEADERS,
+        DURABLE_STREAMS_RESPONSE_HEADERS,
+        DurableStreams,
+    )
+    from agents_store_cloudflare.durable_streams.stream_object import StreamObject
+    from agents_store_cloudflare.durable_streams.subscriptions.routes import SubscriptionOptions
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "DURABLE_STREAMS_REQUEST_HEADERS": f"{__name__}.face",
+            "DURABLE_STREAMS_RESPONSE_HEADERS": f"{__name__}.face",
+            "DurableStreams": f"{__name__}.face",
+            "StreamObject": f"{__name__}.stream_object",
+            "SubscriptionOptions": f"{__name__}.subscriptions.routes",
+        },
+    )
+
+__all__ = [
+    "DURABLE_STREAMS_REQUEST_HEADERS",
+    "DURABLE_STREAMS_RESPONSE_HEADERS",
+    "DurableStreams",
+    "StreamObject",
+    "SubscriptionOptions",
+]

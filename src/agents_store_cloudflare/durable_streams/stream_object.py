@@ -13,8 +13,7 @@ from agents_store_cloudflare.durable_streams.core import ProtocolLog
 from agents_store_cloudflare.durable_streams.fork_upkeep import ForkUpkeep
 from agents_store_cloudflare.durable_streams.live import LiveFeeds
 from agents_store_cloudflare.durable_streams.operations import PREFIX, answer_operation
-from agents_store_cloudflare.durable_streams.subscriptions.index_object import PREFIX as INDEX_PREFIX
-from agents_store_cloudflare.durable_streams.subscriptions.index_object import SubscriptionIndex
+from agents_store_cloudflare.durable_streams.subscriptions.index_object import PREFIX as INDEX_PREFIX, SubscriptionIndex
 from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply

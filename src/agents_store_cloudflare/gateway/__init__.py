@@ -5,5 +5,16 @@ from agents_store_cloudflare.gateway.cors import CorsPolicy
 from agents_store_cloudflare.gateway.faces import Admits, GatewayFace
 from agents_store_cloudflare.gateway.gateway import StreamGateway
 from agents_store_cloudflare.gateway.signing import StreamUrlSigner
+from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 
-__all__ = ["Admits", "Authorize", "CorsPolicy", "GatewayFace", "StreamAction", "StreamGateway", "StreamUrlSigner"]
+__all__ = [
+    "Admits",
+    "Authorize",
+    "CorsPolicy",
+    "GatewayFace",
+    "HttpRequest",
+    "HttpResponse",
+    "StreamAction",
+    "StreamGateway",
+    "StreamUrlSigner",
+]

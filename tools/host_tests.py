@@ -1,0 +1,139 @@
+"""Run the tests that need no Workers runtime on another Python: `python -m tools.host_tests`.
+
+`.venv` holds one Python. The package promises 3.11 to 3.14, so `make test` runs the host tests on the oldest and the newest
+of them too. The newest comes from uv where its download host is in reach. Elsewhere the newest Python of this machine
+stands in, and the output says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.places import ROOT, RUNTIME, VENV_PYTHON, exclusive, fingerprint
+from tools.wheel import built_wheel
+
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+"""The versions that pyproject.toml promises, oldest first."""
+
+HOST_TESTS = ("-m", "not runtime", "--ignore=tests/in_worker", "--ignore=tests/end_to_end")
+ONLY_ONCE = ("--ignore=tests/tools", "--ignore=tests/bench", "--deselect=tests/package/test_typing.py")
+"""Tests of the repository's own tools and of the type checker: they ask nothing of the Python that runs them."""
+
+DEV_LOCK = ROOT / "requirements-dev.lock"
+UV = [str(VENV_PYTHON), "-m", "uv", "--quiet", "--no-progress"]
+
+
+class HostTestsError(Exception):
+    """The environment of another Python cannot be made; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """One CPython of this machine."""
+
+    version: str
+    path: Path
+
+
+def main() -> int:
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    chosen, missing = choose(own)
+    for version in missing:
+        print(f"host tests: no Python {version} here, and uv cannot fetch one; CI's matrix runs it", flush=True)
+    ran: list[str] = []
+    for interpreter in chosen:
+        print(f"host tests: Python {interpreter.version} ({interpreter.path})", flush=True)
+        try:
+            python = environment(interpreter)
+        except (HostTestsError, subprocess.CalledProcessError) as error:
+            print(f"host tests: Python {interpreter.version} cannot be set up: {error}", file=sys.stderr)
+            return 1
+        if (code := run(python)) != 0:
+            return code
+        ran.append(interpreter.version)
+    print(f"host tests: passed on Python {', '.join(ran) or 'none besides'}; {own} runs every test next", flush=True)
+    return 0
+
+
+def choose(own: str) -> tuple[list[Interpreter], list[str]]:
+    """Return the interpreters to run besides this one, and the wanted versions that are not to be had.
+
+    Args:
+        own: the version of `.venv`, which runs every test anyway.
+    """
+    oldest, newest = SUPPORTED[0], SUPPORTED[-1]
+    chosen: list[Interpreter] = []
+    missing: list[str] = []
+    for wanted, stand_ins in ((oldest, ()), (newest, SUPPORTED[-2:0:-1])):
+        if wanted == own:
+            continue
+        found = find(wanted) or fetch(wanted)
+        if found is None:
+            missing.append(wanted)
+            found = next((other for version in stand_ins if version != own and (other := find(version))), None)
+        if found is not None:
+            chosen.append(found)
+    return chosen, missing
+
+
+def find(version: str) -> Interpreter | None:
+    """Return this machine's Python of that version: on the PATH, of pyenv or of uv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)]
+    managed = subprocess.run(
+        [*UV, "python", "find", "--offline", "--managed-python", version], capture_output=True, text=True, check=False
+    )
+    for candidate in (*candidates, managed.stdout.strip()):
+        if candidate and _is_version(Path(candidate), version):
+            return Interpreter(version, Path(candidate))
+    return None
+
+
+def fetch(version: str) -> Interpreter | None:
+    """Return that Python after uv has downloaded it; None where its download host cannot be reached."""
+    done = subprocess.run(
+        [*UV, "python", "install", version],
+        env={**os.environ, "UV_HTTP_RETRIES": "0"},
+        capture_output=True,
+        check=False,
+    )
+    return find(version) if done.returncode == 0 else None
+
+
+def environment(interpreter: Interpreter) -> Path:
+    """Return the Python of an environment with the locked tools and the current wheel, made anew when the lock changed."""
+    folder = RUNTIME / "pythons" / interpreter.version
+    python = folder / "bin" / "python"
+    stamp = folder / "stamp"
+    key = fingerprint(str(interpreter.path), paths=[DEV_LOCK])
+    with exclusive(f"python-{interpreter.version}"):
+        if not stamp.exists() or stamp.read_text() != key:
+            subprocess.run([*UV, "venv", "--clear", "--python", str(interpreter.path), str(folder)], check=True)
+            install = [*UV, "pip", "install", "--python", str(python), "--require-hashes", "-r", str(DEV_LOCK)]
+            subprocess.run(install, check=True)
+            stamp.write_text(key)
+        wheel = [*UV, "pip", "install", "--python", str(python), "--no-deps", "--reinstall", str(built_wheel())]
+        subprocess.run(wheel, check=True)
+    return python
+
+
+def run(python: Path) -> int:
+    """Run the host tests and return pytest's exit code."""
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *HOST_TESTS, *ONLY_ONCE]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def _is_version(python: Path, version: str) -> bool:
+    """Whether it runs and is that version: a pyenv shim exists also for versions that are switched off."""
+    code = "import sys; print(f'{sys.version_info.major}.{sys.version_info.minor}', sys.implementation.name)"
+    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
+    return done.returncode == 0 and done.stdout.split() == [version, "cpython"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
