@@ -16,6 +16,7 @@ from agents_store_cloudflare import (
     SubscriptionOptions,
 )
 from agents_store_cloudflare.durable_streams.offsets import offset_of
+from agents_store_cloudflare.objects import ObjectCallError
 from agents_store_cloudflare.testing import FakeClock, LocalObjects
 
 ROOT = "https://streams.example/v1/stream"
@@ -297,6 +298,36 @@ async def test_an_append_while_a_subscription_is_made(site: Site) -> None:
     assert [(await making)[0], (await appending)[0]] == [201, 204]
     await settled()
     assert [event["stream"] for event in (await site.ask("GET", "wake/pool"))[1]] == ["s"]
+
+
+@pytest.mark.parametrize("lost", ["claim", "acknowledge"])
+async def test_a_request_whose_reply_is_lost(site: Site, lost: str) -> None:
+    """DS-15, SM-9: a claim, an ack that comes again gets its first answer, also where the lease has changed hands since."""
+    await site.ask("PUT", "wake/pool", [])
+    await site.subscribe(PULL)
+    await site.ask("PUT", "events/a", [1])
+    call, losses = site.objects.call, [lost]
+
+    async def lossy(name: str, request: str) -> str:
+        reply = await call(name, request)
+        if losses and f'"subscriptions.{losses[0]}"' in request:
+            losses.pop()
+            raise ObjectCallError("Network connection lost.", retryable=True)
+        return reply
+
+    async def asked(path: str, value: Any, token: str | None = None) -> Answer:
+        task = asyncio.ensure_future(site.ask("POST", f"__ds/subscriptions/s/{path}", value, token))
+        await settled()
+        await site.clock.advance(1)
+        return await task
+
+    site.objects.call = lossy  # type: ignore[method-assign]
+    status, held = await asked("claim", {"worker": "w1"})
+    assert status == 200
+    spoken = {"wake_id": held["wake_id"], "generation": held["generation"]}
+    acks = [{"stream": "events/a", "offset": offset_of(1)}]
+    answer = await asked("ack", {**spoken, "acks": acks, "done": True}, held["token"])
+    assert answer == (200, {"ok": True, "next_wake": False})
 
 
 async def test_off_they_cost_nothing() -> None:

@@ -15,7 +15,7 @@ __all__ = ["CloudflareOutbound"]
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 DNS_QUERY: Final = "https://cloudflare-dns.com/dns-query"
-RESOLVE_MS: Final = 5_000
+RESOLVE_MS: Final = 4_000
 """How long one question about a host's addresses may take."""
 
 ADDRESS_TYPES: Final = {"A": 1, "AAAA": 28}

@@ -132,7 +132,9 @@ class SubscriptionIndex:
         return None
 
     async def _claim(self, arguments: dict[str, Any]) -> JsonValue:
-        held, token = self._wakes.claim(arguments["id"], arguments["worker"], self._host.now_ms())
+        held, token = self._wakes.claim(
+            arguments["id"], arguments["worker"], arguments["commitId"], self._host.now_ms()
+        )
         return {
             "wake_id": held.state.wake_id,
             "generation": held.state.generation,
@@ -142,16 +144,17 @@ class SubscriptionIndex:
         }
 
     async def _acknowledge(self, arguments: dict[str, Any]) -> JsonValue:
-        following = self._wakes.acknowledge(
+        follows, following = self._wakes.acknowledge(
             arguments["id"],
             arguments["token"],
             arguments["wake"],
+            arguments["commitId"],
             self._host.now_ms(),
             is_release=arguments["isRelease"],
         )
         if following is not None:
             self._send([following])
-        return {"ok": True, "next_wake": following is not None}
+        return {"ok": True, "next_wake": follows}
 
     async def _keys(self, _arguments: dict[str, Any]) -> JsonValue:
         return [(await self._webhooks.key()).public()]
@@ -216,8 +219,8 @@ class SubscriptionIndex:
         }
         arguments: JsonObject = {
             "streamId": wake.config.wake_stream,
-            "writer": f"subscription {wake.id} {wake.state.wake_id}",
-            "writerSequence": 1,
+            "writer": f"subscription {wake.id} {wake.state.created_ms}",
+            "writerSequence": wake.state.generation,
             "expectedSequence": None,
             "fencingToken": None,
         }

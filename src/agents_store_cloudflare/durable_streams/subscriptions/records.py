@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -27,6 +28,8 @@ class WakeState:
         holder: the worker that claimed it.
         attempts: deliveries of this wake that failed.
         root_url: the streams' root, as the subscriber reached it.
+        commits: the latest claims, acknowledgements and releases: the request's id, and the generation and id of its wake.
+            One that comes again gets its first answer.
     """
 
     phase: Literal["idle", "waking", "held"] = "idle"
@@ -38,6 +41,7 @@ class WakeState:
     created_ms: int = 0
     root_url: str = ""
     allow_loopback: bool = False
+    commits: Sequence[tuple[str, int, str]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

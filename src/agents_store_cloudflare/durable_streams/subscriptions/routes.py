@@ -1,4 +1,4 @@
-"""The paths below `__ds`: what a request to them asks of the index, and who may."""
+"""The requests below `__ds`: who may make them, and what they ask of the subscription index."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class SubscriptionOptions:
 
 
 class SubscriptionRoutes:
-    """What of the protocol is about subscriptions.
+    """The part of the protocol that is about subscriptions.
 
     Asks `authorize` about the stream `__ds/subscriptions/{id}`: `create`, `read` (also to claim), `append` (to change its
     streams), `delete`; and whether the one who makes it may `append` to its wake stream and `read` the streams it
     names. Callbacks, acks and releases show the token of their wake instead.
     """
 
-    def __init__(self, calls: StreamClient, options: SubscriptionOptions, prefix: str) -> None:
-        self._calls = calls
+    def __init__(self, streams: StreamClient, options: SubscriptionOptions, prefix: str) -> None:
+        self._streams = streams
         self._options = options
         self._prefix = prefix
         self._logger = logging.getLogger("agents_store_cloudflare.durable_streams")
@@ -168,7 +168,8 @@ class SubscriptionRoutes:
         return HttpResponse(status=204) if is_release else _json(outcome)
 
     async def _ask(self, op: str, arguments: JsonObject) -> JsonValue:
-        reply = await self._calls.call(INDEX_NAME, PREFIX + op, arguments)
+        named: JsonObject = {**arguments, "commitId": secrets.token_hex(8)}
+        reply = await self._streams.call(INDEX_NAME, PREFIX + op, named)
         given: dict[str, Any] = reply.head["ok"]
         answer: dict[str, Any] | None = given.get("answer")
         if answer is None:

@@ -33,6 +33,9 @@ __all__ = ["DELIVERY_MS", "Wakes"]
 DELIVERY_MS: Final = 20_000
 """A delivery that takes longer counts as failed, also if the object that sent it was restarted."""
 
+COMMITS: Final = 16
+"""So many requests of each subscription are known when they come again."""
+
 FIRST_PAUSE_MS: Final = 1_000
 LONGEST_PAUSE_MS: Final = 60_000
 
@@ -111,8 +114,8 @@ class Wakes:
         """Forget a stream that was deleted or has expired."""
         self.table.changed(lambda: self.links.gone(path, self.table.all().values()))
 
-    def claim(self, subscription_id: str, worker: str, now_ms: int) -> tuple[Subscription, str]:
-        """Hold the lease of a pull-wake subscription, and the token to act with.
+    def claim(self, subscription_id: str, worker: str, commit_id: str, now_ms: int) -> tuple[Subscription, str]:
+        """Hold the lease of a pull-wake subscription. Returns the wake, and the token to act with.
 
         Raises:
             Refusal: 404; 400, it is woken by webhook; 409, another one holds it, or there is nothing to do.
@@ -120,6 +123,9 @@ class Wakes:
         found = self.table.existing(subscription_id)
         if found.config.type != "pull-wake":
             raise Refusal(400, "NOT_PULL_WAKE", "this subscription is woken by webhook")
+        repeated = _repeated(found, commit_id)
+        if repeated is not None:
+            return repeated, self.token(repeated)
         if found.state.phase == "held":
             holder: JsonObject = {"current_holder": found.state.holder, "generation": found.state.generation}
             raise Refusal(409, "ALREADY_CLAIMED", "another worker holds this subscription", details=holder)
@@ -127,19 +133,32 @@ class Wakes:
             if not self._is_due(found):
                 raise Refusal(409, "NO_PENDING_WORK", "there is nothing to do")
             found = self._wake(found, now_ms)
-        held = self._hold(found, now_ms, holder=worker)
-        return held, sign_wake(self.table.secret(), subscription_id, held.state.generation, held.state.wake_id)
+        held = self._hold(_noted(found, commit_id), now_ms, holder=worker)
+        return held, self.token(held)
 
     def acknowledge(
-        self, subscription_id: str, token: str, wake: dict[str, JsonValue], now_ms: int, *, is_release: bool = False
-    ) -> Subscription | None:
-        """Take the acknowledgements of a held wake. Then the wake is done, or its lease begins anew. Returns the next wake, if one follows.
+        self,
+        subscription_id: str,
+        token: str,
+        wake: dict[str, JsonValue],
+        commit_id: str,
+        now_ms: int,
+        *,
+        is_release: bool = False,
+    ) -> tuple[bool, Subscription | None]:
+        """Take the acknowledgements of a held wake. Then the wake is done, or its lease begins anew.
+
+        Returns:
+            Whether another wake follows, and that wake where it has to be sent.
 
         Raises:
             Refusal: 401, the token is not one of this subscription; 409 FENCED; 404.
             InvalidArgumentError: an ack is malformed.
         """
-        found = self._held_by(subscription_id, token, wake)
+        repeated = _repeated(self.table.existing(subscription_id), commit_id)
+        if repeated is not None:
+            return self.table.existing(subscription_id).state.generation > repeated.state.generation, None
+        found = _noted(self._held_by(subscription_id, token, wake), commit_id)
         acks = [] if is_release else parse_acks(wake)
 
         def write() -> Subscription | None:
@@ -149,7 +168,8 @@ class Wakes:
                 return None
             return self._let_go(found, now_ms)
 
-        return self.table.changed(write)
+        following = self.table.changed(write)
+        return following is not None, following
 
     def delivered(self, wake: Subscription, *, is_done: bool, snapshot: list[Link], now_ms: int) -> Subscription | None:
         """A webhook has answered: it is done with what it was shown, or works on it. Returns the next wake, if one follows."""
@@ -258,3 +278,18 @@ class Wakes:
         found = self.table.all().get(wake.id)
         is_same = found is not None and found.state.wake_id == wake.state.wake_id
         return found if is_same else None
+
+
+def _noted(subscription: Subscription, commit_id: str) -> Subscription:
+    """The subscription with a request that acts on its wake."""
+    state = subscription.state
+    commits = (*state.commits, (commit_id, state.generation, state.wake_id))[-COMMITS:]
+    return replace(subscription, state=replace(state, commits=commits))
+
+
+def _repeated(subscription: Subscription, commit_id: str) -> Subscription | None:
+    """The wake that this request has acted on before; None for a new request."""
+    for known_id, generation, wake_id in subscription.state.commits:
+        if known_id == commit_id:
+            return replace(subscription, state=replace(subscription.state, generation=generation, wake_id=wake_id))
+    return None
