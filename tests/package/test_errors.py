@@ -48,6 +48,14 @@ def test_an_error_crosses_as_itself(kind: type[AgentsStoreError]) -> None:
     assert str(raised.value) == str(error)
 
 
+@pytest.mark.parametrize("kind", PUBLIC, ids=lambda kind: kind.__name__)
+def test_facts_are_arguments_of_the_constructor(kind: type[AgentsStoreError]) -> None:
+    """Every fact's name is a parameter, and every parameter without a default is a fact."""
+    parameters = inspect.signature(kind).parameters
+    required = {name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty}
+    assert required <= set(kind.fact_names) <= set(parameters)
+
+
 def test_every_public_error_is_exported_and_has_its_own_code() -> None:
     """`__all__` names every error class, and codes are unique."""
     classes = [

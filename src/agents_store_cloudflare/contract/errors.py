@@ -11,7 +11,7 @@ AgentsStoreError
 │   ├── StateSizeExceededError      over a StoreLimits value, nothing written
 │   ├── StagingError                a staged change cannot be applied
 │   ├── SubSessionRefNotFoundError  no such reference
-│   ├── CheckpointKeptError         history would go that a kept checkpoint counts
+│   ├── CheckpointKeptError         a kept checkpoint needs the messages to be dropped
 │   └── RunConflictError            the gate of start_run did not hold
 ├── StreamError
 │   ├── StreamConnectionError       the stream's object could not be reached, or stayed full
@@ -32,8 +32,8 @@ AgentsStoreError
 └── InvalidArgumentError            also a ValueError: refused before anything is sent
 ```
 
-The facts to act on are attributes, and `facts()` gives them as the keyword arguments that build an equal error: that is how
-an error crosses from a Durable Object to its caller and stays of its class. Messages hold ids and sizes, never content.
+The facts to act on are attributes. `facts()` returns them as the keyword arguments that build an equal error. So an error keeps
+its class and its facts on the way from a Durable Object to the caller. Messages hold ids and sizes, never content.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class AgentsStoreError(Exception):
 
     code: ClassVar[str] = "agents_store_error"
     http_status: ClassVar[int] = 500
+    fact_names: ClassVar[tuple[str, ...]] = ("message", "outcome_unknown")
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -101,8 +102,8 @@ class AgentsStoreError(Exception):
         self.outcome_unknown = outcome_unknown
 
     def facts(self) -> dict[str, JsonValue]:
-        """The keyword arguments that build an equal error."""
-        return {"message": self.message, "outcome_unknown": self.outcome_unknown}
+        """Return the keyword arguments that build an equal error."""
+        return {name: getattr(self, name) for name in self.fact_names}
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The JSON body a Worker answers with: `{"error": {"code", "message"}}`."""
@@ -136,13 +137,11 @@ class D1StateError(AgentsStoreError):
     """
 
     code = "state_error"
+    fact_names = ("message", "outcome_unknown", "commit_id")
 
     def __init__(self, message: str, *, outcome_unknown: bool = False, commit_id: str | None = None) -> None:
         super().__init__(message, outcome_unknown=outcome_unknown)
         self.commit_id = commit_id
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {**super().facts(), "commit_id": self.commit_id}
 
 
 class StateNotFoundError(D1StateError):
@@ -154,6 +153,7 @@ class StateNotFoundError(D1StateError):
 
     code = "state_not_found"
     http_status = 404
+    fact_names = ("session_id", "deleted_since")
     deleted_since: bool = False
 
     def __init__(self, session_id: str, *, deleted_since: bool = False) -> None:
@@ -165,42 +165,34 @@ class StateNotFoundError(D1StateError):
         self.session_id = session_id
         self.deleted_since = deleted_since
 
-    def facts(self) -> dict[str, JsonValue]:
-        return {"session_id": self.session_id, "deleted_since": self.deleted_since}
-
 
 class CheckpointNotFoundError(StateNotFoundError):
     """The session does not exist, or has no such checkpoint (any more)."""
 
     code = "checkpoint_not_found"
+    fact_names = ("session_id", "checkpoint_id")
 
     def __init__(self, session_id: str, checkpoint_id: str) -> None:
-        D1StateError.__init__(
-            self, f"session {session_id!r} keeps no checkpoint {checkpoint_id!r}; list_checkpoints gives those it keeps"
+        super().__init__(
+            session_id,
+            f"session {session_id!r} keeps no checkpoint {checkpoint_id!r}; list_checkpoints gives the ones it keeps",
         )
-        self.session_id = session_id
         self.checkpoint_id = checkpoint_id
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {"session_id": self.session_id, "checkpoint_id": self.checkpoint_id}
 
 
 class RunNotFoundError(StateNotFoundError):
     """The session has no such run."""
 
     code = "run_not_found"
+    fact_names = ("session_id", "run_id")
 
     def __init__(self, session_id: str, run_id: str) -> None:
-        D1StateError.__init__(self, f"session {session_id!r} has no run {run_id!r}; start_run makes one")
-        self.session_id = session_id
+        super().__init__(session_id, f"session {session_id!r} has no run {run_id!r}; start_run makes one")
         self.run_id = run_id
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {"session_id": self.session_id, "run_id": self.run_id}
 
 
 class CheckpointKeptError(D1StateError):
-    """Messages would be dropped that a kept checkpoint counts; nothing was written.
+    """A kept checkpoint needs messages that the call would drop; nothing was written.
 
     Attributes:
         count: how many messages were to stay.
@@ -209,18 +201,16 @@ class CheckpointKeptError(D1StateError):
 
     code = "checkpoint_kept"
     http_status = 409
+    fact_names = ("session_id", "count", "kept")
 
     def __init__(self, session_id: str, *, count: int, kept: int) -> None:
         super().__init__(
-            f"a checkpoint of session {session_id!r} counts {kept:,} messages, only {count:,} of them would stay; "
+            f"a checkpoint of session {session_id!r} needs {kept:,} messages, and the call would keep only {count:,}; "
             "drop_checkpoints=True deletes such checkpoints too"
         )
         self.session_id = session_id
         self.count = count
         self.kept = kept
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {"session_id": self.session_id, "count": self.count, "kept": self.kept}
 
 
 class SessionExistsError(D1StateError):
@@ -228,26 +218,25 @@ class SessionExistsError(D1StateError):
 
     code = "session_exists"
     http_status = 409
+    fact_names = ("session_id",)
 
     def __init__(self, session_id: str) -> None:
         super().__init__(f"session {session_id!r} exists already; pass exist_ok=True to take the stored one")
         self.session_id = session_id
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {"session_id": self.session_id}
 
 
 class StaleStateError(D1StateError):
     """The stored session is not the one this state was loaded from; nothing was written.
 
     Attributes:
-        reason: "version" (somebody saved in between), "history" (the loaded messages and the stored ones do not meet, or are another
-            session's of that id, deleted since), or "edited" (messages that are stored already were changed in this state).
+        reason: "version" (somebody saved in between), "history" (the loaded messages and the stored ones do not meet, or they
+            belong to a deleted session of the same id), or "edited" (this state changed messages that are stored already).
         expected, actual: versions or message counts, as the reason says; `actual` is 0 for a missing session.
     """
 
     code = "stale_state"
     http_status = 409
+    fact_names = ("session_id", "reason", "expected", "actual")
 
     def __init__(self, session_id: str, *, reason: str, expected: int | None, actual: int | None) -> None:
         if reason == "edited":
@@ -263,20 +252,13 @@ class StaleStateError(D1StateError):
         self.expected = expected
         self.actual = actual
 
-    def facts(self) -> dict[str, JsonValue]:
-        return {
-            "session_id": self.session_id,
-            "reason": self.reason,
-            "expected": self.expected,
-            "actual": self.actual,
-        }
-
 
 class StateSizeExceededError(D1StateError):
-    """What would be written is over a `StoreLimits` value; nothing was written."""
+    """The write is larger than a `StoreLimits` value allows; nothing was written."""
 
     code = "state_size_exceeded"
     http_status = 413
+    fact_names = ("operation", "session_id", "limit_bytes", "size_bytes")
 
     def __init__(self, operation: str, session_id: str, limit_bytes: int, size_bytes: int) -> None:
         super().__init__(
@@ -288,26 +270,19 @@ class StateSizeExceededError(D1StateError):
         self.limit_bytes = limit_bytes
         self.size_bytes = size_bytes
 
-    def facts(self) -> dict[str, JsonValue]:
-        return {
-            "operation": self.operation,
-            "session_id": self.session_id,
-            "limit_bytes": self.limit_bytes,
-            "size_bytes": self.size_bytes,
-        }
-
 
 class StagingError(D1StateError):
     """A staged change cannot be applied; everything is as it was. Discard the step, or stage the change again without the fault.
 
     Attributes:
         tool_call_id: whose change it is.
-        operation_index: which of its patches, from 0; None where it is no single one.
-        reason: what is wrong with it, without content.
+        operation_index: which of its patches is wrong, from 0; None if no single patch is.
+        reason: the fault, without content.
     """
 
     code = "staging_error"
     http_status = 422
+    fact_names = ("session_id", "tool_call_id", "operation_index", "reason")
 
     def __init__(
         self, session_id: str, *, tool_call_id: str | None, operation_index: int | None = None, reason: str
@@ -320,20 +295,13 @@ class StagingError(D1StateError):
         self.operation_index = operation_index
         self.reason = reason
 
-    def facts(self) -> dict[str, JsonValue]:
-        return {
-            "session_id": self.session_id,
-            "tool_call_id": self.tool_call_id,
-            "operation_index": self.operation_index,
-            "reason": self.reason,
-        }
-
 
 class SubSessionRefNotFoundError(D1StateError):
     """The session has no reference to that sub-session."""
 
     code = "sub_session_ref_not_found"
     http_status = 404
+    fact_names = ("session_id", "sub_session_id")
 
     def __init__(self, session_id: str, sub_session_id: str) -> None:
         super().__init__(
@@ -341,9 +309,6 @@ class SubSessionRefNotFoundError(D1StateError):
         )
         self.session_id = session_id
         self.sub_session_id = sub_session_id
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {"session_id": self.session_id, "sub_session_id": self.sub_session_id}
 
 
 class RunConflictError(D1StateError):
@@ -358,6 +323,7 @@ class RunConflictError(D1StateError):
 
     code = "run_conflict"
     http_status = 409
+    fact_names = ("session_id", "run_id", "reason", "status", "current_run_id")
 
     def __init__(
         self, session_id: str, run_id: str, *, reason: str, status: str, current_run_id: str | None = None
@@ -373,15 +339,6 @@ class RunConflictError(D1StateError):
         self.reason = reason
         self.status = status
         self.current_run_id = current_run_id
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {
-            "session_id": self.session_id,
-            "run_id": self.run_id,
-            "reason": self.reason,
-            "status": self.status,
-            "current_run_id": self.current_run_id,
-        }
 
 
 class StreamError(AgentsStoreError):
@@ -401,14 +358,12 @@ class _StreamIdError(StreamError):
     """A stream error whose only fact is the stream's id."""
 
     code = "stream_id_error"
+    fact_names = ("stream_id",)
     _text: ClassVar[str] = "stream {stream_id!r} failed"
 
     def __init__(self, stream_id: str) -> None:
         super().__init__(self._text.format(stream_id=stream_id))
         self.stream_id = stream_id
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {"stream_id": self.stream_id}
 
 
 class StreamNotFoundError(_StreamIdError):
@@ -423,12 +378,13 @@ class StreamClosedError(StreamError):
     """The stream takes no chunks: it is ended, failed or paused.
 
     Attributes:
-        status: what it is: "ended", "failed" or "paused".
-        end_status: how it ended ("completed" or the caller's word), where it did.
+        status: "ended", "failed" or "paused".
+        end_status: how the stream ended ("completed" or the caller's word); None if it has not ended.
     """
 
     code = "stream_closed"
     http_status = 409
+    fact_names = ("stream_id", "status", "end_status")
 
     def __init__(self, stream_id: str, *, status: str, end_status: str | None = None) -> None:
         outcome = f" ({end_status})" if end_status else ""
@@ -438,23 +394,18 @@ class StreamClosedError(StreamError):
         self.status = status
         self.end_status = end_status
 
-    def facts(self) -> dict[str, JsonValue]:
-        return {"stream_id": self.stream_id, "status": self.status, "end_status": self.end_status}
-
 
 class StreamFailedError(StreamError):
     """The stream was failed by its writer; raised after its last chunk. `error` is the text given to `fail_stream`."""
 
     code = "stream_failed"
     http_status = 502
+    fact_names = ("stream_id", "error")
 
     def __init__(self, stream_id: str, *, error: str | None = None) -> None:
         super().__init__(f"stream {stream_id!r} was failed by its writer; see .error")
         self.stream_id = stream_id
         self.error = error
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {"stream_id": self.stream_id, "error": self.error}
 
 
 class StreamTruncatedError(StreamError):
@@ -468,6 +419,7 @@ class StreamTruncatedError(StreamError):
 
     code = "stream_truncated"
     http_status = 410
+    fact_names = ("stream_id", "from_sequence", "first_sequence", "was_reset")
 
     def __init__(self, stream_id: str, *, from_sequence: int, first_sequence: int, was_reset: bool = False) -> None:
         what = f"asked for what follows {from_sequence}"
@@ -482,20 +434,13 @@ class StreamTruncatedError(StreamError):
         self.first_sequence = first_sequence
         self.was_reset = was_reset
 
-    def facts(self) -> dict[str, JsonValue]:
-        return {
-            "stream_id": self.stream_id,
-            "from_sequence": self.from_sequence,
-            "first_sequence": self.first_sequence,
-            "was_reset": self.was_reset,
-        }
-
 
 class StreamChunkTooLargeError(StreamError):
     """The chunk is over the size limit; no sequence was taken."""
 
     code = "stream_chunk_too_large"
     http_status = 413
+    fact_names = ("stream_id", "limit_bytes", "size_bytes")
 
     def __init__(self, stream_id: str, *, limit_bytes: int, size_bytes: int) -> None:
         super().__init__(
@@ -505,24 +450,19 @@ class StreamChunkTooLargeError(StreamError):
         self.limit_bytes = limit_bytes
         self.size_bytes = size_bytes
 
-    def facts(self) -> dict[str, JsonValue]:
-        return {"stream_id": self.stream_id, "limit_bytes": self.limit_bytes, "size_bytes": self.size_bytes}
-
 
 class SequenceConflictError(StreamError):
     """The sequence asked for is not the stream's; `expected` is the caller's, `actual` the stream's."""
 
     code = "sequence_conflict"
     http_status = 409
+    fact_names = ("stream_id", "expected", "actual")
 
     def __init__(self, stream_id: str, *, expected: int, actual: int) -> None:
         super().__init__(f"stream {stream_id!r}: expected sequence {expected}, the stream is at {actual}")
         self.stream_id = stream_id
         self.expected = expected
         self.actual = actual
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {"stream_id": self.stream_id, "expected": self.expected, "actual": self.actual}
 
 
 class LockError(AgentsStoreError):
@@ -537,13 +477,11 @@ class LockNotAcquiredError(LockError):
 
     code = "lock_not_acquired"
     http_status = 409
+    fact_names = ("key",)
 
     def __init__(self, key: str) -> None:
         super().__init__(f"lock {key!r} is held by somebody else; try again later, or pass wait=seconds")
         self.key = key
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {"key": self.key}
 
 
 class LockLostError(LockError):
@@ -551,13 +489,11 @@ class LockLostError(LockError):
 
     code = "lock_lost"
     http_status = 409
+    fact_names = ("key",)
 
     def __init__(self, key: str) -> None:
         super().__init__(f"lock {key!r} was lost before its block had ended; load again and redo what was not stored")
         self.key = key
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {"key": self.key}
 
 
 class StaleFencingTokenError(AgentsStoreError):
@@ -571,6 +507,7 @@ class StaleFencingTokenError(AgentsStoreError):
 
     code = "stale_fencing_token"
     http_status = 409
+    fact_names = ("resource", "expected", "actual")
 
     def __init__(self, resource: str, *, expected: int, actual: int) -> None:
         super().__init__(
@@ -579,9 +516,6 @@ class StaleFencingTokenError(AgentsStoreError):
         self.resource = resource
         self.expected = expected
         self.actual = actual
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {"resource": self.resource, "expected": self.expected, "actual": self.actual}
 
 
 class UsageError(AgentsStoreError):
@@ -595,6 +529,7 @@ class BudgetExceededError(UsageError):
 
     code = "budget_exceeded"
     http_status = 429
+    fact_names = ("scope", "amount")
 
     def __init__(self, scope: str, *, amount: int) -> None:
         super().__init__(
@@ -602,9 +537,6 @@ class BudgetExceededError(UsageError):
         )
         self.scope = scope
         self.amount = amount
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {"scope": self.scope, "amount": self.amount}
 
 
 class MigrationError(AgentsStoreError):
