@@ -1,8 +1,9 @@
 """Brings a D1 database to the schema this code needs, from inside the Worker, and beside wrangler.
 
-The SQL lives once, in `migrations/*.sql`. Version 1 is re-runnable; each later file begins by claiming its version in
-`__agents_schema`, so of two that race one does the work and the other finds it done. Names of applied files are kept in wrangler's
-`d1_migrations` as well: `run_migration`, `wrangler d1 migrations apply` and `wrangler d1 execute --file` may be mixed in any order.
+The SQL lives once, in `migrations/*.sql`. Version 1 may be run again at any time. Each later file begins by claiming its version in
+`__agents_schema`: of two callers that race, one does the work and the other finds it done. Each later file also records its name in
+wrangler's `d1_migrations`, so `run_migration`, `wrangler d1 migrations apply` and `wrangler d1 execute --file` may be mixed in any
+order.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from agents_store_cloudflare.database import Database, Row, SqlError, Statement,
 __all__ = [
     "CURRENT_SCHEMA_VERSION",
     "MIGRATION_FILES",
+    "RECORDED_FILES",
     "SCHEMA_MIGRATION_V1",
     "TABLE_NAMES",
     "drop_all_tables",
@@ -31,12 +33,16 @@ __all__ = [
 
 MIGRATION_FILES: tuple[str, ...] = (
     "0001_init.sql",
-    "0002_agents_sessions.sql",
-    "0003_agents_steps.sql",
-    "0004_agents_usage_totals.sql",
-    "0005_agents_checkpoint_owners.sql",
+    "0002_agents_store_sessions.sql",
+    "0003_agents_store_usage.sql",
 )
 """The files in order; the number of each is the version it brings."""
+
+RECORDED_FILES: tuple[str, ...] = MIGRATION_FILES[1:]
+"""The files whose names stand in wrangler's `d1_migrations`.
+
+`0001_init.sql` is not among them: your own first migration may have that name. It may be applied again at any time.
+"""
 
 CURRENT_SCHEMA_VERSION: int = len(MIGRATION_FILES)
 
@@ -83,6 +89,7 @@ _EXISTING_TABLES: LiteralString = """
 
 _DROPS: tuple[LiteralString, ...] = (
     "DROP TRIGGER IF EXISTS __agents_numbered",
+    "DROP TRIGGER IF EXISTS __agents_session_deleted",
     "DROP VIEW IF EXISTS __agents_next_session_no",
     "DROP VIEW IF EXISTS __agents_messages",
     "DROP VIEW IF EXISTS __agents_usage_parts",
@@ -209,7 +216,7 @@ async def drop_all_tables(database: object) -> None:
     """Drop every table of the package with all its data, and let wrangler forget the files; no way back but a backup."""
     db = as_database(database)
     try:
-        await db.batch([Statement(_FORGET_FILES, (_json_list(MIGRATION_FILES),)), *map(Statement, _DROPS)])
+        await db.batch([Statement(_FORGET_FILES, (_json_list(RECORDED_FILES),)), *map(Statement, _DROPS)])
     except SqlError as error:
         if not error.is_missing_table():
             raise MigrationError(

@@ -26,10 +26,10 @@ FAULTS = {
     "bad_json": "UPDATE __agents_states SET custom_state = '{' WHERE session_id = 'trip'",
     "blocks_without_session": "INSERT INTO __agents_message_blocks VALUES (16777216 * 99, 1, '{}')",
     "checkpoints_without_session": "UPDATE __agents_checkpoints SET id = 16777216 * 99 WHERE base_id IS NOT NULL",
-    "parts_without_session": "DELETE FROM __agents_states WHERE session_id = 'trip'",
+    "parts_without_session": "UPDATE __agents_runs SET session_no = 99",
     "message_gaps": f"UPDATE __agents_message_blocks SET id = id + 1 WHERE id = {FIRST} + 120",
     "message_counts": "UPDATE __agents_states SET message_count = 122 WHERE session_id = 'trip'",
-    "message_texts": f"UPDATE __agents_message_blocks SET body = body || char(10) || '1' WHERE id = {FIRST}",
+    "message_texts": f"UPDATE __agents_message_blocks SET body = body || char(9) || '1' WHERE id = {FIRST}",
     "checkpoints_above_messages": "UPDATE __agents_checkpoints SET message_count = 122 WHERE id % 16777216 = 2",
     "checkpoints_without_base": "DELETE FROM __agents_checkpoints WHERE id % 16777216 = 1",
     "missing_index": "DROP INDEX idx___agents_usage_session_id",
@@ -40,7 +40,6 @@ FAULTS = {
     "unrecorded_files": "DELETE FROM d1_migrations WHERE name LIKE '0002%'",
 }
 BESIDE = {
-    "parts_without_session": {"blocks_without_session", "checkpoints_without_session"},
     "message_gaps": {"message_counts"},
     "missing_table": {"missing_index"},
 }

@@ -10,10 +10,11 @@ import pytest
 
 from agents_store_cloudflare import migrations
 from agents_store_cloudflare.contract.errors import MigrationError
-from agents_store_cloudflare.database import Row, Statement
+from agents_store_cloudflare.database import Row, SqlError, Statement
 from agents_store_cloudflare.migrations import (
     CURRENT_SCHEMA_VERSION,
     MIGRATION_FILES,
+    RECORDED_FILES,
     SCHEMA_MIGRATION_V1,
     TABLE_NAMES,
     drop_all_tables,
@@ -85,62 +86,6 @@ async def test_version_1_reaches_the_same_schema_with_its_data() -> None:
     assert (await store.get_messages("b")).total == 0
 
 
-async def at_version_2() -> SqliteDatabase:
-    """With a session that has everything version 2 knew, in the bytes that it wrote."""
-    database = await at_version_1()
-    parts = migrations.split_statements(migration_text(MIGRATION_FILES[1]))
-    await database.batch([Statement(part) for part in parts])
-    state = Statement(
-        "INSERT INTO __agents_states (session_id, agent_type, custom_state, created_at, updated_at, version, session_no,"
-        " message_count, history_epoch, checkpoint_count, commits, expires_at) VALUES ('a', 'x', '{\"k\":1}', 1, 1, 2, 1, 3, 77, 2,"
-        """ '[["c1","append_messages#0",1,0,2,0,5,77,null],["c2","increment_step_count#9791547bf874064f",2,2,3,2,6,77,7]]', 99)"""
-    )
-    blocks = Statement(
-        """INSERT INTO __agents_message_blocks VALUES (16777216, 2, '{"role":"user","n":1}' || char(10) || '{"role":"user","n":2}'),"""
-        """ (16777218, 1, '{"role":"user","n":3}')"""
-    )
-    checkpoints = Statement(
-        "INSERT INTO __agents_checkpoints VALUES (16777217, 5, 'r', 7, 1, 2, 77, 'active', 0, '{\"k\":0}', NULL, NULL, 0, NULL, 0,"
-        " NULL, '{}'), (16777218, 6, NULL, NULL, 2, 3, 77, 'active', 0, '{\"k\":1}', NULL, NULL, 0, NULL, 0, NULL, '{}')"
-    )
-    fence = Statement("INSERT INTO __agents_fences (session_id, token) VALUES ('a', 4)")
-    await database.batch([state, blocks, checkpoints, fence])
-    return database
-
-
-async def test_version_2_reaches_the_same_schema_with_its_data() -> None:
-    """MG-1, MG-8: what version 2 wrote is there, and every call goes on from it: messages, checkpoints, fence, commits."""
-    from agents_store_cloudflare.contract.errors import StaleFencingTokenError
-    from agents_store_cloudflare.state import D1StateStore
-
-    database, fresh = await at_version_2(), SqliteDatabase()
-    assert await get_agents_migration_version(database) == 2
-    await run_migration(fresh)
-    assert await asyncio.gather(*(run_migration(database) for _ in range(5))) == [CURRENT_SCHEMA_VERSION] * 5
-    assert await schema_of(database) == await schema_of(fresh)
-    store = D1StateStore(database)
-    state = await store.load_state("a", required=True)
-    assert (state.version, state.custom_state, [message["n"] for message in state.messages]) == (2, {"k": 1}, [1, 2, 3])  # type: ignore[typeddict-item]
-    page = await store.list_checkpoints("a")
-    assert [(each.message_count, each.state and each.state.custom_state) for each in page.items] == [
-        (3, {"k": 1}),
-        (2, {"k": 0}),
-    ]
-    assert [(each.state and (each.state.agent_type, each.state.stream_id)) for each in page.items] == [("x", "a")] * 2
-    assert await store.increment_step_count("a", commit_id="c2") == 7
-    with pytest.raises(StaleFencingTokenError):
-        await store.update_status("a", "x", fencing_token=3)
-    state = await store.load_state("a", required=True)
-    state.messages.append({"role": "user"})
-    kept = await store.save_checkpoint("a", state)
-    assert kept.id.endswith("-000003")
-    await store.start_run("a", "r1")
-    forked = await store.fork_session("a", page.items[1].id, "b")
-    assert (len(forked.messages), forked.custom_state) == (2, {"k": 0})
-    restored = await store.restore_checkpoint("a", page.items[1].id)
-    assert (len(restored.messages), restored.custom_state, restored.version) == (2, {"k": 0}, 4)
-
-
 async def test_a_current_schema_costs_one_read() -> None:
     """MG-2: one SELECT, no write."""
     database = Recording()
@@ -195,6 +140,31 @@ async def test_drop_and_again() -> None:
     assert await run_migration(database) == CURRENT_SCHEMA_VERSION
 
 
+async def test_names_of_other_migrations_are_left_alone() -> None:
+    """MG-10: wrangler's record of your own files, 0001_init.sql among them, is neither made nor removed."""
+    database = SqliteDatabase()
+    await run_migration(database)
+    [rows] = await database.batch([Statement("SELECT name FROM d1_migrations ORDER BY id")])
+    assert rows == [[name] for name in RECORDED_FILES]
+    await database.batch(
+        [Statement("INSERT INTO d1_migrations (name) VALUES ('0001_init.sql'), ('0002_agents_sessions.sql')")]
+    )
+    await drop_all_tables(database)
+    [rows] = await database.batch([Statement("SELECT name FROM d1_migrations ORDER BY id")])
+    assert rows == [["0001_init.sql"], ["0002_agents_sessions.sql"]]
+    with pytest.raises(SqlError, match="UNIQUE"):
+        await database.batch([Statement("INSERT INTO d1_migrations (name) VALUES ('0001_init.sql')")])
+
+
+async def test_no_table_refers_to_another_one() -> None:
+    """MG-11: a restored dump fills tables before it makes indexes, so a foreign key onto an index would refuse the rows."""
+    database = SqliteDatabase()
+    await run_migration(database)
+    for table in TABLE_NAMES:
+        [rows] = await database.batch([Statement(f"PRAGMA foreign_key_list({table})")])  # type: ignore[arg-type]
+        assert rows == []
+
+
 async def test_the_first_file_makes_the_documented_tables() -> None:
     """MG-6: exactly two tables and three indexes, and running it again changes nothing."""
     database = await at_version_1()
@@ -219,6 +189,8 @@ async def test_constants_and_files_agree() -> None:
             r"INSERT INTO __agents_schema \(version, name\) VALUES \((\d+), '(.*)'\)", migration_text(name)
         )
         assert claims == ([] if number == 1 else [(str(number), name)])
+        recorded = re.findall(r"INSERT OR IGNORE INTO d1_migrations \(name\) VALUES \('(.*)'\)", migration_text(name))
+        assert recorded == ([] if number == 1 else [name])
     database = SqliteDatabase()
     await run_migration(database)
     tables = {row[1] for row in await schema_of(database) if row[0] == "table"}

@@ -87,7 +87,8 @@ LISTS: tuple[Listing, ...] = (
         check="parts_without_session",
         sql=doctor_sql.PARTS_ALONE,
         text="staged changes, runs or references of sessions that are not there",
-        remedy="sessions were deleted with foreign keys off: delete the rows of these session_no in __agents_staged_changes, "
+        remedy="sessions were deleted without the trigger __agents_session_deleted: delete the rows of these session_no in "
+        "__agents_staged_changes, "
         "__agents_runs, __agents_sub_sessions",
     ),
     Listing(

@@ -11,7 +11,7 @@ from agents_store_cloudflare.command import doctor_sql
 from agents_store_cloudflare.command.doctor_findings import Finding
 from agents_store_cloudflare.database import Database, Row, SqlError, Statement, batch_with_retry
 from agents_store_cloudflare.database.sqlite import SqliteDatabase
-from agents_store_cloudflare.migrations import MIGRATION_FILES, run_migration
+from agents_store_cloudflare.migrations import RECORDED_FILES, run_migration
 
 __all__ = ["look_at_schema"]
 
@@ -35,7 +35,7 @@ async def look_at_schema(database: Database) -> list[Finding]:
         if _different_texts(wanted, present, (kind, name))
     ]
     recorded = await _recorded_files(database)
-    if unrecorded := [name for name in MIGRATION_FILES if name not in recorded]:
+    if unrecorded := [name for name in RECORDED_FILES if name not in recorded]:
         findings.append(_unrecorded(unrecorded))
     return findings
 

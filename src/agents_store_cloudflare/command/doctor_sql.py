@@ -135,8 +135,8 @@ BLOCK_LINES: LiteralString = """
     SELECT s.session_id || ': block at ' || (b.id % 16777216)
     FROM __agents_message_blocks AS b
     JOIN __agents_states AS s ON s.session_no = b.id / 16777216
-    WHERE length(b.body) - length(replace(b.body, char(10), '')) + 1 <> b.count
-      OR json_valid('[' || replace(b.body, char(10), ',') || ']') = 0
+    WHERE length(b.body) - length(replace(b.body, char(9), '')) + 1 <> b.count
+      OR json_valid('[' || replace(b.body, char(9), ',') || ']') = 0
     LIMIT ?1
 """
 

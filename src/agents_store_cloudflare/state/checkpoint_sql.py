@@ -318,7 +318,7 @@ FORK_BLOCKS: LiteralString = """
       joined.new_base + joined.first_id - joined.base,
       joined.count,
       (
-        SELECT group_concat(ordered.body, char(10))
+        SELECT group_concat(ordered.body, char(9))
         FROM (
           SELECT b.body
           FROM __agents_message_blocks AS b

@@ -48,6 +48,9 @@ MARSHAL_VERSION = 2
 
 MARSHAL_LIST_HEAD_BYTES = 5
 
+SEPARATOR = "\t"
+"""Between two messages of a block: JSON text of this package holds no raw tab, and a tab survives `wrangler d1 export`."""
+
 MAX_MESSAGES = 2**24
 """Messages of one session, and checkpoints: the lower part of the integer keys."""
 
@@ -62,7 +65,7 @@ _DETAILS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One row of messages: their JSON texts joined by newlines."""
+    """One row of messages: their JSON texts joined by `SEPARATOR`."""
 
     first_sequence: int
     count: int
@@ -321,11 +324,13 @@ def blocks_of(
         if text_bytes > limit_bytes:
             raise StateSizeExceededError(operation, session_id, limit_bytes, text_bytes)
         if index > begin and size_bytes + text_bytes + 1 > limit_bytes:
-            yield Block(first_sequence=first_sequence + begin, count=index - begin, body="\n".join(texts[begin:index]))
+            yield Block(
+                first_sequence=first_sequence + begin, count=index - begin, body=SEPARATOR.join(texts[begin:index])
+            )
             begin, size_bytes = index, 0
         size_bytes += text_bytes + 1
     if texts:
-        yield Block(first_sequence=first_sequence + begin, count=len(texts) - begin, body="\n".join(texts[begin:]))
+        yield Block(first_sequence=first_sequence + begin, count=len(texts) - begin, body=SEPARATOR.join(texts[begin:]))
 
 
 def _message_texts(messages: Messages) -> list[str]:
@@ -348,9 +353,9 @@ def messages_of(rows: Sequence[Row], first: int, end: int) -> list[Message]:
 
 def _lines_between(body: str, low: int, high: int) -> str:
     """The lines low … high - 1, joined by commas."""
-    if low <= 0 and body.count("\n") < high:
-        return body.replace("\n", ",")
-    return ",".join(body.split("\n")[max(low, 0) : max(high, 0)])
+    if low <= 0 and body.count(SEPARATOR) < high:
+        return body.replace(SEPARATOR, ",")
+    return ",".join(body.split(SEPARATOR)[max(low, 0) : max(high, 0)])
 
 
 def without_thinking(message: Message) -> Message:

@@ -50,14 +50,14 @@ def _put_block(first: LiteralString) -> LiteralString:
     ON CONFLICT (id) DO UPDATE SET
       count = count + excluded.count,
       body = (
-        SELECT CASE WHEN excluded.id < s.session_no * 16777216 + {first} THEN body || char(10) || excluded.body END
+        SELECT CASE WHEN excluded.id < s.session_no * 16777216 + {first} THEN body || char(9) || excluded.body END
         FROM __agents_states AS s
         WHERE s.session_id = ?1
       )
     """
 
 
-# ?1 session id, ?2 sequence of the first message, ?3 how many, ?4 their texts joined by newlines. Primary keys: the last block is read.
+# ?1 session id, ?2 sequence of the first message, ?3 how many, ?4 their texts joined by tabs. Primary keys: the last block is read.
 INSERT_BLOCK: LiteralString = _put_block("CAST(?2 AS INTEGER)")
 
 # As INSERT_BLOCK, but ?2 is how many messages follow before the end that the state row counts, these included
@@ -144,15 +144,15 @@ DELETE_LATER_BLOCKS: LiteralString = """
 """
 
 # ?1 session id. Cuts the last block where the state row's count ends within it. The lengths of the texts give the place; where there
-# is no newline NOT NULL refuses: somebody has stored other than compact JSON.
+# is no tab NOT NULL refuses: somebody has stored other than compact JSON.
 CUT_LAST_BLOCK: LiteralString = """
     UPDATE __agents_message_blocks
     SET (count, body) = (
-      SELECT cut.kept, CASE WHEN substr(body, cut.length + 1, 1) = char(10) THEN substr(body, 1, cut.length) END
+      SELECT cut.kept, CASE WHEN substr(body, cut.length + 1, 1) = char(9) THEN substr(body, 1, cut.length) END
       FROM (
         SELECT count(*) AS kept, sum(length(m.value) + 1) - 1 AS length
         FROM __agents_states AS s
-        JOIN json_each('[' || replace(body, char(10), ',') || ']') AS m
+        JOIN json_each('[' || replace(body, char(9), ',') || ']') AS m
           ON m.key < s.session_no * 16777216 + s.message_count - __agents_message_blocks.id
         WHERE s.session_id = ?1
       ) AS cut

@@ -12,7 +12,7 @@ from agents_store_cloudflare.usage.options import DEFAULT_TABLE
 __all__ = ["backfills", "check_table_name", "creations", "for_table"]
 
 RESERVED = ("__agents_", "sqlite_", "_cf_", "d1_")
-ENTRIES_FILE, TOTALS_FILE = "0001_init.sql", "0004_agents_usage_totals.sql"
+ENTRIES_FILE, TOTALS_FILE = "0001_init.sql", "0003_agents_store_usage.sql"
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 

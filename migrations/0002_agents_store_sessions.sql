@@ -1,7 +1,11 @@
--- Version 2: versions, messages, checkpoints, fencing.
+-- Version 2: versions, messages, checkpoints, staged changes, runs, references to sub-sessions, fencing.
 --
--- Begins by claiming its version: whoever comes second (another isolate, a repeated `wrangler d1 execute --file`) fails at the
--- claim, and the transaction leaves nothing. Statements end with a semicolon at the end of a line before an empty line.
+-- The file begins by claiming its version. Whoever comes second (another isolate, a repeated `wrangler d1 execute --file`) fails at
+-- the claim, and the transaction changes nothing. A statement ends with a semicolon at the end of a line before an empty line.
+--
+-- `wrangler d1 export` writes tables with their rows first, then indexes, triggers and views. No table has a foreign key: the unique
+-- index that it needs would not be there yet. A trigger deletes what belongs to a session. No column holds a raw line break or a NUL,
+-- which the export does not give back: tabs join messages, and state/stored_text.py encodes free texts.
 
 CREATE TABLE IF NOT EXISTS __agents_schema (
   version INTEGER PRIMARY KEY,
@@ -9,7 +13,7 @@ CREATE TABLE IF NOT EXISTS __agents_schema (
   applied_at INTEGER NOT NULL DEFAULT (unixepoch() * 1000)
 );
 
-INSERT INTO __agents_schema (version, name) VALUES (2, '0002_agents_sessions.sql');
+INSERT INTO __agents_schema (version, name) VALUES (2, '0002_agents_store_sessions.sql');
 
 -- wrangler keeps the names of applied files here; the definition is wrangler's own.
 CREATE TABLE IF NOT EXISTS d1_migrations (
@@ -18,19 +22,20 @@ CREATE TABLE IF NOT EXISTS d1_migrations (
   applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL
 );
 
--- Each of these files records its own name, so that `wrangler d1 migrations apply` after `wrangler d1 execute --file` has nothing
--- to do. Under `apply`, wrangler records the name once more at the end: for these files alone, that second time is ignored.
+-- Each file from version 2 on records its own name, so that `wrangler d1 migrations apply` after `wrangler d1 execute --file` has
+-- nothing to do. Under `apply`, wrangler records the name once more at the end: the second time is ignored, for these names alone.
+-- 0001_init.sql does not record its name, because your own first migration may have the same one. It can be run again at any time.
 CREATE TRIGGER IF NOT EXISTS __agents_recorded_once
 BEFORE INSERT ON d1_migrations
-WHEN NEW.name GLOB '[0-9][0-9][0-9][0-9]_agents_*.sql'
+WHEN NEW.name GLOB '[0-9][0-9][0-9][0-9]_agents_store_*.sql'
   AND EXISTS (SELECT 1 FROM d1_migrations WHERE name = NEW.name)
 BEGIN
   SELECT RAISE(IGNORE);
 END;
 
-INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0001_init.sql'), ('0002_agents_sessions.sql');
+INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0002_agents_store_sessions.sql');
 
--- Sessions of version 1 count as saved once.
+-- Rises with every write of the state or of its messages. Sessions of version 1 count as saved once.
 ALTER TABLE __agents_states ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
 
 -- The session's number: the upper part of the integer keys below. A save never changes it.
@@ -38,8 +43,8 @@ ALTER TABLE __agents_states ADD COLUMN session_no INTEGER;
 
 ALTER TABLE __agents_states ADD COLUMN message_count INTEGER NOT NULL DEFAULT 0;
 
--- A random number, drawn when the session is created and whenever stored messages are dropped: a list of messages that was loaded
--- before, or from a session of this id that was deleted, does not meet what is stored now. 0: never saved by this package.
+-- A random number, drawn when the session is created and whenever stored messages are dropped. It tells whether a list of messages that
+-- was loaded earlier still continues what is stored. 0: this package never saved the session.
 ALTER TABLE __agents_states ADD COLUMN history_epoch INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE __agents_states ADD COLUMN checkpoint_count INTEGER NOT NULL DEFAULT 0;
@@ -50,13 +55,21 @@ ALTER TABLE __agents_states ADD COLUMN resume_count INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE __agents_states ADD COLUMN expires_at INTEGER;
 
--- The rarer fields of a state and those this version does not know, as one JSON object.
+-- The rarer fields of a state and the fields that this version does not know, as one JSON object.
 ALTER TABLE __agents_states ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
 
 -- The last 32 writes with their results: [commit id, request, version, messages before, messages after, checkpoints, time,
 -- history epoch, result]. A request is the operation's name, '#' and a digest of its arguments.
 -- A write that is repeated after a lost reply is answered from here. In the state row, which a write touches anyway.
 ALTER TABLE __agents_states ADD COLUMN commits TEXT NOT NULL DEFAULT '[]';
+
+-- How many changes were ever staged: gives each one its place, never the same twice.
+ALTER TABLE __agents_states ADD COLUMN staged_count INTEGER NOT NULL DEFAULT 0;
+
+-- The turn of the latest run, and how many runs have not ended: with none open, nobody looks for one.
+ALTER TABLE __agents_states ADD COLUMN run_count INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE __agents_states ADD COLUMN open_run_count INTEGER NOT NULL DEFAULT 0;
 
 UPDATE __agents_states SET session_no = rowid;
 
@@ -73,7 +86,7 @@ CREATE INDEX idx___agents_states_expires_at ON __agents_states (expires_at) WHER
 -- Deleting a session: does another session use its stream? Partial: a session that uses the stream of its own name costs nothing.
 CREATE INDEX idx___agents_states_stream ON __agents_states (stream_id) WHERE stream_id <> session_id;
 
--- Messages in blocks, one row per save: their JSON texts joined by newlines (JSON text holds none).
+-- Messages in blocks, one row per save: their JSON texts joined by tabs (JSON text of this package holds none).
 -- id = session_no * 2^24 + the sequence of the first message. An integer key needs no index beside the table.
 CREATE TABLE __agents_message_blocks (
   id INTEGER PRIMARY KEY,
@@ -90,9 +103,13 @@ SELECT
 FROM __agents_states AS s
 JOIN __agents_message_blocks AS b
   ON b.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
-JOIN json_each('[' || replace(b.body, char(10), ',') || ']') AS m;
+JOIN json_each('[' || replace(b.body, char(9), ',') || ']') AS m;
 
 -- id = session_no * 2^24 + the checkpoint's number (1, 2, 3 …): the newest is the highest, without an index.
+-- agent_type, stream_id: the agent and the stream of the session at that time; stream_id is '' where the session had none. NULL:
+--   as in the checkpoint that this one shares with (base_id).
+-- base_id: the earlier checkpoint with the same custom state. This one's own custom_state is then ''.
+-- pruned: 1 for a checkpoint that was pruned and is kept only because later checkpoints name it as their base.
 CREATE TABLE __agents_checkpoints (
   id INTEGER PRIMARY KEY,
   timestamp INTEGER NOT NULL,
@@ -110,10 +127,15 @@ CREATE TABLE __agents_checkpoints (
   abort_reason TEXT,
   resume_count INTEGER NOT NULL,
   expires_at INTEGER,
-  details TEXT NOT NULL
+  details TEXT NOT NULL,
+  base_id INTEGER,
+  pruned INTEGER NOT NULL DEFAULT 0,
+  agent_type TEXT,
+  stream_id TEXT
 );
 
--- The number of the next session: above all that sessions, blocks and checkpoints have, so that none adopts what another left behind.
+-- The number of the next session: above the numbers of all sessions, blocks and checkpoints, so that no session adopts what another
+-- left behind.
 CREATE VIEW __agents_next_session_no AS
 SELECT 1 + max(
   (SELECT coalesce(max(session_no), 0) FROM __agents_states),
@@ -144,3 +166,56 @@ CREATE TABLE __agents_fences (
   past TEXT NOT NULL DEFAULT '[]',
   stream_id TEXT
 ) WITHOUT ROWID;
+
+-- Changes that wait for their step to be promoted. WITHOUT ROWID: one row written for each, and short-lived, so that the pages
+-- which large rows spill to do not stay. The key serves the step's promotion, and the session's deletion.
+CREATE TABLE __agents_staged_changes (
+  session_no INTEGER NOT NULL,
+  step_id TEXT NOT NULL,
+  tool_call_id TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  timestamp INTEGER NOT NULL,
+  change TEXT NOT NULL,
+  PRIMARY KEY (session_no, step_id, tool_call_id)
+) WITHOUT ROWID;
+
+-- The key lists the newest first.
+CREATE TABLE __agents_runs (
+  session_no INTEGER NOT NULL,
+  turn INTEGER NOT NULL,
+  run_id TEXT NOT NULL,
+  status TEXT NOT NULL,
+  step_count INTEGER NOT NULL,
+  start_sequence INTEGER,
+  started_at INTEGER NOT NULL,
+  completed_at INTEGER,
+  error TEXT,
+  PRIMARY KEY (session_no, turn)
+) WITHOUT ROWID;
+
+-- update_run, and the refusal of a run id that is in use: WHERE session_no = ? AND run_id = ?. Written once, by start_run.
+CREATE UNIQUE INDEX idx___agents_runs_run_id ON __agents_runs (session_no, run_id);
+
+CREATE TABLE __agents_sub_sessions (
+  session_no INTEGER NOT NULL,
+  sub_session_id TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  agent_type TEXT NOT NULL,
+  parent_tool_call_id TEXT,
+  status TEXT NOT NULL,
+  location TEXT NOT NULL,
+  started_at INTEGER NOT NULL,
+  completed_at INTEGER,
+  output TEXT,
+  error TEXT,
+  PRIMARY KEY (session_no, sub_session_id)
+) WITHOUT ROWID;
+
+-- These rows go with the session's row, whoever deletes it. delete_session deletes messages and checkpoints itself.
+CREATE TRIGGER __agents_session_deleted
+AFTER DELETE ON __agents_states
+BEGIN
+  DELETE FROM __agents_staged_changes WHERE session_no = OLD.session_no;
+  DELETE FROM __agents_runs WHERE session_no = OLD.session_no;
+  DELETE FROM __agents_sub_sessions WHERE session_no = OLD.session_no;
+END;

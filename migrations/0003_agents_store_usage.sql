@@ -1,11 +1,11 @@
--- Version 4: totals of usage, kept in the same batch as the entries, and budgets.
+-- Version 3: totals of usage, kept in the same batch as the entries, and budgets.
 --
 -- A custom usage table gets its own totals from the statements of this file that name __agents_usage (`ensure_table`): they can be
 -- run again.
 
-INSERT INTO __agents_schema (version, name) VALUES (4, '0004_agents_usage_totals.sql');
+INSERT INTO __agents_schema (version, name) VALUES (3, '0003_agents_store_usage.sql');
 
-INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0004_agents_usage_totals.sql');
+INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0003_agents_store_usage.sql');
 
 -- The totals of a session: one row for each model, tool, agent type or custom name. `amounts` is a JSON object of whole numbers, which
 -- add up and subtract exactly; what they count is said at the view below. kept = 1: of entries that were deleted with keep_totals.
