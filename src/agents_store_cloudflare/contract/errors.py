@@ -137,7 +137,7 @@ class D1StateError(AgentsStoreError):
     """
 
     code = "state_error"
-    fact_names = ("message", "outcome_unknown", "commit_id")
+    fact_names: ClassVar[tuple[str, ...]] = ("message", "outcome_unknown", "commit_id")
 
     def __init__(self, message: str, *, outcome_unknown: bool = False, commit_id: str | None = None) -> None:
         super().__init__(message, outcome_unknown=outcome_unknown)
@@ -153,15 +153,12 @@ class StateNotFoundError(D1StateError):
 
     code = "state_not_found"
     http_status = 404
-    fact_names = ("session_id", "deleted_since")
-    deleted_since: bool = False
+    fact_names: ClassVar[tuple[str, ...]] = ("session_id", "deleted_since")
 
-    def __init__(self, session_id: str, *, deleted_since: bool = False) -> None:
-        super().__init__(
-            f"this call took place before, but its session {session_id!r} was deleted since; its result is gone"
-            if deleted_since
-            else f"session {session_id!r} does not exist; save_state or create_session makes one"
-        )
+    def __init__(self, session_id: str, *, deleted_since: bool = False, message: str | None = None) -> None:
+        missing = f"session {session_id!r} does not exist; save_state or create_session makes one"
+        deleted = f"this call took place before, but its session {session_id!r} was deleted since; its result is gone"
+        super().__init__(message or (deleted if deleted_since else missing))
         self.session_id = session_id
         self.deleted_since = deleted_since
 
@@ -170,12 +167,12 @@ class CheckpointNotFoundError(StateNotFoundError):
     """The session does not exist, or has no such checkpoint (any more)."""
 
     code = "checkpoint_not_found"
-    fact_names = ("session_id", "checkpoint_id")
+    fact_names: ClassVar[tuple[str, ...]] = ("session_id", "checkpoint_id")
 
     def __init__(self, session_id: str, checkpoint_id: str) -> None:
         super().__init__(
             session_id,
-            f"session {session_id!r} keeps no checkpoint {checkpoint_id!r}; list_checkpoints gives the ones it keeps",
+            message=f"session {session_id!r} keeps no checkpoint {checkpoint_id!r}; list_checkpoints gives the ones it keeps",
         )
         self.checkpoint_id = checkpoint_id
 
@@ -184,10 +181,10 @@ class RunNotFoundError(StateNotFoundError):
     """The session has no such run."""
 
     code = "run_not_found"
-    fact_names = ("session_id", "run_id")
+    fact_names: ClassVar[tuple[str, ...]] = ("session_id", "run_id")
 
     def __init__(self, session_id: str, run_id: str) -> None:
-        super().__init__(session_id, f"session {session_id!r} has no run {run_id!r}; start_run makes one")
+        super().__init__(session_id, message=f"session {session_id!r} has no run {run_id!r}; start_run makes one")
         self.run_id = run_id
 
 
@@ -201,7 +198,7 @@ class CheckpointKeptError(D1StateError):
 
     code = "checkpoint_kept"
     http_status = 409
-    fact_names = ("session_id", "count", "kept")
+    fact_names: ClassVar[tuple[str, ...]] = ("session_id", "count", "kept")
 
     def __init__(self, session_id: str, *, count: int, kept: int) -> None:
         super().__init__(
@@ -218,7 +215,7 @@ class SessionExistsError(D1StateError):
 
     code = "session_exists"
     http_status = 409
-    fact_names = ("session_id",)
+    fact_names: ClassVar[tuple[str, ...]] = ("session_id",)
 
     def __init__(self, session_id: str) -> None:
         super().__init__(f"session {session_id!r} exists already; pass exist_ok=True to take the stored one")
@@ -236,7 +233,7 @@ class StaleStateError(D1StateError):
 
     code = "stale_state"
     http_status = 409
-    fact_names = ("session_id", "reason", "expected", "actual")
+    fact_names: ClassVar[tuple[str, ...]] = ("session_id", "reason", "expected", "actual")
 
     def __init__(self, session_id: str, *, reason: str, expected: int | None, actual: int | None) -> None:
         if reason == "edited":
@@ -258,7 +255,7 @@ class StateSizeExceededError(D1StateError):
 
     code = "state_size_exceeded"
     http_status = 413
-    fact_names = ("operation", "session_id", "limit_bytes", "size_bytes")
+    fact_names: ClassVar[tuple[str, ...]] = ("operation", "session_id", "limit_bytes", "size_bytes")
 
     def __init__(self, operation: str, session_id: str, limit_bytes: int, size_bytes: int) -> None:
         super().__init__(
@@ -282,7 +279,7 @@ class StagingError(D1StateError):
 
     code = "staging_error"
     http_status = 422
-    fact_names = ("session_id", "tool_call_id", "operation_index", "reason")
+    fact_names: ClassVar[tuple[str, ...]] = ("session_id", "tool_call_id", "operation_index", "reason")
 
     def __init__(
         self, session_id: str, *, tool_call_id: str | None, operation_index: int | None = None, reason: str
@@ -301,7 +298,7 @@ class SubSessionRefNotFoundError(D1StateError):
 
     code = "sub_session_ref_not_found"
     http_status = 404
-    fact_names = ("session_id", "sub_session_id")
+    fact_names: ClassVar[tuple[str, ...]] = ("session_id", "sub_session_id")
 
     def __init__(self, session_id: str, sub_session_id: str) -> None:
         super().__init__(
@@ -323,7 +320,7 @@ class RunConflictError(D1StateError):
 
     code = "run_conflict"
     http_status = 409
-    fact_names = ("session_id", "run_id", "reason", "status", "current_run_id")
+    fact_names: ClassVar[tuple[str, ...]] = ("session_id", "run_id", "reason", "status", "current_run_id")
 
     def __init__(
         self, session_id: str, run_id: str, *, reason: str, status: str, current_run_id: str | None = None
@@ -358,7 +355,7 @@ class _StreamIdError(StreamError):
     """A stream error whose only fact is the stream's id."""
 
     code = "stream_id_error"
-    fact_names = ("stream_id",)
+    fact_names: ClassVar[tuple[str, ...]] = ("stream_id",)
     _text: ClassVar[str] = "stream {stream_id!r} failed"
 
     def __init__(self, stream_id: str) -> None:
@@ -384,7 +381,7 @@ class StreamClosedError(StreamError):
 
     code = "stream_closed"
     http_status = 409
-    fact_names = ("stream_id", "status", "end_status")
+    fact_names: ClassVar[tuple[str, ...]] = ("stream_id", "status", "end_status")
 
     def __init__(self, stream_id: str, *, status: str, end_status: str | None = None) -> None:
         outcome = f" ({end_status})" if end_status else ""
@@ -400,7 +397,7 @@ class StreamFailedError(StreamError):
 
     code = "stream_failed"
     http_status = 502
-    fact_names = ("stream_id", "error")
+    fact_names: ClassVar[tuple[str, ...]] = ("stream_id", "error")
 
     def __init__(self, stream_id: str, *, error: str | None = None) -> None:
         super().__init__(f"stream {stream_id!r} was failed by its writer; see .error")
@@ -419,7 +416,7 @@ class StreamTruncatedError(StreamError):
 
     code = "stream_truncated"
     http_status = 410
-    fact_names = ("stream_id", "from_sequence", "first_sequence", "was_reset")
+    fact_names: ClassVar[tuple[str, ...]] = ("stream_id", "from_sequence", "first_sequence", "was_reset")
 
     def __init__(self, stream_id: str, *, from_sequence: int, first_sequence: int, was_reset: bool = False) -> None:
         what = f"asked for what follows {from_sequence}"
@@ -440,7 +437,7 @@ class StreamChunkTooLargeError(StreamError):
 
     code = "stream_chunk_too_large"
     http_status = 413
-    fact_names = ("stream_id", "limit_bytes", "size_bytes")
+    fact_names: ClassVar[tuple[str, ...]] = ("stream_id", "limit_bytes", "size_bytes")
 
     def __init__(self, stream_id: str, *, limit_bytes: int, size_bytes: int) -> None:
         super().__init__(
@@ -456,7 +453,7 @@ class SequenceConflictError(StreamError):
 
     code = "sequence_conflict"
     http_status = 409
-    fact_names = ("stream_id", "expected", "actual")
+    fact_names: ClassVar[tuple[str, ...]] = ("stream_id", "expected", "actual")
 
     def __init__(self, stream_id: str, *, expected: int, actual: int) -> None:
         super().__init__(f"stream {stream_id!r}: expected sequence {expected}, the stream is at {actual}")
@@ -477,7 +474,7 @@ class LockNotAcquiredError(LockError):
 
     code = "lock_not_acquired"
     http_status = 409
-    fact_names = ("key",)
+    fact_names: ClassVar[tuple[str, ...]] = ("key",)
 
     def __init__(self, key: str) -> None:
         super().__init__(f"lock {key!r} is held by somebody else; try again later, or pass wait=seconds")
@@ -489,7 +486,7 @@ class LockLostError(LockError):
 
     code = "lock_lost"
     http_status = 409
-    fact_names = ("key",)
+    fact_names: ClassVar[tuple[str, ...]] = ("key",)
 
     def __init__(self, key: str) -> None:
         super().__init__(f"lock {key!r} was lost before its block had ended; load again and redo what was not stored")
@@ -507,7 +504,7 @@ class StaleFencingTokenError(AgentsStoreError):
 
     code = "stale_fencing_token"
     http_status = 409
-    fact_names = ("resource", "expected", "actual")
+    fact_names: ClassVar[tuple[str, ...]] = ("resource", "expected", "actual")
 
     def __init__(self, resource: str, *, expected: int, actual: int) -> None:
         super().__init__(
@@ -529,7 +526,7 @@ class BudgetExceededError(UsageError):
 
     code = "budget_exceeded"
     http_status = 429
-    fact_names = ("scope", "amount")
+    fact_names: ClassVar[tuple[str, ...]] = ("scope", "amount")
 
     def __init__(self, scope: str, *, amount: int) -> None:
         super().__init__(
