@@ -13,6 +13,7 @@ from agents_store_cloudflare.testing import SqliteDatabase
 from agents_store_cloudflare.testing.conformance.state import StateConformance
 from agents_store_cloudflare.testing.conformance.state_contention import ContentionConformance
 from agents_store_cloudflare.testing.conformance.state_history import HistoryConformance
+from agents_store_cloudflare.testing.conformance.state_requests import RequestsConformance
 from agents_store_cloudflare.testing.conformance.state_steps import StepsConformance
 
 
@@ -41,6 +42,12 @@ class TestHistory(HistoryConformance):
 
 
 class TestSteps(StepsConformance):
+    @pytest.fixture
+    def state_store(self, store: D1StateStore) -> D1StateStore:
+        return store
+
+
+class TestRequests(RequestsConformance):
     @pytest.fixture
     def state_store(self, store: D1StateStore) -> D1StateStore:
         return store
@@ -139,3 +146,39 @@ async def test_enums_in_messages(store: D1StateStore) -> None:
     again = AgentState.from_dict({**state.to_dict(), "messages": [{"role": "user", "content": 1}]})
     again.messages.append({"role": "user"})
     assert await store.save(again) == 2
+
+
+async def test_user_text_is_no_word_of_the_database(database: SqliteDatabase) -> None:
+    """ST-21: a refused write sends one batch, whatever the stored status says; shortened facts are a refusal all the same."""
+    from agents_store_cloudflare.contract.errors import RunConflictError
+    from agents_store_cloudflare.database import SqlError
+    from agents_store_cloudflare.testing import FaultyDatabase
+
+    counted = FaultyDatabase(database)
+    store = D1StateStore(counted)
+    await store.save(AgentState(session_id="a", agent_type="x", status="Network connection lost, no such table"))
+    counted.sent.clear()
+    with pytest.raises(RunConflictError):
+        await store.start_run("a", "r", expect_statuses=["running"])
+    assert len(counted.sent) == 1
+    for text in (
+        'agents-store {"fault":"version","version":7,"status":"Network conn',
+        'agents-store {"fault":"vers',
+        "agents-store ",
+    ):
+        cut = SqlError(f"D1_ERROR: bad JSON path: '{text}")
+        assert cut.guard is not None
+        assert (cut.transient, cut.outcome_unknown, cut.constraint, cut.is_missing_table()) == (
+            False,
+            False,
+            None,
+            False,
+        )
+    assert SqlError('x \'agents-store {"fault":"version","version":7,"status":"Net').guard == {
+        "fault": "version",
+        "version": 7,
+    }
+    counted.fail("before", message='D1_ERROR: bad JSON path: \'agents-store {"fault":"vers')
+    with pytest.raises(D1StateError, match="nothing was written") as raised:
+        await store.update_status("a", "x")
+    assert not raised.value.outcome_unknown

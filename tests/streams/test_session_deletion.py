@@ -86,3 +86,55 @@ async def test_a_stale_holder_deletes_nothing(store: Store) -> None:
     with pytest.raises(StaleFencingTokenError):
         await store.store.delete_session("root", fencing_token=4)
     assert await store.left(*ALL) == [*ALL]
+
+
+async def test_a_token_that_one_stream_refuses(store: Store) -> None:
+    """SM-37: when the last of several streams refuses the token, the others are as they were."""
+    async with store.store.stream_manager.create_writer("grandchild", "a", "t", fencing_token=9) as writer:
+        await writer.write({"type": "text"})
+    with pytest.raises(StaleFencingTokenError):
+        await store.store.delete_session("root", fencing_token=8)
+    assert await store.left(*ALL) == [*ALL]
+
+
+async def test_what_has_no_state_row(store: Store) -> None:
+    """SM-37: streams and usage go where the state row is gone, a stream of another name included."""
+    state = await store.store.state_store.load_state("other", required=True)
+    state.stream_id = "shared"
+    await store.store.state_store.save(state)
+    async with store.store.stream_manager.create_writer("shared", "a", "t") as writer:
+        await writer.write({"type": "text"})
+    assert await store.store.state_store.delete_session("other")
+    assert await store.store.delete_session("other") is False
+    assert await store.store.stream_manager.get_info("shared") is None
+    assert not await store.store.usage_store.exists("other")
+
+
+async def test_a_stream_that_another_session_uses(store: Store) -> None:
+    """SM-37: it stays as long as that session is there."""
+    for name in ("one", "two"):
+        await store.store.state_store.save(AgentState(session_id=name, agent_type="a", stream_id="room"))
+    async with store.store.stream_manager.create_writer("room", "a", "t") as writer:
+        await writer.write({"type": "text"})
+    assert await store.store.delete_session("one")
+    assert await store.store.stream_manager.get_info("room") is not None
+    assert await store.store.delete_session("two")
+    assert await store.store.stream_manager.get_info("room") is None
+
+
+async def test_a_deletion_repeated_after_the_session_was_made_again(store: Store) -> None:
+    """SM-37, ST-42: repeated with its commit id it touches neither the new session nor its stream."""
+    assert await store.store.delete_session("other", commit_id="d")
+    await store.fill(("other", None))
+    assert await store.store.delete_session("other", commit_id="d")
+    assert await store.store.state_store.exists("other")
+    assert await store.store.stream_manager.get_info("other") is not None
+
+
+async def test_cleaning_up_everything(store: Store) -> None:
+    """SM-37: expired sessions go with their streams and usage."""
+    state = await store.store.state_store.load_state("root", required=True)
+    state.expires_at = 1
+    await store.store.state_store.save(state)
+    assert sorted(await store.store.cleanup_expired_sessions()) == ["child", "grandchild", "root"]
+    assert await store.left(*ALL) == ["other"]

@@ -53,7 +53,10 @@ UNSET: Final = Unset.UNSET
 class StateStore(Protocol):
     """Sessions: an agent's state, its messages, its checkpoints. One call is one database batch, which is one transaction.
 
-    Every write that changes the state row or the messages raises `version` by one. Errors common to all writes:
+    Every write that changes the state row or the messages raises `version` by one. What a write stores is fixed when it is called: the
+    caller's objects may change while it waits. A `commit_id` names one request, with all that it stores; repeating that request with
+    it gives the first result, also after the session was deleted. Another request under it raises `InvalidArgumentError`. A repetition
+    whose result is gone with its session raises `StateNotFoundError` (`deleted_since`). Errors common to all writes:
     `StaleFencingTokenError` (a newer lock holder has written), `StateSizeExceededError`, `D1StateError` (the database failed).
     """
 
@@ -130,11 +133,11 @@ class StateStore(Protocol):
         session_id: str,
         change: Callable[[AgentState], Awaitable[None] | None],
         *,
-        attempts: int = 5,
+        attempts: int = 30,
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> AgentState:
-        """Load, `change(state)` in place, save; all of it again when somebody else saved in between. The state as saved.
+        """Load, `change(state)` in place, save; the state as saved. After a pause all of it again when somebody else saved in between.
 
         Args:
             change: called once an attempt, each time with a freshly loaded state; may be a coroutine function.
@@ -236,6 +239,7 @@ class StateStore(Protocol):
         session_id: str,
         count: int,
         *,
+        expected_version: int | None = None,
         drop_checkpoints: bool = False,
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
@@ -243,9 +247,11 @@ class StateStore(Protocol):
         """Keep the first `count` messages and drop the later ones; the version. With no more than that stored, nothing changes.
 
         Args:
+            expected_version: the session's version, as a condition; None is no condition.
             drop_checkpoints: delete the checkpoints that count more.
 
         Raises:
+            StaleStateError: the session has another version.
             CheckpointKeptError: there are such checkpoints.
             StateNotFoundError: no such session.
         """
@@ -281,11 +287,11 @@ class StateStore(Protocol):
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> MergeResult:
-        """Merge into the custom state by the rules of `promote_staging`; a read and a guarded write, up to 5 times.
+        """Merge into the custom state by the rules of `promote_staging`; a read and a guarded write, up to 30 times.
 
         Raises:
             StateNotFoundError: no such session.
-            StaleStateError: somebody else wrote in between, five times.
+            StaleStateError: somebody else wrote in between at every attempt.
         """
         ...
 
@@ -338,12 +344,19 @@ class StateStore(Protocol):
         session_id: str,
         checkpoint_id: str,
         *,
+        expected_version: int | None = None,
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> AgentState:
-        """Take the session back to a checkpoint and return it; drops later messages and every newer checkpoint (fork first to keep them).
+        """Take the session back to a checkpoint and return it. Later messages and newer checkpoints go; fork first to keep them.
+
+        `expires_at` stays as it is now: an old deadline does not come back.
+
+        Args:
+            expected_version: the session's version, as a condition; None is no condition.
 
         Raises:
+            StaleStateError: the session has another version.
             CheckpointNotFoundError: (a StateNotFoundError) the session does not keep it.
         """
         ...
@@ -359,7 +372,7 @@ class StateStore(Protocol):
     ) -> AgentState:
         """Make a new session of a copy of a checkpoint and return it. They share nothing; the fork has no parent and outlives its source.
 
-        `fencing_token` is one of the new session's.
+        `fencing_token` belongs to the new session. Its `expires_at` is the source's present one, or None where that has passed.
 
         Raises:
             SessionExistsError: there is a session of the new id.
@@ -374,12 +387,14 @@ class StateStore(Protocol):
         keep_last: int | None = None,
         older_than: Seconds | None = None,
         older_than_ms: float | None = None,
+        expected_version: int | None = None,
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> int:
         """Delete checkpoints, never the latest; how many.
 
         Args:
+            expected_version: the session's version, as a condition; None is no condition.
             keep_last: all but this many of the newest go (at least 1).
             older_than: only those kept longer ago than this (seconds) go.
         """
@@ -409,19 +424,28 @@ class StateStore(Protocol):
     ) -> PromoteResult:
         """Apply the step's staged changes to the custom state, in order, all or none, and delete them.
 
-        A read and a guarded write, up to 5 times. With nothing staged, nothing changes, the version included.
+        A read and a guarded write, with growing random pauses up to 30 times. With nothing staged, nothing changes, the version included.
 
         Raises:
             StagingError: a change cannot be applied; says which. Nothing was changed.
             StateNotFoundError: no such session.
-            StaleStateError: somebody else wrote in between, five times.
+            StaleStateError: somebody else wrote in between at every attempt.
         """
         ...
 
     async def discard_staging(
-        self, session_id: str, step_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self,
+        session_id: str,
+        step_id: str,
+        *,
+        expected_version: int | None = None,
+        fencing_token: int | Lock | None = None,
+        commit_id: str | None = None,
     ) -> int:
-        """Delete the step's staged changes; how many. `StateNotFoundError` when there is no such session."""
+        """Delete the step's staged changes; how many. `StateNotFoundError` when there is no such session.
+
+        `expected_version` is the session's version as a condition; `StaleStateError` when it has another one.
+        """
         ...
 
     async def save_state_and_promote_staging(
@@ -542,17 +566,23 @@ class StateStore(Protocol):
         session_id: str,
         *,
         delete_usage: bool = False,
+        expected_version: int | None = None,
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> bool:
-        """Delete the session with all that is its own, and its descendants by `parent_session_id`; whether there was one.
+        """Delete the session with everything that belongs to it, and its descendants by `parent_session_id`; whether there was one.
 
-        The highest fencing token stays, so that a stale holder stays refused. A sub-session to which it refers as remote is left
-        alone, and logged. `delete_usage` means the documented usage table, not one of a name of your own.
+        One small row stays under the id: the highest fencing token, so that a stale holder stays refused, and the last commit ids, so
+        that a late repetition of a write or of a deletion does not touch a session that is made later. A sub-session to which the
+        session refers as remote is left alone, and logged.
 
         Args:
-            commit_id: repeating the call with it is safe, and gives the first result; kept in a row that outlives the session. Without
-                one the call is not retried by itself: after a lost reply (`outcome_unknown`) look before calling it again.
+            delete_usage: delete the entries in the documented usage table too, not in a table of another name.
+            expected_version: the session's version, as a condition; None is no condition.
+            commit_id: repeating the call with it gives the first result.
+
+        Raises:
+            StaleStateError: the session has another version.
         """
         ...
 

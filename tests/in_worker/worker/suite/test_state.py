@@ -8,6 +8,7 @@ from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing.conformance.state import StateConformance
 from agents_store_cloudflare.testing.conformance.state_contention import ContentionConformance
 from agents_store_cloudflare.testing.conformance.state_history import HistoryConformance
+from agents_store_cloudflare.testing.conformance.state_requests import RequestsConformance
 from agents_store_cloudflare.testing.conformance.state_steps import StepsConformance
 
 
@@ -30,6 +31,12 @@ class TestSteps(StepsConformance):
 
 
 class TestContention(ContentionConformance):
+    @pytest.fixture
+    def state_store(self, database: Any) -> D1StateStore:
+        return D1StateStore(database)
+
+
+class TestRequests(RequestsConformance):
     @pytest.fixture
     def state_store(self, database: Any) -> D1StateStore:
         return D1StateStore(database)
