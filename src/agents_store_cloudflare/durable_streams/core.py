@@ -12,17 +12,16 @@ from typing import Final
 
 from agents_store_cloudflare.contract.errors import StreamNotFoundError
 from agents_store_cloudflare.database import ObjectSql
-from agents_store_cloudflare.durable_streams.fork_names import ForkNames
-from agents_store_cloudflare.durable_streams.incoming import IncomingPages
 from agents_store_cloudflare.durable_streams.messages import body_parts
 from agents_store_cloudflare.durable_streams.offsets import Position, offset_of
 from agents_store_cloudflare.durable_streams.producers import Producers
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Append, Creation, Producer
+from agents_store_cloudflare.durable_streams.stream_path import StreamPath
 from agents_store_cloudflare.streams.commits import Commit
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import Appended, Page, StreamLog
-from agents_store_cloudflare.streams.protocol_state import ForkSource, ProtocolState, media_type
+from agents_store_cloudflare.streams.protocol_state import ProtocolState, media_type
 
 __all__ = ["ANONYMOUS", "DEFAULT_TYPE", "Accepted", "ProtocolLog", "facts_of", "new_facts", "offset_in"]
 
@@ -54,15 +53,13 @@ class ProtocolLog:
     """One stream's log under the protocol's rules. Each call happens whole or not at all.
 
     Attributes:
-        forks: the streams that were forked from this one.
-        incoming: the pages of a fork that is being copied into this object.
+        path: who holds the stream's path.
     """
 
     def __init__(self, log: StreamLog, sql: ObjectSql) -> None:
         self._log = log
         self._producers = Producers(log)
-        self.forks: ForkNames = ForkNames(sql)
-        self.incoming: IncomingPages = IncomingPages(sql, log.stream_id)
+        self.path: StreamPath = StreamPath(log, sql)
 
     def head(self) -> StreamHead | None:
         """The stream as it stands; None where there is none."""
@@ -77,23 +74,9 @@ class ProtocolLog:
         head = self._log.head()
         if head is not None:
             return head
-        if self.is_soft_deleted():
+        if self.path.is_soft_deleted():
             raise Refusal(410, "stream_gone", "the stream was deleted; forks of it are still there")
         raise Refusal(404, "stream_not_found", "there is no such stream; create it with PUT")
-
-    def is_soft_deleted(self) -> bool:
-        """Whether the stream is gone but its forks hold the path."""
-        last = self._log.last_known()
-        return last is not None and last.is_deleted and self.forks.are_there()
-
-    def check_free(self) -> None:
-        """Check that no forks of a deleted stream hold the path.
-
-        Raises:
-            Refusal: 409.
-        """
-        if self.is_soft_deleted():
-            raise Refusal(409, "stream_gone", "a deleted stream had this path, and its forks are still there")
 
     def create(self, creation: Creation, *, now_ms: int) -> tuple[StreamHead, bool]:
         """The stream, and whether it is new. The stream and its first messages are made all at once.
@@ -106,29 +89,18 @@ class ProtocolLog:
         if head is not None:
             _check_alike(head, creation)
             return head, False
-        self.check_free()
+        self.path.check_free()
         facts = self._living(new_facts(creation, now_ms))
 
         def write() -> StreamHead:
             self._log.create(now_ms=now_ms, facts=facts)
             for lines in body_parts(facts, creation.body):
                 self._append(lines, None, now_ms)
-            self.incoming.drop()
+            self.path.incoming.drop()
             closes = creation.is_closed
             return self._log.close_with(facts, now_ms=now_ms) if closes else self._log.existing_head()
 
         return self._log.atomically(write), True
-
-    def check_unused(self) -> None:
-        """A fork keeps its source's numbers, so its path must be one that has never given out numbers.
-
-        Raises:
-            Refusal: 409.
-        """
-        self.check_free()
-        last = self._log.last_known()
-        if last is not None and last.last_sequence > 0:
-            raise Refusal(409, "path_used", "a deleted stream has used this path's offsets; fork to a path of its own")
 
     def append(self, append: Append, *, now_ms: int) -> Accepted:
         """Store a request's messages, and close the stream where it says so; a repeated request stores nothing.
@@ -196,43 +168,8 @@ class ProtocolLog:
         except StreamNotFoundError:
             self.existing()
             raise
-        self.incoming.drop()
-        return self._held_source()
-
-    def release_fork(self, fork_id: str) -> str | None:
-        """Forget a fork. Returns as `delete` does, where this stream was deleted and only its forks held it."""
-        self.forks.remove(fork_id)
-        return self._held_source()
-
-    def source_id(self) -> str | None:
-        """The stream that this one was forked from, as long as that stream has to keep its path for it."""
-        last = self._log.last_known()
-        if last is None or last.facts is None or last.facts.source is None:
-            return None if self.incoming.latest_ms() is None else self.incoming.origin().source_id
-        return last.facts.source.stream_id if not last.is_deleted or self.forks.are_there() else None
-
-    def was_made(self) -> bool:
-        """Whether there ever was a stream at this path."""
-        return self._log.last_known() is not None
-
-    def made_by(self, token: str) -> StreamHead | None:
-        """The fork that this attempt has made, also when it was deleted since."""
-        last = self._log.last_known()
-        source = None if last is None or last.facts is None else last.facts.source
-        return last if source is not None and source.token == token else None
-
-    def owed_release(self) -> ForkSource | None:
-        """The source of a deleted fork, until it is known to have been told."""
-        last = self._log.last_known()
-        if last is None or not last.is_deleted or last.facts is None or self.forks.are_there():
-            return None
-        return last.facts.source
-
-    def released(self) -> None:
-        """The source of this deleted fork has been told."""
-        last = self._log.last_known()
-        if last is not None and last.is_deleted and last.facts is not None:
-            self._log.change_facts(replace(last.facts, source=None))
+        self.path.incoming.drop()
+        return self.path.held_source()
 
     def make_fork(
         self, facts: ProtocolState, creation: Creation, *, pages: int, last: str, first_sequence: int, now_ms: int
@@ -243,17 +180,17 @@ class ProtocolLog:
             Refusal: 409, the path is taken.
             StreamConnectionError: another attempt came in between; the request may be sent again.
         """
-        self.check_unused()
+        self.path.check_unused()
         token = "" if facts.source is None else facts.source.token
 
         def write() -> StreamHead:
             self._log.create(now_ms=now_ms, facts=self._living(facts), first_sequence=first_sequence)
-            for lines in self.incoming.stored(token, pages) if pages else ():
+            for lines in self.path.incoming.stored(token, pages) if pages else ():
                 self._append(lines, None, now_ms)
             for lines in (last, *body_parts(facts, creation.body)):
                 if lines:
                     self._append(lines, None, now_ms)
-            self.incoming.drop()
+            self.path.incoming.drop()
             head = self._log.existing_head()
             return self._log.close_with(facts_of(head), now_ms=now_ms) if creation.is_closed else head
 
@@ -263,12 +200,6 @@ class ProtocolLog:
         """The state with the name of this life of the path."""
         last = self._log.last_known()
         return replace(facts, life="" if last is None else last.incarnation)
-
-    def _held_source(self) -> str | None:
-        last = self._log.last_known()
-        if last is None or not last.is_deleted or last.facts is None or self.forks.are_there():
-            return None
-        return None if last.facts.source is None else last.facts.source.stream_id
 
     def _on_closed(self, head: StreamHead, append: Append) -> Accepted:
         producer = append.producer

@@ -27,24 +27,24 @@ class ForkUpkeep:
 
     def gone(self, rules: ProtocolLog) -> None:
         """The stream was deleted, or has expired: if it was a fork, an alarm is set to tell its source."""
-        if rules.owed_release() is not None:
+        if rules.path.owed_release() is not None:
             self._host.set_alarm(self._host.now_ms() + RELEASE_MS)
 
     async def alarm(self, rules: ProtocolLog) -> int | None:
         """Do what is due. Returns when to look again, in ms; None if there is nothing to wait for."""
-        copied_ms = rules.incoming.latest_ms()
+        copied_ms = rules.path.incoming.latest_ms()
         if copied_ms is not None and self._host.now_ms() < copied_ms + IDLE_MS:
             return copied_ms + IDLE_MS
         if copied_ms is not None:
-            origin = rules.incoming.origin()
-            rules.incoming.drop()
-            if rules.source_id() != origin.source_id:
+            origin = rules.path.incoming.origin()
+            rules.path.incoming.drop()
+            if rules.path.source_id() != origin.source_id:
                 await self._release(origin.source_id, origin.fork_id)
-        owed = rules.owed_release()
+        owed = rules.path.owed_release()
         if owed is not None:
             if not await self._release(owed.stream_id, owed.fork_id):
                 return self._host.now_ms() + RELEASE_MS
-            rules.released()
+            rules.path.released()
         return None
 
     async def _release(self, source_id: str | None, fork_id: str) -> bool:

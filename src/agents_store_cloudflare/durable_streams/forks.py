@@ -50,7 +50,7 @@ def begin_point(rules: ProtocolLog, position: Position | None, sub_offset: int, 
     Raises:
         Refusal: 404; 409, it was deleted or holds another content type; 400, past the end; 410, no longer kept.
     """
-    if rules.is_soft_deleted():
+    if rules.path.is_soft_deleted():
         raise Refusal(409, "stream_gone", "the source was deleted")
     head = rules.existing()
     facts = facts_of(head)

@@ -61,15 +61,15 @@ def _about_one(op: str, rules: ProtocolLog, arguments: Arguments, now_ms: int) -
         case "delete":
             return {"sourceId": rules.delete(commit=Commit(arguments["commitId"]), now_ms=now_ms)}
         case "forks":
-            is_held = rules.is_soft_deleted()
-            return {"forks": rules.forks.some(arguments["most"], now_ms=now_ms) if is_held else []}
+            is_held = rules.path.is_soft_deleted()
+            return {"forks": rules.path.forks.some(arguments["most"], now_ms=now_ms) if is_held else []}
         case "release":
-            return {"sourceId": rules.release_fork(arguments["forkId"])}
+            return {"sourceId": rules.path.release_fork(arguments["forkId"])}
         case "stand":
             head = rules.head()
             return {"stand": None if head is None else {"lastSequence": head.last_sequence, "dueMs": head.due_ms}}
         case "source":
-            return {"sourceId": rules.source_id(), "wasMade": rules.was_made()}
+            return {"sourceId": rules.path.source_id(), "wasMade": rules.path.was_made()}
         case _:
             raise InvalidArgumentError(f"a stream has no operation {op!r}; does the Worker run an older version?")
 
@@ -96,8 +96,8 @@ def _export(rules: ProtocolLog, arguments: Arguments, now_ms: int) -> str:
     if point.left:
         return encode_reply(reply)
     if after is None:
-        rules.forks.add(arguments["forkId"], now_ms=now_ms)
-        reply["others"] = rules.forks.some_of_many(OTHERS_LOOKED_AFTER, now_ms=now_ms)
+        rules.path.forks.add(arguments["forkId"], now_ms=now_ms)
+        reply["others"] = rules.path.forks.some_of_many(OTHERS_LOOKED_AFTER, now_ms=now_ms)
     lines, reached = _page(rules, point, point.first_sequence - 1 if after is None else after)
     is_last = reached >= point.last_sequence
     if is_last and point.cut is not None:
@@ -122,19 +122,19 @@ def _fork(host: ObjectHost, log: StreamLog, rules: ProtocolLog, arguments: Argum
     )
     creation = parse_creation(request)
     source_id, token, step = arguments["sourceId"], arguments["token"], arguments["step"]
-    made = rules.made_by(token)
+    made = rules.path.made_by(token)
     if made is not None:
         return _done(made, request, is_new=True)
     head = log.head()
     if head is not None:
         check_fork_alike(head, creation, source_id, _position(arguments), arguments["subOffset"])
         return _done(head, request, is_new=False)
-    rules.check_unused()
+    rules.path.check_unused()
     if step == "ask":
         return encode_reply({"answer": None})
     if step == "page":
         origin = Origin(source_id, log.stream_id)
-        rules.incoming.take(origin, token, arguments["page"], lines, now_ms=host.now_ms())
+        rules.path.incoming.take(origin, token, arguments["page"], lines, now_ms=host.now_ms())
         if arguments["page"] == 0:
             host.set_alarm(host.now_ms() + IDLE_MS)
         return encode_reply({"answer": None})

@@ -1,0 +1,96 @@
+"""To whom a path belongs: a stream and its forks hold it, also after the stream was deleted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agents_store_cloudflare.database import ObjectSql
+from agents_store_cloudflare.durable_streams.fork_names import ForkNames
+from agents_store_cloudflare.durable_streams.incoming import IncomingPages
+from agents_store_cloudflare.durable_streams.refusals import Refusal
+from agents_store_cloudflare.streams.head import StreamHead
+from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.streams.protocol_state import ForkSource
+
+__all__ = ["StreamPath"]
+
+
+class StreamPath:
+    """The path of one stream: who holds it, and which stream it was forked from.
+
+    Attributes:
+        forks: the streams that were forked from this one.
+        incoming: the pages of a fork that is being copied to this path.
+    """
+
+    def __init__(self, log: StreamLog, sql: ObjectSql) -> None:
+        self._log = log
+        self.forks: ForkNames = ForkNames(sql)
+        self.incoming: IncomingPages = IncomingPages(sql, log.stream_id)
+
+    def is_soft_deleted(self) -> bool:
+        """Whether the stream is gone but its forks hold the path."""
+        last = self._log.last_known()
+        return last is not None and last.is_deleted and self.forks.are_there()
+
+    def check_free(self) -> None:
+        """Check that no forks of a deleted stream hold the path.
+
+        Raises:
+            Refusal: 409.
+        """
+        if self.is_soft_deleted():
+            raise Refusal(409, "stream_gone", "a deleted stream had this path, and its forks are still there")
+
+    def check_unused(self) -> None:
+        """A fork keeps its source's numbers, so its path must be one that has never given out numbers.
+
+        Raises:
+            Refusal: 409.
+        """
+        self.check_free()
+        last = self._log.last_known()
+        if last is not None and last.last_sequence > 0:
+            raise Refusal(409, "path_used", "a deleted stream has used this path's offsets; fork to a path of its own")
+
+    def release_fork(self, fork_id: str) -> str | None:
+        """Forget a fork. Returns `held_source`, which changes where this stream was deleted and only its forks held it."""
+        self.forks.remove(fork_id)
+        return self.held_source()
+
+    def source_id(self) -> str | None:
+        """The stream that this one was forked from, as long as that stream has to keep its path for it."""
+        last = self._log.last_known()
+        if last is None or last.facts is None or last.facts.source is None:
+            return None if self.incoming.latest_ms() is None else self.incoming.origin().source_id
+        return last.facts.source.stream_id if not last.is_deleted or self.forks.are_there() else None
+
+    def was_made(self) -> bool:
+        """Whether there ever was a stream at this path."""
+        return self._log.last_known() is not None
+
+    def made_by(self, token: str) -> StreamHead | None:
+        """The fork that this attempt has made, also when it was deleted since."""
+        last = self._log.last_known()
+        source = None if last is None or last.facts is None else last.facts.source
+        return last if source is not None and source.token == token else None
+
+    def owed_release(self) -> ForkSource | None:
+        """The source of a deleted fork, until it is known to have been told."""
+        last = self._log.last_known()
+        if last is None or not last.is_deleted or last.facts is None or self.forks.are_there():
+            return None
+        return last.facts.source
+
+    def released(self) -> None:
+        """The source of this deleted fork has been told."""
+        last = self._log.last_known()
+        if last is not None and last.is_deleted and last.facts is not None:
+            self._log.change_facts(replace(last.facts, source=None))
+
+    def held_source(self) -> str | None:
+        """The source of a deleted stream that no fork holds: it has to be told that this fork is gone."""
+        last = self._log.last_known()
+        if last is None or not last.is_deleted or last.facts is None or self.forks.are_there():
+            return None
+        return None if last.facts.source is None else last.facts.source.stream_id
