@@ -1,7 +1,7 @@
 """The rules of the protocol on one stream: synchronous, over its log, with the time as an argument.
 
-An anonymous append writes one row, as one of an idempotent producer does: its id, epoch and number lie in the block
-(`writer`, `writer_sequence`), so that what is stored and what is remembered of it cannot come apart.
+An append writes one row, also one of an idempotent producer: the producer's id, epoch and number lie in the block itself
+(`writer`, `writer_sequence`). So no messages are stored without their name, and no name without its messages.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class ProtocolLog:
         return self._log.atomically(write), True
 
     def append(self, append: Append, *, now_ms: int) -> Accepted:
-        """Store a request's messages, and close the stream where it says so; a repeated request stores nothing.
+        """Store a request's messages, and close the stream if the request says so. A repeated request stores nothing.
 
         Raises:
             Refusal: 404, 410; 409, closed, another content type, a gap in a producer's numbers, a `Stream-Seq` that does
@@ -113,9 +113,11 @@ class ProtocolLog:
         head = self.existing()
         if head.is_closed:
             return self._on_closed(head, append)
-        if head.status != "active":
-            raise Refusal(409, "stream_paused", "the stream is paused and takes nothing now")
         facts = facts_of(head)
+        if head.status != "active" and (
+            append.producer is None or self._producers.taken(facts, append.producer) is None
+        ):
+            raise Refusal(409, "stream_paused", "the stream is paused and takes nothing now")
         if append.content_type is not None and media_type(append.content_type) != media_type(facts.content_type):
             raise Refusal(409, "content_type_mismatch", f"the stream holds {facts.content_type}")
         producer = append.producer
@@ -151,7 +153,7 @@ class ProtocolLog:
         return position.sequence
 
     def read(self, sequence: int, *, max_bytes: int) -> Page:
-        """What follows, whole messages. Raises as `StreamLog.read` does."""
+        """The messages after a sequence, each of them whole. Raises as `StreamLog.read` does."""
         return self._log.read(sequence, max_bytes=max_bytes)
 
     def delete(self, *, commit: Commit, now_ms: int) -> str | None:
@@ -203,8 +205,13 @@ class ProtocolLog:
 
     def _on_closed(self, head: StreamHead, append: Append) -> Accepted:
         producer = append.producer
-        if producer is not None and facts_of(head).closed_by == (producer.id, producer.epoch, producer.seq):
-            return Accepted(head=head, is_repetition=True, producer=producer, producer_seq=producer.seq)
+        if producer is not None:
+            facts = facts_of(head)
+            if facts.closed_by == (producer.id, producer.epoch, producer.seq):
+                return Accepted(head=head, is_repetition=True, producer=producer, producer_seq=producer.seq)
+            newest = self._producers.taken(facts, producer)
+            if newest is not None:
+                return Accepted(head=head, is_repetition=True, producer=producer, producer_seq=newest)
         if append.closes and not append.body and producer is None:
             return Accepted(head=head, is_repetition=True)
         headers = {"stream-closed": "true", "stream-next-offset": offset_in(head, head.last_sequence)}
@@ -257,7 +264,7 @@ def offset_in(head: StreamHead, sequence: int) -> str:
 
 
 def facts_of(head: StreamHead) -> ProtocolState:
-    """What the protocol knows of a stream; the native side's are streams of JSON."""
+    """The protocol's state of a stream. A stream of the native side is one of JSON."""
     return head.facts or NATIVE
 
 
@@ -273,7 +280,7 @@ def new_facts(creation: Creation, now_ms: int) -> ProtocolState:
 
 
 def _check_alike(head: StreamHead, creation: Creation) -> None:
-    """The stream there is what was asked for.
+    """Check that the stream at this path was made with the options that the request names.
 
     Raises:
         Refusal: 409.

@@ -1,4 +1,4 @@
-"""Idempotent producers: which requests a stream has taken, read from its blocks."""
+"""Idempotent producers: the requests that a stream has taken, read from its blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREFIX: Final = "producer "
 
 
 class Producers:
-    """The producers of one stream's current life: a block names the one that it came from, `producer {life} {epoch} {id}`."""
+    """The producers of a stream's current life. A block names its producer as `producer {life} {epoch} {id}`."""
 
     def __init__(self, log: StreamLog) -> None:
         self._log = log
@@ -25,13 +25,13 @@ class Producers:
         self._index: dict[tuple[str, str], tuple[int, int]] = {}
 
     def key(self, facts: ProtocolState, producer: Producer | None) -> tuple[str, int] | None:
-        """How a block names the request; numbers begin at 1 there."""
+        """The name of a request in its block, where numbers begin at 1; None without a producer."""
         if producer is None:
             return None
         return f"{PREFIX}{facts.life} {producer.epoch} {producer.id}", producer.seq + 1
 
     def check(self, facts: ProtocolState, producer: Producer) -> int | None:
-        """None where the request is the next one; for one that was taken before, the highest number of its epoch.
+        """None for the next request of a producer; for a request that was taken before, the highest number of its epoch.
 
         Raises:
             Refusal: 403, the epoch is over; 409, numbers are missing.
@@ -52,8 +52,13 @@ class Producers:
             raise Refusal(409, "sequence_gap", f"Producer-Seq {newest + 1} comes next", headers)
         return None
 
+    def taken(self, facts: ProtocolState, producer: Producer) -> int | None:
+        """The highest number of the producer's epoch, if this request was taken before; None if it was not."""
+        epoch, newest = self._newest(facts, producer.id)
+        return newest if producer.epoch == epoch and producer.seq <= newest else None
+
     def took(self, facts: ProtocolState, producer: Producer | None) -> None:
-        """The request was stored."""
+        """A request was stored."""
         if producer is not None:
             self._known()[facts.life, producer.id] = producer.epoch, producer.seq
 

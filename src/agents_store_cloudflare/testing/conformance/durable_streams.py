@@ -218,6 +218,18 @@ class DurableStreamsConformance:
         assert (poll.status, poll.headers["stream-closed"]) == (204, "true")
         assert (await self.ask("GET", "s")).json == [1]
 
+    async def test_a_repetition_after_the_closure(self) -> None:
+        """DS-4, DS-8: a request that was stored before somebody closed or paused the stream is recognised."""
+        manager = DurableObjectStreamManager(self.namespace)
+        await self.ask("PUT", "s", b"", JSON)
+        for number in (0, 1):
+            assert (await self.ask("POST", "s", str(number), _producer(number))).status == 200
+        await manager.pause_stream(f"{self.root}s")
+        assert [(await self.ask("POST", "s", str(n), _producer(n))).status for n in (0, 1, 2)] == [204, 204, 409]
+        await manager.end_stream(f"{self.root}s")
+        assert [(await self.ask("POST", "s", str(n), _producer(n))).status for n in (0, 1, 2)] == [204, 204, 409]
+        assert (await self.ask("GET", "s")).json == [0, 1]
+
     async def test_writer_sequences(self) -> None:
         """DS-14: `Stream-Seq` rises byte by byte, or the append is refused."""
         await self.ask("PUT", "s", b"", JSON)
