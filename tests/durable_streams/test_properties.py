@@ -135,7 +135,8 @@ class ProtocolMachine(RuleBasedStateMachine):
         if path.values is None:
             assert path.is_absent(status)
         elif path.is_closed:
-            assert status == CONFLICT
+            is_repetition = asked_epoch == epoch and number <= newest
+            assert status == (DUPLICATE if is_repetition else CONFLICT)
         elif asked_epoch < epoch:
             assert status == STALE
         elif asked_epoch > epoch and number != 0 and epoch >= 0:

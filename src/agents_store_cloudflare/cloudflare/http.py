@@ -30,7 +30,7 @@ def http_request(request: object) -> HttpRequest:
     """The value of a request: a JavaScript one, raw or as the SDK wraps it; one that is a value already stays as it is.
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: the object is not a request.
     """
     if isinstance(request, HttpRequest):
         return request
@@ -122,14 +122,14 @@ def status_of(response: object) -> int:
 
 
 def header_of(response: object, name: str) -> str | None:
-    """A header of a response, a value or a JavaScript one; None where it is absent."""
+    """A header of a response, a value or a JavaScript one; None if it is absent."""
     raw: JsObject = response
     value: object = raw.headers.get(name)
     return value if isinstance(value, str) else None
 
 
 def with_headers(response: object, headers: Mapping[str, str]) -> object:
-    """The same response, a value or a JavaScript one, with more headers; `vary` adds to what it says."""
+    """The same response, a value or a JavaScript one, with more headers; `vary` is added to, not replaced."""
     if isinstance(response, HttpResponse):
         return replace(response, headers={**response.headers, **headers})
     raw: JsObject = response

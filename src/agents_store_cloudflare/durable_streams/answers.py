@@ -42,10 +42,10 @@ PAGE_CACHE: Final = "private, max-age=60, stale-while-revalidate=300"
 
 
 class StreamStage(Protocol):
-    """Whom the object tells what it has done."""
+    """The object whose stream is answered for: it tells listeners and waiting requests what has changed."""
 
     def living(self, log: StreamLog) -> StreamHead | None:
-        """The stream as it stands now, what has expired being gone."""
+        """The stream as it stands now. A stream that has expired is gone."""
         ...
 
     def changed(self, log: StreamLog, before: StreamHead | None, after: StreamHead | None) -> None:
@@ -115,7 +115,7 @@ class ProtocolAnswers:
         return _accepted(accepted)
 
     def _show(self, log: StreamLog, rules: ProtocolLog, after: int, lines: str | None) -> None:
-        """Tell the live readers what was stored: at once, or page by page where it is large."""
+        """Tell the live readers what was stored: at once, or page by page if it is large."""
         if lines is not None:
             self._stage.appended(log, after + 1, lines)
             return

@@ -62,14 +62,14 @@ class ProtocolLog:
         self.path: StreamPath = StreamPath(log, sql)
 
     def head(self) -> StreamHead | None:
-        """The stream as it stands; None where there is none."""
+        """The stream as it stands; None if there is no stream."""
         return self._log.head()
 
     def existing(self) -> StreamHead:
         """The stream as it stands.
 
         Raises:
-            Refusal: 404, there is none; 410, it was deleted and its forks still hold its path.
+            Refusal: 404, there is no stream; 410, it was deleted and its forks still hold its path.
         """
         head = self._log.head()
         if head is not None:
@@ -108,7 +108,7 @@ class ProtocolLog:
         Raises:
             Refusal: 404, 410; 409, closed, another content type, a gap in a producer's numbers, a `Stream-Seq` that does
                 not rise; 403, a producer of an epoch that is over; 413.
-            InvalidArgumentError: a new epoch that does not begin at 0, or a body that is not what its type says.
+            InvalidArgumentError: a new epoch that does not begin at 0, or a body that its content type does not allow.
         """
         head = self.existing()
         if head.is_closed:
@@ -160,7 +160,7 @@ class ProtocolLog:
         """Delete the stream. The same deletion again changes nothing and returns the same.
 
         Returns:
-            The source of the stream, which has to be told; None where there is no source, or where forks hold this stream.
+            The source of the stream, which has to be told; None if there is no source, or if forks hold this stream.
 
         Raises:
             Refusal: 404, 410.
@@ -242,7 +242,7 @@ class ProtocolLog:
         """Store the parts of a body one after the other, the last one under the name of the request.
 
         Returns:
-            The part, where it is the only one.
+            The part, if it is the only one; None otherwise.
         """
         held, count = "", 0
         for part in parts:

@@ -1,4 +1,4 @@
-"""What a request does that concerns several streams: copy a fork, delete a stream and free what it held."""
+"""Requests that concern several streams: copy a fork, and delete a stream and free the paths that it held."""
 
 from __future__ import annotations
 

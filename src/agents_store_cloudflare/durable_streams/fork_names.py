@@ -18,8 +18,8 @@ FEW: Final = 20
 class ForkNames:
     """Which streams were forked from this one. The table is made with the first name.
 
-    A name stays until its fork is known to be gone. So the table holds one row for each living fork, and those of forks that
-    went without a word, which `some` finds again.
+    A name stays until its fork is known to be gone. So the table holds one row for each living fork. A fork may go
+    without telling its source; `some` finds its name again.
     """
 
     def __init__(self, sql: ObjectSql) -> None:

@@ -17,22 +17,22 @@ __all__ = ["ForkRequest", "parse_fork"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkRequest:
-    """Of which stream, and up to where; None is its end."""
+    """The source of a fork, and the offset up to which it is copied; None stands for the end."""
 
     source_id: str
     offset: str | None
     sub_offset: int
 
     def arguments(self) -> JsonObject:
-        """As the fork's object takes it."""
+        """The arguments that the fork's object takes."""
         return {"sourceId": self.source_id, "offset": self.offset, "subOffset": self.sub_offset}
 
 
 def parse_fork(request: HttpRequest, stream_id_of: Callable[[str], str]) -> ForkRequest | None:
-    """The fork that a PUT asks for, None where it asks for none.
+    """The fork that a PUT asks for; None for a PUT that asks for no fork.
 
     Raises:
-        InvalidArgumentError: a header is malformed, or lacks the one that it goes with.
+        InvalidArgumentError: a header is malformed, or the header that it belongs to is missing.
     """
     source, offset, sub_offset = (
         request.header(name) for name in ("Stream-Forked-From", "Stream-Fork-Offset", "Stream-Fork-Sub-Offset")

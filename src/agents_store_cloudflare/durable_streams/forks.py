@@ -30,7 +30,7 @@ class ForkPoint:
     Attributes:
         sequence: the offset that was asked for; `sub_offset` is how much goes beyond it.
         first_sequence: of the first message that is copied; `last_sequence` of the last one that is copied whole.
-        cut: the first bytes of the next message, as a message; None where nothing is cut.
+        cut: the first bytes of the next message, as a message; None if nothing is cut.
         left: how many bytes of the sub-offset are not found yet; 0 when the point is known.
         incarnation: names the life of the source.
     """

@@ -41,7 +41,7 @@ _NOT_BRACKETS: Final = re.compile(r"[^][{}]+")
 
 
 def json_messages(body: bytes) -> Iterator[str]:
-    """The messages of a body: its value, or each element where it is an array.
+    """The messages of a body: its value, or each element if the value is an array.
 
     Raises:
         InvalidArgumentError: the body is not strict JSON, or nests too deep.

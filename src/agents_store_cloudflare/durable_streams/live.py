@@ -34,7 +34,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 class LiveFeeds:
-    """The live readers of one stream. What it says to them never raises."""
+    """The live readers of one stream. Its calls never raise because of a reader."""
 
     def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
         self._host = host
@@ -46,7 +46,7 @@ class LiveFeeds:
         return len(self._feeds)
 
     def add(self, log: StreamLog, sequence: int, cursor: int | None) -> EventBody:
-        """A reader who has everything up to `sequence`: the body of the answer to it."""
+        """Add a reader who has everything up to `sequence`. Returns the body of the answer."""
         body = self._host.event_body()
         feed = LiveFeed(self, log, body, sequence, cursor, now_ms=self._host.now_ms)
         body.feed_from(feed)
@@ -86,7 +86,7 @@ class LiveFeeds:
 
     @contextmanager
     def serving(self, feed: LiveFeed) -> Generator[None, None, None]:
-        """Whatever fails in here is logged, and the reader let go; nobody else is touched."""
+        """Log a failure inside the block, and let this reader go; nobody else is touched."""
         try:
             yield
         except Exception:
@@ -103,7 +103,7 @@ class LiveFeed:
     """One reader's place in the stream.
 
     Attributes:
-        is_live: everything stored has been handed over; what is appended comes by push.
+        is_live: the reader has everything that is stored, and new messages are pushed to it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Why a request of the protocol is not served, with the status and headers that its clients act on."""
+"""The refusal of a request, with the status and the headers that clients of the protocol act on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Refusal"]
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure
-    """An answer that nothing was done for.
+    """An answer that refuses a request. Nothing was done.
 
     Attributes:
         status: of HTTP.

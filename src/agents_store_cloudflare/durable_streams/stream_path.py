@@ -1,4 +1,4 @@
-"""To whom a path belongs: a stream and its forks hold it, also after the stream was deleted."""
+"""The path of a stream: the stream and its forks hold it, the forks also after the stream was deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what with a stream: the user's `authorize` decides, and everything but a plain yes is a no."""
+"""Permissions: the user's `authorize` decides who may do what with a stream. Everything but `True` is a no."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Authorize: TypeAlias = Callable[[Any, str, StreamAction], "bool | Awaitable[bool
 
 
 class Admission:
-    """Asks `authorize`; only `True` admits. What is truthy without being `True` denies, and so does an exception."""
+    """Asks `authorize`; only `True` admits. Any other truthy value denies, and so does an exception."""
 
     def __init__(self, authorize: Authorize, logger: logging.Logger) -> None:
         if not callable(authorize):
@@ -29,7 +29,7 @@ class Admission:
     async def admits(
         self, request: object, stream_id: str, action: StreamAction, *, source_id: str | None = None
     ) -> bool:
-        """Whether the request may do this. A fork names its source: both `fork` here and `read` there are asked for."""
+        """Whether the request may do this. For a fork, `read` of its source is asked for too."""
         if not await self._says_yes(request, stream_id, action):
             return False
         return source_id is None or await self._says_yes(request, source_id, "read")

@@ -34,7 +34,7 @@ _WAIT = re.compile(r"[0-9]{1,2}(\.[0-9]{1,3})?", re.ASCII)
 
 
 class StreamGateway:
-    """Answers what is below its prefix, and only to whom `authorize` says `True`.
+    """Answers the requests below its prefix that `authorize` allows.
 
     ```text
     GET {prefix}/{stream id}/events    Server-Sent Events, resumed by Last-Event-ID or ?from=
@@ -126,7 +126,7 @@ class StreamGateway:
         return f"{path}?{position}access={access}"
 
     async def _answer(self, value: HttpRequest, request: object) -> object | None:
-        """The answer with everything it carries; a value, or what the platform gave."""
+        """The answer with all its headers: a value, or the platform's own response."""
         face = next((face for face in self._faces if is_below(value.url, face.prefix)), None)
         if face is None and not is_below(value.url, self._prefix):
             return None

@@ -1,4 +1,4 @@
-"""Answers of whole JSON: what is stored after a position, and a stream as it stands."""
+"""Answers of whole JSON: the chunks after a position, and a stream as it stands."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class StreamPages:
         self._calls = calls
 
     async def chunks(self, stream_id: str, position: int, wait_ms: int) -> HttpResponse:
-        """The chunks after a position, up to about 1 MB; where there are none, the first that come within the wait.
+        """The chunks after a position, up to about 1 MB. If there are none yet, it waits for the first ones.
 
-        `{"status", "sequence", "lastSequence", "chunks"}`: ask again from `sequence`. The page that holds the last
-        chunk of a stream that takes no more has what `info` has of its outcome besides.
+        `{"status", "sequence", "lastSequence", "chunks"}`: ask again from `sequence`. Once the stream takes no
+        more chunks, the page with its last chunk has the outcome too, as `info` has it.
         """
         arguments: JsonObject = {
             "fromSequence": position or None,  # from the start is from the oldest chunk kept

@@ -16,7 +16,7 @@ StreamWire: TypeAlias = Literal["events", "socket", "chunks", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A stream and how it is asked for."""
+    """A stream, and the form in which it is asked for."""
 
     stream_id: str
     wire: StreamWire
@@ -37,7 +37,7 @@ def check_prefix(prefix: object) -> str:
 
 
 def is_below(url: str, prefix: str) -> bool:
-    """Whether the URL's path is the prefix or goes on after it; False where it is no URL."""
+    """Whether the URL's path is the prefix or goes on after it; False for a text that is no URL."""
     try:
         path = urlsplit(url).path
     except ValueError:
@@ -46,7 +46,7 @@ def is_below(url: str, prefix: str) -> bool:
 
 
 def route_of(url: str, prefix: str) -> Route | None:
-    """What a URL below the prefix asks for, None where there is nothing at this path.
+    """The route of a URL below the prefix; None if there is nothing at this path.
 
     Raises:
         InvalidArgumentError: the stream id is not UTF-8, or no id.

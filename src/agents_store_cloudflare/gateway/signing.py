@@ -1,11 +1,11 @@
-"""Signed, short-lived permissions that fit into a URL: browsers' EventSource and WebSocket send no headers of one's own.
+"""Signed, short-lived permissions that fit into a URL: browsers' EventSource and WebSocket send no custom headers.
 
 ```text
 ?access=k2.1767225600.41.3q2-7w…     key id . expiry in seconds since 1970 . lowest position, may be empty . signature
 ```
 
-The signature is HMAC-SHA256 over the action, the expiry, the lowest position and the stream id, in base64url. It is all that
-is asked for: whoever has the URL may read until it expires, so give it to one reader, over TLS, for minutes.
+The signature is HMAC-SHA256 over the action, the expiry, the lowest position and the stream id, in base64url. Nothing
+else is asked for: whoever has the URL may read until it expires. So give it to one reader, over TLS, for minutes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ACCESS = re.compile(r"([A-Za-z0-9_-]{1,32})\.([0-9]{1,16})\.([0-9]{0,16})\.([A-
 
 
 class StreamUrlSigner:
-    """Signs permissions with the first key, and takes those of all.
+    """Signs permissions with the first key, and takes permissions that any of its keys has signed.
 
     To change a key: put the new one first, and take the old one away when its last URL has expired, a day at the most.
 

@@ -1,4 +1,4 @@
-"""An HTTP request and its answer as plain values: what the wires and the gateway work on, the same on every platform."""
+"""An HTTP request and its answer as plain values, the same on every platform."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class HttpRequest:
         method: in capitals.
         url: absolute, as it came: percent-encoded.
         headers: kept with their names in lower case; `header` asks in any case.
-        body: whole, where it was read; the gateway's own wires take none.
+        body: the whole body, if it was read; b"" otherwise.
     """
 
     method: str = "GET"
@@ -42,7 +42,7 @@ class HttpRequest:
         object.__setattr__(self, "headers", {name.lower(): value for name, value in self.headers.items()})
 
     def header(self, name: str) -> str | None:
-        """The header's value, None where it is absent."""
+        """The header's value; None if it is absent."""
         return self.headers.get(name.lower())
 
 
@@ -68,19 +68,19 @@ class HttpResponse:
 
     @classmethod
     def refusal(cls, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> Self:
-        """An error as every one leaves: `{"error": {"code", "message"}}`."""
+        """An error as JSON: `{"error": {"code", "message"}}`."""
         error: JsonValue = {"error": {"code": code, "message": message}}
         return cls.of_json(json.dumps(error), status=status, headers=headers)
 
     @classmethod
     def of_error(cls, error: AgentsStoreError) -> Self:
-        """An error of the package with its status; one that may pass by itself says when to come again."""
+        """An error of the package with its status. A 503 says when to come again."""
         headers = {"retry-after": RETRY_AFTER_S} if error.http_status == 503 else None
         return cls.of_json(json.dumps(error.to_dict()), status=error.http_status, headers=headers)
 
     @classmethod
     def of_failure(cls, error: Exception, logger: logging.Logger) -> Self:
-        """What is not the package's own error: logged here with its traceback, answered with an id alone."""
+        """The answer to an error that is not the package's own: the log gets the traceback, and the client an id alone."""
         incident = secrets.token_hex(6)
         logger.error("internal error %s", incident, exc_info=error)
         return cls.refusal(500, "internal", f"something broke; the log has it under {incident}")

@@ -1,4 +1,4 @@
-"""What a subscription is asked to be."""
+"""The configuration that a subscriber asks for."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class SubscriptionConfig:
     description: str | None
 
     def hash(self) -> str:
-        """The same for configurations that say the same."""
+        """Equal for configurations that are equal."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> JsonObject:
-        """As it is stored."""
+        """The members that are stored."""
         return {**asdict(self), "streams": list(self.streams)}
 
     @classmethod
     def from_json(cls, config: dict[str, Any]) -> Self:
-        """What `to_json` gave."""
+        """The configuration that `to_json` gave."""
         others = {name: value for name, value in config.items() if name != "streams"}
         return cls(streams=tuple(config["streams"]), **others)
 
@@ -78,10 +78,10 @@ def parse_config(body: bytes, *, allow_loopback: bool) -> SubscriptionConfig:
 
 
 def parse_object(body: bytes) -> dict[str, JsonValue]:
-    """The JSON object in a request's body; an empty body is an empty one.
+    """The JSON object in a request's body; an empty body is an empty object.
 
     Raises:
-        InvalidArgumentError: it is none.
+        InvalidArgumentError: the body is not a JSON object.
     """
     try:
         value = parse_json(body or b"{}", name="the body")

@@ -37,7 +37,7 @@ CHECK_AGAIN_MS: Final = 60_000
 
 
 class SubscriptionIndex:
-    """All subscriptions of a namespace. What it has to send is in its tables first: an alarm sends what a crash has left."""
+    """All subscriptions of a namespace. Every delivery is stored before it is sent, so that an alarm sends it after a crash."""
 
     def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
         self._host = host

@@ -62,7 +62,7 @@ CREATE TABLE IF NOT EXISTS settings (
 """,
 )
 
-# No parameters. All of them, once in an object's life; fails on the missing table where there never was one.
+# No parameters. Every subscription, once in an object's life; fails on the missing table while there was no subscription yet.
 SELECT_SUBSCRIPTIONS: LiteralString = """
 SELECT id, config, state
 FROM subscriptions
@@ -81,7 +81,7 @@ DELETE FROM subscriptions
 WHERE id = ?1
 """
 
-# ?1 subscription. Path, kinds, acked and the stream's last sequence (0 where it was never seen), by the head of the key.
+# ?1 subscription. Path, kinds, acked and the stream's last sequence (0 for a stream that was never seen), by the head of the key.
 SELECT_LINKS: LiteralString = """
 SELECT links.path, links.kinds, links.acked, COALESCE(streams.tail, 0)
 FROM links
@@ -90,7 +90,7 @@ WHERE links.subscription_id = ?1
 ORDER BY links.path
 """
 
-# ?1 subscription, ?2 path. A row where they are linked; by key.
+# ?1 subscription, ?2 path. One row if they are linked; by key.
 SELECT_LINK: LiteralString = """
 SELECT kinds
 FROM links
@@ -98,7 +98,7 @@ WHERE subscription_id = ?1
   AND path = ?2
 """
 
-# ?1 subscription. A row where one of its streams has grown beyond what was acknowledged; by the head of the key.
+# ?1 subscription. One row if one of its streams has grown beyond what was acknowledged; by the head of the key.
 SELECT_PENDING: LiteralString = """
 SELECT 1
 FROM links
@@ -169,7 +169,7 @@ WHERE subscription_id = ?1
   AND kinds <> ?3
 """
 
-# ?1 path. Its last sequence, by key; no row where it was never seen.
+# ?1 path. Its last sequence, by key; no row for a stream that was never seen.
 SELECT_TAIL: LiteralString = """
 SELECT tail
 FROM streams

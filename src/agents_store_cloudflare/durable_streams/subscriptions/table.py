@@ -54,7 +54,7 @@ class SubscriptionTable:
         return self._all()
 
     def is_alike(self, subscription_id: str, config: SubscriptionConfig) -> bool:
-        """Whether there is this subscription with this configuration; False where there is none and it may be made.
+        """Whether there is this subscription with this configuration; False if there is no such subscription and it may be made.
 
         Raises:
             Refusal: 409, it is there with another configuration, or there are too many.
@@ -91,7 +91,7 @@ class SubscriptionTable:
             raise
 
     def setting(self, name: str, fresh: str | None = None) -> str | None:
-        """A kept value; the fresh one where there is none yet."""
+        """The value of a setting. A fresh value is stored if there is none yet."""
         if fresh is not None:
             self.prepare()
             self._sql.exec(q.INSERT_SETTING, name, fresh)
@@ -103,7 +103,7 @@ class SubscriptionTable:
         return self.setting("secret") or cast("str", self.setting("secret", secrets.token_hex(32)))
 
     def prepare(self) -> None:
-        """Make the tables where they are not there."""
+        """Make the tables unless they are there."""
         if not self.is_there():
             self._sql.transaction(lambda: [self._sql.exec(statement) for statement in q.CREATE_TABLES])
             self._loaded = None

@@ -1,7 +1,7 @@
-"""Where webhooks may go: https to the public Internet. Asked before a subscription is taken and before each delivery.
+"""Where webhooks may go: https to the public Internet. The check runs before a subscription is taken and before each delivery.
 
-Only plain host names and plain addresses are taken: what URL parsers turn into addresses (`0x7f.1`, `2130706433`, names
-in other scripts) is refused as it stands, so that no reading of it can differ from the one that was checked.
+Only plain host names and plain addresses are taken. Some texts become addresses only in some URL parsers (`0x7f.1`,
+`2130706433`, names in other scripts). They are refused, so that every parser reads the host that was checked.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ def check_target(url: object, *, allow_loopback: bool) -> str:
 
 
 def host_to_resolve(url: str, *, allow_loopback: bool) -> str | None:
-    """The name whose addresses have to be looked at before a delivery; None where the URL holds the address itself."""
+    """The name whose addresses have to be looked at before a delivery; None if the URL holds the address itself."""
     host = urlsplit(url).hostname or ""
     return None if _address(host) is not None or (allow_loopback and _is_loopback(host)) else host
 
 
 def check_addresses(addresses: Iterable[str]) -> None:
-    """All of them are public.
+    """Check that all addresses are public.
 
     Raises:
         Refusal: 400 `WEBHOOK_URL_REJECTED`.

@@ -17,7 +17,7 @@ def sign_wake(secret: str, subscription_id: str, generation: int, wake_id: str) 
 
 
 def signs_wake(secret: str, subscription_id: str, token: str) -> tuple[int, str] | None:
-    """Generation and wake of a token of this subscription; None where it is none."""
+    """The generation and the wake that a token of this subscription names; None for any other token."""
     generation, _, rest = token.partition(".")
     wake_id, _, _ = rest.partition(".")
     if not (generation.isascii() and generation.isdigit() and len(generation) <= 15):

@@ -149,7 +149,7 @@ class Wakes:
         """Take the acknowledgements of a held wake. Then the wake is done, or its lease begins anew.
 
         Returns:
-            Whether another wake follows, and that wake where it has to be sent.
+            Whether another wake follows; and that wake, if it still has to be sent.
 
         Raises:
             Refusal: 401, the token is not one of this subscription; 409 FENCED; 404.
@@ -172,7 +172,7 @@ class Wakes:
         return following is not None, following
 
     def delivered(self, wake: Subscription, *, is_done: bool, snapshot: list[Link], now_ms: int) -> Subscription | None:
-        """A webhook has answered: it is done with what it was shown, or works on it. Returns the next wake, if one follows."""
+        """A webhook has answered: it has done its work, or is working. Returns the next wake, if one follows."""
         found = self._same_wake(wake)
         if found is None:
             return None
