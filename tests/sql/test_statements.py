@@ -22,7 +22,7 @@ SCANS_THAT_ARE_MEANT = {  # operators' calls, which say so
 
 
 def _constants() -> Iterator[tuple[str, str]]:
-    """Module-level SQL texts of the D1 roles; those of the Durable Objects are prepared by their own tests."""
+    """Module-level SQL texts of the D1 roles; test_object_statements.py prepares the statements of the Durable Objects."""
     for package in PACKAGES:
         path = [f"{root}/{package}" for root in agents_store_cloudflare.__path__]
         for module in pkgutil.iter_modules(path):
