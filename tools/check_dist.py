@@ -23,6 +23,7 @@ LEFT_OUT = (
     "--ignore=tests/end_to_end",
     "--ignore=tests/costs",
     "--ignore=tests/tools",
+    "--ignore=tests/docs/test_types_of_pages.py",
     "--ignore=tests/package/test_typing.py",
     "--ignore=tests/package/test_wheel.py",
     "--deselect=tests/package/test_names.py::test_checkers_know_the_late_names",
