@@ -223,6 +223,7 @@ async def test_rows_that_nobody_counts_are_none() -> None:
     """CO-5: sqlite and objects in process count calls and bytes, but no rows: None, and no estimate."""
     database = SqliteDatabase()
     store = create_cloudflare_store(db=database, streams=LocalObjects(StreamObject))
+    await store.migrate()  # the first one of a process also asks the objects whether they are wired
     with store.meter() as m:
         await store.migrate()
         await store.stream_manager.get_info("s")
