@@ -35,6 +35,7 @@ MIGRATION_FILES: tuple[str, ...] = (
     "0001_init.sql",
     "0002_agents_store_sessions.sql",
     "0003_agents_store_usage.sql",
+    "0004_agents_store_turns.sql",
 )
 """The files in order; the number of each is the version it brings."""
 

@@ -27,6 +27,9 @@ AgentsStoreError
 ├── StaleFencingTokenError          a newer lock holder has written: stop, you lost the lock
 ├── UsageError                      the usage store could not do it
 │   └── BudgetExceededError         a reservation does not fit under its caps
+├── TurnError                       a turn was not begun, or used in a wrong way
+│   ├── TurnRunningError            a turn of this id runs: follow its stream
+│   └── TurnEndedError              a turn of this id has ended: take its outcome
 ├── MigrationError
 ├── BindingError                    a binding of wrangler.toml is missing, exchanged or of a wrong class
 └── InvalidArgumentError            also a ValueError: refused before anything is sent
@@ -72,6 +75,9 @@ __all__ = [
     "StreamNotFoundError",
     "StreamTruncatedError",
     "SubSessionRefNotFoundError",
+    "TurnEndedError",
+    "TurnError",
+    "TurnRunningError",
     "UsageError",
 ]
 
@@ -241,7 +247,7 @@ class StaleStateError(D1StateError):
                 f"the first {expected} messages are stored and were changed; a save only adds: load it again and append"
             )
         else:
-            what = "version" if reason == "version" else "number of messages"
+            what = {"version": "version", "history": "number of messages"}.get(reason, reason)
             text = f"expected {what} {expected}, stored is {actual}; load it again and redo the change"
         super().__init__(f"session {session_id!r} is stale: {text}")
         self.session_id = session_id
@@ -534,6 +540,80 @@ class BudgetExceededError(UsageError):
         )
         self.scope = scope
         self.amount = amount
+
+
+class TurnError(AgentsStoreError):
+    """A turn could not be begun, or was used in a wrong way; nothing was stored."""
+
+    code = "turn_error"
+    http_status = 409
+
+
+class TurnRunningError(TurnError):
+    """A turn of this id is running. Follow it: read `stream_id` from `from_sequence` on, until the turn is closed."""
+
+    code = "turn_running"
+    http_status = 409
+
+    def __init__(self, session_id: str, turn_id: str, *, stream_id: str, from_sequence: int) -> None:
+        super().__init__(
+            f"turn {turn_id!r} of session {session_id!r} is running; read stream {stream_id!r} from {from_sequence} on"
+        )
+        self.session_id = session_id
+        self.turn_id = turn_id
+        self.stream_id = stream_id
+        self.from_sequence = from_sequence
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {
+            "session_id": self.session_id,
+            "turn_id": self.turn_id,
+            "stream_id": self.stream_id,
+            "from_sequence": self.from_sequence,
+        }
+
+
+class TurnEndedError(TurnError):
+    """A turn of this id has ended; it succeeds at most once.
+
+    Attributes:
+        status: how it ended, e.g. "completed" or "suspended".
+        output: what the turn gave.
+        from_sequence, end_sequence: where its chunks lie in the session's stream; None if it had none.
+    """
+
+    code = "turn_ended"
+    http_status = 409
+
+    def __init__(
+        self,
+        session_id: str,
+        turn_id: str,
+        *,
+        status: str,
+        output: JsonValue = None,
+        from_sequence: int | None = None,
+        end_sequence: int | None = None,
+    ) -> None:
+        super().__init__(
+            f"turn {turn_id!r} of session {session_id!r} ended as {status!r}; take its outcome, or use a new turn_id"
+        )
+        self.session_id = session_id
+        self.turn_id = turn_id
+        self.status = status
+        self.output = output
+        self.from_sequence = from_sequence
+        self.end_sequence = end_sequence
+
+    def facts(self) -> dict[str, JsonValue]:
+        return {
+            "session_id": self.session_id,
+            "turn_id": self.turn_id,
+            "status": self.status,
+            "output": self.output,
+            "from_sequence": self.from_sequence,
+            "end_sequence": self.end_sequence,
+        }
 
 
 class MigrationError(AgentsStoreError):

@@ -28,6 +28,7 @@ from agents_store_cloudflare.streams.loss_window import LossWindow
 from agents_store_cloudflare.streams.operations import OPERATIONS, Arguments
 from agents_store_cloudflare.streams.page_reads import PageReads
 from agents_store_cloudflare.streams.subscription import FrameSink, Subscription, place_at
+from agents_store_cloudflare.streams.turn_closings import TurnClosing
 
 __all__ = ["StreamObject"]
 
@@ -164,8 +165,9 @@ class StreamObject:
         op, log = arguments["op"], self._log_of(arguments["streamId"])
         if op == "read":
             return self._reads.read(log, arguments)
-        if op == "append":
-            return self._append(log, arguments, message.payload)
+        if op in ("append", "close_turn"):
+            store = self._append if op == "append" else self._close_turn
+            return store(log, arguments, message.payload)
         if op == "store":
             return self._store(log)
         if op.startswith(INDEX_PREFIX):
@@ -225,6 +227,22 @@ class StreamObject:
         if window_ms is not None:
             self._loss_window.store_within(log, window_ms)
         return encode_reply({"lastSequence": appended.last_sequence, **self._survival(log)})
+
+    def _close_turn(self, log: StreamLog, arguments: Arguments, chunk: str) -> str:
+        """Store the chunk that closes a turn, and pause the stream where that goes with it."""
+        before = self.living(log)
+        closing = TurnClosing(
+            turn_id=arguments["turnId"],
+            writer=arguments["writer"],
+            incarnation=arguments["incarnation"],
+            pauses=arguments["pauses"],
+        )
+        now_ms = self._host.now_ms()
+        appended = log.close_turn(chunk, closing, now_ms=now_ms, fencing_token=arguments["fencingToken"])
+        if appended is not None and not appended.is_repetition:
+            self.appended(log, appended.first_sequence, chunk)
+            self.changed(before, log.head())
+        return encode_reply({"lastSequence": None if appended is None else appended.last_sequence})
 
     def _store(self, log: StreamLog) -> str:
         """Make durable what was shown."""

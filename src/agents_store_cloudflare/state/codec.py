@@ -32,6 +32,7 @@ __all__ = [
     "fingerprint_of",
     "history_of",
     "keep_history",
+    "know_more",
     "message_list",
     "messages_of",
     "new_messages",
@@ -270,6 +271,14 @@ def take_up(state: AgentState, added: Sequence[Message], commit: Commit) -> None
     keep_history(state, replace(history, count=commit.message_count_after, fingerprint=fingerprint))
     state.version = commit.version
     state.updated_at = commit.at_ms
+
+
+def know_more(state: AgentState, others: list[Message], stored: AgentState) -> None:
+    """Take up messages that others have stored after those that the state knows; it has no new ones of its own now."""
+    known, there = history_of(state), history_of(stored)
+    state.messages += others
+    fingerprint = fingerprint_of(others, known.fingerprint)
+    keep_history(state, replace(known, count=there.count, epoch=there.epoch, fingerprint=fingerprint))
 
 
 def message_list(messages: Iterable[Mapping[str, object]]) -> list[Message]:

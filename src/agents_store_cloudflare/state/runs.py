@@ -26,7 +26,7 @@ from agents_store_cloudflare.state.sessions import check_statuses
 
 __all__ = ["ENDED", "RunCalls"]
 
-ENDED = frozenset({AgentStatus.COMPLETED, AgentStatus.FAILED, AgentStatus.ABORTED})
+ENDED = frozenset({AgentStatus.COMPLETED, AgentStatus.FAILED, AgentStatus.ABORTED, AgentStatus.INTERRUPTED})
 """The statuses after which a run is not current any more."""
 
 

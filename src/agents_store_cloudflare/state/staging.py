@@ -39,13 +39,15 @@ from agents_store_cloudflare.state.guard import Commit, Condition, Facts, Guard
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.requests import digest
 
-__all__ = ["StagingCalls"]
+__all__ = ["StagedDiffers", "StagingCalls", "promoting", "staged_change"]
 
 MAX_RESULT_BYTES = 32_000
 """The most bytes of a promotion's result: the state row keeps it among its last commits."""
 
 
-class _StagedDiffers(Exception):  # noqa: N818 - it leads to the next attempt, no caller sees it
+class StagedDiffers(Exception):  # noqa: N818 - it leads to the next attempt, no caller sees it
+    """The staged changes are no longer those that were read."""
+
     def __init__(self, _: Facts) -> None:
         super().__init__()
 
@@ -79,7 +81,7 @@ class StagingCalls(CheckpointCalls):
                 Statement(staging_sql.INSERT_STAGED, row),
             ],
         )
-        return _staged([staged.tool_call_id, cast("int", commit.result), text, 0])
+        return staged_change([staged.tool_call_id, cast("int", commit.result), text, 0])
 
     async def get_staged_changes(self, session_id: str, step_id: str | None = None) -> list[StagedChange]:
         """`StateStore.get_staged_changes`."""
@@ -89,7 +91,7 @@ class StagingCalls(CheckpointCalls):
         else:
             statement = Statement(staging_sql.SELECT_STAGED, (session_id, check_id(step_id, "step_id")))
         [rows] = await self._batches.read([statement])
-        return [_staged(row) for row in rows]
+        return [staged_change(row) for row in rows]
 
     async def discard_staging(
         self,
@@ -130,18 +132,18 @@ class StagingCalls(CheckpointCalls):
             applied = apply_changes(
                 session_id,
                 stored.custom_state,
-                [_staged(row) for row in staged],
+                [staged_change(row) for row in staged],
                 max_bytes=self._limits.max_state_bytes - stored.other_bytes,
                 operation=guard.operation,
             )
-            as_read, delete = _promoting(session_id, step_id, staged)
+            as_read, delete = promoting(session_id, step_id, staged)
             try:
                 guarded = replace(guard, conditions=as_read)
                 return _promoted(await self._write_custom_state(guarded, stored, applied, [delete]))
             except StaleStateError:
                 if attempt == MOST_ATTEMPTS:
                     raise
-            except _StagedDiffers:
+            except StagedDiffers:
                 pass
             await pause_after_conflict(attempt)
         raise _disturbed(session_id)
@@ -207,12 +209,12 @@ class StagingCalls(CheckpointCalls):
             applied = apply_changes(
                 session_id,
                 cast("JsonObject", decode_json(outgoing.custom_state)),
-                [_staged(row) for row in staged],
+                [staged_change(row) for row in staged],
                 max_bytes=self._limits.max_state_bytes,
                 operation=guard.operation,
             )
             promoted = outgoing.with_custom_state(applied.text)
-            as_read, delete = _promoting(session_id, step_id, staged)
+            as_read, delete = promoting(session_id, step_id, staged)
             later = digest((promoted.parts(), *request))
             guarded = replace(guard, conditions=as_read, later_digest=later)
             kept = self._checkpoint_statements(session_id, run_id, stream_sequence) if checkpoint else []
@@ -220,7 +222,7 @@ class StagingCalls(CheckpointCalls):
             saving = self._save_statements(promoted, guarded, _result_text(guard, applied, **facts))
             try:
                 commit, results = await self._batches.write(guarded, [*saving, delete, *kept])
-            except _StagedDiffers:
+            except StagedDiffers:
                 await pause_after_conflict(attempt)
                 continue
             if not results:  # answered from an earlier attempt, which promoted changes that are gone now
@@ -304,21 +306,22 @@ def _change_text(change: StagedChange) -> str:
     return encode_json({"patches": body["patches"], "mergeChanges": body["mergeChanges"]}, name="change")
 
 
-def _staged(row: Row) -> StagedChange:
+def staged_change(row: Row) -> StagedChange:
+    """The staged change of a row of `SELECT_STAGED`."""
     tool_call_id, timestamp, change, _ = cast("list[Any]", row)
     return StagedChange.from_dict(
         {"toolCallId": tool_call_id, "timestamp": timestamp, **cast("JsonObject", decode_json(change))}
     )
 
 
-def _promoting(session_id: str, step_id: str, staged: Sequence[Row]) -> tuple[tuple[Condition, ...], Statement]:
+def promoting(session_id: str, step_id: str, staged: Sequence[Row]) -> tuple[tuple[Condition, ...], Statement]:
     """The condition that the changes that were read are still staged, and the statement that deletes them.
 
     No other condition notices a discard in between, or another promotion under `ANY_VERSION`.
     """
     parameters = (session_id, step_id, json.dumps([row[3] for row in staged]))
     condition = Condition(
-        statement=Statement(staging_sql.STAGED_AS_READ, parameters), errors={"staged": _StagedDiffers}
+        statement=Statement(staging_sql.STAGED_AS_READ, parameters), errors={"staged": StagedDiffers}
     )
     return (condition,) if staged else (), Statement(staging_sql.DELETE_PROMOTED, parameters)
 

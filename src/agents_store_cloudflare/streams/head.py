@@ -66,6 +66,7 @@ class StreamHead:
         has_gaps: a crash has lost chunks that were shown; their numbers are missing.
         forgotten_flushes: the newest flush of each writer whose chunks are no longer kept. It is recognised when it comes again.
         facts: the state of the Durable Streams protocol, if the stream was made over it.
+        closed_turn: the turn whose closing chunk is the newest, as [turn id, sequence of the chunk]; None before the first.
         commits: requests that have changed the stream's life. A request that changed nothing is remembered in memory only.
     """
 
@@ -88,6 +89,7 @@ class StreamHead:
     has_gaps: bool = False
     forgotten_flushes: Flushes = field(default_factory=dict[str, tuple[int, int]])
     facts: ProtocolState | None = None
+    closed_turn: tuple[str, int] | None = None
     commits: Commits = field(default_factory=dict[str, str], compare=False)
 
     @property
@@ -142,6 +144,7 @@ def encode_head(head: StreamHead) -> str:
         "hasGaps": head.has_gaps,
         "forgottenFlushes": head.forgotten_flushes,
         "protocol": None if head.facts is None else head.facts.to_json(),
+        "closedTurn": head.closed_turn,
         "commits": head.commits,
     }
     text = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
@@ -188,5 +191,6 @@ def decode_head(stream_id: str, text: str, newest: tuple[int, int] | None) -> St
         has_gaps=members["hasGaps"] or (ceiling or 0) > stored_last,
         forgotten_flushes={writer: (number, last) for writer, (number, last) in members["forgottenFlushes"].items()},
         facts=None if protocol is None else ProtocolState.from_json(protocol),
+        closed_turn=None if members.get("closedTurn") is None else tuple(members["closedTurn"]),
         commits=members["commits"],
     )

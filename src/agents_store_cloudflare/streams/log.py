@@ -22,6 +22,7 @@ from agents_store_cloudflare.streams.head import KEEP_EVERYTHING, Flushes, Reten
 from agents_store_cloudflare.streams.protocol_state import ProtocolState
 from agents_store_cloudflare.streams.stored_stream import CEILING_STEP, StoredStream
 from agents_store_cloudflare.streams.tail import Flush
+from agents_store_cloudflare.streams.turn_closings import CLOSING_NUMBER, TurnClosing, is_settled_without_a_chunk
 
 __all__ = ["CEILING_STEP", "Appended", "Page", "StreamLog"]
 
@@ -149,6 +150,7 @@ class StreamLog(StoredStream):
         expected_sequence: int | None = None,
         fencing_token: int | None = None,
         is_held: bool = False,
+        closing: TurnClosing | None = None,
     ) -> Appended:
         """Store the chunks of `body` (JSON texts joined by newlines), all or none. A repeated flush stores nothing.
 
@@ -156,6 +158,7 @@ class StreamLog(StoredStream):
             writer, writer_sequence: name the flush. A writer's numbers rise. The same number again gives the first result.
             expected_sequence: the sequence that the first chunk must get.
             is_held: show the chunks now, and store them with the next `store_held` or any other change.
+            closing: the chunk closes a turn: it passes a pause.
 
         Raises:
             StreamNotFoundError, StaleFencingTokenError, StreamClosedError, SequenceConflictError,
@@ -169,7 +172,7 @@ class StreamLog(StoredStream):
             return Appended(first_sequence=repeated, last_sequence=repeated, is_repetition=True)
         head = self.existing_head()
         fence = self._checked_fence(head, fencing_token)
-        if head.status != "active":
+        if head.status != "active" and (closing is None or head.is_closed):
             raise lifecycle.closed_error(self.stream_id, head)
         first_sequence = head.last_sequence + 1
         if expected_sequence is not None and expected_sequence != first_sequence:
@@ -186,12 +189,41 @@ class StreamLog(StoredStream):
             number=writer_sequence,
         )
         grown = replace(head, last_sequence=flush.last_sequence, updated_at=now_ms, fencing_token=fence)
+        if closing is not None:
+            grown = replace(
+                grown,
+                closed_turn=(closing.turn_id, flush.last_sequence),
+                status="paused" if closing.pauses else head.status,
+            )
         if is_held and self._tail.size_bytes + flush.size_bytes < MAX_BLOCK_BYTES:
             self._hold(head, grown, flush)
         else:
             self._store(head, self._retained(grown), [*self._tail.flushes(), flush], now_ms)
         self._known_flushes().note(writer, writer_sequence, flush.last_sequence)
         return Appended(first_sequence=first_sequence, last_sequence=flush.last_sequence)
+
+    def close_turn(
+        self, chunk: str, closing: TurnClosing, *, now_ms: int, fencing_token: int | None
+    ) -> Appended | None:
+        """Store the chunk that closes a turn, once. Returns None if the stream has begun anew, or has its outcome.
+
+        Raises:
+            StaleFencingTokenError: a higher token has been seen.
+        """
+        head = self.head()
+        flush = None if head is None else self._known_flushes().newest().get(closing.writer)
+        is_repeated = flush is not None and flush[0] == CLOSING_NUMBER
+        last_written = None if flush is None else flush[1]
+        if not is_repeated and is_settled_without_a_chunk(head, closing, last_written):
+            return None
+        return self.append(
+            chunk,
+            writer=closing.writer,
+            writer_sequence=CLOSING_NUMBER,
+            now_ms=now_ms,
+            fencing_token=None if is_repeated else fencing_token,
+            closing=closing,
+        )
 
     def store_held(self, *, now_ms: int) -> bool:
         """Store the chunks that are held; False if there are none. A second call removes the ceiling: no number gets lost then."""

@@ -26,7 +26,15 @@ def _create(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> 
         retention=Retention(after_end_ms=after_end_ms, idle_ms=idle_ms, max_chunks=max_chunks),
         commit=Commit.of_request(arguments, payload),
     )
-    return encode_reply({"status": head.status, "endStatus": head.end_status, "lastSequence": head.last_sequence})
+    return encode_reply(
+        {
+            "status": head.status,
+            "endStatus": head.end_status,
+            "lastSequence": head.last_sequence,
+            "incarnation": head.incarnation,
+            "closedTurn": head.closed_turn,
+        }
+    )
 
 
 def _end(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:

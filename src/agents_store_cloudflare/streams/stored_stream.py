@@ -145,6 +145,7 @@ class StoredStream:
             and after.status == before.status
             and after.incarnation == before.incarnation
             and after.ceiling == before.ceiling
+            and after.closed_turn == before.closed_turn
         )
 
     def _settle(self, head: StreamHead) -> None:

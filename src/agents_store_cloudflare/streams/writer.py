@@ -89,11 +89,33 @@ class DurableObjectStreamWriter(StreamWriter):
         self._failure: AgentsStoreError | None = None
         self._last_attempt_ms = 0
         self._last_sequence = 0
+        self._incarnation: str | None = None
+        self._closed_turn: str | None = None
         self._is_closed = False
 
     @property
     def pending(self) -> Sequence[JsonObject]:
         return [cast("JsonObject", decode_json(text)) for text in self._buffer.texts()]
+
+    @property
+    def writer_id(self) -> str:
+        """The name under which the stream knows this writer's flushes."""
+        return self._id
+
+    @property
+    def incarnation(self) -> str | None:
+        """The life of the stream that this writer was opened in, or None before `open`."""
+        return self._incarnation
+
+    @property
+    def newest_closed_turn(self) -> str | None:
+        """The turn that was closed last in the stream when this writer was opened."""
+        return self._closed_turn
+
+    @property
+    def last_sequence(self) -> int:
+        """The last sequence that this writer has heard of."""
+        return self._last_sequence
 
     @property
     def stream_id(self) -> str:
@@ -109,7 +131,8 @@ class DurableObjectStreamWriter(StreamWriter):
         }
         reply = await self._client.call(self.stream_id, "create", arguments)
         stream = reply.head["ok"]
-        self._last_sequence = stream["lastSequence"]
+        self._last_sequence, self._incarnation = stream["lastSequence"], stream["incarnation"]
+        self._closed_turn = stream["closedTurn"] and stream["closedTurn"][0]
         if stream["status"] != "active":
             # The first write asks the stream at once: it may have been opened again.
             self._failure = StreamClosedError(self.stream_id, status=stream["status"], end_status=stream["endStatus"])

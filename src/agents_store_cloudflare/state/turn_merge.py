@@ -1,0 +1,92 @@
+"""What a turn changed and what others changed beside it, made one state: pure rules, no database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agents_store_cloudflare.contract.errors import StaleStateError
+from agents_store_cloudflare.contract.json_values import encode_json
+from agents_store_cloudflare.contract.state.records import AgentState
+from agents_store_cloudflare.database import Row
+from agents_store_cloudflare.state import codec
+
+__all__ = ["TurnFields", "merged"]
+
+_FIELDS: Final = (
+    "agent_type",
+    "status",
+    "step_count",
+    "output",
+    "error",
+    "stream_id",
+    "aborted",
+    "abort_reason",
+    "root_session_id",
+    "resume_count",
+    "expires_at",
+    "suspension_context",
+    "pending_client_tool_calls",
+    "suspended_awaiting_children",
+    "suspended_step_id",
+    "tracing_context",
+    "extra",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFields:
+    """The fields of a state as JSON texts, which the caller cannot change: each field, and each key of the custom state."""
+
+    fields: Mapping[str, str]
+    custom: Mapping[str, str]
+
+    @classmethod
+    def of(cls, state: AgentState) -> TurnFields:
+        """The fields as they stand now."""
+        return cls(
+            {name: encode_json(getattr(state, name), name=name) for name in _FIELDS},
+            {key: encode_json(value, name="custom_state") for key, value in state.custom_state.items()},
+        )
+
+
+def merged(state: AgentState, base: TurnFields, stored: AgentState, blocks: Sequence[Row]) -> None:
+    """Bring `state` up to `stored`: the turn's changes since `base` stay, its new messages follow those of the others.
+
+    Args:
+        blocks: the stored messages from the turn's known count on.
+
+    Raises:
+        StaleStateError: both have changed a field, or history that the turn has read is gone.
+    """
+    known, there = codec.history_of(state), codec.history_of(stored)
+    if there.epoch != known.epoch or there.count < known.count:
+        raise StaleStateError(state.session_id, reason="history", expected=known.count, actual=there.count)
+    mine, theirs = TurnFields.of(state), TurnFields.of(stored)
+    fields = {name: _chosen(state, name, base.fields[name], mine.fields[name], theirs.fields[name]) for name in _FIELDS}
+    custom = {}
+    for key in dict.fromkeys([*theirs.custom, *mine.custom]):
+        text = _chosen(
+            state, f"custom_state[{key!r}]", base.custom.get(key), mine.custom.get(key), theirs.custom.get(key)
+        )
+        if text is not None:
+            custom[key] = json.loads(text)
+    added = list(state.messages[known.count - known.first :])
+    others: list[Any] = codec.messages_of(blocks, known.count, there.count)
+    del state.messages[known.count - known.first :]
+    codec.know_more(state, others, stored)
+    state.messages += added
+    for name, text in fields.items():
+        setattr(state, name, json.loads(text or "null"))
+    state.custom_state = custom
+    state.version, state.updated_at = stored.version, stored.updated_at
+
+
+def _chosen(state: AgentState, name: str, base: str | None, mine: str | None, theirs: str | None) -> str | None:
+    if mine in (base, theirs):
+        return theirs
+    if theirs == base:
+        return mine
+    raise StaleStateError(state.session_id, reason=name, expected=state.version, actual=None)

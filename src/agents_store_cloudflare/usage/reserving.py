@@ -1,0 +1,38 @@
+"""A reservation as part of somebody else's batch: taken when it fits, settled once."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from agents_store_cloudflare.contract.usage.budgets import Reservation
+from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.usage import budget_sql
+
+__all__ = ["reserve_statements", "settle_statement"]
+
+# ?1 scope, ?2 expires at, ?3 id: aborts the batch unless the reservation was made by the statements before. Primary keys.
+RESERVED: LiteralString = """
+    SELECT
+      CASE WHEN r.id IS NULL THEN json_extract('{}', 'agents-store ' || json_object(
+        'fault', CASE WHEN own.scope IS NULL THEN 'no_budget' ELSE 'budget' END
+      )) END AS verdict
+    FROM (SELECT ?1 AS scope) AS wanted
+    LEFT JOIN __agents_budgets AS own ON own.scope = wanted.scope
+    LEFT JOIN __agents_reservations AS r ON r.root = own.root AND r.expires_at = ?2 AND r.id = ?3
+"""
+
+
+def reserve_statements(reservation: Reservation, now_ms: int) -> list[Statement]:
+    """Statements that make the reservation, or abort the batch with the fault "budget" or "no_budget"."""
+    own = (reservation.scope, reservation.expires_at, reservation.id)
+    return [
+        Statement(budget_sql.DELETE_EXPIRED, (reservation.scope, now_ms)),
+        Statement(budget_sql.INSERT_RESERVATION, (*own, reservation.amount)),
+        Statement(RESERVED, own),
+    ]
+
+
+def settle_statement(reservation: Reservation, actual: int, now_ms: int) -> Statement:
+    """The statement that settles the reservation, once however often it is sent."""
+    own = (reservation.scope, reservation.expires_at, reservation.id, reservation.amount)
+    return Statement(budget_sql.INSERT_SETTLEMENT, (*own, actual, now_ms))
