@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
+from datetime import timedelta
 from typing import Self
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
+from agents_store_cloudflare.contract.arguments import check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamNotFoundError
 from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.turns import SweptTurns
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
 from agents_store_cloudflare.metering.meter import Meter, MeteredDatabase, OpenMeters, metered_namespace
 from agents_store_cloudflare.migrations import run_migration
@@ -18,6 +21,7 @@ from agents_store_cloudflare.objects.wiring import ObjectKind
 from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.turns import TurnBlock, TurnOptions, sweep_turns
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
 from agents_store_cloudflare.usage.options import DEFAULT_TABLE
 from agents_store_cloudflare.wiring import check_objects_once
@@ -108,6 +112,89 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         version = await run_migration(self._database)
         await check_objects_once(self._objects)
         return version
+
+    def turn(
+        self,
+        session_id: str,
+        *,
+        agent_type: str,
+        agent_id: str | None = None,
+        messages: Iterable[Mapping[str, object]] = (),
+        turn_id: str | None = None,
+        wait: float | timedelta | None = None,
+        ttl: float | timedelta | None = None,
+        auto_refresh: bool = True,
+        max_hold: float | timedelta = 3600,
+        stream: bool = True,
+        checkpoint: bool = True,
+        step_id: str | None = None,
+        budget: tuple[str, int] | None = None,
+        create: bool = True,
+        parent_session_id: str | None = None,
+        wait_until: Callable[[Awaitable[None]], object] | None = None,
+    ) -> TurnBlock:
+        """One turn of an agent as a block: lock, load, stream, save, checkpoint, usage and release.
+
+        Example:
+            >>> async with store.turn("ada", agent_type="research", messages=[question], wait=5) as turn:
+            ...     async for token in model(turn.messages):
+            ...         await turn.write({"type": "text", "text": token})
+            ...     turn.add({"role": "assistant", "content": answer})
+
+        Args:
+            session_id: the session. It is created when missing, unless `create` is False.
+            agent_id: the name of the agent in its chunks; the agent type where absent.
+            messages: stored before anything else.
+            turn_id: the caller's name for this turn, e.g. a queue message id. A turn of this id succeeds at most once.
+            wait: seconds (or a timedelta) to wait for the session's lock; not at all where absent.
+            ttl: seconds (or a timedelta) of the lock's lease. With `auto_refresh` it is no limit of the turn's length;
+                `max_hold` (seconds or a timedelta, at most a day) is.
+            stream: whether the turn writes to a stream; its id is the session id.
+            checkpoint: keep a checkpoint with each commit.
+            step_id: the step whose staged changes are promoted with the first commit.
+            budget: scope and amount to reserve; what was spent is settled when the turn ends.
+            wait_until: `ctx.waitUntil` of the request: leaving the block does not wait for the closing chunk.
+
+        Raises:
+            InvalidArgumentError, TypeError: an argument breaks a rule. On entering the block:
+            LockNotAcquiredError: somebody holds the session's lock.
+            TurnRunningError, TurnEndedError: a turn of this id is running, or has ended.
+            TurnError: the session is of another agent type, or a turn of it is around this one.
+            BudgetExceededError: the reservation does not fit.
+            StateNotFoundError: there is no such session, and `create` is False.
+            On leaving it: LockLostError, StaleFencingTokenError (nothing more was stored), StaleStateError.
+        """
+        options = TurnOptions.of(
+            session_id,
+            agent_type=agent_type,
+            agent_id=agent_id,
+            turn_id=turn_id,
+            messages=messages,
+            wait=wait,
+            ttl=ttl,
+            auto_refresh=auto_refresh,
+            max_hold=max_hold,
+            stream=stream,
+            checkpoint=checkpoint,
+            step_id=step_id,
+            budget=budget,
+            create=create,
+            parent_session_id=parent_session_id,
+            wait_until=wait_until,
+        )
+        return TurnBlock(options, self.state_store, self.stream_manager, self.locks)
+
+    async def sweep_turns(self, limit: int = 100) -> SweptTurns:
+        """Close dead turns and publish the closing chunks that are owed; for a cron trigger.
+
+        Safe beside running turns, and safe twice. It reads one row per session that has an open turn or owes a chunk.
+
+        Args:
+            limit: the most sessions that are closed or settled.
+        """
+        check_whole_number(limit, "limit", low=1, high=10_000)
+        state = self.state_store
+        return await sweep_turns(state, self.stream_manager, self.locks, limit, state.now_ms)
 
     async def delete_session(
         self,

@@ -241,7 +241,7 @@ class StreamObject:
         appended = log.close_turn(chunk, closing, now_ms=now_ms, fencing_token=arguments["fencingToken"])
         if appended is not None and not appended.is_repetition:
             self.appended(log, appended.first_sequence, chunk)
-            self.changed(before, log.head())
+            self.changed(log, before, log.head())
         return encode_reply({"lastSequence": None if appended is None else appended.last_sequence})
 
     def _store(self, log: StreamLog) -> str:

@@ -320,9 +320,7 @@ def promoting(session_id: str, step_id: str, staged: Sequence[Row]) -> tuple[tup
     No other condition notices a discard in between, or another promotion under `ANY_VERSION`.
     """
     parameters = (session_id, step_id, json.dumps([row[3] for row in staged]))
-    condition = Condition(
-        statement=Statement(staging_sql.STAGED_AS_READ, parameters), errors={"staged": StagedDiffers}
-    )
+    condition = Condition(statement=Statement(staging_sql.STAGED_AS_READ, parameters), errors={"staged": StagedDiffers})
     return (condition,) if staged else (), Statement(staging_sql.DELETE_PROMOTED, parameters)
 
 

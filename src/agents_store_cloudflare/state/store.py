@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from agents_store_cloudflare.state.deletions import DeletionCalls
-from agents_store_cloudflare.state.messages import MessageCalls
 from agents_store_cloudflare.state.references import ReferenceCalls
 from agents_store_cloudflare.state.runs import RunCalls
 from agents_store_cloudflare.state.sessions import SessionCalls
@@ -12,7 +11,7 @@ from agents_store_cloudflare.state.turns import TurnCalls
 __all__ = ["D1StateStore"]
 
 
-class D1StateStore(SessionCalls, MessageCalls, TurnCalls, RunCalls, ReferenceCalls, DeletionCalls):
+class D1StateStore(SessionCalls, TurnCalls, RunCalls, ReferenceCalls, DeletionCalls):
     """`StateStore` on D1: what each call promises stands there.
 
     Args:

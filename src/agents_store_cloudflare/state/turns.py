@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
@@ -19,15 +19,21 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, Message
 from agents_store_cloudflare.contract.usage.budgets import Reservation
+from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import codec, message_sql, session_sql, turn_sql
-from agents_store_cloudflare.state.calls import MOST_ATTEMPTS, new_epoch
+from agents_store_cloudflare.state.calls import new_epoch
 from agents_store_cloudflare.state.changes import apply_changes
+from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
 from agents_store_cloudflare.state.guard import Commit, Condition, Facts, Guard
+from agents_store_cloudflare.state.messages import MessageCalls
+from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.staging import StagedDiffers, StagingCalls, promoting, staged_change
 from agents_store_cloudflare.state.staging_sql import SELECT_STAGED
 from agents_store_cloudflare.state.turn_merge import TurnFields, merged
-from agents_store_cloudflare.usage import reserve_statements
+from agents_store_cloudflare.usage import reserve_statements, usage_statements
+from agents_store_cloudflare.usage.prices import as_price_book
+from agents_store_cloudflare.usage.recording import completed
 
 __all__ = ["DueTurn", "EnteredTurn", "StoredTurn", "TurnCalls", "TurnCommit", "TurnEntry"]
 
@@ -112,7 +118,7 @@ class DueTurn:
     owed_text: str
 
 
-class TurnCalls(StagingCalls):
+class TurnCalls(MessageCalls, StagingCalls):
     """The batches of turns. `store.turn` calls them; they take the lock's token and trust that the caller holds the lock."""
 
     async def enter_turn(self, entry: TurnEntry, commit_id: str) -> EnteredTurn:
@@ -132,8 +138,8 @@ class TurnCalls(StagingCalls):
                 earlier, messages = known.turn, []
         raise TurnError(f"turn {entry.turn_id!r} of session {entry.session_id!r} was begun by somebody else as well")
 
-    async def commit_turn(self, commit: TurnCommit, state: AgentState, base: TurnFields) -> Checkpoint | None:
-        """Store a commit, merging what others have written beside the turn; `state` is brought up to date.
+    async def commit_turn(self, commit: TurnCommit, outgoing: Outgoing, base: TurnFields) -> Checkpoint | None:
+        """Store a commit, merging what others have written beside the turn; the state is brought up to date.
 
         Raises:
             StaleStateError: others have changed a field that the turn changed, or have removed history.
@@ -142,21 +148,49 @@ class TurnCalls(StagingCalls):
         """
         for attempt in range(1, MOST_ATTEMPTS + 1):
             try:
-                return await self._commit_once(commit, state)
+                return await self._commit_once(commit, outgoing)
             except StaleStateError as error:
                 if attempt == MOST_ATTEMPTS or error.reason == "edited":
                     raise
-                await self._take_up_others(state, base)
+                await self._take_up_others(outgoing.state, base)
+                outgoing = self.turn_outgoing(outgoing.state)
+                await pause_after_conflict(attempt)
             except StagedDiffers:
                 if attempt == MOST_ATTEMPTS:
                     raise TurnError(f"the staged changes of session {commit.session_id!r} kept changing") from None
         raise AssertionError("the last attempt returns or raises")
+
+    def turn_outgoing(self, state: AgentState) -> Outgoing:
+        """What a commit of the turn stores, fixed now: the state may go on changing.
+
+        Raises:
+            StaleStateError: messages that are stored already were changed or removed.
+            TypeError, InvalidArgumentError, StateSizeExceededError: a field that cannot be stored.
+        """
+        return Outgoing.of(state, self._limits, "commit_turn")
 
     async def close_turn_state(self, commit: TurnCommit) -> None:
         """End the run of a turn that failed: its usage, its settlement and what the stream is owed, no messages or state."""
         guard = self._turn_guard("close_turn", commit.session_id, commit.token, commit.commit_id)
         close = Statement(turn_sql.CLOSE_STATE, (*self._commit(guard), _text(list(commit.owed))))
         await self._batches.write(guard, [close, commit.run_statement(), *commit.more])
+
+    def complete_usage(self, entries: Sequence[UsageEntry | Mapping[str, object]]) -> list[UsageEntry]:
+        """The entries with ids, times and prices: sent again, they count once.
+
+        Raises:
+            TypeError, InvalidArgumentError: an entry breaks a rule.
+        """
+        book = self._usage.price_book
+        return completed(entries, self._now_ms, prices=None if book is None else as_price_book(book))
+
+    def usage_statements(self, session_id: str, entries: Sequence[UsageEntry]) -> list[Statement]:
+        """What records entries of this session as part of a batch of the store."""
+        return usage_statements(session_id, entries, self._now_ms, self._usage)
+
+    def now_ms(self) -> int:
+        """The store's clock."""
+        return self._now_ms()
 
     async def find_turn(self, session_id: str, turn_id: str) -> StoredTurn | None:
         """The turn of this id and the one that is open, or None if there is no such session."""
@@ -182,7 +216,7 @@ class TurnCalls(StagingCalls):
         guard = self._guard("interrupt_turn", session_id, token, commit_id)
         now_ms = self._now_ms()
         select = Statement(turn_sql.SELECT_TURN, (session_id, None))
-        _, results = await self._batches.write(
+        _, results = await self._batches.guarded(
             guard,
             [
                 *_interrupting(session_id, now_ms),
@@ -212,7 +246,9 @@ class TurnCalls(StagingCalls):
         enter = (*self._commit(guard), len(messages), _text(entry.turn))
         run = (session_id, entry.turn_id, now_ms, entry.token, _text(entry.turn))
         loading = [
-            Statement(turn_sql.SELECT_TURN, (session_id, entry.reservation and entry.reservation.scope)),
+            Statement(
+                turn_sql.SELECT_TURN, (session_id, None if entry.reservation is None else entry.reservation.scope)
+            ),
             Statement(session_sql.SELECT_STATE, (session_id,)),
             Statement(message_sql.BLOCKS_FROM, (session_id, 0, codec.MAX_MESSAGES, codec.MAX_MESSAGES)),
         ]
@@ -223,7 +259,13 @@ class TurnCalls(StagingCalls):
                 *_interrupting(session_id, now_ms),
                 *([Statement(turn_sql.RENAME_ATTEMPT, (session_id, entry.turn_id))] if earlier else []),
                 Statement(turn_sql.ENTER_STATE, enter),
-                *self._appended_blocks(guard, messages),
+                *(
+                    Statement(
+                        message_sql.APPEND_BLOCK,
+                        (session_id, len(messages) - block.first_sequence, block.count, block.body),
+                    )
+                    for block in self._blocks(messages, session_id, guard.operation)
+                ),
                 Statement(turn_sql.INSERT_TURN_RUN, run),
                 *loading,
             ],
@@ -232,18 +274,15 @@ class TurnCalls(StagingCalls):
             results = await self._batches.read(loading)
         return _entered(entry, results[-3:])
 
-    async def _commit_once(self, commit: TurnCommit, state: AgentState) -> Checkpoint | None:
-        codec.check_state(state)
+    async def _commit_once(self, commit: TurnCommit, outgoing: Outgoing) -> Checkpoint | None:
         guard = replace(
-            self._turn_guard("commit_turn", commit.session_id, commit.token, commit.commit_id),
-            version=state.version,
-            history=codec.history_of(state),
-            new_messages=len(codec.new_messages(state)),
+            self._turn_guard(outgoing.operation, commit.session_id, commit.token, commit.commit_id),
+            version=outgoing.version,
+            history=outgoing.history,
+            new_messages=outgoing.added,
             new_checkpoints=int(commit.checkpoint),
         )
-        saved, promotes, conditions = await self._promoted(commit, state, guard)
-        tail = saved.messages[len(saved.messages) - guard.new_messages :]
-        columns = codec.columns_of(saved, self._limits.max_state_bytes, guard.operation)
+        saved, promotes, conditions = await self._promoted(commit, outgoing)
         first = (*self._commit(guard), guard.new_messages, guard.new_checkpoints, new_epoch())
         turn = (None if commit.open_turn is None else _text(commit.open_turn), _text(list(commit.owed)))
         kept = (
@@ -255,34 +294,40 @@ class TurnCalls(StagingCalls):
         done, results = await self._batches.write(
             guard,
             [
-                Statement(turn_sql.COMMIT_STATE, (*first, *columns, *turn, int(commit.ended_at is not None))),
-                *self._block_statements(guard, tail, codec.history_of(state).count),
+                Statement(turn_sql.COMMIT_STATE, (*first, *saved.columns, *turn, int(commit.ended_at is not None))),
+                *saved.block_statements(),
                 *promotes,
                 commit.run_statement(),
                 *commit.more,
                 *kept,
             ],
         )
-        state.custom_state = saved.custom_state
-        codec.bring_up_to_date(state, done)
+        guard.living(done)
+        if promotes and results:
+            outgoing.state.custom_state = cast("JsonObject", decode_json(saved.custom_state))
+        outgoing.bring_up_to_date(done)
         if not commit.checkpoint:
             return None
         if results:
             return codec.bare_checkpoint_of(commit.session_id, results[-1][0])
-        return _repeated_checkpoint(commit, state, done)
+        return _repeated_checkpoint(commit, outgoing.state, done)
 
     async def _promoted(
-        self, commit: TurnCommit, state: AgentState, guard: Guard
-    ) -> tuple[AgentState, list[Statement], tuple[Condition, ...]]:
+        self, commit: TurnCommit, outgoing: Outgoing
+    ) -> tuple[Outgoing, list[Statement], tuple[Condition, ...]]:
         if commit.step_id is None:
-            return state, [], ()
+            return outgoing, [], ()
         session_id = commit.session_id
         [staged] = await self._batches.read([Statement(SELECT_STAGED, (session_id, commit.step_id))])
-        changes = [staged_change(row) for row in staged]
-        limit = self._limits.max_state_bytes
-        applied = apply_changes(session_id, state.custom_state, changes, max_bytes=limit, operation=guard.operation)
+        applied = apply_changes(
+            session_id,
+            cast("JsonObject", decode_json(outgoing.custom_state)),
+            [staged_change(row) for row in staged],
+            max_bytes=self._limits.max_state_bytes,
+            operation=outgoing.operation,
+        )
         as_read, delete = promoting(session_id, commit.step_id, staged)
-        return replace(state, custom_state=applied.custom_state), [delete], as_read
+        return outgoing.with_custom_state(applied.text), [delete], as_read
 
     async def _take_up_others(self, state: AgentState, base: TurnFields) -> None:
         history = codec.history_of(state)

@@ -72,6 +72,21 @@ class DurableObjectStreamManager(StreamManager):
         )
         return Opening(lambda: self._open_writer(identity))
 
+    def turn_writer(
+        self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: int | None
+    ) -> DurableObjectStreamWriter:
+        """A writer that is not opened yet; `store.turn` opens it beside its first batch."""
+        identity = WriterIdentity(
+            stream_id=stream_id, agent_id=agent_id, agent_type=agent_type, fencing_token=fencing_token
+        )
+        return DurableObjectStreamWriter(
+            identity,
+            self._client,
+            self._options,
+            on_drop=lambda: self._emit_overflow(stream_id),
+            on_close=self._forget,
+        )
+
     def create_reader(
         self, stream_id: str, *, wait: float | timedelta | None = None, follow: bool = True
     ) -> Opening[DurableObjectStreamReader]:
@@ -140,6 +155,37 @@ class DurableObjectStreamManager(StreamManager):
     ) -> None:
         check_id(stream_id, "stream_id")
         await self._client.call(stream_id, "resume", _named(fencing_token, commit_id))
+
+    async def close_turn(
+        self,
+        stream_id: str,
+        chunk: str,
+        *,
+        turn_id: str,
+        writer: str,
+        incarnation: str | None,
+        pauses: bool,
+        fencing_token: int | None,
+    ) -> int | None:
+        """Store the chunk that closes a turn, once however often it is sent; `store.turn` calls it.
+
+        Returns:
+            Its sequence, or None if the stream was ended, failed, reset or deleted since the turn wrote to it.
+
+        Raises:
+            StaleFencingTokenError: a later holder of the lock has written to the stream.
+            StreamConnectionError: the stream could not be reached.
+        """
+        arguments: JsonObject = {
+            "turnId": turn_id,
+            "writer": writer,
+            "incarnation": incarnation,
+            "pauses": pauses,
+            "fencingToken": fencing_token,
+        }
+        reply = await self._client.call(stream_id, "close_turn", arguments, chunk)
+        sequence: int | None = reply.head["ok"]["lastSequence"]
+        return sequence
 
     async def reset_stream(
         self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None

@@ -1,0 +1,54 @@
+"""Closing chunks: what the state row owes to a stream, and how it gets there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+from agents_store_cloudflare.contract.json_values import JsonObject, encode_json
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+
+__all__ = ["INTERRUPTED", "closing_chunk", "publish"]
+
+INTERRUPTED: Final = "interrupted"
+_FAILED: Final = frozenset({"failed", INTERRUPTED})
+
+
+def closing_chunk(owed: JsonObject, now_ms: int) -> JsonObject:
+    """The chunk that tells readers how a turn ended: `turn-end`, or `turn-failed` with a code."""
+    chunk: JsonObject = {
+        "type": "turn-failed" if owed["status"] in _FAILED else "turn-end",
+        "turnId": owed["turnId"],
+        "turn": owed["turn"],
+        "status": owed["status"],
+        "agentId": owed["agentId"],
+        "agentType": owed["agentType"],
+        "timestamp": now_ms,
+    }
+    if owed["status"] in _FAILED:
+        chunk["code"] = owed.get("code", INTERRUPTED)
+    return chunk
+
+
+async def publish(
+    streams: DurableObjectStreamManager, owed: Sequence[JsonObject], token: int | None, now_ms: int
+) -> None:
+    """Bring closing chunks to their streams, in order; those that are there already are recognised.
+
+    Args:
+        token: of the lock under which the caller acts; None where each turn's own token must do.
+
+    Raises:
+        StreamError: a stream could not be reached; this chunk and those behind it stay owed.
+    """
+    for each in owed:
+        facts = cast("dict[str, Any]", each)
+        await streams.close_turn(
+            facts["streamId"],
+            encode_json(closing_chunk(each, now_ms), name="the closing chunk"),
+            turn_id=facts["turnId"],
+            writer=facts["writer"],
+            incarnation=facts.get("incarnation"),
+            pauses=facts.get("pauses", False),
+            fencing_token=(token or facts["token"]) if facts["fenced"] else None,
+        )

@@ -1,0 +1,106 @@
+"""What a turn can be told, checked before anything is sent."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, cast
+
+from agents_store_cloudflare.contract.arguments import (
+    MAX_LABEL_BYTES,
+    check_id,
+    check_text,
+    check_whole_number,
+    span_ms,
+)
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import decode_json, encode_json
+from agents_store_cloudflare.contract.state.records import Message
+from agents_store_cloudflare.state.codec import message_list
+
+__all__ = ["TurnOptions"]
+
+LONGEST_HOLD_S: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnOptions:
+    """The arguments of `store.turn`; it says what each means."""
+
+    session_id: str
+    agent_type: str
+    agent_id: str | None
+    turn_id: str
+    messages: list[Message]
+    wait: float | timedelta | None
+    ttl: float | timedelta | None
+    auto_refresh: bool
+    max_hold_ms: int
+    stream: bool
+    checkpoint: bool
+    step_id: str | None
+    budget: tuple[str, int] | None
+    create: bool
+    parent_session_id: str | None
+    wait_until: Callable[[Awaitable[None]], object] | None
+
+    @classmethod
+    def of(
+        cls,
+        session_id: str,
+        *,
+        agent_type: str,
+        agent_id: str | None,
+        turn_id: str | None,
+        messages: Iterable[Mapping[str, object]],
+        wait: float | timedelta | None,
+        ttl: float | timedelta | None,
+        auto_refresh: bool,
+        max_hold: float | timedelta,
+        stream: bool,
+        checkpoint: bool,
+        step_id: str | None,
+        budget: tuple[str, int] | None,
+        create: bool,
+        parent_session_id: str | None,
+        wait_until: Callable[[Awaitable[None]], object] | None,
+    ) -> TurnOptions:
+        """The options, checked. The messages are copied: the caller may go on changing them.
+
+        Raises:
+            TypeError, InvalidArgumentError: the argument, by name.
+        """
+        given = message_list(messages)
+        for index, message in enumerate(given):
+            if not isinstance(cast("object", message), dict) or not isinstance(message.get("role"), str):
+                raise InvalidArgumentError(f"message {index} must be a dict with a text 'role'")
+        if budget is not None:
+            scope, amount = budget
+            check_id(scope, "the scope of budget")
+            check_whole_number(amount, "the amount of budget", low=1)
+        for name, value in (("agent_id", agent_id), ("step_id", step_id), ("parent_session_id", parent_session_id)):
+            if value is not None:
+                check_id(value, name)
+        hold_ms = span_ms(max_hold, None, "max_hold", most_seconds=LONGEST_HOLD_S)
+        if not hold_ms:
+            raise InvalidArgumentError("max_hold must be over 0 seconds")
+        return cls(
+            session_id=check_id(session_id, "session_id"),
+            agent_type=check_text(agent_type, "agent_type", max_bytes=MAX_LABEL_BYTES),
+            agent_id=agent_id,
+            turn_id=uuid.uuid4().hex if turn_id is None else check_id(turn_id, "turn_id"),
+            messages=decode_json(encode_json(given, name="messages")),  # type: ignore[arg-type]
+            wait=wait,
+            ttl=ttl,
+            auto_refresh=auto_refresh,
+            max_hold_ms=hold_ms,
+            stream=stream,
+            checkpoint=checkpoint,
+            step_id=step_id,
+            budget=budget,
+            create=create,
+            parent_session_id=parent_session_id,
+            wait_until=wait_until,
+        )

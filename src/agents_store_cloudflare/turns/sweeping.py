@@ -1,0 +1,83 @@
+"""The sweep: closes turns whose Worker died, and publishes what is owed."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from agents_store_cloudflare.contract.errors import AgentsStoreError
+from agents_store_cloudflare.contract.turns import SweptTurns
+from agents_store_cloudflare.locks import DurableObjectLockManager
+from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.state.turns import DueTurn
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.turns.closings import publish
+
+__all__ = ["sweep_turns"]
+
+PAGE: Final = 100
+LOOKED_AT: Final = 20
+"""How many sessions are looked at for each one that may be closed: running turns are passed over."""
+
+_logger = logging.getLogger("agents_store_cloudflare.turns")
+
+
+async def sweep_turns(
+    state: D1StateStore,
+    streams: DurableObjectStreamManager,
+    locks: DurableObjectLockManager,
+    limit: int,
+    now_ms: Callable[[], int],
+) -> SweptTurns:
+    """Close up to `limit` dead turns, and publish what is owed. Running turns are left alone: their lock is held."""
+    closed: list[str] = []
+    settled: list[tuple[str, str]] = []
+    told = held = looked = done = 0
+    after = (0, 0)
+    while done < limit and looked < limit * LOOKED_AT:
+        page = await state.list_due_turns(min(PAGE, limit), after)
+        if not page:
+            break
+        for due in page:
+            after, looked = (due.since, due.session_no), looked + 1
+            try:
+                swept = await _swept(due, state, streams, locks, now_ms)
+            except AgentsStoreError as error:
+                _logger.warning("session %r could not be swept: %s", due.session_id, error)
+                continue
+            if swept is None:
+                held += 1
+                continue
+            done += 1
+            told += swept[0]
+            settled.append((due.session_id, swept[1]))
+            if due.is_open:
+                closed.append(due.session_id)
+            if done >= limit:
+                break
+    await state.settle_closings(settled)
+    return SweptTurns(closed=tuple(closed), told=told, held=held)
+
+
+async def _swept(
+    due: DueTurn,
+    state: D1StateStore,
+    streams: DurableObjectStreamManager,
+    locks: DurableObjectLockManager,
+    now_ms: Callable[[], int],
+) -> tuple[int, str] | None:
+    """How many chunks were told, and the text of what was owed; None where the lock is held."""
+    if not due.is_open:
+        await publish(streams, due.owed, None, now_ms())
+        return len(due.owed), due.owed_text
+    lock = await locks.acquire(due.session_id)
+    if lock is None:
+        return None
+    try:
+        owed, text = await state.interrupt_turn(due.session_id, lock.fencing_token, uuid.uuid4().hex)
+        await publish(streams, owed, lock.fencing_token, now_ms())
+    finally:
+        await lock.release()
+    return len(owed), text
