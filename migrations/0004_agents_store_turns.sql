@@ -1,8 +1,8 @@
--- Version 6: turns.
+-- Version 4: turns.
 
-INSERT INTO __agents_schema (version, name) VALUES (6, '0006_agents_turns.sql');
+INSERT INTO __agents_schema (version, name) VALUES (4, '0004_agents_store_turns.sql');
 
-INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0006_agents_turns.sql');
+INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0004_agents_store_turns.sql');
 
 -- The turn that holds the session, as a JSON object; NULL between turns. In the state row, which every turn writes anyway.
 ALTER TABLE __agents_states ADD COLUMN open_turn TEXT;

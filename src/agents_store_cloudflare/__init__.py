@@ -49,6 +49,9 @@ from agents_store_cloudflare.contract.errors import (
     StreamNotFoundError,
     StreamTruncatedError,
     SubSessionRefNotFoundError,
+    TurnEndedError,
+    TurnError,
+    TurnRunningError,
     UsageError,
 )
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, parse_json
@@ -81,6 +84,7 @@ from agents_store_cloudflare.contract.streams.manager import (
     StreamWriter,
 )
 from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamChunk, StreamInfo
+from agents_store_cloudflare.contract.turns import SweptTurns
 from agents_store_cloudflare.contract.usage.records import (
     SubAgentStats,
     TokenCounts,
@@ -116,6 +120,7 @@ from agents_store_cloudflare.store import (
 )
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.turns import Turn
 from agents_store_cloudflare.usage import (
     D1UsageStore,
     UsageOptions,
@@ -248,6 +253,10 @@ __all__ = [
     "SubSessionRefNotFoundError",
     "TokenCounts",
     "ToolStats",
+    "Turn",
+    "TurnEndedError",
+    "TurnError",
+    "TurnRunningError",
     "Unset",
     "UsageEntry",
     "UsageError",

@@ -32,6 +32,8 @@ EXAMPLES: dict[type[AgentsStoreError], AgentsStoreError] = {
         errors.LockNotAcquiredError("k"),
         errors.LockLostError("k"),
         errors.StaleFencingTokenError("s", expected=5, actual=4),
+        errors.TurnRunningError("s", "t", stream_id="s", from_sequence=3),
+        errors.TurnEndedError("s", "t", status="completed", output={"a": 1}, from_sequence=0, end_sequence=4),
     )
 }
 PUBLIC = [error for error in ERRORS_BY_CODE.values() if not error.__name__.startswith("_")]

@@ -554,6 +554,7 @@ class TurnRunningError(TurnError):
 
     code = "turn_running"
     http_status = 409
+    fact_names = ("session_id", "turn_id", "stream_id", "from_sequence")
 
     def __init__(self, session_id: str, turn_id: str, *, stream_id: str, from_sequence: int) -> None:
         super().__init__(
@@ -564,13 +565,6 @@ class TurnRunningError(TurnError):
         self.stream_id = stream_id
         self.from_sequence = from_sequence
 
-    def facts(self) -> dict[str, JsonValue]:
-        return {
-            "session_id": self.session_id,
-            "turn_id": self.turn_id,
-            "stream_id": self.stream_id,
-            "from_sequence": self.from_sequence,
-        }
 
 
 class TurnEndedError(TurnError):
@@ -584,6 +578,7 @@ class TurnEndedError(TurnError):
 
     code = "turn_ended"
     http_status = 409
+    fact_names = ("session_id", "turn_id", "status", "output", "from_sequence", "end_sequence")
 
     def __init__(
         self,
@@ -604,16 +599,6 @@ class TurnEndedError(TurnError):
         self.output = output
         self.from_sequence = from_sequence
         self.end_sequence = end_sequence
-
-    def facts(self) -> dict[str, JsonValue]:
-        return {
-            "session_id": self.session_id,
-            "turn_id": self.turn_id,
-            "status": self.status,
-            "output": self.output,
-            "from_sequence": self.from_sequence,
-            "end_sequence": self.end_sequence,
-        }
 
 
 class MigrationError(AgentsStoreError):
