@@ -253,6 +253,7 @@ __all__ = [
     "SubSessionRefNotFoundError",
     "TokenCounts",
     "ToolStats",
+    "SweptTurns",
     "Turn",
     "TurnEndedError",
     "TurnError",

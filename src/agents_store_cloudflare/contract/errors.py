@@ -566,7 +566,6 @@ class TurnRunningError(TurnError):
         self.from_sequence = from_sequence
 
 
-
 class TurnEndedError(TurnError):
     """A turn of this id has ended; it succeeds at most once.
 

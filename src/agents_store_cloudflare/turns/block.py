@@ -205,7 +205,7 @@ class TurnBlock:
             "agentType": options.agent_type,
             "streamId": options.session_id,
             "fenced": True,
-            "reservation": kept,  # type: ignore[dict-item]
+            "reservation": kept,
             "spent": 0,
         }
 

@@ -42,7 +42,7 @@ async def publish(
         StreamError: a stream could not be reached; this chunk and those behind it stay owed.
     """
     for each in owed:
-        facts = cast("dict[str, Any]", each)
+        facts: dict[str, Any] = each
         await streams.close_turn(
             facts["streamId"],
             encode_json(closing_chunk(each, now_ms), name="the closing chunk"),

@@ -221,7 +221,7 @@ class TurnConformance:
     async def test_a_turn_id_succeeds_once(self, store: CloudflareStore, unique: str) -> None:
         """TU-8: an id that has succeeded is refused with its outcome; one that has failed starts again, its messages once."""
         question = [{"role": "user", "content": "q"}]
-        with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what is tested
+        with pytest.raises(ZeroDivisionError):
             async with _turn(store, unique, turn_id="t", messages=question):
                 raise ZeroDivisionError
         async with _turn(store, unique, turn_id="t", messages=question) as turn:
