@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from agents_store_cloudflare.contract.json_values import JsonObject, encode_json
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
