@@ -554,7 +554,7 @@ class TurnRunningError(TurnError):
 
     code = "turn_running"
     http_status = 409
-    fact_names = ("session_id", "turn_id", "stream_id", "from_sequence")
+    fact_names: ClassVar[tuple[str, ...]] = ("session_id", "turn_id", "stream_id", "from_sequence")
 
     def __init__(self, session_id: str, turn_id: str, *, stream_id: str, from_sequence: int) -> None:
         super().__init__(
@@ -577,7 +577,7 @@ class TurnEndedError(TurnError):
 
     code = "turn_ended"
     http_status = 409
-    fact_names = ("session_id", "turn_id", "status", "output", "from_sequence", "end_sequence")
+    fact_names: ClassVar[tuple[str, ...]] = ("session_id", "turn_id", "status", "output", "from_sequence", "end_sequence")
 
     def __init__(
         self,
