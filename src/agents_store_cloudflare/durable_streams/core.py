@@ -150,6 +150,8 @@ class ProtocolLog:
         if head.is_of_earlier_life(position.sequence) and not is_start:
             message = "the offset is of an earlier stream at this path, which was reset or deleted; read from -1"
             raise Refusal(410, "stream_truncated", message)
+        if position.is_start and position.sequence not in (head.begun_after, head.first_sequence - 1):
+            raise Refusal(400, "invalid_offset", "no stream at this path began at this offset")
         return position.sequence
 
     def read(self, sequence: int, *, max_bytes: int) -> Page:

@@ -51,7 +51,7 @@ def parse_offset(text: str, *, name: str = "offset") -> Position:
     if text == "now":
         return "now"
     found = _OFFSET.fullmatch(text)
-    if found is None and text != _PAST_ALL:
+    if (found is None and text != _PAST_ALL) or text == offset_of(0, is_start=True):
         raise InvalidArgumentError(
             f"{name} is not an offset of this server; use one from Stream-Next-Offset, -1 or now"
         )

@@ -184,6 +184,8 @@ class DurableStreamsConformance:
         assert (await self.ask("GET", f"s?offset={start}")).json == [1]
         for mode in ("", "&live=long-poll", "&live=sse"):
             assert (await self.ask("GET", f"s?offset={offset_of(1)}{mode}")).status == 410
+        for never in (0, 2):
+            assert (await self.ask("GET", f"s?offset={offset_of(never, is_start=True)}")).status == 400
 
     async def test_pages_and_tags(self) -> None:
         """DS-5: pages, tags that know the closure, headers."""
