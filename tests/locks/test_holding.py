@@ -415,3 +415,116 @@ async def test_one_loss_ends_the_block_of_all(
         await task
     assert lost.value.key == "b"
     assert not await manager.is_locked("a")
+
+
+async def _used(manager: DurableObjectLockManager, call: str, keys: list[str]) -> None:
+    match call:
+        case "acquire" | "release":
+            lock = await manager.acquire("a", ttl=600, auto_refresh=call == "acquire")
+            assert lock is not None
+            assert await lock.release()
+        case "acquire_all" | "release all":
+            locks = await manager.acquire_all(keys, ttl=600, wait=5 if call == "acquire_all" else None)
+            assert locks is not None
+            assert await locks.release()
+        case "lock" | "refresh":
+            async with manager.lock("a", ttl=600, auto_refresh=True, cancel_when_lost=True) as held:
+                assert call == "lock" or await held.refresh()
+        case _:
+            async with manager.locks(keys, ttl=600, auto_refresh=True):
+                await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("call", ["acquire", "acquire_all", "lock", "locks", "release", "release all", "refresh"])
+async def test_a_cancellation_leaves_nothing(
+    objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock, call: str
+) -> None:
+    """LK-12, LK-16, LK-25: a call or block that is cancelled at any of its suspensions leaves no lock, waiter, timer or task."""
+    keys = ["a", "b", "c"]
+    before = asyncio.all_tasks()
+    for steps in range(100):
+        task = asyncio.ensure_future(_used(manager, call, keys))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if task.done():
+            break
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        for key in keys:
+            assert not await manager.is_locked(key), f"{key} is left behind after {steps} steps"
+        await clock.advance(0)
+        assert asyncio.all_tasks() == before
+        assert clock.pending == set()
+    else:
+        raise AssertionError("it never ends")
+    assert steps > 2
+
+
+async def test_a_cancelled_call_does_not_wait_for_ever(
+    objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-16: a cancellation goes on after 5 seconds, or when it comes again, also when the object gives no answer."""
+    for seconds, again in ((5.1, False), (0, True)):
+        lock = await manager.acquire("k", ttl=10)
+        assert lock is not None
+        objects.hangs = True
+        task = asyncio.ensure_future(lock.release())
+        await clock.advance(0)
+        task.cancel()
+        await clock.advance(seconds)
+        if again:
+            assert not task.done()
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        objects.hangs = False
+        await clock.advance(20)
+
+
+async def test_two_releases_at_once(
+    manager: DurableObjectLockManager, objects: Reachable, clock: CountingClock
+) -> None:
+    """LK-7: of two releases at the same time one is told that the lease was held, and the key is free when either returns."""
+    lock = await manager.acquire("k")
+    assert lock is not None
+    assert list(await asyncio.gather(lock.release(), lock.release())) == [True, False]
+    assert not await manager.is_locked("k")
+    assert not await lock.refresh()
+    assert not lock.lost
+
+
+async def test_two_refreshes_at_once_count_as_the_shorter(
+    objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-14: of two refreshes on their way at once nobody knows which came last: `remaining` follows the shorter one."""
+    lock = await manager.acquire("k", ttl=10)
+    assert lock is not None
+    assert all(await asyncio.gather(lock.refresh(60), lock.refresh(1)))
+    assert lock.remaining() < 1
+    assert all(await asyncio.gather(lock.refresh(1), lock.refresh(60)))
+    assert lock.remaining() < 1
+
+
+async def test_a_shorter_ttl_is_watched(manager: DurableObjectLockManager, clock: CountingClock) -> None:
+    """LK-15, LK-22: after a refresh to a shorter ttl auto-refresh and the watch for the loss follow it."""
+    lock = await manager.acquire("k", ttl=600, auto_refresh=True)
+    assert lock is not None
+    await clock.advance(0)
+    assert await lock.refresh(2)
+    await clock.advance(30)
+    assert not lock.lost
+    lock.stop_background()
+    told: list[Lock] = []
+    lock.on("lost", told.append)
+    await clock.advance(2)
+    assert told == [lock]
+
+
+async def test_a_lock_says_what_it_is(manager: DurableObjectLockManager) -> None:
+    """A lock's repr names its key, token, owner and state."""
+    lock = await manager.acquire("k", owner="me")
+    assert lock is not None
+    assert repr(lock).startswith(f"<Lock 'k' token {lock.fencing_token} owner 'me': 29.")
+    await lock.release()
+    assert repr(lock).endswith("released>")

@@ -81,7 +81,6 @@ class LeaseMachine(RuleBasedStateMachine):
     def is_forgotten(self, key: Key) -> None:
         key.is_known = False
         key.request_ids.clear()
-        key.released.clear()
         key.opens_at = 0
         self.floor = max(self.floor, key.last())
 
@@ -149,7 +148,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule(name=KEYS, which=st.integers(0, 3), ttl_ms=TTLS)
     def refresh(self, name: str, which: int, ttl_ms: int) -> None:
         key = self.keys[name]
-        token = ([1, *key.tokens])[-1 - min(which, len(key.tokens))]
+        token = ([0, *key.tokens])[-1 - min(which, len(key.tokens))]
         holds = self.look(key) and token == key.last()
         expires_at = self.table.refresh(name, fencing_token=token, ttl_ms=ttl_ms, now_ms=self.now_ms)
         assert expires_at == (self.now_ms + ttl_ms if holds else None)
@@ -159,9 +158,9 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule(name=KEYS, which=st.integers(0, 3))
     def release(self, name: str, which: int) -> None:
         key = self.keys[name]
-        token = ([1, *key.tokens])[-1 - min(which, len(key.tokens))]
+        token = ([0, *key.tokens])[-1 - min(which, len(key.tokens))]
         holds = self.look(key) and token == key.last()
-        is_repetition = bool(key.released) and token == max(key.released)
+        is_repetition = token in key.released
         assert self.table.release(name, fencing_token=token, now_ms=self.now_ms) == (holds or is_repetition)
         if token == key.last() and key.is_known:
             self.ends(key)

@@ -265,3 +265,36 @@ def test_idle_keys_are_forgotten_and_keep_a_floor(table: LeaseTable, sql: Watche
     again = LeaseTable(sql).acquire(_wants("c", key="00é"), now_ms=NOW)
     assert again is not None
     assert again.fencing_token > NOW + 12
+
+
+def test_a_release_is_recognised_whoever_came_after_it(table: LeaseTable) -> None:
+    """LK-9: a release that is repeated after others held the key, or after the key was forgotten, gets its first answer."""
+    first = _granted(table, "a", NOW)
+    assert table.release("k", fencing_token=first.fencing_token, now_ms=NOW)
+    lost = _granted(table, "b", NOW)
+    for number in range(40):
+        other = _granted(table, f"c{number}", NOW + 2_000 + number)
+        assert table.release("k", fencing_token=other.fencing_token, now_ms=NOW + 2_000 + number)
+    for _ in range(2):
+        assert table.release("k", fencing_token=first.fencing_token, now_ms=NOW + 3_000)
+        assert not table.release("k", fencing_token=lost.fencing_token, now_ms=NOW + 3_000), "its lease expired"
+        assert table.delete("k", now_ms=NOW + 3_000)
+    live = _granted(table, "d", NOW + 3_000)
+    assert table.release("k", fencing_token=first.fencing_token, now_ms=NOW + 3_000)
+    assert not table.release("k", fencing_token=lost.fencing_token, now_ms=NOW + 3_000)
+    assert table.release("k", fencing_token=live.fencing_token, now_ms=NOW + 3_000)
+
+
+def test_what_is_remembered_of_expiries_is_bounded(table: LeaseTable, sql: WatchedSql) -> None:
+    """LK-9: of many leases that expired the newest are remembered; for an older token the careful answer is given."""
+    now_ms, tokens = NOW, list[int]()
+    for number in range(200):
+        tokens.append(_granted(table, f"a{number}", now_ms).fencing_token)
+        now_ms += 5_000
+    assert not any(table.release("k", fencing_token=token, now_ms=now_ms) for token in tokens)
+    assert len(sql.get_text("lease_v1/k") or "") < 1_000
+    for number in range(200):
+        _granted(table, f"b{number}", now_ms)
+        now_ms += 5_000
+        assert table.delete("k", now_ms=now_ms)
+    assert len(sql.get_text("floor_v1") or "") < 2_500

@@ -77,8 +77,11 @@ class CounterInMemory(LeaseTable):
 class NoFloor(LeaseTable):
     """Forgets the token with the key."""
 
-    def _raise_floor(self, token: int) -> None:
-        pass
+    def delete(self, key: str, *, now_ms: int) -> bool:
+        if self.frees_at(key, now_ms=now_ms) is not None:
+            return False
+        self._sql.delete_text(f"lease_v1/{key}")
+        return True
 
 
 class Revives(LeaseTable):
@@ -86,7 +89,7 @@ class Revives(LeaseTable):
 
     def refresh(self, key: str, *, fencing_token: int, ttl_ms: int, now_ms: int) -> int | None:
         stored = self._read(key)
-        if stored is None or stored.fencing_token != fencing_token or stored.is_released():
+        if stored is None or stored.fencing_token != fencing_token or stored.is_released:
             return None
         return super().refresh(key, fencing_token=fencing_token, ttl_ms=ttl_ms, now_ms=now_ms) or self._revive(
             key, stored, now_ms + ttl_ms

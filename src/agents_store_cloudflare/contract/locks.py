@@ -4,35 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypedDict, Unpack
 
 from agents_store_cloudflare.contract.arguments import Seconds
 
-__all__ = ["Lock", "LockAcquireOptions", "LockManager", "LockSet"]
+__all__ = ["Lock", "LockAcquireOptions", "LockBlockOptions", "LockManager", "LockSet"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockAcquireOptions:
-    """The keyword arguments of `LockManager.acquire`, as a record to hand around."""
+class LockAcquireOptions(TypedDict, total=False):
+    """The keywords of `LockManager.acquire` and `acquire_all`; as a mapping, to hand around: `acquire(key, **options)`."""
 
-    ttl: Seconds | None = None
-    owner: str | None = None
-    wait: Seconds | None = None
-    auto_refresh: bool = False
-    lock_delay: Seconds | None = None
+    ttl: Seconds | None
+    """How long the lease lasts unless it is refreshed: seconds or a timedelta, at most 86,400 seconds; the manager's by default."""
+
+    ttl_ms: float | None
+    """The ttl in milliseconds."""
+
+    owner: str | None
+    """A name for people who look at the lease. It gives no rights. By default one is made."""
+
+    wait: Seconds | None
+    """How long to queue for the key, in seconds or as a timedelta; requests are served in order. By default the call does not wait."""
+
+    auto_refresh: bool
+    """Refresh at a third of the ttl, in the background, until the lock is released or the manager's `max_hold` has passed."""
+
+    lock_delay: Seconds | None
+    """How long the key stays closed after this lease has expired without a release; the manager's by default."""
+
+
+class LockBlockOptions(LockAcquireOptions, total=False):
+    """The keywords of `LockManager.lock` and `locks`."""
+
+    cancel_when_lost: bool
+    """Cancel the block when the lock is lost, before another can hold it. The block ends with `LockLostError`."""
 
 
 class Lock(Protocol):
     """A lease on a key, with its fencing token: pass the lock to every write it protects."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """The key that is locked."""
+        ...
+
     @property
-    def owner(self) -> str: ...
+    def owner(self) -> str:
+        """The name that `acquire` was given, or a made one."""
+        ...
+
     @property
     def fencing_token(self) -> int:
-        """Rises with every grant of the key, for ever."""
+        """The number of this grant: it rises with every grant of the key, for ever."""
         ...
 
     @property
@@ -42,25 +65,47 @@ class Lock(Protocol):
 
     @property
     def lost(self) -> bool:
-        """Whether this holder must stop: a refresh was refused, or nothing remains. False after `release()`."""
+        """Whether this holder must stop: a refresh was refused, or no time remains. False after `release()`."""
         ...
 
     def remaining(self) -> float:
-        """Seconds for which this holder may rely on the lease: counted from before the request was sent, less a margin."""
+        """Seconds for which this holder may rely on the lease: counted from before the request was sent, less a margin.
+
+        0 once it is released or lost. In a Worker clocks stand still between two awaits: ask after an await.
+        """
         ...
 
     async def refresh(self, ttl: Seconds | None = None, *, ttl_ms: float | None = None) -> bool:
-        """Extend the lease to `ttl` from now; False when it is lost (expired or taken over): stop working."""
+        """Extend the lease to `ttl` from now; False when it is lost (expired or taken over) or released: stop working.
+
+        Args:
+            ttl: seconds or a timedelta, the lock's from now on, also for auto-refresh; by default the ttl stays.
+            ttl_ms: the ttl in milliseconds.
+
+        Raises:
+            LockError: no reply; `remaining()` counts down as if nothing had happened.
+        """
         ...
 
     async def release(self) -> bool:
-        """Give the lease back; False when it was not held any more."""
+        """Give the lease back. True when it was still held; False when it had expired or was released before.
+
+        A release whose reply is lost is sent again and gets its first answer, whoever has held the key since. A cancellation goes on
+        when the lease is given back.
+
+        Raises:
+            LockError: no reply; the lease may last until its ttl ends. It may be released again.
+        """
         ...
 
     def on(self, event: Literal["lost"], callback: Callable[[Lock], object]) -> Callable[[], None]:
-        """Call `callback` with the lock, once, when it is lost: before another can hold the key. The result unsubscribes.
+        """Call `callback` with the lock, once, when it is lost, before another can hold the key.
 
-        Before, unless this holder itself stands still: then nothing can tell it, and its fencing token is what protects the data.
+        A holder that stands still is told too late; then its fencing token protects the data. An exception of the callback is logged
+        and stops nothing.
+
+        Returns:
+            A callable that unsubscribes.
         """
         ...
 
@@ -68,107 +113,116 @@ class Lock(Protocol):
 class LockSet(Protocol):
     """The locks of several keys, held together: a mapping of each key to its `Lock`, with its own fencing token."""
 
-    def __getitem__(self, key: str) -> Lock: ...
-    def __iter__(self) -> Iterator[str]: ...
-    def __len__(self) -> int: ...
+    def __getitem__(self, key: str) -> Lock:
+        """The lock of a key."""
+        ...
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of keys."""
+        ...
+
     @property
     def lost(self) -> bool:
-        """Whether one of them is lost: stop."""
+        """Whether one of the locks is lost: stop."""
         ...
 
     def remaining(self) -> float:
-        """Seconds for which this holder may rely on all of them."""
+        """Seconds for which this holder may rely on all the locks."""
         ...
 
     async def release(self) -> bool:
-        """Give all of them back; whether all were still held."""
+        """Give all of them back at once; True when all were still held. A cancellation goes on when all are given back.
+
+        Raises:
+            LockError: no reply for one of them; the others are given back. It may be released again.
+        """
         ...
 
 
 class LockManager(Protocol):
-    """Leases on keys. At most one is live for a key; an expired one is never revived; tokens rise with every grant."""
+    """Leases on keys. At most one is live for a key; an expired one is never revived; tokens rise with every grant.
 
-    async def acquire(
-        self,
-        key: str,
-        *,
-        ttl: Seconds | None = None,
-        ttl_ms: float | None = None,
-        owner: str | None = None,
-        wait: Seconds | None = None,
-        auto_refresh: bool = False,
-        lock_delay: Seconds | None = None,
-    ) -> Lock | None:
-        """A lock, or None when somebody holds it (also oneself: it is not re-entrant) and the wait, if any, ran out.
+    The keywords of all calls that acquire are described once, in `LockAcquireOptions` and `LockBlockOptions`.
+    """
+
+    async def acquire(self, key: str, **options: Unpack[LockAcquireOptions]) -> Lock | None:
+        """A lock, or None when somebody holds the key and the wait, if any, ran out. Locks are not re-entrant.
+
+        Cancelled while it waits, it leaves the queue; a lock that was granted meanwhile is given back.
 
         Args:
-            ttl: how long the lease lasts unless it is refreshed; at most 86,400 seconds.
-            owner: a name for people who look at the lease; it gives no rights. One is made when absent.
-            wait: how long to queue for the key; those who wait are served in order.
-            auto_refresh: refresh at a third of the ttl, in the background, until it is released or its `max_hold` has passed.
-            lock_delay: for how long nobody gets the key after this lease has expired without a release; the manager's where absent.
+            key: any id; keys do not know each other.
+            options: see `LockAcquireOptions`: ttl, ttl_ms, owner, wait, auto_refresh, lock_delay.
 
         Raises:
+            InvalidArgumentError: the key or an option breaks its rule.
             LockError: the object could not be reached; `outcome_unknown` says whether a grant may stand until its ttl ends.
         """
         ...
 
-    async def acquire_all(
-        self,
-        keys: Iterable[str],
-        *,
-        ttl: Seconds | None = None,
-        ttl_ms: float | None = None,
-        owner: str | None = None,
-        wait: Seconds | None = None,
-        auto_refresh: bool = False,
-        lock_delay: Seconds | None = None,
-    ) -> LockSet | None:
-        """The locks of all keys, or None and none of them. Whoever acquires several keys by this call cannot wait in a circle.
+    async def acquire_all(self, keys: Iterable[str], **options: Unpack[LockAcquireOptions]) -> LockSet | None:
+        """The locks of all keys, or None and none of them. Callers that acquire several keys by this call cannot wait in a circle.
 
-        Keys are taken in the order of their characters; `wait` is for all together. Where a call in between fails, what was taken is
-        given back.
+        The keys are taken in the order of their characters; `wait` is for all together. When a call fails or is cancelled in between,
+        everything taken is given back.
+
+        Args:
+            keys: 1 to 100 keys; a repeated key counts once.
+            options: see `LockAcquireOptions`.
+
+        Raises:
+            InvalidArgumentError: a key or an option breaks its rule.
+            LockError: an object could not be reached.
         """
         ...
 
     async def is_locked(self, key: str) -> bool:
-        """Whether the key cannot be had now: somebody holds it, or a `lock_delay` keeps it closed."""
-        ...
+        """Whether the key cannot be had now: somebody holds it, or a `lock_delay` keeps it closed.
 
-    async def delete(self, key: str) -> bool:
-        """Forget a key that is free; False where it is not. Should it be locked again, its tokens rise on all the same."""
-        ...
-
-    def lock(
-        self,
-        key: str,
-        *,
-        ttl: Seconds | None = None,
-        ttl_ms: float | None = None,
-        owner: str | None = None,
-        wait: Seconds | None = None,
-        auto_refresh: bool = False,
-        lock_delay: Seconds | None = None,
-        cancel_when_lost: bool = False,
-    ) -> AbstractAsyncContextManager[Lock]:
-        """Hold the key for the length of an `async with` block; `LockNotAcquiredError` where `acquire` gives None.
-
-        Args:
-            cancel_when_lost: cancel the block when the lock is lost, before another can hold it; it ends with `LockLostError`.
+        Raises:
+            LockError: the object could not be reached.
         """
         ...
 
-    def locks(
-        self,
-        keys: Iterable[str],
-        *,
-        ttl: Seconds | None = None,
-        ttl_ms: float | None = None,
-        owner: str | None = None,
-        wait: Seconds | None = None,
-        auto_refresh: bool = False,
-        lock_delay: Seconds | None = None,
-        cancel_when_lost: bool = False,
-    ) -> AbstractAsyncContextManager[LockSet]:
-        """Hold several keys for the length of a block, all or none: see `acquire_all` and `lock`."""
+    async def delete(self, key: str) -> bool:
+        """Forget a key that is free; False when it is not free. When the key is locked again, its tokens rise on.
+
+        Raises:
+            LockError: the object could not be reached; the key may be forgotten.
+        """
+        ...
+
+    def lock(self, key: str, **options: Unpack[LockBlockOptions]) -> AbstractAsyncContextManager[Lock]:
+        """Hold the key for the length of an `async with` block.
+
+        However the block ends, the key is given back. A failure of that is logged, not raised: the body is done, and the lease ends by
+        itself. A cancellation goes on when the key is given back.
+
+        Args:
+            key: any id.
+            options: see `LockBlockOptions`: those of `acquire`, and cancel_when_lost.
+
+        Raises:
+            LockNotAcquiredError: `acquire` would return None.
+            LockLostError: with `cancel_when_lost`, the lock was lost in the block.
+            LockError: the object could not be reached.
+        """
+        ...
+
+    def locks(self, keys: Iterable[str], **options: Unpack[LockBlockOptions]) -> AbstractAsyncContextManager[LockSet]:
+        """Hold several keys for the length of an `async with` block, all or none: see `acquire_all` and `lock`.
+
+        Args:
+            keys: 1 to 100 keys; a repeated key counts once.
+            options: see `LockBlockOptions`.
+
+        Raises:
+            LockNotAcquiredError: one of the keys could not be had; the error names it.
+            LockLostError: with `cancel_when_lost`, one of the locks was lost in the block.
+            LockError: an object could not be reached.
+        """
         ...

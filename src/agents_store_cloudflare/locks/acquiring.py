@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agents_store_cloudflare.contract.arguments import check_id
-from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.locks.calls import Answer, LockCalls
-from agents_store_cloudflare.locks.held_locks import HeldLocks
+from agents_store_cloudflare.locks.held_locks import HeldLocks, released
 from agents_store_cloudflare.locks.lease import Grant
 from agents_store_cloudflare.locks.lock import DurableObjectLock, Lease, reliable_s
 
@@ -23,7 +23,7 @@ MOST_KEYS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What an acquire asks for. `hold_ms`: for how long auto-refresh keeps it; None: not at all."""
+    """A checked request for locks. `hold_ms` is for how long auto-refresh keeps them; None: no auto-refresh."""
 
     owner: str
     ttl_ms: int
@@ -40,32 +40,33 @@ class Blocked:
 
 
 class Acquirer:
-    """Acquires over one set of calls, and gives back what was acquired for nobody."""
+    """Acquires locks over one set of calls. When an acquire fails or is cancelled, it gives back everything it got."""
 
     def __init__(self, calls: LockCalls) -> None:
         self._calls = calls
-        self._farewells: set[asyncio.Task[None]] = set()
 
     async def one(self, key: str, wanted: Wanted) -> DurableObjectLock | None:
         """The lock, or None when the key is not free in time. Cancelled while it waits, it leaves the queue."""
+        request_id = uuid.uuid4().hex
         request: Mapping[str, JsonValue] = {
-            "requestId": uuid.uuid4().hex,
+            "requestId": request_id,
             "owner": wanted.owner,
             "ttlMs": wanted.ttl_ms,
             "delayMs": wanted.delay_ms,
         }
-        answer = await self._ask(key, request, wanted.wait_ms)
+        answer = await self._ask(key, request_id, request, wanted.wait_ms)
         if answer.value is None:
             return None
-        lock = DurableObjectLock(self._calls, key, self._lease(answer, wanted))
+        lock = DurableObjectLock(self._calls, key, self._lease(answer, request_id, wanted))
         if wanted.hold_ms is not None:
             lock.keep_refreshed(wanted.hold_ms)
         return lock
 
     async def all(self, keys: Sequence[str], wanted: Wanted) -> HeldLocks | Blocked:
-        """All the locks or none, in the order given: where all do it in one order, no two wait for each other.
+        """All the locks or none, in the order given. When all callers use one order, no two wait for each other.
 
-        What is held already is refreshed while the rest is waited for. Where one is lost on the way it begins again, while there is time.
+        Locks that are held already are refreshed while the others are waited for. When one is lost on the way, all begin again while
+        there is time.
         """
         deadline_s = self._calls.now_s() + wanted.wait_ms / 1000
         while True:
@@ -90,48 +91,51 @@ class Acquirer:
                 return Blocked(lost[0].key) if lost else blocked
 
     async def give_back(self, locks: Sequence[DurableObjectLock]) -> None:
-        """Release them, the last one first; what goes wrong is logged, and that lease ends by itself."""
-        for lock in reversed(locks):
-            try:
-                if not await lock.release():
-                    self._calls.logger.warning("lock %r was lost before it was given back", lock.key)
-            except LockError as error:
+        """Release all of them at once. A failure is logged, and that lease ends by itself.
+
+        A cancellation meanwhile goes on when all are released.
+        """
+        for lock, outcome in zip(locks, await released(locks, self._calls.finishing), strict=True):
+            if isinstance(outcome, BaseException):
                 self._calls.logger.warning(
-                    "lock %r could not be released and lasts until its ttl ends: %s", lock.key, error
+                    "lock %r could not be released and lasts until its ttl ends: %s", lock.key, outcome
                 )
+            elif not outcome:
+                self._calls.logger.warning("lock %r was lost before it was given back", lock.key)
 
     def _together(self, held: Sequence[DurableObjectLock], wanted: Wanted) -> HeldLocks:
         if wanted.hold_ms is None:
             for lock in held:
                 lock.stop_background()
-        return HeldLocks(held)
+        return HeldLocks(held, self._calls.finishing)
 
-    async def _ask(self, key: str, request: Mapping[str, JsonValue], wait_ms: int) -> Answer:
-        """The answer to an acquire; when it is lost, the same request is sent again for as long as there is time to wait."""
+    async def _ask(self, key: str, request_id: str, request: Mapping[str, JsonValue], wait_ms: int) -> Answer:
+        """The answer to an acquire. Without a reply the same request is sent again for as long as there is time to wait."""
         deadline_s = self._calls.now_s() + wait_ms / 1000
         try:
             return await self._calls.call_until(key, "acquire", self._with_wait(request, deadline_s), deadline_s)
         except asyncio.CancelledError:
-            farewell = asyncio.get_running_loop().create_task(self._abandon(key, request["requestId"]))
-            self._farewells.add(farewell)
-            farewell.add_done_callback(self._farewells.discard)
+            finishing = self._calls.finishing
+            await finishing.wait_for([finishing.start(self._abandon(key, request_id))])
             raise
 
     def _with_wait(self, request: Mapping[str, JsonValue], deadline_s: float) -> Callable[[], Mapping[str, JsonValue]]:
         return lambda: {**request, "waitMs": max(0, round((deadline_s - self._calls.now_s()) * 1000))}
 
-    def _lease(self, answer: Answer, wanted: Wanted) -> Lease:
+    def _lease(self, answer: Answer, request_id: str, wanted: Wanted) -> Lease:
         granted: Mapping[str, Any] = answer.value
         # From the sending, before which nothing was granted; and never beyond a ttl from now, whatever the object's clock did.
         longest_s = self._calls.now_s() + reliable_s(wanted.ttl_ms)
         deadline_s = min(answer.sent_s + reliable_s(granted["validForMs"]), longest_s)
         grant = Grant(fencing_token=granted["fencingToken"], expires_at=granted["expiresAt"])
-        return Lease(owner=wanted.owner, ttl_ms=wanted.ttl_ms, grant=grant, deadline_s=deadline_s)
+        return Lease(
+            owner=wanted.owner, request_id=request_id, ttl_ms=wanted.ttl_ms, grant=grant, deadline_s=deadline_s
+        )
 
-    async def _abandon(self, key: str, request_id: JsonValue) -> None:
+    async def _abandon(self, key: str, request_id: str) -> None:
         try:
             await self._calls.call(key, "abandon", {"requestId": request_id})
-        except LockError as error:
+        except Exception as error:  # noqa: BLE001 - the caller is cancelled: the log is told, whatever it is
             self._calls.logger.warning("lock %r: a cancelled acquire could not be taken back: %s", key, error)
 
 
@@ -145,8 +149,8 @@ def checked_keys(keys: Iterable[str]) -> list[str]:
     """The keys in the one order in which several are acquired, each once.
 
     Raises:
-        TypeError: a bare string, or a key that is no text.
-        InvalidArgumentError: none, over 100, or one that breaks the rule of keys.
+        TypeError: a bare string, or a key that is not text.
+        InvalidArgumentError: no key, over 100 keys, or a key that breaks the rule of keys.
     """
     if isinstance(keys, str):
         raise TypeError("keys must be a collection of keys; for one key use lock or acquire")

@@ -1,4 +1,4 @@
-"""The calls to a lock's object. Each is safe to repeat, and is repeated when no reply comes."""
+"""The calls to a lock's object. Each is safe to repeat, and is sent again when no reply comes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 from agents_store_cloudflare.contract.errors import AgentsStoreError, LockError
 from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.database.backoff import backoff_s
+from agents_store_cloudflare.locks.finishing import Finishing
 from agents_store_cloudflare.locks.options import LockOptions
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
 from agents_store_cloudflare.objects.rpc_text import decode_reply, encode_request
@@ -21,7 +22,7 @@ ATTEMPTS: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An object's reply. `sent_s` is when the request that it answers was sent: what was granted, was granted after that."""
+    """An object's reply. `sent_s` is when its request was sent: a grant in it was made after that."""
 
     value: Any
     sent_s: float
@@ -35,12 +36,13 @@ class LockCalls:
         self._object_name: Callable[[str], str] = options.object_name
         self.sleep: Callable[[float], Awaitable[None]] = options.sleep
         self.now_s: Callable[[], float] = options.now_s
+        self.finishing: Finishing = Finishing(options.sleep)
         self.logger: logging.Logger = options.logger or logging.getLogger("agents_store_cloudflare.locks")
 
     async def call(self, key: str, op: str, arguments: Mapping[str, JsonValue], *, name: str | None = None) -> Answer:
-        """The answer of the key's object, or of the one called `name`.
+        """The answer of the key's object, or of the object called `name`.
 
-        After a lost one the call is sent again, with growing, jittered pauses (50 ms to 2 s).
+        Without a reply the call is sent again, with growing, jittered pauses (50 ms to 2 s).
 
         Raises:
             LockError: four attempts brought no reply, or the object is overloaded or failed; the call may have worked.
@@ -56,7 +58,7 @@ class LockCalls:
         *,
         name: str | None = None,
     ) -> Answer:
-        """`call`, sent again for as long as the deadline has not come, and at least four times; each time with fresh arguments."""
+        """`call` with fresh arguments for each attempt: at least four attempts, and more until the deadline."""
         attempt = 1
         while True:
             sent_s = self.now_s()

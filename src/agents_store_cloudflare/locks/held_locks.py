@@ -1,20 +1,32 @@
-"""Several keys at once: all of them or none, and no two that wait for each other."""
+"""Several locks held together: all of them or none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from agents_store_cloudflare.contract.errors import LockError
+from agents_store_cloudflare.contract.locks import LockSet
+from agents_store_cloudflare.locks.finishing import Finishing
 from agents_store_cloudflare.locks.lock import DurableObjectLock
 
-__all__ = ["HeldLocks"]
+__all__ = ["HeldLocks", "released"]
 
 
-class HeldLocks(Mapping[str, DurableObjectLock]):
-    """The locks of several keys, held together: `locks[key]` is each one's, with its own fencing token."""
+async def released(locks: Sequence[DurableObjectLock], finishing: Finishing) -> Sequence[bool | BaseException]:
+    """Release all locks at once. For each lock: whether it was still held, or the error of its release."""
+    if len(locks) != 1:
+        return await finishing.outcomes(lock.release() for lock in locks) if locks else []
+    try:
+        return [await locks[0].release()]
+    except Exception as error:  # noqa: BLE001 - the caller decides what an error of a release means
+        return [error]
 
-    def __init__(self, locks: Sequence[DurableObjectLock]) -> None:
+
+class HeldLocks(Mapping[str, DurableObjectLock], LockSet):
+    """The locks of several keys, held together: `locks[key]` is one `Lock`, with its own fencing token."""
+
+    def __init__(self, locks: Sequence[DurableObjectLock], finishing: Finishing) -> None:
         self._locks = {lock.key: lock for lock in locks}
+        self._finishing = finishing
 
     def __getitem__(self, key: str) -> DurableObjectLock:
         return self._locks[key]
@@ -25,28 +37,19 @@ class HeldLocks(Mapping[str, DurableObjectLock]):
     def __len__(self) -> int:
         return len(self._locks)
 
+    def __repr__(self) -> str:
+        return f"HeldLocks({list(self._locks.values())!r})"
+
     @property
     def lost(self) -> bool:
-        """Whether one of them is lost: stop."""
         return any(lock.lost for lock in self._locks.values())
 
     def remaining(self) -> float:
-        """Seconds for which all of them can be relied on."""
         return min(lock.remaining() for lock in self._locks.values())
 
     async def release(self) -> bool:
-        """Give all of them back; whether all were still held.
-
-        Raises:
-            LockError: no reply for one of them; the others are given back. It may be released again.
-        """
-        failures: list[Exception] = []
-        were_held = True
-        for lock in reversed(self._locks.values()):
-            try:
-                were_held = await lock.release() and were_held
-            except LockError as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
-        return were_held
+        outcomes = await released(list(self._locks.values()), self._finishing)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return all(outcomes)

@@ -1,21 +1,23 @@
-"""One lease as it is stored, and what time makes of it."""
+"""One stored lease, and how it looks at a given time."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Final, Self
 
-__all__ = ["OVER", "Grant", "LeaseRequest", "StoredLease"]
+__all__ = ["LOST_REMEMBERED", "OVER", "Grant", "LeaseRequest", "LostTokens", "StoredLease"]
 
 OVER: Final = 0
+LOST_REMEMBERED: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRequest:
-    """Who wants a key, and for how long. Asking again with the same `request_id` is the same request.
+    """A request for a key. Sent again with the same `request_id`, it is the same request.
 
-    `delay_ms` is how long the key stays closed after this lease has expired; after a release it is free at once.
+    `delay_ms` is how long the key stays closed after this lease has expired. After a release the key is free at once.
     """
 
     key: str
@@ -27,10 +29,45 @@ class LeaseRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A lease that was given: its token, and when it ends by the object's clock."""
+    """A lease that was granted: its token, and its end by the object's clock."""
 
     fencing_token: int
     expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostTokens:
+    """The newest tokens of a key whose leases expired: every other token below the current one was released by its holder.
+
+    Few leases expire, and each takes its whole ttl to do so. That makes this list short where a list of released tokens would be long.
+
+    Attributes:
+        tokens: the newest `LOST_REMEMBERED` of them, rising.
+        forgotten: the highest token that left the list. Up to it nobody can tell any more, and the careful answer is given.
+        first: the first token of the key; a lower one was never granted.
+    """
+
+    tokens: tuple[int, ...] = ()
+    forgotten: int = 0
+    first: int = 1
+
+    def with_token(self, token: int) -> Self:
+        """These tokens and one more, which is higher than all of them."""
+        tokens = (*self.tokens, token)
+        if len(tokens) <= LOST_REMEMBERED:
+            return replace(self, tokens=tokens)
+        return replace(self, tokens=tokens[1:], forgotten=tokens[0])
+
+    def with_tokens(self, tokens: Iterable[int]) -> Self:
+        """These tokens and more, which rise and are higher than all of them."""
+        lost = self
+        for token in tokens:
+            lost = lost.with_token(token)
+        return lost
+
+    def was_released(self, token: int) -> bool:
+        """Whether a token below the current one was given back while its lease was live."""
+        return token >= self.first and token > self.forgotten and token not in self.tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +76,11 @@ class StoredLease:
 
     Attributes:
         fencing_token: the last one granted.
-        request_id: the acquire that was granted: asked again, it gets the same answer.
-        expires_at: its end; `OVER` once somebody has seen that it has ended.
-        opens_at: before then nobody gets the key; only where it expired with a delay.
-        released_token: the last token given back by its holder.
+        request_id: the acquire that was granted. Asked again, it gets the same answer.
+        expires_at: the end of the lease; `OVER` once somebody has seen that it has ended.
+        opens_at: before then nobody gets the key; 0 unless the lease expired with a delay.
+        is_released: whether its holder gave it back while it was live.
+        lost: the tokens before this one whose leases expired.
     """
 
     fencing_token: int
@@ -52,10 +90,11 @@ class StoredLease:
     delay_ms: int
     expires_at: int
     opens_at: int = 0
-    released_token: int | None = None
+    is_released: bool = False
+    lost: LostTokens = field(default_factory=LostTokens)
 
     def at(self, now_ms: int) -> Self:
-        """The same lease by this clock. One that was set back lengthens nothing: a lease lasts for at most its ttl from now."""
+        """The lease as this time shows it. A clock that was set back lengthens nothing: a lease ends at most its ttl from now."""
         if self.expires_at > now_ms:
             return replace(self, expires_at=min(self.expires_at, now_ms + self.ttl_ms))
         opens_at = self.opens_at if self.expires_at == OVER else self.expires_at + self.delay_ms
@@ -63,30 +102,32 @@ class StoredLease:
         return replace(self, expires_at=OVER, opens_at=opens_at if opens_at > now_ms else 0)
 
     def is_live(self) -> bool:
-        """Of a lease `at` some time."""
+        """Whether the holder still has the key. Call it on the result of `at`."""
         return self.expires_at != OVER
 
-    def is_released(self) -> bool:
-        """Whether its holder has given it back."""
-        return self.released_token == self.fencing_token
-
     def frees_at(self) -> int | None:
-        """Of a lease `at` some time: when the key can be granted next unless something happens; None: at once."""
+        """When the key can be granted next if nothing else happens; None when it is free. Call it on the result of `at`."""
         return self.expires_at + self.delay_ms if self.is_live() else self.opens_at or None
 
     def given_back(self) -> Self:
-        """Over, because its holder says so: no delay."""
-        return replace(self, expires_at=OVER, opens_at=0, released_token=self.fencing_token)
+        """The lease after its holder gave it back: over, without a delay."""
+        return replace(self, expires_at=OVER, opens_at=0, is_released=True)
 
     def opened(self) -> Self:
-        """Over, and its holder has stopped: nothing to wait for any more."""
+        """The expired lease after its holder said that it has stopped: the delay is over."""
         return replace(self, opens_at=0)
 
+    def all_lost(self) -> LostTokens:
+        """The lost tokens up to this one, for the lease that comes after it."""
+        return self.lost if self.is_released else self.lost.with_token(self.fencing_token)
+
     def to_text(self) -> str:
-        """As it is kept."""
+        """The text that is stored."""
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """What `to_text` wrote."""
-        return cls(**json.loads(text))
+        """The lease that `to_text` wrote."""
+        fields = json.loads(text)
+        lost = fields["lost"]
+        return cls(**{**fields, "lost": LostTokens(**{**lost, "tokens": tuple(lost["tokens"])})})

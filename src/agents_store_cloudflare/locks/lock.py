@@ -1,4 +1,4 @@
-"""The live lock: what its holder asks, extends and gives back."""
+"""The live lock: its holder asks it for the remaining time, extends it and gives it back."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
 
-from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockError
-from agents_store_cloudflare.locks.calls import LockCalls
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonObject
+from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.locks.calls import Answer, LockCalls
 from agents_store_cloudflare.locks.lease import Grant
 from agents_store_cloudflare.locks.loss import Loss, LostCallback
 from agents_store_cloudflare.locks.options import checked_ttl_ms
@@ -24,16 +26,17 @@ SHORTEST_LOOK_S: Final = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A grant as its holder knows it: `deadline_s`, by the holder's clock, is not after the lease's end."""
+    """A grant as its holder knows it. `deadline_s` is by the holder's clock and never after the end of the lease."""
 
     owner: str
+    request_id: str
     ttl_ms: int
     grant: Grant
     deadline_s: float
 
 
-class DurableObjectLock:
-    """A `Lock`: one lease on one key. Made by a lock manager; give it to every write it protects, as their `fencing_token`."""
+class DurableObjectLock(Lock):
+    """A `Lock`: one lease on one key. A lock manager makes it; give it to every write it protects, as `fencing_token`."""
 
     def __init__(self, calls: LockCalls, key: str, lease: Lease) -> None:
         self._calls = calls
@@ -42,85 +45,104 @@ class DurableObjectLock:
         self._ttl_ms = lease.ttl_ms
         self._expires_at = lease.grant.expires_at
         self._deadline_s = lease.deadline_s
+        self._answers = 0
         self._is_released = False
+        self._is_releasing = False
         self._loss = Loss(calls.logger)
+        self._hold_until_s = 0.0
         self._refresher: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
+    def __repr__(self) -> str:
+        state = "released" if self._is_released else "lost" if self.lost else f"{self.remaining():.1f} s remain"
+        return f"<Lock {self._key!r} token {self.fencing_token} owner {self.owner!r}: {state}>"
+
     @property
     def key(self) -> str:
-        """`Lock.key`."""
         return self._key
 
     @property
     def owner(self) -> str:
-        """`Lock.owner`."""
         return self._lease.owner
 
     @property
     def fencing_token(self) -> int:
-        """`Lock.fencing_token`."""
         return self._lease.grant.fencing_token
 
     @property
     def expires_at(self) -> int:
-        """`Lock.expires_at`."""
         return self._expires_at
 
     @property
     def lost(self) -> bool:
-        """`Lock.lost`."""
         return not self._is_released and (self._loss.is_told() or self.remaining() == 0)
 
     def remaining(self) -> float:
-        """`Lock.remaining`: 0 once it is released or lost. In a Worker clocks stand still between two awaits: ask after one."""
         if self._is_released or self._loss.is_told():
             return 0.0
         return max(0.0, self._deadline_s - self._calls.now_s())
 
     async def refresh(self, ttl: float | timedelta | None = None, *, ttl_ms: float | None = None) -> bool:
-        """`Lock.refresh`. A ttl given here is the lock's from now on, also for auto-refresh.
-
-        Raises:
-            LockError: no reply; `remaining()` counts down as if nothing had happened.
-        """
         given_ms = checked_ttl_ms(ttl, ttl_ms, "ttl")
         if self._is_released or self._loss.is_told():
             return False
         wanted_ms = self._ttl_ms if given_ms is None else given_ms
+        answers_before = self._answers
         answer = await self._calls.call(self._key, "refresh", {"fencingToken": self.fencing_token, "ttlMs": wanted_ms})
+        if self._was_released_meanwhile():
+            return False
         if answer.value is None:
             self._stop_watching()
             self._loss.tell(self)
-            return False
         if self._loss.is_told():
             return False
-        self._ttl_ms, self._expires_at = wanted_ms, answer.value
-        self._deadline_s = answer.sent_s + reliable_s(wanted_ms)
+        self._extended(wanted_ms, answer, is_alone=self._answers == answers_before)
         return True
 
-    async def release(self) -> bool:
-        """`Lock.release`. The second time: False.
+    def _was_released_meanwhile(self) -> bool:
+        return self._is_released
 
-        Raises:
-            LockError: no reply; the lease may last until its ttl ends. It may be released again.
-        """
-        if self._is_released:
+    def _extended(self, ttl_ms: int, answer: Answer, *, is_alone: bool) -> None:
+        deadline_s, expires_at = answer.sent_s + reliable_s(ttl_ms), answer.value
+        if not is_alone:
+            # Another refresh was on its way at the same time: nobody knows which came last, so the shorter one counts.
+            deadline_s, expires_at = min(deadline_s, self._deadline_s), min(expires_at, self._expires_at)
+        is_sooner = deadline_s < self._deadline_s
+        self._answers += 1
+        self._ttl_ms, self._deadline_s, self._expires_at = ttl_ms, deadline_s, expires_at
+        if is_sooner:
+            self._look_again()
+
+    async def release(self) -> bool:
+        if self._is_released and not self._is_releasing:
             return False
-        self._is_released = True
+        # Beside a release that is on its way: this one is sent too, so that the key is free when it returns.
+        is_second = self._is_releasing
         is_watched = self._watcher is not None
+        self._is_released = self._is_releasing = True
         self.stop_background()
         try:
-            answer = await self._calls.call(self._key, "release", {"fencingToken": self.fencing_token})
+            was_held = await self._release()
+        except asyncio.CancelledError:
+            # It may not have been sent. Sending it again has one effect.
+            finishing = self._calls.finishing
+            await finishing.wait_for([finishing.start(self._release())])
+            raise
         except BaseException:
             self._is_released = False
             if is_watched:
                 self._watch()
             raise
+        finally:
+            self._is_releasing = False
+        return was_held and not is_second
+
+    async def _release(self) -> bool:
+        arguments: JsonObject = {"fencingToken": self.fencing_token, "requestId": self._lease.request_id}
+        answer = await self._calls.call(self._key, "release", arguments)
         return bool(answer.value)
 
     def on(self, event: Literal["lost"], callback: LostCallback) -> Callable[[], None]:
-        """`Lock.on`. An exception of a callback is logged and stops nothing."""
         if event != "lost":
             raise InvalidArgumentError(f"there is no event {event!r}; there is 'lost'")
         if not callable(callback):
@@ -130,17 +152,26 @@ class DurableObjectLock:
         return unsubscribe
 
     def keep_refreshed(self, hold_ms: int) -> None:
-        """Refresh at a third of the ttl, in the background, until it is released or lost or `hold_ms` have passed."""
-        until_s = self._calls.now_s() + hold_ms / 1000
-        self._refresher = asyncio.get_running_loop().create_task(self._keep_refreshing(until_s))
+        """Refresh at a third of the ttl, in the background, until the lock is released or lost or `hold_ms` have passed."""
+        self._hold_until_s = self._calls.now_s() + hold_ms / 1000
+        self._refresher = asyncio.get_running_loop().create_task(self._keep_refreshing())
         self._watch()
 
     def stop_background(self) -> None:
-        """Neither refresh nor watch any more."""
+        """End auto-refresh and the watch for the loss."""
         if self._refresher is not None:
             self._refresher.cancel()
             self._refresher = None
         self._stop_watching()
+
+    def _look_again(self) -> None:
+        """Begin the pauses of the background tasks anew: the lease ends sooner than they were told."""
+        if self._watcher is not None:
+            self._stop_watching()
+            self._watch()
+        if self._refresher not in (None, asyncio.current_task()):
+            self._refresher.cancel()
+            self._refresher = asyncio.get_running_loop().create_task(self._keep_refreshing())
 
     def _watch(self) -> None:
         # Beside the refreshing, which may hang in a call when the end comes.
@@ -158,19 +189,19 @@ class DurableObjectLock:
             self._watcher.cancel()
             self._watcher = None
 
-    async def _keep_refreshing(self, until_s: float) -> None:
-        # A third of what remains: a third of the ttl after a success, ever sooner while the object cannot be reached.
+    async def _keep_refreshing(self) -> None:
+        # A third of the remaining time: a third of the ttl after a success, ever sooner while the object cannot be reached.
         while not (self.lost or self._is_released):
             await self._calls.sleep(max(SHORTEST_PAUSE_S, self.remaining() / 3))
-            if self._calls.now_s() >= until_s:
+            if self._calls.now_s() >= self._hold_until_s:
                 self._calls.logger.warning("lock %r reached its max_hold and is not refreshed any more", self._key)
                 return
             try:
                 await self.refresh()
-            except LockError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the lease is worth the next attempt
                 self._calls.logger.warning("lock %r could not be refreshed: %s", self._key, error)
 
 
 def reliable_s(valid_ms: int) -> float:
-    """How much of a lease its holder may rely on, in seconds: a margin is left for clocks that run at different speeds."""
+    """The seconds of a lease on which its holder may rely: a margin is left for clocks that run at different speeds."""
     return valid_ms / 1000 * (1 - MARGIN_PER_TTL) - MARGIN_S

@@ -1,4 +1,4 @@
-"""What a lock's Durable Object does with a call: leases, and the requests that wait for them."""
+"""The logic of a lock's Durable Object: its leases, and the requests that wait for them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonValue
+from agents_store_cloudflare.locks.ended_requests import EndedRequests
 from agents_store_cloudflare.locks.lease import Grant, LeaseRequest
 from agents_store_cloudflare.locks.lease_table import LeaseTable
 from agents_store_cloudflare.locks.wait_queue import Reply, Waiter, WaitQueue
@@ -24,20 +25,21 @@ Arguments: TypeAlias = "Mapping[str, Any]"
 
 
 class LockObject:
-    """The leases of one object as an `ObjectLogic`. Between two awaits it is alone, and every grant is made between two awaits.
+    """The leases of one object as an `ObjectLogic`. Every grant is made between two awaits, where no other call can run.
 
-    Requests that wait queue in memory, in order, and are handed the lease by the release or the expiry before them, without polling.
-    After a restart of the object they are gone, their calls fail, and their callers ask again with the same request id.
+    Requests that wait queue in memory, in order. The release or the expiry before them hands them the lease, without polling.
+    A restart of the object empties the queues: the waiting calls fail, and their callers ask again with the same request id.
 
     Args:
         host: the object's platform.
-        logger: takes what is not the package's own error; its text never leaves the object.
+        logger: takes errors that are not the package's own; their text never leaves the object.
     """
 
     def __init__(self, host: ObjectHost, *, logger: logging.Logger | None = None) -> None:
         self._host = host
         self._logger = logger or logging.getLogger("agents_store_cloudflare.locks")
         self._leases = LeaseTable(host.sql)
+        self._ended = EndedRequests()
         self._queues: dict[str, WaitQueue] = {}
         self._expiry_timers: dict[str, Callable[[], None]] = {}
         self._operations: dict[str, Callable[[Arguments], JsonValue]] = {
@@ -85,8 +87,10 @@ class LockObject:
             ttl_ms=arguments["ttlMs"],
             delay_ms=arguments.get("delayMs", 0),
         )
-        # Those who wait come first; after this the key is held wherever somebody waits for it.
+        # Waiting requests come first: after this somebody holds the key if anybody waits for it.
         self._serve(request.key)
+        if request.request_id in self._ended:
+            return _granted(None, arrived_ms)
         grant = self._leases.acquire(request, now_ms=arrived_ms)
         wait_ms = min(arguments["waitMs"], MAX_WAIT_MS)
         if grant is None and wait_ms > 0 and not self._leases.is_given_back(request):
@@ -114,7 +118,7 @@ class LockObject:
 
     def _time_is_up(self, waiter: Waiter, reply: Reply) -> None:
         self._serve(waiter.request.key)
-        # It leaves before it is told: a lease handed to it in between would be nobody's.
+        # The call leaves the queue before it is answered: a lease that it got in between would be nobody's.
         self._leave(waiter, reply)
         if not reply.done():
             reply.set_result(None)
@@ -127,13 +131,16 @@ class LockObject:
 
     def _release(self, arguments: Arguments) -> JsonValue:
         key, token, now_ms = arguments["key"], arguments["fencingToken"], self._host.now_ms()
+        if (request_id := arguments.get("requestId")) is not None:
+            self._ended.add(request_id)
         is_released = self._leases.release(key, fencing_token=token, now_ms=now_ms)
         self._serve(key)
         return is_released
 
     def _abandon(self, arguments: Arguments) -> JsonValue:
-        """A caller that has gone away: it neither waits nor holds any more."""
+        """The caller has gone away: it neither waits for the key nor holds it, also if its acquire arrives later."""
         key, request_id, now_ms = arguments["key"], arguments["requestId"], self._host.now_ms()
+        self._ended.add(request_id)
         self._drop(key, request_id)
         is_abandoned = self._leases.abandon(key, request_id=request_id, now_ms=now_ms)
         self._serve(key)
@@ -145,7 +152,7 @@ class LockObject:
         return self._leases.frees_at(key, now_ms=self._host.now_ms()) is not None
 
     def _delete(self, arguments: Arguments) -> JsonValue:
-        # Those who wait come first: then somebody holds it.
+        # Waiting requests come first: if there is one, it holds the key after this.
         self._serve(arguments["key"])
         return self._leases.delete(arguments["key"], now_ms=self._host.now_ms())
 
@@ -159,13 +166,13 @@ class LockObject:
         return {"removed": page.removed, "nextAfter": page.next_after}
 
     def _serve(self, key: str) -> None:
-        """Give the key to whoever waits first, if it is free; otherwise look again when it will be."""
+        """Give a free key to the first waiting request; otherwise look again when the key frees."""
         queue = self._queues.get(key)
         if not queue:
             return
         try:
             grant = self._leases.acquire(queue.first().request, now_ms=self._host.now_ms())
-        except Exception as error:  # noqa: BLE001 - a timer has no caller: those who wait are told
+        except Exception as error:  # noqa: BLE001 - a timer has no caller: the waiting calls are told
             queue.fail(error)
             return
         if grant is not None:
@@ -185,7 +192,7 @@ class LockObject:
             self._watch_expiry(waiter.request.key)
 
     def _watch_expiry(self, key: str) -> None:
-        """One timer for when the key frees while somebody waits for it, none otherwise: it keeps the object awake."""
+        """Set a timer for the moment when the key frees, only while somebody waits: a timer keeps the object awake."""
         cancel_timer = self._expiry_timers.pop(key, None)
         if cancel_timer is not None:
             cancel_timer()

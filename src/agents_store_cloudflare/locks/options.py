@@ -1,4 +1,4 @@
-"""How a lock manager's locks behave."""
+"""The options of a lock manager."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypedDict
 
 from agents_store_cloudflare.contract.arguments import check_whole_number, span_ms
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 
-__all__ = ["MAX_TTL_S", "LockOptions", "checked_ttl_ms"]
+__all__ = ["MAX_TTL_S", "LockOptions", "LockSettings", "checked_ttl_ms"]
 
 MAX_TTL_S: Final = 86_400
 MAX_SHARDS: Final = 10_000
@@ -22,20 +22,34 @@ DEFAULT_TTL_MS: Final = 30_000
 HOLDS_PER_TTL: Final = 10
 
 
+class LockSettings(TypedDict, total=False):
+    """The keywords of `DurableObjectLockManager`: `LockOptions` says what each means."""
+
+    default_ttl: float | timedelta | None
+    default_ttl_ms: float | None
+    max_hold: float | timedelta | None
+    lock_delay: float | timedelta | None
+    shards: int | None
+    logger: logging.Logger | None
+    now_s: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockOptions:
     """The options of `DurableObjectLockManager`.
 
     Attributes:
-        default_ttl: seconds (or a timedelta) that a lease lasts where a call names no ttl; at most 86,400; 30 where neither is given.
+        default_ttl: seconds (or a timedelta) that a lease lasts when a call gives no ttl: at most 86,400; 30 by default.
         default_ttl_ms: the same in milliseconds.
-        max_hold: seconds (or a timedelta) after which auto-refresh stops, so that a coroutine that hangs does not hold for ever; ten
-            times the lock's ttl where absent.
-        lock_delay: seconds (or a timedelta) for which a key stays closed after a lease of it has expired without a release; 0 where
-            absent. What has no fencing token to be checked (a mail, a payment) gets that much time to come to rest.
-        shards: how many objects share the keys; one object a key where absent. For many small keys: an object that exists costs storage
-            and a cold start, its keys do not. Another number is another set of locks: change it while no lease is live.
-        logger: takes failures in the background; `agents_store_cloudflare.locks` where absent.
+        max_hold: seconds (or a timedelta) after which auto-refresh stops, so that a coroutine that hangs does not hold a lock for ever;
+            ten times the lock's ttl by default.
+        lock_delay: seconds (or a timedelta) for which a key stays closed after a lease of it has expired without a release; 0 by
+            default. Effects that check no fencing token (a mail, a payment) get that much time to end.
+        shards: the number of objects that share the keys; by default each key has an object of its own. For many small keys: every
+            object costs storage and a cold start, a key does not. Another number is another set of locks: change it while no lease is
+            live.
+        logger: takes failures in the background; `agents_store_cloudflare.locks` by default.
         now_s: the clock of `remaining()`, in seconds from any point; it must never go back.
         sleep: how auto-refresh and the pauses between attempts wait.
     """
@@ -67,29 +81,29 @@ class LockOptions:
         return DEFAULT_TTL_MS if given is None else given
 
     def hold_ms(self, ttl_ms: int) -> int:
-        """For how long auto-refresh keeps a lock of this ttl."""
+        """The milliseconds for which auto-refresh keeps a lock of this ttl."""
         given = span_ms(self.max_hold, None, "max_hold")
         return ttl_ms * HOLDS_PER_TTL if given is None else given
 
     def delay_ms(self, given: float | timedelta | None) -> int:
-        """The delay after an expiry: what a call gave, or else these options."""
+        """The delay after an expiry in milliseconds: the call's, or else these options'."""
         delay = self.lock_delay if given is None else given
         return span_ms(delay, None, "lock_delay", most_seconds=MAX_TTL_S) or 0
 
     def object_name(self, key: str) -> str:
-        """The object that keeps a key. Names of shards begin with what no key may begin with, and count their shards."""
+        """The name of the object that keeps a key. A shard's name begins with `__`, which no key may, and holds the number of shards."""
         if self.shards is None:
             return key
         index = int.from_bytes(sha256(key.encode()).digest()[:8], "big") % self.shards
         return self.shard_name(index)
 
     def shard_name(self, index: int) -> str:
-        """One of the objects that share the keys."""
+        """The name of one of the objects that share the keys."""
         return f"__locks-{index}-of-{self.shards}"
 
 
 def checked_ttl_ms(ttl: float | timedelta | None, ttl_ms: float | None, name: str) -> int | None:
-    """Whole milliseconds of a ttl given either way; None where neither is given.
+    """The ttl in whole milliseconds, given in seconds or milliseconds; None when it is not given.
 
     Raises:
         TypeError: given twice, or not a span.

@@ -1,4 +1,4 @@
-"""Who waits for a key, in order: plain lists and futures, no rules about leases."""
+"""The requests that wait for a key, in order: plain lists and futures, no rules about leases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Reply: TypeAlias = "asyncio.Future[Grant | None]"
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """One request that waits, and the calls to answer: more than one where a caller asked again before the first call ended."""
+    """One waiting request and its calls: more than one if the caller asked again before the first call ended."""
 
     request: LeaseRequest
     replies: list[Reply] = field(default_factory=list[Reply])
@@ -27,7 +27,7 @@ class Waiter:
 
 
 class WaitQueue:
-    """The waiters of one key, first come, first served. A waiter whose last call has ended is gone at once, before anything else runs."""
+    """The waiters of one key, first come, first served. A waiter leaves in the moment in which its last call ends."""
 
     def __init__(self) -> None:
         self._waiters: list[Waiter] = []
@@ -36,7 +36,7 @@ class WaitQueue:
         return bool(self._waiters)
 
     def join(self, request: LeaseRequest) -> tuple[Waiter, Reply]:
-        """A place at the end, or the one that this request has already."""
+        """The request's place in the queue: a new one at the end, or the one that it has already."""
         waiter = self._find(request.request_id)
         if waiter is None:
             waiter = Waiter(request)
@@ -46,14 +46,14 @@ class WaitQueue:
         return waiter, reply
 
     def leave(self, waiter: Waiter, reply: Reply) -> None:
-        """End one call; again: nothing."""
+        """End one call. Ending it again changes nothing."""
         if reply in waiter.replies:
             waiter.replies.remove(reply)
         if not waiter.replies and waiter in self._waiters:
             self._waiters.remove(waiter)
 
     def drop(self, request_id: str) -> None:
-        """Take a request out of the queue; calls of it that still wait get None."""
+        """Take a request out of the queue; its waiting calls get None."""
         waiter = self._find(request_id)
         if waiter is not None:
             self._waiters.remove(waiter)
@@ -68,7 +68,7 @@ class WaitQueue:
         return self._waiters[0]
 
     def fail(self, error: Exception) -> None:
-        """Tell everybody that it did not work, and be empty."""
+        """Fail every waiting call, and empty the queue."""
         waiters, self._waiters = self._waiters, []
         for reply in (reply for waiter in waiters for reply in waiter.replies):
             if not reply.done():

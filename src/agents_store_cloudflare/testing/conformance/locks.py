@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
@@ -16,7 +17,7 @@ import pytest
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockError, LockLostError, LockNotAcquiredError
 from agents_store_cloudflare.locks import DurableObjectLock, DurableObjectLockManager, LockOptions
-from agents_store_cloudflare.objects import ObjectNamespace
+from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
 from agents_store_cloudflare.testing.faults import FaultyNamespace, Moment
 
 __all__ = ["LockConformance"]
@@ -42,6 +43,22 @@ class _Counted:
     async def call(self, name: str, request: str) -> str:
         self.calls += 1
         return await self._namespace.call(name, request)
+
+
+class _Interrupted:
+    """Objects: the reply of the next call is lost, and `between` runs before the caller hears of it."""
+
+    def __init__(self, namespace: ObjectNamespace) -> None:
+        self._namespace = namespace
+        self.between: Callable[[], Awaitable[None]] | None = None
+
+    async def call(self, name: str, request: str) -> str:
+        reply = await self._namespace.call(name, request)
+        if self.between is not None:
+            between, self.between = self.between, None
+            await between()
+            raise ObjectCallError("Network connection lost.", retryable=True)
+        return reply
 
 
 async def _while_time_passes(clock: Time, work: Awaitable[T]) -> T:
@@ -239,6 +256,31 @@ class LockConformance:
         faulty.fail(moment)
         assert await _while_time_passes(clock, lock.release())
         assert not await manager.is_locked(unique)
+
+    @pytest.mark.parametrize("meanwhile", ["another holds", "another expired", "forgotten", "forgotten and held"])
+    async def test_a_release_repeated_late(
+        self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str, meanwhile: str
+    ) -> None:
+        """LK-9: a release whose reply was lost is recognised, whatever others did before it is sent again."""
+        others = DurableObjectLockManager.from_options(lock_namespace, lock_options)
+
+        async def act() -> None:
+            if "forgotten" in meanwhile:
+                assert await others.delete(unique)
+            if meanwhile == "another expired":
+                await _acquired(others, unique, ttl_ms=20)
+                await clock.advance(0.1)
+            if meanwhile != "forgotten":
+                for _ in range(3):
+                    assert await (await _acquired(others, unique)).release()
+                await _acquired(others, unique)
+
+        interrupted = _Interrupted(lock_namespace)
+        manager = DurableObjectLockManager.from_options(interrupted, lock_options)
+        lock = await _acquired(manager, unique)
+        interrupted.between = act
+        assert await _while_time_passes(clock, lock.release())
+        assert await others.is_locked(unique) == (meanwhile != "forgotten")
 
     async def test_a_lost_grant_of_one_who_waited_is_asked_for_again(
         self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str
@@ -478,6 +520,27 @@ class LockConformance:
         assert not await lock_manager.is_locked(unique)
         again = await _acquired(lock_manager, unique)
         assert again.fencing_token > lock.fencing_token
+
+    async def test_a_cancelled_end_gives_everything_back(
+        self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
+    ) -> None:
+        """LK-12, LK-16, LK-25: a block that is cancelled while it gives back gives all of it back, and ends as cancelled."""
+        keys = [f"{unique}-{letter}" for letter in "abc"]
+
+        async def hold(entered: asyncio.Event) -> None:
+            async with lock_manager.locks(keys, ttl=20, auto_refresh=True):
+                entered.set()
+
+        for steps in range(4):
+            entered = asyncio.Event()
+            task = asyncio.ensure_future(hold(entered))
+            await _while_time_passes(clock, entered.wait())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await _while_time_passes(clock, task)
+            assert [key for key in keys if await lock_manager.is_locked(key)] == []
 
     async def test_several_keys(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
         """LK-25: several keys are held together or not at all, and in whatever order they are named nobody waits in a circle."""

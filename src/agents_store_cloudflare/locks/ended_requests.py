@@ -1,0 +1,25 @@
+"""Requests whose callers have stopped: a repetition that arrives late must not take the key for nobody."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["EndedRequests"]
+
+MOST_REMEMBERED: Final = 1_000
+
+
+class EndedRequests:
+    """The newest ids of requests that were released or abandoned, in memory; a network keeps no message for longer."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}
+
+    def add(self, request_id: str) -> None:
+        """Remember one, and forget the oldest beyond 1,000."""
+        self._ids[request_id] = None
+        if len(self._ids) > MOST_REMEMBERED:
+            del self._ids[next(iter(self._ids))]
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._ids

@@ -1,0 +1,63 @@
+"""Work that must come to its end although its caller is cancelled: giving back what is held."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Final, TypeVar
+
+__all__ = ["Finishing"]
+
+GRACE_S: Final = 5.0
+
+T = TypeVar("T")
+
+
+class Finishing:
+    """Runs work in tasks of their own, which a cancellation of the caller does not reach.
+
+    Args:
+        sleep: how the time limit after a cancellation is waited for.
+    """
+
+    def __init__(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._sleep = sleep
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task for the work, which is kept until it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def outcomes(self, works: Iterable[Coroutine[Any, Any, T]]) -> list[T | BaseException]:
+        """The results or errors of work that is done all at once. A cancellation goes on when the work has ended: see `wait_for`."""
+        tasks = [self.start(work) for work in works]
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            await self.wait_for(tasks)
+            raise
+        return [task.exception() or task.result() for task in tasks]
+
+    async def wait_for(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        """Return when the tasks have ended, at the latest after 5 seconds; then they go on in the background.
+
+        For a caller that was cancelled. Cancelled again, it waits no more.
+        """
+        waiting = {task for task in tasks if not task.done()}
+        if not waiting:
+            return
+        limit = asyncio.ensure_future(self._sleep(GRACE_S))
+        everything = asyncio.ensure_future(asyncio.wait(waiting))
+        try:
+            await asyncio.wait({everything, limit}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            everything.cancel()
+            limit.cancel()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # somebody may have stopped waiting for it
