@@ -577,7 +577,14 @@ class TurnEndedError(TurnError):
 
     code = "turn_ended"
     http_status = 409
-    fact_names: ClassVar[tuple[str, ...]] = ("session_id", "turn_id", "status", "output", "from_sequence", "end_sequence")
+    fact_names: ClassVar[tuple[str, ...]] = (
+        "session_id",
+        "turn_id",
+        "status",
+        "output",
+        "from_sequence",
+        "end_sequence",
+    )
 
     def __init__(
         self,
