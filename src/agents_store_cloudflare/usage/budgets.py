@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from agents_store_cloudflare.contract.arguments import check_id, check_whole_number, span_ms
 from agents_store_cloudflare.contract.errors import BudgetExceededError, InvalidArgumentError, UsageError
@@ -22,6 +24,8 @@ MAX_SCOPES = 8
 DEFAULT_TTL_S = 600.0
 LONGEST_TTL_S = 86_400
 LONGEST_AGE_S = 100 * 366 * 86_400
+
+T = TypeVar("T")
 
 
 class PendingReservation:
@@ -53,8 +57,13 @@ class PendingReservation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._held is not None:
+        if self._held is None:
+            return
+        try:
             await self._release(self._held)
+        except UsageError:
+            if error is None:
+                raise  # else the block's own error goes on; the reservation ends by its time
 
 
 class Budgets:
@@ -62,6 +71,7 @@ class Budgets:
 
     def __init__(self, batches: UsageBatches) -> None:
         self._batches = batches
+        self._finishing: set[asyncio.Task[Any]] = set()
 
     async def set_budget(self, scope: str, cap: int, unit: str, *, parent: str | None = None) -> Budget:
         """`UsageStore.set_budget`."""
@@ -98,20 +108,50 @@ class Budgets:
         span = span_ms(ttl, ttl_ms, "ttl", most_seconds=LONGEST_TTL_S)
         ttl_span_ms = round(DEFAULT_TTL_S * 1000) if span is None else span
         refusal = BudgetExceededError(scope, amount=amount)
-        return PendingReservation(partial(self._reserve, scope, amount, ttl_span_ms), self.release, refusal)
+        return PendingReservation(partial(self._reserve, scope, amount, ttl_span_ms), self._release_whole, refusal)
 
     async def _reserve(self, scope: str, amount: int, ttl_ms: int) -> Reservation | None:
         now_ms = self._batches.now_ms()
         wanted = Reservation(id=uuid.uuid4().hex, scope=scope, amount=amount, expires_at=now_ms + ttl_ms)
+        reserving = self._start(self._reserve_as(wanted, now_ms))
+        try:
+            return await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            _ = self._start(self._give_back(reserving))
+            raise
+
+    async def _reserve_as(self, wanted: Reservation, now_ms: int) -> Reservation | None:
         statement = self._batches.statement
         *_, rows = await self._batches.run(
-            statement(sql.DELETE_EXPIRED, scope, now_ms),
-            statement(sql.INSERT_RESERVATION, scope, wanted.expires_at, wanted.id, amount),
-            statement(sql.SELECT_RESERVED, scope, wanted.expires_at, wanted.id),
+            statement(sql.DELETE_EXPIRED, wanted.scope, now_ms),
+            statement(sql.INSERT_RESERVATION, wanted.scope, wanted.expires_at, wanted.id, wanted.amount),
+            statement(sql.SELECT_RESERVED, wanted.scope, wanted.expires_at, wanted.id),
         )
         if not rows:
-            raise _no_budget(scope)
+            raise _no_budget(wanted.scope)
         return wanted if rows[0][0] else None
+
+    async def _give_back(self, reserving: asyncio.Task[Reservation | None]) -> None:
+        """Release what a cancelled caller does not get. Where that fails, it ends by its time."""
+        with suppress(UsageError):
+            reserved = await reserving
+            if reserved is not None:
+                await self.release(reserved)
+
+    async def _release_whole(self, reservation: Reservation) -> bool:
+        """`release`, which goes on in the background when its caller is cancelled."""
+        return await asyncio.shield(self._start(self.release(reservation)))
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._finishing.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._finishing.discard(task)
+        if not task.cancelled():
+            task.exception()  # a caller that was cancelled does not ask for it
 
     async def settle(self, reservation: Reservation, actual: int) -> Settlement:
         """`UsageStore.settle`."""
@@ -145,7 +185,13 @@ class Budgets:
         [rows] = await self._batches.run(
             self._batches.statement(sql.DELETE_RESERVATION, reservation.scope, reservation.expires_at, reservation.id)
         )
-        return bool(rows)
+        if rows:
+            return True
+        # Nothing there: settled, over, or given back before, perhaps by this call whose reply was lost.
+        if self._batches.now_ms() >= reservation.expires_at:
+            return False
+        [settled] = await self._batches.run(self._batches.statement(sql.SELECT_SETTLED, reservation.id))
+        return not settled
 
     async def delete_old_settlements(self, age: float | timedelta | None = None, *, age_ms: float | None = None) -> int:
         """`UsageStore.delete_old_settlements`."""

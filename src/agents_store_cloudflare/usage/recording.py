@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any, LiteralString, TypeAlias
+from typing import Any, LiteralString, TypeAlias, cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonObject, decode_json, encode_json
 from agents_store_cloudflare.contract.usage.budgets import PriceBook
 from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import MAX_VALUE_BYTES, SqlValue, Statement
@@ -120,8 +121,16 @@ def completed(
         TypeError, InvalidArgumentError: the rule that is broken, by the field's name.
     """
     completion = Completion(now_ms, new_ids(now_ms()) if commit_id is None else ids_of_commit(commit_id))
-    own = [completion.complete(entry) for entry in entries]
+    own = [_apart(completion.complete(entry)) for entry in entries]
     return own if prices is None else [price_entry(entry, prices) for entry in own]
+
+
+def _apart(entry: UsageEntry) -> UsageEntry:
+    """The entry with user JSON of its own: what the caller does with his afterwards changes no record."""
+    if entry.data is None and not entry.extra:
+        return entry
+    extra = cast("JsonObject", decode_json(encode_json(entry.extra, name="body")))
+    return replace(entry, data=decode_json(encode_json(entry.data, name="body")), extra=extra)
 
 
 def usage_statements(

@@ -143,7 +143,7 @@ class UsageStore(Protocol):
         ...
 
     async def release(self, reservation: Reservation) -> bool:
-        """Give a reservation back unsettled; False where there was nothing to give back."""
+        """Give a reservation back unsettled; False if it was settled, or its time was over. A repeated release gives True again."""
         ...
 
     async def delete_old_settlements(self, age: float | timedelta | None = None, *, age_ms: float | None = None) -> int:

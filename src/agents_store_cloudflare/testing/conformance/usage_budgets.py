@@ -56,7 +56,7 @@ class UsageBudgetConformance:
         assert budget == Budget(scope=unique, cap=100, unit="tokens", reserved=40, settled=25)
         assert budget.remaining == 35
         assert await usage_store.release(second)
-        assert not await usage_store.release(second)
+        assert await usage_store.release(second), "as the first time: its reply may have been lost"
         assert await usage_store.get_budget(unique) == replace(budget, reserved=0)
 
     async def test_a_settlement_counts_once(self, usage_store: D1UsageStore, unique: str) -> None:
