@@ -11,6 +11,7 @@ from agents_store_cloudflare import (
     AgentState,
     CloudflareStore,
     LockServer,
+    Message,
     StreamServer,
     create_cloudflare_store,
     estimate,
@@ -41,15 +42,8 @@ class Default(WorkerEntrypoint):
 
 
 async def remember(store: CloudflareStore, session_id: str, said: str) -> AgentState:
-    """Add one message to the session; the lock's token refuses this write if somebody took the lock over."""
-    async with store.locks.lock(session_id, wait=5) as lock:
-        state = await store.state_store.load_state(session_id) or AgentState(
-            session_id=session_id, agent_type="quickstart"
-        )
-        state.messages.append({"role": "user", "content": said})
-        async with store.stream_manager.create_writer(
-            session_id, "quickstart", "example", fencing_token=lock
-        ) as writer:
-            await writer.write({"type": "said", "text": said})
-        await store.state_store.save(state, fencing_token=lock)
-        return state
+    """Add one message to the session in a turn of its own, and tell it to whoever reads the session's stream."""
+    asked: Message = {"role": "user", "content": said}
+    async with store.turn(session_id, agent_type="quickstart", messages=[asked], wait=5) as turn:
+        await turn.write({"type": "said", "text": said})
+    return turn.state

@@ -37,9 +37,9 @@ def test_the_quickstart_remembers(tmp_path: Path) -> None:
         EXAMPLES / "quickstart/wrangler.toml", persist=tmp_path, ready_path="/?session=warm-up"
     ) as runtime:
         first = _get(runtime, "/?session=ada&say=hello")
-        assert (first["version"], first["messages"]) == (1, [{"role": "user", "content": "hello"}])
-        assert re.fullmatch(r"2 D1 round trips, 4 calls to objects: \$\d+\.\d+ per million", first["cost"])
-        assert _get(runtime, "/?session=ada&say=again")["version"] == 2
+        assert (first["version"], first["messages"]) == (2, [{"role": "user", "content": "hello"}])
+        assert re.fullmatch(r"2 D1 round trips, 5 calls to objects: \$\d+\.\d+ per million", first["cost"])
+        assert _get(runtime, "/?session=ada&say=again")["version"] == 4
         runtime.kill()
         runtime.restart()
         answer = _get(runtime, "/?session=ada&say=still")
@@ -53,7 +53,7 @@ def test_the_worker_of_the_readme_runs(tmp_path: Path) -> None:
     [code, *_] = re.findall(r"```python\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(), re.DOTALL)
     (folder / "entry.py").write_text(code)
     with LocalRuntime(folder / "wrangler.toml") as runtime, urlopen(runtime.url, timeout=60) as response:
-        assert response.read() == b"1 messages, version 1"
+        assert response.read() == b"I have 1 messages of yours and mine."
 
 
 def test_the_clean_up_deletes_what_has_had_its_time(tmp_path: Path) -> None:
