@@ -32,6 +32,7 @@ from agents_store_cloudflare.state.calls import StateCalls, expected, new_epoch,
 from agents_store_cloudflare.state.cursors import cursor_after, number_of
 from agents_store_cloudflare.state.guard import Commit, Condition, Guard
 from agents_store_cloudflare.state.outgoing import Outgoing
+from agents_store_cloudflare.state.stored_text import stored_text
 
 __all__ = ["CheckpointCalls", "check_kept_beside"]
 
@@ -87,7 +88,9 @@ class CheckpointCalls(StateCalls):
             outgoing = Outgoing.of(saved, self._limits, "save_checkpoint")
             guard = self._save_guard(outgoing, None, fencing_token, commit_id, run_id, stream_sequence)
             guard = replace(guard, new_checkpoints=1)
-            result = encode_json([saved.step_count, saved.status, run_id, stream_sequence], name="the checkpoint")
+            result = encode_json(
+                [saved.step_count, stored_text(saved.status), run_id, stream_sequence], name="the checkpoint"
+            )
             before = self._save_statements(outgoing, guard, result)
         commit, results = await self._batches.write(
             guard, [*before, *self._checkpoint_statements(session_id, run_id, stream_sequence)]

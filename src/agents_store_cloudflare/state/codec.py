@@ -16,6 +16,7 @@ from agents_store_cloudflare.contract.record import check_extra
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, Message, StoredHistory
 from agents_store_cloudflare.database import Row, SqlValue
 from agents_store_cloudflare.state.guard import Commit
+from agents_store_cloudflare.state.stored_text import stored_text, text_of
 
 __all__ = [
     "MAX_MESSAGES",
@@ -80,16 +81,16 @@ def columns_of(state: AgentState, limit_bytes: int, operation: str) -> tuple[Sql
         StateSizeExceededError: together they are over `limit_bytes`.
     """
     columns: tuple[SqlValue, ...] = (
-        state.agent_type,
-        state.status,
+        stored_text(state.agent_type),
+        stored_text(state.status),
         state.step_count,
         encode_json(state.custom_state, name="custom_state"),
         None if state.output is None else encode_json(state.output, name="output"),
-        state.error,
+        stored_text(state.error),
         state.stream_id,
         state.parent_session_id,
         int(state.aborted),
-        state.abort_reason,
+        stored_text(state.abort_reason),
         state.root_session_id,
         state.resume_count,
         state.expires_at,
@@ -135,17 +136,17 @@ def state_of(row: Row) -> AgentState:
     ) = cast("list[Any]", row)  # fmt: skip
     state = AgentState(
         session_id=session_id,
-        agent_type=agent_type,
-        status=status,
+        agent_type=text_of(agent_type),
+        status=text_of(status),
         step_count=step_count,
         custom_state=cast("JsonObject", decode_json(custom_state)),
         output=None if output is None else decode_json(output),
-        error=error,
+        error=text_of(error),
         stream_id=stream_id or "",
         parent_session_id=parent,
         root_session_id=root,
         aborted=bool(aborted),
-        abort_reason=abort_reason,
+        abort_reason=text_of(abort_reason),
         resume_count=resume_count,
         version=version,
         expires_at=expires_at,
@@ -170,7 +171,7 @@ def bare_checkpoint_of(session_id: str, row: Row) -> Checkpoint:
         session_id=session_id,
         run_id=run_id,
         step_count=step_count,
-        status=status,
+        status=text_of(status),
         message_count=message_count,
         timestamp=timestamp,
         stream_sequence=stream_sequence,

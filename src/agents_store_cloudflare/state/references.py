@@ -26,6 +26,7 @@ from agents_store_cloudflare.database import Row, SqlValue, Statement
 from agents_store_cloudflare.state import reference_sql
 from agents_store_cloudflare.state.calls import StateCalls
 from agents_store_cloudflare.state.guard import Condition
+from agents_store_cloudflare.state.stored_text import stored_text, text_of
 
 __all__ = ["ReferenceCalls"]
 
@@ -76,12 +77,12 @@ class ReferenceCalls(StateCalls):
         if not isinstance(error, Unset) and error is not None:
             check_text(error, "error", empty=True, max_bytes=MAX_ERROR_BYTES)
         new: tuple[SqlValue, ...] = (
-            status,
+            stored_text(status),
             completed_at,
             int(not isinstance(output, Unset)),
             None if isinstance(output, Unset) else self._output(session_id, output, "update_sub_session_ref"),
             int(not isinstance(error, Unset)),
-            None if isinstance(error, Unset) else error,
+            None if isinstance(error, Unset) else stored_text(error),
         )
         guard = self._guard("update_sub_session_ref", session_id, fencing_token, commit_id, sub_session_id, *new)
         condition = Condition(
@@ -117,14 +118,14 @@ class ReferenceCalls(StateCalls):
                 check_whole_number(getattr(ref, name), name)
         return (
             ref.sub_session_id,
-            ref.agent_type,
-            ref.parent_tool_call_id,
-            ref.status,
+            stored_text(ref.agent_type),
+            stored_text(ref.parent_tool_call_id),
+            stored_text(ref.status),
             ref.location,
             self._now_ms() if ref.started_at is None else ref.started_at,
             ref.completed_at,
             self._output(session_id, ref.output, "add_sub_session_refs"),
-            ref.error,
+            stored_text(ref.error),
         )
 
     def _output(self, session_id: str, output: JsonValue, operation: str) -> str | None:
@@ -143,12 +144,12 @@ def _reference(row: Row) -> SubSessionRef:
     )
     return SubSessionRef(
         sub_session_id=sub_session_id,
-        agent_type=agent_type,
-        parent_tool_call_id=tool_call_id,
-        status=status,
+        agent_type=text_of(agent_type),
+        parent_tool_call_id=text_of(tool_call_id),
+        status=text_of(status),
         location=location,
         started_at=started_at,
         completed_at=completed_at,
         output=None if output is None else decode_json(output),
-        error=error,
+        error=text_of(error),
     )

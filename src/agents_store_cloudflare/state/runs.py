@@ -23,6 +23,7 @@ from agents_store_cloudflare.state import run_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls
 from agents_store_cloudflare.state.guard import Condition, Facts
 from agents_store_cloudflare.state.sessions import check_statuses
+from agents_store_cloudflare.state.stored_text import stored_text, text_of
 
 __all__ = ["ENDED", "RunCalls"]
 
@@ -57,7 +58,7 @@ class RunCalls(StateCalls):
         request = (run_id, status, step_count, start_sequence)
         guard = self._guard("start_run", session_id, fencing_token, commit_id, *request)
         guard = replace(guard, conditions=(condition,))
-        row = (session_id, run_id, status, step_count, start_sequence, self._now_ms())
+        row = (session_id, run_id, stored_text(status), step_count, start_sequence, self._now_ms())
         commit, results = await self._batches.write(
             guard,
             [
@@ -103,7 +104,8 @@ class RunCalls(StateCalls):
         guard = self._guard("update_run", session_id, fencing_token, commit_id, *request)
         guard = replace(guard, conditions=(_existing(session_id, run_id),))
         end_ms = (self._now_ms() if completed_at is None else completed_at) if ended else None
-        new = (status, end_ms, step_count, int(error is not UNSET), error if isinstance(error, str) else None)
+        new_error = stored_text(error) if isinstance(error, str) else None
+        new = (stored_text(status), end_ms, step_count, int(error is not UNSET), new_error)
         commit, results = await self._batches.write(
             guard,
             [
@@ -151,7 +153,7 @@ def _gate(
             session_id,
             run_id,
             reason=reason,
-            status=facts.get("status", ""),
+            status=text_of(cast("str", facts.get("status", ""))),
             current_run_id=facts.get("current_run_id"),
         )
 
@@ -181,10 +183,10 @@ def _run(session_id: str, rows: list[Row], run_id: str) -> Run:
         run_id=run,
         session_id=session_id,
         turn=turn,
-        status=status,
+        status=text_of(status),
         step_count=step_count,
         start_sequence=start_sequence,
         started_at=started_at,
         completed_at=completed_at,
-        error=error,
+        error=text_of(error),
     )

@@ -29,6 +29,7 @@ from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_
 from agents_store_cloudflare.state.cursors import cursor_after, number_of
 from agents_store_cloudflare.state.guard import Commit
 from agents_store_cloudflare.state.outgoing import Outgoing
+from agents_store_cloudflare.state.stored_text import stored_text, text_of
 from agents_store_cloudflare.usage import usage_statements
 
 __all__ = ["SessionCalls"]
@@ -196,7 +197,7 @@ class SessionCalls(StateCalls):
         """`StateStore.update_status`."""
         check_text(status, "status", max_bytes=MAX_LABEL_BYTES)
         guard = self._guard("update_status", session_id, fencing_token, commit_id, status)
-        update = Statement(session_sql.UPDATE_STATUS, (*self._commit(guard), status))
+        update = Statement(session_sql.UPDATE_STATUS, (*self._commit(guard), stored_text(status)))
         commit, _ = await self._batches.write(guard, [update])
         return commit.version
 
@@ -214,13 +215,13 @@ class SessionCalls(StateCalls):
         check_text(new, "new", max_bytes=MAX_LABEL_BYTES)
         guard = self._guard("compare_and_set_status", session_id, fencing_token, commit_id, statuses, new)
         # No condition of the guard: a batch that finds another status has nothing to write, but it raises the fence.
-        update = Statement(session_sql.COMPARE_AND_SET_STATUS, (*self._commit(guard), new, statuses))
+        update = Statement(session_sql.COMPARE_AND_SET_STATUS, (*self._commit(guard), stored_text(new), statuses))
         first, results = await self._batches.guarded(
             guard, [update, Statement(session_sql.SELECT_STATUS, (session_id,))]
         )
         if first is None and not results[0]:
             [[status, version]] = cast("list[list[Any]]", results[1])
-            return CasResult(ok=False, new_version=None, current_status=status, current_version=version)
+            return CasResult(ok=False, new_version=None, current_status=text_of(status), current_version=version)
         commit = first or Commit.from_text(cast("str", results[0][0][0]))
         return CasResult(ok=True, new_version=commit.version, current_status=new, current_version=commit.version)
 
@@ -259,7 +260,7 @@ class SessionCalls(StateCalls):
         if parent_session_id is not None:
             check_id(parent_session_id, "parent_session_id")
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
-        page = (number_of(cursor, "sessions"), agent_type, status, limit + 1)
+        page = (number_of(cursor, "sessions"), stored_text(agent_type), stored_text(status), limit + 1)
         if prefix is not None:
             check_text(prefix, "prefix", empty=True, max_bytes=MAX_ID_BYTES)
         if prefix:
@@ -299,7 +300,7 @@ def check_statuses(statuses: Collection[str], name: str) -> str:
         raise TypeError(f"{name} must be a collection of texts, not {type(statuses).__name__}")
     texts = [check_text(status, f"a status in {name}", max_bytes=MAX_LABEL_BYTES) for status in statuses]
     check_whole_number(len(texts), f"the number of statuses in {name}", high=MAX_STATUSES)
-    return encode_json([[text] for text in texts], name=name)
+    return encode_json([[stored_text(text)] for text in texts], name=name)
 
 
 def _object(value: Mapping[str, JsonValue] | None, name: str) -> dict[str, JsonValue]:

@@ -1,0 +1,43 @@
+"""Free texts survive what `wrangler d1 export` does to a text, and come back as they were."""
+
+import sqlite3
+
+import pytest
+
+from agents_store_cloudflare.state.stored_text import stored_text, text_of
+
+TEXTS = [
+    "",
+    "plain",
+    "line\nline",
+    r"a \n that is no line break",
+    "both\n" + r"\n",
+    "\r\n" + r"\r",
+    "nul\0",
+    '"quoted"',
+    '"',
+    "\u2028🎉'",
+]
+
+
+def exported(text: str) -> str:
+    """The SQL expression that the export writes for a text, as documented by its behaviour."""
+    quoted = "'" + text.replace("'", "''").replace("\n", r"\n").replace("\r", r"\r") + "'"
+    if "\r" in text:
+        quoted = rf"replace({quoted},'\r',char(13))"
+    return rf"replace({quoted},'\n',char(10))" if "\n" in text else quoted
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_comes_back(text: str) -> None:
+    """MG-11: stored, exported, imported and read, it is the same text; a text of one line is stored as it is."""
+    stored = stored_text(text)
+    [imported] = sqlite3.connect(":memory:").execute(f"SELECT {exported(stored)}").fetchone()
+    assert imported == stored
+    assert text_of(imported) == text
+
+
+def test_texts_of_others_are_given_back() -> None:
+    """A text that is no JSON string, and none at all, stay what they are."""
+    assert text_of('"unfinished') == '"unfinished'
+    assert (stored_text(None), text_of(None)) == (None, None)
