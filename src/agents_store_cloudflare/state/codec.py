@@ -190,7 +190,7 @@ def checkpoint_of(row: Row, blocks: Sequence[Row]) -> Checkpoint:
     state = state_of(row[4:])
     fill_messages(state, blocks, MAX_MESSAGES)
     count = history_of(state).count
-    bare = bare_checkpoint_of(state.session_id, [*row[:4], state.status, state.step_count, count])
+    bare = bare_checkpoint_of(state.session_id, [*row[:4], stored_text(state.status), state.step_count, count])
     return replace(bare, state=state)
 
 
