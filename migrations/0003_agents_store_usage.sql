@@ -40,6 +40,13 @@ CREATE TABLE IF NOT EXISTS __agents_usage_sub_sessions (
   PRIMARY KEY (session_id, kept, sub_session_id)
 ) WITHOUT ROWID;
 
+-- The commit ids of recorded calls, each with a digest of its whole request: a repetition is recognised, another request is refused.
+CREATE TABLE IF NOT EXISTS __agents_usage_commits (
+  commit_id TEXT PRIMARY KEY,
+  digest TEXT NOT NULL,
+  recorded_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
 -- What each entry adds to the totals; usage/amounts.py says the same in Python. Large counts are split at 2^32 ("…High"), whole custom
 -- values at 10^9 (w0, w1 …), broken ones at 2^32 (b0, b-1 …): so sums of them neither overflow nor lose a digit.
 CREATE VIEW IF NOT EXISTS __agents_usage_parts AS
@@ -216,7 +223,11 @@ AFTER INSERT ON __agents_settlements
 BEGIN
   UPDATE __agents_budgets
   SET
-    settled = settled + NEW.actual,
+    -- 2^53 - 1 is the largest number that JavaScript, and so an export of the database, keeps exactly.
+    settled = CASE
+      WHEN settled > 9007199254740991 - NEW.actual THEN RAISE(ABORT, 'agents-store {"fault":"sum"}')
+      ELSE settled + NEW.actual
+    END,
     overruns = overruns + (NEW.actual > NEW.amount)
   WHERE scope IN (SELECT value FROM json_each((SELECT chain FROM __agents_budgets WHERE scope = NEW.scope)));
   DELETE FROM __agents_reservations

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from agents_store_cloudflare.contract.errors import UsageError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, UsageError
 from agents_store_cloudflare.contract.usage.budgets import Budget, Reservation
 from agents_store_cloudflare.database import Statement, retry
 from agents_store_cloudflare.migrations import run_migration
@@ -240,3 +240,14 @@ def test_budgets_keep_their_books() -> None:
     run_state_machine_as_test(
         BudgetMachine, settings=settings(max_examples=length(40, 1_000), stateful_step_count=30, deadline=None)
     )
+
+
+async def test_a_sum_ends_at_the_largest_exact_number(store: D1UsageStore) -> None:
+    """US-17, US-18: a settlement whose sum would pass 2^53 - 1 is refused, and the budget stays exact and readable."""
+    most = 2**53 - 1
+    for number, actual in enumerate((most - 1, 1)):
+        await store.settle(Reservation(id=f"r{number}", scope="sibling", amount=0, expires_at=2**50), actual)
+    for scope in ("session", "sibling", "tenant"):
+        with pytest.raises(InvalidArgumentError, match="2\\^53"):
+            await store.settle(Reservation(id=f"r-{scope}", scope=scope, amount=0, expires_at=2**50), 1)
+    assert [await _taken(store, scope) for scope in ("tenant", "sibling", "session")] == [(0, most), (0, most), (0, 0)]

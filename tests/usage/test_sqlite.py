@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, UsageError
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry, UsageSource
-from agents_store_cloudflare.database import retry
+from agents_store_cloudflare.database import Statement, retry
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FakeClock, FaultyDatabase, SqliteDatabase
@@ -153,3 +153,30 @@ async def test_a_save_with_usage_whose_reply_was_lost(
         await D1StateStore(faulty).save(state, usage=[entry])
     assert (await D1UsageStore(database).get_rollup("s")).entry_count == 2
     assert state.version == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["select", "Order", "tree", "counted", "mine_by_day", "mine_parts", "idx_mine", "json_each"]
+)
+def test_a_table_name_that_cannot_be_one(database: SqliteDatabase, name: str) -> None:
+    """US-11: a word of SQL, and a name that the totals of another table may have, is refused when the store is made."""
+    with pytest.raises(InvalidArgumentError, match="table_name"):
+        D1UsageStore(database, table_name=name)
+
+
+async def test_a_row_of_others_costs_only_itself(database: SqliteDatabase) -> None:
+    """US-14, US-16: a time that no calendar has, written by somebody else, breaks no view and no rebuild."""
+    store = D1UsageStore(database)
+    await store.record_tokens("s", model="m", tokens={"prompt": 1, "completion": 1})
+    await database.batch(
+        [
+            Statement(
+                "INSERT INTO __agents_usage VALUES"
+                " ('x', 's', 'custom', 0, 9007199254740991, 'agent', 'a', '{\"name\":\"n\",\"value\":1}', 0)"
+            )
+        ]
+    )
+    await store.rebuild_rollups()
+    assert [total.key for total in await store.get_totals("day")][1:] == ["day 104249991"]
+    assert len(await store.get_entries("s")) == 2
+    assert (await store.get_rollup("s")).entry_count == 2

@@ -10,7 +10,7 @@ from typing import Any, Final
 from agents_store_cloudflare.contract.errors import AgentsStoreError, LockError
 from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.database.backoff import backoff_s
-from agents_store_cloudflare.locks.finishing import Finishing
+from agents_store_cloudflare.database.finishing import Finishing
 from agents_store_cloudflare.locks.options import LockOptions
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
 from agents_store_cloudflare.objects.rpc_text import decode_reply, encode_request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from agents_store_cloudflare.contract.locks import LockSet
-from agents_store_cloudflare.locks.finishing import Finishing
+from agents_store_cloudflare.database.finishing import Finishing
 from agents_store_cloudflare.locks.lock import DurableObjectLock
 
 __all__ = ["HeldLocks", "released"]

@@ -27,7 +27,7 @@ class UsageBatches:
     ) -> None:
         self._database = as_database(database)
         self._table = table
-        self._logger = logger or logging.getLogger("agents_store_cloudflare.usage")
+        self.logger: logging.Logger = logger or logging.getLogger("agents_store_cloudflare.usage")
         self.now_ms = now_ms
 
     def statement(self, text: LiteralString, *parameters: SqlValue) -> Statement:
@@ -58,7 +58,7 @@ class UsageBatches:
             raise self._failed(error) from error
 
     def _failed(self, error: SqlError) -> UsageError:
-        self._logger.warning("usage call failed: %s", error)
+        self.logger.warning("usage call failed: %s", error)
         hint = ""
         if error.is_missing_table():
             hint = "; run_migration makes the tables, ensure_table one of another name"

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 from agents_store_cloudflare.contract.arguments import check_id, check_whole_number, span_ms
 from agents_store_cloudflare.contract.errors import BudgetExceededError, InvalidArgumentError, UsageError
 from agents_store_cloudflare.contract.usage.budgets import Budget, Reservation, Settlement
+from agents_store_cloudflare.contract.usage.store import UsageStore
 from agents_store_cloudflare.database import Row, SqlError
 from agents_store_cloudflare.usage import budget_sql as sql
 from agents_store_cloudflare.usage.batches import UsageBatches
@@ -66,7 +67,7 @@ class PendingReservation:
                 raise  # else the block's own error goes on; the reservation ends by its time
 
 
-class Budgets:
+class Budgets(UsageStore):
     """The budgets of a database: `UsageStore` says what each call promises."""
 
     def __init__(self, batches: UsageBatches) -> None:
@@ -74,7 +75,6 @@ class Budgets:
         self._finishing: set[asyncio.Task[Any]] = set()
 
     async def set_budget(self, scope: str, cap: int, unit: str, *, parent: str | None = None) -> Budget:
-        """`UsageStore.set_budget`."""
         check_id(scope, "scope")
         check_whole_number(cap, "cap")
         check_id(unit, "unit")
@@ -94,7 +94,6 @@ class Budgets:
         return _budget_of(rows[0])
 
     async def get_budget(self, scope: str) -> Budget | None:
-        """`UsageStore.get_budget`."""
         check_id(scope, "scope")
         [rows] = await self._batches.run(self._batches.statement(sql.SELECT_BUDGET, scope, self._batches.now_ms()))
         return _budget_of(rows[0]) if rows else None
@@ -102,7 +101,6 @@ class Budgets:
     def reserve(
         self, scope: str, amount: int, *, ttl: float | timedelta | None = None, ttl_ms: float | None = None
     ) -> PendingReservation:
-        """`UsageStore.reserve`."""
         check_id(scope, "scope")
         check_whole_number(amount, "amount")
         span = span_ms(ttl, ttl_ms, "ttl", most_seconds=LONGEST_TTL_S)
@@ -154,22 +152,24 @@ class Budgets:
             task.exception()  # a caller that was cancelled does not ask for it
 
     async def settle(self, reservation: Reservation, actual: int) -> Settlement:
-        """`UsageStore.settle`."""
         _check_reservation(reservation)
         check_whole_number(actual, "actual")
         statement = self._batches.statement
-        _, rows = await self._batches.run(
-            statement(
-                sql.INSERT_SETTLEMENT,
-                reservation.scope,
-                reservation.expires_at,
-                reservation.id,
-                reservation.amount,
-                actual,
-                self._batches.now_ms(),
-            ),
-            statement(sql.SELECT_SETTLED, reservation.id),
+        insert = statement(
+            sql.INSERT_SETTLEMENT,
+            reservation.scope,
+            reservation.expires_at,
+            reservation.id,
+            reservation.amount,
+            actual,
+            self._batches.now_ms(),
         )
+        try:
+            _, rows = await self._batches.run(insert, statement(sql.SELECT_SETTLED, reservation.id))
+        except SqlError as error:
+            raise InvalidArgumentError(
+                f"actual is {actual:,}: the settled sum of scope {reservation.scope!r} or of one around it would pass 2^53 - 1"
+            ) from error
         if not rows:
             raise _no_budget(reservation.scope)
         settlement = _settlement_of(rows[0])
@@ -180,7 +180,6 @@ class Budgets:
         return settlement
 
     async def release(self, reservation: Reservation) -> bool:
-        """`UsageStore.release`."""
         _check_reservation(reservation)
         [rows] = await self._batches.run(
             self._batches.statement(sql.DELETE_RESERVATION, reservation.scope, reservation.expires_at, reservation.id)
@@ -194,7 +193,6 @@ class Budgets:
         return not settled
 
     async def delete_old_settlements(self, age: float | timedelta | None = None, *, age_ms: float | None = None) -> int:
-        """`UsageStore.delete_old_settlements`."""
         span = span_ms(age, age_ms, "age", most_seconds=LONGEST_AGE_S)
         if span is None:
             raise TypeError("give age (seconds) or age_ms (milliseconds)")

@@ -11,6 +11,7 @@ __all__ = [
     "CLEAR_TOTALS",
     "COUNT_WITHOUT_OLD",
     "DELETE_OLD",
+    "DELETE_OLD_COMMITS",
     "DELETE_SESSION",
     "FENCE_GUARD",
     "KEEP_TOTALS",
@@ -221,6 +222,12 @@ COUNT_WITHOUT_OLD: tuple[LiteralString, ...] = (
     GROUP BY day, kind, name, agent
     """,
 )
+
+# ?1 time: commit ids of calls before it are forgotten. Reads the whole table: an operator's call.
+DELETE_OLD_COMMITS: LiteralString = """
+    DELETE FROM __agents_usage_commits
+    WHERE recorded_at < ?1
+"""
 
 # ?1 timestamp: strictly older ones go -> a row for each. Index on timestamp.
 DELETE_OLD: LiteralString = """

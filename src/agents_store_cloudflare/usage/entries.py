@@ -35,6 +35,8 @@ KINDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
 OF_ANY_KIND = ("run_id", "agent", "cost_micros", "price_version", "corrects")
 
 LARGEST_VALUE = 1e300
+LATEST_TIMESTAMP_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: dates end there."""
 
 _TOKEN_COUNTS = ("prompt", "completion", "reasoning", "cached", "total")
 
@@ -135,7 +137,7 @@ class Completion:
         if entry.id:
             check_id(entry.id, "id")
         if entry.timestamp is not None:
-            _check_count(entry.timestamp, "timestamp")
+            _check_timestamp(entry.timestamp)
         if entry.id and entry.timestamp is not None:
             return entry
         entry_id = entry.id or self._new_id(entry.session_id)
@@ -202,6 +204,14 @@ def _check_body(entry: UsageEntry) -> None:
 def _check_count(number: object, name: str, low: int = 0) -> None:
     if type(number) is not int or not low <= number <= MAX_SAFE_INTEGER:
         check_whole_number(number, name, low=low)
+
+
+def _check_timestamp(timestamp: int) -> None:
+    _check_count(timestamp, "timestamp")
+    if timestamp > LATEST_TIMESTAMP_MS:
+        raise InvalidArgumentError(
+            f"timestamp is {timestamp}, after the year 9999; it is in milliseconds since 1970, not micro- or nanoseconds"
+        )
 
 
 def _check_value(value: object) -> None:

@@ -31,7 +31,7 @@ def as_price_book(given: PriceBook | Mapping[str, object]) -> PriceBook:
                 check_whole_number(number, f"models[{model!r}].{name}")
     for tool, number in book.tools.items():
         check_whole_number(number, f"tools[{tool!r}]")
-    return book
+    return replace(book, models=dict(book.models), tools=dict(book.tools))
 
 
 def price_entry(entry: UsageEntry, book: PriceBook) -> UsageEntry:

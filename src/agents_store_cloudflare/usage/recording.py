@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from operator import itemgetter
 from typing import Any, LiteralString, TypeAlias, cast
 
@@ -21,7 +22,7 @@ from agents_store_cloudflare.usage.options import UsageOptions
 from agents_store_cloudflare.usage.prices import as_price_book, price_entry
 from agents_store_cloudflare.usage.tables import check_table_name, for_table
 
-__all__ = ["Recording", "completed", "usage_statements"]
+__all__ = ["Recording", "completed", "request_digest", "usage_statements"]
 
 DAY_MS = 86_400_000
 
@@ -131,6 +132,16 @@ def _apart(entry: UsageEntry) -> UsageEntry:
         return entry
     extra = cast("JsonObject", decode_json(encode_json(entry.extra, name="body")))
     return replace(entry, data=decode_json(encode_json(entry.data, name="body")), extra=extra)
+
+
+def request_digest(given: Sequence[UsageEntry | Mapping[str, object]], completed_entries: Sequence[UsageEntry]) -> str:
+    """A digest of everything that the caller gave, and of nothing that the store made: times and prices are the store's."""
+    rows = [_row(entry) for entry in completed_entries]
+    for entry, row in zip(given, rows, strict=True):
+        timestamp = entry.timestamp if isinstance(entry, UsageEntry) else entry.get("timestamp")
+        if timestamp is None:
+            row[4] = None
+    return sha256(_text(rows).encode()).hexdigest()
 
 
 def usage_statements(

@@ -19,8 +19,11 @@ EPOCH = date(1970, 1, 1)
 
 
 def day_text(day: int) -> str:
-    """The date of a day counted from 1970-01-01."""
-    return (EPOCH + timedelta(days=day)).isoformat()
+    """The date of a day counted from 1970-01-01; `day 12345678` when no calendar has it, which only other writers of the table cause."""
+    try:
+        return (EPOCH + timedelta(days=day)).isoformat()
+    except OverflowError:
+        return f"day {day}"
 
 
 def rollup_of(session_id: str, rows: Iterable[Row]) -> UsageRollup:

@@ -12,12 +12,14 @@ __all__ = [
     "ADD_SUB_SESSIONS",
     "ADD_TO_DAYS",
     "ADD_TO_SESSIONS",
+    "COMMIT_GUARD",
     "COUNT_ENTRIES",
     "FENCE_GUARD",
     "FIND_SESSIONS",
     "INSERT_ENTRIES",
     "NEW_GUARD",
     "RAISE_FENCES",
+    "REMEMBER_COMMIT",
     "REPEAT_GUARD",
     "SELECT_EXISTS",
     "SELECT_PAGE",
@@ -26,6 +28,20 @@ __all__ = [
     "SELECT_TOTALS",
     "SELECT_TREE",
 ]
+
+# Aborts the batch where the commit id was used: fault "repeated" for the same request, "commit" for another one; writes nothing.
+# ?1 commit id, ?2 digest of the request -> no row. Primary key.
+COMMIT_GUARD: LiteralString = """
+    SELECT json_extract('{}', 'agents-store ' || json_object('fault', CASE digest WHEN ?2 THEN 'repeated' ELSE 'commit' END)) AS verdict
+    FROM __agents_usage_commits
+    WHERE commit_id = ?1
+"""
+
+# ?1 commit id, ?2 digest of the request, ?3 now. One row, behind COMMIT_GUARD.
+REMEMBER_COMMIT: LiteralString = """
+    INSERT INTO __agents_usage_commits (commit_id, digest, recorded_at)
+    VALUES (?1, ?2, ?3)
+"""
 
 # Aborts the batch where an entry is stored already. ?1 JSON list of ids -> no row. Primary key.
 NEW_GUARD: LiteralString = """

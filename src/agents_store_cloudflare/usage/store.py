@@ -34,8 +34,8 @@ from agents_store_cloudflare.usage.batches import UsageBatches
 from agents_store_cloudflare.usage.budgets import LONGEST_AGE_S, Budgets
 from agents_store_cloudflare.usage.entries import KINDS, entry_of
 from agents_store_cloudflare.usage.options import DEFAULT_TABLE, UsageOptions
-from agents_store_cloudflare.usage.prices import as_price_book
-from agents_store_cloudflare.usage.recording import Recording, completed
+from agents_store_cloudflare.usage.prices import as_price_book, price_entry
+from agents_store_cloudflare.usage.recording import Recording, completed, request_digest
 from agents_store_cloudflare.usage.rollup import EPOCH, rollup_of, rollups_of, totals_of
 from agents_store_cloudflare.usage.tables import backfills, check_table_name, creations
 
@@ -111,7 +111,6 @@ class D1UsageStore(Budgets):
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> UsageEntry:
-        """`UsageStore.record_entry`."""
         [stored] = await self.record_entries([entry], fencing_token=fencing_token, commit_id=commit_id)
         return stored
 
@@ -122,47 +121,58 @@ class D1UsageStore(Budgets):
         fencing_token: int | Lock | None = None,
         commit_id: str | None = None,
     ) -> list[UsageEntry]:
-        """`UsageStore.record_entries`."""
         token = check_fencing_token(fencing_token)
-        if commit_id is not None:
-            check_id(commit_id, "commit_id")
-        given = completed(entries, self._batches.now_ms, prices=self._prices, commit_id=commit_id)
-        if not given:
+        given = list(entries)
+        own = completed(given, self._batches.now_ms, commit_id=commit_id)
+        commit = None if commit_id is None else (check_id(commit_id, "commit_id"), request_digest(given, own))
+        priced = own if self._prices is None else [price_entry(entry, self._prices) for entry in own]
+        if not priced:
             return []
-        recording = Recording.of(given)
+        recording = Recording.of(priced)
         try:
-            if await self._record_new(recording, token):
-                return given
-            rows = await self._record_rest(recording, token, repeatable=commit_id is not None)
+            if await self._record_new(recording, token, commit):
+                return priced
+            rows = await self._record_rest(recording, token, commit)
         except SqlError as error:
             raise _fault(error, token, commit_id) from None
         earlier = {entry.id: entry for entry in map(entry_of, rows)}
-        return [earlier.get(entry.id, entry) for entry in given]
+        return [earlier.get(entry.id, entry) for entry in priced]
 
-    async def _record_new(self, recording: Recording, token: int | None) -> bool:
-        """Record entries of which none is stored. False, and nothing happened, where one is."""
-        statement = self._batches.statement
+    async def _record_new(self, recording: Recording, token: int | None, commit: tuple[str, str] | None) -> bool:
+        """Record entries when none of them is stored. False, and nothing happened, when one is."""
+        statement, now_ms = self._batches.statement, self._batches.now_ms()
         guards = [statement(sql.NEW_GUARD, recording.ids), *self._fences(recording, recording.by_session, token)]
-        statements = recording.statements(self._batches.now_ms(), self._table, all_new=True)
+        statements = recording.statements(now_ms, self._table, all_new=True)
+        if commit is not None:
+            guards.insert(0, statement(sql.COMMIT_GUARD, *commit))
+            statements.append(statement(sql.REMEMBER_COMMIT, *commit, now_ms))
         try:
             await self._batches.run(*guards, *statements)
         except SqlError as error:
-            if (error.guard or {}).get("fault") == "stored":
+            if (error.guard or {}).get("fault") in ("stored", "repeated"):
                 return False
             raise
         return True
 
-    async def _record_rest(self, recording: Recording, token: int | None, *, repeatable: bool) -> list[Row]:
-        """Record those that are not stored yet; the rows of those that are."""
-        statement = self._batches.statement
-        guards = [statement(sql.REPEAT_GUARD, recording.entries)] if repeatable else []
-        guards += self._fences(recording, recording.entries, token)
-        results = await self._batches.run(
-            *guards,
-            statement(sql.SELECT_STORED, recording.ids),
-            *recording.statements(self._batches.now_ms(), self._table),
-        )
-        return results[len(guards)]
+    async def _record_rest(self, recording: Recording, token: int | None, commit: tuple[str, str] | None) -> list[Row]:
+        """Record the entries that are not stored yet, and return the rows of the others.
+
+        A request whose commit id is known was recorded whole: nothing is recorded, also where its entries were deleted since.
+        """
+        statement, now_ms = self._batches.statement, self._batches.now_ms()
+        stored = statement(sql.SELECT_STORED, recording.ids)
+        guards = self._fences(recording, recording.entries, token)
+        statements = recording.statements(now_ms, self._table)
+        if commit is not None:
+            guards = [statement(sql.COMMIT_GUARD, *commit), statement(sql.REPEAT_GUARD, recording.entries), *guards]
+            statements.append(statement(sql.REMEMBER_COMMIT, *commit, now_ms))
+        try:
+            return (await self._batches.run(*guards, stored, *statements))[len(guards)]
+        except SqlError as error:
+            if (error.guard or {}).get("fault") != "repeated":
+                raise
+        fences = [] if token is None else [statement(sql.RAISE_FENCES, recording.sessions(), token)]
+        return (await self._batches.run(stored, *fences))[0]
 
     def _fences(self, recording: Recording, entries: str, token: int | None) -> list[Statement]:
         if token is None:
@@ -230,7 +240,6 @@ class D1UsageStore(Budgets):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[UsageEntry]:
-        """`UsageStore.get_entries`."""
         low, high = _steps(step_range)
         page = self._batches.statement(
             sql.SELECT_PAGE,
@@ -245,14 +254,12 @@ class D1UsageStore(Budgets):
         return [entry_of(row) for row in rows]
 
     async def get_rollup(self, session_id: str, *, include_sub_agents: bool = False) -> UsageRollup:
-        """`UsageStore.get_rollup`."""
         check_id(session_id, "session_id")
         text = sql.SELECT_TREE if include_sub_agents else sql.SELECT_ROLLUP
         [rows] = await self._batches.run(self._batches.statement(text, session_id))
         return rollup_of(session_id, rows)
 
     async def get_tree_rollups(self, session_id: str) -> list[UsageRollup]:
-        """`UsageStore.get_tree_rollups`."""
         check_id(session_id, "session_id")
         [rows] = await self._batches.run(self._batches.statement(sql.SELECT_TREE, session_id))
         return rollups_of(session_id, rows)
@@ -269,7 +276,6 @@ class D1UsageStore(Budgets):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[UsageTotals]:
-        """`UsageStore.get_totals`."""
         if by not in VIEWS:
             raise InvalidArgumentError(f"by is {by!r}, it must be one of {', '.join(VIEWS)}")
         names = [
@@ -290,7 +296,6 @@ class D1UsageStore(Budgets):
         return [totals_of(row, by_day=by == "day") for row in rows]
 
     async def rebuild_rollups(self) -> None:
-        """`UsageStore.rebuild_rollups`."""
         await self._batches.run(*map(self._batches.statement, [*deletion_sql.CLEAR_TOTALS, *backfills()]))
 
     async def exists(self, session_id: str) -> bool:
@@ -313,7 +318,6 @@ class D1UsageStore(Budgets):
         return [cast("str", row[0]) for row in rows]
 
     async def delete(self, session_id: str, *, fencing_token: int | Lock | None = None) -> int:
-        """`UsageStore.delete`."""
         check_id(session_id, "session_id")
         token = check_fencing_token(fencing_token)
         statement = self._batches.statement
@@ -334,12 +338,16 @@ class D1UsageStore(Budgets):
     async def delete_old_entries(
         self, age: float | timedelta | None = None, *, age_ms: float | None = None, keep_totals: bool = False
     ) -> int:
-        """`UsageStore.delete_old_entries`."""
         span = span_ms(age, age_ms, "age", most_seconds=LONGEST_AGE_S)
         if span is None:
             raise TypeError("give age (seconds) or age_ms (milliseconds)")
         kept: tuple[LiteralString, ...] = deletion_sql.KEEP_TOTALS if keep_totals else ()
-        texts: list[LiteralString] = [*kept, *deletion_sql.COUNT_WITHOUT_OLD, deletion_sql.DELETE_OLD]
+        texts: list[LiteralString] = [
+            *kept,
+            *deletion_sql.COUNT_WITHOUT_OLD,
+            deletion_sql.DELETE_OLD_COMMITS,
+            deletion_sql.DELETE_OLD,
+        ]
         before_ms = max(0, self._batches.now_ms() - span)
         *_, rows = await self._batches.run_once(*(self._batches.statement(text, before_ms) for text in texts))
         return len(rows)

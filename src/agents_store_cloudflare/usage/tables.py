@@ -11,8 +11,26 @@ from agents_store_cloudflare.usage.options import DEFAULT_TABLE
 
 __all__ = ["backfills", "check_table_name", "creations", "for_table"]
 
-RESERVED = ("__agents_", "sqlite_", "_cf_", "d1_")
+RESERVED = ("__agents_", "sqlite_", "_cf_", "d1_", "idx_", "json_")
+SUFFIXES = ("_by_session", "_by_day", "_sub_sessions", "_parts", "_commits")
+"""What the names of a table's own totals end with."""
+
 ENTRIES_FILE, TOTALS_FILE = "0001_init.sql", "0003_agents_store_usage.sql"
+
+# The words of https://www.sqlite.org/lang_keywords.html, and names that statements here give to their own parts.
+_WORDS = """
+    abort action add after all alter always analyze and as asc attach autoincrement before begin between by cascade case cast
+    check collate column commit conflict constraint create cross current current_date current_time current_timestamp database
+    default deferrable deferred delete desc detach distinct do drop each else end escape except exclude exclusive exists
+    explain fail filter first following for foreign from full generated glob group groups having if ignore immediate in index
+    indexed initially inner insert instead intersect into is isnull join key last left like limit match materialized natural
+    no not nothing notnull null nulls of offset on or order others outer over partition plan pragma preceding primary query
+    raise range recursive references regexp reindex release rename replace restrict returning right rollback row rows
+    savepoint select set table temp temporary then ties to transaction trigger unbounded union unique update using vacuum
+    values view virtual when where window with within without true false rowid oid counted tree limb given stored part total
+    gone named child excluded
+"""
+WORDS = frozenset(_WORDS.split())
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -31,6 +49,10 @@ def check_table_name(name: str) -> str:
         )
     if name != DEFAULT_TABLE and name.lower().startswith(RESERVED):
         raise InvalidArgumentError(f"table_name begins with one of {', '.join(RESERVED)}, which are not yours")
+    if name.lower() in WORDS:
+        raise InvalidArgumentError(f"table_name {name!r} is a word of SQL; add something to it")
+    if name.lower().endswith(SUFFIXES):
+        raise InvalidArgumentError(f"table_name ends with one of {', '.join(SUFFIXES)}, as the totals of a table do")
     return name
 
 

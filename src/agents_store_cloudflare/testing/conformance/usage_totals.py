@@ -312,16 +312,46 @@ class UsageTotalsConformance:
     async def test_commit_ids(self, usage_store: D1UsageStore, unique: str) -> None:
         """US-15: a call repeated with its commit id stores nothing twice and returns the first entries; for other entries it is refused."""
         entries = [_tokens(unique, timestamp=None), _custom(unique, 1)]
-        first = await usage_store.record_entries(entries, commit_id="turn-1")
-        assert await usage_store.record_entries(entries, commit_id="turn-1") == first
-        await usage_store.record_entries(
-            [{**each, "session_id": f"{unique}-b"} for each in entries], commit_id="turn-1"
-        )
-        with pytest.raises(InvalidArgumentError, match="commit_id"):
-            await usage_store.record_entries(
-                [_custom(unique, 2), _custom(unique, 2), _custom(unique, 2)], commit_id="turn-1"
-            )
+        commit_id = f"{unique}-commit"
+        first = await usage_store.record_entries(entries, commit_id=commit_id)
+        assert await usage_store.record_entries(entries, commit_id=commit_id) == first
+        others = [
+            [*entries, _custom(unique, 2)],
+            entries[:1],
+            [{**each, "session_id": f"{unique}-b"} for each in entries],
+            [{**entries[0], "id": f"{unique}-own"}, entries[1]],
+            [{**entries[0], "step_count": 9}, entries[1]],
+            [{**entries[0], "timestamp": 7}, entries[1]],
+            [_custom(unique, 2), _custom(unique, 2), _custom(unique, 2)],
+        ]
+        for other in others:
+            with pytest.raises(InvalidArgumentError, match="commit_id"):
+                await usage_store.record_entries(other, commit_id=commit_id)
         assert (await self._is_exact(usage_store, unique)).entry_count == 2
+        assert not await usage_store.exists(f"{unique}-b")
+        assert await usage_store.delete(unique) == 2
+        assert len(await usage_store.record_entries(entries, commit_id=commit_id)) == 2
+        assert not await usage_store.exists(unique), "the call took effect once, and was deleted"
+
+    async def test_a_time_that_no_date_has(self, usage_store: D1UsageStore, unique: str) -> None:
+        """US-10, US-14: a time after the year 9999 is refused with a word about its unit."""
+        with pytest.raises(InvalidArgumentError, match="milliseconds"):
+            await usage_store.record_entry(_tokens(unique, timestamp=253_402_300_800_000))
+        await usage_store.record_entry(_tokens(unique, timestamp=253_402_300_799_999))
+        [day] = await usage_store.get_totals("day", first_day="9999-12-31")
+        assert day.key == "9999-12-31"
+        assert await usage_store.delete(unique) == 1
+
+    async def test_what_is_stored_is_what_was_given(self, usage_store: D1UsageStore, unique: str) -> None:
+        """US-1: user JSON that its caller changes during or after the call changes neither the stored nor the returned entry."""
+        data: list[Any] = [1]
+        task = asyncio.ensure_future(usage_store.record_custom(unique, name="n", value=1, data=data))
+        await asyncio.sleep(0)
+        data.append(2)
+        stored = await task
+        data.append(3)
+        assert stored.data == [1]
+        assert await usage_store.get_entries(unique) == [stored]
 
     async def test_saved_with_a_state(self, usage_store: D1UsageStore, state_store: D1StateStore, unique: str) -> None:
         """US-23, US-6: entries ride with the save: once with it, and not at all without it."""
