@@ -238,7 +238,7 @@ class StreamObject:
             pauses=arguments["pauses"],
         )
         now_ms = self._host.now_ms()
-        appended = log.close_turn(chunk, closing, now_ms=now_ms, fencing_token=arguments["fencingToken"])
+        appended = log.close_turn(chunk, closing, now_ms=now_ms)
         if appended is not None and not appended.is_repetition:
             self.appended(log, appended.first_sequence, chunk)
             self.changed(log, before, log.head())

@@ -202,14 +202,8 @@ class StreamLog(StoredStream):
         self._known_flushes().note(writer, writer_sequence, flush.last_sequence)
         return Appended(first_sequence=first_sequence, last_sequence=flush.last_sequence)
 
-    def close_turn(
-        self, chunk: str, closing: TurnClosing, *, now_ms: int, fencing_token: int | None
-    ) -> Appended | None:
-        """Store the chunk that closes a turn, once. Returns None if the stream has begun anew, or has its outcome.
-
-        Raises:
-            StaleFencingTokenError: a higher token has been seen.
-        """
+    def close_turn(self, chunk: str, closing: TurnClosing, *, now_ms: int) -> Appended | None:
+        """Store the chunk that closes a turn, once. Returns None if the stream has begun anew, or has its outcome."""
         head = self.head()
         flush = None if head is None else self._known_flushes().newest().get(closing.writer)
         is_repeated = flush is not None and flush[0] == CLOSING_NUMBER
@@ -221,7 +215,6 @@ class StreamLog(StoredStream):
             writer=closing.writer,
             writer_sequence=CLOSING_NUMBER,
             now_ms=now_ms,
-            fencing_token=None if is_repeated else fencing_token,
             closing=closing,
         )
 

@@ -165,7 +165,6 @@ class DurableObjectStreamManager(StreamManager):
         writer: str,
         incarnation: str | None,
         pauses: bool,
-        fencing_token: int | None,
     ) -> int | None:
         """Store the chunk that closes a turn, once however often it is sent; `store.turn` calls it.
 
@@ -173,7 +172,6 @@ class DurableObjectStreamManager(StreamManager):
             Its sequence, or None if the stream was ended, failed, reset or deleted since the turn wrote to it.
 
         Raises:
-            StaleFencingTokenError: a later holder of the lock has written to the stream.
             StreamConnectionError: the stream could not be reached.
         """
         arguments: JsonObject = {
@@ -181,7 +179,6 @@ class DurableObjectStreamManager(StreamManager):
             "writer": writer,
             "incarnation": incarnation,
             "pauses": pauses,
-            "fencingToken": fencing_token,
         }
         reply = await self._client.call(stream_id, "close_turn", arguments, chunk)
         sequence: int | None = reply.head["ok"]["lastSequence"]

@@ -164,7 +164,7 @@ class TurnBlock:
             entered=entered,
             writer=writer,
             reservation=reservation,
-            owed=await self._told(entered, writer, lock),
+            owed=await self._told(entered, writer),
         )
         if writer is not None and entered.state.status == AgentStatus.SUSPENDED and entered.turn["fenced"]:
             await self._streams.resume_stream(writer.stream_id, fencing_token=lock.fencing_token)
@@ -216,16 +216,14 @@ class TurnBlock:
         except StreamError:
             _logger.warning("the stream of turn %r could not be opened yet", self._options.turn_id, exc_info=True)
 
-    async def _told(
-        self, entered: EnteredTurn, writer: DurableObjectStreamWriter | None, lock: DurableObjectLock
-    ) -> list[JsonObject]:
+    async def _told(self, entered: EnteredTurn, writer: DurableObjectStreamWriter | None) -> list[JsonObject]:
         """What is still owed after an attempt to publish it."""
         if not entered.owed:
             return []
         if writer is not None and writer.newest_closed_turn == entered.owed[-1]["turnId"]:
             return []
         try:
-            await publish(self._streams, entered.owed, lock.fencing_token, self._state.now_ms())
+            await publish(self._streams, entered.owed, self._state.now_ms())
         except StreamError:
             _logger.warning("closing chunks of session %r stay owed", self._options.session_id, exc_info=True)
             return entered.owed
@@ -262,7 +260,7 @@ class TurnBlock:
             await release
             return
         telling = _quietly(
-            publish(self._streams, owed, lock.fencing_token, self._state.now_ms()),
+            publish(self._streams, owed, self._state.now_ms()),
             "the closing chunk stays owed",
         )
         if wait_until is None:

@@ -30,13 +30,10 @@ def closing_chunk(owed: JsonObject, now_ms: int) -> JsonObject:
     return chunk
 
 
-async def publish(
-    streams: DurableObjectStreamManager, owed: Sequence[JsonObject], token: int | None, now_ms: int
-) -> None:
+async def publish(streams: DurableObjectStreamManager, owed: Sequence[JsonObject], now_ms: int) -> None:
     """Bring closing chunks to their streams, in order; those that are there already are recognised.
 
-    Args:
-        token: of the lock under which the caller acts; None where each turn's own token must do.
+    They carry no fencing token. What is owed is stored in the state row, so a closing chunk is right whoever holds the lock by now.
 
     Raises:
         StreamError: a stream could not be reached; this chunk and those behind it stay owed.
@@ -50,5 +47,4 @@ async def publish(
             writer=facts["writer"],
             incarnation=facts.get("incarnation"),
             pauses=facts.get("pauses", False),
-            fencing_token=(token or facts["token"]) if facts["fenced"] else None,
         )

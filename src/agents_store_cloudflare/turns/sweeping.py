@@ -70,14 +70,14 @@ async def _swept(
 ) -> tuple[int, str] | None:
     """How many chunks were told, and the text of what was owed; None where the lock is held."""
     if not due.is_open:
-        await publish(streams, due.owed, None, now_ms())
+        await publish(streams, due.owed, now_ms())
         return len(due.owed), due.owed_text
     lock = await locks.acquire(due.session_id)
     if lock is None:
         return None
     try:
         owed, text = await state.interrupt_turn(due.session_id, lock.fencing_token, uuid.uuid4().hex)
-        await publish(streams, owed, lock.fencing_token, now_ms())
+        await publish(streams, owed, now_ms())
     finally:
         await lock.release()
     return len(owed), text
