@@ -87,7 +87,21 @@ class TurnBlock:
     ) -> None:
         assert self._turn is not None and self._parts is not None  # noqa: S101, PT018 - __aenter__ has returned
         _inside.set(_inside.get() - {self._place})
-        turn, lock = self._turn, self._parts.lock
+        try:
+            await self._ended(self._turn, kind, error, trace)
+        except asyncio.CancelledError:
+            # Cancelled again while it ended: the lock must not be refreshed on and on for nobody.
+            await _quietly(self._parts.lock.release(), "the lock ends with its ttl")
+            raise
+
+    async def _ended(
+        self,
+        turn: Turn,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._parts is not None  # noqa: S101 - the turn was entered
         try:
             await self._loss.__aexit__(kind, error, trace)
             if error is None and not turn.is_over:
@@ -98,7 +112,7 @@ class TurnBlock:
         if error is not None:
             await self._failed(turn, error)
             return
-        await self._let_go(turn, lock)  # type: ignore[arg-type]
+        await self._let_go(turn, self._parts.lock)  # type: ignore[arg-type]
 
     async def _acquired(self) -> DurableObjectLock:
         options = self._options
