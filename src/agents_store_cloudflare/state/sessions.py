@@ -221,7 +221,9 @@ class SessionCalls(StateCalls):
         )
         if first is None and not results[0]:
             [[status, version]] = cast("list[list[Any]]", results[1])
-            return CasResult(ok=False, new_version=None, current_status=text_of(status), current_version=version)
+            return CasResult(
+                ok=False, new_version=None, current_status=cast("str", text_of(status)), current_version=version
+            )
         commit = first or Commit.from_text(cast("str", results[0][0][0]))
         return CasResult(ok=True, new_version=commit.version, current_status=new, current_version=commit.version)
 
