@@ -269,19 +269,22 @@ class TurnBlock:
         parts, wait_until = self._parts, self._options.wait_until
         assert parts is not None  # noqa: S101 - the turn was entered
         owed = [*parts.owed, *([] if turn.closing is None else [turn.closing])]
-        release = _quietly(lock.release(), "the lock ends with its ttl")
+
+        # Functions, so that a cancellation before their first step leaves no call that nobody awaits.
+        async def release() -> None:
+            await _quietly(lock.release(), "the lock ends with its ttl")
+
+        async def tell() -> None:
+            publishing = publish(self._streams, owed, self._state.now_ms())
+            await _quietly(publishing, "the closing chunk stays owed")
+
         if not owed:
-            await release
-            return
-        telling = _quietly(
-            publish(self._streams, owed, self._state.now_ms()),
-            "the closing chunk stays owed",
-        )
-        if wait_until is None:
-            await asyncio.gather(release, telling)
-            return
-        wait_until(asyncio.ensure_future(telling))
-        await release
+            await release()
+        elif wait_until is None:
+            await asyncio.gather(release(), tell())
+        else:
+            wait_until(asyncio.ensure_future(tell()))
+            await release()
 
 
 async def _quietly(call: Awaitable[object], what: str) -> None:
