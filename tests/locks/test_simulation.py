@@ -10,7 +10,7 @@ import pytest
 
 from agents_store_cloudflare.database import retry
 from agents_store_cloudflare.locks import LockObject
-from agents_store_cloudflare.locks.lease import Grant, LeaseRequest, StoredLease
+from agents_store_cloudflare.locks.lease import Grant, LeaseRequest, LostTokens, StoredLease
 from agents_store_cloudflare.locks.lease_table import LeaseTable
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.state import D1StateStore
@@ -69,9 +69,9 @@ class CounterInMemory(LeaseTable):
 
     _last = 0
 
-    def _grant(self, request: LeaseRequest, stored: StoredLease | None, *, token: int, now_ms: int) -> Grant:
+    def _grant(self, request: LeaseRequest, lost: LostTokens, *, token: int, now_ms: int) -> Grant:
         self._last += 1
-        return super()._grant(request, stored, token=self._last, now_ms=now_ms)
+        return super()._grant(request, lost, token=self._last, now_ms=now_ms)
 
 
 class NoFloor(LeaseTable):

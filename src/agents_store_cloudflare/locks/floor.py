@@ -10,59 +10,56 @@ from typing import Final
 from agents_store_cloudflare.database import ObjectSql
 from agents_store_cloudflare.locks.lease import LostTokens, StoredLease
 
-__all__ = ["Floor"]
+__all__ = ["Floor", "ForgottenTokens"]
 
 FLOOR: Final = "floor_v1"
 LOST_REMEMBERED: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    """The row: `token` is the highest forgotten one; `lost` holds the newest lost tokens with their keys, rising by token.
+class ForgottenTokens:
+    """The tokens of keys that were forgotten.
 
-    `blurred` is the highest lost token that is in no list any more: up to it nobody can tell a release from an expiry.
+    Attributes:
+        token: the highest one; a new key begins above it. 0 when no key was forgotten.
+        blurred: the highest lost token that is in no list any more. Up to it nobody can tell a release from an expiry.
+        lost: the newest lost tokens with their keys, rising by token.
     """
 
     token: int = 0
     blurred: int = 0
     lost: tuple[tuple[str, int], ...] = ()
 
-
-class Floor:
-    """The tokens of keys that were forgotten. A new key begins above the highest one."""
-
-    def __init__(self, sql: ObjectSql) -> None:
-        self._sql = sql
-
-    def token(self) -> int:
-        """The highest token of a forgotten key; 0 when no key was forgotten."""
-        return self._read().token
-
     def was_released(self, key: str, token: int) -> bool:
         """Whether the token of a forgotten key was given back while its lease was live."""
-        stored = self._read()
-        return stored.blurred < token <= stored.token and (key, token) not in stored.lost
+        return self.blurred < token <= self.token and (key, token) not in self.lost
 
     def lost_of(self, key: str, *, first: int) -> LostTokens:
         """The lost tokens of a key that has no lease. When no key was forgotten, its next token, `first`, is its first one."""
-        stored = self._read()
-        if not stored.token:
+        if not self.token:
             return LostTokens(first=first)
-        tokens = [token for lost_key, token in stored.lost if lost_key == key]
-        return LostTokens(forgotten=stored.blurred).with_tokens(tokens)
+        tokens = [token for lost_key, token in self.lost if lost_key == key]
+        return LostTokens(forgotten=self.blurred).with_tokens(tokens)
+
+
+class Floor:
+    """The row of the forgotten tokens."""
+
+    def __init__(self, sql: ObjectSql) -> None:
+        self._sql = sql
 
     def raise_to(self, leases: Mapping[str, StoredLease]) -> None:
         """Remember these leases of keys that are forgotten now."""
         if not leases:
             return
-        stored = self._read()
+        stored = self.read()
         all_lost = {key: lease.all_lost() for key, lease in leases.items()}
         lost = {*stored.lost, *((key, token) for key, each in all_lost.items() for token in each.tokens)}
         rising = sorted(lost, key=lambda pair: (pair[1], pair[0]))
         dropped = rising[:-LOST_REMEMBERED]
         self._write(
             stored,
-            _Stored(
+            ForgottenTokens(
                 token=max(stored.token, *(lease.fencing_token for lease in leases.values())),
                 blurred=max(
                     stored.blurred,
@@ -73,13 +70,14 @@ class Floor:
             ),
         )
 
-    def _read(self) -> _Stored:
+    def read(self) -> ForgottenTokens:
+        """The tokens; one row read."""
         text = self._sql.get_text(FLOOR)
         if text is None:
-            return _Stored()
+            return ForgottenTokens()
         token, blurred, lost = json.loads(text)
-        return _Stored(token=token, blurred=blurred, lost=tuple((key, number) for key, number in lost))
+        return ForgottenTokens(token=token, blurred=blurred, lost=tuple((key, number) for key, number in lost))
 
-    def _write(self, stored: _Stored, floor: _Stored) -> None:
+    def _write(self, stored: ForgottenTokens, floor: ForgottenTokens) -> None:
         if floor != stored:
             self._sql.put_text(FLOOR, json.dumps([floor.token, floor.blurred, floor.lost], ensure_ascii=False))

@@ -14,7 +14,7 @@ from typing import Final
 
 from agents_store_cloudflare.database import ObjectSql
 from agents_store_cloudflare.locks.floor import Floor
-from agents_store_cloudflare.locks.lease import Grant, LeaseRequest, StoredLease
+from agents_store_cloudflare.locks.lease import Grant, LeaseRequest, LostTokens, StoredLease
 
 __all__ = ["CleanedPage", "LeaseTable"]
 
@@ -50,7 +50,9 @@ class LeaseTable:
         """
         stored = self._read(request.key)
         if stored is None:
-            return self._grant(request, None, token=max(self._floor.token() + 1, now_ms), now_ms=now_ms)
+            floor = self._floor.read()
+            token = max(floor.token + 1, now_ms)
+            return self._grant(request, floor.lost_of(request.key, first=token), token=token, now_ms=now_ms)
         is_repetition = stored.request_id == request.request_id
         lease = stored.at(now_ms)
         if lease.frees_at() is not None:
@@ -60,7 +62,8 @@ class LeaseTable:
             return None
         if is_repetition and stored.is_released:
             return None
-        return self._grant(request, stored, token=max(stored.fencing_token + 1, now_ms), now_ms=now_ms)
+        token = max(stored.fencing_token + 1, now_ms)
+        return self._grant(request, stored.all_lost(), token=token, now_ms=now_ms)
 
     def is_given_back(self, request: LeaseRequest) -> bool:
         """Whether this request was granted last and its lease was given back. It is a late repetition and gets nothing more."""
@@ -87,7 +90,7 @@ class LeaseTable:
         """
         stored = self._read(key)
         if stored is None:
-            return self._floor.was_released(key, fencing_token)
+            return self._floor.read().was_released(key, fencing_token)
         if fencing_token != stored.fencing_token:
             self._end(key, stored, now_ms, is_holder=False)
             return fencing_token < stored.fencing_token and stored.lost.was_released(fencing_token)
@@ -130,7 +133,7 @@ class LeaseTable:
         next_after = page[-1][0].removeprefix(LEASE) if len(page) == limit else None
         return CleanedPage(removed=len(idle), next_after=next_after)
 
-    def _grant(self, request: LeaseRequest, stored: StoredLease | None, *, token: int, now_ms: int) -> Grant:
+    def _grant(self, request: LeaseRequest, lost: LostTokens, *, token: int, now_ms: int) -> Grant:
         lease = StoredLease(
             fencing_token=token,
             owner=request.owner,
@@ -138,9 +141,9 @@ class LeaseTable:
             ttl_ms=request.ttl_ms,
             delay_ms=request.delay_ms,
             expires_at=now_ms + request.ttl_ms,
-            lost=self._floor.lost_of(request.key, first=token) if stored is None else stored.all_lost(),
+            lost=lost,
         )
-        self._write(request.key, stored, lease)
+        self._write(request.key, None, lease)
         return Grant(fencing_token=token, expires_at=lease.expires_at)
 
     def _end(self, key: str, stored: StoredLease, now_ms: int, *, is_holder: bool) -> bool:
