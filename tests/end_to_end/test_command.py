@@ -37,12 +37,12 @@ def test_beside_a_worker_that_serves(tmp_path: Path) -> None:
         _say(runtime, "ada", "hello")
         _say(runtime, "ada", "again")
         [ada, warm_up] = json.loads(_command(tmp_path, "sessions", "--json"))["sessions"]
-        assert (ada["sessionId"], ada["version"], ada["messageCount"]) == ("ada", 2, 2)
+        assert (ada["sessionId"], ada["version"], ada["messageCount"]) == ("ada", 4, 2)
         assert warm_up["sessionId"] == "warm-up"
         assert "  1  user: again" in _command(tmp_path, "show", "ada")
         assert _command(tmp_path, "doctor").endswith("\n0 problems\n")
         assert f"schema version {CURRENT_SCHEMA_VERSION} is current" in _command(tmp_path, "migrate")
-        assert _say(runtime, "ada", "still")["version"] == 3
+        assert _say(runtime, "ada", "still")["version"] == 6
         lines = [json.loads(line) for line in _command(tmp_path, "export", "ada").splitlines()]
         assert [line["message"]["content"] for line in lines if line["type"] == "message"] == [
             "hello",
@@ -52,11 +52,11 @@ def test_beside_a_worker_that_serves(tmp_path: Path) -> None:
         runtime.kill()
         assert '"messageCount": 3' in _command(tmp_path, "sessions", "--json")
         runtime.restart()
-        assert _say(runtime, "ada", "after")["version"] == 4
+        assert _say(runtime, "ada", "after")["version"] == 8
 
 
 def test_what_wrangler_migrated(tmp_path: Path) -> None:
-    """A schema by `wrangler d1 migrations apply` is the same; a database that `migrate` made needs nothing from wrangler."""
+    """A schema by `wrangler d1 migrations apply` is the same; wrangler may apply its files to a database that `migrate` made."""
     _wrangler(tmp_path, "migrations", "apply", "DB_A")
     assert _command(tmp_path, "doctor").endswith("\n0 problems\n")
     assert _command(tmp_path, "sessions") == "no sessions\n"
@@ -67,7 +67,11 @@ def test_what_wrangler_migrated(tmp_path: Path) -> None:
     assert (
         f"0 -> {CURRENT_SCHEMA_VERSION}" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
     )
+    # The package claims no name that a user's own file may have, so wrangler applies 0001_init.sql once more: it changes nothing.
+    _wrangler(tmp_path, "migrations", "apply", "DB_B")
     assert "No migrations to apply" in _wrangler(tmp_path, "migrations", "apply", "DB_B")
+    done = subprocess.run([*command[:-3], "doctor", "--database", str(new)], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n0 problems\n")
 
 
 def _wrangler(persist: Path, *arguments: str) -> str:
