@@ -17,10 +17,10 @@ from agents_store_cloudflare.command.text import json_text, printable
 from agents_store_cloudflare.contract.arguments import system_now_ms
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
+from agents_store_cloudflare.transfer import FORMAT, stored_rows
 
 __all__ = ["add_parser"]
 
-FORMAT = 1
 SESSIONS_PAGE = 20  # a state may have 1.8 MB
 
 
@@ -80,7 +80,8 @@ async def _export(opened: OpenDatabase, state: AgentState) -> None:
 
 async def _lines(opened: OpenDatabase, state: AgentState) -> AsyncIterator[dict[str, object]]:
     session_id = state.session_id
-    yield {"type": "session", "sessionId": session_id, "state": bare_state(state)}
+    stored = await stored_rows(opened.database, session_id)
+    yield {"type": "session", "sessionId": session_id, "state": bare_state(state), "stored": stored}
     async for sequence, message in session_parts.messages_of(opened, session_id, message_count(state)):
         yield {"type": "message", "sessionId": session_id, "sequence": sequence, "message": message}
     async for checkpoint in session_parts.checkpoints_of(opened, session_id):

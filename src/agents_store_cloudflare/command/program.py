@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from agents_store_cloudflare.command import doctor, export, migrate, migrations_copy, new, sessions, show, usage
+from agents_store_cloudflare.command import (
+    doctor,
+    export,
+    import_file,
+    migrate,
+    migrations_copy,
+    new,
+    sessions,
+    show,
+    usage,
+)
 from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, FAILED, CommandError
 from agents_store_cloudflare.command.text import printable
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
@@ -20,7 +30,7 @@ __all__ = ["main"]
 
 PROGRAM = "python -m agents_store_cloudflare"
 INTERRUPTED = 130
-_COMMANDS = (migrate, sessions, show, usage, export, doctor)
+_COMMANDS = (migrate, sessions, show, usage, export, import_file, doctor)
 
 
 class _Parser(argparse.ArgumentParser):

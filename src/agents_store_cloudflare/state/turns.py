@@ -30,6 +30,7 @@ from agents_store_cloudflare.state.messages import MessageCalls
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.staging import StagedDiffers, StagingCalls, promoting, staged_change
 from agents_store_cloudflare.state.staging_sql import SELECT_STAGED
+from agents_store_cloudflare.state.stored_text import stored_text, text_of
 from agents_store_cloudflare.state.turn_merge import TurnFields, merged
 from agents_store_cloudflare.usage import reserve_statements, usage_statements
 from agents_store_cloudflare.usage.prices import as_price_book
@@ -91,8 +92,10 @@ class TurnCommit:
 
     def run_statement(self) -> Statement:
         """The statement that brings the run up to date."""
-        facts = (self.status, self.ended_at, self.step_count, self.from_sequence, self.end_sequence)
-        return Statement(turn_sql.UPDATE_TURN_RUN, (self.session_id, self.number, *facts, self.output, self.error))
+        facts = (stored_text(self.status), self.ended_at, self.step_count, self.from_sequence, self.end_sequence)
+        return Statement(
+            turn_sql.UPDATE_TURN_RUN, (self.session_id, self.number, *facts, self.output, stored_text(self.error))
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +203,7 @@ class TurnCalls(MessageCalls, StagingCalls):
         open_turn, status, _, start, end, output, _ = cast("list[Any]", rows[0])
         return StoredTurn(
             open_turn=None if open_turn is None else json.loads(open_turn),
-            status=status,
+            status=text_of(status),
             from_sequence=start,
             end_sequence=end,
             output=None if output is None else decode_json(output),
@@ -365,7 +368,7 @@ def _gate(entry: TurnEntry, earlier: int) -> Condition:
         return TurnEndedError(
             entry.session_id,
             entry.turn_id,
-            status=str(facts["status"]),
+            status=text_of(str(facts["status"])),
             output=None if output is None else decode_json(output),
             from_sequence=facts["start_sequence"],
             end_sequence=facts["end_sequence"],
@@ -440,7 +443,7 @@ def _repeated_checkpoint(commit: TurnCommit, state: AgentState, done: Commit) ->
         done.at_ms,
         commit.run_id,
         commit.end_sequence,
-        state.status,
+        stored_text(state.status),
         state.step_count,
     ]
     return codec.bare_checkpoint_of(commit.session_id, [*facts, done.message_count_after])
