@@ -15,6 +15,7 @@ from agents_store_cloudflare.contract.arguments import (
     check_whole_number,
 )
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, RunConflictError, RunNotFoundError
+from agents_store_cloudflare.contract.json_values import decode_json
 from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import AgentStatus, Run
 from agents_store_cloudflare.contract.state.store import UNSET, Unset
@@ -178,7 +179,9 @@ def _existing(session_id: str, run_id: str) -> Condition:
 def _run(session_id: str, rows: list[Row], run_id: str) -> Run:
     if not rows:
         raise RunNotFoundError(session_id, run_id)
-    run, turn, status, step_count, start_sequence, started_at, completed_at, error = cast("list[Any]", rows[0])
+    run, turn, status, step_count, start_sequence, started_at, completed_at, error, end, output = cast(
+        "list[Any]", rows[0]
+    )
     return Run(
         run_id=run,
         session_id=session_id,
@@ -189,4 +192,6 @@ def _run(session_id: str, rows: list[Row], run_id: str) -> Run:
         started_at=started_at,
         completed_at=completed_at,
         error=text_of(error),
+        end_sequence=end,
+        output=None if output is None else decode_json(output),
     )

@@ -347,7 +347,12 @@ class CasResult(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run(Record):
-    """One run of an agent within a session."""
+    """One run of an agent within a session.
+
+    Attributes:
+        start_sequence, end_sequence: where the run's chunks lie in the stream: after the first, up to the second. Only a turn has an end.
+        output: what `turn.finish` was given; at most 64 KB as JSON.
+    """
 
     run_id: str
     session_id: str
@@ -358,6 +363,8 @@ class Run(Record):
     started_at: int
     completed_at: int | None = None
     error: str | None = None
+    end_sequence: int | None = None
+    output: JsonValue = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,7 +54,9 @@ class TurnConformance:
         assert (checkpoint.message_count, checkpoint.run_id, checkpoint.stream_sequence) == (2, turn.id, 1)
         rollup = await store.usage_store.get_rollup(unique)
         assert rollup.tokens.total == 7
-        assert await _runs(store, unique) == [(turn.id, "completed")]
+        [run] = await store.state_store.list_runs(unique)
+        assert (run.run_id, run.status, run.output) == (turn.id, "completed", {"answer": 42})
+        assert (run.start_sequence, run.end_sequence) == (0, 1)
         chunks = await _chunks(store, unique)
         assert [chunk["type"] for chunk in chunks] == ["text", "turn-end"]
         assert (chunks[-1]["turnId"], chunks[-1]["status"]) == (turn.id, "completed")
