@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Final, Self
+from typing import Any, Final, Self
 
 __all__ = ["LOST_REMEMBERED", "OVER", "Grant", "LeaseRequest", "LostTokens", "StoredLease"]
 
@@ -128,6 +128,7 @@ class StoredLease:
     @classmethod
     def from_text(cls, text: str) -> Self:
         """The lease that `to_text` wrote."""
-        fields = json.loads(text)
-        lost = fields["lost"]
-        return cls(**{**fields, "lost": LostTokens(**{**lost, "tokens": tuple(lost["tokens"])})})
+        fields: dict[str, Any] = json.loads(text)
+        lost: dict[str, Any] = fields["lost"]
+        fields["lost"] = LostTokens(**{**lost, "tokens": tuple(lost["tokens"])})
+        return cls(**fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
@@ -396,7 +396,7 @@ def _reserving(reservation: Reservation | None, now_ms: int) -> list[Condition]:
     """The statements that take the reservation, as conditions of entering."""
     if reservation is None:
         return []
-    errors = {
+    errors: dict[str, Callable[[Facts], Exception]] = {
         "budget": lambda _: BudgetExceededError(reservation.scope, amount=reservation.amount),
         "no_budget": lambda _: UsageError(f"scope {reservation.scope!r} has no budget; set_budget gives it one"),
     }

@@ -74,7 +74,9 @@ class TurnOptions:
         """
         given = message_list(messages)
         for index, message in enumerate(given):
-            if not isinstance(cast("object", message), dict) or not isinstance(message.get("role"), str):
+            if not isinstance(cast("object", message), dict) or not isinstance(
+                cast("object", message.get("role")), str
+            ):
                 raise InvalidArgumentError(f"message {index} must be a dict with a text 'role'")
         if budget is not None:
             scope, amount = budget

@@ -142,7 +142,9 @@ class Turn:
         """
         self._check_open()
         for index, message in enumerate(message_list(messages)):
-            if not isinstance(cast("object", message), dict) or not isinstance(message.get("role"), str):
+            if not isinstance(cast("object", message), dict) or not isinstance(
+                cast("object", message.get("role")), str
+            ):
                 raise InvalidArgumentError(f"message {index} must be a dict with a text 'role'")
             encode_json(cast("JsonValue", message), name="message")
             self.state.messages.append(message)
