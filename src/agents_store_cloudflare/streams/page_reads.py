@@ -75,6 +75,8 @@ class PageReads:
         page = log.read(position, max_bytes=min(arguments["maxBytes"], MAX_PAGE_BYTES))
         place: JsonObject = {"firstSequence": page.first_sequence, "count": page.count}
         state: JsonObject = {"status": head.status, "error": head.error, "incarnation": head.incarnation}
+        if head.closed_turn is not None:
+            state["closedTurn"] = list(head.closed_turn)
         body = native_lines(head.facts, page.body)
         return encode_reply({**place, **state, "lastSequence": head.last_sequence}, body)
 

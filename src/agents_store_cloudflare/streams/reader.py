@@ -178,6 +178,8 @@ class DurableObjectStreamReader(StreamReader):
         self._last_sequence = place["lastSequence"]
         self._incarnation = place["incarnation"]
         self._closed_turn = place.get("closedTurn")
+        if self._is_turn_over():
+            return  # what follows belongs to later turns
         if self._position is None:
             self._last_held = place["firstSequence"] - 1
         # After the page; an empty page can stand after numbers that a crash has lost.

@@ -169,3 +169,23 @@ class StreamReaderConformance(StreamFixtures):
             assert await _rest(reader) == ["other", "other closed", "mine", "mine closed"]
             assert reader.sequence == 4
             assert await _rest(reader) == []
+
+    async def test_a_reader_behind_the_close_of_its_turn(
+        self, stream_manager: DurableObjectStreamManager, unique: str
+    ) -> None:
+        """SM-43: where the turn was closed at or before the position, it stops at once instead of waiting."""
+        await write_numbers(stream_manager, unique, 1)
+        closed_at = await stream_manager.close_turn(
+            unique,
+            '{"type":"turn-end","turnId":"mine","n":2}',
+            turn_id="mine",
+            writer="turn-writer",
+            incarnation=None,
+            pauses=False,
+            fencing_token=None,
+        )
+        assert closed_at == 2
+        await write_numbers(stream_manager, unique, 3)
+        for position, expected in ((1, [2]), (2, []), (3, [])):
+            async with stream_manager.create_resumable_reader(unique, position, until_turn="mine") as reader:
+                assert [chunk["n"] async for chunk in reader] == expected
