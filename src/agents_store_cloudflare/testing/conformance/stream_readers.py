@@ -182,7 +182,6 @@ class StreamReaderConformance(StreamFixtures):
             writer="turn-writer",
             incarnation=None,
             pauses=False,
-            fencing_token=None,
         )
         assert closed_at == 2
         await write_numbers(stream_manager, unique, 3)
