@@ -130,5 +130,6 @@ class StoredLease:
         """The lease that `to_text` wrote."""
         fields: dict[str, Any] = json.loads(text)
         lost: dict[str, Any] = fields["lost"]
-        fields["lost"] = LostTokens(**{**lost, "tokens": tuple(lost["tokens"])})
+        lost["tokens"] = tuple(lost["tokens"])
+        fields["lost"] = LostTokens(**lost)
         return cls(**fields)

@@ -136,8 +136,8 @@ def state_of(row: Row) -> AgentState:
     ) = cast("list[Any]", row)  # fmt: skip
     state = AgentState(
         session_id=session_id,
-        agent_type=text_of(agent_type),
-        status=text_of(status),
+        agent_type=cast("str", text_of(agent_type)),
+        status=cast("str", text_of(status)),
         step_count=step_count,
         custom_state=cast("JsonObject", decode_json(custom_state)),
         output=None if output is None else decode_json(output),
@@ -171,7 +171,7 @@ def bare_checkpoint_of(session_id: str, row: Row) -> Checkpoint:
         session_id=session_id,
         run_id=run_id,
         step_count=step_count,
-        status=text_of(status),
+        status=cast("str", text_of(status)),
         message_count=message_count,
         timestamp=timestamp,
         stream_sequence=stream_sequence,

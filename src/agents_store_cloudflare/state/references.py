@@ -144,9 +144,9 @@ def _reference(row: Row) -> SubSessionRef:
     )
     return SubSessionRef(
         sub_session_id=sub_session_id,
-        agent_type=text_of(agent_type),
+        agent_type=cast("str", text_of(agent_type)),
         parent_tool_call_id=text_of(tool_call_id),
-        status=text_of(status),
+        status=cast("str", text_of(status)),
         location=location,
         started_at=started_at,
         completed_at=completed_at,

@@ -186,7 +186,7 @@ def _run(session_id: str, rows: list[Row], run_id: str) -> Run:
         run_id=run,
         session_id=session_id,
         turn=turn,
-        status=text_of(status),
+        status=cast("str", text_of(status)),
         step_count=step_count,
         start_sequence=start_sequence,
         started_at=started_at,
