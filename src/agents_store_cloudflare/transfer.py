@@ -168,20 +168,26 @@ async def import_session(database: object, copy: Mapping[str, Any], *, replace: 
 async def _checked(db: Database, copy: Mapping[str, Any], session_id: str) -> tuple[StoredRows, list[Any]]:
     if copy.get("format") != FORMAT:
         raise InvalidArgumentError(f"the copy has format {copy.get('format')!r}, this code reads {FORMAT}")
-    stored, messages = copy.get("stored"), copy.get("messages")
-    if not isinstance(stored, dict) or not isinstance(messages, list) or not isinstance(copy.get("usage", []), list):
+    if not all(
+        isinstance(copy.get(name), kind) for name, kind in (("stored", dict), ("messages", list), ("usage", list))
+    ):
         raise InvalidArgumentError("the copy has no stored rows, messages or usage")
+    stored, messages = cast("dict[str, Any]", copy["stored"]), cast("list[Any]", copy["messages"])
     for table in _ROWS:
         known = set(await _columns_of(db, table))
-        listed = stored.get(table)
-        if not isinstance(listed, list) or not all(isinstance(row, dict) and row.keys() <= known for row in listed):
+        if not _are_rows(stored.get(table), known):
             raise InvalidArgumentError(
                 f"the copy's rows of {table} are missing or have columns this schema does not know"
             )
-    states = stored["__agents_states"]
+    states = cast("StoredRows", stored)["__agents_states"]
     if len(states) != 1 or states[0].get("session_id") != session_id or states[0].get("message_count") != len(messages):
         raise InvalidArgumentError("the copy's state row does not belong to its session id and messages")
     return cast("StoredRows", stored), messages
+
+
+def _are_rows(value: object, columns: set[str]) -> bool:
+    listed = cast("list[object]", value) if isinstance(value, list) else [None]
+    return all(isinstance(row, dict) and cast("dict[str, object]", row).keys() <= columns for row in listed)
 
 
 async def _put_hidden(db: Database, session_id: str, number: int, rows: StoredRows, messages: list[Any]) -> None:

@@ -52,16 +52,17 @@ def test_an_export_comes_back(
     assert command("doctor", "--database", empty).status == 0
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda lines: ['{"type": "export", "format": 2}', *lines[1:]], "line 1"),
-        (lambda lines: [*lines[:3], "{", *lines[4:]], "line 4"),
-        (lambda lines: [*lines[:-3], *lines[-2:]], "counts other lines"),
-        (lambda lines: lines[:-1], "ends within"),
-        (lambda lines: [*lines[:3], '{"type": "x"}', *lines[3:]], "line 4"),
-    ],
-)
+Lines = list[str]
+BAD: list[tuple[Callable[[Lines], Lines], str]] = [
+    (lambda lines: ['{"type": "export", "format": 2}', *lines[1:]], "line 1"),
+    (lambda lines: [*lines[:3], "{", *lines[4:]], "line 4"),
+    (lambda lines: [*lines[:-3], *lines[-2:]], "counts other lines"),
+    (lambda lines: lines[:-1], "ends within"),
+    (lambda lines: [*lines[:3], '{"type": "x"}', *lines[3:]], "line 4"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), BAD)
 def test_a_bad_file_leaves_nothing(  # noqa: PLR0917 - fixtures
     command: Command, file: Path, filled: SqliteDatabase, empty: Path, tmp_path: Path, change: Any, said: str
 ) -> None:
