@@ -39,7 +39,8 @@ def _everything(file: Path) -> dict[str, Any]:
 async def _fill(file: Path) -> None:
     store = D1StateStore(SqliteDatabase(file))
     state = await store.create_session("a", agent_type="x\0y", initial_state={"text": TEXT, "big": 2**70})
-    state.messages += [{"role": "user", "content": TEXT}, {"role": "assistant", "content": TEXT}]
+    state.messages.append({"role": "user", "content": TEXT})
+    state.messages.append({"role": "assistant", "content": TEXT})
     state.error, state.status = TEXT, TEXT
     await store.save_checkpoint("a", state, fencing_token=7, commit_id="c1")
     await store.start_run("a", "r1")
