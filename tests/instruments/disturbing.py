@@ -50,19 +50,19 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def mutate(value: object, seen: set[int] | None = None) -> int:
+def mutate(value: Any, seen: set[int] | None = None) -> int:
     """Change everything changeable within a value; how many things there were."""
     seen = set() if seen is None else seen
     if id(value) in seen or value is None:
         return 0
     seen.add(id(value))
     if isinstance(value, dict):
-        mapping: dict[Any, Any] = value
+        mapping = cast("dict[Any, Any]", value)  # type: ignore[redundant-cast]
         changed = sum(mutate(each, seen) for each in list(mapping.values()))
         mapping["intruder"] = "intruder"
         return changed + 1
     if isinstance(value, list):
-        items: list[Any] = value
+        items = cast("list[Any]", value)  # type: ignore[redundant-cast]
         changed = sum(mutate(each, seen) for each in list(items))
         items.append(items[0] if items and isinstance(items[0], str) else {"role": "user", "type": "t", "intruder": 1})
         return changed + 1

@@ -53,7 +53,7 @@ class LockWorld:
     async def picture(self) -> str:
         await settle()
         held = [await self.theirs.is_locked(key) for key in KEYS]
-        tokens = []
+        tokens: list[int | None] = []
         for key in KEYS:
             lock = await self.theirs.acquire(key, owner="probe")
             tokens.append(None if lock is None else lock.fencing_token)

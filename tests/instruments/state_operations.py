@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from agents_store_cloudflare import D1StateStore, StateNotFoundError, run_migration
@@ -57,7 +57,8 @@ class StateWorld:
             "s", agent_type="x", initial_state={"list": [1], "deep": {"a": {"b": 1}}}, fencing_token=FENCE
         )
         for number in (1, 2):
-            state.messages += [{"role": "user", "content": f"{number}'s"}, {"role": "assistant"}]
+            state.messages.append({"role": "user", "content": f"{number}'s"})
+            state.messages.append({"role": "assistant"})
             self.checkpoints.append((await store.save_checkpoint("s", state)).id)
         for call in ("t1", "t2"):
             patches = [{"op": "add", "path": "/list/-", "value": call}]
@@ -113,8 +114,8 @@ class StateWorld:
 
 def _op(name: str, method: str, *arguments: Any, is_retried: bool = True, **keywords: Any) -> Operation:
     async def prepare(world: StateWorld, client: D1StateStore) -> Call:
-        own = [world.checkpoints[0] if each == "FIRST" else _fresh(each) for each in arguments]
-        return Call(getattr(client, method), own, {key: _fresh(value) for key, value in keywords.items()})
+        own = [world.checkpoints[0] if each == "FIRST" else deepcopy(each) for each in arguments]
+        return Call(getattr(client, method), own, {key: deepcopy(value) for key, value in keywords.items()})
 
     return Operation(name, (f"StateStore.{method}",), prepare, is_retried)
 
@@ -127,25 +128,19 @@ def _with_state(name: str, method: str, *, named: bool = True, **keywords: Any) 
         state.messages.append({"role": "assistant", "content": [{"text": "grown"}]})
         state.custom_state["grown"] = {"deep": [True]}
         arguments = ["s", state] if named else [state]
-        return Call(getattr(client, method), arguments, {key: _fresh(value) for key, value in keywords.items()})
+        return Call(getattr(client, method), arguments, {key: deepcopy(value) for key, value in keywords.items()})
 
     return Operation(name, (f"StateStore.{method}",), prepare)
 
 
 async def _append_to_state(world: StateWorld, client: D1StateStore) -> Call:
     state = await world.theirs.load_state("s", required=True)
-    return Call(client.append_messages, [state, [_fresh(MESSAGE)]])
+    return Call(client.append_messages, [state, [deepcopy(MESSAGE)]])
 
 
 def _grow(state: AgentState) -> None:
     state.messages.append({"role": "assistant", "content": "updated"})
     state.custom_state["updated"] = True
-
-
-def _fresh(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _fresh(each) for key, each in value.items()}
-    return [_fresh(each) for each in value] if isinstance(value, list) else value
 
 
 STATE = Role(

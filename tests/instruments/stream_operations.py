@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from typing import Any
 
 from agents_store_cloudflare import DurableObjectStreamManager, StreamNotFoundError, StreamObject
@@ -56,7 +57,7 @@ class StreamWorld:
         return world
 
     async def picture(self) -> str:
-        shown = {}
+        shown: dict[str, Any] = {}
         for stream_id in IDS:
             info = await self.theirs.get_info(stream_id)
             shown[stream_id] = None if info is None else {**info.to_dict(), "chunks": await self._chunks(stream_id)}
@@ -100,15 +101,9 @@ class StreamWorld:
 
 def _op(name: str, method: str, *arguments: Any, is_retried: bool = True, **keywords: Any) -> Operation:
     async def prepare(world: StreamWorld, client: DurableObjectStreamManager) -> Call:
-        return Call(getattr(client, method), _fresh(list(arguments)), keywords)
+        return Call(getattr(client, method), deepcopy(list(arguments)), keywords)
 
     return Operation(name, (f"StreamManager.{method}",), prepare, is_retried)
-
-
-def _fresh(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _fresh(each) for key, each in value.items()}
-    return [_fresh(each) for each in value] if isinstance(value, list) else value
 
 
 def _writer(
@@ -120,7 +115,7 @@ def _writer(
         writer = await client.create_writer(stream_id, "a", "t")
         for number in range(waiting):
             await writer.write(chunk(f"waiting {number}"))
-        return Call(getattr(writer, method), _fresh(list(arguments)), keywords)
+        return Call(getattr(writer, method), deepcopy(list(arguments)), keywords)
 
     return Operation(name, (f"StreamWriter.{method}",), prepare)
 

@@ -17,7 +17,8 @@ CASES = [(role, operation) for role in ROLES for operation in role.operations]
 async def aliases(role: Role, operation: Operation) -> tuple[int, list[str]]:
     """How many (suspension point × changeable thing) pairs were tried, and what went wrong."""
     result, picture, results = await _run(role, operation, -1)
-    tried, found = results, []
+    tried = results
+    found: list[str] = []
     if await _run(role, operation, -2) != (result, picture, results):
         found.append(f"{role.name}, {operation.name!r}: changing what it returned changes what is stored")
     for point in range(MOST_POINTS):

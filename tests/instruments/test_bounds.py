@@ -8,6 +8,7 @@ import random
 import re
 import tracemalloc
 from pathlib import Path
+from typing import Any, cast
 
 from agents_store_cloudflare import DurableStreams, HttpRequest, LockObject, StreamGateway, StreamObject
 from agents_store_cloudflare.locks import DurableObjectLockManager
@@ -93,17 +94,19 @@ def test_a_new_collection_is_seen() -> None:
     assert growing_attributes(planted) == {"A._seen"}
 
 
-def _held(root: object) -> int:
+def _held(root: Any) -> int:
     """How many things the object's collections hold, its parts included."""
-    count, todo, seen = 0, [root], set[int]()
+    todo: list[Any] = [root]
+    count, seen = 0, set[int]()
     while todo:
         each = todo.pop()
         if id(each) in seen:
             continue
         seen.add(id(each))
         if isinstance(each, dict | list | set | tuple):
-            count += len(each)
-            todo += list(each.values()) if isinstance(each, dict) else list(each)
+            parts = cast("Any", each)
+            count += len(parts)
+            todo += list(parts.values()) if isinstance(each, dict) else list(parts)
         elif (module := type(each).__module__).startswith("agents_store_cloudflare") and ".testing" not in module:
             todo += list(getattr(each, "__dict__", {}).values())
     return count
@@ -157,7 +160,9 @@ async def most_memory(seed: int, requests: int) -> int:
     """The most bytes that one of the requests took beyond what was there, its own body aside."""
     choice, most = random.Random(seed), 0
     streams = LocalObjects(StreamObject, clock=FakeClock())
-    gateway = StreamGateway(streams, authorize=lambda *_: True, faces=[DurableStreams(streams)])
+    gateway = StreamGateway(
+        streams, authorize=lambda _request, _stream_id, _action: True, faces=[DurableStreams(streams)]
+    )
     for number in range(requests):
         content_type, body = _body(choice, choice.choice([100, 70_000, MEGABYTE, 4 * MEGABYTE, 16 * MEGABYTE]))
         headers, url = {"content-type": content_type}, f"https://x/v1/stream/{number}"

@@ -18,6 +18,10 @@ from tests.lengths import length
 MOST_POINTS = 400
 
 
+def _at_once(_attempt: int) -> float:
+    return 0.0
+
+
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     async def pause(attempt: int) -> None:
@@ -25,13 +29,14 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(retry, "pause_before_retry", pause)
     for place in ("agents_store_cloudflare.objects.namespace", "agents_store_cloudflare.locks.calls"):
-        monkeypatch.setattr(f"{place}.backoff_s", lambda _attempt: 0.0)
+        monkeypatch.setattr(f"{place}.backoff_s", _at_once)
 
 
 @pytest.mark.parametrize("kind", TURNS)
 async def test_cancelled_everywhere(kind: str) -> None:
     """TU-5: a turn that is cancelled at any point leaves no lock, no reservation, no task, and everything agrees."""
     found: list[str] = []
+    point = 0
     for point in range(0, MOST_POINTS, length(2, 1)):
         reached, wrong = await _cancelled(kind, point)
         if not reached:

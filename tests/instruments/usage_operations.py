@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from typing import Any
 
 from agents_store_cloudflare import run_migration
@@ -75,16 +76,10 @@ class UsageWorld:
 
 def _op(name: str, method: str, *arguments: Any, is_retried: bool = True, **keywords: Any) -> Operation:
     async def prepare(world: UsageWorld, client: D1UsageStore) -> Call:
-        own = [world.held[0] if each == "FIRST" else _fresh(each) for each in arguments]
+        own = [world.held[0] if each == "FIRST" else deepcopy(each) for each in arguments]
         return Call(getattr(client, method), own, keywords)
 
     return Operation(name, (f"UsageStore.{method}",), prepare, is_retried)
-
-
-def _fresh(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _fresh(each) for key, each in value.items()}
-    return [_fresh(each) for each in value] if isinstance(value, list) else value
 
 
 async def _reserve(world: UsageWorld, client: D1UsageStore) -> Call:
