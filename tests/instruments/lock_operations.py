@@ -78,13 +78,12 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def shown(lock: Any) -> Any:
-    if lock is None or isinstance(lock, bool):
-        return lock
-    return [
-        (each.key, each.owner, each.fencing_token, each.expires_at)
-        for each in getattr(lock, "values", lambda: [lock])()
-    ]
+def shown(held: Any) -> Any:
+    """What is held, without live objects."""
+    if held is None or isinstance(held, bool):
+        return held
+    locks: list[Any] = list(held.values()) if hasattr(held, "values") else [held]
+    return [(each.key, each.owner, each.fencing_token, each.expires_at) for each in locks]
 
 
 def _op(name: str, method: str, *arguments: Any, **keywords: Any) -> Operation:

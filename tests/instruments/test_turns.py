@@ -97,7 +97,7 @@ async def test_every_reply_is_lost(kind: str, other: str) -> None:
     act, is_stream_whole = OTHERS[other]
     found: list[str] = []
     outcomes = 0
-    for index in range(MOST_POINTS):
+    for index in range(0, MOST_POINTS, length(2, 1)):
         world = await TurnWorld.open()
         acted = False
 
@@ -123,5 +123,5 @@ async def test_every_reply_is_lost(kind: str, other: str) -> None:
         found += [f"reply {index} lost, then {other} ({raised}): {each}" for each in wrong]
         world.close()
     print(f"turns, {kind}, {other}: {outcomes} outcomes")
-    assert outcomes > 5
+    assert outcomes > length(2, 5)
     assert not found, "\n".join(found)
