@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from typing import Any
 
 from agents_store_cloudflare import DurableObjectLockManager, LockObject
@@ -91,7 +92,7 @@ def _op(name: str, method: str, *arguments: Any, **keywords: Any) -> Operation:
         async def call(*given: Any) -> Any:
             return shown(await getattr(client, method)(*given, **keywords))
 
-        return Call(call, [list(each) if isinstance(each, list) else each for each in arguments])
+        return Call(call, deepcopy(list(arguments)))
 
     return Operation(name, (f"LockManager.{method}",), prepare)
 
