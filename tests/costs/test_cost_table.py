@@ -44,6 +44,26 @@ SEND_NOTHING = {
     "lock.stop_background",
     "held_locks.remaining",
 }
+WITHIN_OTHERS = {
+    # The parts of a turn: store.turn and store.sweep_turns have their lines.
+    "state_store.close_turn_state",
+    "state_store.commit_turn",
+    "state_store.complete_usage",
+    "state_store.enter_turn",
+    "state_store.find_turn",
+    "state_store.interrupt_turn",
+    "state_store.list_due_turns",
+    "state_store.now_ms",
+    "state_store.settle_closings",
+    "state_store.turn_outgoing",
+    "state_store.usage_statements",
+    "stream_manager.close_turn",
+    "stream_manager.turn_writer",
+    # The parts of store.delete_session and store.cleanup_expired_sessions.
+    "state_store.carry_out",
+    "state_store.cleanup_expired_trees",
+    "state_store.plan_deletion",
+}
 
 
 def _public_calls() -> Iterator[str]:
@@ -65,9 +85,9 @@ def _calls_in_the_page() -> set[str]:
 def test_every_public_call_has_a_line() -> None:
     """CO-9: a new public call is measured in tests/costs/worker, or said to send nothing; no line outlives its call."""
     calls = set(_public_calls())
-    assert calls >= SEND_NOTHING
+    assert calls >= SEND_NOTHING | WITHIN_OTHERS
     priced = _calls_in_the_page() - {"reader"}
-    assert sorted(calls - SEND_NOTHING - priced) == []
+    assert sorted(calls - SEND_NOTHING - WITHIN_OTHERS - priced) == []
     assert sorted(priced - calls) == []
 
 

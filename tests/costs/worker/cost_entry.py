@@ -10,6 +10,7 @@ from migration_costs import leaving_costs, migration_costs
 from state_costs import state_costs
 from step_costs import step_costs
 from stream_costs import stream_costs
+from turn_costs import turn_costs
 from usage_costs import usage_costs
 from workers import Request, Response, WorkerEntrypoint
 
@@ -18,7 +19,7 @@ from agents_store_cloudflare import LockServer, StreamServer
 __all__ = ["Default", "LockServer", "StreamServer"]
 
 # In this order: the first meets an empty database, the last removes everything.
-PARTS = (migration_costs, state_costs, step_costs, usage_costs, stream_costs, lock_costs, leaving_costs)
+PARTS = (migration_costs, state_costs, step_costs, usage_costs, stream_costs, lock_costs, turn_costs, leaving_costs)
 
 
 class Default(WorkerEntrypoint):
