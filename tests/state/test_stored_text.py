@@ -1,6 +1,7 @@
 """Free texts survive what `wrangler d1 export` does to a text, and come back as they were."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -32,7 +33,8 @@ def exported(text: str) -> str:
 def test_a_text_comes_back(text: str) -> None:
     """MG-11: stored, exported, imported and read, it is the same text; a text of one line is stored as it is."""
     stored = stored_text(text)
-    [imported] = sqlite3.connect(":memory:").execute(f"SELECT {exported(stored)}").fetchone()
+    with closing(sqlite3.connect(":memory:")) as connection:
+        [imported] = connection.execute(f"SELECT {exported(stored)}").fetchone()
     assert imported == stored
     assert text_of(imported) == text
 

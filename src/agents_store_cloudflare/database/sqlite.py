@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import LiteralString, TypeVar, cast
@@ -40,6 +41,8 @@ class _Connection:
         name = f"{Path(path).resolve().as_uri()}?mode=ro" if read_only else path
         # Whatever thread the garbage collector runs in may close it.
         self._connection = sqlite3.connect(name, isolation_level=None, uri=read_only, check_same_thread=False)
+        # Not `__del__`: in a reference cycle the connection could be finalised first, and warn that nobody closed it.
+        self._close = weakref.finalize(self, self._connection.close)
         self._connection.execute("PRAGMA foreign_keys = ON")
         for category, limit in _LIMITS.items():
             self._connection.setlimit(category, limit)
@@ -53,10 +56,7 @@ class _Connection:
         return [[_read(value) for value in row] for row in rows]
 
     def close(self) -> None:
-        self._connection.close()
-
-    def __del__(self) -> None:
-        self._connection.close()
+        self._close()
 
 
 def _bound(value: SqlValue) -> str | float | None:
