@@ -52,6 +52,17 @@ def test_an_export_comes_back(
     assert command("doctor", "--database", empty).status == 0
 
 
+def test_sessions_keep_their_order(
+    command: Command, file: Path, filled: SqliteDatabase, empty: Path, tmp_path: Path
+) -> None:
+    """`sessions` lists the newest first, before the export and after the import."""
+    dump = tmp_path / "dump.jsonl"
+    dump.write_text(command("export", "--all", "--database", file).out)
+    command("import", dump, "--database", empty)
+    listed = [command("sessions", "--json", "--database", each).json() for each in (file, empty)]
+    assert listed[1]["sessions"] == listed[0]["sessions"]
+
+
 Lines = list[str]
 BAD: list[tuple[Callable[[Lines], Lines], str]] = [
     (lambda lines: ['{"type": "export", "format": 2}', *lines[1:]], "line 1"),

@@ -37,7 +37,7 @@ async def _run(options: argparse.Namespace) -> int:
             for line, copy in copies:
                 if await opened.states.exists(copy["sessionId"]):
                     raise CommandError(f"line {line}: {SessionExistsError(copy['sessionId'])}; --replace replaces it")
-        for line, copy in copies:
+        for line, copy in reversed(copies):  # an export begins with the newest, and lists show the order of creation
             try:
                 await import_session(opened.database, copy, replace=options.replace)
             except (InvalidArgumentError, SessionExistsError, TypeError) as error:
