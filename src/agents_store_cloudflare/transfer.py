@@ -16,6 +16,7 @@ from agents_store_cloudflare.database import Database, SqlError, SqlValue, State
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.state.codec import blocks_of
+from agents_store_cloudflare.state.numbering import MAX_MESSAGES, first_key, last_key
 from agents_store_cloudflare.usage import D1UsageStore
 
 __all__ = ["FORMAT", "StoredRows", "export_session", "import_session", "stored_rows"]
@@ -26,19 +27,23 @@ FORMAT = 1
 StoredRows: TypeAlias = "dict[str, list[dict[str, SqlValue]]]"
 """For each table: its rows of one session, each as column -> value."""
 
-_NUMBERED = 16_777_216  # 2^24: keys are session_no * 2^24 + n
 _BATCH_BYTES = 1_000_000
 _ENTRIES = 200
+
+_SESSION_NO: LiteralString = "(SELECT session_no FROM __agents_states WHERE session_id = ?1)"
+
+# The keys of session ?1, the first and the last one.
+_ITS_KEYS: LiteralString = f"""{first_key(_SESSION_NO)}
+          AND {last_key(_SESSION_NO)}"""
 
 # Table -> its rows of session ?1. Primary keys.
 _ROWS: dict[LiteralString, LiteralString] = {
     "__agents_states": "SELECT json_array({}) FROM __agents_states WHERE session_id = ?1",
     "__agents_fences": "SELECT json_array({}) FROM __agents_fences WHERE session_id = ?1",
-    "__agents_checkpoints": """
-        SELECT json_array({}) FROM __agents_checkpoints
-        WHERE id BETWEEN (SELECT session_no FROM __agents_states WHERE session_id = ?1) * 16777216
-          AND (SELECT session_no FROM __agents_states WHERE session_id = ?1) * 16777216 + 16777215
-    """,
+    "__agents_checkpoints": f"""
+        SELECT json_array({{}}) FROM __agents_checkpoints
+        WHERE id BETWEEN {_ITS_KEYS}
+    """,  # noqa: S608 - constants alone
     "__agents_staged_changes": """
         SELECT json_array({}) FROM __agents_staged_changes
         WHERE session_no = (SELECT session_no FROM __agents_states WHERE session_id = ?1)
@@ -67,16 +72,14 @@ _IS_FREE: LiteralString = """
 
 # ?1 session id. What a replaced session leaves; the trigger __agents_session_deleted removes the rest.
 _DELETIONS: tuple[LiteralString, ...] = (
-    """
+    f"""
     DELETE FROM __agents_message_blocks
-    WHERE id BETWEEN (SELECT session_no FROM __agents_states WHERE session_id = ?1) * 16777216
-      AND (SELECT session_no FROM __agents_states WHERE session_id = ?1) * 16777216 + 16777215
-    """,
-    """
+    WHERE id BETWEEN {_ITS_KEYS}
+    """,  # noqa: S608 - constants alone
+    f"""
     DELETE FROM __agents_checkpoints
-    WHERE id BETWEEN (SELECT session_no FROM __agents_states WHERE session_id = ?1) * 16777216
-      AND (SELECT session_no FROM __agents_states WHERE session_id = ?1) * 16777216 + 16777215
-    """,
+    WHERE id BETWEEN {_ITS_KEYS}
+    """,  # noqa: S608 - constants alone
     "DELETE FROM __agents_states WHERE session_id = ?1",
 )
 
@@ -193,7 +196,7 @@ def _are_rows(value: object, columns: set[str]) -> bool:
 async def _put_hidden(db: Database, session_id: str, number: int, rows: StoredRows, messages: list[Any]) -> None:
     """Store messages and checkpoints under a number that no session has yet: nobody reads them."""
     statements = [
-        Statement(_INSERT_BLOCK, (number * _NUMBERED + block.first_sequence, block.count, block.body))
+        Statement(_INSERT_BLOCK, (number * MAX_MESSAGES + block.first_sequence, block.count, block.body))
         for block in blocks_of(messages, 0, _BATCH_BYTES, session_id, "import_session")
     ]
     for row in rows["__agents_checkpoints"]:
@@ -230,7 +233,7 @@ async def _show(db: Database, session_id: str, number: int, rows: StoredRows) ->
 
 
 def _renumbered(key: SqlValue, number: int) -> SqlValue:
-    return number * _NUMBERED + key % _NUMBERED if isinstance(key, int) else None
+    return number * MAX_MESSAGES + key % MAX_MESSAGES if isinstance(key, int) else None
 
 
 def _insert(table: LiteralString, row: Mapping[str, SqlValue], *, or_ignore: bool = False) -> Statement:

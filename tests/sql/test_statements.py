@@ -2,8 +2,10 @@
 
 import importlib
 import pkgutil
+import re
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -20,6 +22,14 @@ SCANS_THAT_ARE_MEANT = {  # operators' calls, which say so
     "usage.deletion_sql.DELETE_OLD_COMMITS[0]",
     *(f"usage.deletion_sql.CLEAR_TOTALS[{index}]" for index in range(3)),
 }
+
+
+def test_the_length_of_a_key_range_has_one_name() -> None:
+    """2^24 stands once in the sources, migrations apart: all keys of messages and checkpoints are made of that constant."""
+    sources = [file for root in agents_store_cloudflare.__path__ for file in Path(root).rglob("*.py")]
+    lines = [line for file in sources for line in file.read_text(encoding="utf-8").splitlines()]
+    written = [line for line in lines if re.search("1677721[56]|16_777_21[56]", line)]
+    assert written == ['KEYS_PER_SESSION: LiteralString = "16777216"']
 
 
 def _constants() -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, LiteralString
 
 from agents_store_cloudflare.command import doctor_sql
+from agents_store_cloudflare.state.numbering import KEYS_PER_SESSION
 
 __all__ = ["COUNTS", "EXAMPLES", "LISTS", "Count", "Finding", "Listing"]
 
@@ -73,14 +74,14 @@ LISTS: tuple[Listing, ...] = (
         check="blocks_without_session",
         sql=doctor_sql.BLOCKS_ALONE,
         text="messages of sessions that are not there",
-        remedy="they take space, no more: DELETE FROM __agents_message_blocks WHERE id / 16777216 NOT IN "
+        remedy=f"they take space, no more: DELETE FROM __agents_message_blocks WHERE id / {KEYS_PER_SESSION} NOT IN "  # noqa: S608 - constants alone
         "(SELECT session_no FROM __agents_states WHERE session_no IS NOT NULL)",
     ),
     Listing(
         check="checkpoints_without_session",
         sql=doctor_sql.CHECKPOINTS_ALONE,
         text="checkpoints of sessions that are not there",
-        remedy="they take space, no more: DELETE FROM __agents_checkpoints WHERE id / 16777216 NOT IN "
+        remedy=f"they take space, no more: DELETE FROM __agents_checkpoints WHERE id / {KEYS_PER_SESSION} NOT IN "  # noqa: S608 - constants alone
         "(SELECT session_no FROM __agents_states WHERE session_no IS NOT NULL)",
     ),
     Listing(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from agents_store_cloudflare.state.numbering import FIRST_KEY, KEYS_PER_SESSION, LAST_KEY
+
 __all__ = [
     "BAD_JSON",
     "BLOCKS_ALONE",
@@ -60,21 +62,21 @@ BAD_JSON: LiteralString = """
     LIMIT ?1
 """
 
-BLOCKS_ALONE: LiteralString = """
-    SELECT 'session number ' || (b.id / 16777216)
+BLOCKS_ALONE: LiteralString = f"""
+    SELECT 'session number ' || (b.id / {KEYS_PER_SESSION})
     FROM __agents_message_blocks AS b
-    LEFT JOIN __agents_states AS s ON s.session_no = b.id / 16777216
+    LEFT JOIN __agents_states AS s ON s.session_no = b.id / {KEYS_PER_SESSION}
     WHERE s.session_no IS NULL
-    GROUP BY b.id / 16777216
+    GROUP BY b.id / {KEYS_PER_SESSION}
     LIMIT ?1
 """
 
-CHECKPOINTS_ALONE: LiteralString = """
-    SELECT 'session number ' || (c.id / 16777216)
+CHECKPOINTS_ALONE: LiteralString = f"""
+    SELECT 'session number ' || (c.id / {KEYS_PER_SESSION})
     FROM __agents_checkpoints AS c
-    LEFT JOIN __agents_states AS s ON s.session_no = c.id / 16777216
+    LEFT JOIN __agents_states AS s ON s.session_no = c.id / {KEYS_PER_SESSION}
     WHERE s.session_no IS NULL
-    GROUP BY c.id / 16777216
+    GROUP BY c.id / {KEYS_PER_SESSION}
     LIMIT ?1
 """
 
@@ -93,15 +95,15 @@ PARTS_ALONE: LiteralString = """
 """
 
 # A block that does not begin where the one before it ends: later is a gap, earlier an overlap.
-BLOCK_GAPS: LiteralString = """
+BLOCK_GAPS: LiteralString = f"""
     SELECT
       s.session_id || ': ' || CASE WHEN p.first > p.expected THEN 'gap' ELSE 'overlap' END
       || ' between ' || min(p.first, p.expected) || ' and ' || max(p.first, p.expected)
     FROM (
       SELECT
-        id / 16777216 AS session_no,
-        id % 16777216 AS first,
-        lag(id % 16777216 + count, 1, 0) OVER (PARTITION BY id / 16777216 ORDER BY id) AS expected
+        id / {KEYS_PER_SESSION} AS session_no,
+        id % {KEYS_PER_SESSION} AS first,
+        lag(id % {KEYS_PER_SESSION} + count, 1, 0) OVER (PARTITION BY id / {KEYS_PER_SESSION} ORDER BY id) AS expected
       FROM __agents_message_blocks
     ) AS p
     JOIN __agents_states AS s ON s.session_no = p.session_no
@@ -110,16 +112,16 @@ BLOCK_GAPS: LiteralString = """
 """
 
 # The last block ends elsewhere than the state row counts.
-BLOCK_ENDS: LiteralString = """
+BLOCK_ENDS: LiteralString = f"""
     SELECT e.session_id || ': ' || e.message_count || ' counted, blocks end at ' || e.stored
     FROM (
       SELECT
         s.session_id,
         s.message_count,
         coalesce((
-          SELECT b.id % 16777216 + b.count
+          SELECT b.id % {KEYS_PER_SESSION} + b.count
           FROM __agents_message_blocks AS b
-          WHERE b.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+          WHERE b.id BETWEEN {FIRST_KEY} AND {LAST_KEY}
           ORDER BY b.id DESC
           LIMIT 1
         ), 0) AS stored
@@ -131,29 +133,29 @@ BLOCK_ENDS: LiteralString = """
 """
 
 # A block whose text has another number of messages than it counts, or is no JSON.
-BLOCK_LINES: LiteralString = """
-    SELECT s.session_id || ': block at ' || (b.id % 16777216)
+BLOCK_LINES: LiteralString = f"""
+    SELECT s.session_id || ': block at ' || (b.id % {KEYS_PER_SESSION})
     FROM __agents_message_blocks AS b
-    JOIN __agents_states AS s ON s.session_no = b.id / 16777216
+    JOIN __agents_states AS s ON s.session_no = b.id / {KEYS_PER_SESSION}
     WHERE length(b.body) - length(replace(b.body, char(9), '')) + 1 <> b.count
       OR json_valid('[' || replace(b.body, char(9), ',') || ']') = 0
     LIMIT ?1
 """
 
 # Pruned ones are kept for the custom state that others share; their count means nothing any more.
-CHECKPOINTS_ABOVE: LiteralString = """
-    SELECT s.session_id || ': number ' || (c.id % 16777216) || ' counts ' || c.message_count || ' of ' || s.message_count
+CHECKPOINTS_ABOVE: LiteralString = f"""
+    SELECT s.session_id || ': number ' || (c.id % {KEYS_PER_SESSION}) || ' counts ' || c.message_count || ' of ' || s.message_count
     FROM __agents_checkpoints AS c
-    JOIN __agents_states AS s ON s.session_no = c.id / 16777216
+    JOIN __agents_states AS s ON s.session_no = c.id / {KEYS_PER_SESSION}
     WHERE c.pruned = 0
       AND c.message_count > s.message_count
     LIMIT ?1
 """
 
-CHECKPOINTS_WITHOUT_BASE: LiteralString = """
-    SELECT s.session_id || ': number ' || (c.id % 16777216)
+CHECKPOINTS_WITHOUT_BASE: LiteralString = f"""
+    SELECT s.session_id || ': number ' || (c.id % {KEYS_PER_SESSION})
     FROM __agents_checkpoints AS c
-    JOIN __agents_states AS s ON s.session_no = c.id / 16777216
+    JOIN __agents_states AS s ON s.session_no = c.id / {KEYS_PER_SESSION}
     LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
     WHERE c.base_id IS NOT NULL
       AND base.id IS NULL

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import LiteralString
 
 from agents_store_cloudflare.state.commit_sql import session_update
+from agents_store_cloudflare.state.numbering import FIRST_KEY, LAST_KEY, first_key
 
 __all__ = [
     "BLOCKS_OF_CHECKPOINT",
@@ -38,10 +39,10 @@ TOUCH_CHECKPOINTS: LiteralString = session_update(
 )
 
 # The id of the newest checkpoint of the state row `s`, pruned ones included.
-_NEWEST_ID: LiteralString = """(
+_NEWEST_ID: LiteralString = f"""(
         SELECT max(x.id)
         FROM __agents_checkpoints AS x
-        WHERE x.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+        WHERE x.id BETWEEN {FIRST_KEY} AND {LAST_KEY}
       )"""
 
 _SAME_OWNERS: LiteralString = """base.custom_state = s.custom_state
@@ -57,7 +58,7 @@ INSERT_CHECKPOINT: LiteralString = f"""
       output, error, aborted, abort_reason, resume_count, expires_at, details
     )
     SELECT
-      s.session_no * 16777216 + s.checkpoint_count, json_extract(s.commits, '$[#-1][6]'), ?2, ?3,
+      {FIRST_KEY} + s.checkpoint_count, json_extract(s.commits, '$[#-1][6]'), ?2, ?3,
       s.version, s.message_count, s.history_epoch, s.status, s.step_count,
       CASE WHEN base.custom_state = s.custom_state THEN '' ELSE s.custom_state END,
       CASE WHEN base.custom_state = s.custom_state THEN base.id END,
@@ -70,12 +71,12 @@ INSERT_CHECKPOINT: LiteralString = f"""
     WHERE s.session_id = ?1
 """
 
-_BARE_COLUMNS: LiteralString = """
-      c.id - s.session_no * 16777216 AS number, c.timestamp, c.run_id, c.stream_sequence,
+_BARE_COLUMNS: LiteralString = f"""
+      c.id - {FIRST_KEY} AS number, c.timestamp, c.run_id, c.stream_sequence,
       c.status, c.step_count, c.message_count"""
 
-_COLUMNS: LiteralString = """
-      c.id - s.session_no * 16777216 AS number, c.timestamp, c.run_id, c.stream_sequence,
+_COLUMNS: LiteralString = f"""
+      c.id - {FIRST_KEY} AS number, c.timestamp, c.run_id, c.stream_sequence,
       s.session_id, coalesce(c.agent_type, base.agent_type, s.agent_type) AS agent_type,
       coalesce(c.stream_id, base.stream_id, s.stream_id) AS stream_id,
       s.parent_session_id, s.root_session_id, s.created_at, c.timestamp AS updated_at,
@@ -87,17 +88,17 @@ _COLUMNS: LiteralString = """
 NEWEST_CHECKPOINT: LiteralString = f"""
     SELECT {_BARE_COLUMNS}
     FROM __agents_states AS s
-    JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + s.checkpoint_count
+    JOIN __agents_checkpoints AS c ON c.id = {FIRST_KEY} + s.checkpoint_count
     WHERE s.session_id = ?1
 """
 
-_LATEST: LiteralString = """
+_LATEST: LiteralString = f"""
     FROM __agents_states AS s
     JOIN __agents_checkpoints AS c
       ON c.id = (
         SELECT x.id
         FROM __agents_checkpoints AS x
-        WHERE x.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+        WHERE x.id BETWEEN {FIRST_KEY} AND {LAST_KEY}
           AND x.pruned = 0
         ORDER BY x.id DESC
         LIMIT 1
@@ -112,17 +113,17 @@ LATEST_CHECKPOINT: LiteralString = f"""
     WHERE s.session_id = ?1
 """
 
-_COUNTED_BLOCKS: LiteralString = """
+_COUNTED_BLOCKS: LiteralString = f"""
     JOIN __agents_message_blocks AS b
-      ON b.id >= s.session_no * 16777216
-      AND b.id < s.session_no * 16777216 + c.message_count
+      ON b.id >= {FIRST_KEY}
+      AND b.id < {FIRST_KEY} + c.message_count
     WHERE s.session_id = ?1
     ORDER BY b.id
 """
 
 # ?1 session id -> (sequence of the block's first message, body) of the messages the latest checkpoint counts
 LATEST_BLOCKS: LiteralString = f"""
-    SELECT CAST(b.id - s.session_no * 16777216 AS INTEGER) AS first_sequence, b.body
+    SELECT CAST(b.id - {FIRST_KEY} AS INTEGER) AS first_sequence, b.body
     {_LATEST}
     {_COUNTED_BLOCKS}
 """
@@ -131,7 +132,7 @@ LATEST_BLOCKS: LiteralString = f"""
 SELECT_CHECKPOINT: LiteralString = f"""
     SELECT {_COLUMNS}
     FROM __agents_states AS s
-    JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + CAST(?2 AS INTEGER)
+    JOIN __agents_checkpoints AS c ON c.id = {FIRST_KEY} + CAST(?2 AS INTEGER)
     LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
     WHERE s.session_id = ?1
       AND c.pruned = 0
@@ -139,17 +140,17 @@ SELECT_CHECKPOINT: LiteralString = f"""
 
 # ?1 session id, ?2 number -> as LATEST_BLOCKS
 BLOCKS_OF_CHECKPOINT: LiteralString = f"""
-    SELECT CAST(b.id - s.session_no * 16777216 AS INTEGER) AS first_sequence, b.body
+    SELECT CAST(b.id - {FIRST_KEY} AS INTEGER) AS first_sequence, b.body
     FROM __agents_states AS s
-    JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + CAST(?2 AS INTEGER)
+    JOIN __agents_checkpoints AS c ON c.id = {FIRST_KEY} + CAST(?2 AS INTEGER)
     {_COUNTED_BLOCKS}
 """
 
 # ?1 session id, ?2 the number above those wanted, ?3 most rows. Newest first, by primary key.
-_PAGE: LiteralString = """
+_PAGE: LiteralString = f"""
     WHERE s.session_id = ?1
-      AND c.id > s.session_no * 16777216
-      AND c.id < s.session_no * 16777216 + CAST(?2 AS INTEGER)
+      AND c.id > {FIRST_KEY}
+      AND c.id < {FIRST_KEY} + CAST(?2 AS INTEGER)
       AND c.pruned = 0
     ORDER BY c.id DESC
     LIMIT ?3
@@ -174,14 +175,14 @@ LIST_BARE_CHECKPOINTS: LiteralString = f"""
 
 # ?1 session id, ?2 the number above those wanted -> as LATEST_BLOCKS, of the newest checkpoint below it: all others count fewer
 BLOCKS_OF_PAGE: LiteralString = f"""
-    SELECT CAST(b.id - s.session_no * 16777216 AS INTEGER) AS first_sequence, b.body
+    SELECT CAST(b.id - {FIRST_KEY} AS INTEGER) AS first_sequence, b.body
     FROM __agents_states AS s
     JOIN __agents_checkpoints AS c
       ON c.id = (
         SELECT x.id
         FROM __agents_checkpoints AS x
-        WHERE x.id > s.session_no * 16777216
-          AND x.id < s.session_no * 16777216 + CAST(?2 AS INTEGER)
+        WHERE x.id > {FIRST_KEY}
+          AND x.id < {FIRST_KEY} + CAST(?2 AS INTEGER)
           AND x.pruned = 0
         ORDER BY x.id DESC
         LIMIT 1
@@ -190,16 +191,16 @@ BLOCKS_OF_PAGE: LiteralString = f"""
 """
 
 # ?1 session id, ?2 number, ?3 timestamp, ?4 step count: aborts the batch unless this checkpoint is kept. Primary keys.
-CHECKPOINT_EXISTS: LiteralString = """
+CHECKPOINT_EXISTS: LiteralString = f"""
     SELECT
-      CASE WHEN c.id IS NULL THEN json_extract('{}', 'agents-store ' || json_object(
+      CASE WHEN c.id IS NULL THEN json_extract('{{}}', 'agents-store ' || json_object(
         'fault', CASE WHEN s.session_id IS NULL THEN 'source' ELSE 'checkpoint' END,
         'version', s.version
       )) END AS verdict
     FROM (SELECT ?1 AS id) AS wanted
     LEFT JOIN __agents_states AS s ON s.session_id = wanted.id
     LEFT JOIN __agents_checkpoints AS c
-      ON c.id = s.session_no * 16777216 + CAST(?2 AS INTEGER)
+      ON c.id = {FIRST_KEY} + CAST(?2 AS INTEGER)
       AND c.timestamp = ?3
       AND c.step_count = ?4
       AND c.pruned = 0
@@ -216,10 +217,10 @@ _KEPT_VALUES: LiteralString = """
           coalesce(c.agent_type, base.agent_type, __agents_states.agent_type),
           coalesce(c.stream_id, base.stream_id, __agents_states.stream_id)"""
 
-_COUNT: LiteralString = """(
+_COUNT: LiteralString = f"""(
         SELECT c.message_count
         FROM __agents_checkpoints AS c
-        WHERE c.id = session_no * 16777216 + CAST(?6 AS INTEGER)
+        WHERE c.id = {first_key("session_no")} + CAST(?6 AS INTEGER)
       )"""
 
 _EPOCH: LiteralString = f"CASE WHEN message_count > {_COUNT} THEN ?7 ELSE history_epoch END"
@@ -230,7 +231,7 @@ RESTORE_STATE: LiteralString = session_update(
         SELECT {_KEPT_VALUES}
         FROM __agents_checkpoints AS c
         LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
-        WHERE c.id = session_no * 16777216 + CAST(?6 AS INTEGER)
+        WHERE c.id = {first_key("session_no")} + CAST(?6 AS INTEGER)
       ),
       history_epoch = {_EPOCH},
       message_count = {_COUNT}""",
@@ -239,26 +240,26 @@ RESTORE_STATE: LiteralString = session_update(
 )
 
 # ?1 session id, ?2 number
-DELETE_LATER_CHECKPOINTS: LiteralString = """
+DELETE_LATER_CHECKPOINTS: LiteralString = f"""
     DELETE FROM __agents_checkpoints
     WHERE id IN (
       SELECT c.id
       FROM __agents_states AS s
       JOIN __agents_checkpoints AS c
-        ON c.id > s.session_no * 16777216 + CAST(?2 AS INTEGER)
-        AND c.id <= s.session_no * 16777216 + 16777215
+        ON c.id > {FIRST_KEY} + CAST(?2 AS INTEGER)
+        AND c.id <= {LAST_KEY}
       WHERE s.session_id = ?1
     )
 """
 
 # ?1 session id, ?2 a number of messages. What counts more comes after all that count less, so what stays shares with none that goes.
-DELETE_COUNTING_MORE: LiteralString = """
+DELETE_COUNTING_MORE: LiteralString = f"""
     DELETE FROM __agents_checkpoints
     WHERE id IN (
       SELECT c.id
       FROM __agents_states AS s
       JOIN __agents_checkpoints AS c
-        ON c.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+        ON c.id BETWEEN {FIRST_KEY} AND {LAST_KEY}
         AND c.message_count > ?2
       WHERE s.session_id = ?1
     )
@@ -266,7 +267,7 @@ DELETE_COUNTING_MORE: LiteralString = """
 
 # ?1 the new session's id, ?2 now, ?3 commit id, ?4 operation, ?5 result, ?6 number, ?7 epoch, ?8 the source's id -> (this commit).
 # Not a child of its source's parent: it outlives that tree. Its deadline is the source's present one, unless that has passed.
-FORK_STATE: LiteralString = """
+FORK_STATE: LiteralString = f"""
     INSERT INTO __agents_states (
       session_id, created_at, updated_at, version, session_no, message_count, history_epoch, checkpoint_count, commits,
       agent_type, status, step_count, custom_state, output, error, stream_id,
@@ -279,7 +280,7 @@ FORK_STATE: LiteralString = """
       coalesce(base.custom_state, c.custom_state), c.output, c.error, ?1,
       c.aborted, c.abort_reason, c.resume_count, CASE WHEN s.expires_at > ?2 THEN s.expires_at END, c.details
     FROM __agents_states AS s
-    JOIN __agents_checkpoints AS c ON c.id = s.session_no * 16777216 + CAST(?6 AS INTEGER)
+    JOIN __agents_checkpoints AS c ON c.id = {FIRST_KEY} + CAST(?6 AS INTEGER)
     LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
     WHERE s.session_id = ?8
     RETURNING json_extract(commits, '$[#-1]') AS newest_commit
@@ -288,11 +289,11 @@ FORK_STATE: LiteralString = """
 # ?1 the new session's id, ?2 the source's id. Copies the blocks that hold the new session's messages, joined to blocks of up to 512 KB
 # (one that is over 256 KB stays by itself): few rows to write, however small the source's blocks are. The last may hold too many
 # messages: CUT_LAST_BLOCK cuts it.
-FORK_BLOCKS: LiteralString = """
+FORK_BLOCKS: LiteralString = f"""
     WITH source AS (
       SELECT
-        s.session_no * 16777216 AS base,
-        n.session_no * 16777216 AS new_base,
+        {FIRST_KEY} AS base,
+        {first_key("n.session_no")} AS new_base,
         n.message_count AS message_count
       FROM __agents_states AS s
       JOIN __agents_states AS n ON n.session_id = ?1
@@ -346,7 +347,7 @@ def _judged(keep: LiteralString, before: LiteralString) -> LiteralString:
           AND ({before} IS NULL OR c.timestamp < {before}) AS goes
       FROM __agents_states AS s
       JOIN __agents_checkpoints AS c
-        ON c.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+        ON c.id BETWEEN {FIRST_KEY} AND {LAST_KEY}
       WHERE s.session_id = ?1"""
 
 

@@ -31,6 +31,7 @@ from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql, se
 from agents_store_cloudflare.state.calls import StateCalls, expected, new_epoch, state_for
 from agents_store_cloudflare.state.cursors import cursor_after, number_of
 from agents_store_cloudflare.state.guard import Commit, Condition, Guard
+from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.stored_text import stored_text
 
@@ -146,7 +147,7 @@ class CheckpointCalls(StateCalls):
         check_id(session_id, "session_id")
         check_whole_number(limit, "limit", low=1, high=MAX_CHECKPOINTS)
         check_flag(include_state, "include_state")
-        below = min(number_of(cursor, "checkpoints"), codec.MAX_MESSAGES)
+        below = min(number_of(cursor, "checkpoints"), MAX_MESSAGES)
         page = (session_id, below, limit + 1)
         if include_state:
             rows, blocks = await self._batches.read(
@@ -239,7 +240,7 @@ class CheckpointCalls(StateCalls):
         age_ms = span_ms(older_than, older_than_ms, "older_than")
         if keep_last is None and age_ms is None:
             raise InvalidArgumentError("prune_checkpoints needs keep_last, older_than or both")
-        keep = 1 if keep_last is None else check_whole_number(keep_last, "keep_last", low=1, high=codec.MAX_MESSAGES)
+        keep = 1 if keep_last is None else check_whole_number(keep_last, "keep_last", low=1, high=MAX_MESSAGES)
         goes = (keep, None if age_ms is None else max(self._now_ms() - age_ms, 0))
         request = (keep_last, age_ms)
         guard = self._guard("prune_checkpoints", session_id, fencing_token, commit_id, *request)
@@ -264,7 +265,7 @@ class CheckpointCalls(StateCalls):
         if not rows:
             raise StateNotFoundError(session_id)
         state = codec.state_of(rows[0])
-        codec.fill_messages(state, blocks, codec.MAX_MESSAGES)
+        codec.fill_messages(state, blocks, MAX_MESSAGES)
         return state
 
 
@@ -299,5 +300,5 @@ def _existing(session_id: str, checkpoint_id: str) -> tuple[_Name, Condition]:
 def _whole_state(session_id: str) -> list[Statement]:
     return [
         Statement(session_sql.SELECT_STATE, (session_id,)),
-        Statement(message_sql.BLOCKS_FROM, (session_id, 0, codec.MAX_MESSAGES, codec.MAX_MESSAGES)),
+        Statement(message_sql.BLOCKS_FROM, (session_id, 0, MAX_MESSAGES, MAX_MESSAGES)),
     ]

@@ -16,10 +16,10 @@ from agents_store_cloudflare.contract.record import check_extra
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, Message, StoredHistory
 from agents_store_cloudflare.database import Row, SqlValue
 from agents_store_cloudflare.state.guard import Commit
+from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
 
 __all__ = [
-    "MAX_MESSAGES",
     "Block",
     "Messages",
     "bare_checkpoint_of",
@@ -52,9 +52,6 @@ MARSHAL_LIST_HEAD_BYTES = 5
 
 SEPARATOR = "\t"
 """Between two messages of a block: JSON text of this package holds no raw tab, and a tab survives `wrangler d1 export`."""
-
-MAX_MESSAGES = 2**24
-"""Messages of one session, and checkpoints: the lower part of the integer keys."""
 
 _DETAILS = (
     "suspension_context",

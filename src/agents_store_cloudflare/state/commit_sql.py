@@ -1,11 +1,10 @@
-"""The SQL that every write of the state store shares: the guard, the fence, and the write's entry in the state row.
-
-Keys of blocks and checkpoints are `session_no * 2^24 + n`; 16777216 is 2^24.
-"""
+"""The SQL that every write of the state store shares: the guard, the fence, and the write's entry in the state row."""
 
 from __future__ import annotations
 
 from typing import LiteralString
+
+from agents_store_cloudflare.state.numbering import KEYS_PER_SESSION
 
 __all__ = ["FIRST_COMMIT", "GUARD", "RAISE_FENCE", "remembered", "session_update"]
 
@@ -16,7 +15,7 @@ __all__ = ["FIRST_COMMIT", "GUARD", "RAISE_FENCE", "remembered", "session_update
 # ?6 expected history epoch (0: none), ?7 1 when the session must exist, ?8 parent that the state names, ?9 1 to compare it,
 # ?10 new messages, ?11 new checkpoints, ?12 expected number of sessions of this id that were deleted, or NULL
 # -> one row (NULL). Primary keys of __agents_states and __agents_fences.
-GUARD: LiteralString = """
+GUARD: LiteralString = f"""
     WITH stored AS (
       SELECT
         s.version,
@@ -53,12 +52,12 @@ GUARD: LiteralString = """
           WHEN ?5 <> coalesce(message_count, 0) THEN 'history'
           WHEN ?5 IS NOT NULL AND ?6 <> 0 AND ?6 <> coalesce(history_epoch, 0) THEN 'history'
           WHEN ?9 = 1 AND version IS NOT NULL AND ?8 IS NOT parent_session_id THEN 'parent'
-          WHEN message_count + ?10 > 16777216 OR checkpoint_count + ?11 > 16777215 THEN 'full'
+          WHEN message_count + ?10 > {KEYS_PER_SESSION} OR checkpoint_count + ?11 > {KEYS_PER_SESSION} - 1 THEN 'full'
         END AS fault
       FROM stored
     )
     SELECT
-      CASE WHEN fault IS NOT NULL THEN json_extract('{}', 'agents-store ' || json_object(
+      CASE WHEN fault IS NOT NULL THEN json_extract('{{}}', 'agents-store ' || json_object(
         'fault', fault,
         'token', token,
         'version', coalesce(version, 0),

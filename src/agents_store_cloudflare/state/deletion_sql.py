@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from agents_store_cloudflare.state.numbering import first_key, last_key
 from agents_store_cloudflare.usage.deletion_sql import deletion_of
 
 __all__ = [
@@ -105,26 +106,26 @@ REMOTE_SUB_SESSIONS: LiteralString = (
 
 DELETE_BLOCKS: LiteralString = (
     _TREE
-    + """
+    + f"""
     DELETE FROM __agents_message_blocks
     WHERE id IN (
       SELECT b.id
       FROM tree
       JOIN __agents_message_blocks AS b
-        ON b.id BETWEEN tree.session_no * 16777216 AND tree.session_no * 16777216 + 16777215
+        ON b.id BETWEEN {first_key("tree.session_no")} AND {last_key("tree.session_no")}
     )
     """
 )
 
 DELETE_CHECKPOINTS: LiteralString = (
     _TREE
-    + """
+    + f"""
     DELETE FROM __agents_checkpoints
     WHERE id IN (
       SELECT c.id
       FROM tree
       JOIN __agents_checkpoints AS c
-        ON c.id BETWEEN tree.session_no * 16777216 AND tree.session_no * 16777216 + 16777215
+        ON c.id BETWEEN {first_key("tree.session_no")} AND {last_key("tree.session_no")}
     )
     """
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import LiteralString
 
 from agents_store_cloudflare.state.commit_sql import session_update
+from agents_store_cloudflare.state.numbering import FIRST_KEY, KEYS_PER_SESSION, LAST_KEY, first_key
 
 __all__ = [
     "APPEND_BLOCK",
@@ -36,12 +37,12 @@ def _put_block(first: LiteralString) -> LiteralString:
           WHERE last.id = (
               SELECT max(b.id)
               FROM __agents_message_blocks AS b
-              WHERE b.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+              WHERE b.id BETWEEN {FIRST_KEY} AND {LAST_KEY}
             )
-            AND last.id + last.count = s.session_no * 16777216 + {first}
+            AND last.id + last.count = {FIRST_KEY} + {first}
             AND length(CAST(last.body AS BLOB)) + length(CAST(?4 AS BLOB)) < 16000
         ),
-        s.session_no * 16777216 + {first}
+        {FIRST_KEY} + {first}
       ),
       ?3,
       ?4
@@ -50,7 +51,7 @@ def _put_block(first: LiteralString) -> LiteralString:
     ON CONFLICT (id) DO UPDATE SET
       count = count + excluded.count,
       body = (
-        SELECT CASE WHEN excluded.id < s.session_no * 16777216 + {first} THEN body || char(9) || excluded.body END
+        SELECT CASE WHEN excluded.id < {FIRST_KEY} + {first} THEN body || char(9) || excluded.body END
         FROM __agents_states AS s
         WHERE s.session_id = ?1
       )
@@ -72,10 +73,10 @@ SELECT_MESSAGE_COUNT: LiteralString = """
 
 # ?1 session id, ?2 first sequence wanted, ?3 how many (both clipped by what is stored); ?4 how many from the end, or NULL: then
 # ?2 counts -> (sequence of the block's first message, body), in order. Primary keys; reads the blocks of the page alone.
-BLOCKS_FROM: LiteralString = """
+BLOCKS_FROM: LiteralString = f"""
     WITH page AS (
       SELECT
-        session_no * 16777216 AS base,
+        {first_key("session_no")} AS base,
         CAST(CASE WHEN ?4 IS NULL THEN ?2 ELSE max(message_count - ?4, 0) END AS INTEGER) AS first
       FROM __agents_states
       WHERE session_id = ?1
@@ -87,7 +88,7 @@ BLOCKS_FROM: LiteralString = """
         (SELECT max(c.id) FROM __agents_message_blocks AS c WHERE c.id BETWEEN page.base AND page.base + page.first),
         page.base
       )
-      AND b.id < page.base + min(page.first + CAST(?3 AS INTEGER), 16777216)
+      AND b.id < page.base + min(page.first + CAST(?3 AS INTEGER), {KEYS_PER_SESSION})
     ORDER BY b.id
 """
 
@@ -110,9 +111,9 @@ REPLACE_MESSAGES: LiteralString = session_update(
 
 # ?1 session id, ?2 a number of messages: aborts the batch when a checkpoint is kept that counts more of them. The counts of those
 # that are kept never fall from one to the next. Primary keys.
-NO_CHECKPOINT_ABOVE: LiteralString = """
+NO_CHECKPOINT_ABOVE: LiteralString = f"""
     SELECT
-      CASE WHEN c.message_count > ?2 THEN json_extract('{}', 'agents-store ' || json_object(
+      CASE WHEN c.message_count > ?2 THEN json_extract('{{}}', 'agents-store ' || json_object(
         'fault', 'kept',
         'version', s.version,
         'message_count', c.message_count
@@ -122,7 +123,7 @@ NO_CHECKPOINT_ABOVE: LiteralString = """
       ON c.id = (
         SELECT x.id
         FROM __agents_checkpoints AS x
-        WHERE x.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+        WHERE x.id BETWEEN {FIRST_KEY} AND {LAST_KEY}
           AND x.pruned = 0
         ORDER BY x.id DESC
         LIMIT 1
@@ -131,21 +132,21 @@ NO_CHECKPOINT_ABOVE: LiteralString = """
 """
 
 # ?1 session id, ?2 the first sequence that goes, or NULL: that of the state row
-DELETE_LATER_BLOCKS: LiteralString = """
+DELETE_LATER_BLOCKS: LiteralString = f"""
     DELETE FROM __agents_message_blocks
     WHERE id IN (
       SELECT b.id
       FROM __agents_states AS s
       JOIN __agents_message_blocks AS b
-        ON b.id BETWEEN s.session_no * 16777216 + CAST(coalesce(?2, s.message_count) AS INTEGER)
-          AND s.session_no * 16777216 + 16777215
+        ON b.id BETWEEN {FIRST_KEY} + CAST(coalesce(?2, s.message_count) AS INTEGER)
+          AND {LAST_KEY}
       WHERE s.session_id = ?1
     )
 """
 
 # ?1 session id. Cuts the last block where the state row's count ends within it. The lengths of the texts give the place; where there
 # is no tab NOT NULL refuses: somebody has stored other than compact JSON.
-CUT_LAST_BLOCK: LiteralString = """
+CUT_LAST_BLOCK: LiteralString = f"""
     UPDATE __agents_message_blocks
     SET (count, body) = (
       SELECT cut.kept, CASE WHEN substr(body, cut.length + 1, 1) = char(9) THEN substr(body, 1, cut.length) END
@@ -153,7 +154,7 @@ CUT_LAST_BLOCK: LiteralString = """
         SELECT count(*) AS kept, sum(length(m.value) + 1) - 1 AS length
         FROM __agents_states AS s
         JOIN json_each('[' || replace(body, char(9), ',') || ']') AS m
-          ON m.key < s.session_no * 16777216 + s.message_count - __agents_message_blocks.id
+          ON m.key < {FIRST_KEY} + s.message_count - __agents_message_blocks.id
         WHERE s.session_id = ?1
       ) AS cut
     )
@@ -164,9 +165,9 @@ CUT_LAST_BLOCK: LiteralString = """
         ON b.id = (
           SELECT max(x.id)
           FROM __agents_message_blocks AS x
-          WHERE x.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
+          WHERE x.id BETWEEN {FIRST_KEY} AND {LAST_KEY}
         )
       WHERE s.session_id = ?1
-        AND b.id + b.count > s.session_no * 16777216 + s.message_count
+        AND b.id + b.count > {FIRST_KEY} + s.message_count
     )
 """

@@ -14,6 +14,7 @@ from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected, new_epoch
 from agents_store_cloudflare.state.guard import Condition, Guard
+from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 
 __all__ = ["MessageCalls"]
 
@@ -26,7 +27,7 @@ class MessageCalls(StateCalls):
     ) -> MessagePage:
         """`StateStore.get_messages`."""
         check_id(session_id, "session_id")
-        check_whole_number(offset, "offset", high=codec.MAX_MESSAGES)
+        check_whole_number(offset, "offset", high=MAX_MESSAGES)
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         check_flag(include_thinking, "include_thinking")
         counts, blocks = await self._batches.read(
@@ -89,7 +90,7 @@ class MessageCalls(StateCalls):
         commit_id: str | None = None,
     ) -> int:
         """`StateStore.truncate_messages`."""
-        check_whole_number(count, "count", high=codec.MAX_MESSAGES)
+        check_whole_number(count, "count", high=MAX_MESSAGES)
         request = (count, check_flag(drop_checkpoints, "drop_checkpoints"))
         guard = self._guard("truncate_messages", session_id, fencing_token, commit_id, *request)
         guard = replace(guard, version=expected(expected_version))
@@ -115,7 +116,7 @@ class MessageCalls(StateCalls):
         """`StateStore.replace_messages`."""
         check_whole_number(expected_version, "expected_version")
         all_messages = codec.message_list(messages)
-        check_whole_number(len(all_messages), "the number of messages", high=codec.MAX_MESSAGES)
+        check_whole_number(len(all_messages), "the number of messages", high=MAX_MESSAGES)
         blocks = self._blocks(all_messages, session_id, "replace_messages")
         request = ([block.body for block in blocks], check_flag(drop_checkpoints, "drop_checkpoints"))
         guard = self._guard("replace_messages", session_id, fencing_token, commit_id, *request)

@@ -28,6 +28,7 @@ from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
 from agents_store_cloudflare.state.cursors import cursor_after, number_of
 from agents_store_cloudflare.state.guard import Commit
+from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
 from agents_store_cloudflare.usage import usage_statements
@@ -70,13 +71,13 @@ class SessionCalls(StateCalls):
         )
         insert = Statement(session_sql.CREATE_STATE, (*self._commit(guard), 0, 0, new_epoch(), *columns))
         try:
-            first, results = await self._batches.guarded(guard, [insert, *_loading(session_id, codec.MAX_MESSAGES)])
+            first, results = await self._batches.guarded(guard, [insert, *_loading(session_id, MAX_MESSAGES)])
         except StaleStateError as error:
             raise SessionExistsError(session_id) from error
         if first is not None:
             guard.living(first)
             return await self.load_state(session_id, required=True)
-        return _loaded(results[1], results[2], codec.MAX_MESSAGES)
+        return _loaded(results[1], results[2], MAX_MESSAGES)
 
     async def save_state(
         self,
@@ -133,13 +134,13 @@ class SessionCalls(StateCalls):
         guard = self._guard("update_state", session_id, fencing_token, commit_id)
         remembered = Statement(FIRST_COMMIT, (session_id, guard.commit_id))
         for attempt in range(1, attempts + 1):
-            rows, blocks, commits = await self._batches.read([*_loading(session_id, codec.MAX_MESSAGES), remembered])
+            rows, blocks, commits = await self._batches.read([*_loading(session_id, MAX_MESSAGES), remembered])
             if commits:
                 guard.living(guard.first(cast("str", commits[0][0]), past=bool(commits[0][1])))
                 await self._batches.raise_fence(guard)
             if not rows:
                 raise StateNotFoundError(session_id)
-            state = _loaded(rows, blocks, codec.MAX_MESSAGES)
+            state = _loaded(rows, blocks, MAX_MESSAGES)
             if commits:
                 return state
             await _change(change, state)
@@ -323,10 +324,10 @@ async def _change(change: Callable[[AgentState], Awaitable[None] | None], state:
 
 def _wanted_messages(messages: Literal["all", "none"] | int) -> int:
     if messages == "all":
-        return codec.MAX_MESSAGES
+        return MAX_MESSAGES
     if messages == "none":
         return 0
-    return check_whole_number(messages, "messages", high=codec.MAX_MESSAGES)
+    return check_whole_number(messages, "messages", high=MAX_MESSAGES)
 
 
 def _loading(session_id: str, wanted: int) -> list[Statement]:

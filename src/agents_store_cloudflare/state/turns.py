@@ -27,6 +27,7 @@ from agents_store_cloudflare.state.changes import apply_changes
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
 from agents_store_cloudflare.state.guard import Commit, Condition, Facts, Guard
 from agents_store_cloudflare.state.messages import MessageCalls
+from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.staging import StagedDiffers, StagingCalls, promoting, staged_change
 from agents_store_cloudflare.state.staging_sql import SELECT_STAGED
@@ -253,7 +254,7 @@ class TurnCalls(MessageCalls, StagingCalls):
                 turn_sql.SELECT_TURN, (session_id, None if entry.reservation is None else entry.reservation.scope)
             ),
             Statement(session_sql.SELECT_STATE, (session_id,)),
-            Statement(message_sql.BLOCKS_FROM, (session_id, 0, codec.MAX_MESSAGES, codec.MAX_MESSAGES)),
+            Statement(message_sql.BLOCKS_FROM, (session_id, 0, MAX_MESSAGES, MAX_MESSAGES)),
         ]
         first, results = await self._batches.guarded(
             guard,
@@ -337,7 +338,7 @@ class TurnCalls(MessageCalls, StagingCalls):
         rows, blocks = await self._batches.read(
             [
                 Statement(session_sql.SELECT_STATE, (state.session_id,)),
-                Statement(message_sql.BLOCKS_FROM, (state.session_id, history.count, codec.MAX_MESSAGES, None)),
+                Statement(message_sql.BLOCKS_FROM, (state.session_id, history.count, MAX_MESSAGES, None)),
             ]
         )
         if not rows:
@@ -421,7 +422,7 @@ def _entered(entry: TurnEntry, results: list[list[Row]]) -> EnteredTurn:
             entry.session_id, expected=int(cast("int", turn.get("token", 0))), actual=entry.token
         )
     state = codec.state_of(rows[0])
-    codec.fill_messages(state, blocks, codec.MAX_MESSAGES)
+    codec.fill_messages(state, blocks, MAX_MESSAGES)
     return EnteredTurn(state=state, turn=turn, owed=json.loads(owed), unit=unit)
 
 
