@@ -20,6 +20,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, Unset
 from agents_store_cloudflare.contract.errors import (
     AgentsStoreError,
     BindingError,
@@ -32,6 +33,7 @@ from agents_store_cloudflare.contract.errors import (
     LockLostError,
     LockNotAcquiredError,
     MigrationError,
+    MissingFencingTokenError,
     RunConflictError,
     RunNotFoundError,
     SequenceConflictError,
@@ -74,7 +76,7 @@ from agents_store_cloudflare.contract.state.records import (
     StagedChange,
     SubSessionRef,
 )
-from agents_store_cloudflare.contract.state.store import ANY_VERSION, UNSET, AnyVersion, StateStore, Unset
+from agents_store_cloudflare.contract.state.store import ANY_VERSION, AnyVersion, StateStore
 from agents_store_cloudflare.contract.streams.manager import (
     ResumableReaderOptions,
     ResumableStreamReader,
@@ -199,6 +201,7 @@ __all__ = [
     "D1UsageStore",
     "DurableObjectLockManager",
     "DurableObjectStreamManager",
+    "FencingToken",
     "InvalidArgumentError",
     "JsonObject",
     "JsonValue",
@@ -215,6 +218,7 @@ __all__ = [
     "Message",
     "MessagePage",
     "MigrationError",
+    "MissingFencingTokenError",
     "PromoteResult",
     "ResumableReaderOptions",
     "ResumableStreamReader",

@@ -9,9 +9,8 @@ from typing import Self
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
-from agents_store_cloudflare.contract.arguments import check_whole_number
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamNotFoundError
-from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.turns import SweptTurns
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
 from agents_store_cloudflare.metering.meter import Meter, MeteredDatabase, OpenMeters, metered_namespace
@@ -201,7 +200,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         session_id: str,
         *,
         expected_version: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> bool:
         """Delete a session and its descendants with everything: streams, usage, state; whether there was a session.
@@ -226,7 +225,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         )
         if plan.done is not None:
             return plan.done
-        if fencing_token is not None:
+        if fencing_token is not UNSET:
             for stream_id in plan.tree.stream_ids:
                 with suppress(StreamNotFoundError):
                     # Drops nothing: the stream compares the token and keeps it.
@@ -249,10 +248,10 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         """
         tree = await self.state_store.cleanup_expired_trees(now, limit, delete_usage=True)
         await self._delete_own_usage(tree.session_ids)
-        await self._delete_streams(tree.stream_ids, None)
+        await self._delete_streams(tree.stream_ids, UNSET)
         return list(tree.session_ids)
 
-    async def _delete_streams(self, stream_ids: Iterable[str], fencing_token: int | Lock | None) -> None:
+    async def _delete_streams(self, stream_ids: Iterable[str], fencing_token: FencingToken) -> None:
         for stream_id in stream_ids:
             with suppress(StreamNotFoundError):
                 await self.stream_manager.delete_stream(stream_id, fencing_token=fencing_token)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
+from agents_store_cloudflare.contract.arguments import UNSET
 from agents_store_cloudflare.contract.errors import AgentsStoreError, LockError, StaleFencingTokenError
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.contract.state.store import ANY_VERSION
@@ -339,7 +340,7 @@ class World:
         outcome: Outcome = "ok"
         try:
             writer = await self._streams.create_writer(
-                f"log-{lock.key}", "a", "x", fencing_token=None if self._drops_stream_fence else lock.fencing_token
+                f"log-{lock.key}", "a", "x", fencing_token=UNSET if self._drops_stream_fence else lock.fencing_token
             )
             await writer.write({"type": "t", "value": value})
             await writer.close()

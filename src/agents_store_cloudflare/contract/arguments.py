@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeAlias, cast
+from enum import Enum
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
-from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, MissingFencingTokenError
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.contract.locks import Lock
@@ -17,7 +18,10 @@ __all__ = [
     "MAX_ID_BYTES",
     "MAX_LABEL_BYTES",
     "MAX_SAFE_INTEGER",
+    "UNSET",
+    "FencingToken",
     "Seconds",
+    "Unset",
     "check_fencing_token",
     "check_flag",
     "check_id",
@@ -40,6 +44,19 @@ MAX_SAFE_INTEGER = 2**53 - 1
 LONGEST_SPAN = 1e15
 
 Seconds: TypeAlias = "float | timedelta"
+
+
+class Unset(Enum):
+    """The type of `UNSET`."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+"""An argument that was left out, where None means something else."""
+
+FencingToken: TypeAlias = "int | Lock | Unset"
+"""A fencing token, or the lock that holds it. None is refused: it is the answer of a lock that was not acquired."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -113,10 +130,21 @@ def check_flag(value: object, name: str) -> bool:
     return value
 
 
-def check_fencing_token(token: int | Lock | None) -> int | None:
-    """The number of a fencing token, given as a number or as the lock that holds it; None where there is none."""
-    if token is None:
+def check_fencing_token(token: FencingToken) -> int | None:
+    """Return the number of a fencing token, given as a number or as the lock that holds it; None where it was left out.
+
+    Raises:
+        MissingFencingTokenError: the caller passed None.
+        TypeError: neither a number nor a lock.
+        InvalidArgumentError: out of range.
+    """
+    if token is UNSET:
         return None
+    if cast("object", token) is None:
+        raise MissingFencingTokenError(
+            "fencing_token is None: the lock was not acquired. Check the answer of acquire for None, "
+            "or leave fencing_token out for a write without a fence"
+        )
     number = token if isinstance(token, int) else getattr(token, "fencing_token", token)
     return check_whole_number(number, "fencing_token", low=1)
 

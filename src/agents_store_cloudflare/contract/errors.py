@@ -33,6 +33,7 @@ AgentsStoreError
 ├── MigrationError
 ├── BindingError                    a binding of wrangler.toml is missing, exchanged or of a wrong class
 └── InvalidArgumentError            also a ValueError: refused before anything is sent
+    └── MissingFencingTokenError    a write was given None as its fencing token
 ```
 
 The facts to act on are attributes. `facts()` returns them as the keyword arguments that build an equal error. So an error keeps
@@ -58,6 +59,7 @@ __all__ = [
     "LockLostError",
     "LockNotAcquiredError",
     "MigrationError",
+    "MissingFencingTokenError",
     "RunConflictError",
     "RunNotFoundError",
     "SequenceConflictError",
@@ -124,6 +126,12 @@ class InvalidArgumentError(AgentsStoreError, ValueError):
 
     code = "invalid_argument"
     http_status = 400
+
+
+class MissingFencingTokenError(InvalidArgumentError):
+    """A write was given None as its fencing token: the lock behind it was not acquired. Nothing was sent."""
+
+    code = "missing_fencing_token"
 
 
 class BindingError(AgentsStoreError, TypeError):

@@ -11,13 +11,13 @@ from dataclasses import replace
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.arguments import (
     MAX_SAFE_INTEGER,
+    FencingToken,
     check_fencing_token,
     check_id,
     check_whole_number,
     system_now_ms,
 )
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
-from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.database import SqlValue, Statement
@@ -66,7 +66,7 @@ class StateCalls:
         self,
         operation: str,
         session_id: str,
-        fencing_token: int | Lock | None,
+        fencing_token: FencingToken,
         commit_id: str | None,
         *request: Part,
     ) -> Guard:
@@ -88,7 +88,7 @@ class StateCalls:
         self,
         outgoing: Outgoing,
         expected_version: int | AnyVersion | None,
-        fencing_token: int | Lock | None,
+        fencing_token: FencingToken,
         commit_id: str | None,
         *request: Part,
     ) -> Guard:
@@ -113,7 +113,7 @@ class StateCalls:
             new_messages=outgoing.added,
         )
 
-    def _token(self, fencing_token: int | Lock | None) -> int | None:
+    def _token(self, fencing_token: FencingToken) -> int | None:
         token = check_fencing_token(fencing_token)
         if token is None and self._require_fencing:
             raise InvalidArgumentError("this store requires a fencing_token with every write; pass the lock")

@@ -10,6 +10,8 @@ from typing import cast
 
 from agents_store_cloudflare.contract.arguments import (
     MAX_SAFE_INTEGER,
+    UNSET,
+    FencingToken,
     check_flag,
     check_id,
     check_text,
@@ -24,7 +26,6 @@ from agents_store_cloudflare.contract.errors import (
     StateNotFoundError,
 )
 from agents_store_cloudflare.contract.json_values import encode_json
-from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, CheckpointPage
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql, session_sql
@@ -72,7 +73,7 @@ class CheckpointCalls(StateCalls):
         *,
         run_id: str | None = None,
         stream_sequence: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> Checkpoint:
         """`StateStore.save_checkpoint`. The result's `state` is None: the caller has it, `get_checkpoint` gives it back."""
@@ -173,13 +174,13 @@ class CheckpointCalls(StateCalls):
         checkpoint_id: str,
         *,
         expected_version: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
         """`StateStore.restore_checkpoint`."""
         check_id(session_id, "session_id")
-        name, condition = _existing(session_id, checkpoint_id)
         guard = self._guard("restore_checkpoint", session_id, fencing_token, commit_id, checkpoint_id)
+        name, condition = _existing(session_id, checkpoint_id)
         guard = replace(guard, version=expected(expected_version), conditions=(condition,))
         commit, results = await self._batches.write(
             guard,
@@ -199,7 +200,7 @@ class CheckpointCalls(StateCalls):
         checkpoint_id: str,
         new_session_id: str,
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
         """`StateStore.fork_session`."""
@@ -233,7 +234,7 @@ class CheckpointCalls(StateCalls):
         older_than: float | timedelta | None = None,
         older_than_ms: float | None = None,
         expected_version: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
         """`StateStore.prune_checkpoints`."""

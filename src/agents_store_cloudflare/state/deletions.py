@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import LiteralString, cast
 
-from agents_store_cloudflare.contract.arguments import check_flag, check_id, check_whole_number
-from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_flag, check_id, check_whole_number
 from agents_store_cloudflare.contract.state.records import SessionTree
 from agents_store_cloudflare.database import Row, SqlValue, Statement
 from agents_store_cloudflare.state import deletion_sql
@@ -48,7 +47,7 @@ class DeletionCalls(StateCalls):
         *,
         delete_usage: bool = False,
         expected_version: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> bool:
         """`StateStore.delete_session`."""
@@ -60,7 +59,7 @@ class DeletionCalls(StateCalls):
         session_id: str,
         *,
         expected_version: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> DeletionPlan:
         """Ask whether a session may be deleted, keep the token, and change nothing else.
@@ -148,7 +147,7 @@ class DeletionCalls(StateCalls):
         self,
         session_id: str,
         expected_version: int | None,
-        fencing_token: int | Lock | None,
+        fencing_token: FencingToken,
         commit_id: str | None,
         *,
         usage: bool,

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
 
-from agents_store_cloudflare.contract.arguments import check_flag, check_id, check_whole_number
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_flag, check_id, check_whole_number
 from agents_store_cloudflare.contract.errors import CheckpointKeptError, InvalidArgumentError
-from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import AgentState, Message, MessagePage
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql
@@ -47,7 +46,7 @@ class MessageCalls(StateCalls):
         session: str | AgentState,
         messages: Iterable[Message | Mapping[str, object]],
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
         """`StateStore.append_messages`."""
@@ -86,7 +85,7 @@ class MessageCalls(StateCalls):
         *,
         expected_version: int | None = None,
         drop_checkpoints: bool = False,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
         """`StateStore.truncate_messages`."""
@@ -110,7 +109,7 @@ class MessageCalls(StateCalls):
         *,
         expected_version: int,
         drop_checkpoints: bool = False,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
         """`StateStore.replace_messages`."""

@@ -9,6 +9,9 @@ from typing import Any, cast
 from agents_store_cloudflare.contract.arguments import (
     MAX_ERROR_BYTES,
     MAX_LABEL_BYTES,
+    UNSET,
+    FencingToken,
+    Unset,
     check_id,
     check_text,
     check_whole_number,
@@ -19,9 +22,7 @@ from agents_store_cloudflare.contract.errors import (
     SubSessionRefNotFoundError,
 )
 from agents_store_cloudflare.contract.json_values import JsonValue, decode_json, encode_json
-from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import SubSessionRef
-from agents_store_cloudflare.contract.state.store import UNSET, Unset
 from agents_store_cloudflare.database import Row, SqlValue, Statement
 from agents_store_cloudflare.state import reference_sql
 from agents_store_cloudflare.state.calls import StateCalls
@@ -39,7 +40,7 @@ class ReferenceCalls(StateCalls):
         session_id: str,
         refs: Iterable[SubSessionRef | Mapping[str, Any]],
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> None:
         """`StateStore.add_sub_session_refs`."""
@@ -65,7 +66,7 @@ class ReferenceCalls(StateCalls):
         completed_at: int | None = None,
         output: JsonValue | Unset = UNSET,
         error: str | Unset | None = UNSET,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> None:
         """`StateStore.update_sub_session_ref`."""

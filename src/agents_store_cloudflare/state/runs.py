@@ -10,15 +10,16 @@ from agents_store_cloudflare.contract.arguments import (
     MAX_ERROR_BYTES,
     MAX_LABEL_BYTES,
     MAX_SAFE_INTEGER,
+    UNSET,
+    FencingToken,
+    Unset,
     check_id,
     check_text,
     check_whole_number,
 )
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, RunConflictError, RunNotFoundError
 from agents_store_cloudflare.contract.json_values import decode_json
-from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import AgentStatus, Run
-from agents_store_cloudflare.contract.state.store import UNSET, Unset
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import run_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls
@@ -45,7 +46,7 @@ class RunCalls(StateCalls):
         status: str = AgentStatus.RUNNING,
         step_count: int = 0,
         start_sequence: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> Run:
         """`StateStore.start_run`."""
@@ -84,7 +85,7 @@ class RunCalls(StateCalls):
         step_count: int | None = None,
         completed_at: int | None = None,
         error: str | Unset | None = UNSET,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> Run:
         """`StateStore.update_run`."""

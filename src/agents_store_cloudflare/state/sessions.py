@@ -10,6 +10,8 @@ from typing import Any, Literal, cast, overload
 from agents_store_cloudflare.contract.arguments import (
     MAX_ID_BYTES,
     MAX_LABEL_BYTES,
+    UNSET,
+    FencingToken,
     check_flag,
     check_id,
     check_text,
@@ -17,7 +19,6 @@ from agents_store_cloudflare.contract.arguments import (
 )
 from agents_store_cloudflare.contract.errors import SessionExistsError, StaleStateError, StateNotFoundError
 from agents_store_cloudflare.contract.json_values import JsonValue, encode_json
-from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import AgentState, CasResult, SessionPage
 from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.contract.usage.records import UsageEntry
@@ -50,7 +51,7 @@ class SessionCalls(StateCalls):
         initial_state: Mapping[str, JsonValue] | None = None,
         parent_session_id: str | None = None,
         exist_ok: bool = False,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
         """`StateStore.create_session`."""
@@ -85,7 +86,7 @@ class SessionCalls(StateCalls):
         state: AgentState | Mapping[str, object],
         *,
         expected_version: int | AnyVersion | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
         usage: Sequence[UsageEntry | Mapping[str, object]] = (),
     ) -> int:
@@ -104,7 +105,7 @@ class SessionCalls(StateCalls):
         state: AgentState | Mapping[str, object],
         *,
         expected_version: int | AnyVersion | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
         usage: Sequence[UsageEntry | Mapping[str, object]] = (),
     ) -> int:
@@ -125,7 +126,7 @@ class SessionCalls(StateCalls):
         change: Callable[[AgentState], Awaitable[None] | None],
         *,
         attempts: int = MOST_ATTEMPTS,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
         """`StateStore.update_state`."""
@@ -193,7 +194,7 @@ class SessionCalls(StateCalls):
         return await self.exists(session_id)
 
     async def update_status(
-        self, session_id: str, status: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, session_id: str, status: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> int:
         """`StateStore.update_status`."""
         check_text(status, "status", max_bytes=MAX_LABEL_BYTES)
@@ -208,7 +209,7 @@ class SessionCalls(StateCalls):
         expected: Collection[str],
         new: str,
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> CasResult:
         """`StateStore.compare_and_set_status`."""
@@ -229,7 +230,7 @@ class SessionCalls(StateCalls):
         return CasResult(ok=True, new_version=commit.version, current_status=new, current_version=commit.version)
 
     async def increment_resume_count(
-        self, session_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> int:
         """`StateStore.increment_resume_count`."""
         guard = self._guard("increment_resume_count", session_id, fencing_token, commit_id)
@@ -238,7 +239,7 @@ class SessionCalls(StateCalls):
         return cast("int", commit.result)
 
     async def increment_step_count(
-        self, session_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> int:
         """`StateStore.increment_step_count`."""
         guard = self._guard("increment_step_count", session_id, fencing_token, commit_id)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from agents_store_cloudflare.contract.arguments import check_flag, check_id
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_flag, check_id
 from agents_store_cloudflare.contract.errors import (
     StagingError,
     StaleStateError,
@@ -19,7 +19,6 @@ from agents_store_cloudflare.contract.errors import (
     StateSizeExceededError,
 )
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
-from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import (
     AgentState,
     MergeChanges,
@@ -61,7 +60,7 @@ class StagingCalls(CheckpointCalls):
         step_id: str,
         change: StagedChange | Mapping[str, Any],
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> StagedChange:
         """`StateStore.stage_changes`."""
@@ -99,7 +98,7 @@ class StagingCalls(CheckpointCalls):
         step_id: str,
         *,
         expected_version: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
         """`StateStore.discard_staging`."""
@@ -116,7 +115,7 @@ class StagingCalls(CheckpointCalls):
         return cast("int", commit.result)
 
     async def promote_staging(
-        self, session_id: str, step_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, session_id: str, step_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> PromoteResult:
         """`StateStore.promote_staging`."""
         check_id(step_id, "step_id")
@@ -153,7 +152,7 @@ class StagingCalls(CheckpointCalls):
         session_id: str,
         changes: MergeChanges | Mapping[str, JsonValue],
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> MergeResult:
         """`StateStore.merge_custom_state`."""
@@ -185,7 +184,7 @@ class StagingCalls(CheckpointCalls):
         run_id: str | None = None,
         stream_sequence: int | None = None,
         expected_version: int | AnyVersion | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> PromoteResult:
         """`StateStore.save_state_and_promote_staging`."""

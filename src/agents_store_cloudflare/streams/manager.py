@@ -9,10 +9,16 @@ from datetime import timedelta
 from typing import Final, Literal, Self, Unpack
 
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
-from agents_store_cloudflare.contract.arguments import check_fencing_token, check_id, check_whole_number, span_ms
+from agents_store_cloudflare.contract.arguments import (
+    UNSET,
+    FencingToken,
+    check_fencing_token,
+    check_id,
+    check_whole_number,
+    span_ms,
+)
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamError
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
-from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.streams.manager import StreamManager
 from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamInfo
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
@@ -62,7 +68,7 @@ class DurableObjectStreamManager(StreamManager):
         return cls(stream_namespace, options=options)
 
     def create_writer(
-        self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: int | Lock | None = None
+        self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: FencingToken = UNSET
     ) -> Opening[DurableObjectStreamWriter]:
         identity = WriterIdentity(
             stream_id=check_id(stream_id, "stream_id"),
@@ -121,7 +127,7 @@ class DurableObjectStreamManager(StreamManager):
         output: JsonValue = None,
         *,
         status: str = "completed",
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> None:
         check_id(stream_id, "stream_id")
@@ -135,7 +141,7 @@ class DurableObjectStreamManager(StreamManager):
         await self._client.call(stream_id, "end", arguments, text)
 
     async def fail_stream(
-        self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, stream_id: str, error: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
         check_id(stream_id, "stream_id")
         arguments = {"error": _checked_error(error), **_named(fencing_token, commit_id)}
@@ -143,7 +149,7 @@ class DurableObjectStreamManager(StreamManager):
         await self._client.call(stream_id, "fail", arguments)
 
     async def pause_stream(
-        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
         check_id(stream_id, "stream_id")
         arguments = _named(fencing_token, commit_id)
@@ -151,7 +157,7 @@ class DurableObjectStreamManager(StreamManager):
         await self._client.call(stream_id, "pause", arguments)
 
     async def resume_stream(
-        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
         check_id(stream_id, "stream_id")
         await self._client.call(stream_id, "resume", _named(fencing_token, commit_id))
@@ -185,13 +191,13 @@ class DurableObjectStreamManager(StreamManager):
         return sequence
 
     async def reset_stream(
-        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
         check_id(stream_id, "stream_id")
         await self._client.call(stream_id, "reset", _named(fencing_token, commit_id))
 
     async def delete_stream(
-        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
         check_id(stream_id, "stream_id")
         await self._client.call(stream_id, "delete", _named(fencing_token, commit_id))
@@ -201,7 +207,7 @@ class DurableObjectStreamManager(StreamManager):
         stream_id: str,
         first_sequence: int,
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> None:
         check_id(stream_id, "stream_id")
@@ -301,7 +307,7 @@ class DurableObjectStreamManager(StreamManager):
                 logger.warning("a buffer_overflow callback failed", exc_info=True)
 
 
-def _named(fencing_token: int | Lock | None, commit_id: str | None) -> dict[str, JsonValue]:
+def _named(fencing_token: FencingToken, commit_id: str | None) -> dict[str, JsonValue]:
     """Who calls, and under which name. The name makes a call that is sent again take effect once."""
     return {
         "fencingToken": check_fencing_token(fencing_token),

@@ -10,6 +10,8 @@ from typing import Literal, LiteralString, Self, TypedDict, Unpack, cast
 
 from agents_store_cloudflare.contract.arguments import (
     MAX_SAFE_INTEGER,
+    UNSET,
+    FencingToken,
     check_fencing_token,
     check_id,
     check_text,
@@ -19,7 +21,6 @@ from agents_store_cloudflare.contract.arguments import (
 )
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError, StaleFencingTokenError
 from agents_store_cloudflare.contract.json_values import JsonValue
-from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.usage.budgets import PriceBook
 from agents_store_cloudflare.contract.usage.records import (
     TokenCounts,
@@ -108,7 +109,7 @@ class D1UsageStore(Budgets):
         self,
         entry: UsageEntry | Mapping[str, object],
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> UsageEntry:
         [stored] = await self.record_entries([entry], fencing_token=fencing_token, commit_id=commit_id)
@@ -118,7 +119,7 @@ class D1UsageStore(Budgets):
         self,
         entries: Sequence[UsageEntry | Mapping[str, object]],
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> list[UsageEntry]:
         token = check_fencing_token(fencing_token)
@@ -317,7 +318,7 @@ class D1UsageStore(Budgets):
         [rows] = await self._batches.run(self._batches.statement(sql.FIND_SESSIONS, wanted, most))
         return [cast("str", row[0]) for row in rows]
 
-    async def delete(self, session_id: str, *, fencing_token: int | Lock | None = None) -> int:
+    async def delete(self, session_id: str, *, fencing_token: FencingToken = UNSET) -> int:
         check_id(session_id, "session_id")
         token = check_fencing_token(fencing_token)
         statement = self._batches.statement

@@ -18,11 +18,10 @@ from agents_store_cloudflare.contract.state.records import (
     StoredHistory,
     SubSessionRef,
 )
-from agents_store_cloudflare.contract.state.store import ANY_VERSION, UNSET, AnyVersion, StateStore, Unset
+from agents_store_cloudflare.contract.state.store import ANY_VERSION, AnyVersion, StateStore
 
 __all__ = [
     "ANY_VERSION",
-    "UNSET",
     "AgentState",
     "AgentStatus",
     "AnyVersion",
@@ -41,5 +40,4 @@ __all__ = [
     "StateStore",
     "StoredHistory",
     "SubSessionRef",
-    "Unset",
 ]

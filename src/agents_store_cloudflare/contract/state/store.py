@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from enum import Enum
 from typing import Final, Literal, Protocol, overload
 
-from agents_store_cloudflare.contract.arguments import Seconds
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, Seconds, Unset
 from agents_store_cloudflare.contract.json_values import JsonValue
-from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import (
     AgentState,
     CasResult,
@@ -27,7 +26,7 @@ from agents_store_cloudflare.contract.state.records import (
 )
 from agents_store_cloudflare.contract.usage.records import UsageEntry
 
-__all__ = ["ANY_VERSION", "UNSET", "AnyVersion", "StateStore", "Unset"]
+__all__ = ["ANY_VERSION", "AnyVersion", "StateStore"]
 
 
 class AnyVersion(Enum):
@@ -38,16 +37,6 @@ class AnyVersion(Enum):
 
 ANY_VERSION: Final = AnyVersion.ANY
 """As `expected_version`: save whatever version is stored."""
-
-
-class Unset(Enum):
-    """The type of `UNSET`."""
-
-    UNSET = "unset"
-
-
-UNSET: Final = Unset.UNSET
-"""An argument that was not given, where None is a value."""
 
 
 class StateStore(Protocol):
@@ -68,7 +57,7 @@ class StateStore(Protocol):
         initial_state: Mapping[str, JsonValue] | None = None,
         parent_session_id: str | None = None,
         exist_ok: bool = False,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
         """Make a session whose custom state is `initial_state`; a child's root is its parent's root.
@@ -87,7 +76,7 @@ class StateStore(Protocol):
         state: AgentState | Mapping[str, object],
         *,
         expected_version: int | AnyVersion | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
         usage: Sequence[UsageEntry | Mapping[str, object]] = (),
     ) -> int:
@@ -134,7 +123,7 @@ class StateStore(Protocol):
         change: Callable[[AgentState], Awaitable[None] | None],
         *,
         attempts: int = 30,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
         """Load, `change(state)` in place, save; the state as saved. After a pause all of it again when somebody else saved in between.
@@ -158,7 +147,7 @@ class StateStore(Protocol):
         ...
 
     async def update_status(
-        self, session_id: str, status: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, session_id: str, status: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> int:
         """Set the status whatever it is now; the new version. `StateNotFoundError` when missing."""
         ...
@@ -169,7 +158,7 @@ class StateStore(Protocol):
         expected: Collection[str],
         new: str,
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> CasResult:
         """Set the status if it is one of `expected` (an empty collection never matches); false, and nothing written, if not.
@@ -181,13 +170,13 @@ class StateStore(Protocol):
         ...
 
     async def increment_resume_count(
-        self, session_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> int:
         """Add one to `resume_count`, atomically; the new count. `StateNotFoundError` when missing."""
         ...
 
     async def increment_step_count(
-        self, session_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> int:
         """Add one to `step_count`, atomically; the new count. `StateNotFoundError` when missing."""
         ...
@@ -219,7 +208,7 @@ class StateStore(Protocol):
         session: str | AgentState,
         messages: Iterable[Message | Mapping[str, object]],
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
         """Add messages after all that are stored, whoever else appends at the same time; the sequence of the first.
@@ -241,7 +230,7 @@ class StateStore(Protocol):
         *,
         expected_version: int | None = None,
         drop_checkpoints: bool = False,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
         """Keep the first `count` messages and drop the later ones; the version. With no more than that stored, nothing changes.
@@ -264,7 +253,7 @@ class StateStore(Protocol):
         *,
         expected_version: int,
         drop_checkpoints: bool = False,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
         """Put `messages` in the place of all that are stored; the new version.
@@ -284,7 +273,7 @@ class StateStore(Protocol):
         session_id: str,
         changes: MergeChanges | Mapping[str, JsonValue],
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> MergeResult:
         """Merge into the custom state by the rules of `promote_staging`; a read and a guarded write, up to 30 times.
@@ -313,7 +302,7 @@ class StateStore(Protocol):
         *,
         run_id: str | None = None,
         stream_sequence: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> Checkpoint:
         """Keep the stored session as it stands; given a state, save that first, in the same transaction."""
@@ -345,7 +334,7 @@ class StateStore(Protocol):
         checkpoint_id: str,
         *,
         expected_version: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
         """Take the session back to a checkpoint and return it. Later messages and newer checkpoints go; fork first to keep them.
@@ -367,7 +356,7 @@ class StateStore(Protocol):
         checkpoint_id: str,
         new_session_id: str,
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
         """Make a new session of a copy of a checkpoint and return it. They share nothing; the fork has no parent and outlives its source.
@@ -388,7 +377,7 @@ class StateStore(Protocol):
         older_than: Seconds | None = None,
         older_than_ms: float | None = None,
         expected_version: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
         """Delete checkpoints, never the latest; how many.
@@ -406,7 +395,7 @@ class StateStore(Protocol):
         step_id: str,
         change: StagedChange | Mapping[str, object],
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> StagedChange:
         """Keep what a tool call wants to change until its step is promoted; in the place of what it staged before. With its timestamp.
@@ -420,7 +409,7 @@ class StateStore(Protocol):
         ...
 
     async def promote_staging(
-        self, session_id: str, step_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, session_id: str, step_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> PromoteResult:
         """Apply the step's staged changes to the custom state, in order, all or none, and delete them.
 
@@ -439,7 +428,7 @@ class StateStore(Protocol):
         step_id: str,
         *,
         expected_version: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
         """Delete the step's staged changes; how many. `StateNotFoundError` when there is no such session.
@@ -458,7 +447,7 @@ class StateStore(Protocol):
         run_id: str | None = None,
         stream_sequence: int | None = None,
         expected_version: int | AnyVersion | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> PromoteResult:
         """Save the state with the step's staged changes on top, and a checkpoint of that, in one transaction (and one read before).
@@ -477,7 +466,7 @@ class StateStore(Protocol):
         status: str = "running",
         step_count: int = 0,
         start_sequence: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> Run:
         """Start a run, if the session is as expected: checked within the write. Its turn is one more than the last run's.
@@ -502,7 +491,7 @@ class StateStore(Protocol):
         step_count: int | None = None,
         completed_at: int | None = None,
         error: str | Unset | None = UNSET,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> Run:
         """Change what is given; the run as it stands then. The statuses completed, failed and aborted end it, any other reopens it.
@@ -528,7 +517,7 @@ class StateStore(Protocol):
         session_id: str,
         refs: Iterable[SubSessionRef | Mapping[str, object]],
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> None:
         """Add references; one to a sub-session that has one stays as it is. `StateNotFoundError` when there is no such session."""
@@ -543,7 +532,7 @@ class StateStore(Protocol):
         completed_at: int | None = None,
         output: JsonValue | Unset = UNSET,
         error: str | Unset | None = UNSET,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> None:
         """Change what is given. `SubSessionRefNotFoundError` when the session has no such reference."""
@@ -567,7 +556,7 @@ class StateStore(Protocol):
         *,
         delete_usage: bool = False,
         expected_version: int | None = None,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> bool:
         """Delete the session with everything that belongs to it, and its descendants by `parent_session_id`; whether there was one.

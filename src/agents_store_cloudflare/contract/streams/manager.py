@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
 
-from agents_store_cloudflare.contract.arguments import Seconds
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, Seconds
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
-from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamInfo
 
 __all__ = [
@@ -137,7 +136,7 @@ class StreamManager(Protocol):
     """
 
     def create_writer(
-        self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: int | Lock | None = None
+        self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: FencingToken = UNSET
     ) -> OpensWriter:
         """A writer. It creates the stream if there is none. Chunks that lack `agentId` and `agentType` get the writer's."""
         ...
@@ -179,7 +178,7 @@ class StreamManager(Protocol):
         output: JsonValue = None,
         *,
         status: str = "completed",
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> None:
         """End the stream, after storing what this manager's writers of it have taken.
@@ -195,7 +194,7 @@ class StreamManager(Protocol):
         ...
 
     async def fail_stream(
-        self, stream_id: str, error: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, stream_id: str, error: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
         """Fail the stream, after storing what this manager's writers of it have taken. Raises as `end_stream` does.
 
@@ -204,7 +203,7 @@ class StreamManager(Protocol):
         ...
 
     async def pause_stream(
-        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
         """Pause the stream, after storing what this manager's writers of it have taken. A paused stream stays paused.
 
@@ -218,13 +217,13 @@ class StreamManager(Protocol):
         ...
 
     async def resume_stream(
-        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
         """Have a paused stream take chunks again. An active stream stays as it is. Raises as `pause_stream` does."""
         ...
 
     async def reset_stream(
-        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
         """Make the stream active and empty, whatever its status is. Its numbers go on.
 
@@ -238,7 +237,7 @@ class StreamManager(Protocol):
         ...
 
     async def delete_stream(
-        self, stream_id: str, *, fencing_token: int | Lock | None = None, commit_id: str | None = None
+        self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
         """Delete the stream: from now on it is unknown. When it is created again, its numbers go on and its fence holds.
 
@@ -253,7 +252,7 @@ class StreamManager(Protocol):
         stream_id: str,
         first_sequence: int,
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> None:
         """Drop the chunks before `first_sequence`. Readers below it get `StreamTruncatedError`. The floor never sinks.

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Literal, Protocol
 
-from agents_store_cloudflare.contract.locks import Lock
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken
 from agents_store_cloudflare.contract.usage.budgets import Budget, Reservation, Settlement
 from agents_store_cloudflare.contract.usage.records import UsageEntry, UsageRollup, UsageTotals
 
@@ -23,7 +23,7 @@ class UsageStore(Protocol):
         self,
         entry: UsageEntry | Mapping[str, object],
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> UsageEntry:
         """Store one entry; the same id again changes nothing. Returns the stored entry with its id and time."""
@@ -33,7 +33,7 @@ class UsageStore(Protocol):
         self,
         entries: Sequence[UsageEntry | Mapping[str, object]],
         *,
-        fencing_token: int | Lock | None = None,
+        fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> list[UsageEntry]:
         """Store entries in one batch, all or none.
@@ -97,7 +97,7 @@ class UsageStore(Protocol):
         """Count all entries anew: needed only where something else writes into the table. Totals kept of deleted entries stay."""
         ...
 
-    async def delete(self, session_id: str, *, fencing_token: int | Lock | None = None) -> int:
+    async def delete(self, session_id: str, *, fencing_token: FencingToken = UNSET) -> int:
         """Delete a session's entries and totals; how many entries there were."""
         ...
 

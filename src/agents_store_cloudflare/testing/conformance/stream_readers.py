@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agents_store_cloudflare.contract.arguments import UNSET
 from agents_store_cloudflare.contract.errors import (
     StaleFencingTokenError,
     StreamClosedError,
@@ -108,7 +109,7 @@ class StreamReaderConformance(StreamFixtures):
         manager = DurableObjectStreamManager(stream_namespace, options=stream_options)
         refused = await manager.create_writer(unique, "a", "t", fencing_token=1)
         await refused.write({"type": "text", "n": 1})
-        other = await manager.create_writer(unique, "b", "t", fencing_token=2 if trouble == "stale" else None)
+        other = await manager.create_writer(unique, "b", "t", fencing_token=2 if trouble == "stale" else UNSET)
         await other.write({"type": "text", "n": 2})
         if trouble == "paused":
             await DurableObjectStreamManager(stream_namespace, options=stream_options).pause_stream(unique)
