@@ -56,6 +56,7 @@ from agents_store_cloudflare.contract.errors import (
     TurnRunningError,
     UsageError,
 )
+from agents_store_cloudflare.contract.homes import child_id, home_of
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, parse_json
 from agents_store_cloudflare.contract.lazy_names import lazy_names
 from agents_store_cloudflare.contract.locks import Lock, LockAcquireOptions, LockManager, LockSet
@@ -271,10 +272,12 @@ __all__ = [
     "UsageStore",
     "UsageTotals",
     "check_bindings",
+    "child_id",
     "create_cloudflare_store",
     "drop_all_tables",
     "get_agents_migration_version",
     "get_agents_table_names",
+    "home_of",
     "is_migrated",
     "parse_json",
     "run_migration",

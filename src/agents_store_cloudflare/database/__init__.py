@@ -8,7 +8,14 @@ that aborts its batch. It puts live facts into the error's text (`GUARD_MARK`) a
 """
 
 from agents_store_cloudflare.database.errors import GUARD_MARK, SqlError
-from agents_store_cloudflare.database.interfaces import BatchCost, BatchObserver, Database, ObjectSql
+from agents_store_cloudflare.database.interfaces import (
+    BatchCost,
+    BatchObserver,
+    Database,
+    Homes,
+    ObjectSql,
+    OneDatabase,
+)
 from agents_store_cloudflare.database.retry import ATTEMPTS, batch_with_retry, pause_before_retry
 from agents_store_cloudflare.database.statements import MAX_VALUE_BYTES, Row, SqlValue, Statement, compact_sql
 
@@ -19,7 +26,9 @@ __all__ = [
     "BatchCost",
     "BatchObserver",
     "Database",
+    "Homes",
     "ObjectSql",
+    "OneDatabase",
     "Row",
     "SqlError",
     "SqlValue",

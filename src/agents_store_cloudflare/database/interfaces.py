@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import LiteralString, Protocol, TypeAlias, TypeVar
+from typing import LiteralString, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from agents_store_cloudflare.database.statements import Row, SqlValue, Statement
 
-__all__ = ["BatchCost", "BatchObserver", "Database", "ObjectSql", "T"]
+__all__ = ["BatchCost", "BatchObserver", "Database", "Homes", "ObjectSql", "OneDatabase", "T"]
 
 T = TypeVar("T")
 
@@ -35,6 +35,26 @@ class Database(Protocol):
             SqlError: one of them failed and none has happened, or (`transient`) the reply was lost.
         """
         ...
+
+
+@runtime_checkable
+class Homes(Protocol):
+    """Where sessions live."""
+
+    def of(self, session_id: str) -> Database:
+        """The database that holds the session, and everything that changes in one transaction with it."""
+        ...
+
+
+class OneDatabase:
+    """`Homes` of sessions that all live in one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(self, session_id: str) -> Database:  # noqa: ARG002 - every session lives there
+        """`Homes.of`."""
+        return self._database
 
 
 class ObjectSql(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from agents_store_cloudflare.contract.errors import D1StateError
-from agents_store_cloudflare.database import Database, Row, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.database import Homes, Row, SqlError, Statement, batch_with_retry
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
 from agents_store_cloudflare.state.guard import Commit, Facts, Guard
 
@@ -15,10 +15,10 @@ __all__ = ["StateBatches"]
 
 
 class StateBatches:
-    """The batches of one store: reads and guarded writes."""
+    """The batches of one store: reads and guarded writes, each in the database where its session lives."""
 
-    def __init__(self, database: Database, logger: logging.Logger) -> None:
-        self._database = database
+    def __init__(self, homes: Homes, logger: logging.Logger) -> None:
+        self._homes = homes
         self._logger = logger
 
     async def write(self, guard: Guard, statements: Sequence[Statement]) -> tuple[Commit, list[list[Row]]]:
@@ -38,7 +38,7 @@ class StateBatches:
         """As `write`, for statements that may return no commit: the first commit of a repetition, or the statements' rows."""
         guards = guard.statements()
         try:
-            results = await batch_with_retry(self._database, [*guards, *statements])
+            results = await batch_with_retry(self._homes.of(guard.session_id), [*guards, *statements])
         except SqlError as error:
             if error.guard is None:
                 raise self._failed(guard.operation, guard.session_id, error, guard.commit_id) from error
@@ -73,22 +73,23 @@ class StateBatches:
 
     async def read(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """Send statements that only read; the first parameter of the first one is the session id."""
+        session_id = cast("str", statements[0].parameters[0])
         try:
-            return await batch_with_retry(self._database, statements)
+            return await batch_with_retry(self._homes.of(session_id), statements)
         except SqlError as error:
-            raise self._failed("read", cast("str", statements[0].parameters[0]), error) from error
+            raise self._failed("read", session_id, error) from error
 
     async def repeatable(self, operation: str, session_id: str, statements: Sequence[Statement]) -> list[list[Row]]:
         """Send statements whose second run changes nothing."""
         try:
-            return await batch_with_retry(self._database, statements)
+            return await batch_with_retry(self._homes.of(session_id), statements)
         except SqlError as error:
             raise self._failed(operation, session_id, error) from error
 
     async def once(self, operation: str, session_id: str, statements: Sequence[Statement]) -> list[list[Row]]:
         """Send statements that are not sent again by themselves: a second run would give another result."""
         try:
-            return await self._database.batch(statements)
+            return await self._homes.of(session_id).batch(statements)
         except SqlError as error:
             raise self._failed(operation, session_id, error) from error
 

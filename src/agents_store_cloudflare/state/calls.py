@@ -20,7 +20,7 @@ from agents_store_cloudflare.contract.arguments import (
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.contract.state.store import AnyVersion
-from agents_store_cloudflare.database import SqlValue, Statement
+from agents_store_cloudflare.database import Homes, OneDatabase, SqlValue, Statement
 from agents_store_cloudflare.state import session_sql
 from agents_store_cloudflare.state.batches import StateBatches
 from agents_store_cloudflare.state.guard import Guard
@@ -38,7 +38,8 @@ class StateCalls:
     """The base of the parts of `D1StateStore`.
 
     Args:
-        database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database` (`testing.SqliteDatabase`).
+        database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database` (`testing.SqliteDatabase`);
+            or the `Homes` of the sessions, where they live in more than one.
         limits: sizes above which a write is refused.
         require_fencing: refuse every write that brings no fencing token.
         usage: table and prices of the entries that `save_state` records.
@@ -56,7 +57,8 @@ class StateCalls:
         now_ms: Callable[[], int] = system_now_ms,
     ) -> None:
         self._logger = logger or logging.getLogger("agents_store_cloudflare.state")
-        self._batches = StateBatches(as_database(database), self._logger)
+        homes = database if isinstance(database, Homes) else OneDatabase(as_database(database))
+        self._batches = StateBatches(homes, self._logger)
         self._limits = limits or StoreLimits()
         self._require_fencing = require_fencing
         self._usage = usage or UsageOptions()

@@ -15,7 +15,8 @@ class D1StateStore(SessionCalls, TurnCalls, RunCalls, ReferenceCalls, DeletionCa
     """`StateStore` on D1: what each call promises stands there.
 
     Args:
-        database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database` (`testing.SqliteDatabase`).
+        database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database` (`testing.SqliteDatabase`);
+            or the `Homes` of the sessions, where they live in more than one.
         limits: sizes above which a write is refused.
         require_fencing: refuse every write that brings no fencing token.
         usage: table and prices of the entries that `save_state` records.
