@@ -32,6 +32,18 @@ CREATE TABLE IF NOT EXISTS __agents_usage_by_day (
   PRIMARY KEY (day, kept, kind, name, agent)
 ) WITHOUT ROWID;
 
+-- The share of each session in the days' totals that stay (kept = 1): a deletion of the session subtracts it. A row for each total that
+-- delete_old_entries keeps, none for living entries.
+CREATE TABLE IF NOT EXISTS __agents_usage_kept (
+  session_id TEXT NOT NULL,
+  day INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  agent TEXT NOT NULL,
+  amounts TEXT NOT NULL,
+  PRIMARY KEY (session_id, day, kind, name, agent)
+) WITHOUT ROWID;
+
 -- The sessions that a session's subagent entries name: the tree of get_rollup, however many entries there are.
 CREATE TABLE IF NOT EXISTS __agents_usage_sub_sessions (
   session_id TEXT NOT NULL,

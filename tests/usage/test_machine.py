@@ -84,7 +84,6 @@ class TotalsMachine(RuleBasedStateMachine):
         self.undisturbed = D1UsageStore(sqlite)
         self.stored: dict[str, UsageEntry] = {}
         self.kept: dict[str, list[UsageEntry]] = {session: [] for session in SESSIONS}
-        self.kept_days: Counter[int] = Counter()
 
     def teardown(self) -> None:
         self.loop.close()
@@ -143,7 +142,6 @@ class TotalsMachine(RuleBasedStateMachine):
             del self.stored[entry.id]
             if keep:
                 self.kept[entry.session_id].append(entry)
-                self.kept_days[(entry.timestamp or 0) // DAY_MS] += 1
 
     @rule()
     def rebuild(self) -> None:
@@ -159,16 +157,22 @@ class TotalsMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_day_is_the_sum(self) -> None:
-        days = Counter((entry.timestamp or 0) // DAY_MS for entry in self.stored.values()) + self.kept_days
+        kept = [entry for entries in self.kept.values() for entry in entries]
+        everything = [*self.stored.values(), *kept]
+        counted = Counter(map(_day, everything))
+        kept_days = Counter(map(_day, kept))
         found = self.run(self.undisturbed.get_totals("day"))
         assert [(each.entry_count, each.kept_entries) for each in found] == [
-            (days[day], self.kept_days[day]) for day in sorted(days)
+            (counted[day], kept_days[day]) for day in sorted(counted)
         ]
-        if not self.kept_days:
-            live = sum_of("", list(self.stored.values()))
-            assert sum(each.tokens.total or 0 for each in found) == live.tokens.total
-            assert sum(each.cost_micros for each in found) == live.cost_micros
-            assert sum(each.unpriced_entries for each in found) == live.unpriced_entries
+        sums = sum_of("", everything)
+        assert sum(each.tokens.total or 0 for each in found) == sums.tokens.total
+        assert sum(each.cost_micros for each in found) == sums.cost_micros
+        assert sum(each.unpriced_entries for each in found) == sums.unpriced_entries
+
+
+def _day(entry: UsageEntry) -> int:
+    return (entry.timestamp or 0) // DAY_MS
 
 
 def test_totals_equal_sums(monkeypatch: pytest.MonkeyPatch) -> None:

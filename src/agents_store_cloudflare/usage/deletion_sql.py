@@ -1,6 +1,6 @@
 """The SQL that takes entries away, and with them their share of the totals.
 
-What is left of a session is counted anew, for its first time cannot be subtracted; a day's share is subtracted.
+What is left of a session is counted anew, because its first time cannot be subtracted. A day loses the session's share by subtraction.
 """
 
 from __future__ import annotations
@@ -43,27 +43,42 @@ _SUBTRACT_DAYS: LiteralString = """
       WHERE total <> 0
     )
     FROM (
-      SELECT day, kind, name, agent, json_group_object(counter, total) AS amounts
+      SELECT day, kept, kind, name, agent, json_group_object(counter, total) AS amounts
       FROM (
-        SELECT p.day, p.kind, p.name, p.agent, part.key AS counter, sum(part.value) AS total
-        FROM __agents_usage_parts AS p
-        JOIN json_each(p.amounts) AS part
-        WHERE p.session_id IN (SELECT session_id FROM tree)
-        GROUP BY p.day, p.kind, p.name, p.agent, part.key
+        SELECT day, kept, kind, name, agent, counter, sum(amount) AS total
+        FROM (
+          SELECT p.day, 0 AS kept, p.kind, p.name, p.agent, part.key AS counter, part.value AS amount
+          FROM __agents_usage_parts AS p
+          JOIN json_each(p.amounts) AS part
+          WHERE p.session_id IN (SELECT session_id FROM tree)
+          UNION ALL
+          SELECT k.day, 1 AS kept, k.kind, k.name, k.agent, part.key AS counter, part.value AS amount
+          FROM __agents_usage_kept AS k
+          JOIN json_each(k.amounts) AS part
+          WHERE k.session_id IN (SELECT session_id FROM tree)
+        )
+        GROUP BY day, kept, kind, name, agent, counter
       )
-      GROUP BY day, kind, name, agent
+      GROUP BY day, kept, kind, name, agent
     ) AS gone
     WHERE __agents_usage_by_day.day = gone.day
-      AND __agents_usage_by_day.kept = 0
+      AND __agents_usage_by_day.kept = gone.kept
       AND __agents_usage_by_day.kind = gone.kind
       AND __agents_usage_by_day.name = gone.name
       AND __agents_usage_by_day.agent = gone.agent
 """
 _DELETE_EMPTY_DAYS: LiteralString = """
     DELETE FROM __agents_usage_by_day
-    WHERE day IN (SELECT timestamp / 86400000 FROM __agents_usage WHERE session_id IN (SELECT session_id FROM tree))
-      AND kept = 0
+    WHERE day IN (
+        SELECT timestamp / 86400000 FROM __agents_usage WHERE session_id IN (SELECT session_id FROM tree)
+        UNION ALL
+        SELECT day FROM __agents_usage_kept WHERE session_id IN (SELECT session_id FROM tree)
+      )
       AND amounts ->> '$.entries' IS NULL
+"""
+_DELETE_KEPT: LiteralString = """
+    DELETE FROM __agents_usage_kept
+    WHERE session_id IN (SELECT session_id FROM tree)
 """
 _DELETE_TOTALS: LiteralString = """
     DELETE FROM __agents_usage_by_session
@@ -80,7 +95,7 @@ _DELETE_ENTRIES: LiteralString = """
 """
 
 # In one batch, in this order; the last one gives a row for each entry deleted.
-_OF_TREE = (_SUBTRACT_DAYS, _DELETE_EMPTY_DAYS, _DELETE_TOTALS, _DELETE_SUB_SESSIONS, _DELETE_ENTRIES)
+_OF_TREE = (_SUBTRACT_DAYS, _DELETE_EMPTY_DAYS, _DELETE_KEPT, _DELETE_TOTALS, _DELETE_SUB_SESSIONS, _DELETE_ENTRIES)
 
 
 def deletion_of(tree: LiteralString) -> tuple[LiteralString, ...]:
@@ -91,7 +106,8 @@ def deletion_of(tree: LiteralString) -> tuple[LiteralString, ...]:
 # ?1 session id. Indexes on session_id, primary keys.
 DELETE_SESSION: tuple[LiteralString, ...] = deletion_of("WITH tree (session_id) AS (SELECT ?1)")
 
-# ?1 timestamp: the share of strictly older entries goes to the totals that stay (kept = 1), which say so by a counter of their own.
+# ?1 timestamp: the share of strictly older entries goes to the totals that stay (kept = 1), which say so by a counter of their own,
+# and by session and day to __agents_usage_kept, so that a later deletion of the session can subtract it.
 # Index on timestamp.
 KEEP_TOTALS: tuple[LiteralString, ...] = (
     """
@@ -146,6 +162,34 @@ KEEP_TOTALS: tuple[LiteralString, ...] = (
           SELECT counter, sum(amount) AS total
           FROM (
             SELECT key AS counter, value AS amount FROM json_each(__agents_usage_by_day.amounts)
+            UNION ALL
+            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
+          )
+          GROUP BY counter
+        )
+        WHERE total <> 0
+      )
+    """,
+    """
+    INSERT INTO __agents_usage_kept (session_id, day, kind, name, agent, amounts)
+    WITH counted AS (
+      SELECT p.session_id, p.day, p.kind, p.name, p.agent, part.key AS counter, sum(part.value) AS total
+      FROM __agents_usage_parts AS p
+      JOIN json_each(json_set(p.amounts, '$.kept', 1)) AS part
+      WHERE p.timestamp < ?1
+      GROUP BY +p.session_id, p.day, p.kind, p.name, p.agent, part.key
+    )
+    SELECT session_id, day, kind, name, agent, json_group_object(counter, total)
+    FROM counted
+    WHERE total <> 0
+    GROUP BY session_id, day, kind, name, agent
+    ON CONFLICT (session_id, day, kind, name, agent) DO UPDATE SET
+      amounts = (
+        SELECT json_group_object(counter, total)
+        FROM (
+          SELECT counter, sum(amount) AS total
+          FROM (
+            SELECT key AS counter, value AS amount FROM json_each(__agents_usage_kept.amounts)
             UNION ALL
             SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
           )

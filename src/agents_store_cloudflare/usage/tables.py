@@ -12,7 +12,7 @@ from agents_store_cloudflare.usage.options import DEFAULT_TABLE
 __all__ = ["backfills", "check_table_name", "creations", "for_table"]
 
 RESERVED = ("__agents_", "sqlite_", "_cf_", "d1_", "idx_", "json_")
-SUFFIXES = ("_by_session", "_by_day", "_sub_sessions", "_parts", "_commits")
+SUFFIXES = ("_by_session", "_by_day", "_kept", "_sub_sessions", "_parts", "_commits")
 """What the names of a table's own totals end with."""
 
 ENTRIES_FILE, TOTALS_FILE = "0001_init.sql", "0003_agents_store_usage.sql"

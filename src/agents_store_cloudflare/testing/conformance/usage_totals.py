@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +37,7 @@ def sum_of(session_id: str, entries: Sequence[UsageEntry]) -> UsageRollup:
     values: dict[str, list[int | float]] = {}
     for entry in entries:
         if entry.kind == "custom":
-            values.setdefault(entry.name or "", []).append(entry.value or 0)
+            values.setdefault(entry.name or "", []).append(0 if entry.value is None else entry.value)
     times = [entry.timestamp or 0 for entry in entries]
     by_tool = dict.fromkeys(sorted({entry.tool_name or "" for entry in entries if entry.kind == "tool"}), 0)
     by_agent = dict.fromkeys(sorted({entry.agent_type or "" for entry in entries if entry.kind == "subagent"}), 0)
@@ -235,6 +236,22 @@ class UsageTotalsConformance:
         assert (await usage_store.get_rollup(f"{unique}-0", include_sub_agents=True)).entry_count == 0
         [left] = await usage_store.get_totals("model", model=unique)
         assert (left.entry_count, left.tokens.total) == (4, 60)
+        await usage_store.delete(f"{unique}-1")
+        assert await usage_store.get_totals("model", model=unique) == []
+
+    async def test_delete_takes_what_was_kept(self, usage_store: D1UsageStore, unique: str) -> None:
+        """US-8: with a session goes its kept share of the days too, and no other session's."""
+        entries = [_tokens(f"{unique}-{n % 2}", model=unique, timestamp=n) for n in range(4)]
+        await usage_store.record_entries(entries)
+        since_1970_ms = time.time_ns() // 1_000_000
+        assert await usage_store.delete_old_entries(age_ms=since_1970_ms - 100, keep_totals=True) >= 4
+        await usage_store.record_entries([_tokens(f"{unique}-{n}", model=unique) for n in range(2)])
+        [kept] = await usage_store.get_totals("model", model=unique)
+        assert (kept.entry_count, kept.kept_entries, kept.tokens.total) == (6, 4, 90)
+        assert await usage_store.delete(f"{unique}-0") == 1
+        await usage_store.rebuild_rollups()
+        [left] = await usage_store.get_totals("model", model=unique)
+        assert (left.entry_count, left.kept_entries, left.tokens.total) == (3, 2, 45)
         await usage_store.delete(f"{unique}-1")
         assert await usage_store.get_totals("model", model=unique) == []
 
