@@ -112,12 +112,9 @@ BAD["messages"] = [
     None,
     [None],
     [[]],
-    [{}],
     ["x"],
     [("role", "x")],
 ]
-BAD_ROLES: list[Any] = [None, 1, [], True, b"user"]
-BAD["messages"] += [[{"role": each}] for each in BAD_ROLES]
 BAD["messages"] += [[{"role": "user", "content": each}] for each in [*BAD_JSON, OVER_A_LIMIT]] + [
     [{"role": "user", 1: 2}]
 ]

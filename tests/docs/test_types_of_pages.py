@@ -65,8 +65,8 @@ def test_messages_of_other_libraries_and_user_json(tmp_path: Path) -> None:
     assert _check(tmp_path) == []
 
 
-@pytest.mark.parametrize("mistake", ['message: Message = {"content": "no role"}', "AgentState(agent_type='x')"])
+@pytest.mark.parametrize("mistake", ['message: Message = {"role": 5}', "AgentState(agent_type='x')"])
 def test_mistakes_are_found(tmp_path: Path, mistake: str) -> None:
-    """The checker does look: a message without a role, a state without an id."""
+    """The checker does look: a message whose role is a number, a state without an id."""
     (tmp_path / "mistake.py").write_text(f"from agents_store_cloudflare import AgentState, Message\n\n{mistake}\n")
     assert _check(tmp_path) != []

@@ -60,7 +60,7 @@ class TurnWorld:
         if not await self.theirs.state_store.exists(SESSION):
             return []
         state = await self.theirs.state_store.load_state(SESSION, required=True)
-        answers = [str(message.get("content")) for message in state.messages if message["role"] == "assistant"]
+        answers = [str(message.get("content")) for message in state.messages if message.get("role") == "assistant"]
         entries = await self.theirs.usage_store.get_entries(SESSION)
         chunks = await self._chunks() if is_stream_whole else None
         runs = await self.theirs.state_store.list_runs(SESSION)

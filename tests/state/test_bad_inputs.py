@@ -93,7 +93,8 @@ SIGNATURES = """
     list_sessions: prefix=optional-label agent_type=optional-label status=optional-label parent_session_id=optional-id limit=limit
       cursor=cursor
     reset_fence: session_id!=id
-    append_messages*: session!=id messages!=messages-or-none
+    append_messages*: session!=id messages!=messages-or-none create=optional-label
+    pop_messages*: session_id!=id count=limit drop_checkpoints=flag expected_version=version
     truncate_messages*: session_id!=id count!=whole drop_checkpoints=flag
     replace_messages*: session_id!=id messages!=messages expected_version!=whole drop_checkpoints=flag
     merge_custom_state*: session_id!=id changes!=merge

@@ -57,6 +57,8 @@ WRITES: dict[str, Write] = {
     "merge": lambda store, _: store.merge_custom_state("s", {"list": [2]}, **ONCE),
     "append": lambda store, _: store.append_messages("s", [{"role": "user"}], **ONCE),
     "append to a state": lambda store, _: _appended(store),
+    "append or create": lambda store, _: store.append_messages("made", [{"type": "x"}], create="x", **ONCE),
+    "pop": lambda store, _: store.pop_messages("s", 3, drop_checkpoints=True, **ONCE),
     "truncate": lambda store, _: store.truncate_messages("s", 1, drop_checkpoints=True, **ONCE),
     "replace": lambda store, _: store.replace_messages(
         "s", [{"role": "user"}], expected_version=3, drop_checkpoints=True, **ONCE

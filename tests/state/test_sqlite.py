@@ -13,6 +13,7 @@ from agents_store_cloudflare.testing import SqliteDatabase
 from agents_store_cloudflare.testing.conformance.state import StateConformance
 from agents_store_cloudflare.testing.conformance.state_contention import ContentionConformance
 from agents_store_cloudflare.testing.conformance.state_history import HistoryConformance
+from agents_store_cloudflare.testing.conformance.state_pops import PopConformance
 from agents_store_cloudflare.testing.conformance.state_requests import RequestsConformance
 from agents_store_cloudflare.testing.conformance.state_steps import StepsConformance
 
@@ -36,6 +37,12 @@ class TestState(StateConformance):
 
 
 class TestHistory(HistoryConformance):
+    @pytest.fixture
+    def state_store(self, store: D1StateStore) -> D1StateStore:
+        return store
+
+
+class TestPops(PopConformance):
     @pytest.fixture
     def state_store(self, store: D1StateStore) -> D1StateStore:
         return store

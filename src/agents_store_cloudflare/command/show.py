@@ -176,8 +176,13 @@ class _Shown:
         print(f"messages {self._messages[0][0]:,} to {self._messages[-1][0]:,} of {total:,}")
         for sequence, message in self._messages:
             print(
-                shortened(f"  {sequence:>{len(str(total))}}  {message['role']}: {_gist(message)}", terminal_columns())
+                shortened(f"  {sequence:>{len(str(total))}}  {_kind_of(message)}: {_gist(message)}", terminal_columns())
             )
+
+
+def _kind_of(message: Message) -> str:
+    """The message's role, or its type where it has none."""
+    return str(message.get("role") or message.get("type") or "message")
 
 
 def _gist(message: Message) -> str:

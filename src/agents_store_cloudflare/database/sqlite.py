@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -81,6 +82,8 @@ def _read(value: SqlValue) -> SqlValue:
 class SqliteDatabase:
     """A D1 database in process, in memory or in a file. A user's tests need nothing else for state and usage.
 
+    Several threads, each with an event loop of its own, may share it: their batches run one after the other.
+
     Args:
         read_only: open a file that is there, also beside a program that writes it; what would write raises `SqlError`.
 
@@ -90,6 +93,7 @@ class SqliteDatabase:
 
     def __init__(self, path: str | Path = ":memory:", *, read_only: bool = False) -> None:
         self._connection = _Connection(path, read_only=read_only)
+        self._one_batch = threading.Lock()
         self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         self.batches: int = 0
 
@@ -98,14 +102,16 @@ class SqliteDatabase:
         await asyncio.sleep(0)  # a batch is a round trip: others may run in between
         if not statements:
             raise SqlError("No SQL statements detected.")
-        self.batches += 1
-        self._connection.run(self._begin)
-        try:
-            results = [self._connection.run(statement.sql, statement.parameters) for statement in statements]
-        except BaseException:
-            self._connection.run("ROLLBACK")
-            raise
-        self._connection.run("COMMIT")
+        # No await inside: a thread that waits here never waits for its own loop.
+        with self._one_batch:
+            self.batches += 1
+            self._connection.run(self._begin)
+            try:
+                results = [self._connection.run(statement.sql, statement.parameters) for statement in statements]
+            except BaseException:
+                self._connection.run("ROLLBACK")
+                raise
+            self._connection.run("COMMIT")
         return results
 
     def close(self) -> None:

@@ -252,7 +252,8 @@ DELETE_LATER_CHECKPOINTS: LiteralString = f"""
     )
 """
 
-# ?1 session id, ?2 a number of messages. What counts more comes after all that count less, so what stays shares with none that goes.
+# ?1 session id, ?2 a number of messages, or NULL: that of the state row. What counts more comes after all that count less, so what stays
+# shares with none that goes.
 DELETE_COUNTING_MORE: LiteralString = f"""
     DELETE FROM __agents_checkpoints
     WHERE id IN (
@@ -260,7 +261,7 @@ DELETE_COUNTING_MORE: LiteralString = f"""
       FROM __agents_states AS s
       JOIN __agents_checkpoints AS c
         ON c.id BETWEEN {FIRST_KEY} AND {LAST_KEY}
-        AND c.message_count > ?2
+        AND c.message_count > coalesce(?2, s.message_count)
       WHERE s.session_id = ?1
     )
 """

@@ -321,7 +321,7 @@ def blocks_of(
     """Messages as blocks, each below `limit_bytes`.
 
     Raises:
-        TypeError, InvalidArgumentError: a message is no JSON object with a text `role`.
+        TypeError, InvalidArgumentError: a message is no JSON object.
         StateSizeExceededError: one message alone is over the limit.
     """
     texts = _message_texts(messages)
@@ -344,8 +344,6 @@ def _message_texts(messages: Messages) -> list[str]:
     for index, message in enumerate(messages):
         if not isinstance(cast("object", message), dict):
             raise TypeError(f"message {index} must be a dict, not {type(message).__name__}")
-        if not isinstance(message.get("role"), str):
-            raise InvalidArgumentError(f"message {index} needs a text 'role'")
     return encode_each(messages, name="message")
 
 

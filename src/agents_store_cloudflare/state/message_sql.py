@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import LiteralString
 
 from agents_store_cloudflare.state.commit_sql import session_update
-from agents_store_cloudflare.state.numbering import FIRST_KEY, KEYS_PER_SESSION, LAST_KEY, first_key
+from agents_store_cloudflare.state.numbering import FIRST_KEY, KEYS_PER_SESSION, LAST_KEY, first_key, last_key
 
 __all__ = [
     "APPEND_BLOCK",
@@ -15,8 +15,10 @@ __all__ = [
     "DELETE_LATER_BLOCKS",
     "INSERT_BLOCK",
     "NO_CHECKPOINT_ABOVE",
+    "POP_MESSAGES",
     "REPLACE_MESSAGES",
     "SELECT_MESSAGE_COUNT",
+    "TAIL_FITS",
     "TRUNCATE_MESSAGES",
 ]
 
@@ -104,31 +106,90 @@ TRUNCATE_MESSAGES: LiteralString = session_update(
     epoch="CASE WHEN message_count > ?6 THEN ?7 ELSE history_epoch END",
 )
 
+
+def _tail(session: LiteralString, count: LiteralString) -> LiteralString:
+    """The last `count` messages of the row `session` of __agents_states: their texts joined by tabs, NULL where there is none.
+
+    Reads the blocks of the tail alone.
+    """
+    first = first_key(f"{session}.session_no")
+    return f"""(
+        SELECT group_concat(ordered.text, char(9))
+        FROM (
+          SELECT m.value AS text
+          FROM __agents_message_blocks AS b
+          JOIN json_each('[' || replace(b.body, char(9), ',') || ']') AS m
+            ON b.id + m.key >= {first} + {session}.message_count - CAST({count} AS INTEGER)
+          WHERE b.id >= coalesce(
+              (
+                SELECT max(c.id)
+                FROM __agents_message_blocks AS c
+                WHERE c.id BETWEEN {first}
+                  AND {first} + max({session}.message_count - CAST({count} AS INTEGER), 0)
+              ),
+              {first}
+            )
+            AND b.id <= {last_key(f"{session}.session_no")}
+          ORDER BY b.id, m.key
+        ) AS ordered
+      )"""
+
+
+# ?1 session id, ?2 most bytes, ?3 a number of messages: aborts the batch when the last ?3 messages have more bytes. Primary keys.
+TAIL_FITS: LiteralString = f"""
+    SELECT
+      CASE WHEN length(CAST({_tail("s", "?3")} AS BLOB)) > ?2 THEN json_extract('{{}}', 'agents-store ' || json_object(
+        'fault', 'long',
+        'version', s.version
+      )) END AS verdict
+    FROM __agents_states AS s
+    WHERE s.session_id = ?1
+"""
+
+# ?5 the result, or NULL: the texts of the messages that go; ?6 how many go, ?7 the epoch of the history after that. Without messages
+# nothing changes.
+POP_MESSAGES: LiteralString = session_update(
+    """history_epoch = CASE WHEN message_count > 0 THEN ?7 ELSE history_epoch END,
+      message_count = max(message_count - ?6, 0)""",
+    version="version + (message_count > 0)",
+    messages="max(message_count - ?6, 0)",
+    epoch="CASE WHEN message_count > 0 THEN ?7 ELSE history_epoch END",
+    result="coalesce(json(?5), " + _tail("__agents_states", "?6") + ")",
+)
+
 # ?6 how many take the place of all, ?7 the epoch of their history
 REPLACE_MESSAGES: LiteralString = session_update(
     "history_epoch = ?7, message_count = ?6", messages="CAST(?6 AS INTEGER)", epoch="?7"
 )
 
-# ?1 session id, ?2 a number of messages: aborts the batch when a checkpoint is kept that counts more of them. The counts of those
-# that are kept never fall from one to the next. Primary keys.
+# ?1 session id, ?2 a number of messages, ?3 1 to count it from the end: aborts the batch when a checkpoint is kept that counts more of
+# them than stay. The counts of those that are kept never fall from one to the next. Primary keys.
 NO_CHECKPOINT_ABOVE: LiteralString = f"""
+    WITH newest AS (
+      SELECT
+        s.version,
+        c.message_count,
+        CAST(CASE WHEN ?3 = 1 THEN max(s.message_count - ?2, 0) ELSE ?2 END AS INTEGER) AS staying
+      FROM __agents_states AS s
+      JOIN __agents_checkpoints AS c
+        ON c.id = (
+          SELECT x.id
+          FROM __agents_checkpoints AS x
+          WHERE x.id BETWEEN {FIRST_KEY} AND {LAST_KEY}
+            AND x.pruned = 0
+          ORDER BY x.id DESC
+          LIMIT 1
+        )
+      WHERE s.session_id = ?1
+    )
     SELECT
-      CASE WHEN c.message_count > ?2 THEN json_extract('{{}}', 'agents-store ' || json_object(
+      CASE WHEN message_count > staying THEN json_extract('{{}}', 'agents-store ' || json_object(
         'fault', 'kept',
-        'version', s.version,
-        'message_count', c.message_count
+        'version', version,
+        'message_count', message_count,
+        'staying', staying
       )) END AS verdict
-    FROM __agents_states AS s
-    JOIN __agents_checkpoints AS c
-      ON c.id = (
-        SELECT x.id
-        FROM __agents_checkpoints AS x
-        WHERE x.id BETWEEN {FIRST_KEY} AND {LAST_KEY}
-          AND x.pruned = 0
-        ORDER BY x.id DESC
-        LIMIT 1
-      )
-    WHERE s.session_id = ?1
+    FROM newest
 """
 
 # ?1 session id, ?2 the first sequence that goes, or NULL: that of the state row

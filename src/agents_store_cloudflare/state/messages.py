@@ -6,16 +6,37 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
 
-from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_flag, check_id, check_whole_number
-from agents_store_cloudflare.contract.errors import CheckpointKeptError, InvalidArgumentError
+from agents_store_cloudflare.contract.arguments import (
+    MAX_LABEL_BYTES,
+    UNSET,
+    FencingToken,
+    check_flag,
+    check_id,
+    check_text,
+    check_whole_number,
+)
+from agents_store_cloudflare.contract.errors import (
+    CheckpointKeptError,
+    D1StateError,
+    InvalidArgumentError,
+    StaleStateError,
+    StateNotFoundError,
+)
 from agents_store_cloudflare.contract.state.records import AgentState, Message, MessagePage
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected, new_epoch
-from agents_store_cloudflare.state.guard import Condition, Guard
+from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
+from agents_store_cloudflare.state.guard import Commit, Condition, Guard
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
+from agents_store_cloudflare.state.session_sql import SELECT_STATE
+from agents_store_cloudflare.state.stored_text import stored_text
+from agents_store_cloudflare.state.turn_sql import CREATE_SESSION
 
 __all__ = ["MessageCalls"]
+
+MOST_KEPT_BYTES = 4_000
+"""Bytes of popped messages that a commit keeps for a repetition. Above 60,000 bytes of commits a state row keeps the newest two alone."""
 
 
 class MessageCalls(StateCalls):
@@ -46,6 +67,7 @@ class MessageCalls(StateCalls):
         session: str | AgentState,
         messages: Iterable[Message | Mapping[str, object]],
         *,
+        create: str | None = None,
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
@@ -57,12 +79,15 @@ class MessageCalls(StateCalls):
             raise InvalidArgumentError(
                 f"the state of session {state.session_id!r} holds messages that are not stored yet; save it instead"
             )
+        if state is not None and create is not None:
+            raise InvalidArgumentError("create goes with a session id; a loaded state has a session")
         if not added:
             raise InvalidArgumentError("append_messages needs at least one message")
         blocks = self._blocks(added, session_id, "append_messages")
         bodies = [block.body for block in blocks]
-        guard = self._guard("append_messages", session_id, fencing_token, commit_id, bodies)
-        guard = replace(guard, new_messages=len(added))
+        guard = self._guard("append_messages", session_id, fencing_token, commit_id, bodies, create)
+        guard = replace(guard, new_messages=len(added), must_exist=create is None)
+        creates = [] if create is None else [self._creating(session_id, create)]
         update = Statement(message_sql.APPEND_MESSAGES, (*self._commit(guard), len(added)))
         appends = [
             Statement(
@@ -71,12 +96,68 @@ class MessageCalls(StateCalls):
             )
             for block in blocks
         ]
-        commit, _ = await self._batches.write(guard, [update, *appends])
+        first, results = await self._batches.guarded(guard, [*creates, update, *appends])
+        commit = first or Commit.from_text(cast("str", results[len(creates)][0][0]))
         if state is not None:
             # What was sent, whatever the caller's messages have become since.
             sent = codec.messages_of([[block.first_sequence, block.body] for block in blocks], 0, len(added))
             codec.take_up(state, sent, commit)
         return commit.message_count_before
+
+    async def pop_messages(
+        self,
+        session_id: str,
+        count: int = 1,
+        *,
+        expected_version: int | None = None,
+        drop_checkpoints: bool = False,
+        fencing_token: FencingToken = UNSET,
+        commit_id: str | None = None,
+    ) -> list[Message]:
+        """`StateStore.pop_messages`."""
+        check_whole_number(count, "count", low=1, high=MAX_PAGE)
+        request = (count, check_flag(drop_checkpoints, "drop_checkpoints"))
+        guard = self._guard("pop_messages", session_id, fencing_token, commit_id, *request)
+        guard = replace(guard, version=expected(expected_version))
+        try:
+            commit = await self._pop(_keeping_tail(guard, count), count, drop=drop_checkpoints)
+        except _LongTailError:
+            return await self._pop_what_was_read(guard, count, drop=drop_checkpoints)
+        return _popped(guard, commit)
+
+    async def _pop(self, guard: Guard, count: int, *, drop: bool, result: str | None = None) -> Commit:
+        """Remove the last messages in one batch; without a `result` their texts are the commit's."""
+        guard, drops = _popping_no_checkpoint(guard, count, drop=drop)
+        statements = [
+            Statement(message_sql.POP_MESSAGES, (*self._commit(guard, result), count, new_epoch())),
+            Statement(message_sql.DELETE_LATER_BLOCKS, (guard.session_id, None)),
+            Statement(message_sql.CUT_LAST_BLOCK, (guard.session_id,)),
+        ]
+        commit, _ = await self._batches.write(guard, [*statements, *drops])
+        return commit
+
+    async def _pop_what_was_read(self, guard: Guard, count: int, *, drop: bool) -> list[Message]:
+        """Pop messages that are too long for the commit: read them, and remove them unless somebody else wrote in between."""
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            rows, blocks = await self._batches.read(
+                [
+                    Statement(SELECT_STATE, (guard.session_id,)),
+                    Statement(message_sql.BLOCKS_FROM, (guard.session_id, 0, count, count)),
+                ]
+            )
+            if not rows:
+                raise StateNotFoundError(guard.session_id)
+            history = codec.history_of(codec.state_of(rows[0]))
+            messages = codec.messages_of(blocks, max(history.count - count, 0), history.count)
+            try:
+                await self._pop(replace(guard, history=history), count, drop=drop, result=str(len(messages)))
+            except StaleStateError as error:
+                if attempt == MOST_ATTEMPTS or error.reason == "version":
+                    raise
+                await pause_after_conflict(attempt)
+            else:
+                return messages
+        raise AssertionError("the last attempt returns or raises")
 
     async def truncate_messages(
         self,
@@ -132,21 +213,65 @@ class MessageCalls(StateCalls):
         commit, _ = await self._batches.write(guard, [*statements, *drops])
         return commit.version
 
+    def _creating(self, session_id: str, agent_type: str) -> Statement:
+        """The statement that makes the session where there is none; the write after it makes it version 1."""
+        label = stored_text(check_text(agent_type, "create", max_bytes=MAX_LABEL_BYTES))
+        return Statement(CREATE_SESSION, (session_id, self._now_ms(), label, None, new_epoch()))
+
     def _blocks(self, messages: codec.Messages, session_id: str, operation: str) -> list[codec.Block]:
         check_id(session_id, "session_id")
         return list(codec.blocks_of(messages, 0, self._limits.max_message_bytes, session_id, operation))
+
+
+class _LongTailError(Exception):
+    """The messages that a pop removes are too long for its commit. No error of a caller's."""
+
+
+def _keeping_tail(guard: Guard, count: int) -> Guard:
+    """The condition that the last `count` messages have room in the commit."""
+    fits = Statement(message_sql.TAIL_FITS, (guard.session_id, MOST_KEPT_BYTES, count))
+    condition = Condition(statement=fits, errors={"long": lambda _: _LongTailError()})
+    return replace(guard, conditions=(*guard.conditions, condition))
+
+
+def _popped(guard: Guard, commit: Commit) -> list[Message]:
+    """The messages that a commit of `pop_messages` removed.
+
+    Raises:
+        D1StateError: it is a repetition, and the messages were too long to be kept.
+        StateNotFoundError: it is a repetition, and the session was deleted since.
+    """
+    result = guard.living(commit).result
+    if isinstance(result, int):
+        raise D1StateError(
+            f"pop_messages of session {guard.session_id!r} took place and removed {result} messages, "
+            f"but a commit keeps at most {MOST_KEPT_BYTES:,} bytes of them",
+            commit_id=guard.commit_id,
+        )
+    return codec.messages_of([[0, cast("str", result)]] if result else [], 0, MAX_PAGE)
 
 
 def _keeping_checkpoints(guard: Guard, count: int, *, drop: bool) -> tuple[Guard, list[Statement]]:
     """The condition that no checkpoint counts more than `count` messages, or the statement that drops such checkpoints."""
     if drop:
         return guard, [Statement(checkpoint_sql.DELETE_COUNTING_MORE, (guard.session_id, count))]
+    return _without_checkpoints(guard, (guard.session_id, count, 0)), []
+
+
+def _popping_no_checkpoint(guard: Guard, count: int, *, drop: bool) -> tuple[Guard, list[Statement]]:
+    """The condition that no checkpoint counts any of the last `count` messages, or the statement that drops such checkpoints."""
+    if drop:
+        return guard, [Statement(checkpoint_sql.DELETE_COUNTING_MORE, (guard.session_id, None))]
+    return _without_checkpoints(guard, (guard.session_id, count, 1)), []
+
+
+def _without_checkpoints(guard: Guard, parameters: tuple[str, int, int]) -> Guard:
     condition = Condition(
-        statement=Statement(message_sql.NO_CHECKPOINT_ABOVE, (guard.session_id, count)),
+        statement=Statement(message_sql.NO_CHECKPOINT_ABOVE, parameters),
         errors={
             "kept": lambda facts: CheckpointKeptError(
-                guard.session_id, count=count, kept=facts.get("message_count", count + 1)
+                guard.session_id, count=facts.get("staying", 0), kept=facts.get("message_count", 0)
             )
         },
     )
-    return replace(guard, conditions=(condition,)), []
+    return replace(guard, conditions=(*guard.conditions, condition))

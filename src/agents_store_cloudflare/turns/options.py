@@ -74,10 +74,8 @@ class TurnOptions:
         """
         given = message_list(messages)
         for index, message in enumerate(given):
-            if not isinstance(cast("object", message), dict) or not isinstance(
-                cast("object", message.get("role")), str
-            ):
-                raise InvalidArgumentError(f"message {index} must be a dict with a text 'role'")
+            if not isinstance(cast("object", message), dict):
+                raise InvalidArgumentError(f"message {index} must be a dict, not {type(message).__name__}")
         if budget is not None:
             scope, amount = budget
             check_id(scope, "the scope of budget")

@@ -138,14 +138,12 @@ class Turn:
 
         Raises:
             TurnError: the turn is over.
-            TypeError, InvalidArgumentError: a message is no dict with a text `role`.
+            TypeError, InvalidArgumentError: a message is no JSON object.
         """
         self._check_open()
         for index, message in enumerate(message_list(messages)):
-            if not isinstance(cast("object", message), dict) or not isinstance(
-                cast("object", message.get("role")), str
-            ):
-                raise InvalidArgumentError(f"message {index} must be a dict with a text 'role'")
+            if not isinstance(cast("object", message), dict):
+                raise InvalidArgumentError(f"message {index} must be a dict, not {type(message).__name__}")
             encode_json(cast("JsonValue", message), name="message")
             self.state.messages.append(message)
 

@@ -112,6 +112,12 @@ async def _messages(ledger: Ledger) -> None:
     for count in (1, 20):
         with ledger.line("state_store.append_messages", f"{count} to a session with 20 or 21"):
             await states.append_messages("appended", messages(count))
+    for data in ("create makes the session", "create, and there is one"):
+        with ledger.line("state_store.append_messages", f"1 message, {data}"):
+            await states.append_messages("made", messages(1), create="x")
+    for count in (1, 20):
+        with ledger.line("state_store.pop_messages", f"the last {count} of about 40"):
+            await states.pop_messages("appended", count)
     with ledger.line("state_store.truncate_messages", "the last 50 of 200"):
         await states.truncate_messages("pages", 150)
     loaded = await states.load_state("pages", required=True, messages="none")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal, Required, TypedDict, cast
+from typing import Any, ClassVar, Final, Literal, TypedDict, cast
 
 from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_id, check_text, check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
@@ -33,13 +33,13 @@ __all__ = [
 
 
 class Message(TypedDict, total=False):
-    """One message of a conversation: a plain dict. Only `role` is required, and any other JSON may stand beside these keys.
+    """One message of a conversation: a plain dict. Any JSON object is a message; no key is required, `role` neither.
 
     The type names the keys of this package, and the usual ones of OpenAI's and Anthropic's messages. Write a message with other keys as
     `dict[str, Any]`: every call takes mappings.
     """
 
-    role: Required[str]
+    role: str
     content: UserJson
     toolCalls: UserJson
     toolCallId: str

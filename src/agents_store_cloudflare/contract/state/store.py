@@ -208,6 +208,7 @@ class StateStore(Protocol):
         session: str | AgentState,
         messages: Iterable[Message | Mapping[str, object]],
         *,
+        create: str | None = None,
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
@@ -216,10 +217,38 @@ class StateStore(Protocol):
         Args:
             session: its id, or the state as it was loaded. The state is brought up to date too, unless somebody else wrote since
                 it was loaded: then it is as stale as it was.
+            create: the agent type of the session that this call makes where there is none. A stored session keeps its own.
 
         Raises:
+            StateNotFoundError: no such session, and no `create`.
+            InvalidArgumentError: no messages, a state that holds messages that are not stored yet, or `create` beside a state.
+        """
+        ...
+
+    async def pop_messages(
+        self,
+        session_id: str,
+        count: int = 1,
+        *,
+        expected_version: int | None = None,
+        drop_checkpoints: bool = False,
+        fencing_token: FencingToken = UNSET,
+        commit_id: str | None = None,
+    ) -> list[Message]:
+        """Remove the last `count` messages and return them, oldest first. No other call gets the same ones, or loses one unseen.
+
+        With fewer stored it returns all of them. A repetition returns the same messages. Messages of over 4,000 bytes together cost one
+        more round trip, and a commit does not keep them: a repetition by another call raises `D1StateError`.
+
+        Args:
+            count: 1 to 1,000.
+            expected_version: the session's version, as a condition; None is no condition.
+            drop_checkpoints: delete the checkpoints that count a removed message.
+
+        Raises:
+            StaleStateError: the session has another version; or others wrote at each of 30 attempts (over 4,000 bytes).
+            CheckpointKeptError: there are such checkpoints.
             StateNotFoundError: no such session.
-            InvalidArgumentError: no messages, or a state that holds messages that are not stored yet.
         """
         ...
 

@@ -51,6 +51,12 @@ WRITES: dict[str, OldHolder] = {
     "increment_resume_count": lambda store, state, _: store.increment_resume_count(state.session_id, fencing_token=OLD),
     "increment_step_count": lambda store, state, _: store.increment_step_count(state.session_id, fencing_token=OLD),
     "append_messages": lambda store, state, _: store.append_messages(state, [_message("old")], fencing_token=OLD),
+    "append_messages with create": lambda store, state, _: store.append_messages(
+        state.session_id, [_message("old")], create="old", fencing_token=OLD
+    ),
+    "pop_messages": lambda store, state, _: store.pop_messages(
+        state.session_id, drop_checkpoints=True, fencing_token=OLD
+    ),
     "truncate_messages": lambda store, state, _: store.truncate_messages(
         state.session_id, 0, drop_checkpoints=True, fencing_token=OLD
     ),

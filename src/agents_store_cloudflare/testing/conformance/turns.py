@@ -47,7 +47,7 @@ class TurnConformance:
             turn.record_tokens(model="m", prompt=3, completion=4)
             turn.finish({"answer": 42})
         state = await store.state_store.load_state(unique, required=True)
-        assert [message["role"] for message in state.messages] == ["user", "assistant"]
+        assert [message.get("role") for message in state.messages] == ["user", "assistant"]
         assert (state.custom_state, state.output) == ({"n": 1}, {"answer": 42})
         checkpoint = await store.state_store.get_latest_checkpoint(unique)
         assert checkpoint is not None
