@@ -1,6 +1,8 @@
 """What a holder is told: the loss of its lock, in time; and what it holds together with others."""
 
 import asyncio
+import warnings
+from datetime import timedelta
 
 import pytest
 
@@ -528,3 +530,34 @@ async def test_a_lock_says_what_it_is(manager: DurableObjectLockManager) -> None
     assert repr(lock).startswith(f"<Lock 'k' token {lock.fencing_token} owner 'me': 29.")
     await lock.release()
     assert repr(lock).endswith("released>")
+
+
+async def test_the_same_lock_twice_names_its_owner(manager: DurableObjectLockManager, objects: Reachable) -> None:
+    """LK-30: a block inside a block on the same key is told that it is itself the holder; a stranger is not."""
+    async with manager.lock("k", owner="worker-1"):
+        with pytest.raises(LockNotAcquiredError, match=r"owner 'worker-1'.*not re-entrant") as refused:
+            async with manager.lock("k"):
+                pass
+        assert refused.value.owner == "worker-1"
+        with pytest.raises(LockNotAcquiredError, match="not re-entrant"):
+            async with manager.locks(["j", "k"]):
+                pass
+        stranger = DurableObjectLockManager(objects)
+        with pytest.raises(LockNotAcquiredError, match="held by somebody else") as refused:
+            async with stranger.lock("k"):
+                pass
+        assert refused.value.owner is None
+    assert await manager.acquire("k"), "nothing was left behind"
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+async def test_a_ttl_that_looks_like_milliseconds_warns(manager: DurableObjectLockManager) -> None:
+    """LK-31: the lease is granted as asked, with a warning that names the other spelling."""
+    with pytest.warns(UserWarning, match=r"ttl=30,000 is a lease of 8.3 hours.*ttl_ms") as told:
+        assert await manager.acquire("k", ttl=30_000)
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert await manager.acquire("m", ttl_ms=30_000)
+        assert await manager.acquire("h", ttl=timedelta(hours=8))
+        assert await manager.acquire("s", ttl=3_600)

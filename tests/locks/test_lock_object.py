@@ -369,7 +369,7 @@ async def test_idle_keys_of_shards_are_cleaned_up(
     for number in range(40):
         async with sharded.lock(f"k{number}") as lock:
             tokens[lock.key] = lock.fencing_token
-    held = await sharded.acquire("held", ttl=86_400)
+    held = await sharded.acquire("held", ttl_ms=86_400_000)
     assert held is not None
     clock.set(clock.now_ms() + 86_400_000 - 1)
     assert await sharded.clean_up() == 0

@@ -1,6 +1,7 @@
 """Records: `to_dict` and `from_dict` are inverse, take both spellings, and leave user keys alone."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -84,3 +85,17 @@ def test_records_are_slotted_and_frozen_but_for_the_state() -> None:
     for kind in kinds:
         assert "__dict__" not in dir(kind), kind
         assert cast("Any", kind).__dataclass_params__.frozen is (kind not in {AgentState, state.StoredHistory}), kind
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (lambda: AgentState(session_id=cast("str", None), agent_type="t"), "session_id"),
+        (lambda: AgentState(session_id=cast("str", 7), agent_type="t"), "session_id"),
+        (lambda: AgentState(session_id="s", agent_type=cast("str", None)), "agent_type"),
+    ],
+)
+def test_a_state_without_its_names_is_refused_at_once(given: Callable[[], AgentState], named: str) -> None:
+    """An id that is None would show only when the state is saved, far from the mistake."""
+    with pytest.raises(TypeError, match=f"AgentState.{named} must be text"):
+        given()

@@ -484,15 +484,26 @@ class LockError(AgentsStoreError):
 
 
 class LockNotAcquiredError(LockError):
-    """Somebody else holds the lock."""
+    """The lock is held already.
+
+    Attributes:
+        owner: the owner of the lock where the same lock manager holds it; None where somebody else does.
+    """
 
     code = "lock_not_acquired"
     http_status = 409
-    fact_names: ClassVar[tuple[str, ...]] = ("key",)
+    fact_names: ClassVar[tuple[str, ...]] = ("key", "owner")
 
-    def __init__(self, key: str) -> None:
-        super().__init__(f"lock {key!r} is held by somebody else; try again later, or pass wait=seconds")
+    def __init__(self, key: str, owner: str | None = None) -> None:
+        holder = (
+            "somebody else; try again later, or pass wait=seconds"
+            if owner is None
+            else f"this lock manager itself (owner {owner!r}), and locks are not re-entrant; "
+            "use the lock that you hold, or pass wait=seconds where another task holds it"
+        )
+        super().__init__(f"lock {key!r} is held by {holder}")
         self.key = key
+        self.owner = owner
 
 
 class LockLostError(LockError):

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from weakref import WeakSet
 
 from agents_store_cloudflare.contract.arguments import check_id
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
@@ -44,6 +45,7 @@ class Acquirer:
 
     def __init__(self, calls: LockCalls) -> None:
         self._calls = calls
+        self._acquired: WeakSet[DurableObjectLock] = WeakSet()
 
     async def one(self, key: str, wanted: Wanted) -> DurableObjectLock | None:
         """The lock, or None when the key is not free in time. Cancelled while it waits, it leaves the queue."""
@@ -58,9 +60,14 @@ class Acquirer:
         if answer.value is None:
             return None
         lock = DurableObjectLock(self._calls, key, self._lease(answer, request_id, wanted))
+        self._acquired.add(lock)
         if wanted.hold_ms is not None:
             lock.keep_refreshed(wanted.hold_ms)
         return lock
+
+    def own_holder(self, key: str) -> str | None:
+        """Return the owner of a lock on this key that was acquired here and is still held, or None."""
+        return next((lock.owner for lock in self._acquired if lock.key == key and lock.remaining() > 0), None)
 
     async def all(self, keys: Sequence[str], wanted: Wanted) -> HeldLocks | Blocked:
         """All the locks or none, in the order given. When all callers use one order, no two wait for each other.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,10 +49,21 @@ class DurableObjectLock(Lock):
         self._answers = 0
         self._is_released = False
         self._is_releasing = False
+        self._is_left = False
         self._loss = Loss(calls.logger)
         self._hold_until_s = 0.0
         self._refresher: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
+
+    def __del__(self) -> None:
+        if not self._is_left and (remaining_s := self.remaining()) > 0:
+            warnings.warn(
+                f"lock {self._key!r} was dropped while it was held; the key stays closed for up to {remaining_s:.1f} s more. "
+                "Use `async with lock_manager.lock(…)`, or call release()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
 
     def __repr__(self) -> str:
         state = "released" if self._is_released else "lost" if self.lost else f"{self.remaining():.1f} s remain"
@@ -156,6 +168,11 @@ class DurableObjectLock(Lock):
         self._hold_until_s = self._calls.now_s() + hold_ms / 1000
         self._refresher = asyncio.get_running_loop().create_task(self._keep_refreshing())
         self._watch()
+
+    def let_expire(self) -> None:
+        """Leave the lock to its ttl: nothing refreshes it, and nobody gives it back."""
+        self.stop_background()
+        self._is_left = True
 
     def stop_background(self) -> None:
         """End auto-refresh and the watch for the loss."""

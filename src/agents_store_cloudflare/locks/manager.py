@@ -118,7 +118,7 @@ class DurableObjectLockManager(LockManager):
         cancel_when_lost = options.pop("cancel_when_lost", False)
         lock = await self._acquirer.one(check_id(key, "key"), self._wanted(options))
         if lock is None:
-            raise LockNotAcquiredError(key)
+            raise self._refused(key)
         async with self._block([lock], cancel_when_lost=cancel_when_lost):
             yield lock
 
@@ -127,7 +127,7 @@ class DurableObjectLockManager(LockManager):
         cancel_when_lost = options.pop("cancel_when_lost", False)
         held = await self._acquirer.all(checked_keys(keys), self._wanted(options))
         if isinstance(held, Blocked):
-            raise LockNotAcquiredError(held.key)
+            raise self._refused(held.key)
         async with self._block(list(held.values()), cancel_when_lost=cancel_when_lost):
             yield held
 
@@ -141,6 +141,9 @@ class DurableObjectLockManager(LockManager):
                 yield
         finally:
             await self._acquirer.give_back(locks)
+
+    def _refused(self, key: str) -> LockNotAcquiredError:
+        return LockNotAcquiredError(key, owner=self._acquirer.own_holder(key))
 
     def _wanted(self, options: LockAcquireOptions) -> Wanted:
         if unknown := sorted(options.keys() - LockAcquireOptions.__annotations__.keys()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +18,9 @@ from agents_store_cloudflare.contract.errors import InvalidArgumentError
 __all__ = ["MAX_TTL_S", "LockOptions", "LockSettings", "checked_ttl_ms"]
 
 MAX_TTL_S: Final = 86_400
+UNUSUAL_TTL_S: Final = 3_600
+"""A longer lease given as a bare number looks like milliseconds."""
+
 MAX_SHARDS: Final = 10_000
 DEFAULT_TTL_MS: Final = 30_000
 HOLDS_PER_TTL: Final = 10
@@ -108,8 +112,18 @@ def checked_ttl_ms(ttl: float | timedelta | None, ttl_ms: float | None, name: st
     Raises:
         TypeError: given twice, or not a span.
         InvalidArgumentError: under one millisecond, or over 86,400 seconds: then it looks like milliseconds.
+
+    Warns:
+        UserWarning: a bare number over 3,600 seconds, which looks like milliseconds too.
     """
     span = span_ms(ttl, ttl_ms, name, most_seconds=MAX_TTL_S)
     if span == 0:
         raise InvalidArgumentError(f"{name} is under one millisecond; a lease must last for some time")
+    if isinstance(ttl, int | float) and ttl > UNUSUAL_TTL_S:
+        warnings.warn(
+            f"{name}={ttl:,.6g} is a lease of {ttl / 3600:.1f} hours, for which a Worker that dies keeps the key closed. "
+            f"For milliseconds use {name}_ms; for hours pass a timedelta, which is taken without a warning",
+            UserWarning,
+            stacklevel=4,
+        )
     return span

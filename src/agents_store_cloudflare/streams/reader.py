@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from collections import deque
 from types import TracebackType
 from typing import Any, Final, Self
@@ -52,7 +53,18 @@ class DurableObjectStreamReader(StreamReader):
         self._chunks: deque[JsonObject] = deque()
         self._last_sequence = from_sequence or 0
         self._call: asyncio.Task[WireMessage] | None = None
+        self._is_opened = False
         self._is_closed = False
+
+    def __del__(self) -> None:
+        if self._is_opened and not self._is_closed and not self._is_finished():
+            warnings.warn(
+                f"a reader of stream {self._stream_id!r} was dropped before its end, at sequence {self.sequence}. "
+                "Use `async with await stream_manager.create_reader(…)`, or call close()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
 
     @property
     def sequence(self) -> int:
@@ -75,6 +87,7 @@ class DurableObjectStreamReader(StreamReader):
             wait_ms -= poll_ms
             try:
                 self._take(await self._ask("stream", poll_ms))
+                self._is_opened = True
             except StreamNotFoundError:
                 if wait_ms <= 0:
                     raise
@@ -127,6 +140,10 @@ class DurableObjectStreamReader(StreamReader):
     def _is_at_end(self) -> bool:
         is_open = self._status == "active" and self._follow
         return not is_open and (self._position or 0) >= self._last_sequence
+
+    def _is_finished(self) -> bool:
+        """Whether a consumer has been handed everything that this reader promised."""
+        return not self._chunks and (self._has_seen_turn or self._is_turn_over() or self._is_at_end())
 
     def _is_turn_over(self) -> bool:
         """Whether the turn was closed at or before this position: its closing chunk does not come any more."""

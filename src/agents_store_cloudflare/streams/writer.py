@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,7 +92,18 @@ class DurableObjectStreamWriter(StreamWriter):
         self._last_sequence = 0
         self._incarnation: str | None = None
         self._closed_turn: str | None = None
+        self._is_opened = False
         self._is_closed = False
+
+    def __del__(self) -> None:
+        if self._is_opened and not self._is_closed:
+            warnings.warn(
+                f"a writer of stream {self.stream_id!r} was dropped without close(), with {len(self._buffer)} chunks that are not "
+                "known to be stored. Use `async with stream_manager.create_writer(…)`, or call close()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
 
     @property
     def pending(self) -> Sequence[JsonObject]:
@@ -130,6 +142,7 @@ class DurableObjectStreamWriter(StreamWriter):
             "commitId": self._id,
         }
         reply = await self._client.call(self.stream_id, "create", arguments)
+        self._is_opened = True
         stream = reply.head["ok"]
         self._last_sequence, self._incarnation = stream["lastSequence"], stream["incarnation"]
         self._closed_turn = stream["closedTurn"] and stream["closedTurn"][0]
@@ -194,7 +207,7 @@ class DurableObjectStreamWriter(StreamWriter):
                 if not self._is_closed:
                     await self._flush()
                     await self._make_durable()
-                    self._let_go()
+                    self.let_go()
         finally:
             self._taking -= 1
         return self._last_sequence
@@ -213,9 +226,9 @@ class DurableObjectStreamWriter(StreamWriter):
             # The block's own exception is what its author has to see.
             self._logger().warning("closing a writer of stream %r failed too", self.stream_id, exc_info=True)
         finally:
-            self._let_go()
+            self.let_go()
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
         """Take no more chunks, and give back the timer and the object. `pending` stays readable."""
         if self._is_closed:
             return

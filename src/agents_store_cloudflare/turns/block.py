@@ -59,6 +59,7 @@ class TurnBlock:
         self._locks = locks
         self._turn: Turn | None = None
         self._parts: TurnParts | None = None
+        self._writer: DurableObjectStreamWriter | None = None
         self._place = (options.session_id, 0)
 
     async def __aenter__(self) -> Turn:
@@ -72,7 +73,10 @@ class TurnBlock:
         try:
             self._turn = await self._entered(lock)
         except BaseException as error:
-            if not (isinstance(error, AgentsStoreError) and error.outcome_unknown):
+            self._close_writer()
+            if isinstance(error, AgentsStoreError) and error.outcome_unknown:
+                lock.let_expire()
+            else:
                 await _quietly(lock.release(), "the lock could not be given back")
             raise
         _inside.set(_inside.get() | {self._place})
@@ -93,6 +97,8 @@ class TurnBlock:
             # Cancelled again while it ended: the lock must not be refreshed on and on for nobody.
             await _quietly(self._parts.lock.release(), "the lock ends with its ttl")
             raise
+        finally:
+            self._close_writer()
 
     async def _ended(
         self,
@@ -112,7 +118,7 @@ class TurnBlock:
         if error is not None:
             await self._failed(turn, error)
             return
-        await self._let_go(turn, self._parts.lock)  # type: ignore[arg-type]
+        await self._let_go(turn, self._parts.lock)
 
     async def _acquired(self) -> DurableObjectLock:
         options = self._options
@@ -147,7 +153,7 @@ class TurnBlock:
 
     async def _entered(self, lock: DurableObjectLock) -> Turn:
         options = self._options
-        writer = self._writer(lock) if options.stream else None
+        self._writer = writer = self._new_writer(lock) if options.stream else None
         reservation = self._reservation()
         entry = TurnEntry(
             session_id=options.session_id,
@@ -184,7 +190,12 @@ class TurnBlock:
             await self._streams.resume_stream(writer.stream_id, fencing_token=lock.fencing_token)
         return Turn(self._parts)
 
-    def _writer(self, lock: DurableObjectLock) -> DurableObjectStreamWriter:
+    def _close_writer(self) -> None:
+        """Give back the writer's timer and its object. Its chunks are stored, or lost with the turn."""
+        if self._writer is not None:
+            self._writer.let_go()
+
+    def _new_writer(self, lock: DurableObjectLock) -> DurableObjectStreamWriter:
         options = self._options
         return self._streams.turn_writer(
             options.session_id,
@@ -250,7 +261,7 @@ class TurnBlock:
             return
         if isinstance(error, AgentsStoreError) and error.outcome_unknown and not turn.is_over:
             _logger.warning("turn %r ended with an unknown outcome; the next turn or a sweep closes it", turn.id)
-            self._parts.lock.stop_background()  # type: ignore[attr-defined]
+            self._parts.lock.let_expire()
             return
         if not turn.is_over:
             is_cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt)
@@ -262,7 +273,7 @@ class TurnBlock:
                 await _quietly(writer.flush(), "the last chunks could not be stored")
             text = str(error) if isinstance(error, AgentsStoreError) else type(error).__name__
             await _quietly(turn.fail(status, str(code), text[:2000]), "the run could not be ended")
-        await self._let_go(turn, self._parts.lock)  # type: ignore[arg-type]
+        await self._let_go(turn, self._parts.lock)
 
     async def _let_go(self, turn: Turn, lock: DurableObjectLock) -> None:
         """Release the lock and publish the closing chunk, side by side."""

@@ -15,6 +15,7 @@ from agents_store_cloudflare.contract.state.records import AgentState, AgentStat
 from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.locks import DurableObjectLock
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.state.codec import message_list
 from agents_store_cloudflare.state.outgoing import Outgoing
@@ -37,7 +38,7 @@ class TurnParts:
 
     options: TurnOptions
     state_store: D1StateStore
-    lock: Lock
+    lock: DurableObjectLock
     entered: EnteredTurn
     writer: DurableObjectStreamWriter | None
     reservation: Reservation | None

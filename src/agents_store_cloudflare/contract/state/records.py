@@ -131,6 +131,10 @@ class AgentState(Record):
     stored_history: StoredHistory | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("session_id", "agent_type"):
+            value: object = getattr(self, name)
+            if not isinstance(value, str):
+                raise TypeError(f"AgentState.{name} must be text, not {type(value).__name__}")
         self.stream_id = self.stream_id or self.session_id
 
     def to_dict(self) -> JsonObject:

@@ -129,7 +129,9 @@ class StateWalk(StepDraws):
 
     async def _on_store(self, call: Call) -> object:
         arguments = [each.real if isinstance(each, Held) else each for each in call.arguments]
-        made: Awaitable[object] = getattr(self._store, call.name)(*arguments, **call.options)
+        # The model writes None for "no token"; the store takes the argument or its absence.
+        options = {name: value for name, value in call.options.items() if (name, value) != ("fencing_token", None)}
+        made: Awaitable[object] = getattr(self._store, call.name)(*arguments, **options)
         result = await made
         if call.name == "get_session_tree":
             tree: Any = result

@@ -1,0 +1,138 @@
+"""A dropped writer, reader or lock says what it still held. A block and `close` leave nothing to say."""
+
+import asyncio
+import gc
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+
+from agents_store_cloudflare import CloudflareStore, TurnError, create_cloudflare_store
+from agents_store_cloudflare.durable_streams import StreamObject
+from agents_store_cloudflare.locks import LockObject
+from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
+
+CHUNK = {"type": "text", "text": "hello"}
+
+
+class Requests:
+    """One database and its objects; each request has a store of its own, which goes with it."""
+
+    def __init__(self) -> None:
+        self.database = SqliteDatabase()
+        self.streams = LocalObjects(StreamObject)
+        self.locks = LocalObjects(LockObject)
+
+    async def run(self, handler: Callable[[CloudflareStore], Awaitable[object]]) -> list[str]:
+        """Run one request to its end and return the warnings about what it dropped."""
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", ResourceWarning)
+            with suppress(RuntimeError):
+                await handler(create_cloudflare_store(db=self.database, streams=self.streams, locks=self.locks))
+            for _ in range(3):
+                await asyncio.sleep(0)
+            gc.collect()
+        return [str(warning.message) for warning in told if " was dropped " in str(warning.message)]
+
+
+@pytest.fixture
+async def requests() -> AsyncIterator[Requests]:
+    requests = Requests()
+    await create_cloudflare_store(db=requests.database, streams=requests.streams).migrate()
+    yield requests
+    requests.database.close()
+
+
+async def test_a_dropped_writer_tells_what_it_held(requests: Requests) -> None:
+    """SM-44: the warning names the stream, the chunks that are lost, and the remedy."""
+
+    async def handler(store: CloudflareStore) -> None:
+        writer = await store.stream_manager.create_writer("news", "a", "t")
+        await writer.write(CHUNK)
+
+    (told,) = await requests.run(handler)
+    assert "writer of stream 'news' was dropped without close()" in told
+    assert "1 chunk" in told
+    assert "async with" in told
+
+
+async def test_a_dropped_reader_tells_where_it_stood(requests: Requests) -> None:
+    """SM-44: a reader that is dropped before the end of its stream."""
+
+    async def handler(store: CloudflareStore) -> None:
+        async with store.stream_manager.create_writer("news", "a", "t") as writer:
+            await writer.write(CHUNK)
+            await writer.write(CHUNK)
+        reader = await store.stream_manager.create_reader("news")
+        await anext(aiter(reader))
+
+    (told,) = await requests.run(handler)
+    assert "reader of stream 'news' was dropped before its end, at sequence 1" in told
+
+
+async def test_a_dropped_lock_tells_how_long_the_key_stays_closed(requests: Requests) -> None:
+    """LK-29: the key stays closed until the ttl ends."""
+
+    async def handler(store: CloudflareStore) -> None:
+        assert await store.locks.acquire("ada", ttl=20)
+
+    (told,) = await requests.run(handler)
+    assert "lock 'ada' was dropped while it was held" in told
+    assert "19." in told
+
+
+async def _blocks(store: CloudflareStore) -> None:
+    async with store.locks.lock("ada") as lock:
+        async with store.stream_manager.create_writer("news", "a", "t", fencing_token=lock) as writer:
+            await writer.write(CHUNK)
+        await store.stream_manager.end_stream("news")
+    async with await store.stream_manager.create_reader("news") as reader:
+        await anext(aiter(reader))
+
+
+async def _read_to_the_end(store: CloudflareStore) -> None:
+    await _blocks(store)
+    assert [chunk["text"] async for chunk in await store.stream_manager.create_reader("news")] == ["hello"]
+
+
+async def _a_turn(store: CloudflareStore) -> None:
+    async with store.turn("ada", agent_type="t", messages=[{"role": "user", "content": "?"}]) as turn:
+        await turn.write(CHUNK)
+
+
+async def _a_turn_that_fails(store: CloudflareStore) -> None:
+    async with store.turn("ada", agent_type="t") as turn:
+        await turn.write(CHUNK)
+        raise RuntimeError("model down")
+
+
+async def _a_turn_that_is_refused(store: CloudflareStore) -> None:
+    await _a_turn(store)
+    with pytest.raises(TurnError, match="agent type"):
+        async with store.turn("ada", agent_type="other"):
+            pass
+
+
+async def _a_cancelled_turn(store: CloudflareStore) -> None:
+    async def turn() -> None:
+        async with store.turn("ada", agent_type="t") as turn:
+            await turn.write(CHUNK)
+            await asyncio.get_running_loop().create_future()
+
+    task = asyncio.ensure_future(turn())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+HANDLERS = [_blocks, _read_to_the_end, _a_turn, _a_turn_that_fails, _a_turn_that_is_refused, _a_cancelled_turn]
+
+
+@pytest.mark.parametrize("handler", HANDLERS, ids=lambda call: call.__name__)
+async def test_blocks_leave_nothing(
+    requests: Requests, handler: Callable[[CloudflareStore], Awaitable[object]]
+) -> None:
+    """SM-44, LK-29: what leaves by its block, or reads to the end, drops nothing; nor does a turn, however it ends."""
+    assert await requests.run(handler) == []
