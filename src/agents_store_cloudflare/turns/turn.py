@@ -173,6 +173,11 @@ class Turn:
         facts: dict[str, object] = {"toolName": tool_name, "durationMs": duration_ms, "success": success}
         return self.record({**self._facts("tool"), **facts, **({} if error is None else {"error": error})})
 
+    def record_subagent(self, *, agent_type: str, sub_session_id: str, duration_ms: int, success: bool) -> UsageEntry:
+        """Record one run of a sub-agent, whose own session holds what it used."""
+        facts: dict[str, object] = {"agentType": agent_type, "subSessionId": sub_session_id}
+        return self.record({**self._facts("subagent"), **facts, "durationMs": duration_ms, "success": success})
+
     def record_custom(self, *, name: str, value: float, data: JsonValue = None) -> UsageEntry:
         """Record a number of your own."""
         facts: dict[str, object] = {"name": name, "value": value}

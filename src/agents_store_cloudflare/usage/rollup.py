@@ -9,11 +9,17 @@ from datetime import date, timedelta
 from typing import Any, cast
 
 from agents_store_cloudflare.contract.json_values import JsonObject
-from agents_store_cloudflare.contract.usage.records import SubAgentStats, ToolStats, UsageRollup, UsageTotals
+from agents_store_cloudflare.contract.usage.records import (
+    SubAgentStats,
+    ToolStats,
+    UsageEntry,
+    UsageRollup,
+    UsageTotals,
+)
 from agents_store_cloudflare.database import Row
-from agents_store_cloudflare.usage.amounts import Amounts, count, custom_total, token_counts
+from agents_store_cloudflare.usage.amounts import Amounts, amounts_of, count, custom_total, name_of, token_counts
 
-__all__ = ["day_text", "rollup_of", "rollups_of", "totals_of"]
+__all__ = ["day_text", "rollup_of", "rollup_of_entries", "rollups_of", "totals_of"]
 
 EPOCH = date(1970, 1, 1)
 
@@ -54,6 +60,17 @@ def rollup_of(session_id: str, rows: Iterable[Row]) -> UsageRollup:
         cost_micros=count(everything, "costMicros"),
         unpriced_entries=everything.get("unpriced", 0),
         kept_entries=everything.get("kept", 0),
+    )
+
+
+def rollup_of_entries(session_id: str, entries: Iterable[UsageEntry]) -> UsageRollup:
+    """The rollup of stored entries."""
+    return rollup_of(
+        session_id,
+        [
+            [session_id, each.kind, name_of(each), each.timestamp, each.timestamp, json.dumps(amounts_of(each))]
+            for each in entries
+        ],
     )
 
 

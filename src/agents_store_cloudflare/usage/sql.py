@@ -166,8 +166,8 @@ SELECT_STORED: LiteralString = """
     CROSS JOIN __agents_usage AS e ON e.id = given.value
 """
 
-# ?1 session id, ?2 JSON list of kinds or NULL, ?3 least step or NULL, ?4 most step or NULL, ?5 most rows (-1: all), ?6 rows to skip
-# -> the columns of entries.entry_of, by time, then insertion. Index on session_id.
+# ?1 session id, ?2 JSON list of kinds or NULL, ?3 least step or NULL, ?4 most step or NULL, ?5 most rows (-1: all), ?6 rows to skip,
+# ?7 run id or NULL -> the columns of entries.entry_of, by time, then insertion. Index on session_id.
 SELECT_PAGE: LiteralString = """
     SELECT id, session_id, kind, step_count, timestamp, source_type, source_name, data
     FROM __agents_usage
@@ -175,6 +175,7 @@ SELECT_PAGE: LiteralString = """
       AND (?2 IS NULL OR kind IN (SELECT value FROM json_each(?2)))
       AND (?3 IS NULL OR step_count >= ?3)
       AND (?4 IS NULL OR step_count <= ?4)
+      AND (?7 IS NULL OR data ->> '$.runId' = ?7)
     ORDER BY timestamp, rowid
     LIMIT ?5 OFFSET ?6
 """

@@ -37,7 +37,7 @@ from agents_store_cloudflare.usage.entries import KINDS, entry_of
 from agents_store_cloudflare.usage.options import DEFAULT_TABLE, UsageOptions
 from agents_store_cloudflare.usage.prices import as_price_book, price_entry
 from agents_store_cloudflare.usage.recording import Recording, completed, request_digest
-from agents_store_cloudflare.usage.rollup import EPOCH, rollup_of, rollups_of, totals_of
+from agents_store_cloudflare.usage.rollup import EPOCH, rollup_of, rollup_of_entries, rollups_of, totals_of
 from agents_store_cloudflare.usage.tables import backfills, check_table_name, creations
 
 __all__ = ["D1UsageStore"]
@@ -238,6 +238,7 @@ class D1UsageStore(Budgets):
         *,
         kinds: Sequence[str] | None = None,
         step_range: tuple[int, int] | Mapping[str, int] | None = None,
+        run_id: str | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> list[UsageEntry]:
@@ -250,12 +251,19 @@ class D1UsageStore(Budgets):
             high,
             -1 if limit is None else check_whole_number(limit, "limit"),
             check_whole_number(offset, "offset"),
+            None if run_id is None else check_id(run_id, "run_id"),
         )
         [rows] = await self._batches.run(page)
         return [entry_of(row) for row in rows]
 
-    async def get_rollup(self, session_id: str, *, include_sub_agents: bool = False) -> UsageRollup:
+    async def get_rollup(
+        self, session_id: str, *, include_sub_agents: bool = False, run_id: str | None = None
+    ) -> UsageRollup:
         check_id(session_id, "session_id")
+        if run_id is not None:
+            if include_sub_agents:
+                raise InvalidArgumentError("a run's usage is of its own session; leave out include_sub_agents")
+            return rollup_of_entries(session_id, await self.get_entries(session_id, run_id=run_id))
         text = sql.SELECT_TREE if include_sub_agents else sql.SELECT_ROLLUP
         [rows] = await self._batches.run(self._batches.statement(text, session_id))
         return rollup_of(session_id, rows)

@@ -62,6 +62,8 @@ async def _reading(ledger: Ledger) -> None:
         await usage.get_rollup("usage")
     with ledger.line("usage_store.get_rollup", "4 entries, and 100 of a sub-agent"):
         await usage.get_rollup("recorded", include_sub_agents=True)
+    with ledger.line("usage_store.get_rollup", "one run, 100 entries of the session"):
+        await usage.get_rollup("usage", run_id="r")
     with ledger.line("usage_store.get_tree_rollups", "4 entries, and 100 of a sub-agent"):
         await usage.get_tree_rollups("recorded")
     with ledger.line("usage_store.get_totals", "by model: 1 model, 1 day"):

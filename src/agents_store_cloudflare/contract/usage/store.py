@@ -50,6 +50,7 @@ class UsageStore(Protocol):
         *,
         kinds: Sequence[str] | None = None,
         step_range: tuple[int, int] | Mapping[str, int] | None = None,
+        run_id: str | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> list[UsageEntry]:
@@ -58,13 +59,23 @@ class UsageStore(Protocol):
         Args:
             kinds: only these; an empty sequence matches nothing.
             step_range: (low, high) or {"min": low, "max": high}, both inclusive.
+            run_id: only entries of this run; a turn's run has the id of the turn. All entries of the session are read.
         """
         ...
 
-    async def get_rollup(self, session_id: str, *, include_sub_agents: bool = False) -> UsageRollup:
+    async def get_rollup(
+        self, session_id: str, *, include_sub_agents: bool = False, run_id: str | None = None
+    ) -> UsageRollup:
         """The totals of a session, zeros where nothing was recorded; with its descendants, each counted once, if asked.
 
         Reads a row for each model, tool, agent type and custom name, however many entries there are.
+
+        Args:
+            run_id: the totals of this run alone. They are the sum of its stored entries: every entry of the session is read, and deleted
+                entries are missing, also where the session kept their totals.
+
+        Raises:
+            InvalidArgumentError: `run_id` together with `include_sub_agents`.
         """
         ...
 

@@ -103,6 +103,20 @@ class TurnConformance:
         assert (budget.reserved, budget.settled) == (0, 16)
         assert (await store.usage_store.get_rollup(unique)).tokens.total == 16
 
+    async def test_the_usage_of_a_turn(self, store: CloudflareStore, unique: str) -> None:
+        """TU-3: what a turn records is of its run, which is asked for by the turn's id; entries of each kind."""
+        for turn_id in ("t1", "t2"):
+            async with _turn(store, unique, turn_id=turn_id) as turn:
+                turn.record_tokens(model="m", prompt=turn.number, completion=4, cached=1)
+                turn.record_tool(tool_name="search", duration_ms=3, success=False, error="gone")
+                turn.record_subagent(agent_type="critic", sub_session_id="sub", duration_ms=7, success=True)
+                turn.record_custom(name="pages", value=turn.number)
+        rollup = await store.usage_store.get_rollup(unique, run_id="t2")
+        assert (rollup.tokens.prompt, rollup.tokens.cached, rollup.entry_count) == (2, 1, 4)
+        assert (rollup.tool_stats.failed, rollup.sub_agent_stats.by_agent) == (1, {"critic": 1})
+        assert rollup.custom == {"pages": {"count": 1, "total": 2}}
+        assert (await store.usage_store.get_rollup(unique)).entry_count == 8
+
     async def test_staged_changes_are_promoted(self, store: CloudflareStore, unique: str) -> None:
         """TU-3: the step's staged changes are in the custom state with the commit."""
         await store.state_store.create_session(unique, agent_type="a")

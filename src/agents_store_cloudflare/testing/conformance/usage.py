@@ -159,6 +159,21 @@ class UsageConformance:
         }
         assert UsageRollup.from_dict(rollup.to_dict()) == rollup
 
+    async def test_the_usage_of_one_run(self, usage_store: D1UsageStore, unique: str) -> None:
+        """US-6: with a run id the rollup is the sum of the run's entries, and the rollups of all runs make the session's."""
+        for run_id, prompt in (("r1", 3), ("r2", 2**40), ("r1", 4)):
+            await usage_store.record_tokens(unique, model="m", tokens={"prompt": prompt}, run_id=run_id, cost_micros=1)
+        await usage_store.record_custom(unique, name="n", value=0.1, run_id="r1")
+        await usage_store.record_tool(unique, tool_name="t", duration_ms=5, success=False)
+        of_run = await usage_store.get_rollup(unique, run_id="r1")
+        assert (of_run.tokens.prompt, of_run.cost_micros, of_run.entry_count) == (7, 2, 3)
+        assert (of_run.custom, of_run.tool_stats.total_calls) == ({"n": {"count": 1, "total": 0.1}}, 0)
+        assert (await usage_store.get_rollup(unique, run_id="r2")).tokens.prompt == 2**40
+        assert await usage_store.get_rollup(unique, run_id="r3") == UsageRollup(session_id=unique)
+        assert [entry.run_id for entry in await usage_store.get_entries(unique, run_id="r2")] == ["r2"]
+        with pytest.raises(InvalidArgumentError, match="include_sub_agents"):
+            await usage_store.get_rollup(unique, run_id="r1", include_sub_agents=True)
+
     async def test_sums_of_whole_and_broken_numbers(self, usage_store: D1UsageStore, unique: str) -> None:
         """US-6: whole numbers add up exactly beside broken ones, and the largest do not overflow."""
         for value in (1e300, 1e300, -1e300, 2**60, 1, 0.5):
