@@ -52,11 +52,13 @@ CREATE TABLE IF NOT EXISTS __agents_usage_sub_sessions (
   PRIMARY KEY (session_id, kept, sub_session_id)
 ) WITHOUT ROWID;
 
--- The commit ids of recorded calls, each with a digest of its whole request: a repetition is recognised, another request is refused.
+-- The commit ids of calls that recorded or deleted, each with a digest of its whole request: a repetition is recognised, another request
+-- is refused. deleted: how many entries a deletion took; NULL for a call that recorded.
 CREATE TABLE IF NOT EXISTS __agents_usage_commits (
   commit_id TEXT PRIMARY KEY,
   digest TEXT NOT NULL,
-  recorded_at INTEGER NOT NULL
+  recorded_at INTEGER NOT NULL,
+  deleted INTEGER
 ) WITHOUT ROWID;
 
 -- What each entry adds to the totals; usage/amounts.py says the same in Python. Large counts are split at 2^32 ("…High"), whole custom

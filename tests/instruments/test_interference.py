@@ -50,7 +50,7 @@ async def interfere(role: Role, pairs: Iterable[tuple[Operation, Operation]]) ->
             if (
                 seen not in allowed
                 and not _is_told(seen, allowed[0])
-                and not _is_after(role, second, seen, allowed[1])
+                and not _is_after(second, seen, allowed[1])
                 and seen != await _disturbed(role, first, second, index, is_lost=False)
             ):
                 told = f"{role.name}: {first.name!r} (reply {index} lost), then {second.name!r}, then the retry"
@@ -64,12 +64,12 @@ def _is_told(seen: Outcome, order: Outcome) -> bool:
     return (theirs, picture) == order[1:] and ("took place before" in result or _is_state(result, picture))
 
 
-def _is_after(role: Role, second: Operation, seen: Outcome, order: Outcome) -> bool:
+def _is_after(second: Operation, seen: Outcome, order: Outcome) -> bool:
     """Whether all is as after "second, first", and only the count of what a deletion of usage found differs.
 
     No row stays of entries that were deleted, so a retry records them after the deletion. Each counts once then.
     """
-    return role.name == "usage" and second.name == "delete" and (seen[0], seen[2]) == (order[0], order[2])
+    return second.covers == ("UsageStore.delete",) and (seen[0], seen[2]) == (order[0], order[2])
 
 
 def _is_state(result: str, picture: str) -> bool:

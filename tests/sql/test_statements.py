@@ -18,6 +18,7 @@ STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 ONE_ROW_VIEW = "__agents_next_session_no"
 SCANS_THAT_ARE_MEANT = {  # operators' calls, which say so
     "usage.sql.FIND_SESSIONS[0]",
+    "usage.budget_sql.COUNT_OLD_SETTLEMENTS[0]",
     "usage.budget_sql.DELETE_OLD_SETTLEMENTS[0]",
     "usage.deletion_sql.DELETE_OLD_COMMITS[0]",
     *(f"usage.deletion_sql.CLEAR_TOTALS[{index}]" for index in range(3)),

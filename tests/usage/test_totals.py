@@ -5,12 +5,13 @@ from typing import LiteralString, cast
 
 import pytest
 
+from agents_store_cloudflare.contract.errors import UsageError
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.contract.usage.records import UsageRollup
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text, run_migration, split_statements
 from agents_store_cloudflare.state import D1StateStore
-from agents_store_cloudflare.testing import FakeClock, SqliteDatabase
+from agents_store_cloudflare.testing import FakeClock, FaultyDatabase, SqliteDatabase
 from agents_store_cloudflare.testing.conformance.usage import entry_of_each_kind
 from agents_store_cloudflare.testing.conformance.usage_totals import sum_of
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions, usage_statements
@@ -163,3 +164,18 @@ def test_totals_come_before_entries() -> None:
     statements = usage_statements("s", entry_of_each_kind("s"), lambda: 0, UsageOptions())
     assert [statement.sql for statement in statements].index(INSERT_ENTRIES) == len(statements) - 1
     assert usage_statements("s", [], lambda: 0, UsageOptions()) == []
+
+
+async def test_a_deletion_whose_reply_was_lost() -> None:
+    """US-12, US-15: with a commit id a deletion is sent again by itself, and counts what the first attempt took."""
+    database = FaultyDatabase(SqliteDatabase())
+    await run_migration(database)
+    store = D1UsageStore(database)
+    await store.record_entries(entry_of_each_kind("s"))
+    database.fail("after", "before")
+    assert await store.delete("s", commit_id="c") == 6
+    assert await store.delete("s", commit_id="c") == 6
+    database.fail("after")
+    with pytest.raises(UsageError) as raised:
+        await store.delete("s")
+    assert raised.value.outcome_unknown

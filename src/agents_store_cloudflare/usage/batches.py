@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import LiteralString
+from hashlib import sha256
+from typing import LiteralString, cast
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
-from agents_store_cloudflare.contract.arguments import system_now_ms
-from agents_store_cloudflare.contract.errors import UsageError
+from agents_store_cloudflare.contract.arguments import check_id, system_now_ms
+from agents_store_cloudflare.contract.errors import (
+    AgentsStoreError,
+    InvalidArgumentError,
+    StaleFencingTokenError,
+    UsageError,
+)
+from agents_store_cloudflare.contract.json_values import JsonValue, encode_json
 from agents_store_cloudflare.database import Row, SqlError, SqlValue, Statement, batch_with_retry
+from agents_store_cloudflare.usage.deletion_sql import remember_deletion
+from agents_store_cloudflare.usage.sql import COMMIT_GUARD
 from agents_store_cloudflare.usage.tables import for_table
 
-__all__ = ["UsageBatches"]
+__all__ = ["UsageBatches", "fault_of"]
 
 
 class UsageBatches:
@@ -47,6 +56,48 @@ class UsageBatches:
         """A batch that is not sent again by itself: a repetition after a lost reply could not tell what there was."""
         return await self._sent(statements, again=False)
 
+    async def run_deletion(
+        self,
+        statements: Sequence[Statement],
+        *,
+        commit_id: str | None,
+        request: Sequence[JsonValue],
+        count: LiteralString,
+        of: SqlValue,
+        guards: Sequence[Statement] = (),
+        fences: Sequence[Statement] = (),
+        token: int | None = None,
+    ) -> int:
+        """How many rows the last statement deleted; those of the first attempt, where the commit id is known.
+
+        Args:
+            request: the call and its arguments, for which the commit id stands.
+            count: a SELECT that counts what the last statement will delete; `of` is its parameter.
+            guards: what must hold. fences: what keeps `token`, also when the call is a repetition.
+
+        Raises:
+            StaleFencingTokenError: a guard did not hold.
+            InvalidArgumentError: the commit id belongs to another request.
+            UsageError: it failed. Without a commit id it is not sent again by itself.
+        """
+        try:
+            if commit_id is None:
+                return len((await self.run_once(*guards, *fences, *statements))[-1])
+            commit = (
+                check_id(commit_id, "commit_id"),
+                sha256(encode_json(list(request), name="request").encode()).hexdigest(),
+            )
+            known = self.statement(COMMIT_GUARD, *commit)
+            remember = self.statement(remember_deletion(count), of, *commit, self.now_ms())
+            return len((await self.run(known, *guards, *fences, remember, *statements))[-1])
+        except SqlError as error:
+            facts = error.guard or {}
+            if facts["fault"] != "repeated":
+                raise fault_of(error, token, commit_id) from None
+        if fences:
+            await self.run(*fences)
+        return cast("int", facts["deleted"])
+
     async def _sent(self, statements: Sequence[Statement], *, again: bool) -> list[list[Row]]:
         try:
             if again:
@@ -65,3 +116,13 @@ class UsageBatches:
         return UsageError(
             f"the usage table {self._table!r} failed: {error}{hint}", outcome_unknown=error.outcome_unknown
         )
+
+
+def fault_of(error: SqlError, token: int | None, commit_id: str | None) -> AgentsStoreError:
+    """The error of the guard that did not hold."""
+    facts = error.guard or {}
+    if facts["fault"] == "fence":
+        return StaleFencingTokenError(
+            cast("str", facts["session_id"]), expected=cast("int", facts["token"]), actual=token or 0
+        )
+    return InvalidArgumentError(f"commit_id {commit_id!r} was used for another call; a commit id names one write")

@@ -6,6 +6,7 @@ from typing import LiteralString
 
 __all__ = [
     "BUDGET_GUARD",
+    "COUNT_OLD_SETTLEMENTS",
     "DELETE_EXPIRED",
     "DELETE_OLD_SETTLEMENTS",
     "DELETE_RESERVATION",
@@ -130,6 +131,13 @@ SELECT_SETTLED: LiteralString = """
     SELECT id, scope, amount, actual, settled_at
     FROM __agents_settlements
     WHERE id = ?1
+"""
+
+# ?1 time -> (settlements before it). Reads the whole table: an operator's call.
+COUNT_OLD_SETTLEMENTS: LiteralString = """
+    SELECT count(*) AS settlements
+    FROM __agents_settlements
+    WHERE settled_at < ?1
 """
 
 # ?1 time: settlements before it -> a row for each. Reads the whole table: an operator's call.

@@ -19,7 +19,7 @@ from agents_store_cloudflare.database import Row, SqlError
 from agents_store_cloudflare.usage import budget_sql as sql
 from agents_store_cloudflare.usage.batches import UsageBatches
 
-__all__ = ["Budgets", "PendingReservation"]
+__all__ = ["Budgets", "PendingReservation", "age_span_ms"]
 
 MAX_SCOPES = 8
 DEFAULT_TTL_S = 600.0
@@ -192,14 +192,30 @@ class Budgets(UsageStore):
         [settled] = await self._batches.run(self._batches.statement(sql.SELECT_SETTLED, reservation.id))
         return not settled
 
-    async def delete_old_settlements(self, age: float | timedelta | None = None, *, age_ms: float | None = None) -> int:
-        span = span_ms(age, age_ms, "age", most_seconds=LONGEST_AGE_S)
-        if span is None:
-            raise TypeError("give age (seconds) or age_ms (milliseconds)")
-        [rows] = await self._batches.run_once(
-            self._batches.statement(sql.DELETE_OLD_SETTLEMENTS, self._batches.now_ms() - span)
+    async def delete_old_settlements(
+        self, age: float | timedelta | None = None, *, age_ms: float | None = None, commit_id: str | None = None
+    ) -> int:
+        span = age_span_ms(age, age_ms)
+        statement, before_ms = self._batches.statement, self._batches.now_ms() - span
+        return await self._batches.run_deletion(
+            [statement(sql.DELETE_OLD_SETTLEMENTS, before_ms)],
+            commit_id=commit_id,
+            request=("delete_old_settlements", span),
+            count=sql.COUNT_OLD_SETTLEMENTS,
+            of=before_ms,
         )
-        return len(rows)
+
+
+def age_span_ms(age: float | timedelta | None, age_ms: float | None) -> int:
+    """The age of what a call deletes, in milliseconds.
+
+    Raises:
+        TypeError, InvalidArgumentError: it is missing, given twice, negative, or looks like another unit.
+    """
+    span = span_ms(age, age_ms, "age", most_seconds=LONGEST_AGE_S)
+    if span is None:
+        raise TypeError("give age (seconds) or age_ms (milliseconds)")
+    return span
 
 
 def _check_reservation(reservation: object) -> None:

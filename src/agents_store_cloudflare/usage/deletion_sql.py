@@ -9,6 +9,7 @@ from typing import LiteralString
 
 __all__ = [
     "CLEAR_TOTALS",
+    "COUNT_OLD",
     "COUNT_WITHOUT_OLD",
     "DELETE_OLD",
     "DELETE_OLD_COMMITS",
@@ -16,6 +17,7 @@ __all__ = [
     "FENCE_GUARD",
     "KEEP_TOTALS",
     "deletion_of",
+    "remember_deletion",
 ]
 
 # Aborts the batch where a higher fencing token than ?2 has been seen for session ?1; writes nothing. -> no row. Primary key.
@@ -273,6 +275,13 @@ DELETE_OLD_COMMITS: LiteralString = """
     WHERE recorded_at < ?1
 """
 
+# ?1 timestamp -> (strictly older entries). Index on timestamp.
+COUNT_OLD: LiteralString = """
+    SELECT count(*) AS entries
+    FROM __agents_usage
+    WHERE timestamp < ?1
+"""
+
 # ?1 timestamp: strictly older ones go -> a row for each. Index on timestamp.
 DELETE_OLD: LiteralString = """
     DELETE FROM __agents_usage
@@ -286,3 +295,15 @@ CLEAR_TOTALS: tuple[LiteralString, ...] = (
     "DELETE FROM __agents_usage_by_day WHERE kept = 0",
     "DELETE FROM __agents_usage_sub_sessions WHERE kept = 0",
 )
+
+
+def remember_deletion(count: LiteralString) -> LiteralString:
+    """What keeps a deletion under its commit id: one row, behind COMMIT_GUARD and before the deletion.
+
+    ?1 as in `count`, a SELECT that counts what will go; ?2 commit id, ?3 digest of the request, ?4 now.
+    """
+    return f"""
+    INSERT INTO __agents_usage_commits (commit_id, digest, recorded_at, deleted)
+    SELECT ?2, ?3, ?4, counted.*
+    FROM ({count}) AS counted
+    """

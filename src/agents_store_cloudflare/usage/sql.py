@@ -32,7 +32,10 @@ __all__ = [
 # Aborts the batch where the commit id was used: fault "repeated" for the same request, "commit" for another one; writes nothing.
 # ?1 commit id, ?2 digest of the request -> no row. Primary key.
 COMMIT_GUARD: LiteralString = """
-    SELECT json_extract('{}', 'agents-store ' || json_object('fault', CASE digest WHEN ?2 THEN 'repeated' ELSE 'commit' END)) AS verdict
+    SELECT json_extract('{}', 'agents-store ' || json_object(
+      'fault', CASE digest WHEN ?2 THEN 'repeated' ELSE 'commit' END,
+      'deleted', deleted
+    )) AS verdict
     FROM __agents_usage_commits
     WHERE commit_id = ?1
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, timedelta
-from typing import Literal, LiteralString, Self, TypedDict, Unpack, cast
+from datetime import date
+from typing import Literal, Self, TypedDict, Unpack, cast
 
 from agents_store_cloudflare.contract.arguments import (
     MAX_SAFE_INTEGER,
@@ -16,10 +16,9 @@ from agents_store_cloudflare.contract.arguments import (
     check_id,
     check_text,
     check_whole_number,
-    span_ms,
     system_now_ms,
 )
-from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError, StaleFencingTokenError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.contract.usage.budgets import PriceBook
 from agents_store_cloudflare.contract.usage.records import (
@@ -31,8 +30,8 @@ from agents_store_cloudflare.contract.usage.records import (
 )
 from agents_store_cloudflare.database import Row, SqlError, Statement
 from agents_store_cloudflare.usage import deletion_sql, sql
-from agents_store_cloudflare.usage.batches import UsageBatches
-from agents_store_cloudflare.usage.budgets import LONGEST_AGE_S, Budgets
+from agents_store_cloudflare.usage.batches import UsageBatches, fault_of
+from agents_store_cloudflare.usage.deletions import Deletions
 from agents_store_cloudflare.usage.entries import KINDS, entry_of
 from agents_store_cloudflare.usage.options import DEFAULT_TABLE, UsageOptions
 from agents_store_cloudflare.usage.prices import as_price_book, price_entry
@@ -70,7 +69,7 @@ class TokenFields(EntryFields, total=False):
     duration_ms: int
 
 
-class D1UsageStore(Budgets):
+class D1UsageStore(Deletions):
     """`UsageStore` on D1: what each call promises stands there.
 
     Args:
@@ -135,7 +134,7 @@ class D1UsageStore(Budgets):
                 return priced
             rows = await self._record_rest(recording, token, commit)
         except SqlError as error:
-            raise _fault(error, token, commit_id) from None
+            raise fault_of(error, token, commit_id) from None
         earlier = {entry.id: entry for entry in map(entry_of, rows)}
         return [earlier.get(entry.id, entry) for entry in priced]
 
@@ -325,50 +324,6 @@ class D1UsageStore(Budgets):
         most = -1 if limit is None else check_whole_number(limit, "limit")
         [rows] = await self._batches.run(self._batches.statement(sql.FIND_SESSIONS, wanted, most))
         return [cast("str", row[0]) for row in rows]
-
-    async def delete(self, session_id: str, *, fencing_token: FencingToken = UNSET) -> int:
-        check_id(session_id, "session_id")
-        token = check_fencing_token(fencing_token)
-        statement = self._batches.statement
-        guards: list[Statement] = []
-        if token is not None:
-            guards = [
-                statement(deletion_sql.FENCE_GUARD, session_id, token),
-                statement(sql.RAISE_FENCES, json.dumps([session_id], ensure_ascii=False), token),
-            ]
-        try:
-            *_, rows = await self._batches.run_once(
-                *guards, *(statement(each, session_id) for each in deletion_sql.DELETE_SESSION)
-            )
-        except SqlError as error:
-            raise _fault(error, token, None) from None
-        return len(rows)
-
-    async def delete_old_entries(
-        self, age: float | timedelta | None = None, *, age_ms: float | None = None, keep_totals: bool = False
-    ) -> int:
-        span = span_ms(age, age_ms, "age", most_seconds=LONGEST_AGE_S)
-        if span is None:
-            raise TypeError("give age (seconds) or age_ms (milliseconds)")
-        kept: tuple[LiteralString, ...] = deletion_sql.KEEP_TOTALS if keep_totals else ()
-        texts: list[LiteralString] = [
-            *kept,
-            *deletion_sql.COUNT_WITHOUT_OLD,
-            deletion_sql.DELETE_OLD_COMMITS,
-            deletion_sql.DELETE_OLD,
-        ]
-        before_ms = max(0, self._batches.now_ms() - span)
-        *_, rows = await self._batches.run_once(*(self._batches.statement(text, before_ms) for text in texts))
-        return len(rows)
-
-
-def _fault(error: SqlError, token: int | None, commit_id: str | None) -> AgentsStoreError:
-    facts = error.guard or {}
-    if facts["fault"] == "fence":
-        return StaleFencingTokenError(
-            cast("str", facts["session_id"]), expected=cast("int", facts["token"]), actual=token or 0
-        )
-    return InvalidArgumentError(f"commit_id {commit_id!r} was used for other entries; a commit id names one write")
 
 
 def _day(given: date | str | None, name: str, default: int) -> int:

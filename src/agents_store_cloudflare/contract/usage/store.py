@@ -108,17 +108,30 @@ class UsageStore(Protocol):
         """Count all entries anew: needed only where something else writes into the table. Totals kept of deleted entries stay."""
         ...
 
-    async def delete(self, session_id: str, *, fencing_token: FencingToken = UNSET) -> int:
-        """Delete a session's entries and totals; how many entries there were."""
+    async def delete(
+        self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
+    ) -> int:
+        """Delete a session's entries and totals; how many entries there were.
+
+        Args:
+            commit_id: the call repeated with it gives the first count and leaves what was recorded since. With it the store also sends
+                the call again by itself after a lost reply.
+        """
         ...
 
     async def delete_old_entries(
-        self, age: float | timedelta | None = None, *, age_ms: float | None = None, keep_totals: bool = False
+        self,
+        age: float | timedelta | None = None,
+        *,
+        age_ms: float | None = None,
+        keep_totals: bool = False,
+        commit_id: str | None = None,
     ) -> int:
         """Delete entries strictly older than `age` (seconds, or a timedelta) by their timestamp; how many there were.
 
         Args:
             keep_totals: totals stay as they are, and say in `kept_entries` how many of their entries are gone.
+            commit_id: as in `delete`.
         """
         ...
 
@@ -157,6 +170,12 @@ class UsageStore(Protocol):
         """Give a reservation back unsettled; False if it was settled, or its time was over. A repeated release gives True again."""
         ...
 
-    async def delete_old_settlements(self, age: float | timedelta | None = None, *, age_ms: float | None = None) -> int:
-        """Forget settlements older than `age`; how many. The budgets keep their sums; only a repeated `settle` needs them."""
+    async def delete_old_settlements(
+        self, age: float | timedelta | None = None, *, age_ms: float | None = None, commit_id: str | None = None
+    ) -> int:
+        """Forget settlements older than `age`; how many. The budgets keep their sums; only a repeated `settle` needs them.
+
+        Args:
+            commit_id: as in `delete`.
+        """
         ...

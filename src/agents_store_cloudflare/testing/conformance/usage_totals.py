@@ -326,6 +326,40 @@ class UsageTotalsConformance:
         assert await usage_store.record_entry(entry, fencing_token=6) == entry, "what is stored already is answered"
         assert await usage_store.delete(unique, fencing_token=7) == 1
 
+    async def test_deletions_with_commit_ids(self, usage_store: D1UsageStore, unique: str) -> None:
+        """US-15: a deletion repeated with its commit id gives its first count and leaves what was recorded since."""
+        first, second = f"{unique}-first", f"{unique}-second"
+        await usage_store.record_entries([_tokens(unique), _tokens(unique)])
+        assert await usage_store.delete(unique, commit_id=first) == 2
+        entry = await usage_store.record_entry(_tokens(unique))
+        assert await usage_store.delete(unique, commit_id=first, fencing_token=5) == 2
+        assert await usage_store.get_entries(unique) == [entry]
+        with pytest.raises(StaleFencingTokenError):
+            await usage_store.record_entry(_tokens(unique), fencing_token=4)
+        age_ms = time.time_ns() // 1_000_000 - 5_000
+        count = await usage_store.delete_old_entries(age_ms=age_ms, commit_id=second)
+        assert count >= 1
+        await usage_store.record_entry(entry)
+        assert await usage_store.delete_old_entries(age_ms=age_ms, commit_id=second) == count
+        assert await usage_store.get_entries(unique) == [entry]
+
+    async def test_a_commit_id_of_another_deletion(self, usage_store: D1UsageStore, unique: str) -> None:
+        """US-15: a commit id names one request: another session, age or kind of call under it is refused, and deletes nothing."""
+        commit_id = f"{unique}-commit"
+        entry = await usage_store.record_entry(_tokens(unique), commit_id=commit_id)
+        other = f"{unique}-other"
+        await usage_store.delete(f"{unique}-b", commit_id=other)
+        for call in (
+            usage_store.delete(unique, commit_id=commit_id),
+            usage_store.delete(unique, commit_id=other),
+            usage_store.delete_old_entries(0, commit_id=other),
+            usage_store.delete_old_settlements(0, commit_id=other),
+            usage_store.record_entry(_tokens(unique), commit_id=other),
+        ):
+            with pytest.raises(InvalidArgumentError, match="commit_id"):
+                await call
+        assert await usage_store.get_entries(unique) == [entry]
+
     async def test_commit_ids(self, usage_store: D1UsageStore, unique: str) -> None:
         """US-15: a call repeated with its commit id stores nothing twice and returns the first entries; for other entries it is refused."""
         entries = [_tokens(unique, timestamp=None), _custom(unique, 1)]
