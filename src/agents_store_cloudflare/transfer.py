@@ -17,6 +17,7 @@ from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.state.codec import blocks_of
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES, first_key, last_key
+from agents_store_cloudflare.state.session_tables import SESSION_TABLES
 from agents_store_cloudflare.usage import D1UsageStore
 
 __all__ = ["FORMAT", "StoredRows", "export_session", "import_session", "stored_rows"]
@@ -56,6 +57,10 @@ _ROWS: dict[LiteralString, LiteralString] = {
         SELECT json_array({}) FROM __agents_sub_sessions
         WHERE session_no = (SELECT session_no FROM __agents_states WHERE session_id = ?1)
     """,
+    **{
+        table: f"SELECT json_array({{}}) FROM {table} WHERE session_id = ?1"  # noqa: S608 - constants alone
+        for table in SESSION_TABLES
+    },
 }
 
 # ?1 table -> (column) in order
@@ -80,6 +85,7 @@ _DELETIONS: tuple[LiteralString, ...] = (
     DELETE FROM __agents_checkpoints
     WHERE id BETWEEN {_ITS_KEYS}
     """,  # noqa: S608 - constants alone
+    *(f"DELETE FROM {table} WHERE session_id = ?1" for table in SESSION_TABLES),  # noqa: S608 - constants alone
     "DELETE FROM __agents_states WHERE session_id = ?1",
 )
 
@@ -218,6 +224,7 @@ async def _show(db: Database, session_id: str, number: int, rows: StoredRows) ->
     statements = [Statement(sql, (session_id,)) for sql in _DELETIONS]
     for table in ("__agents_staged_changes", "__agents_runs", "__agents_sub_sessions", "__agents_states"):
         statements += [_insert(table, {**row, "session_no": number}) for row in rows[table]]
+    statements += [_insert(table, row) for table in SESSION_TABLES for row in rows[table]]
     for row in rows["__agents_fences"]:
         statements += [_insert("__agents_fences", row, or_ignore=True)]
         statements += [Statement(_RAISE_FENCE, (session_id, row["token"]))]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import LiteralString
 
 from agents_store_cloudflare.state.numbering import first_key, last_key
+from agents_store_cloudflare.state.session_tables import SESSION_TABLES
 from agents_store_cloudflare.usage.deletion_sql import deletion_of
 
 __all__ = [
     "DELETE_BLOCKS",
     "DELETE_CHECKPOINTS",
+    "DELETE_SESSION_TABLES",
     "DELETE_STATES",
     "DELETE_USAGE",
     "REMEMBER_DELETION",
@@ -132,6 +134,15 @@ DELETE_CHECKPOINTS: LiteralString = (
 
 # The usage of the sessions, with its share of the totals.
 DELETE_USAGE: tuple[LiteralString, ...] = deletion_of(_TREE)
+
+# The adapters' rows of the sessions. Primary keys.
+DELETE_SESSION_TABLES: tuple[LiteralString, ...] = tuple(
+    f"""{_TREE}
+    DELETE FROM {table}
+    WHERE session_id IN (SELECT session_id FROM tree)
+    """
+    for table in SESSION_TABLES
+)
 
 # -> (session id) of each that is deleted. Last of all: the others find the tree by these rows.
 DELETE_STATES: LiteralString = (

@@ -17,6 +17,7 @@ __all__ = ["DeletionCalls", "DeletionPlan"]
 _DELETES: tuple[LiteralString, ...] = (
     deletion_sql.DELETE_BLOCKS,
     deletion_sql.DELETE_CHECKPOINTS,
+    *deletion_sql.DELETE_SESSION_TABLES,
     deletion_sql.DELETE_STATES,
 )
 
