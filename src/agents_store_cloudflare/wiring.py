@@ -40,7 +40,11 @@ class _Wanted:
     remedy: Callable[[str], str]
 
 
-_CLASSES: Final[dict[ObjectKind, tuple[str, str]]] = {"stream": ("StreamServer", "v1"), "lock": ("LockServer", "v2")}
+_CLASSES: Final[dict[ObjectKind, tuple[str, str]]] = {
+    "stream": ("StreamServer", "v1"),
+    "lock": ("LockServer", "v2"),
+    "session": ("SessionServer", "v3"),
+}
 
 
 def _objects_of(kind: ObjectKind) -> _Wanted:
@@ -59,12 +63,20 @@ _checked: set[ObjectKind] = set()
 """What this isolate has found right. It belongs to the deployed Worker, not to a request."""
 
 
-def check_bindings(env: object, *, db: str = "AGENT_DB", streams: str = "STREAMS", locks: str | None = "LOCKS") -> None:
+def check_bindings(
+    env: object,
+    *,
+    db: str = "AGENT_DB",
+    streams: str = "STREAMS",
+    locks: str | None = "LOCKS",
+    sessions: str | None = None,
+) -> None:
     """Check that a Worker's `env` has the bindings of the package. It sends nothing.
 
     Args:
         env: `self.env` of the entry class.
-        db, streams, locks: the names of the bindings; `locks=None` for a Worker without locks.
+        db, streams, locks, sessions: the names of the bindings; `locks=None` for a Worker without locks; `sessions` only where
+            sessions live in Durable Objects.
 
     Raises:
         BindingError: the message names everything that is missing or of another kind, with the lines for wrangler.toml.
@@ -72,6 +84,8 @@ def check_bindings(env: object, *, db: str = "AGENT_DB", streams: str = "STREAMS
     wanted = {db: _A_DATABASE, streams: _objects_of("stream")}
     if locks is not None:
         wanted[locks] = _objects_of("lock")
+    if sessions is not None:
+        wanted[sessions] = _objects_of("session")
     problems = [problem for name, each in wanted.items() if (problem := _problem(env, name, each)) is not None]
     if problems:
         raise BindingError("\n\n".join(problems))
@@ -106,7 +120,8 @@ async def check_object(namespace: ObjectNamespace, kind: ObjectKind) -> None:
         other, _tag = _CLASSES[found["kind"]]
         raise BindingError(
             f"the binding that should lead to {class_name} leads to {other}; exchange the two class_name lines in "
-            "[[durable_objects.bindings]] of wrangler.toml, or the arguments streams= and locks= of create_cloudflare_store"
+            "[[durable_objects.bindings]] of wrangler.toml, or the arguments streams=, locks= and sessions= of "
+            "create_cloudflare_store"
         )
     if not found["hasSqlite"]:
         raise BindingError(

@@ -10,7 +10,7 @@ SEAMS = {"contract", "database", "objects"}
 BELOW_ROLES = SEAMS | {"metering", "cloudflare"}
 ROLES = {"state", "usage", "streams", "locks", "migrations"}
 PROTOCOLS = {"gateway", "durable_streams"}
-ABOVE = {"turns", "store", "wiring"}
+ABOVE = {"homes", "turns", "store", "wiring"}
 
 ARROWS: dict[str, set[str]] = {
     "contract": set(),
@@ -25,13 +25,14 @@ ARROWS: dict[str, set[str]] = {
     "state": BELOW_ROLES | {"usage"},
     "gateway": BELOW_ROLES | {"streams"},
     "durable_streams": BELOW_ROLES | {"streams", "gateway"},
+    "homes": BELOW_ROLES | ROLES | {"durable_streams"},
     "turns": BELOW_ROLES | ROLES,
     "wiring": BELOW_ROLES,
-    "store": BELOW_ROLES | ROLES | {"turns", "wiring"},
+    "store": BELOW_ROLES | ROLES | {"homes", "turns", "wiring"},
     "transfer": BELOW_ROLES | ROLES,
     "budgets": SEAMS | {"usage"},
     "costs": SEAMS | {"metering"},
-    "durable_objects": BELOW_ROLES | {"streams", "locks", "durable_streams"},
+    "durable_objects": BELOW_ROLES | {"streams", "locks", "durable_streams", "homes"},
     "command": BELOW_ROLES | ROLES | ABOVE | {"costs", "budgets", "transfer"},
     "testing": BELOW_ROLES | ROLES | PROTOCOLS | ABOVE,
     "__main__": {"command"},

@@ -7,7 +7,7 @@ Numbers cross into JavaScript as doubles, so no integer beyond 2^53 - 1 is ever 
 that aborts its batch. It puts live facts into the error's text (`GUARD_MARK`) and writes no row.
 """
 
-from agents_store_cloudflare.database.errors import GUARD_MARK, SqlError
+from agents_store_cloudflare.database.errors import GUARD_MARK, LostReplyError, SqlError
 from agents_store_cloudflare.database.interfaces import (
     BatchCost,
     BatchObserver,
@@ -27,6 +27,7 @@ __all__ = [
     "BatchObserver",
     "Database",
     "Homes",
+    "LostReplyError",
     "ObjectSql",
     "OneDatabase",
     "Row",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from agents_store_cloudflare.database.statements import SqlValue
 
-__all__ = ["GUARD_MARK", "SqlError"]
+__all__ = ["GUARD_MARK", "LostReplyError", "SqlError"]
 
 GUARD_MARK = "agents-store "
 """Stands before the JSON object of facts in the error text of a guard that refused its batch. The first fact is "fault"."""
@@ -66,6 +66,19 @@ class SqlError(Exception):
     def is_missing_table(self) -> bool:
         """Whether a table that the batch names does not exist."""
         return self._missing_table
+
+
+class LostReplyError(SqlError):
+    """A batch whose reply did not come: it may have happened.
+
+    Args:
+        transient: the same batch may be sent again.
+    """
+
+    def __init__(self, message: str, *, transient: bool) -> None:
+        super().__init__(message.replace(GUARD_MARK, ""))  # the platform's words, in which no guard speaks
+        self.transient = transient
+        self.outcome_unknown = True
 
 
 def _guard_facts(text: str) -> Mapping[str, SqlValue]:

@@ -11,13 +11,17 @@ from agents_store_cloudflare.objects.rpc_text import encode_reply
 
 __all__ = ["DESCRIBE", "ObjectKind", "check_addressed", "describe"]
 
-ObjectKind: TypeAlias = Literal["stream", "lock"]
+ObjectKind: TypeAlias = Literal["stream", "lock", "session"]
 
 DESCRIBE: Final = "describe"
 """The operation that every object of the package answers, whatever its name."""
 
 _PROBE = Statement("SELECT 1")
-_BINDINGS: Final[Mapping[str, str]] = {"stream": "STREAMS (StreamServer)", "lock": "LOCKS (LockServer)"}
+_BINDINGS: Final[Mapping[str, str]] = {
+    "stream": "STREAMS (StreamServer)",
+    "lock": "LOCKS (LockServer)",
+    "session": "SESSIONS (SessionServer)",
+}
 
 
 def describe(kind: ObjectKind, sql: ObjectSql) -> str:
@@ -41,6 +45,7 @@ def check_addressed(kind: ObjectKind, arguments: Mapping[str, object], key: str)
     """
     if key not in arguments:
         raise BindingError(
-            f"this object is a {kind}, and the call is for another kind of object: the bindings {_BINDINGS['stream']} and "
-            f"{_BINDINGS['lock']} are exchanged in the Worker's wrangler.toml, or in the call of create_cloudflare_store"
+            f"this object is a {kind}, and the call is for another kind of object: of the bindings "
+            f"{', '.join(_BINDINGS.values())} two are exchanged in the Worker's wrangler.toml, or in the call of "
+            "create_cloudflare_store"
         )

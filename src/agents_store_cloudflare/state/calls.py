@@ -22,6 +22,7 @@ from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.database import Homes, OneDatabase, SqlValue, Statement
 from agents_store_cloudflare.state import session_sql
+from agents_store_cloudflare.state.accounts import Accounts
 from agents_store_cloudflare.state.batches import StateBatches
 from agents_store_cloudflare.state.guard import Guard
 from agents_store_cloudflare.state.options import StoreLimits
@@ -44,6 +45,7 @@ class StateCalls:
         require_fencing: refuse every write that brings no fencing token.
         usage: table and prices of the entries that `save_state` records.
         now_ms: the clock, in milliseconds since 1970.
+        accounts: how usage is recorded with a batch, where it is not a table of the same database.
     """
 
     def __init__(
@@ -55,14 +57,15 @@ class StateCalls:
         require_fencing: bool = False,
         usage: UsageOptions | None = None,
         now_ms: Callable[[], int] = system_now_ms,
+        accounts: Accounts | None = None,
     ) -> None:
         self._logger = logger or logging.getLogger("agents_store_cloudflare.state")
         homes = database if isinstance(database, Homes) else OneDatabase(as_database(database))
         self._batches = StateBatches(homes, self._logger)
         self._limits = limits or StoreLimits()
         self._require_fencing = require_fencing
-        self._usage = usage or UsageOptions()
         self._now_ms = now_ms
+        self._accounts = accounts or Accounts(usage or UsageOptions(), now_ms)
 
     def _guard(
         self,

@@ -137,7 +137,7 @@ class DeletionCalls(StateCalls):
                 Statement(deletion_sql.SELECT_STREAMS, parameters),
                 Statement(deletion_sql.REMOTE_SUB_SESSIONS, parameters),
                 Statement(deletion_sql.REMEMBER_DELETION, kept),
-                *_deletion(parameters, usage=delete_usage),
+                *self._deletion(parameters, usage=check_flag(delete_usage, "delete_usage")),
             ],
         )
         tree = _tree(results[-1], results[0], results[1])
@@ -165,7 +165,7 @@ class DeletionCalls(StateCalls):
             [
                 Statement(deletion_sql.REMOTE_SUB_SESSIONS, parameters),
                 Statement(deletion_sql.REMEMBER_DELETION, (*parameters, *kept)),
-                *_deletion(parameters, usage=usage),
+                *self._deletion(parameters, usage=usage),
             ],
         )
         if first is not None:
@@ -173,16 +173,15 @@ class DeletionCalls(StateCalls):
         self._report(guard.session_id, _tree([], [], results[0]))
         return bool(results[-1])
 
+    def _deletion(self, parameters: tuple[SqlValue, ...], *, usage: bool) -> list[Statement]:
+        """The statements that delete a session's tree, or the expired sessions. The last one returns the ids that are deleted."""
+        first = self._accounts.delete(parameters) if usage else []
+        return [*first, *(Statement(sql, parameters) for sql in _DELETES)]
+
     def _report(self, session_id: str, tree: SessionTree) -> None:
         if tree.remote_sub_session_ids:
             remote = list(tree.remote_sub_session_ids)
             self._logger.info("delete_session of %r left remote sub-sessions alone: %r", session_id, remote)
-
-
-def _deletion(parameters: tuple[SqlValue, ...], *, usage: bool) -> list[Statement]:
-    """The statements that delete a session's tree, or the expired sessions. The last one returns the ids that are deleted."""
-    first = deletion_sql.DELETE_USAGE if check_flag(usage, "delete_usage") else ()
-    return [Statement(sql, parameters) for sql in (*first, *_DELETES)]
 
 
 def _tree(sessions: list[Row], streams: list[Row], remote: list[Row]) -> SessionTree:

@@ -32,7 +32,6 @@ from agents_store_cloudflare.state.guard import Commit
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
-from agents_store_cloudflare.usage import usage_statements
 
 __all__ = ["SessionCalls"]
 
@@ -93,7 +92,7 @@ class SessionCalls(StateCalls):
         """`StateStore.save_state`."""
         outgoing = Outgoing.of(state_for(session_id, state), self._limits, "save_state")
         entries = list(usage)
-        recorded = usage_statements(session_id, entries, self._now_ms, self._usage)
+        recorded = self._accounts.record(session_id, entries)
         request = encode_json([_entry(entry) for entry in entries], name="usage")
         guard = self._save_guard(outgoing, expected_version, fencing_token, commit_id, request)
         commit, _ = await self._batches.write(guard, [*self._save_statements(outgoing, guard), *recorded])

@@ -33,9 +33,6 @@ from agents_store_cloudflare.state.staging import StagedDiffers, StagingCalls, p
 from agents_store_cloudflare.state.staging_sql import SELECT_STAGED
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
 from agents_store_cloudflare.state.turn_merge import TurnFields, merged
-from agents_store_cloudflare.usage import reserve_statements, usage_statements
-from agents_store_cloudflare.usage.prices import as_price_book
-from agents_store_cloudflare.usage.recording import completed
 
 __all__ = ["DueTurn", "EnteredTurn", "StoredTurn", "TurnCalls", "TurnCommit", "TurnEntry"]
 
@@ -185,12 +182,15 @@ class TurnCalls(MessageCalls, StagingCalls):
         Raises:
             TypeError, InvalidArgumentError: an entry breaks a rule.
         """
-        book = self._usage.price_book
-        return completed(entries, self._now_ms, prices=None if book is None else as_price_book(book))
+        return self._accounts.complete(entries)
 
     def usage_statements(self, session_id: str, entries: Sequence[UsageEntry]) -> list[Statement]:
         """What records entries of this session as part of a batch of the store."""
-        return usage_statements(session_id, entries, self._now_ms, self._usage)
+        return self._accounts.record(session_id, entries)
+
+    def settle_statements(self, session_id: str, reservation: Reservation, actual: int, now_ms: int) -> list[Statement]:
+        """What settles a reservation as part of a batch of the store, once however often it is sent."""
+        return self._accounts.settle(session_id, reservation, actual, now_ms)
 
     def now_ms(self) -> int:
         """The store's clock."""
@@ -223,7 +223,7 @@ class TurnCalls(MessageCalls, StagingCalls):
         _, results = await self._batches.guarded(
             guard,
             [
-                *_interrupting(session_id, now_ms),
+                *self._interrupting(session_id, now_ms),
                 Statement(turn_sql.INTERRUPT_STATE, self._commit(guard)),
                 select,
             ],
@@ -244,7 +244,7 @@ class TurnCalls(MessageCalls, StagingCalls):
             self._guard("enter_turn", session_id, entry.token, commit_id),
             must_exist=not entry.create,
             new_messages=len(messages),
-            conditions=(_gate(entry, earlier), *_reserving(entry.reservation, now_ms)),
+            conditions=(_gate(entry, earlier), *self._reserving(entry.reservation, now_ms)),
         )
         created = (session_id, now_ms, entry.agent_type, entry.parent_session_id, new_epoch())
         enter = (*self._commit(guard), len(messages), _text(entry.turn))
@@ -260,7 +260,7 @@ class TurnCalls(MessageCalls, StagingCalls):
             guard,
             [
                 *([Statement(turn_sql.CREATE_SESSION, created)] if entry.create else []),
-                *_interrupting(session_id, now_ms),
+                *self._interrupting(session_id, now_ms),
                 *([Statement(turn_sql.RENAME_ATTEMPT, (session_id, entry.turn_id))] if earlier else []),
                 Statement(turn_sql.ENTER_STATE, enter),
                 *(
@@ -345,6 +345,23 @@ class TurnCalls(MessageCalls, StagingCalls):
             raise StateNotFoundError(state.session_id)
         merged(state, base, codec.state_of(rows[0]), blocks)
 
+    def _reserving(self, reservation: Reservation | None, now_ms: int) -> list[Condition]:
+        """The statements that take the reservation, as conditions of entering."""
+        if reservation is None:
+            return []
+        errors: dict[str, Callable[[Facts], Exception]] = {
+            "budget": lambda _: BudgetExceededError(reservation.scope, amount=reservation.amount),
+            "no_budget": lambda _: UsageError(f"scope {reservation.scope!r} has no budget; set_budget gives it one"),
+        }
+        reserving = self._accounts.reserve(reservation, now_ms)
+        return [Condition(statement=statement, errors=errors) for statement in reserving]
+
+    def _interrupting(self, session_id: str, now_ms: int) -> list[Statement]:
+        return [
+            Statement(turn_sql.INTERRUPT_RUN, (session_id, now_ms)),
+            *self._accounts.settle_interrupted(session_id, now_ms),
+        ]
+
     def _turn_guard(self, operation: str, session_id: str, token: int, commit_id: str) -> Guard:
         is_open = Condition(
             statement=Statement(turn_sql.TURN_IS_OPEN, (session_id, token)),
@@ -391,24 +408,6 @@ def _gate(entry: TurnEntry, earlier: int) -> Condition:
         ),
         errors={"turn": of_turn, "agent_type": of_type, "owing": owing},
     )
-
-
-def _reserving(reservation: Reservation | None, now_ms: int) -> list[Condition]:
-    """The statements that take the reservation, as conditions of entering."""
-    if reservation is None:
-        return []
-    errors: dict[str, Callable[[Facts], Exception]] = {
-        "budget": lambda _: BudgetExceededError(reservation.scope, amount=reservation.amount),
-        "no_budget": lambda _: UsageError(f"scope {reservation.scope!r} has no budget; set_budget gives it one"),
-    }
-    return [Condition(statement=statement, errors=errors) for statement in reserve_statements(reservation, now_ms)]
-
-
-def _interrupting(session_id: str, now_ms: int) -> list[Statement]:
-    return [
-        Statement(turn_sql.INTERRUPT_RUN, (session_id, now_ms)),
-        Statement(turn_sql.SETTLE_INTERRUPTED, (session_id, now_ms)),
-    ]
 
 
 def _entered(entry: TurnEntry, results: list[list[Row]]) -> EnteredTurn:

@@ -23,7 +23,6 @@ from agents_store_cloudflare.state.turn_merge import TurnFields
 from agents_store_cloudflare.state.turns import EnteredTurn, TurnCommit
 from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
 from agents_store_cloudflare.turns.options import TurnOptions
-from agents_store_cloudflare.usage import settle_statement
 
 __all__ = ["Turn", "TurnParts"]
 
@@ -300,7 +299,8 @@ class Turn:
             turn["incarnation"] = writer.incarnation
         more: list[Statement] = parts.state_store.usage_statements(self.state.session_id, self._usage)
         if ended_at is not None and parts.reservation is not None:
-            more.append(settle_statement(parts.reservation, self._settled(), now_ms))
+            session_id = self.state.session_id
+            more += parts.state_store.settle_statements(session_id, parts.reservation, self._settled(), now_ms)
         return TurnCommit(
             session_id=self.state.session_id,
             token=parts.lock.fencing_token,

@@ -1,0 +1,66 @@
+"""Statements for a home that has not every table yet: a table that is not there reads as an empty one.
+
+So the SQL of the stores needs to know nothing of it. Which table a statement needs is told by its text: all of them are constants of
+this package, with one clause a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import Final, LiteralString, cast
+
+from agents_store_cloudflare.homes.schema import BASE, LATER
+
+__all__ = ["EMPTY_TABLES", "changes_rows", "inserts_into", "statement_without"]
+
+_TARGET = re.compile(r"^\s*(INSERT INTO|UPDATE|DELETE FROM)\s+(\w+)", re.MULTILINE)
+_READ = re.compile(r"\b(FROM|JOIN)\s+(__agents_\w+)(\s+AS\s+\w+)?")
+_NAME = re.compile(r"CREATE (?:TABLE|VIEW) (\w+)")
+_COLUMN = re.compile(r"^\s+(\w+) (?:TEXT|INTEGER)\b", re.MULTILINE)
+
+
+@lru_cache(maxsize=500)
+def changes_rows(sql: str) -> bool:
+    """Whether the statement may change a row."""
+    return _TARGET.search(sql) is not None
+
+
+@lru_cache(maxsize=500)
+def inserts_into(sql: str) -> str | None:
+    """The table that the statement inserts into, or None."""
+    found = _TARGET.search(sql)
+    return found.group(2) if found is not None and found.group(1) == "INSERT INTO" else None
+
+
+@lru_cache(maxsize=500)
+def statement_without(missing: frozenset[str], sql: str) -> LiteralString | None:
+    """The statement for a home that has none of these tables, or None where it has nothing to do: what it changes is not there."""
+    target = _TARGET.search(sql)
+    if target is not None and target.group(2) in missing:
+        return None
+    changed = _READ.sub(lambda found: _read(found, missing), sql)
+    return cast("LiteralString", changed)  # type: ignore[redundant-cast]
+
+
+def _read(found: re.Match[str], missing: Collection[str]) -> str:
+    clause, name, alias = found.groups()
+    if name not in missing:
+        return found.group(0)
+    return f"{clause} ({EMPTY_TABLES[name]}){alias or f' AS {name}'}"
+
+
+def _empty_tables() -> Mapping[str, str]:
+    """Table or view -> a query with its columns and no rows."""
+    empty = {"__agents_next_session_no": "SELECT 1 AS next_no"}
+    for sql in (*BASE, *(statements[0] for statements in LATER.values())):
+        name = _NAME.search(sql)
+        columns = ", ".join(f"NULL AS {column}" for column in _COLUMN.findall(sql))
+        if name is not None and columns:
+            empty[name.group(1)] = f"SELECT {columns} WHERE false"
+    return empty
+
+
+EMPTY_TABLES: Final = _empty_tables()
+"""Table or view -> what stands in its place."""

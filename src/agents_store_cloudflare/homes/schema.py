@@ -1,0 +1,209 @@
+"""The schema of a home: the tables that D1 has for the same purpose, each made with its first row.
+
+Every table has the columns of its namesake in D1, so the same SQL runs on both; a test compares them. What D1 has for lists over
+all sessions, for people and for other services is left out. Small columns come first: what the directory needs is read without the
+pages of large values.
+
+A new table costs written rows and pages in every home there is: add none to the base.
+"""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+__all__ = ["BASE", "BASE_TABLES", "CHILDREN", "CHILDREN_INDEX", "LATER", "READABLE_FROM", "SCHEMA", "STEPS", "TABLES"]
+
+SCHEMA: Final = 1
+"""The version of the schema that this code needs."""
+
+READABLE_FROM: Final = 1
+"""The oldest schema whose code still understands this one. A change that only adds leaves it, for two minor versions."""
+
+STEPS: Final[dict[int, tuple[LiteralString, ...]]] = {}
+"""Version -> the statements that bring a home of the version before to it. They find tables that are made with their first row or not."""
+
+BASE: Final[tuple[LiteralString, ...]] = (
+    """
+    CREATE TABLE __agents_states (
+      session_id TEXT PRIMARY KEY,
+      session_no INTEGER NOT NULL,
+      version INTEGER NOT NULL DEFAULT 1,
+      history_epoch INTEGER NOT NULL DEFAULT 0,
+      agent_type TEXT NOT NULL,
+      status TEXT NOT NULL DEFAULT 'active',
+      step_count INTEGER NOT NULL DEFAULT 0,
+      message_count INTEGER NOT NULL DEFAULT 0,
+      checkpoint_count INTEGER NOT NULL DEFAULT 0,
+      resume_count INTEGER NOT NULL DEFAULT 0,
+      staged_count INTEGER NOT NULL DEFAULT 0,
+      run_count INTEGER NOT NULL DEFAULT 0,
+      open_run_count INTEGER NOT NULL DEFAULT 0,
+      stream_id TEXT,
+      parent_session_id TEXT,
+      root_session_id TEXT,
+      expires_at INTEGER,
+      turn_since INTEGER,
+      aborted INTEGER DEFAULT 0,
+      created_at INTEGER NOT NULL,
+      updated_at INTEGER NOT NULL,
+      owed_closings TEXT NOT NULL DEFAULT '[]',
+      open_turn TEXT,
+      abort_reason TEXT,
+      commits TEXT NOT NULL DEFAULT '[]',
+      details TEXT NOT NULL DEFAULT '{}',
+      output TEXT,
+      error TEXT,
+      custom_state TEXT NOT NULL DEFAULT '{}'
+    )
+    """,
+    # Two sessions of one number would share their messages.
+    "CREATE UNIQUE INDEX idx___agents_states_session_no ON __agents_states (session_no)",
+    """
+    CREATE TABLE __agents_message_blocks (
+      id INTEGER PRIMARY KEY,
+      count INTEGER NOT NULL,
+      body TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE __agents_checkpoints (
+      id INTEGER PRIMARY KEY,
+      timestamp INTEGER NOT NULL,
+      run_id TEXT,
+      stream_sequence INTEGER,
+      version INTEGER NOT NULL,
+      message_count INTEGER NOT NULL,
+      history_epoch INTEGER NOT NULL,
+      status TEXT NOT NULL,
+      step_count INTEGER NOT NULL,
+      custom_state TEXT NOT NULL,
+      output TEXT,
+      error TEXT,
+      aborted INTEGER NOT NULL,
+      abort_reason TEXT,
+      resume_count INTEGER NOT NULL,
+      expires_at INTEGER,
+      details TEXT NOT NULL,
+      base_id INTEGER,
+      pruned INTEGER NOT NULL DEFAULT 0,
+      agent_type TEXT,
+      stream_id TEXT
+    )
+    """,
+    """
+    CREATE TABLE __agents_fences (
+      session_id TEXT PRIMARY KEY,
+      token INTEGER NOT NULL,
+      lives INTEGER NOT NULL DEFAULT 0,
+      past TEXT NOT NULL DEFAULT '[]',
+      stream_id TEXT
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE VIEW __agents_next_session_no AS
+    SELECT 1 + max(
+      (SELECT coalesce(max(session_no), 0) FROM __agents_states),
+      (SELECT coalesce(max(id), 0) / 16777216 FROM __agents_message_blocks),
+      (SELECT coalesce(max(id), 0) / 16777216 FROM __agents_checkpoints)
+    ) AS next_no
+    """,
+)
+
+CHILDREN_INDEX: Final = "idx___agents_states_parent"
+
+CHILDREN: Final[LiteralString] = """
+    CREATE INDEX IF NOT EXISTS idx___agents_states_parent ON __agents_states (parent_session_id)
+    WHERE parent_session_id IS NOT NULL
+"""
+"""Made with the first session that is not the home's own: deleting a tree looks for the children of each session."""
+
+LATER: Final[dict[str, tuple[LiteralString, ...]]] = {
+    "__agents_staged_changes": (
+        """
+        CREATE TABLE __agents_staged_changes (
+          session_no INTEGER NOT NULL,
+          step_id TEXT NOT NULL,
+          tool_call_id TEXT NOT NULL,
+          position INTEGER NOT NULL,
+          timestamp INTEGER NOT NULL,
+          change TEXT NOT NULL,
+          PRIMARY KEY (session_no, step_id, tool_call_id)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TRIGGER __agents_staged_changes_deleted
+        AFTER DELETE ON __agents_states
+        BEGIN
+          DELETE FROM __agents_staged_changes WHERE session_no = OLD.session_no;
+        END
+        """,
+    ),
+    "__agents_runs": (
+        """
+        CREATE TABLE __agents_runs (
+          session_no INTEGER NOT NULL,
+          turn INTEGER NOT NULL,
+          run_id TEXT NOT NULL,
+          status TEXT NOT NULL,
+          step_count INTEGER NOT NULL,
+          start_sequence INTEGER,
+          started_at INTEGER NOT NULL,
+          completed_at INTEGER,
+          error TEXT,
+          token INTEGER,
+          end_sequence INTEGER,
+          output TEXT,
+          facts TEXT,
+          PRIMARY KEY (session_no, turn)
+        ) WITHOUT ROWID
+        """,
+        "CREATE UNIQUE INDEX idx___agents_runs_run_id ON __agents_runs (session_no, run_id)",
+        """
+        CREATE TRIGGER __agents_runs_deleted
+        AFTER DELETE ON __agents_states
+        BEGIN
+          DELETE FROM __agents_runs WHERE session_no = OLD.session_no;
+        END
+        """,
+    ),
+    "__agents_sub_sessions": (
+        """
+        CREATE TABLE __agents_sub_sessions (
+          session_no INTEGER NOT NULL,
+          sub_session_id TEXT NOT NULL,
+          position INTEGER NOT NULL,
+          agent_type TEXT NOT NULL,
+          parent_tool_call_id TEXT,
+          status TEXT NOT NULL,
+          location TEXT NOT NULL,
+          started_at INTEGER NOT NULL,
+          completed_at INTEGER,
+          output TEXT,
+          error TEXT,
+          PRIMARY KEY (session_no, sub_session_id)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TRIGGER __agents_sub_sessions_deleted
+        AFTER DELETE ON __agents_states
+        BEGIN
+          DELETE FROM __agents_sub_sessions WHERE session_no = OLD.session_no;
+        END
+        """,
+    ),
+}
+"""Table -> what makes it, with the first row that is put into it."""
+
+BASE_TABLES: Final = frozenset(
+    {
+        "__agents_states",
+        "__agents_message_blocks",
+        "__agents_checkpoints",
+        "__agents_fences",
+        "__agents_next_session_no",
+    }
+)
+"""The tables, and the view, that are made together."""
+
+TABLES: Final = frozenset({*BASE_TABLES, *LATER})
+"""Every table and view that a home may have."""

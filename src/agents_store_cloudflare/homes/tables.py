@@ -1,0 +1,236 @@
+"""The core of a home: its record, its tables, and the batches that run on them; synchronous, durable, without a clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, LiteralString, TypeAlias, cast
+
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, MigrationError
+from agents_store_cloudflare.database import ObjectSql, Row, SqlValue
+from agents_store_cloudflare.homes.missing_tables import changes_rows, inserts_into, statement_without
+from agents_store_cloudflare.homes.schema import (
+    BASE,
+    BASE_TABLES,
+    CHILDREN,
+    CHILDREN_INDEX,
+    LATER,
+    READABLE_FROM,
+    SCHEMA,
+    STEPS,
+    TABLES,
+)
+
+__all__ = ["BatchRequest", "BatchResult", "HomeBehindError", "HomeRecord", "HomeTables"]
+
+RECORD: Final = "home_v1"
+
+Page: TypeAlias = "list[list[Row]]"
+
+_NAMES: LiteralString = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view', 'index')"
+
+_IS_KEPT: LiteralString = """
+    SELECT EXISTS (SELECT 1 FROM __agents_states) OR EXISTS (SELECT 1 FROM __agents_fences) AS kept
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeRecord:
+    """What a home knows of itself. Stored with its first row, under a key.
+
+    Attributes:
+        home: its name; the platform lists objects without their names.
+        schema, readable_from: the version of its schema, and the oldest version whose code understands it.
+        options: what its first Worker asked for, for good.
+    """
+
+    home: str
+    schema: int
+    readable_from: int
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def text(self) -> str:
+        """As it is stored."""
+        return json.dumps([self.home, self.schema, self.readable_from, self.options], separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> HomeRecord:
+        """The record of its text."""
+        home, schema, readable_from, options = json.loads(text)
+        return cls(home=home, schema=schema, readable_from=readable_from, options=options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """One batch, as a Worker sends it.
+
+    Attributes:
+        session: whose call it is.
+        schema: the version that the Worker's code needs.
+        steps: version -> statements, from a Worker that is newer than the object; `readable_from` comes with them.
+    """
+
+    home: str
+    session: str
+    schema: int
+    statements: Sequence[tuple[str, tuple[SqlValue, ...]]]
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    steps: Mapping[int, Sequence[str]] = field(default_factory=dict[int, Sequence[str]])
+    readable_from: int = READABLE_FROM
+
+    @property
+    def writes(self) -> bool:
+        """Whether a statement may change a row."""
+        return any(changes_rows(sql) for sql, _ in self.statements)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """The rows of each statement; `is_write` says whether rows may have changed."""
+
+    rows: Page
+    is_write: bool
+
+
+class HomeBehindError(Exception):
+    """The Worker needs a schema whose steps this object's code does not have: it must send them."""
+
+
+class _NothingKeptError(Exception):
+    """A first batch has put nothing into the home, so there is no home."""
+
+    def __init__(self, rows: Page) -> None:
+        super().__init__()
+        self.rows = rows
+
+
+class HomeTables:
+    """The tables of one home. What a batch needs is made in its own transaction; reads make nothing, and find empty what is not there."""
+
+    def __init__(self, sql: ObjectSql) -> None:
+        self._sql = sql
+        self._is_read = False
+        self._record: HomeRecord | None = None
+        self._names: frozenset[str] | None = None
+
+    def record(self) -> HomeRecord | None:
+        """What the home knows of itself; None before anything was stored."""
+        if not self._is_read:
+            text = self._sql.get_text(RECORD)
+            self._record = None if text is None else HomeRecord.from_text(text)
+            self._is_read = True
+        return self._record
+
+    def run(self, request: BatchRequest) -> BatchResult:
+        """Run a batch as one transaction.
+
+        Raises:
+            SqlError: a statement failed; nothing was written.
+            MigrationError: the home is newer than the Worker's code, or than this code; nothing was written.
+            HomeBehindError: the Worker is newer than this code.
+        """
+        self._check(request)
+        is_write = request.writes
+        try:
+            if is_write or self._is_behind(request):
+                return BatchResult(self._sql.transaction(lambda: self._write(request)), is_write)
+            return BatchResult(self._read(request), is_write)
+        except _NothingKeptError as nothing:
+            self._forget()
+            return BatchResult(nothing.rows, is_write=False)
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Read record and tables again: a transaction was undone, or none has run yet."""
+        self._is_read = False
+        self._record = self._names = None
+
+    def _check(self, request: BatchRequest) -> None:
+        record = self.record()
+        if record is not None and record.home != request.home:
+            raise InvalidArgumentError(f"this object is home {record.home!r}, the call is for home {request.home!r}")
+        if record is not None and record.readable_from > min(request.schema, SCHEMA):
+            who = "the Worker" if request.schema < record.readable_from else "the Durable Object"
+            raise MigrationError(
+                f"home {record.home!r} has schema version {record.schema}, which code of version {record.readable_from} or "
+                f"later understands; {who} runs an older agents-store-cloudflare: deploy the newer one; nothing was written"
+            )
+        known = SCHEMA if record is None else max(SCHEMA, record.schema)
+        if request.schema > known and not request.steps:
+            raise HomeBehindError
+
+    def _target(self, request: BatchRequest) -> int:
+        """The version that the home is to have."""
+        return max(SCHEMA, request.schema) if request.steps else SCHEMA
+
+    def _is_behind(self, request: BatchRequest) -> bool:
+        """Whether there is a home, of an older schema."""
+        record = self.record()
+        return record is not None and record.schema < self._target(request)
+
+    def _present(self) -> frozenset[str]:
+        if self._names is None:
+            rows = [] if self.record() is None else self._sql.exec(_NAMES)
+            self._names = frozenset(cast("str", row[0]) for row in rows)
+        return self._names
+
+    def _write(self, request: BatchRequest) -> Page:
+        is_new = self.record() is None
+        wanted = {table for sql, _ in request.statements if (table := inserts_into(sql)) in TABLES}
+        if wanted or self._is_behind(request):
+            self._make(request, wanted)
+        rows = self._read(request)
+        if is_new and self.record() is not None and self._sql.exec(_IS_KEPT) == [[0]]:
+            raise _NothingKeptError(rows)
+        return rows
+
+    def _make(self, request: BatchRequest, wanted: set[str]) -> None:
+        """Make what is not there yet and bring the schema up."""
+        made: list[str] = []
+        record = self.record()
+        if record is None:
+            made += BASE
+            made += [sql for version in range(SCHEMA + 1, request.schema + 1) for sql in request.steps.get(version, ())]
+        else:
+            made += self._steps(record.schema, request)
+        missing = wanted - self._present() - BASE_TABLES
+        made += [sql for table, statements in LATER.items() if table in missing for sql in statements]
+        if request.session != request.home and CHILDREN_INDEX not in self._present():
+            made.append(CHILDREN)
+        for sql in made:
+            self._sql.exec(_own(sql))
+        self._keep_record(request)
+        if made:
+            self._names = None
+
+    def _steps(self, schema: int, request: BatchRequest) -> list[str]:
+        steps: Mapping[int, Sequence[str]] = {**request.steps, **STEPS}
+        return [sql for version in range(schema + 1, self._target(request) + 1) for sql in steps[version]]
+
+    def _keep_record(self, request: BatchRequest) -> None:
+        record, schema = self.record(), self._target(request)
+        if record is not None and record.schema >= schema:
+            return
+        self._record = HomeRecord(
+            home=request.home,
+            schema=schema,
+            readable_from=READABLE_FROM if schema == SCHEMA else request.readable_from,
+            options=request.options if record is None else record.options,
+        )
+        self._sql.put_text(RECORD, self._record.text())
+
+    def _read(self, request: BatchRequest) -> Page:
+        missing = TABLES - self._present()
+        return [self._rows(sql, parameters, missing) for sql, parameters in request.statements]
+
+    def _rows(self, sql: str, parameters: tuple[SqlValue, ...], missing: frozenset[str]) -> list[Row]:
+        statement = statement_without(missing, sql) if missing else _own(sql)
+        return [] if statement is None else self._sql.exec(statement, *parameters)
+
+
+def _own(sql: str) -> LiteralString:
+    """The text of a constant of this package that has crossed to the object."""
+    return cast("LiteralString", sql)  # type: ignore[redundant-cast]

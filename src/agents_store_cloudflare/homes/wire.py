@@ -1,0 +1,44 @@
+r"""What a Worker and a home say to each other about batches.
+
+```text
+request  {"op": "batch", "home": …, "session": …, "schema": 1, …}\n["SELECT …", [parameters]]\n…
+reply    {"ok": {}}\n[rows of the first statement]\n…
+         {"ok": {"failed": "the database's words"}}          nothing was written
+         {"ok": {"behind": 1}}                               the object knows schema 1 alone: send the statements of the steps
+```
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from agents_store_cloudflare.database import Row, SqlValue, Statement, compact_sql
+
+__all__ = ["BATCH", "read_rows", "read_statements", "rows_text", "statements_text"]
+
+BATCH: Final = "batch"
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def statements_text(statements: Iterable[Statement]) -> str:
+    """The payload of a request: one line a statement."""
+    return "\n".join(_encode([compact_sql(each.sql), each.parameters]) for each in statements)
+
+
+def read_statements(payload: str) -> list[tuple[str, tuple[SqlValue, ...]]]:
+    """The statements of a request."""
+    lines: list[list[Any]] = [json.loads(line) for line in payload.split("\n")]
+    return [(sql, tuple(parameters)) for sql, parameters in lines]
+
+
+def rows_text(results: Iterable[Sequence[Row]]) -> str:
+    """The payload of a reply: the rows of each statement as one line."""
+    return "\n".join(map(_encode, results))
+
+
+def read_rows(payload: str) -> list[list[Row]]:
+    """The rows of each statement of a reply."""
+    return [json.loads(line) for line in payload.split("\n")]

@@ -1,0 +1,61 @@
+"""How what sessions use is recorded beside their state: by statements in the same batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from agents_store_cloudflare.contract.usage.budgets import Reservation
+from agents_store_cloudflare.contract.usage.records import UsageEntry
+from agents_store_cloudflare.database import SqlValue, Statement
+from agents_store_cloudflare.state import deletion_sql, turn_sql
+from agents_store_cloudflare.usage import UsageOptions, reserve_statements, settle_statement, usage_statements
+from agents_store_cloudflare.usage.prices import as_price_book
+from agents_store_cloudflare.usage.recording import completed
+
+__all__ = ["Accounts"]
+
+
+class Accounts:
+    """Usage and budgets of sessions that live in the same database as these.
+
+    Args:
+        options: the table and the prices of the entries.
+        now_ms: the clock, in milliseconds since 1970.
+    """
+
+    def __init__(self, options: UsageOptions, now_ms: Callable[[], int]) -> None:
+        self._options = options
+        self._now_ms = now_ms
+
+    def complete(self, entries: Sequence[UsageEntry | Mapping[str, object]]) -> list[UsageEntry]:
+        """The entries with ids, times and prices: sent again, they count once.
+
+        Raises:
+            TypeError, InvalidArgumentError: an entry breaks a rule.
+        """
+        book = self._options.price_book
+        return completed(entries, self._now_ms, prices=None if book is None else as_price_book(book))
+
+    def record(self, session_id: str, entries: Sequence[UsageEntry | Mapping[str, object]]) -> list[Statement]:
+        """What records entries of this session.
+
+        Raises:
+            TypeError, InvalidArgumentError: an entry breaks a rule, or is another session's.
+        """
+        return usage_statements(session_id, entries, self._now_ms, self._options)
+
+    def delete(self, tree: tuple[SqlValue, ...]) -> list[Statement]:
+        """What deletes the usage of the sessions that a deletion takes; `tree` are its parameters."""
+        return [Statement(sql, tree) for sql in deletion_sql.DELETE_USAGE]
+
+    def reserve(self, reservation: Reservation, now_ms: int) -> list[Statement]:
+        """What takes the reservation, or aborts the batch with the fault "budget" or "no_budget"."""
+        return reserve_statements(reservation, now_ms)
+
+    def settle(self, session_id: str, reservation: Reservation, actual: int, now_ms: int) -> list[Statement]:  # noqa: ARG002
+        """What settles the reservation, once however often it is sent."""
+        return [settle_statement(reservation, actual, now_ms)]
+
+    def settle_interrupted(self, session_id: str, now_ms: int) -> list[Statement]:
+        """What settles the reservation of the session's open turn with what its commits have spent."""
+        return [Statement(turn_sql.SETTLE_INTERRUPTED, (session_id, now_ms))]

@@ -1,0 +1,67 @@
+"""A home that has not every table yet."""
+
+import sqlite3
+
+import pytest
+
+from agents_store_cloudflare.homes.missing_tables import EMPTY_TABLES, changes_rows, inserts_into, statement_without
+from agents_store_cloudflare.homes.schema import BASE, CHILDREN, LATER, TABLES
+from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text
+
+
+def _home() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:")
+    for sql in (*BASE, CHILDREN, *(each for statements in LATER.values() for each in statements)):
+        connection.execute(sql)
+    return connection
+
+
+def _d1() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:")
+    for name in MIGRATION_FILES:
+        connection.executescript(migration_text(name))
+    return connection
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> dict[str, tuple[object, ...]]:
+    """Column -> type, not null, default, place in the key."""
+    rows = connection.execute(f"PRAGMA table_info({table})").fetchall()
+    return {row[1]: row[2:] for row in rows}
+
+
+OWN = {"__agents_states": {"session_no": ("INTEGER", 1, None, 0)}}
+"""Where a home is stricter: no strangers insert rows without a number."""
+
+
+@pytest.mark.parametrize("table", sorted(TABLES - {"__agents_next_session_no"}))
+def test_columns_are_those_of_d1(table: str) -> None:
+    """HM-1: the tables of a home have D1's columns, types, defaults and keys."""
+    home, d1 = _columns(_home(), table), _columns(_d1(), table)
+    assert d1
+    assert home == {**d1, **OWN.get(table, {})}
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_what_stands_for_a_missing_table(table: str) -> None:
+    """HM-1: it has the table's columns, and no rows but the view's one."""
+    home = _home()
+    empty = home.execute(EMPTY_TABLES[table])
+    there = home.execute(f"SELECT * FROM {table}")
+    assert [column[0] for column in empty.description] == [column[0] for column in there.description]
+    assert empty.fetchall() == there.fetchall()
+
+
+def test_statements_without_their_tables() -> None:
+    """HM-1: reads of missing tables find nothing; changes have nothing to do; other tables are untouched."""
+    missing = frozenset({"__agents_runs"})
+    joined = "SELECT r.run_id\nFROM __agents_states AS s\nLEFT JOIN __agents_runs AS r ON r.session_no = s.session_no"
+    text = statement_without(missing, joined)
+    assert text is not None
+    assert "FROM __agents_states AS s" in text
+    assert "__agents_runs" not in text
+    assert statement_without(missing, "UPDATE __agents_runs\nSET status = ?1") is None
+    assert statement_without(missing, "WITH a AS (SELECT 1)\nDELETE FROM __agents_runs\nWHERE 1") is None
+    assert statement_without(missing, "DELETE FROM __agents_states\nWHERE 1") is not None
+    assert inserts_into("INSERT INTO __agents_runs (a)\nVALUES (1)\nON CONFLICT DO UPDATE SET a = 1") == "__agents_runs"
+    assert changes_rows("WITH a AS (SELECT 1)\nUPDATE x\nSET a = 1")
+    assert not changes_rows("SELECT 1")
