@@ -34,12 +34,13 @@ def test_all_of_a_session(command: Command, file: Path, filled: SqliteDatabase) 
     assert (done.status, done.err) == (0, "")
     lines = done.lines()
     kinds = ["export", "session", *["message"] * 121, *["checkpoint"] * 2, "run", "run", "reference", "stagedChange"]
-    assert [line["type"] for line in lines] == [*kinds, "usage", "usage", "end"]
+    assert [line["type"] for line in lines] == [*kinds, "usage", "usage", *["row"] * 9, "end"]
     assert lines[0]["format"] == 1
     assert [line["sequence"] for line in _of(lines, "message")] == list(range(121))
     assert {line["sessionId"] for line in lines[1:]} == {"trip"}
-    counts = {"message": 121, "checkpoint": 2, "run": 2, "reference": 1, "stagedChange": 1, "usage": 2}
-    assert lines[-1] == {"type": "end", "sessionId": "trip", "lines": counts, "changed": False}
+    counts = {"message": 121, "checkpoint": 2, "run": 2, "reference": 1, "stagedChange": 1, "usage": 2, "row": 9}
+    end = {"type": "end", "sessionId": "trip", "lines": counts, "changed": False, "digest": lines[-1]["digest"]}
+    assert lines[-1] == end
 
 
 def test_pages_do_not_show(command: Command, file: Path, filled: SqliteDatabase, small_pages: None) -> None:

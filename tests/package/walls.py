@@ -34,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "costs": SEAMS | {"metering"},
     "durable_objects": BELOW_ROLES | {"streams", "locks", "durable_streams", "homes"},
     "command": BELOW_ROLES | ROLES | ABOVE | {"costs", "budgets", "transfer"},
-    "testing": BELOW_ROLES | ROLES | PROTOCOLS | ABOVE,
+    "testing": BELOW_ROLES | ROLES | PROTOCOLS | ABOVE | {"transfer"},
     "__main__": {"command"},
     "__init__": BELOW_ROLES | ROLES | PROTOCOLS | ABOVE | {"budgets", "costs", "durable_objects"},
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator
 
 from agents_store_cloudflare.command import session_parts
@@ -13,11 +12,11 @@ from agents_store_cloudflare.command.opening import OpenDatabase, open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command
 from agents_store_cloudflare.command.sessions import message_count
 from agents_store_cloudflare.command.show import bare_state
-from agents_store_cloudflare.command.text import json_text, printable
+from agents_store_cloudflare.command.text import printable
 from agents_store_cloudflare.contract.arguments import system_now_ms
 from agents_store_cloudflare.contract.state.records import AgentState
-from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
-from agents_store_cloudflare.transfer import FORMAT, stored_rows
+from agents_store_cloudflare.transfer.lines import LineWriter
+from agents_store_cloudflare.transfer.tables import TABLES, rows_of
 
 __all__ = ["add_parser"]
 
@@ -37,12 +36,13 @@ async def _run(options: argparse.Namespace) -> int:
     with open_database(options) as opened:
         await opened.check_schema()
         first = None if options.all else await _state(opened, options.session)
-        print(json_text({"type": "export", "format": FORMAT, "schema": CURRENT_SCHEMA_VERSION, "at": system_now_ms()}))
+        writer = LineWriter()
+        print(writer.head(system_now_ms()))
         if first is not None:
-            await _export(opened, first)
+            await _export(opened, writer, first)
         else:
             async for state in _all_states(opened):
-                await _export(opened, state)
+                await _export(opened, writer, state)
     return 0
 
 
@@ -64,33 +64,32 @@ async def _all_states(opened: OpenDatabase) -> AsyncIterator[AgentState]:
             return
 
 
-async def _export(opened: OpenDatabase, state: AgentState) -> None:
+async def _export(opened: OpenDatabase, writer: LineWriter, state: AgentState) -> None:
     """One session: its state first, its `end` last. Without the `end` it is not whole."""
-    written: Counter[str] = Counter()
-    async for line in _lines(opened, state):
-        written[str(line["type"])] += 1
-        print(json_text(line))
+    print(writer.begin(state.session_id, bare_state(state)))
+    async for line in _lines(opened, writer, state):
+        print(line)
     now = await opened.states.load_state(state.session_id, messages="none")
     changed = now is None or now.version != state.version
-    counts = {kind: written[kind] for kind in ("message", "checkpoint", "run", "reference", "stagedChange", "usage")}
-    print(json_text({"type": "end", "sessionId": state.session_id, "lines": counts, "changed": changed}))
+    print(writer.end(changed=changed))
     if changed:
         print(printable(f"session {state.session_id!r} changed meanwhile; export it again"), file=sys.stderr)
 
 
-async def _lines(opened: OpenDatabase, state: AgentState) -> AsyncIterator[dict[str, object]]:
+async def _lines(opened: OpenDatabase, writer: LineWriter, state: AgentState) -> AsyncIterator[str]:
     session_id = state.session_id
-    stored = await stored_rows(opened.database, session_id)
-    yield {"type": "session", "sessionId": session_id, "state": bare_state(state), "stored": stored}
     async for sequence, message in session_parts.messages_of(opened, session_id, message_count(state)):
-        yield {"type": "message", "sessionId": session_id, "sequence": sequence, "message": message}
+        yield writer.line("message", sequence=sequence, message=message)
     async for checkpoint in session_parts.checkpoints_of(opened, session_id):
-        yield {"type": "checkpoint", "sessionId": session_id, "checkpoint": checkpoint.to_dict()}
+        yield writer.line("checkpoint", checkpoint=checkpoint.to_dict())
     async for run in session_parts.runs_of(opened, session_id):
-        yield {"type": "run", "sessionId": session_id, "run": run.to_dict()}
+        yield writer.line("run", run=run.to_dict())
     for reference in await opened.states.get_sub_session_refs(session_id):
-        yield {"type": "reference", "sessionId": session_id, "reference": reference.to_dict()}
+        yield writer.line("reference", reference=reference.to_dict())
     async for step_id, change in session_parts.staged_changes_of(opened, session_id):
-        yield {"type": "stagedChange", "sessionId": session_id, "stepId": step_id, "change": change.to_dict()}
+        yield writer.line("stagedChange", stepId=step_id, change=change.to_dict())
     async for entry in session_parts.entries_of(opened, session_id):
-        yield {"type": "usage", "sessionId": session_id, "entry": entry.to_dict()}
+        yield writer.line("usage", entry=entry.to_dict())
+    for table in TABLES:
+        async for row in rows_of(opened.database, table, session_id):
+            yield writer.line("row", table=table, row=row)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator
+from array import array
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from tempfile import TemporaryFile
+from typing import IO
 
 from agents_store_cloudflare.command.failure import CommandError
-from agents_store_cloudflare.command.opening import open_database
+from agents_store_cloudflare.command.opening import OpenDatabase, open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command
 from agents_store_cloudflare.command.text import json_text, printable
-from agents_store_cloudflare.contract.errors import InvalidArgumentError, SessionExistsError
-from agents_store_cloudflare.transfer import FORMAT, import_session
+from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
+from agents_store_cloudflare.transfer import SessionCopy, import_session
+from agents_store_cloudflare.transfer.lines import copies_of
 
 __all__ = ["add_parser"]
 
-_COUNTED = ("message", "checkpoint", "run", "reference", "stagedChange", "usage")
+EXAMPLES = 20
+"""How many refused sessions are named."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -29,88 +35,90 @@ def add_parser(commands: Commands) -> None:
 
 
 async def _run(options: argparse.Namespace) -> int:
-    text = sys.stdin.read() if str(options.file) == "-" else options.file.read_text(encoding="utf-8")
-    copies = list(_copies(text))  # the whole file is checked before anything is stored
-    with open_database(options, read_only=False) as opened:
+    with _opened(options.file) as file, open_database(options, read_only=False) as opened:
         await opened.check_schema()
+        export = _Export(file)
+        sessions = export.sessions()  # the whole file is checked before anything is stored
         if not options.replace:
-            for line, copy in copies:
-                if await opened.states.exists(copy["sessionId"]):
-                    raise CommandError(f"line {line}: {SessionExistsError(copy['sessionId'])}; --replace replaces it")
-        for line, copy in reversed(copies):  # an export begins with the newest, and lists show the order of creation
-            try:
-                await import_session(opened.database, copy, replace=options.replace)
-            except (InvalidArgumentError, SessionExistsError, TypeError) as error:
-                raise CommandError(f"line {line}: {error}") from error
+            await _refuse_existing(opened, sessions)
+        # An export begins with the newest session, and lists show the order of creation.
+        for session in reversed(sessions):
+            await _store(opened, export, session, replace=options.replace)
             if not options.json:
-                print(printable(f"imported {copy['sessionId']}"))
+                print(printable(f"imported {session.session_id}"))
     if options.json:
-        print(json_text({"imported": [copy["sessionId"] for _, copy in copies]}))
+        print(json_text({"imported": [session.session_id for session in sessions]}))
     return 0
 
 
-def _copies(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield each session of the export with the number of its first line.
-
-    Raises:
-        CommandError: a line is not what the format says; the line is named.
-    """
-    begun, lines = 0, [line for line in text.split("\n") if line]
-    session: list[dict[str, Any]] = []
-    _check_head(_object(lines[0], 1) if lines else {})
-    for number, line in enumerate(lines[1:], 2):
-        item = _object(line, number)
-        kind = item.get("type")
-        if (kind == "session") == bool(session):
-            raise CommandError(f"line {number}: a session begins with its `session` line and ends with its `end` line")
-        if kind not in {"session", "end", *_COUNTED}:
-            raise CommandError(f"line {number}: {kind!r} is no line of this format")
-        if kind == "session":
-            begun = number
-        elif item.get("sessionId") != session[0].get("sessionId"):
-            raise CommandError(f"line {number}: it belongs to another session than the lines before it")
-        session.append(item)
-        if kind == "end":
-            yield begun, _copy(session, number)
-            session = []
-    if session:
-        raise CommandError(f"line {len(lines)}: the file ends within session {session[0].get('sessionId')!r}")
+@contextmanager
+def _opened(path: Path) -> Generator[IO[bytes], None, None]:
+    """The file, which is read twice: standard input is copied first."""
+    if str(path) != "-":
+        with path.open("rb") as file:
+            yield file
+        return
+    with TemporaryFile() as copy:
+        for line in sys.stdin:
+            copy.write(line.encode())
+        yield copy
 
 
-def _object(line: str, number: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """Where a session stands in the file."""
+
+    session_id: str
+    line: int
+
+
+class _Export:
+    """An export, read twice: once to check it, once to store it session by session."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._begins = array("q")  # of each line, in bytes
+
+    def sessions(self) -> list[_Session]:
+        """Every session of the file.
+
+        Raises:
+            CommandError: the file is no whole export; the line is named.
+        """
+        try:
+            return [_Session(copy["sessionId"], line) for line, copy in copies_of(self._lines())]
+        except InvalidArgumentError as error:
+            raise CommandError(str(error)) from None
+
+    def copy(self, session: _Session) -> SessionCopy:
+        """The copy of a session that `sessions` has found."""
+        self._file.seek(0)
+        head = self._file.readline()
+        self._file.seek(self._begins[session.line - 1])
+        _, copy = next(copies_of(line.decode() for line in chain([head], self._file)))
+        return copy
+
+    def _lines(self) -> Iterator[str]:
+        begin = 0
+        for number, line in enumerate(self._file, 1):
+            self._begins.append(begin)
+            begin += len(line)
+            try:
+                yield line.decode()
+            except UnicodeDecodeError:
+                raise CommandError(f"line {number}: no UTF-8 text; the file is no export") from None
+
+
+async def _refuse_existing(opened: OpenDatabase, sessions: Sequence[_Session]) -> None:
+    found = [session for session in sessions if await opened.states.exists(session.session_id)]
+    if found:
+        listed = "; ".join(f"line {each.line}: {each.session_id!r}" for each in found[:EXAMPLES])
+        more = f"; and {len(found) - EXAMPLES} more" if len(found) > EXAMPLES else ""
+        raise CommandError(f"these sessions exist already: {listed}{more}; --replace replaces them; nothing was stored")
+
+
+async def _store(opened: OpenDatabase, export: _Export, session: _Session, *, replace: bool) -> None:
     try:
-        item = json.loads(line)
-    except ValueError as error:
-        raise CommandError(f"line {number}: no JSON: {error}") from None
-    if not isinstance(item, dict):
-        raise CommandError(f"line {number}: no JSON object")
-    return cast("dict[str, Any]", item)
-
-
-def _check_head(head: dict[str, Any]) -> None:
-    if head.get("type") != "export":
-        raise CommandError("line 1: it is no `export` line; the file was not written by `export`")
-    if head.get("format") != FORMAT:
-        raise CommandError(
-            f"line 1: format {head.get('format')!r}, this command reads {FORMAT}; install the newer package"
-        )
-
-
-def _copy(session: list[dict[str, Any]], number: int) -> dict[str, Any]:
-    counts = {kind: sum(item["type"] == kind for item in session) for kind in _COUNTED}
-    if session[-1].get("lines") != counts:
-        raise CommandError(f"line {number}: the end counts other lines than there are")
-    if session[-1].get("changed"):
-        raise CommandError(f"line {number}: the session changed while it was exported; export it again")
-    try:
-        messages = [item["message"] for item in session if item["type"] == "message"]
-        usage = [item["entry"] for item in session if item["type"] == "usage"]
-        return {
-            "format": FORMAT,
-            "sessionId": session[0]["sessionId"],
-            "stored": session[0]["stored"],
-            "messages": messages,
-            "usage": usage,
-        }
-    except KeyError as error:
-        raise CommandError(f"a line of the session that ends at line {number} has no {error}") from None
+        await import_session(opened.database, export.copy(session), replace=replace)
+    except (AgentsStoreError, TypeError) as error:
+        raise CommandError(f"line {session.line}: {error}") from error

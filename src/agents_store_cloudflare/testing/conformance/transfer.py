@@ -1,0 +1,175 @@
+"""What export and import promise, clause by clause. Subclass `TransferConformance`; give it a `store` and the store's `database`."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, SessionExistsError, StaleStateError
+from agents_store_cloudflare.contract.state.records import AgentState, StagedChange, SubSessionRef
+from agents_store_cloudflare.store import CloudflareStore
+from agents_store_cloudflare.transfer import copies_of, export_session, import_session, lines_of
+
+__all__ = ["TransferConformance"]
+
+
+class TransferConformance:
+    """The contract of `export_session` and `import_session`."""
+
+    @pytest.fixture
+    def store(self) -> CloudflareStore:
+        raise NotImplementedError("a subclass gives the store under test")
+
+    @pytest.fixture
+    def unique(self) -> str:
+        """A session id that no other test uses."""
+        return uuid.uuid4().hex
+
+    async def test_a_session_comes_back(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-1: deleted and imported, the session is equal by every read, its version aside, and goes on from where it was."""
+        await _fill(store, unique)
+        before = await _reads(store, unique)
+        copy = json.loads(json.dumps(await export_session(database, unique)))
+        await store.state_store.delete_session(unique, delete_usage=True)
+        assert await store.usage_store.get_entries(unique) == []
+        await import_session(database, copy)
+        after = await _reads(store, unique)
+        assert after == before
+        first = await store.state_store.append_messages(unique, [{"role": "user", "content": "more"}], commit_id="one")
+        again = await store.state_store.append_messages(unique, [{"role": "user", "content": "more"}], commit_id="one")
+        assert again == first
+        await store.state_store.promote_staging(unique, "step")
+        await store.state_store.delete_session(unique, delete_usage=True)
+
+    async def test_usage_counts_once(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-2: entries that are stored already count once, and days have the same totals as before."""
+        await _fill(store, unique)
+        days = await _days(store, unique)
+        copy = await export_session(database, unique)
+        await store.state_store.delete_session(unique)
+        await import_session(database, copy)
+        await import_session(database, copy, replace=True)
+        assert await _days(store, unique) == days
+        assert (await store.usage_store.get_rollup(unique)).entry_count == 3
+        await store.usage_store.delete(unique)
+        assert await _days(store, unique) == []
+
+    async def test_an_existing_session(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-3: it is refused; with `replace` it is as the copy is, and what was loaded before is stale."""
+        await _fill(store, unique)
+        copy = await export_session(database, unique)
+        with pytest.raises(SessionExistsError):
+            await import_session(database, copy)
+        loaded = await store.state_store.load_state(unique, required=True)
+        await store.state_store.append_messages(unique, [{"role": "user"}], fencing_token=9)
+        await store.usage_store.record_tool(unique, tool_name="late", duration_ms=1, success=True)
+        later = await store.state_store.load_state(unique, required=True)
+        await import_session(database, copy, replace=True)
+        for stale in (loaded, later):
+            with pytest.raises(StaleStateError):
+                await store.state_store.save_state(unique, stale)
+        state = await store.state_store.load_state(unique, required=True)
+        assert (len(state.messages), state.version > later.version) == (len(loaded.messages), True)
+        assert (await store.usage_store.get_rollup(unique)).tool_stats.by_tool == {"search": 1}
+        with pytest.raises(Exception, match="9"):
+            await store.state_store.append_messages(unique, [{"role": "user"}], fencing_token=8)
+
+    async def test_what_is_refused(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-4: a newer format, a newer schema and a copy that is not whole are refused, and nothing is written."""
+        await _fill(store, unique)
+        copy = await export_session(database, unique)
+        await store.state_store.delete_session(unique, delete_usage=True)
+        rows = copy["stored"]
+        changes: list[dict[str, Any]] = [
+            {"format": 2},
+            {"schema": 10_000},
+            {"sessionId": "another"},
+            {"messages": copy["messages"][1:]},
+            {"stored": {**rows, "__agents_runs": None}},
+            {"stored": {**rows, "__agents_states": []}},
+            {"stored": {**rows, "__agents_runs": [{**rows["__agents_runs"][0], "column": 1}]}},
+            {"stored": {**rows, "__agents_usage": [{**rows["__agents_usage"][0], "session_id": "another"}]}},
+        ]
+        for change in changes:
+            with pytest.raises(InvalidArgumentError):
+                await import_session(database, {**copy, **change})
+        assert not await store.state_store.exists(unique)
+        assert await store.usage_store.get_entries(unique) == []
+
+    async def test_the_lines_of_a_file(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-5: a copy comes back from the lines of a file; a line that is changed, missing or doubled is named."""
+        await _fill(store, unique)
+        copy = await export_session(database, unique)
+        lines = list(lines_of([copy], now_ms=1))
+        [(line, read)] = list(copies_of(lines))
+        assert (line, json.dumps(read)) == (2, json.dumps(copy))
+        for bad, named in (
+            (['{"type": "export", "format": 2}'], "line 1"),
+            (["{}"], "line 1"),
+            ([*lines[:3], "{", *lines[4:]], "line 4"),
+            ([*lines[:3], lines[2], *lines[3:]], "line 4"),
+            ([*lines[:4], *lines[5:]], "line"),
+            ([*lines[:-2], lines[-2].replace(":", ": ", 1), lines[-1]], f"lines 2 to {len(lines) - 1}"),
+            (lines[:-1], f"line {len(lines) - 1}"),
+            ([*lines, *lines[1:]], f"line {len(lines) + 1}"),
+            ([], "line 1"),
+        ):
+            with pytest.raises(InvalidArgumentError, match=named):
+                list(copies_of(bad))
+
+
+async def _fill(store: CloudflareStore, session_id: str) -> None:
+    """A session with everything that a session can have."""
+    states, usage = store.state_store, store.usage_store
+    parent = AgentState(
+        session_id=session_id,
+        agent_type="planner",
+        custom_state={"big": 10**40, "whole": 1.0, "text": "é\0😀\x7f\n", "": None},
+        messages=[{"role": "user", "content": f"message {number}"} for number in range(5)],
+        extra={"unknown": [1, 1.0]},
+    )
+    await states.save_state(session_id, parent)
+    await states.save_checkpoint(session_id, run_id="r1", stream_sequence=5)
+    await states.append_messages(session_id, [{"role": "assistant", "content": "x" * 1_000}])
+    await states.save_checkpoint(session_id)
+    await states.start_run(session_id, "r1")
+    await states.update_run(session_id, "r1", status="failed", error="boom")
+    await states.start_run(session_id, "r2")
+    await states.add_sub_session_refs(session_id, [SubSessionRef(sub_session_id=f"{session_id}/1", agent_type="x")])
+    for call in ("a", "b"):
+        await states.stage_changes(session_id, "step", StagedChange(tool_call_id=call, merge_changes={"list": [call]}))
+    tokens = {"prompt": 1000, "completion": 20, "cached": 400}
+    await usage.record_tokens(
+        session_id, model=f"m-{session_id}", tokens=tokens, cost_micros=1_234_567, timestamp=10**12
+    )
+    await usage.record_tool(session_id, tool_name="search", duration_ms=12, success=True, timestamp=10**12 + 1)
+    await usage.record_subagent(
+        session_id, agent_type="x", sub_session_id=f"{session_id}/1", duration_ms=5, success=True, timestamp=10**12 + 2
+    )
+
+
+async def _reads(store: CloudflareStore, session_id: str) -> str:
+    """The session by every read, as one text."""
+    states, usage = store.state_store, store.usage_store
+    state = await states.load_state(session_id, required=True)
+    checkpoints = await states.list_checkpoints(session_id)
+    return json.dumps(
+        {
+            "state": {**state.to_dict(), "version": None},
+            "checkpoints": [checkpoint.to_dict() for checkpoint in checkpoints.items],
+            "runs": [run.to_dict() for run in await states.list_runs(session_id)],
+            "references": [each.to_dict() for each in await states.get_sub_session_refs(session_id)],
+            "staged": [change.to_dict() for change in await states.get_staged_changes(session_id, "step")],
+            "usage": [entry.to_dict() for entry in await usage.get_entries(session_id)],
+            "rollup": (await usage.get_rollup(session_id, include_sub_agents=True)).to_dict(),
+            "days": await _days(store, session_id),
+        }
+    )
+
+
+async def _days(store: CloudflareStore, session_id: str) -> list[Any]:
+    """The totals of days, of the model that the session alone uses."""
+    return [total.to_dict() for total in await store.usage_store.get_totals("day", model=f"m-{session_id}")]

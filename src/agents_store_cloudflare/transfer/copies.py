@@ -1,0 +1,106 @@
+"""A copy of one session: its form, and the rules that it must keep before anything of it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, cast
+
+from agents_store_cloudflare.contract.arguments import check_id
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.database import Database
+from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
+from agents_store_cloudflare.transfer.tables import HIDDEN, TABLES, StoredRows, columns_of
+
+__all__ = ["FORMAT", "CheckedCopy", "SessionCopy", "check_format", "checked"]
+
+FORMAT: Final = 1
+"""The version of the format that this code writes; it refuses any other."""
+
+SessionCopy: TypeAlias = "dict[str, Any]"
+"""What `export_session` returns: `format`, `schema`, `sessionId`, `stored` (table -> rows), `messages`, and `streams` on request."""
+
+_STATES, _CHECKPOINTS = "__agents_states", "__agents_checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedCopy:
+    """A copy that keeps the rules. `stored` has every table of `TABLES`; the row lists are the copy's own objects."""
+
+    session_id: str
+    stored: StoredRows
+    messages: Sequence[Any]
+    streams: Sequence[Mapping[str, Any]] | None
+
+    @property
+    def is_session(self) -> bool:
+        """Whether the session itself is there, and not only what a deleted one has left."""
+        return bool(self.stored[_STATES])
+
+
+def check_format(head: Mapping[str, Any]) -> None:
+    """Refuse what this code does not read.
+
+    Raises:
+        InvalidArgumentError: another format, or a newer schema.
+    """
+    if head.get("format") != FORMAT:
+        raise InvalidArgumentError(
+            f"the copy has format {head.get('format')!r}, this code reads {FORMAT}; install the newer package"
+        )
+    schema = head.get("schema")
+    if type(schema) is not int or not 1 <= schema <= CURRENT_SCHEMA_VERSION:
+        raise InvalidArgumentError(
+            f"the copy has schema version {schema!r}, this code knows {CURRENT_SCHEMA_VERSION}; install the newer package"
+        )
+
+
+async def checked(database: Database, copy: Mapping[str, Any]) -> CheckedCopy:
+    """The parts of a copy.
+
+    Raises:
+        InvalidArgumentError: the copy has another format, is not whole, or its parts do not belong together.
+    """
+    check_format(copy)
+    session_id = check_id(copy.get("sessionId"), "sessionId")
+    stored, messages, streams = copy.get("stored"), copy.get("messages"), copy.get("streams")
+    if not isinstance(stored, dict) or not isinstance(messages, list) or not isinstance(streams, list | None):
+        raise InvalidArgumentError("the copy has no stored rows or no messages")
+    rows: StoredRows = {}
+    for table in TABLES:
+        rows[table] = _rows(table, cast("dict[str, object]", stored).get(table), set(await columns_of(database, table)))
+    found = CheckedCopy(
+        session_id, rows, cast("list[Any]", copy["messages"]), cast("list[Mapping[str, Any]] | None", streams)
+    )
+    _check_session(found)
+    return found
+
+
+def _rows(table: str, value: object, columns: set[str]) -> list[dict[str, Any]]:
+    rows = cast("list[object]", value) if isinstance(value, list) else [None]
+    if not all(isinstance(row, dict) and cast("dict[str, object]", row).keys() <= columns for row in rows):
+        raise InvalidArgumentError(f"the copy's rows of {table} are missing or have columns this schema does not know")
+    for row in cast("list[dict[str, object]]", rows):
+        if not all(value is None or isinstance(value, str | int | float) for value in row.values()):
+            raise InvalidArgumentError(f"the copy's rows of {table} hold what no column can hold")
+    return cast("list[dict[str, Any]]", rows)
+
+
+def _check_session(copy: CheckedCopy) -> None:
+    """Every row belongs to the session, and there are as many messages as it counts."""
+    states = copy.stored[_STATES]
+    rows = [row for rows in copy.stored.values() for row in rows]
+    if len(states) > 1 or any(row.get("session_id", copy.session_id) != copy.session_id for row in rows):
+        raise InvalidArgumentError("the copy's rows do not belong to its session id")
+    if states and states[0].get("message_count") != len(copy.messages):
+        raise InvalidArgumentError("the copy's state row counts other messages than there are")
+    if not states and (copy.messages or any(copy.stored[table] for table in HIDDEN)):
+        raise InvalidArgumentError("the copy has messages or rows of a session, but no state row")
+    numbers: set[object] = {row["session_no"] for row in rows if "session_no" in row}
+    numbers |= {_number_of(row.get("id")) for row in copy.stored[_CHECKPOINTS]}
+    if len(numbers) > 1:
+        raise InvalidArgumentError("the copy's rows belong to sessions of different numbers")
+
+
+def _number_of(key: object) -> object:
+    return key >> 24 if isinstance(key, int) else None

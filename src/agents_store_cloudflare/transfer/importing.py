@@ -1,0 +1,198 @@
+"""A copy as a session again: stored where nobody reads it, then shown in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, LiteralString, cast
+
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, SessionExistsError
+from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.state.numbering import first_key, last_key
+from agents_store_cloudflare.state.session_tables import SESSION_TABLES
+from agents_store_cloudflare.transfer import usage_sql
+from agents_store_cloudflare.transfer.copies import CheckedCopy, checked
+from agents_store_cloudflare.transfer.staging import claim, large_entries, stage
+from agents_store_cloudflare.transfer.tables import ENTRIES, HIDDEN, KEPT, insert, rows_of
+
+__all__ = ["import_session"]
+
+_ATTEMPTS = 5
+
+# ?1 session id -> (version of the session there, the highest version that deleted sessions of this id are known to have had)
+_VERSIONS: LiteralString = """
+    SELECT
+      coalesce((SELECT version FROM __agents_states WHERE session_id = ?1), 0),
+      coalesce((SELECT max(c.value ->> 2) FROM __agents_fences AS f JOIN json_each(f.past) AS c WHERE f.session_id = ?1), 0)
+"""
+
+# Aborts the batch unless the session can be shown now; writes nothing.
+# ?1 session id, ?2 the session's number, ?3 the version that is replaced (0: none), ?4 messages, ?5 rows under the number
+# -> one row (NULL). Primary keys.
+_GUARD: LiteralString = f"""
+    SELECT CASE WHEN fault IS NOT NULL THEN json_extract('{{}}', 'agents-store ' || json_object('fault', fault)) END AS verdict
+    FROM (
+      SELECT CASE
+        WHEN (SELECT session_no FROM __agents_states WHERE session_id = ?1) = ?2 THEN 'shown'
+        WHEN coalesce((SELECT version FROM __agents_states WHERE session_id = ?1), 0) <> ?3 THEN 'version'
+        WHEN ?4 <> (
+          SELECT coalesce(sum(count), 0) FROM __agents_message_blocks WHERE id BETWEEN {first_key('?2')} AND {last_key('?2')}
+        ) THEN 'gone'
+        WHEN ?5 <> (
+          SELECT count(*) FROM __agents_checkpoints WHERE id BETWEEN {first_key('?2')} AND {last_key('?2')}
+        ) + (SELECT count(*) FROM __agents_staged_changes WHERE session_no = ?2)
+          + (SELECT count(*) FROM __agents_runs WHERE session_no = ?2)
+          + (SELECT count(*) FROM __agents_sub_sessions WHERE session_no = ?2)
+        THEN 'gone'
+      END AS fault
+    )
+"""
+
+_NUMBER: LiteralString = "(SELECT session_no FROM __agents_states WHERE session_id = ?1)"
+_ITS_KEYS: LiteralString = f"""{first_key(_NUMBER)}
+      AND {last_key(_NUMBER)}"""
+
+# ?1 session id. What a replaced session leaves; the trigger __agents_session_deleted removes the rest. Primary keys.
+_DELETIONS: tuple[LiteralString, ...] = (
+    f"""
+    DELETE FROM __agents_message_blocks
+    WHERE id BETWEEN {_ITS_KEYS}
+    """,
+    f"""
+    DELETE FROM __agents_checkpoints
+    WHERE id BETWEEN {_ITS_KEYS}
+    """,
+    *(f"DELETE FROM {table} WHERE session_id = ?1" for table in SESSION_TABLES),
+    "DELETE FROM __agents_states WHERE session_id = ?1",
+)
+
+# ?1 session id, ?2 token: a fence that is there never falls. Primary key.
+_RAISE_FENCE: LiteralString = """
+    UPDATE __agents_fences
+    SET token = max(token, ?2)
+    WHERE session_id = ?1
+"""
+
+
+async def import_session(database: object, copy: Mapping[str, Any], *, replace: bool = False) -> None:
+    """Store the session of a copy, with its usage. It becomes visible whole, in one transaction, or not at all.
+
+    A usage entry whose id is stored already stays as it is and counts once. Whatever an import that failed has left is seen by nobody:
+    call again.
+
+    Args:
+        database: a D1 binding or a `Database`, migrated.
+        copy: what `export_session` returned.
+        replace: replace a session of the same id, with its usage. States of it that were loaded before are stale afterwards.
+
+    Raises:
+        InvalidArgumentError: the copy has a newer format or is not whole. Nothing was written.
+        SessionExistsError: the id exists and `replace` is False. Nothing of the copy is visible.
+        D1StateError: the database failed.
+    """
+    db = as_database(database)
+    try:
+        own = await checked(db, copy)
+        version, _ = await _versions(db, own.session_id)
+        if version and own.is_session and not replace:
+            raise SessionExistsError(own.session_id)
+        if not (replace and own.is_session):
+            await _check_kept(db, own)
+        number = await claim(db)
+        await stage(db, own, number)
+        await _show(db, own, number, replace=replace)
+    except SqlError as error:
+        raise _failed(copy, error) from error
+
+
+async def _check_kept(db: Database, copy: CheckedCopy) -> None:
+    """Refuse totals that cannot be added up: nobody can tell which of the copy's entries those stored here have counted."""
+    for table in KEPT:
+        here = [row async for row in rows_of(db, table, copy.session_id)]
+        if here and here != copy.stored[table]:
+            raise InvalidArgumentError(
+                f"usage of session {copy.session_id!r} is here already, and some of its entries were deleted with their totals kept; "
+                "replace the session with its usage, or delete that usage first"
+            )
+
+
+async def _versions(db: Database, session_id: str) -> tuple[int, int]:
+    [[row]] = await batch_with_retry(db, [Statement(_VERSIONS, (session_id,))])
+    version, past = cast("list[int]", row)
+    return version, past
+
+
+async def _show(db: Database, copy: CheckedCopy, number: int, *, replace: bool) -> None:
+    """Run the transaction that puts the new session in the place of the old one, again when the old one was written meanwhile."""
+    for _ in range(_ATTEMPTS):
+        version, past = await _versions(db, copy.session_id)
+        if version and copy.is_session and not replace:
+            raise SessionExistsError(copy.session_id)
+        try:
+            await batch_with_retry(db, _showing(copy, number, version, max(version, past), replace=replace))
+        except SqlError as error:
+            fault = None if error.guard is None else error.guard["fault"]
+            if fault == "shown":
+                return
+            if fault == "gone":
+                raise D1StateError(
+                    f"rows of session {copy.session_id!r} share keys, or what the import had stored was deleted meanwhile; nothing is shown"
+                ) from None
+            if fault != "version":
+                raise
+        else:
+            return
+    raise D1StateError(
+        f"session {copy.session_id!r} was written {_ATTEMPTS} times meanwhile; import it when nobody writes"
+    )
+
+
+def _showing(copy: CheckedCopy, number: int, version: int, above: int, *, replace: bool) -> list[Statement]:
+    session_id = copy.session_id
+    if not copy.is_session:
+        return [*_usage(copy, number, is_replaced=False), *_fence(copy)]
+    rows = sum(len(copy.stored[table]) for table in HIDDEN)
+    [state] = copy.stored["__agents_states"]
+    shown = {**state, "session_no": number}
+    if above:  # who loaded the session before finds another version than his own
+        shown["version"] = max(cast("int", state["version"]), above + 1)
+    return [
+        Statement(_GUARD, (session_id, number, version, len(copy.messages), rows)),
+        *(Statement(sql, (session_id,)) for sql in _DELETIONS),
+        *_usage(copy, number, is_replaced=replace),
+        insert("__agents_states", shown),
+        *(insert(table, row) for table in SESSION_TABLES for row in copy.stored[table]),
+        *_fence(copy),
+    ]
+
+
+def _usage(copy: CheckedCopy, number: int, *, is_replaced: bool) -> list[Statement]:
+    """The statements that store entries and count the session's totals anew."""
+    own = (copy.session_id,)
+    return [
+        *(Statement(sql, own) for sql in (usage_sql.REPLACED if is_replaced else usage_sql.FORGET_TOTALS)),
+        Statement(usage_sql.INSERT_STAGED, (number + 1,)),
+        *(insert(ENTRIES, row) for row in large_entries(copy)),
+        Statement(usage_sql.DELETE_STAGED, (number + 1,)),
+        *(insert(table, row) for table in KEPT for row in copy.stored[table]),
+        *(Statement(sql, own) for sql in usage_sql.COUNT_ENTRIES),
+    ]
+
+
+def _fence(copy: CheckedCopy) -> list[Statement]:
+    found: list[Statement] = []
+    for row in copy.stored["__agents_fences"]:
+        found += [insert("__agents_fences", row), Statement(_RAISE_FENCE, (copy.session_id, row.get("token") or 0))]
+    return found
+
+
+def _failed(copy: Mapping[str, Any], error: SqlError) -> D1StateError | InvalidArgumentError:
+    session_id = copy.get("sessionId")
+    if error.constraint:
+        return InvalidArgumentError(
+            f"session {session_id!r} was not imported: its rows contradict each other ({error})"
+        )
+    hint = "; run_migration makes the tables" if error.is_missing_table() else ""
+    return D1StateError(
+        f"import_session of session {session_id!r} failed: {error}{hint}", outcome_unknown=error.outcome_unknown
+    )

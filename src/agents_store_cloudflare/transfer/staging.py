@@ -1,0 +1,124 @@
+"""What an import stores before it shows the session: under numbers that no session has, so that nobody reads it.
+
+An import claims two numbers. The first one becomes the session's. Under the second one lie the usage entries, as texts in the table of
+message blocks, until the transaction that shows the session makes them rows. An import that dies leaves rows that nobody reads;
+`doctor` names them.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import Final, LiteralString, cast
+
+from agents_store_cloudflare.database import MAX_VALUE_BYTES, Database, Statement, batch_with_retry
+from agents_store_cloudflare.state.codec import blocks_of
+from agents_store_cloudflare.state.numbering import KEYS_PER_SESSION, MAX_MESSAGES, first_key
+from agents_store_cloudflare.transfer.copies import CheckedCopy
+from agents_store_cloudflare.transfer.tables import ENTRIES, HIDDEN, StoredRow, insert
+
+__all__ = ["BATCH_BYTES", "claim", "large_entries", "stage"]
+
+BATCH_BYTES: Final = 1_000_000
+LARGEST_TEXT_BYTES: Final = MAX_VALUE_BYTES - 2
+"""Of a row in a JSON list."""
+
+# -> (number of the next session)
+_NEXT: LiteralString = "SELECT next_no FROM __agents_next_session_no"
+
+# ?1 the claim's name, ?2 a number that was free before: claims the next two numbers with one row under the second. A repeated claim
+# claims nothing more. Primary key, from ?2 on.
+_CLAIM: LiteralString = f"""
+    INSERT INTO __agents_message_blocks (id, count, body)
+    SELECT {first_key('(next_no + 1)')}, 0, ?1
+    FROM __agents_next_session_no
+    WHERE NOT EXISTS (SELECT 1 FROM __agents_message_blocks WHERE id >= {first_key('?2')} AND body = ?1)
+"""
+
+# ?1, ?2 as above -> (the first number claimed)
+_CLAIMED: LiteralString = f"""
+    SELECT id / {KEYS_PER_SESSION} - 1
+    FROM __agents_message_blocks
+    WHERE id >= {first_key('?2')}
+      AND body = ?1
+"""
+
+_INSERT_BLOCK: LiteralString = """
+    INSERT INTO __agents_message_blocks (id, count, body)
+    VALUES (?1, ?2, ?3)
+    ON CONFLICT DO NOTHING
+"""
+
+
+async def claim(database: Database) -> int:
+    """Claim a number that no session has, and the number after it. Return the first one."""
+    name = f"import {secrets.token_hex(16)}"
+    [[[free]]] = await batch_with_retry(database, [Statement(_NEXT)])
+    parameters = (name, free)
+    _, [[number]] = await batch_with_retry(database, [Statement(_CLAIM, parameters), Statement(_CLAIMED, parameters)])
+    return cast("int", number)
+
+
+async def stage(database: Database, copy: CheckedCopy, number: int) -> None:
+    """Store messages, checkpoints, staged changes, runs, references and usage where nobody reads them."""
+    waiting: list[Statement] = []
+    size_bytes = 0
+    for statement in (*_hidden(copy, number), *_entry_texts(copy, number)):
+        waiting.append(statement)
+        size_bytes += sum(len(value.encode()) for value in statement.parameters if isinstance(value, str))
+        if size_bytes > BATCH_BYTES:
+            await batch_with_retry(database, waiting)
+            waiting, size_bytes = [], 0
+    if waiting:
+        await batch_with_retry(database, waiting)
+
+
+def _hidden(copy: CheckedCopy, number: int) -> Iterator[Statement]:
+    for block in blocks_of(copy.messages, 0, BATCH_BYTES, copy.session_id, "import_session"):
+        yield Statement(_INSERT_BLOCK, (number * MAX_MESSAGES + block.first_sequence, block.count, block.body))
+    for table in HIDDEN:
+        for row in copy.stored[table]:
+            yield insert(table, _numbered(row, number))
+
+
+def _numbered(row: StoredRow, number: int) -> StoredRow:
+    """The row under another number of its session."""
+    moved = dict(row)
+    if "session_no" in moved:
+        moved["session_no"] = number
+    for name in ("id", "base_id"):
+        if isinstance(key := moved.get(name), int):
+            moved[name] = number * MAX_MESSAGES + key % MAX_MESSAGES
+    return moved
+
+
+def _entry_texts(copy: CheckedCopy, number: int) -> Iterator[Statement]:
+    for place, text in enumerate(_texts(map(_text, copy.stored[ENTRIES])), 1):
+        yield Statement(_INSERT_BLOCK, ((number + 1) * MAX_MESSAGES + place, 0, text))
+
+
+def _texts(rows: Iterable[str]) -> Iterator[str]:
+    """Rows as JSON lists of about 1 MB each, without those that are too large for one value."""
+    waiting: list[str] = []
+    size_bytes = 0
+    for text in rows:
+        row_bytes = len(text.encode())
+        if row_bytes > LARGEST_TEXT_BYTES:
+            continue
+        if waiting and size_bytes + row_bytes > BATCH_BYTES:
+            yield f"[{','.join(waiting)}]"
+            waiting, size_bytes = [], 0
+        waiting.append(text)
+        size_bytes += row_bytes + 1
+    if waiting:
+        yield f"[{','.join(waiting)}]"
+
+
+def large_entries(copy: CheckedCopy) -> list[StoredRow]:
+    """The usage entries that are too large for a text within a text: the transaction that shows the session takes them as they are."""
+    return [row for row in copy.stored[ENTRIES] if len(_text(row).encode()) > LARGEST_TEXT_BYTES]
+
+
+def _text(row: StoredRow) -> str:
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":"))

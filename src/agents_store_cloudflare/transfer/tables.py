@@ -1,0 +1,161 @@
+"""Which rows belong to a session, table by table, and how they are read: in pages, by key.
+
+Messages are not among them. They travel as messages, so that a copy does not depend on how they lie in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import LiteralString, TypeAlias, cast
+
+from agents_store_cloudflare.database import Database, Row, SqlValue, Statement, batch_with_retry
+from agents_store_cloudflare.state.numbering import first_key, last_key
+from agents_store_cloudflare.state.session_tables import SESSION_TABLES
+
+__all__ = ["ENTRIES", "HIDDEN", "KEPT", "TABLES", "StoredRow", "StoredRows", "Table", "columns_of", "insert", "rows_of"]
+
+StoredRow: TypeAlias = "dict[str, SqlValue]"
+"""Column -> value."""
+
+StoredRows: TypeAlias = "dict[str, list[StoredRow]]"
+"""Table -> its rows of one session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """How the rows of one session are read.
+
+    Attributes:
+        key: selects what orders the rows; the next page begins after it.
+        rows: FROM and WHERE: ?1 is the session id, ?2 the key of the last row seen.
+        before: a key below all keys.
+        page: how many rows are read at once. A checkpoint may have 1.8 MB.
+    """
+
+    key: LiteralString
+    rows: LiteralString
+    before: SqlValue = 0
+    page: int = 500
+
+    def statement(self, columns: LiteralString, session_id: str, after: SqlValue) -> Statement:
+        """Read the page after a key: the key of each row, then its columns."""
+        sql: LiteralString = f"SELECT {self.key} AS page_key, {columns}\n{self.rows}\nORDER BY 1\nLIMIT ?3"
+        return Statement(sql, (session_id, after, self.page))
+
+
+_NUMBER: LiteralString = "(SELECT session_no FROM __agents_states WHERE session_id = ?1)"
+
+# Every statement reads by a primary key, or by the index on session_id.
+TABLES: Mapping[LiteralString, Table] = {
+    "__agents_states": Table(key="1", rows="FROM __agents_states AS t WHERE session_id = ?1 AND 1 > ?2"),
+    "__agents_fences": Table(key="1", rows="FROM __agents_fences AS t WHERE session_id = ?1 AND 1 > ?2"),
+    "__agents_checkpoints": Table(
+        key="t.id",
+        rows=f"""FROM __agents_checkpoints AS t
+        WHERE t.id > max(?2, {first_key(_NUMBER)})
+          AND t.id <= {last_key(_NUMBER)}""",
+        page=10,
+    ),
+    "__agents_staged_changes": Table(
+        key="json_array(t.step_id, t.tool_call_id)",
+        rows=f"""FROM __agents_staged_changes AS t
+        WHERE t.session_no = {_NUMBER}
+          AND json_array(t.step_id, t.tool_call_id) > ?2""",
+        before="",
+        page=10,
+    ),
+    "__agents_runs": Table(
+        key="t.turn", rows=f"FROM __agents_runs AS t WHERE t.session_no = {_NUMBER} AND t.turn > ?2", page=100
+    ),
+    "__agents_sub_sessions": Table(
+        key="t.sub_session_id",
+        rows=f"FROM __agents_sub_sessions AS t WHERE t.session_no = {_NUMBER} AND t.sub_session_id > ?2",
+        before="",
+        page=10,
+    ),
+    "__agents_usage_by_session": Table(
+        key="json_array(t.kind, t.name)",
+        rows="""FROM __agents_usage_by_session AS t
+        WHERE t.session_id = ?1
+          AND t.kept = 1
+          AND json_array(t.kind, t.name) > ?2""",
+        before="",
+    ),
+    "__agents_usage_sub_sessions": Table(
+        key="t.sub_session_id",
+        rows="""FROM __agents_usage_sub_sessions AS t
+        WHERE t.session_id = ?1
+          AND t.kept = 1
+          AND t.sub_session_id > ?2""",
+        before="",
+    ),
+    "__agents_usage_kept": Table(
+        key="json_array(t.day, t.kind, t.name, t.agent)",
+        rows="""FROM __agents_usage_kept AS t
+        WHERE t.session_id = ?1
+          AND json_array(t.day, t.kind, t.name, t.agent) > ?2""",
+        before="",
+    ),
+    "__agents_usage": Table(
+        key="t.rowid", rows="FROM __agents_usage AS t WHERE t.session_id = ?1 AND t.rowid > ?2", page=200
+    ),
+    # A page is a whole table: its rows are counted from the beginning, in the order of the primary key.
+    **{
+        table: Table(
+            key="row_number() OVER (ORDER BY t.session_id)",
+            rows=f"FROM {table} AS t WHERE t.session_id = ?1 AND ?2 = 0",
+            page=1_000_000,
+        )
+        for table in SESSION_TABLES
+    },
+}
+"""Table -> how the rows of a session are read."""
+
+HIDDEN: tuple[LiteralString, ...] = (
+    "__agents_checkpoints",
+    "__agents_staged_changes",
+    "__agents_runs",
+    "__agents_sub_sessions",
+)
+"""The tables whose rows hang on the session's number: under a number that no session has, nobody reads them."""
+
+KEPT: tuple[LiteralString, ...] = ("__agents_usage_by_session", "__agents_usage_sub_sessions", "__agents_usage_kept")
+"""The totals of entries that are gone. Totals of entries that are there are counted from these."""
+
+ENTRIES: LiteralString = "__agents_usage"
+
+
+async def rows_of(database: Database, table: LiteralString, session_id: str) -> AsyncIterator[StoredRow]:
+    """The session's rows of one table, page by page, in the order of their keys."""
+    columns, rule = await columns_of(database, table), TABLES[table]
+    # The names are the database's own, of a table that this package makes.
+    listed = cast("LiteralString", ", ".join(f"t.{name}" for name in columns))  # type: ignore[redundant-cast]
+    after = rule.before
+    while True:
+        rows: list[Row]
+        [rows] = await batch_with_retry(database, [rule.statement(listed, session_id, after)])
+        for key, *values in rows:
+            after = key
+            yield dict(zip(columns, values, strict=True))
+        if len(rows) < rule.page:
+            return
+
+
+# ?1 table -> (column) in order
+_COLUMNS: LiteralString = "SELECT name FROM pragma_table_info(?1) ORDER BY cid"
+
+
+async def columns_of(database: Database, table: LiteralString) -> list[str]:
+    """The names of a table's columns, in order."""
+    [rows] = await batch_with_retry(database, [Statement(_COLUMNS, (table,))])
+    return [cast("str", row[0]) for row in rows]
+
+
+def insert(table: LiteralString, row: StoredRow) -> Statement:
+    """The statement that stores a row. A row whose key is there already stays as it is."""
+    # The names are columns of the table: they were compared with `columns_of`.
+    names = cast("LiteralString", ", ".join(row))  # type: ignore[redundant-cast]
+    places = cast("LiteralString", ", ".join(f"?{place}" for place in range(1, len(row) + 1)))  # type: ignore[redundant-cast]
+    sql: LiteralString = f"INSERT INTO {table} ({names}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
+    return Statement(sql, tuple(row.values()))
