@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, LiteralString, cast
+from typing import Any, cast
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, SessionExistsError
 from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
-from agents_store_cloudflare.state.numbering import first_key, last_key
 from agents_store_cloudflare.state.session_tables import SESSION_TABLES
-from agents_store_cloudflare.transfer import usage_sql
+from agents_store_cloudflare.transfer import import_sql, usage_sql
 from agents_store_cloudflare.transfer.copies import CheckedCopy, checked
 from agents_store_cloudflare.transfer.staging import claim, large_entries, stage
 from agents_store_cloudflare.transfer.tables import ENTRIES, HIDDEN, KEPT, insert, rows_of
@@ -18,60 +17,6 @@ from agents_store_cloudflare.transfer.tables import ENTRIES, HIDDEN, KEPT, inser
 __all__ = ["import_session"]
 
 _ATTEMPTS = 5
-
-# ?1 session id -> (version of the session there, the highest version that deleted sessions of this id are known to have had)
-_VERSIONS: LiteralString = """
-    SELECT
-      coalesce((SELECT version FROM __agents_states WHERE session_id = ?1), 0),
-      coalesce((SELECT max(c.value ->> 2) FROM __agents_fences AS f JOIN json_each(f.past) AS c WHERE f.session_id = ?1), 0)
-"""
-
-# Aborts the batch unless the session can be shown now; writes nothing.
-# ?1 session id, ?2 the session's number, ?3 the version that is replaced (0: none), ?4 messages, ?5 rows under the number
-# -> one row (NULL). Primary keys.
-_GUARD: LiteralString = f"""
-    SELECT CASE WHEN fault IS NOT NULL THEN json_extract('{{}}', 'agents-store ' || json_object('fault', fault)) END AS verdict
-    FROM (
-      SELECT CASE
-        WHEN (SELECT session_no FROM __agents_states WHERE session_id = ?1) = ?2 THEN 'shown'
-        WHEN coalesce((SELECT version FROM __agents_states WHERE session_id = ?1), 0) <> ?3 THEN 'version'
-        WHEN ?4 <> (
-          SELECT coalesce(sum(count), 0) FROM __agents_message_blocks WHERE id BETWEEN {first_key('?2')} AND {last_key('?2')}
-        ) THEN 'gone'
-        WHEN ?5 <> (
-          SELECT count(*) FROM __agents_checkpoints WHERE id BETWEEN {first_key('?2')} AND {last_key('?2')}
-        ) + (SELECT count(*) FROM __agents_staged_changes WHERE session_no = ?2)
-          + (SELECT count(*) FROM __agents_runs WHERE session_no = ?2)
-          + (SELECT count(*) FROM __agents_sub_sessions WHERE session_no = ?2)
-        THEN 'gone'
-      END AS fault
-    )
-"""
-
-_NUMBER: LiteralString = "(SELECT session_no FROM __agents_states WHERE session_id = ?1)"
-_ITS_KEYS: LiteralString = f"""{first_key(_NUMBER)}
-      AND {last_key(_NUMBER)}"""
-
-# ?1 session id. What a replaced session leaves; the trigger __agents_session_deleted removes the rest. Primary keys.
-_DELETIONS: tuple[LiteralString, ...] = (
-    f"""
-    DELETE FROM __agents_message_blocks
-    WHERE id BETWEEN {_ITS_KEYS}
-    """,
-    f"""
-    DELETE FROM __agents_checkpoints
-    WHERE id BETWEEN {_ITS_KEYS}
-    """,
-    *(f"DELETE FROM {table} WHERE session_id = ?1" for table in SESSION_TABLES),
-    "DELETE FROM __agents_states WHERE session_id = ?1",
-)
-
-# ?1 session id, ?2 token: a fence that is there never falls. Primary key.
-_RAISE_FENCE: LiteralString = """
-    UPDATE __agents_fences
-    SET token = max(token, ?2)
-    WHERE session_id = ?1
-"""
 
 
 async def import_session(database: object, copy: Mapping[str, Any], *, replace: bool = False) -> None:
@@ -117,7 +62,7 @@ async def _check_kept(db: Database, copy: CheckedCopy) -> None:
 
 
 async def _versions(db: Database, session_id: str) -> tuple[int, int]:
-    [[row]] = await batch_with_retry(db, [Statement(_VERSIONS, (session_id,))])
+    [[row]] = await batch_with_retry(db, [Statement(import_sql.VERSIONS, (session_id,))])
     version, past = cast("list[int]", row)
     return version, past
 
@@ -157,8 +102,8 @@ def _showing(copy: CheckedCopy, number: int, version: int, above: int, *, replac
     if above:  # who loaded the session before finds another version than his own
         shown["version"] = max(cast("int", state["version"]), above + 1)
     return [
-        Statement(_GUARD, (session_id, number, version, len(copy.messages), rows)),
-        *(Statement(sql, (session_id,)) for sql in _DELETIONS),
+        Statement(import_sql.GUARD, (session_id, number, version, len(copy.messages), rows)),
+        *(Statement(sql, (session_id,)) for sql in import_sql.DELETIONS),
         *_usage(copy, number, is_replaced=replace),
         insert("__agents_states", shown),
         *(insert(table, row) for table in SESSION_TABLES for row in copy.stored[table]),
@@ -182,7 +127,10 @@ def _usage(copy: CheckedCopy, number: int, *, is_replaced: bool) -> list[Stateme
 def _fence(copy: CheckedCopy) -> list[Statement]:
     found: list[Statement] = []
     for row in copy.stored["__agents_fences"]:
-        found += [insert("__agents_fences", row), Statement(_RAISE_FENCE, (copy.session_id, row.get("token") or 0))]
+        found += [
+            insert("__agents_fences", row),
+            Statement(import_sql.RAISE_FENCE, (copy.session_id, row.get("token") or 0)),
+        ]
     return found
 
 

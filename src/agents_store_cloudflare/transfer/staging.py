@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Iterator
-from typing import Final, LiteralString, cast
+from typing import Final, cast
 
 from agents_store_cloudflare.database import MAX_VALUE_BYTES, Database, Statement, batch_with_retry
 from agents_store_cloudflare.state.codec import blocks_of
-from agents_store_cloudflare.state.numbering import KEYS_PER_SESSION, MAX_MESSAGES, first_key
+from agents_store_cloudflare.state.numbering import MAX_MESSAGES
+from agents_store_cloudflare.transfer import import_sql
 from agents_store_cloudflare.transfer.copies import CheckedCopy
 from agents_store_cloudflare.transfer.tables import ENTRIES, HIDDEN, StoredRow, insert
 
@@ -24,39 +25,15 @@ BATCH_BYTES: Final = 1_000_000
 LARGEST_TEXT_BYTES: Final = MAX_VALUE_BYTES - 2
 """Of a row in a JSON list."""
 
-# -> (number of the next session)
-_NEXT: LiteralString = "SELECT next_no FROM __agents_next_session_no"
-
-# ?1 the claim's name, ?2 a number that was free before: claims the next two numbers with one row under the second. A repeated claim
-# claims nothing more. Primary key, from ?2 on.
-_CLAIM: LiteralString = f"""
-    INSERT INTO __agents_message_blocks (id, count, body)
-    SELECT {first_key('(next_no + 1)')}, 0, ?1
-    FROM __agents_next_session_no
-    WHERE NOT EXISTS (SELECT 1 FROM __agents_message_blocks WHERE id >= {first_key('?2')} AND body = ?1)
-"""
-
-# ?1, ?2 as above -> (the first number claimed)
-_CLAIMED: LiteralString = f"""
-    SELECT id / {KEYS_PER_SESSION} - 1
-    FROM __agents_message_blocks
-    WHERE id >= {first_key('?2')}
-      AND body = ?1
-"""
-
-_INSERT_BLOCK: LiteralString = """
-    INSERT INTO __agents_message_blocks (id, count, body)
-    VALUES (?1, ?2, ?3)
-    ON CONFLICT DO NOTHING
-"""
-
 
 async def claim(database: Database) -> int:
     """Claim a number that no session has, and the number after it. Return the first one."""
     name = f"import {secrets.token_hex(16)}"
-    [[[free]]] = await batch_with_retry(database, [Statement(_NEXT)])
+    [[[free]]] = await batch_with_retry(database, [Statement(import_sql.NEXT)])
     parameters = (name, free)
-    _, [[number]] = await batch_with_retry(database, [Statement(_CLAIM, parameters), Statement(_CLAIMED, parameters)])
+    _, [[number]] = await batch_with_retry(
+        database, [Statement(import_sql.CLAIM, parameters), Statement(import_sql.CLAIMED, parameters)]
+    )
     return cast("int", number)
 
 
@@ -76,7 +53,9 @@ async def stage(database: Database, copy: CheckedCopy, number: int) -> None:
 
 def _hidden(copy: CheckedCopy, number: int) -> Iterator[Statement]:
     for block in blocks_of(copy.messages, 0, BATCH_BYTES, copy.session_id, "import_session"):
-        yield Statement(_INSERT_BLOCK, (number * MAX_MESSAGES + block.first_sequence, block.count, block.body))
+        yield Statement(
+            import_sql.INSERT_BLOCK, (number * MAX_MESSAGES + block.first_sequence, block.count, block.body)
+        )
     for table in HIDDEN:
         for row in copy.stored[table]:
             yield insert(table, _numbered(row, number))
@@ -95,7 +74,7 @@ def _numbered(row: StoredRow, number: int) -> StoredRow:
 
 def _entry_texts(copy: CheckedCopy, number: int) -> Iterator[Statement]:
     for place, text in enumerate(_texts(map(_text, copy.stored[ENTRIES])), 1):
-        yield Statement(_INSERT_BLOCK, ((number + 1) * MAX_MESSAGES + place, 0, text))
+        yield Statement(import_sql.INSERT_BLOCK, ((number + 1) * MAX_MESSAGES + place, 0, text))
 
 
 def _texts(rows: Iterable[str]) -> Iterator[str]:

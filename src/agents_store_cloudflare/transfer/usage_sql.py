@@ -38,7 +38,7 @@ INSERT_STAGED: LiteralString = f"""
       r.value ->> 'source_type', r.value ->> 'source_name', r.value ->> 'data', r.value ->> 'created_at'
     FROM __agents_message_blocks AS staged
     JOIN json_each(staged.body) AS r
-    WHERE staged.id BETWEEN {first_key('?1')} + 1 AND {last_key('?1')}
+    WHERE staged.id BETWEEN {first_key("?1")} + 1 AND {last_key("?1")}
     ORDER BY staged.id, r.key
     ON CONFLICT (id) DO NOTHING
 """
@@ -46,7 +46,7 @@ INSERT_STAGED: LiteralString = f"""
 # ?1 the second number of the import. Primary key.
 DELETE_STAGED: LiteralString = f"""
     DELETE FROM __agents_message_blocks
-    WHERE id BETWEEN {first_key('?1')} AND {last_key('?1')}
+    WHERE id BETWEEN {first_key("?1")} AND {last_key("?1")}
 """
 
 # ?1 session id: the totals of its entries, and its share of days, that of entries which are gone included. Index on session_id.

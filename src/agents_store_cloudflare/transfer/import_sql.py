@@ -1,0 +1,90 @@
+"""The SQL of imports: two numbers that nobody has, and the transaction that shows what lies under the first."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from agents_store_cloudflare.state.numbering import KEYS_PER_SESSION, first_key, last_key
+from agents_store_cloudflare.state.session_tables import SESSION_TABLES
+
+__all__ = ["CLAIM", "CLAIMED", "DELETIONS", "GUARD", "INSERT_BLOCK", "NEXT", "RAISE_FENCE", "VERSIONS"]
+
+# -> (number of the next session)
+NEXT: LiteralString = "SELECT next_no FROM __agents_next_session_no"
+
+# ?1 the claim's name, ?2 a number that was free before: claims the next two numbers with one row under the second. A repeated claim
+# claims nothing more. Primary key, from ?2 on.
+CLAIM: LiteralString = f"""
+    INSERT INTO __agents_message_blocks (id, count, body)
+    SELECT {first_key("(next_no + 1)")}, 0, ?1
+    FROM __agents_next_session_no
+    WHERE NOT EXISTS (SELECT 1 FROM __agents_message_blocks WHERE id >= {first_key("?2")} AND body = ?1)
+"""
+
+# ?1, ?2 as above -> (the first number claimed)
+CLAIMED: LiteralString = f"""
+    SELECT id / {KEYS_PER_SESSION} - 1
+    FROM __agents_message_blocks
+    WHERE id >= {first_key("?2")}
+      AND body = ?1
+"""
+
+INSERT_BLOCK: LiteralString = """
+    INSERT INTO __agents_message_blocks (id, count, body)
+    VALUES (?1, ?2, ?3)
+    ON CONFLICT DO NOTHING
+"""
+
+# ?1 session id -> (version of the session there, the highest version that deleted sessions of this id are known to have had)
+VERSIONS: LiteralString = """
+    SELECT
+      coalesce((SELECT version FROM __agents_states WHERE session_id = ?1), 0),
+      coalesce((SELECT max(c.value ->> 2) FROM __agents_fences AS f JOIN json_each(f.past) AS c WHERE f.session_id = ?1), 0)
+"""
+
+# Aborts the batch unless the session can be shown now; writes nothing.
+# ?1 session id, ?2 the session's number, ?3 the version that is replaced (0: none), ?4 messages, ?5 rows under the number
+# -> one row (NULL). Primary keys.
+GUARD: LiteralString = f"""
+    SELECT CASE WHEN fault IS NOT NULL THEN json_extract('{{}}', 'agents-store ' || json_object('fault', fault)) END AS verdict
+    FROM (
+      SELECT CASE
+        WHEN (SELECT session_no FROM __agents_states WHERE session_id = ?1) = ?2 THEN 'shown'
+        WHEN coalesce((SELECT version FROM __agents_states WHERE session_id = ?1), 0) <> ?3 THEN 'version'
+        WHEN ?4 <> (
+          SELECT coalesce(sum(count), 0) FROM __agents_message_blocks WHERE id BETWEEN {first_key("?2")} AND {last_key("?2")}
+        ) THEN 'gone'
+        WHEN ?5 <> (
+          SELECT count(*) FROM __agents_checkpoints WHERE id BETWEEN {first_key("?2")} AND {last_key("?2")}
+        ) + (SELECT count(*) FROM __agents_staged_changes WHERE session_no = ?2)
+          + (SELECT count(*) FROM __agents_runs WHERE session_no = ?2)
+          + (SELECT count(*) FROM __agents_sub_sessions WHERE session_no = ?2)
+        THEN 'gone'
+      END AS fault
+    )
+"""
+
+_NUMBER: LiteralString = "(SELECT session_no FROM __agents_states WHERE session_id = ?1)"
+_ITS_KEYS: LiteralString = f"""{first_key(_NUMBER)}
+      AND {last_key(_NUMBER)}"""
+
+# ?1 session id. What a replaced session leaves; the trigger __agents_session_deleted removes the rest. Primary keys.
+DELETIONS: tuple[LiteralString, ...] = (
+    f"""
+    DELETE FROM __agents_message_blocks
+    WHERE id BETWEEN {_ITS_KEYS}
+    """,
+    f"""
+    DELETE FROM __agents_checkpoints
+    WHERE id BETWEEN {_ITS_KEYS}
+    """,
+    *(f"DELETE FROM {table} WHERE session_id = ?1" for table in SESSION_TABLES),
+    "DELETE FROM __agents_states WHERE session_id = ?1",
+)
+
+# ?1 session id, ?2 token: a fence that is there never falls. Primary key.
+RAISE_FENCE: LiteralString = """
+    UPDATE __agents_fences
+    SET token = max(token, ?2)
+    WHERE session_id = ?1
+"""
