@@ -72,6 +72,10 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
     _usage_table: str
     _objects: Mapping[ObjectKind, ObjectNamespace]
 
+    def __repr__(self) -> str:
+        roles = "state, streams, usage" + ("" if self.lock_manager is None else ", locks")
+        return f"<CloudflareStore: {roles}>"
+
     @property
     def locks(self) -> DurableObjectLockManager:
         """The lock manager, where there must be one.

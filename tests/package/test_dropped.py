@@ -1,4 +1,4 @@
-"""A dropped writer, reader or lock says what it still held. A block and `close` leave nothing to say."""
+"""A dropped writer, reader or lock says what it still held, and each of them tells what it is. A block leaves nothing to say."""
 
 import asyncio
 import gc
@@ -135,4 +135,25 @@ async def test_blocks_leave_nothing(
     requests: Requests, handler: Callable[[CloudflareStore], Awaitable[object]]
 ) -> None:
     """SM-44, LK-29: what leaves by its block, or reads to the end, drops nothing; nor does a turn, however it ends."""
+    assert await requests.run(handler) == []
+
+
+async def test_reprs_tell_what_and_where(requests: Requests) -> None:
+    """A newcomer prints what a call gave: the name, the state and the place are in it."""
+
+    async def handler(store: CloudflareStore) -> None:
+        assert repr(store) == "<CloudflareStore: state, streams, usage, locks>"
+        async with store.turn(
+            "ada", agent_type="t", turn_id="one", messages=[{"role": "user", "content": "?"}]
+        ) as turn:
+            assert repr(turn) == "<Turn 1 of 'ada', id 'one': running, 1 messages>"
+            assert repr(turn.lock).startswith(f"<Lock 'ada' token {turn.lock.fencing_token} owner")
+        assert repr(turn) == "<Turn 1 of 'ada', id 'one': completed, 1 messages>"
+        async with store.stream_manager.create_writer("news", "a", "t") as writer:
+            await writer.write(CHUNK)
+            assert repr(writer) == "<StreamWriter of 'news' open: sequence 0, 1 pending>"
+        assert repr(writer) == "<StreamWriter of 'news' closed: sequence 1, 0 pending>"
+        async with await store.stream_manager.create_reader("news") as reader:
+            assert repr(reader) == "<StreamReader of 'news' active: at sequence 0 of 1>"
+
     assert await requests.run(handler) == []

@@ -8,7 +8,15 @@ import pytest
 
 from agents_store_cloudflare.contract import costs, state, streams, usage
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
-from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, MergeChanges, StagedChange
+from agents_store_cloudflare.contract.state.records import (
+    AgentState,
+    Checkpoint,
+    CheckpointPage,
+    MergeChanges,
+    MessagePage,
+    SessionPage,
+    StagedChange,
+)
 
 STATE = AgentState(
     session_id="s",
@@ -99,3 +107,17 @@ def test_a_state_without_its_names_is_refused_at_once(given: Callable[[], AgentS
     """An id that is None would show only when the state is saved, far from the mistake."""
     with pytest.raises(TypeError, match=f"AgentState.{named} must be text"):
         given()
+
+
+def test_pages_iterate_alike() -> None:
+    """Each page gives its items by iteration and counts them by `len`, whatever it holds."""
+    states = [AgentState(session_id=name, agent_type="t") for name in "ab"]
+    checkpoints = [
+        Checkpoint(id=name, session_id="a", step_count=0, status="x", message_count=0, timestamp=0) for name in "cd"
+    ]
+    messages: list[Message] = [{"role": "user"}]
+    assert [*SessionPage(items=states)] == states
+    assert [*CheckpointPage(items=checkpoints)] == checkpoints
+    assert [*MessagePage(messages=messages, total=9, has_more=True)] == messages
+    assert [len(SessionPage(items=states)), len(MessagePage(messages=[], total=9, has_more=True))] == [2, 0]
+    assert not SessionPage(items=[]), "an empty page is false, as an empty list is"

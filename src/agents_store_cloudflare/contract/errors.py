@@ -241,7 +241,7 @@ class StaleStateError(D1StateError):
 
     Attributes:
         reason: "version" (somebody saved in between), "history" (the loaded messages and the stored ones do not meet, or they
-            belong to a deleted session of the same id), or "edited" (this state changed messages that are stored already).
+            belong to a deleted session of the same id), or "edited" (this state removed or changed messages that are stored already).
         expected, actual: versions or message counts, as the reason says; `actual` is 0 for a missing session.
     """
 
@@ -251,13 +251,16 @@ class StaleStateError(D1StateError):
 
     def __init__(self, session_id: str, *, reason: str, expected: int | None, actual: int | None) -> None:
         if reason == "edited":
+            change = "changed some of them" if actual == expected else f"has {actual}"
             text = (
-                f"the first {expected} messages are stored and were changed; a save only adds: load it again and append"
+                f"{expected} messages are stored, and this state {change}; a save only adds messages. "
+                "To remove or rewrite stored messages use truncate_messages, pop_messages or replace_messages"
             )
         else:
             what = {"version": "version", "history": "number of messages"}.get(reason, reason)
             text = f"expected {what} {expected}, stored is {actual}; load it again and redo the change"
-        super().__init__(f"session {session_id!r} is stale: {text}")
+        subject = f"session {session_id!r}" if reason == "edited" else f"session {session_id!r} is stale"
+        super().__init__(f"{subject}: {text}")
         self.session_id = session_id
         self.reason = reason
         self.expected = expected

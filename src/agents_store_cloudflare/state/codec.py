@@ -222,7 +222,7 @@ def new_messages(state: AgentState) -> Sequence[Message]:
     known = history.count - history.first
     if len(state.messages) < known:
         actual = history.first + len(state.messages)
-        raise StaleStateError(state.session_id, reason="history", expected=history.count, actual=actual)
+        raise StaleStateError(state.session_id, reason="edited", expected=history.count, actual=actual)
     if known and fingerprint_of(state.messages[:known]) != history.fingerprint:
         raise StaleStateError(state.session_id, reason="edited", expected=history.count, actual=history.count)
     return state.messages[known:]

@@ -66,6 +66,10 @@ class DurableObjectStreamReader(StreamReader):
                 stacklevel=2,
             )
 
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else self._status
+        return f"<StreamReader of {self._stream_id!r} {state}: at sequence {self.sequence} of {self._last_sequence}>"
+
     @property
     def sequence(self) -> int:
         return self._last_held - len(self._chunks)

@@ -105,6 +105,12 @@ class DurableObjectStreamWriter(StreamWriter):
                 stacklevel=2,
             )
 
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "open" if self._is_opened else "not opened"
+        return (
+            f"<StreamWriter of {self.stream_id!r} {state}: sequence {self._last_sequence}, {len(self._buffer)} pending>"
+        )
+
     @property
     def pending(self) -> Sequence[JsonObject]:
         return [cast("JsonObject", decode_json(text)) for text in self._buffer.texts()]

@@ -78,6 +78,12 @@ class Turn:
             self.state.suspension_context = None
             self.state.status = AgentStatus.ACTIVE
 
+    def __repr__(self) -> str:
+        state = self._end_status if self._is_over else AgentStatus.RUNNING
+        return (
+            f"<Turn {self.number} of {self.state.session_id!r}, id {self.id!r}: {state}, {len(self.messages)} messages>"
+        )
+
     @property
     def messages(self) -> list[Message]:
         """The messages of the session, those of this turn included."""

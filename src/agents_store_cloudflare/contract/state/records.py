@@ -195,20 +195,32 @@ class Checkpoint(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointPage:
-    """Checkpoints, newest first; `next_cursor` goes into the next call, None at the end."""
+    """A page of checkpoints, newest first; iterating gives them. `next_cursor` goes into the next call, None at the end."""
 
     items: list[Checkpoint]
     next_cursor: str | None = None
     has_more: bool = False
 
+    def __iter__(self) -> Iterator[Checkpoint]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionPage:
-    """Sessions without their messages, newest first; `next_cursor` goes into the next call, None at the end."""
+    """A page of sessions without their messages, newest first; iterating gives them. `next_cursor` goes into the next call, None at the end."""
 
     items: list[AgentState]
     next_cursor: str | None = None
     has_more: bool = False
+
+    def __iter__(self) -> Iterator[AgentState]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -239,7 +239,7 @@ class StateConformance:
             await state_store.save(state)
         assert (await state_store.get_messages(unique)).total == 2
 
-    @pytest.mark.parametrize("change", ["insert", "replace", "edit", "remove and add", "swap"])
+    @pytest.mark.parametrize("change", ["insert", "replace", "edit", "remove", "remove and add", "swap"])
     @pytest.mark.parametrize("carried", [False, True], ids=["loaded", "carried as a mapping"])
     async def test_stored_messages_that_were_changed(
         self, state_store: D1StateStore, unique: str, change: str, carried: bool
@@ -257,6 +257,8 @@ class StateConformance:
                 state.messages[:3] = [_message("summary"), _message("3"), _message("more")]
             case "edit":
                 state.messages[1]["metadata"] = {"edited": True}
+            case "remove":
+                state.messages.pop()
             case "remove and add":
                 del state.messages[0]
                 state.messages.append(_message("4"))
@@ -266,6 +268,9 @@ class StateConformance:
             with pytest.raises(StaleStateError) as raised:
                 await state_store.save_state(unique, state, expected_version=expected)
             assert raised.value.reason == "edited"
+            assert "4 messages are stored" in raised.value.message
+            assert ("this state has 3" in raised.value.message) == (change == "remove")
+            assert "replace_messages" in raised.value.message
         assert list(await state_store.get_messages(unique)) == messages
 
     async def test_another_session_of_the_same_id(self, state_store: D1StateStore, unique: str) -> None:

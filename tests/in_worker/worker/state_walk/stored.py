@@ -55,7 +55,7 @@ class Twin:
         known = self.count - self.first
         if len(self.state.messages) < known:
             actual = self.first + len(self.state.messages)
-            raise StaleStateError(self.state.session_id, reason="history", expected=self.count, actual=actual)
+            raise StaleStateError(self.state.session_id, reason="edited", expected=self.count, actual=actual)
         if repr(self.state.messages[:known]) != repr(self.known):
             raise StaleStateError(self.state.session_id, reason="edited", expected=self.count, actual=self.count)
         return deepcopy(self.state.messages[known:])
