@@ -68,7 +68,9 @@ SELECT
   id,
   session_id,
   timestamp,
-  timestamp / 86400000 AS day,
+  -- Others may write a time that is no whole number.
+  CAST(timestamp AS INTEGER) AS time,
+  CAST(timestamp AS INTEGER) / 86400000 AS day,
   kind,
   coalesce(
     CASE kind
@@ -120,7 +122,8 @@ SELECT
         SELECT json_group_object('w' || place, sign * CAST(substr(digits, max(1, length(digits) - 8)) AS INTEGER))
         FROM limb
       )
-      WHEN json_type(data, '$.value') IS 'real' THEN (
+      -- Infinity, which only others write, has no limbs.
+      WHEN json_type(data, '$.value') IS 'real' AND abs(data ->> '$.value') < 1.0e308 THEN (
         WITH RECURSIVE limb (place, rest, sign) AS (
           SELECT
             CASE WHEN abs(data ->> '$.value') < 1.0 THEN -1 ELSE 31 END,
@@ -150,7 +153,7 @@ FROM (
 INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)
 WITH counted AS (
   SELECT
-    p.session_id, p.kind, p.name, min(p.timestamp) AS first_timestamp, max(p.timestamp) AS last_timestamp,
+    p.session_id, p.kind, p.name, min(p.time) AS first_timestamp, max(p.time) AS last_timestamp,
     a.key AS counter, sum(a.value) AS total
   FROM __agents_usage_parts AS p
   JOIN json_each(p.amounts) AS a

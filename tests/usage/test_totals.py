@@ -94,28 +94,68 @@ async def test_what_others_write_is_counted_by_a_rebuild(database: SqliteDatabas
         assert rollup.entry_count == 4
 
 
-async def test_entries_of_others_need_not_make_sense(database: SqliteDatabase) -> None:
-    """US-16: rows that this package would have refused stop no migration, rebuild or deletion; they count as entries."""
-    bodies = [
-        "{}",
-        "not JSON",
-        "[1]",
-        "5",
-        '{"tokens":{"prompt":1.5,"total":"x"},"value":"y","durationMs":"z","costMicros":0.5}',
-    ]
-    insert: LiteralString = "INSERT INTO __agents_usage VALUES (?1, 's', ?2, 0, 5, 'agent', 'x', ?3, 0)"
-    kinds = ("tokens", "tool", "subagent", "custom", "unheard of")
-    await database.batch(
-        [Statement(insert, (f"{kind}-{place}", kind, body)) for kind in kinds for place, body in enumerate(bodies)]
-    )
+STRANGE_BODIES = [
+    "{}",
+    "not JSON",
+    "[1]",
+    "5",
+    "null",
+    '{"tokens":{"prompt":1.5,"total":"x"},"value":"y","durationMs":"z","costMicros":0.5}',
+    '{"tokens":5}',
+    '{"tokens":{"unheard of":1}}',
+    '{"value":1e400}',
+    '{"value":-1e999}',
+    '{"tokens":{"prompt":99999999999999999999}}',
+    f'{{"data":{"[" * 5_000}{"]" * 5_000}}}',
+    '{"model":"\\ud800","toolName":"\\ud800","agentType":"\\ud800","name":"\\ud800"}',
+]
+STRANGE_KINDS = ("tokens", "tool", "subagent", "custom", "unheard of")
+
+
+@pytest.mark.parametrize("body", STRANGE_BODIES, ids=lambda body: body[:40])
+async def test_entries_of_others_need_not_make_sense(database: SqliteDatabase, body: str) -> None:
+    """US-14, US-16: a row that this package would have refused stops no read, rebuild or deletion; it counts as an entry."""
     store = D1UsageStore(database)
+    good = await store.record_custom("s", name="n", value=1, timestamp=4)
+    insert: LiteralString = "INSERT INTO __agents_usage VALUES (?1, 's', ?1, 0, 5, 'agent', 'x', ?2, 0)"
+    await database.batch([Statement(insert, (kind, body)) for kind in STRANGE_KINDS])
     await store.rebuild_rollups()
-    rollup = await store.get_rollup("s")
-    assert (rollup.entry_count, rollup.tokens.prompt, rollup.cost_micros) == (25, 5, 0)
-    await store.record_custom("s", name="n", value=1, timestamp=6)
-    assert await store.delete_old_entries(0.001, keep_totals=True) == 26
-    assert (await store.get_rollup("s")).kept_entries == 26
+    assert (await store.get_rollup("s")).entry_count == 6
+    assert sum(each.entry_count for each in await store.get_totals("day")) == 6
+    assert [each.key for each in await store.get_totals("agent")] == ["agent", "x"]
+    assert len(await store.get_totals("model")) == len(await store.get_totals("tool")) == 1
+    entries = await store.get_entries("s")
+    assert entries[0] == good
+    assert [(each.id, each.kind, each.timestamp) for each in entries[1:]] == [(kind, kind, 5) for kind in STRANGE_KINDS]
+    assert await store.delete_old_entries(0.001, keep_totals=True) == 6
+    assert (await store.get_rollup("s")).kept_entries == 6
     assert await store.delete("s") == 0
+    assert await store.get_totals("day") == []
+
+
+async def test_an_unreadable_body_is_shown(database: SqliteDatabase) -> None:
+    """US-14: an entry whose body is no body of an entry has its columns, and the body's text in `extra`."""
+    insert: LiteralString = "INSERT INTO __agents_usage VALUES ('e', 's', 'tool', 3, 5, 'agent', 'x', ?1, 0)"
+    await database.batch([Statement(insert, ("not JSON",))])
+    [entry] = await D1UsageStore(database).get_entries("s")
+    assert (entry.id, entry.kind, entry.step_count, entry.source.name) == ("e", "tool", 3, "x")
+    assert entry.extra == {"unreadableBody": "not JSON"}
+
+
+@pytest.mark.parametrize("time", ["'abc'", "x'ff'", "1.5", "-7", "9223372036854775807"])
+async def test_times_of_others_need_not_make_sense(database: SqliteDatabase, time: LiteralString) -> None:
+    """US-14, US-16: a time that is no whole number costs its own row alone."""
+    store = D1UsageStore(database)
+    await store.record_custom("s", name="n", value=1)
+    insert: LiteralString = f"INSERT INTO __agents_usage VALUES ('e', 's', 'tool', 0, {time}, 'agent', 'x', '{{}}', 0)"
+    await database.batch([Statement(insert)])
+    await store.rebuild_rollups()
+    rollup = await store.get_rollup("s", include_sub_agents=True)
+    assert (rollup.entry_count, type(rollup.first_timestamp), type(rollup.last_timestamp)) == (2, int, int)
+    assert sum(each.entry_count for each in await store.get_totals("day")) == 2
+    assert {each.id == "e" for each in await store.get_entries("s")} == {True, False}
+    assert await store.delete("s") == 2
+    assert await store.get_totals("day") == []
 
 
 async def test_kept_totals_say_so(database: SqliteDatabase) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import LiteralString, TypeVar, cast
 
@@ -44,6 +45,8 @@ class _Connection:
         self._connection = sqlite3.connect(name, isolation_level=None, uri=read_only, check_same_thread=False)
         # Not `__del__`: in a reference cycle the connection could be finalised first, and warn that nobody closed it.
         self._close = weakref.finalize(self, self._connection.close)
+        # As in JavaScript: bytes that are no UTF-8 become U+FFFD. An escape such as \ud800 in others' JSON leads to some.
+        self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         self._connection.execute("PRAGMA foreign_keys = ON")
         for category, limit in _LIMITS.items():
             self._connection.setlimit(category, limit)

@@ -72,7 +72,7 @@ _SUBTRACT_DAYS: LiteralString = """
 _DELETE_EMPTY_DAYS: LiteralString = """
     DELETE FROM __agents_usage_by_day
     WHERE day IN (
-        SELECT timestamp / 86400000 FROM __agents_usage WHERE session_id IN (SELECT session_id FROM tree)
+        SELECT CAST(timestamp AS INTEGER) / 86400000 FROM __agents_usage WHERE session_id IN (SELECT session_id FROM tree)
         UNION ALL
         SELECT day FROM __agents_usage_kept WHERE session_id IN (SELECT session_id FROM tree)
       )
@@ -116,7 +116,7 @@ KEEP_TOTALS: tuple[LiteralString, ...] = (
     INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)
     WITH counted AS (
       SELECT
-        p.session_id, p.kind, p.name, min(p.timestamp) AS first_timestamp, max(p.timestamp) AS last_timestamp,
+        p.session_id, p.kind, p.name, min(p.time) AS first_timestamp, max(p.time) AS last_timestamp,
         part.key AS counter, sum(part.value) AS total
       FROM __agents_usage_parts AS p
       JOIN json_each(json_set(p.amounts, '$.kept', 1)) AS part
@@ -221,7 +221,7 @@ COUNT_WITHOUT_OLD: tuple[LiteralString, ...] = (
     INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)
     WITH counted AS (
       SELECT
-        p.session_id, p.kind, p.name, min(p.timestamp) AS first_timestamp, max(p.timestamp) AS last_timestamp,
+        p.session_id, p.kind, p.name, min(p.time) AS first_timestamp, max(p.time) AS last_timestamp,
         part.key AS counter, sum(part.value) AS total
       FROM __agents_usage_parts AS p
       JOIN json_each(p.amounts) AS part

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_id, check_text, check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
-from agents_store_cloudflare.contract.json_values import JsonValue, decode_json, encode_json
+from agents_store_cloudflare.contract.json_values import MAX_DEPTH, JsonValue, decode_json, encode_json, parse_json
 from agents_store_cloudflare.contract.record import check_extra
 from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry, UsageSource
 from agents_store_cloudflare.database import Row
@@ -287,18 +287,28 @@ def ids_of_commit(commit_id: str) -> Callable[[str], str]:
 
 
 def entry_of(row: Row) -> UsageEntry:
-    """The entry of a row. What its body has beside the columns does not hide them."""
+    """The entry of a row. What its body has beside the columns does not hide them.
+
+    Others may write into the table. A body that is no entry's stands as text in `extra`, under `unreadableBody`; a time that is no whole
+    number is None.
+    """
     entry_id, session_id, kind, step_count, timestamp, source_type, source_name, data = cast("Sequence[Any]", row)
-    return UsageEntry.from_dict(
-        {
-            **{
-                key: value for key, value in cast("Mapping[str, Any]", decode_json(data)).items() if key not in _COLUMNS
-            },
-            "id": entry_id,
-            "sessionId": session_id,
-            "kind": kind,
-            "stepCount": step_count,
-            "timestamp": timestamp,
-            "source": {"type": source_type, "name": source_name},
-        }
-    )
+    columns = {
+        "id": entry_id,
+        "sessionId": session_id,
+        "kind": kind,
+        "stepCount": step_count,
+        "timestamp": timestamp if isinstance(timestamp, int) else None,
+        "source": {"type": source_type, "name": source_name},
+    }
+    try:
+        body = {key: value for key, value in _stored_body(data).items() if key not in _COLUMNS}
+        return UsageEntry.from_dict({**body, **columns})
+    except (AttributeError, TypeError, ValueError):
+        return UsageEntry.from_dict({**columns, "unreadableBody": str(data)})
+
+
+def _stored_body(data: str) -> Mapping[str, Any]:
+    # A text with few brackets is not nested deep. In WebAssembly the decoder does not survive one that is.
+    is_shallow = data.count("[") + data.count("{") <= MAX_DEPTH
+    return cast("Mapping[str, Any]", decode_json(data) if is_shallow else parse_json(data, name="the body"))

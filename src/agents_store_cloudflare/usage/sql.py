@@ -82,6 +82,7 @@ REPEAT_GUARD: LiteralString = """
     FROM json_each(?1) AS given
     CROSS JOIN __agents_usage AS stored ON stored.id = given.value ->> 0
     WHERE stored.kind <> given.value ->> 2
+      OR NOT json_valid(stored.data)
       OR json_remove(stored.data, '$.costMicros', '$.priceVersion') <> json_remove(given.value ->> 7, '$.costMicros', '$.priceVersion')
     LIMIT 1
 """
