@@ -8,10 +8,11 @@ Here are the names that an agent's author needs: stores, managers, servers, reco
 - `agents_store_cloudflare.durable_streams`: the open Durable Streams protocol.
 - `agents_store_cloudflare.budgets`: what a session may spend; prices.
 - `agents_store_cloudflare.costs`: what the store's own work costs.
+- `agents_store_cloudflare.console`: pages for operators, in a user's Worker.
 - `agents_store_cloudflare.locks` and `.usage`: the objects and tools behind those two roles.
 - `agents_store_cloudflare.testing`: everything above on CPython, in process.
 
-The names of the first five can be imported from here too; their modules load at that moment. Importing works on CPython: only
+The names of the first six can be imported from here too; their modules load at that moment. Importing works on CPython: only
 `StreamServer` and `LockServer` need the Workers runtime, and they load when they are first asked for.
 """
 
@@ -139,6 +140,7 @@ if TYPE_CHECKING:
         Settlement as Settlement,
         price_entry as price_entry,
     )
+    from agents_store_cloudflare.console import OperatorConsole as OperatorConsole
     from agents_store_cloudflare.costs import (
         CLOUDFLARE_PRICES as CLOUDFLARE_PRICES,
         Cost as Cost,
@@ -286,9 +288,10 @@ __all__ = [
 if sys.platform == "emscripten":  # `import *` asks for every name; these two exist in the Workers runtime only
     __all__ += ["LockServer", "StreamServer"]
 
-_PARTS = ("budgets", "costs", "durable_streams", "gateway")
+_PARTS = ("budgets", "console", "costs", "durable_streams", "gateway")
 _NAMES_OF_PARTS = {
     "budgets": ("Budget", "ModelPrice", "PriceBook", "Reservation", "Settlement", "price_entry"),
+    "console": ("OperatorConsole",),
     "costs": ("CLOUDFLARE_PRICES", "Cost", "CostEstimate", "D1Cost", "Meter", "ObjectCost", "Prices", "estimate"),
     "durable_streams": (
         "DURABLE_STREAMS_REQUEST_HEADERS",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
@@ -12,6 +13,7 @@ from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamNotFoundError
 from agents_store_cloudflare.contract.turns import SweptTurns
+from agents_store_cloudflare.database import Database
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
 from agents_store_cloudflare.metering.meter import Meter, MeteredDatabase, OpenMeters, metered_namespace
 from agents_store_cloudflare.migrations import run_migration
@@ -26,6 +28,15 @@ from agents_store_cloudflare.usage.options import DEFAULT_TABLE
 from agents_store_cloudflare.wiring import check_objects_once
 
 __all__ = ["CloudflareStore", "create_cloudflare_store"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreParts:
+    """What a store stands on, for the operator's console: its database, its objects by kind, its usage table. All of it is metered."""
+
+    database: Database
+    objects: Mapping[ObjectKind, ObjectNamespace]
+    usage_table: str
 
 
 class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa: SLOT001 - a tuple with attributes cannot have slots
@@ -45,7 +56,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
 
     def __new__(
         cls,
-        database: object,
+        database: Database,
         state_store: D1StateStore,
         stream_manager: DurableObjectStreamManager,
         usage_store: D1UsageStore,
@@ -57,20 +68,21 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
     ) -> Self:
         """Use `create_cloudflare_store`."""
         store = super().__new__(cls, (state_store, stream_manager))
-        store._database = database
+        store._parts = StoreParts(database=database, objects=objects, usage_table=usage_table)
         store.state_store = state_store
         store.stream_manager = stream_manager
         store.usage_store = usage_store
         store.lock_manager = lock_manager
         store._meters = meters
-        store._usage_table = usage_table
-        store._objects = objects
         return store
 
-    _database: object
     _meters: OpenMeters
-    _usage_table: str
-    _objects: Mapping[ObjectKind, ObjectNamespace]
+    _parts: StoreParts
+
+    @property
+    def parts(self) -> StoreParts:
+        """What the store stands on, for the operator's console."""
+        return self._parts
 
     def __repr__(self) -> str:
         roles = "state, streams, usage" + ("" if self.lock_manager is None else ", locks")
@@ -112,8 +124,8 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
             MigrationError: the database is newer than the code, or it failed.
             BindingError: a class is not exported, has no SQLite, or the bindings are exchanged.
         """
-        version = await run_migration(self._database)
-        await check_objects_once(self._objects)
+        version = await run_migration(self._parts.database)
+        await check_objects_once(self._parts.objects)
         return version
 
     def turn(
@@ -262,7 +274,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
 
     async def _delete_own_usage(self, session_ids: Iterable[str]) -> None:
         """Delete the usage in a table of the user's own. The state deletes the usage in the documented table itself."""
-        if self._usage_table != DEFAULT_TABLE:
+        if self._parts.usage_table != DEFAULT_TABLE:
             for session_id in session_ids:
                 await self.usage_store.delete(session_id)
 

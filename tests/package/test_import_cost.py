@@ -15,7 +15,7 @@ OTHERS = {"jsonpatch", "jsonpointer"}
 
 NEVER = {"argparse", "http", "js", "pytest", "pyodide", "sqlite3", "unittest", "urllib.request", "workers"}
 
-LATER = ("budgets", "command", "costs", "durable_objects", "durable_streams", "gateway", "testing")
+LATER = ("budgets", "command", "console", "costs", "durable_objects", "durable_streams", "gateway", "testing")
 """Parts that load when somebody asks for one of their names."""
 
 LIST_MODULES = """

@@ -32,11 +32,12 @@ ARROWS: dict[str, set[str]] = {
     "transfer": BELOW_ROLES | ROLES,
     "budgets": SEAMS | {"usage"},
     "costs": SEAMS | {"metering"},
+    "console": BELOW_ROLES | ROLES | ABOVE | {"gateway"},
     "durable_objects": BELOW_ROLES | {"streams", "locks", "durable_streams", "homes"},
-    "command": BELOW_ROLES | ROLES | ABOVE | {"costs", "budgets", "transfer"},
+    "command": BELOW_ROLES | ROLES | ABOVE | {"costs", "budgets", "transfer", "console"},
     "testing": BELOW_ROLES | ROLES | PROTOCOLS | ABOVE | {"transfer"},
     "__main__": {"command"},
-    "__init__": BELOW_ROLES | ROLES | PROTOCOLS | ABOVE | {"budgets", "costs", "durable_objects"},
+    "__init__": BELOW_ROLES | ROLES | PROTOCOLS | ABOVE | {"budgets", "costs", "console", "durable_objects"},
 }
 """What each part of the package may import. A new part needs a line here; no line may lead back up."""
 

@@ -1,0 +1,130 @@
+"""What a request asks for, and what answers it: the values that pages take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from agents_store_cloudflare.console.html import Markup
+from agents_store_cloudflare.console.sources import Sources
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_id
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonValue
+from agents_store_cloudflare.objects.http_messages import HttpRequest
+
+__all__ = ["Asked", "Shown", "asked_of", "link", "page_of"]
+
+MAX_QUERY_BYTES: Final = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request to the console.
+
+    Attributes:
+        page: the name of the page: the path below the prefix (and below `api/`).
+        is_api: whether JSON is asked for.
+        query: the first value of each parameter; an empty value counts as none.
+        can_act: whether acts are offered at all: `authorize` is asked again when one is called.
+    """
+
+    sources: Sources
+    prefix: str
+    page: str
+    is_api: bool
+    query: Mapping[str, str]
+    request: HttpRequest
+    now_ms: int
+    can_act: bool = True
+
+    def session_id(self, name: str = "id") -> str:
+        """The session that the page is about.
+
+        Raises:
+            InvalidArgumentError: the parameter is missing, or no id.
+        """
+        return check_id(self.needed(name), name)
+
+    def needed(self, name: str) -> str:
+        """A parameter that the page cannot do without.
+
+        Raises:
+            InvalidArgumentError: it is missing.
+        """
+        value = self.query.get(name)
+        if value is None:
+            raise InvalidArgumentError(f"the parameter {name!r} is missing")
+        return value
+
+    def number(self, name: str) -> int | None:
+        """A parameter that is a whole number; None where it is absent.
+
+        Raises:
+            InvalidArgumentError: it is something else.
+        """
+        text = self.query.get(name)
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= MAX_SAFE_INTEGER):
+            raise InvalidArgumentError(f"the parameter {name!r} must be a whole number")
+        return int(text)
+
+    def link(self, page: str, **parameters: str | int | None) -> str:
+        """The address of a page."""
+        return link(self.prefix, page, **parameters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A page: what it says as JSON, and how it looks.
+
+    Attributes:
+        body: makes the HTML, which an API request does without.
+    """
+
+    title: str
+    data: JsonValue
+    body: Callable[[], Markup]
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def link(prefix: str, page: str, **parameters: str | int | None) -> str:
+    """Return the address of a page below the prefix. A session's id is a parameter: a path would lose `..` and `/`."""
+    given = {name.rstrip("_"): value for name, value in parameters.items() if value is not None}
+    path = f"{prefix}/{page}" if page else prefix
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def page_of(url: str, prefix: str) -> tuple[str, bool]:
+    """Return the name of the page that a URL below the prefix asks for, and whether it is asked for as JSON."""
+    page = urlsplit(url).path[len(prefix) :].strip("/")
+    is_api = page == "api" or page.startswith("api/")
+    return (page[4:] if is_api else page), is_api
+
+
+def asked_of(request: HttpRequest, prefix: str, sources: Sources, *, can_act: bool = True) -> Asked:
+    """Return what a request below the prefix asks for.
+
+    Raises:
+        InvalidArgumentError: its query is too long.
+    """
+    parts = urlsplit(request.url)
+    if len(parts.query) > MAX_QUERY_BYTES:
+        raise InvalidArgumentError(f"the query has more than {MAX_QUERY_BYTES:,} bytes")
+    page, is_api = page_of(request.url, prefix)
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(parts.query):
+        query.setdefault(name, value)
+    return Asked(
+        sources=sources,
+        prefix=prefix,
+        page=page,
+        is_api=is_api,
+        query=query,
+        request=request,
+        now_ms=sources.now_ms(),
+        can_act=can_act,
+    )

@@ -1,0 +1,182 @@
+"""`OperatorConsole`: the pages of the console below one path of a Worker."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.cloudflare.http import http_request, js_response
+from agents_store_cloudflare.console.asking import Asked, Shown, asked_of, page_of
+from agents_store_cloudflare.console.assets import asset
+from agents_store_cloudflare.console.html import document, element as h
+from agents_store_cloudflare.console.layout import whole_page
+from agents_store_cloudflare.console.session_page import session_page
+from agents_store_cloudflare.console.sessions_page import sessions_page
+from agents_store_cloudflare.console.sources import Sources
+from agents_store_cloudflare.contract.errors import AgentsStoreError
+from agents_store_cloudflare.database import Database, SqlError
+from agents_store_cloudflare.gateway.routes import check_prefix, is_below
+from agents_store_cloudflare.metering.meter import Meter
+from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
+from agents_store_cloudflare.store import CloudflareStore
+
+__all__ = ["Action", "AuthorizeConsole", "OperatorConsole"]
+
+Action: TypeAlias = Literal["read", "act"]
+"""What a request to the console wants: to look, or to change something."""
+
+AuthorizeConsole: TypeAlias = Callable[[Any, Action], "bool | Awaitable[bool]"]
+"""`authorize(request, action)`, sync or async; the request is the one that `handle` was given."""
+
+_PAGES: Final[Mapping[str, Callable[[Asked], Awaitable[Shown]]]] = {
+    "": sessions_page,
+    "session": session_page,
+}
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+_HEADERS: Final = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",  # without a referrer a form's Origin would be "null"
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+_NOT_KEPT: Final = {"cache-control": "no-store"}
+
+
+class OperatorConsole:
+    """Shows sessions, usage and budgets to operators below its prefix, and lets them act.
+
+    The pages work without JavaScript and load nothing from elsewhere. Make one per request, as the store.
+
+    Example:
+        >>> console = OperatorConsole(store, authorize=may_operate)
+        >>> if (answer := await console.handle(request)) is not None:
+        ...     return answer
+
+    Args:
+        store: the request's store. A database alone does too, on the host: then what needs a Durable Object is not offered.
+        authorize: `authorize(request, action)`, sync or async, given the request as `handle` was, and `read` or `act`. Only `True`
+            admits; an exception is logged and denies.
+        prefix: the path it answers below.
+        logger: takes acts and failures; `agents_store_cloudflare.console` where absent.
+
+    Raises:
+        TypeError: `store` or `authorize` is something else.
+        InvalidArgumentError: the prefix is no path.
+    """
+
+    def __init__(
+        self,
+        store: CloudflareStore | Database,
+        *,
+        authorize: AuthorizeConsole,
+        prefix: str = "/console",
+        logger: logging.Logger | None = None,
+    ) -> None:
+        if not callable(authorize):
+            raise TypeError("authorize must be callable: authorize(request, action) -> bool")
+        self._sources = (
+            Sources.of_store(store) if isinstance(store, CloudflareStore) else Sources.of_database(as_database(store))
+        )
+        self._authorize = authorize
+        self._prefix = check_prefix(prefix)
+        self._logger = logger or logging.getLogger("agents_store_cloudflare.console")
+
+    async def handle(self, request: object) -> Any:
+        """Return the answer to a request below the prefix, None for any other.
+
+        Args:
+            request: what the Worker's `fetch` was given, raw or as the SDK wraps it, or an `HttpRequest`.
+
+        Returns:
+            A raw JavaScript `Response`; an `HttpResponse` where the request is an `HttpRequest`.
+
+        Raises:
+            TypeError: it is no request. Nothing else is raised: what fails is an answer.
+        """
+        value = http_request(request)
+        if not is_below(value.url, self._prefix):
+            return None
+        answer = await self._answer(value, request)
+        if not isinstance(answer, HttpResponse):
+            return answer
+        answer = answer.with_headers({**_NOT_KEPT, **_HEADERS, **answer.headers})
+        if value.method == "HEAD":
+            answer = answer.without_body()
+        return answer if request is value else js_response(answer)
+
+    async def _answer(self, value: HttpRequest, request: object) -> object:
+        is_api = page_of(value.url, self._prefix)[1]
+        try:
+            return await self._dispatched(value, request)
+        except AgentsStoreError as error:
+            return HttpResponse.of_error(error) if is_api else _failed(error.http_status, error.code, str(error))
+        except SqlError as error:
+            message = f"the database did not answer: {error}"
+            return HttpResponse.refusal(503, "database", message) if is_api else _failed(503, "database", message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an answer
+            answer = HttpResponse.of_failure(error, self._logger)
+            if is_api:
+                return answer
+            said = json.loads(str(answer.body))["error"]
+            return _failed(500, said["code"], said["message"])
+
+    async def _dispatched(self, value: HttpRequest, request: object) -> object:
+        if value.method not in ("GET", "HEAD"):
+            return _failed(405, "method_not_allowed", "pages are read with GET", {"allow": "GET, HEAD"})
+        if not await self._admits(request, "read"):
+            return _failed(403, "forbidden", "this request may not read the console")
+        asked = asked_of(value, self._prefix, self._sources)
+        if asked.page.startswith("assets/") and (file := asset(asked.page.removeprefix("assets/"))) is not None:
+            return file
+        page = _PAGES.get("" if asked.is_api and asked.page == "sessions" else asked.page)
+        if page is None:
+            return _failed(404, "not_found", "there is no such page")
+        return await self._page(asked, page)
+
+    async def _page(self, asked: Asked, page: Callable[[Asked], Awaitable[Shown]]) -> HttpResponse:
+        with self._sources.meter() as meter:
+            shown = await page(asked)
+        return _as_json(shown, meter) if asked.is_api else _as_html(asked, shown, meter)
+
+    async def _admits(self, request: object, action: Action) -> bool:
+        try:
+            answer: object = self._authorize(request, action)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except Exception:
+            self._logger.exception("authorize failed, so it is a no: incident %s", secrets.token_hex(6))
+            return False
+        return answer is True
+
+
+def _as_html(asked: Asked, shown: Shown, meter: Meter) -> HttpResponse:
+    headers = {"content-type": "text/html; charset=utf-8", **shown.headers}
+    return HttpResponse(status=shown.status, headers=headers, body=whole_page(asked, shown, meter.cost()))
+
+
+def _as_json(shown: Shown, meter: Meter) -> HttpResponse:
+    body = {"data": shown.data, "cost": meter.cost().to_dict()}
+    return HttpResponse.of_json(json.dumps(body, ensure_ascii=False), status=shown.status, headers=shown.headers)
+
+
+def _failed(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """A page that says what is wrong and shows nothing else: the reader may not be an operator."""
+    head = h("head", h("meta", charset="utf-8"), h("title", f"{status}"))
+    body = h("body", h("main", h("h1", f"{status}"), h("p", message), h("p", h("code", code))))
+    return HttpResponse(
+        status=status,
+        headers={"content-type": "text/html; charset=utf-8", **(headers or {})},
+        body=document(head, body),
+    )

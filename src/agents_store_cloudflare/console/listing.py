@@ -1,0 +1,250 @@
+"""Lists of sessions: what is stored about each, page by page, with a bound on the rows that a page reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, LiteralString, TypeAlias, cast, get_args
+
+from agents_store_cloudflare.console import listing_sql as sql
+from agents_store_cloudflare.console.sources import Sources
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_id, check_text
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.record import Record
+from agents_store_cloudflare.database import SqlValue, Statement
+from agents_store_cloudflare.state.stored_text import stored_text, text_of
+from agents_store_cloudflare.usage.amounts import count
+from agents_store_cloudflare.usage.tables import for_table
+
+__all__ = ["SessionFilter", "SessionList", "SessionSummary", "View", "list_sessions", "list_tree", "read_summary"]
+
+View: TypeAlias = Literal["all", "running", "open-runs", "expired"]
+
+PAGE: Final = 25
+COST_ROWS: Final = 34
+"""With a page of 25 sessions and the one behind it that makes 60 rows."""
+SCANNED: Final = 460
+"""Rows that a filtered page looks at, at most. With the costs it stays below 500."""
+TREE: Final = 100
+LAST_CHARACTER: Final = "\U0010ffff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSummary(Record):
+    """What a list shows of a session: the facts of its row, without anything large.
+
+    Attributes:
+        open_run_count: runs that have not ended, an open turn among them.
+        turn_since: since when a turn has been open, or its closing chunk not confirmed (milliseconds).
+        open_turn: the turn that is open: its id, number and fencing token.
+        owed_closings: ids of turns whose closing chunk is not confirmed: the stream has it already, as a rule, and the session's next
+            turn or the sweep forgets it.
+        cost_micros: what its models cost, in millionths of a dollar; None where that was not read.
+        depth: in a tree: how far below the session that was asked for.
+    """
+
+    session_id: str
+    agent_type: str
+    status: str
+    step_count: int
+    version: int
+    message_count: int
+    checkpoint_count: int
+    staged_count: int
+    run_count: int
+    open_run_count: int
+    parent_session_id: str | None
+    root_session_id: str | None
+    stream_id: str
+    created_at: int
+    updated_at: int
+    expires_at: int | None
+    aborted: bool
+    error: str | None
+    turn_since: int | None
+    open_turn: dict[str, Any] | None
+    owed_closings: tuple[str, ...]
+    cost_micros: int | None = None
+    unpriced_entries: int | None = None
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFilter(Record):
+    """Which sessions a list shows; all of them where nothing is said."""
+
+    prefix: str | None = None
+    status: str | None = None
+    agent: str | None = None
+    parent: str | None = None
+    view: View = "all"
+
+    def __post_init__(self) -> None:
+        for name, value in (("prefix", self.prefix), ("status", self.status), ("agent", self.agent)):
+            if value is not None:
+                check_text(value, name)
+        if self.parent is not None:
+            check_id(self.parent, "parent")
+        if self.view not in get_args(View):
+            raise InvalidArgumentError(f"view must be one of {', '.join(get_args(View))}")
+
+    @property
+    def path(self) -> str:
+        """By which index the list goes."""
+        if self.view in ("running", "expired"):
+            return self.view
+        if self.prefix is not None:
+            return "prefix"
+        return "all" if self.parent is None else "parent"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row of the index fits, so that none is read in vain."""
+        asked = {name for name in ("prefix", "status", "agent", "parent") if getattr(self, name) is not None}
+        return self.view not in ("open-runs", "running") and asked <= {self.path}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionList(Record):
+    """A page of sessions.
+
+    Attributes:
+        next_cursor: goes into the next call; None at the end.
+        scanned: how many rows were looked at. Where it is more than the sessions found and there is a cursor, the filter has not
+            looked at everything yet.
+    """
+
+    sessions: tuple[SessionSummary, ...]
+    next_cursor: str | None
+    scanned: int
+
+
+_STATEMENTS: Final[Mapping[str, LiteralString]] = {
+    "all": sql.LIST_NEWEST,
+    "prefix": sql.LIST_PREFIXED,
+    "parent": sql.LIST_CHILDREN,
+    "running": sql.LIST_TURNS,
+    "expired": sql.LIST_EXPIRED,
+}
+_STARTS: Final[Mapping[str, tuple[SqlValue, int]]] = {
+    "all": (MAX_SAFE_INTEGER, 0),
+    "prefix": ("", 0),
+    "parent": (MAX_SAFE_INTEGER, 0),
+    "running": (0, 0),
+    "expired": (0, 0),
+}
+
+
+async def list_sessions(sources: Sources, wanted: SessionFilter, cursor: str | None = None) -> SessionList:
+    """Return a page of at most 25 sessions with the cost of their models.
+
+    Without a filter it reads at most 60 rows. With one it looks at 460 rows at most, and its cursor goes on behind them.
+
+    Raises:
+        InvalidArgumentError: the cursor is none of this list.
+    """
+    most = PAGE + 1 if wanted.is_complete else SCANNED
+    parameters = (
+        *_position(cursor, wanted.path),
+        stored_text(wanted.agent),
+        stored_text(wanted.status),
+        wanted.parent,
+        wanted.prefix,
+        None if wanted.prefix is None else wanted.prefix + LAST_CHARACTER,
+        int(wanted.view == "open-runs"),
+        int(wanted.view == "running"),
+        sources.now_ms() if wanted.view == "expired" else None,
+        most,
+    )
+    [rows] = await sources.rows(Statement(_STATEMENTS[wanted.path], parameters))
+    found: list[SessionSummary] = []
+    used = 0
+    for used, row in enumerate(rows, 1):  # noqa: B007 - how far the page got
+        if row[2] is not None:
+            found.append(_summary(row[2]))
+        if len(found) == PAGE:
+            break
+    more = used < len(rows) or (len(rows) == most and not wanted.is_complete)
+    return SessionList(
+        sessions=tuple(await _with_costs(sources, found)),
+        next_cursor=_cursor(wanted.path, rows[used - 1]) if more else None,
+        scanned=len(rows),
+    )
+
+
+async def read_summary(sources: Sources, session_id: str) -> SessionSummary | None:
+    """Return the facts of one session, None if there is no such session. One row."""
+    check_id(session_id, "session_id")
+    [rows] = await sources.rows(Statement(sql.SELECT_SUMMARY, (session_id,)))
+    return _summary(rows[0][0]) if rows else None
+
+
+async def list_tree(sources: Sources, session_id: str) -> tuple[SessionSummary, ...]:
+    """Return the descendants of a session, each below its parent; at most 100 of them."""
+    [rows] = await sources.rows(Statement(sql.SELECT_TREE, (session_id, TREE)))
+    found: dict[str, SessionSummary] = {}
+    for depth, facts in rows:
+        summary = _summary(facts, depth=cast("int", depth))
+        found.setdefault(summary.session_id, summary)
+    return tuple(found.values())
+
+
+async def _with_costs(sources: Sources, sessions: Sequence[SessionSummary]) -> list[SessionSummary]:
+    """The sessions with the cost of their models, as far as `COST_ROWS` rows reach."""
+    if not sessions:
+        return []
+    ids = json.dumps([each.session_id for each in sessions], ensure_ascii=False)
+    statement = Statement(for_table(sql.MODEL_COSTS, sources.usage_table), (ids, COST_ROWS))
+    [rows] = await sources.rows(statement)
+    costs: dict[int, list[int]] = {}
+    for place, text in rows:
+        amounts: dict[str, int] = json.loads(cast("str", text))
+        sums = costs.setdefault(cast("int", place), [0, 0])
+        sums[0] += count(amounts, "costMicros")
+        sums[1] += amounts.get("unpriced", 0)
+    # Where the rows ended, the last session may have more of them.
+    known = len(sessions) if len(rows) < COST_ROWS else max(costs, default=0)
+    return [
+        replace(each, cost_micros=sums[0], unpriced_entries=sums[1]) if place < known else each
+        for place, each in enumerate(sessions)
+        for sums in [costs.get(place, [0, 0])]
+    ]
+
+
+def _summary(text: SqlValue, *, depth: int = 0) -> SessionSummary:
+    values: list[Any] = json.loads(cast("str", text))
+    names = [name for name in SessionSummary.__slots__ if name not in {"cost_micros", "unpriced_entries", "depth"}]
+    facts = dict(zip(names, values, strict=True))
+    facts["agent_type"], facts["status"] = text_of(facts["agent_type"]), text_of(facts["status"])
+    facts["error"] = text_of(facts["error"])
+    facts["stream_id"] = facts["stream_id"] or facts["session_id"]
+    facts["owed_closings"] = tuple(str(each["turnId"]) for each in facts["owed_closings"])
+    facts["aborted"] = bool(facts["aborted"])
+    return SessionSummary(**facts, depth=depth)
+
+
+def _cursor(path: str, row: Sequence[SqlValue]) -> str:
+    return json.dumps([path, row[0], row[1]], ensure_ascii=False, separators=(",", ":"))
+
+
+def _position(cursor: str | None, path: str) -> tuple[SqlValue, SqlValue]:
+    """The two parts of the position that the list goes on behind.
+
+    Raises:
+        InvalidArgumentError: the cursor is none of a list in this order.
+    """
+    start = _STARTS[path]
+    if cursor is None:
+        return start
+    try:
+        parts: object = json.loads(cursor)
+    except (ValueError, RecursionError):
+        parts = None
+    match parts:
+        case [str(name), (int() | str()) as first, int(second)] if name == path and type(first) is type(start[0]):
+            if isinstance(first, str) or 0 <= first <= MAX_SAFE_INTEGER >= second >= 0:
+                return first, second
+        case _:
+            pass
+    raise InvalidArgumentError("cursor is none that this list gave; pass nextCursor as it is")

@@ -1,0 +1,133 @@
+"""The SQL of the console's lists. Each reads a bounded number of rows, whatever is stored.
+
+A filtered list looks at so many rows and no more: it gives each row that it looked at, and the facts of those that fit. So the list
+goes on behind the last row looked at, even where nothing fitted.
+"""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+__all__ = [
+    "LIST_CHILDREN",
+    "LIST_EXPIRED",
+    "LIST_NEWEST",
+    "LIST_PREFIXED",
+    "LIST_TURNS",
+    "MODEL_COSTS",
+    "SELECT_SUMMARY",
+    "SELECT_TREE",
+]
+
+# The columns of `listing.SessionSummary`, as one JSON text.
+_SUMMARY: LiteralString = """json_array(
+        s.session_id, s.agent_type, s.status, s.step_count, s.version, s.message_count, s.checkpoint_count, s.staged_count,
+        s.run_count, s.open_run_count, s.parent_session_id, s.root_session_id, s.stream_id, s.created_at, s.updated_at,
+        s.expires_at, s.aborted, substr(s.error, 1, 500), s.turn_since, json(s.open_turn), json(s.owed_closings)
+      )"""
+
+# ?3 agent type or NULL, ?4 status or NULL, ?5 parent or NULL, ?6 prefix or NULL, ?7 the first text after all that begin with it,
+# ?8 1: with an open run, ?9 1: with an open turn, ?10 expired at this time or NULL
+_FITS: LiteralString = """(?3 IS NULL OR s.agent_type = ?3)
+        AND (?4 IS NULL OR s.status = ?4)
+        AND (?5 IS NULL OR s.parent_session_id = ?5)
+        AND (?6 IS NULL OR (s.session_id >= ?6 AND s.session_id < ?7))
+        AND (?8 = 0 OR s.open_run_count > 0)
+        AND (?9 = 0 OR s.open_turn IS NOT NULL)
+        AND (?10 IS NULL OR s.expires_at <= ?10)"""
+
+# ?1, ?2 the position that the list goes on behind, ?3 … ?10 as above, ?11 most rows
+# -> (position, second part of it, facts as JSON or NULL where the session does not fit)
+_LIST: LiteralString = f"""
+    SELECT
+      {{first}} AS first_place,
+      {{second}} AS second_place,
+      CASE WHEN {_FITS} THEN {_SUMMARY} END AS facts
+    FROM __agents_states AS s {{index}}
+    WHERE {{behind}}
+    ORDER BY {{order}}
+    LIMIT ?11
+"""
+
+# The newest first. Index of session_no.
+LIST_NEWEST: LiteralString = (
+    _LIST.replace("{first}", "s.session_no")
+    .replace("{second}", "0")
+    .replace("{index}", "")
+    .replace("{behind}", "s.session_no < ?1 AND ?2 IS NOT NULL")
+    .replace("{order}", "s.session_no DESC")
+)
+
+# By id. Primary key.
+LIST_PREFIXED: LiteralString = (
+    _LIST.replace("{first}", "s.session_id")
+    .replace("{second}", "0")
+    .replace("{index}", "")
+    .replace("{behind}", "s.session_id > ?1 AND s.session_id >= ?6 AND s.session_id < ?7 AND ?2 IS NOT NULL")
+    .replace("{order}", "s.session_id")
+)
+
+# The newest first. Index of parents.
+LIST_CHILDREN: LiteralString = (
+    _LIST.replace("{first}", "s.rowid")
+    .replace("{second}", "0")
+    .replace("{index}", "INDEXED BY idx___agents_states_parent")
+    .replace("{behind}", "s.parent_session_id = ?5 AND s.rowid < ?1 AND ?2 IS NOT NULL")
+    .replace("{order}", "s.rowid DESC")
+)
+
+# The oldest first. Partial index of turns, in which a session also stands after its turn, until the sweep or the next turn.
+LIST_TURNS: LiteralString = (
+    _LIST.replace("{first}", "s.turn_since")
+    .replace("{second}", "s.rowid")
+    .replace("{index}", "INDEXED BY idx___agents_states_turns")
+    .replace("{behind}", "s.turn_since IS NOT NULL AND s.turn_since >= ?1 AND (s.turn_since > ?1 OR s.rowid > ?2)")
+    .replace("{order}", "s.turn_since, s.rowid")
+)
+
+# What has expired, the longest ago first. Partial index of expiries.
+LIST_EXPIRED: LiteralString = (
+    _LIST.replace("{first}", "s.expires_at")
+    .replace("{second}", "s.rowid")
+    .replace("{index}", "INDEXED BY idx___agents_states_expires_at")
+    .replace(
+        "{behind}",
+        "s.expires_at IS NOT NULL AND s.expires_at <= ?10 AND s.expires_at >= ?1 AND (s.expires_at > ?1 OR s.rowid > ?2)",
+    )
+    .replace("{order}", "s.expires_at, s.rowid")
+)
+
+# ?1 session id -> (facts as JSON), or no row. Primary key.
+SELECT_SUMMARY: LiteralString = f"""
+    SELECT {_SUMMARY} AS facts
+    FROM __agents_states AS s
+    WHERE s.session_id = ?1
+"""
+
+# ?1 session id, ?2 most sessions -> (depth, facts as JSON) of its descendants, depth first. Depth 20 ends a cycle. Index of parents.
+SELECT_TREE: LiteralString = f"""
+    WITH RECURSIVE tree (id, depth) AS (
+      SELECT child.session_id, 1
+      FROM __agents_states AS child
+      WHERE child.parent_session_id = ?1
+      UNION
+      SELECT child.session_id, tree.depth + 1
+      FROM tree
+      JOIN __agents_states AS child ON child.parent_session_id = tree.id
+      WHERE tree.depth < 20
+      ORDER BY 2 DESC
+      LIMIT ?2
+    )
+    SELECT tree.depth, {_SUMMARY} AS facts
+    FROM tree
+    CROSS JOIN __agents_states AS s ON s.session_id = tree.id
+"""
+
+# ?1 JSON list of session ids, ?2 most rows -> (place in the list, amounts) of their models. Primary key of the totals.
+MODEL_COSTS: LiteralString = """
+    SELECT given.key AS place, total.amounts
+    FROM json_each(?1) AS given
+    CROSS JOIN __agents_usage_by_session AS total
+      ON total.session_id = given.value AND total.kept IN (0, 1) AND total.kind = 'tokens'
+    LIMIT ?2
+"""

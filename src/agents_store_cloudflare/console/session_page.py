@@ -1,0 +1,258 @@
+"""One session at a glance: what it does, why it hangs, who holds it, what it cost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agents_store_cloudflare.console.asking import Asked, Shown
+from agents_store_cloudflare.console.hangs import Finding, LockFacts, findings
+from agents_store_cloudflare.console.html import Child, Markup, element as h, joined
+from agents_store_cloudflare.console.layout import facts, note, panel, table, tabs
+from agents_store_cloudflare.console.listing import SessionSummary, list_tree, read_summary
+from agents_store_cloudflare.console.messages import messages_list
+from agents_store_cloudflare.console.sessions_page import signs, status_mark
+from agents_store_cloudflare.console.streams import stream_facts
+from agents_store_cloudflare.console.text import age, clock, dollars, one_line
+from agents_store_cloudflare.contract.errors import LockError, StateNotFoundError
+from agents_store_cloudflare.contract.record import Record
+from agents_store_cloudflare.contract.state.records import Run, SubSessionRef
+from agents_store_cloudflare.contract.streams.records import StreamInfo
+from agents_store_cloudflare.contract.usage.records import UsageRollup
+
+__all__ = ["session_page", "summary_of"]
+
+RUNS = 10
+MESSAGES = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView(Record):
+    """All that the page of a session shows, without messages.
+
+    Attributes:
+        lock: None where no lock could be asked.
+        stream: None where there is none, or none could be asked.
+    """
+
+    session: SessionSummary
+    findings: tuple[Finding, ...]
+    lock: LockFacts | None
+    stream: StreamInfo | None
+    runs: tuple[Run, ...]
+    sub_sessions: tuple[SubSessionRef, ...]
+    descendants: tuple[SessionSummary, ...]
+    usage: UsageRollup
+
+
+async def summary_of(asked: Asked) -> SessionSummary:
+    """Return the session that the page is about.
+
+    Raises:
+        StateNotFoundError: there is no such session.
+    """
+    session_id = asked.session_id()
+    found = await read_summary(asked.sources, session_id)
+    if found is None:
+        raise StateNotFoundError(session_id)
+    return found
+
+
+async def session_page(asked: Asked) -> Shown:
+    """The overview of a session."""
+    session = await summary_of(asked)
+    states, session_id = asked.sources.states, session.session_id
+    first = max(0, session.message_count - MESSAGES)
+    asking = asyncio.gather(_lock(asked, session_id), stream_facts(asked.sources, session.stream_id))
+    runs, refs, below, usage, page = await asyncio.gather(
+        states.list_runs(session_id, limit=RUNS),
+        states.get_sub_session_refs(session_id),
+        list_tree(asked.sources, session_id),
+        asked.sources.usage.get_rollup(session_id),
+        states.get_messages(session_id, offset=first, limit=MESSAGES),
+    )
+    lock, stream = await asking
+    view = SessionView(
+        session=session,
+        findings=tuple(findings(session, lock, stream, runs, asked.now_ms)),
+        lock=lock,
+        stream=stream.info,
+        runs=tuple(runs),
+        sub_sessions=tuple(refs),
+        descendants=below,
+        usage=usage,
+    )
+    whole = {first + place: _whole(asked, session_id, first + place) for place in range(len(page.messages))}
+
+    def body() -> Markup:
+        return joined(
+            tabs(asked, session_id),
+            _findings(view),
+            _facts(asked, view),
+            panel("Latest messages", messages_list(page.messages, first, whole), _all_messages(asked, session)),
+            _runs(asked, view),
+            _tree(asked, view),
+            _usage(view),
+        )
+
+    return Shown(title=session_id, data=view.to_dict(), body=body)
+
+
+def _whole(asked: Asked, session_id: str, sequence: int) -> str:
+    return asked.link("message", id=session_id, n=sequence)
+
+
+async def _lock(asked: Asked, session_id: str) -> LockFacts | None:
+    objects = asked.sources.objects
+    if objects is None or objects.locks is None:
+        return None
+    try:
+        return LockFacts(held=await objects.locks.is_locked(session_id))
+    except LockError:
+        return None
+
+
+def _findings(view: SessionView) -> Child:
+    if not view.findings:
+        return note("good", "Nothing hangs here: no turn or run is open, and nothing is owed.")
+    kinds = {"hang": ("bad", "Hangs: "), "warn": ("warn", "Look: "), "ok": ("good", "")}
+    return [
+        note(kinds[each.level][0], h("strong", kinds[each.level][1]), each.text, id_=each.code)
+        for each in view.findings
+    ]
+
+
+def _facts(asked: Asked, view: SessionView) -> Markup:
+    session, now_ms = view.session, asked.now_ms
+    parent, root = session.parent_session_id, session.root_session_id
+
+    def to_session(session_id: str | None) -> Child:
+        return (
+            None if session_id is None else h("a", session_id, href=asked.link("session", id=session_id), class_="id")
+        )
+
+    return facts(
+        [
+            ("Status", status_mark(session.status)),
+            ("Now", signs(session, now_ms)),
+            ("Agent type", session.agent_type),
+            ("Parent", to_session(parent)),
+            ("Root", to_session(root) if root != parent else None),
+            ("Version", f"{session.version:,}"),
+            ("Steps", f"{session.step_count:,}"),
+            ("Messages", f"{session.message_count:,}"),
+            ("Checkpoints", f"{session.checkpoint_count:,}"),
+            ("Staged changes", f"{session.staged_count:,}"),
+            ("Created", f"{clock(session.created_at)} UTC, {age(session.created_at, now_ms)} ago"),
+            ("Updated", f"{clock(session.updated_at)} UTC, {age(session.updated_at, now_ms)} ago"),
+            ("Expires", None if session.expires_at is None else f"{clock(session.expires_at)} UTC"),
+            ("Aborted", "yes" if session.aborted else None),
+            ("Error", session.error),
+            ("Lock", _lock_text(view.lock, now_ms)),
+            ("Stream", _stream_text(view, now_ms)),
+        ]
+    )
+
+
+def _lock_text(lock: LockFacts | None, now_ms: int) -> str:
+    if lock is None:
+        return "cannot be asked from here"
+    if not lock.held:
+        return "free"
+    held = "held" if lock.owner is None else f"held by {lock.owner} with token {lock.fencing_token}"
+    return held if lock.expires_at is None else f"{held}, lease ends {age(lock.expires_at, now_ms)}"
+
+
+def _stream_text(view: SessionView, now_ms: int) -> str:
+    stream, name = view.stream, view.session.stream_id
+    own = "" if name == view.session.session_id else f"{name}: "
+    if stream is None:
+        return f"{own}not there, or cannot be asked from here"
+    ended = f" ({stream.end_status or stream.error})" if stream.status in ("ended", "failed") else ""
+    return f"{own}{stream.status}{ended}, {stream.count:,} chunks, written {age(stream.updated_at, now_ms)} ago"
+
+
+def _all_messages(asked: Asked, session: SessionSummary) -> Child:
+    if session.message_count <= MESSAGES:
+        return None
+    href = asked.link("messages", id=session.session_id)
+    return h("p", h("a", f"All {session.message_count:,} messages", href=href))
+
+
+def _runs(asked: Asked, view: SessionView) -> Child:
+    if not view.runs:
+        return None
+    rows: list[Sequence[Child]] = [
+        [
+            str(run.turn),
+            run.run_id,
+            status_mark(run.status),
+            f"{clock(run.started_at)} UTC",
+            age(run.started_at, run.completed_at)
+            if run.completed_at is not None
+            else f"open {age(run.started_at, asked.now_ms)}",
+            one_line(run.error or "", 80),
+        ]
+        for run in view.runs
+    ]
+    return panel(
+        "Runs", table("The latest runs", ("Turn", "Id", "Status", "Started", "Took", "Error"), rows, numeric=(0,))
+    )
+
+
+def _tree(asked: Asked, view: SessionView) -> Child:
+    if not view.descendants and not view.sub_sessions:
+        return None
+    rows: list[Sequence[Child]] = [
+        [
+            h(
+                "span",
+                h("a", each.session_id, href=asked.link("session", id=each.session_id), class_="id"),
+                class_=f"depth d{min(each.depth, 6)}",
+            ),
+            status_mark(each.status),
+            each.agent_type,
+            signs(each, asked.now_ms),
+        ]
+        for each in view.descendants
+    ]
+    known = {each.session_id for each in view.descendants}
+    rows += [
+        [ref.sub_session_id, status_mark(ref.status), ref.agent_type, f"named as {ref.location} sub-session"]
+        for ref in view.sub_sessions
+        if ref.sub_session_id not in known
+    ]
+    return panel("Below this session", table("Descendants", ("Session", "Status", "Agent", "Now"), rows))
+
+
+def _usage(view: SessionView) -> Markup:
+    usage = view.usage
+    if not usage.entry_count:
+        return panel("Usage", h("p", "Nothing was recorded."))
+    models: list[Sequence[Child]] = [
+        [
+            model,
+            f"{tokens.prompt:,}",
+            f"{tokens.completion:,}",
+            f"{tokens.cached:,}",
+            f"{tokens.reasoning:,}",
+            f"{tokens.total:,}",
+        ]
+        for model, tokens in sorted(usage.tokens_by_model.items())
+    ]
+    tools: list[Sequence[Child]] = [[tool, f"{calls:,}"] for tool, calls in sorted(usage.tool_stats.by_tool.items())]
+    unpriced = f" and {usage.unpriced_entries:,} entries without a price" if usage.unpriced_entries else ""
+    return panel(
+        "Usage",
+        h("p", f"{usage.entry_count:,} entries, {dollars(usage.cost_micros)}{unpriced}."),
+        table(
+            "By model",
+            ("Model", "Prompt", "Completion", "Cached", "Reasoning", "Total"),
+            models,
+            numeric=(1, 2, 3, 4, 5),
+        )
+        if models
+        else None,
+        table("By tool", ("Tool", "Calls"), tools, numeric=(1,)) if tools else None,
+    )

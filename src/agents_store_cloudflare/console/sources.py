@@ -1,0 +1,86 @@
+"""Where the console reads from: a whole store, or a database alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Self
+
+from agents_store_cloudflare.contract.arguments import system_now_ms
+from agents_store_cloudflare.database import Database, Row, Statement, batch_with_retry
+from agents_store_cloudflare.locks import DurableObjectLockManager
+from agents_store_cloudflare.metering.meter import Meter, MeteredDatabase, OpenMeters
+from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.store import CloudflareStore
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.streams.stream_client import StreamClient
+from agents_store_cloudflare.usage import D1UsageStore
+from agents_store_cloudflare.usage.options import DEFAULT_TABLE
+
+__all__ = ["Objects", "Sources"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objects:
+    """What needs Durable Objects: streams, locks, and the store's calls that use both."""
+
+    store: CloudflareStore
+    streams: DurableObjectStreamManager
+    stream_client: StreamClient
+    locks: DurableObjectLockManager | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The stores behind the pages.
+
+    Attributes:
+        objects: None where there is a database alone, as on the host: what needs an object is not offered there.
+    """
+
+    database: Database
+    states: D1StateStore
+    usage: D1UsageStore
+    usage_table: str
+    meter: Callable[[], AbstractContextManager[Meter]]
+    objects: Objects | None
+    now_ms: Callable[[], int] = system_now_ms
+
+    @classmethod
+    def of_store(cls, store: CloudflareStore) -> Self:
+        """The sources of a request's store."""
+        parts = store.parts
+        return cls(
+            database=parts.database,
+            states=store.state_store,
+            usage=store.usage_store,
+            usage_table=parts.usage_table,
+            meter=store.meter,
+            objects=Objects(
+                store=store,
+                streams=store.stream_manager,
+                stream_client=StreamClient(parts.objects["stream"], asyncio.sleep),
+                locks=store.lock_manager,
+            ),
+            now_ms=store.state_store.now_ms,
+        )
+
+    @classmethod
+    def of_database(cls, database: Database) -> Self:
+        """The sources of a database alone."""
+        meters = OpenMeters()
+        metered = MeteredDatabase(database, meters)
+        return cls(
+            database=metered,
+            states=D1StateStore(metered),
+            usage=D1UsageStore(metered),
+            usage_table=DEFAULT_TABLE,
+            meter=meters.open,
+            objects=None,
+        )
+
+    async def rows(self, *statements: Statement) -> list[list[Row]]:
+        """The rows of statements that only read, in one round trip."""
+        return await batch_with_retry(self.database, statements)
