@@ -61,6 +61,7 @@ from agents_store_cloudflare.contract.homes import child_id, home_of
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, parse_json
 from agents_store_cloudflare.contract.lazy_names import lazy_names
 from agents_store_cloudflare.contract.locks import Lock, LockAcquireOptions, LockManager, LockSet
+from agents_store_cloudflare.contract.state.marks import ANY_VERSION, AnyVersion
 from agents_store_cloudflare.contract.state.records import (
     AgentState,
     AgentStatus,
@@ -78,7 +79,7 @@ from agents_store_cloudflare.contract.state.records import (
     StagedChange,
     SubSessionRef,
 )
-from agents_store_cloudflare.contract.state.store import ANY_VERSION, AnyVersion, StateStore
+from agents_store_cloudflare.contract.state.store import StateStore
 from agents_store_cloudflare.contract.streams.manager import (
     ResumableReaderOptions,
     ResumableStreamReader,

@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 from agents_store_cloudflare.contract.arguments import UNSET
 from agents_store_cloudflare.contract.errors import AgentsStoreError, LockError, StaleFencingTokenError
+from agents_store_cloudflare.contract.state.marks import ANY_VERSION
 from agents_store_cloudflare.contract.state.records import AgentState
-from agents_store_cloudflare.contract.state.store import ANY_VERSION
 from agents_store_cloudflare.database import Database, Row, SqlError, Statement
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.locks import DurableObjectLock, DurableObjectLockManager, LockObject, LockOptions

@@ -73,7 +73,7 @@ class DurableObjectLockManager(LockManager):
 
     @classmethod
     def from_options(cls, namespace: object, options: LockOptions) -> Self:
-        """A manager with these options."""
+        """Return a manager with these options, as `options=` does."""
         return cls(namespace, options=options)
 
     async def acquire(self, key: str, **options: Unpack[LockAcquireOptions]) -> DurableObjectLock | None:

@@ -18,8 +18,8 @@ from agents_store_cloudflare.contract.arguments import (
     system_now_ms,
 )
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.state.marks import AnyVersion
 from agents_store_cloudflare.contract.state.records import AgentState
-from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.database import Homes, OneDatabase, SqlValue, Statement
 from agents_store_cloudflare.state import session_sql
 from agents_store_cloudflare.state.accounts import Accounts

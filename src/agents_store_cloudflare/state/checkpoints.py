@@ -26,12 +26,14 @@ from agents_store_cloudflare.contract.errors import (
     StateNotFoundError,
 )
 from agents_store_cloudflare.contract.json_values import encode_json
+from agents_store_cloudflare.contract.state.checkpoints import CheckpointStore
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, CheckpointPage
 from agents_store_cloudflare.database import Row, Statement
-from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql, session_sql
+from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql
 from agents_store_cloudflare.state.calls import StateCalls, expected, new_epoch, state_for
 from agents_store_cloudflare.state.cursors import cursor_after, number_of
 from agents_store_cloudflare.state.guard import Commit, Condition, Guard
+from agents_store_cloudflare.state.loading import loaded, loading
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.stored_text import stored_text
@@ -63,8 +65,8 @@ def _name_of(checkpoint_id: str) -> _Name | None:
     return _Name(session_id=session_id, step_count=int(step_count), timestamp=int(timestamp), number=int(number, 16))
 
 
-class CheckpointCalls(StateCalls):
-    """The calls of `StateStore` on checkpoints."""
+class CheckpointCalls(StateCalls, CheckpointStore):
+    """`CheckpointStore` on D1."""
 
     async def save_checkpoint(
         self,
@@ -76,7 +78,6 @@ class CheckpointCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> Checkpoint:
-        """`StateStore.save_checkpoint`. The result's `state` is None: the caller has it, `get_checkpoint` gives it back."""
         check_kept_beside(run_id, stream_sequence)
         if state is None:
             outgoing = None
@@ -115,7 +116,6 @@ class CheckpointCalls(StateCalls):
         ]
 
     async def get_checkpoint(self, session_id: str, checkpoint_id: str) -> Checkpoint | None:
-        """`StateStore.get_checkpoint`."""
         check_id(session_id, "session_id")
         name = _name_of(checkpoint_id)
         if name is None or name.session_id != session_id:
@@ -131,7 +131,6 @@ class CheckpointCalls(StateCalls):
         return checkpoint if checkpoint is not None and checkpoint.id == checkpoint_id else None
 
     async def get_latest_checkpoint(self, session_id: str) -> Checkpoint | None:
-        """`StateStore.get_latest_checkpoint`."""
         check_id(session_id, "session_id")
         rows, blocks = await self._batches.read(
             [
@@ -144,7 +143,6 @@ class CheckpointCalls(StateCalls):
     async def list_checkpoints(
         self, session_id: str, *, limit: int = 20, cursor: str | None = None, include_state: bool = True
     ) -> CheckpointPage:
-        """`StateStore.list_checkpoints`."""
         check_id(session_id, "session_id")
         check_whole_number(limit, "limit", low=1, high=MAX_CHECKPOINTS)
         check_flag(include_state, "include_state")
@@ -177,7 +175,6 @@ class CheckpointCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
-        """`StateStore.restore_checkpoint`."""
         check_id(session_id, "session_id")
         guard = self._guard("restore_checkpoint", session_id, fencing_token, commit_id, checkpoint_id)
         name, condition = _existing(session_id, checkpoint_id)
@@ -189,7 +186,7 @@ class CheckpointCalls(StateCalls):
                 Statement(message_sql.DELETE_LATER_BLOCKS, (session_id, None)),
                 Statement(message_sql.CUT_LAST_BLOCK, (session_id,)),
                 Statement(checkpoint_sql.DELETE_LATER_CHECKPOINTS, (session_id, name.number)),
-                *_whole_state(session_id),
+                *loading(session_id),
             ],
         )
         return await self._state_after(guard, commit, results)
@@ -203,7 +200,6 @@ class CheckpointCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
-        """`StateStore.fork_session`."""
         check_id(session_id, "session_id")
         request = (session_id, checkpoint_id)
         check_id(new_session_id, "new_session_id")
@@ -219,7 +215,7 @@ class CheckpointCalls(StateCalls):
                     Statement(checkpoint_sql.FORK_STATE, (*self._commit(guard), name.number, new_epoch(), session_id)),
                     Statement(checkpoint_sql.FORK_BLOCKS, (new_session_id, session_id)),
                     Statement(message_sql.CUT_LAST_BLOCK, (new_session_id,)),
-                    *_whole_state(new_session_id),
+                    *loading(new_session_id),
                 ],
             )
         except StaleStateError as error:
@@ -237,7 +233,6 @@ class CheckpointCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
-        """`StateStore.prune_checkpoints`."""
         age_ms = span_ms(older_than, older_than_ms, "older_than")
         if keep_last is None and age_ms is None:
             raise InvalidArgumentError("prune_checkpoints needs keep_last, older_than or both")
@@ -261,13 +256,11 @@ class CheckpointCalls(StateCalls):
         session_id = guard.session_id
         if not results:
             guard.living(commit)
-            results = await self._batches.read(_whole_state(session_id))
+            results = await self._batches.read(loading(session_id))
         rows, blocks = results[-2:]
         if not rows:
             raise StateNotFoundError(session_id)
-        state = codec.state_of(rows[0])
-        codec.fill_messages(state, blocks, MAX_MESSAGES)
-        return state
+        return loaded(rows, blocks)
 
 
 def check_kept_beside(run_id: str | None, stream_sequence: int | None) -> None:
@@ -296,10 +289,3 @@ def _existing(session_id: str, checkpoint_id: str) -> tuple[_Name, Condition]:
         },
     )
     return name, condition
-
-
-def _whole_state(session_id: str) -> list[Statement]:
-    return [
-        Statement(session_sql.SELECT_STATE, (session_id,)),
-        Statement(message_sql.BLOCKS_FROM, (session_id, 0, MAX_MESSAGES, MAX_MESSAGES)),
-    ]

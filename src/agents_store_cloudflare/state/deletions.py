@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import LiteralString, cast
 
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_flag, check_id, check_whole_number
+from agents_store_cloudflare.contract.state.deletion import DeletionStore
 from agents_store_cloudflare.contract.state.records import SessionTree
 from agents_store_cloudflare.database import Row, SqlValue, Statement
-from agents_store_cloudflare.state import deletion_sql
+from agents_store_cloudflare.state import deletion_sql, session_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected
 from agents_store_cloudflare.state.guard import DeletedMeanwhileError, Guard
 
@@ -39,8 +40,8 @@ class DeletionPlan:
     done: bool | None = None
 
 
-class DeletionCalls(StateCalls):
-    """The calls of `StateStore` that delete sessions."""
+class DeletionCalls(StateCalls, DeletionStore):
+    """`DeletionStore` on D1, and the deletion in two steps that a deletion across stores needs."""
 
     async def delete_session(
         self,
@@ -51,7 +52,6 @@ class DeletionCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> bool:
-        """`StateStore.delete_session`."""
         guard = self._deletion_guard(session_id, expected_version, fencing_token, commit_id, usage=delete_usage)
         return await self._delete(guard, usage=delete_usage, remember=commit_id is not None, keep_streams=True)
 
@@ -106,7 +106,6 @@ class DeletionCalls(StateCalls):
             return bool(plan.tree.session_ids)
 
     async def get_session_tree(self, session_id: str) -> SessionTree:
-        """`StateStore.get_session_tree`."""
         parameters: tuple[SqlValue, ...] = (check_id(session_id, "session_id"), None, 0)
         sessions, streams, remote = await self._batches.read(
             [
@@ -120,13 +119,18 @@ class DeletionCalls(StateCalls):
     async def cleanup_expired_sessions(
         self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
     ) -> list[str]:
-        """`StateStore.cleanup_expired_sessions`."""
         return list((await self.cleanup_expired_trees(now, limit, delete_usage=delete_usage)).session_ids)
 
     async def cleanup_expired_trees(
         self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
     ) -> SessionTree:
-        """`StateStore.cleanup_expired_sessions`, with the streams that belonged to the deleted sessions alone."""
+        """Delete expired sessions as `cleanup_expired_sessions` does, and tell the streams that belonged to them alone.
+
+        Args:
+            now: sessions expire whose `expires_at` is not after this time (milliseconds since 1970); the present by default.
+            limit: the most expired sessions, 1 to 1,000. Their descendants come on top.
+            delete_usage: also delete the sessions' usage from the documented table.
+        """
         at_ms = self._now_ms() if now is None else check_whole_number(now, "now")
         parameters = (None, at_ms, check_whole_number(limit, "limit", low=1, high=MAX_PAGE))
         kept = (*parameters, None, None, self._now_ms(), 0, 1)
@@ -143,6 +147,10 @@ class DeletionCalls(StateCalls):
         tree = _tree(results[-1], results[0], results[1])
         self._report("*", tree)
         return tree
+
+    async def reset_fence(self, session_id: str) -> None:
+        check_id(session_id, "session_id")
+        await self._batches.repeatable("reset_fence", session_id, [Statement(session_sql.RESET_FENCE, (session_id,))])
 
     def _deletion_guard(
         self,

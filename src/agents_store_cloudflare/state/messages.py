@@ -22,6 +22,7 @@ from agents_store_cloudflare.contract.errors import (
     StaleStateError,
     StateNotFoundError,
 )
+from agents_store_cloudflare.contract.state.messages import MessageStore
 from agents_store_cloudflare.contract.state.records import AgentState, Message, MessagePage
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql
@@ -39,13 +40,12 @@ MOST_KEPT_BYTES = 4_000
 """Bytes of popped messages that a commit keeps for a repetition. Above 60,000 bytes of commits a state row keeps the newest two alone."""
 
 
-class MessageCalls(StateCalls):
-    """The calls of `StateStore` on messages."""
+class MessageCalls(StateCalls, MessageStore):
+    """`MessageStore` on D1."""
 
     async def get_messages(
         self, session_id: str, *, offset: int = 0, limit: int = 50, include_thinking: bool = True
     ) -> MessagePage:
-        """`StateStore.get_messages`."""
         check_id(session_id, "session_id")
         check_whole_number(offset, "offset", high=MAX_MESSAGES)
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
@@ -71,7 +71,6 @@ class MessageCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
-        """`StateStore.append_messages`."""
         state = session if isinstance(session, AgentState) else None
         session_id = state.session_id if state else cast("str", session)
         added = codec.message_list(messages)
@@ -114,7 +113,6 @@ class MessageCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> list[Message]:
-        """`StateStore.pop_messages`."""
         check_whole_number(count, "count", low=1, high=MAX_PAGE)
         request = (count, check_flag(drop_checkpoints, "drop_checkpoints"))
         guard = self._guard("pop_messages", session_id, fencing_token, commit_id, *request)
@@ -169,7 +167,6 @@ class MessageCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
-        """`StateStore.truncate_messages`."""
         check_whole_number(count, "count", high=MAX_MESSAGES)
         request = (count, check_flag(drop_checkpoints, "drop_checkpoints"))
         guard = self._guard("truncate_messages", session_id, fencing_token, commit_id, *request)
@@ -193,7 +190,6 @@ class MessageCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
-        """`StateStore.replace_messages`."""
         check_whole_number(expected_version, "expected_version")
         all_messages = codec.message_list(messages)
         check_whole_number(len(all_messages), "the number of messages", high=MAX_MESSAGES)

@@ -23,6 +23,7 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.json_values import JsonValue, decode_json, encode_json
 from agents_store_cloudflare.contract.state.records import SubSessionRef
+from agents_store_cloudflare.contract.state.references import ReferenceStore
 from agents_store_cloudflare.database import Row, SqlValue, Statement
 from agents_store_cloudflare.state import reference_sql
 from agents_store_cloudflare.state.calls import StateCalls
@@ -32,8 +33,8 @@ from agents_store_cloudflare.state.stored_text import stored_text, text_of
 __all__ = ["ReferenceCalls"]
 
 
-class ReferenceCalls(StateCalls):
-    """The calls of `StateStore` on references to sub-sessions."""
+class ReferenceCalls(StateCalls, ReferenceStore):
+    """`ReferenceStore` on D1."""
 
     async def add_sub_session_refs(
         self,
@@ -43,7 +44,6 @@ class ReferenceCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> None:
-        """`StateStore.add_sub_session_refs`."""
         given = cast("object", refs)
         if isinstance(given, Mapping | SubSessionRef | str) or not isinstance(given, Iterable):
             raise TypeError(f"refs must be a list of references, not {type(refs).__name__}")
@@ -69,7 +69,6 @@ class ReferenceCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> None:
-        """`StateStore.update_sub_session_ref`."""
         check_id(sub_session_id, "sub_session_id")
         if status is not None:
             check_text(status, "status", max_bytes=MAX_LABEL_BYTES)
@@ -100,7 +99,6 @@ class ReferenceCalls(StateCalls):
         )
 
     async def get_sub_session_refs(self, session_id: str) -> list[SubSessionRef]:
-        """`StateStore.get_sub_session_refs`."""
         check_id(session_id, "session_id")
         [rows] = await self._batches.read([Statement(reference_sql.SELECT_REFERENCES, (session_id,))])
         return [_reference(row) for row in rows]

@@ -20,11 +20,12 @@ from agents_store_cloudflare.contract.arguments import (
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, RunConflictError, RunNotFoundError
 from agents_store_cloudflare.contract.json_values import decode_json
 from agents_store_cloudflare.contract.state.records import AgentStatus, Run
+from agents_store_cloudflare.contract.state.runs import RunStore
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import run_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls
 from agents_store_cloudflare.state.guard import Condition, Facts
-from agents_store_cloudflare.state.sessions import check_statuses
+from agents_store_cloudflare.state.statuses import check_statuses
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
 
 __all__ = ["ENDED", "RunCalls"]
@@ -33,8 +34,8 @@ ENDED = frozenset({AgentStatus.COMPLETED, AgentStatus.FAILED, AgentStatus.ABORTE
 """The statuses after which a run is not current any more."""
 
 
-class RunCalls(StateCalls):
-    """The calls of `StateStore` on runs."""
+class RunCalls(StateCalls, RunStore):
+    """`RunStore` on D1."""
 
     async def start_run(
         self,
@@ -49,7 +50,6 @@ class RunCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> Run:
-        """`StateStore.start_run`."""
         check_id(run_id, "run_id")
         if _has_ended(status):
             raise InvalidArgumentError(f"a run cannot start as {status!r}: that ends it")
@@ -88,7 +88,6 @@ class RunCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> Run:
-        """`StateStore.update_run`."""
         check_id(run_id, "run_id")
         ended = None if status is None else _has_ended(status)
         if completed_at is not None:
@@ -125,13 +124,11 @@ class RunCalls(StateCalls):
         return _run(session_id, results[-1], run_id)
 
     async def get_current_run(self, session_id: str) -> Run | None:
-        """`StateStore.get_current_run`."""
         check_id(session_id, "session_id")
         [rows] = await self._batches.read([Statement(run_sql.CURRENT_RUN, (session_id,))])
         return _run(session_id, rows, "") if rows else None
 
     async def list_runs(self, session_id: str, *, limit: int = 50, before_turn: int | None = None) -> list[Run]:
-        """`StateStore.list_runs`."""
         check_id(session_id, "session_id")
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         below = MAX_SAFE_INTEGER if before_turn is None else check_whole_number(before_turn, "before_turn", low=1)

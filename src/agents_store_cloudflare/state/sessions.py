@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast, overload
 
@@ -19,28 +19,28 @@ from agents_store_cloudflare.contract.arguments import (
 )
 from agents_store_cloudflare.contract.errors import SessionExistsError, StaleStateError, StateNotFoundError
 from agents_store_cloudflare.contract.json_values import JsonValue, encode_json
-from agents_store_cloudflare.contract.state.records import AgentState, CasResult, SessionPage
-from agents_store_cloudflare.contract.state.store import AnyVersion
+from agents_store_cloudflare.contract.state.marks import AnyVersion
+from agents_store_cloudflare.contract.state.records import AgentState, SessionPage
+from agents_store_cloudflare.contract.state.sessions import SessionStore
 from agents_store_cloudflare.contract.usage.records import UsageEntry
-from agents_store_cloudflare.database import Row, Statement
-from agents_store_cloudflare.state import codec, message_sql, session_sql
+from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.state import codec, session_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, new_epoch, state_for
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
 from agents_store_cloudflare.state.cursors import cursor_after, number_of
-from agents_store_cloudflare.state.guard import Commit
+from agents_store_cloudflare.state.loading import loaded, loading
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
-from agents_store_cloudflare.state.stored_text import stored_text, text_of
+from agents_store_cloudflare.state.stored_text import stored_text
 
 __all__ = ["SessionCalls"]
 
-MAX_STATUSES = 100
 LAST_CHARACTER = "\U0010ffff"
 
 
-class SessionCalls(StateCalls):
-    """The calls of `StateStore` on sessions."""
+class SessionCalls(StateCalls, SessionStore):
+    """`SessionStore` on D1."""
 
     async def create_session(
         self,
@@ -53,7 +53,6 @@ class SessionCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
-        """`StateStore.create_session`."""
         check_flag(exist_ok, "exist_ok")
         state = AgentState(
             session_id=check_id(session_id, "session_id"),
@@ -71,13 +70,13 @@ class SessionCalls(StateCalls):
         )
         insert = Statement(session_sql.CREATE_STATE, (*self._commit(guard), 0, 0, new_epoch(), *columns))
         try:
-            first, results = await self._batches.guarded(guard, [insert, *_loading(session_id, MAX_MESSAGES)])
+            first, results = await self._batches.guarded(guard, [insert, *loading(session_id)])
         except StaleStateError as error:
             raise SessionExistsError(session_id) from error
         if first is not None:
             guard.living(first)
             return await self.load_state(session_id, required=True)
-        return _loaded(results[1], results[2], MAX_MESSAGES)
+        return loaded(results[1], results[2])
 
     async def save_state(
         self,
@@ -89,7 +88,6 @@ class SessionCalls(StateCalls):
         commit_id: str | None = None,
         usage: Sequence[UsageEntry | Mapping[str, object]] = (),
     ) -> int:
-        """`StateStore.save_state`."""
         outgoing = Outgoing.of(state_for(session_id, state), self._limits, "save_state")
         entries = list(usage)
         recorded = self._accounts.record(session_id, entries)
@@ -108,7 +106,23 @@ class SessionCalls(StateCalls):
         commit_id: str | None = None,
         usage: Sequence[UsageEntry | Mapping[str, object]] = (),
     ) -> int:
-        """`save_state` under the state's own session id."""
+        """Store a state under its own session id: `save_state(state.session_id, state)`.
+
+        Args:
+            state: a loaded state that was changed, or a new one.
+            expected_version: as for `save_state`.
+            fencing_token: the lock that the caller holds, or its token.
+            commit_id: a name for this request. The same request under it again gives the first result.
+            usage: entries of this session, recorded in the same transaction.
+
+        Returns:
+            The new version.
+
+        Raises:
+            StaleStateError: as `save_state` raises it.
+            StateSizeExceededError: the state or a message is larger than the store's limits.
+            StaleFencingTokenError: a newer holder of the lock has written.
+        """
         saved = state if isinstance(state, AgentState) else AgentState.from_dict(state)
         return await self.save_state(
             saved.session_id,
@@ -128,19 +142,18 @@ class SessionCalls(StateCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
-        """`StateStore.update_state`."""
         check_whole_number(attempts, "attempts", low=1, high=100)
         # A function has no content to tell apart: the commit id names whichever change the caller makes with it.
         guard = self._guard("update_state", session_id, fencing_token, commit_id)
         remembered = Statement(FIRST_COMMIT, (session_id, guard.commit_id))
         for attempt in range(1, attempts + 1):
-            rows, blocks, commits = await self._batches.read([*_loading(session_id, MAX_MESSAGES), remembered])
+            rows, blocks, commits = await self._batches.read([*loading(session_id), remembered])
             if commits:
                 guard.living(guard.first(cast("str", commits[0][0]), past=bool(commits[0][1])))
                 await self._batches.raise_fence(guard)
             if not rows:
                 raise StateNotFoundError(session_id)
-            state = _loaded(rows, blocks, MAX_MESSAGES)
+            state = loaded(rows, blocks)
             if commits:
                 return state
             await _change(change, state)
@@ -171,80 +184,23 @@ class SessionCalls(StateCalls):
     async def load_state(
         self, session_id: str, *, required: bool = False, messages: Literal["all", "none"] | int = "all"
     ) -> AgentState | None:
-        """`StateStore.load_state`."""
         check_id(session_id, "session_id")
         check_flag(required, "required")
         wanted = _wanted_messages(messages)
-        rows, *blocks = await self._batches.read(_loading(session_id, wanted))
+        rows, *blocks = await self._batches.read(loading(session_id, wanted))
         if not rows:
             if required:
                 raise StateNotFoundError(session_id)
             return None
-        return _loaded(rows, blocks[0], wanted) if blocks else codec.state_of(rows[0])
+        return loaded(rows, blocks[0], wanted) if blocks else codec.state_of(rows[0])
 
     async def exists(self, session_id: str) -> bool:
-        """`StateStore.exists`."""
         check_id(session_id, "session_id")
         [rows] = await self._batches.read([Statement(session_sql.SELECT_EXISTS, (session_id,))])
         return bool(rows)
 
     async def session_exists(self, session_id: str) -> bool:
-        """The same as `exists`."""
         return await self.exists(session_id)
-
-    async def update_status(
-        self, session_id: str, status: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
-    ) -> int:
-        """`StateStore.update_status`."""
-        check_text(status, "status", max_bytes=MAX_LABEL_BYTES)
-        guard = self._guard("update_status", session_id, fencing_token, commit_id, status)
-        update = Statement(session_sql.UPDATE_STATUS, (*self._commit(guard), stored_text(status)))
-        commit, _ = await self._batches.write(guard, [update])
-        return commit.version
-
-    async def compare_and_set_status(
-        self,
-        session_id: str,
-        expected: Collection[str],
-        new: str,
-        *,
-        fencing_token: FencingToken = UNSET,
-        commit_id: str | None = None,
-    ) -> CasResult:
-        """`StateStore.compare_and_set_status`."""
-        statuses = check_statuses(expected, "expected")
-        check_text(new, "new", max_bytes=MAX_LABEL_BYTES)
-        guard = self._guard("compare_and_set_status", session_id, fencing_token, commit_id, statuses, new)
-        # No condition of the guard: a batch that finds another status has nothing to write, but it raises the fence.
-        update = Statement(session_sql.COMPARE_AND_SET_STATUS, (*self._commit(guard), stored_text(new), statuses))
-        first, results = await self._batches.guarded(
-            guard, [update, Statement(session_sql.SELECT_STATUS, (session_id,))]
-        )
-        if first is None and not results[0]:
-            [[status, version]] = cast("list[list[Any]]", results[1])
-            return CasResult(
-                ok=False, new_version=None, current_status=cast("str", text_of(status)), current_version=version
-            )
-        commit = first or Commit.from_text(cast("str", results[0][0][0]))
-        return CasResult(ok=True, new_version=commit.version, current_status=new, current_version=commit.version)
-
-    async def increment_resume_count(
-        self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
-    ) -> int:
-        """`StateStore.increment_resume_count`."""
-        guard = self._guard("increment_resume_count", session_id, fencing_token, commit_id)
-        update = Statement(session_sql.INCREMENT_RESUME_COUNT, self._commit(guard))
-        commit, _ = await self._batches.write(guard, [update])
-        return cast("int", commit.result)
-
-    async def increment_step_count(
-        self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
-    ) -> int:
-        """`StateStore.increment_step_count`."""
-        guard = self._guard("increment_step_count", session_id, fencing_token, commit_id)
-        update = Statement(session_sql.INCREMENT_STEP_COUNT, self._commit(guard))
-        commit, _ = await self._batches.write(guard, [update])
-        return cast("int", commit.result)
 
     async def list_sessions(
         self,
@@ -256,7 +212,6 @@ class SessionCalls(StateCalls):
         limit: int = 50,
         cursor: str | None = None,
     ) -> SessionPage:
-        """`StateStore.list_sessions`."""
         for name, value in (("agent_type", agent_type), ("status", status)):
             if value is not None:
                 check_text(value, name, max_bytes=MAX_LABEL_BYTES)
@@ -280,30 +235,10 @@ class SessionCalls(StateCalls):
             has_more=more,
         )
 
-    async def reset_fence(self, session_id: str) -> None:
-        """`StateStore.reset_fence`."""
-        check_id(session_id, "session_id")
-        await self._batches.repeatable("reset_fence", session_id, [Statement(session_sql.RESET_FENCE, (session_id,))])
-
 
 def _entry(entry: UsageEntry | Mapping[str, object]) -> JsonValue:
     """A usage entry as the caller gave it, for the digest of the request."""
     return cast("JsonValue", entry.to_dict() if isinstance(entry, UsageEntry) else dict(entry))
-
-
-def check_statuses(statuses: Collection[str], name: str) -> str:
-    """A collection of statuses as JSON text: each as a list of its own, as `json_array(status)` writes it.
-
-    SQLite 3.40 cuts the text of a bare element at a NUL, and would take "a" for a longer text.
-
-    Raises:
-        TypeError: a bare text, which would be a collection of letters, or no collection of texts.
-    """
-    if isinstance(statuses, str) or not isinstance(cast("object", statuses), Collection):
-        raise TypeError(f"{name} must be a collection of texts, not {type(statuses).__name__}")
-    texts = [check_text(status, f"a status in {name}", max_bytes=MAX_LABEL_BYTES) for status in statuses]
-    check_whole_number(len(texts), f"the number of statuses in {name}", high=MAX_STATUSES)
-    return encode_json([[stored_text(text)] for text in texts], name=name)
 
 
 def _object(value: Mapping[str, JsonValue] | None, name: str) -> dict[str, JsonValue]:
@@ -328,20 +263,6 @@ def _wanted_messages(messages: Literal["all", "none"] | int) -> int:
     if messages == "none":
         return 0
     return check_whole_number(messages, "messages", high=MAX_MESSAGES)
-
-
-def _loading(session_id: str, wanted: int) -> list[Statement]:
-    """The statements that load a state with the last `wanted` messages."""
-    statements = [Statement(session_sql.SELECT_STATE, (session_id,))]
-    if wanted:
-        statements.append(Statement(message_sql.BLOCKS_FROM, (session_id, 0, wanted, wanted)))
-    return statements
-
-
-def _loaded(rows: list[Row], blocks: list[Row], wanted: int) -> AgentState:
-    state = codec.state_of(rows[0])
-    codec.fill_messages(state, blocks, wanted)
-    return state
 
 
 def _after(prefix: str) -> str:

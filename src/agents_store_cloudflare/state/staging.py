@@ -19,6 +19,7 @@ from agents_store_cloudflare.contract.errors import (
     StateSizeExceededError,
 )
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
+from agents_store_cloudflare.contract.state.marks import AnyVersion
 from agents_store_cloudflare.contract.state.records import (
     AgentState,
     MergeChanges,
@@ -26,7 +27,7 @@ from agents_store_cloudflare.contract.state.records import (
     PromoteResult,
     StagedChange,
 )
-from agents_store_cloudflare.contract.state.store import AnyVersion
+from agents_store_cloudflare.contract.state.staging import StagingStore
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import codec, session_sql, staging_sql
 from agents_store_cloudflare.state.calls import expected, state_for
@@ -51,8 +52,8 @@ class StagedDiffers(Exception):  # noqa: N818 - it leads to the next attempt, no
         super().__init__()
 
 
-class StagingCalls(CheckpointCalls):
-    """The calls of `StateStore` on staged changes."""
+class StagingCalls(CheckpointCalls, StagingStore):
+    """`StagingStore` on D1."""
 
     async def stage_changes(
         self,
@@ -63,7 +64,6 @@ class StagingCalls(CheckpointCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> StagedChange:
-        """`StateStore.stage_changes`."""
         check_id(step_id, "step_id")
         given = change if isinstance(change, StagedChange) else StagedChange.from_dict(change)
         staged = given if given.timestamp is not None else replace(given, timestamp=self._now_ms())
@@ -83,7 +83,6 @@ class StagingCalls(CheckpointCalls):
         return staged_change([staged.tool_call_id, cast("int", commit.result), text, 0])
 
     async def get_staged_changes(self, session_id: str, step_id: str | None = None) -> list[StagedChange]:
-        """`StateStore.get_staged_changes`."""
         check_id(session_id, "session_id")
         if step_id is None:
             statement = Statement(staging_sql.SELECT_STAGED_ALL, (session_id,))
@@ -101,7 +100,6 @@ class StagingCalls(CheckpointCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> int:
-        """`StateStore.discard_staging`."""
         check_id(step_id, "step_id")
         guard = self._guard("discard_staging", session_id, fencing_token, commit_id, step_id)
         guard = replace(guard, version=expected(expected_version))
@@ -117,7 +115,6 @@ class StagingCalls(CheckpointCalls):
     async def promote_staging(
         self, session_id: str, step_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> PromoteResult:
-        """`StateStore.promote_staging`."""
         check_id(step_id, "step_id")
         guard = self._guard("promote_staging", session_id, fencing_token, commit_id, step_id)
         select = Statement(staging_sql.SELECT_STAGED, (session_id, step_id))
@@ -155,7 +152,6 @@ class StagingCalls(CheckpointCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> MergeResult:
-        """`StateStore.merge_custom_state`."""
         given = MergeChanges.of(changes).to_dict()
         text = encode_json(given, name="changes")
         merge = MergeChanges.from_dict(cast("JsonObject", decode_json(text)))  # a copy: the caller's may go on changing
@@ -187,7 +183,6 @@ class StagingCalls(CheckpointCalls):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> PromoteResult:
-        """`StateStore.save_state_and_promote_staging`."""
         check_id(step_id, "step_id")
         check_kept_beside(run_id, stream_sequence)
         check_flag(checkpoint, "checkpoint")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from agents_store_cloudflare.contract.state.store import StateStore
 from agents_store_cloudflare.state.deletions import DeletionCalls
 from agents_store_cloudflare.state.references import ReferenceCalls
 from agents_store_cloudflare.state.runs import RunCalls
 from agents_store_cloudflare.state.sessions import SessionCalls
+from agents_store_cloudflare.state.statuses import StatusCalls
 from agents_store_cloudflare.state.turns import TurnCalls
 
 __all__ = ["D1StateStore"]
 
 
-class D1StateStore(SessionCalls, TurnCalls, RunCalls, ReferenceCalls, DeletionCalls):
+class D1StateStore(SessionCalls, StatusCalls, TurnCalls, RunCalls, ReferenceCalls, DeletionCalls, StateStore):
     """`StateStore` on D1: what each call promises stands there.
 
     Args:

@@ -26,6 +26,7 @@ from agents_store_cloudflare.state.calls import new_epoch
 from agents_store_cloudflare.state.changes import apply_changes
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
 from agents_store_cloudflare.state.guard import Commit, Condition, Facts, Guard
+from agents_store_cloudflare.state.loading import loaded, loading
 from agents_store_cloudflare.state.messages import MessageCalls
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
@@ -193,7 +194,7 @@ class TurnCalls(MessageCalls, StagingCalls):
         return self._accounts.settle(session_id, reservation, actual, now_ms)
 
     def now_ms(self) -> int:
-        """The store's clock."""
+        """Return the present time of the store's clock (milliseconds since 1970)."""
         return self._now_ms()
 
     async def find_turn(self, session_id: str, turn_id: str) -> StoredTurn | None:
@@ -249,13 +250,8 @@ class TurnCalls(MessageCalls, StagingCalls):
         created = (session_id, now_ms, entry.agent_type, entry.parent_session_id, new_epoch())
         enter = (*self._commit(guard), len(messages), _text(entry.turn))
         run = (session_id, entry.turn_id, now_ms, entry.token, _text(entry.turn))
-        loading = [
-            Statement(
-                turn_sql.SELECT_TURN, (session_id, None if entry.reservation is None else entry.reservation.scope)
-            ),
-            Statement(session_sql.SELECT_STATE, (session_id,)),
-            Statement(message_sql.BLOCKS_FROM, (session_id, 0, MAX_MESSAGES, MAX_MESSAGES)),
-        ]
+        scope = None if entry.reservation is None else entry.reservation.scope
+        entered = [Statement(turn_sql.SELECT_TURN, (session_id, scope)), *loading(session_id)]
         first, results = await self._batches.guarded(
             guard,
             [
@@ -271,11 +267,11 @@ class TurnCalls(MessageCalls, StagingCalls):
                     for block in self._blocks(messages, session_id, guard.operation)
                 ),
                 Statement(turn_sql.INSERT_TURN_RUN, run),
-                *loading,
+                *entered,
             ],
         )
         if first is not None:
-            results = await self._batches.read(loading)
+            results = await self._batches.read(entered)
         return _entered(entry, results[-3:])
 
     async def _commit_once(self, commit: TurnCommit, outgoing: Outgoing) -> Checkpoint | None:
@@ -420,9 +416,7 @@ def _entered(entry: TurnEntry, results: list[list[Row]]) -> EnteredTurn:
         raise StaleFencingTokenError(
             entry.session_id, expected=int(cast("int", turn.get("token", 0))), actual=entry.token
         )
-    state = codec.state_of(rows[0])
-    codec.fill_messages(state, blocks, MAX_MESSAGES)
-    return EnteredTurn(state=state, turn=turn, owed=json.loads(owed), unit=unit)
+    return EnteredTurn(state=loaded(rows, blocks), turn=turn, owed=json.loads(owed), unit=unit)
 
 
 def _due(row: Row) -> DueTurn:

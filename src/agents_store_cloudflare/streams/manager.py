@@ -64,7 +64,7 @@ class DurableObjectStreamManager(StreamManager):
 
     @classmethod
     def from_options(cls, stream_namespace: object, options: StreamOptions) -> Self:
-        """A manager with these options."""
+        """Return a manager with these options, as `options=` does."""
         return cls(stream_namespace, options=options)
 
     def create_writer(

@@ -94,7 +94,7 @@ class D1UsageStore(Deletions):
 
     @classmethod
     def from_options(cls, database: object, options: UsageOptions) -> Self:
-        """A store with options made elsewhere."""
+        """Return a store with options that were made elsewhere."""
         return cls(database, table_name=options.table_name, price_book=options.price_book, logger=options.logger)
 
     async def ensure_table(self) -> None:
@@ -196,7 +196,7 @@ class D1UsageStore(Deletions):
         error: str | None = None,
         **fields: Unpack[EntryFields],
     ) -> UsageEntry:
-        """Record one tool call."""
+        """Record one tool call: its duration, and whether it succeeded."""
         return await self._record(
             session_id, fields, kind="tool", tool_name=tool_name, duration_ms=duration_ms, success=success, error=error
         )
@@ -312,7 +312,7 @@ class D1UsageStore(Deletions):
         return bool(rows)
 
     async def get_entry_count(self, session_id: str) -> int:
-        """How many entries the session has."""
+        """Return how many entries are stored for the session. It reads them all."""
         [[row]] = await self._batches.run(
             self._batches.statement(sql.COUNT_ENTRIES, check_id(session_id, "session_id"))
         )

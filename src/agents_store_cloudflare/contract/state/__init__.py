@@ -1,5 +1,6 @@
 """The contract of a state store: its protocol and its records."""
 
+from agents_store_cloudflare.contract.state.marks import ANY_VERSION, AnyVersion
 from agents_store_cloudflare.contract.state.records import (
     AgentState,
     AgentStatus,
@@ -18,7 +19,7 @@ from agents_store_cloudflare.contract.state.records import (
     StoredHistory,
     SubSessionRef,
 )
-from agents_store_cloudflare.contract.state.store import ANY_VERSION, AnyVersion, StateStore
+from agents_store_cloudflare.contract.state.store import StateStore
 
 __all__ = [
     "ANY_VERSION",

@@ -20,8 +20,8 @@ from agents_store_cloudflare.contract.errors import (
     StateNotFoundError,
     StateSizeExceededError,
 )
+from agents_store_cloudflare.contract.state.marks import ANY_VERSION
 from agents_store_cloudflare.contract.state.records import AgentState, Message
-from agents_store_cloudflare.contract.state.store import ANY_VERSION
 from agents_store_cloudflare.state import D1StateStore
 
 __all__ = ["NASTY_VALUES", "StateConformance"]

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from agents_store_cloudflare.contract.errors import RunConflictError, StaleFencingTokenError, StaleStateError
+from agents_store_cloudflare.contract.state.marks import ANY_VERSION
 from agents_store_cloudflare.contract.state.records import AgentState, Message, StagedChange, SubSessionRef
-from agents_store_cloudflare.contract.state.store import ANY_VERSION
 from agents_store_cloudflare.state import D1StateStore
 
 __all__ = ["ContentionConformance"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from agents_store_cloudflare.contract.state.marks import ANY_VERSION
 from agents_store_cloudflare.contract.state.records import AgentState, MergeChanges
-from agents_store_cloudflare.contract.state.store import ANY_VERSION
 from state_walk.model import StateModel
 from state_walk.stored import Twin
 

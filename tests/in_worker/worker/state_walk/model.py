@@ -14,8 +14,8 @@ from typing import Any
 from agents_store_cloudflare.contract.arguments import UNSET, Unset
 from agents_store_cloudflare.contract.errors import RunConflictError, RunNotFoundError, SubSessionRefNotFoundError
 from agents_store_cloudflare.contract.json_types import JsonValue
+from agents_store_cloudflare.contract.state.marks import AnyVersion
 from agents_store_cloudflare.contract.state.records import Checkpoint, PromoteResult, Run, StagedChange, SubSessionRef
-from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.state.changes import Applied, apply_changes
 from agents_store_cloudflare.state.runs import ENDED
 from state_walk.messages import HistoryModel

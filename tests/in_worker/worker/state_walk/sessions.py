@@ -12,8 +12,8 @@ from agents_store_cloudflare.contract.errors import (
     StateNotFoundError,
 )
 from agents_store_cloudflare.contract.json_types import JsonObject, JsonValue
+from agents_store_cloudflare.contract.state.marks import AnyVersion
 from agents_store_cloudflare.contract.state.records import AgentState, CasResult, MergeChanges, MergeResult, SessionTree
-from agents_store_cloudflare.contract.state.store import AnyVersion
 from agents_store_cloudflare.state.changes import merge_changes
 from state_walk.stored import MOST_STATE_BYTES, REMEMBERED, Commit, GuardedModel, SessionModel, Twin, Write
 

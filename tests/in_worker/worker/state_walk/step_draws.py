@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 from agents_store_cloudflare.contract.arguments import UNSET
+from agents_store_cloudflare.contract.state.marks import ANY_VERSION
 from agents_store_cloudflare.contract.state.records import StagedChange, SubSessionRef
-from agents_store_cloudflare.contract.state.store import ANY_VERSION
 from state_walk.draws import CALLS, RUN_STATUSES, RUNS, STEPS, VALUES, Call, Draws
 
 

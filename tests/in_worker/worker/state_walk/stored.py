@@ -14,6 +14,7 @@ from agents_store_cloudflare.contract.errors import (
     StateNotFoundError,
 )
 from agents_store_cloudflare.contract.json_types import JsonObject
+from agents_store_cloudflare.contract.state.marks import AnyVersion
 from agents_store_cloudflare.contract.state.records import (
     AgentState,
     Checkpoint,
@@ -22,7 +23,6 @@ from agents_store_cloudflare.contract.state.records import (
     StagedChange,
     SubSessionRef,
 )
-from agents_store_cloudflare.contract.state.store import AnyVersion
 
 T = TypeVar("T")
 

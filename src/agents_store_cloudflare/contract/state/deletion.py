@@ -1,0 +1,78 @@
+"""The contract of a state store, part eight: sessions are deleted with everything that belongs to them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken
+from agents_store_cloudflare.contract.state.records import SessionTree
+
+__all__ = ["DeletionStore"]
+
+
+class DeletionStore(Protocol):
+    """The part of a `StateStore` that deletes sessions and resets their fences."""
+
+    async def delete_session(
+        self,
+        session_id: str,
+        *,
+        delete_usage: bool = False,
+        expected_version: int | None = None,
+        fencing_token: FencingToken = UNSET,
+        commit_id: str | None = None,
+    ) -> bool:
+        """Delete a session with everything that belongs to it, and its descendants by `parent_session_id`.
+
+        One small row stays under the id. It holds the highest fencing token, so that a stale holder stays refused. It also holds the
+        last commit ids, so that a late repetition does not touch a session that is made later. A sub-session to which the session
+        refers as remote stays, and is logged.
+
+        Args:
+            session_id: the session.
+            delete_usage: also delete the sessions' usage from the documented table. A usage table of another name stays.
+            expected_version: delete only at this version; None deletes at any.
+            fencing_token: the lock that the caller holds, or its token.
+            commit_id: a name for this request. The same request under it again gives the first result.
+
+        Returns:
+            Whether there was such a session.
+
+        Raises:
+            StaleStateError: the session has another version than `expected_version`.
+            StaleFencingTokenError: a newer holder of the lock has written.
+        """
+        ...
+
+    async def get_session_tree(self, session_id: str) -> SessionTree:
+        """Return what `delete_session` would delete: the session, its descendants, their streams; and what it would leave alone.
+
+        Args:
+            session_id: the session.
+        """
+        ...
+
+    async def cleanup_expired_sessions(
+        self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
+    ) -> list[str]:
+        """Delete expired sessions with their descendants, the earliest expired first.
+
+        Args:
+            now: sessions expire whose `expires_at` is not after this time (milliseconds since 1970); the present by default.
+            limit: the most expired sessions, 1 to 1,000. Their descendants come on top.
+            delete_usage: also delete the sessions' usage from the documented table.
+
+        Returns:
+            The ids of all deleted sessions.
+        """
+        ...
+
+    async def reset_fence(self, session_id: str) -> None:
+        """Forget the highest fencing token of a session id, so that any token is good again.
+
+        For operators whose lock service lost its count.
+
+        Args:
+            session_id: the session.
+        """
+        ...

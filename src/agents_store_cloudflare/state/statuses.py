@@ -1,0 +1,95 @@
+"""Statuses and counters: changed in place, without the state being loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, cast
+
+from agents_store_cloudflare.contract.arguments import (
+    MAX_LABEL_BYTES,
+    UNSET,
+    FencingToken,
+    check_text,
+    check_whole_number,
+)
+from agents_store_cloudflare.contract.json_values import encode_json
+from agents_store_cloudflare.contract.state.records import CasResult
+from agents_store_cloudflare.contract.state.statuses import StatusStore
+from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.state import session_sql
+from agents_store_cloudflare.state.calls import StateCalls
+from agents_store_cloudflare.state.guard import Commit
+from agents_store_cloudflare.state.stored_text import stored_text, text_of
+
+__all__ = ["StatusCalls", "check_statuses"]
+
+MAX_STATUSES = 100
+
+
+class StatusCalls(StateCalls, StatusStore):
+    """`StatusStore` on D1."""
+
+    async def update_status(
+        self, session_id: str, status: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
+    ) -> int:
+        check_text(status, "status", max_bytes=MAX_LABEL_BYTES)
+        guard = self._guard("update_status", session_id, fencing_token, commit_id, status)
+        update = Statement(session_sql.UPDATE_STATUS, (*self._commit(guard), stored_text(status)))
+        commit, _ = await self._batches.write(guard, [update])
+        return commit.version
+
+    async def compare_and_set_status(
+        self,
+        session_id: str,
+        expected: Collection[str],
+        new: str,
+        *,
+        fencing_token: FencingToken = UNSET,
+        commit_id: str | None = None,
+    ) -> CasResult:
+        statuses = check_statuses(expected, "expected")
+        check_text(new, "new", max_bytes=MAX_LABEL_BYTES)
+        guard = self._guard("compare_and_set_status", session_id, fencing_token, commit_id, statuses, new)
+        # No condition of the guard: a batch that finds another status has nothing to write, but it raises the fence.
+        update = Statement(session_sql.COMPARE_AND_SET_STATUS, (*self._commit(guard), stored_text(new), statuses))
+        first, results = await self._batches.guarded(
+            guard, [update, Statement(session_sql.SELECT_STATUS, (session_id,))]
+        )
+        if first is None and not results[0]:
+            [[status, version]] = cast("list[list[Any]]", results[1])
+            return CasResult(
+                ok=False, new_version=None, current_status=cast("str", text_of(status)), current_version=version
+            )
+        commit = first or Commit.from_text(cast("str", results[0][0][0]))
+        return CasResult(ok=True, new_version=commit.version, current_status=new, current_version=commit.version)
+
+    async def increment_resume_count(
+        self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
+    ) -> int:
+        guard = self._guard("increment_resume_count", session_id, fencing_token, commit_id)
+        update = Statement(session_sql.INCREMENT_RESUME_COUNT, self._commit(guard))
+        commit, _ = await self._batches.write(guard, [update])
+        return cast("int", commit.result)
+
+    async def increment_step_count(
+        self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
+    ) -> int:
+        guard = self._guard("increment_step_count", session_id, fencing_token, commit_id)
+        update = Statement(session_sql.INCREMENT_STEP_COUNT, self._commit(guard))
+        commit, _ = await self._batches.write(guard, [update])
+        return cast("int", commit.result)
+
+
+def check_statuses(statuses: Collection[str], name: str) -> str:
+    """A collection of statuses as JSON text: each as a list of its own, as `json_array(status)` writes it.
+
+    SQLite 3.40 cuts the text of a bare element at a NUL, and would take "a" for a longer text.
+
+    Raises:
+        TypeError: a bare text, which would be a collection of letters, or no collection of texts.
+    """
+    if isinstance(statuses, str) or not isinstance(cast("object", statuses), Collection):
+        raise TypeError(f"{name} must be a collection of texts, not {type(statuses).__name__}")
+    texts = [check_text(status, f"a status in {name}", max_bytes=MAX_LABEL_BYTES) for status in statuses]
+    check_whole_number(len(texts), f"the number of statuses in {name}", high=MAX_STATUSES)
+    return encode_json([[stored_text(text)] for text in texts], name=name)
