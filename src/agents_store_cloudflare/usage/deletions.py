@@ -20,12 +20,11 @@ __all__ = ["Deletions"]
 
 
 class Deletions(Budgets):
-    """The calls of `UsageStore` that delete entries."""
+    """The part of `D1UsageStore` that deletes entries; the docstrings stand at `UsageStore`."""
 
     async def delete(
         self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> int:
-        """`UsageStore.delete`."""
         check_id(session_id, "session_id")
         token = check_fencing_token(fencing_token)
         statement = self._batches.statement
@@ -49,7 +48,6 @@ class Deletions(Budgets):
         keep_totals: bool = False,
         commit_id: str | None = None,
     ) -> int:
-        """`UsageStore.delete_old_entries`."""
         span = age_span_ms(age, age_ms)
         kept: tuple[LiteralString, ...] = deletion_sql.KEEP_TOTALS if check_flag(keep_totals, "keep_totals") else ()
         texts = (*kept, *deletion_sql.COUNT_WITHOUT_OLD, deletion_sql.DELETE_OLD_COMMITS, deletion_sql.DELETE_OLD)
