@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+from agents_store_cloudflare.state.numbering import KEYS_PER_SESSION
+
 __all__ = ["BASE", "BASE_TABLES", "CHILDREN", "CHILDREN_INDEX", "LATER", "READABLE_FROM", "SCHEMA", "STEPS", "TABLES"]
 
 SCHEMA: Final = 1
@@ -99,14 +101,14 @@ BASE: Final[tuple[LiteralString, ...]] = (
       stream_id TEXT
     ) WITHOUT ROWID
     """,
-    """
+    f"""
     CREATE VIEW __agents_next_session_no AS
     SELECT 1 + max(
       (SELECT coalesce(max(session_no), 0) FROM __agents_states),
-      (SELECT coalesce(max(id), 0) / 16777216 FROM __agents_message_blocks),
-      (SELECT coalesce(max(id), 0) / 16777216 FROM __agents_checkpoints)
+      (SELECT coalesce(max(id), 0) / {KEYS_PER_SESSION} FROM __agents_message_blocks),
+      (SELECT coalesce(max(id), 0) / {KEYS_PER_SESSION} FROM __agents_checkpoints)
     ) AS next_no
-    """,
+    """,  # noqa: S608 - constants alone
 )
 
 CHILDREN_INDEX: Final = "idx___agents_states_parent"
