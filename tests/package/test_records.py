@@ -13,6 +13,7 @@ from agents_store_cloudflare.contract.state.records import (
     Checkpoint,
     CheckpointPage,
     MergeChanges,
+    Message,
     MessagePage,
     SessionPage,
     StagedChange,

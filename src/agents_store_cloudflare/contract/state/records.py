@@ -210,7 +210,10 @@ class CheckpointPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionPage:
-    """A page of sessions without their messages, newest first; iterating gives them. `next_cursor` goes into the next call, None at the end."""
+    """A page of sessions without their messages, newest first; iterating gives them.
+
+    `next_cursor` goes into the next call; it is None at the end.
+    """
 
     items: list[AgentState]
     next_cursor: str | None = None
