@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -62,6 +63,26 @@ def test_a_wrong_folder_is_refused(tmp_path: Path, name: str, told: str, capsys:
     assert main(["new", str(tmp_path / name)]) == 2
     assert told in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "used"]
+
+
+def test_a_wheel_is_the_package_of_the_project(tmp_path: Path) -> None:
+    """The wheel is copied into the project, which names it as the package's source."""
+    wheel = tmp_path / "agents_store_cloudflare-0.1.0-py3-none-any.whl"
+    wheel.write_bytes(b"a wheel")
+    assert main(["new", str(tmp_path / "my-agent"), "--wheel", str(wheel)]) == 0
+    project = tomllib.loads((tmp_path / "my-agent" / "pyproject.toml").read_text())
+    source = project["tool"]["uv"]["sources"]["agents-store-cloudflare"]["path"]
+    assert (tmp_path / "my-agent" / source).read_bytes() == b"a wheel"
+
+
+@pytest.mark.parametrize("name", ["missing-0.1.0-py3-none-any.whl", "pytest-9.0.0-py3-none-any.whl"])
+def test_another_file_is_no_wheel(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is not there, or another package's wheel, is refused before anything is written."""
+    if not name.startswith("missing"):
+        (tmp_path / name).write_bytes(b"another")
+    assert main(["new", str(tmp_path / "my-agent"), "--wheel", str(tmp_path / name)]) == 2
+    assert "not a wheel of agents-store-cloudflare" in capsys.readouterr().err
+    assert not (tmp_path / "my-agent").exists()
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

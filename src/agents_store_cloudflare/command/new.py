@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -18,27 +19,40 @@ SUFFIX = ".template"
 NAME = "@name@"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,53}", re.ASCII)
 """A Worker's name is a part of its address."""
+_WHEEL = re.compile(r"agents_store_cloudflare-[\w.]+-py3-none-any\.whl", re.ASCII)
 
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     new = commands.add_parser("new", help="make a Worker project: entry, agent, tests, wrangler.toml")
     new.add_argument("folder", type=Path, help="a folder that does not exist yet; its name becomes the Worker's")
+    new.add_argument(
+        "--wheel",
+        type=Path,
+        metavar="FILE",
+        help="this package's wheel, which is copied into the project; for a version that PyPI does not have",
+    )
     new.set_defaults(run=_run)
 
 
 async def _run(options: argparse.Namespace) -> int:
-    make_project(options.folder)
+    make_project(options.folder, wheel=options.wheel)
     print(f"\nmade {options.folder}. Next:\n  cd {options.folder}\n  uv sync && uv run pytest\n  uv run pywrangler dev")
     return 0
 
 
-def make_project(folder: Path) -> None:
+def make_project(folder: Path, *, wheel: Path | None = None) -> None:
     """Write the project's files.
 
+    Args:
+        folder: a new folder. Its name becomes the Worker's.
+        wheel: the package's wheel. The project takes the package from its copy instead of from PyPI.
+
     Raises:
-        CommandError: the folder exists and is not empty, or its name cannot be a Worker's.
+        CommandError: the folder exists and is not empty, its name cannot be a Worker's, or `wheel` is no wheel of this package.
     """
+    if wheel is not None and not (wheel.is_file() and _WHEEL.fullmatch(wheel.name)):
+        raise CommandError(f"{wheel} is not a wheel of agents-store-cloudflare", status=BAD_ARGUMENTS)
     name = folder.resolve().name
     if _NAME.fullmatch(name) is None:
         raise CommandError(
@@ -49,6 +63,18 @@ def make_project(folder: Path) -> None:
         raise CommandError(f"{folder} exists already; name a new folder", status=BAD_ARGUMENTS)
     _write(resources.files(__package__ or "") / "template", folder, name)
     copy_migrations(folder / "migrations")
+    if wheel is not None:
+        _take_from(wheel, folder)
+
+
+def _take_from(wheel: Path, folder: Path) -> None:
+    """Copy the wheel into the project and name it as the package's source."""
+    copy = folder / "wheels" / wheel.name
+    copy.parent.mkdir()
+    shutil.copyfile(wheel, copy)
+    with (folder / "pyproject.toml").open("a", encoding="utf-8") as project:
+        project.write(f'\n[tool.uv.sources]\nagents-store-cloudflare = {{ path = "wheels/{wheel.name}" }}\n')
+    print(f"wrote {copy}")
 
 
 def _write(template: Traversable, target: Path, name: str) -> None:
