@@ -60,7 +60,7 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.contract.homes import child_id, home_of
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, parse_json
 from agents_store_cloudflare.contract.lazy_names import lazy_names
-from agents_store_cloudflare.contract.locks import Lock, LockAcquireOptions, LockManager, LockSet
+from agents_store_cloudflare.contract.locks import Lock, LockAcquireOptions, LockHolder, LockManager, LockSet
 from agents_store_cloudflare.contract.state.marks import ANY_VERSION, AnyVersion
 from agents_store_cloudflare.contract.state.records import (
     AgentState,
@@ -212,6 +212,7 @@ __all__ = [
     "Lock",
     "LockAcquireOptions",
     "LockError",
+    "LockHolder",
     "LockLostError",
     "LockManager",
     "LockNotAcquiredError",

@@ -108,9 +108,12 @@ async def _lock(asked: Asked, session_id: str) -> LockFacts | None:
     if objects is None or objects.locks is None:
         return None
     try:
-        return LockFacts(held=await objects.locks.is_locked(session_id))
+        holder = await objects.locks.get_holder(session_id)
     except LockError:
         return None
+    if holder is None:
+        return LockFacts(held=False)
+    return LockFacts(held=True, owner=holder.owner, fencing_token=holder.fencing_token, expires_at=holder.expires_at)
 
 
 def _findings(view: SessionView) -> Child:

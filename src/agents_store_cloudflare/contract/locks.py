@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypedDict, Unpack
 
 from agents_store_cloudflare.contract.arguments import Seconds
+from agents_store_cloudflare.contract.record import Record
 
-__all__ = ["Lock", "LockAcquireOptions", "LockBlockOptions", "LockManager", "LockSet"]
+__all__ = ["Lock", "LockAcquireOptions", "LockBlockOptions", "LockHolder", "LockManager", "LockSet"]
 
 
 class LockAcquireOptions(TypedDict, total=False):
@@ -143,6 +145,22 @@ class LockSet(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockHolder(Record):
+    """Who holds a key, for people who look.
+
+    Attributes:
+        owner: the name that the holder gave, or one that was made for it.
+        fencing_token: the token of its lease.
+        expires_at: when the lease ends unless it is refreshed: milliseconds since 1970, by the lock object's clock.
+    """
+
+    key: str
+    owner: str
+    fencing_token: int
+    expires_at: int
+
+
 class LockManager(Protocol):
     """Leases on keys. At most one is live for a key; an expired one is never revived; tokens rise with every grant.
 
@@ -182,6 +200,16 @@ class LockManager(Protocol):
 
     async def is_locked(self, key: str) -> bool:
         """Whether the key cannot be had now: somebody holds it, or a `lock_delay` keeps it closed.
+
+        Raises:
+            LockError: the object could not be reached.
+        """
+        ...
+
+    async def get_holder(self, key: str) -> LockHolder | None:
+        """Who holds the key now; None when nobody does, also while a `lock_delay` keeps it closed.
+
+        For operators: by the time the answer is here, the lease may be over. Only a fencing token protects data.
 
         Raises:
             LockError: the object could not be reached.

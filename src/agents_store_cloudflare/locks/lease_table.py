@@ -103,8 +103,13 @@ class LeaseTable:
 
     def expires_at(self, key: str, *, now_ms: int) -> int | None:
         """When the live lease of a key ends; None without one. Writes nothing about a key that was never granted."""
+        lease = self.live_lease(key, now_ms=now_ms)
+        return None if lease is None else lease.expires_at
+
+    def live_lease(self, key: str, *, now_ms: int) -> StoredLease | None:
+        """The lease of a key while it is live; None without one."""
         lease = self._look(key, now_ms)
-        return lease.expires_at if lease is not None and lease.is_live() else None
+        return lease if lease is not None and lease.is_live() else None
 
     def frees_at(self, key: str, *, now_ms: int) -> int | None:
         """When the key can be granted: after its lease and the delay behind it; None when it is free."""

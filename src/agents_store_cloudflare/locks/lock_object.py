@@ -47,12 +47,13 @@ class LockObject:
             "release": self._release,
             "abandon": self._abandon,
             "is_locked": self._is_locked,
+            "get_holder": self._get_holder,
             "delete": self._delete,
             "clean_up": self._clean_up,
         }
 
     async def call(self, request: str) -> str:
-        """`ObjectLogic.call`: acquire, refresh, release, abandon, is_locked, delete or clean_up."""
+        """`ObjectLogic.call`: acquire, refresh, release, abandon, is_locked, get_holder, delete or clean_up."""
         reply = self.answer(request)
         return reply if isinstance(reply, str) else await reply
 
@@ -150,6 +151,14 @@ class LockObject:
         key = arguments["key"]
         self._serve(key)
         return self._leases.frees_at(key, now_ms=self._host.now_ms()) is not None
+
+    def _get_holder(self, arguments: Arguments) -> JsonValue:
+        key = arguments["key"]
+        self._serve(key)
+        lease = self._leases.live_lease(key, now_ms=self._host.now_ms())
+        if lease is None:
+            return None
+        return {"owner": lease.owner, "fencingToken": lease.fencing_token, "expiresAt": lease.expires_at}
 
     def _delete(self, arguments: Arguments) -> JsonValue:
         # Waiting requests come first: if there is one, it holds the key after this.

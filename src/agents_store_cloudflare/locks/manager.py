@@ -11,7 +11,7 @@ from typing import Self, Unpack
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import check_id, span_ms
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockNotAcquiredError
-from agents_store_cloudflare.contract.locks import LockAcquireOptions, LockBlockOptions, LockManager
+from agents_store_cloudflare.contract.locks import LockAcquireOptions, LockBlockOptions, LockHolder, LockManager
 from agents_store_cloudflare.locks.acquiring import Acquirer, Blocked, Wanted, checked_keys
 from agents_store_cloudflare.locks.calls import LockCalls
 from agents_store_cloudflare.locks.held_locks import HeldLocks
@@ -86,6 +86,10 @@ class DurableObjectLockManager(LockManager):
     async def is_locked(self, key: str) -> bool:
         answer = await self._calls.call(check_id(key, "key"), "is_locked", {})
         return bool(answer.value)
+
+    async def get_holder(self, key: str) -> LockHolder | None:
+        answer = await self._calls.call(check_id(key, "key"), "get_holder", {})
+        return None if answer.value is None else LockHolder.from_dict({"key": key, **answer.value})
 
     async def delete(self, key: str) -> bool:
         answer = await self._calls.call(check_id(key, "key"), "delete", {})

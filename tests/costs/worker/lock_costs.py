@@ -17,6 +17,8 @@ async def lock_costs(ledger: Ledger) -> None:
         await locks.acquire("key")
     with ledger.line("lock_manager.is_locked", "held"):
         await locks.is_locked("key")
+    with ledger.line("lock_manager.get_holder", "held"):
+        await locks.get_holder("key")
     with ledger.line("lock.refresh"):
         await lock.refresh()
     with ledger.line("lock.release"):

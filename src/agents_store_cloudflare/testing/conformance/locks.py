@@ -108,6 +108,10 @@ class LockConformance:
         lock = await _acquired(lock_manager, unique, owner="me")
         assert (lock.key, lock.owner, lock.lost) == (unique, "me", False)
         assert await lock_manager.is_locked(unique)
+        holder = await lock_manager.get_holder(unique)
+        assert holder is not None
+        assert (holder.key, holder.owner, holder.fencing_token) == (unique, "me", lock.fencing_token)
+        assert holder.expires_at == lock.expires_at
         assert await lock_manager.acquire(unique) is None
         assert await lock_manager.acquire(unique, owner="me") is None
         assert await lock.release()
@@ -115,6 +119,7 @@ class LockConformance:
         assert not await lock.refresh()
         assert not lock.lost
         assert not await lock_manager.is_locked(unique)
+        assert await lock_manager.get_holder(unique) is None
         assert await lock_manager.acquire(unique) is not None
 
     async def test_of_many_at_once_one_gets_it(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
