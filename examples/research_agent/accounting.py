@@ -1,43 +1,28 @@
-"""What a turn used, by the model's own figures, as usage entries."""
+"""What a turn used, by the model's own figures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pydantic_ai.messages import ModelMessage, ModelResponse
 
-from agents_store_cloudflare import AgentState, TokenCounts, UsageEntry, UsageSource
-from narrator import ToolUse
+from agents_store_cloudflare import TokenCounts, UsageEntry
+from agents_store_cloudflare.turns import Turn
 
-__all__ = ["total", "usage_entries"]
+__all__ = ["record_tokens", "total"]
 
 
-def usage_entries(state: AgentState, messages: Sequence[ModelMessage], tools: Sequence[ToolUse]) -> list[UsageEntry]:
-    """Return one entry for each request to the model and one for each tool call."""
-    source = UsageSource(type="agent", name=state.agent_type)
-    requests = [
-        UsageEntry(
-            session_id=state.session_id,
-            kind="tokens",
-            step_count=state.step_count,
-            source=source,
-            model=message.model_name,
-            tokens=_tokens(message),
+def record_tokens(turn: Turn, messages: Iterable[ModelMessage]) -> list[UsageEntry]:
+    """Record the tokens of each request to the model; return the entries."""
+    return [
+        turn.record_tokens(
+            model=message.model_name or "unknown",
+            prompt=message.usage.input_tokens,
+            completion=message.usage.output_tokens,
+            reasoning=message.usage.details.get("reasoning_tokens", 0),
+            cached=message.usage.cache_read_tokens,
         )
         for message in messages
         if isinstance(message, ModelResponse)
     ]
-    calls = [
-        UsageEntry(
-            session_id=state.session_id,
-            kind="tool",
-            step_count=state.step_count,
-            source=source,
-            tool_name=tool.tool_name,
-            duration_ms=tool.duration_ms,
-            success=tool.success,
-        )
-        for tool in tools
-    ]
-    return [*requests, *calls]
 
 
 def total(entries: Sequence[UsageEntry]) -> TokenCounts:
@@ -48,14 +33,4 @@ def total(entries: Sequence[UsageEntry]) -> TokenCounts:
         completion=sum(count.completion for count in counts),
         reasoning=sum(count.reasoning for count in counts),
         cached=sum(count.cached for count in counts),
-    )
-
-
-def _tokens(message: ModelResponse) -> TokenCounts:
-    used = message.usage
-    return TokenCounts(
-        prompt=used.input_tokens,
-        completion=used.output_tokens,
-        reasoning=used.details.get("reasoning_tokens", 0),
-        cached=used.cache_read_tokens,
     )

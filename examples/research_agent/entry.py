@@ -4,23 +4,28 @@ POST /sessions/{id}/turns    ask; the answer is written to the session's stream 
 GET  /sessions/{id}/events   the stream as server-sent events, resumable by Last-Event-ID or ?from=
 GET  /sessions/{id}          messages, latest checkpoint, usage, lock
 GET  /                       the page, which the platform serves: [assets] in wrangler.toml
+
+A cron trigger tells the readers of turns whose Worker was lost.
 """
 
 import asyncio
+import logging
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from workers import Request, Response, WorkerEntrypoint
 
-from agents_store_cloudflare import InvalidArgumentError, LockServer, StreamGateway, StreamServer
+from agents_store_cloudflare import CloudflareStore, InvalidArgumentError, LockServer, StreamGateway, StreamServer
 from session_view import session_view
 from settings import Settings
-from stores import Stores
-from turn import Turn
+from stores import store_of
+from turn import Started, answer
 from web import MethodNotAllowedError, NotFoundError, error_response, json_response, question_of
 
 # The runtime finds the Durable Object classes by their names in this module.
 __all__ = ["Default", "LockServer", "StreamServer"]
+
+logging.basicConfig(level=logging.INFO)
 
 
 class Default(WorkerEntrypoint):
@@ -33,6 +38,11 @@ class Default(WorkerEntrypoint):
             return await _Site(worker.env, worker.ctx).answer(request)
         except Exception as error:  # noqa: BLE001 - the last frame there is: everything becomes an answer
             return error_response(error)
+
+    async def scheduled(self, _controller: object, _env: object, _ctx: object) -> None:
+        """Close the turns of Workers that were lost; running turns are left alone."""
+        worker = cast("Any", self)
+        await store_of(worker.env, worker.ctx.waitUntil).sweep_turns()
 
 
 class _Site:
@@ -58,18 +68,19 @@ class _Site:
                 raise NotFoundError("there is nothing at this path; see the README of examples/research_agent")
 
     async def _ask(self, session_id: str, question: str) -> Response:
-        turn = Turn(self._stores(), Settings.of(self._env))
+        begun: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
         # Registered before anything is awaited: when the asker goes away, this handler stops, the turn does not.
-        self._ctx.waitUntil(asyncio.create_task(turn.run(session_id, question)))
-        started = await turn.started
+        turn = answer(self._store(), Settings.of(self._env), session_id, question, begun)
+        self._ctx.waitUntil(asyncio.create_task(turn))
+        started = await begun
         body = {"turn": started.turn, "streamId": started.stream_id, "fromSequence": started.from_sequence}
         return json_response(body, status=202)
 
     async def _view(self, session_id: str) -> Response:
-        return json_response(await session_view(self._stores(), session_id))
+        return json_response(await session_view(self._store(), session_id))
 
-    def _stores(self) -> Stores:
-        return Stores.of(self._env, self._ctx.waitUntil)
+    def _store(self) -> CloudflareStore:
+        return store_of(self._env, self._ctx.waitUntil)
 
 
 def _everybody(*_asked: object) -> bool:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterable
-from dataclasses import dataclass
 
 from pydantic_ai import RunContext
 from pydantic_ai.messages import (
@@ -16,33 +15,22 @@ from pydantic_ai.messages import (
     ToolReturnPart,
 )
 
-from agents_store_cloudflare import StreamWriter
 from agents_store_cloudflare.contract.json_values import JsonValue
+from agents_store_cloudflare.turns import Turn
 
-__all__ = ["Narrator", "ToolUse"]
-
-
-@dataclass(frozen=True, slots=True)
-class ToolUse:
-    """One tool call that has returned."""
-
-    tool_name: str
-    duration_ms: int
-    success: bool
+__all__ = ["Narrator"]
 
 
 class Narrator:
-    """One turn's chunks. Its `follow` is what pydantic-ai calls with the events of each model request and its tools."""
+    """One turn's chunks. Pydantic-ai calls `follow` with the events of each model request and its tools."""
 
-    def __init__(self, writer: StreamWriter, turn: int) -> None:
-        self._writer = writer
+    def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._started: dict[str, float] = {}
-        self.tools_used: list[ToolUse] = []
 
     async def say(self, kind: str, **facts: JsonValue) -> None:
         """Write one chunk of this turn."""
-        await self._writer.write({"type": kind, "turn": self._turn, **facts})
+        await self._turn.write({"type": kind, "turn": self._turn.number, **facts})
 
     async def follow(self, _context: RunContext[None], events: AsyncIterable[AgentStreamEvent]) -> None:
         """Write the chunks for these events as they come."""
@@ -73,4 +61,4 @@ class Narrator:
         content = part.model_response_str() if isinstance(part, ToolReturnPart) else part.model_response()
         await self.say("tool-result", toolCallId=part.tool_call_id, toolName=part.tool_name, ok=ok, content=content)
         duration_s = time.monotonic() - self._started[part.tool_call_id]
-        self.tools_used.append(ToolUse(part.tool_name or "unknown", round(duration_s * 1000), ok))
+        self._turn.record_tool(tool_name=part.tool_name or "unknown", duration_ms=round(duration_s * 1000), success=ok)

@@ -2,38 +2,38 @@
 
 import asyncio
 
-from agents_store_cloudflare import StateNotFoundError
+from agents_store_cloudflare import CloudflareStore, StateNotFoundError
 from conversation import plain
-from stores import Stores
 
 __all__ = ["session_view"]
 
 
-async def session_view(stores: Stores, session_id: str) -> dict[str, object]:
-    """Return messages, latest checkpoint, usage, and whether a turn is running.
+async def session_view(store: CloudflareStore, session_id: str) -> dict[str, object]:
+    """Return messages, latest turn, latest checkpoint, usage, and whether a turn is running.
 
     Raises:
         StateNotFoundError: nobody has asked anything in this session.
     """
-    with stores.meter() as m:
-        state = await stores.states.load_state(session_id)
+    with store.meter() as m:
+        state = await store.state_store.load_state(session_id)
         if state is None:
             raise StateNotFoundError(session_id)
-        checkpoint, usage, locked = await asyncio.gather(
-            stores.states.get_latest_checkpoint(session_id),
-            stores.usage.get_rollup(session_id),
-            stores.locks.is_locked(session_id),
+        # The lock first: where it is free and the latest turn is still open afterwards, that turn's Worker was lost, or a new turn began.
+        locked = await store.locks.is_locked(session_id)
+        turns, checkpoint, usage = await asyncio.gather(
+            store.state_store.list_runs(session_id, limit=1),
+            store.state_store.get_latest_checkpoint(session_id),
+            store.usage_store.get_rollup(session_id),
         )
     return {
         "sessionId": session_id,
-        "status": state.status,
-        "turns": state.step_count,
+        "latest": {"turn": turns[0].turn, "status": turns[0].status} if turns else None,
         "locked": locked,
         "messages": [plain(message) for message in state.messages],
         "checkpoint": checkpoint
         and {
             "id": checkpoint.id,
-            "turn": checkpoint.step_count,
+            "turnId": checkpoint.run_id,
             "messageCount": checkpoint.message_count,
             "streamSequence": checkpoint.stream_sequence,
             "timestamp": checkpoint.timestamp,

@@ -1,5 +1,6 @@
 """The example Worker over HTTP: turns, streams resumed, sessions viewed, bad input, a live model, a killed runtime."""
 
+import ast
 import json
 import re
 import subprocess
@@ -38,9 +39,17 @@ def follow_turn(base: str, session: str, *, from_sequence: int) -> list[Event]:
     for event in events(base, f"/sessions/{session}/events?from={from_sequence}"):
         if event.kind == "chunk":
             chunks.append(event)
-            if event.data["type"] in {"turn-end", "error"}:
+            if event.data["type"] in {"turn-end", "turn-failed"}:
                 return chunks
     pytest.fail("the stream broke off")
+
+
+def stored_turns(base: str, session: str, *, from_sequence: int, count: int) -> list[Event]:
+    """The chunks of several turns up to the last one's end."""
+    chunks: list[Event] = []
+    for _ in range(count):
+        chunks += follow_turn(base, session, from_sequence=chunks[-1].sequence if chunks else from_sequence)
+    return chunks
 
 
 def stored_chunks(base: str, session: str) -> list[Event]:
@@ -85,7 +94,7 @@ def test_a_turn_streams_an_answer_that_names_its_source(worker: LocalRuntime, se
 
     kinds = [chunk.data["type"] for chunk in chunks]
     assert kinds[:3] == ["turn-start", "tool-call", "tool-result"]
-    assert kinds[3:] == ["text"] * (len(kinds) - 4) + ["turn-end"]
+    assert kinds[3:] == ["text"] * (len(kinds) - 5) + ["cost", "turn-end"]
     assert len(kinds) > 20
     assert [chunk.sequence for chunk in chunks] == list(range(1, len(chunks) + 1))
     assert {chunk.data["turn"] for chunk in chunks} == {1}
@@ -105,10 +114,11 @@ def test_the_session_view_agrees_with_the_stream(worker: LocalRuntime, session: 
     assert seen["messages"][1]["toolCalls"][0]["name"] == "search_docs"
     assert seen["messages"][2]["content"] == chunks[2].data["content"]
     assert seen["messages"][3]["content"] == spoken(chunks)
-    assert (seen["status"], seen["turns"]) == ("active", 1)
+    assert seen["latest"] == {"turn": 1, "status": "completed"}
     assert seen["checkpoint"]["messageCount"] == 4
     assert seen["checkpoint"]["streamSequence"] == chunks[-1].sequence - 1
-    assert seen["usage"]["tokens"] == chunks[-1].data["usage"]
+    assert seen["checkpoint"]["turnId"] == chunks[-1].data["turnId"]
+    assert seen["usage"]["tokens"] == chunks[-2].data["usage"]
     assert seen["usage"]["tokensByModel"].keys() == {"offline"}
     assert seen["usage"]["toolStats"]["byTool"] == {"search_docs": 1}
 
@@ -235,8 +245,9 @@ def test_a_killed_runtime_loses_nothing_that_was_acknowledged(worker: LocalRunti
     assert seen["messages"][-1] == {"role": "user", "content": QUESTION}
     assert seen["checkpoint"]["messageCount"] == len(before)
     again = ask_once_unlocked(worker.url, session, "What does a turn cost?")
-    assert again.json == {"turn": 3, "streamId": session, "fromSequence": len(stored)}
-    third = follow_turn(worker.url, session, from_sequence=len(stored))
+    assert again.json == {"turn": 3, "streamId": session, "fromSequence": len(stored) + 1}
+    told, *third = stored_turns(worker.url, session, from_sequence=len(stored), count=2)
+    assert (told.data["type"], told.data["code"], told.data["turn"]) == ("turn-failed", "interrupted", 2)
     assert third[-1].data["type"] == "turn-end"
     assert [message["role"] for message in view(worker.url, session)["messages"][4:]] == [
         *("user", "user", "assistant", "tool", "assistant")
@@ -254,6 +265,24 @@ def ask_once_unlocked(base: str, session: str, question: str) -> Answer:
 
 
 @pytest.mark.runtime
+def test_the_cron_trigger_tells_the_readers_of_a_lost_turn(worker: LocalRuntime, session: str) -> None:
+    """TU-6: nobody asks again after a SIGKILL; the cron trigger closes the turn once its lock has expired."""
+    ask(worker.url, session)
+    for event in events(worker.url, f"/sessions/{session}/events"):
+        if event.kind == "chunk" and event.sequence > 5:
+            worker.kill()
+    worker.restart()
+    deadline = time.monotonic() + PATIENCE_S
+    while view(worker.url, session)["latest"]["status"] == "running":
+        assert call(worker.url, "GET", "/cdn-cgi/local/scheduled").status == 200
+        assert time.monotonic() < deadline, "the turn was not closed"
+        time.sleep(0.5)
+    assert view(worker.url, session)["latest"] == {"turn": 1, "status": "interrupted"}
+    last = follow_turn(worker.url, session, from_sequence=0)[-1]
+    assert (last.data["type"], last.data["code"]) == ("turn-failed", "interrupted")
+
+
+@pytest.mark.runtime
 def test_a_live_model_is_reached_by_fetch(live_worker: LiveWorker, session: str) -> None:
     """The streamed tool call is put together, the answer streams, and its own usage figures are recorded."""
     base, stub = live_worker.runtime.url, live_worker.stub
@@ -263,7 +292,7 @@ def test_a_live_model_is_reached_by_fetch(live_worker: LiveWorker, session: str)
 
     assert chunks[1].data["arguments"] == '{"query": "fencing tokens"}'
     assert [chunk.data["text"] for chunk in chunks if chunk.data["type"] == "text"] == list(stub.answer)
-    assert chunks[-1].data["usage"] == {"prompt": 200, "completion": 20, "reasoning": 6, "cached": 128, "total": 220}
+    assert chunks[-2].data["usage"] == {"prompt": 200, "completion": 20, "reasoning": 6, "cached": 128, "total": 220}
     assert view_once_free(base, session)["usage"]["tokensByModel"].keys() == {"stub-model"}
 
 
@@ -293,36 +322,45 @@ def test_a_model_that_fails_ends_the_turn_with_an_error_chunk(live_worker: LiveW
 
     chunks = follow_turn(base, session, from_sequence=0)
 
-    assert [chunk.data["type"] for chunk in chunks] == ["turn-start", "error"]
-    assert chunks[-1].data["code"] == "turn_failed"
+    assert [chunk.data["type"] for chunk in chunks] == ["turn-start", "turn-failed"]
+    assert chunks[-1].data["code"] == "failed"
     seen = view_once_free(base, session)
     assert seen["messages"] == [{"role": "user", "content": "Please FAIL"}]
-    assert (seen["status"], seen["checkpoint"]) == ("failed", None)
+    assert (seen["latest"]["status"], seen["checkpoint"]) == ("failed", None)
     ask(base, session)
     assert follow_turn(base, session, from_sequence=2)[-1].data["type"] == "turn-end"
 
 
 @pytest.mark.runtime
 def test_a_turn_costs_what_the_readme_says(live_worker: LiveWorker, session: str) -> None:
-    """Load, question, answer with checkpoint, usage: one D1 batch each; acquire and release; a few stream calls."""
+    """TU-9: two D1 batches; what the reader is told before the end is what the whole turn has cost, as the log says."""
     base = live_worker.runtime.url
     ask(base, session)
     first = follow_turn(base, session, from_sequence=0)
     view_once_free(base, session)
     ask(base, session)
     second = follow_turn(base, session, from_sequence=first[-1].sequence)
+    view_once_free(base, session)
 
-    costs = [chunks[-1].data["cost"] for chunks in (first, second)]
-
-    assert [cost["d1"]["roundTrips"] for cost in costs] == [4, 4]
-    # Two to the lock, the others to the stream.
-    assert all(6 <= cost["objects"]["calls"] <= 10 for cost in costs)
-    assert all(6 <= cost["objects"]["rowsWritten"] <= 14 for cost in costs)
-    assert [cost["d1"]["rowsWritten"] for cost in costs] == [27, 25]
-    assert all(27 <= float(cost["perMillion"]) <= 45 for cost in costs)
+    logged = _logged_costs(live_worker.runtime, session)
+    assert [cost["d1"]["roundTrips"] for cost in logged] == [2, 2]
+    assert [cost["d1"]["rowsWritten"] for cost in logged] == [33, 30]
     # Adding to totals reads what is in them: more where another turn of the day was first.
-    assert costs[0]["d1"]["rowsRead"] <= 60
-    assert costs[1]["d1"]["rowsRead"] <= 80
+    assert [cost["d1"]["rowsRead"] <= most for cost, most in zip(logged, (70, 90), strict=True)] == [True, True]
+    # Two to the lock, the others to the stream.
+    assert all(6 <= cost["objects"]["calls"] <= 10 for cost in logged)
+    for cost, chunks in zip(logged, (first, second), strict=True):
+        told = chunks[-2].data["cost"]
+        assert told["d1"]["rowsWritten"] == cost["d1"]["rowsWritten"]
+        assert told["objects"]["calls"] == cost["objects"]["calls"]
+        assert told["objects"]["rowsWritten"] == cost["objects"]["rowsWritten"]
+        assert abs(told["d1"]["rowsRead"] - cost["d1"]["rowsRead"]) <= 25
+        assert 30 <= float(told["perMillion"]) <= 50
+
+
+def _logged_costs(runtime: LocalRuntime, session: str) -> list[dict[str, Any]]:
+    lines = re.findall(rf"the turn of session '{session}' cost (\{{.*\}})", runtime.log().read_text())
+    return [ast.literal_eval(line) for line in lines]
 
 
 @pytest.mark.runtime

@@ -139,6 +139,11 @@ def test_a_server_that_dies_is_told_and_recovered(migrated_state: Path, tmp_path
         ask(page, "What does a save promise?")
         expect(page.locator(".question")).to_have_count(2)
         expect(answers(page).last).to_contain_text(re.compile(r"says:"))
+        ready(page)
+        expect(page.locator(".note")).to_have_count(1)  # told by the lock first, then by the stream
+        page.reload()
+        ready(page)
+        expect(page.locator(".note")).to_have_count(1)
     finally:
         runtime.close()
 

@@ -9,7 +9,8 @@ const LOOK_AGAIN_MS = 1000;
 const isNew = location.hash.length < 2;
 if (isNew) history.replaceState(null, "", "#s-" + crypto.randomUUID().slice(0, 13));
 const session = "/sessions/" + encodeURIComponent(nameIn(location.hash.slice(1)));
-let running = false, queued = null, listening = false, again = 0;
+let running = false, queued = null, listening = false, again = 0, suspected = 0;
+const lost = new Set(); // turns that the page has called interrupted already
 
 function nameIn(hash) {
   try { return decodeURIComponent(hash); } catch { return hash; } // a hash that is no percent-encoding names itself
@@ -23,7 +24,6 @@ function say(text, isBad = false) {
 // What the chunks of the stream do to the page.
 const onChunk = {
   "turn-start"(chunk) {
-    if (running) talk.interrupted();
     running = true;
     talk.question(chunk.question);
     say("Answering. Only one turn of a session runs at a time.");
@@ -32,14 +32,19 @@ const onChunk = {
   "tool-result"(chunk) { talk.toolResult(chunk.toolCallId, chunk.content); },
   "text"(chunk) { talk.words(chunk.text); },
   "cost"(chunk) { talk.cost(costLine(chunk)); },
-  "turn-end"(chunk) { ended(() => (chunk.cost ? talk.cost(costLine(chunk)) : talk.finish())); },
-  "error"(chunk) { ended(() => failed(chunk)); },
+  "turn-end"() { ended(talk.finish); },
   "turn-failed"(chunk) { ended(() => failed(chunk)); },
 };
 
-function failed(chunk) {
-  if (chunk.code === "interrupted") talk.interrupted();
-  else talk.note(chunk.message ?? `The answer could not be completed (${chunk.code}).`);
+function failed({ code, turn }) {
+  if (code === "interrupted") interrupted(turn);
+  else talk.note(`The answer could not be completed (${code}). Ask again to go on.`);
+}
+
+// Once, whether the stream says so or the session's lock does.
+function interrupted(turn) {
+  if (!lost.has(turn)) talk.interrupted();
+  lost.add(turn);
 }
 
 function ended(show) {
@@ -56,7 +61,8 @@ function costLine({ usage, cost }) {
 
 function counted(number, one, many = one + "s") { return `${number} ${number === 1 ? one : many}`; }
 
-// The lock tells whether a turn is running, also when its Worker died without a word.
+// The lock tells whether a turn is running. A turn that is open without it, twice in a row, has lost its Worker; the stream says so
+// with the next turn or the next sweep.
 async function refresh() {
   clearTimeout(again);
   const seen = await view(session);
@@ -66,12 +72,15 @@ async function refresh() {
     return null;
   }
   if (!seen.found) return null;
-  const { locked, turns, usage } = seen.found;
-  if (running && !locked) talk.interrupted();
-  running = locked;
-  say(`${locked ? "A turn is running" : "Ready"} · ${counted(turns, "turn")} · ${counted(usage.tokens.total, "token")}, ` +
+  const { locked, latest, usage } = seen.found;
+  const looksLost = !locked && latest?.status === "running" && !lost.has(latest.turn);
+  const isLost = looksLost && suspected === latest.turn;
+  suspected = looksLost ? latest.turn : 0;
+  if (isLost) interrupted(latest.turn);
+  running = locked || (looksLost && !isLost);
+  say(`${running ? "A turn is running" : "Ready"} · ${counted(latest?.turn ?? 0, "turn")} · ${counted(usage.tokens.total, "token")}, ` +
     `${counted(usage.toolStats.totalCalls, "tool call")} in all`);
-  if (locked) again = setTimeout(refresh, LOOK_AGAIN_MS);
+  if (running) again = setTimeout(refresh, LOOK_AGAIN_MS);
   else if (queued !== null) ask(queued);
   return seen.found;
 }

@@ -248,10 +248,13 @@ class TurnBlock:
         if writer is not None and writer.newest_closed_turn == entered.owed[-1]["turnId"]:
             return []
         try:
-            await publish(self._streams, entered.owed, self._state.now_ms())
+            told = await publish(self._streams, entered.owed, self._state.now_ms())
         except StreamError:
             _logger.warning("closing chunks of session %r stay owed", self._options.session_id, exc_info=True)
             return entered.owed
+        if writer is not None:
+            # The turn's own chunks begin after the closing chunks of earlier turns.
+            entered.turn["from"] = max(writer.last_sequence, told.get(writer.stream_id, 0))
         return []
 
     async def _failed(self, turn: Turn, error: BaseException) -> None:

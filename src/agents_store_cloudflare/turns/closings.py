@@ -30,17 +30,21 @@ def closing_chunk(owed: JsonObject, now_ms: int) -> JsonObject:
     return chunk
 
 
-async def publish(streams: DurableObjectStreamManager, owed: Sequence[JsonObject], now_ms: int) -> None:
+async def publish(streams: DurableObjectStreamManager, owed: Sequence[JsonObject], now_ms: int) -> dict[str, int]:
     """Bring closing chunks to their streams, in order; those that are there already are recognised.
 
     They carry no fencing token. What is owed is stored in the state row, so a closing chunk is right whoever holds the lock by now.
 
+    Returns:
+        For each stream that has a closing chunk now, the sequence of the last one.
+
     Raises:
         StreamError: a stream could not be reached; this chunk and those behind it stay owed.
     """
+    sequences: dict[str, int] = {}
     for each in owed:
         facts: dict[str, Any] = each
-        await streams.close_turn(
+        sequence = await streams.close_turn(
             facts["streamId"],
             encode_json(closing_chunk(each, now_ms), name="the closing chunk"),
             turn_id=facts["turnId"],
@@ -48,3 +52,6 @@ async def publish(streams: DurableObjectStreamManager, owed: Sequence[JsonObject
             incarnation=facts.get("incarnation"),
             pauses=facts.get("pauses", False),
         )
+        if sequence is not None:
+            sequences[facts["streamId"]] = sequence
+    return sequences

@@ -198,6 +198,7 @@ class TurnConformance:
                 await dead.commit()
         assert [status for _, status in await _runs(store, unique)] == ["completed", "interrupted"]
         assert [chunk["type"] for chunk in await _chunks(store, unique)] == ["text", "turn-failed", "text", "turn-end"]
+        assert turn.from_sequence == 2
         assert (await store.state_store.load_state(unique, required=True)).messages == []
 
     async def test_the_sweep_closes_a_dead_turn(self, store: CloudflareStore, unique: str) -> None:
