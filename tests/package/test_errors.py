@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+from typing import assert_type
 
 import pytest
 
@@ -55,7 +56,18 @@ def test_facts_are_arguments_of_the_constructor(kind: type[AgentsStoreError]) ->
     """Every fact's name is a parameter, and every parameter without a default is a fact."""
     parameters = inspect.signature(kind).parameters
     required = {name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty}
-    assert required <= set(kind.fact_names) <= set(parameters)
+    assert required <= set(kind.fact_names()) <= set(parameters)
+
+
+def test_facts_are_typed() -> None:
+    """The type checkers know each fact, in the constructor and at the error."""
+    error = errors.TurnEndedError("s", "t", status="completed", from_sequence=3)
+    assert_type(error.session_id, str)
+    assert_type(error.from_sequence, int | None)
+    assert_type(error.message, str)
+    with pytest.raises(TypeError):
+        errors.TurnEndedError("s")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert (error.from_sequence, str(error)) == (3, error.message)
 
 
 def test_every_public_error_is_exported_and_has_its_own_code() -> None:
