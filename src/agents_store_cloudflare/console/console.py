@@ -15,8 +15,7 @@ from agents_store_cloudflare.console.asking import Asked, Shown, asked_of, page_
 from agents_store_cloudflare.console.assets import asset
 from agents_store_cloudflare.console.html import document, element as h
 from agents_store_cloudflare.console.layout import whole_page
-from agents_store_cloudflare.console.session_page import session_page
-from agents_store_cloudflare.console.sessions_page import sessions_page
+from agents_store_cloudflare.console.pages import PAGES, live_events
 from agents_store_cloudflare.console.sources import Sources
 from agents_store_cloudflare.contract.errors import AgentsStoreError
 from agents_store_cloudflare.database import Database, SqlError
@@ -32,11 +31,6 @@ Action: TypeAlias = Literal["read", "act"]
 
 AuthorizeConsole: TypeAlias = Callable[[Any, Action], "bool | Awaitable[bool]"]
 """`authorize(request, action)`, sync or async; the request is the one that `handle` was given."""
-
-_PAGES: Final[Mapping[str, Callable[[Asked], Awaitable[Shown]]]] = {
-    "": sessions_page,
-    "session": session_page,
-}
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; "
@@ -140,7 +134,9 @@ class OperatorConsole:
         asked = asked_of(value, self._prefix, self._sources)
         if asked.page.startswith("assets/") and (file := asset(asked.page.removeprefix("assets/"))) is not None:
             return file
-        page = _PAGES.get("" if asked.is_api and asked.page == "sessions" else asked.page)
+        if asked.is_api and asked.page == "events":
+            return await live_events(asked)
+        page = PAGES.get("" if asked.is_api and asked.page == "sessions" else asked.page)
         if page is None:
             return _failed(404, "not_found", "there is no such page")
         return await self._page(asked, page)

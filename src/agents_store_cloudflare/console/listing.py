@@ -176,13 +176,13 @@ async def list_sessions(sources: Sources, wanted: SessionFilter, cursor: str | N
 async def read_summary(sources: Sources, session_id: str) -> SessionSummary | None:
     """Return the facts of one session, None if there is no such session. One row."""
     check_id(session_id, "session_id")
-    [rows] = await sources.rows(Statement(sql.SELECT_SUMMARY, (session_id,)))
+    [rows] = await sources.session_rows(session_id, Statement(sql.SELECT_SUMMARY, (session_id,)))
     return _summary(rows[0][0]) if rows else None
 
 
 async def list_tree(sources: Sources, session_id: str) -> tuple[SessionSummary, ...]:
     """Return the descendants of a session, each below its parent; at most 100 of them."""
-    [rows] = await sources.rows(Statement(sql.SELECT_TREE, (session_id, TREE)))
+    [rows] = await sources.session_rows(session_id, Statement(sql.SELECT_TREE, (session_id, TREE)))
     found: dict[str, SessionSummary] = {}
     for depth, facts in rows:
         summary = _summary(facts, depth=cast("int", depth))

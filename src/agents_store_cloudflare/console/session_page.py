@@ -15,13 +15,14 @@ from agents_store_cloudflare.console.messages import messages_list
 from agents_store_cloudflare.console.sessions_page import signs, status_mark
 from agents_store_cloudflare.console.streams import stream_facts
 from agents_store_cloudflare.console.text import age, clock, dollars, one_line
+from agents_store_cloudflare.console.values import shown_value
 from agents_store_cloudflare.contract.errors import LockError, StateNotFoundError
 from agents_store_cloudflare.contract.record import Record
 from agents_store_cloudflare.contract.state.records import Run, SubSessionRef
 from agents_store_cloudflare.contract.streams.records import StreamInfo
 from agents_store_cloudflare.contract.usage.records import UsageRollup
 
-__all__ = ["session_page", "summary_of"]
+__all__ = ["runs_table", "session_page", "summary_of"]
 
 RUNS = 10
 MESSAGES = 6
@@ -183,25 +184,32 @@ def _all_messages(asked: Asked, session: SessionSummary) -> Child:
     return h("p", h("a", f"All {session.message_count:,} messages", href=href))
 
 
-def _runs(asked: Asked, view: SessionView) -> Child:
-    if not view.runs:
-        return None
+def runs_table(asked: Asked, runs: Sequence[Run]) -> Markup:
+    """Return runs as a table."""
     rows: list[Sequence[Child]] = [
         [
             str(run.turn),
             run.run_id,
             status_mark(run.status),
             f"{clock(run.started_at)} UTC",
-            age(run.started_at, run.completed_at)
-            if run.completed_at is not None
-            else f"open {age(run.started_at, asked.now_ms)}",
+            _took(run, asked.now_ms),
             one_line(run.error or "", 80),
+            None if run.output is None else h("code", shown_value(run.output, 80)),
         ]
-        for run in view.runs
+        for run in runs
     ]
-    return panel(
-        "Runs", table("The latest runs", ("Turn", "Id", "Status", "Started", "Took", "Error"), rows, numeric=(0,))
-    )
+    return table("Runs", ("Turn", "Id", "Status", "Started", "Took", "Error", "Output"), rows, numeric=(0,))
+
+
+def _took(run: Run, now_ms: int) -> str:
+    if run.completed_at is None:
+        return f"open for {age(run.started_at, now_ms)}"
+    span = run.completed_at - run.started_at
+    return f"{span:,} ms" if span < 10_000 else age(run.started_at, run.completed_at)
+
+
+def _runs(asked: Asked, view: SessionView) -> Child:
+    return panel("Latest runs", runs_table(asked, view.runs)) if view.runs else None
 
 
 def _tree(asked: Asked, view: SessionView) -> Child:
