@@ -304,21 +304,12 @@ def create_cloudflare_store(
     objects: dict[ObjectKind, ObjectNamespace] = {"stream": metered_namespace(as_namespace(streams), meters)}
     if locks is not None:
         objects["lock"] = metered_namespace(as_namespace(locks), meters)
-    state = state_options or StateStoreOptions()
     return CloudflareStore(
         database,
-        D1StateStore(
-            database,
-            logger=state.logger,
-            limits=state.limits,
-            require_fencing=state.require_fencing,
-            usage=usage_options,
-        ),
-        DurableObjectStreamManager.from_options(objects["stream"], stream_options or StreamOptions()),
-        D1UsageStore.from_options(database, usage_options or UsageOptions()),
-        None
-        if locks is None
-        else DurableObjectLockManager.from_options(objects["lock"], lock_options or LockOptions()),
+        D1StateStore(database, options=state_options, usage=usage_options),
+        DurableObjectStreamManager(objects["stream"], options=stream_options),
+        D1UsageStore(database, options=usage_options),
+        None if locks is None else DurableObjectLockManager(objects["lock"], options=lock_options),
         meters=meters,
         objects=objects,
     )

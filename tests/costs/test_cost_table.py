@@ -31,12 +31,9 @@ CLASSES: dict[str, type] = {
 }
 SEND_NOTHING = {
     "store.meter",
-    "usage_store.from_options",
-    "stream_manager.from_options",
     "stream_manager.on",
     "writer.open",  # within create_writer
     "reader.open",  # within create_reader
-    "lock_manager.from_options",
     "writer.flush_for_end",  # within end_stream and its like
     "lock.keep_refreshed",  # within acquire; a refresh each third of the ttl
     "lock.on",

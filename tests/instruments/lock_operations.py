@@ -29,8 +29,8 @@ class LockWorld:
         self.seam = Seam()
         self.objects = LocalObjects(LockObject, clock=self.clock)
         options = LockOptions(now_s=self._now_s, sleep=self._sleep)
-        self.mine = self.manager_type.from_options(WatchedNamespace(self.objects, self.seam), options)
-        self.theirs = DurableObjectLockManager.from_options(self.objects, options)
+        self.mine = self.manager_type(WatchedNamespace(self.objects, self.seam), options=options)
+        self.theirs = DurableObjectLockManager(self.objects, options=options)
         self.lock: Any = None
         self.locks: Any = None
         self.sleeping = 0

@@ -179,10 +179,10 @@ class World:
         self._database = SqliteDatabase()
         self._states = state_store(UnreliableDatabase(self._database, self.clock, self.dice))
         stream_options = StreamOptions(sleep=self.clock.sleep, now_ms=self.clock.now_ms)
-        self._streams = DurableObjectStreamManager.from_options(
-            UnreliableNamespace(self._stream_objects, self.clock, self.dice), stream_options
+        self._streams = DurableObjectStreamManager(
+            UnreliableNamespace(self._stream_objects, self.clock, self.dice), options=stream_options
         )
-        self._clear_streams = DurableObjectStreamManager.from_options(self._stream_objects, stream_options)
+        self._clear_streams = DurableObjectStreamManager(self._stream_objects, options=stream_options)
 
     async def run(self, operations: int) -> None:
         """Let the holders do at least so many operations, then look at all that was stored.
@@ -231,9 +231,9 @@ class World:
             self._stream_objects.restart()
 
     async def _hold_again_and_again(self, number: int) -> None:
-        manager = DurableObjectLockManager.from_options(
+        manager = DurableObjectLockManager(
             self._locks,
-            LockOptions(now_s=lambda: self.clock.now_ms() / 1000, sleep=self.clock.sleep, shards=2),
+            options=LockOptions(now_s=lambda: self.clock.now_ms() / 1000, sleep=self.clock.sleep, shards=2),
         )
         while not self._is_closing:
             [key] = self.dice.choices(KEYS, WEIGHTS)

@@ -51,7 +51,7 @@ def options(clock: CountingClock) -> LockOptions:
 
 @pytest.fixture
 def manager(objects: Reachable, options: LockOptions) -> DurableObjectLockManager:
-    return DurableObjectLockManager.from_options(objects, options)
+    return DurableObjectLockManager(objects, options=options)
 
 
 @pytest.mark.parametrize("way", ["cut_off", "hangs"])

@@ -31,9 +31,7 @@ def manager(objects: LocalObjects, clock: CountingClock) -> DurableObjectLockMan
     async def no_pause(seconds: float) -> None:
         await asyncio.sleep(0)
 
-    return DurableObjectLockManager.from_options(
-        objects, LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=no_pause)
-    )
+    return DurableObjectLockManager(objects, options=LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=no_pause))
 
 
 def _acquire_request(request_id: str, *, wait_ms: int = 0, ttl_ms: int = 1_000) -> str:
@@ -174,7 +172,7 @@ async def test_what_is_not_ours_stays_inside(
         return LockObject(host)
 
     objects = LocalObjects(logic, clock=clock)
-    manager = DurableObjectLockManager.from_options(objects, LockOptions(now_s=lambda: clock.now_ms() / 1000))
+    manager = DurableObjectLockManager(objects, options=LockOptions(now_s=lambda: clock.now_ms() / 1000))
     assert await manager.acquire("k", ttl=1) is not None
     waiting = asyncio.ensure_future(manager.acquire("k", wait=20))
     await clock.advance(0.1)
@@ -238,7 +236,7 @@ async def test_auto_refresh_outlives_a_bad_moment(clock: CountingClock, caplog: 
 
     unreliable = Unreliable()
     options = LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=sleep)
-    lock = await DurableObjectLockManager.from_options(unreliable, options).acquire("k", ttl=30, auto_refresh=True)
+    lock = await DurableObjectLockManager(unreliable, options=options).acquire("k", ttl=30, auto_refresh=True)
     assert lock is not None
     await clock.advance(25)
     unreliable.is_down = True
@@ -311,7 +309,7 @@ async def test_a_late_release_serves_who_waits(manager: DurableObjectLockManager
 async def test_a_manager_has_a_delay_for_all_its_locks(objects: LocalObjects, clock: CountingClock) -> None:
     """LK-21: `lock_delay` of the options holds for every lock, but where a call gives its own."""
     options = LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=clock.sleep, default_ttl=1, lock_delay=2)
-    manager = DurableObjectLockManager.from_options(objects, options)
+    manager = DurableObjectLockManager(objects, options=options)
     assert await manager.acquire("k") is not None
     assert await manager.acquire("l", lock_delay=0) is not None
     await clock.advance(1.1)
@@ -324,7 +322,7 @@ async def test_a_manager_has_a_delay_for_all_its_locks(objects: LocalObjects, cl
 async def test_shards_share_objects(objects: LocalObjects, clock: CountingClock) -> None:
     """LK-26: with `shards` many keys live in few objects; each holds, waits and counts on its own."""
     options = LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=clock.sleep, shards=4)
-    manager = DurableObjectLockManager.from_options(objects, options)
+    manager = DurableObjectLockManager(objects, options=options)
     names: set[str] = set()
     keys = [f"key {number}" for number in range(60)]
     names = {options.object_name(key) for key in keys}
@@ -348,7 +346,7 @@ async def test_shards_share_objects(objects: LocalObjects, clock: CountingClock)
 async def test_another_number_of_shards_is_another_set_of_locks(objects: LocalObjects, clock: CountingClock) -> None:
     """LK-26: keys in 4 shards, in 5 and in objects of their own do not know each other; no key can name a shard."""
     managers = [
-        DurableObjectLockManager.from_options(objects, LockOptions(now_s=lambda: clock.now_ms() / 1000, shards=shards))
+        DurableObjectLockManager(objects, options=LockOptions(now_s=lambda: clock.now_ms() / 1000, shards=shards))
         for shards in (None, 4, 5)
     ]
     for manager in managers:
@@ -364,7 +362,7 @@ async def test_idle_keys_of_shards_are_cleaned_up(
 ) -> None:
     """LK-24, LK-26: clean_up forgets what has been free for long enough in every shard, and nothing else; tokens rise on."""
     options = LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=clock.sleep, shards=3)
-    sharded = DurableObjectLockManager.from_options(objects, options)
+    sharded = DurableObjectLockManager(objects, options=options)
     tokens: dict[str, int] = {}
     for number in range(40):
         async with sharded.lock(f"k{number}") as lock:

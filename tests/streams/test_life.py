@@ -66,7 +66,7 @@ class Stream:
         self.platforms: list[Platform] = []
         self.objects = LocalObjects(self._make, clock=self.clock)
         given: dict[str, Any] = {"now_ms": self.clock.now_ms, "sleep": self.clock.sleep, **options}
-        self.manager = DurableObjectStreamManager.from_options(self.objects, StreamOptions(**given))
+        self.manager = DurableObjectStreamManager(self.objects, options=StreamOptions(**given))
 
     def _make(self, host: ObjectHost) -> StreamObject:
         self.platforms.append(Platform(host, self.alarms))

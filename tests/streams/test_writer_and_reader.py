@@ -50,7 +50,7 @@ async def _no_pause(seconds: float) -> None:
 
 def _manager(namespace: object, **options: Any) -> DurableObjectStreamManager:
     given: dict[str, Any] = {"sleep": _no_pause, **options}
-    return DurableObjectStreamManager.from_options(namespace, StreamOptions(**given))
+    return DurableObjectStreamManager(namespace, options=StreamOptions(**given))
 
 
 async def _read(manager: DurableObjectStreamManager, stream_id: str = "s") -> list[int]:

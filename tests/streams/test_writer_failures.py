@@ -59,7 +59,7 @@ async def _no_pause(_seconds: float) -> None:
 
 def _manager(namespace: object, **options: Any) -> DurableObjectStreamManager:
     given: dict[str, Any] = {"sleep": _no_pause, "flush_interval": 60, **options}
-    return DurableObjectStreamManager.from_options(namespace, StreamOptions(**given))
+    return DurableObjectStreamManager(namespace, options=StreamOptions(**given))
 
 
 def _chunk(number: int) -> dict[str, Any]:

@@ -62,7 +62,7 @@ async def test_a_store_with_prices() -> None:
     """US-21: entries are priced as they are recorded; totals say how many have no price."""
     database = SqliteDatabase()
     await run_migration(database)
-    store = D1UsageStore.from_options(database, UsageOptions(price_book=BOOK))
+    store = D1UsageStore(database, options=UsageOptions(price_book=BOOK))
     entries = await store.record_entries([_entry(), _entry("unknown")])
     assert [entry.cost_micros for entry in entries] == [4_350, None]
     assert await store.get_entries("s") == entries

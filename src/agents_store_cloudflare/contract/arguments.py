@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, MissingFencingTokenError
 
@@ -27,6 +28,7 @@ __all__ = [
     "check_id",
     "check_text",
     "check_whole_number",
+    "options_of",
     "span_ms",
     "system_now_ms",
 ]
@@ -42,6 +44,8 @@ MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that survives the JavaScript side: numbers cross as doubles."""
 
 LONGEST_SPAN = 1e15
+
+T = TypeVar("T")
 
 Seconds: TypeAlias = "float | timedelta"
 
@@ -128,6 +132,24 @@ def check_flag(value: object, name: str) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
     return value
+
+
+def options_of(options: T | None, settings: Mapping[str, object], make: Callable[..., T]) -> T:
+    """Return the options of a store or manager, which takes them as one object or one by one as keywords.
+
+    Args:
+        options: the object, if it was given.
+        settings: the keywords that were given.
+        make: the class of the options.
+
+    Raises:
+        TypeError: both were given.
+    """
+    if options is None:
+        return make(**settings)
+    if settings:
+        raise TypeError("give options, or the settings one by one, not both")
+    return options
 
 
 def check_fencing_token(token: FencingToken) -> int | None:

@@ -6,10 +6,10 @@ import uuid
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Self, Unpack
+from typing import Unpack
 
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
-from agents_store_cloudflare.contract.arguments import check_id, span_ms
+from agents_store_cloudflare.contract.arguments import check_id, options_of, span_ms
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockNotAcquiredError
 from agents_store_cloudflare.contract.locks import LockAcquireOptions, LockBlockOptions, LockHolder, LockManager
 from agents_store_cloudflare.locks.acquiring import Acquirer, Blocked, Wanted, checked_keys
@@ -65,16 +65,9 @@ class DurableObjectLockManager(LockManager):
     def __init__(
         self, namespace: object, *, options: LockOptions | None = None, **settings: Unpack[LockSettings]
     ) -> None:
-        if options is not None and settings:
-            raise TypeError("give options, or the settings one by one, not both")
-        self._options = options or LockOptions(**settings)
+        self._options = options_of(options, settings, LockOptions)
         self._calls = LockCalls(as_namespace(namespace), self._options)
         self._acquirer = Acquirer(self._calls)
-
-    @classmethod
-    def from_options(cls, namespace: object, options: LockOptions) -> Self:
-        """Return a manager with these options, as `options=` does."""
-        return cls(namespace, options=options)
 
     async def acquire(self, key: str, **options: Unpack[LockAcquireOptions]) -> DurableObjectLock | None:
         return await self._acquirer.one(check_id(key, "key"), self._wanted(options))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Unpack
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.arguments import (
@@ -15,7 +16,7 @@ from agents_store_cloudflare.contract.arguments import (
     check_fencing_token,
     check_id,
     check_whole_number,
-    system_now_ms,
+    options_of,
 )
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.state.marks import AnyVersion
@@ -25,7 +26,7 @@ from agents_store_cloudflare.state import session_sql
 from agents_store_cloudflare.state.accounts import Accounts
 from agents_store_cloudflare.state.batches import StateBatches
 from agents_store_cloudflare.state.guard import Guard
-from agents_store_cloudflare.state.options import StoreLimits
+from agents_store_cloudflare.state.options import StateSettings, StateStoreOptions, StoreLimits
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.requests import Part, digest
 from agents_store_cloudflare.usage import UsageOptions
@@ -36,36 +37,25 @@ MAX_PAGE = 1_000
 
 
 class StateCalls:
-    """The base of the parts of `D1StateStore`.
-
-    Args:
-        database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database` (`testing.SqliteDatabase`);
-            or the `Homes` of the sessions, where they live in more than one.
-        limits: sizes above which a write is refused.
-        require_fencing: refuse every write that brings no fencing token.
-        usage: table and prices of the entries that `save_state` records.
-        now_ms: the clock, in milliseconds since 1970.
-        accounts: how usage is recorded with a batch, where it is not a table of the same database.
-    """
+    """The base of the parts of `D1StateStore`, which says what the arguments mean."""
 
     def __init__(
         self,
         database: object,
         *,
-        logger: logging.Logger | None = None,
-        limits: StoreLimits | None = None,
-        require_fencing: bool = False,
+        options: StateStoreOptions | None = None,
         usage: UsageOptions | None = None,
-        now_ms: Callable[[], int] = system_now_ms,
         accounts: Accounts | None = None,
+        **settings: Unpack[StateSettings],
     ) -> None:
-        self._logger = logger or logging.getLogger("agents_store_cloudflare.state")
+        given = options_of(options, settings, StateStoreOptions)
+        self._logger = given.logger or logging.getLogger("agents_store_cloudflare.state")
         homes = database if isinstance(database, Homes) else OneDatabase(as_database(database))
         self._batches = StateBatches(homes, self._logger)
-        self._limits = limits or StoreLimits()
-        self._require_fencing = require_fencing
-        self._now_ms = now_ms
-        self._accounts = accounts or Accounts(usage or UsageOptions(), now_ms)
+        self._limits = given.limits or StoreLimits()
+        self._require_fencing = given.require_fencing
+        self._now_ms = given.now_ms
+        self._accounts = accounts or Accounts(usage or UsageOptions(), given.now_ms)
 
     def _guard(
         self,

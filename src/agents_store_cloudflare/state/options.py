@@ -1,14 +1,15 @@
-"""What a state store can be told."""
+"""The options of a state store."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypedDict
 
-from agents_store_cloudflare.contract.arguments import check_whole_number
+from agents_store_cloudflare.contract.arguments import check_whole_number, system_now_ms
 
-__all__ = ["StateStoreOptions", "StoreLimits"]
-
+__all__ = ["StateSettings", "StateStoreOptions", "StoreLimits"]
 
 MOST_BYTES = 1_900_000
 """D1 takes 2,000,000 for a value and for a row; a state's row holds its last commits too."""
@@ -33,14 +34,27 @@ class StoreLimits:
             check_whole_number(getattr(self, name), name, low=1, high=MOST_BYTES)
 
 
+class StateSettings(TypedDict, total=False):
+    """The keywords of `D1StateStore`; their meaning is at `StateStoreOptions`."""
+
+    logger: logging.Logger | None
+    limits: StoreLimits | None
+    require_fencing: bool
+    now_ms: Callable[[], int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateStoreOptions:
-    """Options of `D1StateStore`, as `create_cloudflare_store` takes them.
+    """The options of `D1StateStore`.
 
     Attributes:
+        logger: takes failed calls, and what a deletion leaves alone; `agents_store_cloudflare.state` by default.
+        limits: sizes above which a write is refused. None means `StoreLimits()`.
         require_fencing: refuse every write that brings no fencing token.
+        now_ms: the clock, in milliseconds since 1970.
     """
 
     logger: logging.Logger | None = None
-    limits: StoreLimits = field(default_factory=StoreLimits)
+    limits: StoreLimits | None = field(default_factory=StoreLimits)
     require_fencing: bool = False
+    now_ms: Callable[[], int] = system_now_ms

@@ -14,13 +14,13 @@ __all__ = ["D1StateStore"]
 
 
 class D1StateStore(SessionCalls, StatusCalls, TurnCalls, RunCalls, ReferenceCalls, DeletionCalls, StateStore):
-    """`StateStore` on D1: what each call promises stands there.
+    """`StateStore` on D1.
 
     Args:
-        database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database` (`testing.SqliteDatabase`);
-            or the `Homes` of the sessions, where they live in more than one.
-        limits: sizes above which a write is refused.
-        require_fencing: refuse every write that brings no fencing token.
+        database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database` (`testing.SqliteDatabase`); or the
+            `Homes` of the sessions when they live in several databases.
+        options: all options at once.
         usage: table and prices of the entries that `save_state` records.
-        now_ms: the clock, in milliseconds since 1970.
+        accounts: records usage when it is not kept in a table of the same database.
+        settings: the same options one by one, as keywords; see `StateStoreOptions`.
     """

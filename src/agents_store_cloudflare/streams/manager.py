@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final, Literal, Self, Unpack
+from typing import Final, Literal, Unpack
 
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import (
@@ -15,6 +15,7 @@ from agents_store_cloudflare.contract.arguments import (
     check_fencing_token,
     check_id,
     check_whole_number,
+    options_of,
     span_ms,
 )
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamError
@@ -55,17 +56,10 @@ class DurableObjectStreamManager(StreamManager):
     def __init__(
         self, stream_namespace: object, *, options: StreamOptions | None = None, **settings: Unpack[StreamSettings]
     ) -> None:
-        if options is not None and settings:
-            raise TypeError("give options, or the settings one by one, not both")
-        self._options = options or StreamOptions(**settings)
+        self._options = options_of(options, settings, StreamOptions)
         self._client = StreamClient(as_namespace(stream_namespace), self._options.sleep)
         self._writers: dict[str, list[DurableObjectStreamWriter]] = {}
         self._callbacks: list[Callable[[BufferOverflowEvent], None]] = []
-
-    @classmethod
-    def from_options(cls, stream_namespace: object, options: StreamOptions) -> Self:
-        """Return a manager with these options, as `options=` does."""
-        return cls(stream_namespace, options=options)
 
     def create_writer(
         self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: FencingToken = UNSET

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Literal, Self, TypedDict, Unpack, cast
+from typing import Literal, TypedDict, Unpack, cast
 
 from agents_store_cloudflare.contract.arguments import (
     MAX_SAFE_INTEGER,
@@ -16,11 +15,10 @@ from agents_store_cloudflare.contract.arguments import (
     check_id,
     check_text,
     check_whole_number,
-    system_now_ms,
+    options_of,
 )
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonValue
-from agents_store_cloudflare.contract.usage.budgets import PriceBook
 from agents_store_cloudflare.contract.usage.records import (
     TokenCounts,
     UsageEntry,
@@ -33,7 +31,7 @@ from agents_store_cloudflare.usage import deletion_sql, sql
 from agents_store_cloudflare.usage.batches import UsageBatches, fault_of
 from agents_store_cloudflare.usage.deletions import Deletions
 from agents_store_cloudflare.usage.entries import KINDS, entry_of
-from agents_store_cloudflare.usage.options import DEFAULT_TABLE, UsageOptions
+from agents_store_cloudflare.usage.options import UsageOptions, UsageSettings
 from agents_store_cloudflare.usage.prices import as_price_book, price_entry
 from agents_store_cloudflare.usage.recording import Recording, completed, request_digest
 from agents_store_cloudflare.usage.rollup import EPOCH, rollup_of, rollup_of_entries, rollups_of, totals_of
@@ -74,28 +72,17 @@ class D1UsageStore(Deletions):
 
     Args:
         database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database`.
-        table_name: a table of your own; `ensure_table` makes it and its totals. The documented one comes with `run_migration`.
-        price_book: prices of entries that come without a cost.
-        now_ms: the clock of entries without a timestamp, in milliseconds since 1970.
+        options: all options at once.
+        settings: the same options one by one, as keywords; see `UsageOptions`.
     """
 
     def __init__(
-        self,
-        database: object,
-        *,
-        table_name: str = DEFAULT_TABLE,
-        price_book: PriceBook | Mapping[str, object] | None = None,
-        logger: logging.Logger | None = None,
-        now_ms: Callable[[], int] = system_now_ms,
+        self, database: object, *, options: UsageOptions | None = None, **settings: Unpack[UsageSettings]
     ) -> None:
-        self._table = check_table_name(table_name)
-        self._prices = None if price_book is None else as_price_book(price_book)
-        super().__init__(UsageBatches(database, self._table, logger, now_ms))
-
-    @classmethod
-    def from_options(cls, database: object, options: UsageOptions) -> Self:
-        """Return a store with options that were made elsewhere."""
-        return cls(database, table_name=options.table_name, price_book=options.price_book, logger=options.logger)
+        given = options_of(options, settings, UsageOptions)
+        self._table = check_table_name(given.table_name)
+        self._prices = None if given.price_book is None else as_price_book(given.price_book)
+        super().__init__(UsageBatches(database, self._table, given.logger, given.now_ms))
 
     async def ensure_table(self) -> None:
         """Make the table of a custom name with its indexes and totals; nothing to do when they are there.

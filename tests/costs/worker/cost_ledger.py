@@ -57,7 +57,7 @@ class Ledger:
 
     def sharded_locks(self, shards: int) -> DurableObjectLockManager:
         """A lock manager whose keys share a few objects."""
-        return DurableObjectLockManager.from_options(self._lock_namespace, LockOptions(shards=shards))
+        return DurableObjectLockManager(self._lock_namespace, options=LockOptions(shards=shards))
 
     @contextmanager
     def line(self, call: str, data: str = "") -> Generator[None]:

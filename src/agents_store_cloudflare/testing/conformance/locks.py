@@ -101,7 +101,7 @@ class LockConformance:
 
     @pytest.fixture
     def lock_manager(self, lock_namespace: ObjectNamespace, lock_options: LockOptions) -> DurableObjectLockManager:
-        return DurableObjectLockManager.from_options(lock_namespace, lock_options)
+        return DurableObjectLockManager(lock_namespace, options=lock_options)
 
     async def test_one_holds_the_others_do_not(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
         """LK-1, LK-7: while a lease is live nobody gets the key, its owner included; release frees it at once, and once."""
@@ -193,7 +193,7 @@ class LockConformance:
     ) -> None:
         """LK-8: those who wait get the key one after the other, in the order in which they came, with one call each."""
         counted = _Counted(lock_namespace)
-        manager = DurableObjectLockManager.from_options(counted, lock_options)
+        manager = DurableObjectLockManager(counted, options=lock_options)
         holder = await _acquired(manager, unique)
         served: list[int] = []
 
@@ -250,7 +250,7 @@ class LockConformance:
     ) -> None:
         """LK-9: acquire, refresh, release and is_locked whose request or reply is lost are sent again and have one effect."""
         faulty = FaultyNamespace(lock_namespace)
-        manager = DurableObjectLockManager.from_options(faulty, lock_options)
+        manager = DurableObjectLockManager(faulty, options=lock_options)
         faulty.fail(moment, moment)
         lock = await _while_time_passes(clock, manager.acquire(unique))
         assert lock is not None
@@ -267,7 +267,7 @@ class LockConformance:
         self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str, meanwhile: str
     ) -> None:
         """LK-9: a release whose reply was lost is recognised, whatever others did before it is sent again."""
-        others = DurableObjectLockManager.from_options(lock_namespace, lock_options)
+        others = DurableObjectLockManager(lock_namespace, options=lock_options)
 
         async def act() -> None:
             if "forgotten" in meanwhile:
@@ -281,7 +281,7 @@ class LockConformance:
                 await _acquired(others, unique)
 
         interrupted = _Interrupted(lock_namespace)
-        manager = DurableObjectLockManager.from_options(interrupted, lock_options)
+        manager = DurableObjectLockManager(interrupted, options=lock_options)
         lock = await _acquired(manager, unique)
         interrupted.between = act
         assert await _while_time_passes(clock, lock.release())
@@ -292,12 +292,10 @@ class LockConformance:
     ) -> None:
         """LK-9: a waiter whose reply is lost gets the same grant when it asks again."""
         faulty = FaultyNamespace(lock_namespace)
-        manager = DurableObjectLockManager.from_options(lock_namespace, lock_options)
+        manager = DurableObjectLockManager(lock_namespace, options=lock_options)
         holder = await _acquired(manager, unique)
         faulty.fail("after")
-        waiting = asyncio.ensure_future(
-            DurableObjectLockManager.from_options(faulty, lock_options).acquire(unique, wait=20)
-        )
+        waiting = asyncio.ensure_future(DurableObjectLockManager(faulty, options=lock_options).acquire(unique, wait=20))
         await clock.advance(0.05)
         assert await holder.release()
         lock = await _while_time_passes(clock, waiting)
@@ -309,7 +307,7 @@ class LockConformance:
     ) -> None:
         """LK-11: without a reply in four attempts there is a LockError that says so; a lock can be released again after it."""
         faulty = FaultyNamespace(lock_namespace)
-        manager = DurableObjectLockManager.from_options(faulty, lock_options)
+        manager = DurableObjectLockManager(faulty, options=lock_options)
         lock = await _acquired(manager, unique)
         faulty.fail("before", "before", "before", "before")
         with pytest.raises(LockError, match=unique) as refused:
@@ -383,7 +381,7 @@ class LockConformance:
         self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str
     ) -> None:
         """LK-15: after max_hold nothing refreshes the lease any more; it expires, and the lock says that it is lost."""
-        manager = DurableObjectLockManager.from_options(lock_namespace, replace(lock_options, max_hold=0.2))
+        manager = DurableObjectLockManager(lock_namespace, options=replace(lock_options, max_hold=0.2))
         lock = await _acquired(manager, unique, ttl=0.15, auto_refresh=True)
         await clock.advance(0.45)
         assert lock.lost
@@ -408,7 +406,7 @@ class LockConformance:
     ) -> None:
         """LK-16: a lease lost in its block, or an object out of reach at its end, does not undo what the block has done."""
         faulty = FaultyNamespace(lock_namespace)
-        manager = DurableObjectLockManager.from_options(faulty, lock_options)
+        manager = DurableObjectLockManager(faulty, options=lock_options)
 
         async def hold() -> str:
             async with manager.lock(unique, ttl=30):
@@ -470,7 +468,7 @@ class LockConformance:
     ) -> None:
         """LK-18: uncontended, to acquire and to release take one call each."""
         counted = _Counted(lock_namespace)
-        manager = DurableObjectLockManager.from_options(counted, lock_options)
+        manager = DurableObjectLockManager(counted, options=lock_options)
         async with manager.lock(unique):
             assert counted.calls == 1
         assert counted.calls == 2
@@ -570,7 +568,7 @@ class LockConformance:
 
     async def test_shards(self, lock_namespace: ObjectNamespace, lock_options: LockOptions, unique: str) -> None:
         """LK-24, LK-26: keys that share an object hold on their own; a clean-up forgets those that are free."""
-        manager = DurableObjectLockManager.from_options(lock_namespace, replace(lock_options, shards=1))
+        manager = DurableObjectLockManager(lock_namespace, options=replace(lock_options, shards=1))
         keys = [f"{unique}-{number}" for number in range(5)]
         locks = [await _acquired(manager, key) for key in keys]
         for lock in locks[1:]:

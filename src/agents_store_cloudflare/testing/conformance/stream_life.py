@@ -158,7 +158,7 @@ class StreamLifeConformance(StreamFixtures):
     ) -> None:
         """SM-9, SM-32, SM-33: pause, resume, reset, truncation and deletion sent again after a lost reply happen once."""
         faulty = FaultyNamespace(stream_namespace)
-        manager = DurableObjectStreamManager.from_options(faulty, stream_options)
+        manager = DurableObjectStreamManager(faulty, options=stream_options)
         await _write(manager, unique, 1, 2)
         for call in (manager.pause_stream, manager.resume_stream, manager.reset_stream, manager.delete_stream):
             faulty.fail(moment)
@@ -268,7 +268,7 @@ class StreamLifeConformance(StreamFixtures):
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, unique: str
     ) -> None:
         """SM-34: with `keep_chunks` that many are kept at least, and at most a quarter more."""
-        manager = DurableObjectStreamManager.from_options(stream_namespace, replace(stream_options, keep_chunks=20))
+        manager = DurableObjectStreamManager(stream_namespace, options=replace(stream_options, keep_chunks=20))
         for number in range(100):
             await _write(manager, unique, number)
             info = await manager.get_info(unique)
@@ -284,7 +284,7 @@ class StreamLifeConformance(StreamFixtures):
     ) -> None:
         """SM-35: after `keep_after_end` an ended or failed stream is deleted; one that goes on is not."""
         options = replace(stream_options, keep_after_end=0.5)
-        manager = DurableObjectStreamManager.from_options(stream_namespace, options)
+        manager = DurableObjectStreamManager(stream_namespace, options=options)
         names = [f"{unique}-{outcome}" for outcome in ("ended", "failed", "active", "reset")]
         for name in names:
             await _write(manager, name, 1)
@@ -303,9 +303,9 @@ class StreamLifeConformance(StreamFixtures):
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str
     ) -> None:
         """SM-35: `keep_idle` counts from the last change of a stream that never ended; None keeps."""
-        idle = DurableObjectStreamManager.from_options(stream_namespace, replace(stream_options, keep_idle=1))
+        idle = DurableObjectStreamManager(stream_namespace, options=replace(stream_options, keep_idle=1))
         kept = replace(stream_options, keep_idle=None, keep_after_end=None)
-        kept_manager = DurableObjectStreamManager.from_options(stream_namespace, kept)
+        kept_manager = DurableObjectStreamManager(stream_namespace, options=kept)
         await _write(idle, unique, 1)
         await _write(kept_manager, f"{unique}-kept", 1)
         await clock.advance(0.6)
@@ -321,7 +321,7 @@ class StreamLifeConformance(StreamFixtures):
     ) -> None:
         """SM-36: in adaptive mode a reader sees each chunk when its write returns, in order; flush gives the last one."""
         options = replace(stream_options, adaptive=True, loss_window=30, flush_interval=60)
-        manager = DurableObjectStreamManager.from_options(stream_namespace, options)
+        manager = DurableObjectStreamManager(stream_namespace, options=options)
         writer = await manager.create_writer(unique, "agent", "researcher")
         reader = await manager.create_reader(unique)
         for number in range(1, 6):
@@ -343,7 +343,7 @@ class StreamLifeConformance(StreamFixtures):
         """SM-9, SM-36: a write whose reply is lost is sent again, and takes effect once."""
         faulty = FaultyNamespace(stream_namespace)
         options = replace(stream_options, adaptive=True)
-        manager = DurableObjectStreamManager.from_options(faulty, options)
+        manager = DurableObjectStreamManager(faulty, options=options)
         writer = await manager.create_writer(unique, "agent", "researcher")
         for number in range(1, 4):
             faulty.fail("after", "before")

@@ -127,7 +127,7 @@ class StreamConformance(StreamFixtures):
     ) -> None:
         """SM-5: a chunk over the limit raises with both sizes and takes no sequence; one at the limit is stored."""
         options = replace(stream_options, max_chunk_bytes=300)
-        manager = DurableObjectStreamManager.from_options(stream_namespace, options)
+        manager = DurableObjectStreamManager(stream_namespace, options=options)
         async with manager.create_writer(unique, "agent", "researcher") as writer:
             with pytest.raises(StreamChunkTooLargeError) as caught:
                 await writer.write({"type": "text", "text": "é" * 150})
@@ -155,7 +155,7 @@ class StreamConformance(StreamFixtures):
     ) -> None:
         """SM-6: the write that fills the buffer stores it; before that nothing is stored."""
         options = replace(stream_options, buffer_size=3, flush_interval=60)
-        manager = DurableObjectStreamManager.from_options(stream_namespace, options)
+        manager = DurableObjectStreamManager(stream_namespace, options=options)
         writer = await manager.create_writer(unique, "agent", "researcher")
         await writer.write(_text(1))
         await writer.write(_text(2))
@@ -182,7 +182,7 @@ class StreamConformance(StreamFixtures):
         """SM-6: with `wait_until` a timer stores after the flush interval, without another write."""
         kept: list[Awaitable[None]] = []
         options = replace(stream_options, wait_until=kept.append)
-        manager = DurableObjectStreamManager.from_options(stream_namespace, options)
+        manager = DurableObjectStreamManager(stream_namespace, options=options)
         writer = await manager.create_writer(unique, "agent", "researcher")
         await writer.write(_text(1))
         await writer.write(_text(2))
@@ -235,7 +235,7 @@ class StreamConformance(StreamFixtures):
     ) -> None:
         """SM-8: writes from many tasks are stored once each, in the order of the calls."""
         options = replace(stream_options, buffer_size=4)
-        manager = DurableObjectStreamManager.from_options(stream_namespace, options)
+        manager = DurableObjectStreamManager(stream_namespace, options=options)
         async with manager.create_writer(unique, "agent", "researcher") as writer:
             await asyncio.gather(*(writer.write(_text(number)) for number in range(50)), writer.flush())
         assert await _stored(manager, unique) == list(range(50))
@@ -246,7 +246,7 @@ class StreamConformance(StreamFixtures):
     ) -> None:
         """SM-9: each call that is lost on its way there, or whose reply is lost, takes effect exactly once."""
         faulty = FaultyNamespace(stream_namespace)
-        manager = DurableObjectStreamManager.from_options(faulty, stream_options)
+        manager = DurableObjectStreamManager(faulty, options=stream_options)
         faulty.fail(moment)
         writer = await while_time_passes(clock, _awaited(manager.create_writer(unique, "agent", "researcher")))
         for number in range(3):
@@ -266,7 +266,7 @@ class StreamConformance(StreamFixtures):
     ) -> None:
         """SM-9, SM-10: after a long silence the chunks are in `pending`, in order; later each is stored once."""
         faulty = FaultyNamespace(stream_namespace)
-        manager = DurableObjectStreamManager.from_options(faulty, stream_options)
+        manager = DurableObjectStreamManager(faulty, options=stream_options)
         writer = await manager.create_writer(unique, "agent", "researcher")
         await writer.write(_text(1))
         await writer.write(_text(2))
@@ -286,7 +286,7 @@ class StreamConformance(StreamFixtures):
         """SM-10: a failure behind an earlier write surfaces at the next one, which may be repeated without doubling."""
         faulty = FaultyNamespace(stream_namespace)
         options = replace(stream_options, buffer_size=2, flush_interval=60)
-        manager = DurableObjectStreamManager.from_options(faulty, options)
+        manager = DurableObjectStreamManager(faulty, options=options)
         writer = await manager.create_writer(unique, "agent", "researcher")
         await writer.write(_text(1))
         faulty.fail(*_times(8, "after"))
@@ -344,7 +344,7 @@ class StreamConformance(StreamFixtures):
         assert _numbers(list(old.pending)) == [2]
         with pytest.raises(StaleFencingTokenError):
             await stream_manager.create_writer(unique, "late", "researcher", fencing_token=5)
-        other = DurableObjectStreamManager.from_options(stream_namespace, stream_options)
+        other = DurableObjectStreamManager(stream_namespace, options=stream_options)
         with pytest.raises(StaleFencingTokenError):
             await other.end_stream(unique, fencing_token=5)
         with pytest.raises(StaleFencingTokenError):
@@ -420,7 +420,7 @@ class StreamConformance(StreamFixtures):
     ) -> None:
         """SM-16: a reader whose calls fail goes on where it was: nothing twice, nothing missing."""
         faulty = FaultyNamespace(stream_namespace)
-        manager = DurableObjectStreamManager.from_options(faulty, stream_options)
+        manager = DurableObjectStreamManager(faulty, options=stream_options)
         writer = await manager.create_writer(unique, "agent", "researcher")
         await writer.write(_text(1))
         await writer.flush()
@@ -508,7 +508,7 @@ class StreamConformance(StreamFixtures):
     ) -> None:
         """SM-10, SM-19: chunks for an ended stream are refused: old writers at the flush, new ones at the write."""
         old = await stream_manager.create_writer(unique, "agent", "researcher")
-        other = DurableObjectStreamManager.from_options(stream_namespace, stream_options)
+        other = DurableObjectStreamManager(stream_namespace, options=stream_options)
         await old.write(_text(1))
         await other.end_stream(unique)
         with pytest.raises(StreamClosedError) as caught:
@@ -557,7 +557,7 @@ class StreamConformance(StreamFixtures):
         """SM-21: with `overflow="drop_oldest"` a full buffer loses its oldest chunk and says so."""
         faulty = FaultyNamespace(stream_namespace)
         options = replace(stream_options, buffer_size=3, flush_interval=60, overflow="drop_oldest")
-        manager = DurableObjectStreamManager.from_options(faulty, options)
+        manager = DurableObjectStreamManager(faulty, options=options)
         events: list[BufferOverflowEvent] = []
         unsubscribe = manager.on("buffer_overflow", events.append)
         writer = await manager.create_writer(unique, "agent", "researcher")

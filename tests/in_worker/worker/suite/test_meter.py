@@ -204,7 +204,7 @@ class _RecordingNamespace(CloudflareNamespace):
 async def test_not_a_byte_more_on_the_wire(env: Any, unique: str) -> None:
     """CO-3: the same requests and replies with and without the store around them; the flag and the rows only while metered."""
     plain, stored = _RecordingNamespace(env.STREAMS), _RecordingNamespace(env.STREAMS)
-    await DurableObjectStreamManager.from_options(plain, StreamOptions()).get_info(unique)
+    await DurableObjectStreamManager(plain, options=StreamOptions()).get_info(unique)
     store = create_cloudflare_store(db=env.AGENT_DB, streams=stored)
     await store.stream_manager.get_info(unique)
     assert stored.texts == plain.texts
