@@ -15,7 +15,7 @@ from agents_store_cloudflare.console.asking import Asked, Shown, asked_of, page_
 from agents_store_cloudflare.console.assets import asset
 from agents_store_cloudflare.console.html import document, element as h
 from agents_store_cloudflare.console.layout import whole_page
-from agents_store_cloudflare.console.pages import PAGES, live_events
+from agents_store_cloudflare.console.pages import FILES, PAGES
 from agents_store_cloudflare.console.sources import Sources
 from agents_store_cloudflare.contract.errors import AgentsStoreError
 from agents_store_cloudflare.database import Database, SqlError
@@ -134,8 +134,8 @@ class OperatorConsole:
         asked = asked_of(value, self._prefix, self._sources)
         if asked.page.startswith("assets/") and (file := asset(asked.page.removeprefix("assets/"))) is not None:
             return file
-        if asked.is_api and asked.page == "events":
-            return await live_events(asked)
+        if (answer := FILES.get(f"api/{asked.page}" if asked.is_api else asked.page)) is not None:
+            return await answer(asked)
         page = PAGES.get("" if asked.is_api and asked.page == "sessions" else asked.page)
         if page is None:
             return _failed(404, "not_found", "there is no such page")

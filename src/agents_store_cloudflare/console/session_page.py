@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents_store_cloudflare.console.asking import Asked, Shown
+from agents_store_cloudflare.console.budgets_page import budgets_of, budgets_table
 from agents_store_cloudflare.console.hangs import Finding, LockFacts, findings
 from agents_store_cloudflare.console.html import Child, Markup, element as h, joined
 from agents_store_cloudflare.console.layout import facts, note, panel, table, tabs
@@ -20,6 +21,7 @@ from agents_store_cloudflare.contract.errors import LockError, StateNotFoundErro
 from agents_store_cloudflare.contract.record import Record
 from agents_store_cloudflare.contract.state.records import Run, SubSessionRef
 from agents_store_cloudflare.contract.streams.records import StreamInfo
+from agents_store_cloudflare.contract.usage.budgets import Budget
 from agents_store_cloudflare.contract.usage.records import UsageRollup
 
 __all__ = ["runs_table", "session_page", "summary_of"]
@@ -45,6 +47,7 @@ class SessionView(Record):
     sub_sessions: tuple[SubSessionRef, ...]
     descendants: tuple[SessionSummary, ...]
     usage: UsageRollup
+    budgets: tuple[Budget, ...]
 
 
 async def summary_of(asked: Asked) -> SessionSummary:
@@ -74,6 +77,7 @@ async def session_page(asked: Asked) -> Shown:
         states.get_messages(session_id, offset=first, limit=MESSAGES),
     )
     lock, stream = await asking
+    budgets = await budgets_of(asked.sources, _scopes(session))
     view = SessionView(
         session=session,
         findings=tuple(findings(session, lock, stream, runs, asked.now_ms)),
@@ -83,6 +87,7 @@ async def session_page(asked: Asked) -> Shown:
         sub_sessions=tuple(refs),
         descendants=below,
         usage=usage,
+        budgets=tuple(budgets),
     )
     whole = {first + place: _whole(asked, session_id, first + place) for place in range(len(page.messages))}
 
@@ -95,9 +100,16 @@ async def session_page(asked: Asked) -> Shown:
             _runs(asked, view),
             _tree(asked, view),
             _usage(view),
+            panel("Budgets", budgets_table(asked, view.budgets)) if view.budgets else None,
         )
 
     return Shown(title=session_id, data=view.to_dict(), body=body)
+
+
+def _scopes(session: SessionSummary) -> list[str]:
+    """The scopes that may concern a session: the one of its open turn, and one of its own name."""
+    reservation = (session.open_turn or {}).get("reservation")
+    return [*([str(reservation[0])] if reservation else []), session.session_id]
 
 
 def _whole(asked: Asked, session_id: str, sequence: int) -> str:

@@ -1,0 +1,53 @@
+"""The SQL of the usage pages."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+__all__ = ["LIST_BUDGETS", "TENANT_TOTALS"]
+
+# ?1 the session id behind which it begins, ?2 text that ids begin with, ?3 the first text after all of those, ?4 the text that ends a
+# tenant's name, ?5 most rows -> for each tenant: (name, rows, last session id, sums …). A tenant is the text of a session id up to the
+# first ?4, or the whole id, so that its sessions are neighbours. Primary key: reads at most ?5 rows of the totals by session.
+TENANT_TOTALS: LiteralString = """
+    SELECT
+      CASE instr(t.session_id, ?4)
+        WHEN 0 THEN t.session_id
+        ELSE substr(t.session_id, 1, instr(t.session_id, ?4) + length(?4) - 1)
+      END AS tenant,
+      count(*) AS row_count,
+      max(t.session_id) AS last_id,
+      sum(coalesce(t.amounts ->> '$.entries', 0)) AS entries,
+      sum(coalesce(t.amounts ->> '$.calls', 0)) AS calls,
+      sum(coalesce(t.amounts ->> '$.failed', 0)) AS failed,
+      sum(coalesce(t.amounts ->> '$.prompt', 0)) AS prompt,
+      sum(coalesce(t.amounts ->> '$.promptHigh', 0)) AS prompt_high,
+      sum(coalesce(t.amounts ->> '$.completion', 0)) AS completion,
+      sum(coalesce(t.amounts ->> '$.completionHigh', 0)) AS completion_high,
+      sum(coalesce(t.amounts ->> '$.costMicros', 0)) AS cost,
+      sum(coalesce(t.amounts ->> '$.costMicrosHigh', 0)) AS cost_high,
+      sum(coalesce(t.amounts ->> '$.unpriced', 0)) AS unpriced
+    FROM (
+      SELECT session_id, amounts
+      FROM __agents_usage_by_session
+      WHERE session_id > ?1
+        AND session_id >= ?2
+        AND session_id < ?3
+      ORDER BY session_id
+      LIMIT ?5
+    ) AS t
+    GROUP BY tenant
+    ORDER BY last_id
+"""
+
+# ?1 the scope behind which it begins, ?2 most rows -> (scope, unit, cap, parent, reserved, settled, overruns), numbers as text.
+# Reservations that have expired count until somebody reserves. Primary key.
+LIST_BUDGETS: LiteralString = """
+    SELECT
+      scope, unit, CAST(cap AS TEXT) AS cap_text, parent, CAST(reserved AS TEXT) AS reserved_text,
+      CAST(settled AS TEXT) AS settled_text, overruns
+    FROM __agents_budgets
+    WHERE scope > ?1
+    ORDER BY scope
+    LIMIT ?2
+"""
