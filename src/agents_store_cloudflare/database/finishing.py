@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
-__all__ = ["Finishing"]
+__all__ = ["Finishing", "quietly"]
 
 GRACE_S: Final = 5.0
 
@@ -61,3 +62,17 @@ class Finishing:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # somebody may have stopped waiting for it
+
+
+async def quietly(call: Awaitable[object], what: str, logger: logging.Logger) -> None:
+    """Wait for a call whose failure changes nothing for the caller, and log the failure.
+
+    Args:
+        call: the call, e.g. the release of a lock that ends by itself otherwise.
+        what: the line for the log, e.g. "the lock ends with its ttl".
+        logger: takes the line and the traceback.
+    """
+    try:
+        await call
+    except Exception:
+        logger.warning("%s", what, exc_info=True)

@@ -280,15 +280,17 @@ def know_more(state: AgentState, others: list[Message], stored: AgentState) -> N
 
 
 def message_list(messages: Iterable[Mapping[str, object]]) -> list[Message]:
-    """The messages as a list of their own.
+    """Return the messages as a list of their own.
 
     Raises:
-        TypeError: one message, or a text, instead of several.
+        TypeError: `messages` is a single message or a text, or one of them is no dict.
     """
     given = cast("object", messages)
     if isinstance(given, Mapping | str | bytes) or not isinstance(given, Iterable):
         raise TypeError(f"messages must be a list of messages, not {type(messages).__name__}")
-    return cast("list[Message]", list(messages))
+    listed = cast("list[Message]", list(messages))
+    _check_dicts(listed)
+    return listed
 
 
 def check_state(state: AgentState) -> None:
@@ -341,10 +343,14 @@ def blocks_of(
 
 
 def _message_texts(messages: Messages) -> list[str]:
+    _check_dicts(messages)
+    return encode_each(messages, name="message")
+
+
+def _check_dicts(messages: Messages) -> None:
     for index, message in enumerate(messages):
         if not isinstance(cast("object", message), dict):
             raise TypeError(f"message {index} must be a dict, not {type(message).__name__}")
-    return encode_each(messages, name="message")
 
 
 def messages_of(rows: Sequence[Row], first: int, end: int) -> list[Message]:

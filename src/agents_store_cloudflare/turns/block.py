@@ -23,11 +23,12 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.state.records import AgentStatus
 from agents_store_cloudflare.contract.usage.budgets import Reservation
+from agents_store_cloudflare.database.finishing import quietly
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.locks.lock import DurableObjectLock
 from agents_store_cloudflare.locks.loss import CancelledWhenLost
 from agents_store_cloudflare.state import D1StateStore
-from agents_store_cloudflare.state.turns import EnteredTurn, TurnEntry
+from agents_store_cloudflare.state.turn_records import EnteredTurn, TurnEntry
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
 from agents_store_cloudflare.turns.closings import publish
@@ -77,7 +78,7 @@ class TurnBlock:
             if isinstance(error, AgentsStoreError) and error.outcome_unknown:
                 lock.let_expire()
             else:
-                await _quietly(lock.release(), "the lock could not be given back")
+                await quietly(lock.release(), "the lock could not be given back", _logger)
             raise
         _inside.set(_inside.get() | {self._place})
         if options.auto_refresh:
@@ -95,7 +96,7 @@ class TurnBlock:
             await self._ended(self._turn, kind, error, trace)
         except asyncio.CancelledError:
             # Cancelled again while it ended: the lock must not be refreshed on and on for nobody.
-            await _quietly(self._parts.lock.release(), "the lock ends with its ttl")
+            await quietly(self._parts.lock.release(), "the lock ends with its ttl", _logger)
             raise
         finally:
             self._close_writer()
@@ -273,9 +274,9 @@ class TurnBlock:
             _logger.info("turn %r %s", turn.id, status, exc_info=error)
             writer = self._parts.writer
             if writer is not None and writer.pending:
-                await _quietly(writer.flush(), "the last chunks could not be stored")
+                await quietly(writer.flush(), "the last chunks could not be stored", _logger)
             text = str(error) if isinstance(error, AgentsStoreError) else type(error).__name__
-            await _quietly(turn.fail(status, str(code), text[:2000]), "the run could not be ended")
+            await quietly(turn.fail(status, str(code), text[:2000]), "the run could not be ended", _logger)
         await self._let_go(turn, self._parts.lock)
 
     async def _let_go(self, turn: Turn, lock: DurableObjectLock) -> None:
@@ -286,11 +287,11 @@ class TurnBlock:
 
         # Functions, so that a cancellation before their first step leaves no call that nobody awaits.
         async def release() -> None:
-            await _quietly(lock.release(), "the lock ends with its ttl")
+            await quietly(lock.release(), "the lock ends with its ttl", _logger)
 
         async def tell() -> None:
             publishing = publish(self._streams, owed, self._state.now_ms())
-            await _quietly(publishing, "the closing chunk stays owed")
+            await quietly(publishing, "the closing chunk stays owed", _logger)
 
         if not owed:
             await release()
@@ -299,10 +300,3 @@ class TurnBlock:
         else:
             wait_until(asyncio.ensure_future(tell()))
             await release()
-
-
-async def _quietly(call: Awaitable[object], what: str) -> None:
-    try:
-        await call
-    except Exception:
-        _logger.warning("%s", what, exc_info=True)

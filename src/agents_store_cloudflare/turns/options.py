@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, cast
+from typing import Final
 
 from agents_store_cloudflare.contract.arguments import (
     MAX_LABEL_BYTES,
@@ -73,9 +73,6 @@ class TurnOptions:
             TypeError, InvalidArgumentError: the argument, by name.
         """
         given = message_list(messages)
-        for index, message in enumerate(given):
-            if not isinstance(cast("object", message), dict):
-                raise InvalidArgumentError(f"message {index} must be a dict, not {type(message).__name__}")
         if budget is not None:
             scope, amount = budget
             check_id(scope, "the scope of budget")

@@ -11,7 +11,7 @@ from agents_store_cloudflare.contract.errors import AgentsStoreError
 from agents_store_cloudflare.contract.turns import SweptTurns
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.state import D1StateStore
-from agents_store_cloudflare.state.turns import DueTurn
+from agents_store_cloudflare.state.turn_records import DueTurn
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.turns.closings import publish
 

@@ -20,7 +20,7 @@ from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.state.codec import message_list
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.turn_merge import TurnFields
-from agents_store_cloudflare.state.turns import EnteredTurn, TurnCommit
+from agents_store_cloudflare.state.turn_records import EnteredTurn, TurnCommit
 from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
 from agents_store_cloudflare.turns.options import TurnOptions
 
@@ -147,9 +147,7 @@ class Turn:
             TypeError, InvalidArgumentError: a message is no JSON object.
         """
         self._check_open()
-        for index, message in enumerate(message_list(messages)):
-            if not isinstance(cast("object", message), dict):
-                raise InvalidArgumentError(f"message {index} must be a dict, not {type(message).__name__}")
+        for message in message_list(messages):
             encode_json(cast("JsonValue", message), name="message")
             self.state.messages.append(message)
 

@@ -1,0 +1,93 @@
+"""The records of turns in the state store: what enters a turn, what commits it, how others find it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
+from agents_store_cloudflare.contract.state.records import AgentState, Message
+from agents_store_cloudflare.contract.usage.budgets import Reservation
+from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.state import turn_sql
+from agents_store_cloudflare.state.stored_text import stored_text
+
+__all__ = ["DueTurn", "EnteredTurn", "StoredTurn", "TurnCommit", "TurnEntry"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEntry:
+    """What enters a turn. `turn` is the JSON object that the state row keeps while the turn is open."""
+
+    session_id: str
+    turn_id: str
+    agent_type: str
+    token: int
+    turn: JsonObject
+    messages: list[Message] = field(default_factory=list[Message])
+    parent_session_id: str | None = None
+    create: bool = True
+    reservation: Reservation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnteredTurn:
+    """A turn that has been entered: the loaded state, its number, what streams are owed, the unit of its budget."""
+
+    state: AgentState
+    turn: JsonObject
+    owed: list[JsonObject]
+    unit: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnCommit:
+    """What one commit of a turn stores. `status` is the run's; `ended_at` is None while the turn goes on."""
+
+    session_id: str
+    token: int
+    commit_id: str
+    number: int
+    open_turn: JsonObject | None
+    owed: Sequence[JsonObject]
+    status: str
+    ended_at: int | None
+    step_count: int | None = None
+    from_sequence: int | None = None
+    end_sequence: int | None = None
+    output: str | None = None
+    error: str | None = None
+    run_id: str | None = None
+    checkpoint: bool = False
+    step_id: str | None = None
+    more: Sequence[Statement] = ()
+
+    def run_statement(self) -> Statement:
+        """The statement that brings the run up to date."""
+        facts = (stored_text(self.status), self.ended_at, self.step_count, self.from_sequence, self.end_sequence)
+        return Statement(
+            turn_sql.UPDATE_TURN_RUN, (self.session_id, self.number, *facts, self.output, stored_text(self.error))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTurn:
+    """A turn as somebody finds it who does not hold the lock. `open_turn` is the turn that is open now, if one is."""
+
+    open_turn: JsonObject | None
+    status: str | None
+    from_sequence: int | None
+    end_sequence: int | None
+    output: JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueTurn:
+    """A session with an open turn, or with closing chunks that are owed."""
+
+    session_id: str
+    session_no: int
+    since: int
+    is_open: bool
+    owed: list[JsonObject]
+    owed_text: str
