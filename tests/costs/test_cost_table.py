@@ -35,6 +35,8 @@ SEND_NOTHING = {
     "writer.open",  # within create_writer
     "reader.open",  # within create_reader
     "writer.flush_for_end",  # within end_stream and its like
+    "lock.let_expire",
+    "writer.let_go",
     "lock.keep_refreshed",  # within acquire; a refresh each third of the ttl
     "lock.on",
     "lock.remaining",
@@ -52,6 +54,7 @@ WITHIN_OTHERS = {
     "state_store.list_due_turns",
     "state_store.now_ms",
     "state_store.settle_closings",
+    "state_store.settle_statements",
     "state_store.turn_outgoing",
     "state_store.usage_statements",
     "stream_manager.close_turn",

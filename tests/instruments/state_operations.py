@@ -162,6 +162,8 @@ STATE = Role(
         _op("merge", "merge_custom_state", "s", {"list": [2], "deep": {"c": {}}}),
         _op("append", "append_messages", "s", [MESSAGE]),
         Operation("append to a state", ("StateStore.append_messages",), _append_to_state),
+        _op("pop", "pop_messages", "s"),
+        _op("append or create", "append_messages", "made", [MESSAGE], create="x"),
         _op("truncate", "truncate_messages", "s", 1, drop_checkpoints=True),
         _op("replace", "replace_messages", "s", [MESSAGE], expected_version=3, drop_checkpoints=True),
         _op("checkpoint", "save_checkpoint", "s", run_id="r", stream_sequence=3),

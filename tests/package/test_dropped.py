@@ -33,7 +33,8 @@ class Requests:
             for _ in range(3):
                 await asyncio.sleep(0)
             gc.collect()
-        return [str(warning.message) for warning in told if " was dropped " in str(warning.message)]
+        # Another test's garbage may be collected here; its ids are others.
+        return [text for warning in told if "'dropped-" in (text := str(warning.message)) and " was dropped " in text]
 
 
 @pytest.fixture
@@ -48,11 +49,11 @@ async def test_a_dropped_writer_tells_what_it_held(requests: Requests) -> None:
     """SM-44: the warning names the stream, the chunks that are lost, and the remedy."""
 
     async def handler(store: CloudflareStore) -> None:
-        writer = await store.stream_manager.create_writer("news", "a", "t")
+        writer = await store.stream_manager.create_writer("dropped-news", "a", "t")
         await writer.write(CHUNK)
 
     (told,) = await requests.run(handler)
-    assert "writer of stream 'news' was dropped without close()" in told
+    assert "writer of stream 'dropped-news' was dropped without close()" in told
     assert "1 chunk" in told
     assert "async with" in told
 
@@ -61,48 +62,48 @@ async def test_a_dropped_reader_tells_where_it_stood(requests: Requests) -> None
     """SM-44: a reader that is dropped before the end of its stream."""
 
     async def handler(store: CloudflareStore) -> None:
-        async with store.stream_manager.create_writer("news", "a", "t") as writer:
+        async with store.stream_manager.create_writer("dropped-news", "a", "t") as writer:
             await writer.write(CHUNK)
             await writer.write(CHUNK)
-        reader = await store.stream_manager.create_reader("news")
+        reader = await store.stream_manager.create_reader("dropped-news")
         await anext(aiter(reader))
 
     (told,) = await requests.run(handler)
-    assert "reader of stream 'news' was dropped before its end, at sequence 1" in told
+    assert "reader of stream 'dropped-news' was dropped before its end, at sequence 1" in told
 
 
 async def test_a_dropped_lock_tells_how_long_the_key_stays_closed(requests: Requests) -> None:
     """LK-29: the key stays closed until the ttl ends."""
 
     async def handler(store: CloudflareStore) -> None:
-        assert await store.locks.acquire("ada", ttl=20)
+        assert await store.locks.acquire("dropped-ada", ttl=20)
 
     (told,) = await requests.run(handler)
-    assert "lock 'ada' was dropped while it was held" in told
+    assert "lock 'dropped-ada' was dropped while it was held" in told
     assert "19." in told
 
 
 async def _blocks(store: CloudflareStore) -> None:
-    async with store.locks.lock("ada") as lock:
-        async with store.stream_manager.create_writer("news", "a", "t", fencing_token=lock) as writer:
+    async with store.locks.lock("dropped-ada") as lock:
+        async with store.stream_manager.create_writer("dropped-news", "a", "t", fencing_token=lock) as writer:
             await writer.write(CHUNK)
-        await store.stream_manager.end_stream("news")
-    async with await store.stream_manager.create_reader("news") as reader:
+        await store.stream_manager.end_stream("dropped-news")
+    async with await store.stream_manager.create_reader("dropped-news") as reader:
         await anext(aiter(reader))
 
 
 async def _read_to_the_end(store: CloudflareStore) -> None:
     await _blocks(store)
-    assert [chunk["text"] async for chunk in await store.stream_manager.create_reader("news")] == ["hello"]
+    assert [chunk["text"] async for chunk in await store.stream_manager.create_reader("dropped-news")] == ["hello"]
 
 
 async def _a_turn(store: CloudflareStore) -> None:
-    async with store.turn("ada", agent_type="t", messages=[{"role": "user", "content": "?"}]) as turn:
+    async with store.turn("dropped-ada", agent_type="t", messages=[{"role": "user", "content": "?"}]) as turn:
         await turn.write(CHUNK)
 
 
 async def _a_turn_that_fails(store: CloudflareStore) -> None:
-    async with store.turn("ada", agent_type="t") as turn:
+    async with store.turn("dropped-ada", agent_type="t") as turn:
         await turn.write(CHUNK)
         raise RuntimeError("model down")
 
@@ -110,13 +111,13 @@ async def _a_turn_that_fails(store: CloudflareStore) -> None:
 async def _a_turn_that_is_refused(store: CloudflareStore) -> None:
     await _a_turn(store)
     with pytest.raises(TurnError, match="agent type"):
-        async with store.turn("ada", agent_type="other"):
+        async with store.turn("dropped-ada", agent_type="other"):
             pass
 
 
 async def _a_cancelled_turn(store: CloudflareStore) -> None:
     async def turn() -> None:
-        async with store.turn("ada", agent_type="t") as turn:
+        async with store.turn("dropped-ada", agent_type="t") as turn:
             await turn.write(CHUNK)
             await asyncio.get_running_loop().create_future()
 
@@ -144,16 +145,16 @@ async def test_reprs_tell_what_and_where(requests: Requests) -> None:
     async def handler(store: CloudflareStore) -> None:
         assert repr(store) == "<CloudflareStore: state, streams, usage, locks>"
         async with store.turn(
-            "ada", agent_type="t", turn_id="one", messages=[{"role": "user", "content": "?"}]
+            "dropped-ada", agent_type="t", turn_id="one", messages=[{"role": "user", "content": "?"}]
         ) as turn:
-            assert repr(turn) == "<Turn 1 of 'ada', id 'one': running, 1 messages>"
-            assert repr(turn.lock).startswith(f"<Lock 'ada' token {turn.lock.fencing_token} owner")
-        assert repr(turn) == "<Turn 1 of 'ada', id 'one': completed, 1 messages>"
-        async with store.stream_manager.create_writer("news", "a", "t") as writer:
+            assert repr(turn) == "<Turn 1 of 'dropped-ada', id 'one': running, 1 messages>"
+            assert repr(turn.lock).startswith(f"<Lock 'dropped-ada' token {turn.lock.fencing_token} owner")
+        assert repr(turn) == "<Turn 1 of 'dropped-ada', id 'one': completed, 1 messages>"
+        async with store.stream_manager.create_writer("dropped-news", "a", "t") as writer:
             await writer.write(CHUNK)
-            assert repr(writer) == "<StreamWriter of 'news' open: sequence 0, 1 pending>"
-        assert repr(writer) == "<StreamWriter of 'news' closed: sequence 1, 0 pending>"
-        async with await store.stream_manager.create_reader("news") as reader:
-            assert repr(reader) == "<StreamReader of 'news' active: at sequence 0 of 1>"
+            assert repr(writer) == "<StreamWriter of 'dropped-news' open: sequence 0, 1 pending>"
+        assert repr(writer) == "<StreamWriter of 'dropped-news' closed: sequence 1, 0 pending>"
+        async with await store.stream_manager.create_reader("dropped-news") as reader:
+            assert repr(reader) == "<StreamReader of 'dropped-news' active: at sequence 0 of 1>"
 
     assert await requests.run(handler) == []
