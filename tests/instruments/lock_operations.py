@@ -16,7 +16,7 @@ from tests.instruments.seams import Seam, WatchedNamespace
 __all__ = ["LOCKS", "LockWorld"]
 
 KEYS = ("a", "b", "c", "held")
-READS = {"LockManager.is_locked", "LockSet.remaining", "Lock.remaining", "Lock.on"}
+READS = {"LockManager.get_holder", "LockManager.is_locked", "LockSet.remaining", "Lock.remaining", "Lock.on"}
 
 
 class LockWorld:
