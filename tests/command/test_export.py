@@ -38,7 +38,17 @@ def test_all_of_a_session(command: Command, file: Path, filled: SqliteDatabase) 
     assert lines[0]["format"] == 1
     assert [line["sequence"] for line in _of(lines, "message")] == list(range(121))
     assert {line["sessionId"] for line in lines[1:]} == {"trip"}
-    counts = {"message": 121, "checkpoint": 2, "run": 2, "reference": 1, "stagedChange": 1, "usage": 2, "row": 9}
+    counts = {
+        "message": 121,
+        "checkpoint": 2,
+        "run": 2,
+        "reference": 1,
+        "stagedChange": 1,
+        "usage": 2,
+        "row": 9,
+        "stream": 0,
+        "chunks": 0,
+    }
     end = {"type": "end", "sessionId": "trip", "lines": counts, "changed": False, "digest": lines[-1]["digest"]}
     assert lines[-1] == end
 

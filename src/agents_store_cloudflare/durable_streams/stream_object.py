@@ -181,7 +181,7 @@ class StreamObject:
         if operation is None:
             raise InvalidArgumentError(f"a stream has no operation {op!r:.100}; does the Worker run an older version?")
         before = self.living(log)
-        if op == "create" and before is None and self._rules_of(log).path.is_soft_deleted():
+        if op in ("create", "restore") and before is None and self._rules_of(log).path.is_soft_deleted():
             raise StreamClosedError(log.stream_id, status="deleted")  # its forks hold the path
         reply = operation(log, arguments, message.payload, self._host.now_ms())
         self.changed(log, before, log.head())

@@ -60,6 +60,8 @@ class StreamHead:
         incarnation: names this life of the stream; a reset or a deletion begins the next one. "" in the first life.
         begun_after: the last sequence before this life began; 0 in the first one. A position of 1 to `begun_after` belongs
             to an earlier life.
+        unknown: of a stream that was restored from a copy: the numbers after the first one, up to the second one, were given out
+            before, and the copy does not have them. A position among them belongs to an earlier life.
         is_deleted: only this row is left: the numbers, the fence, the commits, and the flushes that may come again.
         alarm_at: when the object's alarm for retention rings, as it was set last.
         ceiling: chunks up to this number may have been shown before they were stored.
@@ -82,6 +84,7 @@ class StreamHead:
     ended_at: int | None = None
     incarnation: str = ""
     begun_after: int = 0
+    unknown: tuple[int, int] = (0, 0)
     is_deleted: bool = False
     retention: Retention = KEEP_EVERYTHING
     alarm_at: int | None = None
@@ -98,8 +101,8 @@ class StreamHead:
         return self.ended_at is not None
 
     def is_of_earlier_life(self, position: int) -> bool:
-        """Whether a reader at this position has read an earlier life of the stream, before a reset or a deletion."""
-        return 0 < position <= self.begun_after
+        """Whether a reader at this position has read an earlier life of the stream: before a reset, a deletion or a restoration."""
+        return 0 < position <= self.begun_after or self.unknown[0] < position <= self.unknown[1]
 
     @property
     def due_ms(self) -> int | None:
@@ -137,6 +140,7 @@ def encode_head(head: StreamHead) -> str:
         "endedAt": head.ended_at,
         "incarnation": head.incarnation,
         "begunAfter": head.begun_after,
+        "unknown": head.unknown,
         "isDeleted": head.is_deleted,
         "retention": [retention.after_end_ms, retention.idle_ms, retention.max_chunks],
         "alarmAt": head.alarm_at,
@@ -184,6 +188,7 @@ def decode_head(stream_id: str, text: str, newest: tuple[int, int] | None) -> St
         ended_at=members["endedAt"],
         incarnation=members["incarnation"],
         begun_after=members["begunAfter"],
+        unknown=tuple(members.get("unknown", (0, 0))),
         is_deleted=members["isDeleted"],
         retention=Retention(after_end_ms=after_end_ms, idle_ms=idle_ms, max_chunks=max_chunks),
         alarm_at=members["alarmAt"],

@@ -18,9 +18,10 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.streams import lifecycle
 from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES, split_blocks
 from agents_store_cloudflare.streams.commits import Commit, with_commit
+from agents_store_cloudflare.streams.copying import CopyableStream
 from agents_store_cloudflare.streams.head import KEEP_EVERYTHING, Flushes, Retention, StreamHead
 from agents_store_cloudflare.streams.protocol_state import ProtocolState
-from agents_store_cloudflare.streams.stored_stream import CEILING_STEP, StoredStream
+from agents_store_cloudflare.streams.stored_stream import CEILING_STEP
 from agents_store_cloudflare.streams.tail import Flush
 from agents_store_cloudflare.streams.turn_closings import CLOSING_NUMBER, TurnClosing, is_settled_without_a_chunk
 
@@ -49,7 +50,7 @@ class Page:
         return self.first_sequence + self.count - 1
 
 
-class StreamLog(StoredStream):
+class StreamLog(CopyableStream):
     """Chunks numbered 1, 2, 3 …, stored once each, in the order they came, until the stream ends or fails.
 
     Only `create` makes the table: any other call on a stream that was never created writes nothing. Every change happens
@@ -99,10 +100,6 @@ class StreamLog(StoredStream):
         if not head.has_gaps or not head.first_sequence <= sequence <= head.last_sequence:
             return False
         return not self._tail.begins_at(sequence) and self._rows.last_sequence_from(sequence) < sequence
-
-    def has_held(self) -> bool:
-        """Whether a crash would lose chunks, or make the numbers go on above a ceiling."""
-        return bool(self._tail) or (self._head is not None and self._head.ceiling is not None)
 
     def create(
         self,
@@ -217,17 +214,6 @@ class StreamLog(StoredStream):
             now_ms=now_ms,
             closing=closing,
         )
-
-    def store_held(self, *, now_ms: int) -> bool:
-        """Store the chunks that are held; False if there are none. A second call removes the ceiling: no number gets lost then."""
-        head = self.head()
-        if head is None or not self.has_held():
-            return False
-        if self._tail:
-            self._store(head, self._retained(head), self._tail.flushes(), now_ms)
-            return True
-        self._store(head, replace(head, ceiling=None), (), now_ms)
-        return False
 
     def read(self, from_sequence: int, *, max_bytes: int) -> Page:
         """The chunks after `from_sequence`: whole blocks, about `max_bytes` together, at least one block if there is one.

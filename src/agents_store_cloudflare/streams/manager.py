@@ -61,6 +61,11 @@ class DurableObjectStreamManager(StreamManager):
         self._writers: dict[str, list[DurableObjectStreamWriter]] = {}
         self._callbacks: list[Callable[[BufferOverflowEvent], None]] = []
 
+    @property
+    def client(self) -> StreamClient:
+        """Calls to the streams' objects, for the package's own parts: the copies of `agents_store_cloudflare.transfer`."""
+        return self._client
+
     def create_writer(
         self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: FencingToken = UNSET
     ) -> Opening[DurableObjectStreamWriter]:

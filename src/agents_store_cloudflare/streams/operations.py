@@ -11,6 +11,7 @@ from agents_store_cloudflare.objects.rpc_text import encode_reply
 from agents_store_cloudflare.streams.commits import Commit
 from agents_store_cloudflare.streams.head import Retention, StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.streams.rows import BlockRow
 
 __all__ = ["OPERATIONS", "Arguments", "info_of"]
 
@@ -89,6 +90,29 @@ def _info(log: StreamLog, arguments: Arguments, _payload: str, _now_ms: int) -> 
     return encode_reply(info_of(arguments["streamId"], head, log), head.output or "")
 
 
+def _copy_page(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
+    page = log.copy_page(arguments["after"], now_ms=now_ms)
+    if page is None:
+        return encode_reply(None)
+    return encode_reply({"head": page.head, "blocks": [list(block) for block in page.blocks]}, page.body)
+
+
+def _restore_page(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
+    log.restore_page(arguments["token"], [BlockRow(*block) for block in arguments["blocks"]], payload, now_ms=now_ms)
+    return encode_reply(None)
+
+
+def _restore(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
+    log.restore(
+        arguments["token"],
+        payload,
+        counts=(arguments["blocks"], arguments["chunks"]),
+        replaces=arguments["replaces"],
+        now_ms=now_ms,
+    )
+    return encode_reply(None)
+
+
 OPERATIONS: Final[Mapping[str, Operation]] = {
     "create": _create,
     "end": _end,
@@ -101,6 +125,9 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "reset_fence": _reset_fence,
     "lost": _lost,
     "info": _info,
+    "copy_page": _copy_page,
+    "restore_page": _restore_page,
+    "restore": _restore,
 }
 """The operations by their names on the wire. Append and read are not among them: they push and wait."""
 

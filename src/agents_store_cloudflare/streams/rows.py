@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 from agents_store_cloudflare.database import ObjectSql, SqlError
-from agents_store_cloudflare.streams import sql as q
+from agents_store_cloudflare.streams import copy_sql as c, sql as q
 from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES, split_blocks
 from agents_store_cloudflare.streams.flushes import KnownFlushes
 from agents_store_cloudflare.streams.head import StreamHead, decode_head, encode_head
 from agents_store_cloudflare.streams.tail import Flush, merged
 
-__all__ = ["StreamRows"]
+__all__ = ["BlockRow", "StreamRows"]
 
 T = TypeVar("T")
+
+
+class BlockRow(NamedTuple):
+    """A block without its body. `writer` and `number` name the flush that brought it."""
+
+    first_sequence: int
+    chunk_count: int
+    size_bytes: int
+    written_at: int
+    writer: str
+    number: int
 
 
 class StreamRows:
@@ -77,6 +88,54 @@ class StreamRows:
             self._sql.exec(q.UPDATE_HEAD, encode_head(head))
 
         self._run(write, is_one=False)
+
+    def blocks_after(self, key: int, limit: int) -> list[BlockRow]:
+        """Up to `limit` blocks after a key, without their bodies."""
+        return [
+            BlockRow(*cast("tuple[int, int, int, int, str, int]", row))
+            for row in self._sql.exec(c.SELECT_BLOCKS_AFTER, key, limit)
+        ]
+
+    def begin_arrival(self, token: str, now_ms: int) -> None:
+        """Make room for the blocks of a copy. The same attempt keeps what has arrived; another one loses it."""
+        if self.arrived(token) is not None:
+            return
+
+        def begin() -> None:
+            self._sql.exec(c.DROP_ARRIVING)
+            self._sql.exec(c.CREATE_ARRIVING)
+            self._sql.exec(c.INSERT_ATTEMPT, now_ms, token)
+
+        self._sql.transaction(begin)
+
+    def arrive(self, blocks: Sequence[tuple[BlockRow, str]]) -> None:
+        """Keep blocks of a copy with their bodies."""
+
+        def write() -> None:
+            for block, body in blocks:
+                self._sql.exec(c.INSERT_ARRIVING, *block, body)
+
+        self._sql.transaction(write)
+
+    def arrived(self, token: str) -> tuple[int, int] | None:
+        """How many blocks and chunks of a copy have arrived; None if it is another copy, or none."""
+        try:
+            [[blocks, chunks]] = self._sql.exec(c.SELECT_ARRIVED, token)
+        except SqlError as error:
+            if error.is_missing_table():
+                return None
+            raise
+        return None if chunks is None else (cast("int", blocks), cast("int", chunks))
+
+    def take_place(self, head: StreamHead) -> None:
+        """Put what has arrived in the place of the stream."""
+
+        def write() -> None:
+            self._sql.exec(c.UPDATE_ATTEMPT, encode_head(head))
+            self._sql.exec(c.DROP_BLOCKS)
+            self._sql.exec(c.RENAME_ARRIVING)
+
+        self._sql.transaction(write)
 
     def transaction(self, body: Callable[[], T]) -> T:
         """`ObjectSql.transaction`."""

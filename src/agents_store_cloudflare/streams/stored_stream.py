@@ -73,6 +73,21 @@ class StoredStream:
         head = self.last_known()
         return head is not None and is_repeated(self.stream_id, head.commits, commit)
 
+    def has_held(self) -> bool:
+        """Whether a crash would lose chunks, or make the numbers go on above a ceiling."""
+        return bool(self._tail) or (self._head is not None and self._head.ceiling is not None)
+
+    def store_held(self, *, now_ms: int) -> bool:
+        """Store the chunks that are held; False if there are none. A second call removes the ceiling: no number gets lost then."""
+        head = self.head()
+        if head is None or not self.has_held():
+            return False
+        if self._tail:
+            self._store(head, self._retained(head), self._tail.flushes(), now_ms)
+            return True
+        self._store(head, replace(head, ceiling=None), (), now_ms)
+        return False
+
     def atomically(self, body: Callable[[], T]) -> T:
         """Run several changes as one: all of them or none, in the rows and in memory."""
         before, held, has_lost_numbers = self._head, self._tail.flushes(), self._has_lost_numbers

@@ -10,6 +10,7 @@ from agents_store_cloudflare.contract.arguments import check_id
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.database import Database
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
+from agents_store_cloudflare.transfer.stream_copies import StreamCopy, check_stream
 from agents_store_cloudflare.transfer.tables import HIDDEN, TABLES, StoredRows, columns_of
 
 __all__ = ["FORMAT", "CheckedCopy", "SessionCopy", "check_format", "checked"]
@@ -30,7 +31,7 @@ class CheckedCopy:
     session_id: str
     stored: StoredRows
     messages: Sequence[Any]
-    streams: Sequence[Mapping[str, Any]] | None
+    streams: Sequence[StreamCopy]
 
     @property
     def is_session(self) -> bool:
@@ -69,9 +70,8 @@ async def checked(database: Database, copy: Mapping[str, Any]) -> CheckedCopy:
     rows: StoredRows = {}
     for table in TABLES:
         rows[table] = _rows(table, cast("dict[str, object]", stored).get(table), set(await columns_of(database, table)))
-    found = CheckedCopy(
-        session_id, rows, cast("list[Any]", copy["messages"]), cast("list[Mapping[str, Any]] | None", streams)
-    )
+    own_streams = [check_stream(each) for each in cast("list[object]", streams or [])]
+    found = CheckedCopy(session_id, rows, cast("list[Any]", copy["messages"]), own_streams)
     _check_session(found)
     return found
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, SessionExistsError
 from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
 from agents_store_cloudflare.state.session_tables import SESSION_TABLES
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.transfer import import_sql, usage_sql
 from agents_store_cloudflare.transfer.copies import CheckedCopy, checked
 from agents_store_cloudflare.transfer.staging import claim, large_entries, stage
+from agents_store_cloudflare.transfer.stream_copies import StreamCopy, arrive, take_place
 from agents_store_cloudflare.transfer.tables import ENTRIES, HIDDEN, KEPT, insert, rows_of
 
 __all__ = ["import_session"]
@@ -19,8 +21,16 @@ __all__ = ["import_session"]
 _ATTEMPTS = 5
 
 
-async def import_session(database: object, copy: Mapping[str, Any], *, replace: bool = False) -> None:
+async def import_session(
+    database: object,
+    copy: Mapping[str, Any],
+    *,
+    streams: DurableObjectStreamManager | None = None,
+    replace: bool = False,
+) -> None:
     """Store the session of a copy, with its usage. It becomes visible whole, in one transaction, or not at all.
+
+    A stream takes its place just before a new session is visible, or just after a session is replaced.
 
     A usage entry whose id is stored already stays as it is and counts once. Whatever an import that failed has left is seen by nobody:
     call again.
@@ -28,12 +38,16 @@ async def import_session(database: object, copy: Mapping[str, Any], *, replace: 
     Args:
         database: a D1 binding or a `Database`, migrated.
         copy: what `export_session` returned.
-        replace: replace a session of the same id, with its usage. States of it that were loaded before are stale afterwards.
+        streams: stores the copy's streams too. A copy with streams is refused without it.
+        replace: replace a session of the same id, with its usage, and its stream. States of it that were loaded before are stale
+            afterwards; readers of the stream are told as after a reset.
 
     Raises:
-        InvalidArgumentError: the copy has a newer format or is not whole. Nothing was written.
+        InvalidArgumentError: the copy has a newer format or is not whole, or its stream exists and `replace` is False. Nothing of it
+            is visible.
         SessionExistsError: the id exists and `replace` is False. Nothing of the copy is visible.
         D1StateError: the database failed.
+        StreamError: a stream could not be reached.
     """
     db = as_database(database)
     try:
@@ -43,11 +57,33 @@ async def import_session(database: object, copy: Mapping[str, Any], *, replace: 
             raise SessionExistsError(own.session_id)
         if not (replace and own.is_session):
             await _check_kept(db, own)
+        if own.streams and streams is None:
+            raise InvalidArgumentError(
+                "the copy has streams: pass streams=, the manager that stores them, or leave them out"
+            )
+        tokens = [await arrive(manager, each, replace=replace) for manager, each in _with(streams, own)]
         number = await claim(db)
         await stage(db, own, number)
+        if not replace:
+            await _take_places(streams, own, tokens, replace=replace)
         await _show(db, own, number, replace=replace)
+        if replace:
+            await _take_places(streams, own, tokens, replace=replace)
     except SqlError as error:
         raise _failed(copy, error) from error
+
+
+def _with(
+    streams: DurableObjectStreamManager | None, copy: CheckedCopy
+) -> Iterator[tuple[DurableObjectStreamManager, StreamCopy]]:
+    return iter(() if streams is None else [(streams, each) for each in copy.streams])
+
+
+async def _take_places(
+    streams: DurableObjectStreamManager | None, copy: CheckedCopy, tokens: Sequence[str], *, replace: bool
+) -> None:
+    for (manager, each), token in zip(_with(streams, copy), tokens, strict=True):
+        await take_place(manager, each, token, replace=replace)
 
 
 async def _check_kept(db: Database, copy: CheckedCopy) -> None:

@@ -19,8 +19,8 @@ from agents_store_cloudflare.transfer.tables import TABLES
 
 __all__ = ["LineWriter", "copies_of", "lines_of"]
 
-OF_A_SESSION: Final = ("message", "checkpoint", "run", "reference", "stagedChange", "usage", "row")
-"""The kinds of lines between a session's first and last one. All but messages and rows are for people."""
+OF_A_SESSION: Final = ("message", "checkpoint", "run", "reference", "stagedChange", "usage", "row", "stream", "chunks")
+"""The kinds of lines between a session's first and last one. The records from `checkpoint` to `usage` are for people alone."""
 
 
 def _text(item: Mapping[str, Any]) -> str:
@@ -79,6 +79,10 @@ def lines_of(copies: Iterable[SessionCopy], *, now_ms: int) -> Iterator[str]:
         for table, rows in copy["stored"].items():
             for row in rows:
                 yield writer.line("row", table=table, row=row)
+        for stream in copy.get("streams", ()):
+            yield writer.line("stream", streamId=stream["streamId"], head=stream["head"])
+            for *facts, body in stream["blocks"]:
+                yield writer.line("chunks", block=facts, body=body)
         yield writer.end()
 
 
@@ -169,6 +173,8 @@ class _Session:
             self._take_message(item, number)
         elif kind == "row":
             self._take_row(item, number)
+        elif kind in ("stream", "chunks"):
+            self._take_stream(item, number)
         return False
 
     def _take_message(self, item: Mapping[str, Any], number: int) -> None:
@@ -182,6 +188,15 @@ class _Session:
         if table not in self.copy["stored"] or not isinstance(item.get("row"), dict):
             raise InvalidArgumentError(f"line {number}: it is no row of a table of sessions")
         self.copy["stored"][table].append(item["row"])
+
+    def _take_stream(self, item: Mapping[str, Any], number: int) -> None:
+        streams: list[dict[str, Any]] = self.copy.setdefault("streams", [])
+        if item["type"] == "stream":
+            streams.append({"streamId": item.get("streamId"), "head": item.get("head"), "blocks": []})
+        elif streams and isinstance(item.get("block"), list):
+            streams[-1]["blocks"].append([*item["block"], item.get("body")])
+        else:
+            raise InvalidArgumentError(f"line {number}: they are no chunks of a stream of the session")
 
     def _check_end(self, item: Mapping[str, Any], number: int) -> None:
         where = f"line {number}: "

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.contract.errors import InvalidArgumentError, SessionExistsError, StaleStateError
+from agents_store_cloudflare.contract.errors import (
+    InvalidArgumentError,
+    SessionExistsError,
+    StaleFencingTokenError,
+    StaleStateError,
+    StreamFailedError,
+    StreamTruncatedError,
+)
 from agents_store_cloudflare.contract.state.records import AgentState, StagedChange, SubSessionRef
 from agents_store_cloudflare.store import CloudflareStore
 from agents_store_cloudflare.transfer import copies_of, export_session, import_session, lines_of
@@ -102,7 +109,8 @@ class TransferConformance:
     async def test_the_lines_of_a_file(self, store: CloudflareStore, database: Any, unique: str) -> None:
         """TR-5: a copy comes back from the lines of a file; a line that is changed, missing or doubled is named."""
         await _fill(store, unique)
-        copy = await export_session(database, unique)
+        await _write(store, unique, 1, 2)
+        copy = await export_session(database, unique, streams=store.stream_manager)
         lines = list(lines_of([copy], now_ms=1))
         [(line, read)] = list(copies_of(lines))
         assert (line, json.dumps(read)) == (2, json.dumps(copy))
@@ -119,6 +127,151 @@ class TransferConformance:
         ):
             with pytest.raises(InvalidArgumentError, match=named):
                 list(copies_of(bad))
+
+    @pytest.mark.parametrize("outcome", ["open", "paused", "ended", "failed"])
+    async def test_a_stream_comes_back(self, store: CloudflareStore, database: Any, unique: str, outcome: str) -> None:
+        """TR-7: chunks with their numbers, the floor and the outcome come back; a reader from any position sees the same."""
+        manager = store.stream_manager
+        await store.state_store.create_session(unique, agent_type="x")
+        await _write(store, unique, *range(1, 8))
+        await manager.truncate_stream(unique, 3)
+        await _close(store, unique, outcome)
+        before = [await _read(store, unique, position) for position in range(2, 8)]
+        info = await manager.get_info(unique)
+        copy = json.loads(json.dumps(await export_session(database, unique, streams=manager)))
+        await store.delete_session(unique)
+        await import_session(database, copy, streams=manager)
+        assert [await _read(store, unique, position) for position in range(2, 8)] == before
+        assert await manager.get_info(unique) == info
+        with pytest.raises(StreamTruncatedError):
+            await manager.create_resumable_reader(unique, 1)
+        if outcome == "open":
+            await _write(store, unique, 8)
+            assert await _read(store, unique, 7) == [8]
+        await store.delete_session(unique)
+
+    async def test_an_existing_stream(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-8: it is refused; replaced, it is as the copy is, listeners are told, and no number is given out twice."""
+        manager = store.stream_manager
+        await store.state_store.create_session(unique, agent_type="x")
+        await _write(store, unique, 1, 2, 3)
+        copy = await export_session(database, unique, streams=manager)
+        await _write(store, unique, 4, 5, fencing_token=7)
+        await store.state_store.delete_session(unique)
+        with pytest.raises(InvalidArgumentError, match="exists"):
+            await import_session(database, copy, streams=manager)
+        assert not await store.state_store.exists(unique)
+        with pytest.raises(InvalidArgumentError, match="streams="):
+            await import_session(database, copy)
+        async with manager.create_resumable_reader(unique, 4) as reader:
+            assert (await anext(reader))["n"] == 5
+            await import_session(database, copy, streams=manager, replace=True)
+            with pytest.raises(StreamTruncatedError):
+                await anext(reader)
+        assert await _read(store, unique, 0) == [1, 2, 3]
+        for position in (4, 5):
+            with pytest.raises(StreamTruncatedError):
+                await manager.create_resumable_reader(unique, position)
+        with pytest.raises(StaleFencingTokenError):
+            await _write(store, unique, 6, fencing_token=6)
+        await _write(store, unique, 6, fencing_token=7)
+        assert await _read(store, unique, 3) == [6]
+        info = await manager.get_info(unique)
+        assert info is not None
+        assert (info.last_sequence, info.count) == (6, 4)
+        await import_session(database, copy, streams=manager, replace=True)
+        assert await _read(store, unique, 0) == [1, 2, 3]
+        await store.delete_session(unique)
+
+    async def test_a_repeated_import(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-6, TR-8: an import that died after its stream was stored ends when it is called again; another stream stays."""
+        manager = store.stream_manager
+        await store.state_store.create_session(unique, agent_type="x")
+        await _write(store, unique, 1, 2, 3)
+        copy = await export_session(database, unique, streams=manager)
+        await store.delete_session(unique)
+        await import_session(database, copy, streams=manager)
+        await store.state_store.delete_session(unique)
+        await import_session(database, copy, streams=manager)
+        assert await _read(store, unique, 0) == [1, 2, 3]
+        await store.state_store.delete_session(unique)
+        await _write(store, unique, 4)
+        with pytest.raises(InvalidArgumentError, match="exists"):
+            await import_session(database, copy, streams=manager)
+        await store.delete_session(unique)
+
+    async def test_a_closing_chunk_comes_once(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-9: a session that comes back with a closing chunk owed does not publish it a second time."""
+        manager = store.stream_manager
+        async with store.turn(unique, agent_type="x") as turn:
+            await turn.write({"type": "text", "n": 1})
+        copy = await export_session(database, unique, streams=manager)
+        assert copy["stored"]["__agents_states"][0]["owed_closings"] != "[]"
+        await store.delete_session(unique)
+        await import_session(database, copy, streams=manager)
+        async with store.turn(unique, agent_type="x") as turn:
+            await turn.write({"type": "text", "n": 2})
+        async with manager.create_reader(unique, follow=False) as reader:
+            chunks = [chunk async for chunk in reader]
+        assert [chunk["type"] for chunk in chunks] == ["text", "turn-end", "text", "turn-end"]
+        await store.delete_session(unique)
+
+    async def test_streams_that_are_refused(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-4: a stream that is not whole is refused, and nothing is written."""
+        manager = store.stream_manager
+        await store.state_store.create_session(unique, agent_type="x")
+        await _write(store, unique, 1, 2, 3)
+        copy = await export_session(database, unique, streams=manager)
+        await store.delete_session(unique)
+        [stream] = copy["streams"]
+        [block] = stream["blocks"]
+        for change in (
+            {"head": stream["head"].replace('"schemaVersion":', '"schemaVersion":10')},
+            {"head": "{}"},
+            {"streamId": "__x"},
+            {"blocks": [[*block[:6], "no json\n{}\n{}"]]},
+            {"blocks": [block, block]},
+            {"blocks": [[block[0], 2, *block[2:]]]},
+            {"blocks": [[9, *block[1:]]]},
+        ):
+            with pytest.raises(InvalidArgumentError):
+                await import_session(database, {**copy, "streams": [{**stream, **change}]}, streams=manager)
+        assert not await store.state_store.exists(unique)
+        assert await manager.get_info(unique) is None
+
+
+async def _write(store: CloudflareStore, stream_id: str, *numbers: int, fencing_token: int | None = None) -> None:
+    named: Any = {} if fencing_token is None else {"fencing_token": fencing_token}
+    async with store.stream_manager.create_writer(stream_id, "agent", "x", **named) as writer:
+        for number in numbers:
+            await writer.write({"type": "text", "n": number})
+
+
+async def _read(store: CloudflareStore, stream_id: str, position: int) -> list[Any]:
+    """The numbers of the chunks after a position; the outcome of a failed stream last."""
+    found: list[Any] = []
+    info = await store.stream_manager.get_info(stream_id)
+    assert info is not None
+    held = info.count - max(position - info.first_sequence + 1, 0)
+    try:
+        async with store.stream_manager.create_resumable_reader(stream_id, position) as reader:
+            while len(found) < held or reader.status in ("ended", "failed"):
+                found.append((await anext(reader))["n"])
+    except StopAsyncIteration:
+        found.append("end")
+    except StreamFailedError as error:
+        found.append(str(error))
+    return found
+
+
+async def _close(store: CloudflareStore, stream_id: str, outcome: str) -> None:
+    manager = store.stream_manager
+    if outcome == "paused":
+        await manager.pause_stream(stream_id)
+    elif outcome == "ended":
+        await manager.end_stream(stream_id, {"answer": [42, 1.0, "é\n"]})
+    elif outcome == "failed":
+        await manager.fail_stream(stream_id, "boom")
 
 
 async def _fill(store: CloudflareStore, session_id: str) -> None:

@@ -1,0 +1,114 @@
+"""A stream that is copied whole: out of one object, into another, with its numbers, its outcome and its floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamError
+from agents_store_cloudflare.streams import lifecycle
+from agents_store_cloudflare.streams.commits import Commit, with_commit
+from agents_store_cloudflare.streams.head import StreamHead, decode_head, encode_head
+from agents_store_cloudflare.streams.rows import BlockRow
+from agents_store_cloudflare.streams.stored_stream import StoredStream
+
+__all__ = ["CopyPage", "CopyableStream"]
+
+PAGE_BYTES: Final = 1024 * 1024
+PAGE_BLOCKS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPage:
+    """Blocks of a stream in order, their chunks joined by newlines, and the stream's head as row 0 holds it."""
+
+    head: str
+    blocks: Sequence[BlockRow]
+    body: str
+
+
+class CopyableStream(StoredStream):
+    """The stored stream, and what gives and takes copies of it."""
+
+    def copy_page(self, after: int, *, now_ms: int) -> CopyPage | None:
+        """The blocks after a key, about 1 MB of them, or at least one. None if there is no stream."""
+        self.store_held(now_ms=now_ms)
+        head = self.head()
+        if head is None:
+            return None
+        page: list[BlockRow] = []
+        size_bytes = 0
+        for block in self._rows.blocks_after(after, PAGE_BLOCKS):
+            page.append(block)
+            size_bytes += block.size_bytes
+            if size_bytes >= PAGE_BYTES:
+                break
+        text = encode_head(replace(head, ceiling=None, alarm_at=None))
+        if not page:
+            return CopyPage(text, (), "")
+        return CopyPage(text, page, self._rows.bodies(page[0].first_sequence, page[-1].first_sequence))
+
+    def restore_page(self, token: str, blocks: Sequence[BlockRow], body: str, *, now_ms: int) -> None:
+        """Keep blocks of a copy beside the stream. `token` names the attempt; another attempt's blocks are dropped."""
+        self._rows.begin_arrival(token, now_ms)
+        if blocks:
+            self._rows.arrive(list(zip(blocks, _bodies(blocks, body), strict=True)))
+
+    def restore(self, token: str, head: str, *, counts: tuple[int, int], replaces: bool, now_ms: int) -> bool:
+        """Put the copy that has arrived in the place of the stream. False if that has taken place before.
+
+        Chunks keep their numbers. A number that was given out here, above those of the copy, is not given out again; a position among
+        such numbers belongs to an earlier life. The fence never falls.
+
+        Args:
+            head: the copy's, as `CopyPage` has it.
+            counts: how many blocks and chunks the copy has.
+            replaces: take the place of a stream that exists. Otherwise a stream that is still as this call has made it is recognised.
+
+        Raises:
+            InvalidArgumentError: the stream exists, and `replaces` is False.
+            StreamError: not everything has arrived, or another copy came meanwhile.
+            MigrationError: newer code wrote the copy.
+        """
+        before = self.last_known()
+        if before is not None and token in before.commits and (replaces or before.commits[token] == _place(before)):
+            return False
+        if before is not None and not before.is_deleted and not replaces:
+            raise InvalidArgumentError(f"stream {self.stream_id!r} exists; replace it, or delete it first")
+        if self._rows.arrived(token) != counts:
+            raise StreamError(f"stream {self.stream_id!r}: the copy has not arrived whole; import it again")
+        restored = _continued(decode_head(self.stream_id, head, None), before)
+        commits = with_commit(restored.commits, Commit(token, _place(restored)))
+        after = lifecycle.planned(replace(restored, commits=commits), now_ms)
+        self._rows.take_place(after)
+        self._flushes = None
+        self._settle(after)
+        return True
+
+
+def _place(head: StreamHead) -> str:
+    """Changes with everything that may happen to a stream."""
+    return f"{head.incarnation} {head.first_sequence} {head.last_sequence} {head.status} {head.is_deleted}"
+
+
+def _bodies(blocks: Sequence[BlockRow], body: str) -> Iterator[str]:
+    lines = body.split("\n")
+    begin = 0
+    for block in blocks:
+        yield "\n".join(lines[begin : begin + block.chunk_count])
+        begin += block.chunk_count
+
+
+def _continued(copy: StreamHead, before: StreamHead | None) -> StreamHead:
+    """The head of a copy in the place of another stream, or of a deleted one."""
+    facts = None if copy.facts is None else replace(copy.facts, source=None)  # its source does not know it here
+    if before is None:
+        return replace(copy, facts=facts)
+    last_known = max(before.last_sequence, before.unknown[1])
+    tokens = [head.fencing_token for head in (copy, before) if head.fencing_token is not None]
+    lives = [int(head.incarnation or 0) for head in (copy, before)]
+    continued = replace(copy, facts=facts, fencing_token=max(tokens, default=None), incarnation=str(max(lives) + 1))
+    if last_known <= copy.last_sequence:
+        return continued
+    return replace(continued, last_sequence=last_known, unknown=(copy.last_sequence, last_known), has_gaps=True)
