@@ -6,11 +6,13 @@ import inspect
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeAlias
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.cloudflare.http import http_request, js_response
+from agents_store_cloudflare.console.acting import ForbiddenError, act_of, confirmation, performed
+from agents_store_cloudflare.console.acts import Act
 from agents_store_cloudflare.console.asking import Asked, Shown, asked_of, page_of
 from agents_store_cloudflare.console.assets import asset
 from agents_store_cloudflare.console.html import document, element as h
@@ -46,6 +48,20 @@ _HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
 }
 _NOT_KEPT: Final = {"cache-control": "no-store"}
+
+
+class PageNotFoundError(AgentsStoreError):
+    """The console has no such page."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class MethodNotAllowedError(AgentsStoreError):
+    """The page does not take this method."""
+
+    code = "method_not_allowed"
+    http_status = 405
 
 
 class OperatorConsole:
@@ -127,24 +143,42 @@ class OperatorConsole:
             return _failed(500, said["code"], said["message"])
 
     async def _dispatched(self, value: HttpRequest, request: object) -> object:
-        if value.method not in ("GET", "HEAD"):
-            return _failed(405, "method_not_allowed", "pages are read with GET", {"allow": "GET, HEAD"})
-        if not await self._admits(request, "read"):
-            return _failed(403, "forbidden", "this request may not read the console")
+        is_post = value.method == "POST"
+        if not is_post and value.method not in ("GET", "HEAD"):
+            raise MethodNotAllowedError("pages are read with GET; forms of acts are sent with POST")
         asked = asked_of(value, self._prefix, self._sources)
+        found = act_of(asked)
+        if is_post and found is None:
+            raise MethodNotAllowedError("this page is read with GET")
+        action: Action = "read" if found is None else "act"
+        if not await self._admits(request, action):
+            raise ForbiddenError(f"this request may not {action} here")
+        if found is not None:
+            return await self._act(asked, request, *found)
+        return await self._read(asked)
+
+    async def _read(self, asked: Asked) -> object:
         if asked.page.startswith("assets/") and (file := asset(asked.page.removeprefix("assets/"))) is not None:
             return file
         if (answer := FILES.get(f"api/{asked.page}" if asked.is_api else asked.page)) is not None:
             return await answer(asked)
         page = PAGES.get("" if asked.is_api and asked.page == "sessions" else asked.page)
         if page is None:
-            return _failed(404, "not_found", "there is no such page")
-        return await self._page(asked, page)
-
-    async def _page(self, asked: Asked, page: Callable[[Asked], Awaitable[Shown]]) -> HttpResponse:
+            raise PageNotFoundError("there is no such page")
         with self._sources.meter() as meter:
             shown = await page(asked)
-        return _as_json(shown, meter) if asked.is_api else _as_html(asked, shown, meter)
+        return _answer(asked, shown, meter)
+
+    async def _act(self, asked: Asked, request: object, name: str, act: Act) -> object:
+        with self._sources.meter() as meter:
+            if asked.request.method != "POST":
+                shown = await confirmation(asked, name, act)
+            else:
+                done = await performed(asked, request, name, act, self._logger)
+                if isinstance(done, HttpResponse):
+                    return done
+                shown = done
+        return _answer(asked, shown, meter)
 
     async def _admits(self, request: object, action: Action) -> bool:
         try:
@@ -157,6 +191,10 @@ class OperatorConsole:
         return answer is True
 
 
+def _answer(asked: Asked, shown: Shown, meter: Meter) -> HttpResponse:
+    return _as_json(shown, meter) if asked.is_api else _as_html(asked, shown, meter)
+
+
 def _as_html(asked: Asked, shown: Shown, meter: Meter) -> HttpResponse:
     headers = {"content-type": "text/html; charset=utf-8", **shown.headers}
     return HttpResponse(status=shown.status, headers=headers, body=whole_page(asked, shown, meter.cost()))
@@ -167,12 +205,12 @@ def _as_json(shown: Shown, meter: Meter) -> HttpResponse:
     return HttpResponse.of_json(json.dumps(body, ensure_ascii=False), status=shown.status, headers=shown.headers)
 
 
-def _failed(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
+def _failed(status: int, code: str, message: str) -> HttpResponse:
     """A page that says what is wrong and shows nothing else: the reader may not be an operator."""
     head = h("head", h("meta", charset="utf-8"), h("title", f"{status}"))
     body = h("body", h("main", h("h1", f"{status}"), h("p", message), h("p", h("code", code))))
     return HttpResponse(
         status=status,
-        headers={"content-type": "text/html; charset=utf-8", **(headers or {})},
+        headers={"content-type": "text/html; charset=utf-8"},
         body=document(head, body),
     )

@@ -10,7 +10,7 @@ from agents_store_cloudflare.console.asking import Asked, Shown
 from agents_store_cloudflare.console.budgets_page import budgets_of, budgets_table
 from agents_store_cloudflare.console.hangs import Finding, LockFacts, findings
 from agents_store_cloudflare.console.html import Child, Markup, element as h, joined
-from agents_store_cloudflare.console.layout import facts, note, panel, table, tabs
+from agents_store_cloudflare.console.layout import facts, more, note, panel, table, tabs
 from agents_store_cloudflare.console.listing import SessionSummary, list_tree, read_summary
 from agents_store_cloudflare.console.messages import messages_list
 from agents_store_cloudflare.console.sessions_page import signs, status_mark
@@ -94,13 +94,14 @@ async def session_page(asked: Asked) -> Shown:
     def body() -> Markup:
         return joined(
             tabs(asked, session_id),
-            _findings(view),
+            _findings(asked, view),
             _facts(asked, view),
             panel("Latest messages", messages_list(page.messages, first, whole), _all_messages(asked, session)),
             _runs(asked, view),
             _tree(asked, view),
             _usage(view),
             panel("Budgets", budgets_table(asked, view.budgets)) if view.budgets else None,
+            _acts(asked, session_id),
         )
 
     return Shown(title=session_id, data=view.to_dict(), body=body)
@@ -129,14 +130,27 @@ async def _lock(asked: Asked, session_id: str) -> LockFacts | None:
     return LockFacts(held=True, owner=holder.owner, fencing_token=holder.fencing_token, expires_at=holder.expires_at)
 
 
-def _findings(view: SessionView) -> Child:
+def _findings(asked: Asked, view: SessionView) -> Child:
     if not view.findings:
         return note("good", "Nothing hangs here: no turn or run is open, and nothing is owed.")
     kinds = {"hang": ("bad", "Hangs: "), "warn": ("warn", "Look: "), "ok": ("good", "")}
     return [
-        note(kinds[each.level][0], h("strong", kinds[each.level][1]), each.text, id_=each.code)
+        note(
+            kinds[each.level][0],
+            h("strong", kinds[each.level][1]),
+            each.text,
+            _remedy(asked, view, each),
+            id_=each.code,
+        )
         for each in view.findings
     ]
+
+
+def _remedy(asked: Asked, view: SessionView, finding: Finding) -> Child:
+    if finding.remedy is None or asked.sources.objects is None:
+        return None
+    name = {"sweep": "Mark the turn interrupted", "delete": "Delete the session"}[finding.remedy]
+    return [" ", h("a", name, href=asked.link(f"act/{finding.remedy}", id=view.session.session_id)), "."]
 
 
 def _facts(asked: Asked, view: SessionView) -> Markup:
@@ -218,6 +232,13 @@ def _took(run: Run, now_ms: int) -> str:
         return f"open for {age(run.started_at, now_ms)}"
     span = run.completed_at - run.started_at
     return f"{span:,} ms" if span < 10_000 else age(run.started_at, run.completed_at)
+
+
+def _acts(asked: Asked, session_id: str) -> Markup:
+    acts = [("Export", "export")]
+    if asked.sources.objects is not None:
+        acts += [("Sweep a dead turn", "sweep"), ("Delete", "delete")]
+    return panel("Act", more(*((name, asked.link(f"act/{act}", id=session_id)) for name, act in acts)))
 
 
 def _runs(asked: Asked, view: SessionView) -> Child:

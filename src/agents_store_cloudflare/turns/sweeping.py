@@ -15,7 +15,7 @@ from agents_store_cloudflare.state.turn_records import DueTurn
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.turns.closings import publish
 
-__all__ = ["sweep_turns"]
+__all__ = ["sweep_session", "sweep_turns"]
 
 PAGE: Final = 100
 LOOKED_AT: Final = 20
@@ -72,11 +72,45 @@ async def _swept(
     if not due.is_open:
         await publish(streams, due.owed, now_ms())
         return len(due.owed), due.owed_text
-    lock = await locks.acquire(due.session_id)
+    return await _interrupted(due.session_id, state, streams, locks, now_ms)
+
+
+async def sweep_session(
+    session_id: str,
+    state: D1StateStore,
+    streams: DurableObjectStreamManager,
+    locks: DurableObjectLockManager,
+    now_ms: Callable[[], int],
+) -> int | None:
+    """Close the dead turn of one session, if it has one, and publish what is owed.
+
+    Returns:
+        How many closing chunks were published or found in their streams; None where somebody holds the session's lock.
+
+    Raises:
+        StateNotFoundError: there is no such session.
+        StreamError, LockError: something could not be reached; what is owed stays owed.
+    """
+    swept = await _interrupted(session_id, state, streams, locks, now_ms)
+    if swept is None:
+        return None
+    told, text = swept
+    await state.settle_closings([(session_id, text)])
+    return told
+
+
+async def _interrupted(
+    session_id: str,
+    state: D1StateStore,
+    streams: DurableObjectStreamManager,
+    locks: DurableObjectLockManager,
+    now_ms: Callable[[], int],
+) -> tuple[int, str] | None:
+    lock = await locks.acquire(session_id)
     if lock is None:
         return None
     try:
-        owed, text = await state.interrupt_turn(due.session_id, lock.fencing_token, uuid.uuid4().hex)
+        owed, text = await state.interrupt_turn(session_id, lock.fencing_token, uuid.uuid4().hex)
         await publish(streams, owed, now_ms())
     finally:
         await lock.release()
