@@ -25,7 +25,7 @@ serve: setup ## Serve any Worker: CONFIG=path/to/worker [PORT=n] [PERSIST=dir] [
 	@test -n "$(CONFIG)" || { echo "make serve needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }
 	@$(serve) --config $(CONFIG)
 
-test: setup ## Run every test, the real runtime included; the host tests on the oldest and newest Python too (not with ARGS)
+test: setup ## Run every test, the real runtime included; and without ARGS first the host tests on the oldest and newest Python
 	@$(if $(ARGS),,$(run) tools.host_tests)
 	@$(run) pytest $(ARGS)
 
@@ -38,9 +38,8 @@ check: setup ## Format, lint, types, workflows, docs, and the tests that need no
 	@$(run) zensical build --strict >/dev/null
 	@$(if $(filter no,$(TESTS)),,$(host_tests) $(ARGS))
 
-coverage: setup ## Run the host tests and print which lines none of them reaches
-	@$(run) coverage run $(subst $(run),-m,$(host_tests)) $(ARGS)
-	@$(run) coverage report
+coverage: setup ## Run the host tests on the newest Python and print which lines none of them reaches
+	@$(run) tools.host_tests --coverage
 
 docs: setup ## Build the site of docs/ into build/site, strictly: no broken link, no missing name
 	@$(run) zensical build --strict

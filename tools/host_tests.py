@@ -1,8 +1,11 @@
-"""Run the tests that need no Workers runtime on another Python: `python -m tools.host_tests`.
+"""Run the tests that need no Workers runtime on other Pythons, and measure which lines they reach.
 
-`.venv` holds one Python. The package promises 3.11 to 3.14, so `make test` runs the host tests on the oldest and the newest
-of them too. The newest comes from uv where its download host is in reach. Elsewhere the newest Python of this machine
-stands in, and the output says so.
+`.venv` holds one Python. The package promises 3.11 to 3.14, so `make test` runs `python -m tools.host_tests`: the host tests on
+the oldest and the newest version too. uv downloads the newest where it can reach its download host. Elsewhere the newest Python
+of this machine stands in, and the output says so.
+
+The run on the newest Python is measured. `sys.monitoring` (3.12 and later) makes that free; the tracer of 3.11 adds two thirds.
+`python -m tools.host_tests --coverage` runs only this one and lists the lines that no host test reaches.
 """
 
 from __future__ import annotations
@@ -28,10 +31,6 @@ DEV_LOCK = ROOT / "requirements-dev.lock"
 UV = [str(VENV_PYTHON), "-m", "uv", "--quiet", "--no-progress"]
 
 
-class HostTestsError(Exception):
-    """The environment of another Python cannot be made; the message says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Interpreter:
     """One CPython of this machine."""
@@ -42,21 +41,29 @@ class Interpreter:
 
 def main() -> int:
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    only_measure = "--coverage" in sys.argv[1:]
     chosen, missing = choose(own)
+    if only_measure:
+        chosen = chosen[-1:] or [Interpreter(own, VENV_PYTHON)]
     for version in missing:
         print(f"host tests: no Python {version} here, and uv cannot fetch one; CI's matrix runs it", flush=True)
-    ran: list[str] = []
     for interpreter in chosen:
         print(f"host tests: Python {interpreter.version} ({interpreter.path})", flush=True)
         try:
             python = environment(interpreter)
-        except (HostTestsError, subprocess.CalledProcessError) as error:
+        except subprocess.CalledProcessError as error:
             print(f"host tests: Python {interpreter.version} cannot be set up: {error}", file=sys.stderr)
             return 1
-        if (code := run(python)) != 0:
+        measured = only_measure or (interpreter == chosen[-1] and interpreter.version != "3.11")
+        if (code := run(python, measured=measured)) != 0:
             return code
-        ran.append(interpreter.version)
-    print(f"host tests: passed on Python {', '.join(ran) or 'none besides'}; {own} runs every test next", flush=True)
+        if measured:
+            print(f"host tests: they reach {reached(python, in_full=only_measure)} of the lines that CPython can run")
+    ran = ", ".join(interpreter.version for interpreter in chosen)
+    print(
+        f"host tests: passed on Python {ran or 'none besides'}" + ("" if only_measure else f"; {own} is next"),
+        flush=True,
+    )
     return 0
 
 
@@ -122,10 +129,28 @@ def environment(interpreter: Interpreter) -> Path:
     return python
 
 
-def run(python: Path) -> int:
-    """Run the host tests and return pytest's exit code."""
-    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *HOST_TESTS, *ONLY_ONCE]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+def run(python: Path, *, measured: bool) -> int:
+    """Run the host tests and return pytest's exit code; when `measured`, also record each line that ran."""
+    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *HOST_TESTS, *ONLY_ONCE]
+    if not measured:
+        return subprocess.run([str(python), *tests], cwd=ROOT, check=False).returncode
+    subprocess.run([str(python), "-m", "coverage", "erase"], cwd=ROOT, check=True)
+    command = [str(python), "-m", "coverage", "run", *tests]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, "COVERAGE_CORE": "sysmon"}, check=False).returncode
+
+
+def reached(python: Path, *, in_full: bool) -> str:
+    """Return which part of the package's lines the measured run reached, such as "97.8 %".
+
+    Args:
+        in_full: also print the lines that it did not reach.
+    """
+    coverage = [str(python), "-m", "coverage"]
+    subprocess.run([*coverage, "combine", "--quiet"], cwd=ROOT, check=True)
+    if in_full:
+        subprocess.run([*coverage, "report"], cwd=ROOT, check=True)
+    total = [*coverage, "report", "--format=total"]
+    return subprocess.run(total, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip() + " %"
 
 
 def _is_version(python: Path, version: str) -> bool:

@@ -1,6 +1,7 @@
 """A home that has not every table yet."""
 
 import sqlite3
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,18 +10,22 @@ from agents_store_cloudflare.homes.schema import BASE, CHILDREN, LATER, TABLES
 from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text
 
 
-def _home() -> sqlite3.Connection:
+@pytest.fixture
+def home() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:")
     for sql in (*BASE, CHILDREN, *(each for statements in LATER.values() for each in statements)):
         connection.execute(sql)
-    return connection
+    yield connection
+    connection.close()
 
 
-def _d1() -> sqlite3.Connection:
+@pytest.fixture
+def d1() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:")
     for name in MIGRATION_FILES:
         connection.executescript(migration_text(name))
-    return connection
+    yield connection
+    connection.close()
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> dict[str, tuple[object, ...]]:
@@ -34,17 +39,16 @@ OWN = {"__agents_states": {"session_no": ("INTEGER", 1, None, 0)}}
 
 
 @pytest.mark.parametrize("table", sorted(TABLES - {"__agents_next_session_no"}))
-def test_columns_are_those_of_d1(table: str) -> None:
+def test_columns_are_those_of_d1(home: sqlite3.Connection, d1: sqlite3.Connection, table: str) -> None:
     """HM-1: the tables of a home have D1's columns, types, defaults and keys."""
-    home, d1 = _columns(_home(), table), _columns(_d1(), table)
-    assert d1
-    assert home == {**d1, **OWN.get(table, {})}
+    expected = _columns(d1, table)
+    assert expected
+    assert _columns(home, table) == {**expected, **OWN.get(table, {})}
 
 
 @pytest.mark.parametrize("table", sorted(TABLES))
-def test_what_stands_for_a_missing_table(table: str) -> None:
+def test_what_stands_for_a_missing_table(home: sqlite3.Connection, table: str) -> None:
     """HM-1: it has the table's columns, and no rows but the view's one."""
-    home = _home()
     empty = home.execute(EMPTY_TABLES[table])
     there = home.execute(f"SELECT * FROM {table}")
     assert [column[0] for column in empty.description] == [column[0] for column in there.description]
