@@ -63,7 +63,7 @@ class _Site:
 
     async def answer(self, request: Request) -> Response:
         url = urlsplit(request.url)
-        match request.method, url.path.split("/")[1:]:
+        match request.method, url.path.strip("/").split("/"):
             case "GET", [""]:
                 headers = {"content-type": "text/html; charset=utf-8", "cache-control": "no-store"}
                 cookie = f"visitor={self._visitor}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax"

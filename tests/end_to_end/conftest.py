@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page
 
+from tests.end_to_end.browsing import new_window, started_browser
 from tests.end_to_end.openai_stub import KEY, OpenAIStub, openai_stub
 from tools.local_runtime import LocalRuntime, apply_migrations
 
@@ -50,3 +52,17 @@ def live_worker(migrated_state: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def _copy(migrated_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shutil.copytree(migrated_state, tmp_path_factory.mktemp("worker") / "state")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for the tests of a module."""
+    with started_browser() as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A new window. Errors of the page's own scripts fail the test."""
+    with new_window(browser) as opened:
+        yield opened

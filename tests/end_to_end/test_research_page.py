@@ -1,51 +1,20 @@
 """The research agent's page in a real browser: streaming, reloading, a server that dies, markdown, hostile text, accessibility."""
 
-import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
+from tests.end_to_end.browsing import findings
 from tests.end_to_end.conftest import CONFIG
-from tools.browser import browser_executable
 from tools.local_runtime import LocalRuntime
-from tools.places import NODE_MODULES
 
 pytestmark = pytest.mark.runtime
 
 QUESTION = "How does a fencing token protect a session after its lock is lost?"
-OPTIONS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run", "--headless=new"),
-]
-PATIENCE_MS = 30_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=browser_executable(), args=OPTIONS)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A new window. Errors of the page's own scripts fail the test."""
-    context = browser.new_context()
-    opened = context.new_page()
-    opened.set_default_timeout(PATIENCE_MS)
-    expect.set_options(timeout=PATIENCE_MS)
-    errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    yield opened
-    context.close()
-    assert errors == []
 
 
 def ask(page: Page, question: str = QUESTION) -> None:
@@ -206,13 +175,7 @@ def test_axe_finds_nothing(worker: LocalRuntime, page: Page, scheme: Any) -> Non
     """The accessibility checker axe has no finding, before and after an answer."""
     page.emulate_media(color_scheme=scheme)
     page.goto(worker.url)
-    assert _findings(page) == []
+    assert findings(page) == []
     ask(page)
     ready(page)
-    assert _findings(page) == []
-
-
-def _findings(page: Page) -> list[str]:
-    page.evaluate((NODE_MODULES / "axe-core" / "axe.min.js").read_text())
-    found = page.evaluate("axe.run().then((result) => result.violations)")
-    return [f"{each['id']}: {json.dumps([node['html'] for node in each['nodes']])}" for each in found]
+    assert findings(page) == []

@@ -2,12 +2,15 @@
 
 import importlib.util
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from playwright.sync_api import Page, expect
 
+from tests.end_to_end.browsing import findings
 from tests.end_to_end.socket_client import SocketClient
 from tests.end_to_end.sse_client import Event, call, events
 from tools.local_runtime import LocalRuntime
@@ -128,3 +131,55 @@ def test_what_was_said_survives_a_killed_server(worker: LocalRuntime, cookie: di
     worker.restart()
     again = _some(events(worker.url, _addresses(worker, chat_id, cookie)["events"]), 20)
     assert again == seen
+
+
+def _answer(page: Page) -> str:
+    return " ".join(page.locator("#answer").inner_text().split())
+
+
+def test_the_page_goes_on_after_a_reload_and_a_killed_server(worker: LocalRuntime, page: Page) -> None:
+    """The answer is whole and shown once, though the page was loaded again and the server died in the middle."""
+    with LocalRuntime(EXAMPLE / "wrangler.toml", vars={"WORD_DELAY_MS": "80"}) as slow:
+        page.goto(slow.url)
+        page.get_by_role("button", name="Ask").click()
+        expect(page.locator("#answer")).to_contain_text(re.compile(r"\w+ \w+ \w+"))
+        page.reload()
+        expect(page.locator("#answer")).to_contain_text(re.compile(r"(\w+\W+){8}"))
+        before = _answer(page)
+        slow.kill()
+        expect(page.locator("#state")).to_have_class("bad")
+        slow.restart()
+        expect(page.locator("#state")).not_to_have_class("bad")
+        assert _answer(page).startswith(before.rsplit(" ", 1)[0])
+    page.goto(worker.url)
+    page.get_by_label("WebSocket").check()
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator("#state")).to_contain_text("complete")
+    assert _answer(page) == "".join(_expected(QUESTION)).strip()
+
+
+def test_the_page_tells_that_it_is_offline(worker: LocalRuntime, page: Page) -> None:
+    """A question that cannot be sent stays in the box."""
+    page.goto(worker.url)
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator("#state")).to_contain_text("could not be sent")
+    expect(page.get_by_label("Your question")).to_have_value(QUESTION)
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator("#state")).to_contain_text("complete")
+
+
+def test_the_page_is_for_everybody(worker: LocalRuntime, page: Page) -> None:
+    """axe finds nothing in either colour scheme, 320 px are enough, and the keyboard is."""
+    page.set_viewport_size({"width": 320, "height": 600})
+    schemes: list[Literal["light", "dark"]] = ["light", "dark"]
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        page.goto(f"{worker.url}/#%")
+        assert findings(page) == []
+        page.get_by_label("Your question").fill("x" * 300)
+        page.keyboard.press("Enter")
+        expect(page.locator("#state")).to_contain_text("complete")
+        assert findings(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
