@@ -1,4 +1,4 @@
-"""What every call checks before anything is sent: ids, spans of time, fencing tokens, whole numbers."""
+"""Checks of arguments that every call makes before it sends anything: ids, spans of time, fencing tokens, whole numbers."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ __all__ = [
 
 MAX_ID_BYTES = 512
 MAX_LABEL_BYTES = 2_000
-"""A status, an agent type: they change beside a state that may be as large as a row can be."""
+"""The most bytes of a status or an agent type. It stands in one row with a state that may be as large as a row can be."""
 
 MAX_ERROR_BYTES = 50_000
-"""The error of a run or of a reference."""
+"""The most bytes of the error of a run or a reference."""
 
 MAX_SAFE_INTEGER = 2**53 - 1
-"""The largest integer that survives the JavaScript side: numbers cross as doubles."""
+"""The largest integer that JavaScript keeps exact: numbers cross as doubles."""
 
 LONGEST_SPAN = 1e15
 
@@ -57,7 +57,7 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""An argument that was left out, where None means something else."""
+"""The default of an argument for which None is a value of its own: the argument was left out."""
 
 FencingToken: TypeAlias = "int | Lock | Unset"
 """A fencing token, or the lock that holds it. None is refused: it is the answer of a lock that was not acquired."""
@@ -66,11 +66,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def check_id(value: object, name: str) -> str:
-    """`value` if it is an id the package takes: 1 to 512 UTF-8 bytes, no control characters, not beginning with `__`.
+    """Return `value` if it is an id: 1 to 512 UTF-8 bytes, no control characters, not beginning with `__`.
+
+    Args:
+        value: what the caller gave.
+        name: the argument's name, for the error.
 
     Raises:
-        TypeError: not text.
-        InvalidArgumentError: any other rule, named.
+        TypeError: it is not text.
+        InvalidArgumentError: it breaks a rule; the message names the rule.
     """
     text = check_text(value, name, empty=True)
     size_bytes = len(text.encode())
@@ -84,11 +88,17 @@ def check_id(value: object, name: str) -> str:
 
 
 def check_text(value: object, name: str, *, empty: bool = False, max_bytes: int | None = None) -> str:
-    """`value` if it is text that UTF-8 can carry, at least one character of it unless `empty`, at most `max_bytes`.
+    """Return `value` if it is text that UTF-8 can carry.
+
+    Args:
+        value: what the caller gave.
+        name: the argument's name, for the error.
+        empty: allow the empty text.
+        max_bytes: the most UTF-8 bytes; None for any number.
 
     Raises:
-        TypeError: not text.
-        InvalidArgumentError: empty, a lone surrogate, too long.
+        TypeError: it is not text.
+        InvalidArgumentError: it is empty, holds a lone surrogate, or is too long.
     """
     if not isinstance(value, str):
         raise TypeError(f"{name} must be text, not {type(value).__name__}")
@@ -104,12 +114,12 @@ def check_text(value: object, name: str, *, empty: bool = False, max_bytes: int 
 
 
 def system_now_ms() -> int:
-    """The machine's time in milliseconds since 1970."""
+    """Return the machine's time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 def check_whole_number(value: object, name: str, *, low: int = 0, high: int = MAX_SAFE_INTEGER) -> int:
-    """`value` if it is an int within low … high (both allowed).
+    """Return `value` if it is an int from `low` to `high`, both included.
 
     Raises:
         TypeError: not an int (a bool is none).
@@ -124,10 +134,10 @@ def check_whole_number(value: object, name: str, *, low: int = 0, high: int = MA
 
 
 def check_flag(value: object, name: str) -> bool:
-    """`value` if it is True or False: a text like "false" would count as true.
+    """Return `value` if it is True or False. A text such as "false" would count as true.
 
     Raises:
-        TypeError: anything else.
+        TypeError: it is anything else.
     """
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
@@ -153,12 +163,12 @@ def options_of(options: T | None, settings: Mapping[str, object], make: Callable
 
 
 def check_fencing_token(token: FencingToken) -> int | None:
-    """Return the number of a fencing token, given as a number or as the lock that holds it; None where it was left out.
+    """Return the number of a fencing token, given as a number or as the lock that holds it; None if it was left out.
 
     Raises:
         MissingFencingTokenError: the caller passed None.
-        TypeError: neither a number nor a lock.
-        InvalidArgumentError: out of range.
+        TypeError: it is neither a number nor a lock.
+        InvalidArgumentError: it is out of range.
     """
     if token is UNSET:
         return None
@@ -174,11 +184,17 @@ def check_fencing_token(token: FencingToken) -> int | None:
 def span_ms(
     seconds: float | timedelta | None, milliseconds: float | None, name: str, *, most_seconds: float | None = None
 ) -> int | None:
-    """Whole milliseconds of a span given in seconds (or as a timedelta), or by its `_ms` twin; None where neither is given.
+    """Return the whole milliseconds of a span of time; None if it was not given.
+
+    Args:
+        seconds: the span in seconds, or as a timedelta.
+        milliseconds: the same span in milliseconds, by the argument `<name>_ms`.
+        name: the argument's name, for the error.
+        most_seconds: the longest span that makes sense here. A longer one was probably meant in milliseconds.
 
     Raises:
-        TypeError: both are given, or the value is no number.
-        InvalidArgumentError: negative, not finite, or over `most_seconds`: then it looks like milliseconds.
+        TypeError: both were given, or the value is no number.
+        InvalidArgumentError: it is negative, not finite, or over `most_seconds`.
     """
     if seconds is not None and milliseconds is not None:
         raise TypeError(f"give {name} (seconds) or {name}_ms (milliseconds), not both")
@@ -190,7 +206,7 @@ def span_ms(
     if isinstance(value, bool) or not isinstance(cast("object", value), int | float):
         raise TypeError(f"{name} must be a number of seconds or a timedelta, not {type(value).__name__}")
     if not 0 <= value <= LONGEST_SPAN:
-        raise InvalidArgumentError(f"{name} must be a span of zero or more, and not for ever")
+        raise InvalidArgumentError(f"{name} must be a span of time from zero up; it cannot be infinite")
     in_seconds = value if seconds is not None else value / 1000
     if most_seconds is not None and in_seconds > most_seconds:
         unit = f"seconds; for milliseconds use {name}_ms" if seconds is not None else "milliseconds"

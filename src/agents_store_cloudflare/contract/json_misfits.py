@@ -1,4 +1,4 @@
-"""Where in a value the part stands that JSON cannot carry, and what to write instead. Asked only after a refusal."""
+"""Finds the part of a value that JSON cannot carry, and says what to write instead. It runs only after a value was refused."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ _REMEDIES: Final[tuple[tuple[tuple[type, ...], str], ...]] = (
 
 
 def path_to(value: object, name: str, is_misfit: Test) -> str | None:
-    """The place of the first misfit, such as `custom_state.plan[2].due`; None where there is none.
+    """Return the place of the first misfit, such as `custom_state.plan[2].due`, or None.
 
     Args:
-        name: what the whole value is.
-        is_misfit: tells a value, or a key, that JSON cannot carry.
+        value: the value to look through.
+        name: the name of the whole value, such as "custom_state".
+        is_misfit: returns True for a value or a key that JSON cannot carry.
     """
     stack: list[tuple[str, object, tuple[int, ...]]] = [(name, value, ())]
     while stack:
@@ -71,22 +72,22 @@ def _shown(key: object) -> str:
 
 
 def is_foreign(value: object) -> bool:
-    """Whether JSON has no such type. Subclasses of text and numbers (enums among them) are written as text and numbers."""
+    """Return whether JSON has no such type. Subclasses of text and numbers, such as enums, are written as text and numbers."""
     return value is not None and not isinstance(value, JSON_TYPES)
 
 
 def is_not_finite(value: object) -> bool:
-    """Whether it is NaN or an infinity."""
+    """Return whether the value is NaN or an infinity."""
     return isinstance(value, float) and not math.isfinite(value)
 
 
 def is_lone_surrogate(value: object) -> bool:
-    """Whether it is text that UTF-8 cannot carry."""
+    """Return whether the value is text that UTF-8 cannot carry."""
     return isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def remedy_for(value_type: type[object]) -> str:
-    """What to write instead of a value of this type."""
+    """Return the advice for a value of this type: what to write instead."""
     for types, remedy in _REMEDIES:
         if issubclass(value_type, types):
             return f"write {remedy}"

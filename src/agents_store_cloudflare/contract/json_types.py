@@ -1,4 +1,4 @@
-"""What JSON is, as types."""
+"""The types of JSON."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 __all__ = ["JsonObject", "JsonValue", "UserJson"]
 
 JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
-"""Any JSON, where the package takes it: a type checker refuses what JSON does not have."""
+"""Any JSON that the package takes. A type checker refuses types that JSON does not have."""
 
 UserJson: TypeAlias = Any
-"""Any JSON, where the package gives it back: only its owner knows its shape, so a type checker lets the owner use it."""
+"""Any JSON that the package gives back. Only its owner knows its shape, so a type checker lets the owner use it."""
 
 JsonObject: TypeAlias = "dict[str, UserJson]"
 """A JSON object that its owner reads and changes, such as a session's custom state."""

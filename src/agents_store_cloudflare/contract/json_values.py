@@ -1,9 +1,8 @@
 """User JSON, exactly as it was given: one encoder, one decoder, one reader for text from outside.
 
-The rules (contract: "user JSON comes back exactly"): keys stay in order, integers keep every digit, 1.0 stays a float, and
-whatever JSON cannot hold (NaN, infinities, lone surrogates, tuples, other types, keys that are not text) is refused before
-anything is sent. Nesting stops at 200: CPython's JSON scanner in WebAssembly does not raise on deep input, it takes the
-whole isolate with it.
+Keys stay in order, integers keep every digit, and 1.0 stays a float. A value that JSON cannot hold is refused before anything is sent:
+NaN, infinities, lone surrogates, tuples and other types, keys that are not text. A value may nest 200 levels deep. In WebAssembly,
+CPython's JSON scanner does not raise an error on deeper input: it ends the whole isolate.
 """
 
 from __future__ import annotations
@@ -30,14 +29,16 @@ MAX_DEPTH = 200
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-"""An unfinished string matches too: it is wrong anyway, and looking for its end from every quote inside takes for ever."""
+"""An unfinished string matches too. It is an error anyway, and a search for its end from each quote would take very long."""
 
 _NOT_BRACKETS = re.compile(r"[^][{}]+")
 
 
 def _make_encode() -> Callable[[object], str]:
-    """`JSONEncoder.encode` without what it does anew for every value, which is half of a chunk's time, and without its look-out for
-    cycles: no value gets here whose depth was not checked.
+    """Return a faster `JSONEncoder.encode`.
+
+    The encoder's own method prepares the same objects again for every value, which takes half of a chunk's time. This one prepares them
+    once. It does not look for cycles, because every value that gets here has passed the check of its depth.
     """
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
     make = getattr(json.encoder, "c_make_encoder", None)
@@ -55,17 +56,17 @@ _encode = _make_encode()
 
 
 def encode_json(value: object, *, name: str, max_depth: int = MAX_DEPTH) -> str:
-    """The compact JSON text of `value`, from which `decode_json` gives an equal value.
+    """Return the compact JSON text of a value. `decode_json` makes an equal value of it.
 
     Args:
-        value: dict, list, str, int, float, bool or None, nested at most 200 deep.
-        name: what the value is, for error messages ("message 3", "custom_state").
-        max_depth: less than 200 for a value that will stand inside others.
+        value: dict, list, str, int, float, bool or None, nested at most `max_depth` levels deep.
+        name: the name of the value for error messages, such as "message 3" or "custom_state".
+        max_depth: less than 200 for a value that will stand inside another one.
 
     Raises:
-        TypeError: a type that JSON does not have, or a key that is not text.
-        InvalidArgumentError: (a ValueError) NaN, an infinity, a lone surrogate, an integer of more digits than the interpreter
-            takes, nesting over `max_depth`.
+        TypeError: the value holds a type that JSON does not have, or a key that is not text.
+        InvalidArgumentError: the value holds NaN, an infinity, a lone surrogate or an integer with too many digits, or it nests too
+            deep. This error is a ValueError.
     """
     if not _is_flat(value):
         _check_shape(value, name, max_depth)
@@ -83,34 +84,40 @@ def encode_json(value: object, *, name: str, max_depth: int = MAX_DEPTH) -> str:
 
 
 def encode_each(values: Sequence[object], *, name: str) -> list[str]:
-    """`encode_json` of each value, checked together: a fraction of the price of one call each.
+    """Return the compact JSON text of each value. One call for all takes a fraction of the time of one call for each.
 
     Args:
-        name: what one of them is; its number is added ("message 3").
+        values: the values.
+        name: the name of one value. Error messages add its number: "message 3".
 
     Raises:
-        As `encode_json`, for the first value that it refuses.
+        TypeError: as `encode_json` raises it, for the first value that it refuses.
+        InvalidArgumentError: as `encode_json` raises it, for the first value that it refuses.
     """
     try:
         _check_shape(values, name, MAX_DEPTH + 1)
         texts = [_encode(value) for value in values]
         "".join(texts).encode()
-    except (TypeError, ValueError):  # one at a time, to say which
+    except (TypeError, ValueError):  # one by one, so that the error names the value
         return [encode_json(value, name=f"{name} {number}") for number, value in enumerate(values)]
     return texts
 
 
 def decode_json(text: str) -> JsonValue:
-    """The value of a JSON text that `encode_json` made."""
+    """Return the value of a JSON text that `encode_json` made."""
     value: JsonValue = json.loads(text)
     return value
 
 
 def parse_json(text: str | bytes, *, name: str) -> JsonValue:
-    """The value of a JSON text from outside, refused with a clear error where it is not strict JSON or nests over 200 deep.
+    """Return the value of a JSON text that comes from outside.
+
+    Args:
+        text: the JSON text, or its UTF-8 bytes.
+        name: the name of the text, for error messages.
 
     Raises:
-        InvalidArgumentError: not UTF-8, not JSON, NaN or Infinity, nested too deep.
+        InvalidArgumentError: the text is not UTF-8, is not strict JSON, or nests over 200 levels deep.
     """
     try:
         decoded = text if isinstance(text, str) else text.decode()
@@ -126,7 +133,7 @@ def parse_json(text: str | bytes, *, name: str) -> JsonValue:
 
 
 def _is_flat(value: object) -> bool:
-    """Whether it is an object of scalars, as most chunks are: checked in C."""
+    """Return whether the value is a dict of scalars with text keys, as most chunks are. The check runs in C."""
     if type(value) is not dict:
         return False
     flat = cast("dict[str, object]", value)
@@ -138,7 +145,7 @@ def _is_flat(value: object) -> bool:
 
 
 def _check_shape(value: object, name: str, max_depth: int) -> None:
-    """Level by level, so that the type checks of one level run in C and no nesting can exhaust the stack."""
+    """Check the types and the depth, level by level. The checks of one level run in C, and no nesting can exhaust the stack."""
     level: list[object] = [] if type(value) in _SCALARS else [value]
     for _ in range(max_depth):
         containers = [node for node in level if type(node) not in _SCALARS]
@@ -151,14 +158,14 @@ def _check_shape(value: object, name: str, max_depth: int) -> None:
         if any(not isinstance(key, str) for node in mappings for key in node):
             raise TypeError(f"{name} has a key that is not text; JSON objects have text keys only")
         inner = [*chain.from_iterable(node.values() for node in mappings), *chain.from_iterable(lists)]
-        # Each container once: what points back at itself would multiply from level to level.
+        # Each container once. A container that holds itself would multiply from level to level.
         level = [*{id(node): node for node in inner if type(node) not in _SCALARS}.values()]
     if level:
         _refuse(f"{name} nests deeper than {max_depth} levels")
 
 
 def _refuse_foreign(value: object, name: str) -> None:
-    """Raise for the first value whose type JSON does not have. Subclasses of text and numbers are written as those."""
+    """Raise TypeError for the first value whose type JSON does not have. Subclasses of text and numbers pass."""
     found: list[type] = []
 
     def is_misfit(node: object) -> bool:

@@ -1,6 +1,6 @@
-"""Names of a package that load their module when somebody first asks for them.
+"""Names of a package that load their module when a program first uses them.
 
-A Worker pays for each module at every cold start. What only some Workers use waits here until it is imported by name.
+A Worker pays for each module at every cold start. Modules that only some Workers use are loaded when one of their names is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], object
 
     Args:
         package: the package's `__name__`.
-        homes: each lazy name, and the module that defines it. A module that is its own name's home is given as it is.
+        homes: each lazy name, and the module that defines it. When the module has the same name, the value is the module itself.
 
     Raises:
         AttributeError: from the returned function: the package has no such name.

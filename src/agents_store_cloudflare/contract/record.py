@@ -29,14 +29,16 @@ _SNAKE = re.compile(r"_([a-z0-9])")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shape:
-    """What `to_dict` and `from_dict` know of a record class.
+    """The facts about a record class that `to_dict` and `from_dict` need.
 
     Attributes:
-        keys: field name -> camelCase key, in the order of the fields; those that are written in their own way stay out.
-        names: either spelling of a key -> field name.
+        keys: field name -> camelCase key, in the order of the fields. `extra` and `stored_history` are missing: they have methods of
+            their own.
+        names: camelCase key or snake_case key -> field name.
         plain: the fields that take text, numbers, bools and None as they are.
         required: the fields without a default.
-        taken: what a key in `extra` may not be.
+        has_extra: whether unknown keys go to `extra`.
+        taken: the keys that `extra` may not have.
     """
 
     keys: Mapping[str, str]
@@ -72,13 +74,13 @@ def _plain_fields(record: type[Record], keys: Mapping[str, str]) -> frozenset[st
 
 
 class Record:
-    """`to_dict` and `from_dict` for a dataclass; a field that holds a record is named in `_NESTED`."""
+    """The base of the records. A subclass names its fields that hold records in `_NESTED`."""
 
     __slots__ = ()
     _NESTED: ClassVar[Mapping[str, type[Record]]] = {}
 
     def to_dict(self) -> JsonObject:
-        """All fields under camelCase keys, `extra` spread beside them; a copy throughout."""
+        """Return all fields under camelCase keys, with the keys of `extra` beside them. The result is a copy throughout."""
         body: JsonObject = deepcopy(cast("JsonObject", getattr(self, "extra", {})))
         for name, key in shape_of(cast("Hashable", type(self))).keys.items():
             body[key] = _plain(getattr(self, name))
@@ -86,10 +88,11 @@ class Record:
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> Self:
-        """The record of a mapping with camelCase or snake_case keys.
+        """Return the record of a mapping with camelCase or snake_case keys.
 
         Raises:
-            InvalidArgumentError: a required field is missing, or given under both spellings, or unknown to a record without `extra`.
+            TypeError: `body` is no mapping.
+            InvalidArgumentError: a required field is missing, a field is given under both spellings, or the record has no such field.
         """
         if not isinstance(cast("object", body), Mapping):
             raise TypeError(f"{cls.__name__} must be given as a record or a mapping, not {type(body).__name__}")
@@ -118,7 +121,7 @@ class Record:
     def _read(cls, name: str, value: Any) -> Any:
         if (nested := cls._NESTED.get(name)) is not None and value is not None and not isinstance(value, nested):
             return nested.from_dict(value)
-        # A list or dict of its own: appending to a state's messages must not change what it was made from.
+        # A copy: a message that is appended to a state must not change the mapping that the state was made from.
         return copy(cast("object", value)) if isinstance(value, list | dict) else value
 
 
@@ -129,11 +132,11 @@ def as_mapping(value: Any, name: str) -> Mapping[str, Any]:
 
 
 def check_extra(record: Record, extra: Mapping[str, JsonValue]) -> None:
-    """Refuse keys in `extra` that mean a field of the record: they could not be told apart afterwards.
+    """Refuse keys in `extra` that are names of fields: nobody could tell the two apart afterwards.
 
     Raises:
-        TypeError: no mapping.
-        InvalidArgumentError: the key.
+        TypeError: `extra` is no mapping.
+        InvalidArgumentError: a key is the name of a field; the message names it.
     """
     taken = shape_of(cast("Hashable", type(record))).taken.intersection(as_mapping(extra, "extra"))
     if taken:
@@ -149,5 +152,5 @@ def _plain(value: Any) -> JsonValue:
         return [_plain(item) for item in cast("tuple[object, ...]", value)]
     if isinstance(value, dict) and any(isinstance(each, Record) for each in cast("dict[str, object]", value).values()):
         return {key: _plain(each) for key, each in cast("dict[str, object]", value).items()}
-    # A copy: the record may go on changing.
+    # A copy: the record may change later.
     return cast("JsonValue", deepcopy(cast("object", value)) if isinstance(value, dict | list) else value)

@@ -11,11 +11,11 @@ __all__ = ["SweptTurns"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweptTurns(Record):
-    """What `sweep_turns` did.
+    """The result of `sweep_turns`.
 
     Attributes:
         closed: sessions whose dead turn was marked `interrupted`.
-        told: how many closing chunks were published, or found to be settled.
+        told: how many closing chunks were published, or were published already.
         held: how many sessions were left alone, because somebody holds their lock.
     """
 

@@ -1,4 +1,4 @@
-"""Budgets: what may be spent is reserved before it is spent, so a cap holds however many Workers there are."""
+"""Budgets: an amount is reserved before it is spent, so a cap holds however many Workers there are."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from agents_store_cloudflare.contract.arguments import check_id, check_whole_number, span_ms
 from agents_store_cloudflare.contract.errors import BudgetExceededError, InvalidArgumentError, UsageError
+from agents_store_cloudflare.contract.usage.budget_store import BudgetStore
 from agents_store_cloudflare.contract.usage.budgets import Budget, Reservation, Settlement
-from agents_store_cloudflare.contract.usage.store import UsageStore
 from agents_store_cloudflare.database import Row, SqlError
+from agents_store_cloudflare.database.finishing import Finishing
 from agents_store_cloudflare.usage import budget_sql as sql
 from agents_store_cloudflare.usage.batches import UsageBatches
 
@@ -26,13 +27,12 @@ DEFAULT_TTL_S = 600.0
 LONGEST_TTL_S = 86_400
 LONGEST_AGE_S = 100 * 366 * 86_400
 
-T = TypeVar("T")
-
 
 class PendingReservation:
-    """What `reserve` returns: await it for the reservation or None, or use it with `async with`.
+    """The result of `reserve`: await it for the reservation or None, or use it with `async with`.
 
-    `async with` raises `BudgetExceededError` where it does not fit, and gives back at the end what was not settled.
+    `async with` raises `BudgetExceededError` when the amount does not fit. At the end of the block it gives an unsettled reservation
+    back.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class PendingReservation:
             await self._release(self._held)
         except UsageError:
             if error is None:
-                raise  # else the block's own error goes on; the reservation ends by its time
+                raise  # the error of the block is more important; the reservation ends by its time
 
 
-class Budgets(UsageStore):
-    """The budgets of a database: `UsageStore` says what each call promises."""
+class Budgets(BudgetStore):
+    """`BudgetStore` on D1."""
 
     def __init__(self, batches: UsageBatches) -> None:
         self._batches = batches
-        self._finishing: set[asyncio.Task[Any]] = set()
+        self._finishing = Finishing(asyncio.sleep)
 
     async def set_budget(self, scope: str, cap: int, unit: str, *, parent: str | None = None) -> Budget:
         check_id(scope, "scope")
@@ -111,11 +111,11 @@ class Budgets(UsageStore):
     async def _reserve(self, scope: str, amount: int, ttl_ms: int) -> Reservation | None:
         now_ms = self._batches.now_ms()
         wanted = Reservation(id=uuid.uuid4().hex, scope=scope, amount=amount, expires_at=now_ms + ttl_ms)
-        reserving = self._start(self._reserve_as(wanted, now_ms))
+        reserving = self._finishing.start(self._reserve_as(wanted, now_ms))
         try:
             return await asyncio.shield(reserving)
         except asyncio.CancelledError:
-            _ = self._start(self._give_back(reserving))
+            _ = self._finishing.start(self._give_back(reserving))
             raise
 
     async def _reserve_as(self, wanted: Reservation, now_ms: int) -> Reservation | None:
@@ -130,26 +130,15 @@ class Budgets(UsageStore):
         return wanted if rows[0][0] else None
 
     async def _give_back(self, reserving: asyncio.Task[Reservation | None]) -> None:
-        """Release what a cancelled caller does not get. Where that fails, it ends by its time."""
+        """Release the reservation that a cancelled caller does not get. When that fails, it ends by its time."""
         with suppress(UsageError):
             reserved = await reserving
             if reserved is not None:
                 await self.release(reserved)
 
     async def _release_whole(self, reservation: Reservation) -> bool:
-        """`release`, which goes on in the background when its caller is cancelled."""
-        return await asyncio.shield(self._start(self.release(reservation)))
-
-    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._finishing.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._finishing.discard(task)
-        if not task.cancelled():
-            task.exception()  # a caller that was cancelled does not ask for it
+        """Release the reservation, in the background when the caller is cancelled meanwhile."""
+        return await asyncio.shield(self._finishing.start(self.release(reservation)))
 
     async def settle(self, reservation: Reservation, actual: int) -> Settlement:
         _check_reservation(reservation)
@@ -168,7 +157,7 @@ class Budgets(UsageStore):
             _, rows = await self._batches.run(insert, statement(sql.SELECT_SETTLED, reservation.id))
         except SqlError as error:
             raise InvalidArgumentError(
-                f"actual is {actual:,}: the settled sum of scope {reservation.scope!r} or of one around it would pass 2^53 - 1"
+                f"actual is {actual:,}: the settled sum of scope {reservation.scope!r} or of a scope around it would pass 2^53 - 1"
             ) from error
         if not rows:
             raise _no_budget(reservation.scope)
@@ -186,7 +175,7 @@ class Budgets(UsageStore):
         )
         if rows:
             return True
-        # Nothing there: settled, over, or given back before, perhaps by this call whose reply was lost.
+        # There is none: it was settled, its time is over, or it was given back, perhaps by this call whose reply was lost.
         if self._batches.now_ms() >= reservation.expires_at:
             return False
         [settled] = await self._batches.run(self._batches.statement(sql.SELECT_SETTLED, reservation.id))
@@ -207,10 +196,11 @@ class Budgets(UsageStore):
 
 
 def age_span_ms(age: float | timedelta | None, age_ms: float | None) -> int:
-    """The age of what a call deletes, in milliseconds.
+    """Return the age that a deletion was given, in milliseconds.
 
     Raises:
-        TypeError, InvalidArgumentError: it is missing, given twice, negative, or looks like another unit.
+        TypeError: it is missing or given twice.
+        InvalidArgumentError: it is negative, or so long that it was meant in another unit.
     """
     span = span_ms(age, age_ms, "age", most_seconds=LONGEST_AGE_S)
     if span is None:
@@ -235,13 +225,17 @@ def _fault(scope: str, error: SqlError) -> UsageError | InvalidArgumentError:
     facts = error.guard or {}
     match facts["fault"]:
         case "no parent":
-            return UsageError(f"parent of budget {scope!r} has no budget; set_budget it first")
+            return UsageError(f"the parent of scope {scope!r} has no budget; give it one with set_budget")
         case "depth":
-            return InvalidArgumentError(f"scope {scope!r} would stand in {MAX_SCOPES} others; at most {MAX_SCOPES - 1}")
+            return InvalidArgumentError(
+                f"scope {scope!r} would stand in {MAX_SCOPES} other scopes; at most {MAX_SCOPES - 1} are allowed"
+            )
         case "parent":
-            return InvalidArgumentError(f"parent of budget {scope!r} cannot change")
+            return InvalidArgumentError(f"the parent of scope {scope!r} cannot change")
         case fault:
-            return InvalidArgumentError(f"{fault} of budget {scope!r} is {facts['unit']!r}; one tree has one unit")
+            return InvalidArgumentError(
+                f"the {fault} of scope {scope!r} is {facts['unit']!r}; all scopes of a tree have one unit"
+            )
 
 
 def _budget_of(row: Row) -> Budget:

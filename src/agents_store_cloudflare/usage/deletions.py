@@ -1,4 +1,4 @@
-"""Deleting usage entries: those of a session, or old ones of all sessions."""
+"""Deletes usage entries: all entries of a session, or the old entries of all sessions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from agents_store_cloudflare.contract.arguments import (
     check_flag,
     check_id,
 )
+from agents_store_cloudflare.contract.usage.entry_store import EntryStore
 from agents_store_cloudflare.usage import deletion_sql, sql
 from agents_store_cloudflare.usage.budgets import Budgets, age_span_ms
 
 __all__ = ["Deletions"]
 
 
-class Deletions(Budgets):
-    """The part of `D1UsageStore` that deletes entries; the docstrings stand at `UsageStore`."""
+class Deletions(Budgets, EntryStore):
+    """The calls of `EntryStore` on D1 that delete entries."""
 
     async def delete(
         self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None

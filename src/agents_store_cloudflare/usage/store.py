@@ -26,6 +26,7 @@ from agents_store_cloudflare.contract.usage.records import (
     UsageSource,
     UsageTotals,
 )
+from agents_store_cloudflare.contract.usage.store import UsageStore
 from agents_store_cloudflare.database import Row, SqlError, Statement
 from agents_store_cloudflare.usage import deletion_sql, sql
 from agents_store_cloudflare.usage.batches import UsageBatches, fault_of
@@ -67,8 +68,8 @@ class TokenFields(EntryFields, total=False):
     duration_ms: int
 
 
-class D1UsageStore(Deletions):
-    """`UsageStore` on D1: what each call promises stands there.
+class D1UsageStore(Deletions, UsageStore):
+    """`UsageStore` on D1.
 
     Args:
         database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database`.

@@ -1,16 +1,15 @@
-"""The records of sessions. They are frozen, except `AgentState`."""
+"""All records of sessions. They are frozen, except `AgentState`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal, TypedDict, cast
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_id, check_text, check_whole_number
-from agents_store_cloudflare.contract.errors import InvalidArgumentError
-from agents_store_cloudflare.contract.json_types import UserJson
-from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, encode_json
-from agents_store_cloudflare.contract.record import STORED_HISTORY, Record, as_mapping
+from agents_store_cloudflare.contract.json_values import JsonValue
+from agents_store_cloudflare.contract.record import Record
+from agents_store_cloudflare.contract.state.agent_state import AgentState, AgentStatus, Message, StoredHistory
+from agents_store_cloudflare.contract.state.changes import MergeChanges, MergeResult, PromoteResult, StagedChange
 
 __all__ = [
     "AgentState",
@@ -32,138 +31,14 @@ __all__ = [
 ]
 
 
-class Message(TypedDict, total=False):
-    """One message of a conversation: a plain dict. Any JSON object is a message; no key is required, `role` neither.
-
-    The type names the keys of this package, and the usual ones of OpenAI's and Anthropic's messages. Write a message with other keys as
-    `dict[str, Any]`: every call takes mappings.
-    """
-
-    role: str
-    content: UserJson
-    toolCalls: UserJson
-    toolCallId: str
-    toolName: str
-    thinking: UserJson
-    metadata: UserJson
-
-    # OpenAI's
-    annotations: UserJson
-    audio: UserJson
-    function_call: UserJson
-    name: str
-    refusal: str | None
-    tool_call_id: str
-    tool_calls: UserJson
-
-    # Anthropic's
-    id: str
-    model: str
-    stop_reason: str | None
-    stop_sequence: str | None
-    type: str
-    usage: UserJson
-
-
-class AgentStatus:
-    """The usual words for `AgentState.status`. It is an open string, compared exactly; these are constants, not a closed set."""
-
-    ACTIVE: Final = "active"
-    RUNNING: Final = "running"
-    PAUSED: Final = "paused"
-    INTERRUPTED: Final = "interrupted"
-    SUSPENDED: Final = "suspended"
-    COMPLETED: Final = "completed"
-    FAILED: Final = "failed"
-    ABORTED: Final = "aborted"
-
-
-@dataclass(slots=True, kw_only=True)
-class StoredHistory:
-    """Which of a state's messages the store holds already; kept by the store, of no use to anybody else.
-
-    Attributes:
-        first: the sequence of the first message in the state's list (0, unless it was loaded in part).
-        count: how many messages were stored at the last load or save, from sequence 0 on.
-        epoch: a number drawn when the session is created and whenever stored messages are dropped; a list of another epoch does not
-            meet the stored one. 0 before the first save.
-        fingerprint: of the state's messages that are stored: they must not be changed.
-    """
-
-    first: int = 0
-    count: int = 0
-    epoch: int = 0
-    fingerprint: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class AgentState(Record):
-    """One session's memory. Mutable: load it, change it, save it.
-
-    `version` is the version it was loaded with (0: never stored) and is brought up to date by every call that saves this object.
-    `stream_id` defaults to the session id. `stored_history` is kept by the store: which of the messages it has.
-    """
-
-    session_id: str
-    agent_type: str
-    status: str = AgentStatus.ACTIVE
-    step_count: int = 0
-    custom_state: JsonObject = field(default_factory=dict[str, JsonValue])
-    messages: list[Message] = field(default_factory=list[Message])
-    output: JsonValue = None
-    error: str | None = None
-    stream_id: str = ""
-    parent_session_id: str | None = None
-    root_session_id: str | None = None
-    aborted: bool = False
-    abort_reason: str | None = None
-    resume_count: int = 0
-    version: int = 0
-    suspension_context: JsonValue = None
-    pending_client_tool_calls: JsonValue = None
-    suspended_awaiting_children: JsonValue = None
-    suspended_step_id: str | None = None
-    tracing_context: JsonValue = None
-    expires_at: int | None = None
-    created_at: int | None = None
-    updated_at: int | None = None
-    extra: JsonObject = field(default_factory=dict[str, JsonValue])
-    stored_history: StoredHistory | None = field(default=None, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        for name in ("session_id", "agent_type"):
-            value: object = getattr(self, name)
-            if not isinstance(value, str):
-                raise TypeError(f"AgentState.{name} must be text, not {type(value).__name__}")
-        self.stream_id = self.stream_id or self.session_id
-
-    def to_dict(self) -> JsonObject:
-        """All fields under camelCase keys, `extra` spread beside them. `storedHistory` lets `from_dict` go on saving only what is new."""
-        body = Record.to_dict(self)
-        if self.stored_history is not None:
-            stored = self.stored_history
-            body[STORED_HISTORY] = [stored.first, stored.count, stored.epoch, stored.fingerprint]
-        return body
-
-    @classmethod
-    def from_dict(cls, body: Mapping[str, Any]) -> AgentState:
-        """The state of a mapping with camelCase or snake_case keys; unknown ones go to `extra`."""
-        stored = body.get(STORED_HISTORY) if isinstance(cast("object", body), Mapping) else None
-        if stored is None:
-            return super(AgentState, cls).from_dict(body)
-        state = super(AgentState, cls).from_dict({key: value for key, value in body.items() if key != STORED_HISTORY})
-        if not isinstance(stored, list) or [*map(type, cast("Any", stored))] != [int] * 4:
-            raise InvalidArgumentError(f"{STORED_HISTORY} must be as to_dict gave it")
-        first, count, epoch, fingerprint = cast("list[int]", stored)
-        if not 0 <= first <= count <= MAX_SAFE_INTEGER or not 0 <= epoch <= MAX_SAFE_INTEGER:
-            raise InvalidArgumentError(f"{STORED_HISTORY} must be as to_dict gave it")
-        state.stored_history = StoredHistory(first=first, count=count, epoch=epoch, fingerprint=fingerprint)
-        return state
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessagePage(Record):
-    """A page of messages; iterating gives the messages. `total` counts all stored ones."""
+    """A page of messages. Iterating gives the messages.
+
+    Attributes:
+        total: how many messages are stored in all.
+        has_more: whether more messages follow.
+    """
 
     messages: list[Message]
     total: int
@@ -178,7 +53,13 @@ class MessagePage(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint(Record):
-    """A kept moment of a session. It stores a message count, never a copy; `state.messages` is rebuilt from it."""
+    """A kept moment of a session. It stores how many messages there were, not a copy of them.
+
+    Attributes:
+        timestamp: when it was kept (milliseconds since 1970).
+        state: the state at that moment, with its messages; None when the call was not asked for it.
+        stream_sequence: the place in the session's stream that it belongs to.
+    """
 
     _NESTED: ClassVar[Mapping[str, type[Record]]] = {"state": AgentState}
 
@@ -195,7 +76,11 @@ class Checkpoint(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointPage:
-    """A page of checkpoints, newest first; iterating gives them. `next_cursor` goes into the next call, None at the end."""
+    """A page of checkpoints, newest first. Iterating gives the checkpoints.
+
+    Attributes:
+        next_cursor: the `cursor` of the next call; None at the end.
+    """
 
     items: list[Checkpoint]
     next_cursor: str | None = None
@@ -210,9 +95,10 @@ class CheckpointPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionPage:
-    """A page of sessions without their messages, newest first; iterating gives them.
+    """A page of sessions without their messages, newest first. Iterating gives the sessions.
 
-    `next_cursor` goes into the next call; it is None at the end.
+    Attributes:
+        next_cursor: the `cursor` of the next call; None at the end.
     """
 
     items: list[AgentState]
@@ -228,12 +114,12 @@ class SessionPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionTree(Record):
-    """A session with its descendants, as `delete_session` takes them; all empty where there is no such session.
+    """The session and the descendants that `delete_session` deletes. All parts are empty when there is no such session.
 
     Attributes:
-        session_ids: the session itself, then its descendants by `parent_session_id`, each once.
+        session_ids: the session, then its descendants by `parent_session_id`, each once.
         stream_ids: the streams of these sessions.
-        remote_sub_session_ids: sub-sessions to which they refer as remote: they live elsewhere and are left alone.
+        remote_sub_session_ids: the sub-sessions to which they refer as remote. They live elsewhere and stay.
     """
 
     session_ids: tuple[str, ...] = ()
@@ -242,118 +128,15 @@ class SessionTree(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MergeChanges(Record):
-    """Values to merge into a custom state, top-level key by top-level key.
-
-    A list is appended to the list that is there; anything else replaces what is there, and so does every value whose key is in
-    `array_replacements` (a key there that `values` does not have means nothing).
-    """
-
-    values: JsonObject
-    array_replacements: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
-        _check_object(self.values, "MergeChanges.values")
-        if not isinstance(cast("object", self.array_replacements), frozenset | set | list | tuple):
-            raise TypeError(
-                f"MergeChanges.array_replacements must be a set of keys, not {type(self.array_replacements).__name__}"
-            )
-        keys = [check_text(key, "a key in array_replacements", empty=True) for key in self.array_replacements]
-        object.__setattr__(self, "array_replacements", frozenset(keys))
-
-    @classmethod
-    def of(cls, changes: MergeChanges | Mapping[str, JsonValue]) -> MergeChanges:
-        """The changes that a caller gave: a record, its mapping, or a bare mapping of values.
-
-        A mapping with exactly the two keys `values` and `arrayReplacements` (or `array_replacements`) is a record's, as
-        `to_dict` writes it. Every other mapping is plain values, `{"values": …}` alone included.
-
-        Raises:
-            TypeError, InvalidArgumentError: neither, or values that JSON cannot carry.
-        """
-        if isinstance(changes, MergeChanges):
-            return changes
-        given = dict(as_mapping(changes, "merge_changes"))
-        if given.keys() in ({"values", "arrayReplacements"}, {"values", "array_replacements"}):
-            return cls.from_dict(given)
-        return cls(values=given)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StagedChange(Record):
-    """What one tool call wants to change, kept until its step is promoted.
-
-    `merge_changes` and `patches` describe the same change: the merge is applied where there is one, the patches only where
-    there is none. A mapping given as `merge_changes` is read by `MergeChanges.of` and is a `MergeChanges` from then on.
+class CasResult(Record):
+    """The result of a compare-and-set. It is true when the status was set.
 
     Attributes:
-        patches: RFC 6902 operations on the custom state. Whether they fit it shows when they are promoted.
-        timestamp: promotion goes by it; the time of staging where it is None.
+        ok: whether the status was set.
+        new_version: the version after it; None when the status was not set.
+        current_status: the status after the call.
+        current_version: the version after the call.
     """
-
-    tool_call_id: str
-    patches: list[JsonObject] = field(default_factory=list[JsonObject])
-    merge_changes: MergeChanges | Mapping[str, JsonValue] | None = None
-    timestamp: int | None = None
-
-    def __post_init__(self) -> None:
-        check_id(self.tool_call_id, "tool_call_id")
-        if self.timestamp is not None:
-            check_whole_number(self.timestamp, "timestamp")
-        if not isinstance(cast("object", self.patches), list):
-            raise TypeError(f"patches must be a list of operations, not {type(self.patches).__name__}")
-        for index, operation in enumerate(self.patches):
-            name = f"patches[{index}]"
-            _check_object(operation, name)
-            if not isinstance(operation.get("op"), str):
-                raise InvalidArgumentError(f"{name} needs a text 'op'")
-        if self.merge_changes is not None:
-            object.__setattr__(self, "merge_changes", MergeChanges.of(self.merge_changes))
-
-
-def _check_object(value: object, name: str) -> None:
-    if not isinstance(value, dict):
-        raise TypeError(f"{name} must be a dict, not {type(value).__name__}")
-    encode_json(cast("object", value), name=name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromoteResult(Record):
-    """What a promotion did: the new version, the tool calls applied in order, what a person may want to know.
-
-    `checkpoint_id` is that of the checkpoint saved with it, where one was.
-    """
-
-    version: int
-    applied: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    checkpoint_id: str | None = None
-
-    def __post_init__(self) -> None:
-        _keep_as_tuples(self, "applied", "warnings")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeResult(Record):
-    """What a merge did: the new version, and what a person may want to know. `applied` is empty: no tool call is known."""
-
-    version: int
-    applied: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _keep_as_tuples(self, "applied", "warnings")
-
-
-def _keep_as_tuples(record: object, *names: str) -> None:
-    """A mapping from JSON brings lists; the record made of it must equal the one it came from."""
-    for name in names:
-        object.__setattr__(record, name, tuple(getattr(record, name)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CasResult(Record):
-    """Whether a compare-and-set took place; `bool()` of it is `ok`."""
 
     ok: bool
     new_version: int | None
@@ -369,8 +152,12 @@ class Run(Record):
     """One run of an agent within a session.
 
     Attributes:
-        start_sequence, end_sequence: where the run's chunks lie in the stream: after the first, up to the second. Only a turn has an end.
-        output: what `turn.finish` was given; at most 64 KB as JSON.
+        turn: the number of the run in its session: 1, 2, 3 …
+        start_sequence: the run's chunks begin in the stream after this one.
+        started_at: milliseconds since 1970.
+        completed_at: when it ended (milliseconds since 1970); None while it runs.
+        end_sequence: the last chunk of the run in the stream. Only a turn has it.
+        output: the output that `turn.finish` was given, at most 64 KB as JSON.
     """
 
     run_id: str
@@ -388,7 +175,13 @@ class Run(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubSessionRef(Record):
-    """A session's reference to a sub-agent's session, here ("local") or elsewhere ("remote")."""
+    """A session's reference to the session of a sub-agent.
+
+    Attributes:
+        location: "local" for a session of this store, "remote" for a session elsewhere.
+        started_at: milliseconds since 1970.
+        completed_at: milliseconds since 1970; None while it runs.
+    """
 
     sub_session_id: str
     agent_type: str

@@ -12,11 +12,13 @@ __all__ = ["Budget", "ModelPrice", "PriceBook", "Reservation", "Settlement"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPrice(Record):
-    """What a model costs, in millionths of a dollar for a million tokens: $2.50 is 2_500_000.
+    """The price of a model, in millionths of a dollar for a million tokens: $2.50 is 2_500_000.
 
     Attributes:
-        cached: for tokens of the prompt that were cached; as `prompt` where None.
-        reasoning: for tokens of the completion that were reasoning; as `completion` where None.
+        prompt: the price of the prompt's tokens.
+        completion: the price of the completion's tokens.
+        cached: the price of the prompt's cached tokens; None means `prompt`.
+        reasoning: the price of the completion's reasoning tokens; None means `completion`.
     """
 
     prompt: int
@@ -27,7 +29,13 @@ class ModelPrice(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceBook(Record):
-    """Your prices: of models, and of tools in millionths of a dollar a call. `version` is written beside every price it gives."""
+    """Your prices.
+
+    Attributes:
+        version: a name of these prices. It is written beside every cost that they give.
+        models: the price of each model.
+        tools: the price of one call of each tool, in millionths of a dollar.
+    """
 
     version: str
     models: dict[str, ModelPrice]
@@ -45,11 +53,15 @@ class PriceBook(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget(Record):
-    """A cap and what was taken of it, by this scope and by those that stand in it.
+    """A cap, and the amounts that this scope and the scopes inside it have taken.
 
     Attributes:
-        parent: the scope it stands in.
-        reserved: by reservations that are neither settled nor expired.
+        scope: the name of the scope.
+        cap: the most that may be taken.
+        unit: what is counted, such as "tokens".
+        parent: the scope around this one.
+        reserved: the sum of the reservations that are neither settled nor expired.
+        settled: the sum of the settlements.
         overruns: how many settlements were above their reservations.
     """
 
@@ -63,13 +75,13 @@ class Budget(Record):
 
     @property
     def remaining(self) -> int:
-        """What can be reserved here now, negative where settlements went over the cap; the scopes around it may have less."""
+        """The amount that can be reserved in this scope now. The scopes around it may have less. It is negative above the cap."""
         return self.cap - self.settled - self.reserved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation(Record):
-    """An amount set aside until it is settled or released, at most until `expires_at`."""
+    """An amount that is set aside until it is settled or released, at most until `expires_at` (milliseconds since 1970)."""
 
     id: str
     scope: str
@@ -79,7 +91,14 @@ class Reservation(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement(Record):
-    """What a reservation came to. `overrun`: more than was reserved."""
+    """The amount that a reservation came to.
+
+    Attributes:
+        amount: how much was reserved.
+        actual: how much was used.
+        overrun: whether more was used than reserved.
+        settled_at: the time of the settlement (milliseconds since 1970).
+    """
 
     reservation_id: str
     scope: str

@@ -14,7 +14,7 @@ __all__ = ["SubAgentStats", "TokenCounts", "ToolStats", "UsageEntry", "UsageRoll
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageSource(Record):
-    """Who caused a usage entry, e.g. type "agent", name "researcher"."""
+    """The cause of a usage entry, such as an agent: type "agent", name "researcher"."""
 
     type: str
     name: str
@@ -22,9 +22,14 @@ class UsageSource(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCounts(Record):
-    """Tokens of one or many model calls.
+    """The tokens of one or many model calls.
 
-    Cached ones are inside `prompt`, reasoning ones inside `completion`; `total` defaults to prompt + completion.
+    Attributes:
+        prompt: tokens of the prompt, the cached ones included.
+        completion: tokens of the completion, the reasoning ones included.
+        reasoning: tokens of the completion that were reasoning.
+        cached: tokens of the prompt that came from a cache.
+        total: `prompt + completion` by default.
     """
 
     prompt: int = 0
@@ -40,16 +45,20 @@ class TokenCounts(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageEntry(Record):
-    """One thing that was used: `kind` is "tokens", "tool", "subagent" or "custom", and says which of the later fields matter.
-
-    `id` makes a repeated record harmless; the store makes one when it is empty, and the time when `timestamp` is None.
+    """One use of a model, a tool, a sub-agent, or of anything else that one counts.
 
     Attributes:
-        agent: whose totals it counts in; the source's name where that is an agent.
-        model: the model that is billed. `request_model` and `response_model`: what was asked for, and what answered.
-        cost_micros: what it cost in millionths of a dollar; None is unpriced, which is not zero. `price_version`: by which prices.
-        corrects: the id of an entry that this one corrects. Its amounts are differences, so they alone may be negative; it counts as no
-            call.
+        id: an entry with this id is stored once, however often it is recorded. The store makes an id when it is empty.
+        kind: says which of the later fields the entry has.
+        timestamp: milliseconds since 1970. The store takes the present when it is None.
+        agent: the agent whose totals count the entry. By default it is the name of the source when the source is an agent.
+        model: the model that is billed.
+        request_model: the model that was asked for.
+        response_model: the model that answered.
+        cost_micros: the cost in millionths of a dollar. None means that the cost is unknown, not that it is zero.
+        price_version: the version of the prices that gave the cost.
+        corrects: the id of an entry that this one corrects. The amounts of a correction are differences, so they may be negative. A
+            correction counts as no call.
     """
 
     _NESTED: ClassVar[Mapping[str, type[Record]]] = {"source": UsageSource, "tokens": TokenCounts}
@@ -85,7 +94,7 @@ class UsageEntry(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolStats(Record):
-    """Tool calls of a session; `by_tool` counts them by tool name."""
+    """The tool calls of a session; `by_tool` counts them by tool name."""
 
     total_calls: int = 0
     successful: int = 0
@@ -96,7 +105,7 @@ class ToolStats(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubAgentStats(Record):
-    """Sub-agent calls of a session; `by_agent` counts them by agent type."""
+    """The sub-agent calls of a session; `by_agent` counts them by agent type."""
 
     total_calls: int = 0
     by_agent: dict[str, int] = field(default_factory=dict[str, int])
@@ -104,12 +113,12 @@ class SubAgentStats(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageRollup(Record):
-    """The totals of a session (or its tree). Zeros and empty mappings where nothing was recorded.
+    """The totals of a session or of its tree: zeros and empty mappings when nothing was recorded.
 
     Attributes:
-        cost_micros: what the priced entries cost, in millionths of a dollar.
-        unpriced_entries: how many token entries have no price; their cost is unknown, not zero.
-        kept_entries: how many of `entry_count` were deleted since with `keep_totals`.
+        cost_micros: the cost of the priced entries, in millionths of a dollar.
+        unpriced_entries: how many token entries have no price. Their cost is unknown, not zero.
+        kept_entries: how many of the counted entries were deleted since with `keep_totals`.
     """
 
     _NESTED: ClassVar[Mapping[str, type[Record]]] = {
@@ -144,8 +153,11 @@ class UsageTotals(Record):
 
     Attributes:
         key: the day (UTC, as "2026-11-23"), or the name.
-        calls, failed: model, tool and sub-agent calls and custom numbers; tool and sub-agent calls that did not succeed.
-        cost_micros, unpriced_entries, kept_entries: as in `UsageRollup`.
+        calls: how many model, tool and sub-agent calls and custom numbers there were.
+        failed: how many of the tool and sub-agent calls did not succeed.
+        cost_micros: as in `UsageRollup`.
+        unpriced_entries: as in `UsageRollup`.
+        kept_entries: as in `UsageRollup`.
     """
 
     _NESTED: ClassVar[Mapping[str, type[Record]]] = {"tokens": TokenCounts}
