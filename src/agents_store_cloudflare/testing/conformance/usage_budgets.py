@@ -153,7 +153,7 @@ class UsageBudgetConformance:
             (lambda: usage_store.set_budget(f"{unique}-9", 1, "micro_usd", parent=unique), "unit"),
             (lambda: usage_store.set_budget(f"{unique}-1", 100, "tokens"), "parent"),
             (lambda: usage_store.set_budget(f"{unique}-9", 1, "tokens", parent=f"{unique}-none"), "parent"),
-            (lambda: usage_store.set_budget(f"{unique}-9", 1, "tokens", parent=f"{unique}-7"), "others"),
+            (lambda: usage_store.set_budget(f"{unique}-9", 1, "tokens", parent=f"{unique}-7"), "other scopes"),
             (lambda: usage_store.set_budget(unique, 1, "tokens", parent=unique), "parent"),
             (lambda: usage_store.set_budget(unique, 1.5, "tokens"), "cap"),  # type: ignore[arg-type]
             (lambda: usage_store.set_budget(unique, -1, "tokens"), "cap"),
