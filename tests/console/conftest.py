@@ -55,10 +55,10 @@ class Site:
             db=self.database, streams=LocalObjects(StreamObject, clock=self.clock), locks=self.locks
         )
         self.asked: list[str] = []
-        chosen: dict[str, Any] = {"authorize": self._yes, **options}
+        chosen: dict[str, Any] = {"authorize": self.yes, **options}
         self.console = OperatorConsole(self.store, **chosen)
 
-    def _yes(self, request: object, action: str) -> bool:
+    def yes(self, request: object, action: str) -> bool:
         self.asked.append(action)
         return True
 

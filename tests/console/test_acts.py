@@ -21,7 +21,7 @@ class Form:
         self.cookie = answer.headers["set-cookie"].partition(";")[0]
         self.fields = {str(each["name"]): str(each["value"]) for each in self.page.tags("input")}
 
-    async def send(self, headers: dict[str, str] | None = None, **changed: str) -> HttpResponse:
+    async def send(self, headers: dict[str, str] | None = None, /, **changed: str) -> HttpResponse:
         sent = {
             "content_type": "application/x-www-form-urlencoded",
             "cookie": self.cookie,
@@ -232,8 +232,12 @@ async def test_a_form_is_good_for_its_own_act_and_an_hour(site: Site, monkeypatc
     assert (await form.send()).status == 403
     form = await _form(site, "export", id="s")
     later = site.store.state_store.now_ms() + 3_600_001
-    monkeypatch.setattr(type(site.store.state_store), "now_ms", lambda self: later)
-    site.console = OperatorConsole(site.store, authorize=site._yes)
+
+    def now_ms(_: object) -> int:
+        return later
+
+    monkeypatch.setattr(type(site.store.state_store), "now_ms", now_ms)
+    site.console = OperatorConsole(site.store, authorize=site.yes)
     assert (await form.send()).status == 403
 
 
@@ -296,7 +300,7 @@ async def test_a_database_alone_offers_what_needs_no_object(tmp_path: Any) -> No
     await site.store.migrate()
     first, _ = await _session(site)
     assert isinstance(site.database, SqliteDatabase)
-    site.console = OperatorConsole(site.database, authorize=site._yes)
+    site.console = OperatorConsole(site.database, authorize=site.yes)
     for path in (
         "",
         "/session?id=s",
@@ -312,8 +316,8 @@ async def test_a_database_alone_offers_what_needs_no_object(tmp_path: Any) -> No
         assert (await site.ask(f"/console/act/{act}?id=s")).status == 404
     assert (await (await _form(site, "fork", id="s", checkpoint=first)).send(new_id="copy")).status == 200
     with pytest.raises(TypeError):
-        OperatorConsole(object(), authorize=site._yes)  # type: ignore[arg-type]
+        OperatorConsole(object(), authorize=site.yes)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError):
-        OperatorConsole(site.store, authorize=site._yes, prefix="console")
+        OperatorConsole(site.store, authorize=site.yes, prefix="console")
     with pytest.raises(TypeError):
         OperatorConsole(site.store, authorize=None)  # type: ignore[arg-type]
