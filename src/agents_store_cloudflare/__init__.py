@@ -13,7 +13,7 @@ Here are the names that an agent's author needs: stores, managers, servers, reco
 - `agents_store_cloudflare.testing`: everything above on CPython, in process.
 
 The names of the first six can be imported from here too; their modules load at that moment. Importing works on CPython: only
-`StreamServer` and `LockServer` need the Workers runtime, and they load when they are first asked for.
+`StreamServer`, `LockServer` and `SessionServer` need the Workers runtime, and they load when they are first asked for.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from agents_store_cloudflare.contract.errors import (
     RunNotFoundError,
     SequenceConflictError,
     SessionExistsError,
+    SessionNotMovedError,
     StagingError,
     StaleFencingTokenError,
     StaleStateError,
@@ -100,6 +101,7 @@ from agents_store_cloudflare.contract.usage.records import (
     UsageTotals,
 )
 from agents_store_cloudflare.contract.usage.store import UsageStore
+from agents_store_cloudflare.homes.options import SessionOptions
 from agents_store_cloudflare.locks import (
     DurableObjectLockManager,
     LockOptions,
@@ -153,6 +155,7 @@ if TYPE_CHECKING:
         estimate as estimate,
     )
     from agents_store_cloudflare.durable_objects.lock_server import LockServer as LockServer
+    from agents_store_cloudflare.durable_objects.session_server import SessionServer as SessionServer
     from agents_store_cloudflare.durable_objects.stream_server import StreamServer as StreamServer
     from agents_store_cloudflare.durable_streams import (
         DURABLE_STREAMS_REQUEST_HEADERS as DURABLE_STREAMS_REQUEST_HEADERS,
@@ -172,6 +175,7 @@ if TYPE_CHECKING:
         StreamGateway as StreamGateway,
         StreamUrlSigner as StreamUrlSigner,
     )
+    from agents_store_cloudflare.homes.session_object import SessionObject as SessionObject
     from agents_store_cloudflare.locks import (
         HeldLocks as HeldLocks,
         LockObject as LockObject,
@@ -233,6 +237,8 @@ __all__ = [
     "RunNotFoundError",
     "SequenceConflictError",
     "SessionExistsError",
+    "SessionNotMovedError",
+    "SessionOptions",
     "SessionPage",
     "SessionTree",
     "StagedChange",
@@ -288,7 +294,7 @@ __all__ = [
 ]
 
 if sys.platform == "emscripten":  # `import *` asks for every name; these two exist in the Workers runtime only
-    __all__ += ["LockServer", "StreamServer"]
+    __all__ += ["LockServer", "SessionServer", "StreamServer"]
 
 _PARTS = ("budgets", "console", "costs", "durable_streams", "gateway")
 _NAMES_OF_PARTS = {
@@ -316,6 +322,8 @@ _NAMES_OF_PARTS = {
     "locks": ("HeldLocks", "LockObject"),
     "usage": ("OTEL_ATTRIBUTES", "otel_attributes"),
     "durable_objects.lock_server": ("LockServer",),
+    "durable_objects.session_server": ("SessionServer",),
+    "homes.session_object": ("SessionObject",),
     "durable_objects.stream_server": ("StreamServer",),
 }
 _LAZY = {name: f"{__name__}.{part}" for part, names in _NAMES_OF_PARTS.items() for name in names}

@@ -36,6 +36,7 @@ MIGRATION_FILES: tuple[str, ...] = (
     "0002_agents_store_sessions.sql",
     "0003_agents_store_usage.sql",
     "0004_agents_store_turns.sql",
+    "0005_agents_store_homes.sql",
 )
 """The files in order; the number of each is the version it brings."""
 
@@ -65,6 +66,7 @@ TABLE_NAMES: tuple[str, ...] = (
     "__agents_budgets",
     "__agents_reservations",
     "__agents_settlements",
+    "__agents_directory",
 )
 
 _ATTEMPTS = 5
@@ -96,6 +98,7 @@ _DROPS: tuple[LiteralString, ...] = (
     "DROP VIEW IF EXISTS __agents_next_session_no",
     "DROP VIEW IF EXISTS __agents_messages",
     "DROP VIEW IF EXISTS __agents_usage_parts",
+    "DROP TABLE IF EXISTS __agents_directory",
     "DROP TABLE IF EXISTS __agents_settlements",
     "DROP TABLE IF EXISTS __agents_reservations",
     "DROP TABLE IF EXISTS __agents_budgets",

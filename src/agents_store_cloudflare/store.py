@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
@@ -14,6 +14,7 @@ from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, chec
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamNotFoundError
 from agents_store_cloudflare.contract.turns import SweptTurns
 from agents_store_cloudflare.database import Database
+from agents_store_cloudflare.homes.options import SessionOptions
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
 from agents_store_cloudflare.metering.meter import Meter, MeteredDatabase, OpenMeters, metered_namespace
 from agents_store_cloudflare.migrations import run_migration
@@ -27,16 +28,24 @@ from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
 from agents_store_cloudflare.usage.options import DEFAULT_TABLE
 from agents_store_cloudflare.wiring import check_objects_once
 
+if TYPE_CHECKING:
+    from agents_store_cloudflare.homes.database import ObjectHomes
+
 __all__ = ["CloudflareStore", "create_cloudflare_store"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreParts:
-    """What a store stands on, for the operator's console: its database, its objects by kind, its usage table. All of it is metered."""
+    """What a store stands on, for the operator's console: its database, its objects by kind, its usage table. All of it is metered.
+
+    Attributes:
+        homes: where the sessions live, when not in the database.
+    """
 
     database: Database
     objects: Mapping[ObjectKind, ObjectNamespace]
     usage_table: str
+    homes: ObjectHomes | None = None
 
 
 class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa: SLOT001 - a tuple with attributes cannot have slots
@@ -65,10 +74,11 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         meters: OpenMeters,
         objects: Mapping[ObjectKind, ObjectNamespace],
         usage_table: str = DEFAULT_TABLE,
+        homes: ObjectHomes | None = None,
     ) -> Self:
         """Use `create_cloudflare_store`."""
         store = super().__new__(cls, (state_store, stream_manager))
-        store._parts = StoreParts(database=database, objects=objects, usage_table=usage_table)
+        store._parts = StoreParts(database=database, objects=objects, usage_table=usage_table, homes=homes)
         store.state_store = state_store
         store.stream_manager = stream_manager
         store.usage_store = usage_store
@@ -211,6 +221,19 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         state = self.state_store
         return await sweep_turns(state, self.stream_manager, self.locks, limit, state.now_ms)
 
+    async def project_home(self, session_id: str) -> str | None:
+        """Have the home of a session tell the directory of all its sessions again; the home's name, None where it has no sessions.
+
+        For an operator whose directory lost rows. The call returns when the directory knows.
+
+        Raises:
+            InvalidArgumentError: the store has no homes.
+            D1StateError: the home gave no reply, or could not tell the directory (its alarm tries again).
+        """
+        if self._parts.homes is None:
+            raise InvalidArgumentError("this store has no homes; pass sessions=env.SESSIONS to create_cloudflare_store")
+        return await self._parts.homes.project(session_id)
+
     async def delete_session(
         self,
         session_id: str,
@@ -248,7 +271,11 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
                     await self.stream_manager.truncate_stream(stream_id, 1, fencing_token=fencing_token)
         await self._delete_streams(plan.tree.stream_ids, fencing_token)
         await self._delete_own_usage({session_id, *plan.tree.session_ids})
-        return await self.state_store.carry_out(plan)
+        deleted = await self.state_store.carry_out(plan)
+        if self._parts.homes is not None:
+            # D1 hears of it from the home. Usage may bear the id without a session, too.
+            await self.usage_store.delete(session_id)
+        return deleted
 
     async def cleanup_expired_sessions(self, now: int | None = None, limit: int = 100) -> list[str]:
         """Delete up to `limit` expired sessions and their descendants with everything: streams, usage, state; the ids deleted.
@@ -288,6 +315,8 @@ def create_cloudflare_store(
     stream_options: StreamOptions | None = None,
     lock_options: LockOptions | None = None,
     usage_options: UsageOptions | None = None,
+    sessions: object = None,
+    session_options: SessionOptions | None = None,
 ) -> CloudflareStore:
     """The stores of one request, on its bindings.
 
@@ -295,21 +324,38 @@ def create_cloudflare_store(
         db: the D1 binding (`env.AGENT_DB`) or a read-replica session of it; raw, or as the Workers SDK wraps it.
         streams: the Durable Object binding of `StreamServer` (`env.STREAMS`).
         locks: the Durable Object binding of `LockServer` (`env.LOCKS`), if there is one.
+        sessions: the Durable Object binding of `SessionServer` (`env.SESSIONS`), where each tree of sessions lives in an object of
+            its own; D1 keeps what spans sessions. Without it all sessions are in D1.
+        session_options: goes with `sessions`.
 
     Raises:
         TypeError: a binding is missing, or is something else.
+        InvalidArgumentError: `session_options` without `sessions`.
     """
+    if session_options is not None and sessions is None:
+        raise InvalidArgumentError("session_options go with sessions=, the binding of SessionServer")
     meters = OpenMeters()
     database = MeteredDatabase(as_database(db), meters)
     objects: dict[ObjectKind, ObjectNamespace] = {"stream": metered_namespace(as_namespace(streams), meters)}
     if locks is not None:
         objects["lock"] = metered_namespace(as_namespace(locks), meters)
+    homes = None
+    state_store = D1StateStore(database, options=state_options, usage=usage_options)
+    usage_store = D1UsageStore(database, options=usage_options)
+    if sessions is not None:
+        from agents_store_cloudflare.homes.roles import home_roles  # noqa: PLC0415 - most stores have no homes
+
+        objects["session"] = metered_namespace(as_namespace(sessions), meters)
+        homes, state_store, usage_store = home_roles(
+            database, objects["session"], session_options, state_options, usage_options
+        )
     return CloudflareStore(
         database,
-        D1StateStore(database, options=state_options, usage=usage_options),
+        state_store,
         DurableObjectStreamManager(objects["stream"], options=stream_options),
-        D1UsageStore(database, options=usage_options),
+        usage_store,
         None if locks is None else DurableObjectLockManager(objects["lock"], options=lock_options),
         meters=meters,
         objects=objects,
+        homes=homes,
     )

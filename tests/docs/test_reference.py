@@ -11,7 +11,7 @@ import pytest
 PACKAGE = "agents_store_cloudflare"
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 DIRECTIVE = re.compile(rf"^::: ({PACKAGE}\.[\w.]+)$", re.MULTILINE)
-SHOWN_AS_SOURCE = {"LockServer", "StreamServer"}
+SHOWN_AS_SOURCE = {"LockServer", "SessionServer", "StreamServer"}
 """Classes that need the Workers runtime: their docstrings are read from their source, not from here."""
 
 

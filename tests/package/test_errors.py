@@ -15,6 +15,7 @@ EXAMPLES: dict[type[AgentsStoreError], AgentsStoreError] = {
     for error in (
         errors.StateNotFoundError("s"),
         errors.SessionExistsError("s"),
+        errors.SessionNotMovedError("s"),
         errors.StaleStateError("s", reason="version", expected=1, actual=2),
         errors.StateSizeExceededError("save_state", "s", 10, 11),
         errors.CheckpointKeptError("s", count=1, kept=2),

@@ -11,7 +11,7 @@ import agents_store_cloudflare
 from tools.places import NODE_BIN, VENV
 
 PARTS = ("budgets", "costs", "durable_streams", "gateway")
-SERVERS = {"LockServer", "StreamServer"}
+SERVERS = {"LockServer", "SessionServer", "StreamServer"}
 
 
 def test_star_import_works_on_cpython() -> None:

@@ -16,9 +16,9 @@ assert not [name for name in ("js", "pyodide", "workers") if name in sys.modules
 import agents_store_cloudflare as package
 assert not [name for name in ("js", "pyodide", "workers") if name in sys.modules]
 for name in package.__all__:
-    if name not in ("StreamServer", "LockServer"):
+    if name not in ("StreamServer", "LockServer", "SessionServer"):
         getattr(package, name)
-for name in ("StreamServer", "LockServer"):
+for name in ("StreamServer", "LockServer", "SessionServer"):
     try:
         getattr(package, name)
     except ImportError as error:
@@ -60,7 +60,7 @@ def empty_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_imports_and_works_without_the_runtime(empty_environment: Path) -> None:
-    """Every public name is there, `StreamServer` and `LockServer` say what they need, and an agent's test runs."""
+    """Every public name is there, the servers say what they need, and an agent's test runs."""
     done = subprocess.run(
         [str(empty_environment), "-I", "-W", "error", "-c", CHECK], capture_output=True, text=True, check=False
     )

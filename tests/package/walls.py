@@ -33,7 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "budgets": SEAMS | {"usage"},
     "costs": SEAMS | {"metering"},
     "console": BELOW_ROLES | ROLES | ABOVE | {"gateway", "transfer"},
-    "durable_objects": BELOW_ROLES | {"streams", "locks", "durable_streams", "homes"},
+    "durable_objects": BELOW_ROLES | {"streams", "locks", "usage", "durable_streams", "homes"},
     "command": BELOW_ROLES | ROLES | ABOVE | {"costs", "budgets", "transfer", "console"},
     "testing": BELOW_ROLES | ROLES | PROTOCOLS | ABOVE | {"transfer"},
     "__main__": {"command"},

@@ -13,7 +13,7 @@ import pytest
 import agents_store_cloudflare
 from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text
 
-PACKAGES = ("state", "usage", "transfer", "console")
+PACKAGES = ("state", "usage", "transfer", "console", "homes")
 STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 ONE_ROW_VIEW = "__agents_next_session_no"
 SCANS_THAT_ARE_MEANT = {  # operators' calls, which say so

@@ -46,7 +46,8 @@ CLASS_MISSING: Final = "internal error; reference ="
 
 HINT: Final = (
     "if every call ends so, the entry module does not export the object's class: write "
-    "`from agents_store_cloudflare import LockServer, StreamServer` there, and name both in __all__ where it has one"
+    "`from agents_store_cloudflare import LockServer, StreamServer` (and SessionServer for homes) there, and name them in __all__ "
+    "where it has one"
 )
 
 MAX_REMEMBERED: Final = 100

@@ -35,6 +35,14 @@ _NOTHING_HAPPENED = (
 )
 
 
+# Of D1 at its limit, and of SQLite.
+_NO_ROOM = ("Exceeded maximum DB size", "SQLITE_FULL", "database or disk is full")
+
+
+# A value that no database takes.
+_MISFITS = ("SQLITE_TOOBIG", "SQLITE_MISMATCH", "D1_TYPE_ERROR")
+
+
 _CONSTRAINT = re.compile(r"SQLITE_CONSTRAINT_(\w+)")
 _FAULT = re.compile(r'\{"fault":"(\w+)"')
 
@@ -62,6 +70,18 @@ class SqlError(Exception):
         self.transient: bool = not refused and any(text in words for text in _TRANSIENT)
         self.outcome_unknown: bool = not refused and not any(text in words for text in _NOTHING_HAPPENED)
         self._missing_table = not refused and "no such table" in words
+        self._no_room = any(text in words for text in _NO_ROOM)
+        self._is_misfit = any(text in words for text in _MISFITS)
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the same batch would fail at every later time too."""
+        return not self.transient and (self.guard is not None or self.constraint is not None or self._is_misfit)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the database is as large as it may become."""
+        return self._no_room and not self.transient
 
     def is_missing_table(self) -> bool:
         """Whether a table that the batch names does not exist."""

@@ -45,6 +45,10 @@ class Homes(Protocol):
         """The database that holds the session, and everything that changes in one transaction with it."""
         ...
 
+    def admit(self, session_id: str, parent_session_id: str | None) -> None:
+        """Raise `InvalidArgumentError` where a session of this parent cannot live under this id."""
+        ...
+
 
 class OneDatabase:
     """`Homes` of sessions that all live in one database."""
@@ -55,6 +59,9 @@ class OneDatabase:
     def of(self, session_id: str) -> Database:  # noqa: ARG002 - every session lives there
         """`Homes.of`."""
         return self._database
+
+    def admit(self, session_id: str, parent_session_id: str | None) -> None:
+        """`Homes.admit`: any."""
 
 
 class ObjectSql(Protocol):

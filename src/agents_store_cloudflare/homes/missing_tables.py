@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Final, LiteralString, cast
 
-from agents_store_cloudflare.homes.schema import BASE, LATER
+from agents_store_cloudflare.homes.schema import BASE, ELSEWHERE, LATER
 
 __all__ = ["EMPTY_TABLES", "changes_rows", "inserts_into", "statement_without"]
 
@@ -53,7 +53,7 @@ def _read(found: re.Match[str], missing: Collection[str]) -> str:
 
 def _empty_tables() -> Mapping[str, str]:
     """Table or view -> a query with its columns and no rows."""
-    empty = {"__agents_next_session_no": "SELECT 1 AS next_no"}
+    empty = {**ELSEWHERE, "__agents_next_session_no": "SELECT 1 AS next_no"}
     for sql in (*BASE, *(statements[0] for statements in LATER.values())):
         name = _NAME.search(sql)
         columns = ", ".join(f"NULL AS {column}" for column in _COLUMN.findall(sql))

@@ -13,7 +13,19 @@ from typing import Final, LiteralString
 
 from agents_store_cloudflare.state.numbering import KEYS_PER_SESSION
 
-__all__ = ["BASE", "BASE_TABLES", "CHILDREN", "CHILDREN_INDEX", "LATER", "READABLE_FROM", "SCHEMA", "STEPS", "TABLES"]
+__all__ = [
+    "BASE",
+    "BASE_TABLES",
+    "CHILDREN",
+    "CHILDREN_INDEX",
+    "ELSEWHERE",
+    "LATER",
+    "OWN_TABLES",
+    "READABLE_FROM",
+    "SCHEMA",
+    "STEPS",
+    "TABLES",
+]
 
 SCHEMA: Final = 1
 """The version of the schema that this code needs."""
@@ -193,6 +205,29 @@ LATER: Final[dict[str, tuple[LiteralString, ...]]] = {
         END
         """,
     ),
+    # What the directory was told last of each session.
+    "__agents_projected": (
+        """
+        CREATE TABLE __agents_projected (
+          session_id TEXT PRIMARY KEY,
+          version INTEGER NOT NULL,
+          history_epoch INTEGER NOT NULL,
+          created_at INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
+    ),
+    # What D1 is to be told of usage, in order; refused: why it did not take an entry, which stays here.
+    "__agents_outbox": (
+        """
+        CREATE TABLE __agents_outbox (
+          position INTEGER PRIMARY KEY,
+          session_id TEXT NOT NULL,
+          kind TEXT NOT NULL,
+          body TEXT NOT NULL,
+          refused TEXT
+        )
+        """,
+    ),
 }
 """Table -> what makes it, with the first row that is put into it."""
 
@@ -207,5 +242,11 @@ BASE_TABLES: Final = frozenset(
 )
 """The tables, and the view, that are made together."""
 
-TABLES: Final = frozenset({*BASE_TABLES, *LATER})
+OWN_TABLES: Final = frozenset({"__agents_projected", "__agents_outbox"})
+"""Tables that D1 has no namesake of."""
+
+ELSEWHERE: Final[dict[str, str]] = {"__agents_budgets": "SELECT NULL AS scope, NULL AS root, NULL AS unit WHERE false"}
+"""Tables that only D1 has, which reads of a session mention, and a query with the columns that they mention."""
+
+TABLES: Final = frozenset({*BASE_TABLES, *LATER, *ELSEWHERE})
 """Every table and view that a home may have."""

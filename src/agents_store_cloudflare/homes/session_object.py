@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-from agents_store_cloudflare.contract.errors import InvalidArgumentError
-from agents_store_cloudflare.database import SqlError
+from agents_store_cloudflare.contract.errors import BindingError, InvalidArgumentError
+from agents_store_cloudflare.database import Database, SqlError
+from agents_store_cloudflare.homes.outbox import Outbox
+from agents_store_cloudflare.homes.projection import Projection
+from agents_store_cloudflare.homes.publishing import Publishing
 from agents_store_cloudflare.homes.schema import SCHEMA
-from agents_store_cloudflare.homes.tables import BatchRequest, HomeBehindError, HomeTables
-from agents_store_cloudflare.homes.wire import BATCH, read_statements, rows_text
+from agents_store_cloudflare.homes.tables import BatchRequest, HomeBehindError, HomeTables, UncheckedSessionError
+from agents_store_cloudflare.homes.wire import BATCH, DRAIN, PROJECT, read_statements, rows_text
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply
 from agents_store_cloudflare.objects.wiring import DESCRIBE, check_addressed, describe
+from agents_store_cloudflare.usage.options import DEFAULT_TABLE
 
 __all__ = ["SessionObject"]
+
+FALLBACK_MS: Final = 1_000
+"""When the alarm tells D1 of a change that was to be told at once, and could not be."""
 
 
 class SessionObject:
@@ -22,13 +30,32 @@ class SessionObject:
 
     Args:
         host: the object's platform.
+        database: gives D1, where directory, usage and budgets are.
+        usage_table: the table of usage there.
         logger: takes unexpected errors; their text never leaves the object.
     """
 
-    def __init__(self, host: ObjectHost, *, logger: logging.Logger | None = None) -> None:
+    def __init__(
+        self,
+        host: ObjectHost,
+        *,
+        database: Callable[[], Database] | None = None,
+        usage_table: str = DEFAULT_TABLE,
+        logger: logging.Logger | None = None,
+    ) -> None:
         self._host = host
         self.logger: logging.Logger = logger or logging.getLogger("agents_store_cloudflare.homes")
         self._tables = HomeTables(host.sql)
+        self._projection = Projection(host.sql, self._tables)
+        outbox = Outbox(self._tables, usage_table, self.logger)
+        self._publishing = Publishing(
+            host,
+            self._tables,
+            database=database or _no_database,
+            outbox=outbox,
+            projection=self._projection,
+            logger=self.logger,
+        )
 
     async def call(self, request: str) -> str:
         """`ObjectLogic.call`."""
@@ -44,31 +71,72 @@ class SessionObject:
 
     async def alarm(self) -> None:
         """`ObjectLogic.alarm`: do what is due."""
+        await self._publishing.ring()
 
     def _answer(self, message: WireMessage) -> str | Awaitable[str]:
         op = message.head["op"]
         if op == DESCRIBE:
             return describe("session", self._host.sql)
+        if op == PROJECT:
+            return self._project()
         check_addressed("session", message.head, "home")
         if op == BATCH:
             return self._batch(message)
+        if op == DRAIN:
+            return self._drained()
         raise InvalidArgumentError(f"a home has no operation {op!r:.100}; does the Worker run an older version?")
 
-    def _batch(self, message: WireMessage) -> str:
-        head = message.head
-        request = BatchRequest(
-            home=head["home"],
-            session=head["session"],
-            schema=head["schema"],
-            statements=read_statements(message.payload),
-            options=head.get("options", {}),
-            steps={int(version): steps for version, steps in head.get("steps", {}).items()},
-            readable_from=head.get("readableFrom", SCHEMA),
-        )
+    def _batch(self, message: WireMessage) -> str | Awaitable[str]:
+        request = _batch_request(message)
+        delay_ms: int = request.options.get("delayMs", 1_000)
         try:
             result = self._tables.run(request)
         except SqlError as error:
             return encode_reply({"failed": str(error)})
         except HomeBehindError:
             return encode_reply({"behind": SCHEMA})
-        return encode_reply({}, rows_text(result.rows))
+        except UncheckedSessionError:
+            return encode_reply({"unchecked": True})
+        reply = encode_reply({}, rows_text(result.rows))
+        if not result.is_write:
+            self._publishing.wake(delay_ms)
+            return reply
+        self._publishing.changed(delay_ms or FALLBACK_MS)
+        return self._told(reply) if delay_ms == 0 else reply
+
+    async def _told(self, reply: str) -> str:
+        """The reply, once D1 has been told; where it cannot be, the alarm does it later."""
+        await self._publishing.tell()
+        return reply
+
+    async def _drained(self) -> str:
+        return encode_reply(await self._publishing.drain())
+
+    async def _project(self) -> str:
+        record = self._tables.record()
+        if record is None:
+            return encode_reply(None)
+        self._projection.again()
+        if not await self._publishing.tell():
+            return encode_reply({"home": record.home, "told": False})
+        return encode_reply({"home": record.home, "told": True})
+
+
+def _batch_request(message: WireMessage) -> BatchRequest:
+    head = message.head
+    return BatchRequest(
+        home=head["home"],
+        session=head["session"],
+        schema=head["schema"],
+        statements=read_statements(message.payload),
+        options=head["options"],
+        is_checked=head["checked"],
+        steps={int(version): steps for version, steps in head.get("steps", {}).items()},
+        readable_from=head.get("readableFrom", SCHEMA),
+    )
+
+
+def _no_database() -> Database:
+    raise BindingError(
+        "a home needs D1 for its directory: name the binding with SessionServer.with_options(database=…) in the entry module"
+    )

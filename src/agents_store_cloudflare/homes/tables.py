@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, LiteralString, TypeAlias, cast
+from typing import Any, Final, LiteralString, TypeAlias, TypeVar, cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, MigrationError
 from agents_store_cloudflare.database import ObjectSql, Row, SqlValue
@@ -22,13 +22,16 @@ from agents_store_cloudflare.homes.schema import (
     TABLES,
 )
 
-__all__ = ["BatchRequest", "BatchResult", "HomeBehindError", "HomeRecord", "HomeTables"]
+__all__ = ["BatchRequest", "BatchResult", "HomeBehindError", "HomeRecord", "HomeTables", "UncheckedSessionError"]
 
 RECORD: Final = "home_v1"
 
 Page: TypeAlias = "list[list[Row]]"
+T = TypeVar("T")
 
 _NAMES: LiteralString = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view', 'index')"
+
+_EXISTS: LiteralString = "SELECT 1 FROM __agents_states\nWHERE session_id = ?1"
 
 _IS_KEPT: LiteralString = """
     SELECT EXISTS (SELECT 1 FROM __agents_states) OR EXISTS (SELECT 1 FROM __agents_fences) AS kept
@@ -68,6 +71,7 @@ class BatchRequest:
     Attributes:
         session: whose call it is.
         schema: the version that the Worker's code needs.
+        is_checked: D1 holds no session of this id, or nobody wants to know.
         steps: version -> statements, from a Worker that is newer than the object; `readable_from` comes with them.
     """
 
@@ -76,6 +80,7 @@ class BatchRequest:
     schema: int
     statements: Sequence[tuple[str, tuple[SqlValue, ...]]]
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    is_checked: bool = True
     steps: Mapping[int, Sequence[str]] = field(default_factory=dict[int, Sequence[str]])
     readable_from: int = READABLE_FROM
 
@@ -95,6 +100,10 @@ class BatchResult:
 
 class HomeBehindError(Exception):
     """The Worker needs a schema whose steps this object's code does not have: it must send them."""
+
+
+class UncheckedSessionError(Exception):
+    """The batch would create a session, and nobody has looked whether D1 holds it."""
 
 
 class _NothingKeptError(Exception):
@@ -129,19 +138,39 @@ class HomeTables:
             SqlError: a statement failed; nothing was written.
             MigrationError: the home is newer than the Worker's code, or than this code; nothing was written.
             HomeBehindError: the Worker is newer than this code.
+            UncheckedSessionError: the batch may create a session.
         """
         self._check(request)
+        if not request.is_checked and self._may_create(request):
+            raise UncheckedSessionError
         is_write = request.writes
-        try:
-            if is_write or self._is_behind(request):
-                return BatchResult(self._sql.transaction(lambda: self._write(request)), is_write)
+        if not is_write and not self._is_behind(request):
             return BatchResult(self._read(request), is_write)
+        try:
+            return BatchResult(self.transaction(lambda: self._write(request)), is_write)
         except _NothingKeptError as nothing:
-            self._forget()
             return BatchResult(nothing.rows, is_write=False)
+
+    def transaction(self, body: Callable[[], T]) -> T:
+        """Run `body`; when it raises, everything that it wrote is undone."""
+        try:
+            return self._sql.transaction(body)
         except BaseException:
             self._forget()
             raise
+
+    def query(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
+        """The rows of one of the home's own reads; a table that is not there is empty."""
+        return self._rows(sql, parameters, TABLES - self._present())
+
+    def change(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
+        """Run one of the home's own writes; the table that it inserts into is made where it is not there."""
+        table = inserts_into(sql)
+        if table is not None and table not in self._present():
+            for each in LATER[table]:
+                self._sql.exec(each)
+            self._names = None
+        return self.query(sql, *parameters)
 
     def _forget(self) -> None:
         """Read record and tables again: a transaction was undone, or none has run yet."""
@@ -161,6 +190,10 @@ class HomeTables:
         known = SCHEMA if record is None else max(SCHEMA, record.schema)
         if request.schema > known and not request.steps:
             raise HomeBehindError
+
+    def _may_create(self, request: BatchRequest) -> bool:
+        creates = any(inserts_into(sql) == "__agents_states" for sql, _ in request.statements)
+        return creates and not self.query(_EXISTS, request.session)
 
     def _target(self, request: BatchRequest) -> int:
         """The version that the home is to have."""

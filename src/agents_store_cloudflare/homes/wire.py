@@ -4,6 +4,7 @@ r"""What a Worker and a home say to each other about batches.
 request  {"op": "batch", "home": …, "session": …, "schema": 1, …}\n["SELECT …", [parameters]]\n…
 reply    {"ok": {}}\n[rows of the first statement]\n…
          {"ok": {"failed": "the database's words"}}          nothing was written
+         {"ok": {"unchecked": true}}                         it would create a session: does D1 hold one of this id?
          {"ok": {"behind": 1}}                               the object knows schema 1 alone: send the statements of the steps
 ```
 """
@@ -16,9 +17,15 @@ from typing import Any, Final
 
 from agents_store_cloudflare.database import Row, SqlValue, Statement, compact_sql
 
-__all__ = ["BATCH", "read_rows", "read_statements", "rows_text", "statements_text"]
+__all__ = ["BATCH", "DRAIN", "PROJECT", "read_rows", "read_statements", "rows_text", "statements_text"]
 
 BATCH: Final = "batch"
+
+DRAIN: Final = "drain"
+"""Tell D1 now what waits in the outbox."""
+
+PROJECT: Final = "project"
+"""Tell the directory of every session once more. It needs no name: a home knows its own."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
-from agents_store_cloudflare.contract.errors import D1StateError
+from agents_store_cloudflare.contract.errors import D1StateError, StateSizeExceededError
 from agents_store_cloudflare.database import Homes, Row, SqlError, Statement, batch_with_retry
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
 from agents_store_cloudflare.state.guard import Commit, Facts, Guard
 
 __all__ = ["StateBatches"]
 
+MAX_DATABASE_BYTES: Final = 10_000_000_000
+"""https://developers.cloudflare.com/d1/platform/limits/; the same for a Durable Object."""
+
 
 class StateBatches:
     """The batches of one store: reads and guarded writes, each in the database where its session lives."""
 
     def __init__(self, homes: Homes, logger: logging.Logger) -> None:
-        self._homes = homes
+        self.homes: Homes = homes
         self._logger = logger
 
     async def write(self, guard: Guard, statements: Sequence[Statement]) -> tuple[Commit, list[list[Row]]]:
@@ -38,7 +41,7 @@ class StateBatches:
         """As `write`, for statements that may return no commit: the first commit of a repetition, or the statements' rows."""
         guards = guard.statements()
         try:
-            results = await batch_with_retry(self._homes.of(guard.session_id), [*guards, *statements])
+            results = await batch_with_retry(self.homes.of(guard.session_id), [*guards, *statements])
         except SqlError as error:
             if error.guard is None:
                 raise self._failed(guard.operation, guard.session_id, error, guard.commit_id) from error
@@ -75,26 +78,28 @@ class StateBatches:
         """Send statements that only read; the first parameter of the first one is the session id."""
         session_id = cast("str", statements[0].parameters[0])
         try:
-            return await batch_with_retry(self._homes.of(session_id), statements)
+            return await batch_with_retry(self.homes.of(session_id), statements)
         except SqlError as error:
             raise self._failed("read", session_id, error) from error
 
     async def repeatable(self, operation: str, session_id: str, statements: Sequence[Statement]) -> list[list[Row]]:
         """Send statements whose second run changes nothing."""
         try:
-            return await batch_with_retry(self._homes.of(session_id), statements)
+            return await batch_with_retry(self.homes.of(session_id), statements)
         except SqlError as error:
             raise self._failed(operation, session_id, error) from error
 
     async def once(self, operation: str, session_id: str, statements: Sequence[Statement]) -> list[list[Row]]:
         """Send statements that are not sent again by themselves: a second run would give another result."""
         try:
-            return await self._homes.of(session_id).batch(statements)
+            return await self.homes.of(session_id).batch(statements)
         except SqlError as error:
             raise self._failed(operation, session_id, error) from error
 
     def _failed(self, operation: str, session_id: str, error: SqlError, commit_id: str | None = None) -> D1StateError:
         self._logger.warning("%s of session %r failed: %s", operation, session_id, error)
+        if error.is_full:
+            return StateSizeExceededError(operation, session_id, MAX_DATABASE_BYTES, MAX_DATABASE_BYTES)
         hint = "; run_migration makes the tables" if error.is_missing_table() else ""
         return D1StateError(
             f"{operation} of session {session_id!r} failed: {error}{hint}",

@@ -29,11 +29,10 @@ from agents_store_cloudflare.state.guard import Guard
 from agents_store_cloudflare.state.options import StateSettings, StateStoreOptions, StoreLimits
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.requests import Part, digest
+from agents_store_cloudflare.state.session_lists import MAX_PAGE
 from agents_store_cloudflare.usage import UsageOptions
 
 __all__ = ["MAX_PAGE", "StateCalls", "expected", "new_epoch", "state_for"]
-
-MAX_PAGE = 1_000
 
 
 class StateCalls:
@@ -98,6 +97,7 @@ class StateCalls:
             version = None
         else:
             version = check_whole_number(expected_version, "expected_version")
+        self._batches.homes.admit(outgoing.session_id, outgoing.state.parent_session_id)
         return replace(
             self._guard(outgoing.operation, outgoing.session_id, fencing_token, commit_id, outgoing.parts(), *request),
             must_exist=False,

@@ -38,7 +38,7 @@ from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.stored_text import stored_text
 
-__all__ = ["CheckpointCalls", "check_kept_beside"]
+__all__ = ["CheckpointCalls", "check_kept_beside", "existing_checkpoint"]
 
 MAX_CHECKPOINTS = 100
 
@@ -177,7 +177,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
     ) -> AgentState:
         check_id(session_id, "session_id")
         guard = self._guard("restore_checkpoint", session_id, fencing_token, commit_id, checkpoint_id)
-        name, condition = _existing(session_id, checkpoint_id)
+        name, condition = existing_checkpoint(session_id, checkpoint_id)
         guard = replace(guard, version=expected(expected_version), conditions=(condition,))
         commit, results = await self._batches.write(
             guard,
@@ -206,7 +206,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
         guard = self._guard("fork_session", new_session_id, fencing_token, commit_id, *request)
         if new_session_id == session_id:
             raise InvalidArgumentError("new_session_id is the session's own; restore_checkpoint goes back in place")
-        name, condition = _existing(session_id, checkpoint_id)
+        name, condition = existing_checkpoint(session_id, checkpoint_id)
         guard = replace(guard, must_exist=False, version=0, conditions=(condition,))
         try:
             commit, results = await self._batches.write(
@@ -271,7 +271,7 @@ def check_kept_beside(run_id: str | None, stream_sequence: int | None) -> None:
         check_whole_number(stream_sequence, "stream_sequence")
 
 
-def _existing(session_id: str, checkpoint_id: str) -> tuple[_Name, Condition]:
+def existing_checkpoint(session_id: str, checkpoint_id: str) -> tuple[_Name, Condition]:
     """The parts of the id, and the condition that the session keeps this checkpoint.
 
     Raises:

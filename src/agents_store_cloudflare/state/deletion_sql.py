@@ -19,6 +19,7 @@ __all__ = [
     "SELECT_LIVES",
     "SELECT_STREAMS",
     "SELECT_TREE",
+    "with_tree",
 ]
 
 # A session, or the sessions that expired, each with its descendants. UNION ends at a cycle of parents. A child to which its parent
@@ -54,6 +55,15 @@ _TREE: LiteralString = """
       )
     )
 """
+
+
+def with_tree(statement: LiteralString) -> LiteralString:
+    """A statement about the sessions that a deletion takes: `tree (session_id, session_no)`, the number NULL where there is no session.
+
+    Its first parameters are ?1 session id or NULL, ?2 now or NULL, ?3 most expired sessions.
+    """
+    return _TREE + statement
+
 
 # -> (session id) of each session that goes
 SELECT_TREE: LiteralString = (

@@ -132,20 +132,25 @@ class DeletionCalls(StateCalls, DeletionStore):
             delete_usage: also delete the sessions' usage from the documented table.
         """
         at_ms = self._now_ms() if now is None else check_whole_number(now, "now")
-        parameters = (None, at_ms, check_whole_number(limit, "limit", low=1, high=MAX_PAGE))
+        check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
+        return await self._clean_up("*", at_ms, limit, usage=check_flag(delete_usage, "delete_usage"))
+
+    async def _clean_up(self, place: str, at_ms: int, limit: int, *, usage: bool) -> SessionTree:
+        """Delete expired sessions of the database at `place`, a session id or "*"."""
+        parameters = (None, at_ms, limit)
         kept = (*parameters, None, None, self._now_ms(), 0, 1)
         results = await self._batches.once(
             "cleanup_expired_sessions",
-            "*",
+            place,
             [
                 Statement(deletion_sql.SELECT_STREAMS, parameters),
                 Statement(deletion_sql.REMOTE_SUB_SESSIONS, parameters),
                 Statement(deletion_sql.REMEMBER_DELETION, kept),
-                *self._deletion(parameters, usage=check_flag(delete_usage, "delete_usage")),
+                *self._deletion(parameters, usage=usage),
             ],
         )
         tree = _tree(results[-1], results[0], results[1])
-        self._report("*", tree)
+        self._report(place, tree)
         return tree
 
     async def reset_fence(self, session_id: str) -> None:

@@ -8,13 +8,10 @@ from dataclasses import replace
 from typing import Any, Literal, cast, overload
 
 from agents_store_cloudflare.contract.arguments import (
-    MAX_ID_BYTES,
-    MAX_LABEL_BYTES,
     UNSET,
     FencingToken,
     check_flag,
     check_id,
-    check_text,
     check_whole_number,
 )
 from agents_store_cloudflare.contract.errors import SessionExistsError, StaleStateError, StateNotFoundError
@@ -25,18 +22,16 @@ from agents_store_cloudflare.contract.state.sessions import SessionStore
 from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import codec, session_sql
-from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, new_epoch, state_for
+from agents_store_cloudflare.state.calls import StateCalls, new_epoch, state_for
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
-from agents_store_cloudflare.state.cursors import cursor_after, number_of
+from agents_store_cloudflare.state.cursors import cursor_after
 from agents_store_cloudflare.state.loading import loaded, loading
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
-from agents_store_cloudflare.state.stored_text import stored_text
+from agents_store_cloudflare.state.session_lists import ListedSessions
 
 __all__ = ["SessionCalls"]
-
-LAST_CHARACTER = "\U0010ffff"
 
 
 class SessionCalls(StateCalls, SessionStore):
@@ -61,6 +56,7 @@ class SessionCalls(StateCalls, SessionStore):
             parent_session_id=parent_session_id,
         )
         codec.check_state(state)
+        self._batches.homes.admit(session_id, parent_session_id)
         operation = "create_session"
         columns = codec.columns_of(state, self._limits.max_state_bytes, operation)
         guard = replace(
@@ -212,26 +208,30 @@ class SessionCalls(StateCalls, SessionStore):
         limit: int = 50,
         cursor: str | None = None,
     ) -> SessionPage:
-        for name, value in (("agent_type", agent_type), ("status", status)):
-            if value is not None:
-                check_text(value, name, max_bytes=MAX_LABEL_BYTES)
-        if parent_session_id is not None:
-            check_id(parent_session_id, "parent_session_id")
-        check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
-        page = (number_of(cursor, "sessions"), stored_text(agent_type), stored_text(status), limit + 1)
-        if prefix is not None:
-            check_text(prefix, "prefix", empty=True, max_bytes=MAX_ID_BYTES)
-        if prefix:
-            statement = Statement(session_sql.LIST_PREFIXED, (*page, parent_session_id, prefix, _after(prefix)))
-        elif parent_session_id is not None:
-            statement = Statement(session_sql.LIST_CHILDREN, (*page, parent_session_id))
+        wanted = ListedSessions.of(
+            prefix=prefix,
+            agent_type=agent_type,
+            status=status,
+            parent_session_id=parent_session_id,
+            limit=limit,
+            cursor=cursor,
+        )
+        return await self._listed(wanted)
+
+    async def _listed(self, wanted: ListedSessions) -> SessionPage:
+        page = (wanted.below, wanted.agent_type, wanted.status, wanted.limit + 1)
+        parent = wanted.parent_session_id
+        if wanted.prefix:
+            statement = Statement(session_sql.LIST_PREFIXED, (*page, parent, wanted.prefix, wanted.after_prefix))
+        elif parent is not None:
+            statement = Statement(session_sql.LIST_CHILDREN, (*page, parent))
         else:
             statement = Statement(session_sql.LIST_SESSIONS, page)
         [rows] = await self._batches.read([statement])
-        more = len(rows) > limit
+        more = len(rows) > wanted.limit
         return SessionPage(
-            items=[codec.state_of(row[1:]) for row in rows[:limit]],
-            next_cursor=cursor_after("sessions", cast("int", rows[limit - 1][0])) if more else None,
+            items=[codec.state_of(row[1:]) for row in rows[: wanted.limit]],
+            next_cursor=cursor_after("sessions", cast("int", rows[wanted.limit - 1][0])) if more else None,
             has_more=more,
         )
 
@@ -263,12 +263,3 @@ def _wanted_messages(messages: Literal["all", "none"] | int) -> int:
     if messages == "none":
         return 0
     return check_whole_number(messages, "messages", high=MAX_MESSAGES)
-
-
-def _after(prefix: str) -> str:
-    """The first text, in the order of UTF-8 bytes, after all that begin with `prefix`."""
-    kept = prefix.rstrip(LAST_CHARACTER)
-    if not kept:
-        return LAST_CHARACTER * (MAX_ID_BYTES // 4 + 1)
-    last = ord(kept[-1])
-    return kept[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)  # no surrogates

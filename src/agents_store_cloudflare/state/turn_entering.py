@@ -47,6 +47,7 @@ class TurnEntering(MessageCalls, StagingCalls):
             StateNotFoundError: there is no such session, and `create` is off.
             BudgetExceededError, StaleFencingTokenError.
         """
+        self._batches.homes.admit(entry.session_id, entry.parent_session_id)
         earlier, messages = 0, entry.messages
         for _ in range(2):
             try:

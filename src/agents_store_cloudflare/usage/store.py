@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Literal, TypedDict, Unpack, cast
+from typing import Literal, LiteralString, TypedDict, Unpack, cast
 
 from agents_store_cloudflare.contract.arguments import (
     MAX_SAFE_INTEGER,
@@ -76,6 +76,8 @@ class D1UsageStore(Deletions, UsageStore):
         options: all options at once.
         settings: the same options one by one, as keywords; see `UsageOptions`.
     """
+
+    _tree_sql: LiteralString = sql.SELECT_TREE
 
     def __init__(
         self, database: object, *, options: UsageOptions | None = None, **settings: Unpack[UsageSettings]
@@ -251,13 +253,13 @@ class D1UsageStore(Deletions, UsageStore):
             if include_sub_agents:
                 raise InvalidArgumentError("a run's usage is of its own session; leave out include_sub_agents")
             return rollup_of_entries(session_id, await self.get_entries(session_id, run_id=run_id))
-        text = sql.SELECT_TREE if include_sub_agents else sql.SELECT_ROLLUP
+        text = self._tree_sql if include_sub_agents else sql.SELECT_ROLLUP
         [rows] = await self._batches.run(self._batches.statement(text, session_id))
         return rollup_of(session_id, rows)
 
     async def get_tree_rollups(self, session_id: str) -> list[UsageRollup]:
         check_id(session_id, "session_id")
-        [rows] = await self._batches.run(self._batches.statement(sql.SELECT_TREE, session_id))
+        [rows] = await self._batches.run(self._batches.statement(self._tree_sql, session_id))
         return rollups_of(session_id, rows)
 
     async def get_totals(

@@ -7,9 +7,9 @@ from counted_stream import CountedStreamServer
 from runner import run_tests
 from workers import Request, Response, WorkerEntrypoint
 
-from agents_store_cloudflare import LockServer, StreamServer
+from agents_store_cloudflare import LockServer, SessionServer, StreamServer
 
-__all__ = ["CountedStreamServer", "Default", "LockServer", "StreamServer"]
+__all__ = ["CountedStreamServer", "Default", "LockServer", "SessionServer", "StreamServer"]
 
 
 class Default(WorkerEntrypoint):

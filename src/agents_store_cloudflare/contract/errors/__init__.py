@@ -7,6 +7,7 @@ AgentsStoreError
 │   │   ├── CheckpointNotFoundError  it has no such checkpoint
 │   │   └── RunNotFoundError         it has no such run
 │   ├── SessionExistsError          create_session on an id in use
+│   ├── SessionNotMovedError        D1 holds the session, so its home must not make another one
 │   ├── StaleStateError             the stored state moved on: load again, redo, save
 │   ├── StateSizeExceededError      over a StoreLimits value, nothing written
 │   ├── StagingError                a staged change cannot be applied
@@ -58,6 +59,7 @@ from agents_store_cloudflare.contract.errors.state import (
     RunConflictError,
     RunNotFoundError,
     SessionExistsError,
+    SessionNotMovedError,
     StagingError,
     StaleStateError,
     StateNotFoundError,
@@ -103,6 +105,7 @@ __all__ = [
     "RunNotFoundError",
     "SequenceConflictError",
     "SessionExistsError",
+    "SessionNotMovedError",
     "StagingError",
     "StaleFencingTokenError",
     "StaleStateError",

@@ -13,6 +13,7 @@ __all__ = [
     "RunConflictError",
     "RunNotFoundError",
     "SessionExistsError",
+    "SessionNotMovedError",
     "StagingError",
     "StaleStateError",
     "StateNotFoundError",
@@ -122,6 +123,22 @@ class SessionExistsError(D1StateError):
 
     def _describe(self) -> str:
         return f"session {self.session_id!r} exists already; pass exist_ok=True to take the stored one"
+
+
+@dataclass(eq=False, repr=False)
+class SessionNotMovedError(D1StateError):
+    """D1 holds the session, so its home must not make another one; nothing was written."""
+
+    code = "session_not_moved"
+    http_status = 409
+
+    session_id: str
+
+    def _describe(self) -> str:
+        return (
+            f"session {self.session_id!r} is in D1 and was not moved to a home; use a store without sessions= for it, or export "
+            "it, delete it and import it over a store with sessions="
+        )
 
 
 @dataclass(eq=False, repr=False)

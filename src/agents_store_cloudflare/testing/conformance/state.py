@@ -9,6 +9,7 @@ import asyncio
 import json
 import math
 import uuid
+from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import pytest
@@ -23,6 +24,7 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.contract.state.marks import ANY_VERSION
 from agents_store_cloudflare.contract.state.records import AgentState, Message
 from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing.conformance.families import Families
 
 __all__ = ["NASTY_VALUES", "StateConformance"]
 
@@ -62,7 +64,7 @@ def _circular() -> list[Any]:
     return value
 
 
-class StateConformance:
+class StateConformance(Families):
     """The contract of `StateStore`, clause by clause."""
 
     @pytest.fixture
@@ -74,10 +76,12 @@ class StateConformance:
         """A prefix for ids that no other test uses."""
         return uuid.uuid4().hex
 
-    async def test_a_saved_state_comes_back_equal(self, state_store: D1StateStore, unique: str) -> None:
+    async def test_a_saved_state_comes_back_equal(
+        self, state_store: D1StateStore, unique: str, member: Callable[[str, str], str]
+    ) -> None:
         """ST-1, ST-2: every field of a state survives a save and a load; the save brings its version up to date."""
         state = AgentState(
-            session_id=f'{unique}/it\'s a "test" – 🎉',
+            session_id=member(unique, 'it\'s a "test" – 🎉'),
             agent_type="researcher",
             status="running",
             step_count=3,
@@ -89,7 +93,7 @@ class StateConformance:
             output={"answer": 42},
             error="none",
             stream_id=f"{unique}-stream",
-            parent_session_id=f"{unique}-parent",
+            parent_session_id=member(unique, "parent"),
             root_session_id=f"{unique}-root",
             aborted=True,
             abort_reason="because",
@@ -492,15 +496,17 @@ class StateConformance:
         assert loaded is not None
         assert (loaded.step_count, loaded.extra) == (2, {"future": {"kept_as": "it is"}})
 
-    async def test_a_parent_stays(self, state_store: D1StateStore, unique: str) -> None:
+    async def test_a_parent_stays(
+        self, state_store: D1StateStore, unique: str, member: Callable[[str, str], str]
+    ) -> None:
         """ST-19: the parent of a stored session cannot be changed by a save, and the refusal says so."""
-        state = AgentState(session_id=unique, agent_type="x", parent_session_id=f"{unique}-parent")
+        state = AgentState(session_id=unique, agent_type="x", parent_session_id=member(unique, "parent"))
         await state_store.save(state)
-        state.parent_session_id = f"{unique}-other"
+        state.parent_session_id = member(unique, "other")
         with pytest.raises(InvalidArgumentError, match="parent_session_id"):
             await state_store.save(state)
 
-    async def test_delete(self, state_store: D1StateStore, unique: str) -> None:
+    async def test_delete(self, state_store: D1StateStore, unique: str, member: Callable[[str, str], str]) -> None:
         """ST-22: a session goes with all of its own and its descendants, a cycle included; its fence stays."""
         family = {
             "root": None,
@@ -511,23 +517,23 @@ class StateConformance:
             "loop": "looped",
         }
         for name, parent in family.items():
-            state = AgentState(session_id=f"{unique}-{name}", agent_type="x", messages=[_message(name)])
-            state.parent_session_id = f"{unique}-{parent}" if parent else None
+            state = AgentState(session_id=member(unique, name), agent_type="x", messages=[_message(name)])
+            state.parent_session_id = member(unique, parent) if parent else None
             await state_store.save_checkpoint(state.session_id, state, fencing_token=9)
-        assert await state_store.delete_session(f"{unique}-root")
-        assert not await state_store.delete_session(f"{unique}-root")
-        assert await state_store.delete_session(f"{unique}-loop")
-        left = [name for name in family if await state_store.exists(f"{unique}-{name}")]
+        assert await state_store.delete_session(member(unique, "root"))
+        assert not await state_store.delete_session(member(unique, "root"))
+        assert await state_store.delete_session(member(unique, "loop"))
+        left = [name for name in family if await state_store.exists(member(unique, name))]
         assert left == ["other"]
-        fresh = AgentState(session_id=f"{unique}-root", agent_type="x")
+        fresh = AgentState(session_id=member(unique, "root"), agent_type="x")
         with pytest.raises(StaleFencingTokenError):
             await state_store.save_state(fresh.session_id, fresh, fencing_token=8)
         await state_store.save_state(fresh.session_id, fresh)
         assert (await state_store.get_messages(fresh.session_id)).total == 0
         assert await state_store.get_latest_checkpoint(fresh.session_id) is None
         with pytest.raises(StaleFencingTokenError):
-            await state_store.delete_session(f"{unique}-other", fencing_token=8)
-        assert list(await state_store.get_messages(f"{unique}-other")) == [_message("other")]
+            await state_store.delete_session(member(unique, "other"), fencing_token=8)
+        assert list(await state_store.get_messages(member(unique, "other"))) == [_message("other")]
 
     async def test_clean_up(self, state_store: D1StateStore, unique: str) -> None:
         """ST-23: sessions whose time has come go, oldest expiry first and at most as many as asked; others stay."""

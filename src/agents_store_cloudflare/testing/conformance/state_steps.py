@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -31,6 +32,7 @@ from agents_store_cloudflare.contract.state.records import (
     SubSessionRef,
 )
 from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing.conformance.families import Families
 
 __all__ = ["StepsConformance"]
 
@@ -43,7 +45,7 @@ def _merge(tool_call_id: str, timestamp: int | None = None, **values: Any) -> St
     return StagedChange(tool_call_id=tool_call_id, merge_changes=MergeChanges(values=values), timestamp=timestamp)
 
 
-class StepsConformance:
+class StepsConformance(Families):
     """The contract of `StateStore` on steps, clause by clause."""
 
     @pytest.fixture
@@ -69,14 +71,16 @@ class StepsConformance:
         stored.messages.append({"role": "assistant"})
         assert await state_store.save(stored) == 3
 
-    async def test_creating_children(self, state_store: D1StateStore, unique: str) -> None:
+    async def test_creating_children(
+        self, state_store: D1StateStore, unique: str, member: Callable[[str, str], str]
+    ) -> None:
         """ST-24: a child's root is its parent's root."""
         for name, parent in (("a", None), ("b", "a"), ("c", "b")):
             await state_store.create_session(
-                f"{unique}-{name}", agent_type="x", parent_session_id=parent and f"{unique}-{parent}"
+                member(unique, name), agent_type="x", parent_session_id=parent and member(unique, parent)
             )
-        grandchild = await state_store.load_state(f"{unique}-c", required=True)
-        assert (grandchild.parent_session_id, grandchild.root_session_id) == (f"{unique}-b", f"{unique}-a")
+        grandchild = await state_store.load_state(member(unique, "c"), required=True)
+        assert (grandchild.parent_session_id, grandchild.root_session_id) == (member(unique, "b"), member(unique, "a"))
 
     async def test_racing_creations(self, state_store: D1StateStore, unique: str) -> None:
         """ST-24: of those that create at the same time one succeeds; with exist_ok all get the same session."""
@@ -161,24 +165,24 @@ class StepsConformance:
         with pytest.raises(StateNotFoundError):
             await state_store.increment_step_count(f"{unique}-none")
 
-    async def test_listing(self, state_store: D1StateStore, unique: str) -> None:
+    async def test_listing(self, state_store: D1StateStore, unique: str, member: Callable[[str, str], str]) -> None:
         """ST-28: sessions are listed newest first, page by page, by prefix, parent, agent type and status."""
         for n in range(7):
-            state = AgentState(session_id=f"{unique}/{n}", agent_type=f"type {n % 2}", status=f"s{n % 3}")
-            state.parent_session_id = f"{unique}-parent" if n < 4 else None
+            state = AgentState(session_id=member(unique, str(n)), agent_type=f"type {n % 2}", status=f"s{n % 3}")
+            state.parent_session_id = member(unique, "parent") if n < 4 else None
             state.messages = [cast("Message", {"role": "user"})]
             await state_store.save(state)
-        names = [f"{unique}/{n}" for n in (6, 5, 4, 3, 2, 1, 0)]
-        assert await self._listed(state_store, prefix=f"{unique}/") == names
-        assert await self._listed(state_store, parent_session_id=f"{unique}-parent") == names[3:]
-        assert await self._listed(state_store, prefix=f"{unique}/", agent_type="type 1") == [
+        names = [member(unique, str(n)) for n in (6, 5, 4, 3, 2, 1, 0)]
+        assert await self._listed(state_store, prefix=member(unique, "")) == names
+        assert await self._listed(state_store, parent_session_id=member(unique, "parent")) == names[3:]
+        assert await self._listed(state_store, prefix=member(unique, ""), agent_type="type 1") == [
             names[1],
             names[3],
             names[5],
         ]
-        assert await self._listed(state_store, prefix=f"{unique}/", status="s0") == [names[0], names[3], names[6]]
-        assert await self._listed(state_store, parent_session_id=f"{unique}-parent", status="s1") == [names[5]]
-        assert await self._listed(state_store, prefix=f"{unique}/", parent_session_id="none") == []
+        assert await self._listed(state_store, prefix=member(unique, ""), status="s0") == [names[0], names[3], names[6]]
+        assert await self._listed(state_store, parent_session_id=member(unique, "parent"), status="s1") == [names[5]]
+        assert await self._listed(state_store, prefix=member(unique, ""), parent_session_id="none") == []
         page = await state_store.list_sessions(limit=1)
         assert [(state.session_id, state.messages) for state in page.items] == [(names[0], [])]
         state = page.items[0]
@@ -441,24 +445,28 @@ class StepsConformance:
             )
 
     async def test_remote_children(
-        self, state_store: D1StateStore, unique: str, caplog: pytest.LogCaptureFixture
+        self,
+        state_store: D1StateStore,
+        unique: str,
+        member: Callable[[str, str], str],
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """ST-41: deleting a tree leaves a remote child alone, and says so; staged changes, runs and references go."""
         for name in ("root", "local", "remote"):
-            parent = None if name == "root" else f"{unique}-root"
-            await state_store.create_session(f"{unique}-{name}", agent_type="x", parent_session_id=parent)
-        root = f"{unique}-root"
-        remote = SubSessionRef(sub_session_id=f"{unique}-remote", agent_type="x", location="remote")
+            parent = None if name == "root" else member(unique, "root")
+            await state_store.create_session(member(unique, name), agent_type="x", parent_session_id=parent)
+        root = member(unique, "root")
+        remote = SubSessionRef(sub_session_id=member(unique, "remote"), agent_type="x", location="remote")
         await state_store.add_sub_session_refs(root, [remote])
         await state_store.stage_changes(root, "s", _merge("t"))
         await state_store.start_run(root, "r")
         tree = await state_store.get_session_tree(root)
-        assert tree.session_ids == tree.stream_ids == (root, f"{unique}-local")
-        assert tree.remote_sub_session_ids == (f"{unique}-remote",)
+        assert tree.session_ids == tree.stream_ids == (root, member(unique, "local"))
+        assert tree.remote_sub_session_ids == (member(unique, "remote"),)
         with caplog.at_level(logging.INFO, logger="agents_store_cloudflare.state"):
             assert await state_store.delete_session(root)
-        assert f"{unique}-remote" in caplog.text
-        assert [await state_store.exists(f"{unique}-{name}") for name in ("root", "local", "remote")] == [
+        assert member(unique, "remote") in caplog.text
+        assert [await state_store.exists(member(unique, name)) for name in ("root", "local", "remote")] == [
             False,
             False,
             True,

@@ -1,0 +1,91 @@
+"""What sessions use, on its way to D1: rows of the home's outbox, in the transaction of the state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final, LiteralString
+
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.usage.budgets import Reservation
+from agents_store_cloudflare.contract.usage.records import UsageEntry
+from agents_store_cloudflare.database import SqlValue, Statement
+from agents_store_cloudflare.state.accounts import Accounts
+from agents_store_cloudflare.state.deletion_sql import with_tree
+from agents_store_cloudflare.usage.recording import Recording
+
+__all__ = ["DELETION", "ENTRIES", "SETTLEMENT", "OutboxAccounts"]
+
+ENTRIES: Final = "entries"
+SETTLEMENT: Final = "settlement"
+DELETION: Final = "deletion"
+
+# ?1 session id, ?2 kind, ?3 body
+_PUT: LiteralString = """
+    INSERT INTO __agents_outbox (session_id, kind, body)
+    VALUES (?1, ?2, ?3)
+"""
+
+# ?1 session id, ?2 now: the reservation of the open turn comes to what its commits have spent. Primary key.
+_PUT_INTERRUPTED: LiteralString = """
+    INSERT INTO __agents_outbox (session_id, kind, body)
+    SELECT
+      session_id,
+      'settlement',
+      json_array(
+        open_turn ->> '$.reservation[0]', open_turn ->> '$.reservation[1]', open_turn ->> '$.reservation[2]',
+        open_turn ->> '$.reservation[3]', open_turn ->> '$.spent', CAST(?2 AS INTEGER)
+      )
+    FROM __agents_states
+    WHERE session_id = ?1
+      AND open_turn ->> '$.reservation[0]' IS NOT NULL
+"""
+
+# The parameters of `with_tree`.
+_PUT_DELETIONS: LiteralString = with_tree("""
+    INSERT INTO __agents_outbox (session_id, kind, body)
+    SELECT session_id, 'deletion', ''
+    FROM tree
+    WHERE session_no IS NOT NULL
+""")
+
+
+class OutboxAccounts(Accounts):
+    """`Accounts` of sessions that live in homes: the home tells D1 afterwards, each thing once and in order.
+
+    Prices, ids and times of entries are fixed when they are put into the outbox. A reservation is asked of D1 before.
+    """
+
+    def record(self, session_id: str, entries: Sequence[UsageEntry | Mapping[str, object]]) -> list[Statement]:
+        """`Accounts.record`."""
+        own = self.complete(entries)
+        for entry in own:
+            if entry.session_id != session_id:
+                raise InvalidArgumentError(
+                    f"usage has an entry of session {entry.session_id!r}, saved is {session_id!r}"
+                )
+        if not own:
+            return []
+        Recording.of(own)  # raises what D1 would be refused
+        return [Statement(_PUT, (session_id, ENTRIES, _text([entry.to_dict() for entry in own])))]
+
+    def delete(self, tree: tuple[SqlValue, ...]) -> list[Statement]:
+        """`Accounts.delete`."""
+        return [Statement(_PUT_DELETIONS, tree)]
+
+    def reserve(self, reservation: Reservation, now_ms: int) -> list[Statement]:  # noqa: ARG002
+        """`Accounts.reserve`: nothing. The budget is D1's, and was asked before."""
+        return []
+
+    def settle(self, session_id: str, reservation: Reservation, actual: int, now_ms: int) -> list[Statement]:
+        """`Accounts.settle`."""
+        own = (reservation.scope, reservation.expires_at, reservation.id, reservation.amount)
+        return [Statement(_PUT, (session_id, SETTLEMENT, _text([*own, actual, now_ms])))]
+
+    def settle_interrupted(self, session_id: str, now_ms: int) -> list[Statement]:
+        """`Accounts.settle_interrupted`."""
+        return [Statement(_PUT_INTERRUPTED, (session_id, now_ms))]
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,58 @@
+"""The reservation of a turn, made in D1 before the turn enters its home."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import LiteralString, cast
+
+from agents_store_cloudflare.contract.errors import BudgetExceededError, UsageError
+from agents_store_cloudflare.contract.usage.budgets import Reservation
+from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.usage import budget_sql, reserve_statements
+
+__all__ = ["HomeBudgets"]
+
+# ?1 scope -> (unit). Primary key.
+_UNIT: LiteralString = "SELECT unit FROM __agents_budgets\nWHERE scope = ?1"
+
+_logger = logging.getLogger("agents_store_cloudflare.homes")
+
+
+class HomeBudgets:
+    """Reservations of turns, in D1."""
+
+    def __init__(self, database: Database, now_ms: Callable[[], int]) -> None:
+        self._database = database
+        self._now_ms = now_ms
+
+    async def reserve(self, reservation: Reservation) -> str:
+        """Make the reservation; the unit of its budget.
+
+        Raises:
+            BudgetExceededError: it does not fit.
+            UsageError: there is no such budget, or D1 failed.
+        """
+        unit = Statement(_UNIT, (reservation.scope,))
+        try:
+            results = await batch_with_retry(self._database, [*reserve_statements(reservation, self._now_ms()), unit])
+        except SqlError as error:
+            if error.guard is None:
+                raise UsageError(
+                    f"the budget of scope {reservation.scope!r} could not be asked: {error}",
+                    outcome_unknown=error.outcome_unknown,
+                ) from error
+            if error.guard["fault"] == "budget":
+                raise BudgetExceededError(reservation.scope, amount=reservation.amount) from None
+            raise UsageError(f"scope {reservation.scope!r} has no budget; set_budget gives it one") from None
+        return cast("str", results[-1][0][0])
+
+    async def release(self, reservation: Reservation) -> None:
+        """Give the reservation back; where D1 is out of reach it ends by its own expiry."""
+        own = (reservation.scope, reservation.expires_at, reservation.id)
+        try:
+            await batch_with_retry(self._database, [Statement(budget_sql.DELETE_RESERVATION, own)])
+        except SqlError as error:
+            _logger.warning(
+                "the reservation %r of scope %r ends by its expiry: %s", reservation.id, reservation.scope, error
+            )

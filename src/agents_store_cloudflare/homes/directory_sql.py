@@ -1,0 +1,146 @@
+"""The SQL of the directory in D1: what a home writes there, and what lists and clean-ups read."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+__all__ = [
+    "EXPIRED",
+    "LATER_EDITION",
+    "LIST_CHILDREN",
+    "LIST_PREFIXED",
+    "LIST_SESSIONS",
+    "MAKE_ROOM",
+    "PROJECT",
+    "PURGE",
+    "SESSION_IN_DB",
+]
+
+# ?1 JSON list of rows, each a list: 0 session id, 1 home, 2 edition, 3 deleted, 4 version, 5 agent type, 6 status, 7 step count,
+# 8 message count, 9 parent, 10 root, 11 created at, 12 updated at, 13 expires at.
+
+# A session that was deleted and made again takes a new place. Primary key.
+MAKE_ROOM: LiteralString = """
+    DELETE FROM __agents_directory
+    WHERE session_id IN (
+      SELECT d.session_id
+      FROM json_each(?1) AS given
+      JOIN __agents_directory AS d ON d.session_id = given.value ->> 0
+      WHERE d.edition < given.value ->> 2
+        AND d.created_at <> given.value ->> 11
+    )
+"""
+
+# The columns of the indexes on place and parent are written once: a later edition costs one row. Primary key; index of places.
+PROJECT: LiteralString = """
+    INSERT INTO __agents_directory (
+      session_id, home, edition, deleted, version, agent_type, status, step_count, message_count,
+      parent_session_id, root_session_id, created_at, updated_at, expires_at, place
+    )
+    SELECT
+      value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
+      value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
+      key + coalesce(
+        (
+          SELECT max(d.place) + 1
+          FROM __agents_directory AS d
+          WHERE d.place BETWEEN (value ->> 11) * 1024 AND (value ->> 11) * 1024 + 1023
+        ),
+        (value ->> 11) * 1024
+      )
+    FROM json_each(?1)
+    WHERE true
+    ON CONFLICT (session_id) DO UPDATE SET
+      edition = excluded.edition,
+      deleted = excluded.deleted,
+      version = excluded.version,
+      agent_type = excluded.agent_type,
+      status = excluded.status,
+      step_count = excluded.step_count,
+      message_count = excluded.message_count,
+      root_session_id = excluded.root_session_id,
+      updated_at = excluded.updated_at,
+      expires_at = excluded.expires_at
+    WHERE excluded.edition > edition
+"""
+
+# -> (the highest edition above the given ones, or NULL). Primary key.
+LATER_EDITION: LiteralString = """
+    SELECT max(d.edition) AS edition
+    FROM json_each(?1) AS given
+    JOIN __agents_directory AS d ON d.session_id = given.value ->> 0
+    WHERE d.edition > given.value ->> 2
+"""
+
+# ?1 rows of deleted sessions that are older go, a few at a time. Partial index on updated_at.
+PURGE: LiteralString = """
+    DELETE FROM __agents_directory
+    WHERE session_id IN (
+      SELECT session_id FROM __agents_directory WHERE deleted = 1 AND updated_at < ?1 LIMIT 20
+    )
+"""
+
+_COLUMNS: LiteralString = """d.place, d.session_id, d.agent_type, d.status, d.step_count, d.version, d.parent_session_id,
+      d.root_session_id, d.created_at, d.updated_at, d.expires_at"""
+
+# ?1 place above those wanted, ?2 agent type or NULL, ?3 status or NULL, ?4 most rows; newest first -> _COLUMNS. Index of places.
+LIST_SESSIONS: LiteralString = f"""
+    SELECT {_COLUMNS}
+    FROM __agents_directory AS d
+    WHERE d.place < ?1
+      AND d.deleted = 0
+      AND (?2 IS NULL OR d.agent_type = ?2)
+      AND (?3 IS NULL OR d.status = ?3)
+    ORDER BY d.place DESC
+    LIMIT ?4
+"""
+
+# ?1 … ?4 as above, ?5 parent. Index of parents: reads all children of that parent.
+LIST_CHILDREN: LiteralString = f"""
+    SELECT {_COLUMNS}
+    FROM __agents_directory AS d
+    WHERE d.parent_session_id = ?5
+      AND +d.place < ?1
+      AND +d.deleted = 0
+      AND (?2 IS NULL OR d.agent_type = ?2)
+      AND (?3 IS NULL OR d.status = ?3)
+    ORDER BY +d.place DESC
+    LIMIT ?4
+"""
+
+# ?1 … ?4 as above, ?5 parent or NULL, ?6 prefix, ?7 the first text after all that begin with it. Primary key.
+LIST_PREFIXED: LiteralString = f"""
+    SELECT {_COLUMNS}
+    FROM __agents_directory AS d
+    WHERE d.session_id >= ?6
+      AND d.session_id < ?7
+      AND (?5 IS NULL OR +d.parent_session_id = ?5)
+      AND +d.place < ?1
+      AND +d.deleted = 0
+      AND (?2 IS NULL OR d.agent_type = ?2)
+      AND (?3 IS NULL OR d.status = ?3)
+    ORDER BY +d.place DESC
+    LIMIT ?4
+"""
+
+# ?1 now, ?2 most rows -> (home, how many of its sessions seem to have expired), the earliest expiry first. Partial index on expires_at.
+EXPIRED: LiteralString = """
+    SELECT home, count(*) AS expired
+    FROM (
+      SELECT home, expires_at
+      FROM __agents_directory
+      WHERE expires_at <= ?1
+        AND +deleted = 0
+      ORDER BY expires_at
+      LIMIT ?2
+    )
+    GROUP BY home
+    ORDER BY min(expires_at)
+"""
+
+# ?1 JSON list of session ids -> (session id) of those that D1 holds itself. Primary key.
+SESSION_IN_DB: LiteralString = """
+    SELECT s.session_id
+    FROM json_each(?1) AS given
+    JOIN __agents_states AS s ON s.session_id = given.value
+"""

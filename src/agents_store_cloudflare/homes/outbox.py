@@ -1,0 +1,133 @@
+"""The home's end of the outbox: what waits there is told to D1, in order, each thing once."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any, Final, LiteralString, cast
+
+from agents_store_cloudflare.contract.usage.budgets import Reservation
+from agents_store_cloudflare.contract.usage.records import UsageEntry
+from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.homes.accounts import DELETION, ENTRIES, SETTLEMENT
+from agents_store_cloudflare.homes.tables import HomeTables
+from agents_store_cloudflare.usage import settle_statement
+from agents_store_cloudflare.usage.deletion_sql import DELETE_SESSION
+from agents_store_cloudflare.usage.recording import Recording
+from agents_store_cloudflare.usage.tables import for_table
+
+__all__ = ["Outbox"]
+
+MOST_LETTERS: Final = 50
+MOST_BYTES: Final = 4_000_000
+
+# ?1 most rows -> (position, session id, kind, body), in order. Primary key.
+_WAITING: LiteralString = """
+    SELECT position, session_id, kind, body
+    FROM __agents_outbox
+    WHERE refused IS NULL
+    ORDER BY position
+    LIMIT ?1
+"""
+
+# ?1, ?2 the first and the last position
+_SENT: LiteralString = """
+    DELETE FROM __agents_outbox
+    WHERE position BETWEEN ?1 AND ?2
+      AND refused IS NULL
+"""
+
+# ?1 position, ?2 why
+_REFUSED: LiteralString = """
+    UPDATE __agents_outbox
+    SET refused = ?2
+    WHERE position = ?1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    position: int
+    session_id: str
+    kind: str
+    body: str
+
+
+class Outbox:
+    """The outbox of one home.
+
+    Args:
+        table: the usage table in D1.
+        logger: takes what D1 refuses for good.
+    """
+
+    def __init__(self, tables: HomeTables, table: str, logger: logging.Logger) -> None:
+        self._tables = tables
+        self._table = table
+        self._logger = logger
+
+    def is_due(self) -> bool:
+        """Whether something waits."""
+        return bool(self._waiting(1))
+
+    async def send(self, database: Database, now_ms: int) -> None:
+        """Tell D1 everything that waits now.
+
+        Entries, settlements and deletions may be sent twice: D1 knows the first two by their ids, and a deletion finds nothing more. So
+        they are forgotten after the reply. What D1 refuses for good is set aside, for itself alone.
+
+        Raises:
+            SqlError: D1 could not be told; what waits goes on waiting.
+        """
+        while letters := self._waiting(MOST_LETTERS):
+            try:
+                await batch_with_retry(
+                    database, [each for letter in letters for each in self._statements(letter, now_ms)]
+                )
+            except SqlError as error:
+                if not error.is_refusal:
+                    raise
+                await self._one_by_one(database, letters, now_ms)
+            else:
+                self._tables.change(_SENT, letters[0].position, letters[-1].position)
+
+    async def _one_by_one(self, database: Database, letters: list[_Letter], now_ms: int) -> None:
+        for letter in letters:
+            try:
+                await batch_with_retry(database, self._statements(letter, now_ms))
+            except SqlError as error:
+                if not error.is_refusal:
+                    raise
+                self._logger.error(  # noqa: TRY400 - a refusal of D1's is no fault of this code
+                    "D1 refuses the %s at position %d of session %r, which is set aside: %s",
+                    letter.kind,
+                    letter.position,
+                    letter.session_id,
+                    error,
+                )
+                self._tables.change(_REFUSED, letter.position, str(error)[:1000])
+            else:
+                self._tables.change(_SENT, letter.position, letter.position)
+
+    def _waiting(self, most: int) -> list[_Letter]:
+        letters: list[_Letter] = []
+        size = 0
+        for row in self._tables.query(_WAITING, most):
+            letter = _Letter(*cast("list[Any]", row))
+            size += len(letter.body)
+            if letters and size > MOST_BYTES:
+                break
+            letters.append(letter)
+        return letters
+
+    def _statements(self, letter: _Letter, now_ms: int) -> list[Statement]:
+        if letter.kind == ENTRIES:
+            entries = [UsageEntry.from_dict(each) for each in json.loads(letter.body)]
+            return Recording.of(entries).statements(now_ms, self._table)
+        if letter.kind == SETTLEMENT:
+            scope, expires_at, reservation_id, amount, actual, at_ms = json.loads(letter.body)
+            reservation = Reservation(id=reservation_id, scope=scope, amount=amount, expires_at=expires_at)
+            return [settle_statement(reservation, actual, at_ms)]
+        assert letter.kind == DELETION  # noqa: S101 - accounts.py puts nothing else there
+        return [Statement(for_table(sql, self._table), (letter.session_id,)) for sql in DELETE_SESSION]

@@ -1,0 +1,148 @@
+"""What a home tells the directory: its sessions as they stand, each time under a higher edition.
+
+A change needs no row of its own. What the directory was told last (`__agents_projected`) is compared with what there is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final, LiteralString, cast
+
+from agents_store_cloudflare.database import Database, ObjectSql, Row, Statement, batch_with_retry
+from agents_store_cloudflare.homes import directory_sql
+from agents_store_cloudflare.homes.tables import HomeTables
+
+__all__ = ["Projection"]
+
+EDITION: Final = "edition_v1"
+PROJECTED: Final = "__agents_projected"
+MOST_ROWS: Final = 500
+TOMBSTONE_MS: Final = 86_400_000
+
+# ?1 most rows -> (session id, deleted, version, epoch, agent type, status, step count, message count, parent, root, created at, updated
+# at, expires at) of the sessions that the directory does not know as they stand. Deleted ones have zeros and ''.
+_DIRTY: LiteralString = """
+    SELECT
+      s.session_id, 0 AS deleted, s.version, s.history_epoch, s.agent_type, s.status, s.step_count, s.message_count,
+      s.parent_session_id, s.root_session_id, s.created_at, s.updated_at, s.expires_at
+    FROM __agents_states AS s
+    LEFT JOIN __agents_projected AS p ON p.session_id = s.session_id
+    WHERE p.version IS NOT s.version
+      OR p.history_epoch IS NOT s.history_epoch
+    UNION ALL
+    SELECT p.session_id, 1, 0, 0, '', '', 0, 0, NULL, NULL, p.created_at, p.created_at, NULL
+    FROM __agents_projected AS p
+    LEFT JOIN __agents_states AS s ON s.session_id = p.session_id
+    WHERE s.session_id IS NULL
+    LIMIT ?1
+"""
+
+# ?1 session id, ?2 version, ?3 epoch, ?4 created at
+_KEEP: LiteralString = """
+    INSERT INTO __agents_projected (session_id, version, history_epoch, created_at)
+    VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (session_id) DO UPDATE SET
+      version = excluded.version,
+      history_epoch = excluded.history_epoch,
+      created_at = excluded.created_at
+"""
+
+_FORGET: LiteralString = "DELETE FROM __agents_projected\nWHERE session_id = ?1"
+
+_FORGET_ALL: LiteralString = "UPDATE __agents_projected\nSET version = -1"
+
+
+@dataclass(frozen=True, slots=True)
+class _Dirty:
+    """A session as it stands."""
+
+    session_id: str
+    is_deleted: bool
+    version: int
+    epoch: int
+    listed: list[Any]
+    created_at: int
+
+
+class Projection:
+    """The sessions of one home on their way to the directory."""
+
+    def __init__(self, sql: ObjectSql, tables: HomeTables) -> None:
+        self._sql = sql
+        self._tables = tables
+
+    def is_due(self) -> bool:
+        """Whether the directory does not know a session as it stands."""
+        return self._tables.record() is not None and bool(self._dirty(1))
+
+    def again(self) -> None:
+        """Tell the directory of every session once more: its rows may have been lost."""
+        self._tables.change(_FORGET_ALL)
+
+    async def send(self, database: Database, now_ms: int) -> None:
+        """Tell the directory what it does not know.
+
+        Raises:
+            SqlError: the directory could not be told; nothing is forgotten.
+        """
+        while dirty := self._dirty(MOST_ROWS):
+            edition = self._next_edition(now_ms)
+            later = await self._sent(database, dirty, edition, now_ms)
+            if later is not None:
+                # The clock was set back, or the object was restored to an earlier day.
+                self._sql.put_text(EDITION, str(later))
+                continue
+            self._keep(dirty)
+            if len(dirty) < MOST_ROWS:
+                return  # what has come in between has set an alarm of its own
+
+    def _dirty(self, most: int) -> list[_Dirty]:
+        return [_dirty(row) for row in self._tables.query(_DIRTY, most)]
+
+    def _next_edition(self, now_ms: int) -> int:
+        """Stored before it is sent: no later edition is lower, whatever becomes of this object."""
+        text = self._sql.get_text(EDITION)
+        edition = max(now_ms, 0 if text is None else int(text) + 1)
+        self._sql.put_text(EDITION, str(edition))
+        return edition
+
+    async def _sent(self, database: Database, dirty: list[_Dirty], edition: int, now_ms: int) -> int | None:
+        record = self._tables.record()
+        home = "" if record is None else record.home
+        ordered = sorted(dirty, key=lambda each: each.created_at)
+        rows = [[each.session_id, home, edition, *each.listed] for each in ordered]
+        given = (json.dumps(rows, ensure_ascii=False, separators=(",", ":")),)
+        purge = [Statement(directory_sql.PURGE, (now_ms - TOMBSTONE_MS,))] if any(d.is_deleted for d in dirty) else []
+        results = await batch_with_retry(
+            database,
+            [
+                Statement(directory_sql.MAKE_ROOM, given),
+                Statement(directory_sql.PROJECT, given),
+                *purge,
+                Statement(directory_sql.LATER_EDITION, given),
+            ],
+        )
+        return cast("int | None", results[-1][0][0])
+
+    def _keep(self, sent: list[_Dirty]) -> None:
+        def keep() -> None:
+            for each in sent:
+                if each.is_deleted:
+                    self._tables.change(_FORGET, each.session_id)
+                else:
+                    self._tables.change(_KEEP, each.session_id, each.version, each.epoch, each.created_at)
+
+        self._tables.transaction(keep)
+
+
+def _dirty(row: Row) -> _Dirty:
+    session_id, deleted, version, epoch, *listed = cast("list[Any]", row)
+    return _Dirty(
+        session_id=session_id,
+        is_deleted=bool(deleted),
+        version=version,
+        epoch=epoch,
+        listed=[deleted, version, *listed],
+        created_at=listed[6],
+    )

@@ -1,0 +1,109 @@
+"""Telling D1 what happens in a home: by an alarm, for as long as there is something to tell."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from agents_store_cloudflare.database import Database
+from agents_store_cloudflare.homes.outbox import Outbox
+from agents_store_cloudflare.homes.projection import Projection
+from agents_store_cloudflare.homes.tables import HomeTables
+from agents_store_cloudflare.objects import ObjectHost
+
+__all__ = ["Publishing"]
+
+LONGEST_PAUSE_MS: Final = 60_000
+
+
+class Publishing:
+    """The alarm of one home. It is set in the transaction that makes it necessary.
+
+    While D1 is out of reach it rings again after 1, 2, 4 … 60 seconds. Every object that wakes looks whether something is left to tell:
+    no lost alarm leaves the directory wrong for good.
+
+    Args:
+        database: gives D1; it raises where the Worker has none.
+    """
+
+    def __init__(
+        self,
+        host: ObjectHost,
+        tables: HomeTables,
+        *,
+        database: Callable[[], Database],
+        outbox: Outbox,
+        projection: Projection,
+        logger: logging.Logger,
+    ) -> None:
+        self._host = host
+        self._tables = tables
+        self._database = database
+        self._outbox = outbox
+        self._projection = projection
+        self._logger = logger
+        self._due_ms: int | None = None
+        self._has_looked = False
+        self._failures = 0
+        self._one_at_a_time = asyncio.Lock()
+
+    def wake(self, delay_ms: int) -> None:
+        """Look once, when the object has woken, whether something is left to tell."""
+        if not self._has_looked:
+            self._has_looked = True
+            if self._is_due():
+                self.changed(delay_ms)
+
+    def changed(self, delay_ms: int) -> None:
+        """Something has changed: tell it after `delay_ms`, unless the alarm rings before."""
+        at_ms = self._host.now_ms() + delay_ms
+        if self._due_ms is None or self._due_ms > at_ms:
+            self._set(at_ms)
+
+    async def ring(self) -> None:
+        """The alarm: tell what there is to tell; never raises, since the platform repeats a failed alarm a few times only."""
+        self._due_ms = None
+        await self.tell()
+
+    async def drain(self) -> bool:
+        """Tell D1 of usage now; whether that worked. Otherwise the alarm does it later."""
+        return not self._outbox.is_due() or await self._done(self._send_outbox)
+
+    async def tell(self) -> bool:
+        """Tell D1 everything now; whether that worked. Otherwise the alarm does it later."""
+        return await self._done(self._send_everything)
+
+    async def _done(self, work: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            async with self._one_at_a_time:
+                await work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next alarm tries again
+            self._failures += 1
+            pause_ms = min(1_000 * 2 ** min(self._failures - 1, 10), LONGEST_PAUSE_MS)
+            self._logger.warning("D1 could not be told, again in %d s: %s", pause_ms // 1000, error)
+            self._set(self._host.now_ms() + pause_ms)
+            return False
+        self._failures = 0
+        return True
+
+    async def _send_outbox(self) -> None:
+        if self._outbox.is_due():
+            await self._outbox.send(self._database(), self._host.now_ms())
+
+    async def _send_everything(self) -> None:
+        await self._send_outbox()
+        if self._has_directory() and self._projection.is_due():
+            await self._projection.send(self._database(), self._host.now_ms())
+
+    def _is_due(self) -> bool:
+        return self._outbox.is_due() or (self._has_directory() and self._projection.is_due())
+
+    def _has_directory(self) -> bool:
+        record = self._tables.record()
+        return record is not None and bool(record.options.get("directory", True))
+
+    def _set(self, at_ms: int) -> None:
+        self._due_ms = at_ms
+        self._host.set_alarm(at_ms)

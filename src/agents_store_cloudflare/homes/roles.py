@@ -1,0 +1,40 @@
+"""The roles of a store with homes, wired together."""
+
+from __future__ import annotations
+
+from agents_store_cloudflare.database import Database
+from agents_store_cloudflare.homes.budgets import HomeBudgets
+from agents_store_cloudflare.homes.database import ObjectHomes
+from agents_store_cloudflare.homes.directory import Directory
+from agents_store_cloudflare.homes.options import SessionOptions
+from agents_store_cloudflare.homes.state_store import HomeStateStore
+from agents_store_cloudflare.homes.usage_store import HomeUsageStore
+from agents_store_cloudflare.objects import ObjectNamespace
+from agents_store_cloudflare.state import StateStoreOptions
+from agents_store_cloudflare.usage import UsageOptions
+
+__all__ = ["home_roles"]
+
+
+def home_roles(
+    database: Database,
+    namespace: ObjectNamespace,
+    options: SessionOptions | None,
+    state: StateStoreOptions | None,
+    usage: UsageOptions | None,
+) -> tuple[ObjectHomes, HomeStateStore, HomeUsageStore]:
+    """Where the sessions live, and the state store and the usage store over it.
+
+    Args:
+        database: D1, for what spans sessions.
+        namespace: the binding of `SessionServer`.
+    """
+    own = options or SessionOptions()
+    directory = Directory(database, is_kept=own.directory)
+    homes = ObjectHomes(namespace, own.for_home(), directory.in_db if own.check_db else None)
+    budgets = HomeBudgets(database, (state or StateStoreOptions()).now_ms)
+    return (
+        homes,
+        HomeStateStore(homes, directory, budgets, options=state, usage=usage),
+        HomeUsageStore(database, homes, usage),
+    )

@@ -1,0 +1,302 @@
+"""`HomeStateStore`: the state store over homes, and the few of its calls that span them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Final, cast
+
+from agents_store_cloudflare.contract.arguments import (
+    UNSET,
+    FencingToken,
+    check_flag,
+    check_whole_number,
+)
+from agents_store_cloudflare.contract.errors import (
+    AgentsStoreError,
+    CheckpointNotFoundError,
+    InvalidArgumentError,
+    SessionExistsError,
+    StaleStateError,
+    StateNotFoundError,
+)
+from agents_store_cloudflare.contract.homes import home_of
+from agents_store_cloudflare.contract.state.marks import AnyVersion
+from agents_store_cloudflare.contract.state.records import (
+    AgentState,
+    Checkpoint,
+    Message,
+    PromoteResult,
+    SessionPage,
+    SessionTree,
+)
+from agents_store_cloudflare.contract.usage.records import UsageEntry
+from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.homes.accounts import OutboxAccounts
+from agents_store_cloudflare.homes.budgets import HomeBudgets
+from agents_store_cloudflare.homes.database import ObjectHomes
+from agents_store_cloudflare.homes.directory import LISTED, Directory
+from agents_store_cloudflare.state import D1StateStore, checkpoint_sql, codec, message_sql, session_sql
+from agents_store_cloudflare.state.calls import state_for
+from agents_store_cloudflare.state.checkpoints import existing_checkpoint
+from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
+from agents_store_cloudflare.state.guard import Guard
+from agents_store_cloudflare.state.numbering import MAX_MESSAGES
+from agents_store_cloudflare.state.options import StateStoreOptions
+from agents_store_cloudflare.state.outgoing import Outgoing
+from agents_store_cloudflare.state.session_lists import MAX_PAGE, ListedSessions
+from agents_store_cloudflare.state.turn_records import EnteredTurn, TurnEntry
+from agents_store_cloudflare.usage import UsageOptions
+
+__all__ = ["HomeStateStore"]
+
+FROM_A_LIST: Final = ("agent_type", "status", "step_count", "expires_at")
+"""What a state from a list has of its own, beside its new messages."""
+
+
+class HomeStateStore(D1StateStore):
+    """`D1StateStore` over homes: the same calls, records and errors.
+
+    `list_sessions` and `cleanup_expired_sessions` read the directory. A fork into another home takes two calls.
+
+    Args:
+        homes: where the sessions live.
+        directory: what D1 knows of them.
+        budgets: the budgets in D1.
+    """
+
+    def __init__(
+        self,
+        homes: ObjectHomes,
+        directory: Directory,
+        budgets: HomeBudgets,
+        *,
+        options: StateStoreOptions | None = None,
+        usage: UsageOptions | None = None,
+    ) -> None:
+        given = options or StateStoreOptions()
+        super().__init__(homes, options=given, accounts=OutboxAccounts(usage or UsageOptions(), given.now_ms))
+        self._homes = homes
+        self._directory = directory
+        self._budgets = budgets
+
+    async def save_state(
+        self,
+        session_id: str,
+        state: AgentState | Mapping[str, object],
+        *,
+        expected_version: int | AnyVersion | None = None,
+        fencing_token: FencingToken = UNSET,
+        commit_id: str | None = None,
+        usage: Sequence[UsageEntry | Mapping[str, object]] = (),
+    ) -> int:
+        """`StateStore.save_state`. A state that `list_sessions` gave is completed first, where it was not changed beyond recognition."""
+        given = state_for(session_id, state)
+        whole = await self._completed(given) if LISTED in given.extra else given
+        version = await super().save_state(
+            session_id,
+            whole,
+            expected_version=expected_version,
+            fencing_token=fencing_token,
+            commit_id=commit_id,
+            usage=usage,
+        )
+        if whole is not given:
+            for field in fields(AgentState):
+                setattr(given, field.name, getattr(whole, field.name))
+        return version
+
+    async def save_checkpoint(
+        self,
+        session_id: str,
+        state: AgentState | Mapping[str, object] | None = None,
+        *,
+        run_id: str | None = None,
+        stream_sequence: int | None = None,
+        fencing_token: FencingToken = UNSET,
+        commit_id: str | None = None,
+    ) -> Checkpoint:
+        return await super().save_checkpoint(
+            session_id,
+            None if state is None else _loaded(state_for(session_id, state)),
+            run_id=run_id,
+            stream_sequence=stream_sequence,
+            fencing_token=fencing_token,
+            commit_id=commit_id,
+        )
+
+    async def save_state_and_promote_staging(
+        self,
+        session_id: str,
+        state: AgentState | Mapping[str, object],
+        *,
+        step_id: str,
+        checkpoint: bool = True,
+        run_id: str | None = None,
+        stream_sequence: int | None = None,
+        expected_version: int | AnyVersion | None = None,
+        fencing_token: FencingToken = UNSET,
+        commit_id: str | None = None,
+    ) -> PromoteResult:
+        return await super().save_state_and_promote_staging(
+            session_id,
+            _loaded(state_for(session_id, state)),
+            step_id=step_id,
+            checkpoint=checkpoint,
+            run_id=run_id,
+            stream_sequence=stream_sequence,
+            expected_version=expected_version,
+            fencing_token=fencing_token,
+            commit_id=commit_id,
+        )
+
+    async def append_messages(
+        self,
+        session: str | AgentState,
+        messages: Iterable[Message | Mapping[str, object]],
+        *,
+        create: str | None = None,
+        fencing_token: FencingToken = UNSET,
+        commit_id: str | None = None,
+    ) -> int:
+        if isinstance(session, AgentState):
+            _loaded(session)
+        return await super().append_messages(
+            session, messages, create=create, fencing_token=fencing_token, commit_id=commit_id
+        )
+
+    async def fork_session(
+        self,
+        session_id: str,
+        checkpoint_id: str,
+        new_session_id: str,
+        *,
+        fencing_token: FencingToken = UNSET,
+        commit_id: str | None = None,
+    ) -> AgentState:
+        """`StateStore.fork_session`. Into another home: one call reads the checkpoint there, one creates the session here."""
+        if home_of(session_id) == home_of(new_session_id):
+            return await super().fork_session(
+                session_id, checkpoint_id, new_session_id, fencing_token=fencing_token, commit_id=commit_id
+            )
+        request = (session_id, checkpoint_id)
+        guard = self._guard("fork_session", new_session_id, fencing_token, commit_id, *request)
+        guard = replace(guard, must_exist=False, version=0)
+        try:
+            state = await self._copy_of(session_id, checkpoint_id, new_session_id)
+        except (CheckpointNotFoundError, StateNotFoundError):
+            # What is forked may be gone since; then a repetition is answered all the same.
+            rows = await self._batches.read([Statement(FIRST_COMMIT, (new_session_id, guard.commit_id))])
+            if not rows[0]:
+                raise
+            text, past = rows[0][0]
+            guard.living(guard.first(cast("str", text), past=bool(past)))
+            return await self.load_state(new_session_id, required=True)
+        return await self._forked(state, guard)
+
+    async def cleanup_expired_trees(
+        self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
+    ) -> SessionTree:
+        """`D1StateStore.cleanup_expired_trees`. The directory proposes; each home deletes what its own rows say has expired."""
+        at_ms = self._now_ms() if now is None else check_whole_number(now, "now")
+        check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
+        check_flag(delete_usage, "delete_usage")
+        trees: list[SessionTree] = []
+        for home, count in await self._directory.expired(at_ms, limit):
+            tree = await self._clean_up(home, at_ms, count, usage=delete_usage)
+            trees.append(tree)
+            if not tree.session_ids:
+                await self._homes.project(home)  # the directory is behind: it would propose this home for ever
+        return SessionTree(
+            session_ids=tuple(each for tree in trees for each in tree.session_ids),
+            stream_ids=tuple(each for tree in trees for each in tree.stream_ids),
+            remote_sub_session_ids=tuple(each for tree in trees for each in tree.remote_sub_session_ids),
+        )
+
+    async def enter_turn(self, entry: TurnEntry, commit_id: str) -> EnteredTurn:
+        """`D1StateStore.enter_turn`. A reservation is made in D1 before, and given back if entering fails."""
+        if entry.reservation is None:
+            return await super().enter_turn(entry, commit_id)
+        unit = await self._budgets.reserve(entry.reservation)
+        try:
+            entered = await super().enter_turn(entry, commit_id)
+        except BaseException as error:
+            if not (isinstance(error, AgentsStoreError) and error.outcome_unknown):
+                await self._budgets.release(entry.reservation)
+            raise
+        return replace(entered, unit=unit)
+
+    async def _listed(self, wanted: ListedSessions) -> SessionPage:
+        return await self._directory.page(wanted)
+
+    async def _completed(self, listed: AgentState) -> AgentState:
+        """The whole state of one from a list, with what was changed in it."""
+        changed = copy.deepcopy(listed)
+        if changed.custom_state or changed.output is not None or changed.error is not None:
+            raise _not_loaded(listed)
+        whole = await self.load_state(changed.session_id, required=True, messages="none")
+        if whole.version != changed.version:
+            raise StaleStateError(changed.session_id, reason="version", expected=changed.version, actual=whole.version)
+        for name in FROM_A_LIST:
+            setattr(whole, name, getattr(changed, name))
+        whole.messages = changed.messages
+        return whole
+
+    async def _copy_of(self, session_id: str, checkpoint_id: str, new_session_id: str) -> AgentState:
+        name, _ = existing_checkpoint(session_id, checkpoint_id)
+        rows, blocks, sessions = await self._batches.read(
+            [
+                Statement(checkpoint_sql.SELECT_CHECKPOINT, (session_id, name.number)),
+                Statement(checkpoint_sql.BLOCKS_OF_CHECKPOINT, (session_id, name.number)),
+                Statement(session_sql.SELECT_STATE, (session_id,)),
+            ]
+        )
+        if not sessions:
+            raise StateNotFoundError(session_id)
+        checkpoint = codec.checkpoint_of(rows[0], blocks) if rows else None
+        if checkpoint is None or checkpoint.state is None or checkpoint.id != checkpoint_id:
+            raise CheckpointNotFoundError(session_id, checkpoint_id)
+        expires_at = codec.state_of(sessions[0]).expires_at
+        return replace(
+            checkpoint.state,
+            session_id=new_session_id,
+            stream_id=new_session_id,
+            parent_session_id=None,
+            root_session_id=None,
+            version=0,
+            expires_at=expires_at if expires_at is not None and expires_at > self._now_ms() else None,
+            stored_history=None,
+        )
+
+    async def _forked(self, state: AgentState, guard: Guard) -> AgentState:
+        session_id = guard.session_id
+        outgoing = Outgoing.of(state, self._limits, guard.operation)
+        guard = replace(guard, history=outgoing.history, new_messages=outgoing.added)
+        loading = [
+            Statement(session_sql.SELECT_STATE, (session_id,)),
+            Statement(message_sql.BLOCKS_FROM, (session_id, 0, MAX_MESSAGES, MAX_MESSAGES)),
+        ]
+        try:
+            commit, results = await self._batches.write(guard, [*self._save_statements(outgoing, guard), *loading])
+        except StaleStateError as error:
+            raise SessionExistsError(session_id) from error
+        return await self._state_after(guard, commit, results)
+
+
+def _loaded(state: AgentState) -> AgentState:
+    """The state, unless a list gave it.
+
+    Raises:
+        InvalidArgumentError: a list gave it.
+    """
+    if LISTED in state.extra:
+        raise _not_loaded(state)
+    return state
+
+
+def _not_loaded(state: AgentState) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"the state of session {state.session_id!r} is from list_sessions, which gives what the directory knows; load_state gives "
+        "the whole state"
+    )

@@ -1,0 +1,82 @@
+"""`HomeUsageStore`: the usage store beside homes. What is asked of one session is asked after its home has told D1 everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, LiteralString
+
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_id
+from agents_store_cloudflare.contract.errors import UsageError
+from agents_store_cloudflare.contract.usage.records import UsageEntry, UsageRollup
+from agents_store_cloudflare.homes.database import ObjectHomes
+from agents_store_cloudflare.homes.wire import DRAIN
+from agents_store_cloudflare.usage import D1UsageStore, UsageOptions, sql
+
+__all__ = ["HomeUsageStore"]
+
+_CHILDREN: Final[LiteralString] = "JOIN __agents_states AS child ON child.parent_session_id = tree.session_id"
+
+
+class HomeUsageStore(D1UsageStore):
+    """`D1UsageStore` beside homes. `get_totals` and `find_session_ids` follow the saves within `directory_delay`."""
+
+    _tree_sql: LiteralString = sql.SELECT_TREE.replace(
+        _CHILDREN, "JOIN __agents_directory AS child ON child.parent_session_id = tree.session_id"
+    )
+
+    def __init__(self, database: object, homes: ObjectHomes, options: UsageOptions | None) -> None:
+        super().__init__(database, options=options)
+        self._homes = homes
+
+    async def get_entries(
+        self,
+        session_id: str,
+        *,
+        kinds: Sequence[str] | None = None,
+        step_range: tuple[int, int] | Mapping[str, int] | None = None,
+        run_id: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[UsageEntry]:
+        await self._drain(session_id)
+        return await super().get_entries(
+            session_id, kinds=kinds, step_range=step_range, run_id=run_id, limit=limit, offset=offset
+        )
+
+    async def get_rollup(
+        self, session_id: str, *, include_sub_agents: bool = False, run_id: str | None = None
+    ) -> UsageRollup:
+        if run_id is None:
+            await self._drain(session_id)
+        return await super().get_rollup(session_id, include_sub_agents=include_sub_agents, run_id=run_id)
+
+    async def get_tree_rollups(self, session_id: str) -> list[UsageRollup]:
+        await self._drain(session_id)
+        return await super().get_tree_rollups(session_id)
+
+    async def exists(self, session_id: str) -> bool:
+        await self._drain(session_id)
+        return await super().exists(session_id)
+
+    async def get_entry_count(self, session_id: str) -> int:
+        await self._drain(session_id)
+        return await super().get_entry_count(session_id)
+
+    async def delete(
+        self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
+    ) -> int:
+        """`UsageStore.delete`: also what waits in the home."""
+        await self._drain(session_id)
+        return await super().delete(session_id, fencing_token=fencing_token, commit_id=commit_id)
+
+    async def _drain(self, session_id: str) -> None:
+        """Have the session's home tell D1 what waits.
+
+        Raises:
+            UsageError: it could not.
+        """
+        if not await self._homes.call(check_id(session_id, "session_id"), DRAIN):
+            raise UsageError(
+                f"the home of session {session_id!r} could not tell D1 what the session used; its log has the cause, and it "
+                "tries again by itself"
+            )

@@ -1,0 +1,76 @@
+"""What a list of sessions asks for, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from agents_store_cloudflare.contract.arguments import (
+    MAX_ID_BYTES,
+    MAX_LABEL_BYTES,
+    check_id,
+    check_text,
+    check_whole_number,
+)
+from agents_store_cloudflare.state.cursors import number_of
+from agents_store_cloudflare.state.stored_text import stored_text
+
+__all__ = ["MAX_PAGE", "ListedSessions"]
+
+MAX_PAGE: Final = 1_000
+
+_LAST_CHARACTER: Final = "\U0010ffff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedSessions:
+    """A page of a list of sessions: those whose number is below `below` and that fit all that is given."""
+
+    below: int
+    limit: int
+    prefix: str | None
+    agent_type: str | None
+    status: str | None
+    parent_session_id: str | None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        prefix: str | None,
+        agent_type: str | None,
+        status: str | None,
+        parent_session_id: str | None,
+        limit: int,
+        cursor: str | None,
+    ) -> ListedSessions:
+        """The arguments of `list_sessions`.
+
+        Raises:
+            TypeError, InvalidArgumentError: an argument breaks a rule.
+        """
+        for name, value in (("agent_type", agent_type), ("status", status)):
+            if value is not None:
+                check_text(value, name, max_bytes=MAX_LABEL_BYTES)
+        if parent_session_id is not None:
+            check_id(parent_session_id, "parent_session_id")
+        check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
+        if prefix is not None:
+            check_text(prefix, "prefix", empty=True, max_bytes=MAX_ID_BYTES)
+        return cls(
+            below=number_of(cursor, "sessions"),
+            limit=limit,
+            prefix=prefix or None,
+            agent_type=stored_text(agent_type),
+            status=stored_text(status),
+            parent_session_id=parent_session_id,
+        )
+
+    @property
+    def after_prefix(self) -> str:
+        """The first text, in the order of UTF-8 bytes, after all that begin with the prefix."""
+        kept = (self.prefix or "").rstrip(_LAST_CHARACTER)
+        if not kept:
+            return _LAST_CHARACTER * (MAX_ID_BYTES // 4 + 1)
+        last = ord(kept[-1])
+        return kept[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)  # no surrogates

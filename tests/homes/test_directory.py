@@ -1,0 +1,218 @@
+"""The directory in D1: late, never wrong for good, never going back."""
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare import AgentState, CloudflareStore, D1StateError, InvalidArgumentError
+from agents_store_cloudflare.database import Row, Statement
+from tests.homes.worlds import HomeWorld
+
+ROWS = "SELECT session_id, status, version, deleted FROM __agents_directory ORDER BY session_id"
+
+
+@pytest.fixture
+def world() -> HomeWorld:
+    return HomeWorld()
+
+
+async def _save(store: CloudflareStore, session_id: str, **fields: Any) -> AgentState:
+    state = await store.state_store.load_state(session_id) or AgentState(session_id=session_id, agent_type="x")
+    for name, value in fields.items():
+        setattr(state, name, value)
+    await store.state_store.save(state)
+    return state
+
+
+async def _listed(store: CloudflareStore, **wanted: Any) -> list[str]:
+    return [state.session_id for state in (await store.state_store.list_sessions(**wanted)).items]
+
+
+async def test_the_directory_follows(world: HomeWorld) -> None:
+    """HM-7: a second after a change the directory has the session as it stands, however many changes there were."""
+    store = await world.store()
+    for status in ("a", "b", "c"):
+        await _save(store, "ada", status=status)
+    assert await _listed(store) == []
+    await world.pass_time(1)
+    assert await world.rows(ROWS) == [["ada", "c", 3, 0]]
+    assert world.d1.batches == 1
+    await world.pass_time(60)
+    assert world.d1.batches == 1
+
+
+async def test_deleted_sessions_leave_it(world: HomeWorld) -> None:
+    """HM-7: a deleted session is listed no more; one made again takes a new place."""
+    store = await world.store()
+    await _save(store, "ada")
+    await _save(store, "ada//child", parent_session_id="ada")
+    await _save(store, "bob")
+    await world.pass_time(1)
+    assert await _listed(store) == ["bob", "ada//child", "ada"]
+    await store.state_store.delete_session("ada")
+    await world.pass_time(1)
+    assert await _listed(store) == ["bob"]
+    await world.pass_time(0.1)
+    await _save(store, "ada")
+    await world.pass_time(1)
+    assert await _listed(store) == ["ada", "bob"]
+
+
+async def test_d1_out_of_reach(world: HomeWorld, caplog: pytest.LogCaptureFixture) -> None:
+    """HM-7: sessions go on while D1 is away; it is asked after 1, 2, 4 … 60 seconds, and within a minute of its return it is right."""
+    store = await world.store()
+    world.d1.is_out = True
+    await _save(store, "ada", status="a")
+    asked: list[int] = []
+    for second in range(400):
+        before = world.d1.batches
+        await world.pass_time(1)
+        asked += [second + 1] * (world.d1.batches - before)
+    assert asked[:7] == [1, 2, 4, 8, 16, 32, 64]
+    assert {later - earlier for earlier, later in pairwise(asked[6:])} == {60}
+    await _save(store, "ada", status="b")
+    world.d1.is_out = False
+    await world.pass_time(60)
+    assert await world.rows(ROWS) == [["ada", "b", 2, 0]]
+
+
+async def test_an_alarm_that_was_lost(world: HomeWorld) -> None:
+    """HM-7: an object that wakes for a mere read tells what was left to tell, also if its alarm was lost."""
+    store = await world.store()
+    world.d1.is_out = True
+    await _save(store, "ada")
+    await world.pass_time(1)
+    world.d1.is_out = False
+    world.sessions.restart()
+    world.host("ada").set_alarm(None)
+    await world.pass_time(600)
+    assert await world.rows(ROWS) == []
+    assert await store.state_store.exists("ada")
+    await world.pass_time(1)
+    assert await world.rows(ROWS) == [["ada", "active", 1, 0]]
+
+
+async def test_a_batch_that_arrives_after_its_successor(world: HomeWorld) -> None:
+    """HM-7: of two batches the one with the higher edition stays, in whichever order they arrive."""
+    sent: list[Sequence[Statement]] = []
+    store = await world.store()
+    real = world.d1.batch
+
+    async def recorded(statements: Sequence[Statement]) -> list[list[Row]]:
+        sent.append(statements)
+        return await real(statements)
+
+    world.d1.batch = recorded  # type: ignore[method-assign]
+    await _save(store, "ada", status="old")
+    await world.pass_time(1)
+    await _save(store, "ada", status="new")
+    await world.pass_time(1)
+    await store.state_store.delete_session("ada")
+    await world.pass_time(1)
+    for late in (sent[0], sent[1], sent[0]):
+        await real(late)
+        assert await _listed(store) == []
+    assert len(sent) == 3
+
+
+async def test_a_clock_that_was_set_back(world: HomeWorld) -> None:
+    """HM-7: editions rise whatever the clock says, also in an object that has forgotten its last one."""
+    store = await world.store()
+    await _save(store, "ada", status="a")
+    await world.pass_time(1)
+    world.clock.set(world.clock.now_ms() - 3_600_000)
+    await _save(store, "ada", status="b")
+    await world.pass_time(1)
+    assert await world.rows(ROWS) == [["ada", "b", 2, 0]]
+    world.sql("ada").delete_text("edition_v1")  # as after a restore to an earlier day
+    await _save(store, "ada", status="c")
+    await world.pass_time(1)
+    assert await world.rows(ROWS) == [["ada", "c", 3, 0]]
+
+
+async def test_rebuilding(world: HomeWorld) -> None:
+    """HM-7: a directory whose rows were lost is told again by each home, asked by name."""
+    store = await world.store()
+    await _save(store, "ada")
+    await _save(store, "ada//child", parent_session_id="ada")
+    await world.pass_time(1)
+    await world.database.batch([Statement("DELETE FROM __agents_directory")])
+    assert await store.project_home("ada//child") == "ada"
+    assert await _listed(store) == ["ada//child", "ada"]
+    assert await store.project_home("nobody") is None
+
+
+async def test_no_directory(world: HomeWorld) -> None:
+    """HM-7: without a directory the two calls that need it say so, and D1 is told nothing."""
+    store = await world.store(directory=False)
+    await _save(store, "ada", expires_at=1)
+    await world.pass_time(60)
+    assert world.d1.batches == 0
+    for call in (store.state_store.list_sessions, store.cleanup_expired_sessions):
+        with pytest.raises(InvalidArgumentError, match="directory=False"):
+            await call()
+
+
+async def test_the_home_decides_what_has_expired(world: HomeWorld) -> None:
+    """HM-7: the directory only proposes: a session whose own row says that it goes on stays, and the directory hears of it."""
+    store = await world.store()
+    await _save(store, "ada", expires_at=10)
+    await _save(store, "bob", expires_at=20)
+    await _save(store, "cyd", expires_at=30)
+    await world.pass_time(1)
+    await _save(store, "ada", expires_at=100)
+    assert await store.cleanup_expired_sessions(20) == ["bob"]
+    later = "SELECT session_id FROM __agents_directory WHERE expires_at > 20 ORDER BY session_id"
+    assert await world.rows(later) == [["ada"], ["cyd"]]
+    await world.pass_time(1)
+    assert await store.cleanup_expired_sessions(20) == []
+    assert await _listed(store) == ["cyd", "ada"]
+
+
+async def test_states_from_a_list(world: HomeWorld) -> None:
+    """HM-7: a state from a list saves what was changed of what it has, and nothing else is lost; what it has not is refused."""
+    store = await world.store()
+    state = AgentState(session_id="ada", agent_type="x", custom_state={"kept": 1}, output={"also": 2})
+    state.messages = [{"role": "user", "content": "one"}]
+    await store.state_store.save(state)
+    await world.pass_time(1)
+    [listed] = (await store.state_store.list_sessions()).items
+    listed.status = "paused"
+    listed.messages.append({"role": "user", "content": "two"})
+    assert await store.state_store.save(listed) == 2
+    whole = await store.state_store.load_state("ada", required=True)
+    assert (whole.status, whole.custom_state, whole.output) == ("paused", {"kept": 1}, {"also": 2})
+    assert [message.get("content") for message in whole.messages] == ["one", "two"]
+    assert listed.custom_state == {"kept": 1}
+    await world.pass_time(1)
+    [listed] = (await store.state_store.list_sessions()).items
+    listed = AgentState.from_dict(json.loads(json.dumps(listed.to_dict())))
+    listed.custom_state["new"] = 1
+    with pytest.raises(InvalidArgumentError, match="load_state"):
+        await store.state_store.save(listed)
+    with pytest.raises(InvalidArgumentError, match="load_state"):
+        await store.state_store.save_checkpoint("ada", listed)
+    with pytest.raises(InvalidArgumentError, match="load_state"):
+        await store.state_store.append_messages(listed, [{"role": "user"}])
+
+
+async def test_more_sessions_than_one_batch_takes(world: HomeWorld) -> None:
+    """HM-7: a tree of any size is told whole."""
+    store = await world.store()
+    await _save(store, "ada")
+    for n in range(1_100):
+        await store.state_store.create_session(f"ada//{n}", agent_type="x", parent_session_id="ada")
+    await world.pass_time(1)
+    assert await world.rows("SELECT count(*), count(DISTINCT place) FROM __agents_directory") == [[1_101, 1_101]]
+    assert len(await _listed(store, parent_session_id="ada", limit=1_000)) == 1_000
+
+
+async def test_an_error_of_the_directory_is_an_error(world: HomeWorld) -> None:
+    """HM-7: a list that cannot be read raises; it is never empty for that."""
+    store = await world.store()
+    await world.database.batch([Statement("DROP TABLE __agents_directory")])
+    with pytest.raises(D1StateError, match="run_migration"):
+        await store.state_store.list_sessions()

@@ -1,0 +1,144 @@
+"""Usage beside homes: once, in order, and in the totals a second later."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare import (
+    AgentState,
+    CloudflareStore,
+    UsageError,
+    UsageOptions,
+)
+from agents_store_cloudflare.database import SqlError, Statement
+from agents_store_cloudflare.usage.prices import as_price_book
+from tests.homes.worlds import HomeWorld
+
+ENTRIES = "SELECT id, session_id FROM __agents_usage ORDER BY id"
+
+
+@pytest.fixture
+def world() -> HomeWorld:
+    return HomeWorld()
+
+
+def _tokens(session_id: str, count: int, **more: Any) -> dict[str, Any]:
+    tokens = {"prompt": count, "completion": 0}
+    source = {"type": "agent", "name": "a"}
+    return {"sessionId": session_id, "kind": "tokens", "source": source, "model": "m", "tokens": tokens, **more}
+
+
+async def _save(store: CloudflareStore, session_id: str, *usage: dict[str, Any]) -> None:
+    state = await store.state_store.load_state(session_id) or AgentState(session_id=session_id, agent_type="x")
+    await store.state_store.save_state(session_id, state, usage=usage)
+
+
+async def _total(store: CloudflareStore, session_id: str) -> int:
+    return (await store.usage_store.get_rollup(session_id)).tokens.total
+
+
+async def test_usage_follows_a_save(world: HomeWorld) -> None:
+    """HM-8: usage saved with a state is in the totals a second later, and at once for whoever asks for the session's."""
+    store = await world.store()
+    await _save(store, "ada", _tokens("ada", 3))
+    assert await store.usage_store.find_session_ids() == []
+    await world.pass_time(1)
+    assert await store.usage_store.find_session_ids() == ["ada"]
+    await _save(store, "ada", _tokens("ada", 4))
+    assert await _total(store, "ada") == 7
+    assert len(await store.usage_store.get_entries("ada")) == 2
+    assert await store.usage_store.get_entry_count("ada") == 2
+
+
+async def test_usage_counts_once(world: HomeWorld) -> None:
+    """HM-8: a reply of D1's that was lost, and an object that dies after it, double nothing."""
+    store = await world.store()
+    await _save(store, "ada", _tokens("ada", 3), _tokens("ada", 4))
+    real = world.d1.batch
+
+    async def lost(statements: Any) -> Any:
+        await real(statements)
+        raise SqlError("D1_ERROR: the reply was lost")
+
+    world.d1.batch = lost  # type: ignore[method-assign]
+    await world.pass_time(3)
+    assert len(await world.rows(ENTRIES)) == 2
+    world.sessions.restart()
+    world.d1.batch = real  # type: ignore[method-assign]
+    await world.pass_time(60)
+    assert await _total(store, "ada") == 7
+    assert len(await world.rows(ENTRIES)) == 2
+
+
+async def test_d1_out_of_reach(world: HomeWorld) -> None:
+    """HM-8: a home keeps what D1 has not heard; whoever asks for the session's usage meanwhile gets an error, not less."""
+    store = await world.store()
+    world.d1.is_out = True
+    await _save(store, "ada", _tokens("ada", 3))
+    await world.pass_time(100)
+    with pytest.raises(UsageError, match="home of session 'ada'"):
+        await store.usage_store.get_rollup("ada")
+    world.d1.is_out = False
+    await world.pass_time(60)
+    assert await world.rows("SELECT session_id FROM __agents_usage") == [["ada"]]
+
+
+async def test_a_refusal_sets_one_entry_aside(world: HomeWorld, caplog: pytest.LogCaptureFixture) -> None:
+    """HM-8: what D1 refuses for good is set aside with a line in the log, and nothing behind it waits."""
+    store = await world.store()
+    await world.database.batch(
+        [
+            Statement(
+                """
+                CREATE TRIGGER refuse BEFORE INSERT ON __agents_usage WHEN NEW.id = 'bad'
+                BEGIN SELECT RAISE(ABORT, 'agents-store {"fault":"sum"}'); END
+                """
+            )
+        ]
+    )
+    for entry_id in ("one", "bad", "two"):
+        await _save(store, "ada", _tokens("ada", 1, id=entry_id))
+    with caplog.at_level(logging.ERROR):
+        await world.pass_time(1)
+    assert [row[0] for row in await world.rows(ENTRIES)] == ["one", "two"]
+    assert "position 2 of session 'ada'" in caplog.text
+    before = world.d1.batches
+    await world.pass_time(300)
+    assert world.d1.batches == before
+
+
+async def test_prices_are_fixed_with_the_save(world: HomeWorld) -> None:
+    """HM-8: an entry costs what it cost when the state was saved, whenever D1 hears of it."""
+    book = as_price_book({"version": "1", "models": {"m": {"prompt": 2_000_000, "completion": 0}}})
+    store = await world.store(usage=UsageOptions(price_book=book))
+    await _save(store, "ada", _tokens("ada", 3))
+    [entry] = await store.usage_store.get_entries("ada")
+    assert (entry.cost_micros, entry.price_version) == (6, "1")
+
+
+async def test_usage_of_deleted_sessions(world: HomeWorld) -> None:
+    """HM-8: a deletion with usage deletes what D1 has, and what waits; what is saved after it counts."""
+    store = await world.store()
+    await _save(store, "ada", _tokens("ada", 3))
+    await world.pass_time(1)
+    await _save(store, "ada//child", _tokens("ada//child", 3))
+    state = await store.state_store.load_state("ada", required=True)
+    await store.state_store.save(state, usage=[_tokens("ada", 10)])
+    await store.state_store.delete_session("ada", delete_usage=True)
+    await _save(store, "ada", _tokens("ada", 1))
+    assert await _total(store, "ada") == 1
+    assert await _total(store, "ada//child") == 3
+    assert await store.delete_session("ada")
+    assert await world.rows("SELECT session_id FROM __agents_usage") == [["ada//child"]]
+
+
+async def test_rollups_of_trees(world: HomeWorld) -> None:
+    """HM-8: the rollup of a tree counts the children that the directory knows."""
+    store = await world.store()
+    await _save(store, "ada", _tokens("ada", 3))
+    await store.state_store.create_session("ada//child", agent_type="x", parent_session_id="ada")
+    await _save(store, "ada//child", _tokens("ada//child", 4))
+    await world.pass_time(1)
+    assert (await store.usage_store.get_rollup("ada", include_sub_agents=True)).tokens.total == 7
+    assert [rollup.session_id for rollup in await store.usage_store.get_tree_rollups("ada")] == ["ada", "ada//child"]
