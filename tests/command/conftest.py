@@ -72,6 +72,16 @@ async def migrated(file: Path) -> SqliteDatabase:
 
 
 @pytest.fixture
+async def empty(tmp_path: Path) -> Path:
+    """The file of a database that has the schema and no session."""
+    path = tmp_path / "empty.sqlite"
+    database = SqliteDatabase(path)
+    await run_migration(database)
+    database.close()
+    return path
+
+
+@pytest.fixture
 def stub(file: Path) -> Iterator[D1ApiStub]:
     """The HTTP API over `file`."""
     with d1_api_stub(file) as stub:

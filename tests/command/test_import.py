@@ -17,15 +17,6 @@ from tests.command.conftest import Outcome
 Command = Callable[..., Outcome]
 
 
-@pytest.fixture
-async def empty(tmp_path: Path) -> Path:
-    path = tmp_path / "empty.sqlite"
-    database = SqliteDatabase(path)
-    await run_migration(database)
-    database.close()
-    return path
-
-
 def _comparable(text: str, *, versions: bool = True) -> list[Any]:
     """The lines of an export, without times, digests and the numbers of sessions."""
     lines = [json.loads(line) for line in text.splitlines()[1:]]

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from agents_store_cloudflare import (
 from agents_store_cloudflare.durable_streams.offsets import offset_of
 from agents_store_cloudflare.objects import ObjectCallError
 from agents_store_cloudflare.testing import FakeClock, LocalObjects
+from tests.durable_streams.outbound import World
 
 ROOT = "https://streams.example/v1/stream"
 HOOK = {
@@ -28,34 +28,6 @@ HOOK = {
 }
 PULL = {"type": "pull-wake", "pattern": "events/*", "wake_stream": "wake/pool", "lease_ttl_ms": 5_000}
 Answer = tuple[int, Any]
-
-
-class World:
-    """An `Outbound` that records what is sent, and answers as it is told."""
-
-    def __init__(self) -> None:
-        self.sent: list[dict[str, Any]] = []
-        self.headers: list[Mapping[str, str]] = []
-        self.status = 200
-        self.answer = "{}"
-        self.addresses = ["93.184.216.34"]
-
-    async def post(self, url: str, headers: Mapping[str, str], body: str, *, timeout_ms: int) -> tuple[int, str]:
-        assert (url, timeout_ms) == ("https://hooks.example/wake", 10_000)
-        self.sent.append(json.loads(body))
-        self.headers.append(headers)
-        return self.status, self.answer
-
-    async def resolve(self, name: str) -> list[str]:
-        assert name == "hooks.example"
-        return self.addresses
-
-    async def create_signing_key(self) -> str:
-        return json.dumps({"kty": "OKP", "crv": "Ed25519", "d": "secret", "x": "x" * 43})
-
-    async def sign(self, private_jwk: str, data: bytes) -> bytes:
-        assert "secret" in private_jwk
-        return data[:4]
 
 
 class Site:

@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 
 from agents_store_cloudflare.command import doctor_sql
 from agents_store_cloudflare.command.doctor_findings import Finding
-from agents_store_cloudflare.database import Database, Row, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
 from agents_store_cloudflare.database.sqlite import SqliteDatabase
 from agents_store_cloudflare.migrations import RECORDED_FILES, run_migration
 
@@ -49,9 +49,9 @@ async def _recorded_files(database: Database) -> set[object]:
     try:
         [rows] = await batch_with_retry(database, [Statement(doctor_sql.RECORDED_FILES)])
     except SqlError as error:
-        if not error.is_missing_table():
-            raise
-        rows: list[Row] = []  # type: ignore[no-redef]
+        if error.is_missing_table():
+            return set()
+        raise
     return {row[0] for row in rows}
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from shutil import copyfileobj
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -59,8 +60,8 @@ def _opened(path: Path) -> Generator[IO[bytes], None, None]:
             yield file
         return
     with TemporaryFile() as copy:
-        for line in sys.stdin:
-            copy.write(line.encode())
+        copyfileobj(sys.stdin.buffer, copy)
+        copy.seek(0)
         yield copy
 
 

@@ -42,9 +42,6 @@ class LiveFeeds:
         self._feeds: set[LiveFeed] = set()
         self._cancel_timer: Callable[[], None] | None = None
 
-    def __len__(self) -> int:
-        return len(self._feeds)
-
     def add(self, log: StreamLog, sequence: int, cursor: int | None) -> EventBody:
         """Add a reader who has everything up to `sequence`. Returns the body of the answer."""
         body = self._host.event_body()
