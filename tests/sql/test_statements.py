@@ -17,6 +17,7 @@ PACKAGES = ("state", "usage", "transfer", "console", "homes")
 STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 ONE_ROW_VIEW = "__agents_next_session_no"
 SCANS_THAT_ARE_MEANT = {  # operators' calls, which say so
+    *(f"transfer.budgets_sql.{name}[{index}]" for name in ("DELETE_TREE", "SELECT_TREE") for index in range(3)),
     "usage.sql.FIND_SESSIONS[0]",
     "usage.budget_sql.COUNT_OLD_SETTLEMENTS[0]",
     "usage.budget_sql.DELETE_OLD_SETTLEMENTS[0]",

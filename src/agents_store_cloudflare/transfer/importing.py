@@ -12,11 +12,12 @@ from agents_store_cloudflare.state.session_tables import SESSION_TABLES
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.transfer import import_sql, usage_sql
 from agents_store_cloudflare.transfer.copies import CheckedCopy, checked
+from agents_store_cloudflare.transfer.renaming import check_rename, renamed
 from agents_store_cloudflare.transfer.staging import claim, large_entries, stage
 from agents_store_cloudflare.transfer.stream_copies import StreamCopy, arrive, take_place
 from agents_store_cloudflare.transfer.tables import ENTRIES, HIDDEN, KEPT, insert, rows_of
 
-__all__ = ["import_session"]
+__all__ = ["check_import", "import_session"]
 
 _ATTEMPTS = 5
 
@@ -27,6 +28,7 @@ async def import_session(
     *,
     streams: DurableObjectStreamManager | None = None,
     replace: bool = False,
+    rename: Mapping[str, str] | None = None,
 ) -> None:
     """Store the session of a copy, with its usage. It becomes visible whole, in one transaction, or not at all.
 
@@ -41,22 +43,19 @@ async def import_session(
         streams: stores the copy's streams too. A copy with streams is refused without it.
         replace: replace a session of the same id, with its usage, and its stream. States of it that were loaded before are stale
             afterwards; readers of the stream are told as after a reset.
+        rename: old id -> new id: of this session, and of sessions and streams that it names (parent, root, references, stream).
+            Ids that are not in it stay.
 
     Raises:
-        InvalidArgumentError: the copy has a newer format or is not whole, or its stream exists and `replace` is False. Nothing of it
-            is visible.
+        InvalidArgumentError: the copy has a newer format or is not whole, an id of `rename` cannot be one, or the copy's stream exists
+            and `replace` is False. Nothing of it is visible.
         SessionExistsError: the id exists and `replace` is False. Nothing of the copy is visible.
         D1StateError: the database failed.
         StreamError: a stream could not be reached.
     """
     db = as_database(database)
     try:
-        own = await checked(db, copy)
-        version, _ = await _versions(db, own.session_id)
-        if version and own.is_session and not replace:
-            raise SessionExistsError(own.session_id)
-        if not (replace and own.is_session):
-            await _check_kept(db, own)
+        own = await _prepared(db, copy, replace=replace, rename=rename or {})
         if own.streams and streams is None:
             raise InvalidArgumentError(
                 "the copy has streams: pass streams=, the manager that stores them, or leave them out"
@@ -71,6 +70,31 @@ async def import_session(
             await _take_places(streams, own, tokens, replace=replace)
     except SqlError as error:
         raise _failed(copy, error) from error
+
+
+async def check_import(
+    database: object, copy: Mapping[str, Any], *, replace: bool = False, rename: Mapping[str, str] | None = None
+) -> None:
+    """Raise what `import_session` would raise before it writes, its streams aside. Nothing is written.
+
+    Raises:
+        InvalidArgumentError, SessionExistsError, D1StateError: as `import_session`.
+    """
+    try:
+        await _prepared(as_database(database), copy, replace=replace, rename=rename or {})
+    except SqlError as error:
+        raise _failed(copy, error) from error
+
+
+async def _prepared(db: Database, copy: Mapping[str, Any], *, replace: bool, rename: Mapping[str, str]) -> CheckedCopy:
+    check_rename(rename)
+    own = renamed(await checked(db, copy), rename)
+    version, _ = await _versions(db, own.session_id)
+    if version and own.is_session and not replace:
+        raise SessionExistsError(own.session_id)
+    if not (replace and own.is_session):
+        await _check_kept(db, own)
+    return own
 
 
 def _with(

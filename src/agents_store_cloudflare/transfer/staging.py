@@ -7,9 +7,10 @@ message blocks, until the transaction that shows the session makes them rows. An
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
 from agents_store_cloudflare.database import MAX_VALUE_BYTES, Database, Statement, batch_with_retry
@@ -19,7 +20,7 @@ from agents_store_cloudflare.transfer import import_sql
 from agents_store_cloudflare.transfer.copies import CheckedCopy
 from agents_store_cloudflare.transfer.tables import ENTRIES, HIDDEN, StoredRow, insert
 
-__all__ = ["BATCH_BYTES", "claim", "large_entries", "stage"]
+__all__ = ["BATCH_BYTES", "claim", "large_entries", "stage", "stage_texts"]
 
 BATCH_BYTES: Final = 1_000_000
 LARGEST_TEXT_BYTES: Final = MAX_VALUE_BYTES - 2
@@ -39,9 +40,20 @@ async def claim(database: Database) -> int:
 
 async def stage(database: Database, copy: CheckedCopy, number: int) -> None:
     """Store messages, checkpoints, staged changes, runs, references and usage where nobody reads them."""
+    await _store(database, (*_hidden(copy, number), *_entry_texts(copy, number)))
+
+
+async def stage_texts(database: Database, number: int, kinds: Sequence[Iterable[StoredRow]]) -> None:
+    """Store rows of several kinds, 1, 2, 3 …, as texts under the second number. The column `count` tells the kind."""
+    texts = [(kind, text) for kind, rows in enumerate(kinds, 1) for text in _texts(map(_text, rows))]
+    keys = itertools.count((number + 1) * MAX_MESSAGES + 1)
+    await _store(database, [Statement(import_sql.INSERT_BLOCK, (next(keys), *each)) for each in texts])
+
+
+async def _store(database: Database, statements: Iterable[Statement]) -> None:
     waiting: list[Statement] = []
     size_bytes = 0
-    for statement in (*_hidden(copy, number), *_entry_texts(copy, number)):
+    for statement in statements:
         waiting.append(statement)
         size_bytes += sum(len(value.encode()) for value in statement.parameters if isinstance(value, str))
         if size_bytes > BATCH_BYTES:

@@ -18,7 +18,8 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.state.records import AgentState, StagedChange, SubSessionRef
 from agents_store_cloudflare.store import CloudflareStore
-from agents_store_cloudflare.transfer import copies_of, export_session, import_session, lines_of
+from agents_store_cloudflare.transfer import check_import, copies_of, export_session, import_session, lines_of
+from agents_store_cloudflare.transfer.budgets import export_budgets, import_budgets
 
 __all__ = ["TransferConformance"]
 
@@ -54,15 +55,15 @@ class TransferConformance:
     async def test_usage_counts_once(self, store: CloudflareStore, database: Any, unique: str) -> None:
         """TR-2: entries that are stored already count once, and days have the same totals as before."""
         await _fill(store, unique)
-        days = await _days(store, unique)
+        days = await _days(store, f"m-{unique}")
         copy = await export_session(database, unique)
         await store.state_store.delete_session(unique)
         await import_session(database, copy)
         await import_session(database, copy, replace=True)
-        assert await _days(store, unique) == days
+        assert await _days(store, f"m-{unique}") == days
         assert (await store.usage_store.get_rollup(unique)).entry_count == 3
         await store.usage_store.delete(unique)
-        assert await _days(store, unique) == []
+        assert await _days(store, f"m-{unique}") == []
 
     async def test_an_existing_session(self, store: CloudflareStore, database: Any, unique: str) -> None:
         """TR-3: it is refused; with `replace` it is as the copy is, and what was loaded before is stale."""
@@ -211,10 +212,77 @@ class TransferConformance:
         await import_session(database, copy, streams=manager)
         async with store.turn(unique, agent_type="x") as turn:
             await turn.write({"type": "text", "n": 2})
-        async with manager.create_reader(unique, follow=False) as reader:
-            chunks = [chunk async for chunk in reader]
-        assert [chunk["type"] for chunk in chunks] == ["text", "turn-end", "text", "turn-end"]
+        assert [chunk["type"] for chunk in await _chunks(store, unique)] == ["text", "turn-end", "text", "turn-end"]
         await store.delete_session(unique)
+
+    async def test_other_ids(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-10: a session comes back under another id, with its stream, and what names it is changed with it."""
+        states, manager = store.state_store, store.stream_manager
+        await _fill(store, unique)
+        child, root = f"{unique}/1", f"{unique}-root"
+        await states.create_session(child, agent_type="x", parent_session_id=unique)
+        async with store.turn(child, agent_type="x") as turn:
+            await turn.write({"type": "text", "n": 1})
+        before = await _reads(store, unique)
+        copies = [await export_session(database, each, streams=manager) for each in (unique, child)]
+        await store.delete_session(unique)
+        rename = {unique: root, child: f"{root}/1"}
+        for copy in copies:
+            await import_session(database, copy, streams=manager, rename=rename)
+        assert not await states.exists(unique)
+        wanted = before.replace(unique, root).replace(f"m-{root}", f"m-{unique}")
+        assert await _reads(store, root, model=f"m-{unique}") == wanted
+        moved = await states.load_state(f"{root}/1", required=True)
+        assert (moved.parent_session_id, moved.root_session_id, moved.stream_id) == (root, root, f"{root}/1")
+        async with store.turn(f"{root}/1", agent_type="x") as turn:
+            await turn.write({"type": "text", "n": 2})
+        assert [chunk["type"] for chunk in await _chunks(store, f"{root}/1")] == ["text", "turn-end"] * 2
+        for wrong in ({unique: "__x"}, {unique: "x" * 513}, {unique: "x", child: "x"}):
+            with pytest.raises(InvalidArgumentError):
+                await check_import(database, copies[0], rename=wrong)
+        with pytest.raises(SessionExistsError):
+            await check_import(database, copies[0], rename={unique: root})
+        await store.delete_session(root)
+
+    async def test_budgets_come_back(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-11: a tree of budgets comes back with what is spent and reserved; triggers go on counting."""
+        usage, inner = store.usage_store, f"{unique}/in"
+        await usage.set_budget(unique, 100, "tokens")
+        await usage.set_budget(inner, 60, "tokens", parent=unique)
+        first = await usage.reserve(inner, 20, ttl=3600)
+        second = await usage.reserve(unique, 30, ttl=3600)
+        assert first is not None
+        assert second is not None
+        settled = await usage.settle(first, 25)
+        before = [await usage.get_budget(scope) for scope in (unique, inner)]
+        copy = json.loads(json.dumps(await export_budgets(database, inner)))
+        with pytest.raises(InvalidArgumentError, match="already"):
+            await import_budgets(database, copy)
+        await usage.set_budget(unique, 7, "tokens")
+        assert await usage.release(second)
+        for _ in range(2):
+            await import_budgets(database, copy, replace=True)
+            assert [await usage.get_budget(scope) for scope in (unique, inner)] == before
+        assert await usage.settle(first, 25) == settled
+        assert await usage.release(second)
+        assert await usage.reserve(inner, 36) is None
+        third = await usage.reserve(inner, 35)
+        assert third is not None
+        await usage.settle(third, 35)
+        [outer, own] = [await usage.get_budget(scope) for scope in (unique, inner)]
+        assert outer is not None
+        assert own is not None
+        assert [(each.reserved, each.settled) for each in (outer, own)] == [(0, 60), (0, 60)]
+        rows = copy["stored"]
+        changes: list[dict[str, Any]] = [
+            {"root": inner},
+            {"stored": {**rows, "__agents_budgets": rows["__agents_budgets"][1:]}},
+            {"stored": {}},
+            {"format": 2},
+        ]
+        for change in changes:
+            with pytest.raises(InvalidArgumentError):
+                await import_budgets(database, {**copy, **change}, replace=True)
 
     async def test_streams_that_are_refused(self, store: CloudflareStore, database: Any, unique: str) -> None:
         """TR-4: a stream that is not whole is refused, and nothing is written."""
@@ -264,6 +332,11 @@ async def _read(store: CloudflareStore, stream_id: str, position: int) -> list[A
     return found
 
 
+async def _chunks(store: CloudflareStore, stream_id: str) -> list[Any]:
+    async with store.stream_manager.create_reader(stream_id, follow=False) as reader:
+        return [chunk async for chunk in reader]
+
+
 async def _close(store: CloudflareStore, stream_id: str, outcome: str) -> None:
     manager = store.stream_manager
     if outcome == "paused":
@@ -304,7 +377,7 @@ async def _fill(store: CloudflareStore, session_id: str) -> None:
     )
 
 
-async def _reads(store: CloudflareStore, session_id: str) -> str:
+async def _reads(store: CloudflareStore, session_id: str, *, model: str | None = None) -> str:
     """The session by every read, as one text."""
     states, usage = store.state_store, store.usage_store
     state = await states.load_state(session_id, required=True)
@@ -318,11 +391,11 @@ async def _reads(store: CloudflareStore, session_id: str) -> str:
             "staged": [change.to_dict() for change in await states.get_staged_changes(session_id, "step")],
             "usage": [entry.to_dict() for entry in await usage.get_entries(session_id)],
             "rollup": (await usage.get_rollup(session_id, include_sub_agents=True)).to_dict(),
-            "days": await _days(store, session_id),
+            "days": await _days(store, model or f"m-{session_id}"),
         }
     )
 
 
-async def _days(store: CloudflareStore, session_id: str) -> list[Any]:
-    """The totals of days, of the model that the session alone uses."""
-    return [total.to_dict() for total in await store.usage_store.get_totals("day", model=f"m-{session_id}")]
+async def _days(store: CloudflareStore, model: str) -> list[Any]:
+    """The totals of days, of a model that one session alone uses."""
+    return [total.to_dict() for total in await store.usage_store.get_totals("day", model=model)]

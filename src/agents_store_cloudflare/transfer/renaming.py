@@ -1,0 +1,70 @@
+"""A copy under other ids: the session's own, and those of the sessions and streams that it names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from agents_store_cloudflare.contract.arguments import check_id
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.database import SqlValue
+from agents_store_cloudflare.transfer.copies import CheckedCopy
+from agents_store_cloudflare.transfer.tables import StoredRow
+
+__all__ = ["check_rename", "renamed"]
+
+IDS: Final = frozenset({"session_id", "parent_session_id", "root_session_id", "sub_session_id", "stream_id"})
+"""Columns that hold the id of a session or of a stream."""
+
+IDS_WITHIN: Final[Mapping[str, str]] = {"open_turn": "streamId", "owed_closings": "streamId", "data": "subSessionId"}
+"""Columns of JSON, and the member of theirs that holds such an id."""
+
+
+def check_rename(rename: Mapping[str, str]) -> None:
+    """Refuse ids that no session can have, and two sessions under one id.
+
+    Raises:
+        TypeError, InvalidArgumentError: an id, by name.
+    """
+    for old, new in rename.items():
+        check_id(new, f"the new id of {old!r}")
+    if len(set(rename.values())) != len(rename):
+        raise InvalidArgumentError("two ids are to become the same one")
+
+
+def renamed(copy: CheckedCopy, rename: Mapping[str, str]) -> CheckedCopy:
+    """The copy with every id of `rename` changed wherever rows name it. What users keep in states and messages stays."""
+    if not rename:
+        return copy
+    stored = {table: [_row(row, rename) for row in rows] for table, rows in copy.stored.items()}
+    streams = [{**each, "streamId": rename.get(each["streamId"], each["streamId"])} for each in copy.streams]
+    return CheckedCopy(rename.get(copy.session_id, copy.session_id), stored, copy.messages, streams)
+
+
+def _row(row: StoredRow, rename: Mapping[str, str]) -> StoredRow:
+    return {name: _value(name, value, rename) for name, value in row.items()}
+
+
+def _value(name: str, value: SqlValue, rename: Mapping[str, str]) -> SqlValue:
+    if not isinstance(value, str):
+        return value
+    if name in IDS:
+        return rename.get(value, value)
+    member = IDS_WITHIN.get(name)
+    # The other texts stay as they are, byte for byte.
+    if member is None or not any(json.dumps(old, ensure_ascii=False) in value for old in rename):
+        return value
+    return _within(value, member, rename)
+
+
+def _within(text: str, member: str, rename: Mapping[str, str]) -> str:
+    try:
+        value: Any = json.loads(text)
+    except ValueError:
+        return text  # somebody else's
+    listed: list[Any] = value if isinstance(value, list) else [value]
+    for each in listed:
+        if isinstance(each, dict) and isinstance(old := cast("dict[str, Any]", each).get(member), str):
+            each[member] = rename.get(old, old)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
