@@ -557,7 +557,7 @@ async def test_a_ttl_that_looks_like_milliseconds_warns(manager: DurableObjectLo
         assert await manager.acquire("k", ttl=30_000)
     assert told[0].filename == __file__
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         assert await manager.acquire("m", ttl_ms=30_000)
         assert await manager.acquire("h", ttl=timedelta(hours=8))
         assert await manager.acquire("s", ttl=3_600)
