@@ -103,7 +103,7 @@ def test_bad_arguments(command: Command, arguments: list[str], words: str) -> No
     ("arguments", "words"),
     [
         (["--limit", "0"], "limit is 0"),
-        (["--cursor", "nonsense"], "cursor is none that this list gave"),
+        (["--cursor", "nonsense"], "cursor is not from this list"),
         (["--parent", "__x"], "begins with '__'"),
     ],
 )

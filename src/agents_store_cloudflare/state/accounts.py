@@ -1,4 +1,4 @@
-"""How what sessions use is recorded beside their state: by statements in the same batch."""
+"""Usage and budgets beside a state: their statements go into the batch that writes the state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Accounts"]
 
 
 class Accounts:
-    """Usage and budgets of sessions that live in the same database as these.
+    """The statements for usage and budgets that are kept in the same database as the sessions.
 
     Args:
         options: the table and the prices of the entries.
@@ -28,34 +28,40 @@ class Accounts:
         self._now_ms = now_ms
 
     def complete(self, entries: Sequence[UsageEntry | Mapping[str, object]]) -> list[UsageEntry]:
-        """The entries with ids, times and prices: sent again, they count once.
+        """Return the entries with ids, times and prices. With their ids they count once, however often they are sent.
 
         Raises:
-            TypeError, InvalidArgumentError: an entry breaks a rule.
+            TypeError: a field of an entry has a wrong type.
+            InvalidArgumentError: an entry breaks a rule, which the message names.
         """
         book = self._options.price_book
         return completed(entries, self._now_ms, prices=None if book is None else as_price_book(book))
 
     def record(self, session_id: str, entries: Sequence[UsageEntry | Mapping[str, object]]) -> list[Statement]:
-        """What records entries of this session.
+        """Return the statements that record entries of this session.
 
         Raises:
-            TypeError, InvalidArgumentError: an entry breaks a rule, or is another session's.
+            TypeError: a field of an entry has a wrong type.
+            InvalidArgumentError: an entry breaks a rule, or belongs to another session.
         """
         return usage_statements(session_id, entries, self._now_ms, self._options)
 
     def delete(self, tree: tuple[SqlValue, ...]) -> list[Statement]:
-        """What deletes the usage of the sessions that a deletion takes; `tree` are its parameters."""
+        """Return the statements that delete the usage of a tree of sessions.
+
+        Args:
+            tree: the parameters of the deletion, by which the SQL finds the tree.
+        """
         return [Statement(sql, tree) for sql in deletion_sql.DELETE_USAGE]
 
     def reserve(self, reservation: Reservation, now_ms: int) -> list[Statement]:
-        """What takes the reservation, or aborts the batch with the fault "budget" or "no_budget"."""
+        """Return the statements that take the reservation. They abort the batch with the fault "budget" or "no_budget"."""
         return reserve_statements(reservation, now_ms)
 
     def settle(self, session_id: str, reservation: Reservation, actual: int, now_ms: int) -> list[Statement]:  # noqa: ARG002
-        """What settles the reservation, once however often it is sent."""
+        """Return the statements that settle the reservation, once, however often they are sent."""
         return [settle_statement(reservation, actual, now_ms)]
 
     def settle_interrupted(self, session_id: str, now_ms: int) -> list[Statement]:
-        """What settles the reservation of the session's open turn with what its commits have spent."""
+        """Return the statements that settle the reservation of the session's open turn with the amount that its commits have spent."""
         return [Statement(turn_sql.SETTLE_INTERRUPTED, (session_id, now_ms))]

@@ -1,4 +1,4 @@
-"""The state store's batches: sent again where that is safe, and every failure raised as the package's own error."""
+"""Sends the batches of the state store: again after a failure when that is safe. A failure is raised as the package's own error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_DATABASE_BYTES: Final = 10_000_000_000
 
 
 class StateBatches:
-    """The batches of one store: reads and guarded writes, each in the database where its session lives."""
+    """Sends the reads and the guarded writes of one store, each to the database where its session lives."""
 
     def __init__(self, homes: Homes, logger: logging.Logger) -> None:
         self.homes: Homes = homes
@@ -38,7 +38,11 @@ class StateBatches:
         return Commit.from_text(cast("str", results[0][0][0])), results
 
     async def guarded(self, guard: Guard, statements: Sequence[Statement]) -> tuple[Commit | None, list[list[Row]]]:
-        """As `write`, for statements that may return no commit: the first commit of a repetition, or the statements' rows."""
+        """Send guard, fence and statements as one batch, when the statements may return no commit.
+
+        Returns:
+            None and the rows of the statements. A repetition gives the first commit and no rows.
+        """
         guards = guard.statements()
         try:
             results = await batch_with_retry(self.homes.of(guard.session_id), [*guards, *statements])
@@ -51,7 +55,7 @@ class StateBatches:
         return None, results[len(guards) :]
 
     async def _replayed(self, guard: Guard, facts: Facts) -> Commit:
-        """The first commit of a repetition, whose token raises the fence all the same.
+        """Return the first commit of a repetition. The repetition's token raises the fence too.
 
         Raises:
             InvalidArgumentError: the commit id belongs to another request.
@@ -70,12 +74,17 @@ class StateBatches:
         return first
 
     async def raise_fence(self, guard: Guard, *, known: int = 0) -> None:
-        """Keep the token of a call that has nothing to write, unless `known` says that the kept one is as high."""
+        """Keep the token of a call that has nothing to write.
+
+        Args:
+            guard: the guard of the call.
+            known: the highest token that is kept already. Nothing is sent when it is as high.
+        """
         if guard.token is not None and guard.token > known:
             await self.repeatable(guard.operation, guard.session_id, guard.fence())
 
     async def read(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """Send statements that only read; the first parameter of the first one is the session id."""
+        """Send statements that only read. The first parameter of the first statement is the session id."""
         session_id = cast("str", statements[0].parameters[0])
         try:
             return await batch_with_retry(self.homes.of(session_id), statements)
@@ -90,7 +99,7 @@ class StateBatches:
             raise self._failed(operation, session_id, error) from error
 
     async def once(self, operation: str, session_id: str, statements: Sequence[Statement]) -> list[list[Row]]:
-        """Send statements that are not sent again by themselves: a second run would give another result."""
+        """Send statements once, because a second run would give another result."""
         try:
             return await self.homes.of(session_id).batch(statements)
         except SqlError as error:

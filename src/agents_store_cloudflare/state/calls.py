@@ -1,4 +1,4 @@
-"""The part that all calls of the state store share: the database, the limits, the guard of a write."""
+"""The base of all calls of the state store: the database, the limits, the guard of a write."""
 
 from __future__ import annotations
 
@@ -64,10 +64,14 @@ class StateCalls:
         commit_id: str | None,
         *request: Part,
     ) -> Guard:
-        """The guard of a write to a session that must exist.
+        """Return the guard of a write to a session that must exist.
 
         Args:
-            request: all other arguments of the call except its conditions, in a fixed order.
+            operation: the name of the call.
+            session_id: the session.
+            fencing_token: the caller's token or lock.
+            commit_id: the caller's name for the request, or None for a new one.
+            request: all other arguments of the call, without its conditions, in a fixed order.
         """
         return Guard(
             session_id=check_id(session_id, "session_id"),
@@ -86,10 +90,14 @@ class StateCalls:
         commit_id: str | None,
         *request: Part,
     ) -> Guard:
-        """The guard of a save: the version, the histories that must meet, the parent that must stay.
+        """Return the guard of a save: it checks the version, the stored history and the parent.
 
         Args:
-            request: all other arguments of the call except its conditions, in a fixed order.
+            outgoing: the state to save.
+            expected_version: the caller's condition.
+            fencing_token: the caller's token or lock.
+            commit_id: the caller's name for the request, or None for a new one.
+            request: all other arguments of the call, without its conditions, in a fixed order.
         """
         if expected_version is None:
             version: int | None = outgoing.version
@@ -115,35 +123,35 @@ class StateCalls:
         return token
 
     def _commit(self, guard: Guard, result: str | None = None) -> tuple[SqlValue, ...]:
-        """The first parameters of the statement that changes the state row: ?1 to ?5."""
+        """Return the first parameters of the statement that changes the state row: ?1 to ?5."""
         return (guard.session_id, self._now_ms(), guard.commit_id, guard.request, result)
 
     def _save_statements(self, outgoing: Outgoing, guard: Guard, result: str | None = None) -> list[Statement]:
-        """The statements that store the state row and the new messages."""
+        """Return the statements that store the state row and the new messages."""
         first = (*self._commit(guard, result), guard.new_messages, guard.new_checkpoints, new_epoch())
-        # The guard holds the version: above 0 there is a row, and the shorter statement does.
+        # A version above 0 means that there is a row, so the shorter statement is enough. The guard checks the version.
         sql = session_sql.UPDATE_STATE if guard.version else session_sql.UPSERT_STATE
         return [Statement(sql, (*first, *outgoing.columns)), *outgoing.block_statements()]
 
 
 def new_epoch() -> int:
-    """A number for a new history. No earlier history of the session has it."""
+    """Return a random number for a new history, so that no earlier history of the session has the same."""
     return random.randrange(1, MAX_SAFE_INTEGER)  # noqa: S311 - an identity, no secret
 
 
 def expected(version: int | None) -> int | None:
-    """The version that a call names as its condition, checked."""
+    """Return the version that a call names as its condition, after checking it."""
     return None if version is None else check_whole_number(version, "expected_version")
 
 
 def state_for(session_id: str, state: AgentState | Mapping[str, object]) -> AgentState:
-    """The state as a record.
+    """Return the state as a record.
 
     Raises:
-        InvalidArgumentError: it belongs to another session.
+        InvalidArgumentError: the state belongs to another session.
     """
     check_id(session_id, "session_id")
     record = state if isinstance(state, AgentState) else AgentState.from_dict(state)
     if record.session_id != session_id:
-        raise InvalidArgumentError(f"the state is of session {record.session_id!r}, not {session_id!r}")
+        raise InvalidArgumentError(f"the state belongs to session {record.session_id!r}, not to {session_id!r}")
     return record

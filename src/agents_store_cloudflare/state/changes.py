@@ -1,4 +1,4 @@
-"""What staged changes make of a custom state: pure rules, no database."""
+"""Applies staged changes to a custom state: pure rules, no database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents_store_cloudflare.state.json_patch import apply_operation
 __all__ = ["MAX_OPERATIONS", "Applied", "apply_changes", "merge_changes"]
 
 MAX_OPERATIONS: Final = 1_000
-"""Patch operations of one promotion, all its tool calls together."""
+"""The most patch operations of one promotion, of all its tool calls together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +23,10 @@ class Applied:
     """A new custom state.
 
     Attributes:
-        custom_state: shares nothing with what it was made from.
-        text: its JSON, within `max_bytes`.
-        applied: the ids of the tool calls, in their order.
-        warnings: what was overwritten, for a person; they name keys.
+        custom_state: the new custom state. It shares no object with the old one or with the changes.
+        text: its JSON text, which has at most `max_bytes`.
+        applied: the ids of the applied tool calls, in order.
+        warnings: texts for a person about overwritten values; they name keys, not values.
     """
 
     custom_state: JsonObject
@@ -43,19 +43,22 @@ def apply_changes(
     max_bytes: int,
     operation: str = "promote_staging",
 ) -> Applied:
-    """All of the changes in the given order, or none; the arguments are left alone.
+    """Apply all changes in the given order, or none. The arguments stay unchanged.
 
-    Of each change `merge_changes` is applied where it is present, `patches` only where it is not; `patches` that are not
-    applied do not count. After each change the custom state must be an object again.
+    When a change has `merge_changes`, they are applied and its `patches` are not. After each change the custom state must be an object.
 
     Args:
-        max_bytes: of the custom state's JSON, checked before every operation that makes it grow.
-        operation: the call this is for, as `StateSizeExceededError` names it.
+        session_id: the session, for errors.
+        custom_state: the custom state before the changes.
+        changes: the staged changes, in order.
+        max_bytes: the most bytes of the custom state's JSON text. Each operation that makes it grow checks this first.
+        operation: the name of the call, for `StateSizeExceededError`.
 
     Raises:
-        StagingError: a change does not fit, or more than 1,000 operations; names the tool call and the operation.
-        StateSizeExceededError: over `max_bytes`; its cause is a StagingError that names the tool call.
-        TypeError, InvalidArgumentError: `custom_state` is not JSON.
+        StagingError: a change cannot be applied, or there are more than 1,000 operations. It names the tool call and the operation.
+        StateSizeExceededError: the result is over `max_bytes`. Its cause is a StagingError that names the tool call.
+        TypeError: `custom_state` holds a type that JSON does not have.
+        InvalidArgumentError: `custom_state` holds a value that JSON cannot carry.
     """
     work = _Work(session_id, operation, max_bytes, SizedDocument(custom_state, max_bytes=max_bytes))
     for change in changes:
@@ -71,11 +74,12 @@ def merge_changes(
     max_bytes: int,
     operation: str = "merge_custom_state",
 ) -> Applied:
-    """The custom state with one merge, by the rules of `apply_changes`.
+    """Merge values into the custom state, by the rules of `apply_changes`.
 
     Raises:
-        StateSizeExceededError: over `max_bytes`.
-        TypeError, InvalidArgumentError: `custom_state` or `changes` are not JSON, or nest deeper than 200 levels.
+        StateSizeExceededError: the result is over `max_bytes`.
+        TypeError: `custom_state` or `changes` hold a type that JSON does not have.
+        InvalidArgumentError: they hold a value that JSON cannot carry, or nest deeper than 200 levels.
     """
     merge = MergeChanges.of(changes)
     work = _Work(session_id, operation, max_bytes, SizedDocument(custom_state, max_bytes=max_bytes))
@@ -85,7 +89,7 @@ def merge_changes(
 
 @dataclass(slots=True)
 class _Work:
-    """A promotion under way."""
+    """A promotion that is being computed."""
 
     session_id: str
     operation: str
@@ -93,7 +97,7 @@ class _Work:
     document: SizedDocument
     operation_count: int = 0
     warnings: list[str] = field(default_factory=list[str])
-    # Which tool call merged a value into a top-level key last.
+    # Top-level key -> the tool call that was the last to merge a value into it.
     merged_by: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
 
     def apply(self, change: StagedChange) -> None:
@@ -140,7 +144,7 @@ class _Work:
         self.merged_by[key] = tool_call_id
 
     def fail(self, refusal: RefusedError, tool_call_id: str | None, operation_index: int | None = None) -> NoReturn:
-        """Raise the refusal as the error that callers know."""
+        """Raise the refusal as the error that callers get."""
         error = StagingError(
             self.session_id, tool_call_id=tool_call_id, operation_index=operation_index, reason=str(refusal)
         )

@@ -1,4 +1,7 @@
-"""The SQL of checkpoints. One that keeps the custom state of the one before names it instead of holding it again."""
+"""The SQL of checkpoints.
+
+A checkpoint whose custom state equals the one before does not hold it again: `base_id` names the checkpoint that holds it.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,8 @@ __all__ = [
     "TOUCH_CHECKPOINTS",
 ]
 
-# A checkpoint is no change of the session: the version stays. ?6 run id, ?7 stream sequence. The result is what a repetition has to
-# know of the checkpoint: `codec.remembered_checkpoint` reads it.
+# ?6 run id, ?7 stream sequence. The version stays, because a checkpoint does not change the session. The result holds the facts that a
+# repetition needs: `codec.remembered_checkpoint` reads them.
 TOUCH_CHECKPOINTS: LiteralString = session_update(
     "checkpoint_count = checkpoint_count + 1",
     version="version",
@@ -38,7 +41,7 @@ TOUCH_CHECKPOINTS: LiteralString = session_update(
     result="coalesce(json(?5), json_array(step_count, status, ?6, CAST(?7 AS INTEGER)))",
 )
 
-# The id of the newest checkpoint of the state row `s`, pruned ones included.
+# The id of the newest checkpoint of the state row `s`; a pruned one counts too.
 _NEWEST_ID: LiteralString = f"""(
         SELECT max(x.id)
         FROM __agents_checkpoints AS x
@@ -49,8 +52,8 @@ _SAME_OWNERS: LiteralString = """base.custom_state = s.custom_state
         AND base.agent_type = s.agent_type
         AND base.stream_id = coalesce(s.stream_id, '')"""
 
-# ?1 session id, ?2 run id, ?3 stream sequence. Its time is that of the newest commit, which keeps it. Primary keys: the newest
-# checkpoint and the one it shares with are read.
+# ?1 session id, ?2 run id, ?3 stream sequence. The checkpoint gets the time of the newest commit, which is the commit that keeps it.
+# Primary keys: reads the newest checkpoint, and the one that holds its custom state.
 INSERT_CHECKPOINT: LiteralString = f"""
     INSERT INTO __agents_checkpoints (
       id, timestamp, run_id, stream_sequence, version, message_count, history_epoch, status, step_count,
@@ -84,7 +87,7 @@ _COLUMNS: LiteralString = f"""
       coalesce(base.custom_state, c.custom_state) AS custom_state,
       c.output, c.error, c.aborted, c.abort_reason, c.resume_count, c.expires_at, c.details"""
 
-# ?1 session id -> (number, timestamp, run id, stream sequence, status, step count, message count) of the newest one
+# ?1 session id -> (number, timestamp, run id, stream sequence, status, step count, message count) of the newest checkpoint
 NEWEST_CHECKPOINT: LiteralString = f"""
     SELECT {_BARE_COLUMNS}
     FROM __agents_states AS s
@@ -105,7 +108,7 @@ _LATEST: LiteralString = f"""
       )"""
 
 # ?1 session id -> (number, timestamp, run id, stream sequence) and the columns of codec.state_of, or no row.
-# Primary keys: one checkpoint is read, and the one it shares with.
+# Primary keys: reads one checkpoint, and the one that holds its custom state.
 LATEST_CHECKPOINT: LiteralString = f"""
     SELECT {_COLUMNS}
     {_LATEST}
@@ -121,7 +124,7 @@ _COUNTED_BLOCKS: LiteralString = f"""
     ORDER BY b.id
 """
 
-# ?1 session id -> (sequence of the block's first message, body) of the messages the latest checkpoint counts
+# ?1 session id -> (sequence of the block's first message, body) of the messages that the latest checkpoint counts
 LATEST_BLOCKS: LiteralString = f"""
     SELECT CAST(b.id - {FIRST_KEY} AS INTEGER) AS first_sequence, b.body
     {_LATEST}
@@ -146,7 +149,7 @@ BLOCKS_OF_CHECKPOINT: LiteralString = f"""
     {_COUNTED_BLOCKS}
 """
 
-# ?1 session id, ?2 the number above those wanted, ?3 most rows. Newest first, by primary key.
+# ?1 session id, ?2 a number: lower ones are wanted, ?3 most rows. Newest first, by primary key.
 _PAGE: LiteralString = f"""
     WHERE s.session_id = ?1
       AND c.id > {FIRST_KEY}
@@ -156,7 +159,7 @@ _PAGE: LiteralString = f"""
     LIMIT ?3
 """
 
-# As `_PAGE` -> as LATEST_CHECKPOINT
+# The parameters of `_PAGE` -> as LATEST_CHECKPOINT
 LIST_CHECKPOINTS: LiteralString = f"""
     SELECT {_COLUMNS}
     FROM __agents_states AS s
@@ -165,7 +168,7 @@ LIST_CHECKPOINTS: LiteralString = f"""
     {_PAGE}
 """
 
-# As `_PAGE` -> as NEWEST_CHECKPOINT
+# The parameters of `_PAGE` -> as NEWEST_CHECKPOINT
 LIST_BARE_CHECKPOINTS: LiteralString = f"""
     SELECT {_BARE_COLUMNS}
     FROM __agents_states AS s
@@ -173,7 +176,7 @@ LIST_BARE_CHECKPOINTS: LiteralString = f"""
     {_PAGE}
 """
 
-# ?1 session id, ?2 the number above those wanted -> as LATEST_BLOCKS, of the newest checkpoint below it: all others count fewer
+# ?1 session id, ?2 a number -> as LATEST_BLOCKS, of the newest checkpoint below that number: older checkpoints count fewer messages
 BLOCKS_OF_PAGE: LiteralString = f"""
     SELECT CAST(b.id - {FIRST_KEY} AS INTEGER) AS first_sequence, b.body
     FROM __agents_states AS s
@@ -206,8 +209,8 @@ CHECKPOINT_EXISTS: LiteralString = f"""
       AND c.pruned = 0
 """
 
-# The columns that a restored session takes from its checkpoint. Not expires_at: a deadline belongs to the session's present, and an
-# old one would let the next cleanup delete the session.
+# The columns that a restored session takes from its checkpoint. `expires_at` stays as it is: an old deadline would let the next
+# cleanup delete the session.
 _KEPT: LiteralString = """status, step_count, output, error, aborted, abort_reason, resume_count, details, custom_state,
       agent_type, stream_id"""
 
@@ -252,8 +255,8 @@ DELETE_LATER_CHECKPOINTS: LiteralString = f"""
     )
 """
 
-# ?1 session id, ?2 a number of messages, or NULL: that of the state row. What counts more comes after all that count less, so what stays
-# shares with none that goes.
+# ?1 session id, ?2 a number of messages, or NULL for the number of the state row. Later checkpoints count at least as many messages as
+# earlier ones. So every deleted checkpoint is newer than the checkpoints that stay, and holds no custom state for them.
 DELETE_COUNTING_MORE: LiteralString = f"""
     DELETE FROM __agents_checkpoints
     WHERE id IN (
@@ -267,7 +270,7 @@ DELETE_COUNTING_MORE: LiteralString = f"""
 """
 
 # ?1 the new session's id, ?2 now, ?3 commit id, ?4 operation, ?5 result, ?6 number, ?7 epoch, ?8 the source's id -> (this commit).
-# Not a child of its source's parent: it outlives that tree. Its deadline is the source's present one, unless that has passed.
+# The fork has no parent, so it outlives the tree of its source. It gets the present deadline of its source unless that has passed.
 FORK_STATE: LiteralString = f"""
     INSERT INTO __agents_states (
       session_id, created_at, updated_at, version, session_no, message_count, history_epoch, checkpoint_count, commits,
@@ -287,9 +290,9 @@ FORK_STATE: LiteralString = f"""
     RETURNING json_extract(commits, '$[#-1]') AS newest_commit
 """
 
-# ?1 the new session's id, ?2 the source's id. Copies the blocks that hold the new session's messages, joined to blocks of up to 512 KB
-# (one that is over 256 KB stays by itself): few rows to write, however small the source's blocks are. The last may hold too many
-# messages: CUT_LAST_BLOCK cuts it.
+# ?1 the new session's id, ?2 the source's id. Copies the blocks that hold the new session's messages. It joins small blocks to blocks of
+# up to 512 KB, so that it writes few rows; a block over 256 KB stays by itself. The last block may hold too many messages:
+# CUT_LAST_BLOCK cuts it.
 FORK_BLOCKS: LiteralString = f"""
     WITH source AS (
       SELECT
@@ -337,7 +340,10 @@ FORK_BLOCKS: LiteralString = f"""
 
 
 def _judged(keep: LiteralString, before: LiteralString) -> LiteralString:
-    """The checkpoints of session ?1, with whether each one goes: not among the `keep` newest, and kept before the time `before`."""
+    """Return the SQL that judges the checkpoints of session ?1.
+
+    A checkpoint stays when it is among the `keep` newest, or was kept at the time `before` or later. Otherwise it goes.
+    """
     return f"""
       SELECT
         c.id,
@@ -352,14 +358,14 @@ def _judged(keep: LiteralString, before: LiteralString) -> LiteralString:
       WHERE s.session_id = ?1"""
 
 
-# ?6 how many of the newest stay, ?7 a time (milliseconds): later ones stay too, or NULL. The result is how many go. Reads the
-# session's checkpoints, as the next two do.
+# ?6 how many of the newest stay, ?7 a time (milliseconds) from which on all stay, or NULL. The result is how many go. This statement
+# and the next two read all checkpoints of the session.
 PRUNE_CHECKPOINTS: LiteralString = session_update(
     version="version",
     result=f"coalesce(json(?5), (SELECT count(*) FROM ({_judged('?6', '?7')}) AS judged WHERE judged.goes))",
 )
 
-# ?1 session id, ?2 and ?3 as ?6 and ?7 above. What goes, but not what shares its custom state with one that stays.
+# ?1 session id, ?2 and ?3 as ?6 and ?7 above. Deletes the checkpoints that go, except those that hold the custom state of one that stays.
 DELETE_PRUNED: LiteralString = f"""
     WITH judged AS ({_judged("?2", "?3")}
     )
@@ -372,7 +378,7 @@ DELETE_PRUNED: LiteralString = f"""
     )
 """
 
-# The same parameters: hides what goes and had to be left for those that stay.
+# The same parameters. Hides the checkpoints that go but had to be left, because they hold the custom state of one that stays.
 HIDE_PRUNED: LiteralString = f"""
     WITH judged AS ({_judged("?2", "?3")}
     )

@@ -1,4 +1,4 @@
-"""Checkpoints: kept moments of a session. They can be read, restored, and forked into a new session."""
+"""Checkpoints: kept moments of a session, which can be read, restored, and forked into a new session."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _ID = re.compile(r"cpv1-(.+)-s(\d{1,16})-t(\d{1,16})-([0-9a-f]{6})", re.DOTALL |
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Name:
-    """The parts of a checkpoint's id. It is read from the right, because the session's id may look like anything."""
+    """The parts of a checkpoint's id. The id is read from the right, because a session id may hold any text."""
 
     session_id: str
     step_count: int
@@ -98,7 +98,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
         commit, results = await self._batches.write(
             guard, [*before, *self._checkpoint_statements(session_id, run_id, stream_sequence)]
         )
-        if not results:  # answered from an earlier attempt, whose checkpoint may be gone by now
+        if not results:  # a repetition; the checkpoint of the first call may be gone by now
             guard.living(commit)
         if outgoing is not None:
             outgoing.bring_up_to_date(commit)
@@ -109,7 +109,10 @@ class CheckpointCalls(StateCalls, CheckpointStore):
     def _checkpoint_statements(
         self, session_id: str, run_id: str | None = None, stream_sequence: int | None = None
     ) -> list[Statement]:
-        """Keep the state row as the statements before leave it. The last one returns the checkpoint without its state."""
+        """Return the statements that keep the state row as the statements before them leave it.
+
+        The last one returns the checkpoint without its state.
+        """
         return [
             Statement(checkpoint_sql.INSERT_CHECKPOINT, (session_id, run_id, stream_sequence)),
             Statement(checkpoint_sql.NEWEST_CHECKPOINT, (session_id,)),
@@ -127,7 +130,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
             ]
         )
         checkpoint = codec.checkpoint_of(rows[0], blocks) if rows else None
-        # A later session of this id may have a checkpoint of this number: the id tells the time and the step too.
+        # A later session of this id may have a checkpoint of the same number. The id also holds the time and the step, so compare it.
         return checkpoint if checkpoint is not None and checkpoint.id == checkpoint_id else None
 
     async def get_latest_checkpoint(self, session_id: str) -> Checkpoint | None:
@@ -205,7 +208,9 @@ class CheckpointCalls(StateCalls, CheckpointStore):
         check_id(new_session_id, "new_session_id")
         guard = self._guard("fork_session", new_session_id, fencing_token, commit_id, *request)
         if new_session_id == session_id:
-            raise InvalidArgumentError("new_session_id is the session's own; restore_checkpoint goes back in place")
+            raise InvalidArgumentError(
+                "new_session_id is the id of the session itself; to take the session back use restore_checkpoint"
+            )
         name, condition = existing_checkpoint(session_id, checkpoint_id)
         guard = replace(guard, must_exist=False, version=0, conditions=(condition,))
         try:
@@ -252,7 +257,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
         return cast("int", commit.result)
 
     async def _state_after(self, guard: Guard, commit: Commit, results: list[list[Row]]) -> AgentState:
-        """The whole state that the last two statements loaded; for a repetition, the state as it stands now."""
+        """Return the state that the last two statements loaded. For a repetition it is the state as it is stored now."""
         session_id = guard.session_id
         if not results:
             guard.living(commit)
@@ -264,7 +269,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
 
 
 def check_kept_beside(run_id: str | None, stream_sequence: int | None) -> None:
-    """Check the facts that a checkpoint keeps beside the state."""
+    """Check the run id and the stream sequence that a checkpoint keeps beside the state."""
     if run_id is not None:
         check_id(run_id, "run_id")
     if stream_sequence is not None:
@@ -272,10 +277,10 @@ def check_kept_beside(run_id: str | None, stream_sequence: int | None) -> None:
 
 
 def existing_checkpoint(session_id: str, checkpoint_id: str) -> tuple[_Name, Condition]:
-    """The parts of the id, and the condition that the session keeps this checkpoint.
+    """Return the parts of a checkpoint's id, and the condition that the session keeps this checkpoint.
 
     Raises:
-        CheckpointNotFoundError: the id does not name a checkpoint of this session.
+        CheckpointNotFoundError: the id is no checkpoint id of this session.
     """
     name = _name_of(checkpoint_id)
     if name is None or name.session_id != session_id:

@@ -1,4 +1,4 @@
-"""States and messages as the database holds them: columns, and blocks of message texts."""
+"""Turns states and messages into columns and blocks of the database, and back."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ __all__ = [
 
 Messages: TypeAlias = "Sequence[Mapping[str, object]]"
 
-# The last version that writes equal values equally, whoever else refers to them.
+# The last version of the format that writes equal values equally. Later ones write an object that has other references differently.
 MARSHAL_VERSION = 2
 
 MARSHAL_LIST_HEAD_BYTES = 5
 
 SEPARATOR = "\t"
-"""Between two messages of a block: JSON text of this package holds no raw tab, and a tab survives `wrangler d1 export`."""
+"""Stands between two messages of a block. JSON text of this package holds no raw tab, and a tab survives `wrangler d1 export`."""
 
 _DETAILS = (
     "suspension_context",
@@ -72,10 +72,10 @@ class Block:
 
 
 def columns_of(state: AgentState, limit_bytes: int, operation: str) -> tuple[SqlValue, ...]:
-    """A state's columns in the order of `UPSERT_STATE` from ?9 on.
+    """Return a state's columns in the order of `UPSERT_STATE`, from ?9 on.
 
     Raises:
-        StateSizeExceededError: together they are over `limit_bytes`.
+        StateSizeExceededError: together they have more than `limit_bytes`.
     """
     columns: tuple[SqlValue, ...] = (
         stored_text(state.agent_type),
@@ -98,10 +98,10 @@ def columns_of(state: AgentState, limit_bytes: int, operation: str) -> tuple[Sql
 
 
 def check_size(columns: Sequence[SqlValue], limit_bytes: int, session_id: str, operation: str) -> None:
-    """Refuse columns of a state that are too large together.
+    """Refuse the columns of a state that are too large together.
 
     Raises:
-        StateSizeExceededError: over `limit_bytes`.
+        StateSizeExceededError: they have more than `limit_bytes`.
     """
     size_bytes = sum(len(_utf8(column)) for column in columns if isinstance(column, str))
     if size_bytes > limit_bytes:
@@ -125,7 +125,7 @@ def _details_of(state: AgentState) -> JsonObject:
 
 
 def state_of(row: Row) -> AgentState:
-    """The state of a row of `SELECT_STATE`, without messages; it counts as loaded without any."""
+    """Return the state of a row of `SELECT_STATE`, as a state that was loaded without messages."""
     (
         session_id, agent_type, stream_id, parent, root, created_at, updated_at,
         version, message_count, epoch, status, step_count,
@@ -156,12 +156,12 @@ def state_of(row: Row) -> AgentState:
 
 
 def checkpoint_id(session_id: str, step_count: int, timestamp: int, number: int) -> str:
-    """`cpv1-{session}-s{step}-t{ms}-{6 hex}`: the last part is the checkpoint's number within its session."""
+    """Return the id of a checkpoint: `cpv1-{session}-s{step}-t{ms}-{6 hex}`. The last part is its number within the session."""
     return f"cpv1-{session_id}-s{step_count}-t{timestamp}-{number:06x}"
 
 
 def bare_checkpoint_of(session_id: str, row: Row) -> Checkpoint:
-    """The checkpoint of a row of `NEWEST_CHECKPOINT`, without its state."""
+    """Return the checkpoint of a row of `NEWEST_CHECKPOINT`, without its state."""
     number, timestamp, run_id, stream_sequence, status, step_count, message_count = cast("list[Any]", row)
     return Checkpoint(
         id=checkpoint_id(session_id, step_count, timestamp, number),
@@ -176,14 +176,14 @@ def bare_checkpoint_of(session_id: str, row: Row) -> Checkpoint:
 
 
 def remembered_checkpoint(session_id: str, commit: Commit) -> Checkpoint:
-    """The checkpoint that a commit of `save_checkpoint` kept, without its state; it may be gone by now."""
+    """Return the checkpoint that a commit of `save_checkpoint` kept, without its state. It may be deleted by now."""
     step_count, status, run_id, stream_sequence = cast("list[Any]", commit.result)
     facts: Row = [commit.checkpoint_number, commit.at_ms, run_id, stream_sequence, status, step_count]
     return bare_checkpoint_of(session_id, [*facts, commit.message_count_after])
 
 
 def checkpoint_of(row: Row, blocks: Sequence[Row]) -> Checkpoint:
-    """The checkpoint of a row of `LATEST_CHECKPOINT` and the blocks it counts, with its state."""
+    """Return the checkpoint of a row of `LATEST_CHECKPOINT` with its state; `blocks` are the blocks that it counts."""
     state = state_of(row[4:])
     fill_messages(state, blocks, MAX_MESSAGES)
     count = history_of(state).count
@@ -192,10 +192,10 @@ def checkpoint_of(row: Row, blocks: Sequence[Row]) -> Checkpoint:
 
 
 def history_of(state: AgentState) -> StoredHistory:
-    """What the store holds already of this state's messages.
+    """Return the note at a state that says which of its messages are stored.
 
     Raises:
-        InvalidArgumentError: the state says that it was stored but not how much of its messages was.
+        InvalidArgumentError: the state has a version, but no such note.
     """
     history = state.stored_history
     if history is not None:
@@ -203,7 +203,7 @@ def history_of(state: AgentState) -> StoredHistory:
     if state.version:
         raise InvalidArgumentError(
             f"the state of session {state.session_id!r} says version {state.version}, but not which messages are stored; "
-            "load it, or carry it as its to_dict()"
+            "load it, or keep it as the mapping of its to_dict()"
         )
     return StoredHistory()
 
@@ -213,10 +213,10 @@ def keep_history(state: AgentState, history: StoredHistory) -> None:
 
 
 def new_messages(state: AgentState) -> Sequence[Message]:
-    """The messages that were not there at the last load or save.
+    """Return the messages that were added since the last load or save.
 
     Raises:
-        StaleStateError: fewer messages than were loaded, or others: a save never removes or rewrites any.
+        StaleStateError: messages that were loaded are missing or changed. A save never removes or rewrites messages.
     """
     history = history_of(state)
     known = history.count - history.first
@@ -229,24 +229,25 @@ def new_messages(state: AgentState) -> Sequence[Message]:
 
 
 def fingerprint_of(messages: Sequence[Message], before: int = 0) -> int:
-    """A number that is equal for equal JSON.
+    """Return a checksum of messages. Equal JSON gives equal checksums.
 
-    marshal reads 200 KB in 0.1 ms; encoding JSON takes seven times as long.
+    It uses marshal, which reads 200 KB in 0.1 ms; encoding JSON takes seven times as long.
 
     Args:
-        before: the fingerprint of the messages before these. The result is then the fingerprint of both parts together.
+        messages: the messages.
+        before: the checksum of the messages before these. The result is then the checksum of both parts together.
     """
     plain = list(messages)
     try:
         content = marshal.dumps(plain, MARSHAL_VERSION)
-    except ValueError:  # subclasses of text, numbers or dict: as the JSON that they are
+    except ValueError:  # a subclass of text, number or dict, which marshal refuses: take its JSON
         content = marshal.dumps(json.loads(encode_json(plain, name="messages")), MARSHAL_VERSION)
-    # A list is its kind, its length and then its items, one after the other.
+    # marshal writes a list as its kind, its length, and its items one after the other. Only the items count.
     return zlib.crc32(memoryview(content)[MARSHAL_LIST_HEAD_BYTES:], before)
 
 
 def fill_messages(state: AgentState, blocks: Sequence[Row], wanted: int) -> None:
-    """Give a state loaded without messages its last `wanted` ones."""
+    """Give a state that was loaded without messages its last `wanted` messages."""
     history = history_of(state)
     first = max(history.count - wanted, 0)
     state.messages = messages_of(blocks, first, history.count)
@@ -254,9 +255,9 @@ def fill_messages(state: AgentState, blocks: Sequence[Row], wanted: int) -> None
 
 
 def take_up(state: AgentState, added: Sequence[Message], commit: Commit) -> None:
-    """Make the state the stored one, after `added` was appended.
+    """Bring a state up to date after messages were appended to its session.
 
-    Messages that others put into the state meanwhile stay after `added`: they are not stored yet. When somebody else wrote in
+    Messages that other tasks put into the state meanwhile stay after `added`, and are not stored yet. When somebody else wrote in
     between, the state is stale and stays as it is.
     """
     history = history_of(state)
@@ -272,7 +273,7 @@ def take_up(state: AgentState, added: Sequence[Message], commit: Commit) -> None
 
 
 def know_more(state: AgentState, others: list[Message], stored: AgentState) -> None:
-    """Take up messages that others have stored after those that the state knows; it has no new ones of its own now."""
+    """Add messages that others have stored to a state that has no new messages of its own."""
     known, there = history_of(state), history_of(stored)
     state.messages += others
     fingerprint = fingerprint_of(others, known.fingerprint)
@@ -294,10 +295,11 @@ def message_list(messages: Iterable[Mapping[str, object]]) -> list[Message]:
 
 
 def check_state(state: AgentState) -> None:
-    """Refuse what the columns could not give back.
+    """Refuse a state whose fields the columns could not give back.
 
     Raises:
-        TypeError, InvalidArgumentError: the field, by name.
+        TypeError: a field has a wrong type; the message names it.
+        InvalidArgumentError: a field breaks a rule; the message names it.
     """
     for name in ("agent_type", "status"):
         check_text(getattr(state, name), name, max_bytes=MAX_LABEL_BYTES)
@@ -320,10 +322,18 @@ def check_state(state: AgentState) -> None:
 def blocks_of(
     messages: Messages, first_sequence: int, limit_bytes: int, session_id: str, operation: str
 ) -> Iterator[Block]:
-    """Messages as blocks, each below `limit_bytes`.
+    """Return the messages as blocks of at most `limit_bytes` each.
+
+    Args:
+        messages: the messages.
+        first_sequence: the sequence of the first one.
+        limit_bytes: the most bytes of a block.
+        session_id: the session, for errors.
+        operation: the name of the call, for errors.
 
     Raises:
-        TypeError, InvalidArgumentError: a message is no JSON object.
+        TypeError: a message is no dict, or holds a type that JSON does not have.
+        InvalidArgumentError: a message holds a value that JSON cannot carry.
         StateSizeExceededError: one message alone is over the limit.
     """
     texts = _message_texts(messages)
@@ -354,16 +364,16 @@ def _check_dicts(messages: Messages) -> None:
 
 
 def messages_of(rows: Sequence[Row], first: int, end: int) -> list[Message]:
-    """The messages with first <= sequence < end out of block rows (sequence of the block's first message, body)."""
+    """Return the messages with first <= sequence < end of block rows (sequence of the block's first message, body)."""
     texts = [
         _lines_between(body, first - start, end - start) for start, body in cast("Sequence[tuple[int, str]]", rows)
     ]
-    # One parse for all: the lines are complete JSON texts.
+    # The texts are complete JSON texts, so one parse reads all of them.
     return cast("list[Message]", json.loads(f"[{','.join(filter(None, texts))}]"))
 
 
 def _lines_between(body: str, low: int, high: int) -> str:
-    """The lines low … high - 1, joined by commas."""
+    """Return the texts number low … high - 1 of a block, joined by commas."""
     if low <= 0 and body.count(SEPARATOR) < high:
         return body.replace(SEPARATOR, ",")
     return ",".join(body.split(SEPARATOR)[max(low, 0) : max(high, 0)])

@@ -1,4 +1,4 @@
-"""The SQL that every write of the state store shares: the guard, the fence, and the write's entry in the state row."""
+"""The SQL that all writes of the state store share: the guard, the fence, and the entry of the write in the state row."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from agents_store_cloudflare.state.numbering import KEYS_PER_SESSION
 
 __all__ = ["FIRST_COMMIT", "GUARD", "RAISE_FENCE", "remembered", "session_update"]
 
-# Aborts the batch, with the live facts in the error's text, unless every condition holds; writes nothing.
-# The facts are short, and texts come last: a database that shortens long error texts leaves the others whole. A remembered commit of
-# over 4,000 characters is left out; FIRST_COMMIT reads it.
+# Aborts the batch unless every condition holds, and writes nothing. The error's text holds the live facts. Numbers come first and texts
+# last, so that a database that shortens long error texts keeps the numbers whole. A remembered commit of over 4,000 characters is left
+# out; FIRST_COMMIT reads it.
 # ?1 session id, ?2 commit id, ?3 fencing token or NULL, ?4 expected version or NULL, ?5 expected message count or NULL,
 # ?6 expected history epoch (0: none), ?7 1 when the session must exist, ?8 parent that the state names, ?9 1 to compare it,
 # ?10 new messages, ?11 new checkpoints, ?12 expected number of sessions of this id that were deleted, or NULL
@@ -98,10 +98,10 @@ def remembered(
     epoch: LiteralString = "history_epoch",
     result: LiteralString = "json(?5)",
 ) -> LiteralString:
-    """The assignment that adds this write to the commits of the state row, in the form that `guard.Commit` reads.
+    """Return the assignment that adds this write to the commits of the state row, in the form that `guard.Commit` reads.
 
-    The row keeps at most 32 commits. When they have over 60,000 bytes, it keeps the newest two alone: so many bytes have room beside
-    the largest state. In the statement ?2 is now, ?3 the commit id, ?4 the request, ?5 the result as JSON text.
+    The row keeps at most 32 commits. When they have over 60,000 bytes together, it keeps the newest two: the row must have room for the
+    largest state. In the statement ?2 is now, ?3 the commit id, ?4 the request, ?5 the result as JSON text.
     """
     return f"""
       commits = json_insert(
@@ -128,10 +128,10 @@ def session_update(
     result: LiteralString = "json(?5)",
     condition: LiteralString = "",
 ) -> LiteralString:
-    """An update of the state row by its primary key that returns this commit.
+    """Return the SQL that updates the state row by its primary key and returns this commit.
 
-    ?1 session id, ?2 now, ?3 commit id, ?4 request, ?5 the result as JSON text, or NULL; the assignments use more of them. A write
-    that leaves the version leaves `updated_at`.
+    Its parameters are ?1 session id, ?2 now, ?3 commit id, ?4 request, ?5 the result as JSON text, or NULL. The assignments use more
+    parameters, from ?6 on. A write that leaves the version leaves `updated_at` too.
     """
     commit = remembered(version=version, messages=messages, checkpoints=checkpoints, epoch=epoch, result=result)
     more: LiteralString = f",\n      {assignments}" if assignments else ""

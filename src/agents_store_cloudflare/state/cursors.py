@@ -1,4 +1,4 @@
-"""Cursors of lists: opaque to callers, a kind and a number inside."""
+"""Cursors of lists. Callers see an opaque text; it holds the kind of the list and a number."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _CURSOR = re.compile(r"([a-z]+)-([0-9a-f]{1,14})", re.ASCII)
 
 
 def cursor_after(kind: str, number: int) -> str:
-    """The cursor that goes on after the item of that number."""
+    """Return the cursor of the page after the item with this number."""
     return f"{kind}-{number:x}"
 
 
 def number_of(cursor: str | None, kind: str) -> int:
-    """The number that a list goes on below; without a cursor it is above all.
+    """Return the number below which the next page begins; without a cursor, a number above all items.
 
     Raises:
-        InvalidArgumentError: (a ValueError) no cursor of this kind of list.
+        InvalidArgumentError: the text is no cursor of this kind of list. This error is a ValueError.
     """
     if cursor is None:
         return MAX_SAFE_INTEGER
     found = _CURSOR.fullmatch(check_text(cursor, "cursor", empty=True))
     if found is None or found[1] != kind or int(found[2], 16) > MAX_SAFE_INTEGER:
-        raise InvalidArgumentError("cursor is none that this list gave; pass a page's next_cursor as it is")
+        raise InvalidArgumentError("cursor is not from this list; pass the next_cursor of a page unchanged")
     return int(found[2], 16)

@@ -22,9 +22,9 @@ __all__ = [
     "with_tree",
 ]
 
-# A session, or the sessions that expired, each with its descendants. UNION ends at a cycle of parents. A child to which its parent
-# refers as remote belongs to somebody else and stays. An id without a session stands in the tree without a number and without
-# descendants: usage and streams may bear it all the same.
+# The tree: a session, or the expired sessions, each with its descendants. UNION ends at a cycle of parents. A child to which its parent
+# refers as remote belongs to another store and stays. An id without a session stands in the tree too, without a number and without
+# descendants, because usage and streams may have this id.
 # ?1 session id or NULL, ?2 now or NULL, ?3 most expired sessions. Primary keys, partial indexes on expires_at and on
 # parent_session_id.
 _TREE: LiteralString = """
@@ -65,7 +65,7 @@ def with_tree(statement: LiteralString) -> LiteralString:
     return _TREE + statement
 
 
-# -> (session id) of each session that goes
+# -> (session id) of each session to delete
 SELECT_TREE: LiteralString = (
     _TREE
     + """
@@ -75,8 +75,8 @@ SELECT_TREE: LiteralString = (
     """
 )
 
-# -> (stream id) of each stream that belongs to the tree alone: no session outside uses it. It counts the stream of the session ?1
-# that was deleted last. Partial index on stream_id, primary keys.
+# -> (stream id) of each stream that only sessions of the tree use. The stream of the last deleted session of the id ?1 is one of them.
+# Partial index on stream_id, primary keys.
 SELECT_STREAMS: LiteralString = (
     _TREE
     + """,
@@ -105,7 +105,7 @@ SELECT_STREAMS: LiteralString = (
     """
 )
 
-# -> (sub-session id) of the sub-agents elsewhere
+# -> (sub-session id) of each sub-session to which the tree refers as remote
 REMOTE_SUB_SESSIONS: LiteralString = (
     _TREE
     + """
@@ -142,7 +142,7 @@ DELETE_CHECKPOINTS: LiteralString = (
     """
 )
 
-# The usage of the sessions, with its share of the totals.
+# Deletes the usage of the sessions, and its share of the totals.
 DELETE_USAGE: tuple[LiteralString, ...] = deletion_of(_TREE)
 
 # The adapters' rows of the sessions. Primary keys.
@@ -154,7 +154,7 @@ DELETE_SESSION_TABLES: tuple[LiteralString, ...] = tuple(
     for table in SESSION_TABLES
 )
 
-# -> (session id) of each that is deleted. Last of all: the others find the tree by these rows.
+# -> (session id) of each deleted session. The last statement of the batch: the others find the tree by these rows.
 DELETE_STATES: LiteralString = (
     _TREE
     + """
@@ -164,10 +164,10 @@ DELETE_STATES: LiteralString = (
     """
 )
 
-# ?1 … ?3 as in `_TREE`; of the deletion itself, NULL for a cleanup: ?4 commit id, ?5 request, ?6 now; ?7 1 to remember it although
-# there is no session; ?8 1 to keep the names of streams. Before the deletion. Keeps under the id of each session that goes: its last
-# commits, without results that hold text; how many sessions of this id have gone; its stream, where that has a name of its own. Keeps
-# the deletion under ?1. At most 32 commits and 32 deletions of each id stay. Primary keys.
+# ?1 … ?3 as in `_TREE`, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion although
+# there is no session, ?8 1 to keep the names of streams. Runs before the deletion. For each session of the tree it keeps: the last
+# commits, without results that hold text; how many sessions of this id were deleted; the stream, if it has another name than the
+# session. It keeps the deletion itself under ?1. At most 32 commits and 32 deletions of each id stay. Primary keys.
 REMEMBER_DELETION: LiteralString = (
     _TREE
     + """,

@@ -1,4 +1,4 @@
-"""Deleting sessions, one or the expired ones, with everything that belongs to them, as one batch."""
+"""Deletes one session or the expired sessions, with everything that belongs to them, in one batch."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _DELETES: tuple[LiteralString, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletionPlan:
-    """A deletion that was admitted and has not happened yet.
+    """A deletion that is allowed and has not taken place yet.
 
     Attributes:
-        tree: the sessions that go, and the streams that belong to them alone.
-        guard: the deletion's conditions: also that nobody else deletes the session meanwhile.
-        remember: keep the deletion although there may be no session.
-        done: the result, when this deletion took place before. Then nothing is left to do.
+        tree: the sessions to delete, and the streams that only they use.
+        guard: the conditions of the deletion. One is that nobody else deletes the session meanwhile.
+        remember: keep a note of the deletion even if there is no session.
+        done: the result of this deletion when it took place before; otherwise None.
     """
 
     tree: SessionTree
@@ -41,7 +41,7 @@ class DeletionPlan:
 
 
 class DeletionCalls(StateCalls, DeletionStore):
-    """`DeletionStore` on D1, and the deletion in two steps that a deletion across stores needs."""
+    """`DeletionStore` on D1, and a deletion in two steps for callers that delete streams in between."""
 
     async def delete_session(
         self,
@@ -63,12 +63,19 @@ class DeletionCalls(StateCalls, DeletionStore):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> DeletionPlan:
-        """Ask whether a session may be deleted, keep the token, and change nothing else.
+        """Ask whether a session may be deleted. The call keeps the token and changes nothing else.
 
-        For a deletion that spans other stores: they destroy between this call and `carry_out`.
+        A deletion that spans other stores asks first, deletes in the other stores, and then calls `carry_out`.
+
+        Args:
+            session_id: the session.
+            expected_version: delete only at this version; None deletes at any.
+            fencing_token: the lock that the caller holds, or its token.
+            commit_id: a name for the deletion.
 
         Raises:
-            StaleFencingTokenError, StaleStateError: it may not be deleted.
+            StaleFencingTokenError: a newer holder of the lock has written.
+            StaleStateError: the session has another version than `expected_version`.
         """
         guard = self._deletion_guard(session_id, expected_version, fencing_token, commit_id, usage=True)
         parameters: tuple[SqlValue, ...] = (session_id, None, 0)
@@ -88,21 +95,25 @@ class DeletionCalls(StateCalls, DeletionStore):
         return DeletionPlan(
             tree=tree,
             guard=replace(guard, lives=cast("int", lives[0][0]) if lives else 0),
-            # Where no session is left, the deletion is kept all the same when it has a name of its caller's or took a stream along.
+            # Without a session, the deletion is still remembered when its caller named it, or when it deletes a stream of another name.
             remember=commit_id is not None or any(stream_id != session_id for stream_id in tree.stream_ids),
         )
 
     async def carry_out(self, plan: DeletionPlan) -> bool:
-        """Delete the sessions of the plan with their usage; whether there was a session.
+        """Delete the sessions of a plan with their usage.
+
+        Returns:
+            Whether there was a session.
 
         Raises:
-            StaleFencingTokenError, StaleStateError: somebody else came in between.
+            StaleFencingTokenError: a newer holder of the lock has written since the plan.
+            StaleStateError: the session has got another version since the plan.
         """
         if plan.done is not None:
             return plan.done
         try:
             return await self._delete(plan.guard, usage=True, remember=plan.remember, keep_streams=False)
-        except DeletedMeanwhileError:  # a session of this id that exists now is a new one
+        except DeletedMeanwhileError:  # if there is a session of this id now, it is a new one
             return bool(plan.tree.session_ids)
 
     async def get_session_tree(self, session_id: str) -> SessionTree:
@@ -187,7 +198,7 @@ class DeletionCalls(StateCalls, DeletionStore):
         return bool(results[-1])
 
     def _deletion(self, parameters: tuple[SqlValue, ...], *, usage: bool) -> list[Statement]:
-        """The statements that delete a session's tree, or the expired sessions. The last one returns the ids that are deleted."""
+        """Return the statements that delete a session's tree, or the expired sessions. The last one returns the deleted ids."""
         first = self._accounts.delete(parameters) if usage else []
         return [*first, *(Statement(sql, parameters) for sql in _DELETES)]
 

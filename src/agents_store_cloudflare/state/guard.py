@@ -1,4 +1,4 @@
-"""The guard of a write: its conditions as the first statement of the batch, and an error for each that does not hold."""
+"""The guard of a write: its conditions as the first statement of the batch, and the error of each condition."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ Facts: TypeAlias = "Mapping[str, Any]"
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A write that took place, as the database remembers it: the result of a repetition.
+    """A write that took place, as the database remembers it. A repetition gets its result.
 
     Attributes:
-        request: the operation's name, "#", and the digests under which the request is known, separated by commas.
-        at_ms: when it took place (milliseconds).
-        past: the session was deleted since. A result that held text is gone.
+        commit_id: the name of the request.
+        request: the name of the operation, "#", and the digests of the request, separated by commas.
+        version: the session's version after it.
+        at_ms: when it took place (milliseconds since 1970).
+        past: whether the session was deleted since. Then a result that held text is gone.
     """
 
     commit_id: str
@@ -47,7 +49,7 @@ class Commit:
 
     @classmethod
     def from_text(cls, text: str, *, past: bool = False) -> Commit:
-        """The commit of its JSON text in the database."""
+        """Return the commit of its JSON text in the database."""
         return replace(cls(*cast("list[Any]", json.loads(text))), past=past)
 
     @property
@@ -58,7 +60,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """A condition of one call alone: a statement that aborts the batch, and the errors of the faults that it names."""
+    """A condition of one kind of call: a statement that aborts the batch, and the error of each fault that it names."""
 
     statement: Statement
     errors: Mapping[str, Callable[[Facts], Exception]]
@@ -66,12 +68,18 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """The conditions of a write. None is no condition.
+    """The conditions of a write. A condition that is None is not checked.
 
     Attributes:
-        digest: of the request's arguments (`requests.digest`). A repetition with the same commit id must have it too.
-        later_digest: of the same request as the caller's own objects read after it; "" where they do not change.
-        lives: how many sessions of this id were deleted before.
+        digest: the digest of the request's arguments (`requests.digest`). A repetition with the same commit id must have it too.
+        later_digest: the digest of the same request when the caller repeats it with objects that the first call changed; "" when no
+            object changes.
+        token: the fencing token.
+        version: the version that must be stored.
+        history: the messages that must be stored.
+        must_exist: whether the session must exist.
+        lives: how many sessions of this id must have been deleted before.
+        conditions: the conditions of this kind of call.
     """
 
     session_id: str
@@ -92,12 +100,12 @@ class Guard:
 
     @property
     def request(self) -> str:
-        """The request as the database remembers it."""
+        """The request in the form in which the database remembers it."""
         also = f",{self.later_digest}" if self.later_digest not in {"", self.digest} else ""
         return f"{self.operation}#{self.digest}{also}"
 
     def statements(self) -> list[Statement]:
-        """The beginning of the batch: it aborts the batch when a condition does not hold, and raises the fence."""
+        """Return the first statements of the batch. They abort it when a condition does not hold, and raise the fence."""
         history = self.history
         parameters: tuple[SqlValue, ...] = (
             self.session_id,
@@ -117,15 +125,15 @@ class Guard:
         return [Statement(GUARD, parameters), *conditions, *self.fence()]
 
     def fence(self) -> list[Statement]:
-        """The statement that raises the fence, where the call brought a token."""
+        """Return the statement that raises the fence, if the call has a token."""
         return [] if self.token is None else [Statement(RAISE_FENCE, (self.session_id, self.token))]
 
     def first(self, text: str, *, past: bool = False) -> Commit:
-        """The first commit of this commit id.
+        """Return the first commit of this commit id.
 
         Args:
-            text: how the database remembers it.
-            past: its session was deleted since.
+            text: its JSON text in the database.
+            past: whether its session was deleted since.
 
         Raises:
             InvalidArgumentError: the commit id belongs to another request.
@@ -143,7 +151,7 @@ class Guard:
         return commit
 
     def living(self, commit: Commit) -> Commit:
-        """The commit, for results that are read from its session.
+        """Return the commit if its session still exists, because the result is read from the session.
 
         Raises:
             StateNotFoundError: the session was deleted since (`deleted_since`).
@@ -153,7 +161,11 @@ class Guard:
         return commit
 
     def fault(self, facts: Facts) -> Exception:
-        """The error of the condition that did not hold."""
+        """Return the error of the condition that did not hold.
+
+        Args:
+            facts: the live facts from the text of the database's error.
+        """
         for condition in self.conditions:
             if make := condition.errors.get(facts["fault"]):
                 return make(facts)
@@ -186,11 +198,11 @@ class Guard:
                 )
             case _:
                 error = D1StateError(
-                    f"a condition of {self.operation} did not hold in session {self.session_id!r}, nothing was written; "
-                    "the database left out which one"
+                    f"a condition of {self.operation} did not hold in session {self.session_id!r}, and nothing was written; "
+                    "the database did not say which condition"
                 )
         return error
 
 
 class DeletedMeanwhileError(Exception):
-    """Somebody else deleted the session since the number of lives was read. No error of a caller's."""
+    """Somebody else deleted the session since the number of deletions was read. Callers do not get this error."""

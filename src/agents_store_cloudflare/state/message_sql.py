@@ -1,4 +1,4 @@
-"""The SQL of messages: blocks of them, read by page, added at the end, cut off at the end."""
+"""The SQL of messages. They lie in blocks, which are read by page, added at the end and cut off at the end."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ __all__ = [
 
 
 def _put_block(first: LiteralString) -> LiteralString:
-    """Messages from the sequence `first` on: into the session's last block while that stays small, else as a block of their own.
+    """Return the SQL that stores messages from the sequence `first` on.
 
-    Either way one row is written; many small blocks would leave a fourth of their pages empty, and be read one by one. Where a block
-    stands in the way, its body would become NULL: the batch is refused.
+    They go into the session's last block while it stays small, otherwise into a new block. Both write one row. Many small blocks would
+    leave a fourth of their pages empty, and each is a row to read. If another block has the key already, its body would become NULL, and
+    the batch is refused.
     """
     return f"""
     INSERT INTO __agents_message_blocks (id, count, body)
@@ -60,21 +61,21 @@ def _put_block(first: LiteralString) -> LiteralString:
     """
 
 
-# ?1 session id, ?2 sequence of the first message, ?3 how many, ?4 their texts joined by tabs. Primary keys: the last block is read.
+# ?1 session id, ?2 sequence of the first message, ?3 how many, ?4 their texts joined by tabs. Primary keys: reads the last block.
 INSERT_BLOCK: LiteralString = _put_block("CAST(?2 AS INTEGER)")
 
-# As INSERT_BLOCK, but ?2 is how many messages follow before the end that the state row counts, these included
+# As INSERT_BLOCK, but ?2 counts from the end: how many messages the state row counts from the first of these on
 APPEND_BLOCK: LiteralString = _put_block("s.message_count - CAST(?2 AS INTEGER)")
 
-# ?1 session id -> (messages stored) or no row
+# ?1 session id -> (number of stored messages) or no row
 SELECT_MESSAGE_COUNT: LiteralString = """
     SELECT message_count
     FROM __agents_states
     WHERE session_id = ?1
 """
 
-# ?1 session id, ?2 first sequence wanted, ?3 how many (both clipped by what is stored); ?4 how many from the end, or NULL: then
-# ?2 counts -> (sequence of the block's first message, body), in order. Primary keys; reads the blocks of the page alone.
+# ?1 session id, ?2 first sequence, ?3 most messages, ?4 how many from the end (then ?2 has no effect) or NULL -> (sequence of the
+# block's first message, body), in order. Primary keys: reads the blocks of the page alone.
 BLOCKS_FROM: LiteralString = f"""
     WITH page AS (
       SELECT
@@ -94,10 +95,10 @@ BLOCKS_FROM: LiteralString = f"""
     ORDER BY b.id
 """
 
-# ?6 how many are added
+# ?6 how many messages are added
 APPEND_MESSAGES: LiteralString = session_update("message_count = message_count + ?6", messages="message_count + ?6")
 
-# ?6 how many stay, ?7 the epoch of the history after messages were dropped. With no more than that stored, nothing changes.
+# ?6 how many messages stay, ?7 the new epoch of the history. When no more messages are stored, nothing changes.
 TRUNCATE_MESSAGES: LiteralString = session_update(
     """history_epoch = CASE WHEN message_count > ?6 THEN ?7 ELSE history_epoch END,
       message_count = min(message_count, ?6)""",
@@ -108,9 +109,9 @@ TRUNCATE_MESSAGES: LiteralString = session_update(
 
 
 def _tail(session: LiteralString, count: LiteralString) -> LiteralString:
-    """The last `count` messages of the row `session` of __agents_states: their texts joined by tabs, NULL where there is none.
+    """Return the SQL of the last `count` messages of the row `session` of __agents_states: their texts joined by tabs, or NULL.
 
-    Reads the blocks of the tail alone.
+    It reads the blocks of these messages alone.
     """
     first = first_key(f"{session}.session_no")
     return f"""(
@@ -146,8 +147,8 @@ TAIL_FITS: LiteralString = f"""
     WHERE s.session_id = ?1
 """
 
-# ?5 the result, or NULL: the texts of the messages that go; ?6 how many go, ?7 the epoch of the history after that. Without messages
-# nothing changes.
+# ?5 the result, or NULL for the texts of the removed messages, ?6 how many are removed, ?7 the new epoch of the history. Without
+# messages nothing changes.
 POP_MESSAGES: LiteralString = session_update(
     """history_epoch = CASE WHEN message_count > 0 THEN ?7 ELSE history_epoch END,
       message_count = max(message_count - ?6, 0)""",
@@ -157,13 +158,13 @@ POP_MESSAGES: LiteralString = session_update(
     result="coalesce(json(?5), " + _tail("__agents_states", "?6") + ")",
 )
 
-# ?6 how many take the place of all, ?7 the epoch of their history
+# ?6 the new number of messages, ?7 the new epoch of the history
 REPLACE_MESSAGES: LiteralString = session_update(
     "history_epoch = ?7, message_count = ?6", messages="CAST(?6 AS INTEGER)", epoch="?7"
 )
 
-# ?1 session id, ?2 a number of messages, ?3 1 to count it from the end: aborts the batch when a checkpoint is kept that counts more of
-# them than stay. The counts of those that are kept never fall from one to the next. Primary keys.
+# ?1 session id, ?2 a number of messages, ?3 1 to count it from the end: aborts the batch when a kept checkpoint counts more messages than
+# would stay. The newest checkpoint is enough, because a later one never counts fewer messages. Primary keys.
 NO_CHECKPOINT_ABOVE: LiteralString = f"""
     WITH newest AS (
       SELECT
@@ -192,7 +193,7 @@ NO_CHECKPOINT_ABOVE: LiteralString = f"""
     FROM newest
 """
 
-# ?1 session id, ?2 the first sequence that goes, or NULL: that of the state row
+# ?1 session id, ?2 the first sequence to delete, or NULL for the number of messages in the state row
 DELETE_LATER_BLOCKS: LiteralString = f"""
     DELETE FROM __agents_message_blocks
     WHERE id IN (
@@ -205,8 +206,8 @@ DELETE_LATER_BLOCKS: LiteralString = f"""
     )
 """
 
-# ?1 session id. Cuts the last block where the state row's count ends within it. The lengths of the texts give the place; where there
-# is no tab NOT NULL refuses: somebody has stored other than compact JSON.
+# ?1 session id. Cuts the last block when the state row counts only a part of it. The lengths of the texts give the place of the cut. When
+# no tab stands there, the body would become NULL and the batch is refused: another program has stored JSON that is not compact.
 CUT_LAST_BLOCK: LiteralString = f"""
     UPDATE __agents_message_blocks
     SET (count, body) = (

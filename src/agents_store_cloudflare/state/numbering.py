@@ -1,4 +1,4 @@
-"""The integer keys of messages and checkpoints: each session owns one range of them, which begins at its number times its length."""
+"""The integer keys of messages and checkpoints. Each session owns one range of keys: its number times the length of a range, and on."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import LiteralString
 __all__ = ["FIRST_KEY", "KEYS_PER_SESSION", "LAST_KEY", "MAX_MESSAGES", "first_key", "last_key"]
 
 KEYS_PER_SESSION: LiteralString = "16777216"
-"""How many keys a session has, as SQL: 2^24. A block's key is that of its first message; a checkpoint's number begins at 1."""
+"""The length of a session's range of keys, as SQL: 2^24. Messages are numbered from 0, and a block has the key of its first message.
+Checkpoints are numbered from 1."""
 
 MAX_MESSAGES = int(KEYS_PER_SESSION)
-"""How many messages one session can hold. Checkpoints: one less."""
+"""How many messages a session can hold. It can have one checkpoint less."""
 
 
 def first_key(session_no: LiteralString) -> LiteralString:
@@ -24,7 +25,7 @@ def last_key(session_no: LiteralString) -> LiteralString:
 
 
 FIRST_KEY: LiteralString = first_key("s.session_no")
-"""The SQL of the first key of the session of the state row `s`. Plus n it is the key of message n, or of checkpoint n."""
+"""The SQL of the first key of the session of the state row `s`. The key of message n, or of checkpoint n, is this plus n."""
 
 LAST_KEY: LiteralString = last_key("s.session_no")
 """The SQL of the last key of the session of the state row `s`."""

@@ -14,11 +14,11 @@ __all__ = [
     "UPDATE_REFERENCE",
 ]
 
-# References are no change of the session: the version stays.
+# The version stays, because a reference does not change the session.
 REMEMBER_REFERENCES: LiteralString = session_update(version="version")
 
 # ?1 session id, ?2 sub-session id, ?3 agent type, ?4 tool call id, ?5 status, ?6 location, ?7 started at, ?8 completed at, ?9 output,
-# ?10 error. One that is there already stays as it is.
+# ?10 error. A reference that exists already stays as it is.
 INSERT_REFERENCE: LiteralString = """
     INSERT INTO __agents_sub_sessions (
       session_no, sub_session_id, position, agent_type, parent_tool_call_id, status, location, started_at, completed_at, output, error
@@ -40,7 +40,7 @@ REFERENCE_EXISTS: LiteralString = """
     WHERE s.session_id = ?1
 """
 
-# ?1 session id, ?2 sub-session id, ?3 status or NULL: as it is, ?4 completed at or NULL: as it is, ?5 1 to set the output, ?6 output,
+# ?1 session id, ?2 sub-session id, ?3 status or NULL to leave it, ?4 completed at or NULL to leave it, ?5 1 to set the output, ?6 output,
 # ?7 1 to set the error, ?8 error
 UPDATE_REFERENCE: LiteralString = """
     UPDATE __agents_sub_sessions
@@ -53,8 +53,8 @@ UPDATE_REFERENCE: LiteralString = """
       AND sub_session_id = ?2
 """
 
-# ?1 session id -> (sub-session id, agent type, tool call id, status, location, started at, completed at, output, error), in the order
-# they were added. Primary key: reads the session's references.
+# ?1 session id -> (sub-session id, agent type, tool call id, status, location, started at, completed at, output, error), in the
+# order in which they were added. Primary key: reads the session's references.
 SELECT_REFERENCES: LiteralString = """
     SELECT
       r.sub_session_id, r.agent_type, r.parent_tool_call_id, r.status, r.location, r.started_at, r.completed_at, r.output, r.error

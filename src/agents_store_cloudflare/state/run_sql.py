@@ -1,4 +1,7 @@
-"""The SQL of runs. The state row counts them and those that have not ended, so that none is looked for where none is open."""
+"""The SQL of runs.
+
+The state row counts all runs and the runs that have not ended, so that nobody looks for an open run when there is none.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ __all__ = [
     "UPDATE_RUN",
 ]
 
-# The latest run of the state row `s` that has not ended; -> (run id) or NULL
+# The latest run of the state row `s` that has not ended -> (run id) or NULL
 _CURRENT: LiteralString = """CASE WHEN s.open_run_count > 0 THEN (
           SELECT r.run_id
           FROM __agents_runs AS r
@@ -29,8 +32,8 @@ _CURRENT: LiteralString = """CASE WHEN s.open_run_count > 0 THEN (
           LIMIT 1
         ) END"""
 
-# ?1 session id, ?2 run id, ?3 JSON list of the statuses one of which is expected, each in a list, or NULL, ?4 1 to compare the current
-# run, ?5 the one expected or NULL: aborts the batch unless the run may start. Primary key; index of run ids.
+# ?1 session id, ?2 run id, ?3 JSON list of the expected statuses, each in a list, or NULL, ?4 1 to compare the current run, ?5 the expected
+# current run or NULL for none: aborts the batch unless the run may start. Primary key; index of run ids.
 RUN_GATE: LiteralString = f"""
     WITH live AS (
       SELECT
@@ -61,7 +64,7 @@ RUN_GATE: LiteralString = f"""
     FROM judged
 """
 
-# A run is no change of the session: the version stays. The result is its turn.
+# The version stays, because a run does not change the session. The result is the run's turn.
 REMEMBER_RUN: LiteralString = session_update(
     "run_count = run_count + 1, open_run_count = open_run_count + 1",
     version="version",
@@ -85,7 +88,7 @@ RUN_EXISTS: LiteralString = """
     WHERE s.session_id = ?1
 """
 
-# ?6 run id, ?7 1 when it ends, 0 when it goes on, NULL to leave that. The version stays.
+# ?6 run id, ?7 1 when the run ends, 0 when it goes on, NULL when neither changes. The version stays.
 REMEMBER_RUN_UPDATE: LiteralString = session_update(
     """open_run_count = open_run_count + CASE WHEN ?7 IS NULL THEN 0 ELSE (
         SELECT (1 - ?7) - (r.completed_at IS NULL)
@@ -96,7 +99,7 @@ REMEMBER_RUN_UPDATE: LiteralString = session_update(
     version="version",
 )
 
-# ?1 session id, ?2 run id, ?3 status or NULL: as it is, ?4 when it ended, or NULL: it goes on, ?5 step count or NULL: as it is,
+# ?1 session id, ?2 run id, ?3 status or NULL to leave it, ?4 when it ended, or NULL when it goes on, ?5 step count or NULL to leave it,
 # ?6 1 to set the error, ?7 the error
 UPDATE_RUN: LiteralString = """
     UPDATE __agents_runs
@@ -131,7 +134,7 @@ NUMBERED_RUN: LiteralString = f"""
       AND r.turn = ?2
 """
 
-# ?1 session id -> the same, of the latest that has not ended. Reads from the newest backwards, and only where one is open.
+# ?1 session id -> the same, of the latest run that has not ended. Reads from the newest run backwards, and only when a run is open.
 CURRENT_RUN: LiteralString = f"""
     SELECT {_COLUMNS}
     FROM __agents_states AS s
@@ -143,7 +146,7 @@ CURRENT_RUN: LiteralString = f"""
     LIMIT 1
 """
 
-# ?1 session id, ?2 the turn above those wanted, ?3 most rows -> the same, newest first. Primary key.
+# ?1 session id, ?2 a turn: lower ones are wanted, ?3 most rows -> the same, newest first. Primary key.
 LIST_RUNS: LiteralString = f"""
     SELECT {_COLUMNS}
     FROM __agents_states AS s

@@ -1,4 +1,4 @@
-"""The SQL of sessions: their rows, and the lists of them."""
+"""The SQL of sessions: their state rows, and lists of sessions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _INSERT: LiteralString = """
     )
 """
 
-# As `_INSERT`; an update touches no index but, where it is set, that of expires_at. -> (this commit). Primary key.
+# The parameters of `_INSERT` -> (this commit). An update changes no index, except the index of expires_at when that is set. Primary key.
 UPSERT_STATE: LiteralString = (
     _INSERT.replace("{root}", "?19")
     + """
@@ -73,7 +73,7 @@ UPSERT_STATE: LiteralString = (
 """
 )
 
-# The parameters of `_INSERT`, for a session that is known to exist. -> (this commit). Primary key.
+# The parameters of `_INSERT`, for a session that exists -> (this commit). Primary key.
 UPDATE_STATE: LiteralString = (
     """
     UPDATE __agents_states
@@ -103,7 +103,7 @@ UPDATE_STATE: LiteralString = (
 """
 )
 
-# As `_INSERT`; a child's root is its parent's. -> (this commit), or no row where the session exists. Primary key.
+# The parameters of `_INSERT` -> (this commit), or no row when the session exists. A child gets the root of its parent. Primary key.
 CREATE_STATE: LiteralString = (
     _INSERT.replace(
         "{root}",
@@ -165,7 +165,7 @@ SELECT_EXISTS: LiteralString = """
     WHERE session_id = ?1
 """
 
-# ?1 session id. The row stays where it remembers a deletion.
+# ?1 session id. A row that remembers a deletion stays.
 RESET_FENCE: LiteralString = """
     UPDATE __agents_fences
     SET token = 0
@@ -185,8 +185,8 @@ SELECT_STATE: LiteralString = f"""
     WHERE s.session_id = ?1
 """
 
-# ?1 number above those wanted, ?2 agent type or NULL, ?3 status or NULL, ?4 most rows; newest first
-# -> (session no) and the columns of codec.state_of. Index of session_no, backwards: reads on until enough rows fit.
+# ?1 a number: lower ones are wanted, ?2 agent type or NULL, ?3 status or NULL, ?4 most rows -> (session no) and the columns of
+# codec.state_of, newest first. Index of session_no, backwards: reads until enough rows fit.
 LIST_SESSIONS: LiteralString = f"""
     SELECT s.session_no, {STATE_COLUMNS}
     FROM __agents_states AS s
@@ -209,8 +209,8 @@ LIST_CHILDREN: LiteralString = f"""
     LIMIT ?4
 """
 
-# ?1 … ?4 as above, ?5 parent or NULL, ?6 prefix, ?7 the first text after all that begin with it. Primary key: reads all sessions of
-# that prefix.
+# ?1 … ?4 as above, ?5 parent or NULL, ?6 prefix, ?7 the first text after all texts with that prefix. Primary key: reads all sessions
+# with that prefix.
 LIST_PREFIXED: LiteralString = f"""
     SELECT s.session_no, {STATE_COLUMNS}
     FROM __agents_states AS s

@@ -17,7 +17,7 @@ __all__ = [
     "STAGED_AS_READ",
 ]
 
-# Staging changes nothing of the session: the version stays.
+# The version stays, because staging does not change the session.
 REMEMBER_STAGED: LiteralString = session_update("staged_count = staged_count + 1", version="version")
 
 # ?1 session id, ?2 step id, ?3 tool call id, ?4 timestamp, ?5 change
@@ -42,7 +42,7 @@ SELECT_STAGED: LiteralString = """
     ORDER BY g.timestamp, g.position
 """
 
-# ?1 session id -> the same for all of its steps
+# ?1 session id -> the same for all steps
 SELECT_STAGED_ALL: LiteralString = """
     SELECT g.tool_call_id, g.timestamp, g.change, g.position
     FROM __agents_states AS s
@@ -51,7 +51,7 @@ SELECT_STAGED_ALL: LiteralString = """
     ORDER BY g.timestamp, g.position
 """
 
-# ?1 session id, ?2 step id, ?3 JSON list of the places that were read: aborts the batch unless all of them are still staged.
+# ?1 session id, ?2 step id, ?3 JSON list of the positions that were read: aborts the batch unless all of them are still staged.
 # Primary keys.
 STAGED_AS_READ: LiteralString = """
     SELECT
@@ -69,7 +69,7 @@ STAGED_AS_READ: LiteralString = """
     WHERE s.session_id = ?1
 """
 
-# ?1 session id, ?2 step id, ?3 JSON list of the places that were promoted. What was staged since then, or again, stays.
+# ?1 session id, ?2 step id, ?3 JSON list of the positions that were promoted. Changes that were staged since then stay.
 DELETE_PROMOTED: LiteralString = """
     DELETE FROM __agents_staged_changes
     WHERE session_no = (SELECT session_no FROM __agents_states WHERE session_id = ?1)
@@ -77,7 +77,7 @@ DELETE_PROMOTED: LiteralString = """
       AND position IN (SELECT value FROM json_each(?3))
 """
 
-# ?6 step id. The result is how many are discarded. The version stays.
+# ?6 step id. The result is how many changes are discarded. The version stays.
 REMEMBER_DISCARD: LiteralString = session_update(
     version="version",
     result="""coalesce(json(?5), (

@@ -1,4 +1,4 @@
-"""The SQL of turns: what enters one, what commits it, what others close for a Worker that died."""
+"""The SQL of turns: a turn enters and commits; another caller closes the turn of a Worker that died."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ __all__ = [
     "UPDATE_TURN_RUN",
 ]
 
-# ?1 session id, ?2 turn id, ?3 the earlier attempt's turn number that the caller knows of, 0 for none, ?4 agent type,
-# ?5 most closing chunks that may be owed: aborts the batch with the live facts unless the turn may enter. Primary key; index of run ids.
+# ?1 session id, ?2 turn id, ?3 the turn number of the earlier attempt that the caller knows, or 0, ?4 agent type, ?5 most closing chunks
+# that may be owed: aborts the batch, with the live facts, unless the turn may enter. Primary key; index of run ids.
 TURN_GATE: LiteralString = """
     WITH live AS (
       SELECT
@@ -74,8 +74,8 @@ TURN_IS_OPEN: LiteralString = """
     WHERE session_id = ?1
 """
 
-# ?1 session id, ?2 now, ?3 agent type, ?4 parent, ?5 epoch of a new history. Nothing where the session exists. The next statement of
-# the batch makes it version 1.
+# ?1 session id, ?2 now, ?3 agent type, ?4 parent, ?5 epoch of a new history. Changes nothing when the session exists. The next statement
+# of the batch makes it version 1.
 CREATE_SESSION: LiteralString = """
     INSERT INTO __agents_states (
       session_id, agent_type, parent_session_id, root_session_id, created_at, updated_at, version, session_no, history_epoch
@@ -87,7 +87,7 @@ CREATE_SESSION: LiteralString = """
     WHERE NOT EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1)
 """
 
-# ?1 session id, ?2 now. The run of a turn that is open although somebody else has its lock. Primary key.
+# ?1 session id, ?2 now. Ends the run of a turn that is open although another caller has its lock. Primary key.
 INTERRUPT_RUN: LiteralString = """
     UPDATE __agents_runs
     SET
@@ -97,7 +97,7 @@ INTERRUPT_RUN: LiteralString = """
       AND turn = (SELECT open_turn ->> '$.turn' FROM __agents_states WHERE session_id = ?1)
 """
 
-# ?1 session id, ?2 now. Settles the reservation of an open turn with what its commits have spent. Primary keys.
+# ?1 session id, ?2 now. Settles the reservation of an open turn with the amount that its commits have spent. Primary keys.
 SETTLE_INTERRUPTED: LiteralString = """
     INSERT INTO __agents_settlements (id, root, expires_at, scope, amount, actual, settled_at)
     SELECT
@@ -109,7 +109,7 @@ SETTLE_INTERRUPTED: LiteralString = """
     ON CONFLICT (id) DO NOTHING
 """
 
-# ?1 session id, ?2 turn id. An earlier attempt of a turn makes room for the next one. Index of run ids.
+# ?1 session id, ?2 turn id. Renames the run of an earlier attempt, so that the next attempt can have the turn id. Index of run ids.
 RENAME_ATTEMPT: LiteralString = """
     UPDATE __agents_runs
     SET run_id = '__attempt-' || turn || '-' || run_id
@@ -122,7 +122,7 @@ _OWED_AFTER_A_DEATH: LiteralString = """CASE
         ELSE json_insert(owed_closings, '$[#]', json_set(open_turn, '$.status', 'interrupted', '$.code', 'interrupted'))
       END"""
 
-# ?6 new messages, ?7 the turn as a JSON object without its number. The version stays where nothing but the run is new.
+# ?6 new messages, ?7 the turn as a JSON object without its number. The version stays when only the run is new.
 ENTER_STATE: LiteralString = session_update(
     f"""owed_closings = {_OWED_AFTER_A_DEATH},
       open_turn = json_set(
@@ -182,14 +182,14 @@ COMMIT_STATE: LiteralString = UPDATE_STATE.replace(
     + ",\n",
 )
 
-# ?6 the owed closings. The turn ends; nothing else of the session changes.
+# ?6 the owed closings. The turn ends, and nothing else of the session changes.
 CLOSE_STATE: LiteralString = session_update(
     "open_turn = NULL, owed_closings = ?6, open_run_count = open_run_count - 1, "
     + _SINCE.replace("{open}", "NULL").replace("{owed}", "?6"),
     version="version",
 )
 
-# As for the next turn, without one: the open turn becomes a closing that is owed.
+# Closes the open turn as the next turn would: it becomes a closing that is owed.
 INTERRUPT_STATE: LiteralString = session_update(
     f"""owed_closings = {_OWED_AFTER_A_DEATH},
       open_run_count = open_run_count - (open_turn IS NOT NULL),
@@ -213,7 +213,7 @@ UPDATE_TURN_RUN: LiteralString = """
       AND turn = ?2
 """
 
-# ?1 time above those wanted that were seen, ?2 session number of the last one seen, ?3 most rows
+# ?1 time and ?2 session number of the last row of the page before, ?3 most rows
 # -> (session id, session number, since, open turn, owed closings), oldest first. Index of turns.
 LIST_DUE: LiteralString = """
     SELECT s.session_id, s.session_no, s.turn_since, s.open_turn, s.owed_closings
@@ -225,7 +225,7 @@ LIST_DUE: LiteralString = """
     LIMIT ?3
 """
 
-# ?1 session id, ?2 the owed closings that their streams have. Nothing where they have changed. Primary key.
+# ?1 session id, ?2 the owed closings, which their streams have. Changes nothing when other closings are owed by now. Primary key.
 SETTLE_CLOSINGS: LiteralString = """
     UPDATE __agents_states
     SET
