@@ -13,23 +13,23 @@ from agents_store_cloudflare.contract.json_values import MAX_DEPTH, JsonObject, 
 __all__ = ["COPY_FACTOR", "Location", "OversizeError", "RefusedError", "SizedDocument", "same_json"]
 
 Location: TypeAlias = tuple[str, ...]
-"""The unescaped tokens of a JSON Pointer; () is the whole document."""
+"""The unescaped tokens of a JSON Pointer. The empty tuple is the whole document."""
 
 COPY_FACTOR = 4
-"""`copy` and `move` may handle this many times `max_bytes` in one document's life.
+"""The copies and moves of one document may handle this many times `max_bytes` together.
 
-No size limit stops a thousand copies onto the same place, each as large as the document: they would take a Worker's CPU time.
+A limit of the size is not enough: a thousand copies to the same place, each as large as the document, would use up a Worker's CPU time.
 """
 
 _INDEX = re.compile("0|[1-9][0-9]{0,9}")
 
 
 class RefusedError(Exception):
-    """The change does not fit the document; its text says why, without content. The document is to be thrown away."""
+    """The change does not fit the document. The text says why, without content. The document must not be used any more."""
 
 
 class OversizeError(RefusedError):
-    """The document would have `size_bytes`, which is too much."""
+    """The document would have `size_bytes`, which is more than it may have."""
 
     def __init__(self, size_bytes: int) -> None:
         super().__init__("it makes the custom state too large")
@@ -37,24 +37,25 @@ class OversizeError(RefusedError):
 
 
 class SizedDocument:
-    """A copy of a JSON object that shares nothing with what it is given, neither before nor after a change.
+    """A copy of a JSON object. It shares no object with the values that it is given.
 
-    Every change is measured before it is made: a refused one has taken no memory. The cost of a change is that of the values it
-    brings and drops, not of the document. `jsonpatch` makes the changes, one at a time, after all that it does unlike RFC 6902
-    in one of its versions has been decided here: indexes with leading zeros, indexes into text, moves into an own child.
+    The size of a change is measured before the change is made, so a refused change takes no memory. A change costs as much as the values
+    that it adds and removes, however large the document is. `jsonpatch` makes the changes, one at a time. Some of its versions differ
+    from RFC 6902: indexes with leading zeros, indexes into text, moves of a value into itself. This class decides these cases first.
 
     Attributes:
-        root: the document; a change can make it something else than an object.
-        size_bytes: of its compact UTF-8 text, exactly.
+        root: the document. A change can make it another value than an object.
+        size_bytes: the exact number of bytes of its compact UTF-8 text.
     """
 
     __slots__ = ("_handled_bytes", "_max_bytes", "root", "size_bytes")
 
     def __init__(self, value: JsonObject, *, max_bytes: int) -> None:
-        """Copy `value`.
+        """Copy a value.
 
         Raises:
-            TypeError, InvalidArgumentError: it is not JSON.
+            TypeError: it holds a type that JSON does not have.
+            InvalidArgumentError: it holds a value that JSON cannot carry.
         """
         text = encode_json(value, name="custom_state")
         self.root: JsonValue = decode_json(text)
@@ -63,7 +64,7 @@ class SizedDocument:
         self._handled_bytes = 0
 
     def value_at(self, location: Location) -> JsonValue:
-        """What stands there; the document's own value, not a copy."""
+        """Return the value at a place of the document. It is the document's own object, not a copy."""
         node = self.root
         for token in location:
             if isinstance(node, dict) and token in node:
@@ -75,20 +76,20 @@ class SizedDocument:
         return node
 
     def add(self, location: Location, value: JsonValue) -> int:
-        """Insert into a list, set a member, or replace the whole document, as RFC 6902 adds; gives the value's bytes."""
+        """Insert into a list, set a member, or replace the whole document, as "add" of RFC 6902 does. Return the bytes of the value."""
         text, value_bytes = _measured(value, location)
         self._resize(self._growth(location, value_bytes))
         self._change("add", location, value=decode_json(text))
         return value_bytes
 
     def replace(self, location: Location, value: JsonValue) -> None:
-        """Put `value` in the place of the one that is there."""
+        """Replace the value at a place by `value`."""
         text, value_bytes = _measured(value, location)
         self._resize(value_bytes - _bytes_of(self.value_at(location)))
         self._change("replace", location, value=decode_json(text))
 
     def remove(self, location: Location) -> None:
-        """Remove the value that is there; the whole document cannot be removed."""
+        """Remove the value at a place. The whole document cannot be removed."""
         if not location:
             raise RefusedError("the whole document cannot be removed")
         parent = self.value_at(location[:-1])
@@ -98,11 +99,11 @@ class SizedDocument:
         self._change("remove", location)
 
     def copy(self, source: Location, target: Location) -> None:
-        """Add a copy of what stands at `source`."""
+        """Add a copy of the value at `source`."""
         self._count_handled(self.add(target, self.value_at(source)))
 
     def move(self, source: Location, target: Location) -> None:
-        """Remove what stands at `source`, then add it at `target`; not into itself."""
+        """Remove the value at `source`, then add it at `target`. A value cannot be moved into itself."""
         value = self.value_at(source)
         if source == target:
             return
@@ -112,7 +113,7 @@ class SizedDocument:
         self._count_handled(self.add(target, value))
 
     def append(self, location: Location, values: list[JsonValue]) -> None:
-        """Append to the list that is there."""
+        """Append values to the list at a place."""
         present = self.value_at(location)
         if not isinstance(present, list):
             raise RefusedError("there is no list to append to")
@@ -144,7 +145,7 @@ class SizedDocument:
             raise RefusedError(f"copy and move have handled more than {COPY_FACTOR} times the largest custom state")
 
     def _change(self, op: str, location: Location, **value: JsonValue) -> None:
-        if not location:  # versions of the library differ where the old root is a list
+        if not location:  # when the old root is a list, versions of the library differ
             self.root = value["value"]
             return
         path = "".join("/" + token.replace("~", "~0").replace("/", "~1") for token in location)
@@ -155,7 +156,7 @@ class SizedDocument:
 
 
 def same_json(left: JsonValue, right: JsonValue) -> bool:
-    """Whether RFC 6902 calls them equal: numbers by value, objects in any order, true unlike 1."""
+    """Return whether two values are equal by RFC 6902: numbers by value, objects in any order; true does not equal 1."""
     pairs = [(left, right)]
     while pairs:
         one, other = pairs.pop()

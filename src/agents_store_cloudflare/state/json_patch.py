@@ -1,4 +1,4 @@
-"""One RFC 6902 operation, read strictly and applied to a `SizedDocument`."""
+"""Reads one RFC 6902 operation strictly and applies it to a `SizedDocument`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _BAD_ESCAPE = re.compile("~(?![01])")
 
 
 def apply_operation(document: SizedDocument, operation: Mapping[str, JsonValue]) -> None:
-    """Apply one operation; members that it does not define are ignored.
+    """Apply one operation. Members that the operation does not define are ignored.
 
     Raises:
-        RefusedError: it is malformed or does not fit; the document is to be thrown away.
+        RefusedError: the operation is malformed or does not fit. The document must not be used any more.
     """
     path = _location(operation, "path")
     match operation.get("op"):

@@ -1,4 +1,4 @@
-"""Messages: read by page, added at the end, removed from the end."""
+"""Messages: they are read by page, added at the end, removed at the end, and replaced."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from agents_store_cloudflare.state.turn_sql import CREATE_SESSION
 __all__ = ["MessageCalls"]
 
 MOST_KEPT_BYTES = 4_000
-"""Bytes of popped messages that a commit keeps for a repetition. Above 60,000 bytes of commits a state row keeps the newest two alone."""
+"""The most bytes of popped messages that a commit keeps for a repetition. With over 60,000 bytes of commits, a state row keeps two."""
 
 
 class MessageCalls(StateCalls, MessageStore):
@@ -79,7 +79,7 @@ class MessageCalls(StateCalls, MessageStore):
                 f"the state of session {state.session_id!r} holds messages that are not stored yet; save it instead"
             )
         if state is not None and create is not None:
-            raise InvalidArgumentError("create goes with a session id; a loaded state has a session")
+            raise InvalidArgumentError("create goes with a session id; a loaded state belongs to a session already")
         if not added:
             raise InvalidArgumentError("append_messages needs at least one message")
         blocks = self._blocks(added, session_id, "append_messages")
@@ -98,7 +98,7 @@ class MessageCalls(StateCalls, MessageStore):
         first, results = await self._batches.guarded(guard, [*creates, update, *appends])
         commit = first or Commit.from_text(cast("str", results[len(creates)][0][0]))
         if state is not None:
-            # What was sent, whatever the caller's messages have become since.
+            # The messages as they were sent. The caller's objects may have changed since.
             sent = codec.messages_of([[block.first_sequence, block.body] for block in blocks], 0, len(added))
             codec.take_up(state, sent, commit)
         return commit.message_count_before
@@ -124,7 +124,7 @@ class MessageCalls(StateCalls, MessageStore):
         return _popped(guard, commit)
 
     async def _pop(self, guard: Guard, count: int, *, drop: bool, result: str | None = None) -> Commit:
-        """Remove the last messages in one batch; without a `result` their texts are the commit's."""
+        """Remove the last messages in one batch. Without a `result`, the commit keeps their texts."""
         guard, drops = _popping_no_checkpoint(guard, count, drop=drop)
         statements = [
             Statement(message_sql.POP_MESSAGES, (*self._commit(guard, result), count, new_epoch())),
@@ -135,7 +135,7 @@ class MessageCalls(StateCalls, MessageStore):
         return commit
 
     async def _pop_what_was_read(self, guard: Guard, count: int, *, drop: bool) -> list[Message]:
-        """Pop messages that are too long for the commit: read them, and remove them unless somebody else wrote in between."""
+        """Pop messages that are too long for the commit: read them, then remove them if nobody else wrote in between."""
         for attempt in range(1, MOST_ATTEMPTS + 1):
             rows, blocks = await self._batches.read(
                 [
@@ -210,7 +210,7 @@ class MessageCalls(StateCalls, MessageStore):
         return commit.version
 
     def _creating(self, session_id: str, agent_type: str) -> Statement:
-        """The statement that makes the session where there is none; the write after it makes it version 1."""
+        """Return the statement that makes the session if there is none. The write after it makes it version 1."""
         label = stored_text(check_text(agent_type, "create", max_bytes=MAX_LABEL_BYTES))
         return Statement(CREATE_SESSION, (session_id, self._now_ms(), label, None, new_epoch()))
 
@@ -220,22 +220,22 @@ class MessageCalls(StateCalls, MessageStore):
 
 
 class _LongTailError(Exception):
-    """The messages that a pop removes are too long for its commit. No error of a caller's."""
+    """The messages that a pop removes are too long for its commit. Callers do not get this error."""
 
 
 def _keeping_tail(guard: Guard, count: int) -> Guard:
-    """The condition that the last `count` messages have room in the commit."""
+    """Return the condition that the last `count` messages have room in the commit."""
     fits = Statement(message_sql.TAIL_FITS, (guard.session_id, MOST_KEPT_BYTES, count))
     condition = Condition(statement=fits, errors={"long": lambda _: _LongTailError()})
     return replace(guard, conditions=(*guard.conditions, condition))
 
 
 def _popped(guard: Guard, commit: Commit) -> list[Message]:
-    """The messages that a commit of `pop_messages` removed.
+    """Return the messages that a commit of `pop_messages` removed.
 
     Raises:
-        D1StateError: it is a repetition, and the messages were too long to be kept.
-        StateNotFoundError: it is a repetition, and the session was deleted since.
+        D1StateError: the call is a repetition, and the messages were too long to be kept.
+        StateNotFoundError: the call is a repetition, and the session was deleted since.
     """
     result = guard.living(commit).result
     if isinstance(result, int):
@@ -248,14 +248,14 @@ def _popped(guard: Guard, commit: Commit) -> list[Message]:
 
 
 def _keeping_checkpoints(guard: Guard, count: int, *, drop: bool) -> tuple[Guard, list[Statement]]:
-    """The condition that no checkpoint counts more than `count` messages, or the statement that drops such checkpoints."""
+    """Return the condition that no checkpoint counts more than `count` messages, or the statement that drops such checkpoints."""
     if drop:
         return guard, [Statement(checkpoint_sql.DELETE_COUNTING_MORE, (guard.session_id, count))]
     return _without_checkpoints(guard, (guard.session_id, count, 0)), []
 
 
 def _popping_no_checkpoint(guard: Guard, count: int, *, drop: bool) -> tuple[Guard, list[Statement]]:
-    """The condition that no checkpoint counts any of the last `count` messages, or the statement that drops such checkpoints."""
+    """Return the condition that no checkpoint counts one of the last `count` messages, or the statement that drops such checkpoints."""
     if drop:
         return guard, [Statement(checkpoint_sql.DELETE_COUNTING_MORE, (guard.session_id, None))]
     return _without_checkpoints(guard, (guard.session_id, count, 1)), []

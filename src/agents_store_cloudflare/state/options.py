@@ -12,17 +12,17 @@ from agents_store_cloudflare.contract.arguments import check_whole_number, syste
 __all__ = ["StateSettings", "StateStoreOptions", "StoreLimits"]
 
 MOST_BYTES = 1_900_000
-"""D1 takes 2,000,000 for a value and for a row; a state's row holds its last commits too."""
+"""The largest limit. D1 takes 2,000,000 bytes for a value and for a row, and the row of a state holds its last commits too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreLimits:
-    """Sizes in bytes of the encoded JSON that is bound, 1 to 1,900,000 each.
+    """The largest JSON texts that a write may store, in bytes, 1 to 1,900,000 each.
 
     Attributes:
-        max_state_bytes: all of a state but its messages, together.
-        max_message_bytes: one message; also the most that one row of messages holds.
-        max_staged_write_bytes: one staged change.
+        max_state_bytes: the most bytes of a state without its messages.
+        max_message_bytes: the most bytes of one message, and of one row of messages.
+        max_staged_write_bytes: the most bytes of one staged change.
     """
 
     max_state_bytes: int = 1_800_000
@@ -48,7 +48,7 @@ class StateStoreOptions:
     """The options of `D1StateStore`.
 
     Attributes:
-        logger: takes failed calls, and what a deletion leaves alone; `agents_store_cloudflare.state` by default.
+        logger: gets the failed calls, and the remote sub-sessions that a deletion leaves alone; `agents_store_cloudflare.state` by default.
         limits: sizes above which a write is refused. None means `StoreLimits()`.
         require_fencing: refuse every write that brings no fencing token.
         now_ms: the clock, in milliseconds since 1970.

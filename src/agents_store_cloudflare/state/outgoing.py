@@ -1,7 +1,7 @@
-"""A state on its way into the database: what a save stores, fixed before the call first waits.
+"""A state on its way into the database. Its content is fixed before the call first waits.
 
-Other tasks may change the caller's state while the database answers. A save sends what the state held when the call began, and
-believes afterwards that exactly this is stored.
+Other tasks may change the caller's state while the database answers. A save stores the content that the state had when the call began,
+and afterwards notes at the state that exactly this content is stored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from agents_store_cloudflare.state.requests import Part
 __all__ = ["Outgoing"]
 
 _CUSTOM_STATE = 3
-"""The place of `custom_state` in `columns`."""
+"""The index of `custom_state` in `columns`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +28,15 @@ class Outgoing:
     """One save of one state.
 
     Attributes:
-        state: the caller's object, which goes on changing. Only `bring_up_to_date` touches it.
+        state: the caller's object, which may change meanwhile. Only `bring_up_to_date` writes to it.
         operation: the name of the call.
         version: the version that the state was loaded with.
         columns: the parameters of `session_sql.UPSERT_STATE` from ?9 on.
         blocks: the new messages.
         added: how many new messages there are.
         history: which messages the database had before.
-        fingerprint: of all messages of the state, the new ones included.
+        fingerprint: the checksum of all messages of the state, the new ones included.
+        limits: the limits of the store.
     """
 
     state: AgentState
@@ -50,12 +51,13 @@ class Outgoing:
 
     @classmethod
     def of(cls, state: AgentState, limits: StoreLimits, operation: str) -> Outgoing:
-        """Fix what a save of the state stores now.
+        """Fix the content of a save: copy what it will store.
 
         Raises:
-            StaleStateError: messages that are stored already were changed or removed.
-            TypeError, InvalidArgumentError: a field that the database could not give back.
-            StateSizeExceededError: over a limit.
+            StaleStateError: stored messages were changed or removed in the state.
+            TypeError: a field has a wrong type.
+            InvalidArgumentError: a field breaks a rule.
+            StateSizeExceededError: the state or a message is over a limit.
         """
         codec.check_state(state)
         history = codec.history_of(state)
@@ -74,7 +76,7 @@ class Outgoing:
 
     @property
     def session_id(self) -> str:
-        """The session's id."""
+        """The id of the session."""
         return self.state.session_id
 
     @property
@@ -83,28 +85,31 @@ class Outgoing:
         return cast("str", self.columns[_CUSTOM_STATE])
 
     def with_custom_state(self, text: str) -> Outgoing:
-        """The same save with another custom state.
+        """Return the same save with another custom state.
+
+        Args:
+            text: the JSON text of the custom state.
 
         Raises:
-            StateSizeExceededError: over the limit of a state.
+            StateSizeExceededError: the state is over its limit.
         """
         columns = (*self.columns[:_CUSTOM_STATE], text, *self.columns[_CUSTOM_STATE + 1 :])
         codec.check_size(columns, self.limits.max_state_bytes, self.session_id, self.operation)
         return replace(self, columns=columns)
 
     def parts(self) -> Sequence[Part]:
-        """The content of the save, for the digest of its request: equal before and after the save."""
+        """Return the content of the save for the digest of its request. It is the same before and after the save."""
         return [*self.columns, self.history.first, self.history.count + self.added, self.fingerprint]
 
     def block_statements(self) -> list[Statement]:
-        """The statements that store the new messages."""
+        """Return the statements that store the new messages."""
         return [
             Statement(message_sql.INSERT_BLOCK, (self.session_id, block.first_sequence, block.count, block.body))
             for block in self.blocks
         ]
 
     def bring_up_to_date(self, commit: Commit) -> None:
-        """Tell the caller's state what is stored now. A state that was saved or loaded since knows better and stays."""
+        """Note at the caller's state what is stored now. A state that was saved or loaded again since stays as it is."""
         state = self.state
         if commit.past or commit.version <= state.version:
             return

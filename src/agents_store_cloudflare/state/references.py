@@ -51,7 +51,7 @@ class ReferenceCalls(StateCalls, ReferenceStore):
         rows = [self._row(session_id, ref) for ref in records]
         if not rows:
             raise InvalidArgumentError("add_sub_session_refs needs at least one reference")
-        # Without the time of the call, which stands in the rows of references that name none.
+        # The digest leaves out the time of the call, which stands in the rows of references without a start.
         request = [(ref.started_at, *row[:5], *row[6:]) for ref, row in zip(records, rows, strict=True)]
         guard = self._guard("add_sub_session_refs", session_id, fencing_token, commit_id, *request)
         inserts = [Statement(reference_sql.INSERT_REFERENCE, (session_id, *row)) for row in rows]

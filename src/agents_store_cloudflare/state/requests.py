@@ -1,7 +1,7 @@
-"""The identity of a request: a digest of everything that a call is to store.
+"""The identity of a request: a digest of everything that a call stores.
 
-A commit id belongs to one request. The call's conditions are left out (fencing token, expected version, what a run expects): they
-held when the call took place, and whoever repeats it may hold the lock anew.
+A commit id belongs to one request. The digest leaves out the conditions of the call: the fencing token, the expected version, the
+expectations of a run. They held when the call took place, and a caller who repeats it may hold a new lock.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Part: TypeAlias = "str | int | float | Sequence[Part] | None"
 
 
 def digest(parts: Sequence[Part]) -> str:
-    """16 hexadecimal digits: equal for equal parts, and in practice for no others."""
+    """Return 16 hexadecimal digits. They are equal for equal parts, and in practice for no other parts."""
     whole = blake2b(digest_size=8)
     for piece in _pieces(parts):
         whole.update(piece)
@@ -24,7 +24,7 @@ def digest(parts: Sequence[Part]) -> str:
 
 
 def _pieces(part: Part) -> Iterator[bytes]:
-    """Bytes from which the part could be read back: no two parts have the same."""
+    """Yield bytes from which the part could be read back, so that different parts give different bytes."""
     if isinstance(part, str):
         text = part.encode(errors="surrogatepass")
         yield b"%d:" % len(text)

@@ -1,4 +1,4 @@
-"""Runs: who works on a session, and the conditions under which a run may start."""
+"""Runs: the work of agents on a session, and the conditions under which a run may start."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from agents_store_cloudflare.state.stored_text import stored_text, text_of
 __all__ = ["ENDED", "RunCalls"]
 
 ENDED = frozenset({AgentStatus.COMPLETED, AgentStatus.FAILED, AgentStatus.ABORTED, AgentStatus.INTERRUPTED})
-"""The statuses after which a run is not current any more."""
+"""The statuses that end a run."""
 
 
 class RunCalls(StateCalls, RunStore):
@@ -52,7 +52,7 @@ class RunCalls(StateCalls, RunStore):
     ) -> Run:
         check_id(run_id, "run_id")
         if _has_ended(status):
-            raise InvalidArgumentError(f"a run cannot start as {status!r}: that ends it")
+            raise InvalidArgumentError(f"a run cannot start with the status {status!r}, because that status ends a run")
         check_whole_number(step_count, "step_count")
         if start_sequence is not None:
             check_whole_number(start_sequence, "start_sequence")
@@ -69,7 +69,7 @@ class RunCalls(StateCalls, RunStore):
                 Statement(run_sql.SELECT_RUN, (session_id, run_id)),
             ],
         )
-        if not results:  # answered from an earlier attempt
+        if not results:  # a repetition
             guard.living(commit)
             results = await self._batches.read(
                 [Statement(run_sql.NUMBERED_RUN, (session_id, cast("int", commit.result)))]
@@ -94,7 +94,7 @@ class RunCalls(StateCalls, RunStore):
             check_whole_number(completed_at, "completed_at")
             if not ended:
                 raise InvalidArgumentError(
-                    "completed_at goes with a status that ends the run: completed, failed, aborted"
+                    "completed_at needs a status that ends the run: completed, failed, aborted or interrupted"
                 )
         if step_count is not None:
             check_whole_number(step_count, "step_count")
@@ -118,7 +118,7 @@ class RunCalls(StateCalls, RunStore):
                 Statement(run_sql.SELECT_RUN, (session_id, run_id)),
             ],
         )
-        if not results:  # answered from an earlier attempt
+        if not results:  # a repetition
             guard.living(commit)
             results = await self._batches.read([Statement(run_sql.SELECT_RUN, (session_id, run_id))])
         return _run(session_id, results[-1], run_id)

@@ -1,4 +1,4 @@
-"""Sessions: their states, statuses and counters, and the lists of them."""
+"""Sessions: they are made, saved, loaded, changed and listed."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class SessionCalls(StateCalls, SessionStore):
         commit_id: str | None = None,
     ) -> AgentState:
         check_whole_number(attempts, "attempts", low=1, high=100)
-        # A function has no content to tell apart: the commit id names whichever change the caller makes with it.
+        # The digest cannot hold the content of a function. The commit id names the change that the caller makes with it.
         guard = self._guard("update_state", session_id, fencing_token, commit_id)
         remembered = Statement(FIRST_COMMIT, (session_id, guard.commit_id))
         for attempt in range(1, attempts + 1):
@@ -237,7 +237,7 @@ class SessionCalls(StateCalls, SessionStore):
 
 
 def _entry(entry: UsageEntry | Mapping[str, object]) -> JsonValue:
-    """A usage entry as the caller gave it, for the digest of the request."""
+    """Return a usage entry as the caller gave it, for the digest of the request."""
     return cast("JsonValue", entry.to_dict() if isinstance(entry, UsageEntry) else dict(entry))
 
 
@@ -254,7 +254,7 @@ async def _change(change: Callable[[AgentState], Awaitable[None] | None], state:
     if inspect.isawaitable(result):
         result = await result
     if result is not None:
-        raise TypeError(f"change must change the state it is given and return None, not {type(result).__name__}")
+        raise TypeError(f"change must change the state that it gets and return None, not {type(result).__name__}")
 
 
 def _wanted_messages(messages: Literal["all", "none"] | int) -> int:

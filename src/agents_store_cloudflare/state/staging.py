@@ -1,7 +1,7 @@
-"""Staging: the changes of tool calls, kept until their step is promoted; and merges without staging.
+"""Staging keeps the changes of tool calls until their step is promoted. Merges change the custom state without staging.
 
 A promotion reads the version and the staged changes, decides in Python, and writes under the condition that both are still the same.
-It starts again when somebody else wrote in between. It deletes only the changes that it read: a change that is staged meanwhile stays.
+It starts again when somebody else wrote in between. It deletes only the changes that it read; a change that is staged meanwhile stays.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from agents_store_cloudflare.state.requests import digest
 __all__ = ["StagedDiffers", "StagingCalls", "promoting", "staged_change"]
 
 MAX_RESULT_BYTES = 32_000
-"""The most bytes of a promotion's result: the state row keeps it among its last commits."""
+"""The most bytes of a promotion's result. The state row keeps the result among its last commits."""
 
 
 class StagedDiffers(Exception):  # noqa: N818 - it leads to the next attempt, no caller sees it
-    """The staged changes are no longer those that were read."""
+    """The staged changes are no longer the ones that were read."""
 
     def __init__(self, _: Facts) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class StagingCalls(CheckpointCalls, StagingStore):
             stored, [staged] = await self._stored(guard, select)
             if stored.first is not None:
                 return _promoted(stored.first)
-            if not staged:  # nothing to write, but the guard judges and the fence rises
+            if not staged:  # nothing to write, but the guard checks its conditions and the fence rises
                 first, _ = await self._batches.guarded(guard, [])
                 return PromoteResult(version=stored.version) if first is None else _promoted(guard.living(first))
             applied = apply_changes(
@@ -154,7 +154,9 @@ class StagingCalls(CheckpointCalls, StagingStore):
     ) -> MergeResult:
         given = MergeChanges.of(changes).to_dict()
         text = encode_json(given, name="changes")
-        merge = MergeChanges.from_dict(cast("JsonObject", decode_json(text)))  # a copy: the caller's may go on changing
+        merge = MergeChanges.from_dict(
+            cast("JsonObject", decode_json(text))
+        )  # a copy: the caller may change the object meanwhile
         guard = self._guard("merge_custom_state", session_id, fencing_token, commit_id, text)
         for attempt in range(1, MOST_ATTEMPTS + 1):
             stored, _ = await self._stored(guard)
@@ -192,7 +194,7 @@ class StagingCalls(CheckpointCalls, StagingStore):
         guard = replace(guard, new_checkpoints=int(checkpoint))
         select = Statement(staging_sql.SELECT_STAGED, (session_id, step_id))
         remembered = Statement(FIRST_COMMIT, (session_id, guard.commit_id))
-        # The facts of the state at the beginning: the caller's object may go on changing.
+        # Read at the beginning: the caller may change the state meanwhile.
         step_count = outgoing.state.step_count
         for attempt in range(1, MOST_ATTEMPTS + 1):
             staged, commits = await self._batches.read([select, remembered])
@@ -219,7 +221,7 @@ class StagingCalls(CheckpointCalls, StagingStore):
             except StagedDiffers:
                 await pause_after_conflict(attempt)
                 continue
-            if not results:  # answered from an earlier attempt, which promoted changes that are gone now
+            if not results:  # a repetition; the first call promoted the changes, which are deleted now
                 return await self._repeated(outgoing, guard.living(commit))
             _take_promoted(outgoing, applied.custom_state, commit)
             kept_id = codec.bare_checkpoint_of(session_id, results[-1][0]).id if checkpoint else None
@@ -233,16 +235,16 @@ class StagingCalls(CheckpointCalls, StagingStore):
             raise StateNotFoundError(session_id)
         _take_promoted(outgoing, codec.state_of(rows[0]).custom_state, commit)
         step = cast("dict[str, int]", commit.result).get("step")
-        if step is None:  # it kept no checkpoint
+        if step is None:  # the first call kept no checkpoint
             return _promoted(commit)
         kept_id = codec.checkpoint_id(session_id, step, commit.at_ms, commit.checkpoint_number)
         return replace(_promoted(commit), checkpoint_id=kept_id)
 
     async def _stored(self, guard: Guard, *more: Statement) -> tuple[_Stored, list[list[Row]]]:
-        """The facts for a decision, and the rows of the other statements, in one batch.
+        """Read the facts for a decision and the rows of other statements, in one batch.
 
         Raises:
-            StateNotFoundError: no such session.
+            StateNotFoundError: there is no such session.
         """
         select = Statement(session_sql.SELECT_CUSTOM_STATE, (guard.session_id, guard.commit_id))
         rows, *others = await self._batches.read([select, *more])
@@ -272,7 +274,14 @@ class StagingCalls(CheckpointCalls, StagingStore):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
-    """The stored facts that a decision needs; `first` is the earlier attempt that took place, if one did."""
+    """The stored facts that a decision needs.
+
+    Attributes:
+        custom_state: the stored custom state.
+        version: the stored version.
+        other_bytes: the bytes of the other columns of the state.
+        first: the commit of an earlier attempt, or None.
+    """
 
     custom_state: JsonObject
     version: int
@@ -283,8 +292,8 @@ class _Stored:
 def _take_promoted(outgoing: Outgoing, custom_state: JsonObject, commit: Commit) -> None:
     """Give the caller's state the promoted custom state.
 
-    When others changed the custom state since the save was sent, their changes stay and the state counts as stale: its next save is
-    refused, so nothing gets lost without a word.
+    If other tasks changed the state's custom state since the save was sent, their changes stay in it and the state counts as stale. Its
+    next save is refused, so that no change is lost silently.
     """
     state = outgoing.state
     if state.version >= commit.version:
@@ -301,7 +310,7 @@ def _change_text(change: StagedChange) -> str:
 
 
 def staged_change(row: Row) -> StagedChange:
-    """The staged change of a row of `SELECT_STAGED`."""
+    """Return the staged change of a row of `SELECT_STAGED`."""
     tool_call_id, timestamp, change, _ = cast("list[Any]", row)
     return StagedChange.from_dict(
         {"toolCallId": tool_call_id, "timestamp": timestamp, **cast("JsonObject", decode_json(change))}
@@ -309,9 +318,9 @@ def staged_change(row: Row) -> StagedChange:
 
 
 def promoting(session_id: str, step_id: str, staged: Sequence[Row]) -> tuple[tuple[Condition, ...], Statement]:
-    """The condition that the changes that were read are still staged, and the statement that deletes them.
+    """Return the condition that the read changes are still staged, and the statement that deletes them.
 
-    No other condition notices a discard in between, or another promotion under `ANY_VERSION`.
+    No other condition notices that the changes were discarded meanwhile, or promoted by another call with `ANY_VERSION`.
     """
     parameters = (session_id, step_id, json.dumps([row[3] for row in staged]))
     condition = Condition(statement=Statement(staging_sql.STAGED_AS_READ, parameters), errors={"staged": StagedDiffers})
@@ -319,15 +328,15 @@ def promoting(session_id: str, step_id: str, staged: Sequence[Row]) -> tuple[tup
 
 
 def _disturbed(session_id: str) -> StagingError:
-    reason = f"its step's changes were discarded or staged again in between, {MOST_ATTEMPTS} times; call it again"
+    reason = f"the changes of its step were discarded or staged again in between, {MOST_ATTEMPTS} times; call it again"
     return StagingError(session_id, tool_call_id=None, reason=reason)
 
 
 def _result_text(guard: Guard, applied: Applied, **more: int) -> str:
-    """The result as the state row keeps it for a repetition.
+    """Return the result as the state row keeps it for a repetition.
 
     Raises:
-        StateSizeExceededError: it names more tool calls and warnings than there is room for.
+        StateSizeExceededError: the ids of its tool calls and its warnings have more than 32,000 bytes.
     """
     facts = {"applied": list(applied.applied), "warnings": list(applied.warnings), **more}
     text = encode_json(facts, name="result")

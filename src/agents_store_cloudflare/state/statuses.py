@@ -1,4 +1,4 @@
-"""Statuses and counters: changed in place, without the state being loaded."""
+"""Statuses and counters: a call changes them without loading the state."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class StatusCalls(StateCalls, StatusStore):
         statuses = check_statuses(expected, "expected")
         check_text(new, "new", max_bytes=MAX_LABEL_BYTES)
         guard = self._guard("compare_and_set_status", session_id, fencing_token, commit_id, statuses, new)
-        # No condition of the guard: a batch that finds another status has nothing to write, but it raises the fence.
+        # The status is no condition of the guard, because a batch that finds another status must still raise the fence.
         update = Statement(session_sql.COMPARE_AND_SET_STATUS, (*self._commit(guard), stored_text(new), statuses))
         first, results = await self._batches.guarded(
             guard, [update, Statement(session_sql.SELECT_STATUS, (session_id,))]
@@ -81,12 +81,16 @@ class StatusCalls(StateCalls, StatusStore):
 
 
 def check_statuses(statuses: Collection[str], name: str) -> str:
-    """A collection of statuses as JSON text: each as a list of its own, as `json_array(status)` writes it.
+    """Return a collection of statuses as JSON text. Each status is a list of its own, as `json_array(status)` writes it.
 
-    SQLite 3.40 cuts the text of a bare element at a NUL, and would take "a" for a longer text.
+    SQLite 3.40 cuts the text of an element without a list at a NUL, and would find "a" equal to a longer text.
+
+    Args:
+        statuses: the collection.
+        name: the argument's name, for the error.
 
     Raises:
-        TypeError: a bare text, which would be a collection of letters, or no collection of texts.
+        TypeError: it is a single text, whose letters would count as statuses, or no collection of texts.
     """
     if isinstance(statuses, str) or not isinstance(cast("object", statuses), Collection):
         raise TypeError(f"{name} must be a collection of texts, not {type(statuses).__name__}")

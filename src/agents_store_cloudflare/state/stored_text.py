@@ -1,8 +1,8 @@
-"""Free texts in a form that `wrangler d1 export` gives back unchanged.
+"""Free texts in a form that survives `wrangler d1 export` unchanged.
 
-The export writes a raw line break as `\\n` and turns each `\\n` of the text into a line break on the way back, so a text that holds both
-is changed; a NUL ends the statement that holds it. A text with such a character is stored as its JSON string. So is a text that begins
-with a quotation mark: that is how the two forms are told apart. Equal texts are stored equally, so they can be compared in SQL.
+The export writes a raw line break as `\\n`, and the import turns each `\\n` of the text into a line break. So a text that holds both would
+be changed. A NUL would end its statement. A text with such a character is stored as its JSON string. A text that begins with a quotation
+mark is stored as its JSON string too, so that the two forms can be told apart. Equal texts are stored equally, so SQL can compare them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def stored_text(text: str | None) -> str | None: ...
 
 
 def stored_text(text: str | None) -> str | None:
-    """The text as it is stored; None stays None."""
+    """Return a text in its stored form; None stays None."""
     if text is None or _NOT_AS_IT_IS.search(text) is None:
         return text
     return json.dumps(text, ensure_ascii=False)
@@ -41,7 +41,7 @@ def text_of(stored: str | None) -> str | None: ...
 
 
 def text_of(stored: str | None) -> str | None:
-    """The text that was stored. A text that somebody else stored and that is no JSON string is given back as it is."""
+    """Return the text of a stored form; None stays None. A text that another program stored in another form is returned unchanged."""
     if stored is None or not stored.startswith(_FIRST_OF_JSON):
         return stored
     try:

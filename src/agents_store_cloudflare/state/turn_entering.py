@@ -32,7 +32,7 @@ __all__ = ["TurnEntering", "turn_text"]
 
 MOST_OWED: Final = 8
 RESTARTABLE: Final = frozenset({"failed", "interrupted", "running"})
-"""Statuses after which a turn id may start again. A running turn is dead if somebody else has its lock."""
+"""The statuses after which a turn id may start again. A running turn is dead when another caller has its lock."""
 
 
 class TurnEntering(MessageCalls, StagingCalls):
@@ -43,9 +43,10 @@ class TurnEntering(MessageCalls, StagingCalls):
 
         Raises:
             TurnEndedError: the turn has ended, and not by a failure.
-            TurnError: the session is of another agent type, or too many closing chunks are owed.
-            StateNotFoundError: there is no such session, and `create` is off.
-            BudgetExceededError, StaleFencingTokenError.
+            TurnError: the session has another agent type, or owes too many closing chunks.
+            StateNotFoundError: there is no such session, and `create` is False.
+            BudgetExceededError: the reservation does not fit.
+            StaleFencingTokenError: a newer holder of the lock has written.
         """
         self._batches.homes.admit(entry.session_id, entry.parent_session_id)
         earlier, messages = 0, entry.messages
@@ -92,7 +93,7 @@ class TurnEntering(MessageCalls, StagingCalls):
         return _entered(entry, results[-3:])
 
     def _reserving(self, reservation: Reservation | None, now_ms: int) -> list[Condition]:
-        """The statements that take the reservation, as conditions of entering."""
+        """Return the statements that take the reservation, as conditions of the turn."""
         if reservation is None:
             return []
         errors: dict[str, Callable[[Facts], Exception]] = {
@@ -116,7 +117,7 @@ class _AttemptKnown(Exception):  # noqa: N818 - on its way to the next attempt, 
 
 
 def _gate(entry: TurnEntry, earlier: int) -> Condition:
-    """The condition that the turn may enter: its id is new, or belongs to an attempt that failed."""
+    """Return the condition that the turn may enter: its id is new, or belongs to an attempt that failed."""
 
     def of_turn(facts: Facts) -> Exception:
         if facts["turn"] is not None and facts["token"] is not None and facts["status"] in RESTARTABLE:

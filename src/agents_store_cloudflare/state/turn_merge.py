@@ -1,4 +1,4 @@
-"""What a turn changed and what others changed beside it, made one state: pure rules, no database."""
+"""Merges the changes of a turn with the changes that others stored meanwhile: pure rules, no database."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _FIELDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TurnFields:
-    """The fields of a state as JSON texts, which the caller cannot change: each field, and each key of the custom state."""
+    """The fields of a state, and the keys of its custom state, as JSON texts, which nobody can change."""
 
     fields: Mapping[str, str]
     custom: Mapping[str, str]
 
     @classmethod
     def of(cls, state: AgentState) -> TurnFields:
-        """The fields as they stand now."""
+        """Return the fields of the state as they are now."""
         return cls(
             {name: encode_json(getattr(state, name), name=name) for name in _FIELDS},
             {key: encode_json(value, name="custom_state") for key, value in state.custom_state.items()},
@@ -53,13 +53,16 @@ class TurnFields:
 
 
 def merged(state: AgentState, base: TurnFields, stored: AgentState, blocks: Sequence[Row]) -> None:
-    """Bring `state` up to `stored`: the turn's changes since `base` stay, its new messages follow those of the others.
+    """Bring a turn's state up to date with the stored state. The turn's changes stay, and its new messages follow the others' messages.
 
     Args:
-        blocks: the stored messages from the turn's known count on.
+        state: the turn's state, which is changed.
+        base: the fields of the state when it was last the same as the stored one.
+        stored: the stored state without messages.
+        blocks: the stored messages after the ones that the turn knows.
 
     Raises:
-        StaleStateError: both have changed a field, or history that the turn has read is gone.
+        StaleStateError: the turn and others have changed the same field, or messages that the turn has read are gone.
     """
     known, there = codec.history_of(state), codec.history_of(stored)
     if there.epoch != known.epoch or there.count < known.count:

@@ -17,7 +17,15 @@ __all__ = ["DueTurn", "EnteredTurn", "StoredTurn", "TurnCommit", "TurnEntry"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnEntry:
-    """What enters a turn. `turn` is the JSON object that the state row keeps while the turn is open."""
+    """The facts with which a turn enters.
+
+    Attributes:
+        token: the fencing token of the session's lock.
+        turn: the JSON object that the state row keeps while the turn is open.
+        messages: messages to store first.
+        create: whether to make a missing session.
+        reservation: the budget that the turn takes, or None.
+    """
 
     session_id: str
     turn_id: str
@@ -32,7 +40,14 @@ class TurnEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnteredTurn:
-    """A turn that has been entered: the loaded state, its number, what streams are owed, the unit of its budget."""
+    """A turn that has entered.
+
+    Attributes:
+        state: the loaded state.
+        turn: the JSON object of the open turn, with its number.
+        owed: the closing chunks that streams do not have yet.
+        unit: the unit of the turn's budget, or None.
+    """
 
     state: AgentState
     turn: JsonObject
@@ -42,7 +57,18 @@ class EnteredTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnCommit:
-    """What one commit of a turn stores. `status` is the run's; `ended_at` is None while the turn goes on."""
+    """The facts that one commit of a turn stores beside the state.
+
+    Attributes:
+        number: the number of the turn.
+        open_turn: the JSON object of the turn while it stays open, or None.
+        owed: the closing chunks that streams do not have yet.
+        status: the status of the run.
+        ended_at: when the run ended (milliseconds since 1970); None while the turn goes on.
+        checkpoint: whether to keep a checkpoint.
+        step_id: the step whose staged changes are promoted, or None.
+        more: statements that belong to the same batch.
+    """
 
     session_id: str
     token: int
@@ -63,7 +89,7 @@ class TurnCommit:
     more: Sequence[Statement] = ()
 
     def run_statement(self) -> Statement:
-        """The statement that brings the run up to date."""
+        """Return the statement that brings the run up to date."""
         facts = (stored_text(self.status), self.ended_at, self.step_count, self.from_sequence, self.end_sequence)
         return Statement(
             turn_sql.UPDATE_TURN_RUN, (self.session_id, self.number, *facts, self.output, stored_text(self.error))
@@ -72,7 +98,7 @@ class TurnCommit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTurn:
-    """A turn as somebody finds it who does not hold the lock. `open_turn` is the turn that is open now, if one is."""
+    """A turn as a caller without the lock finds it. `open_turn` is the turn of the session that is open now, or None."""
 
     open_turn: JsonObject | None
     status: str | None
@@ -83,7 +109,14 @@ class StoredTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueTurn:
-    """A session with an open turn, or with closing chunks that are owed."""
+    """A session with an open turn, or with closing chunks that its streams do not have yet.
+
+    Attributes:
+        since: when the turn was opened (milliseconds since 1970).
+        is_open: whether a turn is open.
+        owed: the closing chunks.
+        owed_text: the same as the stored JSON text.
+    """
 
     session_id: str
     session_no: int

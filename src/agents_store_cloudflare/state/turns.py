@@ -1,4 +1,4 @@
-"""Turns in the state store: one batch enters a turn, one commits it, one closes it for a Worker that died."""
+"""Turns in the state store: a batch commits a turn, ends it, or closes it for a Worker that died."""
 
 from __future__ import annotations
 
@@ -35,14 +35,22 @@ __all__ = ["TurnCalls"]
 
 
 class TurnCalls(TurnEntering):
-    """The batches of turns. `store.turn` calls them; they take the lock's token and trust that the caller holds the lock."""
+    """The batches of turns. `store.turn` calls them with the token of the lock, and trusts that its caller holds the lock."""
 
     async def commit_turn(self, commit: TurnCommit, outgoing: Outgoing, base: TurnFields) -> Checkpoint | None:
-        """Store a commit, merging what others have written beside the turn; the state is brought up to date.
+        """Store a commit of a turn. Changes that others have stored meanwhile are merged, and the state is brought up to date.
+
+        Args:
+            commit: the facts of the commit.
+            outgoing: the state, as it was when the commit began.
+            base: the fields of the state when it was last the same as the stored one.
+
+        Returns:
+            The checkpoint without its state, if one was kept.
 
         Raises:
-            StaleStateError: others have changed a field that the turn changed, or have removed history.
-            StateNotFoundError: the session has been deleted, or begun anew.
+            StaleStateError: others have changed a field that the turn changed, or have removed messages.
+            StateNotFoundError: the session was deleted, perhaps made anew.
             StaleFencingTokenError: another holder of the lock has written.
         """
         for attempt in range(1, MOST_ATTEMPTS + 1):
@@ -60,34 +68,37 @@ class TurnCalls(TurnEntering):
         raise AssertionError("the last attempt returns or raises")
 
     def turn_outgoing(self, state: AgentState) -> Outgoing:
-        """What a commit of the turn stores, fixed now: the state may go on changing.
+        """Fix the content of a commit now, so that the state may change while the commit is stored.
 
         Raises:
-            StaleStateError: messages that are stored already were changed or removed.
-            TypeError, InvalidArgumentError, StateSizeExceededError: a field that cannot be stored.
+            StaleStateError: stored messages were changed or removed in the state.
+            TypeError: a field has a wrong type.
+            InvalidArgumentError: a field breaks a rule.
+            StateSizeExceededError: the state or a message is over a limit.
         """
         return Outgoing.of(state, self._limits, "commit_turn")
 
     async def close_turn_state(self, commit: TurnCommit) -> None:
-        """End the run of a turn that failed: its usage, its settlement and what the stream is owed, no messages or state."""
+        """End the run of a turn that failed. The usage, the settlement and the owed closing chunks are stored, the state is not."""
         guard = self._turn_guard("close_turn", commit.session_id, commit.token, commit.commit_id)
         close = Statement(turn_sql.CLOSE_STATE, (*self._commit(guard), turn_text(list(commit.owed))))
         await self._batches.write(guard, [close, commit.run_statement(), *commit.more])
 
     def complete_usage(self, entries: Sequence[UsageEntry | Mapping[str, object]]) -> list[UsageEntry]:
-        """The entries with ids, times and prices: sent again, they count once.
+        """Return the entries with ids, times and prices. With their ids they count once, however often they are sent.
 
         Raises:
-            TypeError, InvalidArgumentError: an entry breaks a rule.
+            TypeError: a field of an entry has a wrong type.
+            InvalidArgumentError: an entry breaks a rule, which the message names.
         """
         return self._accounts.complete(entries)
 
     def usage_statements(self, session_id: str, entries: Sequence[UsageEntry]) -> list[Statement]:
-        """What records entries of this session as part of a batch of the store."""
+        """Return the statements that record entries of this session as part of a batch of the store."""
         return self._accounts.record(session_id, entries)
 
     def settle_statements(self, session_id: str, reservation: Reservation, actual: int, now_ms: int) -> list[Statement]:
-        """What settles a reservation as part of a batch of the store, once however often it is sent."""
+        """Return the statements that settle a reservation as part of a batch of the store, once, however often they are sent."""
         return self._accounts.settle(session_id, reservation, actual, now_ms)
 
     def now_ms(self) -> int:
@@ -95,7 +106,7 @@ class TurnCalls(TurnEntering):
         return self._now_ms()
 
     async def find_turn(self, session_id: str, turn_id: str) -> StoredTurn | None:
-        """The turn of this id and the one that is open, or None if there is no such session."""
+        """Return the turn of this id and the turn that is open now; None if there is no such session."""
         [rows] = await self._batches.read([Statement(turn_sql.SELECT_TURN_RUN, (session_id, turn_id))])
         if not rows:
             return None
@@ -109,12 +120,23 @@ class TurnCalls(TurnEntering):
         )
 
     async def list_due_turns(self, limit: int, after: tuple[int, int] = (0, 0)) -> list[DueTurn]:
-        """Sessions with an open turn or owed closing chunks, the oldest first: one row read for each, none where there are none."""
+        """Return the sessions with an open turn or with closing chunks that streams do not have, the oldest first.
+
+        The call reads one row for each of them.
+
+        Args:
+            limit: the most sessions.
+            after: `since` and `session_no` of the last session of the page before.
+        """
         [rows] = await self._batches.read([Statement(turn_sql.LIST_DUE, (*after, limit))])
         return [_due(row) for row in rows]
 
     async def interrupt_turn(self, session_id: str, token: int, commit_id: str) -> tuple[list[JsonObject], str]:
-        """Close the open turn of a session whose lock the caller holds; what streams are owed, and its text."""
+        """Close the open turn of a session whose lock the caller holds.
+
+        Returns:
+            The closing chunks that streams do not have yet, and the same as the stored JSON text.
+        """
         guard = self._guard("interrupt_turn", session_id, token, commit_id)
         now_ms = self._now_ms()
         select = Statement(turn_sql.SELECT_TURN, (session_id, None))
@@ -131,7 +153,11 @@ class TurnCalls(TurnEntering):
         return json.loads(text), text
 
     async def settle_closings(self, settled: Sequence[tuple[str, str]]) -> None:
-        """Forget closing chunks that their streams have, session by session, unless more are owed by now."""
+        """Forget closing chunks that their streams have by now, session by session. A session with newer closing chunks keeps all.
+
+        Args:
+            settled: for each session its id and the stored JSON text of its closing chunks.
+        """
         statements = [Statement(turn_sql.SETTLE_CLOSINGS, pair) for pair in settled]
         if statements:
             await self._batches.repeatable("settle_closings", settled[0][0], statements)
