@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from agents_store_cloudflare.contract.errors import AgentsStoreError
-from agents_store_cloudflare.durable_streams.core import Accepted, ProtocolLog, facts_of, offset_in
+from agents_store_cloudflare.durable_streams.core import Accepted, ProtocolLog
 from agents_store_cloudflare.durable_streams.cursors import cursor_of
 from agents_store_cloudflare.durable_streams.live import LiveFeeds
 from agents_store_cloudflare.durable_streams.messages import body_of
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import READ_HEADER, Read, parse_append, parse_creation
+from agents_store_cloudflare.durable_streams.stream_facts import facts_of, offset_in
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.streams.head import StreamHead

@@ -13,22 +13,20 @@ from typing import Final
 from agents_store_cloudflare.contract.errors import StreamNotFoundError
 from agents_store_cloudflare.database import ObjectSql
 from agents_store_cloudflare.durable_streams.messages import body_parts
-from agents_store_cloudflare.durable_streams.offsets import Position, offset_of
+from agents_store_cloudflare.durable_streams.offsets import Position
 from agents_store_cloudflare.durable_streams.producers import Producers
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Append, Creation, Producer
+from agents_store_cloudflare.durable_streams.stream_facts import check_alike, facts_of, new_facts, offset_in
 from agents_store_cloudflare.durable_streams.stream_path import StreamPath
 from agents_store_cloudflare.streams.commits import Commit
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import Appended, Page, StreamLog
 from agents_store_cloudflare.streams.protocol_state import ProtocolState, media_type
 
-__all__ = ["ANONYMOUS", "DEFAULT_TYPE", "Accepted", "ProtocolLog", "facts_of", "new_facts", "offset_in"]
+__all__ = ["ANONYMOUS", "Accepted", "ProtocolLog"]
 
-DEFAULT_TYPE: Final = "application/octet-stream"
 ANONYMOUS: Final = "http"
-NATIVE: Final = ProtocolState()
-"""A stream of the native side: JSON values, kept by its own retention."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +85,7 @@ class ProtocolLog:
         """
         head = self._log.head()
         if head is not None:
-            _check_alike(head, creation)
+            check_alike(head, creation)
             return head, False
         self.path.check_free()
         facts = self._living(new_facts(creation, now_ms))
@@ -258,45 +256,6 @@ class ProtocolLog:
     def _append(self, lines: str, writer: tuple[str, int] | None, now_ms: int) -> Appended:
         name, number = writer or (ANONYMOUS, self._log.existing_head().last_sequence + 1)
         return self._log.append(lines, writer=name, writer_sequence=number, now_ms=now_ms)
-
-
-def offset_in(head: StreamHead, sequence: int) -> str:
-    """The offset after a message of this stream. The start of a later life of its path has an offset of its own."""
-    return offset_of(sequence, is_start=0 < sequence == head.begun_after)
-
-
-def facts_of(head: StreamHead) -> ProtocolState:
-    """The protocol's state of a stream. A stream of the native side is one of JSON."""
-    return head.facts or NATIVE
-
-
-def new_facts(creation: Creation, now_ms: int) -> ProtocolState:
-    """The protocol's state of a stream that is made now."""
-    return ProtocolState(
-        content_type=creation.content_type or DEFAULT_TYPE,
-        ttl_s=creation.ttl_s,
-        expires_at=creation.expires_at,
-        touched_ms=now_ms,
-        written_touch_ms=now_ms,
-    )
-
-
-def _check_alike(head: StreamHead, creation: Creation) -> None:
-    """Check that the stream at this path was made with the options that the request names.
-
-    Raises:
-        Refusal: 409.
-    """
-    facts = facts_of(head)
-    is_alike = (
-        media_type(creation.content_type or DEFAULT_TYPE) == media_type(facts.content_type)
-        and creation.is_closed == head.is_closed
-        and creation.ttl_s == facts.ttl_s
-        and creation.expires_at == facts.expires_at
-        and facts.source is None
-    )
-    if not is_alike:
-        raise Refusal(409, "stream_exists", "there is a stream here, made with other options")
 
 
 def _nothing() -> Refusal:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agents_store_cloudflare.durable_streams.core import ProtocolLog, facts_of
+from agents_store_cloudflare.durable_streams.core import ProtocolLog
 from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES, cut_message, size_of_message
 from agents_store_cloudflare.durable_streams.offsets import Offset, Position
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Creation
+from agents_store_cloudflare.durable_streams.stream_facts import facts_of
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.protocol_state import ForkSource, ProtocolState, media_type
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, cast
 
-from agents_store_cloudflare.durable_streams.core import facts_of, offset_in
 from agents_store_cloudflare.durable_streams.cursors import cursor_of
 from agents_store_cloudflare.durable_streams.messages import body_of
+from agents_store_cloudflare.durable_streams.stream_facts import facts_of, offset_in
 from agents_store_cloudflare.objects import EventBody, ObjectHost
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog

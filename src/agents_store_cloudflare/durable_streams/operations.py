@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.durable_streams.answers import created
-from agents_store_cloudflare.durable_streams.core import ProtocolLog, facts_of
+from agents_store_cloudflare.durable_streams.core import ProtocolLog
 from agents_store_cloudflare.durable_streams.forks import (
     ForkPoint,
     begin_point,
@@ -22,6 +22,7 @@ from agents_store_cloudflare.durable_streams.incoming import IDLE_MS, Origin
 from agents_store_cloudflare.durable_streams.offsets import Position, parse_offset
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Creation, parse_creation
+from agents_store_cloudflare.durable_streams.stream_facts import facts_of
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, encode_reply

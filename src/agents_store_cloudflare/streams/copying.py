@@ -10,8 +10,8 @@ from agents_store_cloudflare.contract.errors import InvalidArgumentError, Stream
 from agents_store_cloudflare.streams import lifecycle
 from agents_store_cloudflare.streams.commits import Commit, with_commit
 from agents_store_cloudflare.streams.head import StreamHead, decode_head, encode_head
+from agents_store_cloudflare.streams.readable_stream import ReadableStream
 from agents_store_cloudflare.streams.rows import BlockRow
-from agents_store_cloudflare.streams.stored_stream import StoredStream
 
 __all__ = ["CopyPage", "CopyableStream"]
 
@@ -28,8 +28,8 @@ class CopyPage:
     body: str
 
 
-class CopyableStream(StoredStream):
-    """The stored stream, and what gives and takes copies of it."""
+class CopyableStream(ReadableStream):
+    """The readable stream, which also gives copies of itself and takes them."""
 
     def copy_page(self, after: int, *, now_ms: int) -> CopyPage | None:
         """The blocks after a key, about 1 MB of them, or at least one. None if there is no stream."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,17 +17,19 @@ from agents_store_cloudflare.contract.arguments import (
     options_of,
     span_ms,
 )
-from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
 from agents_store_cloudflare.contract.streams.manager import StreamManager
 from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamInfo
+from agents_store_cloudflare.streams.batch_sender import WriterIdentity
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
+from agents_store_cloudflare.streams.open_writers import OpenWriters
 from agents_store_cloudflare.streams.opening import Opening
 from agents_store_cloudflare.streams.options import StreamOptions, StreamSettings
 from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
 from agents_store_cloudflare.streams.sse import parse_position
 from agents_store_cloudflare.streams.stream_client import StreamClient
-from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter, WriterIdentity
+from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
 
 __all__ = ["DurableObjectStreamManager"]
 
@@ -58,8 +59,7 @@ class DurableObjectStreamManager(StreamManager):
     ) -> None:
         self._options = options_of(options, settings, StreamOptions)
         self._client = StreamClient(as_namespace(stream_namespace), self._options.sleep)
-        self._writers: dict[str, list[DurableObjectStreamWriter]] = {}
-        self._callbacks: list[Callable[[BufferOverflowEvent], None]] = []
+        self._writers = OpenWriters(self._client, self._options)
 
     @property
     def client(self) -> StreamClient:
@@ -75,7 +75,7 @@ class DurableObjectStreamManager(StreamManager):
             agent_type=check_id(agent_type, "agent_type"),
             fencing_token=check_fencing_token(fencing_token),
         )
-        return Opening(lambda: self._open_writer(identity))
+        return Opening(lambda: self._writers.open(identity))
 
     def turn_writer(
         self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: int | None
@@ -84,13 +84,7 @@ class DurableObjectStreamManager(StreamManager):
         identity = WriterIdentity(
             stream_id=stream_id, agent_id=agent_id, agent_type=agent_type, fencing_token=fencing_token
         )
-        return DurableObjectStreamWriter(
-            identity,
-            self._client,
-            self._options,
-            on_drop=lambda: self._emit_overflow(stream_id),
-            on_close=self._forget,
-        )
+        return self._writers.make(identity)
 
     def create_reader(
         self, stream_id: str, *, wait: float | timedelta | None = None, follow: bool = True
@@ -136,7 +130,7 @@ class DurableObjectStreamManager(StreamManager):
                 f"output has {size_bytes:,} bytes, the limit is {MAX_CHUNK_BYTES:,}; store a reference"
             )
         arguments = {"status": check_id(status, "status"), **_named(fencing_token, commit_id)}
-        await self._flush_writers(stream_id)
+        await self._writers.flush(stream_id)
         await self._client.call(stream_id, "end", arguments, text)
 
     async def fail_stream(
@@ -144,7 +138,7 @@ class DurableObjectStreamManager(StreamManager):
     ) -> None:
         check_id(stream_id, "stream_id")
         arguments = {"error": _checked_error(error), **_named(fencing_token, commit_id)}
-        await self._flush_writers(stream_id)
+        await self._writers.flush(stream_id)
         await self._client.call(stream_id, "fail", arguments)
 
     async def pause_stream(
@@ -152,7 +146,7 @@ class DurableObjectStreamManager(StreamManager):
     ) -> None:
         check_id(stream_id, "stream_id")
         arguments = _named(fencing_token, commit_id)
-        await self._flush_writers(stream_id)
+        await self._writers.flush(stream_id)
         await self._client.call(stream_id, "pause", arguments)
 
     async def resume_stream(
@@ -232,13 +226,7 @@ class DurableObjectStreamManager(StreamManager):
             raise InvalidArgumentError(f"there is no event {event!r}; there is 'buffer_overflow'")
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
-        self._callbacks.append(callback)
-
-        def unsubscribe() -> None:
-            if callback in self._callbacks:
-                self._callbacks.remove(callback)
-
-        return unsubscribe
+        return self._writers.on_overflow(callback)
 
     async def sse_response(self, stream_id: str, *, last_event_id: str | int | None = None) -> object:
         """The stream as Server-Sent Events: a raw JavaScript `Response` to return from a Worker's `fetch`.
@@ -259,51 +247,6 @@ class DurableObjectStreamManager(StreamManager):
         check_id(stream_id, "stream_id")
         position = parse_position(last_event_id, None)
         return await self._client.fetch(stream_id, {"Last-Event-ID": str(position)})
-
-    async def _open_writer(self, identity: WriterIdentity) -> DurableObjectStreamWriter:
-        writer = DurableObjectStreamWriter(
-            identity,
-            self._client,
-            self._options,
-            on_drop=lambda: self._emit_overflow(identity.stream_id),
-            on_close=self._forget,
-        )
-        await writer.open()
-        self._writers.setdefault(identity.stream_id, []).append(writer)
-        return writer
-
-    def _forget(self, writer: DurableObjectStreamWriter) -> None:
-        writers = self._writers.get(writer.stream_id, [])
-        if writer in writers:
-            writers.remove(writer)
-        if not writers:
-            self._writers.pop(writer.stream_id, None)
-
-    async def _flush_writers(self, stream_id: str) -> None:
-        """Store what this manager's writers of a stream have taken, as far as the stream takes it.
-
-        A refused writer keeps its chunks and raises at its own next call. It holds up neither the other writers nor the end.
-
-        Raises:
-            StreamError: a writer got no answer, or a crash has lost what it had shown; after all writers were asked.
-        """
-        unknown: StreamError | None = None
-        for writer in list(self._writers.get(stream_id, [])):
-            try:
-                await writer.flush_for_end()
-            except StreamError as error:
-                unknown = unknown or error
-        if unknown is not None:
-            raise unknown
-
-    def _emit_overflow(self, stream_id: str) -> None:
-        event = BufferOverflowEvent(stream_id=stream_id, dropped_count=1, buffer_size=self._options.buffer_size)
-        for callback in list(self._callbacks):
-            try:
-                callback(event)
-            except Exception:
-                logger = self._options.logger or logging.getLogger("agents_store_cloudflare.streams")
-                logger.warning("a buffer_overflow callback failed", exc_info=True)
 
 
 def _named(fencing_token: FencingToken, commit_id: str | None) -> dict[str, JsonValue]:

@@ -6,45 +6,30 @@ import asyncio
 import logging
 import secrets
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self, cast
 
 from agents_store_cloudflare.contract.arguments import check_whole_number
 from agents_store_cloudflare.contract.errors import (
     AgentsStoreError,
-    SequenceConflictError,
-    StreamChunkTooLargeError,
     StreamClosedError,
     StreamConnectionError,
     StreamError,
 )
-from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json
+from agents_store_cloudflare.contract.json_values import JsonObject, decode_json
 from agents_store_cloudflare.contract.streams.manager import StreamWriter
-from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
+from agents_store_cloudflare.streams.batch_sender import BatchSender, WriterIdentity
 from agents_store_cloudflare.streams.chunks import EncodedChunk, encode_chunk
 from agents_store_cloudflare.streams.flush_timer import FlushTimer
 from agents_store_cloudflare.streams.options import StreamOptions
-from agents_store_cloudflare.streams.shown import ShownChunks
 from agents_store_cloudflare.streams.stream_client import StreamClient
 from agents_store_cloudflare.streams.time_limit import is_done_within
-from agents_store_cloudflare.streams.writer_buffer import MAX_BATCH_BYTES, Batch, WriterBuffer
+from agents_store_cloudflare.streams.writer_buffer import MAX_BATCH_BYTES, WriterBuffer
 
-__all__ = ["DurableObjectStreamWriter", "WriterIdentity"]
+__all__ = ["DurableObjectStreamWriter"]
 
 ROOM_WAIT_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriterIdentity:
-    """Who writes, to which stream, and under which lock's token."""
-
-    stream_id: str
-    agent_id: str
-    agent_type: str
-    fencing_token: int | None
 
 
 class DurableObjectStreamWriter(StreamWriter):
@@ -75,21 +60,17 @@ class DurableObjectStreamWriter(StreamWriter):
         self._id = secrets.token_hex(8)
         self._interval_ms = options.interval_ms()
         self._buffer = WriterBuffer()
-        self._shown = ShownChunks()
+        self._sender = BatchSender(identity, self._id, self._buffer, client, options)
         self._turn = asyncio.Lock()
         self._taking = 0
-        self._sending = asyncio.Lock()
         self._timer = FlushTimer(
             identity.stream_id,
             self._interval_ms / 1000,
-            self._store_taken,
+            self._sender.store_taken,
             wait_until=options.wait_until,
             sleep=options.sleep,
             logger=self._logger(),
         )
-        self._failure: AgentsStoreError | None = None
-        self._last_attempt_ms = 0
-        self._last_sequence = 0
         self._incarnation: str | None = None
         self._closed_turn: str | None = None
         self._is_opened = False
@@ -107,9 +88,7 @@ class DurableObjectStreamWriter(StreamWriter):
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open" if self._is_opened else "not opened"
-        return (
-            f"<StreamWriter of {self.stream_id!r} {state}: sequence {self._last_sequence}, {len(self._buffer)} pending>"
-        )
+        return f"<StreamWriter of {self.stream_id!r} {state}: sequence {self._sender.last_sequence}, {len(self._buffer)} pending>"
 
     @property
     def pending(self) -> Sequence[JsonObject]:
@@ -133,7 +112,7 @@ class DurableObjectStreamWriter(StreamWriter):
     @property
     def last_sequence(self) -> int:
         """The last sequence that this writer has heard of."""
-        return self._last_sequence
+        return self._sender.last_sequence
 
     @property
     def stream_id(self) -> str:
@@ -150,11 +129,14 @@ class DurableObjectStreamWriter(StreamWriter):
         reply = await self._client.call(self.stream_id, "create", arguments)
         self._is_opened = True
         stream = reply.head["ok"]
-        self._last_sequence, self._incarnation = stream["lastSequence"], stream["incarnation"]
+        self._sender.last_sequence = stream["lastSequence"]
+        self._incarnation = stream["incarnation"]
         self._closed_turn = stream["closedTurn"] and stream["closedTurn"][0]
         if stream["status"] != "active":
             # The first write asks the stream at once: it may have been opened again.
-            self._failure = StreamClosedError(self.stream_id, status=stream["status"], end_status=stream["endStatus"])
+            self._sender.failure = StreamClosedError(
+                self.stream_id, status=stream["status"], end_status=stream["endStatus"]
+            )
         return self
 
     async def write(self, chunk: Mapping[str, object], *, expected_sequence: int | None = None) -> None:
@@ -187,9 +169,9 @@ class DurableObjectStreamWriter(StreamWriter):
             self._taking -= 1
 
     async def flush(self) -> int:
-        await self._flush()
-        await self._make_durable()
-        return self._last_sequence
+        await self._sender.flush()
+        await self._sender.make_durable()
+        return self._sender.last_sequence
 
     async def flush_for_end(self) -> None:
         """Store everything taken so far before the stream ends. A refusal is kept for the writer's own next call.
@@ -198,25 +180,25 @@ class DurableObjectStreamWriter(StreamWriter):
             StreamConnectionError: no answer came. StreamError: a restart has lost chunks shown before.
         """
         try:
-            await self._store_taken()
+            await self._sender.store_taken()
         except AgentsStoreError as error:
             if error.outcome_unknown:
                 raise
             self._logger().warning("stream %r ends without the chunks of a writer: %s", self.stream_id, error)
             return
-        await self._make_durable()
+        await self._sender.make_durable()
 
     async def close(self) -> int:
         self._taking += 1
         try:
             async with self._turn:
                 if not self._is_closed:
-                    await self._flush()
-                    await self._make_durable()
+                    await self._sender.flush()
+                    await self._sender.make_durable()
                     self.let_go()
         finally:
             self._taking -= 1
-        return self._last_sequence
+        return self._sender.last_sequence
 
     async def __aenter__(self) -> Self:
         return self
@@ -250,7 +232,7 @@ class DurableObjectStreamWriter(StreamWriter):
             self._timer.start()
             return
         try:
-            await self._flush(is_durable=not self._options.adaptive)
+            await self._sender.flush(is_durable=not self._options.adaptive)
         except BaseException as error:
             if isinstance(error, AgentsStoreError) and error.outcome_unknown:
                 return  # remembered: the next call sends again, or raises
@@ -258,10 +240,10 @@ class DurableObjectStreamWriter(StreamWriter):
             raise
 
     async def _write_at(self, encoded: EncodedChunk, expected_sequence: int) -> None:
-        await self._flush()
+        await self._sender.flush()
         self._buffer.take(encoded, expected_sequence)
         try:
-            await self._flush()
+            await self._sender.flush()
         except BaseException:
             self._buffer.untake(encoded)
             raise
@@ -274,118 +256,36 @@ class DurableObjectStreamWriter(StreamWriter):
                 self._on_drop()
         elif self._is_full():
             await self._wait_for_room()
-        elif len(self._buffer) and self._failure is not None:
-            await self._flush()
+        elif len(self._buffer) and self._sender.failure is not None:
+            await self._sender.flush()
 
     async def _retry_if_worth_it(self) -> None:
         """Send failed chunks again: after a refusal at once, so that it is raised; after a silence once per flush interval."""
-        if self._failure is None or not len(self._buffer):
+        failure = self._sender.failure
+        if failure is None or not len(self._buffer):
             return
-        is_recent = self._options.now_ms() - self._last_attempt_ms < self._interval_ms
-        if self._failure.outcome_unknown and is_recent:
+        is_recent = self._options.now_ms() - self._sender.last_attempt_ms < self._interval_ms
+        if failure.outcome_unknown and is_recent:
             return
         try:
-            await self._flush()
+            await self._sender.flush()
         except AgentsStoreError as error:
             if not error.outcome_unknown:
                 raise
 
     async def _wait_for_room(self) -> None:
-        with self._heard():
-            has_room = await is_done_within(ROOM_WAIT_SECONDS, self._store_taken(), sleep=self._options.sleep)
+        with self._sender.heard():
+            has_room = await is_done_within(ROOM_WAIT_SECONDS, self._sender.store_taken(), sleep=self._options.sleep)
         if not has_room:
             raise StreamConnectionError(
                 f"the buffer of a writer of stream {self.stream_id!r} stayed full for {ROOM_WAIT_SECONDS:.0f} s; "
                 "this chunk was not taken, write it again later"
             )
 
-    async def _flush(self, *, is_durable: bool = True) -> None:
-        """Store everything taken up to now. A caller hears of a failure, so a settled chunk leaves the buffer."""
-        with self._heard():
-            await self._store_taken(is_durable=is_durable)
-
-    async def _make_durable(self) -> None:
-        """Store what was shown early too.
-
-        Raises:
-            StreamError: restarts of the object have lost some of it.
-        """
-        if self._shown:
-            reply = await self._client.call(self.stream_id, "store", {})
-            self._shown.hear(reply.head["ok"])
-        if self._shown.doubtful:
-            sequences: list[JsonValue] = [last_sequence for last_sequence, _ in self._shown.doubtful]
-            reply = await self._client.call(self.stream_id, "lost", {"sequences": sequences})
-            lost_count = self._shown.settle(reply.head["ok"])
-            if not lost_count:
-                return
-            raise StreamError(
-                f"{lost_count} chunks of stream {self.stream_id!r} were shown and lost: its object restarted before they "
-                "were stored; write them again where they matter"
-            )
-
-    @contextmanager
-    def _heard(self) -> Generator[None, None, None]:
-        """Run a flush whose error reaches a caller: a chunk that the error settles for good leaves the buffer.
-
-        After a flush in the background the chunk stays for the next call. So no chunk is lost without a word.
-        """
-        try:
-            yield
-        except AgentsStoreError as error:
-            if not error.outcome_unknown:
-                self._buffer.discard_refused(
-                    error.limit_bytes if isinstance(error, StreamChunkTooLargeError) else MAX_CHUNK_BYTES
-                )
-            if isinstance(error, SequenceConflictError | StreamChunkTooLargeError):
-                self._failure = None  # it says nothing about the next chunk
-            raise
-
-    async def _store_taken(self, *, is_durable: bool = True) -> None:
-        """Store the chunks taken up to now, and none taken later. Of two calls at once the second waits for the first.
-
-        Args:
-            is_durable: store them before it returns. Otherwise the stream shows them now, and stores them within the loss
-                window.
-        """
-        last_place = self._buffer.last_place
-        async with self._sending:
-            while self._buffer.has_up_to(last_place):
-                await self._send_batch(self._buffer.next_batch(last_place), is_durable=is_durable)
-
-    async def _send_batch(self, batch: Batch, *, is_durable: bool) -> None:
-        arguments: JsonObject = {
-            "writer": self._id,
-            "writerSequence": batch.number,
-            "expectedSequence": batch.expected_sequence,
-            "fencingToken": self._identity.fencing_token,
-        }
-        if not is_durable:
-            arguments["lossWindowMs"] = self._options.whole_loss_window_ms()
-        batch.in_flight = True
-        try:
-            reply = await self._client.call(self.stream_id, "append", arguments, self._buffer.payload(batch))
-        except AgentsStoreError as error:
-            self._failure = error
-            if not error.outcome_unknown:
-                self._buffer.refused()
-            raise
-        finally:
-            batch.in_flight = False
-            self._last_attempt_ms = self._options.now_ms()
-        self._buffer.stored(batch)
-        self._failure = None
-        stored = reply.head["ok"]
-        self._last_sequence = stored["lastSequence"]
-        if is_durable:
-            self._shown.hear(stored)
-        else:
-            self._shown.add(stored, batch.count)
-
     def _is_at_ease(self, now_ms: int) -> bool:
         """Whether a chunk can be taken at once: no failure is known, and this chunk makes no flush due."""
         return (
-            self._failure is None
+            self._sender.failure is None
             and not self._is_closed
             and not self._options.adaptive
             and self._interval_ms > 0
@@ -396,11 +296,12 @@ class DurableObjectStreamWriter(StreamWriter):
         return self._buffer.waiting_count() >= self._options.buffer_size
 
     def _is_due(self) -> bool:
-        if self._options.overflow == "drop_oldest" and self._failure is not None and self._failure.outcome_unknown:
+        failure = self._sender.failure
+        if self._options.overflow == "drop_oldest" and failure is not None and failure.outcome_unknown:
             return False
         since_ms = self._buffer.waiting_since_ms()
         return (
-            self._failure is not None
+            failure is not None
             or self._options.adaptive
             or self._is_full()
             or self._buffer.size_bytes >= MAX_BATCH_BYTES

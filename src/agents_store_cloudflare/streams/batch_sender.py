@@ -1,0 +1,147 @@
+"""Sends what a writer has taken to its stream: one call per batch, in order, each batch stored once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from agents_store_cloudflare.contract.errors import (
+    AgentsStoreError,
+    SequenceConflictError,
+    StreamChunkTooLargeError,
+    StreamError,
+)
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
+from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
+from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.streams.shown import ShownChunks
+from agents_store_cloudflare.streams.stream_client import StreamClient
+from agents_store_cloudflare.streams.writer_buffer import Batch, WriterBuffer
+
+__all__ = ["BatchSender", "WriterIdentity"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterIdentity:
+    """Who writes, to which stream, and under which lock's token."""
+
+    stream_id: str
+    agent_id: str
+    agent_type: str
+    fencing_token: int | None
+
+
+class BatchSender:
+    """Empties the buffer of one writer into its stream, and remembers how the last call went.
+
+    Attributes:
+        failure: the error of the last call; None if the call succeeded, or if a caller has heard of the error and the next chunk
+            may go well.
+        last_attempt_ms: when the last call ended; 0 before the first one.
+        last_sequence: the last sequence that the stream has told.
+    """
+
+    def __init__(
+        self,
+        identity: WriterIdentity,
+        writer_id: str,
+        buffer: WriterBuffer,
+        client: StreamClient,
+        options: StreamOptions,
+    ) -> None:
+        self._stream_id = identity.stream_id
+        self._fencing_token = identity.fencing_token
+        self._writer_id = writer_id
+        self._buffer = buffer
+        self._client = client
+        self._options = options
+        self._shown = ShownChunks()
+        self._sending = asyncio.Lock()
+        self.failure: AgentsStoreError | None = None
+        self.last_attempt_ms: int = 0
+        self.last_sequence: int = 0
+
+    async def flush(self, *, is_durable: bool = True) -> None:
+        """Store everything taken up to now. A caller hears of a failure, so a settled chunk leaves the buffer."""
+        with self.heard():
+            await self.store_taken(is_durable=is_durable)
+
+    async def make_durable(self) -> None:
+        """Store what was shown early too.
+
+        Raises:
+            StreamError: restarts of the object have lost some of it.
+        """
+        if self._shown:
+            reply = await self._client.call(self._stream_id, "store", {})
+            self._shown.hear(reply.head["ok"])
+        if self._shown.doubtful:
+            sequences: list[JsonValue] = [last_sequence for last_sequence, _ in self._shown.doubtful]
+            reply = await self._client.call(self._stream_id, "lost", {"sequences": sequences})
+            lost_count = self._shown.settle(reply.head["ok"])
+            if not lost_count:
+                return
+            raise StreamError(
+                f"{lost_count} chunks of stream {self._stream_id!r} were shown and lost: its object restarted before they "
+                "were stored; write them again where they matter"
+            )
+
+    @contextmanager
+    def heard(self) -> Generator[None, None, None]:
+        """Run a flush whose error reaches a caller: a chunk that the error settles for good leaves the buffer.
+
+        After a flush in the background the chunk stays for the next call. So no chunk is lost without a word.
+        """
+        try:
+            yield
+        except AgentsStoreError as error:
+            if not error.outcome_unknown:
+                self._buffer.discard_refused(
+                    error.limit_bytes if isinstance(error, StreamChunkTooLargeError) else MAX_CHUNK_BYTES
+                )
+            if isinstance(error, SequenceConflictError | StreamChunkTooLargeError):
+                self.failure = None  # it says nothing about the next chunk
+            raise
+
+    async def store_taken(self, *, is_durable: bool = True) -> None:
+        """Store the chunks taken up to now, and none taken later. Of two calls at once the second waits for the first.
+
+        Args:
+            is_durable: store them before it returns. Otherwise the stream shows them now, and stores them within the loss
+                window.
+        """
+        last_place = self._buffer.last_place
+        async with self._sending:
+            while self._buffer.has_up_to(last_place):
+                await self._send_batch(self._buffer.next_batch(last_place), is_durable=is_durable)
+
+    async def _send_batch(self, batch: Batch, *, is_durable: bool) -> None:
+        arguments: JsonObject = {
+            "writer": self._writer_id,
+            "writerSequence": batch.number,
+            "expectedSequence": batch.expected_sequence,
+            "fencingToken": self._fencing_token,
+        }
+        if not is_durable:
+            arguments["lossWindowMs"] = self._options.whole_loss_window_ms()
+        batch.in_flight = True
+        try:
+            reply = await self._client.call(self._stream_id, "append", arguments, self._buffer.payload(batch))
+        except AgentsStoreError as error:
+            self.failure = error
+            if not error.outcome_unknown:
+                self._buffer.refused()
+            raise
+        finally:
+            batch.in_flight = False
+            self.last_attempt_ms = self._options.now_ms()
+        self._buffer.stored(batch)
+        self.failure = None
+        stored = reply.head["ok"]
+        self.last_sequence = stored["lastSequence"]
+        if is_durable:
+            self._shown.hear(stored)
+        else:
+            self._shown.add(stored, batch.count)

@@ -1,0 +1,84 @@
+"""The writers that one stream manager has opened, and its listeners for dropped chunks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from agents_store_cloudflare.contract.errors import StreamError
+from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent
+from agents_store_cloudflare.streams.batch_sender import WriterIdentity
+from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.streams.stream_client import StreamClient
+from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
+
+__all__ = ["OpenWriters"]
+
+
+class OpenWriters:
+    """Makes writers, and knows the open ones until they are closed."""
+
+    def __init__(self, client: StreamClient, options: StreamOptions) -> None:
+        self._client = client
+        self._options = options
+        self._writers: dict[str, list[DurableObjectStreamWriter]] = {}
+        self._listeners: list[Callable[[BufferOverflowEvent], None]] = []
+
+    def make(self, identity: WriterIdentity) -> DurableObjectStreamWriter:
+        """Return a writer that is not opened yet; nothing here waits for it."""
+        return DurableObjectStreamWriter(
+            identity,
+            self._client,
+            self._options,
+            on_drop=lambda: self._tell_overflow(identity.stream_id),
+            on_close=self._forget,
+        )
+
+    async def open(self, identity: WriterIdentity) -> DurableObjectStreamWriter:
+        """Return an open writer, which `flush` flushes until it is closed."""
+        writer = await self.make(identity).open()
+        self._writers.setdefault(identity.stream_id, []).append(writer)
+        return writer
+
+    async def flush(self, stream_id: str) -> None:
+        """Store what the open writers of a stream have taken, as far as the stream takes it.
+
+        A refused writer keeps its chunks and raises at its own next call. It holds up neither the other writers nor the caller.
+
+        Raises:
+            StreamError: a writer got no answer, or a crash has lost chunks that it had shown. All writers were asked before.
+        """
+        unknown: StreamError | None = None
+        for writer in list(self._writers.get(stream_id, [])):
+            try:
+                await writer.flush_for_end()
+            except StreamError as error:
+                unknown = unknown or error
+        if unknown is not None:
+            raise unknown
+
+    def on_overflow(self, listener: Callable[[BufferOverflowEvent], None]) -> Callable[[], None]:
+        """Call `listener` for each chunk that a full buffer drops. Returns a function that ends this."""
+        self._listeners.append(listener)
+
+        def unsubscribe() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return unsubscribe
+
+    def _forget(self, writer: DurableObjectStreamWriter) -> None:
+        writers = self._writers.get(writer.stream_id, [])
+        if writer in writers:
+            writers.remove(writer)
+        if not writers:
+            self._writers.pop(writer.stream_id, None)
+
+    def _tell_overflow(self, stream_id: str) -> None:
+        event = BufferOverflowEvent(stream_id=stream_id, dropped_count=1, buffer_size=self._options.buffer_size)
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                logger = self._options.logger or logging.getLogger("agents_store_cloudflare.streams")
+                logger.warning("a buffer_overflow callback failed", exc_info=True)
