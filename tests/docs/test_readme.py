@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -51,4 +52,4 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_python_in_pages_compiles(page: Path) -> None:
     """Every Python block is Python."""
     for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-        compile(code, str(page), "exec", flags=0x2000)  # top-level await is allowed
+        compile(dedent(code), str(page), "exec", flags=0x2000)  # top-level await is allowed
