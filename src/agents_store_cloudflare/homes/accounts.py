@@ -62,7 +62,7 @@ class OutboxAccounts(Accounts):
         for entry in own:
             if entry.session_id != session_id:
                 raise InvalidArgumentError(
-                    f"usage has an entry of session {entry.session_id!r}, saved is {session_id!r}"
+                    f"usage has an entry of session {entry.session_id!r}, but the call saves session {session_id!r}"
                 )
         if not own:
             return []

@@ -1,4 +1,4 @@
-"""The usage role: entries of what sessions used, their totals, and budgets, in D1."""
+"""The usage role: entries, totals and budgets in D1."""
 
 from agents_store_cloudflare.usage.options import UsageOptions
 from agents_store_cloudflare.usage.otel import OTEL_ATTRIBUTES, otel_attributes

@@ -1,8 +1,8 @@
-"""What an entry adds to the totals, as named whole numbers: they add up and subtract exactly, in Python and in SQL.
+"""The amounts that an entry adds to the totals, as named whole numbers. Python and SQL add and subtract them exactly.
 
-The view `__agents_usage_parts` says the same in SQL, for entries that are stored; a test holds the two together. Sums in SQL are
-64-bit, so large numbers are split: counts at 2^32 (`promptHigh` counts 2^32 tokens each), whole custom values at 10^9 (`w0`, `w1` …),
-broken ones at 2^32 (`b0`, `b-1` …). Two thousand million entries fit before a sum of such parts could overflow.
+The view `__agents_usage_parts` computes the same amounts in SQL for stored entries, and a test compares the two. Sums in SQL have 64
+bits, so large numbers are split: counts at 2^32 (`promptHigh` counts 2^32 tokens each), whole custom values at 10^9 (`w0`, `w1` …),
+fractional values at 2^32 (`b0`, `b-1` …). A sum of such parts does not overflow below two thousand million entries.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _NAMES: Mapping[str, str] = {"tokens": "model", "tool": "tool_name", "subagent":
 
 
 def name_of(entry: UsageEntry) -> str:
-    """The model, the tool, the agent type or the custom name."""
+    """Return the name under which an entry counts: the model, the tool, the agent type or the custom name."""
     name: str = getattr(entry, _NAMES[entry.kind])
     return name
 
 
 def amounts_of(entry: UsageEntry) -> Amounts:
-    """What a checked entry adds; zeros are left out. A correction is no call."""
+    """Return the amounts that a checked entry adds, without zeros. A correction counts as no call."""
     amounts: Amounts = {"entries": 1}
     if entry.corrects is None:
         amounts["calls"] = 1
@@ -86,12 +86,12 @@ def _broken(value: float) -> Amounts:
 
 
 def count(amounts: Mapping[str, int], name: str) -> int:
-    """One of the sums, put together."""
+    """Return one count, put together from its parts."""
     return amounts.get(name, 0) + amounts.get(f"{name}High", 0) * SPLIT
 
 
 def token_counts(amounts: Mapping[str, int]) -> TokenCounts:
-    """The sums of tokens."""
+    """Return the sums of tokens."""
     return TokenCounts(
         prompt=count(amounts, "prompt"),
         completion=count(amounts, "completion"),
@@ -102,7 +102,7 @@ def token_counts(amounts: Mapping[str, int]) -> TokenCounts:
 
 
 def custom_total(amounts: Mapping[str, int]) -> int | float:
-    """The exact sum of custom values; where a float is among them, rounded once to the nearest float."""
+    """Return the exact sum of custom values. With a float among them, the sum is rounded once, to the nearest float."""
     limbs = [(int(name[1:]), limb) for name, limb in amounts.items() if name[0] == "w"]
     whole: int = sum(limb * WHOLE_LIMB**place for place, limb in limbs)
     if not amounts.get("fractions"):

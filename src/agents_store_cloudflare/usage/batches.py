@@ -1,4 +1,4 @@
-"""How the usage store's batches go: sent again where that is safe, and every failure as the package's own error."""
+"""Sends the batches of the usage store: again after a failure when that is safe. A failure is raised as the package's own error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["UsageBatches", "fault_of"]
 
 
 class UsageBatches:
-    """The batches of one store."""
+    """Sends the batches of one store."""
 
     def __init__(
         self,
@@ -40,20 +40,20 @@ class UsageBatches:
         self.now_ms = now_ms
 
     def statement(self, text: LiteralString, *parameters: SqlValue) -> Statement:
-        """The statement for the store's table."""
+        """Return the statement for the table of the store."""
         return Statement(for_table(text, self._table), parameters)
 
     async def run(self, *statements: Statement) -> list[list[Row]]:
-        """A batch that is safe to send again: a read, or a write whose repetition changes nothing.
+        """Send a batch that is safe to send again: a read, or a write whose repetition changes nothing.
 
         Raises:
-            SqlError: a guard did not hold; its facts are there.
-            UsageError: it failed.
+            SqlError: a guard did not hold; the error has its facts.
+            UsageError: the batch failed.
         """
         return await self._sent(statements, again=True)
 
     async def run_once(self, *statements: Statement) -> list[list[Row]]:
-        """A batch that is not sent again by itself: a repetition after a lost reply could not tell what there was."""
+        """Send a batch once, because a repetition after a lost reply would give another result."""
         return await self._sent(statements, again=False)
 
     async def run_deletion(
@@ -68,17 +68,25 @@ class UsageBatches:
         fences: Sequence[Statement] = (),
         token: int | None = None,
     ) -> int:
-        """How many rows the last statement deleted; those of the first attempt, where the commit id is known.
+        """Send a deletion, again after a lost reply if it has a commit id.
 
         Args:
-            request: the call and its arguments, for which the commit id stands.
-            count: a SELECT that counts what the last statement will delete; `of` is its parameter.
-            guards: what must hold. fences: what keeps `token`, also when the call is a repetition.
+            statements: the deletion. The last statement returns a row for each deleted entry.
+            commit_id: the caller's name for the request, or None.
+            request: the name of the call and its arguments.
+            count: a SELECT that counts the rows that the last statement will delete.
+            of: the parameter of `count`.
+            guards: the conditions of the deletion.
+            fences: the statements that keep the token. They are sent for a repetition too.
+            token: the fencing token, for the error.
+
+        Returns:
+            How many rows the last statement deleted; the first count when the call is a repetition.
 
         Raises:
-            StaleFencingTokenError: a guard did not hold.
+            StaleFencingTokenError: a newer holder of the lock has written.
             InvalidArgumentError: the commit id belongs to another request.
-            UsageError: it failed. Without a commit id it is not sent again by itself.
+            UsageError: the batch failed.
         """
         try:
             if commit_id is None:
@@ -112,14 +120,14 @@ class UsageBatches:
         self.logger.warning("usage call failed: %s", error)
         hint = ""
         if error.is_missing_table():
-            hint = "; run_migration makes the tables, ensure_table one of another name"
+            hint = "; run_migration makes the documented tables, ensure_table makes a table of another name"
         return UsageError(
             f"the usage table {self._table!r} failed: {error}{hint}", outcome_unknown=error.outcome_unknown
         )
 
 
 def fault_of(error: SqlError, token: int | None, commit_id: str | None) -> AgentsStoreError:
-    """The error of the guard that did not hold."""
+    """Return the error of the guard that did not hold."""
     facts = error.guard or {}
     if facts["fault"] == "fence":
         return StaleFencingTokenError(

@@ -1,4 +1,4 @@
-"""The SQL of budgets. Triggers of the migration carry each reservation and settlement up its chain of scopes."""
+"""The SQL of budgets. Triggers of the migration add each reservation and settlement to all scopes around its scope."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
     "UPSERT_BUDGET",
 ]
 
-# Aborts the batch where a budget cannot be what is asked for; writes nothing.
+# Aborts the batch when the scope cannot have this budget; writes nothing.
 # ?1 scope, ?2 unit, ?3 parent or NULL, ?4 most scopes in a chain -> one row (NULL). Primary keys.
 BUDGET_GUARD: LiteralString = """
     WITH judged AS (
@@ -56,8 +56,8 @@ UPSERT_BUDGET: LiteralString = """
     ON CONFLICT (scope) DO UPDATE SET cap = excluded.cap
 """
 
-# ?1 scope, ?2 now -> (scope, unit, cap, parent, reserved, settled, overruns) with numbers as text, or no row. What has expired does
-# not count. Primary keys.
+# ?1 scope, ?2 now -> (scope, unit, cap, parent, reserved, settled, overruns) with numbers as text, or no row. Expired
+# reservations do not count. Primary keys.
 SELECT_BUDGET: LiteralString = """
     SELECT
       own.scope,
@@ -78,14 +78,14 @@ SELECT_BUDGET: LiteralString = """
     WHERE own.scope = ?1
 """
 
-# ?1 scope, ?2 now: what has expired anywhere in the tree of the scope is given back. Primary key.
+# ?1 scope, ?2 now. Gives back the expired reservations of the whole tree of the scope. Primary key.
 DELETE_EXPIRED: LiteralString = """
     DELETE FROM __agents_reservations
     WHERE root = (SELECT root FROM __agents_budgets WHERE scope = ?1)
       AND expires_at <= ?2
 """
 
-# The check and the reservation in one statement: it fits under every cap of the chain, or there is no row.
+# Checks and reserves in one statement. It inserts no row when the amount does not fit under every cap of the chain.
 # ?1 scope, ?2 expires at, ?3 id, ?4 amount. Primary keys.
 INSERT_RESERVATION: LiteralString = """
     INSERT INTO __agents_reservations (root, expires_at, id, scope, amount)
@@ -101,14 +101,14 @@ INSERT_RESERVATION: LiteralString = """
     ON CONFLICT DO NOTHING
 """
 
-# ?1 scope, ?2 expires at, ?3 id -> (1 where reserved, else 0), or no row where there is no budget. Primary keys.
+# ?1 scope, ?2 expires at, ?3 id -> (1 when it is reserved, else 0), or no row when there is no budget. Primary keys.
 SELECT_RESERVED: LiteralString = """
     SELECT EXISTS (SELECT 1 FROM __agents_reservations AS r WHERE r.root = own.root AND r.expires_at = ?2 AND r.id = ?3) AS reserved
     FROM __agents_budgets AS own
     WHERE own.scope = ?1
 """
 
-# ?1 scope, ?2 expires at, ?3 id -> a row where there was something to give back. Primary key.
+# ?1 scope, ?2 expires at, ?3 id -> a row when there was a reservation to give back. Primary key.
 DELETE_RESERVATION: LiteralString = """
     DELETE FROM __agents_reservations
     WHERE root = (SELECT root FROM __agents_budgets WHERE scope = ?1)
@@ -133,14 +133,14 @@ SELECT_SETTLED: LiteralString = """
     WHERE id = ?1
 """
 
-# ?1 time -> (settlements before it). Reads the whole table: an operator's call.
+# ?1 time -> (number of settlements before it). Reads the whole table: for an operator's call.
 COUNT_OLD_SETTLEMENTS: LiteralString = """
     SELECT count(*) AS settlements
     FROM __agents_settlements
     WHERE settled_at < ?1
 """
 
-# ?1 time: settlements before it -> a row for each. Reads the whole table: an operator's call.
+# ?1 time. Deletes the settlements before it -> a row for each. Reads the whole table: for an operator's call.
 DELETE_OLD_SETTLEMENTS: LiteralString = """
     DELETE FROM __agents_settlements
     WHERE settled_at < ?1

@@ -1,6 +1,7 @@
-"""The SQL that takes entries away, and with them their share of the totals.
+"""The SQL that deletes entries, and with them their share of the totals.
 
-What is left of a session is counted anew, because its first time cannot be subtracted. A day loses the session's share by subtraction.
+The remaining entries of a session are counted anew, because the time of the first entry cannot be found by subtraction. The totals of
+a day lose the share of a session by subtraction.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ __all__ = [
     "remember_deletion",
 ]
 
-# Aborts the batch where a higher fencing token than ?2 has been seen for session ?1; writes nothing. -> no row. Primary key.
+# ?1 session id, ?2 fencing token: aborts the batch when a higher token has been seen for the session; writes nothing -> no row. Primary
+# key.
 FENCE_GUARD: LiteralString = """
     SELECT json_extract('{}', 'agents-store ' || json_object('fault', 'fence', 'session_id', session_id, 'token', token)) AS verdict
     FROM __agents_fences
@@ -96,21 +98,24 @@ _DELETE_ENTRIES: LiteralString = """
     RETURNING 1 AS deleted
 """
 
-# In one batch, in this order; the last one gives a row for each entry deleted.
+# In one batch, in this order. The last statement returns a row for each deleted entry.
 _OF_TREE = (_SUBTRACT_DAYS, _DELETE_EMPTY_DAYS, _DELETE_KEPT, _DELETE_TOTALS, _DELETE_SUB_SESSIONS, _DELETE_ENTRIES)
 
 
 def deletion_of(tree: LiteralString) -> tuple[LiteralString, ...]:
-    """What deletes the usage of sessions, in one batch: `tree` is a WITH clause that gives them as `tree (session_id)`."""
+    """Return the statements that delete the usage of sessions in one batch.
+
+    Args:
+        tree: a WITH clause that gives the sessions as `tree (session_id)`.
+    """
     return tuple([tree + each for each in _OF_TREE])
 
 
 # ?1 session id. Indexes on session_id, primary keys.
 DELETE_SESSION: tuple[LiteralString, ...] = deletion_of("WITH tree (session_id) AS (SELECT ?1)")
 
-# ?1 timestamp: the share of strictly older entries goes to the totals that stay (kept = 1), which say so by a counter of their own,
-# and by session and day to __agents_usage_kept, so that a later deletion of the session can subtract it.
-# Index on timestamp.
+# ?1 timestamp. Moves the share of strictly older entries to the totals that stay (kept = 1), which count it separately. It also keeps the
+# share by session and day in __agents_usage_kept, so that a later deletion of the session can subtract it. Index on timestamp.
 KEEP_TOTALS: tuple[LiteralString, ...] = (
     """
     INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)
@@ -210,7 +215,8 @@ KEEP_TOTALS: tuple[LiteralString, ...] = (
     """,
 )
 
-# ?1 timestamp: the totals of sessions and days that have strictly older entries, without these. Indexes on timestamp and session_id.
+# ?1 timestamp. Counts the totals of sessions and days with strictly older entries, without these entries. Indexes on timestamp and
+# session_id.
 COUNT_WITHOUT_OLD: tuple[LiteralString, ...] = (
     """
     DELETE FROM __agents_usage_by_session
@@ -269,27 +275,27 @@ COUNT_WITHOUT_OLD: tuple[LiteralString, ...] = (
     """,
 )
 
-# ?1 time: commit ids of calls before it are forgotten. Reads the whole table: an operator's call.
+# ?1 time. Forgets the commit ids of calls before it. Reads the whole table: for an operator's call.
 DELETE_OLD_COMMITS: LiteralString = """
     DELETE FROM __agents_usage_commits
     WHERE recorded_at < ?1
 """
 
-# ?1 timestamp -> (strictly older entries). Index on timestamp.
+# ?1 timestamp -> (number of strictly older entries). Index on timestamp.
 COUNT_OLD: LiteralString = """
     SELECT count(*) AS entries
     FROM __agents_usage
     WHERE timestamp < ?1
 """
 
-# ?1 timestamp: strictly older ones go -> a row for each. Index on timestamp.
+# ?1 timestamp. Deletes strictly older entries -> a row for each. Index on timestamp.
 DELETE_OLD: LiteralString = """
     DELETE FROM __agents_usage
     WHERE timestamp < ?1
     RETURNING 1 AS deleted
 """
 
-# Before the backfills: what is counted anew. Totals of entries that are gone (kept = 1) stay.
+# Before the backfills: deletes the totals that they count anew. The totals of deleted entries (kept = 1) stay.
 CLEAR_TOTALS: tuple[LiteralString, ...] = (
     "DELETE FROM __agents_usage_by_session WHERE kept = 0",
     "DELETE FROM __agents_usage_by_day WHERE kept = 0",
@@ -298,9 +304,12 @@ CLEAR_TOTALS: tuple[LiteralString, ...] = (
 
 
 def remember_deletion(count: LiteralString) -> LiteralString:
-    """What keeps a deletion under its commit id: one row, behind COMMIT_GUARD and before the deletion.
+    """Return the SQL that keeps a deletion under its commit id, in one row. It runs after COMMIT_GUARD and before the deletion.
 
-    ?1 as in `count`, a SELECT that counts what will go; ?2 commit id, ?3 digest of the request, ?4 now.
+    Its parameters are ?1 as in `count`, ?2 commit id, ?3 digest of the request, ?4 now.
+
+    Args:
+        count: a SELECT that counts the entries to delete.
     """
     return f"""
     INSERT INTO __agents_usage_commits (commit_id, digest, recorded_at, deleted)

@@ -1,4 +1,4 @@
-"""Usage entries as the table holds them, and the rules they must keep."""
+"""Usage entries: the rules that they must keep, and their form in the table."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ KINDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "subagent": (frozenset({"agent_type", "sub_session_id", "duration_ms", "success"}), frozenset()),
     "custom": (frozenset({"name", "value"}), frozenset({"data"})),
 }
-"""For each kind: the fields it needs, and those it may have beside `OF_ANY_KIND`."""
+"""Kind -> the fields that it needs, and the fields that it may have beside `OF_ANY_KIND`."""
 
 OF_ANY_KIND = ("run_id", "agent", "cost_micros", "price_version", "corrects")
 
 LARGEST_VALUE = 1e300
 LATEST_TIMESTAMP_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999: dates end there."""
+"""The last millisecond of the year 9999, the last year of a date."""
 
 _TOKEN_COUNTS = ("prompt", "completion", "reasoning", "cached", "total")
 
-# In the order in which they stand in `data`.
+# Field -> key, in the order of the keys in `data`.
 _KEYS: Mapping[str, str] = {
     "run_id": "runId",
     "agent": "agent",
@@ -69,7 +69,7 @@ _OWN_FIELDS = {
     for kind, (needed, allowed) in KINDS.items()
 }
 _OWN_KEYS = {kind: ([_KEYS[name] for name in names], attrgetter(*names)) for kind, names in _OWN_FIELDS.items()}
-# Of most entries nothing is set but what the kind needs.
+# Most entries have only the fields that their kind needs.
 _NEEDED_FIELDS = {kind: [name for name in _KEYS if name in needed] for kind, (needed, _) in KINDS.items()}
 _NEEDED_KEYS = {kind: [_KEYS[name] for name in names] for kind, names in _NEEDED_FIELDS.items()}
 _NEEDED = {kind: attrgetter(*names) for kind, names in _NEEDED_FIELDS.items()}
@@ -108,10 +108,11 @@ _NO_COUNTS = (None,) * len(_COUNT_FIELDS)
 
 
 class Completion:
-    """Gives entries of one call what they lack, once each keeps every rule; a name that has passed is not looked at again.
+    """Checks the entries of one call and gives them ids and times. A name that has passed the check is not checked again.
 
     Args:
-        new_id: session id -> the id of an entry that came without one.
+        now_ms: the clock of entries without a time.
+        new_id: session id -> the id of an entry without one.
     """
 
     def __init__(self, now_ms: Callable[[], int], new_id: Callable[[str], str]) -> None:
@@ -120,10 +121,11 @@ class Completion:
         self._passed: set[object] = {None}
 
     def complete(self, given: UsageEntry | Mapping[str, object]) -> UsageEntry:
-        """The entry with its id and time.
+        """Return the entry with its id and time.
 
         Raises:
-            TypeError, InvalidArgumentError: the rule that is broken, by the field's name.
+            TypeError: a field has a wrong type; the message names it.
+            InvalidArgumentError: a field breaks a rule; the message names it.
         """
         entry = given if isinstance(given, UsageEntry) else _read(given)
         if entry.kind not in KINDS:
@@ -144,7 +146,7 @@ class Completion:
         timestamp = self._now_ms() if entry.timestamp is None else entry.timestamp
         if entry is given:
             return with_id_and_time(entry, entry_id, timestamp)
-        # A record of ours that nobody has seen yet.
+        # This record was made here, and nobody else has it yet.
         object.__setattr__(entry, "id", entry_id)
         object.__setattr__(entry, "timestamp", timestamp)
         return entry
@@ -158,7 +160,7 @@ class Completion:
             if self._passed.issuperset(names):
                 return
         except TypeError:
-            pass  # what has no hash is no text: its own check says so
+            pass  # a value without a hash is no text; its check below raises the error
         for field, name in zip(_NAME_FIELDS, names, strict=True):
             if name is not None or field in _NEEDED_NAMES:
                 check_id(name, field)
@@ -190,7 +192,7 @@ def _check_body(entry: UsageEntry) -> None:
             if number is not None:
                 _check_count(number, name, low)
     if entry.price_version is not None and entry.cost_micros is None:
-        raise InvalidArgumentError("price_version stands beside cost_micros; an entry without a cost is unpriced")
+        raise InvalidArgumentError("price_version needs cost_micros; an entry without a cost has no price")
     if entry.error is not None:
         check_text(entry.error, "error", empty=True)
     if entry.success is not None and entry.success is not True and entry.success is not False:
@@ -228,20 +230,20 @@ def _check_tokens(tokens: object, low: int) -> None:
         return
     for name, number in zip(_TOKEN_COUNTS, _token_counts(tokens), strict=True):
         _check_count(number, f"tokens.{name}", low)
-    if low < 0:  # differences: of the parts alone, perhaps
+    if low < 0:  # a correction may change the parts alone
         return
     if tokens.cached > tokens.prompt:
         raise InvalidArgumentError(
-            f"tokens.cached is {tokens.cached}, inside tokens.prompt there are only {tokens.prompt}"
+            f"tokens.cached is {tokens.cached}, more than tokens.prompt, which is {tokens.prompt} and includes it"
         )
     if tokens.reasoning > tokens.completion:
         raise InvalidArgumentError(
-            f"tokens.reasoning is {tokens.reasoning}, inside tokens.completion there are only {tokens.completion}"
+            f"tokens.reasoning is {tokens.reasoning}, more than tokens.completion, which is {tokens.completion} and includes it"
         )
 
 
 def _are_plain(tokens: TokenCounts) -> bool:
-    """Whether they keep every rule and none is negative: nearly always, and told by one expression."""
+    """Return whether the counts keep every rule and none is negative. This is so nearly always, and one expression finds it."""
     prompt, completion, reasoning, cached, total = _token_counts(tokens)
     return (
         int is type(prompt) is type(completion) is type(reasoning) is type(cached) is type(total)
@@ -252,13 +254,16 @@ def _are_plain(tokens: TokenCounts) -> bool:
 
 
 def data_of(entry: UsageEntry) -> JsonValue:
-    """Everything that has no column of its own: as JSON text where user JSON is in it, which SQL must not write anew; else as an object."""
+    """Return the fields of an entry that have no column of their own.
+
+    With user JSON among them, the result is JSON text, because SQL must not write user JSON anew. Otherwise it is an object.
+    """
     body = _body_of(entry)
     if (tokens := entry.tokens) is not None:
         body["tokens"] = dict(zip(_TOKEN_COUNTS, _token_counts(tokens), strict=True))
     if entry.data is None and not entry.extra:
         return body
-    body.update(entry.extra)  # where null is a value
+    body.update(entry.extra)  # here a null is a value
     return encode_json(body, name=f"the body of usage entry {entry.id!r}")
 
 
@@ -272,8 +277,9 @@ def _body_of(entry: UsageEntry) -> dict[str, JsonValue]:
 
 
 def new_ids(now_ms: int) -> Callable[[str], str]:
-    """Ids for the entries of one call that no other call makes. They begin with the time: neighbours in the index, so that recording
-    many touches few of its pages.
+    """Return a maker of ids that no other call makes.
+
+    The ids begin with the time. So they are neighbours in the index, and recording many entries touches few of its pages.
     """
     beginning = f"{now_ms:012x}{secrets.token_hex(8)}"
     places = count()
@@ -281,16 +287,16 @@ def new_ids(now_ms: int) -> Callable[[str], str]:
 
 
 def ids_of_commit(commit_id: str) -> Callable[[str], str]:
-    """Ids for the entries of one call, the same whenever the call is repeated with its commit id."""
+    """Return a maker of ids that makes the same ids whenever the call is repeated with its commit id."""
     places = count()
     return lambda session_id: uuid.uuid5(uuid.NAMESPACE_OID, f"{session_id}\n{commit_id}\n{next(places)}").hex
 
 
 def entry_of(row: Row) -> UsageEntry:
-    """The entry of a row. What its body has beside the columns does not hide them.
+    """Return the entry of a row. A key of its body does not replace the value of a column.
 
-    Others may write into the table. A body that is no entry's stands as text in `extra`, under `unreadableBody`; a time that is no whole
-    number is None.
+    Other programs may write into the table. A body that is not the body of an entry stands as text in `extra`, under `unreadableBody`. A
+    time that is no whole number becomes None.
     """
     entry_id, session_id, kind, step_count, timestamp, source_type, source_name, data = cast("Sequence[Any]", row)
     columns = {
@@ -309,6 +315,6 @@ def entry_of(row: Row) -> UsageEntry:
 
 
 def _stored_body(data: str) -> Mapping[str, Any]:
-    # A text with few brackets is not nested deep. In WebAssembly the decoder does not survive one that is.
+    # A text with few brackets does not nest deeply. In WebAssembly a text that nests deeply would end the isolate.
     is_shallow = data.count("[") + data.count("{") <= MAX_DEPTH
     return cast("Mapping[str, Any]", decode_json(data) if is_shallow else parse_json(data, name="the body"))

@@ -32,7 +32,7 @@ class UsageOptions:
         table_name: a table of your own: letters, digits and underscores, at most 63, not beginning with a digit. `ensure_table`
             makes it and its totals. `run_migration` makes the documented table.
         price_book: the prices of entries that come without a cost; a record or a mapping.
-        logger: takes failed calls; `agents_store_cloudflare.usage` by default.
+        logger: gets the failed calls; `agents_store_cloudflare.usage` by default.
         now_ms: the clock of entries without a timestamp, in milliseconds since 1970.
     """
 

@@ -1,4 +1,4 @@
-"""A usage entry in the words of OpenTelemetry's GenAI semantic conventions."""
+"""Usage entries under the names of OpenTelemetry's GenAI semantic conventions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OTEL_ATTRIBUTES: Mapping[str, str] = MappingProxyType(
         "corrects": "agents_store.usage.corrects",
     }
 )
-"""Field of a `UsageEntry` -> attribute. What the conventions have no name for stands under `agents_store.usage`."""
+"""Field of a `UsageEntry` -> attribute. Fields without a name in the conventions stand under `agents_store.usage`."""
 
 OPERATIONS: Mapping[str, str] = MappingProxyType({"tokens": "chat", "tool": "execute_tool", "subagent": "invoke_agent"})
 
@@ -47,9 +47,9 @@ _IN_OTHER_WORDS = {"kind", "success", "time_to_first_token_ms", "request_model",
 
 
 def otel_attributes(entry: UsageEntry) -> dict[str, str | int | float]:
-    """The entry as attributes of a span or an event; what it does not say is absent, and no content is in it.
+    """Return an entry as attributes of a span or an event, without content. A field that is None gives no attribute.
 
-    The time to the first token is in seconds there. A call that failed has `error.type` "_OTHER".
+    The attribute of the time to the first token is in seconds. A call that failed has `error.type` "_OTHER".
     """
     attributes: dict[str, str | int | float] = {}
     for field, attribute in OTEL_ATTRIBUTES.items():

@@ -1,4 +1,4 @@
-"""What entries cost, by the caller's own prices, in whole millionths of a dollar."""
+"""Costs of entries by the caller's own prices, in whole millionths of a dollar."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ PRICED_TOKENS = 1_000_000
 
 
 def as_price_book(given: PriceBook | Mapping[str, object]) -> PriceBook:
-    """The price book, its version and its whole, not negative prices checked.
+    """Return the price book after checking that it has a version and that its prices are whole numbers from zero up.
 
     Raises:
-        TypeError, InvalidArgumentError: the price, by its name.
+        TypeError: a price has a wrong type; the message names it.
+        InvalidArgumentError: a price breaks a rule; the message names it.
     """
     book = given if isinstance(given, PriceBook) else PriceBook.from_dict(given)
     check_id(book.version, "version")
@@ -35,9 +36,10 @@ def as_price_book(given: PriceBook | Mapping[str, object]) -> PriceBook:
 
 
 def price_entry(entry: UsageEntry, book: PriceBook) -> UsageEntry:
-    """The entry with what it costs and the version of the prices; as it is where it has a cost or the book has no price for it.
+    """Return an entry with its cost and the version of the prices.
 
-    The cost is rounded once, to the nearest millionth of a dollar. A correction of tokens costs the difference.
+    An entry that has a cost stays unchanged, and so does an entry for which the book has no price. The cost is rounded once, to the
+    nearest millionth of a dollar. A correction of tokens costs the difference.
     """
     if entry.cost_micros is not None:
         return entry

@@ -37,15 +37,17 @@ _NAMED = itemgetter(1, 2, 3, 7, 8)
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Completed entries as the texts that are bound.
+    """Completed entries as the JSON texts that are the parameters of the statements.
 
     Attributes:
-        entries: JSON list of arrays: 0 id, 1 session id, 2 kind, 3 step count, 4 timestamp, 5 and 6 source, 7 data (an object, or the
-            text of one that holds user JSON).
-        ids: JSON list of their ids.
-        additions: what each adds to the totals: 0 id, 1 session id, 2 kind, 3 name, 4 and 5 timestamp, 6 amounts, 7 day, 8 agent.
-        by_session, by_day: JSON lists of the sums of these, with the same columns, their ids null.
-        sub_sessions: JSON list of arrays: 0 id, 1 session id, 2 sub-session id, of the entries that have one; empty where none has.
+        entries: a list of arrays: 0 id, 1 session id, 2 kind, 3 step count, 4 timestamp, 5 and 6 source, 7 data (an object, or its JSON
+            text when it holds user JSON).
+        ids: a list of the ids.
+        additions: the amounts that each entry adds to the totals: 0 id, 1 session id, 2 kind, 3 name, 4 and 5 timestamp, 6 amounts,
+            7 day, 8 agent.
+        by_session: a list of the sums of the additions of each session. The columns are the same, and the ids are null.
+        by_day: the same for days.
+        sub_sessions: a list of arrays: 0 id, 1 session id, 2 sub-session id, of the entries with a sub-session; "" when there are none.
     """
 
     entries: str
@@ -57,10 +59,10 @@ class Recording:
 
     @classmethod
     def of(cls, entries: Sequence[UsageEntry]) -> Recording:
-        """The texts of entries that `complete` has passed.
+        """Return the recording of completed entries.
 
         Raises:
-            InvalidArgumentError: an id twice, or more than one call takes.
+            InvalidArgumentError: two entries have the same id, or the entries are too large for one call.
         """
         ids = [entry.id for entry in entries]
         if len(set(ids)) != len(ids):
@@ -83,14 +85,16 @@ class Recording:
         )
 
     def sessions(self) -> str:
-        """JSON list of the sessions."""
+        """Return the ids of the sessions as a JSON list."""
         return _text(sorted({each[1] for each in self.additions}))
 
     def statements(self, now_ms: int, table: str, *, all_new: bool = False) -> list[Statement]:
-        """What stores the entries and adds them to the totals; those that are stored already change nothing.
+        """Return the statements that store the entries and add them to the totals. Entries that are stored already change nothing.
 
         Args:
-            all_new: none is stored, which `NEW_GUARD` has made sure of: less is sent.
+            now_ms: the time at which the entries are recorded.
+            table: the table of the store.
+            all_new: `NEW_GUARD` stands before these statements, so no entry is stored already. Then they carry less.
         """
 
         def statement(text: LiteralString, *parameters: SqlValue) -> Statement:
@@ -113,13 +117,17 @@ def completed(
     prices: PriceBook | None = None,
     commit_id: str | None = None,
 ) -> list[UsageEntry]:
-    """The entries with their ids, times and prices, once each keeps every rule.
+    """Check entries, and return them with ids, times and prices.
 
     Args:
-        commit_id: what the ids of entries without one are made from.
+        entries: records or mappings.
+        now_ms: the clock of entries without a time.
+        prices: the prices of entries without a cost, or None.
+        commit_id: makes the ids of entries without one, the same ids at each repetition.
 
     Raises:
-        TypeError, InvalidArgumentError: the rule that is broken, by the field's name.
+        TypeError: a field has a wrong type; the message names it.
+        InvalidArgumentError: a field breaks a rule; the message names it.
     """
     completion = Completion(now_ms, new_ids(now_ms()) if commit_id is None else ids_of_commit(commit_id))
     own = [_apart(completion.complete(entry)) for entry in entries]
@@ -127,7 +135,7 @@ def completed(
 
 
 def _apart(entry: UsageEntry) -> UsageEntry:
-    """The entry with user JSON of its own: what the caller does with his afterwards changes no record."""
+    """Return the entry with a copy of its user JSON, so that later changes of the caller's objects do not change the record."""
     if entry.data is None and not entry.extra:
         return entry
     extra = cast("JsonObject", decode_json(encode_json(entry.extra, name="body")))
@@ -135,7 +143,7 @@ def _apart(entry: UsageEntry) -> UsageEntry:
 
 
 def request_digest(given: Sequence[UsageEntry | Mapping[str, object]], completed_entries: Sequence[UsageEntry]) -> str:
-    """A digest of everything that the caller gave, and of nothing that the store made: times and prices are the store's."""
+    """Return a digest of everything that the caller gave. Times and prices are left out when the store made them."""
     rows = [_row(entry) for entry in completed_entries]
     for entry, row in zip(given, rows, strict=True):
         timestamp = entry.timestamp if isinstance(entry, UsageEntry) else entry.get("timestamp")
@@ -150,15 +158,20 @@ def usage_statements(
     now_ms: Callable[[], int],
     options: UsageOptions,
 ) -> list[Statement]:
-    """What records entries of one session as part of somebody else's batch. Safe to send again, and behind that batch's own guard.
+    """Return the statements that record entries of one session as part of another store's batch.
+
+    They stand behind the guard of that batch, and are safe to send again.
 
     Raises:
-        TypeError, InvalidArgumentError: an entry breaks a rule, or is another session's.
+        TypeError: a field has a wrong type; the message names it.
+        InvalidArgumentError: a field breaks a rule, or an entry belongs to another session.
     """
     own = completed(entries, now_ms, prices=None if options.price_book is None else as_price_book(options.price_book))
     for entry in own:
         if entry.session_id != session_id:
-            raise InvalidArgumentError(f"usage has an entry of session {entry.session_id!r}, saved is {session_id!r}")
+            raise InvalidArgumentError(
+                f"usage has an entry of session {entry.session_id!r}, but the call saves session {session_id!r}"
+            )
     return Recording.of(own).statements(now_ms(), check_table_name(options.table_name)) if own else []
 
 

@@ -1,4 +1,4 @@
-"""A reservation as part of somebody else's batch: taken when it fits, settled once."""
+"""A reservation as part of another store's batch: it is taken if it fits, and settled once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RESERVED: LiteralString = """
 
 
 def reserve_statements(reservation: Reservation, now_ms: int) -> list[Statement]:
-    """Statements that make the reservation, or abort the batch with the fault "budget" or "no_budget"."""
+    """Return the statements that make the reservation. They abort the batch with the fault "budget" or "no_budget"."""
     own = (reservation.scope, reservation.expires_at, reservation.id)
     return [
         Statement(budget_sql.DELETE_EXPIRED, (reservation.scope, now_ms)),
@@ -33,6 +33,6 @@ def reserve_statements(reservation: Reservation, now_ms: int) -> list[Statement]
 
 
 def settle_statement(reservation: Reservation, actual: int, now_ms: int) -> Statement:
-    """The statement that settles the reservation, once however often it is sent."""
+    """Return the statement that settles the reservation, once, however often it is sent."""
     own = (reservation.scope, reservation.expires_at, reservation.id, reservation.amount)
     return Statement(budget_sql.INSERT_SETTLEMENT, (*own, actual, now_ms))

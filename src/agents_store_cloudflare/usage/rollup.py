@@ -1,4 +1,4 @@
-"""Totals as records, from rows of the tables that keep them."""
+"""Makes the records of totals from the rows of the tables that keep them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ EPOCH = date(1970, 1, 1)
 
 
 def day_text(day: int) -> str:
-    """The date of a day counted from 1970-01-01; `day 12345678` when no calendar has it, which only other writers of the table cause."""
+    """Return the date of a day that is counted from 1970-01-01.
+
+    A day outside the calendar gives a text such as `day 12345678`. Only another program can write such a day into the table.
+    """
     try:
         return (EPOCH + timedelta(days=day)).isoformat()
     except OverflowError:
@@ -33,7 +36,7 @@ def day_text(day: int) -> str:
 
 
 def rollup_of(session_id: str, rows: Iterable[Row]) -> UsageRollup:
-    """The rollup of rows (session id, kind, name, first and last timestamp, amounts), whatever sessions they are of."""
+    """Return the rollup of rows (session id, kind, name, first and last timestamp, amounts) of any sessions."""
     totals: defaultdict[tuple[str, str], Amounts] = defaultdict(dict[str, int])
     everything: Amounts = {}
     firsts: list[int] = []
@@ -64,7 +67,7 @@ def rollup_of(session_id: str, rows: Iterable[Row]) -> UsageRollup:
 
 
 def rollup_of_entries(session_id: str, entries: Iterable[UsageEntry]) -> UsageRollup:
-    """The rollup of stored entries."""
+    """Return the rollup of stored entries."""
     return rollup_of(
         session_id,
         [
@@ -75,7 +78,7 @@ def rollup_of_entries(session_id: str, entries: Iterable[UsageEntry]) -> UsageRo
 
 
 def rollups_of(session_id: str, rows: Iterable[Row]) -> list[UsageRollup]:
-    """A rollup for each session of the rows, and for `session_id` in any case: it comes first."""
+    """Return a rollup for each session of the rows. The first one belongs to `session_id`, also when it has no rows."""
     of_session: dict[str, list[Row]] = {session_id: []}
     for row in rows:
         of_session.setdefault(cast("str", row[0]), []).append(row)
@@ -83,7 +86,7 @@ def rollups_of(session_id: str, rows: Iterable[Row]) -> list[UsageRollup]:
 
 
 def totals_of(row: Row, *, by_day: bool) -> UsageTotals:
-    """The totals of a row (key, amounts)."""
+    """Return the totals of a row (key, amounts)."""
     key, text = cast("tuple[Any, str]", tuple(row))
     amounts = cast("Amounts", json.loads(text))
     return UsageTotals(

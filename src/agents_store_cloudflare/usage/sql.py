@@ -1,7 +1,7 @@
-"""The SQL of usage entries. Written for `__agents_usage`; `tables.for_table` makes the same for a table of another name.
+"""The SQL of usage entries. It names the table `__agents_usage`; `tables.for_table` makes the same SQL for a table of another name.
 
-Entries travel as one JSON text of arrays (`Recording.entries`); where user JSON is in it their `data` is a text inside, so that it is
-never re-serialised and integers keep their digits. What they add to the totals travels as another, summed up (`Recording.by_session`).
+Entries are sent as one JSON text of arrays (`Recording.entries`). The `data` of an entry with user JSON is a text inside, so SQL never
+writes user JSON anew and integers keep their digits. The amounts for the totals are sent as another text (`Recording.by_session`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
     "SELECT_TREE",
 ]
 
-# Aborts the batch where the commit id was used: fault "repeated" for the same request, "commit" for another one; writes nothing.
+# Aborts the batch when the commit id was used: fault "repeated" for the same request, "commit" for another one; writes nothing.
 # ?1 commit id, ?2 digest of the request -> no row. Primary key.
 COMMIT_GUARD: LiteralString = """
     SELECT json_extract('{}', 'agents-store ' || json_object(
@@ -40,13 +40,13 @@ COMMIT_GUARD: LiteralString = """
     WHERE commit_id = ?1
 """
 
-# ?1 commit id, ?2 digest of the request, ?3 now. One row, behind COMMIT_GUARD.
+# ?1 commit id, ?2 digest of the request, ?3 now. Writes one row, after COMMIT_GUARD.
 REMEMBER_COMMIT: LiteralString = """
     INSERT INTO __agents_usage_commits (commit_id, digest, recorded_at)
     VALUES (?1, ?2, ?3)
 """
 
-# Aborts the batch where an entry is stored already. ?1 JSON list of ids -> no row. Primary key.
+# ?1 JSON list of ids: aborts the batch when one of them is stored already -> no row. Primary key.
 NEW_GUARD: LiteralString = """
     SELECT json_extract('{}', 'agents-store ' || json_object('fault', 'stored')) AS verdict
     FROM json_each(?1) AS given
@@ -54,8 +54,8 @@ NEW_GUARD: LiteralString = """
     LIMIT 1
 """
 
-# Aborts the batch where a higher fencing token than ?2 has been seen for a session of an entry that is not stored yet; writes nothing.
-# ?1 entries, or sums of them where all are new; ?2 fencing token -> no row. Primary keys of __agents_usage and __agents_fences.
+# ?1 entries, or their sums when all are new, ?2 fencing token: aborts the batch when a higher token has been seen for the session of an
+# entry that is not stored yet; writes nothing -> no row. Primary keys of __agents_usage and __agents_fences.
 FENCE_GUARD: LiteralString = """
     SELECT json_extract('{}', 'agents-store ' || json_object('fault', 'fence', 'session_id', f.session_id, 'token', f.token)) AS verdict
     FROM json_each(?1) AS given
@@ -65,7 +65,7 @@ FENCE_GUARD: LiteralString = """
     LIMIT 1
 """
 
-# ?1 JSON list of session ids, ?2 fencing token. Writes a row only where the token rises.
+# ?1 JSON list of session ids, ?2 fencing token. Writes a row only when the token rises.
 RAISE_FENCES: LiteralString = """
     INSERT INTO __agents_fences (session_id, token)
     SELECT value, ?2
@@ -75,8 +75,8 @@ RAISE_FENCES: LiteralString = """
     WHERE excluded.token > token
 """
 
-# Aborts the batch where a repeated commit id comes with other entries; times and prices may differ, they are the store's.
-# ?1 entries -> no row. Primary key.
+# ?1 entries: aborts the batch when a repeated commit id comes with other entries. Times and prices may differ, because the store makes
+# them -> no row. Primary key.
 REPEAT_GUARD: LiteralString = """
     SELECT json_extract('{}', 'agents-store ' || json_object('fault', 'commit', 'id', stored.id)) AS verdict
     FROM json_each(?1) AS given
@@ -87,9 +87,10 @@ REPEAT_GUARD: LiteralString = """
     LIMIT 1
 """
 
-# Before INSERT_ENTRIES, in the same batch: an entry that is stored already adds nothing. Normally none is, and a row for each total
-# suffices; otherwise the entries add themselves one by one, those that are stored left out.
-# ?1 the entries' sums, ?2 what each of them adds (the same columns), ?3 their ids; behind NEW_GUARD ?2 and ?3 are empty. Primary keys.
+# Stands before INSERT_ENTRIES in the same batch. An entry that is stored already adds nothing. Normally no entry is stored, and one row
+# for each total is enough. Otherwise the entries that are not stored are added one by one.
+# ?1 the sums of the entries, ?2 the additions of each entry (the same columns), ?3 their ids; after NEW_GUARD ?2 and ?3 are empty.
+# Primary keys.
 ADD_TO_SESSIONS: LiteralString = """
     INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)
     SELECT
@@ -142,7 +143,8 @@ ADD_TO_DAYS: LiteralString = """
       )
 """
 
-# Before INSERT_ENTRIES: ?1 JSON list of (id, session id, sub-session id), of which those that are stored already add nothing. Primary keys.
+# Stands before INSERT_ENTRIES. ?1 JSON list of (id, session id, sub-session id). An entry that is stored already adds nothing. Primary
+# keys.
 ADD_SUB_SESSIONS: LiteralString = """
     INSERT INTO __agents_usage_sub_sessions (session_id, kept, sub_session_id)
     SELECT value ->> 1, 0, value ->> 2
@@ -151,7 +153,7 @@ ADD_SUB_SESSIONS: LiteralString = """
     ON CONFLICT DO NOTHING
 """
 
-# ?1 entries, ?2 now. An id that is there already changes nothing.
+# ?1 entries, ?2 now. An entry whose id is stored already changes nothing.
 INSERT_ENTRIES: LiteralString = """
     INSERT INTO __agents_usage (
       id, session_id, kind, step_count, timestamp, source_type, source_name, data, created_at
@@ -163,7 +165,7 @@ INSERT_ENTRIES: LiteralString = """
     ON CONFLICT (id) DO NOTHING
 """
 
-# Before INSERT_ENTRIES: ?1 JSON list of ids -> the columns of entries.entry_of, of those that are stored already. Primary key.
+# Stands before INSERT_ENTRIES. ?1 JSON list of ids -> the columns of entries.entry_of of the stored ones. Primary key.
 SELECT_STORED: LiteralString = """
     SELECT e.id, e.session_id, e.kind, e.step_count, e.timestamp, e.source_type, e.source_name, e.data
     FROM json_each(?1) AS given
@@ -191,8 +193,8 @@ SELECT_ROLLUP: LiteralString = """
     WHERE session_id = ?1
 """
 
-# ?1 session id -> the same of the session and all its descendants: children by parent_session_id and those that subagent
-# entries name. UNION keeps a cycle from going round. Primary keys, and the index on parent_session_id.
+# ?1 session id -> the same of the session and of all its descendants: children by parent_session_id, and sessions that subagent entries
+# name. UNION ends at a cycle. Primary keys, and the index on parent_session_id.
 SELECT_TREE: LiteralString = """
     WITH RECURSIVE tree (session_id) AS (
       SELECT ?1
@@ -243,14 +245,15 @@ SELECT_EXISTS: LiteralString = """
     LIMIT 1
 """
 
-# ?1 session id -> (entries). Index on session_id.
+# ?1 session id -> (number of entries). Index on session_id.
 COUNT_ENTRIES: LiteralString = """
     SELECT count(*) AS entries
     FROM __agents_usage
     WHERE session_id = ?1
 """
 
-# ?1 agent type or NULL, ?2 most rows (-1: all) -> (session id), the most recently used first. Reads the whole table: an operator's call.
+# ?1 agent type or NULL, ?2 most rows (-1: all) -> (session id), the most recently used first. Reads the whole table: for an
+# operator's call.
 FIND_SESSIONS: LiteralString = """
     SELECT session_id
     FROM __agents_usage

@@ -1,4 +1,4 @@
-"""`D1UsageStore`: what sessions used, one D1 batch a call."""
+"""`D1UsageStore`: entries, totals and budgets in D1. One call is one batch."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ VIEWS = ("day", "model", "agent", "tool")
 
 
 class EntryFields(TypedDict, total=False):
-    """What every shorthand takes beside its own; `AGENT` is the source where none is given."""
+    """The fields that every `record_…` call takes beside its own. `AGENT` is the source by default."""
 
     id: str
     step_count: int
@@ -59,7 +59,7 @@ class EntryFields(TypedDict, total=False):
 
 
 class TokenFields(EntryFields, total=False):
-    """What `record_tokens` takes beside."""
+    """The fields that `record_tokens` takes beside its own."""
 
     provider: str
     request_model: str
@@ -88,9 +88,9 @@ class D1UsageStore(Deletions, UsageStore):
         super().__init__(UsageBatches(database, self._table, given.logger, given.now_ms))
 
     async def ensure_table(self) -> None:
-        """Make the table of a custom name with its indexes and totals; nothing to do when they are there.
+        """Make the table of a custom name with its indexes and totals, unless they exist.
 
-        Entries of a table that had no totals yet are counted.
+        Entries of a table without totals are counted.
         """
         await self._batches.run(*map(self._batches.statement, creations()))
 
@@ -129,7 +129,7 @@ class D1UsageStore(Deletions, UsageStore):
         return [earlier.get(entry.id, entry) for entry in priced]
 
     async def _record_new(self, recording: Recording, token: int | None, commit: tuple[str, str] | None) -> bool:
-        """Record entries when none of them is stored. False, and nothing happened, when one is."""
+        """Record entries if none of them is stored. Return False, and change nothing, if one is."""
         statement, now_ms = self._batches.statement, self._batches.now_ms()
         guards = [statement(sql.NEW_GUARD, recording.ids), *self._fences(recording, recording.by_session, token)]
         statements = recording.statements(now_ms, self._table, all_new=True)
@@ -147,7 +147,7 @@ class D1UsageStore(Deletions, UsageStore):
     async def _record_rest(self, recording: Recording, token: int | None, commit: tuple[str, str] | None) -> list[Row]:
         """Record the entries that are not stored yet, and return the rows of the others.
 
-        A request whose commit id is known was recorded whole: nothing is recorded, also where its entries were deleted since.
+        A request whose commit id is known was recorded as a whole. It records nothing, even if its entries were deleted since.
         """
         statement, now_ms = self._batches.statement, self._batches.now_ms()
         stored = statement(sql.SELECT_STORED, recording.ids)
@@ -173,7 +173,17 @@ class D1UsageStore(Deletions, UsageStore):
     async def record_tokens(
         self, session_id: str, *, model: str, tokens: TokenCounts | Mapping[str, int], **fields: Unpack[TokenFields]
     ) -> UsageEntry:
-        """Record what one model call used. Cached tokens are inside `prompt`, reasoning ones inside `completion`."""
+        """Record the tokens of one model call.
+
+        Args:
+            session_id: the session.
+            model: the model that is billed.
+            tokens: the counts. `prompt` includes the cached tokens, `completion` includes the reasoning tokens.
+            fields: other fields of the `UsageEntry`.
+
+        Returns:
+            The stored entry.
+        """
         return await self._record(session_id, fields, kind="tokens", model=model, tokens=tokens)
 
     async def record_tool(
@@ -186,7 +196,19 @@ class D1UsageStore(Deletions, UsageStore):
         error: str | None = None,
         **fields: Unpack[EntryFields],
     ) -> UsageEntry:
-        """Record one tool call: its duration, and whether it succeeded."""
+        """Record one tool call.
+
+        Args:
+            session_id: the session.
+            tool_name: the tool.
+            duration_ms: how long it took (milliseconds).
+            success: whether it succeeded.
+            error: what went wrong.
+            fields: other fields of the `UsageEntry`.
+
+        Returns:
+            The stored entry.
+        """
         return await self._record(
             session_id, fields, kind="tool", tool_name=tool_name, duration_ms=duration_ms, success=success, error=error
         )
@@ -201,7 +223,21 @@ class D1UsageStore(Deletions, UsageStore):
         success: bool,
         **fields: Unpack[EntryFields],
     ) -> UsageEntry:
-        """Record one run of a sub-agent; its own session's entries count in this one's rollup with `include_sub_agents`."""
+        """Record one run of a sub-agent.
+
+        With `include_sub_agents`, the rollup of the session also counts the entries of the sub-agent's session.
+
+        Args:
+            session_id: the session.
+            agent_type: the kind of the sub-agent.
+            sub_session_id: the session of the sub-agent.
+            duration_ms: how long it took (milliseconds).
+            success: whether it succeeded.
+            fields: other fields of the `UsageEntry`.
+
+        Returns:
+            The stored entry.
+        """
         return await self._record(
             session_id,
             fields,
@@ -215,7 +251,18 @@ class D1UsageStore(Deletions, UsageStore):
     async def record_custom(
         self, session_id: str, *, name: str, value: float, data: JsonValue = None, **fields: Unpack[EntryFields]
     ) -> UsageEntry:
-        """Record a number under a name of your own."""
+        """Record a number under a name of your own.
+
+        Args:
+            session_id: the session.
+            name: the name. The rollup has the sum of its values.
+            value: the number, within ±1e300.
+            data: any JSON to keep with it.
+            fields: other fields of the `UsageEntry`.
+
+        Returns:
+            The stored entry.
+        """
         return await self._record(session_id, fields, kind="custom", name=name, value=value, data=data)
 
     async def _record(self, session_id: str, fields: EntryFields, **body: object) -> UsageEntry:
@@ -251,7 +298,7 @@ class D1UsageStore(Deletions, UsageStore):
         check_id(session_id, "session_id")
         if run_id is not None:
             if include_sub_agents:
-                raise InvalidArgumentError("a run's usage is of its own session; leave out include_sub_agents")
+                raise InvalidArgumentError("a run belongs to one session; leave out include_sub_agents")
             return rollup_of_entries(session_id, await self.get_entries(session_id, run_id=run_id))
         text = self._tree_sql if include_sub_agents else sql.SELECT_ROLLUP
         [rows] = await self._batches.run(self._batches.statement(text, session_id))
@@ -297,7 +344,7 @@ class D1UsageStore(Deletions, UsageStore):
         await self._batches.run(*map(self._batches.statement, [*deletion_sql.CLEAR_TOTALS, *backfills()]))
 
     async def exists(self, session_id: str) -> bool:
-        """Whether anything was recorded for the session."""
+        """Return whether entries are stored for the session."""
         [rows] = await self._batches.run(self._batches.statement(sql.SELECT_EXISTS, check_id(session_id, "session_id")))
         return bool(rows)
 
@@ -309,7 +356,12 @@ class D1UsageStore(Deletions, UsageStore):
         return cast("int", row[0])
 
     async def find_session_ids(self, *, agent_type: str | None = None, limit: int | None = None) -> list[str]:
-        """Sessions with entries (from the agent of that name), the most recently used first. Reads the whole table."""
+        """Return the ids of sessions with entries, the most recently used first. It reads the whole table.
+
+        Args:
+            agent_type: only sessions with entries of this agent.
+            limit: the most sessions; None for all.
+        """
         wanted = None if agent_type is None else check_text(agent_type, "agent_type")
         most = -1 if limit is None else check_whole_number(limit, "limit")
         [rows] = await self._batches.run(self._batches.statement(sql.FIND_SESSIONS, wanted, most))

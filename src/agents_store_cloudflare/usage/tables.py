@@ -1,4 +1,4 @@
-"""The tables of a usage store: the documented ones, or those of another name."""
+"""The tables of a usage store: the documented tables, or tables of another name."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["backfills", "check_table_name", "creations", "for_table"]
 
 RESERVED = ("__agents_", "sqlite_", "_cf_", "d1_", "idx_", "json_")
 SUFFIXES = ("_by_session", "_by_day", "_kept", "_sub_sessions", "_parts", "_commits")
-"""What the names of a table's own totals end with."""
+"""The ends of the names of a table's totals."""
 
 ENTRIES_FILE, TOTALS_FILE = "0001_init.sql", "0003_agents_store_usage.sql"
 
-# The words of https://www.sqlite.org/lang_keywords.html, and names that statements here give to their own parts.
+# The keywords of https://www.sqlite.org/lang_keywords.html, and names that the statements of this package give to their parts.
 _WORDS = """
     abort action add after all alter always analyze and as asc attach autoincrement before begin between by cascade case cast
     check collate column commit conflict constraint create cross current current_date current_time current_timestamp database
@@ -36,10 +36,11 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 def check_table_name(name: str) -> str:
-    """`name` if it is an identifier that needs no quoting.
+    """Return `name` if it is an identifier that needs no quotes.
 
     Raises:
-        TypeError, InvalidArgumentError: it is not.
+        TypeError: it is not text.
+        InvalidArgumentError: it is no such identifier, or it is reserved.
     """
     if not isinstance(cast("object", name), str):
         raise TypeError(f"table_name must be text, not {type(name).__name__}")
@@ -48,22 +49,24 @@ def check_table_name(name: str) -> str:
             "table_name must be letters, digits and underscores, at most 63, not beginning with a digit"
         )
     if name != DEFAULT_TABLE and name.lower().startswith(RESERVED):
-        raise InvalidArgumentError(f"table_name begins with one of {', '.join(RESERVED)}, which are not yours")
+        raise InvalidArgumentError(f"table_name begins with one of {', '.join(RESERVED)}, which are reserved")
     if name.lower() in WORDS:
-        raise InvalidArgumentError(f"table_name {name!r} is a word of SQL; add something to it")
+        raise InvalidArgumentError(f"table_name {name!r} is a keyword of SQL; choose a longer name")
     if name.lower().endswith(SUFFIXES):
-        raise InvalidArgumentError(f"table_name ends with one of {', '.join(SUFFIXES)}, as the totals of a table do")
+        raise InvalidArgumentError(
+            f"table_name ends with one of {', '.join(SUFFIXES)}, which the names of totals end with"
+        )
     return name
 
 
 def for_table(sql: LiteralString, name: str) -> LiteralString:
-    """The statement for the table `name`, which `check_table_name` has passed: the one place where SQL is made from text."""
+    """Return the statement for the table `name`, which has passed `check_table_name`. Only here does text become a part of SQL."""
     checked = cast("LiteralString", name)  # type: ignore[redundant-cast]
     return sql if name == DEFAULT_TABLE else sql.replace(DEFAULT_TABLE, checked)
 
 
 def creations() -> list[LiteralString]:
-    """What makes the table with its indexes and totals, where they are not there yet: the migrations' own statements."""
+    """Return the statements of the migrations that make the table with its indexes and totals, unless they exist."""
     return [
         sql
         for name in (ENTRIES_FILE, TOTALS_FILE)
@@ -73,7 +76,7 @@ def creations() -> list[LiteralString]:
 
 
 def backfills() -> list[LiteralString]:
-    """What counts the stored entries, where no totals are kept: the migration's own statements."""
+    """Return the statements of the migration that count the stored entries of sessions without totals."""
     return [
         sql for sql in split_statements(migration_text(TOTALS_FILE)) if sql.startswith(f"INSERT INTO {DEFAULT_TABLE}_")
     ]
