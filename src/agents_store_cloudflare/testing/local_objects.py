@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from agents_store_cloudflare.database.sqlite import SqliteObjectSql
 from agents_store_cloudflare.objects import ObjectCallError, ObjectHost, ObjectLogic, ObjectSocket, Outbound
@@ -15,6 +15,8 @@ from agents_store_cloudflare.testing.clock import Clock, SystemClock
 from agents_store_cloudflare.testing.local_wires import LocalEvents, LocalSocket
 
 __all__ = ["LocalObjects"]
+
+T = TypeVar("T")
 
 
 class LocalObjects:
@@ -130,16 +132,7 @@ class _Host:
         self._sockets: list[LocalSocket] = []
 
     async def call(self, request: str) -> str:
-        task = asyncio.get_running_loop().create_task(self._live_call(request))
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-        try:
-            # A caller that goes away does not stop the object's work, here as on the platform.
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise ObjectCallError("the object was reset", retryable=True) from None
-            raise
+        return await _detached(self._live_call(request), self._calls)
 
     async def _live_call(self, request: str) -> str:
         return await self.live().call(request)
@@ -153,15 +146,7 @@ class _Host:
         return self._listened_to().fetch(name, request)
 
     async def serve(self, name: str, request: HttpRequest) -> HttpResponse:
-        task = asyncio.get_running_loop().create_task(self._listened_to().serve(name, request))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise ObjectCallError("the object was reset", retryable=True) from None
-            raise
+        return await _detached(self._listened_to().serve(name, request), self._serving)
 
     def siblings(self) -> LocalObjects:
         return self._objects
@@ -240,3 +225,16 @@ class _Host:
         task = asyncio.ensure_future(self.live().alarm())
         self._alarms.add(task)
         task.add_done_callback(self._alarms.discard)
+
+
+async def _detached(work: Coroutine[Any, Any, T], running: set[asyncio.Task[T]]) -> T:
+    """Return what `work` returns. A caller that goes away does not stop the object's work, here as on the platform."""
+    task = asyncio.get_running_loop().create_task(work)
+    running.add(task)
+    task.add_done_callback(running.discard)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if task.cancelled():
+            raise ObjectCallError("the object was reset", retryable=True) from None
+        raise

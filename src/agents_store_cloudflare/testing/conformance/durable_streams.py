@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
@@ -18,18 +18,13 @@ from agents_store_cloudflare.gateway import StreamGateway
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.testing.conformance.fixtures import Time
 
 __all__ = ["DurableStreamsConformance", "Reply", "reply_of"]
 
 ROOT = "https://streams.example"
 JSON = {"content-type": "application/json"}
 TEXT = {"content-type": "text/plain"}
-
-
-class Time(Protocol):
-    """A `FakeClock` on the host; in the Worker, one that really waits."""
-
-    async def advance(self, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,18 @@ Each test names the clauses of docs/guarantees.md that it proves.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockError, LockLostError, LockNotAcquiredError
 from agents_store_cloudflare.locks import DurableObjectLock, DurableObjectLockManager, LockOptions
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
+from agents_store_cloudflare.testing.conformance.fixtures import Time, UniqueNames
 from agents_store_cloudflare.testing.faults import FaultyNamespace, Moment
 
 __all__ = ["LockConformance"]
@@ -25,12 +25,6 @@ __all__ = ["LockConformance"]
 T = TypeVar("T")
 
 LONGEST_WAIT_STEPS = 600
-
-
-class Time(Protocol):
-    """A `FakeClock` on the host; in the Worker, one that really waits."""
-
-    async def advance(self, seconds: float) -> None: ...
 
 
 class _Counted:
@@ -78,7 +72,7 @@ async def _acquired(manager: DurableObjectLockManager, key: str, **options: Any)
     return lock
 
 
-class LockConformance:
+class LockConformance(UniqueNames):
     """The contract of `LockManager`, clause by clause."""
 
     @pytest.fixture
@@ -93,11 +87,6 @@ class LockConformance:
     def lock_options(self) -> LockOptions:
         """Options for every manager of a test; on the host they carry the fake clock."""
         return LockOptions()
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for keys that no other test uses."""
-        return uuid.uuid4().hex
 
     @pytest.fixture
     def lock_manager(self, lock_namespace: ObjectNamespace, lock_options: LockOptions) -> DurableObjectLockManager:

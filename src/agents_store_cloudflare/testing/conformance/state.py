@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import uuid
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -25,6 +24,7 @@ from agents_store_cloudflare.contract.state.marks import ANY_VERSION
 from agents_store_cloudflare.contract.state.records import AgentState, Message
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing.conformance.families import Families
+from agents_store_cloudflare.testing.conformance.fixtures import StateFixtures
 
 __all__ = ["NASTY_VALUES", "StateConformance"]
 
@@ -64,17 +64,8 @@ def _circular() -> list[Any]:
     return value
 
 
-class StateConformance(Families):
+class StateConformance(Families, StateFixtures):
     """The contract of `StateStore`, clause by clause."""
-
-    @pytest.fixture
-    def state_store(self) -> D1StateStore:
-        raise NotImplementedError("a subclass gives the store under test")
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for ids that no other test uses."""
-        return uuid.uuid4().hex
 
     async def test_a_saved_state_comes_back_equal(
         self, state_store: D1StateStore, unique: str, member: Callable[[str, str], str]

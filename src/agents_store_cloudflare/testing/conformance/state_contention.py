@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ from agents_store_cloudflare.contract.errors import RunConflictError, StaleFenci
 from agents_store_cloudflare.contract.state.marks import ANY_VERSION
 from agents_store_cloudflare.contract.state.records import AgentState, Message, StagedChange, SubSessionRef
 from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing.conformance.fixtures import StateFixtures
 
 __all__ = ["ContentionConformance"]
 
@@ -105,17 +105,8 @@ WRITES: dict[str, OldHolder] = {
 }
 
 
-class ContentionConformance:
+class ContentionConformance(StateFixtures):
     """The contract of `StateStore` under contention, clause by clause."""
-
-    @pytest.fixture
-    def state_store(self) -> D1StateStore:
-        raise NotImplementedError("a subclass gives the store under test")
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for ids that no other test uses."""
-        return uuid.uuid4().hex
 
     async def _everything(self, store: D1StateStore, session_id: str) -> str:
         """All that is stored of a session."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable
 
 import pytest
@@ -18,6 +17,7 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, Message
 from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing.conformance.fixtures import StateFixtures
 
 __all__ = ["HistoryConformance"]
 
@@ -43,17 +43,8 @@ async def _session_with_checkpoints(store: D1StateStore, session_id: str, count:
     return kept
 
 
-class HistoryConformance:
+class HistoryConformance(StateFixtures):
     """The contract of `StateStore` on histories, clause by clause."""
-
-    @pytest.fixture
-    def state_store(self) -> D1StateStore:
-        raise NotImplementedError("a subclass gives the store under test")
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for ids that no other test uses."""
-        return uuid.uuid4().hex
 
     async def test_appending(self, state_store: D1StateStore, unique: str) -> None:
         """ST-29: appended messages follow those stored; the loaded state is brought up to date and can be saved."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import Any, cast
 
 import pytest
@@ -17,6 +16,7 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing.conformance.fixtures import StateFixtures
 
 __all__ = ["PopConformance"]
 
@@ -42,17 +42,8 @@ async def _stored(store: D1StateStore, session_id: str) -> list[Any]:
     return [message.get("item") for message in cast("list[dict[str, Any]]", list(page))]
 
 
-class PopConformance:
+class PopConformance(StateFixtures):
     """The contract of `StateStore` on the end of a history, clause by clause."""
-
-    @pytest.fixture
-    def state_store(self) -> D1StateStore:
-        raise NotImplementedError("a subclass gives the store under test")
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for ids that no other test uses."""
-        return uuid.uuid4().hex
 
     async def test_any_object_is_a_message(self, state_store: D1StateStore, unique: str) -> None:
         """ST-47: a message is any JSON object: stored, read, saved and popped exactly as it was."""

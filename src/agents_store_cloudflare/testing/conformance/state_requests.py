@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import cast
 
 import pytest
@@ -16,6 +15,7 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.state.records import AgentState, Message
 from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing.conformance.fixtures import StateFixtures
 
 __all__ = ["RequestsConformance"]
 
@@ -26,17 +26,8 @@ def _message(content: str) -> Message:
     return {"role": "user", "content": content}
 
 
-class RequestsConformance:
+class RequestsConformance(StateFixtures):
     """Repetitions, parallel callers and objects that change, clause by clause."""
-
-    @pytest.fixture
-    def state_store(self) -> D1StateStore:
-        raise NotImplementedError("a subclass gives the store under test")
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for ids that no other test uses."""
-        return uuid.uuid4().hex
 
     async def test_writes_of_a_deleted_session(self, state_store: D1StateStore, unique: str) -> None:
         """ST-42: a write repeated after its session was deleted and made again gives its first result and changes nothing."""

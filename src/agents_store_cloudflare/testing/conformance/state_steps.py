@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -33,6 +32,7 @@ from agents_store_cloudflare.contract.state.records import (
 )
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing.conformance.families import Families
+from agents_store_cloudflare.testing.conformance.fixtures import StateFixtures
 
 __all__ = ["StepsConformance"]
 
@@ -45,17 +45,8 @@ def _merge(tool_call_id: str, timestamp: int | None = None, **values: Any) -> St
     return StagedChange(tool_call_id=tool_call_id, merge_changes=MergeChanges(values=values), timestamp=timestamp)
 
 
-class StepsConformance(Families):
+class StepsConformance(Families, StateFixtures):
     """The contract of `StateStore` on steps, clause by clause."""
-
-    @pytest.fixture
-    def state_store(self) -> D1StateStore:
-        raise NotImplementedError("a subclass gives the store under test")
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for ids that no other test uses."""
-        return uuid.uuid4().hex
 
     async def test_creating(self, state_store: D1StateStore, unique: str) -> None:
         """ST-24: a new session has what it was given; on an id in use creation fails, or gives the stored one as it is."""

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import pytest
 
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.testing.conformance.fixtures import Time, UniqueNames
 
 __all__ = ["StreamFixtures", "Time", "while_time_passes", "write_numbers"]
 
 
 T = TypeVar("T")
-
-
-class Time(Protocol):
-    """A `FakeClock` on the host; in the Worker, a clock that really waits."""
-
-    async def advance(self, seconds: float) -> None: ...
 
 
 async def write_numbers(manager: DurableObjectStreamManager, stream_id: str, *numbers: int) -> None:
@@ -40,7 +34,7 @@ async def while_time_passes(clock: Time, work: Awaitable[T]) -> T:
     return task.result()
 
 
-class StreamFixtures:
+class StreamFixtures(UniqueNames):
     """The objects, the time and the options under test; a subclass overrides the first two."""
 
     @pytest.fixture
@@ -55,11 +49,6 @@ class StreamFixtures:
     def stream_options(self) -> StreamOptions:
         """Options for every manager of a test; on the host they carry the fake clock."""
         return StreamOptions()
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for ids that no other test uses."""
-        return uuid.uuid4().hex
 
     @pytest.fixture
     def stream_manager(

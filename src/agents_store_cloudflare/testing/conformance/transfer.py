@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import Any
 
 import pytest
@@ -18,23 +17,15 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.state.records import AgentState, StagedChange, SubSessionRef
 from agents_store_cloudflare.store import CloudflareStore
+from agents_store_cloudflare.testing.conformance.fixtures import StoreFixtures
 from agents_store_cloudflare.transfer import check_import, copies_of, export_session, import_session, lines_of
 from agents_store_cloudflare.transfer.budgets import export_budgets, import_budgets
 
 __all__ = ["TransferConformance"]
 
 
-class TransferConformance:
+class TransferConformance(StoreFixtures):
     """The contract of `export_session` and `import_session`."""
-
-    @pytest.fixture
-    def store(self) -> CloudflareStore:
-        raise NotImplementedError("a subclass gives the store under test")
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A session id that no other test uses."""
-        return uuid.uuid4().hex
 
     async def test_a_session_comes_back(self, store: CloudflareStore, database: Any, unique: str) -> None:
         """TR-1: deleted and imported, the session is equal by every read, its version aside, and goes on from where it was."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import Any
 
 import pytest
@@ -21,22 +20,14 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.state.records import MergeChanges, StagedChange
 from agents_store_cloudflare.store import CloudflareStore
+from agents_store_cloudflare.testing.conformance.fixtures import StoreFixtures
 from agents_store_cloudflare.turns import Turn, TurnBlock
 
 __all__ = ["TurnConformance"]
 
 
-class TurnConformance:
+class TurnConformance(StoreFixtures):
     """The contract of `store.turn`."""
-
-    @pytest.fixture
-    def store(self) -> CloudflareStore:
-        raise NotImplementedError("a subclass gives the store under test")
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A session id that no other test uses."""
-        return uuid.uuid4().hex
 
     async def test_a_whole_turn(self, store: CloudflareStore, unique: str) -> None:
         """TU-3, TU-4: messages, state, checkpoint, usage, run and closing chunk of one turn agree."""

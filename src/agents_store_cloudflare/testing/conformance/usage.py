@@ -6,7 +6,6 @@ Each test names the clauses of docs/guarantees.md that it proves.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry, UsageRollup
 from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing.conformance.fixtures import UsageFixtures
 from agents_store_cloudflare.usage import D1UsageStore
 
 __all__ = ["UsageConformance", "entry_of_each_kind"]
@@ -57,21 +57,8 @@ def _tokens(session_id: str, **fields: Any) -> dict[str, Any]:
     }
 
 
-class UsageConformance:
+class UsageConformance(UsageFixtures):
     """The contract of `UsageStore`, clause by clause."""
-
-    @pytest.fixture
-    def usage_store(self) -> D1UsageStore:
-        raise NotImplementedError("a subclass gives the store under test")
-
-    @pytest.fixture
-    def state_store(self) -> D1StateStore:
-        raise NotImplementedError("a subclass gives a state store on the same database")
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for ids that no other test uses."""
-        return uuid.uuid4().hex
 
     async def test_entries_come_back_exactly(self, usage_store: D1UsageStore, unique: str) -> None:
         """US-1, US-2: entries of all four kinds, recorded in one call, come back as they were, in order of time."""

@@ -6,7 +6,6 @@ Each test names the clauses of docs/guarantees.md that it proves.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from agents_store_cloudflare.contract.errors import BudgetExceededError, InvalidArgumentError, UsageError
 from agents_store_cloudflare.contract.usage.budgets import Budget, Reservation
+from agents_store_cloudflare.testing.conformance.fixtures import UsageFixtures
 from agents_store_cloudflare.usage import D1UsageStore
 
 __all__ = ["UsageBudgetConformance"]
@@ -25,17 +25,8 @@ async def _granted(store: D1UsageStore, scope: str, amount: int, **fields: Any) 
     return reservation
 
 
-class UsageBudgetConformance:
+class UsageBudgetConformance(UsageFixtures):
     """The budgets of `UsageStore`, clause by clause."""
-
-    @pytest.fixture
-    def usage_store(self) -> D1UsageStore:
-        raise NotImplementedError("a subclass gives the store under test")
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for scopes that no other test uses."""
-        return uuid.uuid4().hex
 
     async def test_reserve_and_settle(self, usage_store: D1UsageStore, unique: str) -> None:
         """US-17, US-18: what fits is reserved, what does not is None; a settlement gives the rest back."""

@@ -10,7 +10,6 @@ import asyncio
 import math
 import random
 import time
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from agents_store_cloudflare.contract.errors import InvalidArgumentError, StaleF
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry, UsageRollup, UsageTotals
 from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing.conformance.fixtures import UsageFixtures
 from agents_store_cloudflare.usage import D1UsageStore
 
 __all__ = ["UsageTotalsConformance", "sum_of"]
@@ -111,21 +111,8 @@ def _custom(session_id: str, value: float, **fields: Any) -> dict[str, Any]:
     return {"session_id": session_id, "kind": "custom", "source": source, "name": "n", "value": value, **fields}
 
 
-class UsageTotalsConformance:
+class UsageTotalsConformance(UsageFixtures):
     """The totals of `UsageStore`, clause by clause."""
-
-    @pytest.fixture
-    def usage_store(self) -> D1UsageStore:
-        raise NotImplementedError("a subclass gives the store under test")
-
-    @pytest.fixture
-    def state_store(self) -> D1StateStore:
-        raise NotImplementedError("a subclass gives a state store on the same database")
-
-    @pytest.fixture
-    def unique(self) -> str:
-        """A prefix for ids that no other test uses."""
-        return uuid.uuid4().hex
 
     async def _is_exact(self, store: D1UsageStore, session_id: str) -> UsageRollup:
         rollup = await store.get_rollup(session_id)
