@@ -30,7 +30,7 @@ def crossed(value: SqlValue) -> JsObject:
 
         return jsnull
     if abs(value) > MAX_SAFE_INTEGER:
-        raise SqlError(f"{value} does not survive the way through JavaScript; bind it as text: SQLITE_MISMATCH")
+        raise SqlError(f"{value} would change on its way through JavaScript; pass it as text: SQLITE_MISMATCH")
     return float(value)
 
 

@@ -163,7 +163,7 @@ def _sent(value: SqlValue) -> SqlValue:
         if (size_bytes := len(value.encode())) > MAX_VALUE_BYTES:
             raise SqlError(f"string or blob too big: {size_bytes:,} bytes: SQLITE_TOOBIG")
     elif value is not None and abs(value) > MAX_SAFE_INTEGER:
-        raise SqlError(f"{value} does not survive the way through JavaScript; bind it as text: SQLITE_MISMATCH")
+        raise SqlError(f"{value} would change on its way through JavaScript; pass it as text: SQLITE_MISMATCH")
     return int(value) if isinstance(value, bool) else value
 
 

@@ -3,8 +3,8 @@
 - `Database` is asynchronous and has one call: a batch of statements. A batch is one transaction; this is D1's own rule.
 - `ObjectSql` is synchronous: the SQLite database inside a Durable Object. Code between two awaits is exclusive there.
 
-Numbers cross into JavaScript as doubles, so no integer beyond 2^53 - 1 is ever bound; user JSON travels as text. A guard is a SELECT
-that aborts its batch. It puts live facts into the error's text (`GUARD_MARK`) and writes no row.
+Numbers cross into JavaScript as doubles, so no parameter is an integer beyond 2^53 - 1. User JSON crosses as text. A guard is a SELECT
+that aborts its batch. It puts live facts into the text of the error (`GUARD_MARK`) and writes no row.
 """
 
 from agents_store_cloudflare.database.errors import GUARD_MARK, LostReplyError, SqlError

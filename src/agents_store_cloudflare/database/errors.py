@@ -1,4 +1,4 @@
-"""Database errors as facts."""
+"""Errors of the database, read as facts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agents_store_cloudflare.database.statements import SqlValue
 __all__ = ["GUARD_MARK", "LostReplyError", "SqlError"]
 
 GUARD_MARK = "agents-store "
-"""Stands before the JSON object of facts in the error text of a guard that refused its batch. The first fact is "fault"."""
+"""Stands before the JSON object of facts in the text of a guard's error. The first fact is "fault"."""
 
 
 # https://developers.cloudflare.com/d1/best-practices/retry-queries/ and .../observability/debug-d1/
@@ -24,7 +24,7 @@ _TRANSIENT = (
 )
 
 
-# The database's own words for a statement that failed or was never begun. After any other failure the batch may have happened.
+# The database's own words for a statement that failed or never ran. After any other failure the batch may have happened.
 _NOTHING_HAPPENED = (
     "SQLITE_",
     "D1_TYPE_ERROR",
@@ -35,11 +35,11 @@ _NOTHING_HAPPENED = (
 )
 
 
-# Of D1 at its limit, and of SQLite.
+# The words of D1 at its limit, and of SQLite.
 _NO_ROOM = ("Exceeded maximum DB size", "SQLITE_FULL", "database or disk is full")
 
 
-# A value that no database takes.
+# The words for a value that no database takes.
 _MISFITS = ("SQLITE_TOOBIG", "SQLITE_MISMATCH", "D1_TYPE_ERROR")
 
 
@@ -48,16 +48,16 @@ _FAULT = re.compile(r'\{"fault":"(\w+)"')
 
 
 class SqlError(Exception):
-    """A failed batch, as facts. The stores turn it into their own errors.
+    """A batch that failed, as facts. The stores turn it into their own errors.
 
-    Only the database's own words are searched. The facts of a guard hold text of users; they are parsed, never searched.
+    The constructor searches only the database's own words. The facts of a guard hold text of users, so they are parsed, never searched.
 
     Attributes:
         constraint: the kind of the violated constraint ("PRIMARYKEY", "UNIQUE", "CHECK" …), or None.
-        transient: the same batch may be sent again. It may or may not have happened already.
-        outcome_unknown: the batch may have happened in spite of the failure.
-        guard: the facts of the guard that refused the batch, or None. It always has "fault"; where the database shortened the
-            text, later facts may be missing, and a "fault" of "" means that its name is missing too.
+        transient: whether the same batch may be sent again. It may have happened already.
+        outcome_unknown: whether the batch may have happened in spite of the failure.
+        guard: the facts of the guard that refused the batch, or None. They always have "fault". When the database shortened the text,
+            later facts may be missing; a "fault" of "" means that its name is missing too.
     """
 
     def __init__(self, message: str) -> None:
@@ -75,35 +75,36 @@ class SqlError(Exception):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the same batch would fail at every later time too."""
+        """Whether the same batch would fail at any later time too."""
         return not self.transient and (self.guard is not None or self.constraint is not None or self._is_misfit)
 
     @property
     def is_full(self) -> bool:
-        """Whether the database is as large as it may become."""
+        """Whether the database has reached its largest size."""
         return self._no_room and not self.transient
 
     def is_missing_table(self) -> bool:
-        """Whether a table that the batch names does not exist."""
+        """Return whether a table that the batch names does not exist."""
         return self._missing_table
 
 
 class LostReplyError(SqlError):
-    """A batch whose reply did not come: it may have happened.
+    """A batch without a reply. It may have happened.
 
     Args:
-        transient: the same batch may be sent again.
+        message: the platform's words.
+        transient: whether the same batch may be sent again.
     """
 
     def __init__(self, message: str, *, transient: bool) -> None:
-        super().__init__(message.replace(GUARD_MARK, ""))  # the platform's words, in which no guard speaks
+        super().__init__(message.replace(GUARD_MARK, ""))  # a guard does not write the words of the platform
         self.transient = transient
         self.outcome_unknown = True
 
 
 def _guard_facts(text: str) -> Mapping[str, SqlValue]:
-    """The facts that follow the mark, as many of them as the database left whole."""
-    # SQLite quotes the path it complains about, and doubles the quotes inside.
+    """Return the facts that follow the mark, without the ones that the database cut off."""
+    # SQLite quotes the text of the error, and doubles the quotes inside.
     text = text.replace("''", "'")
     try:
         return _object_at_the_start(text)

@@ -1,4 +1,4 @@
-"""Work that must come to its end although its caller is cancelled: giving back what is held."""
+"""Work that must come to its end even if its caller is cancelled, such as the release of a lock."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class Finishing:
-    """Runs work in tasks of their own, which a cancellation of the caller does not reach.
+    """Runs work in tasks of its own. A cancellation of the caller does not reach them.
 
     Args:
-        sleep: how the time limit after a cancellation is waited for.
+        sleep: waits for the time limit after a cancellation.
     """
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]]) -> None:
@@ -26,14 +26,17 @@ class Finishing:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A task for the work, which is kept until it ends."""
+        """Start a task for the work, and keep it until it ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
     async def outcomes(self, works: Iterable[Coroutine[Any, Any, T]]) -> list[T | BaseException]:
-        """The results or errors of work that is done all at once. A cancellation goes on when the work has ended: see `wait_for`."""
+        """Do pieces of work at the same time, and return their results or errors.
+
+        A caller that is cancelled waits for the end as `wait_for` says.
+        """
         tasks = [self.start(work) for work in works]
         try:
             await asyncio.wait(tasks)
@@ -43,9 +46,9 @@ class Finishing:
         return [task.exception() or task.result() for task in tasks]
 
     async def wait_for(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
-        """Return when the tasks have ended, at the latest after 5 seconds; then they go on in the background.
+        """Wait for tasks whose caller was cancelled, at most 5 seconds. After that they go on in the background.
 
-        For a caller that was cancelled. Cancelled again, it waits no more.
+        A caller that is cancelled again stops waiting.
         """
         waiting = {task for task in tasks if not task.done()}
         if not waiting:
@@ -61,7 +64,7 @@ class Finishing:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # somebody may have stopped waiting for it
+            task.exception()  # nobody may be waiting for it any more
 
 
 async def quietly(call: Awaitable[object], what: str, logger: logging.Logger) -> None:

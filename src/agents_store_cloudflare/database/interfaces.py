@@ -1,4 +1,4 @@
-"""The two SQL seams."""
+"""The two SQL seams as protocols: `Database` and `ObjectSql`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchCost:
-    """What one batch cost, by the database's own count."""
+    """The cost of one batch, by the database's own count."""
 
     statements: int
     rows_read: int
@@ -26,42 +26,48 @@ BatchObserver: TypeAlias = "Callable[[BatchCost], None]"
 
 
 class Database(Protocol):
-    """D1, or what behaves like it."""
+    """D1, or a database that behaves like it."""
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """Run the statements in order as one transaction; each one's rows, in the order of its columns.
+        """Run the statements in order as one transaction, all or nothing.
+
+        Returns:
+            For each statement its rows. A row is a list of values in the order of the columns.
 
         Raises:
-            SqlError: one of them failed and none has happened, or (`transient`) the reply was lost.
+            SqlError: a statement failed and nothing was written, or the reply was lost (`outcome_unknown`).
         """
         ...
 
 
 @runtime_checkable
 class Homes(Protocol):
-    """Where sessions live."""
+    """Finds the databases of sessions, when sessions live in several databases."""
 
     def of(self, session_id: str) -> Database:
-        """The database that holds the session, and everything that changes in one transaction with it."""
+        """Return the database that holds the session and everything that changes in one transaction with it."""
         ...
 
     def admit(self, session_id: str, parent_session_id: str | None) -> None:
-        """Raise `InvalidArgumentError` where a session of this parent cannot live under this id."""
+        """Check that a child of this parent may have this id.
+
+        Raises:
+            InvalidArgumentError: the child would live in another database than its parent.
+        """
         ...
 
 
-class OneDatabase:
+class OneDatabase(Homes):
     """`Homes` of sessions that all live in one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def of(self, session_id: str) -> Database:  # noqa: ARG002 - every session lives there
-        """`Homes.of`."""
         return self._database
 
     def admit(self, session_id: str, parent_session_id: str | None) -> None:
-        """`Homes.admit`: any."""
+        """Allow every id: all sessions live in the same database."""
 
 
 class ObjectSql(Protocol):
@@ -71,34 +77,43 @@ class ObjectSql(Protocol):
         """Run one statement and return its rows.
 
         Raises:
-            SqlError: it failed.
+            SqlError: the statement failed.
         """
         ...
 
     def long_text(self, sql: LiteralString, *parameters: SqlValue) -> str:
-        """The one value of the statement's one row, a text; for long ones, which `exec` brings over more slowly.
+        """Run a statement that returns one row with one text, and return the text. For a long text this is faster than `exec`.
 
         Raises:
-            SqlError: it failed.
+            SqlError: the statement failed.
         """
         ...
 
     def transaction(self, body: Callable[[], T]) -> T:
-        """Run `body`; when it raises, everything it wrote is undone and the exception goes on."""
+        """Run a function as one transaction. If it raises, everything that it wrote is undone and the exception goes on."""
         ...
 
     def get_text(self, key: str) -> str | None:
-        """What `put_text` keeps under a key, beside the tables and in the same transactions: one row read."""
+        """Return the text that `put_text` keeps under a key, or None. It costs one row read."""
         ...
 
     def put_text(self, key: str, text: str) -> None:
-        """Keep a text under a key: one row written, the first time too. A table of one's own costs two rows before its first."""
+        """Keep a text under a key, beside the tables and in the same transactions.
+
+        It costs one written row, also for the first key. A new table would cost two rows before its first row.
+        """
         ...
 
     def delete_text(self, key: str) -> None:
-        """Forget a key: one row written where there was one."""
+        """Forget a key. It costs one written row when the key exists."""
         ...
 
     def list_texts(self, prefix: str, *, after: str, limit: int) -> list[tuple[str, str]]:
-        """Up to `limit` keys that begin with `prefix` and come after `after`, with their texts, in the order of their UTF-8 bytes."""
+        """Return keys that begin with `prefix`, with their texts, in the order of their UTF-8 bytes.
+
+        Args:
+            prefix: the beginning of the keys.
+            after: only keys after this one.
+            limit: the most keys.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Sending a batch again after a transient failure."""
+"""Sends a batch again after a transient failure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ATTEMPTS = 4
 
 
 async def batch_with_retry(database: Database, statements: Sequence[Statement]) -> list[list[Row]]:
-    """`database.batch`, sent up to four times while it fails transiently.
+    """Send a batch, up to four times while it fails transiently.
 
-    Only for batches that are safe to send twice: reads, and writes behind a guard that recognises the repetition.
+    Use it only for batches that are safe to send twice: reads, and writes behind a guard that recognises the repetition.
     """
     for attempt in range(1, ATTEMPTS):
         try:
@@ -33,5 +33,5 @@ async def batch_with_retry(database: Database, statements: Sequence[Statement]) 
 
 
 async def pause_before_retry(attempt: int) -> None:
-    """Wait as `backoff_s` says."""
+    """Wait for the time that `backoff_s` gives."""
     await asyncio.sleep(backoff_s(attempt))

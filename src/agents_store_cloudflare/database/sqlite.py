@@ -1,7 +1,7 @@
-"""The two SQL seams on the standard library's sqlite3, with the platform's limits switched on.
+"""The two SQL seams on the standard library's sqlite3, with the limits of the platform.
 
-What D1 and Durable Objects do to values happens here too: at most 100 parameters, no value above 2,000,000 bytes, numbers
-bound as doubles, whole doubles read back as integers. SQL that passes here runs there.
+D1 and Durable Objects change and refuse some values, and so does this module: at most 100 parameters, no value above 2,000,000 bytes,
+numbers become doubles, whole doubles become integers when they are read. SQL that runs here runs there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import LiteralString, TypeVar, cast
 
 from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
-from agents_store_cloudflare.database import MAX_VALUE_BYTES, Row, SqlError, SqlValue, Statement
+from agents_store_cloudflare.database import MAX_VALUE_BYTES, Database, ObjectSql, Row, SqlError, SqlValue, Statement
 
 __all__ = ["SqliteDatabase", "SqliteObjectSql"]
 
@@ -36,16 +36,16 @@ _LIMITS = {
 
 
 class _Connection:
-    """One sqlite3 connection that takes and gives values as the platform does."""
+    """A sqlite3 connection that takes and returns values as the platform does."""
 
     def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
-        # A file's name may hold what means something in a URI; as_uri quotes it.
+        # A file name may hold characters with a meaning in a URI; as_uri quotes them.
         name = f"{Path(path).resolve().as_uri()}?mode=ro" if read_only else path
-        # Whatever thread the garbage collector runs in may close it.
+        # The garbage collector may close it in any thread.
         self._connection = sqlite3.connect(name, isolation_level=None, uri=read_only, check_same_thread=False)
-        # Not `__del__`: in a reference cycle the connection could be finalised first, and warn that nobody closed it.
+        # `__del__` would be too late: in a reference cycle the connection could end first, and warn that nobody closed it.
         self._close = weakref.finalize(self, self._connection.close)
-        # As in JavaScript: bytes that are no UTF-8 become U+FFFD. An escape such as \ud800 in others' JSON leads to some.
+        # As in JavaScript, bytes that are no UTF-8 become U+FFFD. An escape such as \ud800 in JSON of other programs makes such bytes.
         self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         self._connection.execute("PRAGMA foreign_keys = ON")
         for category, limit in _LIMITS.items():
@@ -73,25 +73,26 @@ def _bound(value: SqlValue) -> str | float | None:
             return value
         case bool() | int() | float():
             if abs(value) > MAX_SAFE_INTEGER:
-                raise SqlError(f"{value} does not survive the way through JavaScript; bind it as text: SQLITE_MISMATCH")
+                raise SqlError(f"{value} would change on its way through JavaScript; pass it as text: SQLITE_MISMATCH")
             return float(value)
-    raise SqlError(f"a {type(value).__name__} cannot be bound: SQLITE_MISMATCH")
+    raise SqlError(f"a {type(value).__name__} cannot be a parameter: SQLITE_MISMATCH")
 
 
 def _read(value: SqlValue) -> SqlValue:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-class SqliteDatabase:
-    """A D1 database in process, in memory or in a file. A user's tests need nothing else for state and usage.
+class SqliteDatabase(Database):
+    """A D1 database in this process, in memory or in a file. Tests of state and usage need nothing else.
 
-    Several threads, each with an event loop of its own, may share it: their batches run one after the other.
+    Several threads, each with its own event loop, may share it: their batches run one after the other.
 
     Args:
-        read_only: open a file that is there, also beside a program that writes it; what would write raises `SqlError`.
+        path: the file; in memory by default.
+        read_only: open an existing file, which another program may write at the same time. A statement that writes raises `SqlError`.
 
     Attributes:
-        batches: how many batches were sent, for tests that count round trips.
+        batches: how many batches were sent. Tests count round trips with it.
     """
 
     def __init__(self, path: str | Path = ":memory:", *, read_only: bool = False) -> None:
@@ -101,11 +102,10 @@ class SqliteDatabase:
         self.batches: int = 0
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """`Database.batch`: one transaction, all or nothing."""
-        await asyncio.sleep(0)  # a batch is a round trip: others may run in between
+        await asyncio.sleep(0)  # a batch is a round trip, so other tasks may run meanwhile
         if not statements:
             raise SqlError("No SQL statements detected.")
-        # No await inside: a thread that waits here never waits for its own loop.
+        # There is no await inside, so a thread that waits here never waits for its own loop.
         with self._one_batch:
             self.batches += 1
             self._connection.run(self._begin)
@@ -122,24 +122,22 @@ class SqliteDatabase:
         self._connection.close()
 
 
-class SqliteObjectSql:
-    """The SQLite database of a Durable Object in process."""
+class SqliteObjectSql(ObjectSql):
+    """The SQLite database of a Durable Object in this process."""
 
     def __init__(self, path: str | Path = ":memory:") -> None:
         self._connection = _Connection(path)
         self._depth = 0
 
     def exec(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
-        """`ObjectSql.exec`."""
         return self._connection.run(sql, parameters)
 
     def long_text(self, sql: LiteralString, *parameters: SqlValue) -> str:
-        """`ObjectSql.long_text`."""
         [[text]] = self._connection.run(sql, parameters)
         return cast("str", text)
 
     def transaction(self, body: Callable[[], T]) -> T:
-        """`ObjectSql.transaction`; nests."""
+        # A transaction inside another one is a savepoint.
         name = f"level_{self._depth}"
         self._connection.run(f"SAVEPOINT {name}")
         self._depth += 1
@@ -154,23 +152,19 @@ class SqliteObjectSql:
         return result
 
     def get_text(self, key: str) -> str | None:
-        """`ObjectSql.get_text`."""
         rows = self._texts("SELECT value FROM _cf_KV WHERE key = ?1", key)
         return cast("str", rows[0][0]) if rows else None
 
     def put_text(self, key: str, text: str) -> None:
-        """`ObjectSql.put_text`."""
         self._connection.run("CREATE TABLE IF NOT EXISTS _cf_KV (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID")
         self._connection.run(
             "INSERT INTO _cf_KV VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, text)
         )
 
     def delete_text(self, key: str) -> None:
-        """`ObjectSql.delete_text`."""
         self._texts("DELETE FROM _cf_KV WHERE key = ?1", key)
 
     def list_texts(self, prefix: str, *, after: str, limit: int) -> list[tuple[str, str]]:
-        """`ObjectSql.list_texts`."""
         rows = self._texts(
             "SELECT key, value FROM _cf_KV WHERE key > ?1 AND substr(key, 1, length(?2)) = ?2 ORDER BY key LIMIT ?3",
             after,

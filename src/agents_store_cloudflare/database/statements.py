@@ -1,4 +1,4 @@
-"""SQL statements and the values they carry."""
+"""SQL statements with their parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row: TypeAlias = "list[SqlValue]"
 
 
 MAX_VALUE_BYTES = 2_000_000
-"""The limit of D1 and of Durable Objects for one bound value; the local runtime does not enforce it, the seams do."""
+"""The most bytes of one parameter in D1 and in Durable Objects. The seams check it, because the local runtime does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,5 +28,5 @@ class Statement:
 
 @lru_cache(maxsize=1_000)
 def compact_sql(sql: str) -> str:
-    """The statement without its layout: D1 sends and parses its text with every call. No literal of ours spans lines."""
+    """Return a statement without its layout, because D1 sends and parses the text with every call. No literal here spans lines."""
     return "\n".join(map(str.strip, sql.split("\n")))

@@ -1,1 +1,1 @@
-"""Counting what work costs: meters, rows of calls to objects, prices."""
+"""Counts the cost of work: meters, rows of calls to objects, prices."""

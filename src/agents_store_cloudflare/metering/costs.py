@@ -1,4 +1,4 @@
-"""What counted work costs in dollars: prices as data, and exact arithmetic on them."""
+"""The price of counted work in dollars: prices as data, and exact arithmetic on them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ CLOUDFLARE_PRICES: Final = Prices(
 - Requests to Durable Objects: $0.15 per million.
 
 Sources: https://developers.cloudflare.com/d1/platform/pricing/ and
-https://developers.cloudflare.com/durable-objects/platform/pricing/. Not in here, for a meter in the Worker cannot see it: how long objects
+https://developers.cloudflare.com/durable-objects/platform/pricing/. A meter in the Worker cannot see these costs: the time that objects
 are awake ($12.50 per million GB-s, 128 MB each; waiting requests and Server-Sent Events keep them awake), storage, and the
 Worker's own requests and CPU time.
 """
 
 
 def estimate(cost: Cost, prices: Prices = CLOUDFLARE_PRICES) -> CostEstimate:
-    """What a million operations cost, of which each costs `cost`: whole micro-dollars, exact.
+    """Return the price of a million operations, when one operation costs `cost`. It is exact, in whole micro-dollars.
+
+    Args:
+        cost: the cost of one operation.
+        prices: the prices of rows and requests.
 
     Raises:
-        InvalidArgumentError: rows were not counted (None): what was metered ran on sqlite or `LocalObjects`.
+        InvalidArgumentError: the cost has no rows, because the work ran on sqlite or on `LocalObjects`, which count none.
     """
     return CostEstimate(
         d1_rows_read=_rows(cost.d1.rows_read, "d1.rows_read") * prices.d1_row_read,

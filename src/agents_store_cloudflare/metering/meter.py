@@ -1,4 +1,4 @@
-"""Counting what work costs, at the seams: every batch and every call of a store passes here, counted only while a meter is open."""
+"""Counts the cost of work at the seams. Every batch and every call of a store passes here, and is counted while a meter is open."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Meter", "MeteredDatabase", "OpenMeters", "metered_namespace"]
 
 
 class Meter:
-    """Counts what one store does while the meter is open: `with store.meter() as m`.
+    """Counts the work of one store while the meter is open: `with store.meter() as m`.
 
-    All of the store's work counts, of concurrent tasks too, in every meter that is open when it begins. Work that was begun
-    inside the block and ends after it is counted to its end.
+    A batch or call counts in every meter that is open when it begins, also when another task makes it. Work that begins inside the block
+    is counted to its end.
     """
 
     def __init__(self) -> None:
@@ -26,42 +26,42 @@ class Meter:
 
     @property
     def d1(self) -> D1Cost:
-        """What D1 has done so far."""
+        """The cost in D1 so far."""
         return self._cost.d1
 
     @property
     def objects(self) -> ObjectCost:
-        """What Durable Objects have done so far."""
+        """The cost in Durable Objects so far."""
         return self._cost.objects
 
     @property
     def bytes_sent(self) -> int:
-        """From Python to JavaScript, so far."""
+        """The bytes that went from Python to JavaScript so far."""
         return self._cost.bytes_sent
 
     @property
     def bytes_received(self) -> int:
-        """From JavaScript to Python, so far."""
+        """The bytes that came from JavaScript to Python so far."""
         return self._cost.bytes_received
 
     def cost(self) -> Cost:
-        """All of it so far, as a record that changes no more; the difference of two is what lay between them."""
+        """Return the cost so far as a record. The difference of two records is the cost in between."""
         return self._cost
 
     def add(self, cost: Cost) -> None:
-        """Count what happened elsewhere too: in another store, or in a call that is still to come."""
+        """Add a cost from elsewhere, such as another store."""
         self._cost += cost
 
 
 class OpenMeters:
-    """The meters of one store that are open now."""
+    """The open meters of one store."""
 
     def __init__(self) -> None:
         self.now: tuple[Meter, ...] = ()
 
     @contextmanager
     def open(self) -> Generator[Meter]:
-        """A new meter, open for the block."""
+        """Open a new meter for the block."""
         meter = Meter()
         self.now = (*self.now, meter)
         try:
@@ -77,15 +77,14 @@ class _CountsRows(Protocol):
     async def measured_batch(self, statements: Sequence[Statement]) -> tuple[list[list[Row]], BatchCost]: ...
 
 
-class MeteredDatabase:
-    """A `Database` whose batches are counted while a meter is open; otherwise it only passes them on."""
+class MeteredDatabase(Database):
+    """A `Database` that passes batches on, and counts them while a meter is open."""
 
     def __init__(self, inner: Database, meters: OpenMeters) -> None:
         self._inner = inner
         self._meters = meters
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """`Database.batch`."""
         if not self._meters.now:
             return await self._inner.batch(statements)
         return await self._counted(statements, self._meters.now)
@@ -123,28 +122,27 @@ def _add(meters: tuple[Meter, ...], cost: Cost) -> None:
 
 
 def metered_namespace(inner: ObjectNamespace, meters: OpenMeters) -> ObjectNamespace:
-    """The namespace, its calls counted while a meter is open; it answers HTTP where `inner` does."""
+    """Return a namespace that passes calls on, and counts them while a meter is open. It takes HTTP requests if `inner` does."""
     return _MeteredHttpNamespace(inner, meters) if hasattr(inner, "fetch") else _MeteredNamespace(inner, meters)
 
 
-class _MeteredNamespace:
+class _MeteredNamespace(ObjectNamespace, KeepsLines):
     def __init__(self, inner: ObjectNamespace, meters: OpenMeters) -> None:
         self._inner = inner
         self._meters = meters
 
     async def call(self, name: str, request: str) -> str:
-        """`ObjectNamespace.call`. The object is asked for its rows only while somebody counts."""
+        # The object is asked for its rows only while a meter is open.
         if not self._meters.now:
             return await self._inner.call(name, request)
         return await self._counted(name, request, self._meters.now)
 
     def hang_up(self, name: str) -> None:
-        """`KeepsLines.hang_up`."""
         if isinstance(self._inner, KeepsLines):
             self._inner.hang_up(name)
 
     async def _counted(self, name: str, request: str, meters: tuple[Meter, ...]) -> str:
-        # The question for the rows and its answer are the meter's own and not counted.
+        # The bytes of the question for the rows, and of its answer, belong to the meter and are not counted.
         _add(meters, Cost(objects=ObjectCost(calls=1, bytes_sent=_text_bytes(name) + _text_bytes(request))))
         reply, rows = split_rows(await self._inner.call(name, ask_for_rows(request)))
         rows_read, rows_written = rows or (None, None)
@@ -155,7 +153,7 @@ class _MeteredNamespace:
 
 class _MeteredHttpNamespace(_MeteredNamespace):
     async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> object:
-        """An HTTP GET to the object."""
+        """Send an HTTP GET to the object."""
         if self._meters.now:
             texts = (name, url, *headers.keys(), *headers.values())
             _add(self._meters.now, Cost(objects=ObjectCost(calls=1, bytes_sent=sum(map(_text_bytes, texts)))))

@@ -1,4 +1,4 @@
-"""What one call to a Durable Object costs inside it, counted where its statements run, when the caller asks."""
+"""Counts the rows of one call inside a Durable Object, where its statements run, when the caller asks for them."""
 
 from __future__ import annotations
 
@@ -27,45 +27,45 @@ class RowCount:
         self.written += written
 
 
-# A context, not a field of the object: calls that wait take turns, and each pays for its own statements.
+# A context variable, because calls that wait take turns in one object, and each counts its own statements.
 _current: ContextVar[RowCount | None] = ContextVar("agents_store_row_count", default=None)
 
 
 def current_row_count() -> RowCount | None:
-    """Where the statement that runs now is to be counted; None, almost always: then there is nothing to do."""
+    """Return the count of the call that runs now, or None when nobody counts."""
     return _current.get()
 
 
 def count_rows(*, read: int = 0, written: int = 0) -> None:
-    """Count rows that need no asking for, where somebody counts."""
+    """Add rows to the count of the call that runs now, if somebody counts."""
     count = _current.get()
     if count is not None:
         count.add(read=read, written=written)
 
 
 class AnswersAtOnce(Protocol):
-    """Logic that makes most of its replies without waiting: a coroutine costs the platform more than they do."""
+    """Logic that makes most of its replies without waiting. A coroutine would cost more than the reply itself."""
 
     def answer(self, request: str) -> str | Awaitable[str]:
-        """The reply of `ObjectLogic.call`, at once unless it must be waited for."""
+        """Return the reply of `ObjectLogic.call`, or a coroutine when the reply must be waited for."""
         ...
 
     async def call(self, request: str) -> str:
-        """`ObjectLogic.call`."""
+        """Answer one request text with one reply text, as `ObjectLogic.call` does."""
         ...
 
     async def alarm(self) -> None:
-        """`ObjectLogic.alarm`."""
+        """Do the work that is due now, as `ObjectLogic.alarm` does."""
         ...
 
 
 def answer_at_once(logic: AnswersAtOnce, request: str) -> str | Awaitable[str]:
-    """`logic.answer`; where the request asks for it, the reply tells the rows."""
+    """Return the reply of `logic.answer`. If the request asks for rows, the reply has them."""
     return answer(logic, request) if asks_for_rows(request) else logic.answer(request)
 
 
 async def answer(logic: ObjectLogic, request: str) -> str:
-    """`logic.call`; where the request asks for it, the reply tells the rows."""
+    """Return the reply of `logic.call`. If the request asks for rows, the reply has them."""
     if not asks_for_rows(request):
         return await logic.call(request)
     count = RowCount()

@@ -1,7 +1,7 @@
-"""The Durable Object seams: how a caller reaches an object, and what an object has of its platform.
+"""The Durable Object seams: `ObjectNamespace` for callers, `ObjectHost` for the logic inside an object.
 
-Callers see an `ObjectNamespace`. The objects' own logic (`StreamObject`, `LockObject`) sees an `ObjectHost`. Below them is
-either Cloudflare (`cloudflare/`) or one process of CPython (`testing.LocalObjects`). The logic cannot tell which.
+Below them is either Cloudflare (`cloudflare/`) or one process of CPython (`testing.LocalObjects`). The logic (`StreamObject`,
+`LockObject`) is the same on both.
 """
 
 from agents_store_cloudflare.objects.host import EventBody, ObjectHost, ObjectLogic, ObjectSocket, Outbound, PullsFrames

@@ -1,4 +1,4 @@
-"""What a Durable Object has of its platform, and what it does with a call."""
+"""The platform of a Durable Object as protocols, and the protocol of its logic."""
 
 from __future__ import annotations
 
@@ -12,71 +12,74 @@ __all__ = ["EventBody", "ObjectHost", "ObjectLogic", "ObjectSocket", "Outbound",
 
 
 class ObjectSocket(Protocol):
-    """The server's end of a WebSocket that stays open while its object sleeps."""
+    """The server's end of a WebSocket, which stays open while its object hibernates."""
 
     def send(self, text: str) -> bool:
-        """Send one message; False where the socket is closed."""
+        """Send one message. Return False if the socket is closed."""
         ...
 
     def attach(self, text: str) -> None:
-        """Keep up to 16 KB with the socket, instead of what was kept before: it outlives the object's memory."""
+        """Keep a text of up to 16 KB with the socket, in the place of an earlier one. It survives hibernation of the object."""
         ...
 
     def attachment(self) -> str:
-        """What was kept, "" for nothing."""
+        """Return the text that `attach` kept, or ""."""
         ...
 
     def close(self, code: int, reason: str) -> None:
-        """Close it; a second time does nothing."""
+        """Close the socket. Closing it again does nothing."""
         ...
 
 
 class PullsFrames(Protocol):
-    """Who fills a body."""
+    """Fills a response body when there is room in it."""
 
     def pull(self) -> None:
-        """There is room: hand over some more."""
+        """Push more text: there is room in the body."""
         ...
 
     def cancel(self) -> None:
-        """The client is gone."""
+        """Stop: the client is gone."""
         ...
 
 
 class EventBody(Protocol):
-    """A response body that text is pushed into."""
+    """A response body into which text is pushed."""
 
     @property
     def stream(self) -> object:
-        """What the platform sends as the body."""
+        """The object that the platform sends as the body."""
         ...
 
     def feed_from(self, source: PullsFrames) -> None:
-        """Say who fills it; before the first turn ends."""
+        """Set the source that fills the body. Call it before the first turn of the event loop ends."""
         ...
 
     def push(self, frames: str) -> bool:
-        """Take the text; False where it is full or gone, and has taken nothing."""
+        """Push a text. Return False, and take nothing, if the body is full or its client is gone."""
         ...
 
     def has_read(self) -> bool:
-        """Whether the client has read something since this was asked last, or has nothing to read."""
+        """Return whether the client has read something since the last call of this method, or has nothing to read."""
         ...
 
     def close(self) -> None:
-        """End it after what it holds: nothing follows."""
+        """End the body after the text that it holds."""
         ...
 
     def break_off(self) -> None:
-        """End it with an error, and drop what it holds."""
+        """End the body with an error, and drop the text that it holds."""
         ...
 
 
 class Outbound(Protocol):
-    """What an object sends into the world."""
+    """Requests of an object to the internet, and the keys that sign them."""
 
     async def post(self, url: str, headers: Mapping[str, str], body: str, *, timeout_ms: int) -> tuple[int, str]:
-        """Send a POST, following no redirect: the answer's status, and the first 64 KB of its body.
+        """Send a POST without following redirects.
+
+        Returns:
+            The status of the answer, and the first 64 KB of its body.
 
         Raises:
             OSError: no answer came in time.
@@ -84,24 +87,24 @@ class Outbound(Protocol):
         ...
 
     async def resolve(self, name: str) -> Sequence[str]:
-        """The addresses of a host, at least one.
+        """Return the addresses of a host, at least one.
 
         Raises:
-            OSError: none could be found.
+            OSError: no address was found.
         """
         ...
 
     async def create_signing_key(self) -> str:
-        """A new Ed25519 key, as a private JWK."""
+        """Return a new Ed25519 key as a private JWK."""
         ...
 
     async def sign(self, private_jwk: str, data: bytes) -> bytes:
-        """The Ed25519 signature."""
+        """Return the Ed25519 signature of a text."""
         ...
 
 
 class ObjectHost(Protocol):
-    """What the logic of a Durable Object may use of its platform."""
+    """The parts of the platform that the logic of a Durable Object may use."""
 
     @property
     def sql(self) -> ObjectSql:
@@ -109,48 +112,61 @@ class ObjectHost(Protocol):
         ...
 
     def now_ms(self) -> int:
-        """The object's clock, in milliseconds since 1970."""
+        """Return the time of the object's clock, in milliseconds since 1970."""
         ...
 
     def set_alarm(self, at_ms: int | None) -> None:
-        """Have `alarm` called at `at_ms`, instead of any time set before; None takes it away. Each setting is a written row."""
+        """Set the time of the next `alarm`, in the place of an earlier one. Each call writes a row.
+
+        Args:
+            at_ms: milliseconds since 1970; None for no alarm.
+        """
         ...
 
     def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` once after `delay_ms`; the result cancels it. While it is pending the object cannot hibernate."""
+        """Call a function once after a delay. The object cannot hibernate meanwhile.
+
+        Args:
+            delay_ms: the delay in milliseconds.
+            callback: the function.
+
+        Returns:
+            A function that cancels the call.
+        """
         ...
 
     def siblings(self) -> ObjectNamespace:
-        """The other objects of its own namespace."""
+        """The namespace of the object itself, for calls to its siblings."""
         ...
 
     def outbound(self) -> Outbound:
-        """What it sends into the world."""
+        """Requests to the internet."""
         ...
 
     def event_body(self) -> EventBody:
-        """A new response body of about 256 KB of room. While it is open the object cannot hibernate."""
+        """Return a new response body with room for about 256 KB. The object cannot hibernate while it is open."""
         ...
 
     def accept_socket(self) -> tuple[ObjectSocket, object]:
-        """A new WebSocket that lets the object hibernate: its own end, and the client's for the response.
+        """Make a WebSocket that lets the object hibernate. A client's `ping` is answered with `pong` without waking the object.
 
-        A client's `ping` is answered with `pong` without waking the object.
+        Returns:
+            The server's end, and the client's end for the response.
         """
         ...
 
     def sockets(self) -> Sequence[ObjectSocket]:
-        """The open ones, those accepted before the object slept among them."""
+        """Return the open WebSockets, also the ones from before a hibernation."""
         ...
 
 
 class ObjectLogic(Protocol):
-    """What a Durable Object does with a call: pure Python, the same on every platform."""
+    """The logic of a Durable Object: pure Python, the same on every platform."""
 
     async def call(self, request: str) -> str:
-        """Answer one request text (`wire.py`) with one reply text; errors are inside the reply."""
+        """Answer one request text (`objects.rpc_text`) with one reply text. Errors are inside the reply."""
         ...
 
     async def alarm(self) -> None:
-        """Do what is due."""
+        """Do the work that is due now."""
         ...

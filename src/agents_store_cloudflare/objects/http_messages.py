@@ -24,13 +24,13 @@ _JSON_HEADERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """A request.
+    """An HTTP request.
 
     Attributes:
         method: in capitals.
-        url: absolute, as it came: percent-encoded.
-        headers: kept with their names in lower case; `header` asks in any case.
-        body: the whole body, if it was read; b"" otherwise.
+        url: the absolute URL, percent-encoded as it came.
+        headers: the values under names in lower case. `header` takes a name in any case.
+        body: the whole body if it was read, otherwise b"".
     """
 
     method: str = "GET"
@@ -42,18 +42,18 @@ class HttpRequest:
         object.__setattr__(self, "headers", {name.lower(): value for name, value in self.headers.items()})
 
     def header(self, name: str) -> str | None:
-        """The header's value; None if it is absent."""
+        """Return the value of a header, or None."""
         return self.headers.get(name.lower())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
-    """An answer.
+    """An HTTP answer.
 
     Attributes:
-        headers: their names in lower case.
-        body: text or bytes, or what the platform streams from (a JavaScript `ReadableStream`, a `LocalEvents`); None for none.
-        web_socket: the client's end, where the status is 101.
+        headers: the values under names in lower case.
+        body: text, bytes, an object from which the platform streams (a JavaScript `ReadableStream`, a `LocalEvents`), or None.
+        web_socket: the client's end of a WebSocket when the status is 101.
     """
 
     status: int
@@ -63,32 +63,32 @@ class HttpResponse:
 
     @classmethod
     def of_json(cls, text: str, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Self:
-        """An answer of JSON text, which no cache keeps."""
+        """Return an answer with JSON text, which no cache keeps."""
         return cls(status=status, headers={**_JSON_HEADERS, **(headers or {})}, body=text)
 
     @classmethod
     def refusal(cls, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> Self:
-        """An error as JSON: `{"error": {"code", "message"}}`."""
+        """Return an error as a JSON answer: `{"error": {"code", "message"}}`."""
         error: JsonValue = {"error": {"code": code, "message": message}}
         return cls.of_json(json.dumps(error), status=status, headers=headers)
 
     @classmethod
     def of_error(cls, error: AgentsStoreError) -> Self:
-        """An error of the package with its status. A 503 says when to come again."""
+        """Return an error of the package as an answer with its status. A 503 says when to try again."""
         headers = {"retry-after": RETRY_AFTER_S} if error.http_status == 503 else None
         return cls.of_json(json.dumps(error.to_dict()), status=error.http_status, headers=headers)
 
     @classmethod
     def of_failure(cls, error: Exception, logger: logging.Logger) -> Self:
-        """The answer to an error that is not the package's own: the log gets the traceback, and the client an id alone."""
+        """Return the answer to an error that is not the package's own. The log gets the traceback; the client gets an id only."""
         incident = secrets.token_hex(6)
         logger.error("internal error %s", incident, exc_info=error)
         return cls.refusal(500, "internal", f"something broke; the log has it under {incident}")
 
     def with_headers(self, headers: Mapping[str, str]) -> Self:
-        """The same answer with more headers."""
+        """Return the same answer with more headers."""
         return replace(self, headers={**self.headers, **headers})
 
     def without_body(self) -> Self:
-        """The answer to HEAD."""
+        """Return the same answer without its body, as HEAD needs it."""
         return replace(self, body=None)

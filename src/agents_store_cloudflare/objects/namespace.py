@@ -1,4 +1,4 @@
-"""How a caller reaches a Durable Object."""
+"""Calls to Durable Objects."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ T = TypeVar("T")
 
 
 class ObjectNamespace(Protocol):
-    """A Durable Object binding: one object per name."""
+    """A Durable Object binding. Each name is one object."""
 
     async def call(self, name: str, request: str) -> str:
         """Send one text to the object called `name` and return its reply.
 
         Raises:
-            ObjectCallError: no reply came; the object may or may not have acted.
+            ObjectCallError: no reply came. The object may have done the work or not.
         """
         ...
 
 
 @runtime_checkable
 class KeepsLines(Protocol):
-    """A namespace that keeps something open for calls in a row."""
+    """A namespace that keeps a line open for calls that follow one another."""
 
     def hang_up(self, name: str) -> None:
-        """Nothing is to follow for the object called `name`, as far as one knows."""
+        """Close the line to the object called `name`: the caller expects no more calls."""
         ...
 
 
 class ObjectCallError(Exception):
-    """A call that brought no reply.
+    """A call without a reply.
 
     Attributes:
-        retryable: the platform says that the same call may be sent again.
-        overloaded: the object has more work than it can take: do not send again at once.
+        retryable: whether the platform says that the same call may be sent again.
+        overloaded: whether the object has more work than it can do. Do not send the call again at once.
     """
 
     def __init__(self, message: str, *, retryable: bool = False, overloaded: bool = False) -> None:
@@ -51,9 +51,9 @@ class ObjectCallError(Exception):
 async def with_retry(
     send: Callable[[], Awaitable[T]], *, attempts: int = 4, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> T:
-    """What `send` brings back from an object, sent again while no reply comes, pausing as `backoff_s` says.
+    """Send a request to an object, again while no reply comes, with pauses as `backoff_s` gives them.
 
-    Only for requests that are safe to send twice. An overloaded object is not asked again.
+    Use it only for requests that are safe to send twice. An overloaded object is not asked again.
 
     Raises:
         ObjectCallError: no attempt brought a reply.

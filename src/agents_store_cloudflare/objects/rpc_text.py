@@ -1,18 +1,18 @@
-r"""What crosses to a Durable Object and back: one text each way.
+r"""The texts that cross to a Durable Object and back: one request, one reply.
 
-Line 1 is a JSON object, the head; the lines after it are the payload, one JSON text each (JSON text holds no raw newline).
-So chunks are encoded once, by the writer, and are neither parsed nor copied value by value on their way into a block row.
+The first line is a JSON object, the head. The lines after it are the payload, one JSON text each; JSON text holds no raw newline. So the
+writer encodes chunks once, and nobody parses them on their way into a block row.
 
 ```text
 request  {"op": "append", …arguments}\n{"type":"text",…}\n{"type":"text",…}
 reply    {"ok": …}\n…payload            or   {"error": {"code": "stream_closed", "facts": {…}}}
 ```
 
-An error of the package reaches the caller as the same class with the same facts. Anything else leaves the object as
-`{"code": "internal", "id": …}`: the id stands in the object's log beside the traceback, which never leaves.
+An error of the package reaches the caller as the same class with the same facts. Any other error leaves the object as
+`{"code": "internal", "id": …}`. The object's log has the id beside the traceback, which never leaves the object.
 
-While somebody counts what calls cost, the request's head begins with `"countRows":true` and the reply's with `"rows":[read,written]`;
-both are put on and taken off as text, around whatever the call is.
+While a meter counts the cost of calls, the head of the request begins with `"countRows":true`, and the head of the reply with
+`"rows":[read,written]`. Both are added and removed as text, so no call needs to know of them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class WireMessage:
-    """A decoded text: the head's object, and the payload's text ("" where there is none)."""
+    """A decoded text: the object of the head, and the text of the payload or ""."""
 
     head: Mapping[str, Any]
     payload: str
@@ -60,10 +60,10 @@ def encode_request(op: str, arguments: Mapping[str, JsonValue], payload: str = "
 
 
 def decode_request(text: str) -> WireMessage:
-    """The request's arguments and payload.
+    """Return the arguments and the payload of a request.
 
     Raises:
-        InvalidArgumentError: the first line is not a JSON object, or nests so deep that parsing it would end the isolate.
+        InvalidArgumentError: the first line is no JSON object, or nests so deeply that parsing it would end the isolate.
     """
     head = text.partition("\n")[0]
     if head.count("[") + head.count("{") > MAX_DEPTH:
@@ -76,7 +76,7 @@ def encode_reply(value: JsonValue, payload: str = "") -> str:
 
 
 def encode_error(error: Exception, logger: logging.Logger) -> str:
-    """The reply for a call that raised; what is not the package's own error is logged here and leaves as an id."""
+    """Return the reply of a call that raised an error. An error that is not the package's own is logged here and leaves as an id."""
     if isinstance(error, AgentsStoreError):
         return _join({"error": {"code": error.code, "facts": error.facts()}}, "")
     incident = secrets.token_hex(6)
@@ -85,7 +85,7 @@ def encode_error(error: Exception, logger: logging.Logger) -> str:
 
 
 def decode_reply(text: str) -> WireMessage:
-    """The reply's value (`head["ok"]`) and payload.
+    """Return the value (`head["ok"]`) and the payload of a reply.
 
     Raises:
         AgentsStoreError: the error that the object raised, as its own class.
@@ -98,7 +98,7 @@ def decode_reply(text: str) -> WireMessage:
 
 
 def ask_for_rows(request: str) -> str:
-    """The request, asking the object what it costs."""
+    """Return the request with the question for its rows."""
     return ASK_FOR_ROWS + request[1:]
 
 
@@ -107,12 +107,12 @@ def asks_for_rows(request: str) -> bool:
 
 
 def with_rows(reply: str, rows_read: int, rows_written: int) -> str:
-    """The reply, telling what the call cost."""
+    """Return the reply with the rows that the call cost."""
     return f'{{"rows":[{rows_read},{rows_written}],{reply[1:]}'
 
 
 def split_rows(reply: str) -> tuple[str, tuple[int, int] | None]:
-    """The reply as it is for a caller who does not count, and the rows read and written; None from an object that does not tell."""
+    """Return the reply without its rows, and the rows read and written; None for an object that does not tell them."""
     found = _ROWS.match(reply)
     if found is None:
         return reply, None

@@ -1,4 +1,4 @@
-"""What a Durable Object says of itself, so that a wrong binding is named instead of failing somewhere within."""
+"""Lets a Durable Object say what it is, so that a wrong binding gives a clear error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DESCRIBE", "ObjectKind", "check_addressed", "describe"]
 ObjectKind: TypeAlias = Literal["stream", "lock", "session"]
 
 DESCRIBE: Final = "describe"
-"""The operation that every object of the package answers, whatever its name."""
+"""The operation that every object of the package answers under any name."""
 
 _PROBE = Statement("SELECT 1")
 _BINDINGS: Final[Mapping[str, str]] = {
@@ -28,7 +28,7 @@ def describe(kind: ObjectKind, sql: ObjectSql) -> str:
     """Reply with the object's kind and whether its class has SQLite."""
     try:
         sql.exec(_PROBE.sql)
-        sql.get_text(DESCRIBE)  # a local runtime gives SQL to every class, but keys only to one with SQLite
+        sql.get_text(DESCRIBE)  # a local runtime gives SQL to every class, but keys only to a class with SQLite
     except BindingError:
         return encode_reply({"kind": kind, "hasSqlite": False})
     return encode_reply({"kind": kind, "hasSqlite": True})
@@ -38,6 +38,8 @@ def check_addressed(kind: ObjectKind, arguments: Mapping[str, object], key: str)
     """Refuse a call that is meant for an object of another kind.
 
     Args:
+        arguments: the arguments of the call.
+        kind: the kind of this object.
         key: the argument that every call to this kind of object has.
 
     Raises:

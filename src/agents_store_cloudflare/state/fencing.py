@@ -1,4 +1,4 @@
-"""The fence of a session for tables that are not the store's own: one lock covers the session and what an adapter keeps beside it."""
+"""The fence of a session for tables of an adapter: one lock covers the session and the rows that an adapter keeps beside it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ CHECK_FENCE: Final[LiteralString] = """
 
 
 def fence_statements(session_id: str, token: int | None) -> list[Statement]:
-    """The beginning of a batch that must not come from an old lock holder: it compares the token and raises the session's fence.
+    """Return the first statements of a batch that an old holder of the lock must not send.
 
-    The first aborts the batch when a higher token has been seen. The second writes a row only when the token rises.
+    The first statement aborts the batch when a higher token has been seen. The second one raises the session's fence; it writes a row
+    only when the token rises.
 
     Args:
         session_id: the lock's key.
-        token: the fencing token of the lock (`contract.arguments.check_fencing_token` reads a caller's); None gives no statement.
+        token: the fencing token of the lock, as `contract.arguments.check_fencing_token` returns it. None gives no statement.
     """
     if token is None:
         return []
@@ -50,9 +51,9 @@ async def fenced_batch(
     token: int | None = None,
     faults: Faults | None = None,
 ) -> list[list[Row]]:
-    """Send statements behind the session's fence, as one transaction in its home; the rows of each statement.
+    """Send statements behind the session's fence, as one transaction in the database of the session.
 
-    It is sent again after a lost reply, so a second run of the statements must change nothing.
+    The batch is sent again after a lost reply, so a second run of the statements must change nothing.
 
     Args:
         operation: the name of the call, for errors.
