@@ -1,5 +1,6 @@
 """`import`: an export comes back whole, or not at all."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +9,15 @@ from typing import Any
 import pytest
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, SessionExistsError
+from agents_store_cloudflare.contract.usage.budgets import Reservation
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.state import D1StateStore
-from agents_store_cloudflare.testing import SqliteDatabase
-from agents_store_cloudflare.transfer import export_session, import_session
-from tests.command.conftest import Outcome
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
+from agents_store_cloudflare.transfer import SessionCopy, export_session, import_session, lines_of
+from agents_store_cloudflare.usage import D1UsageStore
+from tests.command.conftest import HOSTILE, Outcome
 
 Command = Callable[..., Outcome]
 
@@ -99,3 +104,101 @@ async def test_the_library_call(filled: SqliteDatabase) -> None:
     assert json.dumps([each.to_dict() for each in pages[0].items]) == json.dumps(
         [each.to_dict() for each in pages[1].items]
     )
+
+
+def test_other_ids(command: Command, file: Path, filled: SqliteDatabase, empty: Path, tmp_path: Path) -> None:
+    """TR-10: --rename gives sessions other ids; what no session can be called is refused before anything is stored."""
+    dump = tmp_path / "dump.jsonl"
+    dump.write_text(command("export", "--all", "--database", file).out)
+    options = ("--rename", "trip=tour", "--rename", "trip/1=tour/1", "--json")
+    done = command("import", dump, "--database", empty, *options).json()
+    assert done == {"imported": [HOSTILE, "tour/1", "tour"]}
+    listed = command("sessions", "--json", "--database", empty).json()["sessions"]
+    assert [(each["sessionId"], each["parentSessionId"]) for each in listed[1:]] == [("tour/1", "tour"), ("tour", None)]
+    references = command("show", "tour", "--json", "--database", empty).json()["references"]
+    assert [each["subSessionId"] for each in references] == ["tour/1"]
+    for bad, said, status in (
+        (["trip=__x"], "'__'", 1),
+        (["trip=" + "x" * 600], "512", 1),
+        (["trip=a", "trip/1=a"], "'a'", 2),
+        (["trip=trip/1"], "'trip/1'", 2),
+        (["none=x"], "'none'", 2),
+        (["trip"], "OLD=NEW", 2),
+        (["trip=a", "trip=b"], "twice", 2),
+    ):
+        named = [word for each in bad for word in ("--rename", each)]
+        done = command("import", dump, "--database", empty, "--replace", *named)
+        assert (done.status, said in done.err) == (status, True), done.err
+
+
+def test_everything_refused_is_listed(
+    command: Command, file: Path, filled: SqliteDatabase, empty: Path, tmp_path: Path
+) -> None:
+    """TR-3: all sessions that exist are named with their lines, and no other one is stored."""
+    dump, one = tmp_path / "dump.jsonl", tmp_path / "one.jsonl"
+    dump.write_text(command("export", "--all", "--database", file).out)
+    for session in ("trip", "trip/1"):
+        one.write_text(command("export", session, "--database", file).out)
+        assert command("import", one, "--database", empty).status == 0
+    done = command("import", dump, "--database", empty)
+    assert done.status == 1
+    assert all(part in done.err for part in ("line 5: 'trip/1' exists", "'trip' exists", "nothing was stored"))
+    assert HOSTILE not in command("sessions", "--database", empty, "--json").out
+
+
+@pytest.fixture
+async def reserved(filled: SqliteDatabase) -> Reservation:
+    """Two trees of budgets, a reservation, and what a deleted session leaves."""
+    usage = D1UsageStore(filled)
+    await usage.set_budget("team", 100, "tokens")
+    await usage.set_budget("trip", 50, "tokens", parent="team")
+    await usage.set_budget("other", 5, "micros")
+    await D1StateStore(filled).delete_session("trip/1")
+    reserved = await usage.reserve("trip", 20, ttl=600)
+    assert reserved is not None
+    return reserved
+
+
+def test_budgets_and_remains(  # noqa: PLR0917 - fixtures
+    command: Command, file: Path, filled: SqliteDatabase, reserved: Reservation, empty: Path, tmp_path: Path
+) -> None:
+    """TR-11, TR-12: --all has what deleted sessions left; --budgets has the trees of scopes."""
+    dump = tmp_path / "dump.jsonl"
+    dump.write_text(command("export", "--all", "--budgets", "--database", file).out)
+    done = command("import", dump, "--database", empty)
+    assert done.out.splitlines()[:3] == ["imported budgets of 'team'", "imported budgets of 'other'", "imported trip/1"]
+    one = command("export", "trip", "--budgets", "--database", file).lines()
+    assert [line["root"] for line in one if line["type"] == "budgets"] == ["team"]
+    refused = command("import", dump, "--database", empty)
+    assert "scope 'other' has a budget already" in refused.err
+
+    async def compare() -> None:
+        old, new = D1UsageStore(filled), D1UsageStore(SqliteDatabase(empty))
+        for scope in ("team", "trip", "other"):
+            assert await new.get_budget(scope) == await old.get_budget(scope)
+        assert (await new.get_rollup("trip/1")).to_dict() == (await old.get_rollup("trip/1")).to_dict()
+        assert await new.release(reserved)
+
+    asyncio.run(compare())
+
+
+@pytest.fixture
+async def with_stream(filled: SqliteDatabase) -> SessionCopy:
+    """A copy that has a stream."""
+    manager = DurableObjectStreamManager(LocalObjects(StreamObject))
+    async with manager.create_writer("trip", "agent", "x") as writer:
+        await writer.write({"type": "text"})
+    return await export_session(filled, "trip", streams=manager)
+
+
+def test_streams_need_a_worker(
+    command: Command, with_stream: SessionCopy, file: Path, empty: Path, tmp_path: Path
+) -> None:
+    """TR-7: the command reaches no Durable Object: it says so, and takes a file without its streams."""
+    asked = command("export", "trip", "--streams", "--database", file)
+    assert (asked.status, "only a Worker" in asked.err) == (2, True)
+    dump = tmp_path / "dump.jsonl"
+    dump.write_text("\n".join(lines_of([with_stream], now_ms=1)))
+    refused = command("import", dump, "--database", empty)
+    assert (refused.status, "--without-streams" in refused.err) == (1, True)
+    assert command("import", dump, "--database", empty, "--without-streams").out == "imported trip\n"

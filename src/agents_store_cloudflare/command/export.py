@@ -15,6 +15,7 @@ from agents_store_cloudflare.command.show import bare_state
 from agents_store_cloudflare.command.text import printable
 from agents_store_cloudflare.contract.arguments import system_now_ms
 from agents_store_cloudflare.contract.state.records import AgentState
+from agents_store_cloudflare.transfer import budget_roots, export_budgets, list_remains
 from agents_store_cloudflare.transfer.lines import LineWriter
 from agents_store_cloudflare.transfer.tables import TABLES, rows_of
 
@@ -27,12 +28,21 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "export", _run, help="write all of a session as JSON lines", json=False)
     parser.add_argument("session", nargs="?", metavar="SESSION")
-    parser.add_argument("--all", action="store_true", help="every session, the newest first")
+    parser.add_argument(
+        "--all", action="store_true", help="every session, the newest first, and what deleted ones have left"
+    )
+    parser.add_argument("--budgets", action="store_true", help="budgets too: all, or those of the scope SESSION")
+    parser.add_argument("--streams", action="store_true", help="not from here: see docs/backup.md")
 
 
 async def _run(options: argparse.Namespace) -> int:
     if options.all == (options.session is not None):
         raise CommandError("export needs a SESSION or --all", status=BAD_ARGUMENTS)
+    if options.streams:
+        raise CommandError(
+            "streams lie in Durable Objects, which only a Worker reaches: export inside the Worker (docs/backup.md)",
+            status=BAD_ARGUMENTS,
+        )
     with open_database(options) as opened:
         await opened.check_schema()
         first = None if options.all else await _state(opened, options.session)
@@ -43,6 +53,11 @@ async def _run(options: argparse.Namespace) -> int:
         else:
             async for state in _all_states(opened):
                 await _export(opened, writer, state)
+            async for session_id in list_remains(opened.database):
+                await _export_remains(opened, writer, session_id)
+        if options.budgets:
+            async for root in _roots(opened, options.session):
+                await _export_budgets(opened, writer, root)
     return 0
 
 
@@ -74,6 +89,32 @@ async def _export(opened: OpenDatabase, writer: LineWriter, state: AgentState) -
     print(writer.end(changed=changed))
     if changed:
         print(printable(f"session {state.session_id!r} changed meanwhile; export it again"), file=sys.stderr)
+
+
+async def _export_remains(opened: OpenDatabase, writer: LineWriter, session_id: str) -> None:
+    print(writer.begin(session_id, None))
+    for table in TABLES:
+        async for row in rows_of(opened.database, table, session_id):
+            print(writer.line("row", table=table, row=row))
+    print(writer.end())
+
+
+async def _roots(opened: OpenDatabase, scope: str | None) -> AsyncIterator[str]:
+    """Every tree of budgets, or the one in which a scope stands, if it does."""
+    if scope is None:
+        async for root in budget_roots(opened.database):
+            yield root
+    elif await opened.usage.get_budget(scope) is not None:
+        yield (await export_budgets(opened.database, scope))["root"]
+
+
+async def _export_budgets(opened: OpenDatabase, writer: LineWriter, root: str) -> None:
+    copy = await export_budgets(opened.database, root)
+    print(writer.begin_budgets(root))
+    for table, rows in copy["stored"].items():
+        for row in rows:
+            print(writer.line("row", table=table, row=row))
+    print(writer.end())
 
 
 async def _lines(opened: OpenDatabase, writer: LineWriter, state: AgentState) -> AsyncIterator[str]:

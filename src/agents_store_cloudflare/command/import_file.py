@@ -1,4 +1,4 @@
-"""`import`: the sessions of an export, stored again whole."""
+"""`import`: the sessions and budgets of an export, stored again whole."""
 
 from __future__ import annotations
 
@@ -14,42 +14,81 @@ from shutil import copyfileobj
 from tempfile import TemporaryFile
 from typing import IO
 
-from agents_store_cloudflare.command.failure import CommandError
+from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, CommandError
 from agents_store_cloudflare.command.opening import OpenDatabase, open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command
 from agents_store_cloudflare.command.text import json_text, printable
-from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
-from agents_store_cloudflare.transfer import SessionCopy, import_session
-from agents_store_cloudflare.transfer.lines import copies_of
+from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError, SessionExistsError
+from agents_store_cloudflare.transfer import check_copy, import_copy
+from agents_store_cloudflare.transfer.lines import Copy, copies_of
 
 __all__ = ["add_parser"]
 
 EXAMPLES = 20
 """How many refused sessions are named."""
 
+STREAMS_NEED_A_WORKER = (
+    "streams lie in Durable Objects, which only a Worker reaches: store the file inside the Worker (docs/backup.md), "
+    "or leave them out with --without-streams"
+)
+
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(commands, "import", _run, help="store the sessions of an export")
+    parser = add_command(commands, "import", _run, help="store the sessions and budgets of an export")
     parser.add_argument("file", type=Path, metavar="FILE", help="what `export` wrote; - reads standard input")
-    parser.add_argument("--replace", action="store_true", help="replace sessions that exist")
+    parser.add_argument("--replace", action="store_true", help="replace sessions and budgets that exist")
+    parser.add_argument("--rename", action="append", default=[], type=_pair, metavar="OLD=NEW", help="may be repeated")
+    parser.add_argument("--without-streams", action="store_true", help="leave out the streams of the file")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    old, sign, new = text.partition("=")
+    if not (old and sign and new):
+        raise argparse.ArgumentTypeError(f"{text!r} is not OLD=NEW")
+    return old, new
 
 
 async def _run(options: argparse.Namespace) -> int:
     with _opened(options.file) as file, open_database(options, read_only=False) as opened:
         await opened.check_schema()
-        export = _Export(file)
-        sessions = export.sessions()  # the whole file is checked before anything is stored
-        if not options.replace:
-            await _refuse_existing(opened, sessions)
+        export = _Export(file, without_streams=options.without_streams)
+        parts = export.parts()  # the whole file is checked before anything is stored
+        how = _how(options, parts)
+        await _refuse(opened, export, parts, how)
         # An export begins with the newest session, and lists show the order of creation.
-        for session in reversed(sessions):
-            await _store(opened, export, session, replace=options.replace)
+        for part in reversed(parts):
+            await _store(opened, export, part, how)
             if not options.json:
-                print(printable(f"imported {session.session_id}"))
+                print(printable(f"imported {how.rename.get(part.name, part.name) if part.is_session else part}"))
     if options.json:
-        print(json_text({"imported": [session.session_id for session in sessions]}))
+        body = {"imported": [how.rename.get(part.name, part.name) for part in parts if part.is_session]}
+        budgets = {"budgets": [part.name for part in parts if not part.is_session]}
+        print(json_text(body | budgets if budgets["budgets"] else body))
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    replace: bool
+    rename: dict[str, str]
+
+
+def _how(options: argparse.Namespace, parts: Sequence[_Part]) -> _How:
+    """How the copies are stored.
+
+    Raises:
+        CommandError: --rename names an id twice, or one that the file does not have.
+    """
+    rename: dict[str, str] = dict(options.rename)
+    if len(rename) < len(options.rename):
+        raise CommandError("--rename names an id twice", status=BAD_ARGUMENTS)
+    if unknown := sorted(rename.keys() - {part.name for part in parts if part.is_session}):
+        raise CommandError(f"--rename: the file has no session {unknown[0]!r}", status=BAD_ARGUMENTS)
+    ids = [rename.get(part.name, part.name) for part in parts if part.is_session]
+    if twice := sorted(each for each in set(ids) if ids.count(each) > 1):
+        raise CommandError(f"two sessions would become {twice[0]!r}", status=BAD_ARGUMENTS)
+    return _How(options.replace, rename)
 
 
 @contextmanager
@@ -66,38 +105,49 @@ def _opened(path: Path) -> Generator[IO[bytes], None, None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
-    """Where a session stands in the file."""
+class _Part:
+    """Where a session or a tree of budgets stands in the file."""
 
-    session_id: str
+    name: str
     line: int
+    is_session: bool
+
+    def __str__(self) -> str:
+        return repr(self.name) if self.is_session else f"budgets of {self.name!r}"
 
 
 class _Export:
-    """An export, read twice: once to check it, once to store it session by session."""
+    """An export, read part by part as often as it is needed."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], *, without_streams: bool) -> None:
         self._file = file
+        self._without_streams = without_streams
         self._begins = array("q")  # of each line, in bytes
 
-    def sessions(self) -> list[_Session]:
-        """Every session of the file.
+    def parts(self) -> list[_Part]:
+        """Every session and every tree of budgets of the file.
 
         Raises:
             CommandError: the file is no whole export; the line is named.
         """
+        found: list[_Part] = []
         try:
-            return [_Session(copy["sessionId"], line) for line, copy in copies_of(self._lines())]
+            for line, copy in copies_of(self._lines()):
+                if copy.get("streams") and not self._without_streams:
+                    raise CommandError(f"line {line}: {copy['sessionId']!r} has a stream; {STREAMS_NEED_A_WORKER}")
+                is_session = "root" not in copy
+                found.append(_Part(copy["sessionId" if is_session else "root"], line, is_session))
         except InvalidArgumentError as error:
             raise CommandError(str(error)) from None
+        return found
 
-    def copy(self, session: _Session) -> SessionCopy:
-        """The copy of a session that `sessions` has found."""
+    def copy(self, part: _Part) -> Copy:
+        """The copy of a part that `parts` has found, without its streams."""
         self._file.seek(0)
         head = self._file.readline()
-        self._file.seek(self._begins[session.line - 1])
+        self._file.seek(self._begins[part.line - 1])
         _, copy = next(copies_of(line.decode() for line in chain([head], self._file)))
-        return copy
+        return {key: value for key, value in copy.items() if key != "streams"}
 
     def _lines(self) -> Iterator[str]:
         begin = 0
@@ -110,16 +160,25 @@ class _Export:
                 raise CommandError(f"line {number}: no UTF-8 text; the file is no export") from None
 
 
-async def _refuse_existing(opened: OpenDatabase, sessions: Sequence[_Session]) -> None:
-    found = [session for session in sessions if await opened.states.exists(session.session_id)]
-    if found:
-        listed = "; ".join(f"line {each.line}: {each.session_id!r}" for each in found[:EXAMPLES])
-        more = f"; and {len(found) - EXAMPLES} more" if len(found) > EXAMPLES else ""
-        raise CommandError(f"these sessions exist already: {listed}{more}; --replace replaces them; nothing was stored")
+async def _refuse(opened: OpenDatabase, export: _Export, parts: Sequence[_Part], how: _How) -> None:
+    """Raise one error that lists everything that cannot be stored."""
+    refused: list[str] = []
+    for part in parts:
+        try:
+            await check_copy(opened.database, export.copy(part), replace=how.replace, rename=how.rename)
+        except SessionExistsError as error:
+            refused.append(f"line {part.line}: {error.session_id!r} exists, and --replace replaces it")
+        except (InvalidArgumentError, TypeError) as error:
+            refused.append(f"line {part.line}: {error}")
+    if refused:
+        more = f"; and {len(refused) - EXAMPLES} more" if len(refused) > EXAMPLES else ""
+        raise CommandError(f"nothing was stored: {'; '.join(refused[:EXAMPLES])}{more}")
 
 
-async def _store(opened: OpenDatabase, export: _Export, session: _Session, *, replace: bool) -> None:
+async def _store(opened: OpenDatabase, export: _Export, part: _Part, how: _How) -> None:
     try:
-        await import_session(opened.database, export.copy(session), replace=replace)
+        await import_copy(opened.database, export.copy(part), replace=how.replace, rename=how.rename)
     except (AgentsStoreError, TypeError) as error:
-        raise CommandError(f"line {session.line}: {error}") from error
+        raise CommandError(
+            f"line {part.line}: {error}; the parts below it in the file are stored: use --replace to go on"
+        ) from error

@@ -3,9 +3,27 @@
 A copy is a JSON object that holds the rows of the database as they are, so that versions, fences and commit ids come back too.
 """
 
+from agents_store_cloudflare.transfer.any_copy import check_copy, import_copy
+from agents_store_cloudflare.transfer.budgets import BudgetCopy, budget_roots, export_budgets, import_budgets
 from agents_store_cloudflare.transfer.copies import FORMAT, SessionCopy
 from agents_store_cloudflare.transfer.exporting import export_session
-from agents_store_cloudflare.transfer.importing import check_import, import_session
+from agents_store_cloudflare.transfer.importing import import_session
 from agents_store_cloudflare.transfer.lines import copies_of, lines_of
+from agents_store_cloudflare.transfer.remains import export_remains, list_remains
 
-__all__ = ["FORMAT", "SessionCopy", "check_import", "copies_of", "export_session", "import_session", "lines_of"]
+__all__ = [
+    "FORMAT",
+    "BudgetCopy",
+    "SessionCopy",
+    "budget_roots",
+    "check_copy",
+    "copies_of",
+    "export_budgets",
+    "export_remains",
+    "export_session",
+    "import_budgets",
+    "import_copy",
+    "import_session",
+    "lines_of",
+    "list_remains",
+]

@@ -16,15 +16,15 @@ from agents_store_cloudflare.transfer.copies import FORMAT, check_format
 from agents_store_cloudflare.transfer.staging import claim, stage_texts
 from agents_store_cloudflare.transfer.tables import StoredRow, columns_of
 
-__all__ = ["BudgetCopy", "budget_roots", "check_budgets", "export_budgets", "import_budgets"]
+__all__ = ["BUDGET_TABLES", "BudgetCopy", "budget_roots", "check_budgets", "export_budgets", "import_budgets"]
 
 BudgetCopy: TypeAlias = "dict[str, Any]"
 """`format`, `schema`, `root`, `stored` (table -> rows)."""
 
 PAGE: Final = 500
 
-# In the order of the statements of `budgets_sql`.
-_KINDS: tuple[LiteralString, ...] = ("__agents_reservations", "__agents_settlements", "__agents_budgets")
+BUDGET_TABLES: tuple[LiteralString, ...] = ("__agents_reservations", "__agents_settlements", "__agents_budgets")
+"""In the order of the statements of `budgets_sql`."""
 
 
 async def budget_roots(database: object) -> AsyncIterator[str]:
@@ -59,7 +59,7 @@ async def export_budgets(database: object, scope: str) -> BudgetCopy:
     root = cast("str", rows[0][0])
     stored = {
         table: [row async for row in _rows_of(db, table, sql, root)]
-        for table, sql in zip(_KINDS, budgets_sql.SELECT_TREE, strict=True)
+        for table, sql in zip(BUDGET_TABLES, budgets_sql.SELECT_TREE, strict=True)
     }
     return {"format": FORMAT, "schema": CURRENT_SCHEMA_VERSION, "root": root, "stored": stored}
 
@@ -82,7 +82,7 @@ async def import_budgets(database: object, copy: Mapping[str, Any], *, replace: 
         stored, root = await _checked(db, copy), cast("str", copy["root"])
         await _refuse_existing(db, stored, root, replace=replace)
         number = await claim(db)
-        await stage_texts(db, number, [stored[table] for table in _KINDS])
+        await stage_texts(db, number, [stored[table] for table in BUDGET_TABLES])
         await _show(db, stored, root, number, replace=replace)
     except SqlError as error:
         raise _failed(copy, error) from error
@@ -120,7 +120,7 @@ async def _checked(db: Database, copy: Mapping[str, Any]) -> Mapping[str, list[S
     check_format(copy)
     root, stored = check_id(copy.get("root"), "root"), copy.get("stored")
     found: dict[str, list[StoredRow]] = {}
-    for table in _KINDS:
+    for table in BUDGET_TABLES:
         rows = cast("dict[str, object]", stored).get(table) if isinstance(stored, dict) else None
         found[table] = _own_rows(rows, set(await columns_of(db, table)), root)
         if not found[table] and rows != []:

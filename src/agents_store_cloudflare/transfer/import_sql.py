@@ -7,7 +7,18 @@ from typing import LiteralString
 from agents_store_cloudflare.state.numbering import KEYS_PER_SESSION, first_key, last_key
 from agents_store_cloudflare.state.session_tables import SESSION_TABLES
 
-__all__ = ["CLAIM", "CLAIMED", "DELETIONS", "GUARD", "INSERT_BLOCK", "NEXT", "RAISE_FENCE", "VERSIONS"]
+__all__ = [
+    "CLAIM",
+    "CLAIMED",
+    "DELETE_SESSION_TABLES",
+    "DELETIONS",
+    "GUARD",
+    "INSERT_BLOCK",
+    "NEXT",
+    "RAISE_FENCE",
+    "VERSIONS",
+    "ids_without_session",
+]
 
 # -> (number of the next session)
 NEXT: LiteralString = "SELECT next_no FROM __agents_next_session_no"
@@ -68,6 +79,11 @@ _NUMBER: LiteralString = "(SELECT session_no FROM __agents_states WHERE session_
 _ITS_KEYS: LiteralString = f"""{first_key(_NUMBER)}
       AND {last_key(_NUMBER)}"""
 
+# ?1 session id. Adapters' rows. Primary keys.
+DELETE_SESSION_TABLES: tuple[LiteralString, ...] = tuple(
+    f"DELETE FROM {table} WHERE session_id = ?1" for table in SESSION_TABLES
+)
+
 # ?1 session id. What a replaced session leaves; the trigger __agents_session_deleted removes the rest. Primary keys.
 DELETIONS: tuple[LiteralString, ...] = (
     f"""
@@ -78,7 +94,7 @@ DELETIONS: tuple[LiteralString, ...] = (
     DELETE FROM __agents_checkpoints
     WHERE id BETWEEN {_ITS_KEYS}
     """,
-    *(f"DELETE FROM {table} WHERE session_id = ?1" for table in SESSION_TABLES),
+    *DELETE_SESSION_TABLES,
     "DELETE FROM __agents_states WHERE session_id = ?1",
 )
 
@@ -88,3 +104,15 @@ RAISE_FENCE: LiteralString = """
     SET token = max(token, ?2)
     WHERE session_id = ?1
 """
+
+
+def ids_without_session(table: LiteralString) -> LiteralString:
+    """?1 the last id seen, ?2 most rows -> (session id) of rows of `table` whose session is not there. Its key, or its index."""
+    return f"""
+    SELECT DISTINCT t.session_id
+    FROM {table} AS t
+    WHERE t.session_id > ?1
+      AND NOT EXISTS (SELECT 1 FROM __agents_states AS s WHERE s.session_id = t.session_id)
+    ORDER BY t.session_id
+    LIMIT ?2
+    """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, SessionExistsError
@@ -90,7 +90,8 @@ async def _prepared(db: Database, copy: Mapping[str, Any], *, replace: bool, ren
     check_rename(rename)
     own = renamed(await checked(db, copy), rename)
     version, _ = await _versions(db, own.session_id)
-    if version and own.is_session and not replace:
+    is_there = (version and own.is_session) or await _has_rows(db, own)
+    if is_there and not replace:
         raise SessionExistsError(own.session_id)
     if not (replace and own.is_session):
         await _check_kept(db, own)
@@ -108,6 +109,13 @@ async def _take_places(
 ) -> None:
     for (manager, each), token in zip(_with(streams, copy), tokens, strict=True):
         await take_place(manager, each, token, replace=replace)
+
+
+async def _has_rows(db: Database, copy: CheckedCopy) -> bool:
+    """Whether the id has rows of adapters here and in the copy."""
+    shared: list[LiteralString] = [table for table in SESSION_TABLES if copy.stored[table]]
+    rows = [row for table in shared async for row in rows_of(db, table, copy.session_id)]
+    return bool(rows)
 
 
 async def _check_kept(db: Database, copy: CheckedCopy) -> None:
@@ -154,8 +162,10 @@ async def _show(db: Database, copy: CheckedCopy, number: int, *, replace: bool) 
 
 def _showing(copy: CheckedCopy, number: int, version: int, above: int, *, replace: bool) -> list[Statement]:
     session_id = copy.session_id
+    adapters = [insert(table, row) for table in SESSION_TABLES for row in copy.stored[table]]
     if not copy.is_session:
-        return [*_usage(copy, number, is_replaced=False), *_fence(copy)]
+        gone = [Statement(sql, (session_id,)) for sql in import_sql.DELETE_SESSION_TABLES] if replace else []
+        return [*_usage(copy, number, is_replaced=False), *gone, *adapters, *_fence(copy)]
     rows = sum(len(copy.stored[table]) for table in HIDDEN)
     [state] = copy.stored["__agents_states"]
     shown = {**state, "session_no": number}
@@ -166,7 +176,7 @@ def _showing(copy: CheckedCopy, number: int, version: int, above: int, *, replac
         *(Statement(sql, (session_id,)) for sql in import_sql.DELETIONS),
         *_usage(copy, number, is_replaced=replace),
         insert("__agents_states", shown),
-        *(insert(table, row) for table in SESSION_TABLES for row in copy.stored[table]),
+        *adapters,
         *_fence(copy),
     ]
 

@@ -1,26 +1,32 @@
 """The file format of copies: JSON lines. docs/backup.md describes it.
 
-A file begins with an `export` line. A session begins with its `session` line and ends with its `end` line, which counts the lines
-between and holds a digest of all of them. Lines of kinds that the import does not need are for people.
+A file begins with an `export` line. A session begins with its `session` line, a tree of budgets with its `budgets` line. Each ends
+with its `end` line, which counts the lines between and holds a digest of all of them.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
-from agents_store_cloudflare.transfer.copies import FORMAT, SessionCopy, check_format
+from agents_store_cloudflare.transfer.budgets import BUDGET_TABLES
+from agents_store_cloudflare.transfer.copies import FORMAT, check_format
 from agents_store_cloudflare.transfer.tables import TABLES
 
-__all__ = ["LineWriter", "copies_of", "lines_of"]
+__all__ = ["Copy", "LineWriter", "copies_of", "lines_of"]
 
 OF_A_SESSION: Final = ("message", "checkpoint", "run", "reference", "stagedChange", "usage", "row", "stream", "chunks")
 """The kinds of lines between a session's first and last one. The records from `checkpoint` to `usage` are for people alone."""
+
+OF_BUDGETS: Final = ("row",)
+
+Copy: TypeAlias = "dict[str, Any]"
+"""A `SessionCopy`, or a `BudgetCopy`, which has a `root`."""
 
 
 def _text(item: Mapping[str, Any]) -> str:
@@ -29,10 +35,11 @@ def _text(item: Mapping[str, Any]) -> str:
 
 
 class LineWriter:
-    """The lines of a file, one session after the other."""
+    """The lines of a file, one session or tree of budgets after the other."""
 
     def __init__(self) -> None:
-        self._session_id = ""
+        self._own: dict[str, str] = {}
+        self._kinds: Sequence[str] = ()
         self._digest = sha256()
         self._counts: Counter[str] = Counter()
 
@@ -41,26 +48,28 @@ class LineWriter:
         return _text({"type": "export", "format": FORMAT, "schema": CURRENT_SCHEMA_VERSION, "at": now_ms})
 
     def begin(self, session_id: str, state: Mapping[str, Any] | None) -> str:
-        """The first line of a session. `state` is for people."""
-        self._session_id, self._digest, self._counts = session_id, sha256(), Counter()
-        return self._said({"type": "session", "sessionId": session_id, "state": state})
+        """The first line of a session. `state` is for people; None for what a deleted session has left."""
+        return self._begun({"sessionId": session_id}, OF_A_SESSION, {"type": "session", "state": state})
+
+    def begin_budgets(self, root: str) -> str:
+        """The first line of a tree of budgets."""
+        return self._begun({"root": root}, OF_BUDGETS, {"type": "budgets"})
 
     def line(self, kind: str, **facts: object) -> str:
-        """A line between a session's first and last one."""
+        """A line between the first and the last one."""
         self._counts[kind] += 1
-        return self._said({"type": kind, "sessionId": self._session_id, **facts})
+        return self._said({"type": kind, **self._own, **facts})
 
     def end(self, *, changed: bool = False) -> str:
-        """The last line of a session."""
+        """The last line of a session or a tree."""
+        counts = {kind: self._counts[kind] for kind in self._kinds}
         return _text(
-            {
-                "type": "end",
-                "sessionId": self._session_id,
-                "lines": {kind: self._counts[kind] for kind in OF_A_SESSION},
-                "changed": changed,
-                "digest": self._digest.hexdigest(),
-            }
+            {"type": "end", **self._own, "lines": counts, "changed": changed, "digest": self._digest.hexdigest()}
         )
+
+    def _begun(self, own: dict[str, str], kinds: Sequence[str], facts: dict[str, Any]) -> str:
+        self._own, self._kinds, self._digest, self._counts = own, kinds, sha256(), Counter()
+        return self._said({"type": facts.pop("type"), **own, **facts})
 
     def _said(self, item: Mapping[str, Any]) -> str:
         text = _text(item)
@@ -68,13 +77,13 @@ class LineWriter:
         return text
 
 
-def lines_of(copies: Iterable[SessionCopy], *, now_ms: int) -> Iterator[str]:
+def lines_of(copies: Iterable[Copy], *, now_ms: int) -> Iterator[str]:
     """The lines of a file that holds these copies, without line breaks."""
     writer = LineWriter()
     yield writer.head(now_ms)
     for copy in copies:
-        yield writer.begin(copy["sessionId"], None)
-        for sequence, message in enumerate(copy["messages"]):
+        yield writer.begin_budgets(copy["root"]) if "root" in copy else writer.begin(copy["sessionId"], None)
+        for sequence, message in enumerate(copy.get("messages", ())):
             yield writer.line("message", sequence=sequence, message=message)
         for table, rows in copy["stored"].items():
             for row in rows:
@@ -86,17 +95,17 @@ def lines_of(copies: Iterable[SessionCopy], *, now_ms: int) -> Iterator[str]:
         yield writer.end()
 
 
-def copies_of(lines: Iterable[str]) -> Iterator[tuple[int, SessionCopy]]:
-    """Yield each copy of a file with the number of its first line.
+def copies_of(lines: Iterable[str]) -> Iterator[tuple[int, Copy]]:
+    """Yield each copy of a file with the number of its first line: of a session, or of budgets (it has a `root`).
 
-    Nothing is known of a session before its last line: take all copies before you store the first one.
+    Nothing is known of a copy before its last line: take all copies before you store the first one.
 
     Raises:
         InvalidArgumentError: a line is not what the format says; the line is named.
     """
     head: dict[str, Any] | None = None
-    session: _Session | None = None
-    first_lines: dict[str, int] = {}
+    part: _Part | None = None
+    first_lines: dict[tuple[str, str], int] = {}
     number = 0
     for number, line in enumerate(lines, 1):
         text = line.rstrip("\r\n")
@@ -105,19 +114,17 @@ def copies_of(lines: Iterable[str]) -> Iterator[tuple[int, SessionCopy]]:
         item = _object(text, number)
         if head is None:
             head = _checked_head(item)
-        elif session is None:
-            session = _Session(head, item, text, number)
-            if (first := first_lines.setdefault(item["sessionId"], number)) != number:
-                raise InvalidArgumentError(
-                    f"line {number}: session {item['sessionId']!r} stands in line {first} already"
-                )
-        elif session.take(item, text, number):
-            yield session.first_line, session.copy
-            session = None
+        elif part is None:
+            part = _Part(head, item, text, number)
+            if (first := first_lines.setdefault(part.name, number)) != number:
+                raise InvalidArgumentError(f"line {number}: {part} stands in line {first} already")
+        elif part.take(item, text, number):
+            yield part.first_line, part.copy
+            part = None
     if head is None:
         raise InvalidArgumentError("line 1: the file is empty")
-    if session is not None:
-        raise InvalidArgumentError(f"line {number}: the file ends within session {session.copy['sessionId']!r}")
+    if part is not None:
+        raise InvalidArgumentError(f"line {number}: the file ends within {part}")
 
 
 def _object(text: str, number: int) -> dict[str, Any]:
@@ -140,33 +147,39 @@ def _checked_head(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-class _Session:
-    """The lines of one session, from its first to its last one."""
+class _Part:
+    """The lines of one session or tree of budgets, from the first to the last one."""
 
     def __init__(self, head: Mapping[str, Any], item: Mapping[str, Any], text: str, number: int) -> None:
-        if item.get("type") != "session" or not isinstance(item.get("sessionId"), str):
-            raise InvalidArgumentError(f"line {number}: a session begins with its `session` line")
+        kind = item.get("type")
+        key = {"session": "sessionId", "budgets": "root"}.get(cast("str", kind))
+        if key is None or not isinstance(item.get(key), str):
+            raise InvalidArgumentError(f"line {number}: neither a session nor a tree of budgets begins here")
         self.first_line = number
-        self.copy: SessionCopy = {
-            "format": head["format"],
-            "schema": head["schema"],
-            "sessionId": item["sessionId"],
-            "stored": {table: [] for table in TABLES},
-            "messages": [],
-        }
+        self.name = (key, cast("str", item[key]))
+        self._kinds: Sequence[str] = OF_A_SESSION if kind == "session" else OF_BUDGETS
+        tables: Iterable[str] = TABLES if kind == "session" else BUDGET_TABLES
+        self.copy: Copy = {"format": head["format"], "schema": head["schema"], key: item[key]}
+        self.copy["stored"] = {table: [] for table in tables}
+        if kind == "session":
+            self.copy["messages"] = []
         self._counts: Counter[str] = Counter()
         self._digest = sha256(text.encode() + b"\n")
 
+    def __str__(self) -> str:
+        key, name = self.name
+        return f"{'session' if key == 'sessionId' else 'budgets of'} {name!r}"
+
     def take(self, item: Mapping[str, Any], text: str, number: int) -> bool:
         """Take a line. Return whether it was the last one."""
-        kind = item.get("type")
-        if item.get("sessionId") != self.copy["sessionId"]:
-            raise InvalidArgumentError(f"line {number}: it belongs to another session than the lines before it")
+        kind, (key, name) = cast("str", item.get("type")), self.name
+        if item.get(key) != name:
+            raise InvalidArgumentError(f"line {number}: it does not belong to {self}, as the lines before it")
         if kind == "end":
             self._check_end(item, number)
             return True
-        if kind not in OF_A_SESSION:
-            raise InvalidArgumentError(f"line {number}: {kind!r:.100} is no line of this format")
+        if kind not in self._kinds:
+            raise InvalidArgumentError(f"line {number}: {kind!r:.100} is no line of this format here")
         self._counts[kind] += 1
         self._digest.update(text.encode() + b"\n")
         if kind == "message":
@@ -186,7 +199,7 @@ class _Session:
     def _take_row(self, item: Mapping[str, Any], number: int) -> None:
         table = item.get("table")
         if table not in self.copy["stored"] or not isinstance(item.get("row"), dict):
-            raise InvalidArgumentError(f"line {number}: it is no row of a table of sessions")
+            raise InvalidArgumentError(f"line {number}: it is no row of a table that belongs to {self}")
         self.copy["stored"][table].append(item["row"])
 
     def _take_stream(self, item: Mapping[str, Any], number: int) -> None:
@@ -201,8 +214,8 @@ class _Session:
     def _check_end(self, item: Mapping[str, Any], number: int) -> None:
         where = f"line {number}: "
         if item.get("changed"):
-            raise InvalidArgumentError(f"{where}the session changed while it was exported; export it again")
-        if item.get("lines") != {kind: self._counts[kind] for kind in OF_A_SESSION}:
+            raise InvalidArgumentError(f"{where}{self} changed while it was exported; export it again")
+        if item.get("lines") != {kind: self._counts[kind] for kind in self._kinds}:
             raise InvalidArgumentError(f"{where}the end counts other lines than there are")
         if item.get("digest") != self._digest.hexdigest():
             raise InvalidArgumentError(

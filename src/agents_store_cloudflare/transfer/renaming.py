@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from agents_store_cloudflare.contract.arguments import check_id
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
@@ -60,11 +60,11 @@ def _value(name: str, value: SqlValue, rename: Mapping[str, str]) -> SqlValue:
 
 def _within(text: str, member: str, rename: Mapping[str, str]) -> str:
     try:
-        value: Any = json.loads(text)
+        value: object = json.loads(text)
     except ValueError:
         return text  # somebody else's
-    listed: list[Any] = value if isinstance(value, list) else [value]
-    for each in listed:
-        if isinstance(each, dict) and isinstance(old := cast("dict[str, Any]", each).get(member), str):
-            each[member] = rename.get(old, old)
+    for each in cast("list[object]", value) if isinstance(value, list) else [value]:
+        own = cast("dict[str, object]", each) if isinstance(each, dict) else {}
+        if isinstance(old := own.get(member), str):
+            own[member] = rename.get(old, old)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -5,7 +5,7 @@ Messages are not among them. They travel as messages, so that a copy does not de
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString, TypeAlias, cast
 
@@ -38,10 +38,10 @@ class Table:
     before: SqlValue = 0
     page: int = 500
 
-    def statement(self, columns: LiteralString, session_id: str, after: SqlValue) -> Statement:
-        """Read the page after a key: the key of each row, then its columns."""
+    def statement(self, columns: LiteralString, key: LiteralString) -> LiteralString:
+        """?1 session id, ?2 the key of the last row seen, ?3 most rows -> (key, the columns) of the page after it."""
         sql: LiteralString = f"SELECT {self.key} AS page_key, {columns}\n{self.rows}\nORDER BY 1\nLIMIT ?3"
-        return Statement(sql, (session_id, after, self.page))
+        return sql.replace("{key}", key)
 
 
 _NUMBER: LiteralString = "(SELECT session_no FROM __agents_states WHERE session_id = ?1)"
@@ -100,12 +100,13 @@ TABLES: Mapping[LiteralString, Table] = {
     "__agents_usage": Table(
         key="t.rowid", rows="FROM __agents_usage AS t WHERE t.session_id = ?1 AND t.rowid > ?2", page=200
     ),
-    # A page is a whole table: its rows are counted from the beginning, in the order of the primary key.
+    # Their primary keys begin with the session's id; {key} is the rest.
     **{
         table: Table(
-            key="row_number() OVER (ORDER BY t.session_id)",
-            rows=f"FROM {table} AS t WHERE t.session_id = ?1 AND ?2 = 0",
-            page=1_000_000,
+            key="json_array({key})",
+            rows=f"FROM {table} AS t WHERE t.session_id = ?1 AND json_array({{key}}) > ?2",
+            before="",
+            page=50,
         )
         for table in SESSION_TABLES
     },
@@ -129,12 +130,12 @@ ENTRIES: LiteralString = "__agents_usage"
 async def rows_of(database: Database, table: LiteralString, session_id: str) -> AsyncIterator[StoredRow]:
     """The session's rows of one table, page by page, in the order of their keys."""
     columns, rule = await columns_of(database, table), TABLES[table]
-    # The names are the database's own, of a table that this package makes.
-    listed = cast("LiteralString", ", ".join(f"t.{name}" for name in columns))  # type: ignore[redundant-cast]
+    [keys] = await batch_with_retry(database, [Statement(_KEY, (table,))])
+    sql = rule.statement(_listed(columns), _listed([cast("str", row[0]) for row in keys[1:]]))
     after = rule.before
     while True:
         rows: list[Row]
-        [rows] = await batch_with_retry(database, [rule.statement(listed, session_id, after)])
+        [rows] = await batch_with_retry(database, [Statement(sql, (session_id, after, rule.page))])
         for key, *values in rows:
             after = key
             yield dict(zip(columns, values, strict=True))
@@ -144,6 +145,15 @@ async def rows_of(database: Database, table: LiteralString, session_id: str) -> 
 
 # ?1 table -> (column) in order
 _COLUMNS: LiteralString = "SELECT name FROM pragma_table_info(?1) ORDER BY cid"
+
+
+# ?1 table -> (column) of its primary key, in order
+_KEY: LiteralString = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk"
+
+
+def _listed(columns: Sequence[str]) -> LiteralString:
+    # The names are the database's own, of a table that this package makes.
+    return cast("LiteralString", ", ".join(f"t.{name}" for name in columns))  # type: ignore[redundant-cast]
 
 
 async def columns_of(database: Database, table: LiteralString) -> list[str]:

@@ -18,8 +18,18 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.contract.state.records import AgentState, StagedChange, SubSessionRef
 from agents_store_cloudflare.store import CloudflareStore
 from agents_store_cloudflare.testing.conformance.fixtures import StoreFixtures
-from agents_store_cloudflare.transfer import check_import, copies_of, export_session, import_session, lines_of
-from agents_store_cloudflare.transfer.budgets import export_budgets, import_budgets
+from agents_store_cloudflare.transfer import (
+    check_copy,
+    copies_of,
+    export_budgets,
+    export_remains,
+    export_session,
+    import_budgets,
+    import_copy,
+    import_session,
+    lines_of,
+    list_remains,
+)
 
 __all__ = ["TransferConformance"]
 
@@ -230,9 +240,9 @@ class TransferConformance(StoreFixtures):
         assert [chunk["type"] for chunk in await _chunks(store, f"{root}/1")] == ["text", "turn-end"] * 2
         for wrong in ({unique: "__x"}, {unique: "x" * 513}, {unique: "x", child: "x"}):
             with pytest.raises(InvalidArgumentError):
-                await check_import(database, copies[0], rename=wrong)
+                await check_copy(database, copies[0], rename=wrong)
         with pytest.raises(SessionExistsError):
-            await check_import(database, copies[0], rename={unique: root})
+            await check_copy(database, copies[0], rename={unique: root})
         await store.delete_session(root)
 
     async def test_budgets_come_back(self, store: CloudflareStore, database: Any, unique: str) -> None:
@@ -274,6 +284,30 @@ class TransferConformance(StoreFixtures):
         for change in changes:
             with pytest.raises(InvalidArgumentError):
                 await import_budgets(database, {**copy, **change}, replace=True)
+
+    async def test_what_deleted_sessions_leave(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-12: usage, kept totals and the fence of an id without a session come back, and count once."""
+        states, usage = store.state_store, store.usage_store
+        await _fill(store, unique)
+        await usage.delete_old_entries(1, keep_totals=True)
+        await usage.record_tool(unique, tool_name="search", duration_ms=12, success=True)
+        await states.append_messages(unique, [{"role": "user"}], fencing_token=9)
+        await states.delete_session(unique)
+        before = [(await usage.get_rollup(unique)).to_dict(), await _days(store, f"m-{unique}")]
+        assert unique in [each async for each in list_remains(database)]
+        copy = await export_remains(database, unique)
+        [(_, read)] = list(copies_of(lines_of([copy], now_ms=1)))
+        await import_copy(database, read)
+        assert [(await usage.get_rollup(unique)).to_dict(), await _days(store, f"m-{unique}")] == before
+        await usage.delete(unique)
+        await states.reset_fence(unique)
+        assert await _days(store, f"m-{unique}") == []
+        for _ in range(2):
+            await import_copy(database, read)
+            assert [(await usage.get_rollup(unique)).to_dict(), await _days(store, f"m-{unique}")] == before
+        with pytest.raises(StaleFencingTokenError):
+            await states.create_session(unique, agent_type="x", fencing_token=8)
+        await usage.delete(unique)
 
     async def test_streams_that_are_refused(self, store: CloudflareStore, database: Any, unique: str) -> None:
         """TR-4: a stream that is not whole is refused, and nothing is written."""

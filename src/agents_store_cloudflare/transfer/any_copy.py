@@ -1,0 +1,37 @@
+"""Copies of either kind: of a session, or of budgets. A file may hold both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.transfer.budgets import check_budgets, import_budgets
+from agents_store_cloudflare.transfer.importing import check_import, import_session
+
+__all__ = ["check_copy", "import_copy"]
+
+
+async def import_copy(
+    database: object,
+    copy: Mapping[str, Any],
+    *,
+    streams: DurableObjectStreamManager | None = None,
+    replace: bool = False,
+    rename: Mapping[str, str] | None = None,
+) -> None:
+    """Store a copy of a file as `import_session` or `import_budgets` does. Budgets keep their scopes, whatever `rename` says."""
+    if "root" in copy:
+        await import_budgets(database, copy, replace=replace)
+    else:
+        await import_session(database, copy, streams=streams, replace=replace, rename=rename)
+
+
+async def check_copy(
+    database: object, copy: Mapping[str, Any], *, replace: bool = False, rename: Mapping[str, str] | None = None
+) -> None:
+    """Raise what `import_copy` would raise before it writes. Nothing is written."""
+    if "root" in copy:
+        await check_budgets(database, copy, replace=replace)
+    else:
+        await check_import(database, copy, replace=replace, rename=rename)
