@@ -156,15 +156,20 @@ END;
 -- What outlives a session under its id.
 -- token: the highest fencing token seen; 0 where none was.
 -- lives: how many sessions of this id were deleted.
--- past: their deletions and their last writes, at most 32 of each, in the form of __agents_states.commits. A write or a deletion that
--- is repeated after the session was deleted, and perhaps made again, is answered from here. Results that hold text are left out.
--- stream_id: the stream of the session deleted last, where it was not the stream of its own name.
+-- past: their deletions and their last writes, the newest, at most 32 and 5,000 bytes of each kind, in the form of
+--   __agents_states.commits. A write or a deletion that is repeated after the session was deleted, and perhaps made again, is answered
+--   from here. Results that hold text are left out.
+-- plans: deletions across stores that have begun and are not decided, at most eight: [commit id, request, lives at that time, whether
+--   there was a session]. A plan belongs to the session that it met.
+-- streams: of the session deleted last, streams that may still be there, as a JSON list: [stream id, and where it is known the stream's
+--   life, last sequence and fencing token at that time]. NULL where there are none, or the one of the session's own name alone.
 CREATE TABLE __agents_fences (
   session_id TEXT PRIMARY KEY,
   token INTEGER NOT NULL,
   lives INTEGER NOT NULL DEFAULT 0,
   past TEXT NOT NULL DEFAULT '[]',
-  stream_id TEXT
+  plans TEXT NOT NULL DEFAULT '[]',
+  streams TEXT
 ) WITHOUT ROWID;
 
 -- Changes that wait for their step to be promoted. WITHOUT ROWID: one row written for each, and short-lived, so that the pages

@@ -12,6 +12,7 @@ from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamNotFoundError
+from agents_store_cloudflare.contract.streams.records import StreamMark
 from agents_store_cloudflare.contract.turns import SweptTurns
 from agents_store_cloudflare.database import Database
 from agents_store_cloudflare.homes.options import SessionOptions
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
     from agents_store_cloudflare.homes.database import ObjectHomes
 
 __all__ = ["CloudflareStore", "create_cloudflare_store"]
+
+MANY_STREAMS = 8
+"""So many streams of a deleted session stay noted although they are gone: forgetting them costs a row."""
+
+STREAM_ATTEMPTS = 3
+"""How often a stream is deleted to which somebody writes at the same time."""
+
+ANY_SESSION = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,38 +253,40 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
     ) -> bool:
         """Delete a session and its descendants with everything: streams, usage, state; whether there was a session.
 
-        The state and the streams are asked first, which keeps the token; a refusal leaves everything as it was. Then the streams go,
-        and the state with the usage goes last, in one transaction: called again after a failure, the deletion completes.
+        The state and the streams are asked first, which keeps the token; a refusal leaves everything as it was. Then the state decides,
+        in one transaction with the usage. The streams go last: called again after a failure, the deletion completes.
         Streams and usage of the id go without a session too. Two things stay: a stream that another session uses, and sub-sessions
         that live elsewhere (`remote`).
 
         Args:
             expected_version: the session's version, as a condition.
             fencing_token: compared with the highest token that the state and each stream have seen.
-            commit_id: repeating the call with it gives the first result and does not touch a session that was made since.
+            commit_id: repeating the call with it gives the first result and does not touch a session that was made since, also where
+                the first call was broken off. It costs one more row.
 
         Raises:
             StaleFencingTokenError: the state or a stream has seen a higher token.
             StaleStateError: the session has another version.
-            StreamError, D1StateError, UsageError: something could not be deleted; call it again.
+            StreamError, D1StateError: something could not be deleted; call it again.
         """
         plan = await self.state_store.plan_deletion(
             session_id, expected_version=expected_version, fencing_token=fencing_token, commit_id=commit_id
         )
         if plan.done is not None:
+            for stream_id, known in plan.streams.items():
+                await self._delete_left(session_id, stream_id, known)
             return plan.done
-        if fencing_token is not UNSET:
-            for stream_id in plan.tree.stream_ids:
-                with suppress(StreamNotFoundError):
-                    # Drops nothing: the stream compares the token and keeps it.
-                    await self.stream_manager.truncate_stream(stream_id, 1, fencing_token=fencing_token)
-        await self._delete_streams(plan.tree.stream_ids, fencing_token)
-        await self._delete_own_usage({session_id, *plan.tree.session_ids})
-        deleted = await self.state_store.carry_out(plan)
-        if self._parts.homes is not None:
-            # D1 hears of it from the home. Usage may bear the id without a session, too.
-            await self.usage_store.delete(session_id)
-        return deleted
+        marks = await self._marks(plan.streams, fencing_token)
+        is_deleted, is_ours = await self.state_store.carry_out(plan, marks)
+        if is_ours:
+            for stream_id, mark in marks.items():
+                await self._delete_stream(session_id, stream_id, mark)
+            if len(marks) > MANY_STREAMS:
+                await self.state_store.forget_streams(session_id)
+            if self._parts.homes is not None:
+                # D1 hears of it from the home. Usage may bear the id without a session, too.
+                await self.usage_store.delete(session_id)
+        return is_deleted
 
     async def cleanup_expired_sessions(self, now: int | None = None, limit: int = 100) -> list[str]:
         """Delete up to `limit` expired sessions and their descendants with everything: streams, usage, state; the ids deleted.
@@ -289,21 +300,53 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         Raises:
             StreamError, D1StateError, UsageError: something could not be deleted.
         """
-        tree = await self.state_store.cleanup_expired_trees(now, limit, delete_usage=True)
-        await self._delete_own_usage(tree.session_ids)
-        await self._delete_streams(tree.stream_ids, UNSET)
+        at_ms = self.state_store.now_ms() if now is None else now
+        streams = await self.state_store.find_expired_streams(at_ms, limit)
+        marks = await self._marks(dict.fromkeys(streams), UNSET)
+        tree = await self.state_store.cleanup_expired_trees(at_ms, limit, delete_usage=True)
+        for stream_id in tree.stream_ids:
+            if stream_id in marks:
+                await self._delete_stream(ANY_SESSION, stream_id, marks[stream_id])
+            elif stream_id not in streams:
+                await self._delete_left(ANY_SESSION, stream_id, None)
         return list(tree.session_ids)
 
-    async def _delete_streams(self, stream_ids: Iterable[str], fencing_token: FencingToken) -> None:
-        for stream_id in stream_ids:
-            with suppress(StreamNotFoundError):
-                await self.stream_manager.delete_stream(stream_id, fencing_token=fencing_token)
+    async def _marks(
+        self, streams: Mapping[str, StreamMark | None], fencing_token: FencingToken
+    ) -> dict[str, StreamMark]:
+        """How the streams stand that exist, as they were marked before or as they stand now; they keep the token."""
+        found: dict[str, StreamMark] = {}
+        for stream_id, known in streams.items():
+            mark = known or await self.stream_manager.mark_stream(stream_id, fencing_token=fencing_token)
+            if mark is not None:
+                found[stream_id] = mark
+        return found
 
-    async def _delete_own_usage(self, session_ids: Iterable[str]) -> None:
-        """Delete the usage in a table of the user's own. The state deletes the usage in the documented table itself."""
-        if self._parts.usage_table != DEFAULT_TABLE:
-            for session_id in session_ids:
-                await self.usage_store.delete(session_id)
+    async def _delete_left(self, session_id: str, stream_id: str, known: StreamMark | None) -> None:
+        """Delete a stream that an earlier deletion has left; a session that uses it by now loses no chunk of its own."""
+        mark = known or await self.stream_manager.mark_stream(stream_id)
+        if mark is None:
+            return
+        if not await self.state_store.is_stream_used(session_id, stream_id):
+            await self._delete_stream(session_id, stream_id, mark)
+        elif known is not None:
+            await self._drop_chunks(stream_id, known)
+
+    async def _delete_stream(self, session_id: str, stream_id: str, mark: StreamMark) -> None:
+        """Delete a stream as it was marked. Of a stream that a new session has taken over, the chunks up to the mark go."""
+        seen = mark
+        for _ in range(STREAM_ATTEMPTS):
+            now = await self.stream_manager.delete_marked_stream(stream_id, seen)
+            if now is None or now.life != mark.life:
+                return
+            if await self.state_store.is_stream_used(session_id, stream_id):
+                break
+            seen = now  # the deleted session's own writer is still at work
+        await self._drop_chunks(stream_id, mark)
+
+    async def _drop_chunks(self, stream_id: str, mark: StreamMark) -> None:
+        with suppress(StreamNotFoundError):
+            await self.stream_manager.truncate_stream(stream_id, mark.last_sequence + 1)
 
 
 def create_cloudflare_store(

@@ -62,7 +62,12 @@ WITHIN_OTHERS = {
     # The parts of store.delete_session and store.cleanup_expired_sessions.
     "state_store.carry_out",
     "state_store.cleanup_expired_trees",
+    "state_store.find_expired_streams",
+    "state_store.forget_streams",
+    "state_store.is_stream_used",
     "state_store.plan_deletion",
+    "stream_manager.delete_marked_stream",
+    "stream_manager.mark_stream",
 }
 
 

@@ -1,24 +1,42 @@
 """A store deletes a session with all that is its: streams, usage, state."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from agents_store_cloudflare import AgentState, CloudflareStore, create_cloudflare_store
 from agents_store_cloudflare.contract.errors import StaleFencingTokenError, StreamConnectionError
+from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
+from agents_store_cloudflare.objects.rpc_text import decode_request
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
-from agents_store_cloudflare.testing.faults import FaultyNamespace
+from agents_store_cloudflare.testing.faults import FaultyNamespace, Moment
+from agents_store_cloudflare.usage import UsageOptions
 
 
 class Store:
-    """A store whose streams can fail."""
+    """A store whose streams can fail, and where others can act just before a call to a stream."""
 
     def __init__(self) -> None:
         clock = FakeClock()
+        self.database = SqliteDatabase()
         self.namespace = FaultyNamespace(LocalObjects(StreamObject, clock=clock))
+        self._meddling: tuple[str, Callable[[], Awaitable[object]]] | None = None
         self.store: CloudflareStore = create_cloudflare_store(
-            db=SqliteDatabase(), streams=self.namespace, stream_options=StreamOptions(sleep=self._no_pause)
+            db=self.database, streams=self, stream_options=StreamOptions(sleep=self._no_pause)
         )
+
+    def before(self, operation: str, meddle: Callable[[], Awaitable[object]]) -> None:
+        """Once, just before a stream gets a call of this operation, others do this."""
+        self._meddling = operation, meddle
+
+    async def call(self, name: str, request: str) -> str:
+        """`ObjectNamespace.call`."""
+        if self._meddling is not None and decode_request(request).head["op"] == self._meddling[0]:
+            (_, meddle), self._meddling = self._meddling, None
+            await meddle()
+        return await self.namespace.call(name, request)
 
     async def _no_pause(self, _seconds: float) -> None:
         """Nothing waits here."""
@@ -40,6 +58,11 @@ class Store:
             )
             async with self.store.stream_manager.create_writer(session_id, "a", "t", fencing_token=5) as writer:
                 await writer.write({"type": "text"})
+
+    async def sequences(self, stream_id: str) -> list[int] | None:
+        """The first and the last number of a stream."""
+        info = await self.store.stream_manager.get_info(stream_id)
+        return None if info is None else [info.first_sequence, info.last_sequence]
 
     async def left(self, *session_ids: str) -> list[str]:
         """Those of which anything is there."""
@@ -71,14 +94,140 @@ async def test_a_session_goes_with_its_descendants_and_streams(store: Store) -> 
     assert await store.store.delete_session("root") is False
 
 
-async def test_a_deletion_that_failed_is_completed(store: Store) -> None:
-    """SM-37: a stream out of reach raises; called again, the rest goes."""
-    store.namespace.fail("before", "before", "before", "before")
+UNREACHABLE: list[Moment] = ["before"] * 4
+"""An object that gives no reply, however often it is asked."""
+
+
+async def test_a_deletion_that_was_not_decided(store: Store) -> None:
+    """SM-37: a stream that is out of reach before the decision raises, and leaves everything; called again, everything goes."""
+    store.namespace.fail(*UNREACHABLE)
     with pytest.raises(StreamConnectionError):
         await store.store.delete_session("root")
     assert await store.left(*ALL) == [*ALL]
     assert await store.store.delete_session("root") is True
     assert await store.left(*ALL) == ["other"]
+
+
+@pytest.mark.parametrize("commit_id", [None, "d"])
+async def test_a_deletion_that_was_broken_off(store: Store, commit_id: str | None) -> None:
+    """SM-37: streams out of reach after the decision raise; called again, the streams of the whole tree go."""
+
+    async def break_off() -> None:
+        store.namespace.fail(*UNREACHABLE)
+
+    store.before("delete_marked", break_off)
+    with pytest.raises(StreamConnectionError):
+        await store.store.delete_session("root", commit_id=commit_id)
+    assert await store.left(*ALL) == [*ALL]
+    assert not await store.store.state_store.exists("grandchild")
+    assert await store.store.delete_session("root", commit_id=commit_id) is (commit_id is not None)
+    assert await store.left(*ALL) == ["other"]
+
+
+async def test_a_repetition_after_others_have_made_the_session_again(store: Store) -> None:
+    """SM-37, ST-42: a deletion that was broken off belongs to the session that it met, not to one that was made since."""
+    store.namespace.fail(*UNREACHABLE)
+    with pytest.raises(StreamConnectionError):
+        await store.store.delete_session("other", commit_id="d")
+    assert await store.store.delete_session("other")
+    await store.fill(("other", None))
+    assert await store.store.delete_session("other", commit_id="d") is True
+    assert await store.store.state_store.exists("other")
+    assert await store.store.usage_store.exists("other")
+    assert await store.sequences("other") == [2, 2]
+
+
+async def test_a_repetition_after_the_decision_keeps_new_chunks(store: Store) -> None:
+    """SM-37: of the stream that a new session has taken over, the repetition drops the old chunks alone."""
+
+    async def break_off() -> None:
+        store.namespace.fail(*UNREACHABLE)
+
+    store.before("delete_marked", break_off)
+    with pytest.raises(StreamConnectionError):
+        await store.store.delete_session("other", commit_id="d")
+    await store.fill(("other", None))
+    assert await store.store.delete_session("other", commit_id="d") is True
+    assert await store.store.state_store.exists("other")
+    assert await store.sequences("other") == [2, 2]
+
+
+async def test_a_session_that_is_made_while_another_is_deleted(store: Store) -> None:
+    """SM-37: a session that others make in between keeps its chunks, whether its stream is the old one or a new one."""
+    store.before("delete_marked", lambda: store.fill(("other", None)))
+    assert await store.store.delete_session("other") is True
+    assert await store.store.state_store.exists("other")
+    assert await store.sequences("other") == [2, 2]
+
+    async def make_again() -> None:
+        await store.store.delete_session("other")
+        await store.fill(("other", None))
+
+    store.before("mark", make_again)
+    assert await store.store.delete_session("other") is True
+    assert await store.store.state_store.exists("other")
+    assert await store.sequences("other") == [3, 3]
+
+
+async def test_a_writer_of_the_deleted_session(store: Store) -> None:
+    """SM-37: what the deleted session's own writer stores in between goes with the stream."""
+
+    async def write() -> None:
+        async with store.store.stream_manager.create_writer("other", "a", "t") as writer:
+            await writer.write({"type": "text"})
+
+    store.before("delete_marked", write)
+    assert await store.store.delete_session("other") is True
+    assert await store.left("other") == []
+
+
+async def test_a_newer_holder_in_between(store: Store) -> None:
+    """SM-37: a holder who comes before the decision is not deleted; the refusal leaves the streams as they were."""
+    state_store = store.store.state_store
+    store.before("mark", lambda: state_store.update_status("root", "running", fencing_token=9))
+    with pytest.raises(StaleFencingTokenError):
+        await store.store.delete_session("root", fencing_token=8)
+    assert await store.left(*ALL) == [*ALL]
+    assert await store.sequences("grandchild") == [1, 1]
+
+
+async def test_what_stays_of_a_deleted_session_is_small(store: Store) -> None:
+    """ST-42: the row of a deleted id has at most 5,000 bytes of each kind of commits, the newest, and of plans at most eight."""
+    state_store = store.store.state_store
+    for number in range(40):
+        await state_store.update_status("other", "x" * 400, commit_id=f"{number:03}{'i' * 480}")
+    for number in range(12):
+        store.namespace.fail(*UNREACHABLE)
+        with pytest.raises(StreamConnectionError):
+            await store.store.delete_session("other", commit_id=f"{number:03}{'p' * 480}")
+    await store.store.delete_session("other", commit_id="d")
+    select = Statement("SELECT length(past), json_array_length(plans) FROM __agents_fences WHERE session_id = 'other'")
+    [[[past, plans]]] = await store.database.batch([select])
+    assert 4_000 < int(past or 0) <= 10_000
+    assert plans == 7, "its own plan is gone"
+    assert await store.store.delete_session("other", commit_id="d") is True
+    await state_store.create_session("other", agent_type="a")
+    version = await state_store.update_status("other", "x" * 400, commit_id=f"{39:03}{'i' * 480}")
+    assert (await state_store.load_state("other", required=True)).status == "active"
+    assert version > 1
+    assert await store.store.delete_session("other", commit_id=f"{11:03}{'p' * 480}") is True
+    assert await state_store.exists("other")
+
+
+async def test_usage_in_a_table_of_ones_own() -> None:
+    """SM-37, US-8: it goes in the transaction of the state."""
+    database, streams = SqliteDatabase(), LocalObjects(StreamObject, clock=FakeClock())
+    store = create_cloudflare_store(db=database, streams=streams, usage_options=UsageOptions(table_name="mine"))
+    await store.migrate()
+    await store.usage_store.ensure_table()
+    for session_id in ("a", "b"):
+        parent = None if session_id == "a" else "a"
+        await store.state_store.save(AgentState(session_id=session_id, agent_type="x", parent_session_id=parent))
+        await store.usage_store.record_custom(session_id, name="n", value=1)
+    await store.usage_store.record_custom("c", name="n", value=1)
+    assert await store.delete_session("a")
+    assert await store.usage_store.find_session_ids() == ["c"]
+    assert [each.entry_count for each in await store.usage_store.get_totals("agent")] == [1]
 
 
 async def test_a_stale_holder_deletes_nothing(store: Store) -> None:
@@ -138,3 +287,39 @@ async def test_cleaning_up_everything(store: Store) -> None:
     await store.store.state_store.save(state)
     assert sorted(await store.store.cleanup_expired_sessions()) == ["child", "grandchild", "root"]
     assert await store.left(*ALL) == ["other"]
+
+
+async def test_a_session_that_is_made_while_expired_ones_are_cleaned_up(store: Store) -> None:
+    """SM-37: a session that others make in between, of the same id, keeps its chunks."""
+    state = await store.store.state_store.load_state("other", required=True)
+    state.expires_at = 1
+    await store.store.state_store.save(state)
+    store.before("delete_marked", lambda: store.fill(("other", None)))
+    assert await store.store.cleanup_expired_sessions() == ["other"]
+    assert await store.store.state_store.exists("other")
+    assert await store.sequences("other") == [2, 2]
+
+
+async def test_a_session_that_expires_while_others_are_cleaned_up(store: Store) -> None:
+    """SM-37: its stream goes too, although nobody has looked at it before."""
+    for session_id, when in (("root", 1), ("other", None)):
+        state = await store.store.state_store.load_state(session_id, required=True)
+        state.expires_at = when
+        await store.store.state_store.save(state)
+
+    async def expire() -> None:
+        state = await store.store.state_store.load_state("other", required=True)
+        state.expires_at = 1
+        await store.store.state_store.save(state)
+
+    store.before("mark", expire)
+    assert len(await store.store.cleanup_expired_sessions()) == 4
+    assert await store.left(*ALL) == []
+
+
+async def test_the_streams_of_a_large_tree_are_forgotten(store: Store) -> None:
+    """ST-42: once they are gone, a long list of streams does not stay under the id."""
+    await store.fill(*((f"child-{number}", "root") for number in range(8)))
+    await store.store.delete_session("root")
+    select = Statement("SELECT streams FROM __agents_fences WHERE session_id = 'root'")
+    assert await store.database.batch([select]) == [[[None]]]

@@ -110,7 +110,8 @@ BASE: Final[tuple[LiteralString, ...]] = (
       token INTEGER NOT NULL,
       lives INTEGER NOT NULL DEFAULT 0,
       past TEXT NOT NULL DEFAULT '[]',
-      stream_id TEXT
+      plans TEXT NOT NULL DEFAULT '[]',
+      streams TEXT
     ) WITHOUT ROWID
     """,
     f"""

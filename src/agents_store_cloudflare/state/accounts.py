@@ -11,6 +11,7 @@ from agents_store_cloudflare.state import deletion_sql, turn_sql
 from agents_store_cloudflare.usage import UsageOptions, reserve_statements, settle_statement, usage_statements
 from agents_store_cloudflare.usage.prices import as_price_book
 from agents_store_cloudflare.usage.recording import completed
+from agents_store_cloudflare.usage.tables import check_table_name, for_table
 
 __all__ = ["Accounts"]
 
@@ -52,7 +53,8 @@ class Accounts:
         Args:
             tree: the parameters of the deletion, by which the SQL finds the tree.
         """
-        return [Statement(sql, tree) for sql in deletion_sql.DELETE_USAGE]
+        table = check_table_name(self._options.table_name)
+        return [Statement(for_table(sql, table), tree) for sql in deletion_sql.DELETE_USAGE]
 
     def reserve(self, reservation: Reservation, now_ms: int) -> list[Statement]:
         """Return the statements that take the reservation. They abort the batch with the fault "budget" or "no_budget"."""

@@ -14,10 +14,14 @@ __all__ = [
     "DELETE_SESSION_TABLES",
     "DELETE_STATES",
     "DELETE_USAGE",
+    "FORGET_STREAMS",
     "REMEMBER_DELETION",
+    "REMEMBER_PLAN",
     "REMOTE_SUB_SESSIONS",
-    "SELECT_LIVES",
+    "SELECT_LEFT_STREAMS",
+    "SELECT_PLAN",
     "SELECT_STREAMS",
+    "SELECT_STREAM_USE",
     "SELECT_TREE",
     "with_tree",
 ]
@@ -75,19 +79,22 @@ SELECT_TREE: LiteralString = (
     """
 )
 
-# -> (stream id) of each stream that only sessions of the tree use. The stream of the last deleted session of the id ?1 is one of them.
-# Partial index on stream_id, primary keys.
+# -> (stream id, mark or NULL) of each stream that only sessions of the tree use. The streams that the deletion of an earlier session ?1
+# has left come last, with the marks that it found. Partial index on stream_id, primary keys.
 SELECT_STREAMS: LiteralString = (
     _TREE
     + """,
-    streams (stream_id) AS (
-      SELECT coalesce(s.stream_id, tree.session_id)
+    streams (stream_id, mark) AS (
+      SELECT coalesce(s.stream_id, tree.session_id), NULL
       FROM tree
       LEFT JOIN __agents_states AS s ON s.session_id = tree.session_id
       UNION ALL
-      SELECT stream_id FROM __agents_fences WHERE session_id = ?1 AND stream_id IS NOT NULL
+      SELECT left_over.value ->> 0, left_over.value -> 1
+      FROM __agents_fences AS f
+      JOIN json_each(f.streams) AS left_over
+      WHERE f.session_id = ?1
     )
-    SELECT stream_id
+    SELECT stream_id, mark
     FROM streams
     WHERE NOT EXISTS (
         SELECT 1
@@ -104,6 +111,22 @@ SELECT_STREAMS: LiteralString = (
       )
     """
 )
+
+# ?1 session id -> (stream id, mark or NULL) of the streams that its deletion has left. Primary key.
+SELECT_LEFT_STREAMS: LiteralString = """
+    SELECT left_over.value ->> 0 AS stream_id, left_over.value -> 1 AS mark
+    FROM __agents_fences AS f
+    JOIN json_each(f.streams) AS left_over
+    WHERE f.session_id = ?1
+"""
+
+# ?2 stream id -> (1) where a session uses it, or no row. Primary key, partial index on stream_id.
+SELECT_STREAM_USE: LiteralString = """
+    SELECT 1 AS used
+    FROM (SELECT ?1 AS asking) AS asked
+    WHERE EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?2)
+      OR EXISTS (SELECT 1 FROM __agents_states WHERE stream_id = ?2 AND stream_id <> session_id)
+"""
 
 # -> (sub-session id) of each sub-session to which the tree refers as remote
 REMOTE_SUB_SESSIONS: LiteralString = (
@@ -165,9 +188,10 @@ DELETE_STATES: LiteralString = (
 )
 
 # ?1 … ?3 as in `_TREE`, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion although
-# there is no session, ?8 1 to keep the names of streams. Runs before the deletion. For each session of the tree it keeps: the last
-# commits, without results that hold text; how many sessions of this id were deleted; the stream, if it has another name than the
-# session. It keeps the deletion itself under ?1. At most 32 commits and 32 deletions of each id stay. Primary keys.
+# there is no session, ?8 the streams that the session ?1 leaves, as JSON, ?9 1 where each session leaves its own stream. Runs before the
+# deletion. For each session of the tree it keeps: the last commits, without results that hold text; how many sessions of this id were
+# deleted; the streams that are left. It keeps the deletion itself under ?1 and forgets its plan. Of each id the newest 32 commits and the
+# newest 32 deletions stay, of each kind at most 5,000 bytes. Primary keys.
 REMEMBER_DELETION: LiteralString = (
     _TREE
     + """,
@@ -195,10 +219,14 @@ REMEMBER_DELETION: LiteralString = (
     numbered AS (
       SELECT
         *,
-        row_number() OVER (
-          PARTITION BY session_id, entry ->> 1 LIKE 'delete_session#%' ORDER BY age DESC, place DESC
-        ) AS number
+        row_number() OVER newest_first AS number,
+        sum(length(CAST(entry AS BLOB)) + 1) OVER newest_first AS bytes
       FROM entries
+      WINDOW newest_first AS (
+        PARTITION BY session_id, entry ->> 1 LIKE 'delete_session#%'
+        ORDER BY age DESC, place DESC
+        ROWS UNBOUNDED PRECEDING
+      )
     ),
     kept AS (
       SELECT
@@ -210,28 +238,54 @@ REMEMBER_DELETION: LiteralString = (
             FROM numbered
             WHERE numbered.session_id = leaving.session_id
               AND number <= 32
+              AND (bytes < 5000 OR number = 1)
             ORDER BY age, place
           ) AS ordered
         ) AS past,
         s.session_id IS NOT NULL AS life,
-        CASE WHEN ?8 = 1 AND s.stream_id <> s.session_id THEN s.stream_id END AS stream_id
+        CASE
+          WHEN leaving.session_id = ?1 AND ?8 IS NOT NULL THEN ?8
+          WHEN ?9 = 1 AND s.stream_id <> s.session_id THEN json_array(json_array(s.stream_id))
+        END AS streams
       FROM leaving
       LEFT JOIN __agents_states AS s ON s.session_id = leaving.session_id
     )
-    INSERT INTO __agents_fences (session_id, token, lives, past, stream_id)
-    SELECT session_id, 0, life, past, stream_id
+    INSERT INTO __agents_fences (session_id, token, lives, past, streams)
+    SELECT session_id, 0, life, past, streams
     FROM kept
     WHERE true
     ON CONFLICT (session_id) DO UPDATE SET
       lives = lives + excluded.lives,
       past = excluded.past,
-      stream_id = CASE WHEN ?8 = 1 THEN coalesce(excluded.stream_id, stream_id) END
+      plans = (SELECT json_group_array(json(p.value)) FROM json_each(plans) AS p WHERE p.value ->> 0 IS NOT ?4),
+      streams = CASE WHEN ?9 = 1 THEN coalesce(excluded.streams, streams) ELSE excluded.streams END
     """
 )
 
-# ?1 session id -> (how many sessions of this id were deleted) or no row. Primary key.
-SELECT_LIVES: LiteralString = """
-    SELECT lives
+# ?1 session id, ?2 commit id -> (how many sessions of this id were deleted, the plan of this commit id or NULL) or no row. Primary key.
+SELECT_PLAN: LiteralString = """
+    SELECT lives, (SELECT p.value FROM json_each(plans) AS p WHERE p.value ->> 0 = ?2) AS plan
     FROM __agents_fences
+    WHERE session_id = ?1
+"""
+
+# ?1 session id, ?2 commit id, ?3 request: keeps the plan, unless it is kept. One row. Primary key.
+REMEMBER_PLAN: LiteralString = """
+    INSERT INTO __agents_fences (session_id, token, plans)
+    SELECT ?1, 0, json_array(json_array(?2, ?3, 0, EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1)))
+    WHERE true
+    ON CONFLICT (session_id) DO UPDATE SET
+      plans = json_insert(
+        CASE WHEN json_array_length(plans) >= 8 THEN json_remove(plans, '$[0]') ELSE plans END,
+        '$[#]',
+        json_array(?2, ?3, lives, EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1))
+      )
+    WHERE NOT EXISTS (SELECT 1 FROM json_each(plans) AS p WHERE p.value ->> 0 = ?2)
+"""
+
+# ?1 session id: the streams that its deletion has left are gone. One row. Primary key.
+FORGET_STREAMS: LiteralString = """
+    UPDATE __agents_fences
+    SET streams = NULL
     WHERE session_id = ?1
 """

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import LiteralString, cast
+from typing import Final, LiteralString, cast
 
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_flag, check_id, check_whole_number
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.state.deletion import DeletionStore
 from agents_store_cloudflare.contract.state.records import SessionTree
+from agents_store_cloudflare.contract.streams.records import StreamMark
 from agents_store_cloudflare.database import Row, SqlValue, Statement
 from agents_store_cloudflare.state import deletion_sql, session_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected
 from agents_store_cloudflare.state.guard import DeletedMeanwhileError, Guard
 
 __all__ = ["DeletionCalls", "DeletionPlan"]
+
+MOST_LEFT: Final = 2_000
+"""The most streams that are kept for a repetition of a deletion; the names of so many always fit in one value."""
 
 _DELETES: tuple[LiteralString, ...] = (
     deletion_sql.DELETE_BLOCKS,
@@ -25,16 +33,18 @@ _DELETES: tuple[LiteralString, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletionPlan:
-    """A deletion that is allowed and has not taken place yet.
+    """A deletion that is allowed and not decided yet.
 
     Attributes:
         tree: the sessions to delete, and the streams that only they use.
+        streams: the streams to delete, each with the mark that an earlier deletion found, if one did.
         guard: the conditions of the deletion. One is that nobody else deletes the session meanwhile.
         remember: keep a note of the deletion even if there is no session.
-        done: the result of this deletion when it took place before; otherwise None.
+        done: the result of this deletion when it was decided before; otherwise None. Then only streams may be left to delete.
     """
 
     tree: SessionTree
+    streams: Mapping[str, StreamMark | None]
     guard: Guard
     remember: bool
     done: bool | None = None
@@ -53,7 +63,7 @@ class DeletionCalls(StateCalls, DeletionStore):
         commit_id: str | None = None,
     ) -> bool:
         guard = self._deletion_guard(session_id, expected_version, fencing_token, commit_id, usage=delete_usage)
-        return await self._delete(guard, usage=delete_usage, remember=commit_id is not None, keep_streams=True)
+        return await self._delete(guard, usage=delete_usage, remember=commit_id is not None, left_streams=None)
 
     async def plan_deletion(
         self,
@@ -63,9 +73,9 @@ class DeletionCalls(StateCalls, DeletionStore):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> DeletionPlan:
-        """Ask whether a session may be deleted. The call keeps the token and changes nothing else.
+        """Ask whether a session may be deleted. The call keeps the token and, under a commit id, the plan; it changes nothing else.
 
-        A deletion that spans other stores asks first, deletes in the other stores, and then calls `carry_out`.
+        A deletion that spans other stores asks first, asks the other stores, calls `carry_out`, which decides, and deletes there last.
 
         Args:
             session_id: the session.
@@ -79,42 +89,70 @@ class DeletionCalls(StateCalls, DeletionStore):
         """
         guard = self._deletion_guard(session_id, expected_version, fencing_token, commit_id, usage=True)
         parameters: tuple[SqlValue, ...] = (session_id, None, 0)
+        named = Statement(deletion_sql.REMEMBER_PLAN, (session_id, guard.commit_id, guard.request))
         first, results = await self._batches.guarded(
             guard,
             [
-                Statement(deletion_sql.SELECT_LIVES, (session_id,)),
+                Statement(deletion_sql.SELECT_PLAN, (session_id, guard.commit_id)),
                 Statement(deletion_sql.SELECT_TREE, parameters),
                 Statement(deletion_sql.SELECT_STREAMS, parameters),
                 Statement(deletion_sql.REMOTE_SUB_SESSIONS, parameters),
+                *([] if commit_id is None else [named]),
             ],
         )
         if first is not None:
-            return DeletionPlan(tree=SessionTree(), guard=guard, remember=False, done=bool(first.result))
-        lives, sessions, streams, remote = results
-        tree = _tree(sessions, streams, remote)
+            return await self._decided(guard, is_deleted=bool(first.result))
+        [lives, plan] = results[0][0] if results[0] else (0, None)
+        if plan is not None:
+            _, request, lives_then, was_there = json.loads(cast("str", plan))
+            guard.check_request(request)
+            if lives_then != lives:  # others have deleted the session that this deletion met
+                return await self._decided(guard, is_deleted=bool(was_there))
+        streams = _marked(results[2])
         return DeletionPlan(
-            tree=tree,
-            guard=replace(guard, lives=cast("int", lives[0][0]) if lives else 0),
+            tree=_tree(results[1], results[2], results[3]),
+            streams=streams,
+            guard=replace(guard, lives=cast("int", lives)),
             # Without a session, the deletion is still remembered when its caller named it, or when it deletes a stream of another name.
-            remember=commit_id is not None or any(stream_id != session_id for stream_id in tree.stream_ids),
+            remember=commit_id is not None or any(stream_id != session_id for stream_id in streams),
         )
 
-    async def carry_out(self, plan: DeletionPlan) -> bool:
+    async def carry_out(self, plan: DeletionPlan, streams: Mapping[str, StreamMark]) -> tuple[bool, bool]:
         """Delete the sessions of a plan with their usage.
 
+        Args:
+            plan: what `plan_deletion` returned.
+            streams: the streams that are deleted next. They are kept under the session's id, so that a repetition can complete the
+                deletion.
+
         Returns:
-            Whether there was a session.
+            Whether there was a session; and whether the streams are to be deleted: not if somebody else deleted the session meanwhile.
 
         Raises:
             StaleFencingTokenError: a newer holder of the lock has written since the plan.
             StaleStateError: the session has got another version since the plan.
         """
-        if plan.done is not None:
-            return plan.done
+        left = json.dumps([[stream_id, mark] for stream_id, mark in streams.items()][:MOST_LEFT], ensure_ascii=False)
         try:
-            return await self._delete(plan.guard, usage=True, remember=plan.remember, keep_streams=False)
+            return await self._delete(plan.guard, usage=True, remember=plan.remember, left_streams=left), True
         except DeletedMeanwhileError:  # if there is a session of this id now, it is a new one
-            return bool(plan.tree.session_ids)
+            return bool(plan.tree.session_ids), False
+
+    async def is_stream_used(self, session_id: str, stream_id: str) -> bool:
+        """Return whether a session uses the stream; asked in the database of `session_id`."""
+        [rows] = await self._batches.read([Statement(deletion_sql.SELECT_STREAM_USE, (session_id, stream_id))])
+        return bool(rows)
+
+    async def forget_streams(self, session_id: str) -> None:
+        """Note that the streams which the session's deletion has left are gone."""
+        await self._batches.repeatable(
+            "delete_session", session_id, [Statement(deletion_sql.FORGET_STREAMS, (session_id,))]
+        )
+
+    async def _decided(self, guard: Guard, *, is_deleted: bool) -> DeletionPlan:
+        """Return the plan of a deletion that was decided before, with the streams that it has left."""
+        [rows] = await self._batches.read([Statement(deletion_sql.SELECT_LEFT_STREAMS, (guard.session_id,))])
+        return DeletionPlan(tree=SessionTree(), streams=_marked(rows), guard=guard, remember=False, done=is_deleted)
 
     async def get_session_tree(self, session_id: str) -> SessionTree:
         parameters: tuple[SqlValue, ...] = (check_id(session_id, "session_id"), None, 0)
@@ -140,7 +178,7 @@ class DeletionCalls(StateCalls, DeletionStore):
         Args:
             now: sessions expire whose `expires_at` is not after this time (milliseconds since 1970); the present by default.
             limit: the most expired sessions, 1 to 1,000. Their descendants come on top.
-            delete_usage: also delete the sessions' usage from the documented table.
+            delete_usage: also delete the sessions' usage.
         """
         at_ms = self._now_ms() if now is None else check_whole_number(now, "now")
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
@@ -149,7 +187,7 @@ class DeletionCalls(StateCalls, DeletionStore):
     async def _clean_up(self, place: str, at_ms: int, limit: int, *, usage: bool) -> SessionTree:
         """Delete expired sessions of the database at `place`, a session id or "*"."""
         parameters = (None, at_ms, limit)
-        kept = (*parameters, None, None, self._now_ms(), 0, 1)
+        kept = (*parameters, None, None, self._now_ms(), 0, None, 1)
         results = await self._batches.once(
             "cleanup_expired_sessions",
             place,
@@ -163,6 +201,13 @@ class DeletionCalls(StateCalls, DeletionStore):
         tree = _tree(results[-1], results[0], results[1])
         self._report(place, tree)
         return tree
+
+    async def find_expired_streams(self, now: int, limit: int = 100) -> tuple[str, ...]:
+        """Return the streams that `cleanup_expired_trees` would return."""
+        check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
+        select = Statement(deletion_sql.SELECT_STREAMS, (None, check_whole_number(now, "now"), limit))
+        [rows] = await self._batches.repeatable("cleanup_expired_sessions", "*", [select])
+        return tuple(_marked(rows))
 
     async def reset_fence(self, session_id: str) -> None:
         check_id(session_id, "session_id")
@@ -181,9 +226,10 @@ class DeletionCalls(StateCalls, DeletionStore):
         guard = self._guard("delete_session", session_id, fencing_token, commit_id, usage)
         return replace(guard, must_exist=False, version=expected(expected_version))
 
-    async def _delete(self, guard: Guard, *, usage: bool, remember: bool, keep_streams: bool) -> bool:
+    async def _delete(self, guard: Guard, *, usage: bool, remember: bool, left_streams: str | None) -> bool:
+        """Delete in one batch. Without `left_streams` each session leaves its own stream."""
         parameters: tuple[SqlValue, ...] = (guard.session_id, None, 0)
-        kept = (guard.commit_id, guard.request, self._now_ms(), int(remember), int(keep_streams))
+        kept = (guard.commit_id, guard.request, self._now_ms(), int(remember), left_streams, int(left_streams is None))
         first, results = await self._batches.guarded(
             guard,
             [
@@ -211,6 +257,16 @@ class DeletionCalls(StateCalls, DeletionStore):
 def _tree(sessions: list[Row], streams: list[Row], remote: list[Row]) -> SessionTree:
     return SessionTree(
         session_ids=tuple(cast("str", row[0]) for row in sessions),
-        stream_ids=tuple(dict.fromkeys(cast("str", row[0]) for row in streams)),
+        stream_ids=tuple(_marked(streams)),
         remote_sub_session_ids=tuple(cast("str", row[0]) for row in remote),
     )
+
+
+def _marked(rows: list[Row]) -> dict[str, StreamMark | None]:
+    """The streams of rows (stream id, mark or NULL). The first row of a stream counts. A name that no stream can have is left out."""
+    streams: dict[str, StreamMark | None] = {}
+    for stream_id, mark in rows:
+        with suppress(TypeError, InvalidArgumentError):
+            name = check_id(stream_id, "stream_id")
+            streams.setdefault(name, None if mark is None else StreamMark(*json.loads(cast("str", mark))))
+    return streams

@@ -139,7 +139,16 @@ class Guard:
             InvalidArgumentError: the commit id belongs to another request.
         """
         commit = Commit.from_text(text, past=past)
-        operation, _, digests = commit.request.partition("#")
+        self.check_request(commit.request)
+        return commit
+
+    def check_request(self, request: str) -> None:
+        """Make sure that the commit id was used for this request.
+
+        Raises:
+            InvalidArgumentError: it belongs to another one.
+        """
+        operation, _, digests = request.partition("#")
         if operation != self.operation:
             raise InvalidArgumentError(
                 f"commit_id {self.commit_id!r} was used for {operation}; a commit id names one write"
@@ -148,7 +157,6 @@ class Guard:
             raise InvalidArgumentError(
                 f"commit_id {self.commit_id!r} was used for {operation} with other arguments; a commit id names one write"
             )
-        return commit
 
     def living(self, commit: Commit) -> Commit:
         """Return the commit if its session still exists, because the result is read from the session.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, SequenceConflictError
+from agents_store_cloudflare.contract.streams.records import StreamMark
 from agents_store_cloudflare.streams import lifecycle
 from agents_store_cloudflare.streams.blocks import MAX_BLOCK_BYTES, split_blocks
 from agents_store_cloudflare.streams.commits import Commit, with_commit
@@ -215,6 +216,28 @@ class StreamLog(CopyableStream):
         return self._changes(
             lambda head: lifecycle.delete(head, self._known_flushes().newest(), now_ms), now_ms, fencing_token, commit
         )
+
+    def mark(self, *, now_ms: int, fencing_token: int | None = None) -> StreamMark:
+        """How the stream stands; it keeps a higher fencing token.
+
+        Raises:
+            StreamNotFoundError, StaleFencingTokenError.
+        """
+        head = self._change(self.existing_head(), fencing_token, now_ms, None)
+        return StreamMark(head.incarnation, head.last_sequence, head.fencing_token)
+
+    def delete_marked(self, mark: StreamMark, *, now_ms: int, commit: Commit | None = None) -> StreamMark | None:
+        """Delete the stream if it stands as it was marked, or is gone. Otherwise nothing happens, and this is how it stands.
+
+        A repetition answers None, whatever the stream has become.
+        """
+        if self.head() is None or self.is_repeated(commit):
+            return None
+        now = self.mark(now_ms=now_ms)
+        if now == mark:
+            self.delete(now_ms=now_ms, commit=commit)
+            return None
+        return now
 
     def reset_fence(self, *, commit: Commit | None = None) -> bool:
         """Forget the highest fencing token, of a deleted stream too. False if there is none to forget."""

@@ -17,10 +17,10 @@ from agents_store_cloudflare.contract.arguments import (
     options_of,
     span_ms,
 )
-from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamNotFoundError
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
 from agents_store_cloudflare.contract.streams.manager import StreamManager
-from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamInfo
+from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamInfo, StreamMark
 from agents_store_cloudflare.streams.batch_sender import WriterIdentity
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
 from agents_store_cloudflare.streams.open_writers import OpenWriters
@@ -194,6 +194,36 @@ class DurableObjectStreamManager(StreamManager):
     ) -> None:
         check_id(stream_id, "stream_id")
         await self._client.call(stream_id, "delete", _named(fencing_token, commit_id))
+
+    async def mark_stream(self, stream_id: str, *, fencing_token: FencingToken = UNSET) -> StreamMark | None:
+        """How the stream stands, for a deletion that is decided elsewhere; `CloudflareStore` calls it. It keeps the token.
+
+        Returns:
+            None if there is no stream.
+
+        Raises:
+            StaleFencingTokenError: the stream has seen a higher token.
+            StreamConnectionError: the stream could not be reached.
+        """
+        arguments: dict[str, JsonValue] = {"fencingToken": check_fencing_token(fencing_token)}
+        try:
+            reply = await self._client.call(check_id(stream_id, "stream_id"), "mark", arguments)
+        except StreamNotFoundError:
+            return None
+        return StreamMark(*reply.head["ok"])
+
+    async def delete_marked_stream(self, stream_id: str, mark: StreamMark) -> StreamMark | None:
+        """Delete the stream if it stands as it was marked; `CloudflareStore` calls it.
+
+        Returns:
+            None if the stream is gone. Otherwise it has changed, nothing happened, and this is how it stands now.
+
+        Raises:
+            StreamConnectionError: the stream could not be reached.
+        """
+        arguments: dict[str, JsonValue] = {"mark": list(mark), "commitId": secrets.token_hex(8)}
+        reply = await self._client.call(check_id(stream_id, "stream_id"), "delete_marked", arguments)
+        return None if reply.head["ok"] is None else StreamMark(*reply.head["ok"])
 
     async def truncate_stream(
         self,

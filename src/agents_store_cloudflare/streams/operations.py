@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, TypedDict
 
 from agents_store_cloudflare.contract.json_values import JsonObject
-from agents_store_cloudflare.contract.streams.records import StreamInfo
+from agents_store_cloudflare.contract.streams.records import StreamInfo, StreamMark
 from agents_store_cloudflare.objects.rpc_text import encode_reply
 from agents_store_cloudflare.streams.commits import Commit
 from agents_store_cloudflare.streams.head import Retention, StreamHead
@@ -73,6 +73,16 @@ def _delete(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> 
     return encode_reply(None)
 
 
+def _mark(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:
+    return encode_reply(list(log.mark(now_ms=now_ms, fencing_token=arguments["fencingToken"])))
+
+
+def _delete_marked(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
+    commit = Commit.of_request(arguments, payload)
+    now = log.delete_marked(StreamMark(*arguments["mark"]), now_ms=now_ms, commit=commit)
+    return encode_reply(None if now is None else list(now))
+
+
 def _reset_fence(log: StreamLog, arguments: Arguments, payload: str, _now_ms: int) -> str:
     log.reset_fence(commit=Commit.of_request(arguments, payload))
     return encode_reply(None)
@@ -122,6 +132,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "reset": _reset,
     "truncate": _truncate,
     "delete": _delete,
+    "mark": _mark,
+    "delete_marked": _delete_marked,
     "reset_fence": _reset_fence,
     "lost": _lost,
     "info": _info,

@@ -110,6 +110,10 @@ async def _life(ledger: Ledger) -> None:
     await _written(ledger, "with-a-stream")
     with ledger.line("store.delete_session", "20 messages, a stream of 5 blocks, no usage"):
         await ledger.store.delete_session("with-a-stream")
+    await ledger.session("with-a-stream")
+    await _written(ledger, "with-a-stream")
+    with ledger.line("store.delete_session", "the same, with a commit id"):
+        await ledger.store.delete_session("with-a-stream", commit_id="deletion")
 
 
 async def _written(ledger: Ledger, stream_id: str) -> None:

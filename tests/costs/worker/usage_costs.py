@@ -108,6 +108,8 @@ async def _deleting(ledger: Ledger) -> None:
         await usage.rebuild_rollups()
     with ledger.line("usage_store.delete", "4 entries"):
         await usage.delete("recorded")
+    with ledger.line("usage_store.delete", "none, with a commit id"):
+        await usage.delete("recorded", commit_id="deletion")
     with ledger.line("usage_store.delete_old_entries", "100 entries"):
         await usage.delete_old_entries(86_400)
     with ledger.line("usage_store.ensure_table", "it is there"):

@@ -30,7 +30,7 @@ class DeletionStore(Protocol):
 
         Args:
             session_id: the session.
-            delete_usage: also delete the sessions' usage from the documented table. A usage table of another name stays.
+            delete_usage: also delete the sessions' usage, from the table that the store's usage options name.
             expected_version: delete only at this version; None deletes at any.
             fencing_token: the lock that the caller holds, or its token.
             commit_id: a name for this request. The same request under it again gives the first result.
@@ -60,7 +60,7 @@ class DeletionStore(Protocol):
         Args:
             now: sessions expire whose `expires_at` is not after this time (milliseconds since 1970); the present by default.
             limit: the most expired sessions, 1 to 1,000. Their descendants come on top.
-            delete_usage: also delete the sessions' usage from the documented table.
+            delete_usage: also delete the sessions' usage.
 
         Returns:
             The ids of all deleted sessions.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Required, TypedDict
+from typing import Literal, NamedTuple, Required, TypedDict
 
 from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.contract.record import Record
 
-__all__ = ["BufferOverflowEvent", "StreamChunk", "StreamInfo"]
+__all__ = ["BufferOverflowEvent", "StreamChunk", "StreamInfo", "StreamMark"]
 
 
 class StreamChunk(TypedDict, total=False):
@@ -49,3 +49,17 @@ class BufferOverflowEvent(Record):
     stream_id: str
     dropped_count: int
     buffer_size: int
+
+
+class StreamMark(NamedTuple):
+    """How a stream stood at a moment: a deletion that names it does not touch what came later.
+
+    Attributes:
+        life: it changes with every reset and deletion; None before the first.
+        last_sequence: the number of its newest chunk.
+        fencing_token: the highest one seen.
+    """
+
+    life: str | None
+    last_sequence: int
+    fencing_token: int | None
