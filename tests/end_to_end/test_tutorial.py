@@ -45,7 +45,7 @@ def test_the_page_from_its_first_line_to_its_last(tmp_path: Path, capfd: pytest.
     project = tmp_path / "my-agent"
     assert main(["new", str(project)]) == 0
     _tests_pass(project)
-    replaced = ""
+    replaced, source = "", project
     for step in _steps():
         target = project / step.file
         match step.what:
