@@ -1,4 +1,4 @@
-"""The live listeners of a stream: those who are caught up are pushed to, the others get pages from the log.
+"""The live listeners of a stream. New chunks are pushed to listeners that are caught up; the others get pages from the log.
 
 An append is encoded once for each wire (Server-Sent Events, WebSocket) and pushed once to each listener: there is no
 coroutine, future or timer per listener. A full sink takes nothing. Its listener is then behind, and gets the log page by
@@ -34,7 +34,7 @@ UNKNOWN_SOCKET: Final = 1012
 
 
 class Audience:
-    """The live listeners of one stream. Telling them something never raises."""
+    """The live listeners of one stream. No call that tells them something raises."""
 
     def __init__(self, host: ObjectHost, logger: logging.Logger, log_of: Callable[[str], StreamLog]) -> None:
         self._host = host
@@ -48,7 +48,7 @@ class Audience:
         return len(self._listeners) + len(self._by_socket())
 
     def add(self, log: StreamLog, place: Place, sink: FrameSink) -> Subscription:
-        """Add a listener to Server-Sent Events who stands at `place`. It is behind until its first `pull`."""
+        """Add a listener over Server-Sent Events at `place`. It is behind until its first `pull`."""
         listener = Subscription(self, log, sink, sse_frame, place)
         self._listeners.add(listener)
         if self._cancel_timer is None:
@@ -56,12 +56,13 @@ class Audience:
         return listener
 
     def add_socket(self, stream_id: str, place: Place) -> object:
-        """Add a listener on a new socket who stands at `place`, and tell it at once what follows.
+        """Add a listener on a new socket at `place`, and send it at once what follows.
 
         Returns:
             The client's end.
         """
-        sockets = self._by_socket()  # first, or the object would find the new socket among the old ones and not know it
+        # Before the new socket is accepted: an object that has slept looks up its sockets here, and has no listener for the new one.
+        sockets = self._by_socket()
         socket, client = self._host.accept_socket()
         listener = self._socket_listener(SocketSink.fresh(socket, stream_id, place), sockets)
         listener.remember()
@@ -127,7 +128,7 @@ class Audience:
             listener.finish(outcome_frame(listener.write, head), head.last_sequence)
 
     def reset(self) -> None:
-        """Tell everybody who is caught up that the stream begins anew; the others hear of it when they have room."""
+        """Tell everybody who is caught up that the stream begins anew. The others find out at their next pull."""
         for listener in self._live():
             listener.begin_anew()
 
@@ -138,7 +139,7 @@ class Audience:
 
     @contextmanager
     def serving(self, listener: Subscription, sink: FrameSink) -> Generator[None, None, None]:
-        """Run a step for one listener. If it fails, that is logged and this listener is let go; the others go on."""
+        """Run a step for one listener. A failure is logged and ends this listener alone."""
         try:
             yield
         except Exception:

@@ -25,7 +25,7 @@ __all__ = ["BatchSender", "WriterIdentity"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriterIdentity:
-    """Who writes, to which stream, and under which lock's token."""
+    """The stream, the agent that writes to it, and the fencing token of its lock."""
 
     stream_id: str
     agent_id: str
@@ -37,8 +37,7 @@ class BatchSender:
     """Empties the buffer of one writer into its stream, and remembers how the last call went.
 
     Attributes:
-        failure: the error of the last call; None if the call succeeded, or if a caller has heard of the error and the next chunk
-            may go well.
+        failure: the error of the last call; None if it succeeded, or if its error concerned one chunk alone and was raised.
         last_attempt_ms: when the last call ended; 0 before the first one.
         last_sequence: the last sequence that the stream has told.
     """
@@ -64,15 +63,15 @@ class BatchSender:
         self.last_sequence: int = 0
 
     async def flush(self, *, is_durable: bool = True) -> None:
-        """Store everything taken up to now. A caller hears of a failure, so a settled chunk leaves the buffer."""
+        """Store everything taken up to now. An error goes to the caller, so a chunk that it settles leaves the buffer."""
         with self.heard():
             await self.store_taken(is_durable=is_durable)
 
     async def make_durable(self) -> None:
-        """Store what was shown early too.
+        """Store the chunks that the stream has only shown until now.
 
         Raises:
-            StreamError: restarts of the object have lost some of it.
+            StreamError: restarts of the object have lost some of them.
         """
         if self._shown:
             reply = await self._client.call(self._stream_id, "store", {})
@@ -90,9 +89,9 @@ class BatchSender:
 
     @contextmanager
     def heard(self) -> Generator[None, None, None]:
-        """Run a flush whose error reaches a caller: a chunk that the error settles for good leaves the buffer.
+        """Run a flush whose error is raised to a caller: a chunk that the error settles for good leaves the buffer.
 
-        After a flush in the background the chunk stays for the next call. So no chunk is lost without a word.
+        A flush in the background raises to nobody, so it leaves the chunk to the next call. No chunk is lost without an error.
         """
         try:
             yield
@@ -109,8 +108,7 @@ class BatchSender:
         """Store the chunks taken up to now, and none taken later. Of two calls at once the second waits for the first.
 
         Args:
-            is_durable: store them before it returns. Otherwise the stream shows them now, and stores them within the loss
-                window.
+            is_durable: store them before this returns. Otherwise the stream shows them now and stores them within the loss window.
         """
         last_place = self._buffer.last_place
         async with self._sending:

@@ -1,4 +1,4 @@
-"""How chunks lie in block rows: their JSON texts joined by newlines (JSON text holds no raw newline)."""
+"""Blocks: a row holds the JSON texts of several chunks, joined by newlines (JSON text holds no raw newline)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting in a stream's object until something has changed."""
+"""Calls that wait in a stream's object until the stream changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Changes:
         self._waiting: set[asyncio.Future[None]] = set()
 
     def wake(self) -> None:
-        """Have everybody look again."""
+        """Let every waiting call check its condition again."""
         for change in self._waiting:
             if not change.done():
                 change.set_result(None)

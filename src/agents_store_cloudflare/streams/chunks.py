@@ -1,4 +1,4 @@
-"""Chunks on their way in: checked, stamped and encoded, once each."""
+"""Chunks as a writer takes them: checked, stamped with their agent and time, and encoded once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["EncodedChunk", "encode_chunk"]
 
 @dataclass(slots=True, eq=False)
 class EncodedChunk:
-    """A chunk as it will be stored, and when its writer took it.
+    """A chunk as the stream will store it, with the time at which its writer took it.
 
     Attributes:
         place: its place in the writer's buffer. Places rise and are never used again.

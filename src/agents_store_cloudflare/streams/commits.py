@@ -64,7 +64,7 @@ def is_repeated(stream_id: str, commits: Commits, commit: Commit | None) -> bool
 
 
 def with_commit(commits: Commits, commit: Commit | None) -> Commits:
-    """The commits with one more; the oldest are forgotten."""
+    """Return the commits with one more. The oldest ones are forgotten when there are too many."""
     if commit is None:
         return commits
     kept = [(commit_id, digest) for commit_id, digest in commits.items() if commit_id != commit.id]

@@ -56,7 +56,7 @@ class CopyableStream(ReadableStream):
             self._rows.arrive(list(zip(blocks, _bodies(blocks, body), strict=True)))
 
     def restore(self, token: str, head: str, *, counts: tuple[int, int], replaces: bool, now_ms: int) -> bool:
-        """Put the copy that has arrived in the place of the stream. False if that has taken place before.
+        """Replace the stream by the copy that has arrived. Returns False if an earlier call with this `token` did so.
 
         Chunks keep their numbers. A number that was given out here, above those of the copy, is not given out again; a position among
         such numbers belongs to an earlier life. The fence never falls.
@@ -88,7 +88,7 @@ class CopyableStream(ReadableStream):
 
 
 def _place(head: StreamHead) -> str:
-    """Changes with everything that may happen to a stream."""
+    """A text that differs after each change of the stream."""
     return f"{head.incarnation} {head.first_sequence} {head.last_sequence} {head.status} {head.is_deleted}"
 
 
@@ -102,7 +102,9 @@ def _bodies(blocks: Sequence[BlockRow], body: str) -> Iterator[str]:
 
 def _continued(copy: StreamHead, before: StreamHead | None) -> StreamHead:
     """The head of a copy in the place of another stream, or of a deleted one."""
-    facts = None if copy.facts is None else replace(copy.facts, source=None)  # its source does not know it here
+    facts = (
+        None if copy.facts is None else replace(copy.facts, source=None)
+    )  # the source of a fork knows no fork under this id
     if before is None:
         return replace(copy, facts=facts)
     last_known = max(before.last_sequence, before.unknown[1])

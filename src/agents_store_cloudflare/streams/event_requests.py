@@ -18,7 +18,7 @@ __all__ = ["EventRequests", "position_of"]
 NORMAL_CLOSURE: Final = 1000
 POLICY_VIOLATION: Final = 1008
 ANSWERED_CODES: Final = frozenset({1000, *range(3000, 5000)})
-"""The codes that the platform lets this end close with; others stand for what no close frame has said."""
+"""The close codes that this end may send. A client's close with another code is answered with 1000."""
 
 
 def position_of(request: HttpRequest) -> int:
@@ -42,7 +42,7 @@ class EventRequests:
         self._audience = audience
 
     def answer(self, log: StreamLog, stream_id: str, request: HttpRequest) -> HttpResponse:
-        """The events after the request's position; over a WebSocket, if the request asks for one.
+        """Answer with the events after the request's position: over a WebSocket if the request asks for one.
 
         Raises:
             InvalidArgumentError, StreamNotFoundError, SequenceConflictError: the request is refused, and nothing was opened.
@@ -64,7 +64,7 @@ class EventRequests:
             socket.close(POLICY_VIOLATION, f"a listener sends {ACKNOWLEDGEMENT!r} or 'ping', nothing else")
 
     def closed(self, socket: ObjectSocket, code: int = NORMAL_CLOSURE) -> None:
-        """The client has closed the socket, or it broke: close this end too, or the client waits for that."""
+        """Close this end of a socket that the client has closed or that broke. The client waits for it."""
         self._audience.left(socket)
         socket.close(code if code in ANSWERED_CODES else NORMAL_CLOSURE, "")
 
@@ -85,4 +85,4 @@ class _BodySink:
         self.break_off = body.break_off
 
     def remember(self, place: Place) -> None:
-        """`FrameSink.remember`: nothing of an open response outlives the object's memory."""
+        """`FrameSink.remember`: does nothing, because an open response ends with the object's memory."""

@@ -12,12 +12,12 @@ __all__ = ["FlushTimer"]
 
 
 class FlushTimer:
-    """Runs a flush in the background, if the request's `wait_until` is given; without it, it does nothing.
+    """Flushes in the background after the flush interval. Without the request's `wait_until` it does nothing.
 
     Args:
         stream_id: for the log.
         interval_s: the flush interval in seconds.
-        flush: stores the chunks; a failure is logged, and the writer remembers it for its next call.
+        flush: stores the chunks. Its error is logged, and the writer raises it in its next call.
     """
 
     def __init__(
@@ -74,5 +74,5 @@ class FlushTimer:
         try:
             await self._flush()
         except AgentsStoreError:
-            # The writer remembers it: its next call sends again, or raises.
+            # The writer remembers the error: its next call sends again, or raises it.
             self._logger.warning("a flush of stream %r by timer failed", self._stream_id, exc_info=True)

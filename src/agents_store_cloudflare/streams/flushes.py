@@ -41,7 +41,7 @@ class KnownFlushes:
         """The last sequence of a flush that was stored; None for a new flush.
 
         Raises:
-            InvalidArgumentError: it was not stored, and a later flush of the same writer was.
+            InvalidArgumentError: the flush was not stored, but a later flush of the same writer was.
         """
         newest, last_sequence = self._newest.get(writer, (0, 0))
         if number > newest:

@@ -1,4 +1,4 @@
-"""The frames that a listener gets, the same on every wire: an event, its data as JSON text, and a chunk's sequence.
+"""The frames that a listener gets, over every wire: an event, its data as JSON text, and the sequence of a chunk.
 
 | event       | data                                    | when                                              |
 |-------------|-----------------------------------------|---------------------------------------------------|
@@ -72,7 +72,7 @@ def caught_up_frame(write: FrameWriter, sequence: int) -> str:
 
 
 def truncated_frame(write: FrameWriter, *, from_sequence: int, first_sequence: int) -> str:
-    """The listener's position `from_sequence` is no longer good. `first_sequence` comes next."""
+    """The frame that tells a listener that its position `from_sequence` is void, and that chunk `first_sequence` comes next."""
     return write("truncated", f'{{"fromSequence":{from_sequence},"firstSequence":{first_sequence}}}')
 
 

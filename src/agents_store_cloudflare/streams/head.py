@@ -1,4 +1,4 @@
-"""What a stream's object knows about the stream as a whole, and how it lies in row 0."""
+"""The head of a stream: what its object knows of the stream as a whole, and the text of row 0 that stores it."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Retention:
     """How long a stream is kept. None keeps it for ever.
 
     Attributes:
-        after_end_ms: the stream is deleted so long after its end or failure.
-        idle_ms: a stream that has not ended is deleted so long after its last change.
-        max_chunks: so many of the newest chunks are kept at least, and at most a quarter more.
+        after_end_ms: the time from the stream's end or failure to its deletion.
+        idle_ms: the time from the last change of a stream that has not ended to its deletion.
+        max_chunks: at least this number of the newest chunks is kept, and at most a quarter more.
     """
 
     after_end_ms: int | None = None
@@ -51,18 +51,19 @@ KEEP_EVERYTHING: Final = Retention()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamHead:
-    """A stream as it stands.
+    """The state of one stream.
 
     Attributes:
         output: the JSON text given at the end, None before it.
-        first_sequence: the floor: the sequence of the oldest chunk kept; of the next chunk if none is kept.
-        last_sequence: of the newest chunk; `first_sequence` - 1 if none is kept.
+        first_sequence: the floor: the sequence of the oldest chunk kept, or of the next chunk if none is kept.
+        last_sequence: the sequence of the newest chunk; `first_sequence` - 1 if none is kept.
         incarnation: names this life of the stream; a reset or a deletion begins the next one. "" in the first life.
         begun_after: the last sequence before this life began; 0 in the first one. A position of 1 to `begun_after` belongs
             to an earlier life.
-        unknown: of a stream that was restored from a copy: the numbers after the first one, up to the second one, were given out
-            before, and the copy does not have them. A position among them belongs to an earlier life.
-        is_deleted: only this row is left: the numbers, the fence, the commits, and the flushes that may come again.
+        unknown: two numbers, for a stream that was restored from a copy. Before the restoration the stream gave out the numbers
+            above the first one, up to the second one; the copy lacks them. A position among them belongs to an earlier life.
+        is_deleted: the stream is deleted. This row stays with the numbers, the fence, the commits, and the flushes that may
+            come again.
         alarm_at: when the object's alarm for retention rings, as it was set last.
         ceiling: chunks up to this number may have been shown before they were stored.
         has_gaps: a crash has lost chunks that were shown; their numbers are missing.
@@ -101,7 +102,7 @@ class StreamHead:
         return self.ended_at is not None
 
     def is_of_earlier_life(self, position: int) -> bool:
-        """Whether a reader at this position has read an earlier life of the stream: before a reset, a deletion or a restoration."""
+        """Whether this position belongs to an earlier life of the stream: before a reset, a deletion or a restoration."""
         return 0 < position <= self.begun_after or self.unknown[0] < position <= self.unknown[1]
 
     @property
@@ -123,8 +124,7 @@ class StreamHead:
 def encode_head(head: StreamHead) -> str:
     """The text of row 0: a JSON object, then on a second line the output as its caller encoded it.
 
-    A plain append does not change row 0. So the last sequence and the time of the last append are those of the newest
-    block, if they are higher.
+    A plain append does not change row 0. So the newest block may know a higher last sequence and a later time; then these count.
     """
     retention = head.retention
     members: dict[str, object] = {

@@ -35,10 +35,10 @@ __all__ = [
 ]
 
 FORGOTTEN_FLUSHES: Final = 1_000
-"""How many writers' newest flushes outlive their chunks; the newest ones."""
+"""The number of writers whose newest flush is remembered after its chunks are gone."""
 
 SLACK: Final = 24
-"""An alarm rings this part of the span late: then one alarm is enough for a stream that ends soon after its creation."""
+"""An alarm is set late by this part of the span. So one alarm is enough for a stream that ends soon after its creation."""
 
 
 def begin(retention: Retention, fencing_token: int | None, now_ms: int) -> StreamHead:
@@ -122,7 +122,7 @@ def delete(head: StreamHead, flushes: Flushes, now_ms: int) -> StreamHead:
 
 
 def revive(head: StreamHead, now_ms: int) -> StreamHead:
-    """The head of a deleted stream that is made again."""
+    """The head of a stream that is created again after its deletion."""
     return replace(head, is_deleted=False, created_at=now_ms, updated_at=now_ms)
 
 
@@ -135,7 +135,7 @@ def truncate(head: StreamHead, first_sequence: int, flushes: Flushes) -> StreamH
 
 
 def planned(head: StreamHead, now_ms: int) -> StreamHead:
-    """The head with its alarm. An alarm that is set stays, unless it has rung or rings too late: each setting costs a row."""
+    """The head with its alarm. An alarm stays until it has rung, unless it would ring too late: each setting costs a row."""
     at_ms = _planned_ms(head)
     is_set = head.alarm_at is not None and now_ms <= head.alarm_at and (at_ms is None or head.alarm_at <= at_ms)
     return head if is_set or at_ms is None else replace(head, alarm_at=at_ms)

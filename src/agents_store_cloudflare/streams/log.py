@@ -1,7 +1,7 @@
 """The core of a stream: a synchronous, durable, append-only log with one outcome, on the SQLite of one Durable Object.
 
-The log knows no HTTP, no readers, no clock. A plain append writes one row and reads none: what it needs to know of the
-stream is in memory (`stored_stream.py`). `lifecycle.py` has the rules of all other changes.
+The log knows no HTTP and no listeners; its callers pass the time. A plain append writes one row and reads none, because the
+head of the stream is in memory (`stored_stream.py`). `lifecycle.py` has the rules of all other changes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["CEILING_STEP", "Appended", "Page", "StreamLog"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
-    """What an append did. A repetition stored nothing; its `last_sequence` is the first result."""
+    """The result of an append. A repeated append stored nothing; its `last_sequence` is that of the first one."""
 
     first_sequence: int
     last_sequence: int
@@ -93,10 +93,10 @@ class StreamLog(CopyableStream):
         """Store the chunks of `body` (JSON texts joined by newlines), all or none. A repeated flush stores nothing.
 
         Args:
-            writer, writer_sequence: name the flush. A writer's numbers rise. The same number again gives the first result.
+            writer, writer_sequence: name the flush. A writer's numbers rise. The same number again gives the result of the first time.
             expected_sequence: the sequence that the first chunk must get.
             is_held: show the chunks now, and store them with the next `store_held` or any other change.
-            closing: the chunk closes a turn: it passes a pause.
+            closing: the turn that the chunk closes. Such a chunk is stored in a paused stream too.
 
         Raises:
             StreamNotFoundError, StaleFencingTokenError, StreamClosedError, SequenceConflictError,
@@ -159,13 +159,13 @@ class StreamLog(CopyableStream):
     def end(
         self, *, status: str, output: str, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None
     ) -> bool:
-        """End the stream with a word and an output (JSON text). False if it was ended alike before.
+        """End the stream with a status and an output (JSON text). Returns False if it has ended with the same ones before.
 
-        This call and those that follow return False, and change nothing, when their `commit` has been here before:
-        whatever others have done since. A call that finds nothing to change still keeps a higher fencing token.
+        This call and the calls below return False and change nothing if their `commit` was here before, whatever others have
+        done since. A call that finds nothing to change still keeps a higher fencing token.
 
         Raises:
-            StreamClosedError: ended differently, or failed; it names the first outcome.
+            StreamClosedError: the stream has another outcome; the error names it.
             StreamNotFoundError, StaleFencingTokenError.
         """
 
@@ -175,7 +175,7 @@ class StreamLog(CopyableStream):
         return self._changes(ended, now_ms, fencing_token, commit)
 
     def fail(self, *, error: str, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
-        """Fail the stream with a text. False if it was failed alike before. Raises as `end` does."""
+        """Fail the stream with a text. Returns False if it has failed with the same text before. Raises as `end` does."""
 
         def failed(head: StreamHead) -> StreamHead:
             return lifecycle.close(self.stream_id, head, "failed", now_ms, error=error)
@@ -183,11 +183,11 @@ class StreamLog(CopyableStream):
         return self._changes(failed, now_ms, fencing_token, commit)
 
     def pause(self, *, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
-        """Take no chunks until `resume`. False if the stream was paused. Raises as `end` does."""
+        """Take no chunks until `resume`. Returns False if the stream was paused already. Raises as `end` does."""
         return self._changes(lambda head: lifecycle.pause(self.stream_id, head, now_ms), now_ms, fencing_token, commit)
 
     def resume(self, *, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
-        """Take chunks again. False if the stream was not paused. Raises as `end` does."""
+        """Take chunks again. Returns False if the stream was not paused. Raises as `end` does."""
         return self._changes(lambda head: lifecycle.resume(self.stream_id, head, now_ms), now_ms, fencing_token, commit)
 
     def reset(self, *, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
@@ -203,7 +203,7 @@ class StreamLog(CopyableStream):
     def truncate(
         self, *, first_sequence: int, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None
     ) -> bool:
-        """Drop the chunks before `first_sequence`. False if they were gone. Raises as `reset` does."""
+        """Drop the chunks before `first_sequence`. Returns False if they were gone already. Raises as `reset` does."""
         return self._changes(
             lambda head: lifecycle.truncate(head, first_sequence, self._known_flushes().newest()),
             now_ms,
@@ -240,7 +240,7 @@ class StreamLog(CopyableStream):
         return now
 
     def reset_fence(self, *, commit: Commit | None = None) -> bool:
-        """Forget the highest fencing token, of a deleted stream too. False if there is none to forget."""
+        """Forget the highest fencing token, also of a deleted stream. Returns False if there was none."""
         head = self.last_known()
         if head is None or head.fencing_token is None or self.is_repeated(commit):
             return False
@@ -269,7 +269,7 @@ class StreamLog(CopyableStream):
         return self._change(replace(closed, facts=facts), None, now_ms, None)
 
     def touch(self, *, now_ms: int) -> None:
-        """Note a read, if reads prolong the stream's life. The new time is stored now and then."""
+        """Note the time of a read, if reads prolong the stream's life. Only some of these times are stored, to save rows."""
         head = self.head()
         if head is None or head.facts is None:
             return
@@ -286,11 +286,11 @@ class StreamLog(CopyableStream):
         fencing_token: int | None,
         commit: Commit | None,
     ) -> bool:
-        """Apply a rule of `lifecycle` to the head. False if the request was here before, or found nothing to change."""
+        """Apply a rule of `lifecycle` to the head. Returns False if the request was here before, or found nothing to change."""
         if self.is_repeated(commit):
             return False
         head = self.existing_head()
-        self._checked_fence(head, fencing_token)  # a stale caller hears of that before anything else
+        self._checked_fence(head, fencing_token)  # a stale token is the first thing that a caller hears of
         wanted = rule(head)
         self._change(wanted, fencing_token, now_ms, commit)
         return wanted is not head

@@ -1,4 +1,4 @@
-"""Storing what an adaptive stream has shown, when its loss window has passed."""
+"""Stores the chunks that an adaptive stream has shown, when its loss window has passed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["LossWindow"]
 
 
 class LossWindow:
-    """The timer of one stream's object that stores what is held in memory. It runs only while something is held."""
+    """The timer of one stream's object that stores the chunks held in memory. It runs only while some are held."""
 
     def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
         self._host = host
@@ -21,7 +21,7 @@ class LossWindow:
         self._cancel: Callable[[], None] | None = None
 
     def store_within(self, log: StreamLog, window_ms: int) -> None:
-        """Store what the log holds when the window has passed; once more with nothing new, and the object may sleep."""
+        """Store the chunks that the log holds when the window has passed. The timer then runs again until the log holds nothing."""
         if self._cancel is None:
             self._cancel = self._host.call_later(window_ms, lambda: self._store(log, window_ms))
 
@@ -30,6 +30,6 @@ class LossWindow:
         try:
             log.store_held(now_ms=self._host.now_ms())
         except Exception:
-            self._logger.exception("what was shown could not be stored yet: incident %s", secrets.token_hex(6))
+            self._logger.exception("chunks that were shown could not be stored yet: incident %s", secrets.token_hex(6))
         if log.has_held():
             self.store_within(log, window_ms)

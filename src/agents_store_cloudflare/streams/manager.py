@@ -63,7 +63,7 @@ class DurableObjectStreamManager(StreamManager):
 
     @property
     def client(self) -> StreamClient:
-        """Calls to the streams' objects, for the package's own parts: the copies of `agents_store_cloudflare.transfer`."""
+        """The calls to the streams' objects, for `agents_store_cloudflare.transfer`."""
         return self._client
 
     def create_writer(
@@ -80,7 +80,7 @@ class DurableObjectStreamManager(StreamManager):
     def turn_writer(
         self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: int | None
     ) -> DurableObjectStreamWriter:
-        """A writer that is not opened yet; `store.turn` opens it beside its first batch."""
+        """A writer that is not open. `store.turn` uses it, and opens it beside the turn's first batch."""
         identity = WriterIdentity(
             stream_id=stream_id, agent_id=agent_id, agent_type=agent_type, fencing_token=fencing_token
         )
@@ -165,10 +165,10 @@ class DurableObjectStreamManager(StreamManager):
         incarnation: str | None,
         pauses: bool,
     ) -> int | None:
-        """Store the chunk that closes a turn, once however often it is sent; `store.turn` calls it.
+        """Store the chunk that closes a turn, once, however often it is sent. `store.turn` calls this.
 
         Returns:
-            Its sequence, or None if the stream was ended, failed, reset or deleted since the turn wrote to it.
+            The chunk's sequence. None if the stream was ended, failed, reset or deleted since the turn wrote to it.
 
         Raises:
             StreamConnectionError: the stream could not be reached.
@@ -259,9 +259,9 @@ class DurableObjectStreamManager(StreamManager):
         return self._writers.on_overflow(callback)
 
     async def sse_response(self, stream_id: str, *, last_event_id: str | int | None = None) -> object:
-        """The stream as Server-Sent Events: a raw JavaScript `Response` to return from a Worker's `fetch`.
+        """Return the stream as Server-Sent Events: a JavaScript `Response` for a Worker's `fetch` to return.
 
-        Over `LocalObjects` it is an `HttpResponse` whose body is a `LocalEvents`.
+        Over `LocalObjects` the result is an `HttpResponse` whose body is a `LocalEvents`.
 
         Args:
             last_event_id: the request's `Last-Event-ID` header as it came: the last sequence that the client has.
@@ -280,7 +280,7 @@ class DurableObjectStreamManager(StreamManager):
 
 
 def _named(fencing_token: FencingToken, commit_id: str | None) -> dict[str, JsonValue]:
-    """Who calls, and under which name. The name makes a call that is sent again take effect once."""
+    """The caller's token and the call's name. A call that is sent again under its name takes effect once."""
     return {
         "fencingToken": check_fencing_token(fencing_token),
         "commitId": secrets.token_hex(8) if commit_id is None else check_id(commit_id, "commit_id"),

@@ -16,7 +16,7 @@ __all__ = ["as_native", "native_lines", "native_texts"]
 
 
 def as_native(lines: str) -> str:
-    """The messages (JSON texts joined by newlines) for native readers: any value but a chunk is wrapped."""
+    """The messages (JSON texts joined by newlines) for native readers. A value that is no chunk is wrapped in one."""
     return "\n".join(_wrapped(text) for text in texts_of(lines))
 
 

@@ -141,7 +141,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "restore_page": _restore_page,
     "restore": _restore,
 }
-"""The operations by their names on the wire. Append and read are not among them: they push and wait."""
+"""The operations by their names in a request. `append` and `read` are elsewhere, because they push to listeners and wait."""
 
 
 class _Named(TypedDict):
@@ -150,7 +150,7 @@ class _Named(TypedDict):
 
 
 def _named(arguments: Arguments, payload: str) -> _Named:
-    """Who calls, and under which name."""
+    """The caller's token and the call's name."""
     return {"fencing_token": arguments["fencingToken"], "commit": Commit.of_request(arguments, payload)}
 
 

@@ -21,7 +21,7 @@ LONGEST_KEPT_S: Final = 400 * 86_400
 
 
 class StreamSettings(TypedDict, total=False):
-    """The keywords of `DurableObjectStreamManager`; their meaning is at `StreamOptions`."""
+    """The keywords of `DurableObjectStreamManager`; `StreamOptions` explains them."""
 
     buffer_size: int
     flush_interval: float | timedelta | None
@@ -52,14 +52,14 @@ class StreamOptions:
         keep_after_end: seconds (or a timedelta, at most 400 days) after which an ended or failed stream is deleted; 24 hours by
             default. None keeps it. This and the next two belong to the stream from its creation on: a later writer with
             other options changes nothing.
-        keep_idle: the same for a stream that has not ended, since its last change; 7 days by default.
-        keep_chunks: how many of the newest chunks are kept at least; a quarter more may be kept. None keeps all.
+        keep_idle: the same for a stream that has not ended, counted from its last change; 7 days by default.
+        keep_chunks: at least this number of the newest chunks is kept, and at most a quarter more. None keeps all.
         adaptive: a write goes to the stream at once, and live readers see it. The stream stores it within the loss window, in
             larger blocks. A crash of its object loses the chunks that it has shown and not stored. `flush` and `close` make
             them durable.
         loss_window: seconds (or a timedelta) within which shown chunks are stored, at most 60; 1 by default.
         loss_window_ms: the same in milliseconds. Give one of the two.
-        logger: takes failures in the background; `agents_store_cloudflare.streams` by default.
+        logger: gets the failures of background work; `agents_store_cloudflare.streams` by default.
         wait_until: `ctx.waitUntil` of the request. With it, a timer stores waiting chunks after the flush interval. Without
             it, the next write, flush or close stores them.
         now_ms: the clock of `timestamp` and of the flush interval.
@@ -99,8 +99,8 @@ class StreamOptions:
         """The flush interval in whole milliseconds.
 
         Raises:
-            TypeError: given twice, or not a span.
-            InvalidArgumentError: over 60 seconds.
+            TypeError: the interval was given twice, or is no number of seconds and no timedelta.
+            InvalidArgumentError: it is over 60 seconds.
         """
         return span_ms(self.flush_interval, self.flush_interval_ms, "flush_interval", most_seconds=60) or 0
 
@@ -113,8 +113,8 @@ class StreamOptions:
         """The retention of new streams: both spans in milliseconds, and the number of chunks.
 
         Raises:
-            TypeError: not a span.
-            InvalidArgumentError: over 400 days. Such a span was probably meant in milliseconds.
+            TypeError: a span is no number of seconds and no timedelta.
+            InvalidArgumentError: a span is over 400 days. It was probably meant in milliseconds.
         """
         after_end_ms = span_ms(self.keep_after_end, None, "keep_after_end", most_seconds=LONGEST_KEPT_S)
         idle_ms = span_ms(self.keep_idle, None, "keep_idle", most_seconds=LONGEST_KEPT_S)

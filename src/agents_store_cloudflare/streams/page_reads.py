@@ -1,4 +1,4 @@
-"""The `read` call of a stream's object: one page of chunks, or the first that come within a wait."""
+"""The `read` call of a stream's object: one page of chunks, or the first chunks that come within a wait."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class PageReads:
     """Answers `read` calls.
 
     ```text
-    fromSequence  the last sequence that the reader has; null for "whatever is kept"
-    incarnation   of the stream when the reader heard it last; absent if the position comes from elsewhere
-    isTold        the reader knows already that its position is of an earlier life, and goes on from there
+    fromSequence  the last sequence that the reader has; null to begin at the oldest chunk kept
+    incarnation   the life of the stream that the reader knows; absent if its position comes from elsewhere
+    isTold        the reader knows that its position is of an earlier life, and goes on from there
     waitFor       "stream": wait until the stream exists; "chunks": wait for a chunk, the outcome, or a reset
     waitMs        how long, at most 60 s
     maxBytes      about how long the page may be, at most 2 MB
     ```
 
     Args:
-        living: gives the stream as it stands, after deleting it if its retention has run out.
+        living: returns the stream, after deleting it if its retention has run out.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class PageReads:
         self._logger = logger
 
     def read(self, log: StreamLog, arguments: Arguments) -> str | Awaitable[str]:
-        """The reply, at once unless it must be waited for."""
+        """Reply at once if there is something to tell, otherwise after the wait."""
 
         def is_there() -> bool:
             if arguments["waitFor"] == "stream":
@@ -68,7 +68,7 @@ class PageReads:
         head = log.existing_head()
         position = _position(arguments, head)
         if _is_of_another_life(arguments, head):
-            # Perhaps no chunk after the position is missing, and yet what the reader has is not this stream any more.
+            # Even if no chunk after the position is missing, the chunks that the reader has are no longer this stream's.
             raise StreamTruncatedError(
                 log.stream_id, from_sequence=position, first_sequence=head.first_sequence, was_reset=True
             )

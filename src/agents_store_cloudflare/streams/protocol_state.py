@@ -1,6 +1,6 @@
-"""What a stream's head stores for the Durable Streams protocol: content type, expiry, fork source, producers' closure.
+"""The part of a stream's head that belongs to the Durable Streams protocol: content type, expiry, source of a fork, closure.
 
-The log stores and returns these values; only `durable_streams` decides about them.
+The log stores and returns these values. Only `durable_streams` decides what they mean.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkSource:
-    """Where a fork's first messages come from: all up to `sequence`, and the first `sub_offset` messages or bytes after it."""
+    """The source of a fork's first messages: all messages up to `sequence`, then the first `sub_offset` messages or bytes."""
 
     stream_id: str
     sequence: int
@@ -35,18 +35,18 @@ class ForkSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolState:
-    """The protocol's state of one stream. A stream that native calls have made has none.
+    """The protocol's state of one stream. A stream that a stream manager has made has none.
 
     Attributes:
         content_type: as it was given.
-        ttl_s: the stream is deleted after so many seconds without a read or a write; None keeps it.
+        ttl_s: the seconds without a read or a write after which the stream is deleted; None keeps it.
         expires_at: the instant (RFC 3339, as it was given) at which the stream is deleted.
-        touched_ms: when it was last read, as far as the object remembers.
-        written_touch_ms: the same as far as it is written.
+        touched_ms: the time of the last read that the object remembers.
+        written_touch_ms: the time of the last read that row 0 holds.
         last_seq: the highest `Stream-Seq` that was taken.
         closed_by: id, epoch and number of the producer's request that closed it.
-        source: of a fork.
-        life: the stream's incarnation when it was made: producers of an earlier life are strangers.
+        source: the source of a fork; None for another stream.
+        life: the stream's incarnation at its creation. A producer of an earlier life is not recognised.
     """
 
     content_type: str = JSON_TYPE
@@ -70,7 +70,7 @@ class ProtocolState:
         return media_type(self.content_type).startswith("text/")
 
     def due_ms(self, updated_ms: int) -> int | None:
-        """When the stream is deleted if nobody reads or writes until then; None for never."""
+        """The time at which the stream is deleted if nobody reads or writes before; None for never."""
         dues: list[int] = []
         if self.ttl_s is not None:
             dues.append(max(updated_ms, self.touched_ms) + self.ttl_s * 1000)
@@ -87,7 +87,7 @@ class ProtocolState:
         return replace(self, touched_ms=now_ms, written_touch_ms=written_ms)
 
     def to_json(self) -> JsonObject:
-        """As the head holds it."""
+        """Return the state as the head stores it."""
         source = self.source
         return {
             "contentType": self.content_type,
@@ -102,7 +102,7 @@ class ProtocolState:
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> Self:
-        """The state in a head. Reads since the last stored one may be forgotten, so the time to live is taken as longer."""
+        """Return the state that a head stores. It may lack the latest reads, so the stream gets as much longer to live."""
         written_ms, ttl_s = facts["touchedMs"], facts["ttlS"]
         closed_by, source = facts["closedBy"], facts["source"]
         return cls(
@@ -119,7 +119,7 @@ class ProtocolState:
 
 
 def media_type(content_type: str) -> str:
-    """The type and subtype in lower case, without parameters. Content types are compared by it."""
+    """The type and subtype in lower case, without parameters: two content types are equal if these are."""
     return content_type.partition(";")[0].strip().lower()
 
 

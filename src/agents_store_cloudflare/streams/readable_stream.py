@@ -1,4 +1,4 @@
-"""What a stream tells of itself: its chunks, page by page, and what is kept of it. Nothing here changes the stream."""
+"""The reads of a stream: its chunks, page by page, and what is kept of it. No read changes the stream."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Page", "ReadableStream"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Chunks in order: `count` JSON texts joined by newlines, the first one of sequence `first_sequence`."""
+    """Chunks in order: `count` JSON texts joined by newlines. The first one has the sequence `first_sequence`."""
 
     first_sequence: int
     count: int

@@ -21,7 +21,7 @@ PAGE_BYTES: Final = 1024 * 1024
 POLL_MS: Final = 20_000
 READ_ATTEMPTS: Final = 8
 TURN_CLOSINGS: Final = frozenset({"turn-end", "turn-failed"})
-"""The types of the chunk that closes a turn; its `turnId` names the turn."""
+"""The types of chunk that close a turn. The chunk's `turnId` names the turn."""
 
 
 class DurableObjectStreamReader(StreamReader):
@@ -104,7 +104,7 @@ class DurableObjectStreamReader(StreamReader):
     async def __anext__(self) -> JsonObject:
         if self._chunks and self._until_turn is None:
             return self._chunks.popleft()
-        async with self._turn:  # tasks that share a reader wait one after the other
+        async with self._turn:  # tasks that share a reader take turns
             if self._has_seen_turn or (not self._chunks and not await self._has_more()):
                 raise StopAsyncIteration
             chunk = self._chunks.popleft()
@@ -146,11 +146,11 @@ class DurableObjectStreamReader(StreamReader):
         return not is_open and (self._position or 0) >= self._last_sequence
 
     def _is_finished(self) -> bool:
-        """Whether a consumer has been handed everything that this reader promised."""
+        """Whether the consumer has got everything that this reader was opened for."""
         return not self._chunks and (self._has_seen_turn or self._is_turn_over() or self._is_at_end())
 
     def _is_turn_over(self) -> bool:
-        """Whether the turn was closed at or before this position: its closing chunk does not come any more."""
+        """Whether the turn was closed at or before this position, so that its closing chunk does not come any more."""
         if self._until_turn is None or self._closed_turn is None:
             return False
         turn_id, sequence = self._closed_turn
@@ -167,7 +167,7 @@ class DurableObjectStreamReader(StreamReader):
         try:
             reply = await self._call
         except StreamTruncatedError:
-            # The consumer is told now. Asked again, the reader goes on from its position, if that is kept.
+            # The error goes to the consumer. The next request goes on from the reader's position, if that is kept.
             self._incarnation, self._is_told = None, True
             raise
         except asyncio.CancelledError:
@@ -203,7 +203,7 @@ class DurableObjectStreamReader(StreamReader):
             return  # what follows belongs to later turns
         if self._position is None:
             self._last_held = place["firstSequence"] - 1
-        # After the page; an empty page can stand after numbers that a crash has lost.
+        # An empty page may move the position past numbers that a crash has lost.
         self._position = place["firstSequence"] + place["count"] - 1
         if place["count"]:
             self._last_held = self._position

@@ -67,7 +67,7 @@ class StreamRows:
         first_kept: int | None = None,
         now_ms: int = 0,
     ) -> None:
-        """Store flushes as blocks, store the head, and drop the blocks before `first_kept`: each if it is given."""
+        """Store the flushes as blocks, store the head, and drop the blocks before `first_kept`. An argument that is absent does nothing."""
 
         def write() -> None:
             for last, body in merged(flushes):
@@ -97,7 +97,7 @@ class StreamRows:
         ]
 
     def begin_arrival(self, token: str, now_ms: int) -> None:
-        """Make room for the blocks of a copy. The same attempt keeps what has arrived; another one loses it."""
+        """Make room for the blocks of a copy. Blocks of the same attempt stay; blocks of another attempt are dropped."""
         if self.arrived(token) is not None:
             return
 
@@ -118,7 +118,7 @@ class StreamRows:
         self._sql.transaction(write)
 
     def arrived(self, token: str) -> tuple[int, int] | None:
-        """How many blocks and chunks of a copy have arrived; None if it is another copy, or none."""
+        """The number of blocks and of chunks that have arrived; None if another copy has arrived, or none."""
         try:
             [[blocks, chunks]] = self._sql.exec(c.SELECT_ARRIVED, token)
         except SqlError as error:
@@ -128,7 +128,7 @@ class StreamRows:
         return None if chunks is None else (cast("int", blocks), cast("int", chunks))
 
     def take_place(self, head: StreamHead) -> None:
-        """Put what has arrived in the place of the stream."""
+        """Replace the stream's rows by those of the copy that has arrived."""
 
         def write() -> None:
             self._sql.exec(c.UPDATE_ATTEMPT, encode_head(head))
@@ -142,7 +142,7 @@ class StreamRows:
         return self._sql.transaction(body)
 
     def page(self, wanted: int, max_bytes: int) -> tuple[int, int, int]:
-        """The keys of the first and last block of a page, and its last sequence; those of row 0 if no block holds `wanted`."""
+        """The keys of the first and the last block of a page, and its last sequence. Row 0 gives the three if no block holds `wanted`."""
         [row] = self._sql.exec(q.SELECT_PAGE, wanted, max_bytes)
         return cast("tuple[int, int, int]", tuple(row))
 

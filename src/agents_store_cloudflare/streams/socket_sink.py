@@ -1,4 +1,4 @@
-r"""The WebSocket wire of a stream: frames out, acknowledgements in. A socket's attachment holds all that is known of it.
+r"""The WebSocket wire of a stream: frames out, acknowledgements in. A socket's attachment holds everything known of its listener.
 
 ```text
 to the client    text messages of one or more lines, a frame each:
@@ -30,7 +30,7 @@ MARK_BYTES: Final = WINDOW_BYTES // 2
 NORMAL_CLOSURE: Final = 1000
 TRY_AGAIN_LATER: Final = 1013
 MOST_UNASKED: Final = 32
-"""How many acknowledgements that nobody asked for a client may send: each one wakes the object."""
+"""The number of acknowledgements that a client may send unasked. Each one wakes the object."""
 _MARK: Final = '{"event":"ack"}'
 
 
@@ -46,7 +46,7 @@ class SocketSink:
     Attributes:
         key: names the socket among the sockets of its object.
         stream_id: the stream that the client listens to.
-        place: where the listener stood when that was remembered last.
+        place: the listener's place that was remembered last.
     """
 
     def __init__(self, socket: ObjectSocket, stream_id: str, *, key: str, place: Place) -> None:
@@ -78,7 +78,7 @@ class SocketSink:
         return sink
 
     def push(self, frames: str) -> bool:
-        """`FrameSink.push`. The mark goes before the frames, so that nothing follows the last frames."""
+        """`FrameSink.push`. The `ack` frame goes before the others, so that nothing follows the last frames."""
         if self._owed_bytes >= MARK_BYTES and self._bytes_after_mark is None:
             self._socket.send(_MARK)
             self._bytes_after_mark = 0
@@ -91,7 +91,7 @@ class SocketSink:
         return True
 
     def remember(self, place: Place) -> None:
-        """`FrameSink.remember`: into the attachment, which outlives the object's memory."""
+        """`FrameSink.remember`: writes the place into the attachment, which outlives the object's memory."""
         self.place = place
         kept = {
             "key": self.key,
@@ -119,7 +119,7 @@ class SocketSink:
         return True
 
     def is_pestering(self) -> bool:
-        """Whether the client keeps sending acknowledgements that nobody asked for."""
+        """Whether the client has sent too many acknowledgements unasked."""
         return self._unasked > MOST_UNASKED
 
     def break_off(self) -> None:

@@ -1,4 +1,4 @@
-"""The SQL of `StreamLog`: one table in the Durable Object's own database. The price is counted in rows written.
+"""The SQL of `StreamLog`: one table in the Durable Object's own database. Its cost is the rows that it writes.
 
 Chunks lie in blocks, one row per flush, keyed by their first sequence; row 0 is the stream's own (a second table would
 cost two more written rows per stream). `body` is the last column, so that scans of the others never touch its pages.
@@ -96,7 +96,7 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 
 # ?1 the sequence wanted first, ?2 most bytes. One row: keys of the first and the last block of the page and its last
 # sequence (NULLs where nothing is stored there). The page ends with the block that reaches ?2, or before numbers that a
-# crash has lost: up to there every key is the first one and the chunks before it. By key from the block holding ?1.
+# crash has lost: until then each key is the page's first key plus the number of chunks before it. By key.
 SELECT_PAGE: LiteralString = """
 SELECT MIN(first_sequence), MAX(first_sequence), MAX(last_sequence)
 FROM (

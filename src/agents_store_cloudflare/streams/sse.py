@@ -40,10 +40,10 @@ def sse_frame(event: str, data: str, sequence: int | None = None, /) -> str:
 
 
 def parse_position(last_event_id: str | int | None, from_parameter: str | None) -> int:
-    """The position that a request asks for; 0 for none. `Last-Event-ID` wins, because a browser that reconnects keeps the URL.
+    """The position that a request asks for; 0 if it names none. `Last-Event-ID` wins: a browser that reconnects keeps the URL.
 
     Raises:
-        InvalidArgumentError: not a whole number of 0 to 2^53 - 1.
+        InvalidArgumentError: the position is no whole number from 0 to 2^53 - 1.
     """
     name, given = ("Last-Event-ID", last_event_id) if last_event_id else ("from", from_parameter)
     if given is None:

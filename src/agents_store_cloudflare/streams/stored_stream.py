@@ -1,7 +1,7 @@
-"""One stream as it is stored and as it stands in memory: its head, its blocks, and the chunks that are held back.
+"""One stream in its rows and in memory: its head, its blocks, and the chunks that are held back.
 
-What is asked after every append (last sequence, status, fence, who wrote last) is held in memory and rebuilt from the
-rows when the object is loaded anew. A change happens whole or not at all, in the rows and in memory.
+Memory holds what every append needs: last sequence, status, fence, the writers' newest flushes. It is rebuilt from the rows when
+the object is loaded anew. A change happens whole or not at all, in the rows and in memory.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["CEILING_STEP", "StoredStream"]
 T = TypeVar("T")
 
 CEILING_STEP: Final = 1_000
-"""How many numbers one written row lets the log show before they are stored."""
+"""How many numbers the log may show unstored for one written row."""
 
 
 class StoredStream:
-    """The head, the blocks and the tail of one stream; `StreamLog` decides what becomes of them."""
+    """The head, the blocks and the tail of one stream. `StreamLog` decides what is stored."""
 
     def __init__(self, sql: ObjectSql, stream_id: str) -> None:
         self._rows = StreamRows(sql, stream_id)
@@ -65,7 +65,7 @@ class StoredStream:
         return self._head
 
     def is_repeated(self, commit: Commit | None) -> bool:
-        """Whether this request has been here before, whatever others have done since.
+        """Whether this request was here before, whatever others have done since.
 
         Raises:
             InvalidArgumentError: another request has used its commit id.
@@ -78,7 +78,7 @@ class StoredStream:
         return bool(self._tail) or (self._head is not None and self._head.ceiling is not None)
 
     def store_held(self, *, now_ms: int) -> bool:
-        """Store the chunks that are held; False if there are none. A second call removes the ceiling: no number gets lost then."""
+        """Store the chunks that are held. Returns False if there are none; then the ceiling goes, so that a crash loses no number."""
         head = self.head()
         if head is None or not self.has_held():
             return False
@@ -131,7 +131,7 @@ class StoredStream:
         return after
 
     def _store(self, before: StreamHead, after: StreamHead, flushes: Sequence[Flush], now_ms: int) -> None:
-        """Store flushes as blocks, the tail among them, and the head if it says more than the blocks do."""
+        """Store flushes as blocks, the tail among them, and the head unless the blocks imply it."""
         if self._is_said_by_blocks(before, after, flushes):
             self._rows.write(flushes=flushes, now_ms=now_ms)
             self._head = after

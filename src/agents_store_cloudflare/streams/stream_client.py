@@ -1,4 +1,4 @@
-"""Calls to the objects of streams. Each call is safe to repeat, and is repeated if no reply comes."""
+"""Calls to the objects of streams. A call without a reply is sent again: each call is safe to repeat."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StreamClient:
     async def call(
         self, stream_id: str, op: str, arguments: Mapping[str, JsonValue], payload: str = "", *, attempts: int = 4
     ) -> WireMessage:
-        """The object's reply. A call without a reply is sent again, after growing, jittered pauses (50 ms to 2 s).
+        """Return the object's reply. A call without a reply is sent again, after growing, jittered pauses (50 ms to 2 s).
 
         Raises:
             AgentsStoreError: the object has raised it.
@@ -50,7 +50,7 @@ class StreamClient:
             raise StreamError(f"stream {stream_id!r}: {error}", outcome_unknown=True) from error
 
     def hang_up(self, stream_id: str) -> None:
-        """Say that no call follows for now: the namespace gives back what it keeps open for faster calls."""
+        """Give back what the namespace keeps open for faster calls: no call follows for now."""
         if self._keeps_lines is not None:
             self._keeps_lines.hang_up(stream_id)
 

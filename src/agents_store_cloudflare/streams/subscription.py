@@ -1,4 +1,4 @@
-"""One listener: its place in the stream, and how it is brought forward."""
+"""One listener: its place in the stream, and the steps that bring it forward."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Place:
 
     Attributes:
         sequence: the last chunk handed over.
-        incarnation: of the stream when that chunk was handed over; None if an earlier life of the stream had it.
-        is_live: everything stored has been handed over; what is appended comes by push.
-        was_caught_up: the listener has been told so.
+        incarnation: the life of the stream that this chunk belongs to; None for an earlier life.
+        is_live: everything stored has been handed over, and new chunks come by push.
+        was_caught_up: the listener was told that it is caught up.
     """
 
     sequence: int
@@ -46,25 +46,25 @@ class Place:
 
 
 def place_at(head: StreamHead, from_sequence: int) -> Place:
-    """Where a listener begins who says that it has `from_sequence`. With 0 it can miss nothing: it begins at the floor."""
+    """The place of a new listener that has everything up to `from_sequence`. With 0 it begins at the oldest chunk kept."""
     if from_sequence == 0:
         return Place(head.first_sequence - 1, head.incarnation)
     return Place(from_sequence, None if head.is_of_earlier_life(from_sequence) else head.incarnation)
 
 
 class FrameSink(Protocol):
-    """Where frames go. From inside these methods it may cancel its subscription, nothing else."""
+    """The way of frames to one client. Its methods may cancel its own subscription, nothing else."""
 
     def push(self, frames: str) -> bool:
-        """Take the frames; False if it is full or gone, and has taken nothing."""
+        """Take the frames. Returns False if the sink is full or gone, and has taken nothing."""
         ...
 
     def has_read(self) -> bool:
-        """Whether the client has read something since this was asked last, or has nothing to read."""
+        """Whether the client has read something since the last call of this method, or has nothing to read."""
         ...
 
     def remember(self, place: Place) -> None:
-        """Note where the listener stands now, if that must outlive the object's memory."""
+        """Keep the listener's place, if it must outlive the object's memory."""
         ...
 
     def close(self) -> None:
@@ -77,10 +77,10 @@ class FrameSink(Protocol):
 
 
 class Serves(Protocol):
-    """Whom a listener belongs to."""
+    """The owner of listeners."""
 
     def serving(self, listener: Subscription, sink: FrameSink, /) -> AbstractContextManager[None]:
-        """Log whatever fails inside, and let the listener go."""
+        """Log a failure of the block, and end the listener."""
         ...
 
     def remove(self, listener: Subscription, /) -> None:
@@ -116,7 +116,7 @@ class Subscription:
 
     @property
     def is_live(self) -> bool:
-        """Whether everything stored has been handed over: what is appended comes by push."""
+        """Whether everything stored has been handed over, so that new chunks come by push."""
         return self._place.is_live
 
     def pull(self) -> None:
@@ -130,7 +130,7 @@ class Subscription:
             pass
 
     def offer(self, page: FramePage, *, is_last: bool) -> None:
-        """Push new chunks; a full sink falls behind, and `sequence` stays. Never raises.
+        """Push new chunks. A full sink falls behind, and `sequence` stays. Never raises.
 
         Args:
             is_last: the page ends with the stream's last chunk.
@@ -155,19 +155,19 @@ class Subscription:
                 self.sink.push(KEEP_ALIVE)
 
     def finish(self, frame: str, last_sequence: int) -> None:
-        """Push the last frame and close; a full sink gets it when it pulls."""
+        """Push the last frame and close. A full sink gets it when it pulls."""
         with self._audience.serving(self, self.sink):
             self._check_place(last_sequence)
             self._push_last(frame)
 
     def begin_anew(self) -> None:
-        """Tell it of a reset: at once, or behind what its sink still holds."""
+        """Tell the listener of a reset: at once, or after the frames that its sink still holds."""
         with self._audience.serving(self, self.sink):
             self._fall_behind()
         self.pull_all()
 
     def leave(self) -> None:
-        """Close it: the stream is gone."""
+        """Close the listener's connection: the stream is gone."""
         with self._audience.serving(self, self.sink):
             self.cancel()
             self.sink.close()
@@ -178,7 +178,7 @@ class Subscription:
         self._audience.remove(self)
 
     def remember(self) -> None:
-        """Have the sink note where the listener stands. Never raises."""
+        """Let the sink keep the listener's place. Never raises."""
         with self._audience.serving(self, self.sink):
             self.sink.remember(self._place)
 
@@ -196,7 +196,7 @@ class Subscription:
         self.sink.remember(self._place)
 
     def _pull(self) -> bool:
-        """Hand over a block of the log. Returns whether there may be more to hand over."""
+        """Hand over a block of the log. Returns whether more may follow."""
         moved = False
         if not self.is_live and not self._is_over:
             with self._audience.serving(self, self.sink):
@@ -220,7 +220,7 @@ class Subscription:
         return not self.is_live
 
     def _pages(self, head: StreamHead, block: Page) -> Iterator[tuple[FramePage, bool]]:
-        """The frames of a block; with each whether it takes the listener to the end of the stream."""
+        """The pages of frames of a block, each with whether it reaches the end of the stream."""
         if not block.count:
             yield FramePage("", block.first_sequence, block.last_sequence), True
             return
@@ -228,7 +228,7 @@ class Subscription:
             yield page, page.last_sequence == head.last_sequence
 
     def _push_chunks(self, page: FramePage, *, is_last: bool) -> bool:
-        """Push a page; False if the sink is full, and the listener is behind now."""
+        """Push a page. Returns False if the sink is full; then the listener is behind."""
         frames = page.text
         if is_last and not self._place.was_caught_up:
             frames += caught_up_frame(self.write, page.last_sequence)

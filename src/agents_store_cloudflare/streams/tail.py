@@ -10,7 +10,7 @@ __all__ = ["Flush", "Tail", "merged"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flush:
-    """The chunks of one append: `count` texts from `first_sequence` on, joined. `writer` and `number` name it."""
+    """The chunks of one append: `count` texts from `first_sequence` on, joined. `writer` and `number` name the flush."""
 
     first_sequence: int
     count: int
@@ -28,7 +28,7 @@ class Tail:
     """Flushes in order, without gaps.
 
     Attributes:
-        size_bytes: of all flushes together.
+        size_bytes: the size of all flushes together.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The chunk that closes a turn, as a rule on the stream's head. No I/O; the log stores the result."""
+"""The rule for the chunk that closes a turn. No I/O: the rule takes a stream's head, and the log stores the result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TurnClosing:
     Attributes:
         turn_id: the turn that it closes.
         writer: the turn's own writer.
-        incarnation: the life of the stream that the turn wrote to; None if the turn's Worker died before it told.
+        incarnation: the life of the stream that the turn wrote to; None if the turn's Worker died before it was known.
         pauses: pause the stream after the chunk.
     """
 
@@ -41,5 +41,5 @@ def is_settled_without_a_chunk(head: StreamHead | None, closing: TurnClosing, la
         return True
     if closing.incarnation is not None:
         return closing.incarnation != head.incarnation
-    # A turn without a stored chunk is told about in whatever life the stream has: its readers may be waiting.
+    # Of a turn without a stored chunk the stream tells in any life: readers may be waiting for its end.
     return last_written is not None and last_written <= head.begun_after

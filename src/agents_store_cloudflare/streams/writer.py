@@ -1,4 +1,4 @@
-"""A writer: takes chunks one by one, stores them in blocks, in order, each once."""
+"""The writer that users hold: takes chunks one by one, and stores them in blocks, in order, each once."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class DurableObjectStreamWriter(StreamWriter):
 
     @property
     def last_sequence(self) -> int:
-        """The last sequence that this writer has heard of."""
+        """The last sequence that the stream has told this writer."""
         return self._sender.last_sequence
 
     @property
@@ -156,7 +156,7 @@ class DurableObjectStreamWriter(StreamWriter):
             if self._timer.is_usable:
                 self._timer.start()
             return
-        self._taking += 1  # from here to the end nobody overtakes
+        self._taking += 1  # from here on no other write overtakes this one
         try:
             async with self._turn:
                 if self._is_closed:
@@ -174,7 +174,7 @@ class DurableObjectStreamWriter(StreamWriter):
         return self._sender.last_sequence
 
     async def flush_for_end(self) -> None:
-        """Store everything taken so far before the stream ends. A refusal is kept for the writer's own next call.
+        """Store everything taken so far before the stream ends. A refusal is raised by the writer's own next call.
 
         Raises:
             StreamConnectionError: no answer came. StreamError: a restart has lost chunks shown before.
@@ -235,7 +235,7 @@ class DurableObjectStreamWriter(StreamWriter):
             await self._sender.flush(is_durable=not self._options.adaptive)
         except BaseException as error:
             if isinstance(error, AgentsStoreError) and error.outcome_unknown:
-                return  # remembered: the next call sends again, or raises
+                return  # the next call sends the chunk again, or raises
             self._buffer.untake(encoded)
             raise
 
@@ -260,7 +260,7 @@ class DurableObjectStreamWriter(StreamWriter):
             await self._sender.flush()
 
     async def _retry_if_worth_it(self) -> None:
-        """Send failed chunks again: after a refusal at once, so that it is raised; after a silence once per flush interval."""
+        """Send failed chunks again: at once after a refusal, so that it is raised; once per flush interval if no reply came."""
         failure = self._sender.failure
         if failure is None or not len(self._buffer):
             return
@@ -283,7 +283,7 @@ class DurableObjectStreamWriter(StreamWriter):
             )
 
     def _is_at_ease(self, now_ms: int) -> bool:
-        """Whether a chunk can be taken at once: no failure is known, and this chunk makes no flush due."""
+        """Whether the buffer can take a chunk without any other work: no failure is known, and the chunk makes no flush due."""
         return (
             self._sender.failure is None
             and not self._is_closed

@@ -1,8 +1,8 @@
-"""The chunks a writer has taken and the stream has not stored: in order, sent in batches that keep their number.
+"""The chunks that a writer has taken and the stream has not stored: in order, sent in numbered batches.
 
-A batch is a run of the oldest chunks, with a number. While its outcome is unknown it keeps its chunks and its number, so
-that the stream recognises it when it comes again. An overflow may take chunks from it: the stream stores the sending that
-arrives first, and nothing twice. A chunk that expects a sequence is a batch of its own, and expects it until it is stored.
+A batch is a run of the oldest chunks. While its outcome is unknown it keeps its chunks and its number, so that the stream
+recognises it when it comes again. An overflow may take chunks from it: the stream stores the sending that arrives first, and
+nothing twice. A chunk that expects a sequence is a batch of its own, and expects it until it is stored.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class WriterBuffer:
     """A queue of chunks with at most one batch at its head.
 
     Attributes:
-        size_bytes: of all chunks in it.
-        last_place: of the chunk taken last.
+        size_bytes: the size of all its chunks.
+        last_place: the place of the chunk taken last.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class WriterBuffer:
         return None if oldest is None else oldest.taken_ms
 
     def is_at_rest(self, most: int, since_ms: int) -> bool:
-        """Whether no batch is unsettled, there is room below `most` chunks, and every chunk was taken after `since_ms`."""
+        """Whether no batch waits for its outcome, fewer than `most` chunks wait, and each was taken after `since_ms`."""
         queue = self._queue
         return (
             self._batch is None
@@ -75,7 +75,7 @@ class WriterBuffer:
         )
 
     def has_up_to(self, place: int) -> bool:
-        """Whether a chunk at `place` or before is still here."""
+        """Whether the buffer still holds a chunk at `place` or before."""
         return bool(self._queue) and self._queue[0].place <= place
 
     def take(self, chunk: EncodedChunk, expected_sequence: int | None = None) -> None:
@@ -87,7 +87,7 @@ class WriterBuffer:
         self.size_bytes += chunk.size_bytes
 
     def untake(self, chunk: EncodedChunk) -> None:
-        """Give back the newest chunk, unless it is in a batch: the batch has to be settled first."""
+        """Give back the newest chunk, unless it is in a batch: its outcome is unknown."""
         has_left = self._batch is not None and self._batch.count == len(self._queue)
         if self._queue and self._queue[-1] is chunk and not has_left:
             self._remove(len(self._queue) - 1)
@@ -113,19 +113,19 @@ class WriterBuffer:
         return "\n".join(taken.text for taken in islice(self._queue, batch.count))
 
     def stored(self, batch: Batch) -> None:
-        """Take out the batch: it is stored."""
+        """Remove the chunks of a batch that was stored."""
         for _ in range(batch.count):
             self.size_bytes -= self._queue.popleft().size_bytes
         self._batch = None
 
     def refused(self) -> None:
-        """Dissolve the batch: it was refused. Its chunks stay; its number is never used again."""
+        """Dissolve the batch after a refusal. Its chunks stay; its number is never used again."""
         self._batch = None
 
     def discard_refused(self, most_bytes: int) -> None:
         """Drop the chunks that a refusal settles: the oldest chunk if it expects a sequence, and all over `most_bytes`."""
         if self._batch is not None:
-            return  # it was sent again meanwhile, and the outcome of that sending counts
+            return  # another call has sent the batch again, and its outcome counts
         if self._queue and self._queue[0].expected_sequence is not None:
             self._remove(0)
         for index in reversed(range(len(self._queue))):
