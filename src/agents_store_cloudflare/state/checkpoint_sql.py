@@ -16,17 +16,12 @@ __all__ = [
     "CHECKPOINT_EXISTS",
     "DELETE_COUNTING_MORE",
     "DELETE_LATER_CHECKPOINTS",
-    "DELETE_PRUNED",
-    "FORK_BLOCKS",
-    "FORK_STATE",
-    "HIDE_PRUNED",
     "INSERT_CHECKPOINT",
     "LATEST_BLOCKS",
     "LATEST_CHECKPOINT",
     "LIST_BARE_CHECKPOINTS",
     "LIST_CHECKPOINTS",
     "NEWEST_CHECKPOINT",
-    "PRUNE_CHECKPOINTS",
     "RESTORE_STATE",
     "SELECT_CHECKPOINT",
     "TOUCH_CHECKPOINTS",
@@ -267,122 +262,4 @@ DELETE_COUNTING_MORE: LiteralString = f"""
         AND c.message_count > coalesce(?2, s.message_count)
       WHERE s.session_id = ?1
     )
-"""
-
-# ?1 the new session's id, ?2 now, ?3 commit id, ?4 operation, ?5 result, ?6 number, ?7 epoch, ?8 the source's id -> (this commit).
-# The fork has no parent, so it outlives the tree of its source. It gets the present deadline of its source unless that has passed.
-FORK_STATE: LiteralString = f"""
-    INSERT INTO __agents_states (
-      session_id, created_at, updated_at, version, session_no, message_count, history_epoch, checkpoint_count, commits,
-      agent_type, status, step_count, custom_state, output, error, stream_id,
-      aborted, abort_reason, resume_count, expires_at, details
-    )
-    SELECT
-      ?1, ?2, ?2, 1, (SELECT next_no FROM __agents_next_session_no), c.message_count, ?7, 0,
-      json_array(json_array(?3, ?4, 1, 0, c.message_count, 0, CAST(?2 AS INTEGER), CAST(?7 AS INTEGER), json(?5))),
-      coalesce(c.agent_type, base.agent_type, s.agent_type), c.status, c.step_count,
-      coalesce(base.custom_state, c.custom_state), c.output, c.error, ?1,
-      c.aborted, c.abort_reason, c.resume_count, CASE WHEN s.expires_at > ?2 THEN s.expires_at END, c.details
-    FROM __agents_states AS s
-    JOIN __agents_checkpoints AS c ON c.id = {FIRST_KEY} + CAST(?6 AS INTEGER)
-    LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
-    WHERE s.session_id = ?8
-    RETURNING json_extract(commits, '$[#-1]') AS newest_commit
-"""
-
-# ?1 the new session's id, ?2 the source's id. Copies the blocks that hold the new session's messages. It joins small blocks to blocks of
-# up to 512 KB, so that it writes few rows; a block over 256 KB stays by itself. The last block may hold too many messages:
-# CUT_LAST_BLOCK cuts it.
-FORK_BLOCKS: LiteralString = f"""
-    WITH source AS (
-      SELECT
-        {FIRST_KEY} AS base,
-        {first_key("n.session_no")} AS new_base,
-        n.message_count AS message_count
-      FROM __agents_states AS s
-      JOIN __agents_states AS n ON n.session_id = ?1
-      WHERE s.session_id = ?2
-    ),
-    sized AS (
-      SELECT
-        b.id,
-        b.count,
-        source.base,
-        source.new_base,
-        CASE
-          WHEN length(CAST(b.body AS BLOB)) < 262144 THEN sum(length(CAST(b.body AS BLOB))) OVER (ORDER BY b.id) / 262144
-          ELSE -b.id
-        END AS bucket
-      FROM source
-      JOIN __agents_message_blocks AS b
-        ON b.id >= source.base
-        AND b.id < source.base + source.message_count
-    )
-    INSERT INTO __agents_message_blocks (id, count, body)
-    SELECT
-      joined.new_base + joined.first_id - joined.base,
-      joined.count,
-      (
-        SELECT group_concat(ordered.body, char(9))
-        FROM (
-          SELECT b.body
-          FROM __agents_message_blocks AS b
-          WHERE b.id BETWEEN joined.first_id AND joined.last_id
-          ORDER BY b.id
-        ) AS ordered
-      )
-    FROM (
-      SELECT min(id) AS first_id, max(id) AS last_id, sum(count) AS count, base, new_base
-      FROM sized
-      GROUP BY bucket, base, new_base
-    ) AS joined
-"""
-
-
-def _judged(keep: LiteralString, before: LiteralString) -> LiteralString:
-    """Return the SQL that judges the checkpoints of session ?1.
-
-    A checkpoint stays when it is among the `keep` newest, or was kept at the time `before` or later. Otherwise it goes.
-    """
-    return f"""
-      SELECT
-        c.id,
-        c.base_id,
-        c.pruned,
-        c.pruned = 0
-          AND row_number() OVER (PARTITION BY c.pruned ORDER BY c.id DESC) > {keep}
-          AND ({before} IS NULL OR c.timestamp < {before}) AS goes
-      FROM __agents_states AS s
-      JOIN __agents_checkpoints AS c
-        ON c.id BETWEEN {FIRST_KEY} AND {LAST_KEY}
-      WHERE s.session_id = ?1"""
-
-
-# ?6 how many of the newest stay, ?7 a time (milliseconds) from which on all stay, or NULL. The result is how many go. This statement
-# and the next two read all checkpoints of the session.
-PRUNE_CHECKPOINTS: LiteralString = session_update(
-    version="version",
-    result=f"coalesce(json(?5), (SELECT count(*) FROM ({_judged('?6', '?7')}) AS judged WHERE judged.goes))",
-)
-
-# ?1 session id, ?2 and ?3 as ?6 and ?7 above. Deletes the checkpoints that go, except those that hold the custom state of one that stays.
-DELETE_PRUNED: LiteralString = f"""
-    WITH judged AS ({_judged("?2", "?3")}
-    )
-    DELETE FROM __agents_checkpoints
-    WHERE id IN (
-      SELECT id
-      FROM judged
-      WHERE (goes OR pruned = 1)
-        AND id NOT IN (SELECT base_id FROM judged WHERE NOT goes AND pruned = 0 AND base_id IS NOT NULL)
-    )
-"""
-
-# The same parameters. Hides the checkpoints that go but had to be left, because they hold the custom state of one that stays.
-HIDE_PRUNED: LiteralString = f"""
-    WITH judged AS ({_judged("?2", "?3")}
-    )
-    UPDATE __agents_checkpoints
-    SET pruned = 1
-    WHERE id IN (SELECT id FROM judged WHERE goes)
 """

@@ -29,7 +29,7 @@ from agents_store_cloudflare.contract.json_values import encode_json
 from agents_store_cloudflare.contract.state.checkpoints import CheckpointStore
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, CheckpointPage
 from agents_store_cloudflare.database import Row, Statement
-from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql
+from agents_store_cloudflare.state import checkpoint_sql, codec, fork_sql, message_sql, prune_sql
 from agents_store_cloudflare.state.calls import StateCalls, expected, new_epoch, state_for
 from agents_store_cloudflare.state.cursors import cursor_after, number_of
 from agents_store_cloudflare.state.guard import Commit, Condition, Guard
@@ -217,8 +217,8 @@ class CheckpointCalls(StateCalls, CheckpointStore):
             commit, results = await self._batches.write(
                 guard,
                 [
-                    Statement(checkpoint_sql.FORK_STATE, (*self._commit(guard), name.number, new_epoch(), session_id)),
-                    Statement(checkpoint_sql.FORK_BLOCKS, (new_session_id, session_id)),
+                    Statement(fork_sql.FORK_STATE, (*self._commit(guard), name.number, new_epoch(), session_id)),
+                    Statement(fork_sql.FORK_BLOCKS, (new_session_id, session_id)),
                     Statement(message_sql.CUT_LAST_BLOCK, (new_session_id,)),
                     *loading(new_session_id),
                 ],
@@ -249,9 +249,9 @@ class CheckpointCalls(StateCalls, CheckpointStore):
         commit, _ = await self._batches.write(
             guard,
             [
-                Statement(checkpoint_sql.PRUNE_CHECKPOINTS, (*self._commit(guard), *goes)),
-                Statement(checkpoint_sql.DELETE_PRUNED, (session_id, *goes)),
-                Statement(checkpoint_sql.HIDE_PRUNED, (session_id, *goes)),
+                Statement(prune_sql.PRUNE_CHECKPOINTS, (*self._commit(guard), *goes)),
+                Statement(prune_sql.DELETE_PRUNED, (session_id, *goes)),
+                Statement(prune_sql.HIDE_PRUNED, (session_id, *goes)),
             ],
         )
         return cast("int", commit.result)

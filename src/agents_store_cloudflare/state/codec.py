@@ -1,57 +1,32 @@
-"""Turns states and messages into columns and blocks of the database, and back."""
+"""Turns states and checkpoints into columns of the database, and back."""
 
 from __future__ import annotations
 
-import json
-import marshal
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 from agents_store_cloudflare.contract.arguments import MAX_LABEL_BYTES, check_id, check_text, check_whole_number
-from agents_store_cloudflare.contract.errors import InvalidArgumentError, StaleStateError, StateSizeExceededError
-from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_each, encode_json
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, StateSizeExceededError
+from agents_store_cloudflare.contract.json_values import JsonObject, decode_json, encode_json
 from agents_store_cloudflare.contract.record import check_extra
-from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, Message, StoredHistory
+from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, StoredHistory
 from agents_store_cloudflare.database import Row, SqlValue
 from agents_store_cloudflare.state.guard import Commit
+from agents_store_cloudflare.state.history import fill_messages, history_of
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
 
 __all__ = [
-    "Block",
-    "Messages",
     "bare_checkpoint_of",
-    "blocks_of",
     "check_size",
     "check_state",
     "checkpoint_id",
     "checkpoint_of",
     "columns_of",
-    "fill_messages",
-    "fingerprint_of",
-    "history_of",
-    "keep_history",
-    "know_more",
-    "message_list",
-    "messages_of",
-    "new_messages",
     "remembered_checkpoint",
     "state_of",
-    "take_up",
-    "without_thinking",
 ]
-
-Messages: TypeAlias = "Sequence[Mapping[str, object]]"
-
-# The last version of the format that writes equal values equally. Later ones write an object that has other references differently.
-MARSHAL_VERSION = 2
-
-MARSHAL_LIST_HEAD_BYTES = 5
-
-SEPARATOR = "\t"
-"""Stands between two messages of a block. JSON text of this package holds no raw tab, and a tab survives `wrangler d1 export`."""
 
 _DETAILS = (
     "suspension_context",
@@ -60,15 +35,6 @@ _DETAILS = (
     "suspended_step_id",
     "tracing_context",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """One row of messages: their JSON texts joined by `SEPARATOR`."""
-
-    first_sequence: int
-    count: int
-    body: str
 
 
 def columns_of(state: AgentState, limit_bytes: int, operation: str) -> tuple[SqlValue, ...]:
@@ -151,7 +117,7 @@ def state_of(row: Row) -> AgentState:
         updated_at=updated_at,
         **cast("Mapping[str, Any]", decode_json(details)),
     )
-    keep_history(state, StoredHistory(first=message_count, count=message_count, epoch=epoch))
+    state.stored_history = StoredHistory(first=message_count, count=message_count, epoch=epoch)
     return state
 
 
@@ -191,109 +157,6 @@ def checkpoint_of(row: Row, blocks: Sequence[Row]) -> Checkpoint:
     return replace(bare, state=state)
 
 
-def history_of(state: AgentState) -> StoredHistory:
-    """Return the note at a state that says which of its messages are stored.
-
-    Raises:
-        InvalidArgumentError: the state has a version, but no such note.
-    """
-    history = state.stored_history
-    if history is not None:
-        return history
-    if state.version:
-        raise InvalidArgumentError(
-            f"the state of session {state.session_id!r} says version {state.version}, but not which messages are stored; "
-            "load it, or keep it as the mapping of its to_dict()"
-        )
-    return StoredHistory()
-
-
-def keep_history(state: AgentState, history: StoredHistory) -> None:
-    state.stored_history = history
-
-
-def new_messages(state: AgentState) -> Sequence[Message]:
-    """Return the messages that were added since the last load or save.
-
-    Raises:
-        StaleStateError: messages that were loaded are missing or changed. A save never removes or rewrites messages.
-    """
-    history = history_of(state)
-    known = history.count - history.first
-    if len(state.messages) < known:
-        actual = history.first + len(state.messages)
-        raise StaleStateError(state.session_id, reason="edited", expected=history.count, actual=actual)
-    if known and fingerprint_of(state.messages[:known]) != history.fingerprint:
-        raise StaleStateError(state.session_id, reason="edited", expected=history.count, actual=history.count)
-    return state.messages[known:]
-
-
-def fingerprint_of(messages: Sequence[Message], before: int = 0) -> int:
-    """Return a checksum of messages. Equal JSON gives equal checksums.
-
-    It uses marshal, which reads 200 KB in 0.1 ms; encoding JSON takes seven times as long.
-
-    Args:
-        messages: the messages.
-        before: the checksum of the messages before these. The result is then the checksum of both parts together.
-    """
-    plain = list(messages)
-    try:
-        content = marshal.dumps(plain, MARSHAL_VERSION)
-    except ValueError:  # a subclass of text, number or dict, which marshal refuses: take its JSON
-        content = marshal.dumps(json.loads(encode_json(plain, name="messages")), MARSHAL_VERSION)
-    # marshal writes a list as its kind, its length, and its items one after the other. Only the items count.
-    return zlib.crc32(memoryview(content)[MARSHAL_LIST_HEAD_BYTES:], before)
-
-
-def fill_messages(state: AgentState, blocks: Sequence[Row], wanted: int) -> None:
-    """Give a state that was loaded without messages its last `wanted` messages."""
-    history = history_of(state)
-    first = max(history.count - wanted, 0)
-    state.messages = messages_of(blocks, first, history.count)
-    keep_history(state, replace(history, first=first, fingerprint=fingerprint_of(state.messages)))
-
-
-def take_up(state: AgentState, added: Sequence[Message], commit: Commit) -> None:
-    """Bring a state up to date after messages were appended to its session.
-
-    Messages that other tasks put into the state meanwhile stay after `added`, and are not stored yet. When somebody else wrote in
-    between, the state is stale and stays as it is.
-    """
-    history = history_of(state)
-    expected = (state.version + 1, history.epoch, history.count)
-    if commit.past or (commit.version, commit.history_epoch, commit.message_count_before) != expected:
-        return
-    place = history.count - history.first
-    state.messages[place:place] = added
-    fingerprint = fingerprint_of(added, history.fingerprint)
-    keep_history(state, replace(history, count=commit.message_count_after, fingerprint=fingerprint))
-    state.version = commit.version
-    state.updated_at = commit.at_ms
-
-
-def know_more(state: AgentState, others: list[Message], stored: AgentState) -> None:
-    """Add messages that others have stored to a state that has no new messages of its own."""
-    known, there = history_of(state), history_of(stored)
-    state.messages += others
-    fingerprint = fingerprint_of(others, known.fingerprint)
-    keep_history(state, replace(known, count=there.count, epoch=there.epoch, fingerprint=fingerprint))
-
-
-def message_list(messages: Iterable[Mapping[str, object]]) -> list[Message]:
-    """Return the messages as a list of their own.
-
-    Raises:
-        TypeError: `messages` is a single message or a text, or one of them is no dict.
-    """
-    given = cast("object", messages)
-    if isinstance(given, Mapping | str | bytes) or not isinstance(given, Iterable):
-        raise TypeError(f"messages must be a list of messages, not {type(messages).__name__}")
-    listed = cast("list[Message]", list(messages))
-    _check_dicts(listed)
-    return listed
-
-
 def check_state(state: AgentState) -> None:
     """Refuse a state whose fields the columns could not give back.
 
@@ -317,68 +180,3 @@ def check_state(state: AgentState) -> None:
         if not isinstance(getattr(state, name), kind):
             raise TypeError(f"{name} must be a {kind.__name__}, not {type(getattr(state, name)).__name__}")
     check_extra(state, state.extra)
-
-
-def blocks_of(
-    messages: Messages, first_sequence: int, limit_bytes: int, session_id: str, operation: str
-) -> Iterator[Block]:
-    """Return the messages as blocks of at most `limit_bytes` each.
-
-    Args:
-        messages: the messages.
-        first_sequence: the sequence of the first one.
-        limit_bytes: the most bytes of a block.
-        session_id: the session, for errors.
-        operation: the name of the call, for errors.
-
-    Raises:
-        TypeError: a message is no dict, or holds a type that JSON does not have.
-        InvalidArgumentError: a message holds a value that JSON cannot carry.
-        StateSizeExceededError: one message alone is over the limit.
-    """
-    texts = _message_texts(messages)
-    begin = size_bytes = 0
-    for index, text in enumerate(texts):
-        text_bytes = len(text.encode())
-        if text_bytes > limit_bytes:
-            raise StateSizeExceededError(operation, session_id, limit_bytes, text_bytes)
-        if index > begin and size_bytes + text_bytes + 1 > limit_bytes:
-            yield Block(
-                first_sequence=first_sequence + begin, count=index - begin, body=SEPARATOR.join(texts[begin:index])
-            )
-            begin, size_bytes = index, 0
-        size_bytes += text_bytes + 1
-    if texts:
-        yield Block(first_sequence=first_sequence + begin, count=len(texts) - begin, body=SEPARATOR.join(texts[begin:]))
-
-
-def _message_texts(messages: Messages) -> list[str]:
-    _check_dicts(messages)
-    return encode_each(messages, name="message")
-
-
-def _check_dicts(messages: Messages) -> None:
-    for index, message in enumerate(messages):
-        if not isinstance(cast("object", message), dict):
-            raise TypeError(f"message {index} must be a dict, not {type(message).__name__}")
-
-
-def messages_of(rows: Sequence[Row], first: int, end: int) -> list[Message]:
-    """Return the messages with first <= sequence < end of block rows (sequence of the block's first message, body)."""
-    texts = [
-        _lines_between(body, first - start, end - start) for start, body in cast("Sequence[tuple[int, str]]", rows)
-    ]
-    # The texts are complete JSON texts, so one parse reads all of them.
-    return cast("list[Message]", json.loads(f"[{','.join(filter(None, texts))}]"))
-
-
-def _lines_between(body: str, low: int, high: int) -> str:
-    """Return the texts number low … high - 1 of a block, joined by commas."""
-    if low <= 0 and body.count(SEPARATOR) < high:
-        return body.replace(SEPARATOR, ",")
-    return ",".join(body.split(SEPARATOR)[max(low, 0) : max(high, 0)])
-
-
-def without_thinking(message: Message) -> Message:
-    kept: dict[str, JsonValue] = {key: value for key, value in message.items() if key != "thinking"}  # type: ignore[misc]
-    return cast("Message", kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import codec, message_sql, session_sql
+from agents_store_cloudflare.state.history import fill_messages
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 
 __all__ = ["loaded", "loading"]
@@ -21,5 +22,5 @@ def loading(session_id: str, wanted: int = MAX_MESSAGES) -> list[Statement]:
 def loaded(rows: list[Row], blocks: list[Row], wanted: int = MAX_MESSAGES) -> AgentState:
     """Return the state of the rows that the statements of `loading` gave."""
     state = codec.state_of(rows[0])
-    codec.fill_messages(state, blocks, wanted)
+    fill_messages(state, blocks, wanted)
     return state

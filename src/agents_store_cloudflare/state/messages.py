@@ -26,9 +26,11 @@ from agents_store_cloudflare.contract.state.messages import MessageStore
 from agents_store_cloudflare.contract.state.records import AgentState, Message, MessagePage
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql
+from agents_store_cloudflare.state.blocks import Block, Messages, blocks_of, message_list, messages_of, without_thinking
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected, new_epoch
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
 from agents_store_cloudflare.state.guard import Commit, Condition, Guard
+from agents_store_cloudflare.state.history import history_of, new_messages, take_up
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.session_sql import SELECT_STATE
 from agents_store_cloudflare.state.stored_text import stored_text
@@ -57,9 +59,9 @@ class MessageCalls(StateCalls, MessageStore):
             ]
         )
         total = cast("int", counts[0][0]) if counts else 0
-        messages = codec.messages_of(blocks, offset, min(offset + limit, total))
+        messages = messages_of(blocks, offset, min(offset + limit, total))
         if not include_thinking:
-            messages = [codec.without_thinking(message) for message in messages]
+            messages = [without_thinking(message) for message in messages]
         return MessagePage(messages=messages, total=total, has_more=offset + len(messages) < total)
 
     async def append_messages(
@@ -73,8 +75,8 @@ class MessageCalls(StateCalls, MessageStore):
     ) -> int:
         state = session if isinstance(session, AgentState) else None
         session_id = state.session_id if state else cast("str", session)
-        added = codec.message_list(messages)
-        if state is not None and codec.new_messages(state):
+        added = message_list(messages)
+        if state is not None and new_messages(state):
             raise InvalidArgumentError(
                 f"the state of session {state.session_id!r} holds messages that are not stored yet; save it instead"
             )
@@ -99,8 +101,8 @@ class MessageCalls(StateCalls, MessageStore):
         commit = first or Commit.from_text(cast("str", results[len(creates)][0][0]))
         if state is not None:
             # The messages as they were sent. The caller's objects may have changed since.
-            sent = codec.messages_of([[block.first_sequence, block.body] for block in blocks], 0, len(added))
-            codec.take_up(state, sent, commit)
+            sent = messages_of([[block.first_sequence, block.body] for block in blocks], 0, len(added))
+            take_up(state, sent, commit)
         return commit.message_count_before
 
     async def pop_messages(
@@ -145,8 +147,8 @@ class MessageCalls(StateCalls, MessageStore):
             )
             if not rows:
                 raise StateNotFoundError(guard.session_id)
-            history = codec.history_of(codec.state_of(rows[0]))
-            messages = codec.messages_of(blocks, max(history.count - count, 0), history.count)
+            history = history_of(codec.state_of(rows[0]))
+            messages = messages_of(blocks, max(history.count - count, 0), history.count)
             try:
                 await self._pop(replace(guard, history=history), count, drop=drop, result=str(len(messages)))
             except StaleStateError as error:
@@ -191,7 +193,7 @@ class MessageCalls(StateCalls, MessageStore):
         commit_id: str | None = None,
     ) -> int:
         check_whole_number(expected_version, "expected_version")
-        all_messages = codec.message_list(messages)
+        all_messages = message_list(messages)
         check_whole_number(len(all_messages), "the number of messages", high=MAX_MESSAGES)
         blocks = self._blocks(all_messages, session_id, "replace_messages")
         request = ([block.body for block in blocks], check_flag(drop_checkpoints, "drop_checkpoints"))
@@ -214,9 +216,9 @@ class MessageCalls(StateCalls, MessageStore):
         label = stored_text(check_text(agent_type, "create", max_bytes=MAX_LABEL_BYTES))
         return Statement(CREATE_SESSION, (session_id, self._now_ms(), label, None, new_epoch()))
 
-    def _blocks(self, messages: codec.Messages, session_id: str, operation: str) -> list[codec.Block]:
+    def _blocks(self, messages: Messages, session_id: str, operation: str) -> list[Block]:
         check_id(session_id, "session_id")
-        return list(codec.blocks_of(messages, 0, self._limits.max_message_bytes, session_id, operation))
+        return list(blocks_of(messages, 0, self._limits.max_message_bytes, session_id, operation))
 
 
 class _LongTailError(Exception):
@@ -244,7 +246,7 @@ def _popped(guard: Guard, commit: Commit) -> list[Message]:
             f"but a commit keeps at most {MOST_KEPT_BYTES:,} bytes of them",
             commit_id=guard.commit_id,
         )
-    return codec.messages_of([[0, cast("str", result)]] if result else [], 0, MAX_PAGE)
+    return messages_of([[0, cast("str", result)]] if result else [], 0, MAX_PAGE)
 
 
 def _keeping_checkpoints(guard: Guard, count: int, *, drop: bool) -> tuple[Guard, list[Statement]]:

@@ -13,7 +13,9 @@ from typing import cast
 from agents_store_cloudflare.contract.state.records import AgentState, StoredHistory
 from agents_store_cloudflare.database import SqlValue, Statement
 from agents_store_cloudflare.state import codec, message_sql
+from agents_store_cloudflare.state.blocks import Block, blocks_of
 from agents_store_cloudflare.state.guard import Commit
+from agents_store_cloudflare.state.history import fingerprint_of, history_of, new_messages
 from agents_store_cloudflare.state.options import StoreLimits
 from agents_store_cloudflare.state.requests import Part
 
@@ -43,7 +45,7 @@ class Outgoing:
     operation: str
     version: int
     columns: tuple[SqlValue, ...]
-    blocks: tuple[codec.Block, ...]
+    blocks: tuple[Block, ...]
     added: int
     history: StoredHistory
     fingerprint: int
@@ -60,17 +62,17 @@ class Outgoing:
             StateSizeExceededError: the state or a message is over a limit.
         """
         codec.check_state(state)
-        history = codec.history_of(state)
-        tail = codec.new_messages(state)
+        history = history_of(state)
+        tail = new_messages(state)
         return cls(
             state=state,
             operation=operation,
             version=state.version,
             columns=codec.columns_of(state, limits.max_state_bytes, operation),
-            blocks=tuple(codec.blocks_of(tail, history.count, limits.max_message_bytes, state.session_id, operation)),
+            blocks=tuple(blocks_of(tail, history.count, limits.max_message_bytes, state.session_id, operation)),
             added=len(tail),
             history=replace(history),
-            fingerprint=codec.fingerprint_of(tail, history.fingerprint),
+            fingerprint=fingerprint_of(tail, history.fingerprint),
             limits=limits,
         )
 
@@ -114,8 +116,8 @@ class Outgoing:
         if commit.past or commit.version <= state.version:
             return
         count = self.history.count + self.added
-        codec.keep_history(
-            state, replace(self.history, count=count, epoch=commit.history_epoch, fingerprint=self.fingerprint)
+        state.stored_history = replace(
+            self.history, count=count, epoch=commit.history_epoch, fingerprint=self.fingerprint
         )
         state.version = commit.version
         state.updated_at = commit.at_ms

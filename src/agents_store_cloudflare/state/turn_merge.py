@@ -11,7 +11,8 @@ from agents_store_cloudflare.contract.errors import StaleStateError
 from agents_store_cloudflare.contract.json_values import encode_json
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.database import Row
-from agents_store_cloudflare.state import codec
+from agents_store_cloudflare.state.blocks import messages_of
+from agents_store_cloudflare.state.history import history_of, know_more
 
 __all__ = ["TurnFields", "merged"]
 
@@ -64,7 +65,7 @@ def merged(state: AgentState, base: TurnFields, stored: AgentState, blocks: Sequ
     Raises:
         StaleStateError: the turn and others have changed the same field, or messages that the turn has read are gone.
     """
-    known, there = codec.history_of(state), codec.history_of(stored)
+    known, there = history_of(state), history_of(stored)
     if there.epoch != known.epoch or there.count < known.count:
         raise StaleStateError(state.session_id, reason="history", expected=known.count, actual=there.count)
     mine, theirs = TurnFields.of(state), TurnFields.of(stored)
@@ -77,9 +78,9 @@ def merged(state: AgentState, base: TurnFields, stored: AgentState, blocks: Sequ
         if text is not None:
             custom[key] = json.loads(text)
     added = list(state.messages[known.count - known.first :])
-    others: list[Any] = codec.messages_of(blocks, known.count, there.count)
+    others: list[Any] = messages_of(blocks, known.count, there.count)
     del state.messages[known.count - known.first :]
-    codec.know_more(state, others, stored)
+    know_more(state, others, stored)
     state.messages += added
     for name, text in fields.items():
         setattr(state, name, json.loads(text or "null"))

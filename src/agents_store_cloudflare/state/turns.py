@@ -22,6 +22,7 @@ from agents_store_cloudflare.state.calls import new_epoch
 from agents_store_cloudflare.state.changes import apply_changes
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
 from agents_store_cloudflare.state.guard import Commit, Condition, Guard
+from agents_store_cloudflare.state.history import history_of
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.staging import StagedDiffers, promoting, staged_change
@@ -218,7 +219,7 @@ class TurnCalls(TurnEntering):
         return outgoing.with_custom_state(applied.text), [delete], as_read
 
     async def _take_up_others(self, state: AgentState, base: TurnFields) -> None:
-        history = codec.history_of(state)
+        history = history_of(state)
         rows, blocks = await self._batches.read(
             [
                 Statement(session_sql.SELECT_STATE, (state.session_id,)),

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
 from agents_store_cloudflare.database import MAX_VALUE_BYTES, Database, Statement, batch_with_retry
-from agents_store_cloudflare.state.codec import blocks_of
+from agents_store_cloudflare.state.blocks import blocks_of
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.transfer import import_sql
 from agents_store_cloudflare.transfer.copies import CheckedCopy

@@ -18,7 +18,7 @@ from agents_store_cloudflare.contract.arguments import (
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import decode_json, encode_json
 from agents_store_cloudflare.contract.state.records import Message
-from agents_store_cloudflare.state.codec import message_list
+from agents_store_cloudflare.state.blocks import message_list
 
 __all__ = ["TurnOptions"]
 

@@ -17,7 +17,7 @@ from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.locks import DurableObjectLock
 from agents_store_cloudflare.state import D1StateStore
-from agents_store_cloudflare.state.codec import message_list
+from agents_store_cloudflare.state.blocks import message_list
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.turn_merge import TurnFields
 from agents_store_cloudflare.state.turn_records import EnteredTurn, TurnCommit
