@@ -3,6 +3,7 @@
 POST /sessions/{id}/turns    ask; the answer is written to the session's stream while nobody has to wait for it
 GET  /sessions/{id}/events   the stream as server-sent events, resumable by Last-Event-ID or ?from=
 GET  /sessions/{id}          messages, latest checkpoint, usage, lock
+GET  /console                the operator's console, on your own machine only
 GET  /                       the page, which the platform serves: [assets] in wrangler.toml
 
 A cron trigger tells the readers of turns whose Worker was lost.
@@ -15,7 +16,14 @@ from urllib.parse import unquote, urlsplit
 
 from workers import Request, Response, WorkerEntrypoint
 
-from agents_store_cloudflare import CloudflareStore, InvalidArgumentError, LockServer, StreamGateway, StreamServer
+from agents_store_cloudflare import (
+    CloudflareStore,
+    InvalidArgumentError,
+    LockServer,
+    OperatorConsole,
+    StreamGateway,
+    StreamServer,
+)
 from session_view import session_view
 from settings import Settings
 from stores import store_of
@@ -62,6 +70,8 @@ class _Site:
                 return await self._gateway.handle(request)
             case "POST", ["sessions", session_id, "turns"]:
                 return await self._ask(session_id, await question_of(request))
+            case _, ["console", *_]:
+                return await OperatorConsole(self._store(), authorize=_on_this_machine).handle(request)
             case _, ["sessions", _] | ["sessions", _, "events" | "turns"]:
                 raise MethodNotAllowedError(f"{method} is not what this endpoint takes")
             case _:
@@ -85,6 +95,11 @@ class _Site:
 
 def _everybody(*_asked: object) -> bool:
     return True  # who knows a session's name reads it, here; ask for your own users' rights instead
+
+
+def _on_this_machine(request: Request, _action: str) -> bool:
+    # Nobody signs in here, so only `make dev` shows the console: a deployed Worker has other names. Ask for your own operators instead.
+    return urlsplit(request.url).hostname in ("localhost", "127.0.0.1")
 
 
 def _path(request: Request) -> list[str]:

@@ -9,15 +9,19 @@ async def _sessions(site: Site, count: int, **facts: str) -> None:
 
 
 async def test_the_newest_sessions_come_first_and_pages_follow(site: Site) -> None:
-    """60 sessions fill three pages, each session once."""
-    await _sessions(site, 60)
-    path: str | None = "/console"
-    seen: list[str] = []
-    while path:
-        page = await site.page(path)
-        seen += [link.split("id=")[1] for link in page.links() if link.startswith("/console/session?id=")]
-        path = next((link for link in page.links() if "cursor=" in link), None)
-    assert seen == [f"s-{number:03}" for number in reversed(range(60))]
+    """40 sessions fill three pages, each session once; so do those of a prefix."""
+    await _sessions(site, 40)
+
+    async def listed(path: str | None) -> list[str]:
+        seen: list[str] = []
+        while path:
+            page = await site.page(path)
+            seen += [link.split("id=")[1] for link in page.links() if link.startswith("/console/session?id=")]
+            path = next((link for link in page.links() if "cursor=" in link), None)
+        return seen
+
+    assert await listed("/console") == [f"s-{number:03}" for number in reversed(range(40))]
+    assert await listed("/console?prefix=s-0") == [f"s-{number:03}" for number in range(40)]
 
 
 async def test_filters_of_a_form(site: Site) -> None:

@@ -71,7 +71,7 @@ class Asked:
             raise InvalidArgumentError(f"the parameter {name!r} must be a whole number")
         return int(text)
 
-    def link(self, page: str, **parameters: str | int | None) -> str:
+    def link(self, page: str, /, **parameters: str | int | None) -> str:
         """The address of a page."""
         return link(self.prefix, page, **parameters)
 
@@ -91,7 +91,7 @@ class Shown:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def link(prefix: str, page: str, **parameters: str | int | None) -> str:
+def link(prefix: str, page: str, /, **parameters: str | int | None) -> str:
     """Return the address of a page below the prefix. A session's id is a parameter: a path would lose `..` and `/`."""
     given = {name.rstrip("_"): value for name, value in parameters.items() if value is not None}
     path = f"{prefix}/{page}" if page else prefix

@@ -21,9 +21,9 @@ __all__ = ["SessionFilter", "SessionList", "SessionSummary", "View", "list_sessi
 
 View: TypeAlias = Literal["all", "running", "open-runs", "expired"]
 
-PAGE: Final = 25
-COST_ROWS: Final = 34
-"""With a page of 25 sessions and the one behind it that makes 60 rows."""
+PAGE: Final = 15
+COST_ROWS: Final = 29
+"""Of models. Each session that has some costs a row more: with 15 sessions and the one behind them that makes 60 rows."""
 SCANNED: Final = 460
 """Rows that a filtered page looks at, at most. With the costs it stays below 500."""
 TREE: Final = 100
@@ -137,7 +137,7 @@ _STARTS: Final[Mapping[str, tuple[SqlValue, int]]] = {
 
 
 async def list_sessions(sources: Sources, wanted: SessionFilter, cursor: str | None = None) -> SessionList:
-    """Return a page of at most 25 sessions with the cost of their models.
+    """Return a page of at most 15 sessions with the cost of their models.
 
     Without a filter it reads at most 60 rows. With one it looks at 460 rows at most, and its cursor goes on behind them.
 
@@ -146,7 +146,7 @@ async def list_sessions(sources: Sources, wanted: SessionFilter, cursor: str | N
     """
     most = PAGE + 1 if wanted.is_complete else SCANNED
     parameters = (
-        *_position(cursor, wanted.path),
+        *_position(cursor, wanted),
         stored_text(wanted.agent),
         stored_text(wanted.status),
         wanted.parent,
@@ -194,8 +194,9 @@ async def _with_costs(sources: Sources, sessions: Sequence[SessionSummary]) -> l
     """The sessions with the cost of their models, as far as `COST_ROWS` rows reach."""
     if not sessions:
         return []
-    ids = json.dumps([each.session_id for each in sessions], ensure_ascii=False)
-    statement = Statement(for_table(sql.MODEL_COSTS, sources.usage_table), (ids, COST_ROWS))
+    ids = [each.session_id for each in sessions]
+    parameters = (COST_ROWS, *ids, *[None] * (PAGE - len(ids)))
+    statement = Statement(for_table(sql.MODEL_COSTS, sources.usage_table), parameters)
     [rows] = await sources.rows(statement)
     costs: dict[int, list[int]] = {}
     for place, text in rows:
@@ -228,22 +229,26 @@ def _cursor(path: str, row: Sequence[SqlValue]) -> str:
     return json.dumps([path, row[0], row[1]], ensure_ascii=False, separators=(",", ":"))
 
 
-def _position(cursor: str | None, path: str) -> tuple[SqlValue, SqlValue]:
+def _position(cursor: str | None, wanted: SessionFilter) -> tuple[SqlValue, SqlValue]:
     """The two parts of the position that the list goes on behind.
 
     Raises:
         InvalidArgumentError: the cursor is none of a list in this order.
     """
+    path = wanted.path
     start = _STARTS[path]
     if cursor is None:
-        return start
+        return (wanted.prefix, 0) if path == "prefix" else start
     try:
         parts: object = json.loads(cursor)
     except (ValueError, RecursionError):
         parts = None
     match parts:
         case [str(name), (int() | str()) as first, int(second)] if name == path and type(first) is type(start[0]):
-            if isinstance(first, str) or 0 <= first <= MAX_SAFE_INTEGER >= second >= 0:
+            if isinstance(first, str):
+                # Ids hold no control characters, so no id lies between this one and the next.
+                return max(first + "\x01", wanted.prefix or ""), second
+            if 0 <= first <= MAX_SAFE_INTEGER >= second >= 0:
                 return first, second
         case _:
             pass

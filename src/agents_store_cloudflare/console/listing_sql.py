@@ -58,12 +58,12 @@ LIST_NEWEST: LiteralString = (
     .replace("{order}", "s.session_no DESC")
 )
 
-# By id. Primary key.
+# By id, from ?1 on. Primary key. One lower bound: of two, SQLite may look for the lower one.
 LIST_PREFIXED: LiteralString = (
     _LIST.replace("{first}", "s.session_id")
     .replace("{second}", "0")
     .replace("{index}", "")
-    .replace("{behind}", "s.session_id > ?1 AND s.session_id >= ?6 AND s.session_id < ?7 AND ?2 IS NOT NULL")
+    .replace("{behind}", "s.session_id >= ?1 AND s.session_id < ?7 AND ?2 IS NOT NULL")
     .replace("{order}", "s.session_id")
 )
 
@@ -123,11 +123,15 @@ SELECT_TREE: LiteralString = f"""
     CROSS JOIN __agents_states AS s ON s.session_id = tree.id
 """
 
-# ?1 JSON list of session ids, ?2 most rows -> (place in the list, amounts) of their models. Primary key of the totals.
+# ?1 most rows, ?2 … ?16 session ids or NULL -> (place, amounts) of their models. Primary key of the totals: two rows for a session with
+# one model, one more for each other model. VALUES reads no rows, json_each would.
 MODEL_COSTS: LiteralString = """
-    SELECT given.key AS place, total.amounts
-    FROM json_each(?1) AS given
+    SELECT given.column1 AS place, total.amounts
+    FROM (VALUES
+      (0, ?2), (1, ?3), (2, ?4), (3, ?5), (4, ?6), (5, ?7), (6, ?8), (7, ?9),
+      (8, ?10), (9, ?11), (10, ?12), (11, ?13), (12, ?14), (13, ?15), (14, ?16)
+    ) AS given
     CROSS JOIN __agents_usage_by_session AS total
-      ON total.session_id = given.value AND total.kept IN (0, 1) AND total.kind = 'tokens'
-    LIMIT ?2
+      ON total.session_id = given.column2 AND total.kept = 0 AND total.kind = 'tokens'
+    LIMIT ?1
 """

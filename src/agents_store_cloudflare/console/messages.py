@@ -39,9 +39,10 @@ def _message(message: Mapping[str, Any], sequence: int, whole: str | None) -> Ma
     return h(
         "li",
         h(
-            "h3",
+            "p",
             h("span", one_line(role, 40), class_=f"role {kind}"),
             h("small", f" {one_line(_text(named), 80)}" if named else None, f" #{sequence}"),
+            class_="who",
         ),
         [_folded("Thinking", _text(message[key]), whole, "thinking") for key in _THINKING if message.get(key)],
         _folded_parts("Result", parts, _summary_of(message.get("content"))) if is_result else parts,
