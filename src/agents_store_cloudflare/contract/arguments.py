@@ -122,7 +122,7 @@ def check_whole_number(value: object, name: str, *, low: int = 0, high: int = MA
     """Return `value` if it is an int from `low` to `high`, both included.
 
     Raises:
-        TypeError: not an int (a bool is none).
+        TypeError: it is not an int, or it is a bool.
         InvalidArgumentError: out of range.
     """
     if not isinstance(value, int) or isinstance(value, bool):

@@ -62,9 +62,9 @@ _TREE: LiteralString = """
 
 
 def with_tree(statement: LiteralString) -> LiteralString:
-    """A statement about the sessions that a deletion takes: `tree (session_id, session_no)`, the number NULL where there is no session.
+    """Return a statement that may use the sessions of a deletion as `tree (session_id, session_no)`.
 
-    Its first parameters are ?1 session id or NULL, ?2 now or NULL, ?3 most expired sessions.
+    The number of an id without a session is NULL. The first parameters are ?1 session id or NULL, ?2 now or NULL, ?3 most expired sessions.
     """
     return _TREE + statement
 

@@ -121,12 +121,13 @@ class DeletionCalls(StateCalls, DeletionStore):
         """Delete the sessions of a plan with their usage.
 
         Args:
-            plan: what `plan_deletion` returned.
+            plan: the plan of `plan_deletion`.
             streams: the streams that are deleted next. They are kept under the session's id, so that a repetition can complete the
                 deletion.
 
         Returns:
-            Whether there was a session; and whether the streams are to be deleted: not if somebody else deleted the session meanwhile.
+            Whether there was a session, and whether the caller should delete the streams. It should not if another deletion of the
+            session took place meanwhile.
 
         Raises:
             StaleFencingTokenError: a newer holder of the lock has written since the plan.

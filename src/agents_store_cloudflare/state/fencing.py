@@ -13,7 +13,7 @@ from agents_store_cloudflare.state.guard import Facts
 __all__ = ["CHECK_FENCE", "Faults", "fence_statements", "fenced_batch"]
 
 Faults: TypeAlias = "Mapping[str, Callable[[Facts], Exception]]"
-"""For each `fault` that a guard of the batch can name: its error, made from the guard's facts."""
+"""A `fault` that a guard of the batch can name -> its error, made from the guard's facts."""
 
 # ?1 session id, ?2 fencing token: aborts the batch when a higher token has been seen. Writes nothing. Primary key.
 CHECK_FENCE: Final[LiteralString] = """

@@ -1,4 +1,4 @@
-"""What a list of sessions asks for, checked."""
+"""The checked arguments of `list_sessions`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,16 @@ _LAST_CHARACTER: Final = "\U0010ffff"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedSessions:
-    """A page of a list of sessions: those whose number is below `below` and that fit all that is given."""
+    """A page of sessions to read.
+
+    Attributes:
+        below: only sessions with a lower number.
+        limit: the most sessions.
+        prefix: only sessions whose ids begin with it, or None.
+        agent_type: only sessions of this agent type, in its stored form, or None.
+        status: only sessions with this status, in its stored form, or None.
+        parent_session_id: only children of this session, or None.
+    """
 
     below: int
     limit: int
@@ -44,10 +53,11 @@ class ListedSessions:
         limit: int,
         cursor: str | None,
     ) -> ListedSessions:
-        """The arguments of `list_sessions`.
+        """Check the arguments of `list_sessions`.
 
         Raises:
-            TypeError, InvalidArgumentError: an argument breaks a rule.
+            TypeError: an argument has a wrong type; the message names it.
+            InvalidArgumentError: an argument breaks a rule; the message names it.
         """
         for name, value in (("agent_type", agent_type), ("status", status)):
             if value is not None:
@@ -68,7 +78,7 @@ class ListedSessions:
 
     @property
     def after_prefix(self) -> str:
-        """The first text, in the order of UTF-8 bytes, after all that begin with the prefix."""
+        """The first text, in the order of UTF-8 bytes, after all texts with the prefix."""
         kept = (self.prefix or "").rstrip(_LAST_CHARACTER)
         if not kept:
             return _LAST_CHARACTER * (MAX_ID_BYTES // 4 + 1)

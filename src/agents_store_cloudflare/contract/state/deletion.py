@@ -45,7 +45,7 @@ class DeletionStore(Protocol):
         ...
 
     async def get_session_tree(self, session_id: str) -> SessionTree:
-        """Return what `delete_session` would delete: the session, its descendants, their streams; and what it would leave alone.
+        """Return the sessions and streams that `delete_session` would delete, and the remote sub-sessions that it would leave alone.
 
         Args:
             session_id: the session.

@@ -34,7 +34,7 @@ class RunStore(Protocol):
             run_id: a new id within the session.
             expect_statuses: the session's status must be one of these.
             expect_current_run_id: the current run must be this one; None means that there must be none. By default any may be.
-            status: the status of the run; none of those that end a run.
+            status: the status of the run. A status that ends a run is refused.
             step_count: how many steps the run has behind it.
             start_sequence: the place in the session's stream where the run begins.
             fencing_token: the lock that the caller holds, or its token.
