@@ -20,7 +20,7 @@ CONFIG = Path(__file__).parent / "migrations_worker" / "wrangler.toml"
 TEXT = 'line\nline \\n "quoted" \\r\r\0 it\'s'
 
 
-def _file(persist: Path) -> Path:
+def database_file(persist: Path) -> Path:
     [file] = [each for each in persist.glob("v3/d1/*/*.sqlite") if each.name != "metadata.sqlite"]
     return file
 
@@ -60,12 +60,12 @@ def test_export_and_import(tmp_path: Path) -> None:
     """MG-11: texts with line breaks beside backslashes, NUL and quotes come back, and the next write goes on from them."""
     source, target, dump = tmp_path / "source", tmp_path / "target", tmp_path / "dump.sql"
     wrangler("d1", "migrations", "apply", "DB_A", "--local", config=CONFIG, persist=source)
-    asyncio.run(_fill(_file(source)))
+    asyncio.run(_fill(database_file(source)))
     # `export` knows no --persist-to: it is given the state where it looks for it.
     wrangler_export(source, dump)
     wrangler("d1", "execute", "DB_A", "--local", "--file", str(dump), config=CONFIG, persist=target)
-    assert _everything(_file(target)) == _everything(_file(source))
-    assert asyncio.run(_read(_file(target))) == asyncio.run(_read(_file(source)))
+    assert _everything(database_file(target)) == _everything(database_file(source))
+    assert asyncio.run(_read(database_file(target))) == asyncio.run(_read(database_file(source)))
 
 
 def wrangler_export(source: Path, dump: Path) -> None:

@@ -1,0 +1,82 @@
+"""Back-up and restore of a database that is lived in: equal by every read afterwards, and life goes on in the copy.
+
+`wrangler d1 export` and `execute --file` run on real D1. D1's Time Travel does not exist locally: it brings back D1's own pages, so
+there is nothing of this package in it that could fail.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from agents_store_cloudflare import transfer
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.migrations import run_migration
+from agents_store_cloudflare.state.session_tables import SESSION_TABLES
+from agents_store_cloudflare.testing import SqliteDatabase
+from agents_store_cloudflare.transfer.lines import Copy
+from agents_store_cloudflare.transfer.tables import TABLES
+from tests.end_to_end.test_round_trip import CONFIG, database_file, wrangler_export
+from tests.instruments.moving import Life, moved
+from tests.lengths import length
+from tools.local_runtime import wrangler
+
+
+async def _empty() -> SqliteDatabase:
+    database = SqliteDatabase()
+    await run_migration(database)
+    return database
+
+
+@pytest.mark.parametrize("seed", range(length(3, 60)))
+async def test_our_own_export(seed: int) -> None:
+    """TR-1, TR-2, TR-11, TR-12: a life of sessions, usage and budgets goes on in copies of copies."""
+    life = Life(await _empty(), Random(seed))
+    for _ in range(length(3, 8)):
+        await life.live(length(150, 400))
+        await moved(life.database, target := await _empty())
+        await life.reopen(target)
+    await life.live(100)
+    await life.check_totals()
+
+
+@pytest.mark.runtime
+@pytest.mark.parametrize("seed", range(length(1, 8)))
+async def test_wranglers_export(seed: int, tmp_path: Path) -> None:
+    """MG-11: the same through `wrangler d1 export` and `execute --file`, into an empty database."""
+    source, target, dump = tmp_path / "source", tmp_path / "target", tmp_path / "dump.sql"
+    wrangler("d1", "migrations", "apply", "DB_A", "--local", config=CONFIG, persist=source)
+    life = Life(SqliteDatabase(database_file(source)), Random(seed))
+    await life.live(length(300, 1500))
+    wrangler_export(source, dump)
+    wrangler("d1", "execute", "DB_A", "--local", "--file", str(dump), config=CONFIG, persist=target)
+    await life.reopen(SqliteDatabase(database_file(target)))
+    await life.live(100)
+    await life.check_totals()
+
+
+@pytest.mark.parametrize("table", sorted(set(TABLES) - set(SESSION_TABLES)))
+async def test_a_lost_table_is_seen(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: a copy without the rows of one table does not pass for the original."""
+    whole = transfer.lines_of
+
+    def without(copies: Iterable[Copy], *, now_ms: int) -> Iterator[str]:
+        for copy in copies:
+            if table in copy["stored"]:
+                copy["stored"][table] = []
+        return whole(copies, now_ms=now_ms)
+
+    monkeypatch.setattr(transfer, "lines_of", without)
+    with pytest.raises((AssertionError, InvalidArgumentError)):
+        await _moving_lives(20)
+
+
+async def _moving_lives(seeds: int) -> None:
+    for seed in range(seeds):
+        life = Life(await _empty(), Random(seed))
+        for _ in range(4):
+            await life.live(150)
+            await moved(life.database, target := await _empty())
+            await life.reopen(target)
+        await life.live(100)
