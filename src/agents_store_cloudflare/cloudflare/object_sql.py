@@ -10,6 +10,7 @@ from agents_store_cloudflare.cloudflare.values import crossed, message_of, rows_
 from agents_store_cloudflare.contract.errors import BindingError
 from agents_store_cloudflare.database import (
     Row,
+    RowCursor,
     SqlError,
     SqlValue,
 )
@@ -40,6 +41,15 @@ class CloudflareSql:
             raise _sql_error(error) from error
         self._count(cursor)
         return rows
+
+    def cursor(self, sql: LiteralString, *parameters: SqlValue) -> RowCursor:
+        from pyodide.ffi import JsException
+
+        try:
+            cursor = self._storage.sql.exec(sql, *map(crossed, parameters))
+        except JsException as error:
+            raise _sql_error(error) from error
+        return _Rows(cursor)
 
     def long_text(self, sql: LiteralString, *parameters: SqlValue) -> str:
         from js import TextEncoder
@@ -94,6 +104,27 @@ class CloudflareSql:
         found = [(key, text) for key, text in Array.from_(self._storage.kv.list(options)).to_py()]
         count_rows(read=len(found))
         return found
+
+
+class _Rows:
+    """`RowCursor`: a few rows cross at a time."""
+
+    def __init__(self, cursor: JsObject) -> None:
+        self._cursor = cursor
+        self._rows = cursor.raw()
+        self._counted = (0, 0)
+
+    def take(self, most: int) -> list[Row]:
+        from pyodide.ffi import JsException
+
+        try:
+            arrays = self._rows.take(most).toArray()
+        except JsException as error:
+            raise _sql_error(error) from error
+        counted = (int(self._cursor.rowsRead), int(self._cursor.rowsWritten))
+        count_rows(read=counted[0] - self._counted[0], written=counted[1] - self._counted[1])
+        self._counted = counted
+        return rows_of(arrays) if arrays.length else []
 
 
 def _sql_error(error: Exception) -> SqlError | BindingError:

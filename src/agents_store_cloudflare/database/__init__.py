@@ -15,6 +15,7 @@ from agents_store_cloudflare.database.interfaces import (
     Homes,
     ObjectSql,
     OneDatabase,
+    RowCursor,
 )
 from agents_store_cloudflare.database.retry import ATTEMPTS, batch_with_retry, pause_before_retry
 from agents_store_cloudflare.database.statements import MAX_VALUE_BYTES, Row, SqlValue, Statement, compact_sql
@@ -31,6 +32,7 @@ __all__ = [
     "ObjectSql",
     "OneDatabase",
     "Row",
+    "RowCursor",
     "SqlError",
     "SqlValue",
     "Statement",

@@ -8,7 +8,7 @@ from typing import LiteralString, Protocol, TypeAlias, TypeVar, runtime_checkabl
 
 from agents_store_cloudflare.database.statements import Row, SqlValue, Statement
 
-__all__ = ["BatchCost", "BatchObserver", "Database", "Homes", "ObjectSql", "OneDatabase", "T"]
+__all__ = ["BatchCost", "BatchObserver", "Database", "Homes", "ObjectSql", "OneDatabase", "RowCursor", "T"]
 
 T = TypeVar("T")
 
@@ -70,6 +70,18 @@ class OneDatabase(Homes):
         """Allow every id: all sessions live in the same database."""
 
 
+class RowCursor(Protocol):
+    """The rows of one statement, read as far as they are wanted."""
+
+    def take(self, most: int) -> list[Row]:
+        """The next rows, at most that many; none at the end.
+
+        Raises:
+            SqlError: the statement failed.
+        """
+        ...
+
+
 class ObjectSql(Protocol):
     """The SQLite database of one Durable Object."""
 
@@ -78,6 +90,14 @@ class ObjectSql(Protocol):
 
         Raises:
             SqlError: the statement failed.
+        """
+        ...
+
+    def cursor(self, sql: LiteralString, *parameters: SqlValue) -> RowCursor:
+        """Run one statement whose rows may be more than fit into memory.
+
+        Raises:
+            SqlError: it failed.
         """
         ...
 

@@ -10,13 +10,23 @@ import asyncio
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import LiteralString, TypeVar, cast
 
 from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
-from agents_store_cloudflare.database import MAX_VALUE_BYTES, Database, ObjectSql, Row, SqlError, SqlValue, Statement
+from agents_store_cloudflare.database import (
+    MAX_VALUE_BYTES,
+    Database,
+    ObjectSql,
+    Row,
+    RowCursor,
+    SqlError,
+    SqlValue,
+    Statement,
+)
 
 __all__ = ["SqliteDatabase", "SqliteObjectSql"]
 
@@ -52,15 +62,38 @@ class _Connection:
             self._connection.setlimit(category, limit)
 
     def run(self, sql: str, parameters: Sequence[SqlValue] = ()) -> list[Row]:
-        try:
+        with _failures():
             rows = self._connection.execute(sql, [_bound(value) for value in parameters]).fetchall()
-        except (sqlite3.Error, sqlite3.Warning) as error:
-            name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
-            raise SqlError(f"{error}: {name.rsplit('_', 1)[0]} (extended: {name})") from error
         return [[_read(value) for value in row] for row in rows]
+
+    def cursor(self, sql: str, parameters: Sequence[SqlValue]) -> _Rows:
+        with _failures():
+            return _Rows(self._connection.execute(sql, [_bound(value) for value in parameters]))
 
     def close(self) -> None:
         self._close()
+
+
+class _Rows(RowCursor):
+    """The rows of a cursor."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+
+    def take(self, most: int) -> list[Row]:
+        with _failures():
+            rows = self._cursor.fetchmany(most)
+        return [[_read(value) for value in row] for row in rows]
+
+
+@contextmanager
+def _failures() -> Generator[None, None, None]:
+    """Failures of sqlite3 as `SqlError`, in the platform's words."""
+    try:
+        yield
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+        raise SqlError(f"{error}: {name.rsplit('_', 1)[0]} (extended: {name})") from error
 
 
 def _bound(value: SqlValue) -> str | float | None:
@@ -131,6 +164,9 @@ class SqliteObjectSql(ObjectSql):
 
     def exec(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
         return self._connection.run(sql, parameters)
+
+    def cursor(self, sql: LiteralString, *parameters: SqlValue) -> RowCursor:
+        return self._connection.cursor(sql, parameters)
 
     def long_text(self, sql: LiteralString, *parameters: SqlValue) -> str:
         [[text]] = self._connection.run(sql, parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
@@ -14,15 +15,21 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.contract.homes import child_id, home_of
 from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.database import Database, LostReplyError, Row, SqlError, Statement
+from agents_store_cloudflare.homes.missing_tables import changes_rows
 from agents_store_cloudflare.homes.schema import READABLE_FROM, SCHEMA, STEPS
-from agents_store_cloudflare.homes.wire import BATCH, PROJECT, read_rows, statements_text
+from agents_store_cloudflare.homes.wire import BATCH, PART, PROJECT, read_rows, statements_text
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace, with_retry
-from agents_store_cloudflare.objects.rpc_text import decode_reply, encode_request
+from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_reply, encode_request
 
 __all__ = ["HomeDatabase", "ObjectHomes"]
 
 TOO_LARGE: Final = "Serialized RPC"
 """The platform's words for a request or a reply of over 32 MiB."""
+
+MOST_CHARACTERS: Final = 4_000_000
+"""The statements of one call. Each character has at most four bytes, and six where JSON escapes it."""
+
+MOST_RESTARTS: Final = 10
 
 InDb: TypeAlias = "Callable[[Sequence[str]], Awaitable[list[str]]]"
 """Which of these sessions D1 holds itself."""
@@ -125,9 +132,48 @@ class HomeDatabase:
             MigrationError: the home's schema is newer than this code.
             SessionNotMovedError: the batch would create a session that D1 holds.
         """
-        payload = statements_text(statements)
+        reply, text = await self._answered(statements)
+        results = read_rows(text)
+        if "next" in reply:
+            return await self._paged(statements, results, reply)
+        return results
+
+    async def _paged(
+        self, statements: Sequence[Statement], results: list[list[Row]], reply: Mapping[str, Any]
+    ) -> list[list[Row]]:
+        """The whole result of a batch whose first reply was full. What is read is from one version of the session.
+
+        When the session changes in between, everything after the last change of this batch is read again from the beginning.
+        """
+        changes = [index for index, statement in enumerate(statements) if changes_rows(statement.sql)]
+        first = changes[-1] + 1 if changes else 0
+        reads = statements[first:]
+        kept, read = results[:first], results[first:]
+        place: JsonValue = [reply["next"][0] - first, reply["next"][1]]
+        stamp, restarts = reply["stamp"], 0
         while True:
-            reply, rows = await self._call(payload)
+            answer, text = await self._answered(reads, {"next": place, "stamp": stamp})
+            if "moved" in answer:
+                restarts += 1
+                if restarts > MOST_RESTARTS:
+                    raise SqlError(f"session {self._session_id!r} kept changing while it was read; SQLITE_BUSY")
+                read = []
+                answer, text = await self._answered(reads)
+            _join(read, read_rows(text))
+            if "next" not in answer:
+                return [*kept, *read]
+            place, stamp = answer["next"], answer["stamp"]
+
+    async def _answered(
+        self, statements: Sequence[Statement], more: Mapping[str, JsonValue] | None = None
+    ) -> tuple[Mapping[str, Any], str]:
+        payload = statements_text(statements)
+        head = dict(more or {})
+        if len(payload) > MOST_CHARACTERS:
+            head |= await self._in_parts(payload)
+            payload = ""
+        while True:
+            reply, rows = await self._call(head, payload)
             if "unchecked" in reply:
                 await self._check_db()
             elif "behind" in reply:
@@ -136,7 +182,17 @@ class HomeDatabase:
             elif "failed" in reply:
                 raise SqlError(str(reply["failed"]))
             else:
-                return read_rows(rows)
+                return reply, rows
+
+    async def _in_parts(self, payload: str) -> dict[str, JsonValue]:
+        """Send the statements ahead; the head of the request that makes them take place."""
+        request = uuid.uuid4().hex
+        places = range(0, len(payload), MOST_CHARACTERS)
+        for part, start in enumerate(places):
+            head: dict[str, JsonValue] = {"home": self._home, "request": request, "part": part}
+            text = encode_request(PART, head, payload[start : start + MOST_CHARACTERS])
+            await self._reply(text, attempts=4)  # a part may arrive twice
+        return {"request": request, "parts": len(places)}
 
     async def _check_db(self) -> None:
         """Make sure that D1 holds neither this session nor the one that its home is named after."""
@@ -146,10 +202,13 @@ class HomeDatabase:
             raise SessionNotMovedError(found[0])
         self._head["checked"] = True
 
-    async def _call(self, payload: str) -> tuple[Mapping[str, JsonValue], str]:
-        request = encode_request(BATCH, self._head, payload)
+    async def _call(self, more: Mapping[str, JsonValue], payload: str) -> tuple[Mapping[str, Any], str]:
+        reply = await self._reply(encode_request(BATCH, {**self._head, **more}, payload))
+        return reply.head["ok"], reply.payload
+
+    async def _reply(self, request: str, *, attempts: int = 1) -> WireMessage:
         try:
-            reply = decode_reply(await self._namespace.call(self._home, request))
+            return decode_reply(await with_retry(lambda: self._namespace.call(self._home, request), attempts=attempts))
         except ObjectCallError as error:
             lasting = error.overloaded or TOO_LARGE in str(error)
             raise LostReplyError(f"home {self._home!r} gave no reply ({error})", transient=not lasting) from error
@@ -157,4 +216,11 @@ class HomeDatabase:
             if type(error) is not AgentsStoreError:
                 raise
             raise LostReplyError(f"home {self._home!r}: {error}", transient=False) from error
-        return reply.head["ok"], reply.payload
+
+
+def _join(results: list[list[Row]], page: list[list[Row]]) -> None:
+    """Add a page to the results before it. Its first line goes on with the last statement of these."""
+    if results:
+        results[-1] += page[0]
+        page = page[1:]
+    results += page

@@ -9,17 +9,28 @@ from typing import Final
 from agents_store_cloudflare.contract.errors import BindingError, InvalidArgumentError
 from agents_store_cloudflare.database import Database, SqlError
 from agents_store_cloudflare.homes.outbox import Outbox
+from agents_store_cloudflare.homes.parts import KEPT_MS, Parts
 from agents_store_cloudflare.homes.projection import Projection
 from agents_store_cloudflare.homes.publishing import Publishing
 from agents_store_cloudflare.homes.schema import SCHEMA
-from agents_store_cloudflare.homes.tables import BatchRequest, HomeBehindError, HomeTables, UncheckedSessionError
-from agents_store_cloudflare.homes.wire import BATCH, DRAIN, PROJECT, read_statements, rows_text
+from agents_store_cloudflare.homes.tables import (
+    BatchRequest,
+    HomeBehindError,
+    HomeTables,
+    MovedError,
+    UncheckedSessionError,
+)
+from agents_store_cloudflare.homes.wire import BATCH, DRAIN, PART, PROJECT, read_statements
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply
 from agents_store_cloudflare.objects.wiring import DESCRIBE, check_addressed, describe
 from agents_store_cloudflare.usage.options import DEFAULT_TABLE
 
 __all__ = ["SessionObject"]
+
+UNCHECKED: Final = encode_reply({"unchecked": True})
+BEHIND: Final = encode_reply({"behind": SCHEMA})
+"""After these two the Worker sends the same batch again, with what was missing."""
 
 FALLBACK_MS: Final = 1_000
 """When the alarm tells D1 of a change that was to be told at once, and could not be."""
@@ -46,6 +57,7 @@ class SessionObject:
         self._host = host
         self.logger: logging.Logger = logger or logging.getLogger("agents_store_cloudflare.homes")
         self._tables = HomeTables(host.sql)
+        self._parts = Parts(host.sql)
         self._projection = Projection(host.sql, self._tables)
         outbox = Outbox(self._tables, usage_table, self.logger)
         self._publishing = Publishing(
@@ -72,6 +84,8 @@ class SessionObject:
     async def alarm(self) -> None:
         """`ObjectLogic.alarm`: do what is due."""
         await self._publishing.ring()
+        if self._parts.drop_old(self._host.now_ms()):
+            self._publishing.changed(KEPT_MS)
 
     def _answer(self, message: WireMessage) -> str | Awaitable[str]:
         op = message.head["op"]
@@ -84,25 +98,63 @@ class SessionObject:
             return self._batch(message)
         if op == DRAIN:
             return self._drained()
+        if op == PART:
+            return self._part(message)
         raise InvalidArgumentError(f"a home has no operation {op!r:.100}; does the Worker run an older version?")
 
+    def _part(self, message: WireMessage) -> str:
+        head = message.head
+        self._parts.keep(head["request"], head["part"], message.payload, self._host.now_ms())
+        self._publishing.changed(KEPT_MS)
+        return encode_reply(None)
+
     def _batch(self, message: WireMessage) -> str | Awaitable[str]:
-        request = _batch_request(message)
+        try:
+            request = self._request(message)
+        except SqlError as error:
+            return encode_reply({"failed": str(error)})
+        reply = self._ran(request)
+        if (stored := message.head.get("request")) is not None and reply not in (UNCHECKED, BEHIND):
+            self._parts.drop(stored)
+        return reply
+
+    def _ran(self, request: BatchRequest) -> str | Awaitable[str]:
         delay_ms: int = request.options.get("delayMs", 1_000)
         try:
             result = self._tables.run(request)
         except SqlError as error:
             return encode_reply({"failed": str(error)})
         except HomeBehindError:
-            return encode_reply({"behind": SCHEMA})
+            return BEHIND
         except UncheckedSessionError:
-            return encode_reply({"unchecked": True})
-        reply = encode_reply({}, rows_text(result.rows))
+            return UNCHECKED
+        except MovedError:
+            return encode_reply({"moved": True})
+        place = {} if result.place is None else {"next": list(result.place), "stamp": result.stamp}
+        reply = encode_reply(place, result.text)
         if not result.is_write:
             self._publishing.wake(delay_ms)
             return reply
         self._publishing.changed(delay_ms or FALLBACK_MS)
         return self._told(reply) if delay_ms == 0 else reply
+
+    def _request(self, message: WireMessage) -> BatchRequest:
+        head = message.head
+        stored = head.get("request")
+        return BatchRequest(
+            home=head["home"],
+            session=head["session"],
+            schema=head["schema"],
+            statements=read_statements(message.payload)
+            if stored is None
+            else self._parts.statements(stored, head["parts"]),
+            options=head["options"],
+            is_checked=head["checked"],
+            place=tuple(head.get("next", (0, 0))),
+            stamp=head.get("stamp"),
+            steps={int(version): steps for version, steps in head.get("steps", {}).items()},
+            readable_from=head.get("readableFrom", SCHEMA),
+        )
 
     async def _told(self, reply: str) -> str:
         """The reply, once D1 has been told; where it cannot be, the alarm does it later."""
@@ -120,20 +172,6 @@ class SessionObject:
         if not await self._publishing.tell():
             return encode_reply({"home": record.home, "told": False})
         return encode_reply({"home": record.home, "told": True})
-
-
-def _batch_request(message: WireMessage) -> BatchRequest:
-    head = message.head
-    return BatchRequest(
-        home=head["home"],
-        session=head["session"],
-        schema=head["schema"],
-        statements=read_statements(message.payload),
-        options=head["options"],
-        is_checked=head["checked"],
-        steps={int(version): steps for version, steps in head.get("steps", {}).items()},
-        readable_from=head.get("readableFrom", SCHEMA),
-    )
 
 
 def _no_database() -> Database:

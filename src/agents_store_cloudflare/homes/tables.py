@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, LiteralString, TypeAlias, TypeVar, cast
+from typing import Any, Final, LiteralString, TypeVar, cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, MigrationError
-from agents_store_cloudflare.database import ObjectSql, Row, SqlValue
+from agents_store_cloudflare.database import ObjectSql, Row, RowCursor, SqlValue
+from agents_store_cloudflare.homes.answers import Answer, Place
 from agents_store_cloudflare.homes.missing_tables import changes_rows, inserts_into, statement_without
 from agents_store_cloudflare.homes.schema import (
     BASE,
@@ -22,16 +23,30 @@ from agents_store_cloudflare.homes.schema import (
     TABLES,
 )
 
-__all__ = ["BatchRequest", "BatchResult", "HomeBehindError", "HomeRecord", "HomeTables", "UncheckedSessionError"]
+__all__ = [
+    "BatchRequest",
+    "BatchResult",
+    "HomeBehindError",
+    "HomeRecord",
+    "HomeTables",
+    "MovedError",
+    "UncheckedSessionError",
+]
 
 RECORD: Final = "home_v1"
 
-Page: TypeAlias = "list[list[Row]]"
 T = TypeVar("T")
 
 _NAMES: LiteralString = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view', 'index')"
 
 _EXISTS: LiteralString = "SELECT 1 FROM __agents_states\nWHERE session_id = ?1"
+
+# ?1 session id -> (version, history epoch, the newest commit id) or no row. Primary key.
+_STAMP: LiteralString = """
+    SELECT version, history_epoch, json_extract(commits, '$[#-1][0]') AS newest_commit
+    FROM __agents_states
+    WHERE session_id = ?1
+"""
 
 _IS_KEPT: LiteralString = """
     SELECT EXISTS (SELECT 1 FROM __agents_states) OR EXISTS (SELECT 1 FROM __agents_fences) AS kept
@@ -72,15 +87,18 @@ class BatchRequest:
         session: whose call it is.
         schema: the version that the Worker's code needs.
         is_checked: D1 holds no session of this id, or nobody wants to know.
+        place: where to go on in what an earlier reply began; `stamp` came with it.
         steps: version -> statements, from a Worker that is newer than the object; `readable_from` comes with them.
     """
 
     home: str
     session: str
     schema: int
-    statements: Sequence[tuple[str, tuple[SqlValue, ...]]]
+    statements: Iterable[tuple[str, tuple[SqlValue, ...]]]
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     is_checked: bool = True
+    place: Place = (0, 0)
+    stamp: str | None = None
     steps: Mapping[int, Sequence[str]] = field(default_factory=dict[int, Sequence[str]])
     readable_from: int = READABLE_FROM
 
@@ -92,9 +110,17 @@ class BatchRequest:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """The rows of each statement; `is_write` says whether rows may have changed."""
+    """The rows of the statements as text, as many as fit into a reply.
 
-    rows: Page
+    Attributes:
+        place: where the Worker is to go on; None at the end.
+        stamp: comes with it; the session has not changed as long as it is the same.
+        is_write: whether rows may have changed.
+    """
+
+    text: str
+    place: Place | None
+    stamp: str | None
     is_write: bool
 
 
@@ -109,9 +135,13 @@ class UncheckedSessionError(Exception):
 class _NothingKeptError(Exception):
     """A first batch has put nothing into the home, so there is no home."""
 
-    def __init__(self, rows: Page) -> None:
+    def __init__(self, answer: Answer) -> None:
         super().__init__()
-        self.rows = rows
+        self.answer = answer
+
+
+class MovedError(Exception):
+    """The session has changed since the page before: what is read must be read from its beginning."""
 
 
 class HomeTables:
@@ -139,17 +169,21 @@ class HomeTables:
             MigrationError: the home is newer than the Worker's code, or than this code; nothing was written.
             HomeBehindError: the Worker is newer than this code.
             UncheckedSessionError: the batch may create a session.
+            MovedError: the session has changed since the page before.
         """
         self._check(request)
+        if request.stamp is not None and request.stamp != self._stamp(request):
+            raise MovedError
         if not request.is_checked and self._may_create(request):
             raise UncheckedSessionError
         is_write = request.writes
-        if not is_write and not self._is_behind(request):
-            return BatchResult(self._read(request), is_write)
         try:
-            return BatchResult(self.transaction(lambda: self._write(request)), is_write)
+            work = self._write if is_write or self._is_behind(request) else self._answered
+            answer = work(request)
         except _NothingKeptError as nothing:
-            return BatchResult(nothing.rows, is_write=False)
+            answer, is_write = nothing.answer, False
+        stamp = None if answer.next_place is None else self._stamp(request)
+        return BatchResult(answer.text(), answer.next_place, stamp, is_write)
 
     def transaction(self, body: Callable[[], T]) -> T:
         """Run `body`; when it raises, everything that it wrote is undone."""
@@ -210,15 +244,18 @@ class HomeTables:
             self._names = frozenset(cast("str", row[0]) for row in rows)
         return self._names
 
-    def _write(self, request: BatchRequest) -> Page:
+    def _write(self, request: BatchRequest) -> Answer:
+        return self.transaction(lambda: self._written(request))
+
+    def _written(self, request: BatchRequest) -> Answer:
         is_new = self.record() is None
         wanted = {table for sql, _ in request.statements if (table := inserts_into(sql)) in TABLES}
         if wanted or self._is_behind(request):
             self._make(request, wanted)
-        rows = self._read(request)
+        answer = self._answered(request)
         if is_new and self.record() is not None and self._sql.exec(_IS_KEPT) == [[0]]:
-            raise _NothingKeptError(rows)
-        return rows
+            raise _NothingKeptError(answer)
+        return answer
 
     def _make(self, request: BatchRequest, wanted: set[str]) -> None:
         """Make what is not there yet and bring the schema up."""
@@ -255,9 +292,35 @@ class HomeTables:
         )
         self._sql.put_text(RECORD, self._record.text())
 
-    def _read(self, request: BatchRequest) -> Page:
+    def _answered(self, request: BatchRequest) -> Answer:
+        """Run the statements. What only reads after the last change may be cut off where a reply ends."""
         missing = TABLES - self._present()
-        return [self._rows(sql, parameters, missing) for sql, parameters in request.statements]
+        answer = Answer()
+        first, skipped = request.place
+        last_change = max((index for index, (sql, _) in enumerate(request.statements) if changes_rows(sql)), default=-1)
+        for index, (sql, parameters) in enumerate(request.statements):
+            if index < first:
+                continue
+            statement = statement_without(missing, sql) if missing else _own(sql)
+            if statement is None or index <= last_change:
+                answer.add([] if statement is None else self._sql.exec(statement, *parameters))
+                continue
+            rows_before = skipped if index == first else 0
+            answer.add_from(index, rows_before, self._cursor(statement, parameters, rows_before))
+            if answer.next_place is not None:
+                break
+        return answer
+
+    def _cursor(self, statement: LiteralString, parameters: tuple[SqlValue, ...], skipped: int) -> RowCursor:
+        if not skipped:
+            return self._sql.cursor(statement, *parameters)
+        place = len(parameters) + 1
+        rest = _own(f"SELECT * FROM ({statement}) LIMIT -1 OFFSET ?{place}")  # noqa: S608 - a constant within a constant
+        return self._sql.cursor(rest, *parameters, skipped)
+
+    def _stamp(self, request: BatchRequest) -> str:
+        """A text that changes with every write to the session."""
+        return json.dumps(self.query(_STAMP, request.session))
 
     def _rows(self, sql: str, parameters: tuple[SqlValue, ...], missing: frozenset[str]) -> list[Row]:
         statement = statement_without(missing, sql) if missing else _own(sql)

@@ -3,6 +3,8 @@ r"""What a Worker and a home say to each other about batches.
 ```text
 request  {"op": "batch", "home": …, "session": …, "schema": 1, …}\n["SELECT …", [parameters]]\n…
 reply    {"ok": {}}\n[rows of the first statement]\n…
+         {"ok": {"next": [statement, rows], "stamp": …}}\n…   the reply was full: ask again with both
+         {"ok": {"moved": true}}                             the session has changed since the stamp: read from the beginning
          {"ok": {"failed": "the database's words"}}          nothing was written
          {"ok": {"unchecked": true}}                         it would create a session: does D1 hold one of this id?
          {"ok": {"behind": 1}}                               the object knows schema 1 alone: send the statements of the steps
@@ -12,14 +14,17 @@ reply    {"ok": {}}\n[rows of the first statement]\n…
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from agents_store_cloudflare.database import Row, SqlValue, Statement, compact_sql
 
-__all__ = ["BATCH", "DRAIN", "PROJECT", "read_rows", "read_statements", "rows_text", "statements_text"]
+__all__ = ["BATCH", "DRAIN", "PART", "PROJECT", "read_rows", "read_statements", "statements_text"]
 
 BATCH: Final = "batch"
+
+PART: Final = "part"
+"""A part of a request whose statements do not fit into one call. `batch` with `request` and `parts` follows the last."""
 
 DRAIN: Final = "drain"
 """Tell D1 now what waits in the outbox."""
@@ -39,11 +44,6 @@ def read_statements(payload: str) -> list[tuple[str, tuple[SqlValue, ...]]]:
     """The statements of a request."""
     lines: list[list[Any]] = [json.loads(line) for line in payload.split("\n")]
     return [(sql, tuple(parameters)) for sql, parameters in lines]
-
-
-def rows_text(results: Iterable[Sequence[Row]]) -> str:
-    """The payload of a reply: the rows of each statement as one line."""
-    return "\n".join(map(_encode, results))
 
 
 def read_rows(payload: str) -> list[list[Row]]:

@@ -1,0 +1,61 @@
+"""The rows of a batch on their way to the Worker: a page at a time, for a reply of over 32 MiB fails as a whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from agents_store_cloudflare.database import Row, RowCursor
+
+__all__ = ["PAGE_CHARACTERS", "Answer", "Place"]
+
+PAGE_CHARACTERS: Final = 8_000_000
+"""Of at most four bytes each."""
+
+FIRST_ROWS: Final = 4
+MOST_ROWS: Final = 64
+
+Place: TypeAlias = "tuple[int, int]"
+"""A statement of the batch, and how many of its rows the Worker has."""
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@dataclass(slots=True)
+class Answer:
+    """What one reply gives: a line for each statement, and where to go on when not everything fitted."""
+
+    room: int = field(default_factory=lambda: PAGE_CHARACTERS)
+    lines: list[str] = field(default_factory=list[str])
+    next_place: Place | None = None
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """All rows of a statement, whose number is small."""
+        text = _encode(rows)
+        self.room -= len(text)
+        self.lines.append(text)
+
+    def add_from(self, statement: int, skipped: int, cursor: RowCursor) -> None:
+        """Rows of a statement as long as there is room; a page has at least one row.
+
+        Args:
+            skipped: how many rows of the statement the Worker has.
+        """
+        texts: list[str] = []
+        wanted = FIRST_ROWS
+        while rows := cursor.take(wanted):
+            added = [_encode(row) for row in rows]
+            texts += added
+            size = sum(map(len, added))
+            self.room -= size
+            if self.room <= 0:
+                self.next_place = (statement, skipped + len(texts))
+                break
+            wanted = max(1, min(MOST_ROWS, self.room * len(rows) // max(size, 1)))
+        self.lines.append(f"[{','.join(texts)}]")
+
+    def text(self) -> str:
+        """The payload of the reply."""
+        return "\n".join(self.lines)

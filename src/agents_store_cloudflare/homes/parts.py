@@ -1,0 +1,122 @@
+"""A request that is too large for one call: it comes in parts, and takes place when the last one is there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Final, LiteralString, cast
+
+from agents_store_cloudflare.database import ObjectSql, SqlError, SqlValue
+
+__all__ = ["Parts", "StoredStatements"]
+
+ROW_CHARACTERS: Final = 450_000
+"""Of at most four bytes each: a row keeps under 2,000,000 bytes."""
+
+KEPT_MS: Final = 3_600_000
+
+_MAKE: LiteralString = """
+    CREATE TABLE IF NOT EXISTS __agents_parts (
+      request TEXT NOT NULL,
+      part INTEGER NOT NULL,
+      place INTEGER NOT NULL,
+      arrived_at INTEGER NOT NULL,
+      body TEXT NOT NULL,
+      PRIMARY KEY (request, part, place)
+    ) WITHOUT ROWID
+"""
+
+# ?1 request, ?2 part, ?3 place within it, ?4 now, ?5 text. A part that is sent again is the same.
+_KEEP: LiteralString = """
+    INSERT INTO __agents_parts (request, part, place, arrived_at, body)
+    VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT (request, part, place) DO NOTHING
+"""
+
+# ?1 request -> (how many parts, the last one)
+_COUNT: LiteralString = "SELECT count(DISTINCT part) AS parts FROM __agents_parts\nWHERE request = ?1"
+
+# ?1 request, ?2 part, ?3 place: the text that comes next. Primary key.
+_NEXT: LiteralString = """
+    SELECT part, place, body
+    FROM __agents_parts
+    WHERE request = ?1
+      AND (part, place) > (?2, ?3)
+    ORDER BY part, place
+    LIMIT 1
+"""
+
+_DROP: LiteralString = "DELETE FROM __agents_parts\nWHERE request = ?1"
+
+# ?1 time
+_DROP_OLD: LiteralString = "DELETE FROM __agents_parts\nWHERE arrived_at < ?1"
+
+_IS_EMPTY: LiteralString = "SELECT NOT EXISTS (SELECT 1 FROM __agents_parts) AS is_empty"
+
+_EXISTS: LiteralString = "SELECT 1 FROM sqlite_master\nWHERE name = '__agents_parts'"
+
+
+class StoredStatements:
+    """The statements of a request that came in parts, read one by one: together they may not fit into memory."""
+
+    def __init__(self, sql: ObjectSql, request: str) -> None:
+        self._sql = sql
+        self._request = request
+
+    def __iter__(self) -> Iterator[tuple[str, tuple[SqlValue, ...]]]:
+        for line in self._lines():
+            sql, parameters = json.loads(line)
+            yield sql, tuple(parameters)
+
+    def _lines(self) -> Iterator[str]:
+        begun, part, place = "", -1, -1
+        while rows := self._sql.exec(_NEXT, self._request, part, place):
+            part, place, body = cast("tuple[int, int, str]", tuple(rows[0]))
+            *lines, begun = (begun + body).split("\n")
+            yield from lines
+        yield begun
+
+
+class Parts:
+    """The parts of requests that have not taken place."""
+
+    def __init__(self, sql: ObjectSql) -> None:
+        self._sql = sql
+
+    def keep(self, request: str, part: int, text: str, now_ms: int) -> None:
+        """Keep one part, in rows that a database takes."""
+
+        def keep() -> None:
+            self._sql.exec(_MAKE)
+            for place, start in enumerate(range(0, len(text), ROW_CHARACTERS)):
+                self._sql.exec(_KEEP, request, part, place, now_ms, text[start : start + ROW_CHARACTERS])
+
+        self._sql.transaction(keep)
+
+    def statements(self, request: str, parts: int) -> StoredStatements:
+        """The statements of a request.
+
+        Raises:
+            SqlError: parts are missing; nothing has happened.
+        """
+        found = self._sql.exec(_COUNT, request)[0][0] if self._is_there() else 0
+        if found != parts:
+            raise SqlError(f"{found} of {parts} parts of this request are there; send it again: SQLITE_ABORT")
+        return StoredStatements(self._sql, request)
+
+    def drop(self, request: str) -> None:
+        """Forget a request: it took place, or was refused."""
+        self._sql.exec(_DROP, request)
+
+    def drop_old(self, now_ms: int) -> bool:
+        """Forget requests that nobody has finished within an hour; whether others still wait."""
+        if not self._is_there():
+            return False
+        self._sql.exec(_DROP_OLD, now_ms - KEPT_MS)
+        if self._sql.exec(_IS_EMPTY) == [[0]]:
+            return True
+        self._sql.exec("DROP TABLE __agents_parts")
+        return False
+
+    def _is_there(self) -> bool:
+        return bool(self._sql.exec(_EXISTS))
