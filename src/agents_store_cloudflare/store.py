@@ -22,6 +22,7 @@ from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.objects.wiring import ObjectKind
 from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
+from agents_store_cloudflare.state.deletions import ANY_SESSION
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.turns import TurnBlock, TurnOptions, sweep_turns
@@ -39,8 +40,6 @@ MANY_STREAMS = 8
 
 STREAM_ATTEMPTS = 3
 """How often a stream is deleted to which somebody writes at the same time."""
-
-ANY_SESSION = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -216,3 +216,20 @@ async def test_an_error_of_the_directory_is_an_error(world: HomeWorld) -> None:
     await world.database.batch([Statement("DROP TABLE __agents_directory")])
     with pytest.raises(D1StateError, match="run_migration"):
         await store.state_store.list_sessions()
+
+
+async def test_streams_of_expired_sessions(world: HomeWorld) -> None:
+    """HM-7: a clean-up deletes the streams of what it deletes, and leaves one that a session of its own name uses."""
+    store = await world.store()
+    await _save(store, "ada", expires_at=10, stream_id="bob")
+    await _save(store, "cyd", expires_at=10)
+    await _save(store, "bob")
+    for stream_id in ("bob", "cyd"):
+        async with store.stream_manager.create_writer(stream_id, "a", "t") as writer:
+            await writer.write({"type": "text"})
+    await world.pass_time(1)
+    assert sorted(await store.cleanup_expired_sessions(20)) == ["ada", "cyd"]
+    assert await store.stream_manager.get_info("cyd") is None
+    assert await store.stream_manager.get_info("bob") is not None
+    assert await store.delete_session("bob")
+    assert await store.stream_manager.get_info("bob") is None

@@ -41,6 +41,7 @@ from agents_store_cloudflare.state import D1StateStore, checkpoint_sql, codec, m
 from agents_store_cloudflare.state.calls import state_for
 from agents_store_cloudflare.state.checkpoints import existing_checkpoint
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
+from agents_store_cloudflare.state.deletions import ANY_SESSION, DeletionPlan
 from agents_store_cloudflare.state.guard import Guard
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.options import StateStoreOptions
@@ -205,7 +206,7 @@ class HomeStateStore(D1StateStore):
         trees: list[SessionTree] = []
         for home, count in await self._directory.expired(at_ms, limit):
             tree = await self._clean_up(home, at_ms, count, usage=delete_usage)
-            trees.append(tree)
+            trees.append(replace(tree, stream_ids=await self._without_used(home, tree.stream_ids)))
             if not tree.session_ids:
                 await self._homes.project(home)  # the directory is behind: it would propose this home for ever
         return SessionTree(
@@ -213,6 +214,59 @@ class HomeStateStore(D1StateStore):
             stream_ids=tuple(each for tree in trees for each in tree.stream_ids),
             remote_sub_session_ids=tuple(each for tree in trees for each in tree.remote_sub_session_ids),
         )
+
+    async def find_expired_streams(self, now: int, limit: int = 100) -> tuple[str, ...]:
+        """`D1StateStore.find_expired_streams`, of the homes that the directory proposes."""
+        check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
+        homes = await self._directory.expired(check_whole_number(now, "now"), limit)
+        streams = [
+            await self._without_used(home, await self._expired_streams(home, now, count)) for home, count in homes
+        ]
+        return tuple(dict.fromkeys(stream_id for of_home in streams for stream_id in of_home))
+
+    async def plan_deletion(
+        self,
+        session_id: str,
+        *,
+        expected_version: int | None = None,
+        fencing_token: FencingToken = UNSET,
+        commit_id: str | None = None,
+    ) -> DeletionPlan:
+        """`D1StateStore.plan_deletion`. A stream that bears the name of another home is left where a session there uses it."""
+        plan = await super().plan_deletion(
+            session_id, expected_version=expected_version, fencing_token=fencing_token, commit_id=commit_id
+        )
+        kept = await self._without_used(home_of(session_id), plan.streams)
+        streams = {stream_id: plan.streams[stream_id] for stream_id in kept}
+        return replace(plan, streams=streams, tree=replace(plan.tree, stream_ids=kept))
+
+    async def get_session_tree(self, session_id: str) -> SessionTree:
+        tree = await super().get_session_tree(session_id)
+        return replace(tree, stream_ids=await self._without_used(home_of(session_id), tree.stream_ids))
+
+    async def _without_used(self, home: str, stream_ids: Iterable[str]) -> tuple[str, ...]:
+        """The streams, without those that bear the name of another home whose session uses them."""
+        return tuple(
+            [
+                stream_id
+                for stream_id in stream_ids
+                if not _has_home(stream_id)
+                or home_of(stream_id) == home
+                or not await self._is_used(stream_id, stream_id)
+            ]
+        )
+
+    async def is_stream_used(self, session_id: str, stream_id: str) -> bool:
+        """`D1StateStore.is_stream_used`: by a session of the home that the stream bears the name of, or of the session's home.
+
+        A session of a third home that writes to the stream is not seen.
+        """
+        places = {place for place in (stream_id, session_id) if place != ANY_SESSION and _has_home(place)}
+        used = [await self._is_used(place, stream_id) for place in places]
+        return any(used)
+
+    async def _is_used(self, place: str, stream_id: str) -> bool:
+        return await super().is_stream_used(place, stream_id)
 
     async def enter_turn(self, entry: TurnEntry, commit_id: str) -> EnteredTurn:
         """`D1StateStore.enter_turn`. A reservation is made in D1 before, and given back if entering fails."""
@@ -282,6 +336,14 @@ class HomeStateStore(D1StateStore):
         except StaleStateError as error:
             raise SessionExistsError(session_id) from error
         return await self._state_after(guard, commit, results)
+
+
+def _has_home(session_id: str) -> bool:
+    try:
+        home_of(session_id)
+    except InvalidArgumentError:
+        return False
+    return True
 
 
 def _loaded(state: AgentState) -> AgentState:

@@ -18,7 +18,10 @@ from agents_store_cloudflare.state import deletion_sql, session_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected
 from agents_store_cloudflare.state.guard import DeletedMeanwhileError, Guard
 
-__all__ = ["DeletionCalls", "DeletionPlan"]
+__all__ = ["ANY_SESSION", "DeletionCalls", "DeletionPlan"]
+
+ANY_SESSION: Final = "*"
+"""In place of a session id: whichever session it is."""
 
 MOST_LEFT: Final = 2_000
 """The most streams that are kept for a repetition of a deletion; the names of so many always fit in one value."""
@@ -183,10 +186,10 @@ class DeletionCalls(StateCalls, DeletionStore):
         """
         at_ms = self._now_ms() if now is None else check_whole_number(now, "now")
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
-        return await self._clean_up("*", at_ms, limit, usage=check_flag(delete_usage, "delete_usage"))
+        return await self._clean_up(ANY_SESSION, at_ms, limit, usage=check_flag(delete_usage, "delete_usage"))
 
     async def _clean_up(self, place: str, at_ms: int, limit: int, *, usage: bool) -> SessionTree:
-        """Delete expired sessions of the database at `place`, a session id or "*"."""
+        """Delete expired sessions of the database at `place`, a session id or `ANY_SESSION`."""
         parameters = (None, at_ms, limit)
         kept = (*parameters, None, None, self._now_ms(), 0, None, 1)
         results = await self._batches.once(
@@ -206,8 +209,12 @@ class DeletionCalls(StateCalls, DeletionStore):
     async def find_expired_streams(self, now: int, limit: int = 100) -> tuple[str, ...]:
         """Return the streams that `cleanup_expired_trees` would return."""
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
-        select = Statement(deletion_sql.SELECT_STREAMS, (None, check_whole_number(now, "now"), limit))
-        [rows] = await self._batches.repeatable("cleanup_expired_sessions", "*", [select])
+        return await self._expired_streams(ANY_SESSION, check_whole_number(now, "now"), limit)
+
+    async def _expired_streams(self, place: str, at_ms: int, limit: int) -> tuple[str, ...]:
+        """Return the streams of expired sessions in the database at `place`, a session id or `ANY_SESSION`."""
+        select = Statement(deletion_sql.SELECT_STREAMS, (None, at_ms, limit))
+        [rows] = await self._batches.repeatable("cleanup_expired_sessions", place, [select])
         return tuple(_marked(rows))
 
     async def reset_fence(self, session_id: str) -> None:
