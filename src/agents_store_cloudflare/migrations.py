@@ -1,9 +1,8 @@
 """Brings a D1 database to the schema this code needs, from inside the Worker, and beside wrangler.
 
-The SQL lives once, in `migrations/*.sql`. Version 1 may be run again at any time. Each later file begins by claiming its version in
-`__agents_schema`: of two callers that race, one does the work and the other finds it done. Each later file also records its name in
-wrangler's `d1_migrations`, so `run_migration`, `wrangler d1 migrations apply` and `wrangler d1 execute --file` may be mixed in any
-order.
+The SQL stands once, in `migrations/*.sql`. Version 1 may be run again at any time. Each later file begins with a claim of its version
+in `__agents_schema`: of two callers that race, one does the work and the other finds it done. Each later file also records its name in
+wrangler's `d1_migrations`. So `run_migration`, `wrangler d1 migrations apply` and `wrangler d1 execute --file` may be mixed in any order.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ MIGRATION_FILES: tuple[str, ...] = (
     "0004_agents_store_turns.sql",
     "0005_agents_store_homes.sql",
 )
-"""The files in order; the number of each is the version it brings."""
+"""The files in order. The number of a file is the version that it brings."""
 
 RECORDED_FILES: tuple[str, ...] = MIGRATION_FILES[1:]
-"""The files whose names stand in wrangler's `d1_migrations`.
+"""The files that record their names in wrangler's `d1_migrations`.
 
-`0001_init.sql` is not among them: your own first migration may have that name. It may be applied again at any time.
+`0001_init.sql` does not, because your own first migration may have that name. It may be applied again at any time.
 """
 
 CURRENT_SCHEMA_VERSION: int = len(MIGRATION_FILES)
@@ -139,7 +138,7 @@ SCHEMA_MIGRATION_V1: str = migration_text(MIGRATION_FILES[0])
 
 
 async def run_migration(database: object) -> int:
-    """Bring the database to the current schema; safe on every request and from several isolates at once.
+    """Bring the database to the current schema. It may be called on every request, and from several isolates at once.
 
     When the schema is current this reads one row and writes nothing.
 
@@ -150,7 +149,7 @@ async def run_migration(database: object) -> int:
         The version, `CURRENT_SCHEMA_VERSION`.
 
     Raises:
-        MigrationError: the database is newer than this code (nothing written), or a statement failed.
+        MigrationError: the database is newer than this code, and nothing was written; or a statement failed.
     """
     db = as_database(database)
     for _ in range(_ATTEMPTS):
@@ -167,7 +166,7 @@ async def run_migration(database: object) -> int:
 
 
 async def _apply_after(db: Database, version: int) -> None:
-    """All missing files in one transaction; losing the race to somebody else is no failure."""
+    """Apply all missing files in one transaction. If another caller was faster, that is no failure."""
     statements = [
         Statement(sql) for name in MIGRATION_FILES[version:] for sql in split_statements(migration_text(name))
     ]
@@ -181,14 +180,14 @@ async def _apply_after(db: Database, version: int) -> None:
 
 
 def split_statements(text: str) -> list[LiteralString]:
-    """The statements of a migration file: each ends with a semicolon before an empty line."""
-    # The files are part of the package and are its SQL constants as much as those in the modules.
+    """Return the statements of a migration file. Each ends with a semicolon before an empty line."""
+    # The files are part of the package: their text is as constant as the SQL in the modules.
     plain = _COMMENT.sub("", text) + "\n\n"
     return [cast("LiteralString", part.strip()) for part in _STATEMENT_END.split(plain) if part.strip()]
 
 
 async def get_agents_migration_version(database: object) -> int:
-    """The schema version of the database: 0 when it has none of ours."""
+    """Return the schema version of the database; 0 if it has no table of the package."""
     db = as_database(database)
     try:
         [[row]] = await batch_with_retry(db, [_CLAIMED_VERSION])
@@ -214,14 +213,14 @@ async def is_migrated(database: object) -> bool:
 
 
 async def get_agents_table_names(database: object) -> list[str]:
-    """Which of `TABLE_NAMES` exist, in that order."""
+    """Return the names of `TABLE_NAMES` that exist, in that order."""
     [rows] = await _read(as_database(database), Statement(_EXISTING_TABLES, (_json_list(TABLE_NAMES),)))
     existing = {row[0] for row in rows}
     return [name for name in TABLE_NAMES if name in existing]
 
 
 async def drop_all_tables(database: object) -> None:
-    """Drop every table of the package with all its data, and let wrangler forget the files; no way back but a backup."""
+    """Drop every table of the package with all its data, and let wrangler forget the files. Only a backup brings them back."""
     db = as_database(database)
     try:
         await db.batch([Statement(_FORGET_FILES, (_json_list(RECORDED_FILES),)), *map(Statement, _DROPS)])

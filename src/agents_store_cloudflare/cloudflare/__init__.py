@@ -1,5 +1,5 @@
-"""The only code that imports `js`, `pyodide` and `workers`: Cloudflare's platform behind the package's seams.
+"""Cloudflare's platform behind the package's seams: the only code that imports `js` and `pyodide`.
 
-The modules import JavaScript's names where they use them. So they import on CPython too, and no JavaScript object outlives a request
-in a module global.
+Modules that clients load on CPython too (`d1`, `http`, `namespace`, `raw`, `values`) import JavaScript's names where they use them. No
+module global holds a JavaScript object that belongs to a request.
 """

@@ -22,13 +22,13 @@ __all__ = ["D1Database", "as_database"]
 
 
 def as_database(binding: object, *, observer: BatchObserver | None = None) -> Database:
-    """The `Database` of a D1 binding or session (raw or SDK-wrapped); what is a `Database` already stays as it is.
+    """Return the `Database` of a D1 binding or session, raw or SDK-wrapped. A `Database` is returned as it is.
 
     Raises:
-        TypeError: it is neither, or missing.
+        TypeError: the argument is neither, or the binding is missing.
     """
     if isinstance(binding, D1Database):
-        return binding  # its `_binding` is not to be unwrapped: the observer would be lost
+        return binding  # unwrapping its `_binding` would lose the observer
     raw = raw_binding(binding)
     if hasattr(raw, "prepare"):
         return D1Database(raw, observer=observer)
@@ -52,7 +52,7 @@ class D1Database:
         return _all_rows(await self._send(statements))
 
     async def measured_batch(self, statements: Sequence[Statement]) -> tuple[list[list[Row]], BatchCost]:
-        """`batch`, and what it cost: one more look at each statement's result."""
+        """Return the rows of `batch`, and its cost. Reading the cost takes one more look at each statement's result."""
         results = await self._send(statements)
         cost = _cost(results)
         if self._observer is not None:
@@ -73,7 +73,7 @@ class D1Database:
 def _all_rows(results: JsObject) -> list[list[Row]]:
     from js import Object
 
-    # Rows arrive as objects; mapped to arrays on the JavaScript side they convert in one go. Most writes have none.
+    # Rows arrive as objects. JavaScript maps them to arrays, which convert in one go. Most writes return no rows.
     found = [result.results for result in results]
     return [rows_of(rows.map(Object.values)) if rows.length else [] for rows in found]
 

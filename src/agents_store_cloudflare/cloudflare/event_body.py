@@ -1,7 +1,7 @@
 """A JavaScript `ReadableStream` that a stream's object pushes frames into.
 
-An append enqueues into every listener's stream at once; no coroutine pulls. `pull` is a plain function that hands over
-stored pages to a listener who is behind. A Python generator as body would leak: nothing closes it when the client leaves.
+An append enqueues into every listener's stream at once; no coroutine pulls. `pull` is a plain function that hands stored pages to a
+listener that is behind. A Python generator as a body would leak: nothing closes it when the client leaves.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SseBody:
             return False
         room = self._controller.desiredSize
         if not isinstance(room, int | float):
-            # JavaScript's null: the stream has failed, and nobody has said so.
+            # JavaScript's null: the stream has failed without an event.
             self._let_go()
             return False
         if room <= 0:
@@ -60,7 +60,7 @@ class SseBody:
             data = frames.encode()
             self._controller.enqueue(to_js(data))
         except JsException:
-            # The client is gone and nobody has said so.
+            # The client has gone without an event.
             self._let_go()
             return False
         self._pushed_bytes += len(data)

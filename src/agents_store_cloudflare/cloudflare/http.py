@@ -27,7 +27,7 @@ SWITCHING_PROTOCOLS: Final = 101
 
 
 def http_request(request: object) -> HttpRequest:
-    """The value of a request: a JavaScript one, raw or as the SDK wraps it; one that is a value already stays as it is.
+    """Return a JavaScript request, raw or SDK-wrapped, as an `HttpRequest`. An `HttpRequest` is returned as it is.
 
     Raises:
         TypeError: the object is not a request.
@@ -46,7 +46,7 @@ def http_request(request: object) -> HttpRequest:
 async def served(
     request: object, serve: Callable[[HttpRequest], Awaitable[HttpResponse]], limit_bytes: int
 ) -> JsObject:
-    """The JavaScript answer to a request with its body. A body over the limit is refused."""
+    """Answer a JavaScript request with its body. A body over the limit is refused."""
     value = http_request(request)
     body = b"" if value.method in ("GET", "HEAD") else await read_body(request, limit_bytes)
     if body is None:
@@ -68,9 +68,9 @@ def js_response(response: HttpResponse) -> JsObject:
 
 
 async def read_body(request: object, limit_bytes: int) -> bytes | None:
-    """The body of a JavaScript request, b"" if it has none; None if it is longer than `limit_bytes`.
+    """Return the body of a JavaScript request: b"" if it has none, None if it is longer than `limit_bytes`.
 
-    A body of unknown length is read piece by piece: no more of it than the limit is ever held.
+    A body of unknown length is read piece by piece, so that memory never holds more than the limit.
     """
     raw: JsObject = getattr(request, "js_object", request)
     declared: object = raw.headers.get("content-length")
@@ -98,13 +98,13 @@ async def read_body(request: object, limit_bytes: int) -> bytes | None:
 
 
 def has_known_length(request: object) -> bool:
-    """Whether a JavaScript request says how long its body is. The platform then refuses a body that breaks off."""
+    """Whether a JavaScript request tells the length of its body. The platform refuses such a body if it breaks off."""
     raw: JsObject = getattr(request, "js_object", request)
     return isinstance(raw.headers.get("content-length"), str) or not hasattr(raw.body, "getReader")
 
 
 async def drain(request: object) -> None:
-    """Let the rest of a body go by unseen: a client that is still sending does not hear an answer."""
+    """Read the rest of a body and drop it: a client that is still sending receives no answer."""
     raw: JsObject = getattr(request, "js_object", request)
     if isinstance(request, HttpRequest) or raw.bodyUsed or not hasattr(raw.body, "pipeTo"):
         return
@@ -129,7 +129,7 @@ def header_of(response: object, name: str) -> str | None:
 
 
 def with_headers(response: object, headers: Mapping[str, str]) -> object:
-    """The same response, a value or a JavaScript one, with more headers; `vary` is added to, not replaced."""
+    """Return the response, a value or a JavaScript one, with more headers. `vary` is extended; other headers are replaced."""
     if isinstance(response, HttpResponse):
         return replace(response, headers={**response.headers, **headers})
     raw: JsObject = response
@@ -137,7 +137,7 @@ def with_headers(response: object, headers: Mapping[str, str]) -> object:
         return raw
     from js import Response
 
-    answer = Response.new(raw.body, raw)  # what came from elsewhere has fixed headers
+    answer = Response.new(raw.body, raw)  # the headers of a response from elsewhere cannot be changed
     for name, value in headers.items():
         answer.headers.append(name, value) if name == "vary" else answer.headers.set(name, value)
     return answer

@@ -1,15 +1,15 @@
-"""Calls to Durable Objects, both ends: one text each way, at the price the platform allows.
+"""Calls to Durable Objects, at both ends: one text each way, as cheap as the platform allows.
 
-A call of a method costs three quarters of a millisecond. A call of a function that the object has handed out costs a third of
-that. So a caller that asks the same object again as soon as it has answered gets such a function: a line.
+A call of an object's method takes three quarters of a millisecond. A call of a function that the object has handed out takes a
+third of that. So a caller that asks the same object again soon after its reply gets such a function, a line.
 
 ```text
 {"bytes":true,"op":…}     a long reply may come as UTF-8 bytes, which are copied faster than text
-{"line":true,"op":…}      the same, and the reply may come with a line: [reply, function]; the function works as `call` does
+{"line":true,"op":…}      as above, and the reply may come with a line: [reply, function]; the function works as `call` does
 ```
 
-An object stays awake while somebody holds a line to it, and that costs money. So a line ends with the burst of calls that it
-serves. An object that does not know the marks ignores them. A caller that sets no mark gets a plain text.
+An object stays awake, and costs money, while somebody holds a line to it. So a line ends with the burst of calls that it serves.
+An object of an older version ignores these marks. A caller that sets no mark gets a plain text.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ LONG_REPLY: Final = 4_096
 """The number of characters from which bytes are cheaper than text."""
 
 BURST_S: Final = 0.02
-"""A call that comes so soon after the last reply of its object asks for a line: more calls will follow."""
+"""A call within this time after the last reply of its object asks for a line, because more calls will probably follow."""
 
 IDLE_S: Final = 0.25
-"""An unused line is given back after this time, at most twice this time."""
+"""An unused line is given back after this time, and at the latest after twice this time."""
 
 CLASS_MISSING: Final = "internal error; reference ="
-"""The platform's words where a binding names a class that the entry module does not export; a failure of its own sounds the same."""
+"""The platform's error for a class that the entry module does not export. Failures of the platform have the same text."""
 
 HINT: Final = (
     "if every call ends so, the entry module does not export the object's class: write "
@@ -54,10 +54,10 @@ MAX_REMEMBERED: Final = 100
 
 
 def answered(request: object, answer: Callable[[str], str | Awaitable[str]], *, gives_lines: bool = True) -> object:
-    """What an object's `call` returns to the platform: `answer`'s reply, in the form that the request asks for.
+    """Return `answer`'s reply in the form that the request asks for: an object's `call` returns it to the platform.
 
     Args:
-        request: what the caller sent. Anything but one text is answered with an error reply.
+        request: the caller's argument. Anything but one text gets an error reply.
         gives_lines: whether callers of this object make many calls in a row.
     """
     if not isinstance(request, str):
@@ -73,7 +73,7 @@ def answered(request: object, answer: Callable[[str], str | Awaitable[str]], *, 
     def line(text: object = None, *_more: object) -> JsObject:
         return _over_line(answer(text) if isinstance(text, str) else _refused(text))
 
-    return [reply, line]  # a new function for each: it is let go with its line
+    return [reply, line]  # each line has a function of its own, which ends with the line
 
 
 def _refused(request: object) -> str:
@@ -88,7 +88,7 @@ def _in_bytes(reply: str | Awaitable[str]) -> str | bytes | Awaitable[str | byte
 
 
 def _encoded(reply: str) -> bytes:
-    return reply.encode(errors="replace")  # a request may hold what no text may, and a reply may quote it
+    return reply.encode(errors="replace")  # a reply may quote lone surrogates of its request
 
 
 async def _later_in_bytes(reply: Awaitable[str]) -> str | bytes:
@@ -96,7 +96,7 @@ async def _later_in_bytes(reply: Awaitable[str]) -> str | bytes:
 
 
 def _over_line(reply: str | Awaitable[str]) -> JsObject:
-    """The reply in JavaScript's own types, because nobody converts what a line returns. A future becomes a promise."""
+    """Return the reply as a JavaScript value, because nothing converts the result of a line. A future becomes a promise."""
     from pyodide.ffi import to_js
 
     if isinstance(reply, str):
@@ -118,7 +118,7 @@ class CloudflareNamespace:
         self._is_watching = False
 
     async def call(self, name: str, request: str) -> str:
-        """`ObjectNamespace.call`: one RPC, over a line or on a new stub. (A stub that has failed once fails for ever.)"""
+        """`ObjectNamespace.call`: one RPC, over a line or a new stub. A stub that has failed once fails for ever."""
         from pyodide.ffi import JsException
 
         line = self._lines.get(name)
@@ -138,7 +138,7 @@ class CloudflareNamespace:
             line.close()
 
     async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> JsObject:
-        """The raw `js.Response` of an HTTP GET to the object. Its body may be a stream that goes on."""
+        """Return the raw `js.Response` of an HTTP GET to the object. Its body may be an open stream."""
         from js import Object
         from pyodide.ffi import JsException, to_js
 
@@ -149,7 +149,7 @@ class CloudflareNamespace:
             raise _call_error(error) from error
 
     async def forward(self, name: str, request: HttpRequest, original: object) -> JsObject:
-        """The raw `js.Response` to a request: to `original` as it came, or else to `request`."""
+        """Return the raw `js.Response` to a request: to `original` if it is given, otherwise to `request`."""
         from js import Object
         from pyodide.ffi import JsException, to_js
 
@@ -185,7 +185,7 @@ class CloudflareNamespace:
 
     def _keep(self, name: str, line: _Line) -> None:
         if name in self._lines:
-            line.close()  # two calls asked at once
+            line.close()  # two calls have asked for a line at once
             return
         self._lines[name] = line
         if not self._is_watching:
@@ -205,7 +205,7 @@ class CloudflareNamespace:
 
 
 class _Line:
-    """A function that an object has handed out. It knows whether it was used lately."""
+    """A function that an object has handed out, with the knowledge whether it was used lately."""
 
     def __init__(self, answer: JsObject) -> None:
         self._answer = answer
@@ -214,7 +214,7 @@ class _Line:
         self._was_used = True
 
     async def call(self, request: str) -> str:
-        """The reply. Raises `JsException`."""
+        """Return the reply. Raises `JsException`."""
         self._calls += 1
         self._was_used = True
         try:
@@ -223,17 +223,17 @@ class _Line:
             self._calls -= 1
 
     def is_idle(self) -> bool:
-        """Whether nobody calls now, and nobody has called since this was asked last."""
+        """Whether no call is running, and none has begun since the last call of this method."""
         was_used, self._was_used = self._was_used or self._calls > 0, False
         return not was_used
 
     def close(self) -> None:
-        """Give it back: the object may sleep."""
+        """Give the function back, so that the object may sleep."""
         _let_go(self._answer)
 
 
 def _let_go(answer: JsObject) -> None:
-    """Give back what a reply has brought besides its text: the object may sleep."""
+    """Give back the JavaScript values of a reply, so that the object may sleep."""
     from js import Array, Reflect, Symbol
     from pyodide.ffi import JsException
 
@@ -244,7 +244,7 @@ def _let_go(answer: JsObject) -> None:
 
 
 async def _with_line(call: Awaitable[JsObject]) -> JsObject:
-    """The reply to a call that asks for a line. A caller that is cancelled gives back the line when the reply comes."""
+    """Return the reply to a call that asks for a line. If the caller is cancelled, the line is given back when the reply comes."""
     reply = asyncio.ensure_future(call)
     try:
         return await asyncio.shield(reply)
@@ -266,7 +266,7 @@ def _call_error(error: Exception) -> ObjectCallError:
     # Absent properties of a JavaScript error raise AttributeError.
     message = str(getattr(error, "message", error))
     if getattr(error, "name", "") == "PythonError":
-        # The message is the object's traceback: it is for the log of the object, and not for clients.
+        # The message is the object's traceback, which belongs into the object's log and not to clients.
         message = "the object raised an exception; its log has it"
     if message.startswith(CLASS_MISSING) and getattr(error, "durableObjectReset", False) is True:
         message += f"; {HINT}"
@@ -278,10 +278,10 @@ def _call_error(error: Exception) -> ObjectCallError:
 
 
 def as_namespace(binding: object) -> ObjectNamespace:
-    """The `ObjectNamespace` of a Durable Object binding, raw or SDK-wrapped. A namespace is returned as it is.
+    """Return the `ObjectNamespace` of a Durable Object binding, raw or SDK-wrapped. A namespace is returned as it is.
 
     Raises:
-        TypeError: it is neither, or missing.
+        TypeError: the argument is neither, or the binding is missing.
     """
     if isinstance(binding, CloudflareNamespace):
         return binding

@@ -16,7 +16,7 @@ from agents_store_cloudflare.objects import EventBody, ObjectNamespace, ObjectSo
 
 __all__ = ["CloudflareHost"]
 
-_LAST_ALARM_MS = 6_900_000_000_000  # 2188; an alarm that rings too early is set again
+_LAST_ALARM_MS = 6_900_000_000_000  # the year 2188; an alarm that rings too early is set again
 
 
 class CloudflareHost:
@@ -42,7 +42,7 @@ class CloudflareHost:
             self._storage.setAlarm(max(1, min(at_ms, _LAST_ALARM_MS)))
 
     def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
-        """`ObjectHost.call_later`, by setTimeout. A cancelled timer is gone, so the object can hibernate; asyncio's would stay."""
+        """`ObjectHost.call_later`, by setTimeout. A cancelled timer is gone, so the object can hibernate; a timer of asyncio would stay."""
         from js import clearTimeout, setTimeout
         from pyodide.ffi import create_proxy
 
@@ -54,7 +54,7 @@ class CloudflareHost:
             try:
                 callback()
             finally:
-                # A proxy must not be destroyed while JavaScript runs it, so that is left to the next turn.
+                # A proxy must not be destroyed while JavaScript runs it, so the next turn of the event loop destroys it.
                 _destroy_later(proxy)
 
         def cancel() -> None:
@@ -69,7 +69,7 @@ class CloudflareHost:
         return cancel
 
     def siblings(self) -> ObjectNamespace:
-        """`ObjectHost.siblings`: the binding of the environment that knows this object's id, under whatever name.
+        """`ObjectHost.siblings`: the binding that knows this object's id, whatever its name in the environment.
 
         Raises:
             RuntimeError: no binding knows it.

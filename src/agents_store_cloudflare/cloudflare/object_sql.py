@@ -21,7 +21,7 @@ __all__ = ["CloudflareSql", "T"]
 T = TypeVar("T")
 
 NO_SQLITE: Final = ("SQL is not enabled for this Durable Object", "only available for SQLite-backed Durable Objects")
-"""The platform's words about a class under `new_classes` instead of `new_sqlite_classes`: of its SQL, and of its keys."""
+"""The platform's two errors for a class that wrangler.toml lists under `new_classes` instead of `new_sqlite_classes`."""
 
 
 class CloudflareSql:
@@ -35,7 +35,7 @@ class CloudflareSql:
 
         try:
             cursor = self._storage.sql.exec(sql, *map(crossed, parameters))
-            # A write that returns nothing has no columns, and no rows to bring over.
+            # A write without RETURNING has no columns, so there are no rows to fetch.
             rows = rows_of(cursor.raw().toArray()) if cursor.columnNames.length else []
         except JsException as error:
             raise _sql_error(error) from error
@@ -62,12 +62,12 @@ class CloudflareSql:
         except JsException as error:
             raise _sql_error(error) from error
         self._count(cursor)
-        # Bytes are copied in one go, text character by character: a tenth of the time for 100 KB.
+        # Bytes are copied in one go, text character by character: bytes take a tenth of the time for 100 KB.
         return cast("str", row.map(encoder.encode.bind(encoder))[0].to_bytes().decode())
 
     def transaction(self, body: Callable[[], T]) -> T:
         outcome: list[T] = []
-        # The result stays on this side; an exception passes through the synchronous JavaScript frame as the same object.
+        # The result stays in Python. An exception passes through the synchronous JavaScript frame as the same object.
         self._storage.transactionSync(lambda: outcome.append(body()))
         return outcome[0]
 
@@ -76,8 +76,8 @@ class CloudflareSql:
         if count is not None:
             count.add(read=int(cursor.rowsRead), written=int(cursor.rowsWritten))
 
-    # The runtime keeps these in a hidden table of the same database, which it makes at its own cost. It tells no rows of these calls:
-    # they are counted as they are billed, https://developers.cloudflare.com/durable-objects/platform/pricing/.
+    # The runtime keeps these keys in a hidden table of the same database, whose creation is free. It reports no rows for these calls,
+    # so they are counted as they are billed: https://developers.cloudflare.com/durable-objects/platform/pricing/.
 
     def get_text(self, key: str) -> str | None:
         from pyodide.ffi import JsException

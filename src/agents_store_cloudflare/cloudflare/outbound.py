@@ -16,7 +16,7 @@ __all__ = ["CloudflareOutbound"]
 MAX_ANSWER_BYTES: Final = 64 * 1024
 DNS_QUERY: Final = "https://cloudflare-dns.com/dns-query"
 RESOLVE_MS: Final = 4_000
-"""How long one question about a host's addresses may take."""
+"""The most time that one request for a host's addresses may take."""
 
 ADDRESS_TYPES: Final = {"A": 1, "AAAA": 28}
 
@@ -26,7 +26,7 @@ class CloudflareOutbound:
 
     async def post(self, url: str, headers: Mapping[str, str], body: str, *, timeout_ms: int) -> tuple[int, str]:
         """`Outbound.post`."""
-        # A redirect could lead to an address that a webhook may not go to. So it is not followed, and is no success.
+        # A redirect could lead to an address that is forbidden for webhooks. So it is not followed, and counts as a failure.
         init = {"method": "POST", "headers": dict(headers), "body": body, "redirect": "manual"}
         try:
             response = await js.fetch(url, _object({**init, "signal": js.AbortSignal.timeout(timeout_ms)}))

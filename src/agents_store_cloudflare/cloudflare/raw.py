@@ -1,7 +1,7 @@
-"""The raw JavaScript binding inside what the Workers SDK wraps.
+"""Takes the raw JavaScript binding out of the Workers SDK's wrapper.
 
-The SDK wraps `env.AGENT_DB` and the others in proxies. They convert value by value, at 4 to 20 times the price. So the package takes
-the raw binding inside (`_binding`).
+The SDK wraps each binding, such as `env.AGENT_DB`, in a proxy. The proxy converts value by value, which takes 4 to 20 times as long.
+So the package takes the raw binding inside it (`_binding`).
 """
 
 from __future__ import annotations

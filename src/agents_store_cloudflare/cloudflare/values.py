@@ -1,7 +1,7 @@
-"""SQL values on their way into JavaScript and back.
+"""Converts SQL values into JavaScript's.
 
-Four rules: None becomes JavaScript's null (D1 refuses undefined), numbers only within ±2^53, text as it is, and nothing else.
-Results come back as arrays, in one conversion.
+None becomes JavaScript's null, because D1 refuses undefined. A number must lie within ±2^53. Text passes as it is. Any other type is
+refused. Results come back as arrays, in one conversion.
 """
 
 from __future__ import annotations

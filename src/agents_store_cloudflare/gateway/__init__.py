@@ -1,4 +1,4 @@
-"""Streams over HTTP in a user's Worker: routes, who may read, CORS, signed URLs."""
+"""Streams over HTTP in a user's Worker: routes, permissions, CORS, signed URLs."""
 
 from agents_store_cloudflare.gateway.admission import Authorize, StreamAction
 from agents_store_cloudflare.gateway.cors import CorsPolicy

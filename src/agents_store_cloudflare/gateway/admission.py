@@ -1,4 +1,4 @@
-"""Permissions: the user's `authorize` decides who may do what with a stream. Everything but `True` is a no."""
+"""Permissions: the user's `authorize` decides what a request may do with a stream. Any result but `True` denies."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, Literal, TypeAlias
 __all__ = ["Admission", "Authorize", "StreamAction"]
 
 StreamAction: TypeAlias = Literal["read", "append", "create", "delete", "fork"]
-"""What a request wants to do with a stream. The native wires only read."""
+"""What a request wants to do with a stream. The gateway's own routes only read."""
 
 Authorize: TypeAlias = Callable[[Any, str, StreamAction], "bool | Awaitable[bool]"]
-"""`authorize(request, stream_id, action)`, sync or async; the request is the one that the gateway was given."""
+"""`authorize(request, stream_id, action)`, sync or async. The request is the one that `handle` was given."""
 
 
 class Admission:
-    """Asks `authorize`; only `True` admits. Any other truthy value denies, and so does an exception."""
+    """Asks `authorize`. Only `True` admits; any other value denies, and so does an exception."""
 
     def __init__(self, authorize: Authorize, logger: logging.Logger) -> None:
         if not callable(authorize):
@@ -29,7 +29,7 @@ class Admission:
     async def admits(
         self, request: object, stream_id: str, action: StreamAction, *, source_id: str | None = None
     ) -> bool:
-        """Whether the request may do this. For a fork, `read` of its source is asked for too."""
+        """Whether the request may do this. A fork also needs `read` of its source."""
         if not await self._says_yes(request, stream_id, action):
             return False
         return source_id is None or await self._says_yes(request, source_id, "read")
@@ -40,8 +40,10 @@ class Admission:
             if inspect.isawaitable(answer):
                 answer = await answer
         except Exception:
-            self._logger.exception("authorize failed, so it is a no: incident %s", secrets.token_hex(6))
+            self._logger.exception("authorize failed, so the request is denied: incident %s", secrets.token_hex(6))
             return False
         if answer is not True and answer:
-            self._logger.warning("authorize gave %s, which is not True, so it is a no", type(answer).__name__)
+            self._logger.warning(
+                "authorize returned %s, which is not True, so the request is denied", type(answer).__name__
+            )
         return answer is True

@@ -1,4 +1,4 @@
-"""Which other origins' pages may read the answers."""
+"""The pages of other origins that may read the answers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class CorsPolicy:
     Attributes:
         allowed_origins: exact origins (`https://app.example`), or `("*",)` for all of them.
         allow_credentials: pages may send cookies; not with `*`.
-        allowed_headers: what requests may carry beyond what browsers always may.
-        exposed_headers: what pages may read beyond what they always may.
-        max_age: seconds that a browser may keep the answer to a preflight.
+        allowed_headers: the request headers that pages may send besides those that browsers always allow.
+        exposed_headers: the response headers that pages may read besides those that browsers always expose.
+        max_age: the seconds for which a browser may keep the answer to a preflight.
     """
 
     allowed_origins: Sequence[str]
@@ -51,7 +51,7 @@ class CorsPolicy:
         return ANY in self.allowed_origins or origin in self.allowed_origins
 
     def headers(self, request: HttpRequest) -> dict[str, str]:
-        """What every answer to this request carries."""
+        """The headers of every answer to this request."""
         vary = {} if ANY in self.allowed_origins else {"vary": "Origin"}
         origin = request.header("Origin")
         if origin is None or not self.admits(origin):
@@ -64,7 +64,7 @@ class CorsPolicy:
         return allowed
 
     def preflight_headers(self, request: HttpRequest, methods: str) -> dict[str, str]:
-        """What the answer to a preflight carries besides `headers`; nothing for an origin that may not read."""
+        """The headers of a preflight's answer besides `headers`; none for an origin that may not read."""
         origin = request.header("Origin")
         if origin is None or not self.admits(origin):
             return {}

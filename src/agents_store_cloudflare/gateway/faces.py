@@ -1,4 +1,4 @@
-"""How another protocol over the same streams joins a gateway: below a path of its own, under the same rules."""
+"""The interface of another protocol over the same streams: a gateway serves it below its own path, under the same rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Admits", "GatewayFace"]
 
 
 class Admits(Protocol):
-    """Whether the request at hand may do something. Ask before any object is asked."""
+    """Tells whether the request may do something. Call it before any call to an object."""
 
     async def __call__(
         self,
@@ -21,33 +21,33 @@ class Admits(Protocol):
         source_id: str | None = None,
         position: int | Literal["end"] = 0,
     ) -> bool:
-        """Only True admits.
+        """Return whether the request may do this; only True admits.
 
         Args:
-            source_id: the source of a fork, for which `read` is asked too.
-            position: the sequence after which a read shows chunks, which a signed permission may limit. "end" stands for the
-                end of the stream, wherever that is. A face that does not say it shows everything.
+            source_id: the source of a fork, which needs the permission to `read` it too.
+            position: the sequence after which a read shows chunks. A signed permission may limit it. "end" stands for the end of
+                the stream, wherever it is. Without a position the read counts as one of the whole stream.
         """
         ...
 
 
 class GatewayFace(Protocol):
-    """A protocol that a gateway mounts beside its own requests.
+    """A protocol that a gateway serves beside its own routes.
 
-    The gateway answers preflights, adds CORS headers, turns exceptions into JSON errors, and takes the body from answers to
-    HEAD. The face does the rest, and refuses what `admits` denies.
+    The gateway answers preflights, adds CORS headers, turns exceptions into JSON errors, and removes the body from answers to
+    HEAD. The face does the rest, and refuses a request that `admits` denies.
     """
 
     @property
     def prefix(self) -> str:
-        """The path it answers below, as a gateway's own."""
+        """The path below which it answers, such as `/v1/stream`."""
         ...
 
     @property
     def methods(self) -> str:
-        """What preflights allow: `GET, HEAD, POST, PUT, DELETE, OPTIONS`."""
+        """The methods that preflights allow, such as `GET, HEAD, POST, PUT, DELETE, OPTIONS`."""
         ...
 
     async def answer(self, request: HttpRequest, original: object, admits: Admits) -> object:
-        """An `HttpResponse`, or the platform's own response; `original` is the request as `handle` was given it."""
+        """Return an `HttpResponse` or the platform's own response. `original` is the request that `handle` was given."""
         ...

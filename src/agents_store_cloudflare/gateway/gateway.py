@@ -40,10 +40,10 @@ class StreamGateway:
     GET {prefix}/{stream id}/events    Server-Sent Events, resumed by Last-Event-ID or ?from=
     GET {prefix}/{stream id}/socket    the same frames over a WebSocket, resumed by ?from=
     GET {prefix}/{stream id}/chunks    one JSON page after ?from=, waiting ?wait= seconds (at most 60) for it
-    GET {prefix}/{stream id}           the stream as it stands
+    GET {prefix}/{stream id}           the stream's `StreamInfo` as JSON
     ```
 
-    HEAD says what GET would. Errors are JSON, `{"error": {"code", "message"}}`. Make one per request.
+    HEAD answers as GET does, without a body. Errors are JSON, `{"error": {"code", "message"}}`. Make one gateway per request.
 
     Example:
         >>> gateway = StreamGateway(self.env.STREAMS, authorize=may_read)
@@ -52,14 +52,14 @@ class StreamGateway:
 
     Args:
         streams: the binding, raw or as the SDK wraps it, or `LocalObjects(StreamObject)` in tests.
-        prefix: the path it answers below.
-        authorize: `authorize(request, stream_id, action)`, sync or async, given the request as `handle` was. Only `True`
+        prefix: the path below which it answers.
+        authorize: `authorize(request, stream_id, action)`, sync or async. It gets the request that `handle` was given. Only `True`
             admits; an exception is logged and denies.
         signer: admits requests whose `?access=` it has signed, without asking `authorize`.
-        cors: which other origins' pages may read; none where absent.
+        cors: the other origins whose pages may read; none if absent.
         faces: other protocols over the same streams, each below a path of its own.
-        logger: takes failures; `agents_store_cloudflare.gateway` where absent.
-        sleep: how pauses between attempts are waited for.
+        logger: gets failures; `agents_store_cloudflare.gateway` by default.
+        sleep: waits between attempts.
     """
 
     def __init__(
@@ -84,16 +84,16 @@ class StreamGateway:
         self._pages = StreamPages(self._streams)
 
     async def handle(self, request: object) -> Any:
-        """The answer to a request below the prefix, None for any other.
+        """Answer a request below the prefix. Returns None for any other request.
 
         Args:
-            request: what the Worker's `fetch` was given, raw or as the SDK wraps it, or an `HttpRequest`.
+            request: the request that the Worker's `fetch` was given, raw or as the SDK wraps it, or an `HttpRequest`.
 
         Returns:
-            A raw JavaScript `Response`; an `HttpResponse` where the request is an `HttpRequest`.
+            A raw JavaScript `Response`; an `HttpResponse` if the request is an `HttpRequest`.
 
         Raises:
-            TypeError: it is no request. Nothing else is raised: what fails is an answer.
+            TypeError: the argument is no request. Every other failure becomes an answer.
         """
         value = http_request(request)
         answer = await self._answer(value, request)
@@ -109,11 +109,11 @@ class StreamGateway:
         expires_in: float | timedelta = 300.0,
         from_sequence: int | None = None,
     ) -> str:
-        """A path, with its query, that permits reading the stream until it expires: for EventSource and WebSocket.
+        """Return a path, with its query, that permits reading the stream until it expires: for EventSource and WebSocket.
 
         Args:
-            expires_in: seconds, 1 to 86,400. What has been opened by then goes on; a later reconnection is refused.
-            from_sequence: begin there, and permit nothing before.
+            expires_in: seconds, 1 to 86,400. An open connection goes on after that; a reconnection is refused.
+            from_sequence: reading begins there; nothing before is permitted.
 
         Raises:
             InvalidArgumentError: an argument breaks a rule, or there is no signer.
@@ -126,7 +126,7 @@ class StreamGateway:
         return f"{path}?{position}access={access}"
 
     async def _answer(self, value: HttpRequest, request: object) -> object | None:
-        """The answer with all its headers: a value, or the platform's own response."""
+        """Return the answer with all its headers: a value, or the platform's own response."""
         face = next((face for face in self._faces if is_below(value.url, face.prefix)), None)
         if face is None and not is_below(value.url, self._prefix):
             return None
@@ -134,7 +134,7 @@ class StreamGateway:
             answer = await self._dispatched(value, request, face)
         except AgentsStoreError as error:
             answer = HttpResponse.of_error(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an answer
+        except Exception as error:  # noqa: BLE001 - every failure becomes an answer
             answer = HttpResponse.of_failure(error, self._logger)
         if value.method == "HEAD" and isinstance(answer, HttpResponse):
             answer = answer.without_body()
@@ -186,18 +186,18 @@ class StreamGateway:
         return None if self._is_welcome(value) else HttpResponse.refusal(403, "forbidden", "not from this origin")
 
     def _is_welcome(self, value: HttpRequest) -> bool:
-        """Whether a page of the request's origin may open a WebSocket. Browsers leave this check to the server."""
+        """Whether a page of the request's origin may open a WebSocket. Browsers do not check this."""
         origin = value.header("Origin")
         return origin is None or self._is_own(value, origin) or (self._cors is not None and self._cors.admits(origin))
 
     def _is_forged(self, value: HttpRequest) -> bool:
-        """Whether a page that may not do so sends this request. Browsers send it with the user's cookies, and unasked."""
+        """Whether a page of a foreign origin sends this change. Browsers send it, with the user's cookies, without a preflight."""
         origin = value.header("Origin")
         if origin is None:
             return value.header("Sec-Fetch-Site") in ("cross-site", "same-site")
         if self._is_own(value, origin) or (self._cors is not None and self._cors.names(origin)):
             return False
-        # Pages of any origin are let in by '*', but never with a user's credentials.
+        # '*' lets in pages of any origin, but never with a user's credentials.
         is_open = self._cors is not None and self._cors.admits(origin)
         return not is_open or value.header("Cookie") is not None
 
@@ -221,7 +221,7 @@ class StreamGateway:
             return await self._admission.admits(request, stream_id, action, source_id=source_id)
         if not await self._is_signed(self._signer, access, stream_id, action, position):
             return False
-        # A signature is about one stream: `authorize` is asked about the other one.
+        # A signature covers one stream, so `authorize` decides about the other one.
         return source_id is None or await self._admission.admits(request, source_id, "read")
 
     async def _is_signed(
@@ -236,7 +236,7 @@ class StreamGateway:
             return signer.permits(access, stream_id, action, from_sequence=position)
         if signer.permits(access, stream_id, action):
             return True
-        # The end may still lie before the position that the signature begins at.
+        # The end may lie before the position at which the signature begins.
         is_good = signer.permits(access, stream_id, action, from_sequence=MAX_SAFE_INTEGER)
         return is_good and signer.permits(
             access, stream_id, action, from_sequence=await self._pages.last_sequence(stream_id)

@@ -1,4 +1,4 @@
-"""Answers of whole JSON: the chunks after a position, and a stream as it stands."""
+"""The JSON answers of a gateway: a page of chunks, and the `StreamInfo` of a stream."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class StreamPages:
         self._calls = calls
 
     async def chunks(self, stream_id: str, position: int, wait_ms: int) -> HttpResponse:
-        """The chunks after a position, up to about 1 MB. If there are none yet, it waits for the first ones.
+        """Answer with the chunks after a position, up to about 1 MB. If there are none yet, it waits for the first ones.
 
-        `{"status", "sequence", "lastSequence", "chunks"}`: ask again from `sequence`. Once the stream takes no
-        more chunks, the page with its last chunk has the outcome too, as `info` has it.
+        The answer is `{"status", "sequence", "lastSequence", "chunks"}`; the next page begins after `sequence`. After the stream's
+        end the page with the last chunk has the outcome too, as `info` has it.
         """
         arguments: JsonObject = {
-            "fromSequence": position or None,  # from the start is from the oldest chunk kept
+            "fromSequence": position or None,  # 0 begins at the oldest chunk kept
             "maxBytes": PAGE_BYTES,
             "waitMs": wait_ms,
             "waitFor": "chunks",
@@ -40,9 +40,7 @@ class StreamPages:
         page: dict[str, Any] = reply.head["ok"]
         last_sequence = sequence = page["firstSequence"] + page["count"] - 1
         if not page["count"] and not position and page["incarnation"]:
-            sequence = (
-                0  # nothing was read: in a later life of the stream any other number says that an earlier one was
-            )
+            sequence = 0  # the reader has read nothing: another number would belong to an earlier life of the stream
         facts = {"status": page["status"], "sequence": sequence, "lastSequence": page["lastSequence"]}
         chunks = f'"chunks":[{reply.payload.replace(chr(10), ",")}]'
         if page["status"] == "active" or last_sequence < page["lastSequence"]:
@@ -52,7 +50,7 @@ class StreamPages:
         return HttpResponse.of_json(_joined({**facts, **outcome}, f'"output":{output}', chunks))
 
     async def info(self, stream_id: str) -> HttpResponse:
-        """The stream as it stands: a `StreamInfo`."""
+        """Answer with the stream's `StreamInfo`."""
         info, output = await self._info(stream_id)
         return HttpResponse.of_json(_joined(info, f'"output":{output}'))
 
@@ -62,13 +60,13 @@ class StreamPages:
         return int(info["lastSequence"])
 
     async def check_position(self, stream_id: str, position: int) -> None:
-        """Raise what a reader from this position would be told; opens nothing."""
+        """Raise the error that a reader from this position would get. Opens nothing."""
         info, _ = await self._info(stream_id)
         if position > info["lastSequence"]:
             raise SequenceConflictError(stream_id, expected=position, actual=info["lastSequence"])
 
     async def _info(self, stream_id: str) -> tuple[dict[str, Any], str]:
-        """The facts of a `StreamInfo` without its output, and that as JSON text."""
+        """Return the facts of a `StreamInfo` without the output, and the output as JSON text."""
         reply = await self._calls.call(stream_id, "info", {})
         info: dict[str, Any] | None = reply.head["ok"]
         if info is None:
@@ -77,6 +75,6 @@ class StreamPages:
 
 
 def _joined(facts: dict[str, Any], *members: str) -> str:
-    """A JSON object of facts, and of members that are JSON text already."""
+    """Return the text of a JSON object with these facts, and with members that are JSON text already."""
     text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
     return f"{text[:-1]},{','.join(members)}}}"

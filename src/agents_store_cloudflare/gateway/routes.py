@@ -16,18 +16,18 @@ StreamWire: TypeAlias = Literal["events", "socket", "chunks", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A stream, and the form in which it is asked for."""
+    """A stream, and the form in which the request wants it."""
 
     stream_id: str
     wire: StreamWire
 
 
 def check_prefix(prefix: object) -> str:
-    """A prefix as paths begin with it: `/streams`.
+    """Return the prefix, a path such as `/streams`.
 
     Raises:
-        TypeError: not text.
-        InvalidArgumentError: it does not begin with a slash, ends with one, or holds what a path does not.
+        TypeError: the prefix is not text.
+        InvalidArgumentError: it does not begin with a slash, ends with one, or has a character that paths may not have.
     """
     if not isinstance(prefix, str):
         raise TypeError(f"prefix must be text, not {type(prefix).__name__}")
@@ -46,10 +46,10 @@ def is_below(url: str, prefix: str) -> bool:
 
 
 def route_of(url: str, prefix: str) -> Route | None:
-    """The route of a URL below the prefix; None if there is nothing at this path.
+    """Return the route of a URL below the prefix; None if there is nothing at this path.
 
     Raises:
-        InvalidArgumentError: the stream id is not UTF-8, or no id.
+        InvalidArgumentError: the stream id in the path is not UTF-8, or breaks the rules for ids.
     """
     match urlsplit(url).path[len(prefix) + 1 :].split("/"):
         case [stream_id] if stream_id:

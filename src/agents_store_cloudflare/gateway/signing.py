@@ -1,11 +1,11 @@
-"""Signed, short-lived permissions that fit into a URL: browsers' EventSource and WebSocket send no custom headers.
+"""Signed, short-lived permissions in a URL, because the EventSource and WebSocket of browsers send no custom headers.
 
 ```text
 ?access=k2.1767225600.41.3q2-7w…     key id . expiry in seconds since 1970 . lowest position, may be empty . signature
 ```
 
-The signature is HMAC-SHA256 over the action, the expiry, the lowest position and the stream id, in base64url. Nothing
-else is asked for: whoever has the URL may read until it expires. So give it to one reader, over TLS, for minutes.
+The signature is HMAC-SHA256 over the action, the expiry, the lowest position and the stream id, in base64url. Whoever has the URL
+may read until it expires; nothing else is checked. So give it to one reader, over TLS, for minutes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ACCESS = re.compile(r"([A-Za-z0-9_-]{1,32})\.([0-9]{1,16})\.([0-9]{0,16})\.([A-
 class StreamUrlSigner:
     """Signs permissions with the first key, and takes permissions that any of its keys has signed.
 
-    To change a key: put the new one first, and take the old one away when its last URL has expired, a day at the most.
+    To change a key, put the new one first, and remove the old one when its last URL has expired: after a day at most.
 
     Example:
         >>> signer = StreamUrlSigner({"k2": self.env.STREAM_KEY, "k1": self.env.OLD_STREAM_KEY})
@@ -59,10 +59,10 @@ class StreamUrlSigner:
         expires_in: float | timedelta = 300.0,
         from_sequence: int | None = None,
     ) -> str:
-        """The value of `access` that permits `action` on the stream.
+        """Return the value of `access` that permits `action` on the stream.
 
         Args:
-            expires_in: seconds until it is refused, 1 to 86,400. What has been opened by then goes on.
+            expires_in: seconds until it is refused, 1 to 86,400. An open connection goes on after that.
             from_sequence: permit no position below this one.
 
         Raises:
@@ -80,7 +80,7 @@ class StreamUrlSigner:
         return f"{self._signing_key_id}.{expires_s}.{floor}.{signature}"
 
     def permits(self, access: str, stream_id: str, action: StreamAction, *, from_sequence: int = 0) -> bool:
-        """Whether `access` was signed for this, with a known key, and has not expired. Compares in constant time."""
+        """Whether a known key has signed `access` for this, and it has not expired. Compares in constant time."""
         parts = _ACCESS.fullmatch(access)
         if parts is None:
             return False
@@ -94,7 +94,7 @@ class StreamUrlSigner:
         return 0 < left_ms <= MAX_LIFE_S * 1000 and from_sequence >= int(floor or 0)
 
     def _signature(self, key_id: str, stream_id: str, action: str, expires_s: str, floor: str) -> str:
-        # The id, the only part that may hold anything, comes last: no two permissions have the same text.
+        # The stream id may hold any character, so it comes last: no two permissions have the same text.
         text = f"{_VERSION}\n{action}\n{expires_s}\n{floor}\n{stream_id}"
         digest = hmac.digest(self._keys[key_id], text.encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""Locks: the leases of a Durable Object (`LeaseTable`), its logic (`LockObject`), the manager that users hold."""
+"""Locks: the leases of a Durable Object (`LeaseTable`), the object's logic (`LockObject`), and the manager that users hold."""
 
 from agents_store_cloudflare.locks.held_locks import HeldLocks
 from agents_store_cloudflare.locks.lock import DurableObjectLock

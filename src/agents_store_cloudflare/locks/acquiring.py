@@ -24,7 +24,7 @@ MOST_KEYS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A checked request for locks. `hold_ms` is for how long auto-refresh keeps them; None: no auto-refresh."""
+    """A checked request for locks. `hold_ms` is the time for which auto-refresh keeps them; None for no auto-refresh."""
 
     owner: str
     ttl_ms: int
@@ -35,7 +35,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The key that could not be had."""
+    """The key whose lock was not acquired in time."""
 
     key: str
 
@@ -48,7 +48,7 @@ class Acquirer:
         self._acquired: WeakSet[DurableObjectLock] = WeakSet()
 
     async def one(self, key: str, wanted: Wanted) -> DurableObjectLock | None:
-        """The lock, or None when the key is not free in time. Cancelled while it waits, it leaves the queue."""
+        """Return the lock, or None if the key is not free in time. A cancelled call leaves the queue."""
         request_id = uuid.uuid4().hex
         request: Mapping[str, JsonValue] = {
             "requestId": request_id,
@@ -70,10 +70,9 @@ class Acquirer:
         return next((lock.owner for lock in self._acquired if lock.key == key and lock.remaining() > 0), None)
 
     async def all(self, keys: Sequence[str], wanted: Wanted) -> HeldLocks | Blocked:
-        """All the locks or none, in the order given. When all callers use one order, no two wait for each other.
+        """Acquire all the locks or none, in the given order. If all callers use the same order, no two wait for each other.
 
-        Locks that are held already are refreshed while the others are waited for. When one is lost on the way, all begin again while
-        there is time.
+        While it waits for one lock, it refreshes those that it has. If it loses one of them, it begins again while there is time.
         """
         deadline_s = self._calls.now_s() + wanted.wait_ms / 1000
         while True:
@@ -98,9 +97,9 @@ class Acquirer:
                 return Blocked(lost[0].key) if lost else blocked
 
     async def give_back(self, locks: Sequence[DurableObjectLock]) -> None:
-        """Release all of them at once. A failure is logged, and that lease ends by itself.
+        """Release all the locks at once. A failure is logged, and that lease ends by itself.
 
-        A cancellation meanwhile goes on when all are released.
+        A cancellation in the meantime takes effect when all are released.
         """
         for lock, outcome in zip(locks, await released(locks, self._calls.finishing), strict=True):
             if isinstance(outcome, BaseException):
@@ -117,7 +116,7 @@ class Acquirer:
         return HeldLocks(held, self._calls.finishing)
 
     async def _ask(self, key: str, request_id: str, request: Mapping[str, JsonValue], wait_ms: int) -> Answer:
-        """The answer to an acquire. Without a reply the same request is sent again for as long as there is time to wait."""
+        """Return the answer to an acquire. Without a reply the same request is sent again while there is time to wait."""
         deadline_s = self._calls.now_s() + wait_ms / 1000
         try:
             return await self._calls.call_until(key, "acquire", self._with_wait(request, deadline_s), deadline_s)
@@ -131,7 +130,7 @@ class Acquirer:
 
     def _lease(self, answer: Answer, request_id: str, wanted: Wanted) -> Lease:
         granted: Mapping[str, Any] = answer.value
-        # From the sending, before which nothing was granted; and never beyond a ttl from now, whatever the object's clock did.
+        # Counted from the sending, because the grant came later; and at most a ttl from now, whatever the object's clock did.
         longest_s = self._calls.now_s() + reliable_s(wanted.ttl_ms)
         deadline_s = min(answer.sent_s + reliable_s(granted["validForMs"]), longest_s)
         grant = Grant(fencing_token=granted["fencingToken"], expires_at=granted["expiresAt"])
@@ -142,7 +141,7 @@ class Acquirer:
     async def _abandon(self, key: str, request_id: str) -> None:
         try:
             await self._calls.call(key, "abandon", {"requestId": request_id})
-        except Exception as error:  # noqa: BLE001 - the caller is cancelled: the log is told, whatever it is
+        except Exception as error:  # noqa: BLE001 - the caller is cancelled, so every failure goes to the log
             self._calls.logger.warning("lock %r: a cancelled acquire could not be taken back: %s", key, error)
 
 
@@ -153,11 +152,11 @@ def _hold_meanwhile_ms(wanted: Wanted) -> int | None:
 
 
 def checked_keys(keys: Iterable[str]) -> list[str]:
-    """The keys in the one order in which several are acquired, each once.
+    """Return the keys, each once, in the order in which all callers acquire several keys.
 
     Raises:
-        TypeError: a bare string, or a key that is not text.
-        InvalidArgumentError: no key, over 100 keys, or a key that breaks the rule of keys.
+        TypeError: the keys are a bare string, or a key is not text.
+        InvalidArgumentError: there is no key or over 100 keys, or a key breaks the rules for keys.
     """
     if isinstance(keys, str):
         raise TypeError("keys must be a collection of keys; for one key use lock or acquire")

@@ -22,7 +22,7 @@ ATTEMPTS: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An object's reply. `sent_s` is when its request was sent: a grant in it was made after that."""
+    """An object's reply. `sent_s` is the time at which its request was sent: a grant in the reply was made later."""
 
     value: Any
     sent_s: float
@@ -40,7 +40,7 @@ class LockCalls:
         self.logger: logging.Logger = options.logger or logging.getLogger("agents_store_cloudflare.locks")
 
     async def call(self, key: str, op: str, arguments: Mapping[str, JsonValue], *, name: str | None = None) -> Answer:
-        """The answer of the key's object, or of the object called `name`.
+        """Return the answer of the key's object, or of the object called `name`.
 
         Without a reply the call is sent again, with growing, jittered pauses (50 ms to 2 s).
 
@@ -58,7 +58,7 @@ class LockCalls:
         *,
         name: str | None = None,
     ) -> Answer:
-        """`call` with fresh arguments for each attempt: at least four attempts, and more until the deadline."""
+        """Call as `call` does, with fresh arguments for each attempt: at least four attempts, and more until the deadline."""
         attempt = 1
         while True:
             sent_s = self.now_s()

@@ -1,4 +1,4 @@
-"""Requests whose callers have stopped: a repetition that arrives late must not take the key for nobody."""
+"""The requests of callers that have stopped. If such a request arrives again, late, it must not take the key."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ MOST_REMEMBERED: Final = 1_000
 
 
 class EndedRequests:
-    """The newest ids of requests that were released or abandoned, in memory; a network keeps no message for longer."""
+    """The newest ids of requests that were released or abandoned, in memory. No network delays a message for longer."""
 
     def __init__(self) -> None:
         self._ids: dict[str, None] = {}
 
     def add(self, request_id: str) -> None:
-        """Remember one, and forget the oldest beyond 1,000."""
+        """Remember a request, and forget the oldest beyond 1,000."""
         self._ids[request_id] = None
         if len(self._ids) > MOST_REMEMBERED:
             del self._ids[next(iter(self._ids))]

@@ -1,4 +1,4 @@
-"""What stays of forgotten keys: the highest token, and the tokens whose leases expired. One row an object."""
+"""What an object keeps of forgotten keys: the highest token, and the tokens whose leases expired. One row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ForgottenTokens:
 
     Attributes:
         token: the highest one; a new key begins above it. 0 when no key was forgotten.
-        blurred: the highest lost token that is in no list any more. Up to it nobody can tell a release from an expiry.
+        blurred: the highest lost token that has left the list. Up to it, releases and expiries cannot be told apart.
         lost: the newest lost tokens with their keys, rising by token.
     """
 
@@ -35,7 +35,7 @@ class ForgottenTokens:
         return self.blurred < token <= self.token and (key, token) not in self.lost
 
     def lost_of(self, key: str, *, first: int) -> LostTokens:
-        """The lost tokens of a key that has no lease. When no key was forgotten, its next token, `first`, is its first one."""
+        """The lost tokens of a key that has no lease. `first` is its next token, and its first one if no key was forgotten."""
         if not self.token:
             return LostTokens(first=first)
         tokens = [token for lost_key, token in self.lost if lost_key == key]
@@ -49,7 +49,7 @@ class Floor:
         self._sql = sql
 
     def raise_to(self, leases: Mapping[str, StoredLease]) -> None:
-        """Remember these leases of keys that are forgotten now."""
+        """Remember the leases of keys that are being forgotten."""
         if not leases:
             return
         stored = self.read()
@@ -71,7 +71,7 @@ class Floor:
         )
 
     def read(self) -> ForgottenTokens:
-        """The tokens; one row read."""
+        """Return the tokens. Reads one row."""
         text = self._sql.get_text(FLOOR)
         if text is None:
             return ForgottenTokens()

@@ -12,12 +12,12 @@ __all__ = ["HeldLocks", "released"]
 
 
 async def released(locks: Sequence[DurableObjectLock], finishing: Finishing) -> Sequence[bool | BaseException]:
-    """Release all locks at once. For each lock: whether it was still held, or the error of its release."""
+    """Release all locks at once. Returns for each lock whether it was still held, or the error of its release."""
     if len(locks) != 1:
         return await finishing.outcomes(lock.release() for lock in locks) if locks else []
     try:
         return [await locks[0].release()]
-    except Exception as error:  # noqa: BLE001 - the caller decides what an error of a release means
+    except Exception as error:  # noqa: BLE001 - the caller handles the error
         return [error]
 
 

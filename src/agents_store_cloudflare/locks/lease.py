@@ -1,4 +1,4 @@
-"""One stored lease, and how it looks at a given time."""
+"""One stored lease, and its state at a given time."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LOST_REMEMBERED: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRequest:
-    """A request for a key. Sent again with the same `request_id`, it is the same request.
+    """A request for a key. A repetition has the same `request_id`.
 
-    `delay_ms` is how long the key stays closed after this lease has expired. After a release the key is free at once.
+    `delay_ms` is the time for which the key stays closed after this lease has expired. After a release the key is free at once.
     """
 
     key: str
@@ -29,7 +29,7 @@ class LeaseRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A lease that was granted: its token, and its end by the object's clock."""
+    """The token of a granted lease, and its end by the object's clock."""
 
     fencing_token: int
     expires_at: int
@@ -37,13 +37,13 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostTokens:
-    """The newest tokens of a key whose leases expired: every other token below the current one was released by its holder.
+    """The newest tokens of a key whose leases expired. Every other token below the current one was released by its holder.
 
-    Few leases expire, and each takes its whole ttl to do so. That makes this list short where a list of released tokens would be long.
+    Few leases expire, and each one lasts its whole ttl before. So this list is short; a list of released tokens would be long.
 
     Attributes:
         tokens: the newest `LOST_REMEMBERED` of them, rising.
-        forgotten: the highest token that left the list. Up to it nobody can tell any more, and the careful answer is given.
+        forgotten: the highest token that has left the list. Up to it the answer is the careful one: expired.
         first: the first token of the key; a lower one was never granted.
     """
 
@@ -52,14 +52,14 @@ class LostTokens:
     first: int = 1
 
     def with_token(self, token: int) -> Self:
-        """These tokens and one more, which is higher than all of them."""
+        """Return these tokens and one more, which is higher than all of them."""
         tokens = (*self.tokens, token)
         if len(tokens) <= LOST_REMEMBERED:
             return replace(self, tokens=tokens)
         return replace(self, tokens=tokens[1:], forgotten=tokens[0])
 
     def with_tokens(self, tokens: Iterable[int]) -> Self:
-        """These tokens and more, which rise and are higher than all of them."""
+        """Return these tokens and more, which rise and are higher than all of them."""
         lost = self
         for token in tokens:
             lost = lost.with_token(token)
@@ -75,10 +75,10 @@ class StoredLease:
     """The lease granted last on a key.
 
     Attributes:
-        fencing_token: the last one granted.
-        request_id: the acquire that was granted. Asked again, it gets the same answer.
+        fencing_token: the token of this lease.
+        request_id: the request that was granted. Its repetition gets the same answer.
         expires_at: the end of the lease; `OVER` once somebody has seen that it has ended.
-        opens_at: before then nobody gets the key; 0 unless the lease expired with a delay.
+        opens_at: the end of the delay before which nobody gets the key; 0 unless the lease expired with a delay.
         is_released: whether its holder gave it back while it was live.
         lost: the tokens before this one whose leases expired.
     """
@@ -94,7 +94,7 @@ class StoredLease:
     lost: LostTokens = field(default_factory=LostTokens)
 
     def at(self, now_ms: int) -> Self:
-        """The lease as this time shows it. A clock that was set back lengthens nothing: a lease ends at most its ttl from now."""
+        """Return the lease at this time. It ends at most a ttl from now, so a clock that was set back lengthens nothing."""
         if self.expires_at > now_ms:
             return replace(self, expires_at=min(self.expires_at, now_ms + self.ttl_ms))
         opens_at = self.opens_at if self.expires_at == OVER else self.expires_at + self.delay_ms
@@ -106,19 +106,19 @@ class StoredLease:
         return self.expires_at != OVER
 
     def frees_at(self) -> int | None:
-        """When the key can be granted next if nothing else happens; None when it is free. Call it on the result of `at`."""
+        """When the key becomes free if nothing else happens; None if it is free. Call it on the result of `at`."""
         return self.expires_at + self.delay_ms if self.is_live() else self.opens_at or None
 
     def given_back(self) -> Self:
-        """The lease after its holder gave it back: over, without a delay."""
+        """Return the lease after its holder gave it back: it is over, without a delay."""
         return replace(self, expires_at=OVER, opens_at=0, is_released=True)
 
     def opened(self) -> Self:
-        """The expired lease after its holder said that it has stopped: the delay is over."""
+        """Return the expired lease after its holder said that it has stopped: the delay is over."""
         return replace(self, opens_at=0)
 
     def all_lost(self) -> LostTokens:
-        """The lost tokens up to this one, for the lease that comes after it."""
+        """The lost tokens up to this one, for the next lease."""
         return self.lost if self.is_released else self.lost.with_token(self.fencing_token)
 
     def to_text(self) -> str:

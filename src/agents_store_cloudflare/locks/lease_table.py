@@ -1,10 +1,10 @@
 """The core of locking: leases with fencing tokens, synchronous, durable, on the storage of one Durable Object.
 
-It knows no waiting, no callers and no clock: each call brings the time. Every decision is one read by key and at most one
+The core knows no waiting, no callers and no clock: each call passes the time. Every decision is one read by key and at most one
 written row, so nothing can be half done.
 
 A lease is a text under its key, not a row of a table: the runtime counts two written rows for a new table before its first row,
-and by default an object holds one key. A later layout takes another prefix.
+and by default an object holds one key. A later format must use another prefix.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ LEASE: Final = "lease_v1/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanedPage:
-    """How many keys were forgotten, and the key to go on after; None at the end."""
+    """The number of keys that were forgotten, and the last key of the page; None at the end."""
 
     removed: int
     next_after: str | None
 
 
 class LeaseTable:
-    """At most one live lease a key; the tokens of a key rise with every grant, for ever.
+    """At most one live lease a key. The tokens of a key rise with every grant, for ever.
 
-    A token is max(last + 1, now). It is stored before anybody is told. No release, expiry, restart or jump of the clock lowers the next
-    one. Forgetting a key does not either: the highest forgotten token stays behind as the floor of every new key.
-    Once somebody was told that a lease is over, it stays over: this is written down, so no clock can bring it back.
+    A token is max(last + 1, now), and is stored before anybody is told. No release, expiry, restart or jump of the clock lowers the
+    next one. Forgetting a key does not either: the highest forgotten token stays as the floor of every new key.
+    Once somebody was told that a lease is over, it stays over: the end is stored, so no clock can bring the lease back.
     Many keys may share a table.
     """
 
@@ -43,10 +43,10 @@ class LeaseTable:
         self._floor = Floor(sql)
 
     def acquire(self, request: LeaseRequest, *, now_ms: int) -> Grant | None:
-        """The lease, or None while another request holds the key (whoever its owner is) or the key is closed.
+        """Return a grant, or None while another request holds the key (whoever its owner is) or the key is closed.
 
-        The request that was granted last gets the same grant again while the lease lasts. Once its holder has given the lease back it
-        gets None: this is a late repetition, and nobody would use the lease.
+        A repetition of the request that was granted last gets the same grant while the lease lasts. After the lease was given back the
+        repetition gets None: it is late, and nobody would use the lease.
         """
         stored = self._read(request.key)
         if stored is None:
@@ -66,12 +66,12 @@ class LeaseTable:
         return self._grant(request, stored.all_lost(), token=token, now_ms=now_ms)
 
     def is_given_back(self, request: LeaseRequest) -> bool:
-        """Whether this request was granted last and its lease was given back. It is a late repetition and gets nothing more."""
+        """Whether this request was granted last and its lease was given back. Then it is a late repetition, and gets nothing."""
         stored = self._read(request.key)
         return stored is not None and stored.request_id == request.request_id and stored.is_released
 
     def refresh(self, key: str, *, fencing_token: int, ttl_ms: int, now_ms: int) -> int | None:
-        """The new end, `ttl_ms` from now; None when the token's lease is over."""
+        """Move the end of the lease to `ttl_ms` from now, and return it. Returns None if the token's lease is over."""
         stored = self._read(key)
         if stored is None:
             return None
@@ -83,10 +83,10 @@ class LeaseTable:
         return lease.expires_at if is_holder else None
 
     def release(self, key: str, *, fencing_token: int, now_ms: int) -> bool:
-        """Whether the token's lease was given back while it was live: now, or by an earlier call with the same token.
+        """Give back the token's lease. Returns whether it was live, now or at an earlier release with the same token.
 
-        So a repetition gets the first answer, whoever has held the key since, and also when the key was forgotten meanwhile.
-        A release after the expiry ends the delay of the key: its holder has stopped.
+        So a repetition gets the first answer, whoever has held the key since, and even if the key was forgotten since.
+        A release after the expiry ends the delay of the key, because the holder has stopped.
         """
         stored = self._read(key)
         if stored is None:
@@ -97,27 +97,27 @@ class LeaseTable:
         return self._end(key, stored, now_ms, is_holder=True) or stored.is_released
 
     def abandon(self, key: str, *, request_id: str, now_ms: int) -> bool:
-        """Give back the lease that this request was granted; whether it was live."""
+        """Give back the lease that this request was granted. Returns whether it was live."""
         stored = self._read(key)
         return stored is not None and self._end(key, stored, now_ms, is_holder=stored.request_id == request_id)
 
     def expires_at(self, key: str, *, now_ms: int) -> int | None:
-        """When the live lease of a key ends; None without one. Writes nothing about a key that was never granted."""
+        """The end of a key's live lease; None without one. Writes nothing about a key that was never granted."""
         lease = self.live_lease(key, now_ms=now_ms)
         return None if lease is None else lease.expires_at
 
     def live_lease(self, key: str, *, now_ms: int) -> StoredLease | None:
-        """The lease of a key while it is live; None without one."""
+        """The live lease of a key; None without one."""
         lease = self._look(key, now_ms)
         return lease if lease is not None and lease.is_live() else None
 
     def frees_at(self, key: str, *, now_ms: int) -> int | None:
-        """When the key can be granted: after its lease and the delay behind it; None when it is free."""
+        """When the key becomes free: after its lease and the delay behind it. None if it is free."""
         lease = self._look(key, now_ms)
         return None if lease is None else lease.frees_at()
 
     def delete(self, key: str, *, now_ms: int) -> bool:
-        """Forget a key that is free; False when it is not, and nothing changes. The floor keeps its token."""
+        """Forget a key that is free. Returns False, and changes nothing, if it is not free. The floor keeps its token."""
         lease = self._look(key, now_ms)
         if lease is None:
             return True
@@ -160,7 +160,7 @@ class LeaseTable:
         return is_holder and lease.is_live()
 
     def _look(self, key: str, now_ms: int) -> StoredLease | None:
-        """The lease as this time shows it. An expiry is written down before anybody is told."""
+        """Return the lease at this time. An expiry is stored before anybody is told."""
         stored = self._read(key)
         if stored is None:
             return None

@@ -1,4 +1,4 @@
-"""The live lock: its holder asks it for the remaining time, extends it and gives it back."""
+"""A held lock: it tells the remaining time, is extended, and is given back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHORTEST_LOOK_S: Final = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A grant as its holder knows it. `deadline_s` is by the holder's clock and never after the end of the lease."""
+    """A grant as its holder knows it. `deadline_s` is a time of the holder's clock, never after the end of the lease."""
 
     owner: str
     request_id: str
@@ -37,7 +37,7 @@ class Lease:
 
 
 class DurableObjectLock(Lock):
-    """A `Lock`: one lease on one key. A lock manager makes it; give it to every write it protects, as `fencing_token`."""
+    """A `Lock`: one lease on one key, made by a lock manager. Give it to every write that it protects, as `fencing_token`."""
 
     def __init__(self, calls: LockCalls, key: str, lease: Lease) -> None:
         self._calls = calls
@@ -117,7 +117,7 @@ class DurableObjectLock(Lock):
     def _extended(self, ttl_ms: int, answer: Answer, *, is_alone: bool) -> None:
         deadline_s, expires_at = answer.sent_s + reliable_s(ttl_ms), answer.value
         if not is_alone:
-            # Another refresh was on its way at the same time: nobody knows which came last, so the shorter one counts.
+            # Another refresh was on its way at the same time. Either may have come last, so the shorter one counts.
             deadline_s, expires_at = min(deadline_s, self._deadline_s), min(expires_at, self._expires_at)
         is_sooner = deadline_s < self._deadline_s
         self._answers += 1
@@ -128,7 +128,7 @@ class DurableObjectLock(Lock):
     async def release(self) -> bool:
         if self._is_released and not self._is_releasing:
             return False
-        # Beside a release that is on its way: this one is sent too, so that the key is free when it returns.
+        # Another release may be on its way. This one is sent too, so that the key is free when it returns.
         is_second = self._is_releasing
         is_watched = self._watcher is not None
         self._is_released = self._is_releasing = True
@@ -136,7 +136,7 @@ class DurableObjectLock(Lock):
         try:
             was_held = await self._release()
         except asyncio.CancelledError:
-            # It may not have been sent. Sending it again has one effect.
+            # The release may not have been sent. Sent again, it has one effect.
             finishing = self._calls.finishing
             await finishing.wait_for([finishing.start(self._release())])
             raise
@@ -164,7 +164,7 @@ class DurableObjectLock(Lock):
         return unsubscribe
 
     def keep_refreshed(self, hold_ms: int) -> None:
-        """Refresh at a third of the ttl, in the background, until the lock is released or lost or `hold_ms` have passed."""
+        """Refresh in the background at each third of the ttl, until the lock is released or lost, or `hold_ms` have passed."""
         self._hold_until_s = self._calls.now_s() + hold_ms / 1000
         self._refresher = asyncio.get_running_loop().create_task(self._keep_refreshing())
         self._watch()
@@ -182,7 +182,7 @@ class DurableObjectLock(Lock):
         self._stop_watching()
 
     def _look_again(self) -> None:
-        """Begin the pauses of the background tasks anew: the lease ends sooner than they were told."""
+        """Let the background tasks compute their pauses again: the lease ends sooner than they know."""
         if self._watcher is not None:
             self._stop_watching()
             self._watch()
@@ -191,7 +191,7 @@ class DurableObjectLock(Lock):
             self._refresher = asyncio.get_running_loop().create_task(self._keep_refreshing())
 
     def _watch(self) -> None:
-        # Beside the refreshing, which may hang in a call when the end comes.
+        # A task beside the one that refreshes, whose call may hang when the lease ends.
         if self._watcher is None and not self._is_released:
             self._watcher = asyncio.get_running_loop().create_task(self._tell_when_lost())
 
@@ -207,7 +207,7 @@ class DurableObjectLock(Lock):
             self._watcher = None
 
     async def _keep_refreshing(self) -> None:
-        # A third of the remaining time: a third of the ttl after a success, ever sooner while the object cannot be reached.
+        # A third of the remaining time: a third of the ttl after a success, and ever shorter while the object cannot be reached.
         while not (self.lost or self._is_released):
             await self._calls.sleep(max(SHORTEST_PAUSE_S, self.remaining() / 3))
             if self._calls.now_s() >= self._hold_until_s:
@@ -215,10 +215,10 @@ class DurableObjectLock(Lock):
                 return
             try:
                 await self.refresh()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the lease is worth the next attempt
+            except Exception as error:  # noqa: BLE001 - after any failure the next attempt may save the lease
                 self._calls.logger.warning("lock %r could not be refreshed: %s", self._key, error)
 
 
 def reliable_s(valid_ms: int) -> float:
-    """The seconds of a lease on which its holder may rely: a margin is left for clocks that run at different speeds."""
+    """The seconds of a lease on which its holder may rely. They are fewer, because clocks run at different speeds."""
     return valid_ms / 1000 * (1 - MARGIN_PER_TTL) - MARGIN_S

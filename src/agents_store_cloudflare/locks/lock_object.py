@@ -25,14 +25,14 @@ Arguments: TypeAlias = "Mapping[str, Any]"
 
 
 class LockObject:
-    """The leases of one object as an `ObjectLogic`. Every grant is made between two awaits, where no other call can run.
+    """The leases of one object as an `ObjectLogic`. No grant awaits anything, so no other call runs during one.
 
-    Requests that wait queue in memory, in order. The release or the expiry before them hands them the lease, without polling.
+    Waiting requests queue in memory, in order. A release or an expiry hands the key to the first of them, without polling.
     A restart of the object empties the queues: the waiting calls fail, and their callers ask again with the same request id.
 
     Args:
         host: the object's platform.
-        logger: takes errors that are not the package's own; their text never leaves the object.
+        logger: gets errors that are not the package's own. Their text never leaves the object.
     """
 
     def __init__(self, host: ObjectHost, *, logger: logging.Logger | None = None) -> None:
@@ -58,14 +58,14 @@ class LockObject:
         return reply if isinstance(reply, str) else await reply
 
     def answer(self, request: str) -> str | Awaitable[str]:
-        """The reply of `call`, at once unless it must be waited for."""
+        """Reply as `call` does: at once, unless the request waits."""
         try:
             return self._answer(decode_request(request).head)
-        except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
+        except Exception as error:  # noqa: BLE001 - no traceback may leave the object
             return encode_error(error, self._logger)
 
     async def alarm(self) -> None:
-        """`ObjectLogic.alarm`. Locks set none: an expiry matters only to those who ask or wait."""
+        """`ObjectLogic.alarm`. Locks set no alarm: an expiry matters only to callers who ask or wait."""
 
     def _answer(self, arguments: Arguments) -> str | Awaitable[str]:
         op = arguments["op"]
@@ -88,7 +88,7 @@ class LockObject:
             ttl_ms=arguments["ttlMs"],
             delay_ms=arguments.get("delayMs", 0),
         )
-        # Waiting requests come first: after this somebody holds the key if anybody waits for it.
+        # Waiting requests come first. After this a waiting request, if there is one, holds the key.
         self._serve(request.key)
         if request.request_id in self._ended:
             return _granted(None, arrived_ms)
@@ -119,7 +119,7 @@ class LockObject:
 
     def _time_is_up(self, waiter: Waiter, reply: Reply) -> None:
         self._serve(waiter.request.key)
-        # The call leaves the queue before it is answered: a lease that it got in between would be nobody's.
+        # The call leaves the queue before its reply, or it could get a lease that nobody uses.
         self._leave(waiter, reply)
         if not reply.done():
             reply.set_result(None)
@@ -139,7 +139,7 @@ class LockObject:
         return is_released
 
     def _abandon(self, arguments: Arguments) -> JsonValue:
-        """The caller has gone away: it neither waits for the key nor holds it, also if its acquire arrives later."""
+        """Serve a caller that has gone away: it neither waits for the key nor holds it, even if its acquire arrives later."""
         key, request_id, now_ms = arguments["key"], arguments["requestId"], self._host.now_ms()
         self._ended.add(request_id)
         self._drop(key, request_id)
@@ -181,7 +181,7 @@ class LockObject:
             return
         try:
             grant = self._leases.acquire(queue.first().request, now_ms=self._host.now_ms())
-        except Exception as error:  # noqa: BLE001 - a timer has no caller: the waiting calls are told
+        except Exception as error:  # noqa: BLE001 - a timer has no caller, so the waiting calls get the error
             queue.fail(error)
             return
         if grant is not None:
@@ -201,7 +201,7 @@ class LockObject:
             self._watch_expiry(waiter.request.key)
 
     def _watch_expiry(self, key: str) -> None:
-        """Set a timer for the moment when the key frees, only while somebody waits: a timer keeps the object awake."""
+        """Set a timer for the moment at which the key becomes free, if somebody waits. A timer keeps the object awake."""
         cancel_timer = self._expiry_timers.pop(key, None)
         if cancel_timer is not None:
             cancel_timer()
@@ -222,7 +222,7 @@ def _granted(grant: Grant | None, arrived_ms: int) -> str:
     """The reply to an acquire."""
     if grant is None:
         return encode_reply(None)
-    # Counted from the arrival, so that the caller can count from the sending, which was earlier.
+    # The time from the arrival of the request: the caller counts it from the sending, which was earlier.
     valid_for_ms = grant.expires_at - arrived_ms
     return encode_reply(
         {"fencingToken": grant.fencing_token, "expiresAt": grant.expires_at, "validForMs": valid_for_ms}

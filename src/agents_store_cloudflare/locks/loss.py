@@ -1,4 +1,4 @@
-"""What happens when a lock is lost: callbacks, and the end of the block that it protects."""
+"""The loss of a lock: its callbacks, and the cancellation of the block that the lock protects."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LostCallback: TypeAlias = "Callable[[DurableObjectLock], object]"
 
 
 class Loss:
-    """That a lock is lost, and who is to be told: each once, also who asks after it.
+    """The loss of one lock, and its callbacks. Each is called once, also a callback that is added after the loss.
 
-    What was told stands: whoever was told has stopped, also where a late reply says that the lease went on.
+    A loss that was told is final: the holder has stopped, even if a late reply says that the lease went on.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
@@ -64,8 +64,7 @@ class Loss:
 class CancelledWhenLost:
     """An `async with` that cancels its block when one of the locks is lost, as `asyncio.timeout` does when the time is up.
 
-    It ends with `LockLostError`; where the block raises an error of its own, with that; where its task was cancelled by somebody
-    else too, with that cancellation.
+    After a loss it raises `LockLostError`. An error of the block itself, or a cancellation by somebody else, comes first.
     """
 
     def __init__(self, locks: Sequence[DurableObjectLock]) -> None:
@@ -90,7 +89,7 @@ class CancelledWhenLost:
             return
         is_cancelled = isinstance(error, asyncio.CancelledError)
         if not is_cancelled:
-            # The block ended without an await after the loss, or kept the cancellation to itself.
+            # The block ended without an await after the loss, or swallowed the cancellation.
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
         is_cancelled_outside = self._task.uncancel() > self._cancelling

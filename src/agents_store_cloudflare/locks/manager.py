@@ -23,12 +23,12 @@ __all__ = ["DurableObjectLockManager"]
 
 
 class DurableObjectLockManager(LockManager):
-    """`LockManager` over a Durable Object namespace whose class is `LockServer`: one object a key, or `shards` for all keys.
+    """`LockManager` over a Durable Object namespace whose class is `LockServer`: an object for each key, or `shards` objects.
 
     Make one per request.
 
-    A lock here is a lease: it ends by itself, because a Worker that dies would otherwise hold it for ever. So no holder can be sure
-    that it still holds the lock. This is how that goes wrong, and why nothing breaks::
+    A lock is a lease: it ends by itself, because a Worker that dies would otherwise hold it for ever. So no holder can be sure that it
+    still holds the lock. This example shows such a holder, and the write that is refused::
 
         holder A                         the key's object            holder B
         acquire, ttl 30 s          ->    token 7, until 0:30
@@ -41,8 +41,8 @@ class DurableObjectLockManager(LockManager):
         token 7: StaleFencingTokenError
         refresh: False; release: False
 
-    A cannot notice in time, because it may stall right after it has asked. The token protects the data: the store checks it in the
-    same transaction as the write. So give the lock to every write::
+    A cannot notice in time, because it may stall right after it has asked whether it holds the lock. The token protects the data: the
+    store checks it in the same transaction as the write. So give the lock to every write::
 
         async with lock_manager.lock(session_id, wait=5) as lock:
             state = await state_store.load_state(session_id, required=True)
@@ -52,7 +52,7 @@ class DurableObjectLockManager(LockManager):
     Effects outside the stores (a mail, a payment) check no token: ask `lock.remaining()` before them, and make them safe to do twice.
     `auto_refresh=True` keeps a lease for work of unknown length; it stops after `max_hold`.
 
-    A cancellation leaves nothing behind. A cancelled acquire leaves the queue and gives back a lock that was granted meanwhile; a
+    A cancellation leaves no lock behind. A cancelled acquire leaves the queue and gives back a lock that it was just granted. A
     cancelled release, or the end of a cancelled block, first gives back every lock. This takes one call, at most 5 seconds; then the
     cancellation goes on.
 
@@ -89,14 +89,14 @@ class DurableObjectLockManager(LockManager):
         return bool(answer.value)
 
     async def clean_up(self, *, idle: float | timedelta = timedelta(days=1)) -> int:
-        """Forget the keys of all shards that have been free for `idle`, and return their number. Their tokens rise on.
+        """Forget the keys of all shards that have been free for `idle`, and return their number. Their tokens still rise.
 
-        For an operator's cron: it reads every key, 500 a call, and writes one row for each forgotten key. The number is too small where
-        a reply was lost.
+        Call it from a cron job: it reads every key, 500 a call, and writes one row for each forgotten key. The number is too small if a
+        reply was lost.
 
         Raises:
-            InvalidArgumentError: this manager has no shards; objects of one key each cannot be listed, `delete` forgets one.
-            LockError: a shard could not be reached; those before it are done.
+            InvalidArgumentError: this manager has no shards. Objects of one key each cannot be listed; `delete` forgets one.
+            LockError: a shard could not be reached. The shards before it are done.
         """
         if self._options.shards is None:
             raise InvalidArgumentError("clean_up is for LockOptions(shards=…); without shards delete forgets one key")

@@ -27,7 +27,7 @@ HOLDS_PER_TTL: Final = 10
 
 
 class LockSettings(TypedDict, total=False):
-    """The keywords of `DurableObjectLockManager`: `LockOptions` says what each means."""
+    """The keywords of `DurableObjectLockManager`; `LockOptions` explains them."""
 
     default_ttl: float | timedelta | None
     default_ttl_ms: float | None
@@ -44,18 +44,18 @@ class LockOptions:
     """The options of `DurableObjectLockManager`.
 
     Attributes:
-        default_ttl: seconds (or a timedelta) that a lease lasts when a call gives no ttl: at most 86,400; 30 by default.
+        default_ttl: seconds (or a timedelta) that a lease lasts if a call gives no ttl; at most 86,400, 30 by default.
         default_ttl_ms: the same in milliseconds.
         max_hold: seconds (or a timedelta) after which auto-refresh stops, so that a coroutine that hangs does not hold a lock for ever;
             ten times the lock's ttl by default.
         lock_delay: seconds (or a timedelta) for which a key stays closed after a lease of it has expired without a release; 0 by
-            default. Effects that check no fencing token (a mail, a payment) get that much time to end.
-        shards: the number of objects that share the keys; by default each key has an object of its own. For many small keys: every
-            object costs storage and a cold start, a key does not. Another number is another set of locks: change it while no lease is
-            live.
-        logger: takes failures in the background; `agents_store_cloudflare.locks` by default.
+            default. Effects that check no fencing token (a mail, a payment) have this time to end.
+        shards: the number of objects that share the keys; by default each key has an object of its own. Use shards for many small
+            keys: an object costs storage and a cold start, a key does not. Change the number only while no lease is live, because
+            another number means other locks.
+        logger: gets the failures of background work; `agents_store_cloudflare.locks` by default.
         now_s: the clock of `remaining()`, in seconds from any point; it must never go back.
-        sleep: how auto-refresh and the pauses between attempts wait.
+        sleep: waits for auto-refresh and between attempts.
     """
 
     default_ttl: float | timedelta | None = None
@@ -78,8 +78,8 @@ class LockOptions:
         """The default ttl in whole milliseconds.
 
         Raises:
-            TypeError: given twice, or not a span.
-            InvalidArgumentError: zero, negative or over 86,400 seconds.
+            TypeError: the ttl was given twice, or is no number of seconds and no timedelta.
+            InvalidArgumentError: it is zero, negative or over 86,400 seconds.
         """
         given = checked_ttl_ms(self.default_ttl, self.default_ttl_ms, "default_ttl")
         return DEFAULT_TTL_MS if given is None else given
@@ -90,12 +90,12 @@ class LockOptions:
         return ttl_ms * HOLDS_PER_TTL if given is None else given
 
     def delay_ms(self, given: float | timedelta | None) -> int:
-        """The delay after an expiry in milliseconds: the call's, or else these options'."""
+        """The delay after an expiry in milliseconds: the call's delay if it is given, otherwise that of these options."""
         delay = self.lock_delay if given is None else given
         return span_ms(delay, None, "lock_delay", most_seconds=MAX_TTL_S) or 0
 
     def object_name(self, key: str) -> str:
-        """The name of the object that keeps a key. A shard's name begins with `__`, which no key may, and holds the number of shards."""
+        """The name of the object that keeps a key. The name of a shard begins with `__`, as no key may, and holds the number of shards."""
         if self.shards is None:
             return key
         index = int.from_bytes(sha256(key.encode()).digest()[:8], "big") % self.shards
@@ -107,14 +107,14 @@ class LockOptions:
 
 
 def checked_ttl_ms(ttl: float | timedelta | None, ttl_ms: float | None, name: str) -> int | None:
-    """The ttl in whole milliseconds, given in seconds or milliseconds; None when it is not given.
+    """The ttl in whole milliseconds, from seconds or milliseconds; None if it was not given.
 
     Raises:
-        TypeError: given twice, or not a span.
-        InvalidArgumentError: under one millisecond, or over 86,400 seconds: then it looks like milliseconds.
+        TypeError: the ttl was given twice, or is no number of seconds and no timedelta.
+        InvalidArgumentError: it is under one millisecond, or over 86,400 seconds, which looks like milliseconds.
 
     Warns:
-        UserWarning: a bare number over 3,600 seconds, which looks like milliseconds too.
+        UserWarning: it is a bare number over 3,600 seconds, which looks like milliseconds too.
     """
     span = span_ms(ttl, ttl_ms, name, most_seconds=MAX_TTL_S)
     if span == 0:

@@ -1,4 +1,4 @@
-"""The requests that wait for a key, in order: plain lists and futures, no rules about leases."""
+"""The queue of the requests that wait for a key: lists and futures, without rules about leases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Reply: TypeAlias = "asyncio.Future[Grant | None]"
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """One waiting request and its calls: more than one if the caller asked again before the first call ended."""
+    """One waiting request and its calls. It has several calls if the caller asked again before the first call ended."""
 
     request: LeaseRequest
     replies: list[Reply] = field(default_factory=list[Reply])
@@ -27,7 +27,7 @@ class Waiter:
 
 
 class WaitQueue:
-    """The waiters of one key, first come, first served. A waiter leaves in the moment in which its last call ends."""
+    """The waiters of one key, first come, first served. A waiter leaves when its last call ends."""
 
     def __init__(self) -> None:
         self._waiters: list[Waiter] = []
@@ -36,7 +36,7 @@ class WaitQueue:
         return bool(self._waiters)
 
     def join(self, request: LeaseRequest) -> tuple[Waiter, Reply]:
-        """The request's place in the queue: a new one at the end, or the one that it has already."""
+        """Return the request's waiter: the one that it has already, or a new one at the end of the queue."""
         waiter = self._find(request.request_id)
         if waiter is None:
             waiter = Waiter(request)
