@@ -1,7 +1,7 @@
 """The open Durable Streams HTTP protocol over the same streams.
 
 A Worker mounts `DurableStreams` on its gateway. `StreamObject` is the object behind it; tests run it on CPython with
-`testing.LocalObjects`. Each name loads its module when it is first asked for: the object itself needs no gateway.
+`testing.LocalObjects`. Each name loads its module when it is first used, because the object needs no gateway.
 """
 
 from typing import TYPE_CHECKING

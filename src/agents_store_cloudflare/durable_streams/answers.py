@@ -30,31 +30,31 @@ SECURITY_HEADERS: Final = {
     "cross-origin-resource-policy": "cross-origin",
     "content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
 }
-"""On every answer. A stored page that a browser shows may run nothing, load nothing, and is of no origin."""
+"""The headers of every answer. A stored page in a browser may run nothing and load nothing, and belongs to no origin."""
 
 SHOWN_TYPES: Final = frozenset({JSON_TYPE, "text/plain"})
-"""What a browser may show when its user goes to a stream's address. Anything else is a download."""
+"""The content types that a browser may show at a stream's address. It downloads any other."""
 
 DUE_HEADER: Final = "agents-due-ms"
-"""When the stream expires unless somebody reads or writes it, for the subscription index."""
+"""The header that tells the subscription index when the stream expires unless somebody reads or writes it."""
 
 NO_STORE: Final = {"cache-control": "no-store"}
 PAGE_CACHE: Final = "private, max-age=60, stale-while-revalidate=300"
 
 
 class StreamStage(Protocol):
-    """The object whose stream is answered for: it tells listeners and waiting requests what has changed."""
+    """The object of the stream: it tells listeners and waiting requests of each change."""
 
     def living(self, log: StreamLog) -> StreamHead | None:
-        """The stream as it stands now. A stream that has expired is gone."""
+        """The stream now. A stream that has expired is gone."""
         ...
 
     def changed(self, log: StreamLog, before: StreamHead | None, after: StreamHead | None) -> None:
-        """The stream was made, closed or deleted."""
+        """Tell that the stream was made, closed or deleted."""
         ...
 
     def appended(self, log: StreamLog, first_sequence: int, lines: str) -> None:
-        """Messages were stored."""
+        """Tell that messages were stored."""
         ...
 
     def until(self, is_there: Callable[[], bool], wait_ms: int) -> Awaitable[None]:
@@ -63,7 +63,7 @@ class StreamStage(Protocol):
 
 
 class ProtocolAnswers:
-    """The protocol's side of one stream's object. Every write is done between two awaits."""
+    """The protocol's side of one stream's object. No write contains an await, so no other request runs during one."""
 
     def __init__(self, host: ObjectHost, stage: StreamStage, feeds: LiveFeeds, logger: logging.Logger) -> None:
         self._host = host
@@ -72,7 +72,7 @@ class ProtocolAnswers:
         self._logger = logger
 
     async def answer(self, log: StreamLog, rules: ProtocolLog, request: HttpRequest) -> HttpResponse:
-        """The answer to a request: PUT, POST, GET or HEAD; errors are JSON, and a traceback never leaves the object."""
+        """Answer a PUT, POST, GET or HEAD. Errors are JSON, and no traceback leaves the object."""
         try:
             answer = await self._dispatched(log, rules, request)
         except Refusal as refusal:

@@ -1,7 +1,7 @@
 """The rules of the protocol on one stream: synchronous, over its log, with the time as an argument.
 
-An append writes one row, also one of an idempotent producer: the producer's id, epoch and number lie in the block itself
-(`writer`, `writer_sequence`). So no messages are stored without their name, and no name without its messages.
+An append writes one row, also for an idempotent producer: the block itself holds the producer's id, epoch and number (`writer`,
+`writer_sequence`). So messages and their name are stored together or not at all.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Accepted:
     """The outcome of an append.
 
     Attributes:
-        stored_after: the last sequence before the messages stored; None for a repetition, or a closure alone.
-        lines: the messages stored, unless they are many.
+        stored_after: the last sequence before the stored messages; None for a repetition, or for a closure without messages.
+        lines: the stored messages, if they are one part; otherwise None.
         producer_seq: the highest number of the producer in its epoch.
     """
 
@@ -51,7 +51,7 @@ class ProtocolLog:
     """One stream's log under the protocol's rules. Each call happens whole or not at all.
 
     Attributes:
-        path: who holds the stream's path.
+        path: the holders of the stream's path.
     """
 
     def __init__(self, log: StreamLog, sql: ObjectSql) -> None:
@@ -60,11 +60,11 @@ class ProtocolLog:
         self.path: StreamPath = StreamPath(log, sql)
 
     def head(self) -> StreamHead | None:
-        """The stream as it stands; None if there is no stream."""
+        """The stream's head; None if there is no stream."""
         return self._log.head()
 
     def existing(self) -> StreamHead:
-        """The stream as it stands.
+        """The stream's head.
 
         Raises:
             Refusal: 404, there is no stream; 410, it was deleted and its forks still hold its path.
@@ -77,11 +77,11 @@ class ProtocolLog:
         raise Refusal(404, "stream_not_found", "there is no such stream; create it with PUT")
 
     def create(self, creation: Creation, *, now_ms: int) -> tuple[StreamHead, bool]:
-        """The stream, and whether it is new. The stream and its first messages are made all at once.
+        """Make the stream and its first messages, all at once. Returns the stream's head, and whether it is new.
 
         Raises:
-            Refusal: 409, there is another stream here; 413.
-            InvalidArgumentError: the body is not what the content type says.
+            Refusal: 409, there is another stream here; 413, the body is too large.
+            InvalidArgumentError: the content type does not allow the body.
         """
         head = self._log.head()
         if head is not None:
@@ -128,11 +128,11 @@ class ProtocolLog:
         return self._log.atomically(lambda: self._commit(facts, append, now_ms))
 
     def touch(self, *, now_ms: int) -> None:
-        """Somebody reads: the time to live begins anew."""
+        """Note a read, with which the time to live begins anew."""
         self._log.touch(now_ms=now_ms)
 
     def position(self, position: Position) -> int:
-        """The sequence that a reader at this position has.
+        """The last sequence that a reader at this position has.
 
         Raises:
             Refusal: 404; 410, it was deleted, or the position is of an earlier life; 400, past the end.
@@ -153,14 +153,14 @@ class ProtocolLog:
         return position.sequence
 
     def read(self, sequence: int, *, max_bytes: int) -> Page:
-        """The messages after a sequence, each of them whole. Raises as `StreamLog.read` does."""
+        """Return whole messages after a sequence. Raises as `StreamLog.read` does."""
         return self._log.read(sequence, max_bytes=max_bytes)
 
     def delete(self, *, commit: Commit, now_ms: int) -> str | None:
-        """Delete the stream. The same deletion again changes nothing and returns the same.
+        """Delete the stream. A repetition changes nothing and returns the same.
 
         Returns:
-            The source of the stream, which has to be told; None if there is no source, or if forks hold this stream.
+            The source of the stream, which must be told; None if there is no source, or if forks hold this stream.
 
         Raises:
             Refusal: 404, 410.
@@ -176,7 +176,7 @@ class ProtocolLog:
     def make_fork(
         self, facts: ProtocolState, creation: Creation, *, pages: int, last: str, first_sequence: int, now_ms: int
     ) -> StreamHead:
-        """Make the stream of the pages that came, of the last page, and of the request's own body, all at once.
+        """Make the stream from the pages that came, the last page, and the request's own body, all at once.
 
         Raises:
             Refusal: 409, the path is taken.
@@ -199,7 +199,7 @@ class ProtocolLog:
         return self._log.atomically(write)
 
     def _living(self, facts: ProtocolState) -> ProtocolState:
-        """The state with the name of this life of the path."""
+        """The facts with the incarnation of this life of the path."""
         last = self._log.last_known()
         return replace(facts, life="" if last is None else last.incarnation)
 
@@ -239,7 +239,7 @@ class ProtocolLog:
         )
 
     def _append_parts(self, parts: Iterator[str], writer: tuple[str, int] | None, now_ms: int) -> str | None:
-        """Store the parts of a body one after the other, the last one under the name of the request.
+        """Store the parts of a body in order, the last one under the name of the request.
 
         Returns:
             The part, if it is the only one; None otherwise.

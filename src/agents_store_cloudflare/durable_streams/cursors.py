@@ -1,4 +1,4 @@
-"""The cursor of live reads: it changes with time, so that no cache gives a client the same page for ever."""
+"""The cursor of live reads. It changes with time, so that no cache serves a client the same page for ever."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 __all__ = ["cursor_of"]
 
 EPOCH_MS: Final = 1_728_432_000_000
-"""2024-10-09T00:00:00Z, which the protocol counts from."""
+"""2024-10-09T00:00:00Z, from which the protocol counts."""
 
 INTERVAL_MS: Final = 20_000
 MAX_JITTER: Final = 180

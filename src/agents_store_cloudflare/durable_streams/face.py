@@ -49,7 +49,7 @@ DURABLE_STREAMS_REQUEST_HEADERS: Final = (
     "stream-seq",
     "stream-ttl",
 )
-"""What pages of other origins send: `CorsPolicy(allowed_headers=…)`."""
+"""The request headers of the protocol, for `CorsPolicy(allowed_headers=…)`."""
 
 DURABLE_STREAMS_RESPONSE_HEADERS: Final = (
     "etag",
@@ -67,7 +67,7 @@ DURABLE_STREAMS_RESPONSE_HEADERS: Final = (
     "stream-ttl",
     "stream-up-to-date",
 )
-"""What pages of other origins read: `CorsPolicy(exposed_headers=…)`."""
+"""The response headers of the protocol, for `CorsPolicy(exposed_headers=…)`."""
 
 ACTIONS: Final[dict[str, StreamAction]] = {
     "GET": "read",
@@ -81,7 +81,7 @@ MOST_FORKS_LOOKED_AFTER: Final = 20
 
 
 class DurableStreams:
-    """`GatewayFace` of the open protocol for resumable streams; any of its clients reads and writes the gateway's streams.
+    """The Durable Streams protocol as a `GatewayFace`. Any client of the protocol can read and write the gateway's streams.
 
     A stream's path is its id: `{prefix}/run-1` is the stream `run-1` of `DurableObjectStreamManager`.
 
@@ -92,10 +92,10 @@ class DurableStreams:
 
     Args:
         streams: the binding, raw or as the SDK wraps it, or `LocalObjects(StreamObject)` in tests.
-        prefix: the path it answers below.
+        prefix: the path below which it answers.
         long_poll_timeout: seconds that a long-poll waits for data, at most 60.
         subscriptions: turns on subscriptions, with their index in a reserved object of the namespace; off when absent.
-        sleep: how pauses between attempts are waited for.
+        sleep: waits between attempts.
     """
 
     methods = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
@@ -143,7 +143,7 @@ class DurableStreams:
             message = "this request may not do that with this stream"
             return HttpResponse.refusal(403, "forbidden", message, headers=SECURITY_HEADERS)
         if read is not None:
-            # The object takes the position that was checked here, and never looks at the address again.
+            # The object takes the position that was checked here, and does not read the address again.
             request = replace(request, headers={READ_HEADER: read.to_header()})
             original = request
         answer = await self._admitted(stream_id, request, original, fork)
@@ -196,7 +196,7 @@ class DurableStreams:
         return answer
 
     async def _repaired(self, stream_id: str, act: Callable[[], Awaitable[HttpResponse]]) -> HttpResponse:
-        """Act. Where only forks that are gone hold the path, forget them and act again."""
+        """Return what `act` returns. If only forks that are gone hold the path, forget them and act again."""
         answer = await act()
         if answer.status in (409, 410) and await self._copies.look_after(stream_id):
             answer = await act()
@@ -206,7 +206,7 @@ class DurableStreams:
         """The stream id of a path below the prefix.
 
         Raises:
-            InvalidArgumentError: the path is not below the prefix, or holds no id.
+            InvalidArgumentError: the path is not below the prefix, or has no valid id.
         """
         if not path.startswith(f"{self.prefix}/"):
             raise InvalidArgumentError(f"the path of a stream begins with {self.prefix}/")
@@ -217,7 +217,7 @@ class DurableStreams:
         return check_id(decoded, "the stream's path")
 
     async def _forward(self, stream_id: str, request: HttpRequest, original: object) -> Any:
-        """The object's own answer. `original` goes as it is, body and all, unless its length is unknown."""
+        """Return the object's own answer. `original` is passed on with its body, unless the length of the body is unknown."""
         if request.method in ("PUT", "POST") and original is not request and not has_known_length(original):
             # A body that breaks off on its way could reach the object as a whole one.
             body = await read_body(original, MAX_BODY_BYTES)
@@ -231,12 +231,12 @@ class DurableStreams:
 async def _is_admitted(
     admits: Admits, stream_id: str, action: StreamAction, fork: ForkRequest | None, read: Read | None
 ) -> bool:
-    """Whether the request may do this, by the position that it really reads."""
+    """Whether the request may do this. A read is judged by the position that the object will use."""
     if fork is not None:
         return await admits(stream_id, "fork", source_id=fork.source_id)
     if action != "read":
         return await admits(stream_id, action)
-    # HEAD tells where the stream stands and shows no message.
+    # HEAD tells the end of the stream and shows no message.
     return await admits(stream_id, action, position="end" if read is None else read.from_sequence)
 
 

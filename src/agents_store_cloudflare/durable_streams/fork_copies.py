@@ -1,4 +1,4 @@
-"""Requests that concern several streams: copy a fork, and delete a stream and free the paths that it held."""
+"""Requests that concern several streams: to copy a fork, and to delete a stream and free the paths that it held."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LOOKED_AFTER_AT_ONCE: Final = 20
 
 
 class ForkCopies:
-    """Asks the objects of streams that are forks of each other. Every call of it is safe to repeat."""
+    """Calls the objects of streams that are forks of each other. Every call is safe to repeat."""
 
     def __init__(self, streams: StreamClient) -> None:
         self._streams = streams
 
     async def delete(self, stream_id: str) -> HttpResponse:
-        """Delete a stream. The last fork of a deleted stream frees the path of its source, and so on up the line."""
+        """Delete a stream. The last fork of a deleted stream frees the path of its source, whose source may follow, and so on."""
         reply = await self._ask(stream_id, "delete", {"commitId": secrets.token_hex(8)})
         if (refused := _answer_in(reply)) is not None:
             return refused
@@ -36,7 +36,7 @@ class ForkCopies:
         return HttpResponse(status=204, headers={**SECURITY_HEADERS, "cache-control": "no-store"})
 
     async def look_after(self, stream_id: str) -> bool:
-        """Let a deleted stream forget forks that are gone; whether there were such forks."""
+        """Let a deleted stream forget forks that are gone. Returns whether there were such forks."""
         reply = await self._ask(stream_id, "forks", {"most": LOOKED_AFTER_AT_ONCE})
         return await self._forget_gone(stream_id, reply.head["ok"]["forks"])
 
@@ -88,7 +88,7 @@ class ForkCopies:
                 number += 1
 
     async def _release(self, fork_id: str, source_id: str | None) -> None:
-        """Tell a source that its fork is gone. A deleted source whose last fork this was is gone too, and so on."""
+        """Tell a source that its fork is gone. A deleted source that has lost its last fork tells its own source, and so on."""
         while source_id is not None:
             reply = await self._ask(source_id, "release", {"forkId": fork_id})
             fork_id, source_id = source_id, reply.head["ok"]["sourceId"]

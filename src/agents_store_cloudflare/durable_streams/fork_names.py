@@ -16,7 +16,7 @@ FEW: Final = 20
 
 
 class ForkNames:
-    """Which streams were forked from this one. The table is made with the first name.
+    """The names of the streams that were forked from this one. The table is made with the first name.
 
     A name stays until its fork is known to be gone. So the table holds one row for each living fork. A fork may go
     without telling its source; `some` finds its name again.
@@ -27,12 +27,12 @@ class ForkNames:
         self._looked_at = ""
 
     def add(self, fork_id: str, *, now_ms: int) -> None:
-        """Note a fork; a second time does nothing."""
+        """Note a fork. A repetition does nothing."""
         self._sql.exec(q.CREATE_FORKS)
         self._sql.exec(q.INSERT_FORK, fork_id, now_ms)
 
     def remove(self, fork_id: str) -> None:
-        """Forget a fork; a name that is not there is forgotten already."""
+        """Forget a fork. An unknown name changes nothing."""
         if self.are_there():
             self._sql.exec(q.DELETE_FORK, fork_id)
 
@@ -41,10 +41,10 @@ class ForkNames:
         return self._count(1) > 0
 
     def some(self, most: int, *, now_ms: int) -> list[JsonValue]:
-        """A few names, and the next ones when it is asked again, so that every name has its turn.
+        """Return a few names, and the next ones at the next call, so that every name has its turn.
 
         Returns:
-            Pairs: the name, and whether the fork may still be under way.
+            Pairs of a name and whether that fork may still be under way.
         """
         if not self.are_there():
             return []
@@ -55,7 +55,7 @@ class ForkNames:
         return [[fork_id, now_ms - noted_at < IDLE_MS] for fork_id, noted_at in rows]
 
     def some_of_many(self, most: int, *, now_ms: int) -> list[JsonValue]:
-        """As `some`, but nothing while there are only a few names."""
+        """Return what `some` does, but nothing while there are only a few names."""
         return self.some(most, now_ms=now_ms) if self._count(FEW + 1) > FEW else []
 
     def _count(self, most: int) -> int:

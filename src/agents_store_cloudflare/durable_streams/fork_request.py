@@ -24,7 +24,7 @@ class ForkRequest:
     sub_offset: int
 
     def arguments(self) -> JsonObject:
-        """The arguments that the fork's object takes."""
+        """The arguments of the call to the fork's object."""
         return {"sourceId": self.source_id, "offset": self.offset, "subOffset": self.sub_offset}
 
 
@@ -32,7 +32,7 @@ def parse_fork(request: HttpRequest, stream_id_of: Callable[[str], str]) -> Fork
     """The fork that a PUT asks for; None for a PUT that asks for no fork.
 
     Raises:
-        InvalidArgumentError: a header is malformed, or the header that it belongs to is missing.
+        InvalidArgumentError: a header is malformed, or Stream-Forked-From is missing beside the others.
     """
     source, offset, sub_offset = (
         request.header(name) for name in ("Stream-Forked-From", "Stream-Fork-Offset", "Stream-Fork-Sub-Offset")

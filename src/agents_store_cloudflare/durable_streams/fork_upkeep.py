@@ -1,4 +1,4 @@
-"""What the object of a fork does by itself: tell the source that the fork is gone, and drop a copy that was broken off."""
+"""Upkeep in the object of a fork: tell the source that the fork is gone, and drop a copy that was broken off."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents_store_cloudflare.objects.rpc_text import decode_reply, encode_reques
 __all__ = ["ForkUpkeep"]
 
 RELEASE_MS: Final = 60_000
-"""A source is told so long after its fork is gone. A deletion over the protocol tells it at once; then this finds it told."""
+"""The time after which the alarm tells a source that its fork is gone. A deletion over the protocol tells the source at once."""
 
 
 class ForkUpkeep:
@@ -26,12 +26,12 @@ class ForkUpkeep:
         self._logger = logger
 
     def gone(self, rules: ProtocolLog) -> None:
-        """The stream was deleted, or has expired: if it was a fork, an alarm is set to tell its source."""
+        """Note that the stream was deleted or has expired. If it was a fork, set an alarm to tell its source."""
         if rules.path.owed_release() is not None:
             self._host.set_alarm(self._host.now_ms() + RELEASE_MS)
 
     async def alarm(self, rules: ProtocolLog) -> int | None:
-        """Do what is due. Returns when to look again, in ms; None if there is nothing to wait for."""
+        """Do what is due. Returns the time of the next alarm in ms, or None if none is needed."""
         copied_ms = rules.path.incoming.latest_ms()
         if copied_ms is not None and self._host.now_ms() < copied_ms + IDLE_MS:
             return copied_ms + IDLE_MS
@@ -48,7 +48,7 @@ class ForkUpkeep:
         return None
 
     async def _release(self, source_id: str | None, fork_id: str) -> bool:
-        """Tell a source that its fork is gone, and so on up the line; whether all of them heard it."""
+        """Tell a source that its fork is gone, then the sources above it as far as needed. Returns whether all were told."""
         while source_id is not None:
             arguments = encode_request(PREFIX + "release", {"streamId": source_id, "forkId": fork_id})
             try:

@@ -21,16 +21,17 @@ from agents_store_cloudflare.streams.protocol_state import ForkSource, ProtocolS
 __all__ = ["ForkPoint", "begin_point", "check_fork_alike", "check_same_life", "fork_facts", "walk"]
 
 WALK_BYTES: Final = 1024 * 1024
-"""How much of a source one turn of its object looks through for the end of a sub-offset."""
+"""How much of a source one call to its object searches for the end of a sub-offset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkPoint:
-    """How far a fork goes.
+    """The point up to which a fork copies its source.
 
     Attributes:
-        sequence: the offset that was asked for; `sub_offset` is how much goes beyond it.
-        first_sequence: of the first message that is copied; `last_sequence` of the last one that is copied whole.
+        sequence: the offset of the request; `sub_offset` counts the messages or bytes beyond it.
+        first_sequence: the sequence of the first copied message.
+        last_sequence: the sequence of the last message that is copied whole.
         cut: the first bytes of the next message, as a message; None if nothing is cut.
         left: how many bytes of the sub-offset are not found yet; 0 when the point is known.
         incarnation: names the life of the source.
@@ -46,7 +47,7 @@ class ForkPoint:
 
 
 def begin_point(rules: ProtocolLog, position: Position | None, sub_offset: int, content_type: str | None) -> ForkPoint:
-    """Where a fork of this stream parts from it. Where bytes are counted, `walk` finds the end of the sub-offset.
+    """The point of a fork of this stream. If the sub-offset counts bytes, `walk` then finds its end.
 
     Raises:
         Refusal: 404; 409, it was deleted or holds another content type; 400, past the end; 410, no longer kept.
@@ -76,7 +77,7 @@ def begin_point(rules: ProtocolLog, position: Position | None, sub_offset: int, 
 
 
 def check_same_life(rules: ProtocolLog, point: ForkPoint) -> StreamHead:
-    """The source, if it is still the stream that the point was found in.
+    """Return the source's head, if the source is still in the life in which the point was found.
 
     Raises:
         Refusal: 404, 410.
@@ -88,7 +89,7 @@ def check_same_life(rules: ProtocolLog, point: ForkPoint) -> StreamHead:
 
 
 def walk(rules: ProtocolLog, point: ForkPoint) -> ForkPoint:
-    """The point after one page more of the source; its `left` is 0 when the end of the sub-offset is found.
+    """Search one more page of the source. The returned point's `left` is 0 when the end of the sub-offset is found.
 
     Raises:
         Refusal: 400, the sub-offset goes beyond the end of the source; 404, 410.
@@ -110,7 +111,7 @@ def walk(rules: ProtocolLog, point: ForkPoint) -> ForkPoint:
 
 
 def fork_facts(source: ProtocolState, origin: ForkSource, creation: Creation, now_ms: int) -> ProtocolState:
-    """The protocol's state of a fork: as the source has it, except for what the request says."""
+    """The facts of a fork: those of the request, and the source's for the rest."""
     is_said = creation.ttl_s is not None or creation.expires_at is not None
     return ProtocolState(
         content_type=creation.content_type or source.content_type,
@@ -125,7 +126,7 @@ def fork_facts(source: ProtocolState, origin: ForkSource, creation: Creation, no
 def check_fork_alike(
     head: StreamHead, creation: Creation, source_id: str, position: Position | None, sub_offset: int
 ) -> None:
-    """Check that the stream at this path is the fork that was asked for. Options that the request does not name may be any.
+    """Check that the stream at this path is the fork that the request wants. An option that the request omits may have any value.
 
     Raises:
         Refusal: 409.

@@ -1,4 +1,4 @@
-"""A fork that is being copied: its pages lie beside the stream until the stream is made from all of them at once."""
+"""The pages of a fork that is being copied. They are kept beside the stream until it is made from all of them at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents_store_cloudflare.streams.blocks import split_blocks
 __all__ = ["IDLE_MS", "IncomingPages", "Origin"]
 
 IDLE_MS: Final = 600_000
-"""A copy whose next page does not come for so long was broken off."""
+"""A copy counts as broken off if no page has come for this time."""
 
 BLOCKS_A_PAGE: Final = 1_000
 NAMES: Final = -1
@@ -23,14 +23,14 @@ NAMES: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Which stream is copied, and into which."""
+    """The names of the copied stream and of its fork."""
 
     source_id: str
     fork_id: str
 
 
 class IncomingPages:
-    """The pages of the latest attempt to copy a source into this object. The table goes with the attempt."""
+    """The pages of the latest attempt to copy a source into this object. The table is dropped with the attempt."""
 
     def __init__(self, sql: ObjectSql, stream_id: str) -> None:
         self._sql = sql
@@ -65,12 +65,12 @@ class IncomingPages:
             yield cast("str", self._sql.exec(q.SELECT_INCOMING, key)[0][0])
 
     def drop(self) -> None:
-        """Give the pages back."""
+        """Drop all pages."""
         if self.latest_ms() is not None:
             self._sql.exec(q.DROP_INCOMING)
 
     def latest_ms(self) -> int | None:
-        """When the latest page came; None while nothing is being copied."""
+        """The time at which the latest page came; None while nothing is being copied."""
         try:
             rows = cast("list[list[int]]", self._sql.exec(q.SELECT_INCOMING_LATEST))
         except SqlError as error:
@@ -80,6 +80,6 @@ class IncomingPages:
         return rows[0][0] if rows else None
 
     def origin(self) -> Origin:
-        """Which stream is being copied; only while one is."""
+        """The stream that is being copied. Call it only while there is one."""
         [[names]] = cast("list[list[str]]", self._sql.exec(q.SELECT_INCOMING, NAMES))
         return Origin(*json.loads(names))

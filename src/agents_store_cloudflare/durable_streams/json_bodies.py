@@ -30,10 +30,10 @@ MAX_MESSAGE_BYTES: Final = 1_950_000
 """The log refuses a compact message of over 1,900,000 bytes. A message may have a few spaces more."""
 
 WINDOW_BYTES: Final = 64 * 1024
-"""So much of a long array is decoded at a time; more only for a message that is longer."""
+"""The part of a long array that is decoded at a time. A longer message needs a larger part."""
 
 LONGEST_TOKEN: Final = 16
-"""So near to the end of a window, a word or an escape may be cut."""
+"""Within this distance of a window's end, a word or an escape may be cut."""
 
 _SPACE: Final = re.compile(rb"[ \t\n\r]*")
 _STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
@@ -80,14 +80,14 @@ def _elements(body: bytes, at: int) -> Iterator[str]:
 
 
 class _Window:
-    """A part of a body that begins with an element, decoded byte by byte: places in it are places in the body."""
+    """A part of a body that begins with an element. Each byte becomes one character, so positions in both are the same."""
 
     def __init__(self, body: bytes, start: int) -> None:
         self._body = body
         self._start = start
 
     def elements(self) -> Iterator[tuple[int, int, Any]]:
-        """Begin, end and value of each element that lies in the window as a whole; at least one."""
+        """Give begin, end and value of each element that the window holds whole; at least one."""
         size_bytes = WINDOW_BYTES
         while True:
             text = self._body[self._start : self._start + size_bytes].decode("latin-1")
@@ -105,7 +105,7 @@ class _Window:
             size_bytes *= 4
 
     def exact(self, begin: int, end: int, value: JsonValue) -> JsonValue:
-        """The value of an element as UTF-8, where reading it byte by byte has given another."""
+        """The value of an element, decoded as UTF-8 if it is not ASCII."""
         text = self._body[begin:end]
         return value if text.isascii() else _parsed(text, "a message")
 
@@ -139,7 +139,7 @@ _NEXT: Final = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 
 
 def _next_element(text: str, end: int) -> int:
-    """Where the element after the one that ends at `end` begins; the end of the text where none follows."""
+    """The begin of the element after the one that ends at `end`; the end of the text if none follows."""
     found = _NEXT.match(text, end)
     return len(text) if found is None else found.end()
 
@@ -162,7 +162,7 @@ def _count(text: str) -> int:
 
 
 def _nests_too_deep(text: str) -> bool:
-    """Whether a text whose end may be missing opens more than `MAX_DEPTH` brackets in each other."""
+    """Whether a text, whose end may be missing, nests more than `MAX_DEPTH` brackets."""
     brackets = _NOT_BRACKETS.sub("", _STRING.sub("", text))
     for _ in range(MAX_DEPTH):
         fewer = brackets.replace("[]", "").replace("{}", "")
@@ -177,7 +177,7 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 
 def _make_scan() -> Callable[[str, int], tuple[Any, int]]:
-    """What `JSONDecoder.raw_decode` calls: it tells where a broken value stops to be one."""
+    """Return the function behind `JSONDecoder.raw_decode`, whose error tells the position at which a value breaks off."""
     decoder: Any = json.JSONDecoder(parse_constant=_refuse_constant)
     scan: Callable[[str, int], tuple[Any, int]] = decoder.scan_once
     return scan

@@ -1,8 +1,8 @@
 """The live readers of a stream by the protocol's Server-Sent Events: `data` with messages, and `control` after each.
 
-As with the native listeners, an append is encoded once and pushed to everybody who is caught up. A reader whose client does
-not take it reads pages from the log when there is room again. A connection ends by itself after a minute, and its client
-comes back with its offset. So a client that went away without a word is not kept longer.
+An append is encoded once and pushed to everybody who is caught up. A reader whose body is full reads pages from the log when there
+is room again. A connection ends by itself after a minute, and its client comes back with its offset. So a client that has vanished
+is kept for a minute at most.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 class LiveFeeds:
-    """The live readers of one stream. Its calls never raise because of a reader."""
+    """The live readers of one stream. A reader's failure never raises from these calls."""
 
     def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
         self._host = host
@@ -53,7 +53,7 @@ class LiveFeeds:
         return body
 
     def remove(self, feed: LiveFeed) -> None:
-        """Forget a reader; with the last one goes the timer, so that the object may sleep."""
+        """Forget a reader. The last one ends the timer, so that the object may sleep."""
         self._feeds.discard(feed)
         if not self._feeds and self._cancel_timer is not None:
             self._cancel_timer()
@@ -77,13 +77,13 @@ class LiveFeeds:
             feed.finish(head)
 
     def broken_off(self) -> None:
-        """The stream is gone or begins anew: its readers have to ask again."""
+        """End all readers: the stream is gone or begins anew, so they have to ask again."""
         for feed in list(self._feeds):
             feed.end()
 
     @contextmanager
     def serving(self, feed: LiveFeed) -> Generator[None, None, None]:
-        """Log a failure inside the block, and let this reader go; nobody else is touched."""
+        """Log a failure inside the block, and end this reader alone."""
         try:
             yield
         except Exception:
@@ -150,7 +150,7 @@ class LiveFeed:
             self._push_last(self._control(head, head.last_sequence, is_at_end=True))
 
     def tick(self) -> None:
-        """Show that the stream is still there; end the connection after its minute."""
+        """Send a sign of life, or end the connection after its minute."""
         if self._now_ms() >= self._ends_ms:
             self.end()
         elif self.is_live:
@@ -160,7 +160,7 @@ class LiveFeed:
                 self._body.push(self._control(head, self._sequence, is_at_end=True))
 
     def end(self) -> None:
-        """Nothing follows here."""
+        """End the body: this reader gets nothing more."""
         self.cancel()
         with suppress(Exception):
             self._body.close()
@@ -198,7 +198,7 @@ class LiveFeed:
 
 
 def _pages(lines: str) -> Iterator[list[str]]:
-    """The messages, in groups of about `PAGE_BYTES`."""
+    """Give the messages in groups of about `PAGE_BYTES`."""
     page: list[str] = []
     size = 0
     for text in lines.split("\n"):
@@ -211,14 +211,14 @@ def _pages(lines: str) -> Iterator[list[str]]:
 
 
 def data_event(facts: ProtocolState, lines: str) -> str:
-    """Messages as one `data` event: a JSON array, text, or base64."""
+    """Return messages as one `data` event: a JSON array, text, or base64."""
     body = body_of(facts, lines)
     if facts.is_json:
         return f"event: data\ndata:{cast('str', body)}\n\n"
     raw = cast("bytes", body)
     if not facts.is_text:
         return f"event: data\ndata:{base64.b64encode(raw).decode()}\n\n"
-    # A reader drops one space after the colon: a line's own needs another before it.
+    # A client drops one space after the colon, so a line that begins with a space needs another one.
     lines_of_text = _LINE_END.split(raw.decode(errors="replace"))
     text = "\n".join(f"data: {line}" if line.startswith(" ") else f"data:{line}" for line in lines_of_text)
     return f"event: data\n{text}\n\n"

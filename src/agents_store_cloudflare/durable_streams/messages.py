@@ -1,4 +1,4 @@
-"""How the messages of the protocol lie in a stream's log, which holds JSON texts, one on each line.
+"""The form of the protocol's messages in a stream's log, which holds JSON texts, one on each line.
 
 | content type       | one message is          | its text in the log                                        |
 |--------------------|-------------------------|------------------------------------------------------------|
@@ -36,21 +36,21 @@ __all__ = [
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 MAX_JSON_BYTES: Final = 4 * 1024 * 1024
 MAX_FORK_BODY_BYTES: Final = 1024 * 1024
-"""The first body of a fork, beyond what it copies: it travels with every step of the copy."""
+"""The limit of a fork's own first body, which is sent with every step of the copy."""
 
 PIECE_BYTES: Final = 256 * 1024
-"""The largest message that a body of bytes is cut into."""
+"""A body of bytes is cut into messages of at most this size."""
 
 PART_BYTES: Final = 256 * 1024
-"""Messages are stored in parts of about so many characters."""
+"""Messages are stored in parts of about this number of characters."""
 
 
 def body_parts(facts: ProtocolState, body: bytes) -> Iterator[str]:
-    """The messages of a request's body as the log takes them, part by part. Nothing for a body without messages.
+    """Give the messages of a request's body in the log's form, part by part. A body without messages gives nothing.
 
     Raises:
         InvalidArgumentError: the stream holds JSON and the body is not JSON.
-        Refusal: 413, too large.
+        Refusal: 413, the body is too large.
     """
     limit = MAX_JSON_BYTES if facts.is_json else MAX_BODY_BYTES
     if len(body) > limit:
@@ -96,7 +96,7 @@ def message_of_bytes(piece: bytes, *, is_text: bool) -> str:
 
 
 def cut_message(text: str, size_bytes: int, *, is_text: bool) -> str:
-    """The first bytes of a message as a message of its own."""
+    """Return the first bytes of a message as a message of its own."""
     return message_of_bytes(_bytes_of(json.loads(text))[:size_bytes], is_text=is_text)
 
 
@@ -110,7 +110,7 @@ def _pieces(body: bytes, facts: ProtocolState) -> Iterator[bytes]:
     while start < len(body):
         end = min(start + PIECE_BYTES, len(body))
         if facts.is_text and end < len(body):
-            # Not inside a character: UTF-8 continues with 10xxxxxx, at most three times.
+            # Do not cut inside a character: UTF-8 continues with 10xxxxxx, at most three times.
             back = next((back for back in range(4) if body[end - back] & 0xC0 != 0x80), 0)
             end -= back
         yield body[start:end]

@@ -1,8 +1,8 @@
-"""Offsets as the protocol writes them: opaque to clients, sorted as text like the positions they stand for.
+"""The protocol's offsets. They are opaque to clients, and their text sorts as their positions do.
 
-The first field is the sequence of the last message that the client has, which is also the position of native readers. The
-second field is 0. It is 1 for the start of a stream whose path an earlier stream has used: the first field alone would not
-tell this start from the end of the earlier stream.
+The first field is the sequence of the last message that the client has, which is also the position of native readers. The second
+field is 1 for the start of a stream whose path an earlier stream has used, and 0 otherwise. Without it, this start and the end of
+the earlier stream would have the same offset.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def offset_of(sequence: int, *, is_start: bool = False) -> str:
 
 
 def parse_offset(text: str, *, name: str = "offset") -> Position:
-    """The position of an offset. `-1` is the start of the stream, `now` its end.
+    """Return the position of an offset. `-1` is the start of the stream, `now` its end.
 
     Raises:
         InvalidArgumentError: no server of this package has given this offset.

@@ -36,13 +36,13 @@ __all__ = ["PREFIX", "answer_operation"]
 PREFIX: Final = "protocol."
 EXPORT_BYTES: Final = 1024 * 1024
 OTHERS_LOOKED_AFTER: Final = 2
-"""With each new fork a source asks about so many of its other forks, so that forks that went without a word are forgotten."""
+"""With each new fork a source checks this number of its other forks, to forget those that vanished without telling it."""
 
 Arguments: TypeAlias = "Mapping[str, Any]"
 
 
 def answer_operation(host: ObjectHost, log: StreamLog, rules: ProtocolLog, message: WireMessage) -> str:
-    """The reply to a call whose name begins with `PREFIX`. A refusal is an answer inside the reply."""
+    """Reply to a call whose name begins with `PREFIX`. A refusal is an answer inside the reply."""
     arguments = message.head
     try:
         match arguments["op"].removeprefix(PREFIX):
@@ -57,7 +57,7 @@ def answer_operation(host: ObjectHost, log: StreamLog, rules: ProtocolLog, messa
 
 
 def _about_one(op: str, rules: ProtocolLog, arguments: Arguments, now_ms: int) -> JsonObject:
-    """Answer what only asks, or changes, this stream."""
+    """Answer a call that concerns only this stream."""
     match op:
         case "delete":
             return {"sourceId": rules.delete(commit=Commit(arguments["commitId"]), now_ms=now_ms)}
@@ -107,7 +107,7 @@ def _export(rules: ProtocolLog, arguments: Arguments, now_ms: int) -> str:
 
 
 def _page(rules: ProtocolLog, point: ForkPoint, after: int) -> tuple[str, int]:
-    """The messages of a copy after a sequence, and the sequence of the last one among them."""
+    """Return the copied messages after a sequence, and the sequence of the last one of them."""
     if after >= point.last_sequence:
         return "", after
     page = rules.read(after, max_bytes=EXPORT_BYTES)
@@ -117,7 +117,7 @@ def _page(rules: ProtocolLog, point: ForkPoint, after: int) -> tuple[str, int]:
 
 
 def _fork(host: ObjectHost, log: StreamLog, rules: ProtocolLog, arguments: Arguments, lines: str) -> str:
-    """Take one step of a fork: answer what can be answered at once, take a page, or make the stream."""
+    """Take one step of a fork: answer at once if possible, take a page, or make the stream."""
     request = HttpRequest(
         method="PUT", url=arguments["url"], headers=arguments["headers"], body=arguments["body"].encode("latin-1")
     )

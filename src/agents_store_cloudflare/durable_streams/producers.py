@@ -25,17 +25,17 @@ class Producers:
         self._index: dict[tuple[str, str], tuple[int, int]] = {}
 
     def key(self, facts: ProtocolState, producer: Producer | None) -> tuple[str, int] | None:
-        """The name of a request in its block, where numbers begin at 1; None without a producer."""
+        """The name of a request in its block, in which numbers begin at 1; None without a producer."""
         if producer is None:
             return None
         return f"{PREFIX}{facts.life} {producer.epoch} {producer.id}", producer.seq + 1
 
     def check(self, facts: ProtocolState, producer: Producer) -> int | None:
-        """None for the next request of a producer; for a request that was taken before, the highest number of its epoch.
+        """Return None for the next request of a producer, and the highest number of its epoch for a repetition.
 
         Raises:
             Refusal: 403, the epoch is over; 409, numbers are missing.
-            InvalidArgumentError: a new epoch that does not begin at 0.
+            InvalidArgumentError: a new epoch does not begin at 0.
         """
         epoch, newest = self._newest(facts, producer.id)
         if producer.epoch < epoch:
@@ -58,12 +58,12 @@ class Producers:
         return newest if producer.epoch == epoch and producer.seq <= newest else None
 
     def took(self, facts: ProtocolState, producer: Producer | None) -> None:
-        """A request was stored."""
+        """Note that a request was stored."""
         if producer is not None:
             self._known()[facts.life, producer.id] = producer.epoch, producer.seq
 
     def _newest(self, facts: ProtocolState, producer_id: str) -> tuple[int, int]:
-        """The highest epoch, and its highest number; -1 for none."""
+        """The highest epoch and its highest number; -1 if there is none."""
         return self._known().get((facts.life, producer_id), (-1, -1))
 
     def _known(self) -> dict[tuple[str, str], tuple[int, int]]:

@@ -11,13 +11,13 @@ from agents_store_cloudflare.objects.http_messages import HttpResponse
 __all__ = ["Refusal"]
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure
+class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a failure
     """An answer that refuses a request. Nothing was done.
 
     Attributes:
-        status: of HTTP.
-        code: stable, for programs.
-        headers: in lower case.
+        status: the HTTP status.
+        code: a stable name for programs.
+        headers: the answer's headers, with names in lower case.
         details: members of the JSON error besides `code` and `message`.
     """
 
@@ -38,6 +38,6 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure
         self.details: Mapping[str, JsonValue] = details or {}
 
     def response(self) -> HttpResponse:
-        """`{"error": {"code", "message"}}` with the status and headers."""
+        """Return `{"error": {"code", "message"}}` with the status and headers."""
         error: JsonObject = {"code": self.code, "message": self.message, **self.details}
         return HttpResponse.of_json(json.dumps({"error": error}), status=self.status, headers=self.headers)

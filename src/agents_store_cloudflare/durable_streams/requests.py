@@ -1,4 +1,4 @@
-"""What a request asks for by its headers and its query, checked before any stream is looked at."""
+"""The headers and the query of a request, parsed and checked before any call to a stream."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MAX_TTL_S: Final = 10**11
 LONG_POLL_MS: Final = 20_000
 
 READ_HEADER: Final = "agents-read"
-"""Carries a parsed `Read` from the Worker to the stream's object. Clients cannot reach the object, so they cannot set it."""
+"""The header that carries a parsed `Read` from the Worker to the stream's object, which clients cannot reach themselves."""
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+\s*(;.*)?", re.ASCII)
@@ -44,7 +44,7 @@ _CURSOR = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Producer:
-    """Names one request of an idempotent producer."""
+    """The name of one request of an idempotent producer."""
 
     id: str
     epoch: int
@@ -53,7 +53,7 @@ class Producer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creation:
-    """What a `PUT` asks for. None stands for a header that is absent."""
+    """The contents of a `PUT`. None stands for an absent header."""
 
     content_type: str | None = None
     ttl_s: int | None = None
@@ -64,7 +64,7 @@ class Creation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Append:
-    """What a `POST` asks for."""
+    """The contents of a `POST`."""
 
     content_type: str | None = None
     closes: bool = False
@@ -75,7 +75,7 @@ class Append:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """What a `GET` asks for. The Worker parses it once, and the object takes what was parsed.
+    """The contents of a `GET`. The Worker parses the request once; the object gets the result.
 
     Attributes:
         wait_ms: how long a long-poll waits for messages.
@@ -89,7 +89,7 @@ class Read:
 
     @property
     def from_sequence(self) -> int | Literal["end"]:
-        """The lowest position that the read shows messages from: what a permission with a floor is compared with."""
+        """The lowest position whose messages the read shows, for the check of a permission with a floor."""
         if isinstance(self.position, Offset):
             return self.position.sequence
         return "end" if self.position == "now" else 0
@@ -102,17 +102,17 @@ class Read:
 
     @classmethod
     def from_header(cls, text: str) -> Self:
-        """The read that gave this text."""
+        """Return the read that gave this text."""
         place, live, cursor, if_none_match, wait_ms = json.loads(text)
         position: Any = Offset(*cast("Any", place)) if isinstance(place, list) else place
         return cls(position=position, live=live, cursor=cursor, if_none_match=if_none_match, wait_ms=wait_ms)
 
 
 def parse_creation(request: HttpRequest) -> Creation:
-    """What a PUT asks for.
+    """Return the contents of a PUT.
 
     Raises:
-        InvalidArgumentError: a header is malformed, or two exclude each other.
+        InvalidArgumentError: a header is malformed, or two headers exclude each other.
     """
     ttl, expires_at = request.header("Stream-TTL"), request.header("Stream-Expires-At")
     if ttl is not None and expires_at is not None:
@@ -127,7 +127,7 @@ def parse_creation(request: HttpRequest) -> Creation:
 
 
 def parse_append(request: HttpRequest) -> Append:
-    """What a POST asks for.
+    """Return the contents of a POST.
 
     Raises:
         InvalidArgumentError: a header is malformed or missing, or there is nothing to do.
@@ -147,7 +147,7 @@ def parse_append(request: HttpRequest) -> Append:
 
 
 def parse_read(request: HttpRequest, *, wait_ms: int = LONG_POLL_MS) -> Read:
-    """What a GET asks for.
+    """Return the contents of a GET.
 
     Args:
         wait_ms: how long a long-poll waits for messages.
@@ -178,7 +178,7 @@ def parse_read(request: HttpRequest, *, wait_ms: int = LONG_POLL_MS) -> Read:
 
 
 def whole_number(text: str, name: str, *, most: int = MAX_SAFE_INTEGER) -> int:
-    """A number without sign, point, exponent or leading zeros.
+    """Parse a number without sign, point, exponent or leading zeros.
 
     Raises:
         InvalidArgumentError: the text is not such a number, or the number is too large.

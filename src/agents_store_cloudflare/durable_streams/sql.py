@@ -48,7 +48,7 @@ ORDER BY fork_id
 LIMIT ?2
 """
 
-# ?1 how many at most are counted. How many forks there are, up to ?1.
+# ?1 a limit. The number of forks, counted up to the limit.
 SELECT_FORK_COUNT: LiteralString = """
 SELECT COUNT(*)
 FROM (

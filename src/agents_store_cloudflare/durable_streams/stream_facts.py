@@ -1,4 +1,4 @@
-"""What the protocol keeps of a stream beside its messages: content type, time to live, source."""
+"""The facts that the protocol keeps of a stream beside its messages: content type, time to live, source."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def offset_in(head: StreamHead, sequence: int) -> str:
 
 
 def facts_of(head: StreamHead) -> ProtocolState:
-    """The protocol's state of a stream. A stream of the native side is one of JSON."""
+    """The facts of a stream. A stream that a stream manager has made holds JSON."""
     return head.facts or NATIVE
 
 
 def new_facts(creation: Creation, now_ms: int) -> ProtocolState:
-    """The protocol's state of a stream that is made now."""
+    """The facts of a new stream."""
     return ProtocolState(
         content_type=creation.content_type or DEFAULT_TYPE,
         ttl_s=creation.ttl_s,

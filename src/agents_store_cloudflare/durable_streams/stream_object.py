@@ -1,4 +1,4 @@
-"""The logic of a stream's Durable Object: it applies calls to the log, and tells waiting calls and listeners of changes."""
+"""The logic of a stream's Durable Object. It applies calls to the log, and tells waiting calls and listeners of changes."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ __all__ = ["StreamObject"]
 
 
 class StreamObject:
-    """One stream as an `ObjectLogic`. Every change is made without an await, so no other call can run in the middle of it.
+    """One stream as an `ObjectLogic`. No change contains an await, so no other call runs during one.
 
     Args:
         host: the object's platform.
-        logger: takes unexpected errors; their text never leaves the object.
+        logger: gets unexpected errors. Their text never leaves the object.
 
     Attributes:
-        logger: the one given, or `agents_store_cloudflare.streams`.
+        logger: the given logger, or `agents_store_cloudflare.streams`.
     """
 
     def __init__(self, host: ObjectHost, *, logger: logging.Logger | None = None) -> None:
@@ -66,7 +66,7 @@ class StreamObject:
         return reply if isinstance(reply, str) else await reply
 
     def answer(self, request: str) -> str | Awaitable[str]:
-        """The reply of `call`. Most replies come at once, without a coroutine, which would cost more than they do."""
+        """Reply as `call` does. Most replies come at once, because a coroutine would cost more than the reply."""
         try:
             message = decode_request(request)
             return describe("stream", self._host.sql) if message.head["op"] == DESCRIBE else self._answer(message)
@@ -79,7 +79,9 @@ class StreamObject:
         if index.is_there():
             await index.alarm()
             return
-        log = self._log or StreamLog(self._host.sql, "")  # an object that an alarm has woken does not know its name
+        log = self._log or StreamLog(
+            self._host.sql, ""
+        )  # an object that an alarm has woken does not know its stream's id
         head = self.living(log)
         due = [None if head is None else next_alarm_ms(head)]
         due.append(await self._upkeep.alarm(self._rules or ProtocolLog(log, self._host.sql)))
@@ -88,18 +90,18 @@ class StreamObject:
             self._host.set_alarm(at_ms)
 
     def subscribe(self, stream_id: str, from_sequence: int, sink: FrameSink) -> Subscription:
-        """Send `sink` what follows `from_sequence`, then what is appended, then the outcome, from the first `pull` on.
+        """From its first `pull` on, send `sink` the chunks after `from_sequence`, then new chunks, then the outcome.
 
         Raises:
-            StreamNotFoundError: no such stream.
-            SequenceConflictError: `from_sequence` is above the last one.
+            StreamNotFoundError: there is no such stream.
+            SequenceConflictError: `from_sequence` is above the last sequence.
         """
         log = self._log_of(stream_id)
         self.living(log)
         return self._audience.add(log, place_at(log.head_from(from_sequence), from_sequence), sink)
 
     def fetch(self, stream_id: str, request: HttpRequest) -> HttpResponse:
-        """Answer a listener's HTTP request; errors are JSON, and a traceback never leaves the object."""
+        """Answer a listener's HTTP request. Errors are JSON, and no traceback leaves the object."""
         try:
             log = self._log_of(stream_id)
             self.living(log)
@@ -115,7 +117,7 @@ class StreamObject:
         return await self._protocol.answer(log, self._rules_of(log), request)
 
     def living(self, log: StreamLog) -> StreamHead | None:
-        """`StreamStage.living`: a stream whose retention has run out is gone from that moment on, alarm or not."""
+        """`StreamStage.living`: a stream is gone from the end of its retention on, even before the alarm rings."""
         before = log.head()
         if log.expire(now_ms=self._host.now_ms()):
             self.changed(log, before, None)
@@ -152,11 +154,11 @@ class StreamObject:
         await self._changes.until(is_there, wait_ms)
 
     def socket_message(self, socket: ObjectSocket, text: object) -> None:
-        """A client has sent something over its WebSocket."""
+        """Take a client's message over its WebSocket."""
         self._listening.message(socket, text)
 
     def socket_closed(self, socket: ObjectSocket, code: int) -> None:
-        """A client has closed its WebSocket with this code, or it broke."""
+        """Note that a client has closed its WebSocket with this code, or that it broke."""
         self._listening.closed(socket, code)
 
     def _answer(self, message: WireMessage) -> str | Awaitable[str]:
@@ -182,7 +184,7 @@ class StreamObject:
             raise InvalidArgumentError(f"a stream has no operation {op!r:.100}; does the Worker run an older version?")
         before = self.living(log)
         if op in ("create", "restore") and before is None and self._rules_of(log).path.is_soft_deleted():
-            raise StreamClosedError(log.stream_id, status="deleted")  # its forks hold the path
+            raise StreamClosedError(log.stream_id, status="deleted")  # the forks of the deleted stream hold the path
         reply = operation(log, arguments, message.payload, self._host.now_ms())
         self.changed(log, before, log.head())
         return reply
@@ -229,7 +231,7 @@ class StreamObject:
         return encode_reply({"lastSequence": appended.last_sequence, **self._survival(log)})
 
     def _close_turn(self, log: StreamLog, arguments: Arguments, chunk: str) -> str:
-        """Store the chunk that closes a turn, and pause the stream where that goes with it."""
+        """Store the chunk that closes a turn, and pause the stream if the closing asks for it."""
         before = self.living(log)
         closing = TurnClosing(
             turn_id=arguments["turnId"],
@@ -245,12 +247,12 @@ class StreamObject:
         return encode_reply({"lastSequence": None if appended is None else appended.last_sequence})
 
     def _store(self, log: StreamLog) -> str:
-        """Make durable what was shown."""
+        """Store the chunks that were shown."""
         self.living(log)
         log.existing_head()
         log.store_held(now_ms=self._host.now_ms())
         return encode_reply(self._survival(log))
 
     def _survival(self, log: StreamLog) -> JsonObject:
-        """By which a writer sees that the object was restarted, and what is stored by now."""
+        """The facts that show a writer which chunks are stored, and whether the object was restarted."""
         return {"instance": self._instance, "storedSequence": log.stored_sequence()}

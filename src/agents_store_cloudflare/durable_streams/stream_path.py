@@ -1,4 +1,4 @@
-"""The path of a stream: the stream and its forks hold it, the forks also after the stream was deleted."""
+"""The path of a stream. The stream and its forks hold it; the forks hold it after the stream's deletion too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["StreamPath"]
 
 
 class StreamPath:
-    """The path of one stream: who holds it, and which stream it was forked from.
+    """The path of one stream: its holders, and the source of the stream.
 
     Attributes:
         forks: the streams that were forked from this one.
@@ -43,7 +43,7 @@ class StreamPath:
             raise Refusal(409, "stream_gone", "a deleted stream had this path, and its forks are still there")
 
     def check_unused(self) -> None:
-        """A fork keeps its source's numbers, so its path must be one that has never given out numbers.
+        """Check that the path has never given out numbers: a fork keeps the numbers of its source.
 
         Raises:
             Refusal: 409.
@@ -54,12 +54,12 @@ class StreamPath:
             raise Refusal(409, "path_used", "a deleted stream has used this path's offsets; fork to a path of its own")
 
     def release_fork(self, fork_id: str) -> str | None:
-        """Forget a fork. Returns `held_source`, which changes where this stream was deleted and only its forks held it."""
+        """Forget a fork. Returns the new `held_source`: a deleted stream that has lost its last fork has to tell its source."""
         self.forks.remove(fork_id)
         return self.held_source()
 
     def source_id(self) -> str | None:
-        """The stream that this one was forked from, as long as that stream has to keep its path for it."""
+        """The stream that this one was forked from, while that stream must keep its path for this fork."""
         last = self._log.last_known()
         if last is None or last.facts is None or last.facts.source is None:
             return None if self.incoming.latest_ms() is None else self.incoming.origin().source_id
@@ -70,26 +70,26 @@ class StreamPath:
         return self._log.last_known() is not None
 
     def made_by(self, token: str) -> StreamHead | None:
-        """The fork that this attempt has made, also when it was deleted since."""
+        """The fork that this attempt has made, even if it was deleted since."""
         last = self._log.last_known()
         source = None if last is None or last.facts is None else last.facts.source
         return last if source is not None and source.token == token else None
 
     def owed_release(self) -> ForkSource | None:
-        """The source of a deleted fork, until it is known to have been told."""
+        """The source of a deleted fork, until it has confirmed that it was told."""
         last = self._log.last_known()
         if last is None or not last.is_deleted or last.facts is None or self.forks.are_there():
             return None
         return last.facts.source
 
     def released(self) -> None:
-        """The source of this deleted fork has been told."""
+        """Note that the source of this deleted fork was told."""
         last = self._log.last_known()
         if last is not None and last.is_deleted and last.facts is not None:
             self._log.change_facts(replace(last.facts, source=None))
 
     def held_source(self) -> str | None:
-        """The source of a deleted stream that no fork holds: it has to be told that this fork is gone."""
+        """The source that must be told that this fork is gone: the stream is deleted, and no fork holds it."""
         last = self._log.last_known()
         if last is None or not last.is_deleted or last.facts is None or self.forks.are_there():
             return None
