@@ -14,15 +14,15 @@ DEFAULT_STATE = Path(".wrangler", "state")
 _FILES = Path("v3", "d1", "miniflare-D1DatabaseObject")
 _NOT_A_DATABASE = "metadata.sqlite"  # the runtime's own
 
-# Whoever wrote it: version 1 of the schema has this table too.
+# Every version of the schema has this table.
 _HAS_OUR_TABLES = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '__agents_states'"
 
 
 def check_database_file(path: Path) -> Path:
-    """`path`, if it is a file of SQLite.
+    """Return `path`, if it is an SQLite file.
 
     Raises:
-        CommandError: it is not there, or something else.
+        CommandError: there is no file, or it is no SQLite file.
     """
     if not path.is_file():
         raise CommandError(f"there is no file {path}", status=BAD_ARGUMENTS)
@@ -34,13 +34,13 @@ def check_database_file(path: Path) -> Path:
 
 
 def find_database_file(persist_to: Path | None) -> Path:
-    """The one database below wrangler's state folder that holds this package's tables; the only one there is, if none does.
+    """Return the database below wrangler's state folder that holds this package's tables. If none does, a single database is returned.
 
     Args:
-        persist_to: what `wrangler dev --persist-to` was given; None is `.wrangler/state` here.
+        persist_to: the folder of `wrangler dev --persist-to`; None for `.wrangler/state` here.
 
     Raises:
-        CommandError: there is none, or it is not clear which; the message lists those there are.
+        CommandError: there is no database, or there are several candidates; the message lists them.
     """
     folder = (persist_to or DEFAULT_STATE) / _FILES
     files = sorted(path for path in folder.glob("*.sqlite") if path.name != _NOT_A_DATABASE)

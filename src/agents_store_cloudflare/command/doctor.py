@@ -1,4 +1,4 @@
-"""`doctor`: whether a database is as it should be. It never writes."""
+"""`doctor`: checks a database. It never writes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _other_version(version: int) -> Finding:
 
 
 async def _quick_check(database: Database) -> list[Finding]:
-    """SQLite's own check of the file. Not every place allows it: then that is a note."""
+    """Run SQLite's own check of the file. Where the database forbids it, the finding is a note."""
     try:
         [rows] = await batch_with_retry(database, [Statement(doctor_sql.QUICK_CHECK)])
     except SqlError as error:

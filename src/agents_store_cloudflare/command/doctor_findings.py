@@ -1,4 +1,4 @@
-"""What `doctor` can find, and what to do about it. To look for one more thing, add a row here."""
+"""The findings of `doctor`, each with its remedy. To check one more thing, add a row here."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from agents_store_cloudflare.state.numbering import KEYS_PER_SESSION
 __all__ = ["COUNTS", "EXAMPLES", "LISTS", "Count", "Finding", "Listing"]
 
 EXAMPLES = 5
-"""How many of a kind are named."""
+"""The number of examples that a finding names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something a person should know.
+    """One finding about a database.
 
     Attributes:
-        level: "problem" (the database is not as it should be) or "note" (it is, but there is something to do).
+        level: "problem" (the database is damaged) or "note" (it is sound, but there is something to do).
         check: a stable name for programs.
-        about: what it was found at, the first few.
-        remedy: what to do.
+        about: the first few sessions or rows that it concerns.
+        remedy: the advice.
     """
 
     level: Literal["problem", "note"]
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """A statement whose every row is a problem; ?1 is the most rows."""
+    """A statement that returns a row for each problem. ?1 is the most rows."""
 
     check: str
     sql: LiteralString
@@ -44,7 +44,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """A statement whose one number is worth a note when it is not 0. `takes_now`: ?1 is the time."""
+    """A statement that returns one number; a number above 0 is a note. With `takes_now`, ?1 is the time."""
 
     check: str
     sql: LiteralString
@@ -53,15 +53,13 @@ class Count:
     remedy: str
 
 
-_REBUILD = (
-    "what the session's messages should be only its agent knows: export it, then replace_messages, or delete_session"
-)
+_REBUILD = "only the session's agent knows its messages: export the session, then replace_messages, or delete_session"
 
 LISTS: tuple[Listing, ...] = (
     Listing(
         check="unnumbered_sessions",
         sql=doctor_sql.UNNUMBERED,
-        text="sessions without a number, so that nothing can hang on them",
+        text="sessions without a number, so that they can have no messages, checkpoints or runs",
         remedy="somebody inserted them without the trigger __agents_numbered: insert them again with it in place",
     ),
     Listing(
@@ -101,13 +99,13 @@ LISTS: tuple[Listing, ...] = (
     Listing(
         check="message_counts",
         sql=doctor_sql.BLOCK_ENDS,
-        text="sessions that count other than the messages they have",
+        text="sessions whose count of messages differs from the stored messages",
         remedy=_REBUILD,
     ),
     Listing(
         check="message_texts",
         sql=doctor_sql.BLOCK_LINES,
-        text="blocks of messages that hold other than they count, or no JSON",
+        text="blocks of messages whose count differs from their content, or whose content is no JSON",
         remedy=_REBUILD,
     ),
     Listing(
@@ -119,7 +117,7 @@ LISTS: tuple[Listing, ...] = (
     Listing(
         check="checkpoints_without_base",
         sql=doctor_sql.CHECKPOINTS_WITHOUT_BASE,
-        text="checkpoints whose custom state is lost with the one they share it with",
+        text="checkpoints whose custom state is lost, because another checkpoint held it",
         remedy="bring the database back with D1 Time Travel, or prune them",
     ),
 )

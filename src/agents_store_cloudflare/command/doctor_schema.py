@@ -1,4 +1,4 @@
-"""Whether the schema is the one that the migrations make."""
+"""Compares the schema of a database with the schema that the migrations make."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AROUND = re.compile(r"\s*([(),])\s*")
 
 
 async def look_at_schema(database: Database) -> list[Finding]:
-    """What a database of the current version has otherwise than one that was migrated just now."""
+    """Return the differences between a database of the current version and one that was migrated just now."""
     with closing(SqliteDatabase()) as fresh:
         await run_migration(fresh)
         wanted = await _schema_of(fresh)
@@ -60,7 +60,7 @@ def _different_texts(wanted: Schema, present: Schema, key: tuple[str, str]) -> b
 
 
 def _plain(sql: str) -> str:
-    """The statement without layout, comments and quotes, which differ with who ran the file and with SQLite's version."""
+    """The statement without layout, comments and quotes. These depend on the tool that ran the file and on SQLite's version."""
     bare = _SPACE.sub(" ", _COMMENT.sub(" ", sql)).replace('"', "").replace("IF NOT EXISTS ", "")
     return _AROUND.sub(r"\1", bare).strip().lower()
 

@@ -1,4 +1,4 @@
-"""The SQL of `doctor`: reads alone. Each looks through whole tables: an operator's calls."""
+"""The SQL of `doctor`. It only reads, and it scans whole tables: an operator runs it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 QUICK_CHECK: LiteralString = "PRAGMA quick_check"
 
-# -> (type, name, the statement that made it) of all that is named as this package names its own
+# -> (type, name, the statement that made it) of each table, index and trigger with a name of this package
 SCHEMA_OBJECTS: LiteralString = """
     SELECT type, name, sql
     FROM sqlite_master
@@ -42,9 +42,9 @@ RECORDED_FILES: LiteralString = """
     FROM d1_migrations
 """
 
-# Those below: -> (what it is about, or NULL) for each finding.
+# Each statement below: -> (the session or row concerned, or NULL) for each finding.
 
-# ?1 most rows, as in all of them. Sessions that no message, checkpoint or run can hang on.
+# ?1 most rows, as in each statement below. Sessions without a number: no message, checkpoint or run can belong to them.
 UNNUMBERED: LiteralString = """
     SELECT session_id
     FROM __agents_states
@@ -94,7 +94,7 @@ PARTS_ALONE: LiteralString = """
     LIMIT ?1
 """
 
-# A block that does not begin where the one before it ends: later is a gap, earlier an overlap.
+# A block that does not begin at the end of the block before it. A later begin is a gap, an earlier one an overlap.
 BLOCK_GAPS: LiteralString = f"""
     SELECT
       s.session_id || ': ' || CASE WHEN p.first > p.expected THEN 'gap' ELSE 'overlap' END
@@ -111,7 +111,7 @@ BLOCK_GAPS: LiteralString = f"""
     LIMIT ?1
 """
 
-# The last block ends elsewhere than the state row counts.
+# Sessions whose last block does not end at the count of the state row.
 BLOCK_ENDS: LiteralString = f"""
     SELECT e.session_id || ': ' || e.message_count || ' counted, blocks end at ' || e.stored
     FROM (
@@ -132,7 +132,7 @@ BLOCK_ENDS: LiteralString = f"""
     LIMIT ?1
 """
 
-# A block whose text has another number of messages than it counts, or is no JSON.
+# Blocks whose text has another number of messages than their count, or is no JSON.
 BLOCK_LINES: LiteralString = f"""
     SELECT s.session_id || ': block at ' || (b.id % {KEYS_PER_SESSION})
     FROM __agents_message_blocks AS b
@@ -142,7 +142,7 @@ BLOCK_LINES: LiteralString = f"""
     LIMIT ?1
 """
 
-# Pruned ones are kept for the custom state that others share; their count means nothing any more.
+# Pruned checkpoints are kept for the custom state that others share. Their count means nothing.
 CHECKPOINTS_ABOVE: LiteralString = f"""
     SELECT s.session_id || ': number ' || (c.id % {KEYS_PER_SESSION}) || ' counts ' || c.message_count || ' of ' || s.message_count
     FROM __agents_checkpoints AS c

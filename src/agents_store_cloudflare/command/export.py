@@ -80,7 +80,7 @@ async def _all_states(opened: OpenDatabase) -> AsyncIterator[AgentState]:
 
 
 async def _export(opened: OpenDatabase, writer: LineWriter, state: AgentState) -> None:
-    """One session: its state first, its `end` last. Without the `end` it is not whole."""
+    """Give the lines of one session: its state first, its `end` last. Without the `end` line a session is incomplete."""
     print(writer.begin(state.session_id, bare_state(state)))
     async for line in _lines(opened, writer, state):
         print(line)
@@ -100,7 +100,7 @@ async def _export_remains(opened: OpenDatabase, writer: LineWriter, session_id: 
 
 
 async def _roots(opened: OpenDatabase, scope: str | None) -> AsyncIterator[str]:
-    """Every tree of budgets, or the one in which a scope stands, if it does."""
+    """Return every tree of budgets, or the tree that contains the scope, if there is one."""
     if scope is None:
         async for root in budget_roots(opened.database):
             yield root

@@ -1,4 +1,4 @@
-"""What ends a command."""
+"""The error that ends a command."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ BAD_ARGUMENTS = 2
 
 
 class CommandError(Exception):
-    """The command cannot go on; the message is one line that says what to do.
+    """The command cannot go on. The message is one line that says what to do.
 
     Attributes:
-        status: what the program exits with.
+        status: the exit status of the program.
     """
 
     def __init__(self, message: str, *, status: int = FAILED) -> None:

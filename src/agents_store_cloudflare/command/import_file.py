@@ -1,4 +1,4 @@
-"""`import`: the sessions and budgets of an export, stored again whole."""
+"""`import`: stores the sessions and budgets of an export again, whole."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from agents_store_cloudflare.transfer.lines import Copy, copies_of
 __all__ = ["add_parser"]
 
 EXAMPLES = 20
-"""How many refused sessions are named."""
+"""The number of refused sessions that an error names."""
 
 STREAMS_NEED_A_WORKER = (
     "streams lie in Durable Objects, which only a Worker reaches: store the file inside the Worker (docs/backup.md), "
@@ -75,10 +75,10 @@ class _How:
 
 
 def _how(options: argparse.Namespace, parts: Sequence[_Part]) -> _How:
-    """How the copies are stored.
+    """Return how the copies are stored.
 
     Raises:
-        CommandError: --rename names an id twice, or one that the file does not have.
+        CommandError: --rename names an id twice, or an id that the file does not have.
     """
     rename: dict[str, str] = dict(options.rename)
     if len(rename) < len(options.rename):
@@ -93,7 +93,7 @@ def _how(options: argparse.Namespace, parts: Sequence[_Part]) -> _How:
 
 @contextmanager
 def _opened(path: Path) -> Generator[IO[bytes], None, None]:
-    """The file, which is read twice: standard input is copied first."""
+    """Open the file. It is read several times, so standard input is copied first."""
     if str(path) != "-":
         with path.open("rb") as file:
             yield file
@@ -106,7 +106,7 @@ def _opened(path: Path) -> Generator[IO[bytes], None, None]:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Where a session or a tree of budgets stands in the file."""
+    """The place of a session or of a tree of budgets in the file."""
 
     name: str
     line: int
@@ -125,10 +125,10 @@ class _Export:
         self._begins = array("q")  # of each line, in bytes
 
     def parts(self) -> list[_Part]:
-        """Every session and every tree of budgets of the file.
+        """Return every session and every tree of budgets of the file.
 
         Raises:
-            CommandError: the file is no whole export; the line is named.
+            CommandError: the file is no complete export. The message names the line.
         """
         found: list[_Part] = []
         try:
@@ -142,7 +142,7 @@ class _Export:
         return found
 
     def copy(self, part: _Part) -> Copy:
-        """The copy of a part that `parts` has found, without its streams."""
+        """Return the copy of a part that `parts` has found, without its streams."""
         self._file.seek(0)
         head = self._file.readline()
         self._file.seek(self._begins[part.line - 1])

@@ -1,4 +1,4 @@
-"""`migrate`: bring a database to the schema of this version of the package."""
+"""`migrate`: brings a database to the schema of this version of the package."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ async def _run(options: argparse.Namespace) -> int:
 
 
 def copy_migrations(folder: Path) -> int:
-    """Write each file that is not there; a file of that name with another content is left alone and makes the status 1."""
+    """Write each file that is missing. A file of that name with other content stays as it is, and makes the status 1."""
     folder.mkdir(parents=True, exist_ok=True)
     different = [name for name in MIGRATION_FILES if not _copied(folder / name, migration_text(name))]
     return int(bool(different))

@@ -1,4 +1,4 @@
-"""From the options to the database they mean."""
+"""Opens the database that the command's options name."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["OpenDatabase", "add_database_options", "open_database"]
 
 @dataclass(frozen=True, slots=True)
 class OpenDatabase:
-    """The database a command works on.
+    """The database of a command.
 
     Attributes:
-        place: where it is, for people.
+        place: the place of the database, as text for people.
     """
 
     database: Database
@@ -64,14 +64,14 @@ class OpenDatabase:
 
 
 def _silent() -> logging.Logger:
-    """The stores log what they raise; here the one line of the error is enough."""
-    logger = logging.Logger("agents-store")  # noqa: LOG001 - one that nobody configures
+    """A logger that writes nothing: the stores log the errors that they raise, and the command prints one line for each."""
+    logger = logging.Logger("agents-store")  # noqa: LOG001 - outside the tree of loggers, so that nobody configures it
     logger.addHandler(logging.NullHandler())
     return logger
 
 
 def add_database_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say which database is meant."""
+    """Add the options that name the database."""
     local = parser.add_argument_group("a local database (wrangler dev)")
     local.add_argument("--persist-to", type=Path, metavar="DIR", help="as given to wrangler; default: .wrangler/state")
     local.add_argument("--database", type=Path, metavar="FILE", help="the SQLite file itself")
@@ -84,10 +84,10 @@ def add_database_options(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def open_database(options: argparse.Namespace, *, read_only: bool = True) -> Generator[OpenDatabase, None, None]:
-    """The database that the options mean, for as long as the block lasts.
+    """Open the database that the options name, and close it after the block.
 
     Raises:
-        CommandError: they contradict each other, or there is no such database.
+        CommandError: the options contradict each other, or there is no such database.
     """
     if options.remote:
         yield OpenDatabase(_remote(options), f"the D1 database {options.database_id}")

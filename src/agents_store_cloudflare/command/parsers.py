@@ -1,4 +1,4 @@
-"""What the commands' parsers share."""
+"""Helpers of the commands' parsers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Run: TypeAlias = "Callable[[argparse.Namespace], Awaitable[int]]"
 
 
 class Commands(Protocol):
-    """What `add_subparsers` gives; argparse has no public name for it."""
+    """The result of `add_subparsers`, for which argparse has no public type."""
 
     def add_parser(self, name: str, *, help: str, description: str | None = None) -> argparse.ArgumentParser:  # noqa: A002
         """Add a command."""
@@ -22,7 +22,7 @@ class Commands(Protocol):
 
 
 def add_command(commands: Commands, name: str, run: Run, *, help: str, json: bool = True) -> argparse.ArgumentParser:  # noqa: A002
-    """A command on a database, with the options that say which."""
+    """Add a command on a database, with the options that name the database."""
     parser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
     add_database_options(parser)
     if json:
@@ -32,7 +32,7 @@ def add_command(commands: Commands, name: str, run: Run, *, help: str, json: boo
 
 
 def whole_number(text: str) -> int:
-    """The number of an option: 0, 1, 2 …"""
+    """Parse the number of an option: 0, 1, 2 …"""
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
     return int(text)

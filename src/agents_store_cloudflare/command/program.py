@@ -1,4 +1,4 @@
-"""The program: arguments in, an exit status out, every failure one line."""
+"""The program: it takes arguments and returns an exit status. Every failure is one line."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _COMMANDS = (migrate, sessions, show, usage, export, import_file, doctor)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong on one line."""
+    """A parser that reports an error on one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_ARGUMENTS, f"error: {printable(message)}; --help lists what there is\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0, 1 for what failed (or what `doctor` found), 2 for bad arguments."""
+    """Run one command. Returns the exit status: 0; 1 for a failure or a problem found by `doctor`; 2 for bad arguments."""
     options = _parser().parse_args(arguments)
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
-        reconfigure(errors="backslashreplace")  # a terminal that knows few characters stops no command
+        reconfigure(errors="backslashreplace")  # a terminal that lacks a character must not stop a command
     try:
         status = int(asyncio.run(options.run(options)))
         sys.stdout.flush()

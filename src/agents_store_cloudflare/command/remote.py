@@ -1,4 +1,4 @@
-"""A D1 database over Cloudflare's HTTP API, as the stores want it."""
+"""A D1 database over Cloudflare's HTTP API, as a `Database`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["API_URL", "RemoteDatabase"]
 
 API_URL = "https://api.cloudflare.com/client/v4"
 TIMEOUT_S = 60.0
-"""Of one read of the connection. D1 itself ends a query after 30 s."""
+"""The limit of one read of the connection. D1 itself ends a query after 30 s."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _ID = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
@@ -36,7 +36,7 @@ _HINTS: Mapping[int, str] = {
 
 
 class _RemoteSqlError(SqlError):
-    """What the API said, or that it could not be heard; the HTTP status knows more than the words."""
+    """An error of the API, or no answer from it. The HTTP status tells whether a retry may help."""
 
     def __init__(self, message: str, *, transient: bool, outcome_unknown: bool) -> None:
         super().__init__(message)
@@ -45,33 +45,33 @@ class _RemoteSqlError(SqlError):
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """The token goes nowhere but to the address that was given."""
+    """Follows no redirect, so that the token goes to the given address alone."""
 
     def redirect_request(  # noqa: PLR0917
         self,
-        req: Request,  # noqa: ARG002 - all of them are what urllib passes
+        req: Request,  # noqa: ARG002 - urllib passes all of these
         fp: IO[bytes],  # noqa: ARG002
         code: int,  # noqa: ARG002
         msg: str,  # noqa: ARG002
         headers: HTTPMessage,  # noqa: ARG002
         newurl: str,  # noqa: ARG002
     ) -> None:
-        """Follow none: the answer counts as an error."""
+        """Follow no redirect: the answer counts as an error."""
         return
 
 
 class RemoteDatabase:
     """A `Database` over `POST /accounts/{account}/d1/database/{database}/raw`: one request, one transaction.
 
-    The token is sent to `base_url` alone: redirects are errors, and an address that is not this machine must be https. It is in no
-    message, whatever the server answers.
+    The token is sent to `base_url` alone: redirects are errors, and any address but this machine's must be https. No message contains
+    the token.
 
     Args:
-        base_url: of the API, without a slash at the end.
-        timeout_s: how long one read of the connection may take.
+        base_url: the address of the API, without a slash at the end.
+        timeout_s: the most seconds that one read of the connection may take.
 
     Raises:
-        InvalidArgumentError: an id, the token or the address cannot be what it should be.
+        InvalidArgumentError: an id, the token or the address is malformed.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class RemoteDatabase:
 
     def _refusal(self, status: int, reply: bytes) -> SqlError:
         words = _words(_document(reply))
-        # The API leaves out which constraint it was; the database's own words tell.
+        # The API leaves out the constraint; the database's own text names it.
         if "UNIQUE constraint failed" in words and "SQLITE_CONSTRAINT_" not in words:
             words += " (extended: SQLITE_CONSTRAINT_UNIQUE)"
         plain = SqlError(words)
@@ -150,7 +150,7 @@ def _opener_for(base_url: str) -> OpenerDirector:
     local = parts.hostname in _LOOPBACK
     if parts.scheme != "https" and not (parts.scheme == "http" and local):
         raise InvalidArgumentError("the address of the API must be https: the token travels with every request")
-    # What is on this machine is not asked for through a proxy.
+    # An address of this machine needs no proxy.
     return build_opener(_NoRedirects, *([ProxyHandler({})] if local else []))
 
 
@@ -180,7 +180,7 @@ def _body_of(answer: HTTPError) -> bytes:
 
 
 def _document(reply: bytes) -> Mapping[str, Any]:
-    """The reply's JSON object; an empty one where it is something else (a proxy's page, say)."""
+    """The reply's JSON object; an empty one if the reply is something else, such as a proxy's page."""
     try:
         body = json.loads(reply)
     except ValueError:

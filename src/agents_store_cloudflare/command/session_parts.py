@@ -1,4 +1,4 @@
-"""What hangs on a session, page by page, whatever its size."""
+"""The messages, checkpoints, runs, staged changes and usage of a session, page by page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sessions`: which sessions there are."""
+"""`sessions`: lists the sessions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["add_parser", "message_count"]
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "sessions", _run, help="list the sessions, the newest first")
-    parser.add_argument("--prefix", metavar="TEXT", help="whose id begins with this")
+    parser.add_argument("--prefix", metavar="TEXT", help="sessions whose id begins with this")
     parser.add_argument("--status", metavar="STATUS")
     parser.add_argument("--agent-type", metavar="TYPE")
     parser.add_argument("--parent", metavar="SESSION", help="the children of this session")
@@ -80,5 +80,5 @@ def _summary(state: AgentState) -> JsonObject:
 
 
 def message_count(state: AgentState) -> int:
-    """How many messages are stored, however many of them were loaded."""
+    """The number of stored messages. The state may have loaded fewer."""
     return state.stored_history.count if state.stored_history else len(state.messages)

@@ -1,4 +1,4 @@
-"""`show`: one session, as much of it as a person can take in."""
+"""`show`: shows one session, in an amount that a person can read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ CHECKPOINTS = 100
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(commands, "show", _run, help="show one session: its state, last messages and what hangs on it")
+    parser = add_command(
+        commands, "show", _run, help="show one session: its state, last messages, runs, references and staged changes"
+    )
     parser.add_argument("session", metavar="SESSION")
     parser.add_argument(
         "--messages", type=whole_number, default=10, metavar="N", help="how many of the last; default: 10"
@@ -71,12 +73,12 @@ async def _look(opened: OpenDatabase, state: AgentState, *, checkpoints: bool) -
 
 
 def bare_state(state: AgentState) -> JsonObject:
-    """The state as `AgentState.from_dict` takes it, without messages and without what ties it to this database."""
+    """Return the state as `AgentState.from_dict` takes it, without messages and without the facts of this database."""
     return {key: value for key, value in state.to_dict().items() if key not in {"messages", "storedHistory"}}
 
 
 class _Shown:
-    """What is shown of a session."""
+    """The shown parts of a session."""
 
     def __init__(
         self,
@@ -181,7 +183,7 @@ class _Shown:
 
 
 def _kind_of(message: Message) -> str:
-    """The message's role, or its type where it has none."""
+    """The message's role, or its type if it has no role."""
     return str(message.get("role") or message.get("type") or "message")
 
 

@@ -1,4 +1,4 @@
-"""What reaches the terminal: no control character of anybody's data, JSON in plain ASCII, tables that line up."""
+"""The command's output: no control characters from the data, JSON in plain ASCII, aligned tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["json_text", "print_table", "printable", "shortened", "terminal_colum
 ELLIPSIS = "…"
 WIDEST_CELL = 40
 
-# Control characters, those that change the direction of text, line separators, invisible ones, and halves of characters.
+# Control characters, marks that change the direction of text, line separators, invisible characters, lone surrogates.
 _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
 )
@@ -22,7 +22,7 @@ _NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def printable(text: str) -> str:
-    """The text on one line, with everything that would move the cursor or turn the text around written as an escape."""
+    """Return the text on one line. A character that would move the cursor or turn the text around becomes an escape."""
     return _UNSAFE.sub(lambda found: _escape(found[0]), text)
 
 
@@ -32,12 +32,12 @@ def _escape(character: str) -> str:
 
 
 def json_text(value: object) -> str:
-    """The exact JSON of the value on one line of ASCII: whatever the terminal is, it is shown and read back the same."""
+    """Return the exact JSON of the value on one line of ASCII, which every terminal shows alike."""
     return json.dumps(value, allow_nan=False).replace("\x7f", r"\u007f")
 
 
 def time_text(at_ms: int | None) -> str:
-    """The time in UTC to the second; what is no time of the calendar, as the number it is."""
+    """The time in UTC to the second. A time outside the calendar is shown as its number."""
     if at_ms is None:
         return ""
     try:
@@ -47,13 +47,13 @@ def time_text(at_ms: int | None) -> str:
 
 
 def terminal_columns() -> int:
-    """How wide a line may be; 100 where there is no terminal that says so."""
+    """The width of a line; 100 if no terminal tells its width."""
     return shutil.get_terminal_size((100, 24)).columns
 
 
 def shortened(text: str, columns: int) -> str:
-    """The text, made printable, in at most so many columns."""
-    # No more than this many characters can be shown: a message may have millions.
+    """Return the printable text, cut to this number of columns."""
+    # More characters cannot fit, and a message may have millions.
     shown = printable(text[: columns * 4 + 1])
     if _width(shown) <= columns and len(text) <= columns * 4:
         return shown
@@ -68,7 +68,7 @@ def shortened(text: str, columns: int) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal: two for wide characters, none for those that combine with the one before."""
+    """The columns of a text: two for a wide character, none for one that combines with the character before."""
     return sum(
         0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
         for character in text
@@ -76,7 +76,7 @@ def _width(text: str) -> int:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under their headings; numbers stand to the right, long texts are cut."""
+    """Print rows under their headings. Numbers are aligned to the right; long texts are cut."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(headings, *cells, strict=True)]
     numeric = [bool(rows) and all(isinstance(row[index], int) for row in rows) for index, _ in enumerate(headings)]

@@ -1,4 +1,4 @@
-"""`usage`: what sessions used."""
+"""`usage`: shows the usage of sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OF_TOTALS = ("by", "agent", "model", "tool", "first_day", "last_day", "limit")
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(commands, "usage", _run, help="what one session used, or all of them together")
+    parser = add_command(commands, "usage", _run, help="show the usage of one session, or of all together")
     parser.add_argument("session", nargs="?", metavar="SESSION")
     parser.add_argument("--tree", action="store_true", help="with the session's descendants")
     totals = parser.add_argument_group("without SESSION: the totals of all")
@@ -57,7 +57,7 @@ async def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse what would be passed over in silence."""
+    """Refuse options that would have no effect."""
     if options.session is None:
         if options.tree:
             raise CommandError("--tree needs a SESSION", status=BAD_ARGUMENTS)
@@ -117,6 +117,6 @@ def _cost(rollup: UsageRollup) -> str:
 
 
 def _dollars(micros: int) -> str:
-    """To the last millionth, exactly."""
+    """Dollars, exact to the millionth."""
     sign, size = ("-", -micros) if micros < 0 else ("", micros)
     return f"{sign}${size // 1_000_000:,}.{size % 1_000_000:06d}" if micros else "-"

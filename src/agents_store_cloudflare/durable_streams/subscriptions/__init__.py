@@ -1,4 +1,4 @@
 """Subscriptions: durable cursors over streams that wake workers, by webhook or through a wake stream.
 
-Their index lives in one reserved object of the streams' own namespace; while they are off, nothing of this runs.
+Their index is one reserved object of the streams' own namespace. While subscriptions are off, none of this code runs.
 """

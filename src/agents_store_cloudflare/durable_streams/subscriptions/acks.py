@@ -10,7 +10,7 @@ __all__ = ["parse_acks"]
 
 
 def parse_acks(wake: dict[str, JsonValue]) -> list[tuple[str, int]]:
-    """The streams and the sequences up to which they are done.
+    """Return the streams with the sequences up to which the worker has done its work.
 
     Raises:
         InvalidArgumentError: an acknowledgement is malformed.

@@ -1,4 +1,4 @@
-"""The configuration that a subscriber asks for."""
+"""The configuration in a subscriber's request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_TEXT: Final = 1_024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionConfig:
-    """The part of a subscription that a repeated PUT must have alike."""
+    """The part of a subscription that a repeated PUT must repeat exactly."""
 
     type: Literal["webhook", "pull-wake"]
     pattern: str | None
@@ -31,7 +31,7 @@ class SubscriptionConfig:
     description: str | None
 
     def hash(self) -> str:
-        """Equal for configurations that are equal."""
+        """A hash; equal configurations have equal hashes."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> JsonObject:

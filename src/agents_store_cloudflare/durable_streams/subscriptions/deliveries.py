@@ -37,7 +37,7 @@ class SigningKey:
 
 
 class Webhooks:
-    """Sends wakes to the subscribers' servers, signed with the index's own key, made with the first of them."""
+    """Sends wakes to the subscribers' servers, signed with a key of the index. The first wake makes the key."""
 
     def __init__(self, outbound: Callable[[], Outbound], wakes: Wakes, *, now_ms: Callable[[], int]) -> None:
         self._outbound = outbound
@@ -45,20 +45,20 @@ class Webhooks:
         self._now_ms = now_ms
 
     async def key(self) -> SigningKey:
-        """The key; the same one for good."""
+        """Return the key, which never changes."""
         stored = self._wakes.table.setting("signing_key")
         if stored is None:
-            # Made at once by two requests, the first one stored is the one.
+            # If two requests make a key at once, the one that is stored first counts.
             stored = self._wakes.table.setting("signing_key", await self._outbound().create_signing_key()) or ""
         x: str = json.loads(stored)["x"]
         return SigningKey(private_jwk=stored, kid=f"ds_{x[:16]}", x=x)
 
     async def deliver(self, wake: Subscription, snapshot: list[Link]) -> str:
-        """Send one; the answer's body.
+        """Send a wake. Returns the answer's body.
 
         Raises:
-            Refusal: the target is, or has become, no public address.
-            OSError: it could not be delivered.
+            Refusal: the target is no public address, or is none any more.
+            OSError: the wake could not be delivered.
         """
         allow_loopback = wake.state.allow_loopback
         url = check_target(wake.config.webhook_url, allow_loopback=allow_loopback)

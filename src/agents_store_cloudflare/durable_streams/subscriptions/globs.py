@@ -6,9 +6,9 @@ __all__ = ["matches"]
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether the path fits the pattern. Takes time in proportion to both lengths multiplied, whatever they hold."""
+    """Whether the path fits the pattern. The time is at most proportional to the product of both lengths."""
     segments = path.split("/")
-    # Where in the path the pattern's segments so far can end.
+    # The places in the path at which the segments of the pattern up to now can end.
     ends = {0}
     for part in pattern.split("/"):
         if part == "**":

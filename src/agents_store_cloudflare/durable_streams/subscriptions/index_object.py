@@ -1,4 +1,4 @@
-"""The subscription index in its object: it answers the face, sends webhooks, and writes to wake streams."""
+"""The subscription index in its object. It answers `DurableStreams`, sends webhooks, and writes to wake streams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ INDEX_NAME: Final = "__ds"
 PREFIX: Final = "subscriptions."
 
 CHECK_MS: Final = 3_600_000
-"""The pause between two rounds of asking streams whether they are still there."""
+"""The pause between two rounds of questions to streams whether they are still there."""
 
 CHECK_AGAIN_MS: Final = 60_000
 """The pause while more streams wait to be asked."""
@@ -65,7 +65,7 @@ class SubscriptionIndex:
         return self._wakes.table.is_there()
 
     async def answer(self, message: WireMessage) -> str:
-        """The reply to one call whose name begins with `PREFIX`; a refusal is in the reply."""
+        """Reply to a call whose name begins with `PREFIX`. A refusal is an answer inside the reply."""
         arguments: dict[str, Any] = dict(message.head)
         operation = self._operations.get(arguments["op"].removeprefix(PREFIX))
         if operation is None:
@@ -180,7 +180,7 @@ class SubscriptionIndex:
         }
 
     def _send(self, woken: list[Subscription]) -> None:
-        """Begin to deliver; each delivery is written down already, and an alarm stands for it."""
+        """Begin to deliver. Each delivery is stored already, and an alarm is set for it."""
         for wake in woken:
             task = asyncio.ensure_future(self._deliver(wake))
             self._tasks.add(task)
@@ -208,7 +208,7 @@ class SubscriptionIndex:
             self._send([following])
 
     async def _wake_stream(self, wake: Subscription) -> None:
-        """One event into the wake stream, under a name of its own: sent twice, it is stored once."""
+        """Write one event into the wake stream, under a name of its own: sent twice, it is stored once."""
         pending = next((link.path for link in self._wakes.links.links(wake.id) if link.tail > link.acked), None)
         event = {
             "type": "wake",
@@ -233,7 +233,7 @@ class SubscriptionIndex:
             self._wakes.announced(wake)
 
     async def _seen(self, paths: Iterable[str]) -> list[SeenStream]:
-        """The streams as they stand. An append from now on is noted, and found when the subscription is stored."""
+        """Ask the streams for their state. Later appends are noted, and found when the subscription is stored."""
         self._wakes.table.prepare()
         return [await self._seen_one(path) for path in paths]
 
@@ -244,13 +244,13 @@ class SubscriptionIndex:
         return await self._asked(path) or SeenStream(path, 0)
 
     async def _asked(self, path: str) -> SeenStream | None:
-        """A stream as its object tells it; None if it is gone."""
+        """Ask a stream's object for its state; None if the stream is gone."""
         reply = await self._ask(path, encode_request(PROTOCOL_PREFIX + "stand", {"streamId": path}))
         stand: dict[str, Any] | None = reply.head["ok"]["stand"]
         return None if stand is None else SeenStream(path, stand["lastSequence"], stand["dueMs"])
 
     async def _check_streams(self) -> None:
-        """Ask streams that were quiet for long whether they are still there; forget those that are gone."""
+        """Ask streams that have been quiet for long whether they are still there, and forget the others."""
         now_ms = self._host.now_ms()
         if now_ms < self._next_check_ms:
             return

@@ -1,4 +1,4 @@
-"""The streams that subscriptions cover: how far each stream has grown, and how far each subscription has come in it."""
+"""The streams that subscriptions cover: the end of each stream, and the position of each subscription in it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from agents_store_cloudflare.durable_streams.subscriptions.records import EXPLIC
 __all__ = ["CHECKED_AT_ONCE", "LONGEST_UNCHECKED_MS", "SeenStream", "StreamLinks"]
 
 LONGEST_UNCHECKED_MS: Final = 7 * 86_400_000
-"""A stream that did not grow for so long is asked whether it is still there."""
+"""A stream that has not grown for this time is asked whether it is still there."""
 
 CHECKED_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class SeenStream:
-    """A stream as a request has seen it.
+    """The state of a stream that a request has seen.
 
     Attributes:
         due_ms: when the stream expires unless somebody reads or writes it; None if it does not expire.
@@ -39,7 +39,7 @@ class SeenStream:
 
 
 class StreamLinks:
-    """The rows of streams and links. One row for each stream that is there, one for each stream of each subscription."""
+    """The rows of streams and links: a row for each stream, and a row for each stream of each subscription."""
 
     def __init__(self, sql: ObjectSql) -> None:
         self._sql = sql
@@ -50,11 +50,11 @@ class StreamLinks:
         return [Link(path=path, kinds=kinds, acked=acked, tail=tail) for path, kinds, acked, tail in rows]
 
     def note(self, stream: SeenStream, now_ms: int) -> None:
-        """Remember how far a stream has grown."""
+        """Remember the end of a stream."""
         self._sql.exec(q.UPSERT_STREAM, stream.path, stream.tail, stream.check_at(now_ms))
 
     def link(self, subscription_id: str, streams: Iterable[SeenStream], now_ms: int) -> None:
-        """Add streams by name, from where they stand now; streams that are linked already keep their place."""
+        """Add streams by name, from their end on. A stream that is linked already keeps its position."""
         present = {link.path: link for link in self.links(subscription_id)}
         for stream in streams:
             self.note(stream, now_ms)
@@ -63,7 +63,7 @@ class StreamLinks:
             self._sql.exec(q.UPSERT_LINK, subscription_id, stream.path, kinds, acked)
 
     def link_pattern(self, subscription_id: str, pattern: str | None) -> None:
-        """Add the known streams that match a pattern, from where they stand now."""
+        """Add the known streams that match a pattern, from their end on."""
         if pattern is not None:
             for path, tail in cast("list[tuple[str, int]]", self._sql.exec(q.SELECT_STREAMS)):
                 if matches(pattern, path):
@@ -90,7 +90,7 @@ class StreamLinks:
                 self._sql.exec(q.UPDATE_LINK_KINDS, each.id, path, EXPLICIT)
 
     def covers(self, subscription: Subscription, path: str, before: int) -> bool:
-        """Whether a subscription covers a stream. A stream new to its pattern is linked from `before` on."""
+        """Whether a subscription covers a stream. A stream that its pattern newly matches is linked from `before` on."""
         if self._sql.exec(q.SELECT_LINK, subscription.id, path):
             return True
         if subscription.config.pattern is None or not matches(subscription.config.pattern, path):
@@ -103,7 +103,7 @@ class StreamLinks:
         return bool(self._sql.exec(q.SELECT_PENDING, subscription_id))
 
     def move(self, subscription_id: str, acks: Iterable[tuple[str, int]]) -> None:
-        """Acknowledge streams up to a sequence each; never back.
+        """Acknowledge each stream up to its sequence. A position never moves back.
 
         Raises:
             InvalidArgumentError: a stream is not one of the subscription's, or the sequence is past its end.
@@ -119,7 +119,7 @@ class StreamLinks:
                 self._sql.exec(q.UPSERT_LINK, subscription_id, path, link.kinds, sequence)
 
     def tail_of(self, path: str) -> int | None:
-        """The last sequence of a stream as far as the index knows; None if it does not know the stream."""
+        """The last sequence of a stream that the index knows of; None if it does not know the stream."""
         rows = cast("list[list[int]]", self._sql.exec(q.SELECT_TAIL, path))
         return rows[0][0] if rows else None
 
@@ -129,5 +129,5 @@ class StreamLinks:
         return [path for [path] in rows]
 
     def checked(self, stream: SeenStream, now_ms: int) -> None:
-        """A stream is still there."""
+        """Note that a stream is still there."""
         self._sql.exec(q.UPDATE_CHECK, stream.path, stream.check_at(now_ms))

@@ -1,4 +1,4 @@
-"""What the subscription index knows: subscriptions, where they stand, and how far they have come in their streams."""
+"""The records of the subscription index: subscriptions, their states, and their positions in streams."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ EXPLICIT: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeState:
-    """Where a subscription stands.
+    """The state of a subscription.
 
     Attributes:
-        due_ms: when something happens by itself: the lease runs out, a delivery is tried again.
+        due_ms: when the lease runs out, or when a delivery is tried again.
         holder: the worker that claimed it.
-        attempts: deliveries of this wake that failed.
-        root_url: the streams' root, as the subscriber reached it.
+        attempts: the number of failed deliveries of this wake.
+        root_url: the URL of the streams that the subscriber used.
         commits: the latest claims, acknowledgements and releases: the request's id, and the generation and id of its wake.
-            One that comes again gets its first answer.
+            A repeated request gets its first answer.
     """
 
     phase: Literal["idle", "waking", "held"] = "idle"
@@ -46,7 +46,7 @@ class WakeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """A subscription as it stands."""
+    """A subscription with its configuration and its state."""
 
     id: str
     config: SubscriptionConfig
@@ -55,7 +55,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """How far a subscription has come in a stream."""
+    """The position of a subscription in a stream."""
 
     path: str
     kinds: int
@@ -63,10 +63,10 @@ class Link:
     tail: int
 
     def to_json(self) -> JsonObject:
-        """As the protocol writes it in a subscription."""
+        """Return the link as the JSON of a subscription has it."""
         kind = "explicit" if self.kinds & EXPLICIT else "glob"
         return {"path": self.path, "link_type": kind, "acked_offset": offset_of(self.acked)}
 
     def to_wake_json(self) -> JsonObject:
-        """As the protocol writes it in a wake."""
+        """Return the link as the JSON of a wake has it."""
         return {**self.to_json(), "tail_offset": offset_of(self.tail), "has_pending": self.tail > self.acked}

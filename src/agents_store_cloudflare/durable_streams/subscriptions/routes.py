@@ -1,4 +1,4 @@
-"""The requests below `__ds`: who may make them, and what they ask of the subscription index."""
+"""The requests below `__ds`: their permissions, and their calls to the subscription index."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class SubscriptionOptions:
 
 
 class SubscriptionRoutes:
-    """The part of the protocol that is about subscriptions.
+    """The part of the protocol that serves subscriptions.
 
-    Asks `authorize` about the stream `__ds/subscriptions/{id}`: `create`, `read` (also to claim), `append` (to change its
-    streams), `delete`; and whether the one who makes it may `append` to its wake stream and `read` the streams it
-    names. Callbacks, acks and releases show the token of their wake instead.
+    `authorize` is asked about the stream `__ds/subscriptions/{id}`: `create`, `read` (also to claim), `append` (to change its
+    streams), `delete`. Whoever creates a subscription must also be allowed to `append` to its wake stream, and to `read` the
+    streams that it names. Callbacks, acks and releases show the token of their wake instead.
     """
 
     def __init__(self, streams: StreamClient, options: SubscriptionOptions, prefix: str) -> None:
@@ -59,10 +59,10 @@ class SubscriptionRoutes:
         self._logger = logging.getLogger("agents_store_cloudflare.durable_streams")
 
     async def answer(self, request: HttpRequest, path: str, admits: Admits) -> HttpResponse:
-        """The answer to a request below `__ds/`.
+        """Answer a request below `__ds/`.
 
         Raises:
-            InvalidArgumentError: it is malformed.
+            InvalidArgumentError: the request is malformed.
         """
         try:
             return await self._answer(request, path.split("/"), admits)
@@ -70,7 +70,7 @@ class SubscriptionRoutes:
             return refusal.response()
 
     async def appended(self, stream_id: str, tail: int, *, is_new: bool, due_ms: int | None) -> None:
-        """Tell the index that a stream has grown. The append stands, whatever becomes of this; so it never raises."""
+        """Tell the index that a stream has grown. Never raises, because the append has succeeded."""
         try:
             await self._ask("appended", {"path": stream_id, "tail": tail, "isNew": is_new, "dueMs": due_ms})
         except (AgentsStoreError, Refusal):

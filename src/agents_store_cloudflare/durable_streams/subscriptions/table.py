@@ -54,10 +54,10 @@ class SubscriptionTable:
         return self._all()
 
     def is_alike(self, subscription_id: str, config: SubscriptionConfig) -> bool:
-        """Whether there is this subscription with this configuration; False if there is no such subscription and it may be made.
+        """Whether this subscription exists with this configuration. Returns False if it does not exist and may be made.
 
         Raises:
-            Refusal: 409, it is there with another configuration, or there are too many.
+            Refusal: 409, it exists with another configuration, or there are too many subscriptions.
         """
         present = self._all().get(subscription_id)
         if present is not None:
@@ -69,7 +69,7 @@ class SubscriptionTable:
         return False
 
     def store(self, subscription: Subscription) -> Subscription:
-        """Store a subscription; inside `changed`."""
+        """Store a subscription. Call it inside `changed`."""
         self.prepare()
         config, state = json.dumps(subscription.config.to_json()), json.dumps(asdict(subscription.state))
         self._sql.exec(q.UPSERT_SUBSCRIPTION, subscription.id, config, state)
@@ -77,7 +77,7 @@ class SubscriptionTable:
         return subscription
 
     def remove(self, subscription_id: str) -> None:
-        """Take a subscription away; inside `changed`."""
+        """Remove a subscription. Call it inside `changed`."""
         self._sql.exec(q.DELETE_SUBSCRIPTION, subscription_id)
         self._all().pop(subscription_id, None)
 
@@ -99,7 +99,7 @@ class SubscriptionTable:
         return rows[0][0] if rows else None
 
     def secret(self) -> str:
-        """What tokens are signed with; made when it is first needed."""
+        """The key that signs tokens, made at its first use."""
         return self.setting("secret") or cast("str", self.setting("secret", secrets.token_hex(32)))
 
     def prepare(self) -> None:

@@ -1,7 +1,7 @@
-"""Where webhooks may go: https to the public Internet. The check runs before a subscription is taken and before each delivery.
+"""The targets that webhooks may have: https addresses of the public Internet. They are checked at subscription and at each delivery.
 
-Only plain host names and plain addresses are taken. Some texts become addresses only in some URL parsers (`0x7f.1`,
-`2130706433`, names in other scripts). They are refused, so that every parser reads the host that was checked.
+Only plain host names and plain addresses pass. Some texts become addresses only in some URL parsers (`0x7f.1`, `2130706433`, names in
+other scripts). They are refused, so that every parser reads the host that was checked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CARRIERS_OF_IPV4: Final = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
 
 
 def check_target(url: object, *, allow_loopback: bool) -> str:
-    """The URL, if webhooks may go there.
+    """Return the URL, if webhooks may go there.
 
     Args:
         allow_loopback: for development: also `http://localhost`, `http://127.0.0.x` and `http://[::1]`.
@@ -58,7 +58,7 @@ def check_target(url: object, *, allow_loopback: bool) -> str:
 
 
 def host_to_resolve(url: str, *, allow_loopback: bool) -> str | None:
-    """The name whose addresses have to be looked at before a delivery; None if the URL holds the address itself."""
+    """The name whose addresses must be checked before a delivery; None if the URL holds the address itself."""
     host = urlsplit(url).hostname or ""
     return None if _address(host) is not None or (allow_loopback and _is_loopback(host)) else host
 

@@ -1,4 +1,4 @@
-"""Callback and claim tokens: what they permit is one wake of one subscription."""
+"""Callback and claim tokens. A token permits requests about one wake of one subscription."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of wakes: which subscription is woken, who holds its lease, when it is woken again. Synchronous, on SQLite.
+"""The rules of wakes: the wake of a subscription, the lease of its worker, the next wake. Synchronous, on SQLite.
 
 ```text
             something new          claimed, or delivered
@@ -31,10 +31,10 @@ from agents_store_cloudflare.durable_streams.subscriptions.tokens import sign_wa
 __all__ = ["DELIVERY_MS", "Wakes"]
 
 DELIVERY_MS: Final = 20_000
-"""A delivery that takes longer counts as failed, also if the object that sent it was restarted."""
+"""A delivery that takes longer counts as failed. The object that sent it may have been restarted."""
 
 COMMITS: Final = 16
-"""So many requests of each subscription are known when they come again."""
+"""The number of requests of each subscription that are remembered, to recognise repetitions."""
 
 FIRST_PAUSE_MS: Final = 1_000
 LONGEST_PAUSE_MS: Final = 60_000
@@ -55,13 +55,13 @@ class Wakes:
     def put(
         self, subscription_id: str, config: SubscriptionConfig, streams: list[SeenStream], state: WakeState
     ) -> tuple[bool, list[Subscription]]:
-        """Make a subscription with its streams as they stand now.
+        """Make a subscription that begins at the present end of its streams.
 
         Returns:
-            Whether it is new; and the subscriptions to wake, since a stream may have grown after it was asked.
+            Whether it is new, and the subscriptions to wake: a stream may have grown after it was asked.
 
         Raises:
-            Refusal: 409, it is there with another configuration, or there are too many.
+            Refusal: 409, it exists with another configuration, or there are too many subscriptions.
         """
         if self.table.is_alike(subscription_id, config):
             return False, []
@@ -75,7 +75,7 @@ class Wakes:
         return True, self.table.changed(write)
 
     def link(self, subscription_id: str, streams: list[SeenStream], now_ms: int) -> list[Subscription]:
-        """Add streams by name. The subscriptions to wake.
+        """Add streams by name. Returns the subscriptions to wake.
 
         Raises:
             Refusal: 404.
@@ -89,7 +89,7 @@ class Wakes:
         return self.table.changed(write)
 
     def delete(self, subscription_id: str) -> None:
-        """Take a subscription away; a second time does nothing."""
+        """Remove a subscription. A repetition does nothing."""
 
         def write() -> None:
             self.links.unlink_all(subscription_id)
@@ -99,7 +99,7 @@ class Wakes:
             self.table.changed(write)
 
     def appended(self, stream: SeenStream, *, is_new: bool, now_ms: int) -> list[Subscription]:
-        """A stream has grown, or was made. The subscriptions to wake."""
+        """Note that a stream has grown, or was made. Returns the subscriptions to wake."""
 
         def write() -> list[Subscription]:
             known = self.links.tail_of(stream.path)
@@ -118,7 +118,7 @@ class Wakes:
         """Hold the lease of a pull-wake subscription. Returns the wake, and the token to act with.
 
         Raises:
-            Refusal: 404; 400, it is woken by webhook; 409, another one holds it, or there is nothing to do.
+            Refusal: 404; 400, the subscription is woken by webhook; 409, another worker holds it, or there is nothing to do.
         """
         found = self.table.existing(subscription_id)
         if found.config.type != "pull-wake":
@@ -149,7 +149,7 @@ class Wakes:
         """Take the acknowledgements of a held wake. Then the wake is done, or its lease begins anew.
 
         Returns:
-            Whether another wake follows; and that wake, if it still has to be sent.
+            Whether another wake follows, and that wake if it still has to be sent.
 
         Raises:
             Refusal: 401, the token is not one of this subscription; 409 FENCED; 404.
@@ -172,7 +172,7 @@ class Wakes:
         return following is not None, following
 
     def delivered(self, wake: Subscription, *, is_done: bool, snapshot: list[Link], now_ms: int) -> Subscription | None:
-        """A webhook has answered: it has done its work, or is working. Returns the next wake, if one follows."""
+        """Note that a webhook has answered: its work is done, or goes on. Returns the next wake, if one follows."""
         found = self._same_wake(wake)
         if found is None:
             return None
@@ -187,13 +187,13 @@ class Wakes:
         return self.table.changed(write)
 
     def announced(self, wake: Subscription) -> None:
-        """The wake stream has the event, so nothing is left to send."""
+        """Note that the wake stream has the event, so that nothing is left to send."""
         found = self._same_wake(wake)
         if found is not None and found.state.phase == "waking":
             self.table.store(replace(found, state=replace(found.state, due_ms=None, attempts=0)))
 
     def failed(self, wake: Subscription, now_ms: int) -> None:
-        """A delivery has failed. It is tried again, later and later."""
+        """Note that a delivery has failed. It is tried again, after growing pauses."""
         found = self._same_wake(wake)
         if found is None or found.state.phase != "waking":
             return
@@ -217,17 +217,17 @@ class Wakes:
         return self.table.changed(write) if due else []
 
     def next_due_ms(self) -> int | None:
-        """When `expire` has something to do next; None for never."""
+        """The next time at which `expire` has something to do; None for never."""
         return min(
             (each.state.due_ms for each in self.table.all().values() if each.state.due_ms is not None), default=None
         )
 
     def token(self, wake: Subscription) -> str:
-        """The token that a webhook calls back with."""
+        """The token of the webhook's callback."""
         return sign_wake(self.table.secret(), wake.id, wake.state.generation, wake.state.wake_id)
 
     def _woken(self, subscription: Subscription, now_ms: int) -> list[Subscription]:
-        """The subscription, waking, if it has something to do and nobody works on it."""
+        """Wake the subscription if it has work and no worker. Returns it in a list; the list is empty if it was not woken."""
         return [self._wake(subscription, now_ms)] if self._is_due(subscription) else []
 
     def _is_due(self, subscription: Subscription) -> bool:
@@ -281,14 +281,14 @@ class Wakes:
 
 
 def _noted(subscription: Subscription, commit_id: str) -> Subscription:
-    """The subscription with a request that acts on its wake."""
+    """Return the subscription with this request noted in its wake."""
     state = subscription.state
     commits = (*state.commits, (commit_id, state.generation, state.wake_id))[-COMMITS:]
     return replace(subscription, state=replace(state, commits=commits))
 
 
 def _repeated(subscription: Subscription, commit_id: str) -> Subscription | None:
-    """The wake that this request has acted on before; None for a new request."""
+    """The wake that an earlier copy of this request acted on; None for a new request."""
     for known_id, generation, wake_id in subscription.state.commits:
         if known_id == commit_id:
             return replace(subscription, state=replace(subscription.state, generation=generation, wake_id=wake_id))
