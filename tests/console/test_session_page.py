@@ -92,7 +92,7 @@ async def test_messages_tools_and_thinking(site: Site) -> None:
         '"model": "m"',
     ):
         assert text in page.text
-    assert len(page.tags("details")) == 5
+    assert [each["class"] for each in page.tags("details")] == ["thinking", "call", "result", "rest"]
 
 
 async def test_the_tree_below_a_session(site: Site) -> None:
@@ -119,3 +119,8 @@ async def test_usage_and_cost_of_the_page(site: Site) -> None:
     page = await site.page("/console/session?id=s")
     for text in ("gpt-x", "1,000", "search", "$1.234567", "queries to D1"):
         assert text in page.text
+    lines = (await site.data("/console/api/session?id=s"))["usage"]
+    assert [(each["kind"], each["name"], each["costMicros"]) for each in lines] == [
+        ("tokens", "gpt-x", 1_234_567),
+        ("tool", "search", 0),
+    ]

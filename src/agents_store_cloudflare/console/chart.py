@@ -8,7 +8,7 @@ from typing import Final
 from agents_store_cloudflare.console.html import Markup, element as h
 from agents_store_cloudflare.console.text import one_line
 
-__all__ = ["bar_chart"]
+__all__ = ["bar_chart", "time_line"]
 
 WIDTH: Final = 720
 ROW: Final = 24
@@ -54,3 +54,30 @@ def bar_chart(title: str, bars: Sequence[tuple[str, int, str]]) -> Markup | None
 
 def _middle(place: int) -> int:
     return place * ROW + 18
+
+
+def time_line(title: str, points: Sequence[tuple[int, str, str]]) -> Markup | None:
+    """Return points on a line of time, None for less than two of them.
+
+    Args:
+        points: (time in milliseconds, what to say of it, address).
+    """
+    if len(points) < 2:
+        return None
+    first, last = min(at for at, _, _ in points), max(at for at, _, _ in points)
+    span = max(1, last - first)
+    dots = [
+        h(
+            "a",
+            h("title", said),
+            h("circle", cx=20 + (WIDTH - 40) * (at - first) // span, cy=16, r=7, class_="dot"),
+            href=address,
+            aria_label=said,
+        )
+        for at, said, address in points
+    ]
+    line = h("line", x1=20, y1=16, x2=WIDTH - 20, y2=16, class_="line")
+    image = h(
+        "svg", h("title", title), line, dots, viewBox=f"0 0 {WIDTH} 32", role="group", aria_label=title, class_="chart"
+    )
+    return h("div", image, class_="scroll", tabindex="0", role="region", aria_label=title)

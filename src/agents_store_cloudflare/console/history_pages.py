@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents_store_cloudflare.console.asking import Asked, Shown
+from agents_store_cloudflare.console.chart import time_line
 from agents_store_cloudflare.console.checkpoint_states import NOW
 from agents_store_cloudflare.console.html import Child, Markup, element as h, joined
 from agents_store_cloudflare.console.layout import more, note, table, tabs
@@ -48,7 +49,15 @@ def _checkpoints(asked: Asked, session_id: str, page: CheckpointPage) -> Markup:
         h("button", "Compare the two", type="submit"),
         action=asked.link("compare"),
     )
-    return joined(tabs(asked, session_id), form, more(("Older checkpoints", onward)))
+    points = [
+        (
+            each.timestamp,
+            f"{clock(each.timestamp)} UTC, step {each.step_count}",
+            asked.link("state", id=session_id, at=each.id),
+        )
+        for each in page.items
+    ]
+    return joined(tabs(asked, session_id), time_line("Line of time", points), form, more(("Older checkpoints", onward)))
 
 
 def _checkpoint(asked: Asked, each: Checkpoint, items: Sequence[Checkpoint], place: int) -> Sequence[Child]:

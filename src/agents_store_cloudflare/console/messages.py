@@ -13,7 +13,9 @@ __all__ = ["messages_list"]
 
 _CALLS: Final = ("toolCalls", "tool_calls")
 _THINKING: Final = ("thinking", "reasoning", "reasoning_content")
-_SHOWN: Final = frozenset({"role", "content", *_CALLS, *_THINKING})
+_CALL_IDS: Final = ("toolCallId", "tool_call_id")
+_NAMES: Final = ("name", "toolName", "tool_name")
+_SHOWN: Final = frozenset({"role", "content", *_CALLS, *_THINKING, *_CALL_IDS, *_NAMES})
 
 
 def messages_list(messages: Sequence[Mapping[str, Any]], first: int, whole: Mapping[int, str] | None) -> Markup:
@@ -33,7 +35,7 @@ def messages_list(messages: Sequence[Mapping[str, Any]], first: int, whole: Mapp
 def _message(message: Mapping[str, Any], sequence: int, whole: str | None) -> Markup:
     role = _text(message.get("role"))
     kind = role if role in {"user", "assistant", "system", "tool", "developer"} else "other"
-    named = message.get("name") or message.get("toolName")
+    named = " ".join(one_line(_text(message[key]), 80) for key in (*_NAMES, *_CALL_IDS) if message.get(key))
     is_result = kind == "tool"
     parts = _content(message.get("content"), whole)
     return h(
@@ -41,7 +43,7 @@ def _message(message: Mapping[str, Any], sequence: int, whole: str | None) -> Ma
         h(
             "p",
             h("span", one_line(role, 40), class_=f"role {kind}"),
-            h("small", f" {one_line(_text(named), 80)}" if named else None, f" #{sequence}"),
+            h("small", f" {named}" if named else None, f" #{sequence}"),
             class_="who",
         ),
         [_folded("Thinking", _text(message[key]), whole, "thinking") for key in _THINKING if message.get(key)],

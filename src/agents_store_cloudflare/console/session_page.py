@@ -13,16 +13,16 @@ from agents_store_cloudflare.console.html import Child, Markup, element as h, jo
 from agents_store_cloudflare.console.layout import facts, more, note, panel, table, tabs
 from agents_store_cloudflare.console.listing import SessionSummary, list_tree, read_summary
 from agents_store_cloudflare.console.messages import messages_list
+from agents_store_cloudflare.console.session_usage import UsageLine, session_usage, usage_panel
 from agents_store_cloudflare.console.sessions_page import signs, status_mark
 from agents_store_cloudflare.console.streams import stream_facts
-from agents_store_cloudflare.console.text import age, clock, dollars, one_line
+from agents_store_cloudflare.console.text import age, clock, one_line
 from agents_store_cloudflare.console.values import shown_value
 from agents_store_cloudflare.contract.errors import LockError, StateNotFoundError
 from agents_store_cloudflare.contract.record import Record
 from agents_store_cloudflare.contract.state.records import Run, SubSessionRef
 from agents_store_cloudflare.contract.streams.records import StreamInfo
 from agents_store_cloudflare.contract.usage.budgets import Budget
-from agents_store_cloudflare.contract.usage.records import UsageRollup
 
 __all__ = ["runs_table", "session_page", "summary_of"]
 
@@ -46,7 +46,7 @@ class SessionView(Record):
     runs: tuple[Run, ...]
     sub_sessions: tuple[SubSessionRef, ...]
     descendants: tuple[SessionSummary, ...]
-    usage: UsageRollup
+    usage: tuple[UsageLine, ...]
     budgets: tuple[Budget, ...]
 
 
@@ -73,7 +73,7 @@ async def session_page(asked: Asked) -> Shown:
         states.list_runs(session_id, limit=RUNS),
         states.get_sub_session_refs(session_id),
         list_tree(asked.sources, session_id),
-        asked.sources.usage.get_rollup(session_id),
+        session_usage(asked.sources, session_id),
         states.get_messages(session_id, offset=first, limit=MESSAGES),
     )
     lock, stream = await asking
@@ -99,7 +99,7 @@ async def session_page(asked: Asked) -> Shown:
             panel("Latest messages", messages_list(page.messages, first, whole), _all_messages(asked, session)),
             _runs(asked, view),
             _tree(asked, view),
-            _usage(view),
+            usage_panel(usage),
             panel("Budgets", budgets_table(asked, view.budgets)) if view.budgets else None,
             _acts(asked, session_id),
         )
@@ -268,35 +268,3 @@ def _tree(asked: Asked, view: SessionView) -> Child:
         if ref.sub_session_id not in known
     ]
     return panel("Below this session", table("Descendants", ("Session", "Status", "Agent", "Now"), rows))
-
-
-def _usage(view: SessionView) -> Markup:
-    usage = view.usage
-    if not usage.entry_count:
-        return panel("Usage", h("p", "Nothing was recorded."))
-    models: list[Sequence[Child]] = [
-        [
-            model,
-            f"{tokens.prompt:,}",
-            f"{tokens.completion:,}",
-            f"{tokens.cached:,}",
-            f"{tokens.reasoning:,}",
-            f"{tokens.total:,}",
-        ]
-        for model, tokens in sorted(usage.tokens_by_model.items())
-    ]
-    tools: list[Sequence[Child]] = [[tool, f"{calls:,}"] for tool, calls in sorted(usage.tool_stats.by_tool.items())]
-    unpriced = f" and {usage.unpriced_entries:,} entries without a price" if usage.unpriced_entries else ""
-    return panel(
-        "Usage",
-        h("p", f"{usage.entry_count:,} entries, {dollars(usage.cost_micros)}{unpriced}."),
-        table(
-            "By model",
-            ("Model", "Prompt", "Completion", "Cached", "Reasoning", "Total"),
-            models,
-            numeric=(1, 2, 3, 4, 5),
-        )
-        if models
-        else None,
-        table("By tool", ("Tool", "Calls"), tools, numeric=(1,)) if tools else None,
-    )

@@ -12,6 +12,9 @@ from agents_store_cloudflare.console.text import age, clock, dollars, one_line
 
 __all__ = ["sessions_page", "signs", "status_mark"]
 
+LONG_MS: Final = 3_600_000
+"""How long a turn may be open before it stands out: `max_hold` of a turn, by default."""
+
 _VIEWS: Final = (
     ("all", "All"),
     ("running", "With an open turn"),
@@ -113,7 +116,9 @@ def signs(session: SessionSummary, now_ms: int) -> Child:
     """Return what a session's row says about the present. Whether its lock is held is asked on its own page only."""
     found: list[Child] = []
     if session.open_turn is not None:
-        found.append(h("span", f"turn open {age(session.turn_since, now_ms)}", class_="sign live"))
+        is_long = session.turn_since is not None and session.turn_since < now_ms - LONG_MS
+        text = f"turn open {age(session.turn_since, now_ms)}"
+        found.append(h("span", text, class_="sign warn" if is_long else "sign live"))
     elif session.open_run_count:
         found.append(h("span", f"{session.open_run_count} open run(s)", class_="sign live"))
     if session.expires_at is not None and session.expires_at <= now_ms:
