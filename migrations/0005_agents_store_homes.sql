@@ -22,6 +22,7 @@ CREATE TABLE __agents_directory (
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL,
   expires_at INTEGER,
+  turn_since INTEGER,
   place INTEGER NOT NULL
 ) WITHOUT ROWID;
 
@@ -33,6 +34,9 @@ CREATE INDEX idx___agents_directory_parent ON __agents_directory (parent_session
 
 -- cleanup_expired_sessions: WHERE expires_at <= ?. Partial: sessions without an expiry cost nothing.
 CREATE INDEX idx___agents_directory_expires_at ON __agents_directory (expires_at) WHERE expires_at IS NOT NULL;
+
+-- sweep_turns: WHERE turn_since IS NOT NULL. Partial: sessions without an open turn, which owe nothing, cost nothing.
+CREATE INDEX idx___agents_directory_turns ON __agents_directory (turn_since) WHERE turn_since IS NOT NULL;
 
 -- Rows of deleted sessions that go: WHERE deleted = 1 AND updated_at < ?.
 CREATE INDEX idx___agents_directory_deleted ON __agents_directory (updated_at) WHERE deleted = 1;

@@ -56,6 +56,16 @@ class Directory:
         [rows] = await self._read("cleanup_expired_sessions", [Statement(directory_sql.EXPIRED, (now_ms, limit))])
         return [(cast("str", home), cast("int", count)) for home, count in rows]
 
+    async def due_turns(self, limit: int, after: tuple[int, int]) -> list[tuple[str, int, int]]:
+        """Sessions with an open turn or owed closing chunks, as far as the directory knows: id, place and since when.
+
+        Raises:
+            InvalidArgumentError: no directory is kept.
+        """
+        self._check("sweep_turns")
+        [rows] = await self._read("sweep_turns", [Statement(directory_sql.DUE_TURNS, (*after, limit))])
+        return [cast("tuple[str, int, int]", tuple(row)) for row in rows]
+
     async def in_db(self, session_ids: Sequence[str]) -> list[str]:
         """Which of the sessions D1 holds itself."""
         given = json.dumps(list(session_ids), ensure_ascii=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import LiteralString
 
 __all__ = [
+    "DUE_TURNS",
     "EXPIRED",
     "LATER_EDITION",
     "LIST_CHILDREN",
@@ -17,7 +18,8 @@ __all__ = [
 ]
 
 # ?1 JSON list of rows, each a list: 0 session id, 1 home, 2 edition, 3 deleted, 4 version, 5 agent type, 6 status, 7 step count,
-# 8 message count, 9 parent, 10 root, 11 created at, 12 updated at, 13 expires at.
+# 8 message count, 9 parent, 10 root, 11 created at, 12 updated at, 13 expires at, 14 since when a turn
+# is open or owed.
 
 # A session that was deleted and made again takes a new place. Primary key.
 MAKE_ROOM: LiteralString = """
@@ -35,11 +37,11 @@ MAKE_ROOM: LiteralString = """
 PROJECT: LiteralString = """
     INSERT INTO __agents_directory (
       session_id, home, edition, deleted, version, agent_type, status, step_count, message_count,
-      parent_session_id, root_session_id, created_at, updated_at, expires_at, place
+      parent_session_id, root_session_id, created_at, updated_at, expires_at, turn_since, place
     )
     SELECT
       value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
-      value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
+      value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14,
       key + coalesce(
         (
           SELECT max(d.place) + 1
@@ -60,7 +62,8 @@ PROJECT: LiteralString = """
       message_count = excluded.message_count,
       root_session_id = excluded.root_session_id,
       updated_at = excluded.updated_at,
-      expires_at = excluded.expires_at
+      expires_at = excluded.expires_at,
+      turn_since = excluded.turn_since
     WHERE excluded.edition > edition
 """
 
@@ -136,6 +139,19 @@ EXPIRED: LiteralString = """
     )
     GROUP BY home
     ORDER BY min(expires_at)
+"""
+
+# ?1 time above those wanted that were seen, ?2 place of the last one seen, ?3 most rows -> (session id, place, since), oldest first.
+# Partial index on turn_since.
+DUE_TURNS: LiteralString = """
+    SELECT session_id, place, turn_since
+    FROM __agents_directory
+    WHERE turn_since IS NOT NULL
+      AND +deleted = 0
+      AND turn_since >= ?1
+      AND (turn_since > ?1 OR place > ?2)
+    ORDER BY turn_since, place
+    LIMIT ?3
 """
 
 # ?1 JSON list of session ids -> (session id) of those that D1 holds itself. Primary key.

@@ -16,8 +16,8 @@ class SessionOptions:
     """Options of homes, as `create_cloudflare_store` takes them beside `sessions=`.
 
     Attributes:
-        home_streams: the lock and the stream that bear a home's name live in the home. A home keeps for good what its first Worker
-            asked for.
+        home_streams: whether the lock and the stream that bear a home's name may move into the home. They do not yet: the answer
+            of its first Worker is stored with each home, for the version that moves them.
         directory: homes tell D1 of their sessions, so that `list_sessions` and `cleanup_expired_sessions` find them. Without it
             these two calls say so. A home keeps this for good too.
         directory_delay: seconds (or a timedelta, at most 60) after which the directory and the totals of usage follow a change; 1 by

@@ -21,31 +21,33 @@ MOST_ROWS: Final = 500
 TOMBSTONE_MS: Final = 86_400_000
 
 # ?1 most rows -> (session id, deleted, version, epoch, agent type, status, step count, message count, parent, root, created at, updated
-# at, expires at) of the sessions that the directory does not know as they stand. Deleted ones have zeros and ''.
+# at, expires at, turn since) of the sessions that the directory does not know as they stand. Deleted ones have zeros and ''.
 _DIRTY: LiteralString = """
     SELECT
       s.session_id, 0 AS deleted, s.version, s.history_epoch, s.agent_type, s.status, s.step_count, s.message_count,
-      s.parent_session_id, s.root_session_id, s.created_at, s.updated_at, s.expires_at
+      s.parent_session_id, s.root_session_id, s.created_at, s.updated_at, s.expires_at, s.turn_since
     FROM __agents_states AS s
     LEFT JOIN __agents_projected AS p ON p.session_id = s.session_id
     WHERE p.version IS NOT s.version
       OR p.history_epoch IS NOT s.history_epoch
+      OR p.turn_since IS NOT s.turn_since
     UNION ALL
-    SELECT p.session_id, 1, 0, 0, '', '', 0, 0, NULL, NULL, p.created_at, p.created_at, NULL
+    SELECT p.session_id, 1, 0, 0, '', '', 0, 0, NULL, NULL, p.created_at, p.created_at, NULL, NULL
     FROM __agents_projected AS p
     LEFT JOIN __agents_states AS s ON s.session_id = p.session_id
     WHERE s.session_id IS NULL
     LIMIT ?1
 """
 
-# ?1 session id, ?2 version, ?3 epoch, ?4 created at
+# ?1 session id, ?2 version, ?3 epoch, ?4 created at, ?5 since when a turn is open or owed
 _KEEP: LiteralString = """
-    INSERT INTO __agents_projected (session_id, version, history_epoch, created_at)
-    VALUES (?1, ?2, ?3, ?4)
+    INSERT INTO __agents_projected (session_id, version, history_epoch, created_at, turn_since)
+    VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (session_id) DO UPDATE SET
       version = excluded.version,
       history_epoch = excluded.history_epoch,
-      created_at = excluded.created_at
+      created_at = excluded.created_at,
+      turn_since = excluded.turn_since
 """
 
 _FORGET: LiteralString = "DELETE FROM __agents_projected\nWHERE session_id = ?1"
@@ -131,7 +133,8 @@ class Projection:
                 if each.is_deleted:
                     self._tables.change(_FORGET, each.session_id)
                 else:
-                    self._tables.change(_KEEP, each.session_id, each.version, each.epoch, each.created_at)
+                    kept = (each.session_id, each.version, each.epoch, each.created_at, each.listed[-1])
+                    self._tables.change(_KEEP, *kept)
 
         self._tables.transaction(keep)
 

@@ -213,7 +213,8 @@ LATER: Final[dict[str, tuple[LiteralString, ...]]] = {
           session_id TEXT PRIMARY KEY,
           version INTEGER NOT NULL,
           history_epoch INTEGER NOT NULL,
-          created_at INTEGER NOT NULL
+          created_at INTEGER NOT NULL,
+          turn_since INTEGER
         ) WITHOUT ROWID
         """,
     ),

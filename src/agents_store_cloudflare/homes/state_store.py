@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Final, cast
+from typing import Final, LiteralString, cast
 
 from agents_store_cloudflare.contract.arguments import (
     UNSET,
@@ -47,10 +48,18 @@ from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.options import StateStoreOptions
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.session_lists import MAX_PAGE, ListedSessions
-from agents_store_cloudflare.state.turn_records import EnteredTurn, TurnEntry
+from agents_store_cloudflare.state.turn_records import DueTurn, EnteredTurn, TurnEntry
 from agents_store_cloudflare.usage import UsageOptions
 
 __all__ = ["HomeStateStore"]
+
+# ?1 session id -> (open turn, owed closings), or no row where there is neither. Primary key.
+_DUE_TURN: LiteralString = """
+    SELECT open_turn, owed_closings
+    FROM __agents_states
+    WHERE session_id = ?1
+      AND turn_since IS NOT NULL
+"""
 
 FROM_A_LIST: Final = ("agent_type", "status", "step_count", "expires_at")
 """What a state from a list has of its own, beside its new messages."""
@@ -280,6 +289,29 @@ class HomeStateStore(D1StateStore):
                 await self._budgets.release(entry.reservation)
             raise
         return replace(entered, unit=unit)
+
+    async def list_due_turns(self, limit: int, after: tuple[int, int] = (0, 0)) -> list[DueTurn]:
+        """`D1StateStore.list_due_turns`: the directory proposes, and each home says how its session stands."""
+        due: list[DueTurn] = []
+        for session_id, place, since in await self._directory.due_turns(limit, after):
+            [rows] = await self._batches.read([Statement(_DUE_TURN, (session_id,))])
+            for open_turn, owed in cast("list[tuple[str | None, str]]", rows):
+                due.append(
+                    DueTurn(
+                        session_id=session_id,
+                        session_no=place,
+                        since=since,
+                        is_open=open_turn is not None,
+                        owed=json.loads(owed),
+                        owed_text=owed,
+                    )
+                )
+        return due
+
+    async def settle_closings(self, settled: Sequence[tuple[str, str]]) -> None:
+        """`D1StateStore.settle_closings`, home by home."""
+        for pair in settled:
+            await super().settle_closings([pair])
 
     async def _listed(self, wanted: ListedSessions) -> SessionPage:
         return await self._directory.page(wanted)
