@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, LiteralString, cast
 
 from agents_store_cloudflare.database import Database, ObjectSql, Row, Statement, batch_with_retry
@@ -50,6 +51,13 @@ _KEEP: LiteralString = """
       turn_since = excluded.turn_since
 """
 
+# ?1 session id, ?2 created at: the directory may hear of this session from now on. Nothing where it may have heard before.
+_BEGIN: LiteralString = """
+    INSERT INTO __agents_projected (session_id, version, history_epoch, created_at)
+    VALUES (?1, -1, 0, ?2)
+    ON CONFLICT (session_id) DO NOTHING
+"""
+
 _FORGET: LiteralString = "DELETE FROM __agents_projected\nWHERE session_id = ?1"
 
 _FORGET_ALL: LiteralString = "UPDATE __agents_projected\nSET version = -1"
@@ -89,7 +97,7 @@ class Projection:
             SqlError: the directory could not be told; nothing is forgotten.
         """
         while dirty := self._dirty(MOST_ROWS):
-            edition = self._next_edition(now_ms)
+            edition = self._tables.transaction(partial(self._begin, dirty, now_ms))
             later = await self._sent(database, dirty, edition, now_ms)
             if later is not None:
                 # The clock was set back, or the object was restored to an earlier day.
@@ -102,8 +110,14 @@ class Projection:
     def _dirty(self, most: int) -> list[_Dirty]:
         return [_dirty(row) for row in self._tables.query(_DIRTY, most)]
 
-    def _next_edition(self, now_ms: int) -> int:
-        """Stored before it is sent: no later edition is lower, whatever becomes of this object."""
+    def _begin(self, dirty: list[_Dirty], now_ms: int) -> int:
+        """The edition of what is sent now. It is stored before: no later edition is lower, whatever becomes of this object.
+
+        So are the names of the sessions: one that is deleted before D1 answers is told as deleted, for what was sent may yet arrive.
+        """
+        for each in dirty:
+            if not each.is_deleted:
+                self._tables.change(_BEGIN, each.session_id, each.created_at)
         text = self._sql.get_text(EDITION)
         edition = max(now_ms, 0 if text is None else int(text) + 1)
         self._sql.put_text(EDITION, str(edition))
