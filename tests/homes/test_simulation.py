@@ -63,10 +63,11 @@ async def _round(seed: int, *, has_alarms: bool = True) -> bool:
     await world.pass_time(61)
     await trouble.deliver(everything=True)
     found = await world.rows(ROWS)
-    wanted: list[list[object]] = []
+    wanted: list[Row] = []
     for session_id in SESSIONS:
         state = await store.state_store.load_state(session_id)
-        wanted += [] if state is None else [[session_id, state.status, state.version]]
+        if state is not None:
+            wanted.append([session_id, state.status, state.version])
     return found == wanted
 
 
