@@ -1,1 +1,1 @@
-"""The Durable Object classes: thin shells around `streams` and `locks`. They import the Workers runtime."""
+"""The Durable Object classes: thin shells around the logic of streams, locks and homes. They import the Workers runtime."""

@@ -23,7 +23,7 @@ __all__ = ["SessionServer"]
 
 
 class _SessionServerType(type):
-    """Holds what must not be on the class: every function there can be called over RPC."""
+    """Holds functions that must not be on the class, because every function there can be called over RPC."""
 
     def with_options(
         cls, *, database: str = "AGENT_DB", usage: UsageOptions | None = None, logger: logging.Logger | None = None
@@ -49,7 +49,7 @@ class _SessionServerType(type):
 
 
 class SessionServer(DurableObject, metaclass=_SessionServerType):
-    """The home of one tree of sessions. RPC reaches `call` alone; the rest is `SessionObject`'s."""
+    """The home of one tree of sessions. RPC reaches `call` alone; `SessionObject` does the work."""
 
     _database: str = "AGENT_DB"
     _usage: UsageOptions = UsageOptions()

@@ -24,7 +24,7 @@ __all__ = ["StreamServer"]
 
 
 class _StreamServerType(type):
-    """Holds what must not be on the class: every function there can be called over RPC."""
+    """Holds functions that must not be on the class, because every function there can be called over RPC."""
 
     def with_logger(cls, logger: logging.Logger) -> type[StreamServer]:
         """A subclass of the same name whose objects log to `logger`. In the entry module:
@@ -37,7 +37,7 @@ class _StreamServerType(type):
 
 
 class StreamServer(DurableObject, metaclass=_StreamServerType):
-    """One stream. RPC reaches `call` alone; `fetch` answers listeners, and the Durable Streams protocol; `StreamObject` does it."""
+    """One stream. RPC reaches `call`; `fetch` answers listeners and the Durable Streams protocol. `StreamObject` does the work."""
 
     _logger: logging.Logger | None = None
 
@@ -50,7 +50,7 @@ class StreamServer(DurableObject, metaclass=_StreamServerType):
         return answered(request, partial(answer_at_once, self._stream))
 
     async def fetch(self, request: JsObject) -> JsObject:
-        """A request of the native wires (their path is `/`) or of the Durable Streams protocol; a raw `js.Response`."""
+        """Answer a listener (whose path is `/`) or a request of the Durable Streams protocol with a raw `js.Response`."""
         stream_id = getattr(self.ctx.id, "name", None) or ""
         try:
             if urlsplit(str(request.url)).path == "/":
@@ -64,13 +64,13 @@ class StreamServer(DurableObject, metaclass=_StreamServerType):
         await self._stream.alarm()
 
     async def webSocketMessage(self, socket: JsObject, message: JsObject) -> None:  # noqa: N802 - the platform's name
-        """A listener has sent something; the object may have slept."""
+        """Take a listener's message. The object may have slept before."""
         self._stream.socket_message(CloudflareSocket(socket), message)
 
     async def webSocketClose(self, socket: JsObject, code: int = 1000, *_how: JsObject) -> None:  # noqa: N802
-        """A listener has gone."""
+        """Note that a listener has gone."""
         self._stream.socket_closed(CloudflareSocket(socket), code)
 
     async def webSocketError(self, socket: JsObject, _error: JsObject = None) -> None:  # noqa: N802
-        """A listener's connection broke."""
+        """Note that a listener's connection broke."""
         self._stream.socket_closed(CloudflareSocket(socket), 1011)

@@ -19,7 +19,7 @@ class BrowserError(Exception):
 
 
 def browser_executable() -> Path:
-    """Return the path of a Chromium: `CHROMIUM` names one, else the npm package's (Linux, x64), else an installed one.
+    """Return the path of a Chromium: the one that `CHROMIUM` names, or the npm package's (Linux, x64), or an installed one.
 
     Raises:
         BrowserError: there is none.
@@ -36,7 +36,7 @@ def browser_executable() -> Path:
 
 
 def _unpacked() -> Path | None:
-    """The npm package's Chromium, unpacked once; None where it does not start."""
+    """The npm package's Chromium, unpacked once; None if it does not start."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with exclusive("browser"):
         command = [str(NODE_BIN / "node"), "--input-type=module", "-e", UNPACK]

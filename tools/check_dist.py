@@ -1,4 +1,4 @@
-"""Check what `make build` made: `python -m tools.check_dist dist`.
+"""Check the files of `make build`: `python -m tools.check_dist dist`.
 
 The wheel is installed alone and imported. The sdist is unpacked, built into a wheel of its own, and its host tests run from the
 unpacked folder on that wheel. Both must hold the same package.

@@ -25,7 +25,7 @@ SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 
 HOST_TESTS = ("-m", "not runtime", "--ignore=tests/in_worker", "--ignore=tests/end_to_end")
 ONLY_ONCE = ("--ignore=tests/tools", "--ignore=tests/bench", "--deselect=tests/package/test_typing.py")
-"""Tests of the repository's own tools and of the type checker: they ask nothing of the Python that runs them."""
+"""Tests of the repository's own tools and of the type checker, which do not depend on the Python that runs them."""
 
 DEV_LOCK = ROOT / "requirements-dev.lock"
 UV = [str(VENV_PYTHON), "-m", "uv", "--quiet", "--no-progress"]
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def choose(own: str) -> tuple[list[Interpreter], list[str]]:
-    """Return the interpreters to run besides this one, and the wanted versions that are not to be had.
+    """Return the interpreters to run besides this one, and the wanted versions that are not available.
 
     Args:
         own: the version of `.venv`, which runs every test anyway.
@@ -102,7 +102,7 @@ def find(version: str) -> Interpreter | None:
 
 
 def fetch(version: str) -> Interpreter | None:
-    """Return that Python after uv has downloaded it; None where its download host cannot be reached."""
+    """Return that Python after uv has downloaded it; None if uv cannot download it."""
     done = subprocess.run(
         [*UV, "python", "install", version],
         env={**os.environ, "UV_HTTP_RETRIES": "0"},
@@ -140,7 +140,7 @@ def run(python: Path, *, measured: bool) -> int:
 
 
 def reached(python: Path, *, in_full: bool) -> str:
-    """Return which part of the package's lines the measured run reached, such as "97.8 %".
+    """Return the share of the package's lines that the measured run reached, such as "97.8 %".
 
     Args:
         in_full: also print the lines that it did not reach.
@@ -154,7 +154,7 @@ def reached(python: Path, *, in_full: bool) -> str:
 
 
 def _is_version(python: Path, version: str) -> bool:
-    """Whether it runs and is that version: a pyenv shim exists also for versions that are switched off."""
+    """Whether this Python runs and has that version. A pyenv shim also exists for versions that are switched off."""
     code = "import sys; print(f'{sys.version_info.major}.{sys.version_info.minor}', sys.implementation.name)"
     done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
     return done.returncode == 0 and done.stdout.split() == [version, "cpython"]

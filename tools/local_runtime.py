@@ -32,7 +32,7 @@ __all__ = ["LocalRuntime", "RuntimeStartError", "apply_migrations", "wrangler"]
 
 GRACE_S = 5.0
 READY = "Ready on "
-"""What wrangler prints when the Worker is loaded. A question over HTTP would reach the Worker, and might change what it stores."""
+"""The line that wrangler prints when the Worker is loaded. A request would reach the Worker, and might change its data."""
 
 POLL_S = 0.1
 EDITS_POLL_S = 0.5
@@ -47,7 +47,7 @@ class RuntimeStartError(Exception):
 
 
 class LocalRuntime:
-    """One Worker served on 127.0.0.1; nothing of it is left running when this process ends, however it ends."""
+    """One Worker served on 127.0.0.1. All its processes end with this process, however this one ends."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class LocalRuntime:
         return f"http://127.0.0.1:{self._port}"
 
     def log(self) -> Path:
-        """Return the file that holds all that the runtime printed, over all restarts; it goes at `close()`."""
+        """Return the file with the runtime's output over all restarts. `close()` removes it."""
         return self._staged() / "runtime.log"
 
     def persist(self) -> Path:
@@ -140,7 +140,7 @@ class LocalRuntime:
         self.start()
 
     def wait(self) -> None:
-        """Block until the runtime ends by itself; meanwhile edits of the Worker's folder reach it, and wrangler reloads it."""
+        """Block until the runtime ends by itself. Meanwhile wrangler reloads the Worker after each edit of its folder."""
         while self._process is not None and self._process.poll() is None:
             time.sleep(EDITS_POLL_S)
             follow_edits(self._config, self._staged())
@@ -184,7 +184,7 @@ class LocalRuntime:
         raise RuntimeStartError(f"the runtime ended before it answered\n{self._tail()}")
 
     def _warm_up(self, timeout_s: float) -> None:
-        """Send the request that the caller asked for; whatever it answers, the Worker has been used once."""
+        """Send the caller's request, so that the Worker was used once. Any answer will do."""
         if self._ready_path is None:
             return
         with suppress(HTTPError), urlopen(self.url + self._ready_path, timeout=timeout_s):
@@ -204,7 +204,7 @@ class LocalRuntime:
             process.stdin.close()
 
     def _printed(self) -> str:
-        """What the runtime has printed since its last start."""
+        """The runtime's output since its last start."""
         with self.log().open("rb") as log:
             log.seek(self._begins_at)
             return ANSI_COLOUR.sub("", log.read().decode(errors="replace"))
@@ -214,7 +214,7 @@ class LocalRuntime:
             log.seek(self._begins_at)
             has_ended = False
             while not has_ended:
-                has_ended = process.poll() is not None  # asked before the last read: nothing that it printed is lost
+                has_ended = process.poll() is not None  # checked before the last read, so that no output is lost
                 print(log.read(), end="", flush=True)
                 time.sleep(POLL_S)
 
@@ -252,7 +252,7 @@ def _await_free(port: int) -> None:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As servers do it: connections that a killed server left behind do not count.
+        # The option of servers: connections that a killed server has left do not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

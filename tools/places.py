@@ -1,4 +1,4 @@
-"""Where generated things live, and the two small means by which concurrent processes share them."""
+"""The places of generated files, a lock for concurrent processes, and a fingerprint of their sources."""
 
 import fcntl
 import hashlib
@@ -17,7 +17,7 @@ BUNDLE = RUNTIME / "pyodide" / "pyodide_dev.capnp.bin"
 
 @contextmanager
 def exclusive(name: str) -> Generator[None, None, None]:
-    """Hold the machine-wide right to generate `name`; a second process waits and then finds it made."""
+    """Hold the machine-wide lock to generate `name`. A second process waits, and then finds it made."""
     folder = RUNTIME / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("w") as file:

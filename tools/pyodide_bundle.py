@@ -1,7 +1,7 @@
 """Assemble the Python runtime of workerd from the npm package `pyodide`, as workerd would download it.
 
-workerd forbids some calls that Emscripten's glue makes and offers replacements in its own module
-`pyodide-internal:builtin_wrappers`; the glue is rewritten, as text, to use those.
+workerd forbids some calls that Emscripten's glue makes, and offers replacements in its module `pyodide-internal:builtin_wrappers`. The
+glue's text is rewritten to use them.
 """
 
 import importlib
@@ -77,7 +77,7 @@ def patch_glue(glue: str, *, version: str) -> str:
 
 def write_bundle(pyodide: Path, target: Path) -> None:
     """Write the bundle for the unpacked npm package `pyodide` to `target`, whole or not at all."""
-    # pycapnp makes its functions when it loads, out of sight of the type checkers.
+    # pycapnp makes its functions when it loads, so the type checkers do not know them.
     capnp: Any = importlib.import_module("capnp")
     version = json.loads((pyodide / "package.json").read_text())["version"]
     glue = patch_glue((pyodide / "pyodide.asm.mjs").read_text(), version=version)

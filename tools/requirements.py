@@ -1,4 +1,4 @@
-"""Work out what a Worker asks for: its `pyproject.toml`, its `requirements.lock`, and what every Worker gets."""
+"""The requirements of a Worker: from its `pyproject.toml` and its `requirements.lock`, and those of every Worker."""
 
 import re
 import tomllib
@@ -21,7 +21,7 @@ class RequirementsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirements:
-    """What goes into `python_modules/`: pip's requirement lines, and whether the package's own wheel does."""
+    """The contents of `python_modules/`: pip's requirement lines, and whether the package's own wheel is among them."""
 
     lines: tuple[str, ...]
     locked: bool
@@ -39,7 +39,7 @@ def requirement_name(line: str) -> str:
 def worker_requirements(config: Path, main: Path) -> Requirements:
     """Return the requirements of the Worker, from the `pyproject.toml` nearest to `main` up to the config's folder.
 
-    A Worker without one gets the package alone. A `requirements.lock` beside it is taken as the whole truth.
+    A Worker without one gets the package alone. A `requirements.lock` beside it must name every requirement.
     """
     project = nearest_pyproject(config.parent, main.parent)
     if project is None:

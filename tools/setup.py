@@ -1,4 +1,4 @@
-"""Bring the generated parts of this working tree up to date: each step runs only when what it depends on changed.
+"""Bring the generated parts of this working tree up to date. A step runs only after a change of its sources.
 
 Plain standard library: it runs before the virtual environment exists.
 """
@@ -22,7 +22,7 @@ BUNDLE_FILES = (ROOT / "tools" / "pyodide_bundle.py", ROOT / "tools" / "pyodide.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing to generate: skipped while `key` is what it was and `result` is there."""
+    """One generated thing. The step is skipped if `key` is unchanged and `result` exists."""
 
     name: str
     key: Callable[[], str]
@@ -40,7 +40,7 @@ def install_node_packages() -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise SetupError("npm is not on the PATH")
-    # npm warns that wrangler wants a newer Node than the system's; it gets the one that is being installed here.
+    # npm warns that wrangler wants a newer Node than the system's. The packages bring such a Node.
     subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=ROOT, check=True)
 
 
@@ -52,7 +52,7 @@ def make_virtual_environment() -> None:
 
 
 def assemble_bundle() -> None:
-    """Write the Python runtime for workerd; in the virtual environment, which has the Cap'n Proto writer."""
+    """Write the Python runtime for workerd, with the virtual environment's Python, which has the Cap'n Proto writer."""
     subprocess.run([str(VENV_PYTHON), "-m", "tools.pyodide_bundle"], cwd=ROOT, check=True)
 
 

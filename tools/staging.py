@@ -1,4 +1,4 @@
-"""Stage a Worker in a folder of its own, so that the user's folder is never written to and servers never collide."""
+"""Stage a Worker in a folder of its own, so that nothing writes into the user's folder and servers never collide."""
 
 import filecmp
 import itertools
@@ -36,7 +36,7 @@ def stage(config: Path, *, with_packages: bool = True) -> Path:
 
 
 def follow_edits(config: Path, folder: Path) -> list[Path]:
-    """Bring the edits of a Worker's folder since the last look into its staged copy, and return what was copied or removed."""
+    """Copy the latest edits of a Worker's folder into its staged copy. Returns the files that were copied or removed."""
     config = config.resolve()
     source, copy = (config.parent / read_config(config)["main"]).parent, folder / STAGED_MAIN
     there, staged = _files(source), _files(copy)
@@ -63,7 +63,7 @@ def _files(folder: Path) -> set[Path]:
 
 
 def _remove_abandoned() -> None:
-    """Remove the stages of processes that were killed before they could do it themselves."""
+    """Remove the stages of processes that were killed before they could remove them."""
     for folder in STAGES.glob("*-*-*"):
         owner = int(folder.name.split("-")[-2])
         try:

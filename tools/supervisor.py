@@ -1,4 +1,4 @@
-"""Run a command so that it never outlives the process that asked for it.
+"""Run a command that never outlives the process that started this one.
 
 The parent holds the other end of this process's standard input. When that end closes, for whatever reason, the whole
 process group dies: wrangler, both of its workerd processes and this supervisor.

@@ -10,8 +10,8 @@ from tools.places import RUNTIME, VENV_PYTHON, exclusive, fingerprint
 from tools.requirements import Requirements, requirement_name
 from tools.wheel import unpacked_wheel
 
-# What Pyodide 314.0.6 accepts. pip still evaluates `sys_platform` markers for this machine: a package that differs on
-# Emscripten has to be named in the Worker's own requirements.
+# The tags that Pyodide 314.0.6 accepts. pip evaluates `sys_platform` markers for this machine, so a Worker's own requirements must name
+# a package that only Emscripten needs.
 PLATFORM = (
     *("--only-binary=:all:", "--implementation", "cp", "--python-version", "3.14"),
     *("--abi", "cp314", "--abi", "abi3", "--abi", "none"),
@@ -24,7 +24,7 @@ class VendorError(Exception):
 
 
 def vendor(requirements: Requirements, target: Path) -> None:
-    """Make `target` hold all that the Worker imports, as hard links into shared caches: never edit them."""
+    """Fill `target` with all packages of the Worker, as hard links into shared caches. Never edit them."""
     _link_tree(third_party(requirements), target)
     if requirements.own_wheel:
         _link_tree(unpacked_wheel(), target)

@@ -49,7 +49,7 @@ def install_wheel() -> None:
 
 
 def lay_out_sources() -> None:
-    """Copy the sources to where they lie in the wheel, for the type checkers: pyright passes over symbolic links."""
+    """Copy the sources to their places in the wheel, for the type checkers: pyright skips symbolic links."""
     package = ROOT / "build" / "package" / "agents_store_cloudflare"
     shutil.rmtree(package, ignore_errors=True)
     left_out = shutil.ignore_patterns("__pycache__")

@@ -8,8 +8,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-# The locally assembled bundle is workerd's `dev` bundle: these flags select it over the ones that the compatibility
-# date implies. They must never reach a deployed Worker.
+# The locally assembled bundle is workerd's `dev` bundle. These flags select it instead of the bundle that the compatibility date
+# implies. They must never reach a deployed Worker.
 LOCAL_FLAGS = (
     "python_workers_development",
     "experimental",

@@ -20,7 +20,7 @@ QUIET = {
 
 
 class WranglerError(Exception):
-    """A wrangler command failed; the message carries all that it printed."""
+    """A wrangler command failed. The message holds its whole output."""
 
 
 def wrangler_environment(stage_folder: Path) -> dict[str, str]:
@@ -29,7 +29,7 @@ def wrangler_environment(stage_folder: Path) -> dict[str, str]:
     # Two Workers of one name may run at once: neither may find the other in wrangler's registry.
     environment["WRANGLER_REGISTRY_PATH"] = str(stage_folder / ".registry")
     environment["WRANGLER_LOG_PATH"] = str(stage_folder / ".logs")
-    # Its temporary files go with the stage, also when it is killed.
+    # Its temporary files are removed with the stage, even if it is killed.
     environment["TMPDIR"] = str(stage_folder / ".tmp")
     (stage_folder / ".tmp").mkdir(exist_ok=True)
     environment.pop("MINIFLARE_WORKERD_PATH", None)

@@ -1,4 +1,4 @@
-"""Test an agent on CPython with plain pytest: D1 and Durable Objects in process, time that stands still.
+"""Test an agent on CPython with plain pytest: D1 and Durable Objects in process, and a clock that the test moves.
 
 Example:
     >>> store = create_cloudflare_store(

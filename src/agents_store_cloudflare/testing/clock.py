@@ -14,14 +14,14 @@ __all__ = ["Clock", "FakeClock", "SystemClock"]
 
 
 class Clock(Protocol):
-    """What objects in process read the time from and wait by."""
+    """The time of objects in process: they read it and wait by it."""
 
     def now_ms(self) -> int:
         """Milliseconds since 1970."""
         ...
 
     def call_at(self, at_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` once when the time has come; the result cancels it."""
+        """Call `callback` once at that time. Returns a function that cancels it."""
         ...
 
 
@@ -36,12 +36,12 @@ class SystemClock(Clock):
         return asyncio.get_running_loop().call_later(delay, callback).cancel
 
     async def advance(self, seconds: float) -> None:
-        """Wait: what `FakeClock.advance` does by hand."""
+        """Wait for this time. `FakeClock.advance` moves its time instead."""
         await asyncio.sleep(seconds)
 
 
 class FakeClock(Clock):
-    """Time that stands still until `advance` moves it, so that tests of waiting neither sleep nor flicker."""
+    """A clock that stands still until `advance` moves it, so that tests of waiting neither sleep nor depend on chance."""
 
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
         self._now_ms = now_ms
@@ -58,7 +58,7 @@ class FakeClock(Clock):
         return lambda: self._cancelled.add(ticket)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until `advance` has moved on that far: give it to whatever takes a `sleep`."""
+        """Wait until `advance` has moved the time this far. Pass it to options named `sleep`."""
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
@@ -72,11 +72,11 @@ class FakeClock(Clock):
             cancel()
 
     def set(self, now_ms: int) -> None:
-        """Jump to a time, also backwards, firing nothing: a machine's clock that was corrected."""
+        """Jump to a time, forwards or backwards, and call nothing, as when a machine's clock is corrected."""
         self._now_ms = now_ms
 
     async def advance(self, seconds: float) -> None:
-        """Move on, calling what falls due in its order; between two calls everything that can run does."""
+        """Move the time on, and make the due calls in order. Between two calls, every task that can run does."""
         end_ms = self._now_ms + round(seconds * 1000)
         await _settle()
         while self._due and self._due[0][0] <= end_ms:

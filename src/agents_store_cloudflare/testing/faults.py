@@ -1,4 +1,4 @@
-"""Failures on demand, at the seams: what a store does when the database or an object fails at the worst moment."""
+"""Failures on demand, at the seams: they show what a store does when the database or an object fails at the worst moment."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
 __all__ = ["FaultyDatabase", "FaultyNamespace", "Moment"]
 
 Moment: TypeAlias = Literal["before", "after"]
-"""Whether a call fails before it took effect, or after: its reply was lost."""
+"""The moment at which a call fails: before its effect, or after it, so that its reply is lost."""
 
 LOST = "D1_ERROR: Network connection lost."
 _BROKEN = Statement("SELECT json_extract('{}', 'broken on demand')")
 
 
 class FaultyDatabase:
-    """A database that fails as it is told: `fail("after")` loses the reply of the next batch.
+    """A database that fails on demand: `fail("after")` loses the reply of the next batch.
 
     Attributes:
-        sent: how many statements each batch had, failed ones included.
+        sent: the number of statements of each batch, failed batches included.
     """
 
     def __init__(self, database: Database) -> None:
@@ -37,7 +37,7 @@ class FaultyDatabase:
         self._moments.extend((moment, message) for moment in moments)
 
     def leave_alone(self, batches: int) -> None:
-        """Let so many batches pass before the failures that are ordered begin."""
+        """Let this number of batches pass before the ordered failures begin."""
         self._untroubled = batches
 
     def break_statement(self, index: int, moment: Moment = "before") -> None:
@@ -48,7 +48,7 @@ class FaultyDatabase:
         self._broken = (index, moment)
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """`Database.batch`, or the failure that was ordered."""
+        """`Database.batch`, or the ordered failure."""
         self.sent.append(len(statements))
         if self._untroubled:
             self._untroubled -= 1
@@ -62,13 +62,13 @@ class FaultyDatabase:
             return await self._database.batch(statements)
         moment, message = self._moments.pop(0)
         if moment == "after":
-            with suppress(SqlError):  # a refusal is a reply too, and is lost with it
+            with suppress(SqlError):  # a refusal is a reply too, and can be lost
                 await self._database.batch(statements)
         raise SqlError(message)
 
 
 class FaultyNamespace:
-    """Durable Objects whose calls fail as they are told: `fail("after")` loses the reply of the next call."""
+    """Durable Objects whose calls fail on demand: `fail("after")` loses the reply of the next call."""
 
     def __init__(self, namespace: ObjectNamespace) -> None:
         self._namespace = namespace
@@ -79,7 +79,7 @@ class FaultyNamespace:
         self._moments.extend(moments)
 
     async def call(self, name: str, request: str) -> str:
-        """`ObjectNamespace.call`, or the failure that was ordered."""
+        """`ObjectNamespace.call`, or the ordered failure."""
         if not self._moments:
             return await self._namespace.call(name, request)
         if self._moments.pop(0) == "after":

@@ -27,10 +27,10 @@ class LocalObjects:
         >>> manager = DurableObjectStreamManager(stream_namespace=streams)
 
     Args:
-        logic: what the objects do, e.g. `StreamObject` or `LockObject`.
-        clock: a `FakeClock` for tests of time; the machine's otherwise.
-        folder: where the objects keep their databases; in memory when absent.
-        outbound: sends their requests into the world; without it nothing leaves.
+        logic: the objects' logic, such as `StreamObject` or `LockObject`.
+        clock: a `FakeClock` for tests of time; the machine's clock by default.
+        folder: the folder of the objects' databases; they are in memory by default.
+        outbound: sends the objects' requests to other servers; without it they send none.
 
     Attributes:
         calls: how many calls reached an object, for tests that count round trips.
@@ -68,7 +68,7 @@ class LocalObjects:
         return await self._host(name).serve(name, request)
 
     def restart(self) -> None:
-        """Forget everything the objects hold in memory, as a deploy or an eviction does; their databases stay.
+        """Forget everything that the objects hold in memory, as a deploy or an eviction does. Their databases stay.
 
         Connections break.
         """
@@ -76,7 +76,7 @@ class LocalObjects:
             host.evict()
 
     def hibernate(self) -> None:
-        """Forget everything the objects hold in memory, as the platform does when they are idle; WebSockets stay open.
+        """Forget everything that the objects hold in memory, as the platform does when they are idle. WebSockets stay open.
 
         Raises:
             RuntimeError: an object has a timer, a call or an open response, which keep it awake.
@@ -93,7 +93,7 @@ class LocalObjects:
     def _host(self, name: str) -> _Host:
         host = self._hosts.get(name)
         if host is None:
-            # Names are user text: too long or too odd for a file name.
+            # A name is the user's text, and may be too long or unfit for a file name.
             path = self._folder / f"{sha256(name.encode()).hexdigest()}.sqlite" if self._folder else ":memory:"
             host = self._hosts[name] = _Host(self, self._logic, self._clock, SqliteObjectSql(path))
         return host

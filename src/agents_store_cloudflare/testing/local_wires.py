@@ -16,7 +16,7 @@ ABNORMAL_CLOSURE: Final = 1006
 
 
 class LocalEvents:
-    """An `EventBody`, and the client who reads it.
+    """An `EventBody`, with the client that reads it.
 
     Attributes:
         is_open: whether neither side has closed it.
@@ -36,7 +36,7 @@ class LocalEvents:
 
     @property
     def held_bytes(self) -> int:
-        """How much the object has pushed that the client has not read; characters, for text beyond ASCII."""
+        """The size of the pushed text that the client has not read, in characters."""
         return self._waiting_size
 
     def feed_from(self, source: PullsFrames) -> None:
@@ -67,7 +67,7 @@ class LocalEvents:
         self._waiting_size = 0
 
     def read(self) -> str:
-        """Read everything that can be had now, as a client does. A listener who is behind is asked for the rest."""
+        """Read everything that is available now, as a client does. A listener that is behind pushes the rest meanwhile."""
         received: list[str] = []
         while True:
             if self._source is not None and self.is_open:
@@ -92,7 +92,8 @@ class LocalSocket:
     Attributes:
         server: the object's end.
         messages: what the object has sent, oldest first.
-        close_code: None while it is open; `close_reason` is what was said with it.
+        close_code: the code of the close, None while the socket is open.
+        close_reason: the text of the close.
     """
 
     def __init__(
@@ -113,11 +114,11 @@ class LocalSocket:
 
     @property
     def can_hear(self) -> bool:
-        """Whether what the object sends still arrives."""
+        """Whether a message of the object still arrives."""
         return self.is_open and not self._has_left
 
     async def send(self, text: str) -> None:
-        """Send a message to the object; `ping` is answered without it."""
+        """Send a message to the object. `ping` is answered without the object."""
         await asyncio.sleep(0)
         if text == "ping":
             self.messages.append("pong")
@@ -125,7 +126,7 @@ class LocalSocket:
             self._on_message(self.server, text)
 
     async def close(self, code: int = 1000) -> None:
-        """Close it, as a client does; without the object's own close it ends with 1006."""
+        """Close the socket, as a client does. If the object does not close its end, the close code is 1006."""
         await asyncio.sleep(0)
         if self.is_open and not self._has_left:
             self._has_left = True

@@ -1,4 +1,4 @@
-"""The ids of sessions that are parents and children of each other: the one thing that differs between D1 and homes."""
+"""The ids of parent and child sessions, which are the one difference between D1 and homes in these tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every `LockManager` over Durable Objects must do: subclass `LockConformance`, give it a `lock_namespace` and a `clock`.
+"""The contract of every `LockManager` over Durable Objects: subclass `LockConformance`, give it a `lock_namespace` and a `clock`.
 
 Each test names the clauses of docs/guarantees.md that it proves.
 """
@@ -56,14 +56,14 @@ class _Interrupted:
 
 
 async def _while_time_passes(clock: Time, work: Awaitable[T]) -> T:
-    """The result of work that waits for time: pauses between attempts, leases that expire. It does not wait for ever."""
+    """Return the result of work that waits for pauses between attempts or for leases to expire. It does not wait for ever."""
     task = asyncio.ensure_future(work)
     for _ in range(LONGEST_WAIT_STEPS):
         if task.done():
             return task.result()
         await clock.advance(0.05)
     task.cancel()
-    raise AssertionError("somebody waits for what never comes")
+    raise AssertionError("the work waits for an event that never comes")
 
 
 async def _acquired(manager: DurableObjectLockManager, key: str, **options: Any) -> DurableObjectLock:

@@ -1,4 +1,4 @@
-"""What the conformance classes of streams share: the fixtures that a subclass gives, and how their tests read and wait."""
+"""Shared by the conformance classes of streams: the fixtures that a subclass gives, and helpers to write and to wait."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def write_numbers(manager: DurableObjectStreamManager, stream_id: str, *nu
 
 
 async def while_time_passes(clock: Time, work: Awaitable[T]) -> T:
-    """The result of `work`, which may wait for the clock."""
+    """Return the result of `work`, and move the clock while it waits."""
     task = asyncio.ensure_future(work)
     while not task.done():
         await clock.advance(0.05)

@@ -1,4 +1,4 @@
-"""What becomes of a stream besides chunks: pause, reset, deletion, truncation, retention, and the adaptive mode.
+"""The contract of a stream's life: pause, reset, deletion, truncation, retention, and the adaptive mode.
 
 Subclass `StreamLifeConformance` and give it a `stream_namespace`. Each test names the clauses that it proves.
 """
@@ -35,7 +35,7 @@ def _text(number: int) -> dict[str, Any]:
 
 
 async def _write(manager: DurableObjectStreamManager, stream_id: str, *numbers: int) -> int:
-    """Store chunks by a writer of their own; the last sequence."""
+    """Store chunks by a writer of their own. Returns the last sequence."""
     writer = await manager.create_writer(stream_id, "agent", "researcher")
     for number in numbers:
         await writer.write(_text(number))
@@ -43,7 +43,7 @@ async def _write(manager: DurableObjectStreamManager, stream_id: str, *numbers: 
 
 
 async def _read(reader: DurableObjectStreamReader) -> list[tuple[int, Any]]:
-    """What it yields to the end of the iteration: sequence and number."""
+    """Return the sequence and the number of each chunk that the reader yields."""
     return [(reader.sequence, chunk["n"]) async for chunk in reader]
 
 

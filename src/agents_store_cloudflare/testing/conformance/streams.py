@@ -1,4 +1,4 @@
-"""What every `StreamManager` over Durable Objects must do: subclass `StreamConformance`, give it a `stream_namespace`.
+"""The contract of every `StreamManager` over Durable Objects: subclass `StreamConformance`, give it a `stream_namespace`.
 
 Each test names the clauses of docs/guarantees.md that it proves.
 """
@@ -61,7 +61,7 @@ async def _read_all(reader: DurableObjectStreamReader) -> list[Any]:
 
 
 async def _stored(manager: DurableObjectStreamManager, stream_id: str) -> list[int]:
-    """What the stream holds now, whether it has ended or not."""
+    """Return the chunks that the stream holds now, whether it has ended or not."""
     info = await manager.get_info(stream_id)
     assert info is not None
     async with manager.create_reader(stream_id) as reader:

@@ -15,13 +15,14 @@ __all__ = ["check_history"]
 
 
 def check_history(operations: Iterable[Operation]) -> list[Violation]:
-    """What the history shows to be broken; an empty list where it shows nothing.
+    """Return the violations that the history shows.
 
-    Tokens of a key are new and rise; leases stay over; every acknowledged write is there, none that was refused is, and none out of
-    token order; registers are linearizable; nothing is refused without a reason. O(n log n) for n operations.
+    The checks: tokens of a key are new and rise; a lease that is over stays over; every acknowledged write is there, and no refused one;
+    writes are in the order of their tokens; registers are linearizable; no write is refused without a reason. O(n log n) for n
+    operations.
 
     Raises:
-        InvalidArgumentError: a value of a resource was written twice, so that nobody can tell which write a read saw.
+        InvalidArgumentError: a value of a resource was written twice, so that a read cannot be matched with its write.
     """
     locks: dict[str, list[Operation]] = {}
     resources: dict[str, list[Operation]] = {}
@@ -60,7 +61,7 @@ def _by_value(resource: str, operations: Sequence[Operation]) -> dict[Value, Ope
 
 
 def _refused_for_nothing(resource: str, writes: Sequence[Operation]) -> Iterator[Violation]:
-    """A fence refuses a token only once a higher one was sent to it."""
+    """The refusals of tokens before any higher token was sent to the fence."""
     by_start = sorted(writes, key=lambda write: write.start)
     highest = 0
     position = 0

@@ -1,4 +1,4 @@
-"""What a lock alone promises: tokens that are new and rise, and leases that stay over."""
+"""The promises of a lock alone: tokens are new and rise, and a lease that is over stays over."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _reused(key: str, grants: Sequence[Operation]) -> Iterator[Violation]:
 
 
 def _fallen(key: str, grants: Sequence[Operation]) -> Iterator[Violation]:
-    """Grants in the order of their starts, each against the highest token that was told before it was asked for."""
+    """The grants whose token is not above the highest token that was known before their request."""
     ended = sorted(grants, key=lambda grant: grant.end)
     highest: Operation | None = None
     position = 0
@@ -56,7 +56,7 @@ def _fallen(key: str, grants: Sequence[Operation]) -> Iterator[Violation]:
 
 
 def _revived(key: str, grants: Sequence[Operation], operations: Sequence[Operation]) -> Iterator[Violation]:
-    """Refreshes that worked although the lease was over: taken over, given back, told to be over, or past its end."""
+    """The refreshes that succeeded after the lease was over: taken over, given back, reported as over, or past its end."""
     taken_over = _first_end_above(grants)
     of_token: dict[int, list[Operation]] = {}
     for each in operations:
@@ -84,12 +84,12 @@ def _revived(key: str, grants: Sequence[Operation], operations: Sequence[Operati
 
 
 def _tells_the_end(each: Operation) -> bool:
-    # A release tells it whichever way: the lease ends now, or had ended.
+    # Any answer to a release tells that the lease is over, from now on or from earlier.
     return (each.op == "release" and each.outcome != "unknown") or (each.op == "refresh" and each.outcome == "refused")
 
 
 def _latest_end(refresh: Operation, own: Sequence[Operation]) -> float:
-    """The latest end of the lease that the other calls can have brought about before this one was over."""
+    """The latest end of the lease that other calls can have caused before this call ended."""
     ends = [
         math.inf if each.valid_until is None else each.valid_until
         for each in own
@@ -102,7 +102,7 @@ def _latest_end(refresh: Operation, own: Sequence[Operation]) -> float:
 
 
 def _first_end_above(grants: Sequence[Operation]) -> Callable[[int], float]:
-    """When, at the earliest, a grant with a higher token had ended: from then on the lower one is over."""
+    """The earliest end of a grant with a higher token. From then on the lower token's lease is over."""
     ordered = sorted(grants, key=lambda grant: grant.token)
     tokens = [grant.token for grant in ordered]
     ends = [*accumulate((grant.end for grant in reversed(ordered)), min)][::-1]

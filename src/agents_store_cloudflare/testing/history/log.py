@@ -1,4 +1,4 @@
-"""What a guarded log promises: every acknowledged write is in it, once, in token order; nothing else is."""
+"""The promises of a guarded log: it holds every acknowledged write, once, in token order, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["check_log"]
 
 
 def check_log(resource: str, writes: Mapping[Value, Operation], contents: Operation) -> Iterator[Violation]:
-    """The violations that one look at all of a log shows, in O(n).
+    """Return the violations that the contents of a log show, in O(n).
 
     Args:
-        writes: all writes by their values, whatever came of them.
-        contents: what the log held.
+        writes: all writes by their values, with any outcome.
+        contents: the log's contents.
     """
 
     def found(rule: Rule, message: str, *others: Operation) -> Violation:

@@ -1,4 +1,4 @@
-r"""The operations of a history, and the file they stand in.
+r"""The operations of a history, and the format of its file.
 
 One JSON object a line, in any order. `start` and `end` are times at the caller by one clock that never goes back (one machine's
 monotonic clock, or a counter); a call whose reply was lost has the outcome `unknown`, and its `end` does not count. Fields by `op`:
@@ -52,12 +52,12 @@ OUTCOMES: Final = ("ok", "refused", "unknown")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One call, as its caller saw it.
+    """One call, from its caller's view.
 
     Attributes:
         name: the lock's key, or the resource.
-        end: infinite where the outcome is unknown: it may take effect at any later time.
-        token: 0 where the operation has none.
+        end: infinite if the outcome is unknown, because the call may take effect at any later time.
+        token: 0 if the operation has no token.
     """
 
     op: Kind
@@ -74,18 +74,18 @@ class Operation:
 
 
 def read_history(path: str | Path) -> list[Operation]:
-    """The operations of a file.
+    """Return the operations of a file.
 
     Raises:
-        OSError: it cannot be read.
-        InvalidArgumentError: a line is no operation; its number is in the message.
+        OSError: the file cannot be read.
+        InvalidArgumentError: a line is no operation. The message has its number.
     """
     with Path(path).open(encoding="utf-8") as lines:
         return list(parse_operations(lines))
 
 
 def parse_operations(lines: Iterable[str]) -> Iterator[Operation]:
-    """The operations in these lines; empty ones are skipped."""
+    """Return the operations in these lines. Empty lines are skipped."""
     for number, text in enumerate(lines, 1):
         if text.strip():
             try:

@@ -18,7 +18,7 @@ __all__ = ["Recorder"]
 class Recorder:
     """Appends operations to a file, also from several threads.
 
-    Take `start = recorder.now()` before a call and tell what came of it after it:
+    Call `start = recorder.now()` before a call, and record its outcome afterwards:
 
         >>> start = recorder.now()
         >>> try:
@@ -32,13 +32,13 @@ class Recorder:
         >>> recorder.add("write", outcome, start, resource=session_id, token=lock.fencing_token, value=value)
 
     Args:
-        path: made if absent.
+        path: the file, which is made if it does not exist.
         now: the clock of `start` and `end`; it must never go back.
     """
 
     def __init__(self, path: str | Path, *, now: Callable[[], int] = time.monotonic_ns) -> None:
         self.now = now
-        self._file = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - it is open for as long as this is
+        self._file = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - the file stays open until `close`
         self._mutex = Mutex()
         self.count: int = 0
 
@@ -57,7 +57,7 @@ class Recorder:
         clock: int | None = None,
         client: str | None = None,
     ) -> None:
-        """Append one operation, which ends now. Fields that are None are left out, but for `value`."""
+        """Append one operation, which ends now. A field that is None is left out, except `value`."""
         given = {
             "key": key,
             "resource": resource,

@@ -62,8 +62,8 @@ def check_register(resource: str, writes: Mapping[Value, Operation], reads: Sequ
     """The violations of one register.
 
     Args:
-        writes: all writes by their values, whatever came of them.
-        reads: the reads that came back.
+        writes: all writes by their values, with any outcome.
+        reads: the reads that got a reply.
     """
     clusters: dict[Value, _Cluster] = {None: _Cluster(None)}
     for value, write in writes.items():
