@@ -33,6 +33,7 @@ SEND_NOTHING = {
     "store.meter",
     "stream_manager.on",
     "writer.open",  # within create_writer
+    "writer.speak_as",
     "reader.open",  # within create_reader
     "writer.flush_for_end",  # within end_stream and its like
     "lock.let_expire",

@@ -113,10 +113,10 @@ UPDATE_RUN: LiteralString = """
 """
 
 _COLUMNS: LiteralString = """r.run_id, r.turn, r.status, r.step_count, r.start_sequence, r.started_at, r.completed_at, r.error,
-      r.end_sequence, r.output"""
+      r.end_sequence, r.output, r.facts ->> '$.resumes'"""
 
 # ?1 session id, ?2 run id -> (run id, turn, status, step count, start sequence, started at, completed at, error, end sequence,
-# output), or no row
+# output, the run that it resumes), or no row
 SELECT_RUN: LiteralString = f"""
     SELECT {_COLUMNS}
     FROM __agents_states AS s

@@ -177,7 +177,7 @@ def _existing(session_id: str, run_id: str) -> Condition:
 def _run(session_id: str, rows: list[Row], run_id: str) -> Run:
     if not rows:
         raise RunNotFoundError(session_id, run_id)
-    run, turn, status, step_count, start_sequence, started_at, completed_at, error, end, output = cast(
+    run, turn, status, step_count, start_sequence, started_at, completed_at, error, end, output, resumes = cast(
         "list[Any]", rows[0]
     )
     return Run(
@@ -192,4 +192,5 @@ def _run(session_id: str, rows: list[Row], run_id: str) -> Run:
         error=text_of(error),
         end_sequence=end,
         output=None if output is None else decode_json(output),
+        resumes=resumes,
     )

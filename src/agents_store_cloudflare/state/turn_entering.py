@@ -28,7 +28,7 @@ from agents_store_cloudflare.state.staging import StagingCalls
 from agents_store_cloudflare.state.stored_text import text_of
 from agents_store_cloudflare.state.turn_records import EnteredTurn, TurnEntry
 
-__all__ = ["TurnEntering", "turn_text"]
+__all__ = ["RESTARTABLE", "TurnEntering", "turn_text"]
 
 MOST_OWED: Final = 8
 RESTARTABLE: Final = frozenset({"failed", "interrupted", "running"})
@@ -67,7 +67,7 @@ class TurnEntering(MessageCalls, StagingCalls):
         )
         created = (session_id, now_ms, entry.agent_type, entry.parent_session_id, new_epoch())
         enter = (*self._commit(guard), len(messages), turn_text(entry.turn))
-        run = (session_id, entry.turn_id, now_ms, entry.token, turn_text(entry.turn))
+        run = (session_id, entry.turn_id, entry.token)
         scope = None if entry.reservation is None else entry.reservation.scope
         entered = [Statement(turn_sql.SELECT_TURN, (session_id, scope)), *loading(session_id)]
         first, results = await self._batches.guarded(

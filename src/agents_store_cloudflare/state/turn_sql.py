@@ -122,11 +122,27 @@ _OWED_AFTER_A_DEATH: LiteralString = """CASE
         ELSE json_insert(owed_closings, '$[#]', json_set(open_turn, '$.status', 'interrupted', '$.code', 'interrupted'))
       END"""
 
-# ?6 new messages, ?7 the turn as a JSON object without its number. The version stays when only the run is new.
+# The run that suspended the session, if it is suspended. Primary key; from the newest run backwards.
+_SUSPENDED_RUN: LiteralString = """CASE WHEN status = 'suspended' THEN (
+          SELECT r.run_id
+          FROM __agents_runs AS r
+          WHERE r.session_no = __agents_states.session_no
+            AND r.status = 'suspended'
+          ORDER BY r.turn DESC
+          LIMIT 1
+        ) END"""
+
+# ?6 new messages, ?7 the turn as a JSON object. The row adds the facts that only it knows: number, start, position, agent, stream, and
+# the run that the turn resumes. A stream with another name is shared with other sessions. The version stays when only the run is new.
 ENTER_STATE: LiteralString = session_update(
     f"""owed_closings = {_OWED_AFTER_A_DEATH},
       open_turn = json_set(
         ?7, '$.turn', run_count + 1,
+        '$.startedAt', CAST(?2 AS INTEGER),
+        '$.agentId', coalesce(?7 ->> '$.agentId', (?7 ->> '$.agentType') || '-' || (run_count + 1)),
+        '$.streamId', coalesce(nullif(stream_id, ''), session_id),
+        '$.fenced', json(CASE WHEN coalesce(nullif(stream_id, ''), session_id) = session_id THEN 'true' ELSE 'false' END),
+        '$.resumes', {_SUSPENDED_RUN},
         '$.from', coalesce((
           SELECT r.end_sequence
           FROM __agents_runs AS r
@@ -142,10 +158,10 @@ ENTER_STATE: LiteralString = session_update(
     messages="message_count + ?6",
 )
 
-# ?1 session id, ?2 turn id, ?3 now, ?4 token, ?5 facts
+# ?1 session id, ?2 turn id, ?3 token. Behind ENTER_STATE, whose open turn the run keeps.
 INSERT_TURN_RUN: LiteralString = """
     INSERT INTO __agents_runs (session_no, turn, run_id, status, step_count, started_at, token, facts)
-    SELECT session_no, run_count, ?2, 'running', step_count, ?3, ?4, ?5
+    SELECT session_no, run_count, ?2, 'running', step_count, open_turn ->> '$.startedAt', ?3, open_turn
     FROM __agents_states
     WHERE session_id = ?1
 """

@@ -78,13 +78,23 @@ class DurableObjectStreamManager(StreamManager):
         return Opening(lambda: self._writers.open(identity))
 
     def turn_writer(
-        self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: int | None
+        self,
+        stream_id: str,
+        agent_id: str,
+        agent_type: str,
+        *,
+        fencing_token: int | None,
+        writer_id: str | None = None,
     ) -> DurableObjectStreamWriter:
-        """A writer that is not open. `store.turn` uses it, and opens it beside the turn's first batch."""
+        """A writer that is not open. `store.turn` uses it, and opens it beside the turn's first batch.
+
+        Args:
+            writer_id: the name under which streams know the writer's flushes; made up when absent.
+        """
         identity = WriterIdentity(
             stream_id=stream_id, agent_id=agent_id, agent_type=agent_type, fencing_token=fencing_token
         )
-        return self._writers.make(identity)
+        return self._writers.make(identity, writer_id=writer_id)
 
     def create_reader(
         self, stream_id: str, *, wait: float | timedelta | None = None, follow: bool = True

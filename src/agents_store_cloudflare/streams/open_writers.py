@@ -24,7 +24,7 @@ class OpenWriters:
         self._writers: dict[str, list[DurableObjectStreamWriter]] = {}
         self._listeners: list[Callable[[BufferOverflowEvent], None]] = []
 
-    def make(self, identity: WriterIdentity) -> DurableObjectStreamWriter:
+    def make(self, identity: WriterIdentity, *, writer_id: str | None = None) -> DurableObjectStreamWriter:
         """Return a writer that is not opened yet; nothing here waits for it."""
         return DurableObjectStreamWriter(
             identity,
@@ -32,6 +32,7 @@ class OpenWriters:
             self._options,
             on_drop=lambda: self._tell_overflow(identity.stream_id),
             on_close=self._forget,
+            writer_id=writer_id,
         )
 
     async def open(self, identity: WriterIdentity) -> DurableObjectStreamWriter:

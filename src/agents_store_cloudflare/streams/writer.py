@@ -7,6 +7,7 @@ import logging
 import secrets
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self, cast
 
@@ -51,13 +52,14 @@ class DurableObjectStreamWriter(StreamWriter):
         *,
         on_drop: Callable[[], None],
         on_close: Callable[[DurableObjectStreamWriter], None],
+        writer_id: str | None = None,
     ) -> None:
         self._identity = identity
         self._client = client
         self._options = options
         self._on_drop = on_drop
         self._on_close = on_close
-        self._id = secrets.token_hex(8)
+        self._id = writer_id or secrets.token_hex(8)
         self._interval_ms = options.interval_ms()
         self._buffer = WriterBuffer()
         self._sender = BatchSender(identity, self._id, self._buffer, client, options)
@@ -118,6 +120,10 @@ class DurableObjectStreamWriter(StreamWriter):
     def stream_id(self) -> str:
         """The stream it writes to."""
         return self._identity.stream_id
+
+    def speak_as(self, agent_id: str) -> None:
+        """Give chunks that are written from now on another agent's name."""
+        self._identity = replace(self._identity, agent_id=agent_id)
 
     async def open(self) -> Self:
         """Make the stream unless it exists, and tell it the fencing token."""

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final, cast
 
 from agents_store_cloudflare.contract.arguments import (
     MAX_LABEL_BYTES,
@@ -34,7 +34,7 @@ class TurnOptions:
     agent_id: str | None
     turn_id: str
     messages: list[Message]
-    wait: float | timedelta | None
+    wait_ms: int
     ttl: float | timedelta | None
     auto_refresh: bool
     max_hold_ms: int
@@ -74,9 +74,7 @@ class TurnOptions:
         """
         given = message_list(messages)
         if budget is not None:
-            scope, amount = budget
-            check_id(scope, "the scope of budget")
-            check_whole_number(amount, "the amount of budget", low=1)
+            _check_budget(budget)
         for name, value in (("agent_id", agent_id), ("step_id", step_id), ("parent_session_id", parent_session_id)):
             if value is not None:
                 check_id(value, name)
@@ -89,7 +87,7 @@ class TurnOptions:
             agent_id=agent_id,
             turn_id=uuid.uuid4().hex if turn_id is None else check_id(turn_id, "turn_id"),
             messages=decode_json(encode_json(given, name="messages")),  # type: ignore[arg-type]
-            wait=wait,
+            wait_ms=span_ms(wait, None, "wait", most_seconds=LONGEST_HOLD_S) or 0,
             ttl=ttl,
             auto_refresh=auto_refresh,
             max_hold_ms=hold_ms,
@@ -101,3 +99,11 @@ class TurnOptions:
             parent_session_id=parent_session_id,
             wait_until=wait_until,
         )
+
+
+def _check_budget(budget: object) -> None:
+    if not isinstance(budget, tuple) or len(cast("tuple[object, ...]", budget)) != 2:
+        raise TypeError('budget must be (scope, amount), e.g. ("tenant-1", 8_000)')
+    scope, amount = cast("tuple[Any, Any]", budget)
+    check_id(scope, "the scope of budget")
+    check_whole_number(amount, "the amount of budget", low=1)

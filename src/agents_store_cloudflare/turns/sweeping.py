@@ -106,7 +106,7 @@ async def _interrupted(
     locks: DurableObjectLockManager,
     now_ms: Callable[[], int],
 ) -> tuple[int, str] | None:
-    lock = await locks.acquire(session_id)
+    lock = await locks.acquire(session_id, owner="sweep_turns")
     if lock is None:
         return None
     try:

@@ -158,6 +158,7 @@ class Run(Record):
         completed_at: when it ended (milliseconds since 1970); None while it runs.
         end_sequence: the last chunk of the run in the stream. Only a turn has it.
         output: the output that `turn.finish` was given, at most 64 KB as JSON.
+        resumes: the id of the suspended run that this turn took up.
     """
 
     run_id: str
@@ -171,6 +172,7 @@ class Run(Record):
     error: str | None = None
     end_sequence: int | None = None
     output: JsonValue = None
+    resumes: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,229 @@
+"""Entering a turn: the session's lock, then one batch, with the stream opened beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from contextlib import suppress
+from typing import Final
+
+from agents_store_cloudflare.contract.errors import (
+    LockNotAcquiredError,
+    StreamError,
+    StreamNotFoundError,
+    TurnEndedError,
+    TurnRunningError,
+)
+from agents_store_cloudflare.contract.json_values import JsonObject
+from agents_store_cloudflare.contract.state.records import AgentStatus
+from agents_store_cloudflare.contract.usage.budgets import Reservation
+from agents_store_cloudflare.locks import DurableObjectLockManager
+from agents_store_cloudflare.locks.lock import DurableObjectLock
+from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.state.turn_entering import RESTARTABLE
+from agents_store_cloudflare.state.turn_records import TurnEntry
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
+from agents_store_cloudflare.turns.closings import publish
+from agents_store_cloudflare.turns.options import TurnOptions
+from agents_store_cloudflare.turns.parts import TurnParts
+
+__all__ = ["Entrance"]
+
+SWEEPER_WAIT_MS: Final = 1000
+
+_logger = logging.getLogger("agents_store_cloudflare.turns")
+
+
+class Entrance:
+    """The way into one turn: `lock`, then `enter`, then `tell`."""
+
+    def __init__(
+        self,
+        options: TurnOptions,
+        state: D1StateStore,
+        streams: DurableObjectStreamManager,
+        locks: DurableObjectLockManager,
+    ) -> None:
+        self._options = options
+        self._state = state
+        self._streams = streams
+        self._locks = locks
+
+    async def lock(self) -> DurableObjectLock:
+        """The session's lock.
+
+        Raises:
+            TurnRunningError, TurnEndedError: the turn is running, or has ended.
+            LockNotAcquiredError: somebody else holds the lock.
+        """
+        options = self._options
+        lock = await self._acquire(options.wait_ms)
+        if lock is not None:
+            return lock
+        # A sweep holds the lock for three calls: it is worth a second even to those who would not wait for a turn.
+        is_turn = await self._look()
+        if not is_turn and options.wait_ms < SWEEPER_WAIT_MS:
+            lock = await self._acquire(SWEEPER_WAIT_MS - options.wait_ms)
+            if lock is not None:
+                return lock
+            await self._look()
+        raise LockNotAcquiredError(options.session_id)
+
+    async def _acquire(self, wait_ms: int) -> DurableObjectLock | None:
+        options = self._options
+        return await self._locks.acquire(
+            options.session_id, ttl=options.ttl, wait=wait_ms / 1000, owner=options.turn_id
+        )
+
+    async def _look(self) -> bool:
+        """Whether the open turn holds the lock. Somebody else does while a sweep works, or while a turn is entered."""
+        options = self._options
+        found = await self._state.find_turn(options.session_id, options.turn_id)
+        if found is None:
+            return False
+        if found.status is not None and found.status not in RESTARTABLE:
+            raise TurnEndedError(
+                options.session_id,
+                options.turn_id,
+                status=found.status,
+                output=found.output,
+                from_sequence=found.from_sequence,
+                end_sequence=found.end_sequence,
+            )
+        running = found.open_turn
+        if running is None:
+            return False
+        holder = await self._locks.get_holder(options.session_id)
+        if holder is None or holder.fencing_token != running["token"]:
+            return False
+        if running["turnId"] != options.turn_id:
+            return True
+        raise TurnRunningError(
+            options.session_id,
+            options.turn_id,
+            stream_id=str(running["streamId"]),
+            from_sequence=int(str(running["from"])),
+        )
+
+    async def enter(self, lock: DurableObjectLock) -> TurnParts:
+        """Enter the turn in one batch, the stream's writer opened beside it. Nothing is left of what this raises but an empty stream."""
+        options, reservation = self._options, self._reservation()
+        writer = self._new_writer(options.session_id, lock.fencing_token) if options.stream else None
+        entry = TurnEntry(
+            session_id=options.session_id,
+            turn_id=options.turn_id,
+            agent_type=options.agent_type,
+            token=lock.fencing_token,
+            turn=self._facts(lock, writer, reservation),
+            messages=options.messages,
+            parent_session_id=options.parent_session_id,
+            create=options.create,
+            reservation=reservation,
+        )
+        opening = None if writer is None else asyncio.ensure_future(self._opened(writer))
+        try:
+            entered = await self._state.enter_turn(entry, uuid.uuid4().hex)
+        except BaseException:
+            if opening is not None and writer is not None:
+                await asyncio.gather(opening, return_exceptions=True)
+                writer.let_go()
+            raise
+        return TurnParts(
+            options=options,
+            state_store=self._state,
+            lock=lock,
+            entered=entered,
+            writer=writer,
+            reservation=reservation,
+            owed=entered.owed,
+            opening=opening,
+        )
+
+    async def tell(self, parts: TurnParts) -> None:
+        """Bring the stream up to date: what earlier turns owe it, and that a suspended session goes on.
+
+        Raises:
+            StreamError: the stream of a suspended session cannot be reached.
+        """
+        writer, is_resumed = parts.writer, parts.entered.state.status == AgentStatus.SUSPENDED
+        if writer is not None and parts.opening is not None:
+            await parts.opening
+            if parts.stream_id != writer.stream_id:
+                writer = parts.writer = await self._moved(writer, parts)
+            writer.speak_as(str(parts.entered.turn["agentId"]))
+            parts.begin_after(writer.last_sequence)
+        if parts.owed and (writer is None or writer.newest_closed_turn != parts.owed[-1]["turnId"]):
+            await self._publish(parts, must_succeed=is_resumed)
+        else:
+            parts.owed = []
+        if is_resumed and parts.is_fenced:
+            with suppress(StreamNotFoundError):
+                await self._streams.resume_stream(parts.stream_id, fencing_token=parts.lock.fencing_token)
+
+    async def _publish(self, parts: TurnParts, *, must_succeed: bool) -> None:
+        try:
+            told = await publish(self._streams, parts.owed, self._state.now_ms())
+        except StreamError:
+            if must_succeed:
+                raise  # a closing chunk that pauses must not come after the stream was resumed
+            _logger.warning("closing chunks of session %r stay owed", self._options.session_id, exc_info=True)
+            return
+        parts.owed = []
+        # The turn's own chunks begin after the closing chunks of earlier turns.
+        parts.begin_after(told.get(parts.stream_id, 0))
+
+    async def _moved(self, writer: DurableObjectStreamWriter, parts: TurnParts) -> DurableObjectStreamWriter:
+        """A writer of the same name for the stream that the session shares with others: without the token."""
+        writer.let_go()
+        shared = self._new_writer(parts.stream_id, None, writer_id=writer.writer_id)
+        await self._opened(shared)
+        return shared
+
+    def _new_writer(
+        self, stream_id: str, fencing_token: int | None, *, writer_id: str | None = None
+    ) -> DurableObjectStreamWriter:
+        options = self._options
+        return self._streams.turn_writer(
+            stream_id,
+            options.agent_id or options.agent_type,
+            options.agent_type,
+            fencing_token=fencing_token,
+            writer_id=writer_id,
+        )
+
+    def _reservation(self) -> Reservation | None:
+        if self._options.budget is None:
+            return None
+        scope, amount = self._options.budget
+        expires_at = self._state.now_ms() + self._options.max_hold_ms
+        return Reservation(id=uuid.uuid4().hex, scope=scope, amount=amount, expires_at=expires_at)
+
+    def _facts(
+        self, lock: DurableObjectLock, writer: DurableObjectStreamWriter | None, reservation: Reservation | None
+    ) -> JsonObject:
+        """What the state row keeps of the open turn; the batch adds what only the row knows."""
+        options = self._options
+        kept = (
+            None
+            if reservation is None
+            else [reservation.scope, reservation.expires_at, reservation.id, reservation.amount]
+        )
+        return {
+            "turnId": options.turn_id,
+            "token": lock.fencing_token,
+            "writer": None if writer is None else writer.writer_id,
+            "incarnation": None,
+            "agentId": options.agent_id,
+            "agentType": options.agent_type,
+            "reservation": kept,
+            "spent": 0,
+        }
+
+    async def _opened(self, writer: DurableObjectStreamWriter) -> None:
+        """Open a writer. A stream that cannot be reached now is asked again by the first flush."""
+        try:
+            await writer.open()
+        except StreamError:
+            _logger.warning("the stream of turn %r could not be opened yet", self._options.turn_id, exc_info=True)

@@ -1,0 +1,110 @@
+"""What a turn uses, kept until a commit stores it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from agents_store_cloudflare.contract.arguments import check_whole_number
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockLostError, TurnError
+from agents_store_cloudflare.contract.json_values import JsonValue
+from agents_store_cloudflare.contract.state.records import AgentState
+from agents_store_cloudflare.contract.usage.records import UsageEntry
+from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.turns.parts import TurnParts
+
+__all__ = ["RecordingTurn"]
+
+ENTRIES_A_STATEMENT = 500
+
+
+class RecordingTurn:
+    """The usage of a turn, and the check that the turn is still open."""
+
+    def __init__(self, parts: TurnParts) -> None:
+        self._parts = parts
+        self.id: str = parts.options.turn_id
+        self.state: AgentState = parts.entered.state
+        self._usage: list[UsageEntry] = []
+        self._recorded = 0
+        self._given_spent: int | None = None
+        self._is_over = False
+
+    @property
+    def spent(self) -> int:
+        """What the turn has spent, in the unit of its budget: tokens of the entries, or their cost in millionths of a dollar.
+
+        Set it to settle another amount.
+        """
+        return self._recorded if self._given_spent is None else self._given_spent
+
+    @spent.setter
+    def spent(self, amount: int) -> None:
+        self._given_spent = check_whole_number(amount, "spent")
+
+    def record(self, entry: UsageEntry | Mapping[str, object]) -> UsageEntry:
+        """Record usage; the next commit stores it. Also a turn that fails stores it.
+
+        Raises:
+            TurnError: the turn is over.
+            TypeError, InvalidArgumentError: the entry breaks a rule.
+        """
+        self._check_open()
+        [completed] = self._parts.state_store.complete_usage([entry])
+        if completed.session_id != self.state.session_id:
+            raise InvalidArgumentError(f"the entry is of session {completed.session_id!r}, not of this turn's session")
+        self._usage.append(completed)
+        self._recorded += _amount(completed, self._parts.entered.unit)
+        return completed
+
+    def record_tokens(self, *, model: str, prompt: int = 0, completion: int = 0, **counts: int) -> UsageEntry:
+        """Record the tokens of one model call; `reasoning`, `cached` and `total` may follow."""
+        tokens = {"prompt": prompt, "completion": completion, **counts}
+        return self.record({**self._facts("tokens"), "model": model, "tokens": tokens})
+
+    def record_tool(self, *, tool_name: str, duration_ms: int, success: bool, error: str | None = None) -> UsageEntry:
+        """Record one call of a tool."""
+        facts: dict[str, object] = {"toolName": tool_name, "durationMs": duration_ms, "success": success}
+        return self.record({**self._facts("tool"), **facts, **({} if error is None else {"error": error})})
+
+    def record_subagent(self, *, agent_type: str, sub_session_id: str, duration_ms: int, success: bool) -> UsageEntry:
+        """Record one run of a sub-agent, whose own session holds what it used."""
+        facts: dict[str, object] = {"agentType": agent_type, "subSessionId": sub_session_id}
+        return self.record({**self._facts("subagent"), **facts, "durationMs": duration_ms, "success": success})
+
+    def record_custom(self, *, name: str, value: float, data: JsonValue = None) -> UsageEntry:
+        """Record a number of your own."""
+        facts: dict[str, object] = {"name": name, "value": value}
+        return self.record({**self._facts("custom"), **facts, **({} if data is None else {"data": data})})
+
+    def _facts(self, kind: str) -> dict[str, object]:
+        return {
+            "sessionId": self.state.session_id,
+            "kind": kind,
+            "stepCount": self.state.step_count,
+            "source": {"type": "agent", "name": self._parts.options.agent_type},
+            "runId": self.id,
+        }
+
+    def _usage_statements(self) -> list[Statement]:
+        session_id, entries = self.state.session_id, self._usage
+        return [
+            statement
+            for first in range(0, len(entries), ENTRIES_A_STATEMENT)
+            for statement in self._parts.state_store.usage_statements(
+                session_id, entries[first : first + ENTRIES_A_STATEMENT]
+            )
+        ]
+
+    def _check_open(self) -> None:
+        if self._is_over:
+            raise TurnError(f"turn {self.id!r} of session {self.state.session_id!r} is over; begin another one")
+        if self._parts.lock.lost:
+            raise LockLostError(self._parts.lock.key)
+
+
+def _amount(entry: UsageEntry, unit: str | None) -> int:
+    """What an entry counts in a budget's unit."""
+    if unit == "tokens":
+        return cast("Any", entry.tokens).total if entry.tokens is not None else 0
+    return entry.cost_micros or 0
