@@ -10,7 +10,7 @@ serve = $(run) tools.serve --port $(PORT) $(if $(PERSIST),--persist $(PERSIST)) 
 	$(foreach var,$(VARS),--var '$(var)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev serve test check coverage docs docs-serve format costs bench soak conformance lock lock-worker build clean
+.PHONY: help setup dev serve test check coverage docs docs-serve screenshots format costs bench soak conformance lock lock-worker build clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ docs: setup ## Build the site of docs/ into build/site, strictly: no broken link
 
 docs-serve: setup ## Show the site of docs/ while it is edited, at http://localhost:8000
 	@$(run) zensical serve
+
+screenshots: setup ## Take the pictures of docs/console.md anew
+	@$(run) tools.screenshots
 
 format: setup ## Rewrite the sources as `make check` wants them
 	@$(run) ruff check --fix-only --quiet .

@@ -215,7 +215,7 @@ async def test_forged_forms_are_refused(site: Site, headers: dict[str, str]) -> 
     "changed", [{"id": "t"}, {"version": "1"}, {"token": "0" * 64}, {"token": "é"}, {"expires": "1"}, {"x": "y"}]
 )
 async def test_what_a_form_fixes_cannot_be_changed(site: Site, changed: dict[str, str]) -> None:
-    """The token is good for what was confirmed and for nothing else."""
+    """CN-5: The token is good for what was confirmed and for nothing else."""
     await _session(site)
     await _session(site, "t")
     form = await _form(site, "delete", id="s")
@@ -255,7 +255,7 @@ async def test_requests_without_an_origin(site: Site) -> None:
 
 
 async def test_acts_are_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    """Beginning, end and failure stand in the log, without the token, on one line each."""
+    """CN-5: Beginning, end and failure stand in the log, without the token, on one line each."""
     first, _ = await _session(site)
     with caplog.at_level(logging.WARNING):
         form = await _form(site, "fork", id="s", checkpoint=first)

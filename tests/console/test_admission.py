@@ -21,7 +21,7 @@ PATHS = [
 @pytest.mark.parametrize("answer", [False, None, 1, "yes", object()])
 @pytest.mark.parametrize("path", PATHS)
 async def test_everything_but_true_denies(answer: object, path: str) -> None:
-    """A truthy value admits nobody, wherever the request goes."""
+    """CN-1: A truthy value admits nobody, wherever the request goes."""
 
     def authorize(request: object, action: str) -> Any:
         return answer
@@ -49,7 +49,7 @@ async def test_authorize_is_given_the_request_and_read(site: Site) -> None:
 
 
 async def test_other_paths_are_not_the_consoles(site: Site) -> None:
-    """What is not below the prefix is somebody else's."""
+    """CN-1: What is not below the prefix is somebody else's."""
     for path in ("/", "/consoles", "/api/console", "/con"):
         assert await site.console.handle(HttpRequest(url=f"{HOST}{path}")) is None
 

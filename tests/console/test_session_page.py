@@ -29,7 +29,7 @@ async def test_ids_that_are_no_path(site: Site) -> None:
 
 
 async def test_a_dead_turn_says_why_it_hangs(site: Site) -> None:
-    """A turn whose lease ended without an end: the page names it, says that nobody holds the lock, and what mends it."""
+    """CN-3: A turn whose lease ended without an end: the page names it, says that nobody holds the lock, and what mends it."""
     block = site.store.turn("s", agent_type="chat", ttl=5, auto_refresh=False)
     await block.__aenter__()
     assert await _codes(site, "s") == ["turn-running"]

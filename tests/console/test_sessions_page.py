@@ -45,7 +45,7 @@ async def test_filters_of_a_form(site: Site) -> None:
 
 
 async def test_a_filter_stops_after_its_rows_and_goes_on(site: Site) -> None:
-    """A filter that nothing near fits says how far it looked, and its cursor goes on to the only session that fits."""
+    """CN-2: A filter that nothing near fits says how far it looked, and its cursor goes on to the only session that fits."""
     await site.store.state_store.create_session("wanted", agent_type="rare")
     await _sessions(site, 500)
     first = await site.data("/console/api/sessions?agent=rare")

@@ -171,7 +171,7 @@ def test_by_keyboard_alone(site: LocalRuntime, page: Page) -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_work_without_javascript(browser: Browser, site: LocalRuntime, path: str) -> None:
-    """Each page is whole without a script."""
+    """CN-4: Each page is whole without a script."""
     window = Window(browser, java_script_enabled=False)
     window.page.goto(site.url + path)
     expect(window.page.locator("h1")).to_be_visible()
@@ -202,7 +202,7 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, site: LocalRuntime, pat
 
 
 def test_hostile_texts_do_nothing(site: LocalRuntime, window: Window) -> None:
-    """HTML, scripts, ANSI codes and endless lines in every field are text: no element of theirs, no script runs, nothing is asked."""
+    """CN-4: HTML, scripts, ANSI codes and endless lines in every field are text: no element of theirs, no script runs, nothing is asked."""
     page = window.page
     page.goto(f"{site.url}/console?prefix={quote('<b')}")
     page.get_by_role("link", name=re.compile("<b onclick")).click()

@@ -135,7 +135,7 @@ def test_a_form_that_somebody_else_sends_does_nothing(site: LocalRuntime, page: 
 
 
 def test_rows_read_of_ten_thousand_sessions(site: LocalRuntime) -> None:
-    """D1 counts at most 60 rows for a page without a filter and 500 for one with a filter, and the footer says so."""
+    """CN-2: D1 counts at most 60 rows for a page without a filter and 500 for one with a filter, and the footer says so."""
     planted(site, "many", count=MANY)
 
     def rows(query: str) -> int:
