@@ -36,6 +36,7 @@ MIGRATION_FILES: tuple[str, ...] = (
     "0003_agents_store_usage.sql",
     "0004_agents_store_turns.sql",
     "0005_agents_store_homes.sql",
+    "0006_agents_store_langgraph.sql",
 )
 """The files in order. The number of a file is the version that it brings."""
 
@@ -66,6 +67,9 @@ TABLE_NAMES: tuple[str, ...] = (
     "__agents_reservations",
     "__agents_settlements",
     "__agents_directory",
+    "__agents_graph_checkpoints",
+    "__agents_graph_lines",
+    "__agents_graph_items",
 )
 
 _ATTEMPTS = 5
@@ -92,6 +96,9 @@ _EXISTING_TABLES: LiteralString = """
 """
 
 _DROPS: tuple[LiteralString, ...] = (
+    "DROP TABLE IF EXISTS __agents_graph_items",
+    "DROP TABLE IF EXISTS __agents_graph_lines",
+    "DROP TABLE IF EXISTS __agents_graph_checkpoints",
     "DROP TRIGGER IF EXISTS __agents_numbered",
     "DROP TRIGGER IF EXISTS __agents_session_deleted",
     "DROP VIEW IF EXISTS __agents_next_session_no",

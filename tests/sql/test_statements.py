@@ -13,11 +13,16 @@ import pytest
 import agents_store_cloudflare
 from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text
 
-PACKAGES = ("state", "usage", "transfer", "console", "homes")
+PACKAGES = ("state", "usage", "transfer", "console", "homes", "adapters.langgraph")
 STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 ONE_ROW_VIEW = "__agents_next_session_no"
 SCANS_THAT_ARE_MEANT = {  # operators' calls, which say so
     *(f"transfer.budgets_sql.{name}[{index}]" for name in ("DELETE_TREE", "SELECT_TREE") for index in range(3)),
+    "adapters.langgraph.deleting_sql.DELETE_RUNS[0]",
+    "adapters.langgraph.deleting_sql.FENCE_OF_RUNS[0]",
+    "adapters.langgraph.deleting_sql.THREADS_OF_RUNS[0]",
+    "adapters.langgraph.reading_sql.LINES_OF_PAGE[0]",
+    "adapters.langgraph.reading_sql.SELECT_PAGE[0]",
     "usage.sql.FIND_SESSIONS[0]",
     "usage.budget_sql.COUNT_OLD_SETTLEMENTS[0]",
     "usage.budget_sql.DELETE_OLD_SETTLEMENTS[0]",
@@ -37,7 +42,7 @@ def test_the_length_of_a_key_range_has_one_name() -> None:
 def _constants() -> Iterator[tuple[str, str]]:
     """Module-level SQL texts of the D1 roles; test_object_statements.py prepares the statements of the Durable Objects."""
     for package in PACKAGES:
-        path = [f"{root}/{package}" for root in agents_store_cloudflare.__path__]
+        path = [f"{root}/{package.replace('.', '/')}" for root in agents_store_cloudflare.__path__]
         for module in pkgutil.iter_modules(path):
             loaded = importlib.import_module(f"agents_store_cloudflare.{package}.{module.name}")
             for name, value in vars(loaded).items():

@@ -206,6 +206,36 @@ LATER: Final[dict[str, tuple[LiteralString, ...]]] = {
         END
         """,
     ),
+    # The checkpoints of LangGraph's graphs (adapters/langgraph), and their lines.
+    "__agents_graph_checkpoints": (
+        """
+        CREATE TABLE __agents_graph_checkpoints (
+          session_id TEXT NOT NULL,
+          ns TEXT NOT NULL,
+          checkpoint_id TEXT NOT NULL,
+          parent_id TEXT,
+          body TEXT,
+          refs TEXT NOT NULL DEFAULT '[]',
+          metadata TEXT NOT NULL DEFAULT '{}',
+          writes TEXT,
+          write_refs TEXT NOT NULL DEFAULT '[]',
+          PRIMARY KEY (session_id, ns, checkpoint_id)
+        ) WITHOUT ROWID
+        """,
+    ),
+    "__agents_graph_lines": (
+        """
+        CREATE TABLE __agents_graph_lines (
+          session_id TEXT NOT NULL,
+          ns TEXT NOT NULL,
+          log TEXT NOT NULL,
+          start INTEGER NOT NULL,
+          count INTEGER NOT NULL,
+          body TEXT NOT NULL,
+          PRIMARY KEY (session_id, ns, log, start)
+        ) WITHOUT ROWID
+        """,
+    ),
     # What the directory was told last of each session.
     "__agents_projected": (
         """

@@ -1,0 +1,88 @@
+"""The batches that a saver sends, and the fence in front of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents_store_cloudflare.adapters.langgraph import writing_sql
+from agents_store_cloudflare.adapters.langgraph.errors import StaleHeadError
+from agents_store_cloudflare.adapters.langgraph.known import Thread
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.contract.arguments import FencingToken, check_fencing_token
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.homes import home_of
+from agents_store_cloudflare.database import Homes, OneDatabase, Row, Statement
+from agents_store_cloudflare.state.fencing import Faults, fenced_batch
+from agents_store_cloudflare.state.guard import Facts
+
+__all__ = ["GraphBatches", "LinesMovedError", "StoredAlreadyError"]
+
+
+class StoredAlreadyError(Exception):
+    """The checkpoint is stored: the reply to an earlier attempt was lost. No error of a caller's."""
+
+
+class LinesMovedError(Exception):
+    """Others added to the logs, or lines are gone: the checkpoint must be laid out otherwise. No error of a caller's."""
+
+
+class GraphBatches:
+    """Batches over the tables of graphs.
+
+    Args:
+        database: a D1 binding, a `Database` or `Homes`.
+        fencing_token: of the lock of the thread.
+    """
+
+    def __init__(self, database: object, fencing_token: FencingToken) -> None:
+        self.homes: Homes = database if isinstance(database, Homes) else OneDatabase(as_database(database))
+        self.token: int | None = check_fencing_token(fencing_token)
+
+    async def read(self, operation: str, thread_id: str, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Send statements that only read."""
+        return await fenced_batch(self.homes, operation, thread_id, statements)
+
+    async def write(
+        self, operation: str, thread: Thread, statements: Sequence[Statement], *, seen_head: str | None = None
+    ) -> list[list[Row]]:
+        """Send statements behind the fence; a second run of them changes nothing.
+
+        Raises:
+            StaleFencingTokenError, StaleHeadError: somebody else has written.
+        """
+        faults: Faults = {
+            "head": lambda facts: _stale(thread, seen_head, facts),
+            "done": lambda _: StoredAlreadyError(),
+            "lines": lambda _: LinesMovedError(),
+        }
+        return await fenced_batch(self.homes, operation, thread[0], statements, token=self.token, faults=faults)
+
+    async def unfenced(self, operation: str, key: str, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Send statements that carry their own fence; a second run of them changes nothing."""
+        return await fenced_batch(self.homes, operation, key, statements)
+
+    def head_check(self, thread: Thread, seen_head: str | None) -> list[Statement]:
+        """The guard of a batch that must not come after somebody else's checkpoint."""
+        return [] if seen_head is None else [Statement(writing_sql.CHECK_HEAD, (*thread, seen_head))]
+
+    def share_a_database(self, thread_id: str, other_id: str) -> bool:
+        """Whether one batch reaches both threads."""
+        return isinstance(self.homes, OneDatabase) or home_of(thread_id) == home_of(other_id)
+
+    def only_home(self, operation: str) -> str:
+        """The key of a call that spans threads.
+
+        Raises:
+            InvalidArgumentError: threads live in several databases.
+        """
+        if not isinstance(self.homes, OneDatabase):
+            raise InvalidArgumentError(
+                f"{operation} spans threads, and these live in homes of their own: name the thread"
+            )
+        return "*"
+
+
+def _stale(thread: Thread, seen_head: str | None, facts: Facts) -> Exception:
+    return StaleHeadError(
+        thread[0], checkpoint_ns=thread[1], expected_head=seen_head or "", actual_head=str(facts.get("head") or "")
+    )

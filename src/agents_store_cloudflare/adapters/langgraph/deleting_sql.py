@@ -1,0 +1,117 @@
+"""The SQL of checkpoints and lines that delete and copy."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+__all__ = [
+    "COPY_CHECKPOINTS",
+    "COPY_LINES",
+    "DELETE_CHECKPOINTS",
+    "DELETE_LINES",
+    "DELETE_RUNS",
+    "FENCE_OF_RUNS",
+    "FORGET_LINES",
+    "PRUNE",
+    "THREADS_OF_RUNS",
+]
+
+# ?1 thread
+DELETE_CHECKPOINTS: LiteralString = "DELETE FROM __agents_graph_checkpoints WHERE session_id = ?1"
+DELETE_LINES: LiteralString = "DELETE FROM __agents_graph_lines WHERE session_id = ?1"
+
+# ?1 thread, ?2 thread of the copy
+COPY_CHECKPOINTS: LiteralString = """
+    INSERT INTO __agents_graph_checkpoints
+      (session_id, ns, checkpoint_id, parent_id, body, refs, metadata, writes, write_refs)
+    SELECT ?2, ns, checkpoint_id, parent_id, body, refs, metadata, writes, write_refs
+    FROM __agents_graph_checkpoints
+    WHERE session_id = ?1
+    ON CONFLICT (session_id, ns, checkpoint_id) DO UPDATE SET
+      parent_id = excluded.parent_id,
+      body = excluded.body,
+      refs = excluded.refs,
+      metadata = excluded.metadata,
+      writes = excluded.writes,
+      write_refs = excluded.write_refs
+"""
+COPY_LINES: LiteralString = """
+    INSERT INTO __agents_graph_lines (session_id, ns, log, start, count, body)
+    SELECT ?2, ns, log, start, count, body
+    FROM __agents_graph_lines
+    WHERE session_id = ?1
+    ON CONFLICT (session_id, ns, log, start) DO UPDATE SET
+      count = excluded.count,
+      body = excluded.body
+"""
+
+_OF_RUNS: LiteralString = "metadata ->> '$.run_id' IN (SELECT value FROM json_each(?1))"
+
+# ?1 JSON list of run ids, ?2 fencing token: aborts the batch when a thread of theirs has seen a higher one. Reads all checkpoints.
+FENCE_OF_RUNS: LiteralString = f"""
+    SELECT
+      CASE WHEN token > ?2 THEN json_extract('{{}}', 'agents-store ' || json_object(
+        'fault', 'fence',
+        'token', token
+      )) END AS verdict
+    FROM __agents_fences
+    WHERE session_id IN (SELECT session_id FROM __agents_graph_checkpoints WHERE {_OF_RUNS})
+"""
+
+# ?1 JSON list of run ids -> (thread) of each. Reads all checkpoints.
+THREADS_OF_RUNS: LiteralString = f"""
+    SELECT DISTINCT session_id
+    FROM __agents_graph_checkpoints
+    WHERE {_OF_RUNS}
+"""
+
+# ?1 JSON list of run ids. Reads all checkpoints.
+DELETE_RUNS: LiteralString = f"""
+    DELETE FROM __agents_graph_checkpoints
+    WHERE {_OF_RUNS}
+"""
+
+# ?1 JSON list of threads: the lines that none of their checkpoints needs. Reads the threads.
+FORGET_LINES: LiteralString = """
+    DELETE FROM __agents_graph_lines
+    WHERE session_id IN (SELECT value FROM json_each(?1))
+      AND NOT EXISTS (
+        SELECT 1
+        FROM __agents_graph_checkpoints AS c
+        JOIN json_each(c.refs) AS need
+        WHERE c.session_id = __agents_graph_lines.session_id
+          AND c.ns = __agents_graph_lines.ns
+          AND need.value ->> 0 = __agents_graph_lines.log
+          AND need.value ->> 1 < __agents_graph_lines.start + __agents_graph_lines.count
+          AND need.value ->> 2 > __agents_graph_lines.start
+      )
+      AND NOT EXISTS (
+        SELECT 1
+        FROM __agents_graph_checkpoints AS c
+        JOIN json_each(c.write_refs) AS need
+        WHERE c.session_id = __agents_graph_lines.session_id
+          AND c.ns = __agents_graph_lines.ns
+          AND need.value ->> 0 = __agents_graph_lines.log
+          AND need.value ->> 1 < __agents_graph_lines.start + __agents_graph_lines.count
+          AND need.value ->> 2 > __agents_graph_lines.start
+      )
+"""
+
+
+# ?1 thread, ?2 the checkpoints that stay, as [[namespace, id], …]; those that are newer than all of their namespace stay too.
+PRUNE: LiteralString = """
+    DELETE FROM __agents_graph_checkpoints
+    WHERE session_id = ?1
+      AND EXISTS (
+        SELECT 1
+        FROM json_each(?2) AS kept
+        WHERE kept.value ->> 0 = ns
+          AND kept.value ->> 1 > checkpoint_id
+      )
+      AND NOT EXISTS (
+        SELECT 1
+        FROM json_each(?2) AS kept
+        WHERE kept.value ->> 0 = ns
+          AND kept.value ->> 1 = checkpoint_id
+      )
+"""

@@ -1,0 +1,164 @@
+"""The writes of tasks: how they stand in their checkpoint's row, and how they are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+
+from langgraph.checkpoint.base import WRITES_IDX_MAP, writes_sort_key
+
+from agents_store_cloudflare.adapters.langgraph.copying import Copy, found_copy
+from agents_store_cloudflare.adapters.langgraph.errors import ForeignValueError
+from agents_store_cloudflare.adapters.langgraph.kinds import is_exactly
+from agents_store_cloudflare.adapters.langgraph.known import KnownWrite, Range, Thread
+from agents_store_cloudflare.adapters.langgraph.lines import MOST_LINE_BYTES, WAITING, Lines, NewLines, new_log
+from agents_store_cloudflare.adapters.langgraph.shapes import dump
+from agents_store_cloudflare.adapters.langgraph.text_codec import TextCodec
+
+__all__ = ["Place", "StoredWrite", "encoded", "inline", "needs_of", "read_writes", "settled", "split", "writes_json"]
+
+Place = tuple[str, int]
+"""A task, and the number of a write within it."""
+
+MOST_INLINE_BYTES: Final = 4_000
+"""A longer write becomes a line: the row is rewritten when another task of its checkpoint ends."""
+
+LEAST_REFERRED: Final = 60
+PATH: Final = "p"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWrite:
+    """A write as it was read."""
+
+    task_id: str
+    index: int
+    path: str
+    channel: str
+    expression: Any
+
+    def text(self, lines: Lines, thread: Thread) -> str:
+        """The value's text.
+
+        Raises:
+            ForeignValueError: it is no expression of this version, or its lines are gone.
+        """
+        match self.expression:
+            case str() as text:
+                return text
+            case [str() as log, int() as first, int() as end]:
+                return lines.line(thread, Range(log, first, end))
+            case [str() as log, int() as first, int() as end, *copied] if len(copied) == 4:
+                where = Range(log, first, end)
+                return Copy(where, *cast("tuple[int, int, str, str]", tuple(copied))).text(lines.line(thread, where))
+            case {"l": [str() as log, int() as first, int() as end]}:
+                return f"[{','.join(lines.elements(thread, Range(log, first, end)))}]"
+            case _:
+                raise ForeignValueError(
+                    f"a write of task {self.task_id!r} in thread {thread[0]!r} is not as this version writes it"
+                )
+
+    def needs(self) -> tuple[Range, ...]:
+        """The lines that the expression needs."""
+        match self.expression:
+            case {"l": [str() as log, int() as first, int() as end]} | [str() as log, int() as first, int() as end, *_]:
+                return (Range(log, first, end),)
+            case _:
+                return ()
+
+
+def encoded(writes: Sequence[tuple[str, Any]], task_id: str, path: str, codec: TextCodec) -> dict[Place, KnownWrite]:
+    """The writes of one call, by their places: special channels have numbers of their own."""
+    found: dict[Place, KnownWrite] = {}
+    for number, (channel, value) in enumerate(writes):
+        is_list = codec.joins_lists and is_exactly(value, list) and value
+        elements = [codec.dump(each) for each in value] if is_list else None
+        text = codec.dump(value) if elements is None else f"[{','.join(elements)}]"
+        found[(task_id, WRITES_IDX_MAP.get(channel, number))] = KnownWrite(path, channel, text, elements)
+    return found
+
+
+def inline(writes: Mapping[Place, KnownWrite], lines: NewLines) -> dict[Place, KnownWrite]:
+    """The writes as they are stored while their checkpoint has no child: short ones in the row, long ones as lines."""
+    log, made = new_log(WAITING), dict[Place, KnownWrite]()
+    for place, write in writes.items():
+        if len(write.text.encode()) <= MOST_INLINE_BYTES:
+            made[place] = replace(write, expression=dump(write.text))
+        else:
+            is_long = len(write.text.encode()) > MOST_LINE_BYTES
+            where = lines.add_long(write.text, new_log(WAITING)) if is_long else lines.add(log, 0, [write.text])
+            made[place] = replace(write, expression=dump(list(where)), needs=(where,))
+    return made
+
+
+def settled(writes: Mapping[Place, KnownWrite], fresh: Mapping[str, Range]) -> dict[Place, KnownWrite]:
+    """The writes as they are stored once their checkpoint has a child: what the child's lines hold is referred to."""
+    return {place: _settled(write, fresh) for place, write in writes.items()}
+
+
+def _settled(write: KnownWrite, fresh: Mapping[str, Range]) -> KnownWrite:
+    is_referring = any(not need.log.startswith(WAITING) for need in write.needs)
+    if len(write.text) < LEAST_REFERRED or is_referring or not fresh:
+        return write
+    if write.elements is not None and (run := _run_of(write.elements, fresh)) is not None:
+        return replace(write, expression=dump({"l": list(run)}), needs=(run,))
+    if (where := fresh.get(write.text)) is not None:
+        return replace(write, expression=dump(list(where)), needs=(where,))
+    if (copy := found_copy(write.text, fresh)) is not None:
+        return replace(write, expression=dump([*copy.line, *copy[1:]]), needs=(copy.line,))
+    return write
+
+
+def _run_of(elements: Sequence[str], fresh: Mapping[str, Range]) -> Range | None:
+    """The lines of the elements, where they follow one another."""
+    places = [fresh.get(each) for each in elements]
+    first = places[0]
+    if first is None:
+        return None
+    expected = [Range(first.log, first.first + n, first.first + n + 1) for n in range(len(elements))]
+    return Range(first.log, first.first, first.first + len(elements)) if places == expected else None
+
+
+def split(writes: Mapping[Place, KnownWrite]) -> tuple[dict[Place, KnownWrite], dict[Place, KnownWrite]]:
+    """Writes that yield to one that is there, and writes that replace it."""
+    yields = {place: each for place, each in writes.items() if place[1] >= 0}
+    return yields, {place: each for place, each in writes.items() if place[1] < 0}
+
+
+def writes_json(writes: Mapping[Place, KnownWrite]) -> str:
+    """Writes as a row keeps them: an object of tasks, each an object of its writes."""
+    tasks: dict[str, list[str]] = {}
+    for (task_id, number), write in writes.items():
+        parts = tasks.setdefault(task_id, [f'"{PATH}":{dump(write.path)}'] if write.path else [])
+        parts.append(f'"{number}":[{dump(write.channel)},{write.expression}]')
+    return "{" + ",".join(dump(task) + ":{" + ",".join(parts) + "}" for task, parts in tasks.items()) + "}"
+
+
+def read_writes(text: str | None) -> list[StoredWrite]:
+    """The writes of a row, in the order in which a run applies them.
+
+    Raises:
+        ForeignValueError: they are not as this version writes them.
+    """
+    if text is None:
+        return []
+    found: list[StoredWrite] = []
+    try:
+        tasks: dict[str, dict[str, Any]] = json.loads(text)
+        for task_id, parts in tasks.items():
+            path = parts.get(PATH, "")
+            found += [
+                StoredWrite(task_id, int(number), path, each[0], each[1])
+                for number, each in parts.items()
+                if number != PATH
+            ]
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        raise ForeignValueError(f"the writes of a checkpoint are not as this version writes them: {error!r}") from error
+    return sorted(found, key=lambda write: writes_sort_key(write.path, write.task_id, write.index))
+
+
+def needs_of(writes: Iterable[KnownWrite]) -> list[Range]:
+    """The lines that writes need, each once."""
+    return list(dict.fromkeys(need for write in writes for need in write.needs))

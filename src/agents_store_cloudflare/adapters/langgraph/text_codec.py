@@ -1,0 +1,66 @@
+"""Values as lines of text, whatever serializer the saver was given."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from agents_store_cloudflare.adapters.langgraph.errors import ForeignValueError
+from agents_store_cloudflare.adapters.langgraph.typed_json import TypedJsonSerializer
+
+__all__ = ["TextCodec"]
+
+
+class TextCodec:
+    """Writes each value as one line of JSON text, without a raw tab.
+
+    Args:
+        serde: `TypedJsonSerializer` writes the text itself; the kind and the bytes of any other become `{"$":["serde","kind","base64"]}`.
+    """
+
+    def __init__(self, serde: SerializerProtocol) -> None:
+        self.serde = serde
+        self._typed = serde if isinstance(serde, TypedJsonSerializer) else None
+
+    @property
+    def joins_lists(self) -> bool:
+        """Whether the text of a list is `[`, the texts of its elements with commas between them, and `]`."""
+        return self._typed is not None
+
+    def dump(self, value: Any) -> str:
+        """The value as text."""
+        if self._typed is not None:
+            return self._typed.dump(value)
+        kind, content = self.serde.dumps_typed(value)
+        return json.dumps({"$": ["serde", kind, base64.b64encode(content).decode()]}, separators=(",", ":"))
+
+    def load(self, text: str) -> Any:
+        """The value of a text.
+
+        Raises:
+            ForeignValueError: it cannot be rebuilt.
+        """
+        if self._typed is not None:
+            return self._typed.load(text)
+        return self._foreign(json.loads(text))
+
+    def load_list(self, texts: Sequence[str]) -> list[Any]:
+        """The values of several texts, parsed together."""
+        whole = f"[{','.join(texts)}]"
+        if self._typed is not None:
+            values: list[Any] = self._typed.load(whole)
+            return values
+        return [self._foreign(each) for each in json.loads(whole)]
+
+    def _foreign(self, stored: Any) -> Any:
+        match stored:
+            case {"$": ["serde", str() as kind, str() as content]} if len(stored) == 1:
+                return self.serde.loads_typed((kind, base64.b64decode(content)))
+            case _:
+                raise ForeignValueError(
+                    "a stored value was written by another serializer than this saver's; give the saver that one"
+                )

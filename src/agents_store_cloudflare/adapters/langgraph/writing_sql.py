@@ -1,0 +1,203 @@
+"""The SQL of checkpoints and lines that put."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from agents_store_cloudflare.adapters.langgraph.reading_sql import SELECT_HEAD
+
+__all__ = [
+    "APPEND_LINES",
+    "CHECK_HEAD",
+    "DROP_LOG",
+    "GUARD_PUT",
+    "MERGE_WRITES",
+    "PUT_CHECKPOINT",
+    "PUT_LINES",
+    "SETTLE_PARENT",
+]
+
+# ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 its body, ?5 the newest checkpoint that was seen or NULL for no condition, ?6 the ends of
+# the logs that grow, as [[log, end], …], ?7 the lines that are needed and must be there, as [[log, first, end], …]: aborts the batch
+# with `done` when this very checkpoint is stored, with `head` or `lines` when a condition does not hold. Primary keys.
+GUARD_PUT: LiteralString = """
+    WITH judged AS (
+      SELECT
+        coalesce((
+          SELECT checkpoint_id
+          FROM __agents_graph_checkpoints
+          WHERE session_id = ?1
+            AND ns = ?2
+            AND body IS NOT NULL
+          ORDER BY checkpoint_id DESC
+          LIMIT 1
+        ), '') AS head,
+        EXISTS (
+          SELECT 1
+          FROM __agents_graph_checkpoints
+          WHERE session_id = ?1
+            AND ns = ?2
+            AND checkpoint_id = ?3
+            AND body = ?4
+        ) AS is_done,
+        EXISTS (
+          SELECT 1
+          FROM json_each(?6) AS grown
+          WHERE grown.value ->> 1 <> coalesce((
+            SELECT l.start + l.count
+            FROM __agents_graph_lines AS l
+            WHERE l.session_id = ?1
+              AND l.ns = ?2
+              AND l.log = grown.value ->> 0
+            ORDER BY l.start DESC
+            LIMIT 1
+          ), 0)
+        ) OR EXISTS (
+          SELECT 1
+          FROM json_each(?7) AS need
+          JOIN (SELECT 1 AS at UNION ALL SELECT 2 AS at) AS edge
+          WHERE NOT EXISTS (
+            SELECT 1
+            FROM __agents_graph_lines AS l
+            WHERE l.session_id = ?1
+              AND l.ns = ?2
+              AND l.log = need.value ->> 0
+              AND l.start = (
+                SELECT max(x.start)
+                FROM __agents_graph_lines AS x
+                WHERE x.session_id = ?1
+                  AND x.ns = ?2
+                  AND x.log = need.value ->> 0
+                  AND x.start <= CASE edge.at WHEN 1 THEN need.value ->> 1 ELSE need.value ->> 2 - 1 END
+              )
+              AND l.start + l.count > CASE edge.at WHEN 1 THEN need.value ->> 1 ELSE need.value ->> 2 - 1 END
+          )
+        ) AS is_moved
+    ),
+    named AS (
+      SELECT
+        head,
+        CASE
+          WHEN is_done THEN 'done'
+          WHEN ?5 <> head THEN 'head'
+          WHEN is_moved THEN 'lines'
+        END AS fault
+      FROM judged
+    )
+    SELECT
+      CASE WHEN fault IS NOT NULL THEN json_extract('{}', 'agents-store ' || json_object(
+        'fault', fault,
+        'head', head
+      )) END AS verdict
+    FROM named
+"""
+
+# ?1 thread, ?2 namespace, ?3 the newest checkpoint that was seen: aborts the batch when another is the newest. Primary key.
+CHECK_HEAD: LiteralString = f"""
+    SELECT
+      CASE WHEN head <> ?3 THEN json_extract('{{}}', 'agents-store ' || json_object(
+        'fault', 'head',
+        'head', head
+      )) END AS verdict
+    FROM (SELECT coalesce(({SELECT_HEAD}), '') AS head)
+"""
+
+# ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 parent or NULL, ?5 body, ?6 refs, ?7 metadata. Writes that came before it stay.
+PUT_CHECKPOINT: LiteralString = """
+    INSERT INTO __agents_graph_checkpoints (session_id, ns, checkpoint_id, parent_id, body, refs, metadata)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    ON CONFLICT (session_id, ns, checkpoint_id) DO UPDATE SET
+      parent_id = excluded.parent_id,
+      body = excluded.body,
+      refs = excluded.refs,
+      metadata = excluded.metadata
+"""
+
+# ?1 thread, ?2 namespace, ?3 log, ?4 line where they begin, ?5 how many, ?6 the lines joined by tabs. Primary key: the log's last row is
+# read. Where lines stand in the way, the body would become NULL: the batch is refused.
+APPEND_LINES: LiteralString = """
+    INSERT INTO __agents_graph_lines (session_id, ns, log, start, count, body)
+    SELECT
+      ?1, ?2, ?3,
+      coalesce(
+        (
+          SELECT last.start
+          FROM __agents_graph_lines AS last
+          WHERE last.session_id = ?1
+            AND last.ns = ?2
+            AND last.log = ?3
+            AND last.start = (
+              SELECT max(x.start)
+              FROM __agents_graph_lines AS x
+              WHERE x.session_id = ?1
+                AND x.ns = ?2
+                AND x.log = ?3
+            )
+            AND last.start + last.count = ?4
+            AND length(CAST(last.body AS BLOB)) + length(CAST(?6 AS BLOB)) < 16000
+        ),
+        CAST(?4 AS INTEGER)
+      ),
+      ?5, ?6
+    WHERE true
+    ON CONFLICT (session_id, ns, log, start) DO UPDATE SET
+      count = count + excluded.count,
+      body = CASE WHEN excluded.start < ?4 THEN body || char(9) || excluded.body END
+"""
+
+# The same parameters, for a log that nobody else knows: a second run changes nothing.
+PUT_LINES: LiteralString = """
+    INSERT INTO __agents_graph_lines (session_id, ns, log, start, count, body)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT (session_id, ns, log, start) DO UPDATE SET
+      count = excluded.count,
+      body = excluded.body
+"""
+
+# The writes of a row with more merged in. A task's write that is there stays; ?5 replaces.
+_MERGED: LiteralString = "json_patch(json_patch(?4, coalesce(writes, '{}')), ?5)"
+
+# ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 writes that are kept unless there is one, ?5 writes that replace one, ?6 the lines they
+# need -> (writes). The checkpoint itself may come later. Primary key.
+MERGE_WRITES: LiteralString = f"""
+    INSERT INTO __agents_graph_checkpoints (session_id, ns, checkpoint_id, writes, write_refs)
+    VALUES (?1, ?2, ?3, json_patch(?4, ?5), ?6)
+    ON CONFLICT (session_id, ns, checkpoint_id) DO UPDATE SET
+      writes = {_MERGED},
+      write_refs = (
+        SELECT json_group_array(json(need.value))
+        FROM (SELECT value FROM json_each(write_refs) UNION SELECT value FROM json_each(?6)) AS need
+      )
+    RETURNING writes
+"""
+
+# As above, with ?7 the writes as they are known to be stored, ?8 the same and the new ones without what the child's lines hold, ?9 the
+# lines that those need; ?10 the body as it is known, ?11 the same without what the child's lines hold, ?12 the lines that it needs.
+SETTLE_PARENT: LiteralString = f"""
+    INSERT INTO __agents_graph_checkpoints (session_id, ns, checkpoint_id, writes, write_refs)
+    VALUES (?1, ?2, ?3, ?8, ?9)
+    ON CONFLICT (session_id, ns, checkpoint_id) DO UPDATE SET
+      write_refs = CASE WHEN writes IS ?7 THEN ?9 ELSE (
+        SELECT json_group_array(json(need.value))
+        FROM (SELECT value FROM json_each(write_refs) UNION SELECT value FROM json_each(?6)) AS need
+      ) END,
+      writes = CASE WHEN writes IS ?7 THEN ?8 ELSE {_MERGED} END,
+      refs = CASE WHEN body = ?10 THEN ?12 ELSE refs END,
+      body = CASE WHEN body = ?10 THEN ?11 ELSE body END
+"""
+
+# ?1 thread, ?2 namespace, ?3 log, ?4 checkpoint id, ?5 its writes: drops a log that these writes do not need any more. Primary keys.
+DROP_LOG: LiteralString = """
+    DELETE FROM __agents_graph_lines
+    WHERE session_id = ?1
+      AND ns = ?2
+      AND log = ?3
+      AND EXISTS (
+        SELECT 1
+        FROM __agents_graph_checkpoints
+        WHERE session_id = ?1
+          AND ns = ?2
+          AND checkpoint_id = ?4
+          AND writes = ?5
+      )
+"""
