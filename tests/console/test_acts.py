@@ -31,7 +31,7 @@ class Form:
         return await self.site.ask(self.path, "POST", urlencode({**self.fields, **changed}).encode(), **sent)
 
 
-async def _form(site: Site, act: str, **query: str) -> Form:
+async def form_of(site: Site, act: str, **query: str) -> Form:
     answer = await site.ask(f"/console/act/{act}?{urlencode(query)}")
     assert answer.status == 200, answer.body
     return Form(site, act, answer)
@@ -57,7 +57,7 @@ async def test_a_stream_is_ended_with_a_status(site: Site) -> None:
     """The confirmation says what happens; the status is the operator's; sending it twice is one act."""
     await _session(site)
     await _stream(site)
-    form = await _form(site, "end-stream", id="s")
+    form = await form_of(site, "end-stream", id="s")
     assert "takes no more chunks" in form.page.text
     assert (await site.store.stream_manager.get_info("s")).status == "active"  # type: ignore[union-attr]
     for _ in range(2):
@@ -72,7 +72,7 @@ async def test_a_stream_is_failed_with_an_error(site: Site) -> None:
     """Readers get the operator's words."""
     await _session(site)
     await _stream(site)
-    answer = await (await _form(site, "fail-stream", id="s")).send(error="out of order")
+    answer = await (await form_of(site, "fail-stream", id="s")).send(error="out of order")
     assert answer.status == 200
     info = await site.store.stream_manager.get_info("s")
     assert info is not None
@@ -84,10 +84,10 @@ async def test_a_dead_turn_is_marked_interrupted(site: Site) -> None:
     block = site.store.turn("s", agent_type="chat", ttl=5, auto_refresh=False, turn_id="t-1")
     turn = await block.__aenter__()
     await turn.write({"type": "text", "text": "so far"})
-    form = await _form(site, "sweep", id="s")
+    form = await form_of(site, "sweep", id="s")
     assert (await form.send()).status == 409
     await site.clock.advance(60_000)
-    answer = await (await _form(site, "sweep", id="s")).send()
+    answer = await (await form_of(site, "sweep", id="s")).send()
     assert answer.status == 200
     assert "t-1" in Parsed(str(answer.body)).text
     assert (await site.store.state_store.list_runs("s"))[0].status == "interrupted"
@@ -100,11 +100,11 @@ async def test_a_dead_turn_is_marked_interrupted(site: Site) -> None:
 async def test_a_checkpoint_is_restored(site: Site) -> None:
     """Later messages go; a session that has changed since the confirmation stays as it is."""
     first, _ = await _session(site)
-    form = await _form(site, "restore", id="s", checkpoint=first)
+    form = await form_of(site, "restore", id="s", checkpoint=first)
     assert "1 later messages" in form.page.text
     await site.store.state_store.append_messages("s", [{"role": "user", "content": "meanwhile"}])
     assert (await form.send()).status == 409
-    form = await _form(site, "restore", id="s", checkpoint=first)
+    form = await form_of(site, "restore", id="s", checkpoint=first)
     for _ in range(2):
         answer = await form.send()
         assert answer.status == 200, answer.body
@@ -116,27 +116,27 @@ async def test_nothing_is_restored_under_a_holder(site: Site) -> None:
     first, _ = await _session(site)
     async with site.store.locks.lock("s"):
         for act, query in (("restore", {"checkpoint": first}), ("delete", {})):
-            assert (await (await _form(site, act, id="s", **query)).send()).status == 409
+            assert (await (await form_of(site, act, id="s", **query)).send()).status == 409
     assert (await site.store.state_store.get_messages("s")).total == 2
 
 
 async def test_a_checkpoint_is_forked(site: Site) -> None:
     """A new session begins there; an id that is taken is refused."""
     first, _ = await _session(site)
-    form = await _form(site, "fork", id="s", checkpoint=first)
+    form = await form_of(site, "fork", id="s", checkpoint=first)
     assert form.fields["new_id"].startswith("s-fork-")
     answer = await form.send(new_id="copy")
     assert answer.status == 200
     assert (await site.store.state_store.get_messages("copy")).total == 1
     assert (await site.store.state_store.get_messages("s")).total == 2
-    assert (await (await _form(site, "fork", id="s", checkpoint=first)).send(new_id="copy")).status == 409
-    assert (await (await _form(site, "fork", id="s", checkpoint=first)).send(new_id="")).status == 400
+    assert (await (await form_of(site, "fork", id="s", checkpoint=first)).send(new_id="copy")).status == 409
+    assert (await (await form_of(site, "fork", id="s", checkpoint=first)).send(new_id="")).status == 400
 
 
 async def test_a_session_is_exported(site: Site) -> None:
     """The download is what `export_session` gives."""
     await _session(site)
-    answer = await (await _form(site, "export", id="s")).send()
+    answer = await (await form_of(site, "export", id="s")).send()
     assert answer.headers["content-disposition"] == 'attachment; filename="session.json"'
     copy = json.loads(str(answer.body))
     assert (copy["sessionId"], len(copy["messages"])) == ("s", 2)
@@ -148,7 +148,7 @@ async def test_a_session_is_deleted_with_a_receipt(site: Site) -> None:
     await site.store.state_store.create_session("child", agent_type="chat", parent_session_id="s")
     await _stream(site)
     await site.store.usage_store.record_tokens("child", model="m", tokens={"prompt": 1}, cost_micros=1_500_000)
-    form = await _form(site, "delete", id="s")
+    form = await form_of(site, "delete", id="s")
     assert "1 sessions below it (child)" in form.page.text
     answer = await form.send()
     text = Parsed(str(answer.body)).text
@@ -163,7 +163,7 @@ async def test_a_session_is_deleted_with_a_receipt(site: Site) -> None:
 async def test_a_budget_is_raised(site: Site) -> None:
     """Higher only, and only from the cap that was shown."""
     await site.store.usage_store.set_budget("team", 100, "tokens")
-    form = await _form(site, "raise-budget", scope="team")
+    form = await form_of(site, "raise-budget", scope="team")
     assert (await form.send(new_cap="50")).status == 400
     assert (await form.send(new_cap="1e9")).status == 400
     for _ in range(2):
@@ -178,7 +178,7 @@ async def test_a_budget_is_raised(site: Site) -> None:
 async def test_only_true_lets_act(site: Site) -> None:
     """`authorize` is asked for `act`, for the confirmation and for the act."""
     await _session(site)
-    form = await _form(site, "delete", id="s")
+    form = await form_of(site, "delete", id="s")
     assert site.asked == ["act"]
     await form.send()
     assert site.asked == ["act", "act"]
@@ -206,7 +206,7 @@ async def test_only_true_lets_act(site: Site) -> None:
 async def test_forged_forms_are_refused(site: Site, headers: dict[str, str]) -> None:
     """A form from another page, without this browser's cookie, or of a type that any page may send does nothing."""
     await _session(site)
-    form = await _form(site, "delete", id="s")
+    form = await form_of(site, "delete", id="s")
     assert (await form.send(headers)).status in (400, 403)
     assert await site.store.state_store.exists("s")
 
@@ -218,7 +218,7 @@ async def test_what_a_form_fixes_cannot_be_changed(site: Site, changed: dict[str
     """CN-5: The token is good for what was confirmed and for nothing else."""
     await _session(site)
     await _session(site, "t")
-    form = await _form(site, "delete", id="s")
+    form = await form_of(site, "delete", id="s")
     assert (await form.send(**changed)).status == 403
     assert await site.store.state_store.exists("s")
     assert await site.store.state_store.exists("t")
@@ -227,10 +227,10 @@ async def test_what_a_form_fixes_cannot_be_changed(site: Site, changed: dict[str
 async def test_a_form_is_good_for_its_own_act_and_an_hour(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token of one act does not do another; an old one does nothing."""
     await _session(site)
-    form = await _form(site, "export", id="s")
+    form = await form_of(site, "export", id="s")
     form.path = "/console/act/sweep"
     assert (await form.send()).status == 403
-    form = await _form(site, "export", id="s")
+    form = await form_of(site, "export", id="s")
     later = site.store.state_store.now_ms() + 3_600_001
 
     def now_ms(_: object) -> int:
@@ -244,7 +244,7 @@ async def test_a_form_is_good_for_its_own_act_and_an_hour(site: Site, monkeypatc
 async def test_requests_without_an_origin(site: Site) -> None:
     """Old browsers send none: what the browser says about the site decides."""
     await _session(site)
-    form = await _form(site, "export", id="s")
+    form = await form_of(site, "export", id="s")
     assert (await form.send({"origin": "", "sec_fetch_site": "cross-site"})).status == 403
     body = urlencode(form.fields).encode()
     kind = "application/x-www-form-urlencoded"
@@ -258,7 +258,7 @@ async def test_acts_are_logged(site: Site, caplog: pytest.LogCaptureFixture) -> 
     """CN-5: Beginning, end and failure stand in the log, without the token, on one line each."""
     first, _ = await _session(site)
     with caplog.at_level(logging.WARNING):
-        form = await _form(site, "fork", id="s", checkpoint=first)
+        form = await form_of(site, "fork", id="s", checkpoint=first)
         await form.send(new_id="a\nb\x1b[31m")
         await form.send(new_id="fine")
     lines = [record.getMessage() for record in caplog.records]
@@ -314,7 +314,7 @@ async def test_a_database_alone_offers_what_needs_no_object(tmp_path: Any) -> No
         await site.page(f"/console{path}")
     for act in ("end-stream", "fail-stream", "sweep", "delete"):
         assert (await site.ask(f"/console/act/{act}?id=s")).status == 404
-    assert (await (await _form(site, "fork", id="s", checkpoint=first)).send(new_id="copy")).status == 200
+    assert (await (await form_of(site, "fork", id="s", checkpoint=first)).send(new_id="copy")).status == 200
     with pytest.raises(TypeError):
         OperatorConsole(object(), authorize=site.yes)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError):

@@ -292,6 +292,8 @@ async def _fork(asked: Asked, given: Mapping[str, str]) -> Receipt:
 
 
 async def _plan_export(asked: Asked) -> Plan:
+    if asked.sources.database_of is not None:
+        raise InvalidArgumentError("a session that lives in a home cannot be exported yet")
     session = await summary_of(asked)
     return Plan(
         title=f"Export {session.session_id}",

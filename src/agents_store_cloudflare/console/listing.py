@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, LiteralString, TypeAlias, cast, get_args
 
-from agents_store_cloudflare.console import listing_sql as sql
+from agents_store_cloudflare.console import directory_lists_sql as directory, listing_sql as sql
 from agents_store_cloudflare.console.sources import Sources
 from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_id, check_text
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
@@ -35,6 +35,7 @@ class SessionSummary(Record):
     """What a list shows of a session: the facts of its row, without anything large.
 
     Attributes:
+        checkpoint_count, staged_count, run_count: None in the list of a store with homes, whose directory does not know them.
         open_run_count: runs that have not ended, an open turn among them.
         turn_since: since when a turn has been open, or its closing chunk not confirmed (milliseconds).
         open_turn: the turn that is open: its id, number and fencing token.
@@ -50,10 +51,10 @@ class SessionSummary(Record):
     step_count: int
     version: int
     message_count: int
-    checkpoint_count: int
-    staged_count: int
-    run_count: int
-    open_run_count: int
+    checkpoint_count: int | None
+    staged_count: int | None
+    run_count: int | None
+    open_run_count: int | None
     parent_session_id: str | None
     root_session_id: str | None
     stream_id: str
@@ -120,20 +121,36 @@ class SessionList(Record):
     scanned: int
 
 
-_STATEMENTS: Final[Mapping[str, LiteralString]] = {
+_IN_DATABASE: Final[Mapping[str, LiteralString]] = {
     "all": sql.LIST_NEWEST,
     "prefix": sql.LIST_PREFIXED,
     "parent": sql.LIST_CHILDREN,
     "running": sql.LIST_TURNS,
     "expired": sql.LIST_EXPIRED,
 }
-_STARTS: Final[Mapping[str, tuple[SqlValue, int]]] = {
+_IN_DIRECTORY: Final[Mapping[str, LiteralString]] = {
+    "all": directory.LIST_NEWEST,
+    "prefix": directory.LIST_PREFIXED,
+    "parent": directory.LIST_CHILDREN,
+    "running": directory.LIST_TURNS,
+    "expired": directory.LIST_EXPIRED,
+}
+
+Start: TypeAlias = "tuple[int | str, int | str]"
+_STARTS: Final[Mapping[str, Start]] = {
     "all": (MAX_SAFE_INTEGER, 0),
     "prefix": ("", 0),
     "parent": (MAX_SAFE_INTEGER, 0),
     "running": (0, 0),
     "expired": (0, 0),
 }
+_DIRECTORY_STARTS: Final[Mapping[str, Start]] = {
+    **_STARTS,
+    "parent": ("", 0),
+    "running": (0, ""),
+    "expired": (0, ""),
+}
+"""Where a list begins. The types of the two parts are those of its cursors."""
 
 
 async def list_sessions(sources: Sources, wanted: SessionFilter, cursor: str | None = None) -> SessionList:
@@ -144,9 +161,13 @@ async def list_sessions(sources: Sources, wanted: SessionFilter, cursor: str | N
     Raises:
         InvalidArgumentError: the cursor is none of this list.
     """
+    is_directory = sources.database_of is not None
+    if is_directory and wanted.view == "open-runs":
+        raise InvalidArgumentError("the directory does not know runs; a session's page does")
     most = PAGE + 1 if wanted.is_complete else SCANNED
+    starts, statements = (_DIRECTORY_STARTS, _IN_DIRECTORY) if is_directory else (_STARTS, _IN_DATABASE)
     parameters = (
-        *_position(cursor, wanted),
+        *_position(cursor, wanted, starts[wanted.path]),
         stored_text(wanted.agent),
         stored_text(wanted.status),
         wanted.parent,
@@ -157,7 +178,7 @@ async def list_sessions(sources: Sources, wanted: SessionFilter, cursor: str | N
         sources.now_ms() if wanted.view == "expired" else None,
         most,
     )
-    [rows] = await sources.rows(Statement(_STATEMENTS[wanted.path], parameters))
+    [rows] = await sources.rows(Statement(statements[wanted.path], parameters))
     found: list[SessionSummary] = []
     used = 0
     for used, row in enumerate(rows, 1):  # noqa: B007 - how far the page got
@@ -165,7 +186,7 @@ async def list_sessions(sources: Sources, wanted: SessionFilter, cursor: str | N
             found.append(_summary(row[2]))
         if len(found) == PAGE:
             break
-    more = used < len(rows) or (len(rows) == most and not wanted.is_complete)
+    more = used < len(rows) or len(rows) == most
     return SessionList(
         sessions=tuple(await _with_costs(sources, found)),
         next_cursor=_cursor(wanted.path, rows[used - 1]) if more else None,
@@ -229,14 +250,13 @@ def _cursor(path: str, row: Sequence[SqlValue]) -> str:
     return json.dumps([path, row[0], row[1]], ensure_ascii=False, separators=(",", ":"))
 
 
-def _position(cursor: str | None, wanted: SessionFilter) -> tuple[SqlValue, SqlValue]:
+def _position(cursor: str | None, wanted: SessionFilter, start: Start) -> tuple[SqlValue, SqlValue]:
     """The two parts of the position that the list goes on behind.
 
     Raises:
         InvalidArgumentError: the cursor is none of a list in this order.
     """
     path = wanted.path
-    start = _STARTS[path]
     if cursor is None:
         return (wanted.prefix, 0) if path == "prefix" else start
     try:
@@ -244,11 +264,15 @@ def _position(cursor: str | None, wanted: SessionFilter) -> tuple[SqlValue, SqlV
     except (ValueError, RecursionError):
         parts = None
     match parts:
-        case [str(name), (int() | str()) as first, int(second)] if name == path and type(first) is type(start[0]):
+        case [str(name), (int() | str()) as first, (int() | str()) as second] if (name, type(first), type(second)) == (
+            path,
+            type(start[0]),
+            type(start[1]),
+        ):
             if isinstance(first, str):
                 # Ids hold no control characters, so no id lies between this one and the next.
                 return max(first + "\x01", wanted.prefix or ""), second
-            if 0 <= first <= MAX_SAFE_INTEGER >= second >= 0:
+            if 0 <= first <= MAX_SAFE_INTEGER and (isinstance(second, str) or 0 <= second <= MAX_SAFE_INTEGER):
                 return first, second
         case _:
             pass

@@ -119,6 +119,8 @@ def signs(session: SessionSummary, now_ms: int) -> Child:
         is_long = session.turn_since is not None and session.turn_since < now_ms - LONG_MS
         text = f"turn open {age(session.turn_since, now_ms)}"
         found.append(h("span", text, class_="sign warn" if is_long else "sign live"))
+    elif session.turn_since is not None and session.open_run_count is None:
+        found.append(h("span", f"turn open, or not swept since, {age(session.turn_since, now_ms)}", class_="sign live"))
     elif session.open_run_count:
         found.append(h("span", f"{session.open_run_count} open run(s)", class_="sign live"))
     if session.expires_at is not None and session.expires_at <= now_ms:

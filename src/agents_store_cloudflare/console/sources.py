@@ -38,6 +38,7 @@ class Sources:
 
     Attributes:
         objects: None where there is a database alone, as on the host: what needs an object is not offered there.
+        database_of: where a session lives, when not in D1: its home.
     """
 
     database: Database
@@ -46,6 +47,7 @@ class Sources:
     usage_table: str
     meter: Callable[[], AbstractContextManager[Meter]]
     objects: Objects | None
+    database_of: Callable[[str], Database] | None = None
     now_ms: Callable[[], int] = system_now_ms
 
     @classmethod
@@ -64,6 +66,7 @@ class Sources:
                 stream_client=StreamClient(parts.objects["stream"], asyncio.sleep),
                 locks=store.lock_manager,
             ),
+            database_of=None if parts.homes is None else parts.homes.of,
             now_ms=store.state_store.now_ms,
         )
 
@@ -85,6 +88,10 @@ class Sources:
         """The rows of statements that only read, in one round trip."""
         return await batch_with_retry(self.database, statements)
 
-    async def session_rows(self, session_id: str, *statements: Statement) -> list[list[Row]]:  # noqa: ARG002 - it says where
-        """The rows of statements about one session, in one round trip."""
-        return await self.rows(*statements)
+    def session_database(self, session_id: str) -> Database:
+        """The database that a session lives in: D1, or its home."""
+        return self.database if self.database_of is None else self.database_of(session_id)
+
+    async def session_rows(self, session_id: str, *statements: Statement) -> list[list[Row]]:
+        """The rows of statements about one session, in one round trip to where it lives."""
+        return await batch_with_retry(self.session_database(session_id), statements)

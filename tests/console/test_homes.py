@@ -1,0 +1,95 @@
+"""The console over sessions in homes: lists from the directory, pages from the homes."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+
+from agents_store_cloudflare import AgentState, OperatorConsole
+from tests.console.conftest import Site
+from tests.console.test_acts import form_of
+from tests.homes.worlds import HomeWorld
+
+
+@pytest.fixture
+async def world() -> HomeWorld:
+    return HomeWorld()
+
+
+@pytest.fixture
+async def home_site(world: HomeWorld) -> Site:
+    """A console over a store with homes."""
+    site = Site()
+    site.clock, site.database = world.clock, world.database
+    site.store = await world.store()
+    site.console = OperatorConsole(site.store, authorize=site.yes)
+    return site
+
+
+async def _known(world: HomeWorld) -> None:
+    """Let the homes tell the directory."""
+    await world.clock.advance(5)
+
+
+async def test_lists_come_from_the_directory(home_site: Site, world: HomeWorld) -> None:
+    """CN-2: newest first, by prefix and parent, page by page; a deleted session is not listed."""
+    states = home_site.store.state_store
+    for number in range(20):
+        await states.create_session(f"s-{number:02}", agent_type="chat")
+        await world.clock.advance(2)
+    await states.create_session("s-00//child", agent_type="coder", parent_session_id="s-00")
+    await states.delete_session("s-05")
+    await _known(world)
+
+    async def listed(query: str) -> list[str]:
+        found: list[str] = []
+        cursor = ""
+        while True:
+            page = await home_site.data(f"/console/api/sessions?{query}{cursor}")
+            found += [each["sessionId"] for each in page["sessions"]]
+            if page["nextCursor"] is None:
+                return found
+            cursor = f"&cursor={page['nextCursor']}"
+
+    every = [f"s-{number:02}" for number in range(20) if number != 5]
+    assert await listed("") == ["s-00//child", *reversed(every)]
+    assert await listed("prefix=s-1") == every[9:]
+    assert await listed("parent=s-00") == ["s-00//child"]
+    assert await listed("agent=coder") == ["s-00//child"]
+    assert (await home_site.ask("/console?view=open-runs")).status == 400
+
+
+async def test_pages_come_from_the_home(home_site: Site, world: HomeWorld) -> None:
+    """Each page of a session reads its home, also one that has no table of what it asks for yet."""
+    states = home_site.store.state_store
+    await states.create_session("ada", agent_type="chat", initial_state={"n": 1})
+    for page in ("session", "messages", "state", "checkpoints", "runs", "stream"):
+        await home_site.page(f"/console/{page}?id=ada")
+    state = cast("AgentState", await states.load_state("ada"))
+    state.messages.append({"role": "user", "content": "hello"})
+    first = await states.save_checkpoint("ada", state)
+    state.custom_state["n"] = 2
+    await states.save_checkpoint("ada", state)
+    found = await home_site.data(f"/console/api/compare?id=ada&from={first.id}")
+    assert [each["path"] for each in found["differences"]] == ["/customState/n"]
+    assert "hello" in (await home_site.page("/console/session?id=ada")).text
+
+
+async def test_acts_reach_the_home(home_site: Site, world: HomeWorld) -> None:
+    """Restore and delete work where the session lives; an export, which does not, is refused by name."""
+    states = home_site.store.state_store
+    state = await states.create_session("ada", agent_type="chat")
+    first = await states.save_checkpoint("ada", state)
+    state.messages.append({"role": "user", "content": "hello"})
+    await states.save(state)
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "restore": lambda: form_of(home_site, "restore", id="ada", checkpoint=first.id),
+        "delete": lambda: form_of(home_site, "delete", id="ada"),
+    }
+    refused = await home_site.ask("/console/act/export?id=ada")
+    assert refused.status == 400
+    assert "lives in a home" in str(refused.body)
+    for name, form in calls.items():
+        answer = await (await form()).send()
+        assert answer.status == 200, (name, answer.body)
+    assert not await states.exists("ada")
