@@ -26,6 +26,7 @@ LEFT_OUT = (
     "--ignore=tests/docs/test_types_of_pages.py",
     "--ignore=tests/package/test_typing.py",
     "--ignore=tests/package/test_wheel.py",
+    "--deselect=tests/docs/test_inherited_docstrings.py::test_an_editor_shows_the_contract",
     "--deselect=tests/package/test_names.py::test_checkers_know_the_late_names",
 )
 """Tests of the real runtime, and tests that need what `make setup` installs into the repository."""
