@@ -22,7 +22,7 @@ from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.objects.wiring import ObjectKind
 from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
-from agents_store_cloudflare.state.deletions import ANY_SESSION
+from agents_store_cloudflare.state.deletions import ANY_SESSION, MOST_LEFT
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.turns import TurnBlock, TurnOptions, sweep_turns
@@ -276,15 +276,18 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
                 await self._delete_left(session_id, stream_id, known)
             return plan.done
         marks = await self._marks(plan.streams, fencing_token)
-        is_deleted, is_ours = await self.state_store.carry_out(plan, marks)
-        if is_ours:
-            for stream_id, mark in marks.items():
+        is_deleted, left = await self.state_store.carry_out(plan, marks)
+        unmarked = [stream_id for stream_id, mark in left.items() if mark is None]
+        for stream_id, mark in left.items():
+            if mark is not None:
                 await self._delete_stream(session_id, stream_id, mark)
-            if len(marks) > MANY_STREAMS:
-                await self.state_store.forget_streams(session_id)
-            if self._parts.homes is not None:
-                # D1 hears of it from the home. Usage may bear the id without a session, too.
-                await self.usage_store.delete(session_id)
+        for stream_id in (*unmarked, *list(marks)[MOST_LEFT:]):
+            await self._delete_left(session_id, stream_id, None)
+        if len(left) > MANY_STREAMS:
+            await self.state_store.forget_streams(session_id)
+        if self._parts.homes is not None:
+            # D1 hears of it from the home. Usage may bear the id without a session, too.
+            await self.usage_store.delete(session_id)
         return is_deleted
 
     async def cleanup_expired_sessions(self, now: int | None = None, limit: int = 100) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from inspect import signature
 from typing import Any, Protocol, TypeAlias
 
 from agents_store_cloudflare.database import SqlError
@@ -59,6 +60,15 @@ class Call:
 
     async def make(self) -> Any:
         return await self.method(*self.arguments, **self.keywords)
+
+    def takes(self, name: str) -> bool:
+        """Whether the call has such a parameter."""
+        return name in signature(self.method).parameters
+
+    def having(self, **keywords: object) -> Call:
+        """The call with these keywords, as far as it takes them and has not got them."""
+        more = {name: value for name, value in keywords.items() if self.takes(name)}
+        return replace(self, keywords={**more, **self.keywords})
 
 
 Prepare: TypeAlias = "Callable[[Any, Any], Awaitable[Call]]"

@@ -24,6 +24,7 @@ class Seam:
         self.calls = 0
         self._at: int | None = None
         self._is_lost = False
+        self._stays_away = False
         self._between: Callable[[], Awaitable[object]] | None = None
 
     def interrupt(self, index: int, between: Callable[[], Awaitable[object]], *, is_lost: bool = True) -> None:
@@ -35,9 +36,20 @@ class Seam:
         self.calls = 0
         self._at, self._between, self._is_lost = index, between, is_lost
 
+    def break_off(self, index: int) -> None:
+        """The call with this number, counted from now on, has its effect and no reply; those after it are not even sent."""
+        self.calls = 0
+        self._at, self._between, self._is_lost, self._stays_away = index, _nothing, True, True
+
+    def restore(self) -> None:
+        """From now on all calls are sent and answered."""
+        self._at, self._stays_away = None, False
+
     async def pass_through(self, send: Callable[[], Awaitable[T]], lost: Exception) -> T:
         """The reply of `send`, or the failure that was ordered."""
         index, self.calls = self.calls, self.calls + 1
+        if self._stays_away and self._at is None:
+            raise lost
         if index != self._at or self._between is None:
             return await _travelling(send)
         self._at = None
@@ -52,6 +64,10 @@ class Seam:
         if self._is_lost:
             raise lost
         return reply
+
+
+async def _nothing() -> None:
+    """Nobody acts."""
 
 
 async def _travelling(send: Callable[[], Awaitable[T]]) -> T:

@@ -7,6 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 from agents_store_cloudflare import DurableObjectStreamManager, StreamNotFoundError, StreamObject
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken
 from agents_store_cloudflare.contract.errors import AgentsStoreError, StaleFencingTokenError
 from agents_store_cloudflare.contract.streams.manager import StreamManager, StreamReader, StreamWriter
 from agents_store_cloudflare.streams.options import StreamOptions
@@ -121,15 +122,15 @@ def _writer(
 
 
 async def _open_writer(world: StreamWorld, client: DurableObjectStreamManager) -> Call:
-    async def open_it() -> None:
-        await client.create_writer("new", "a", "t")
+    async def open_it(*, fencing_token: FencingToken = UNSET) -> None:
+        await client.create_writer("new", "a", "t", fencing_token=fencing_token)
 
     return Call(open_it)
 
 
 async def _write_block(world: StreamWorld, client: DurableObjectStreamManager) -> Call:
-    async def block() -> int:
-        async with client.create_writer("s", "a", "t") as writer:
+    async def block(*, fencing_token: FencingToken = UNSET) -> int:
+        async with client.create_writer("s", "a", "t", fencing_token=fencing_token) as writer:
             await writer.write(chunk("in a block"))
             return await writer.flush()
 

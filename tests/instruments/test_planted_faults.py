@@ -17,6 +17,7 @@ from tests.instruments.operations import Operation, Role
 from tests.instruments.state_operations import STATE, StateWorld
 from tests.instruments.test_aliasing import aliases
 from tests.instruments.test_cancellation import cancellations
+from tests.instruments.test_fenced_retries import retried_by_caller
 from tests.instruments.test_interference import interfere
 
 
@@ -39,6 +40,13 @@ class CountsAgain(D1StateStore):
         sql = "UPDATE __agents_states SET step_count = step_count + 1 WHERE session_id = ?1 RETURNING step_count"
         [[row]] = await self._batches.repeatable("increment", session_id, [Statement(sql, (session_id,))])
         return cast("int", row[0])
+
+
+class ForgetsItsToken(D1StateStore):
+    """Sets a status whoever has come since."""
+
+    async def update_status(self, session_id: str, status: str, **_given: Any) -> int:
+        return await super().update_status(session_id, status)
 
 
 class InTwoBatches(D1StateStore):
@@ -85,6 +93,14 @@ async def test_a_count_that_is_sent_again() -> None:
     first, second = _operation(role, "step count"), _operation(role, "status")
     assert len((await interfere(role, [(first, second)])).violations) == 1
     assert not (await interfere(STATE, [(first, second)])).violations
+
+
+async def test_an_old_holder_who_is_heard_again() -> None:
+    """Fenced retries find a retry that overrules a newer holder."""
+    role = _with(ForgetsItsToken)
+    status, count = _operation(role, "status"), _operation(role, "step count")
+    assert len((await retried_by_caller(role, [(status, status), (status, count)])).violations) == 2
+    assert not (await retried_by_caller(STATE, [(status, status), (status, count)])).violations
 
 
 async def test_a_call_in_two_batches() -> None:

@@ -79,6 +79,23 @@ SELECT_TREE: LiteralString = (
     """
 )
 
+# The condition that no session outside the tree uses the stream of a row of `streams`.
+_IS_UNUSED: LiteralString = """
+      NOT EXISTS (
+        SELECT 1
+        FROM __agents_states AS named
+        WHERE named.session_id = streams.stream_id
+          AND named.session_id NOT IN (SELECT session_id FROM tree)
+      )
+      AND NOT EXISTS (
+        SELECT 1
+        FROM __agents_states AS other
+        WHERE other.stream_id = streams.stream_id
+          AND other.stream_id <> other.session_id
+          AND other.session_id NOT IN (SELECT session_id FROM tree)
+      )
+"""
+
 # -> (stream id, mark or NULL) of each stream that only sessions of the tree use. The streams that the deletion of an earlier session ?1
 # has left come last, with the marks that it found. Partial index on stream_id, primary keys.
 SELECT_STREAMS: LiteralString = (
@@ -96,20 +113,8 @@ SELECT_STREAMS: LiteralString = (
     )
     SELECT stream_id, mark
     FROM streams
-    WHERE NOT EXISTS (
-        SELECT 1
-        FROM __agents_states AS named
-        WHERE named.session_id = streams.stream_id
-          AND named.session_id NOT IN (SELECT session_id FROM tree)
-      )
-      AND NOT EXISTS (
-        SELECT 1
-        FROM __agents_states AS other
-        WHERE other.stream_id = streams.stream_id
-          AND other.stream_id <> other.session_id
-          AND other.session_id NOT IN (SELECT session_id FROM tree)
-      )
-    """
+    WHERE """
+    + _IS_UNUSED
 )
 
 # ?1 session id -> (stream id, mark or NULL) of the streams that its deletion has left. Primary key.
@@ -188,10 +193,11 @@ DELETE_STATES: LiteralString = (
 )
 
 # ?1 … ?3 as in `_TREE`, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion although
-# there is no session, ?8 the streams that the session ?1 leaves, as JSON, ?9 1 where each session leaves its own stream. Runs before the
-# deletion. For each session of the tree it keeps: the last commits, without results that hold text; how many sessions of this id were
-# deleted; the streams that are left. It keeps the deletion itself under ?1 and forgets its plan. Of each id the newest 32 commits and the
-# newest 32 deletions stay, of each kind at most 5,000 bytes. Primary keys.
+# there is no session, ?8 the streams that the session ?1 leaves unless others use them, as JSON, ?9 1 where each session leaves its own
+# stream -> (session id, the streams that it leaves). Runs before the deletion. For each session of the tree it keeps: the last commits,
+# without results that hold text; how many sessions of this id were deleted; the streams that are left. It keeps the deletion itself
+# under ?1 and forgets its plan. Of each id the newest 32 commits and the newest 32 deletions stay, of each kind at most 5,000 bytes.
+# Primary keys.
 REMEMBER_DELETION: LiteralString = (
     _TREE
     + """,
@@ -228,6 +234,17 @@ REMEMBER_DELETION: LiteralString = (
         ROWS UNBOUNDED PRECEDING
       )
     ),
+    streams (stream_id, entry) AS (
+      SELECT given.value ->> 0, given.value
+      FROM json_each(?8) AS given
+    ),
+    unused AS (
+      SELECT entry
+      FROM streams
+      WHERE """
+    + _IS_UNUSED
+    + """
+    ),
     kept AS (
       SELECT
         leaving.session_id,
@@ -244,7 +261,7 @@ REMEMBER_DELETION: LiteralString = (
         ) AS past,
         s.session_id IS NOT NULL AS life,
         CASE
-          WHEN leaving.session_id = ?1 AND ?8 IS NOT NULL THEN ?8
+          WHEN leaving.session_id = ?1 AND ?8 IS NOT NULL THEN (SELECT json_group_array(json(entry)) FROM unused)
           WHEN ?9 = 1 AND s.stream_id <> s.session_id THEN json_array(json_array(s.stream_id))
         END AS streams
       FROM leaving
@@ -259,6 +276,7 @@ REMEMBER_DELETION: LiteralString = (
       past = excluded.past,
       plans = (SELECT json_group_array(json(p.value)) FROM json_each(plans) AS p WHERE p.value ->> 0 IS NOT ?4),
       streams = CASE WHEN ?9 = 1 THEN coalesce(excluded.streams, streams) ELSE excluded.streams END
+    RETURNING session_id, streams
     """
 )
 

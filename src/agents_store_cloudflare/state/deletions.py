@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final, LiteralString, cast
+from typing import Any, Final, LiteralString, cast
 
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_flag, check_id, check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
@@ -18,7 +18,7 @@ from agents_store_cloudflare.state import deletion_sql, session_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected
 from agents_store_cloudflare.state.guard import DeletedMeanwhileError, Guard
 
-__all__ = ["ANY_SESSION", "DeletionCalls", "DeletionPlan"]
+__all__ = ["ANY_SESSION", "MOST_LEFT", "DeletionCalls", "DeletionPlan"]
 
 ANY_SESSION: Final = "*"
 """In place of a session id: whichever session it is."""
@@ -66,7 +66,8 @@ class DeletionCalls(StateCalls, DeletionStore):
         commit_id: str | None = None,
     ) -> bool:
         guard = self._deletion_guard(session_id, expected_version, fencing_token, commit_id, usage=delete_usage)
-        return await self._delete(guard, usage=delete_usage, remember=commit_id is not None, left_streams=None)
+        first, _ = await self._delete(guard, usage=delete_usage, remember=commit_id is not None, left_streams=None)
+        return first
 
     async def plan_deletion(
         self,
@@ -120,17 +121,19 @@ class DeletionCalls(StateCalls, DeletionStore):
             remember=commit_id is not None or any(stream_id != session_id for stream_id in streams),
         )
 
-    async def carry_out(self, plan: DeletionPlan, streams: Mapping[str, StreamMark]) -> tuple[bool, bool]:
+    async def carry_out(
+        self, plan: DeletionPlan, streams: Mapping[str, StreamMark]
+    ) -> tuple[bool, Mapping[str, StreamMark | None]]:
         """Delete the sessions of a plan with their usage.
 
         Args:
             plan: the plan of `plan_deletion`.
-            streams: the streams that are deleted next. They are kept under the session's id, so that a repetition can complete the
-                deletion.
+            streams: the streams that are deleted next, as they were marked.
 
         Returns:
-            Whether there was a session, and whether the caller should delete the streams. It should not if another deletion of the
-            session took place meanwhile.
+            Whether there was a session; and the streams that the caller should delete: not those that others use by now, and none if
+            another deletion of the session took place meanwhile. They are kept under the session's id, so that a repetition can
+            complete the deletion.
 
         Raises:
             StaleFencingTokenError: a newer holder of the lock has written since the plan.
@@ -138,9 +141,10 @@ class DeletionCalls(StateCalls, DeletionStore):
         """
         left = json.dumps([[stream_id, mark] for stream_id, mark in streams.items()][:MOST_LEFT], ensure_ascii=False)
         try:
-            return await self._delete(plan.guard, usage=True, remember=plan.remember, left_streams=left), True
+            remember = plan.remember or bool(streams)
+            return await self._delete(plan.guard, usage=True, remember=remember, left_streams=left)
         except DeletedMeanwhileError:  # if there is a session of this id now, it is a new one
-            return bool(plan.tree.session_ids), False
+            return bool(plan.tree.session_ids), {}
 
     async def is_stream_used(self, session_id: str, stream_id: str) -> bool:
         """Return whether a session uses the stream; asked in the database of `session_id`."""
@@ -155,8 +159,12 @@ class DeletionCalls(StateCalls, DeletionStore):
 
     async def _decided(self, guard: Guard, *, is_deleted: bool) -> DeletionPlan:
         """Return the plan of a deletion that was decided before, with the streams that it has left."""
-        [rows] = await self._batches.read([Statement(deletion_sql.SELECT_LEFT_STREAMS, (guard.session_id,))])
-        return DeletionPlan(tree=SessionTree(), streams=_marked(rows), guard=guard, remember=False, done=is_deleted)
+        streams = await self._left_streams(guard.session_id)
+        return DeletionPlan(tree=SessionTree(), streams=streams, guard=guard, remember=False, done=is_deleted)
+
+    async def _left_streams(self, session_id: str) -> dict[str, StreamMark | None]:
+        [rows] = await self._batches.read([Statement(deletion_sql.SELECT_LEFT_STREAMS, (session_id,))])
+        return _marked(rows)
 
     async def get_session_tree(self, session_id: str) -> SessionTree:
         parameters: tuple[SqlValue, ...] = (check_id(session_id, "session_id"), None, 0)
@@ -234,8 +242,14 @@ class DeletionCalls(StateCalls, DeletionStore):
         guard = self._guard("delete_session", session_id, fencing_token, commit_id, usage)
         return replace(guard, must_exist=False, version=expected(expected_version))
 
-    async def _delete(self, guard: Guard, *, usage: bool, remember: bool, left_streams: str | None) -> bool:
-        """Delete in one batch. Without `left_streams` each session leaves its own stream."""
+    async def _delete(
+        self, guard: Guard, *, usage: bool, remember: bool, left_streams: str | None
+    ) -> tuple[bool, Mapping[str, StreamMark | None]]:
+        """Delete in one batch. Without `left_streams` each session leaves its own stream.
+
+        Returns:
+            Whether there was a session, and the streams that it leaves. What is not remembered leaves none.
+        """
         parameters: tuple[SqlValue, ...] = (guard.session_id, None, 0)
         kept = (guard.commit_id, guard.request, self._now_ms(), int(remember), left_streams, int(left_streams is None))
         first, results = await self._batches.guarded(
@@ -247,9 +261,11 @@ class DeletionCalls(StateCalls, DeletionStore):
             ],
         )
         if first is not None:
-            return bool(first.result)
+            return bool(first.result), {} if left_streams is None else await self._left_streams(guard.session_id)
         self._report(guard.session_id, _tree([], [], results[0]))
-        return bool(results[-1])
+        left = [text for session_id, text in results[1] if session_id == guard.session_id and text is not None]
+        rows = [[*each, None][:2] for text in left for each in json.loads(cast("str", text))]
+        return bool(results[-1]), _marked(rows)
 
     def _deletion(self, parameters: tuple[SqlValue, ...], *, usage: bool) -> list[Statement]:
         """Return the statements that delete a session's tree, or the expired sessions. The last one returns the deleted ids."""
@@ -270,11 +286,12 @@ def _tree(sessions: list[Row], streams: list[Row], remote: list[Row]) -> Session
     )
 
 
-def _marked(rows: list[Row]) -> dict[str, StreamMark | None]:
-    """The streams of rows (stream id, mark or NULL). The first row of a stream counts. A name that no stream can have is left out."""
+def _marked(rows: Iterable[Sequence[Any]]) -> dict[str, StreamMark | None]:
+    """The streams of rows (stream id, mark or None). The first row of a stream counts. A name that no stream can have is left out."""
     streams: dict[str, StreamMark | None] = {}
     for stream_id, mark in rows:
         with suppress(TypeError, InvalidArgumentError):
             name = check_id(stream_id, "stream_id")
-            streams.setdefault(name, None if mark is None else StreamMark(*json.loads(cast("str", mark))))
+            facts = json.loads(mark) if isinstance(mark, str) else mark
+            streams.setdefault(name, None if facts is None else StreamMark(*facts))
     return streams

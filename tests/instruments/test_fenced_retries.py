@@ -1,0 +1,127 @@
+"""A retry after a newer holder: what is stored and returned is what the fence allows, whoever retries, the client or its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from tests.instruments.catalog import ROLES
+from tests.instruments.operations import Call, Operation, Role, outcome_of
+from tests.instruments.test_interference import (
+    ALL_PAIRS,
+    Outcome,
+    Tally,
+    differences,
+    is_after,
+    is_told,
+    pairs_of,
+)
+from tests.lengths import length
+
+SHORT_PAIRS = 15
+OLD, NEW = 6, 7
+"""The tokens of the first client and of the second; the worlds have seen lower ones."""
+
+ROLES_WITH_FENCES = [role for role in ROLES if role.name in {"state", "usage", "streams"}]
+
+
+async def retried_by_client(role: Role, pairs: Iterable[tuple[Operation, Operation]]) -> Tally:
+    """The first client loses a reply, the newer holder acts, the client sends again by itself."""
+    tally = Tally()
+    for first, second in pairs:
+        allowed, calls = await _orders(role, first, second)
+        tally.pairs += 1
+        for index in range(calls):
+            world = await role.open()
+            mine, theirs = await _prepared(world, first, second)
+            other: list[str] = []
+
+            async def between(theirs: Call = theirs, other: list[str] = other) -> None:
+                other.append(await outcome_of(theirs))
+
+            world.seam.interrupt(index, between)
+            result = await outcome_of(mine)
+            if other:
+                seen = (result, other[0], await world.picture())
+                _judge(tally, _told(role, first, second, index), second, seen, allowed)
+            world.close()
+    return tally
+
+
+async def retried_by_caller(role: Role, pairs: Iterable[tuple[Operation, Operation]]) -> Tally:
+    """The first client loses a reply and then its connection, the newer holder acts, the caller makes the same call again."""
+    tally = Tally()
+    for first, second in pairs:
+        allowed, calls = await _orders(role, first, second)
+        tally.pairs += 1
+        for index in range(calls):
+            world = await role.open()
+            mine, theirs = await _prepared(world, first, second)
+            world.seam.break_off(index)
+            await outcome_of(mine)
+            other = await outcome_of(theirs)
+            world.seam.restore()
+            seen = (await outcome_of(mine), other, await world.picture())
+            world.close()
+            _judge(tally, _told(role, first, second, index), second, seen, allowed)
+    return tally
+
+
+def _judge(tally: Tally, told: str, second: Operation, seen: Outcome, allowed: list[Outcome]) -> None:
+    tally.outcomes += 1
+    if seen not in allowed and not is_told(seen, allowed[0]) and not is_after(second, seen, allowed[1]):
+        tally.violations.append("\n".join([told, *differences(seen, allowed)]))
+
+
+def _told(role: Role, first: Operation, second: Operation, index: int) -> str:
+    return (
+        f"{role.name}: {first.name!r} with {OLD} (reply {index} lost), then {second.name!r} with {NEW}, then the retry"
+    )
+
+
+async def _orders(role: Role, first: Operation, second: Operation) -> tuple[list[Outcome], int]:
+    allowed: list[Outcome] = []
+    calls = 0
+    for is_first_first in (True, False):
+        world = await role.open()
+        mine, theirs = await _prepared(world, first, second)
+        world.seam.calls = 0
+        if is_first_first:
+            result = await outcome_of(mine)
+            calls = world.seam.calls
+            other = await outcome_of(theirs)
+        else:
+            other = await outcome_of(theirs)
+            result = await outcome_of(mine)
+        allowed.append((result, other, await world.picture()))
+        world.close()
+    return allowed, calls
+
+
+async def _prepared(world: Any, first: Operation, second: Operation) -> tuple[Call, Call]:
+    mine, theirs = await first.prepare(world, world.mine), await second.prepare(world, world.theirs)
+    return mine.having(fencing_token=OLD, commit_id="mine"), theirs.having(fencing_token=NEW)
+
+
+async def _is_fenced(role: Role, operation: Operation) -> bool:
+    """Whether the operation takes a token."""
+    world = await role.open()
+    call = await operation.prepare(world, world.mine)
+    world.close()
+    return call.takes("fencing_token")
+
+
+@pytest.mark.parametrize("role", ROLES_WITH_FENCES, ids=lambda role: role.name)
+@pytest.mark.parametrize("who", [retried_by_client, retried_by_caller], ids=["by the client", "by the caller"])
+async def test_a_retry_after_a_newer_holder(role: Role, who: Any) -> None:
+    """ST-10, ST-11, ST-42, US-15, SM-9, SM-13: it has its one effect before the newer holder, or is refused."""
+    fenced = {each.name for each in role.operations if await _is_fenced(role, each)}
+    pairs = [pair for pair in pairs_of(role, ALL_PAIRS) if {pair[0].name, pair[1].name} <= fenced]
+    tally = await who(role, pairs_of(role, length(SHORT_PAIRS, ALL_PAIRS), among=pairs))
+    print(
+        f"{who.__name__}, {role.name}: {tally.pairs} pairs, {tally.outcomes} outcomes, {len(tally.violations)} violations"
+    )
+    assert not tally.violations, "\n\n".join(tally.violations)
+    assert tally.outcomes >= tally.pairs // 2
