@@ -1,7 +1,7 @@
-"""A Worker that fails at a chosen call: every batch and every object call is one, in the order in which they are sent."""
+"""A Worker that fails at chosen calls: every batch and every object call is one, in the order in which they are sent."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from agents_store_cloudflare import CloudflareStore, LockOptions, create_cloudflare_store
@@ -12,8 +12,9 @@ from agents_store_cloudflare.testing.faults import LOST
 
 __all__ = ["OUTCOMES", "FaultyWorker", "Outcome", "WorkerDiedError"]
 
-Outcome: TypeAlias = Literal["fails before", "reply lost", "dies before", "dies after"]
-OUTCOMES: tuple[Outcome, ...] = ("fails before", "reply lost", "dies before", "dies after")
+Outcome: TypeAlias = Literal["fails before", "reply lost", "dies before", "dies after", "cut off", "mute"]
+OUTCOMES: tuple[Outcome, ...] = ("fails before", "reply lost", "dies before", "dies after", "cut off", "mute")
+"""The last two go on: from this call on nothing is sent, or everything has its effect and no reply arrives."""
 
 
 class WorkerDiedError(BaseException):
@@ -24,7 +25,7 @@ class FaultyWorker:
     """The stores of one Worker, and the call that fails.
 
     Args:
-        at: the number of the failing call, counted from 0; None fails none.
+        faults: the numbers of the failing calls, counted from 0, with what happens to each.
 
     Attributes:
         count: how many calls were sent.
@@ -36,13 +37,11 @@ class FaultyWorker:
         streams: LocalObjects,
         locks: LocalObjects,
         clock: FakeClock,
-        *,
-        at: int | None = None,
-        outcome: Outcome = "fails before",
+        faults: Mapping[int, Outcome],
     ) -> None:
         self.count: int = 0
-        self._at = at
-        self._outcome = outcome
+        self._faults = faults
+        self._lasting: Outcome | None = None
         self._is_dead = False
         self.store: CloudflareStore = create_cloudflare_store(
             db=_Database(self, database),
@@ -54,22 +53,24 @@ class FaultyWorker:
             ),
         )
 
-    def before(self) -> bool:
-        """Count a call. Returns whether its reply is lost; raises where it is not sent."""
+    def before(self) -> Outcome | None:
+        """Count a call. Returns what happens to its reply, None where it arrives; raises where it is not sent."""
         if self._is_dead:
             raise WorkerDiedError
-        is_it = self.count == self._at
+        outcome = self._lasting or self._faults.get(self.count)
         self.count += 1
-        if is_it and self._outcome == "dies before":
+        if outcome in ("cut off", "mute"):
+            self._lasting = outcome
+        if outcome == "dies before":
             self._is_dead = True
             raise WorkerDiedError
-        if is_it and self._outcome == "fails before":
+        if outcome in ("fails before", "cut off"):
             raise ConnectionError
-        return is_it
+        return outcome
 
-    def after(self) -> None:
+    def after(self, outcome: Outcome) -> None:
         """The call has had its effect, and its reply does not arrive."""
-        if self._outcome == "dies after":
+        if outcome == "dies after":
             self._is_dead = True
             raise WorkerDiedError
         raise ConnectionError
@@ -82,10 +83,10 @@ class _Database:
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
         try:
-            is_lost = self._worker.before()
+            lost = self._worker.before()
             rows = await self._database.batch(statements)
-            if is_lost:
-                self._worker.after()
+            if lost is not None:
+                self._worker.after(lost)
         except ConnectionError:
             raise SqlError(LOST) from None
         return rows
@@ -98,10 +99,10 @@ class _Objects:
 
     async def call(self, name: str, request: str) -> str:
         try:
-            is_lost = self._worker.before()
+            lost = self._worker.before()
             reply = await self._objects.call(name, request)
-            if is_lost:
-                self._worker.after()
+            if lost is not None:
+                self._worker.after(lost)
         except ConnectionError:
             await asyncio.sleep(0)
             raise ObjectCallError("Network connection lost.", retryable=True) from None

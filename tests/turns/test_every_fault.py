@@ -1,35 +1,26 @@
-"""Every batch and every object call of a turn at its worst moment, and then each way in which somebody goes on."""
+"""Every batch and every object call of turns and sweeps at its worst moment, and then each way in which somebody goes on."""
 
-from collections.abc import Awaitable, Callable
+import itertools
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from agents_store_cloudflare import CloudflareStore, TurnEndedError
+from agents_store_cloudflare import AgentsStoreError
 from agents_store_cloudflare.database import retry
-from agents_store_cloudflare.durable_streams.stream_object import StreamObject
-from agents_store_cloudflare.locks.lock_object import LockObject
-from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.objects import namespace as object_calls
-from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
-from tests.turns.faulty_worker import OUTCOMES, FaultyWorker, Outcome, WorkerDiedError
+from tests.turns.faulty_worker import OUTCOMES, Outcome, WorkerDiedError
+from tests.turns.world import FOLLOWERS, KINDS, World, agent, check
 
-CALLS = 9
-"""More than a turn sends: `test_the_calls_are_all_covered` says how many there are."""
+CALLS = {"plain": 7, "commits": 8, "staged": 8, "suspends": 7, "resumes": 8}
+"""What a turn of each kind sends: lock; writer and batch, which enter; flush; commits; release and closing chunk."""
 
+PASSING: tuple[Outcome, ...] = ("fails before", "reply lost")
+IS_LONG = bool(os.environ.get("SOAK"))
 
-class World:
-    """What outlives a Worker."""
-
-    def __init__(self, database: SqliteDatabase) -> None:
-        self.clock = FakeClock()
-        self.database = database
-        self.streams = LocalObjects(StreamObject, clock=self.clock)
-        self.locks = LocalObjects(LockObject, clock=self.clock)
-
-    def worker(self, at: int | None = None, outcome: Outcome = "fails before") -> FaultyWorker:
-        return FaultyWorker(self.database, self.streams, self.locks, self.clock, at=at, outcome=outcome)
+Follower = Callable[[World], Awaitable[None]]
 
 
 def _at_once(_attempt: int) -> float:
@@ -47,114 +38,93 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_calls, "backoff_s", _at_once)
 
 
-@pytest.fixture
-async def world() -> World:
-    database = SqliteDatabase()
-    await run_migration(database)
-    world = World(database)
-    store = world.worker().store
-    await store.usage_store.set_budget("b", 1000, "tokens")
-    async with store.turn("s", agent_type="a", auto_refresh=False, messages=[{"role": "user", "content": "before"}]):
-        pass
-    return world
-
-
-async def _agent(store: CloudflareStore, turn_id: str) -> None:
-    """One turn: a question, two chunks, a commit on the way, an answer, usage, a budget."""
-    question = {"role": "user", "content": f"question {turn_id}"}
-    async with store.turn(
-        "s", agent_type="a", turn_id=turn_id, messages=[question], budget=("b", 100), auto_refresh=False
-    ) as turn:
-        await turn.write({"type": "text", "text": turn_id})
-        turn.record_tokens(model="m", prompt=3)
-        turn.state.custom_state["last"] = turn_id
-        turn.add({"role": "assistant", "content": f"answer {turn_id}"})
-
-
-async def _same(world: World) -> None:
-    """The same request comes again, e.g. from a queue."""
-    with suppress(TurnEndedError):
-        await _agent(world.worker().store, "t")
-
-
-async def _other(world: World) -> None:
-    """Another Worker begins another turn."""
-    await _agent(world.worker().store, "u")
-
-
-async def _sweep(world: World) -> None:
-    """The cron trigger comes."""
+async def _turn_then(kind: str, faults: Mapping[int, Outcome], follow: Follower) -> None:
+    """A turn with faults, then somebody who goes on, then the cron trigger: everything agrees."""
+    world = await World.of(kind)
+    is_well = False
+    with suppress(WorkerDiedError, AgentsStoreError):
+        await agent(world.worker(faults).store, kind, "t")
+        is_well = True
+    await world.later()
+    await follow(world)
+    await world.later()
     await world.worker().store.sweep_turns()
+    wants = ({"t"} if is_well or follow is FOLLOWERS[0] else set[str]()) | ({"u"} if follow is FOLLOWERS[1] else set())
+    try:
+        await check(world, wants=wants)
+    except AssertionError as error:
+        raise AssertionError(f"{kind}, {dict(faults)}, then {follow.__name__}: {error}") from error
 
 
-FOLLOWERS: list[Callable[[World], Awaitable[None]]] = [_same, _other, _sweep]
-
-
-async def test_the_calls_are_all_covered(world: World) -> None:
-    """TU-9: a turn sends fewer calls than are made to fail below."""
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_calls_are_all_covered(kind: str) -> None:
+    """TU-9: a turn sends as many calls as are made to fail below."""
+    world = await World.of(kind)
     worker = world.worker()
-    await _agent(worker.store, "t")
-    assert worker.count == 7  # lock; writer and enter; flush; commit; release and closing chunk
-    assert worker.count <= CALLS
+    await agent(worker.store, kind, "t")
+    assert worker.count == CALLS[kind]
+    await worker.store.sweep_turns()
+    await check(world, wants={"t"})
 
 
 @pytest.mark.parametrize("follow", FOLLOWERS, ids=lambda follow: follow.__name__)
-@pytest.mark.parametrize("outcome", OUTCOMES)
-@pytest.mark.parametrize("at", range(CALLS))
-async def test_a_turn_and_its_worst_moment(
-    world: World, at: int, outcome: Outcome, follow: Callable[[World], Awaitable[None]]
-) -> None:
-    """TU-3 to TU-8: messages, state, checkpoint, usage, budget, run and stream agree, whatever happens when."""
-    try:
-        await _agent(world.worker(at, outcome).store, "t")
-    except WorkerDiedError:
-        assert outcome.startswith("dies")
-    else:
-        assert outcome in {"fails before", "reply lost"} or at >= 7
-    await world.clock.advance(60)
-    await follow(world)
-    await world.clock.advance(60)
-    await _sweep(world)
-    await _check(world, wants_t=follow is _same or not outcome.startswith("dies"), has_u=follow is _other)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_one_fault(kind: str, follow: Follower) -> None:
+    """TU-3 to TU-8: everything agrees, whatever happens to whichever call, and whoever goes on."""
+    plans = [{at: outcome} for at in range(CALLS[kind]) for outcome in OUTCOMES]
+    for faults in plans:
+        await _turn_then(kind, faults, follow)
+    print(f"{kind} turns, then {follow.__name__}: {len(plans)} faults")
 
 
-async def _check(world: World, *, wants_t: bool, has_u: bool) -> None:
-    store = world.worker().store
-    runs = await store.state_store.list_runs("s")
-    done = [run.run_id for run in runs if run.status == "completed"][::-1]
-    interrupted = [run.run_id for run in runs if run.status == "interrupted"]
-    assert len(done) + len(interrupted) == len(runs)
-    assert not wants_t or "t" in done
-    assert ("u" in done) == has_u
-    state = await store.state_store.load_state("s", required=True)
-    contents = [str(message.get("content")) for message in state.messages]
-    begun = {run.run_id.rpartition("-")[2] for run in runs}
-    assert contents[0] == "before"
-    for name in ("t", "u"):
-        assert contents.count(f"question {name}") == (name in begun)
-        assert contents.count(f"answer {name}") == (name in done)
-    assert state.custom_state == ({"last": done[-1]} if done[-1] in {"t", "u"} else {})
-    spent = 3 * len({"t", "u"} & set(done))
-    assert (await store.usage_store.get_rollup("s")).tokens.total == spent
-    budget = await store.usage_store.get_budget("b")
-    assert budget is not None
-    assert (budget.reserved, budget.settled) == (0, spent)
-    checkpoint = await store.state_store.get_latest_checkpoint("s")
-    assert checkpoint is not None
-    assert (checkpoint.run_id, checkpoint.state and checkpoint.state.custom_state) == (done[-1], state.custom_state)
-    await _check_stream(store, done, interrupted)
-    assert (await store.sweep_turns()).told == 0
-    assert not await store.locks.is_locked("s")
+def _pairs(calls: int) -> Iterator[dict[int, Outcome]]:
+    """Two faults: the first one lets the Worker go on, so that a retry or a later call meets the second one."""
+    for first, second in itertools.combinations(range(calls + 1), 2):
+        for first_outcome, second_outcome in itertools.product(PASSING, OUTCOMES):
+            yield {first: first_outcome, second: second_outcome}
 
 
-async def _check_stream(store: CloudflareStore, done: list[str], interrupted: list[str]) -> None:
-    await store.stream_manager.end_stream("s")
-    async with store.stream_manager.create_reader("s") as reader:
-        chunks: list[Any] = [chunk async for chunk in reader]
-    assert [chunk["turnId"] for chunk in chunks if chunk["type"] == "turn-end"] == done
-    assert len([chunk for chunk in chunks if chunk["type"] == "turn-failed"]) == len(interrupted)
-    for name in ("t", "u"):
-        places = [index for index, chunk in enumerate(chunks) if chunk.get("text") == name]
-        ends = [index for index, chunk in enumerate(chunks) if chunk.get("turnId") == name]
-        assert len(places) >= (name in done)
-        assert not places or places[-1] < ends[-1]
+@pytest.mark.parametrize("kind", KINDS)
+async def test_two_faults(kind: str) -> None:
+    """TU-3 to TU-8: the same with two faults in one turn. All pairs with all followers where SOAK is set; else a share of them."""
+    pairs = list(_pairs(CALLS[kind]))
+    plans = [(pair, follow) for pair in pairs for follow in FOLLOWERS]
+    share = plans if IS_LONG else plans[KINDS.index(kind) :: 37]
+    for faults, follow in share:
+        await _turn_then(kind, faults, follow)
+    print(f"{kind} turns with two faults: {len(share)} of {len(plans)}")
+
+
+async def _dies_early(world: World) -> None:
+    with suppress(WorkerDiedError):
+        await agent(world.worker({3: "dies after"}).store, world.kind, "t")
+
+
+async def _owes(world: World) -> None:
+    with suppress(WorkerDiedError):
+        await agent(world.worker({CALLS[world.kind] - 2: "dies before"}).store, world.kind, "t")
+
+
+@pytest.mark.parametrize("kind", ["plain", "suspends"])
+@pytest.mark.parametrize("before", [_dies_early, _owes], ids=lambda before: before.__name__)
+@pytest.mark.parametrize("follow", FOLLOWERS, ids=lambda follow: follow.__name__)
+async def test_faults_of_a_sweep(kind: str, before: Follower, follow: Follower) -> None:
+    """TU-6: a sweep that fails or dies in the middle of its work harms nothing; the next one, or the next turn, finishes it."""
+    world = await World.of(kind)
+    await before(world)
+    await world.later()
+    worker = world.worker()
+    await worker.store.sweep_turns()
+    plans: list[dict[int, Outcome]] = [{at: outcome} for at in range(worker.count) for outcome in OUTCOMES]
+    for faults in plans:
+        world = await World.of(kind)
+        await before(world)
+        await world.later()
+        with suppress(WorkerDiedError, AgentsStoreError):
+            await world.worker(faults).store.sweep_turns()
+        await world.later()
+        await follow(world)
+        await world.later()
+        await world.worker().store.sweep_turns()
+        await check(world, wants={"u"} if follow is FOLLOWERS[1] else set())
+    print(f"sweeps after {before.__name__} of {kind} turns, then {follow.__name__}: {len(plans)} faults")
