@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.sse_client import call
+from tests.end_to_end.sse_client import Answer, call
 from tools.local_runtime import LocalRuntime
 
 pytestmark = pytest.mark.runtime
@@ -25,8 +25,12 @@ def url() -> Iterator[str]:
 def test_requests_at_once(url: str, name: str) -> None:
     """ST-29, ST-35, ST-37, ST-46: all succeed, and what each of them adds is there once."""
     assert call(url, "POST", f"/make/{name}").status == 200
+
+    def change(number: int) -> Answer:
+        return call(url, "POST", f"/{name}/{name}/{number}")
+
     with ThreadPoolExecutor(REQUESTS) as pool:
-        answers = list(pool.map(lambda number: call(url, "POST", f"/{name}/{name}/{number}"), range(REQUESTS)))
+        answers = list(pool.map(change, range(REQUESTS)))
     assert [answer.status for answer in answers] == [200] * REQUESTS, [answer.body[-300:] for answer in answers]
     shown = call(url, "GET", f"/look/{name}").json
     found = [each["content"] for each in shown["messages"]] if name == "append" else shown["numbers"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from typing import Any
 
@@ -94,7 +95,7 @@ def _op(name: str, method: str, *arguments: Any, is_retried: bool = True, **keyw
     return Operation(name, (), prepare, is_retried, is_block=True)
 
 
-def _by_others(name: str, act: Any) -> Operation:
+def _by_others(name: str, act: Callable[[CloudflareStore], Awaitable[object]]) -> Operation:
     """What others do meanwhile, one call or several."""
 
     async def prepare(world: StoreWorld, client: CloudflareStore) -> Call:

@@ -49,7 +49,11 @@ async def _turn_then(kind: str, faults: Mapping[int, Outcome], follow: Follower)
     await follow(world)
     await world.later()
     await world.worker().store.sweep_turns()
-    wants = ({"t"} if is_well or follow is FOLLOWERS[0] else set[str]()) | ({"u"} if follow is FOLLOWERS[1] else set())
+    wants = {
+        name
+        for name, is_wanted in (("t", is_well or follow is FOLLOWERS[0]), ("u", follow is FOLLOWERS[1]))
+        if is_wanted
+    }
     try:
         await check(world, wants=wants)
     except AssertionError as error:
@@ -71,7 +75,7 @@ async def test_the_calls_are_all_covered(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_one_fault(kind: str, follow: Follower) -> None:
     """TU-3 to TU-8: everything agrees, whatever happens to whichever call, and whoever goes on."""
-    plans = [{at: outcome} for at in range(CALLS[kind]) for outcome in OUTCOMES]
+    plans: list[dict[int, Outcome]] = [{at: outcome} for at in range(CALLS[kind]) for outcome in OUTCOMES]
     for faults in plans:
         await _turn_then(kind, faults, follow)
     print(f"{kind} turns, then {follow.__name__}: {len(plans)} faults")
