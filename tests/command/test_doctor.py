@@ -23,7 +23,7 @@ FIRST = "(SELECT session_no * 16777216 FROM __agents_states WHERE session_id = '
 
 FAULTS = {
     "unnumbered_sessions": "UPDATE __agents_states SET session_no = NULL WHERE session_id = 'trip/1'",
-    "bad_json": "UPDATE __agents_states SET custom_state = '{' WHERE session_id = 'trip'",
+    "bad_values": "UPDATE __agents_states SET custom_state = '{' WHERE session_id = 'trip'",
     "blocks_without_session": "INSERT INTO __agents_message_blocks VALUES (16777216 * 99, 1, '{}')",
     "checkpoints_without_session": "UPDATE __agents_checkpoints SET id = 16777216 * 99 WHERE base_id IS NOT NULL",
     "parts_without_session": "UPDATE __agents_runs SET session_no = 99",

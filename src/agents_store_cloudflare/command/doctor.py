@@ -12,6 +12,8 @@ from agents_store_cloudflare.command.doctor_findings import COUNTS, EXAMPLES, LI
 from agents_store_cloudflare.command.doctor_schema import look_at_schema
 from agents_store_cloudflare.command.opening import OpenDatabase, open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command
+from agents_store_cloudflare.command.row_faults_sql import fault_statement
+from agents_store_cloudflare.command.row_rules import columns_by_table
 from agents_store_cloudflare.command.text import json_text, printable
 from agents_store_cloudflare.contract.arguments import system_now_ms
 from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
@@ -55,6 +57,7 @@ async def _findings(opened: OpenDatabase, version: int) -> list[Finding]:
     findings += await look_at_schema(database)
     if any(finding.check == "missing_table" for finding in findings):
         return findings
+    findings += await _bad_values(database)
     for listing in LISTS:
         findings += await _listed(database, listing)
     for count in COUNTS:
@@ -93,6 +96,20 @@ async def _quick_check(database: Database) -> list[Finding]:
             remedy="bring the database back with D1 Time Travel, or the file from a backup",
         )
     ]
+
+
+async def _bad_values(database: Database) -> list[Finding]:
+    """Rows with values that cannot be read, table by table."""
+    listings = [
+        Listing(
+            check="bad_values",
+            sql=fault_statement(table, columns),
+            text=f"rows of {table} with values that no call of this package writes",
+            remedy="somebody wrote them by hand: set the column to what it should be, or delete the row",
+        )
+        for table, columns in (await columns_by_table()).items()
+    ]
+    return [finding for listing in listings for finding in await _listed(database, listing)]
 
 
 async def _listed(database: Database, listing: Listing) -> list[Finding]:

@@ -63,12 +63,6 @@ LISTS: tuple[Listing, ...] = (
         remedy="somebody inserted them without the trigger __agents_numbered: insert them again with it in place",
     ),
     Listing(
-        check="bad_json",
-        sql=doctor_sql.BAD_JSON,
-        text="sessions with columns that are no JSON; load_state fails on them",
-        remedy="somebody wrote them by hand: set custom_state, output, details or commits to JSON, or delete the session",
-    ),
-    Listing(
         check="blocks_without_session",
         sql=doctor_sql.BLOCKS_ALONE,
         text="messages of sessions that are not there",

@@ -7,7 +7,6 @@ from typing import LiteralString
 from agents_store_cloudflare.state.numbering import FIRST_KEY, KEYS_PER_SESSION, LAST_KEY
 
 __all__ = [
-    "BAD_JSON",
     "BLOCKS_ALONE",
     "BLOCK_ENDS",
     "BLOCK_GAPS",
@@ -49,16 +48,6 @@ UNNUMBERED: LiteralString = """
     SELECT session_id
     FROM __agents_states
     WHERE session_no IS NULL
-    LIMIT ?1
-"""
-
-BAD_JSON: LiteralString = """
-    SELECT session_id
-    FROM __agents_states
-    WHERE json_valid(custom_state) = 0
-      OR json_valid(details) = 0
-      OR json_valid(commits) = 0
-      OR (output IS NOT NULL AND json_valid(output) = 0)
     LIMIT ?1
 """
 

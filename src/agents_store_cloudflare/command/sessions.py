@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import argparse
+from typing import LiteralString, cast
 
-from agents_store_cloudflare.command.opening import open_database
+from agents_store_cloudflare.command.opening import OpenDatabase, open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command, whole_number
-from agents_store_cloudflare.command.text import json_text, print_table, time_text
+from agents_store_cloudflare.command.salvage import Rows, Shown, selected, show
+from agents_store_cloudflare.command.text import print_table, time_text
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.state.records import AgentState, SessionPage
+from agents_store_cloudflare.state.cursors import number_of
+from agents_store_cloudflare.state.stored_text import stored_text
+from agents_store_cloudflare.transfer.tables import columns_of
 
 __all__ = ["add_parser", "message_count"]
+
+
+# ?1 session number of the last one seen, ?2 agent type, ?3 status, ?4 parent, ?5 prefix (each NULL for any), ?6 most rows. By the index
+# on session numbers.
+_SELECT_PAGE: LiteralString = """
+    SELECT {columns}
+    FROM __agents_states
+    WHERE session_no < ?1
+      AND (?2 IS NULL OR agent_type = ?2)
+      AND (?3 IS NULL OR status = ?3)
+      AND (?4 IS NULL OR parent_session_id = ?4)
+      AND (?5 IS NULL OR substr(session_id, 1, length(?5)) = ?5)
+    ORDER BY session_no DESC
+    LIMIT ?6
+"""
 
 
 def add_parser(commands: Commands) -> None:
@@ -27,19 +47,35 @@ def add_parser(commands: Commands) -> None:
 async def _run(options: argparse.Namespace) -> int:
     with open_database(options) as opened:
         await opened.check_schema()
-        page = await opened.states.list_sessions(
-            prefix=options.prefix,
-            agent_type=options.agent_type,
-            status=options.status,
-            parent_session_id=options.parent,
-            limit=options.limit,
-            cursor=options.cursor,
-        )
-    if options.json:
-        print(json_text({"sessions": [*map(_summary, page.items)], "nextCursor": page.next_cursor}))
-    else:
-        _print(page)
-    return 0
+
+        async def view(database: OpenDatabase) -> Shown:
+            page = await _page(database, options)
+            body = {"sessions": [*map(_summary, page.items)], "nextCursor": page.next_cursor}
+            return Shown.of(body, lambda: _print(page))
+
+        return await show(opened, view, lambda: _rows(opened, options), json=options.json)
+
+
+async def _page(opened: OpenDatabase, options: argparse.Namespace) -> SessionPage:
+    return await opened.states.list_sessions(
+        prefix=options.prefix,
+        agent_type=options.agent_type,
+        status=options.status,
+        parent_session_id=options.parent,
+        limit=options.limit,
+        cursor=options.cursor,
+    )
+
+
+async def _rows(opened: OpenDatabase, options: argparse.Namespace) -> Rows:
+    """The rows of the page, for a page that cannot be read. One row more tells whether there is another page."""
+    table: LiteralString = "__agents_states"
+    columns = await columns_of(opened.database, table)
+    listed = cast("LiteralString", ", ".join(columns))  # type: ignore[redundant-cast]
+    given = (options.agent_type, options.status, options.parent, options.prefix)
+    parameters = (number_of(options.cursor, "sessions"), *map(stored_text, given), options.limit + 1)
+    async for row in selected(opened, _SELECT_PAGE.replace("{columns}", listed), columns, parameters):
+        yield table, row
 
 
 def _print(page: SessionPage) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from agents_store_cloudflare.command.failure import CommandError
 from agents_store_cloudflare.command.opening import OpenDatabase, open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command, whole_number
+from agents_store_cloudflare.command.salvage import Shown, rows_of_session, show
 from agents_store_cloudflare.command.session_parts import staged_changes_of
 from agents_store_cloudflare.command.sessions import message_count
 from agents_store_cloudflare.command.text import (
@@ -49,19 +50,19 @@ def add_parser(commands: Commands) -> None:
 async def _run(options: argparse.Namespace) -> int:
     with open_database(options) as opened:
         await opened.check_schema()
-        state = await opened.states.load_state(options.session, messages=options.messages)
-        if state is None:
-            raise CommandError(f"there is no session {options.session!r}; `sessions` lists those there are")
-        shown = await _look(opened, state, checkpoints=options.checkpoints)
-    if options.json:
-        print(json_text(shown.to_dict()))
-    else:
-        shown.print()
-    return 0
+
+        async def view(database: OpenDatabase) -> Shown:
+            found = await _look(database, options)
+            return Shown.of(found.to_dict(), found.print)
+
+        return await show(opened, view, lambda: rows_of_session(opened, options.session), json=options.json)
 
 
-async def _look(opened: OpenDatabase, state: AgentState, *, checkpoints: bool) -> _Shown:
-    session_id, states = state.session_id, opened.states
+async def _look(opened: OpenDatabase, options: argparse.Namespace) -> _Shown:
+    session_id, states, checkpoints = options.session, opened.states, options.checkpoints
+    state = await states.load_state(session_id, messages=options.messages)
+    if state is None:
+        raise CommandError(f"there is no session {session_id!r}; `sessions` lists those there are")
     page = await states.list_checkpoints(session_id, limit=CHECKPOINTS, include_state=False) if checkpoints else None
     return _Shown(
         state,

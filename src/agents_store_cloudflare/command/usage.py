@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Literal, TypeAlias, get_args
+from functools import partial
+from typing import Literal, LiteralString, TypeAlias, cast, get_args
 
 from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, CommandError
-from agents_store_cloudflare.command.opening import open_database
+from agents_store_cloudflare.command.opening import OpenDatabase, open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command, whole_number
-from agents_store_cloudflare.command.text import json_text, print_table, printable, time_text
+from agents_store_cloudflare.command.salvage import Rows, Shown, View, rows_of_tables, selected, show
+from agents_store_cloudflare.command.text import print_table, printable, time_text
 from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageRollup, UsageTotals
+from agents_store_cloudflare.transfer.tables import columns_of
 
 __all__ = ["add_parser"]
 
@@ -17,6 +20,13 @@ By: TypeAlias = Literal["day", "model", "agent", "tool"]
 
 _COUNTS = ("prompt", "completion", "reasoning", "cached", "total")
 _OF_TOTALS = ("by", "agent", "model", "tool", "first_day", "last_day", "limit")
+
+
+# -> (session id, number, parent) of every session.
+_SELECT_PARENTS: LiteralString = "SELECT session_id, session_no, parent_session_id FROM __agents_states"
+
+# ?1 session id. Primary key.
+_SELECT_TOTALS: LiteralString = "SELECT {columns} FROM __agents_usage_by_session WHERE session_id = ?1"
 
 
 def add_parser(commands: Commands) -> None:
@@ -39,10 +49,23 @@ async def _run(options: argparse.Namespace) -> int:
     with open_database(options) as opened:
         await opened.check_schema()
         if options.session is not None:
-            rollup = await opened.usage.get_rollup(options.session, include_sub_agents=options.tree)
-            _show_rollup(rollup, json=options.json)
-            return 0
-        by: By = options.by or "model"
+            return await show(opened, _rollup_view(options), lambda: _rows(opened, options), json=options.json)
+        rows = partial(rows_of_tables, opened, "__agents_usage_by_day")
+        return await show(opened, _totals_view(options), rows, json=options.json)
+
+
+def _rollup_view(options: argparse.Namespace) -> View:
+    async def view(opened: OpenDatabase) -> Shown:
+        rollup = await opened.usage.get_rollup(options.session, include_sub_agents=options.tree)
+        return Shown.of(rollup.to_dict(), lambda: _print_rollup(rollup))
+
+    return view
+
+
+def _totals_view(options: argparse.Namespace) -> View:
+    by: By = options.by or "model"
+
+    async def view(opened: OpenDatabase) -> Shown:
         totals = await opened.usage.get_totals(
             by,
             first_day=options.first_day,
@@ -52,8 +75,25 @@ async def _run(options: argparse.Namespace) -> int:
             tool=options.tool,
             limit=options.limit,
         )
-    _show_totals(by, totals, json=options.json)
-    return 0
+        body = {"by": by, "totals": [each.to_dict() for each in totals]}
+        return Shown.of(body, lambda: _print_totals(by, totals))
+
+    return view
+
+
+async def _rows(opened: OpenDatabase, options: argparse.Namespace) -> Rows:
+    """The totals of the session, or of all with the tree in which they stand."""
+    if options.tree:
+        async for each in rows_of_tables(opened, "__agents_usage_by_session", "__agents_usage_sub_sessions"):
+            yield each
+        async for row in selected(opened, _SELECT_PARENTS, ("session_id", "session_no", "parent_session_id")):
+            yield "__agents_states", {**row, "agent_type": "", "created_at": 0, "updated_at": 0}
+        return
+    table: LiteralString = "__agents_usage_by_session"
+    columns = await columns_of(opened.database, table)
+    listed = cast("LiteralString", ", ".join(columns))  # type: ignore[redundant-cast]
+    async for row in selected(opened, _SELECT_TOTALS.replace("{columns}", listed), columns, (options.session,)):
+        yield table, row
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -66,10 +106,7 @@ def _check(options: argparse.Namespace) -> None:
         raise CommandError(f"--{option} is for the totals of all, without a SESSION", status=BAD_ARGUMENTS)
 
 
-def _show_rollup(rollup: UsageRollup, *, json: bool) -> None:
-    if json:
-        print(json_text(rollup.to_dict()))
-        return
+def _print_rollup(rollup: UsageRollup) -> None:
     print(printable(f"{rollup.session_id}: {rollup.entry_count:,} entries{_cost(rollup)}"))
     if rollup.entry_count:
         print(f"from {time_text(rollup.first_timestamp)} to {time_text(rollup.last_timestamp)} (UTC)")
@@ -84,10 +121,8 @@ def _show_rollup(rollup: UsageRollup, *, json: bool) -> None:
         print_table(("custom", "entries", "total"), rows)
 
 
-def _show_totals(by: str, totals: list[UsageTotals], *, json: bool) -> None:
-    if json:
-        print(json_text({"by": by, "totals": [each.to_dict() for each in totals]}))
-    elif not totals:
+def _print_totals(by: str, totals: list[UsageTotals]) -> None:
+    if not totals:
         print("no usage")
     else:
         headings = (by, "entries", "calls", "failed", *_COUNTS, "cost")

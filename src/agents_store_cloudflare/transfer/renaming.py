@@ -20,6 +20,9 @@ IDS: Final = frozenset({"session_id", "parent_session_id", "root_session_id", "s
 IDS_WITHIN: Final[Mapping[str, str]] = {"open_turn": "streamId", "owed_closings": "streamId", "data": "subSessionId"}
 """Columns of JSON, and the member of theirs that holds such an id."""
 
+_OF_DELETIONS: Final[StoredRow] = {"plans": "[]", "streams": None}
+"""Columns of a fence that tell of deletions under the old id, and of the streams that these have left."""
+
 
 def check_rename(rename: Mapping[str, str]) -> None:
     """Refuse ids that no session can have, and two sessions under one id.
@@ -38,6 +41,8 @@ def renamed(copy: CheckedCopy, rename: Mapping[str, str]) -> CheckedCopy:
     if not rename:
         return copy
     stored = {table: [_row(row, rename) for row in rows] for table, rows in copy.stored.items()}
+    for row in stored["__agents_fences"]:
+        row.update(_OF_DELETIONS)
     streams = [{**each, "streamId": rename.get(each["streamId"], each["streamId"])} for each in copy.streams]
     return CheckedCopy(rename.get(copy.session_id, copy.session_id), stored, copy.messages, streams)
 

@@ -58,10 +58,10 @@ TABLES: Mapping[LiteralString, Table] = {
         page=10,
     ),
     "__agents_staged_changes": Table(
-        key="json_array(t.step_id, t.tool_call_id)",
+        key="hex(t.step_id) || ' ' || hex(t.tool_call_id)",
         rows=f"""FROM __agents_staged_changes AS t
         WHERE t.session_no = {_NUMBER}
-          AND json_array(t.step_id, t.tool_call_id) > ?2""",
+          AND hex(t.step_id) || ' ' || hex(t.tool_call_id) > ?2""",
         before="",
         page=10,
     ),
@@ -75,11 +75,11 @@ TABLES: Mapping[LiteralString, Table] = {
         page=10,
     ),
     "__agents_usage_by_session": Table(
-        key="json_array(t.kind, t.name)",
+        key="hex(t.kind) || ' ' || hex(t.name)",
         rows="""FROM __agents_usage_by_session AS t
         WHERE t.session_id = ?1
           AND t.kept = 1
-          AND json_array(t.kind, t.name) > ?2""",
+          AND hex(t.kind) || ' ' || hex(t.name) > ?2""",
         before="",
     ),
     "__agents_usage_sub_sessions": Table(
@@ -91,10 +91,10 @@ TABLES: Mapping[LiteralString, Table] = {
         before="",
     ),
     "__agents_usage_kept": Table(
-        key="json_array(t.day, t.kind, t.name, t.agent)",
+        key="hex(t.day) || ' ' || hex(t.kind) || ' ' || hex(t.name) || ' ' || hex(t.agent)",
         rows="""FROM __agents_usage_kept AS t
         WHERE t.session_id = ?1
-          AND json_array(t.day, t.kind, t.name, t.agent) > ?2""",
+          AND hex(t.day) || ' ' || hex(t.kind) || ' ' || hex(t.name) || ' ' || hex(t.agent) > ?2""",
         before="",
     ),
     "__agents_usage": Table(
@@ -103,8 +103,8 @@ TABLES: Mapping[LiteralString, Table] = {
     # Their primary keys begin with the session's id; {key} is the rest.
     **{
         table: Table(
-            key="json_array({key})",
-            rows=f"FROM {table} AS t WHERE t.session_id = ?1 AND json_array({{key}}) > ?2",
+            key="{key}",
+            rows=f"FROM {table} AS t WHERE t.session_id = ?1 AND {{key}} > ?2",
             before="",
             page=50,
         )
@@ -131,7 +131,7 @@ async def rows_of(database: Database, table: LiteralString, session_id: str) -> 
     """The session's rows of one table, page by page, in the order of their keys."""
     columns, rule = await columns_of(database, table), TABLES[table]
     [keys] = await batch_with_retry(database, [Statement(_KEY, (table,))])
-    sql = rule.statement(_listed(columns), _listed([cast("str", row[0]) for row in keys[1:]]))
+    sql = rule.statement(_listed(columns), _in_hex([cast("str", row[0]) for row in keys[1:] or keys]))
     after = rule.before
     while True:
         rows: list[Row]
@@ -154,6 +154,11 @@ _KEY: LiteralString = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER
 def _listed(columns: Sequence[str]) -> LiteralString:
     # The names are the database's own, of a table that this package makes.
     return cast("LiteralString", ", ".join(f"t.{name}" for name in columns))  # type: ignore[redundant-cast]
+
+
+def _in_hex(columns: Sequence[str]) -> LiteralString:
+    """One text for several columns, whatever they hold: equal for equal values alone."""
+    return cast("LiteralString", " || ' ' || ".join(f"hex(t.{name})" for name in columns))  # type: ignore[redundant-cast]
 
 
 async def columns_of(database: Database, table: LiteralString) -> list[str]:

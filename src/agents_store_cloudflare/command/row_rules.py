@@ -1,0 +1,155 @@
+"""What a row of this package's tables looks like, and what is wrong with one that somebody else wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields
+from typing import Final, Literal, LiteralString, TypeAlias, cast
+
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
+from agents_store_cloudflare.contract.state.records import AgentState
+from agents_store_cloudflare.database import MAX_VALUE_BYTES, SqlValue, Statement
+from agents_store_cloudflare.database.sqlite import SqliteDatabase
+from agents_store_cloudflare.migrations import TABLE_NAMES, run_migration
+
+__all__ = [
+    "IDS",
+    "JSON_COLUMNS",
+    "Column",
+    "JsonKind",
+    "columns_by_table",
+    "faults_of",
+    "neutral_value",
+]
+
+JsonKind: TypeAlias = Literal["any", "object", "array", "amounts", "details", "change"]
+"""`amounts`: an object of whole numbers. `details`: an object of fields of a state; `change`: of a staged change."""
+
+JSON_COLUMNS: Final[Mapping[str, Mapping[str, JsonKind]]] = {
+    "__agents_states": {
+        "custom_state": "object",
+        "output": "any",
+        "details": "details",
+        "commits": "array",
+        "open_turn": "object",
+        "owed_closings": "array",
+    },
+    "__agents_checkpoints": {"custom_state": "object", "output": "any", "details": "details"},
+    "__agents_runs": {"output": "any", "facts": "object"},
+    "__agents_staged_changes": {"change": "change"},
+    "__agents_sub_sessions": {"output": "any"},
+    "__agents_fences": {"past": "array", "plans": "array", "streams": "array"},
+    "__agents_usage": {"data": "object"},
+    "__agents_usage_by_session": {"amounts": "amounts"},
+    "__agents_usage_by_day": {"amounts": "amounts"},
+    "__agents_usage_kept": {"amounts": "amounts"},
+    "__agents_budgets": {"chain": "array"},
+}
+"""Columns that hold JSON, and what it must be."""
+
+FIELDS: Final[Mapping[str, frozenset[str]]] = {
+    "details": frozenset(field.name for field in fields(AgentState)),
+    "change": frozenset({"patches", "mergeChanges"}),
+}
+"""The members that an object of a kind may have."""
+
+IDS: Final = frozenset(
+    {
+        "session_id", "parent_session_id", "root_session_id", "sub_session_id", "stream_id", "run_id", "step_id", "tool_call_id"
+    }
+)  # fmt: skip
+"""Columns of ids, which hold no control character."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_TYPES: Final[Mapping[str, type]] = {"object": dict, "array": list, "amounts": dict, "details": dict, "change": dict}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as a migration makes it."""
+
+    name: str
+    is_integer: bool
+    is_nullable: bool
+    is_key: bool
+
+
+# ?1 table -> (name, type, 1 where NULL is refused, place in the primary key or 0)
+_COLUMNS: LiteralString = "SELECT name, type, [notnull], pk FROM pragma_table_info(?1) ORDER BY cid"
+
+
+async def columns_by_table() -> Mapping[str, tuple[Column, ...]]:
+    """Return the columns of every table, read from a database that was migrated just now."""
+    with closing(SqliteDatabase()) as fresh:
+        await run_migration(fresh)
+        tables = await fresh.batch([Statement(_COLUMNS, (table,)) for table in TABLE_NAMES])
+    return {
+        table: tuple(
+            Column(cast("str", name), kind == "INTEGER", not (required or key), bool(key))
+            for name, kind, required, key in rows
+        )
+        for table, rows in zip(TABLE_NAMES, tables, strict=True)
+    }
+
+
+def faults_of(table: str, columns: Sequence[Column], row: Mapping[str, object]) -> dict[str, str]:
+    """Return the columns of a row that cannot be read, each with the reason."""
+    rules = JSON_COLUMNS.get(table, {})
+    found: dict[str, str] = {}
+    for column in columns:
+        value = row.get(column.name)
+        fault = _fault(column, value) or (
+            _json_fault(value, rules[column.name])
+            if isinstance(value, str) and column.name in rules and not _is_shared(table, column.name, row)
+            else None
+        )
+        if fault is not None:
+            found[column.name] = fault
+    return found
+
+
+def neutral_value(table: str, column: Column) -> SqlValue:
+    """Return what stands for a value that cannot be read."""
+    if column.is_nullable:
+        return None
+    if column.is_integer:
+        return 0
+    return {"array": "[]", None: "(unreadable)"}.get(JSON_COLUMNS.get(table, {}).get(column.name), "{}")
+
+
+def _is_shared(table: str, column: str, row: Mapping[str, object]) -> bool:
+    """Whether a checkpoint's state lies in an earlier checkpoint."""
+    return table == "__agents_checkpoints" and column == "custom_state" and row.get("base_id") is not None
+
+
+def _fault(column: Column, value: object) -> str | None:
+    if value is None:
+        return None if column.is_nullable else "is NULL"
+    if column.is_integer:
+        is_whole = isinstance(value, int) and abs(value) <= MAX_SAFE_INTEGER
+        return None if is_whole else "is no whole number up to 2^53 - 1"
+    if not isinstance(value, str):
+        return "is no text"
+    if column.name in IDS and _CONTROL.search(value):
+        return "holds a control character"
+    is_large = len(value) > MAX_VALUE_BYTES // 4 and len(value.encode(errors="surrogatepass")) > MAX_VALUE_BYTES
+    return f"has more than {MAX_VALUE_BYTES:,} bytes" if is_large else None
+
+
+def _json_fault(text: str, kind: JsonKind) -> str | None:
+    try:
+        value = cast("object", json.loads(text))
+    except (ValueError, RecursionError):
+        return "is no JSON"
+    expected = _TYPES.get(kind)
+    if expected is not None and not isinstance(value, expected):
+        return "is JSON of another kind"
+    members = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    if kind == "amounts" and not all(type(each) is int for each in members.values()):
+        return "holds what is no whole number"
+    if kind in FIELDS and not members.keys() <= FIELDS[kind]:
+        return "holds what does not belong there"
+    return None
