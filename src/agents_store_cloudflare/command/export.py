@@ -32,7 +32,7 @@ def add_parser(commands: Commands) -> None:
         "--all", action="store_true", help="every session, the newest first, and what deleted ones have left"
     )
     parser.add_argument("--budgets", action="store_true", help="budgets too: all, or those of the scope SESSION")
-    parser.add_argument("--streams", action="store_true", help="not from here: see docs/backup.md")
+    parser.add_argument("--streams", action="store_true", help="not from here: see docs/command.md")
 
 
 async def _run(options: argparse.Namespace) -> int:
@@ -40,7 +40,7 @@ async def _run(options: argparse.Namespace) -> int:
         raise CommandError("export needs a SESSION or --all", status=BAD_ARGUMENTS)
     if options.streams:
         raise CommandError(
-            "streams lie in Durable Objects, which only a Worker reaches: export inside the Worker (docs/backup.md)",
+            "streams lie in Durable Objects, which only a Worker reaches: export inside the Worker (docs/command.md)",
             status=BAD_ARGUMENTS,
         )
     with open_database(options) as opened:

@@ -28,7 +28,7 @@ EXAMPLES = 20
 """The number of refused sessions that an error names."""
 
 STREAMS_NEED_A_WORKER = (
-    "streams lie in Durable Objects, which only a Worker reaches: store the file inside the Worker (docs/backup.md), "
+    "streams lie in Durable Objects, which only a Worker reaches: store the file inside the Worker (docs/command.md), "
     "or leave them out with --without-streams"
 )
 

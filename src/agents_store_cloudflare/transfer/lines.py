@@ -1,4 +1,4 @@
-"""The file format of copies: JSON lines. docs/backup.md describes it.
+"""The file format of copies: JSON lines. docs/command.md describes it.
 
 A file begins with an `export` line. A session begins with its `session` line, a tree of budgets with its `budgets` line. Each ends
 with its `end` line, which counts the lines between and holds a digest of all of them.
