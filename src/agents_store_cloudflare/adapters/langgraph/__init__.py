@@ -1,4 +1,4 @@
-"""LangGraph on D1: `D1Saver` keeps a graph's checkpoints, `D1Store` its long-term memory.
+"""LangGraph on D1: `D1Saver` keeps a graph's checkpoints.
 
 Needs the extra: `pip install agents-store-cloudflare[langgraph]`.
 """
