@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from agents_store_cloudflare.contract.arguments import MAX_LABEL_BYTES, check_id, check_text, check_whole_number
-from agents_store_cloudflare.contract.errors import InvalidArgumentError, StateSizeExceededError
+from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, StateSizeExceededError
 from agents_store_cloudflare.contract.json_values import JsonObject, decode_json, encode_json
 from agents_store_cloudflare.contract.record import check_extra
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, StoredHistory
@@ -91,7 +91,20 @@ def _details_of(state: AgentState) -> JsonObject:
 
 
 def state_of(row: Row) -> AgentState:
-    """Return the state of a row of `SELECT_STATE`, as a state that was loaded without messages."""
+    """Return the state of a row of `SELECT_STATE`, as a state that was loaded without messages.
+
+    Raises:
+        D1StateError: another program has damaged the row.
+    """
+    try:
+        return _state_of(row)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise D1StateError(
+            f"the row of session {row[0]!r} cannot be read ({type(error).__name__}); `agents-store doctor` names its column"
+        ) from error
+
+
+def _state_of(row: Row) -> AgentState:
     (
         session_id, agent_type, stream_id, parent, root, created_at, updated_at,
         version, message_count, epoch, status, step_count,
@@ -119,6 +132,28 @@ def state_of(row: Row) -> AgentState:
     )
     state.stored_history = StoredHistory(first=message_count, count=message_count, epoch=epoch)
     return state
+
+
+def listed_state_of(row: Row) -> AgentState:
+    """Return the state of a row for a list. A row that another program has damaged costs itself, not the list.
+
+    Such a row stands in the list with version 0, so that no save of it is taken, and with the reason under `extra["unreadable"]`.
+    """
+    try:
+        return state_of(row)
+    except D1StateError as error:
+        session_id, agent_type, stream_id, parent, root, created_at, updated_at, version, *_, status = row[:11]
+        return AgentState(
+            session_id=str(session_id),
+            agent_type=str(agent_type),
+            status=str(status),
+            stream_id=str(stream_id or ""),
+            parent_session_id=None if parent is None else str(parent),
+            root_session_id=None if root is None else str(root),
+            created_at=created_at if isinstance(created_at, int) else None,
+            updated_at=updated_at if isinstance(updated_at, int) else None,
+            extra={"unreadable": error.message, "storedVersion": version},
+        )
 
 
 def checkpoint_id(session_id: str, step_count: int, timestamp: int, number: int) -> str:

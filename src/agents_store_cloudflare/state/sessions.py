@@ -230,7 +230,7 @@ class SessionCalls(StateCalls, SessionStore):
         [rows] = await self._batches.read([statement])
         more = len(rows) > wanted.limit
         return SessionPage(
-            items=[codec.state_of(row[1:]) for row in rows[: wanted.limit]],
+            items=[codec.listed_state_of(row[1:]) for row in rows[: wanted.limit]],
             next_cursor=cursor_after("sessions", cast("int", rows[wanted.limit - 1][0])) if more else None,
             has_more=more,
         )

@@ -1,0 +1,38 @@
+"""Rows that another program has damaged: each costs itself, and no read takes it for a good one."""
+
+import pytest
+
+from agents_store_cloudflare import AgentState, D1StateError, D1StateStore, StaleStateError, run_migration
+from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.testing import SqliteDatabase
+
+DAMAGES = {
+    "custom state": "UPDATE __agents_states SET custom_state = '{broken' WHERE session_id = 'bad'",
+    "output": "UPDATE __agents_states SET output = 'no JSON' WHERE session_id = 'bad'",
+    "details": "UPDATE __agents_states SET details = '[1, 2]' WHERE session_id = 'bad'",
+    "an unknown detail": """UPDATE __agents_states SET details = '{"surprise": 1}' WHERE session_id = 'bad'""",
+    "depth": f"UPDATE __agents_states SET custom_state = '{'[' * 50_000}' WHERE session_id = 'bad'",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+async def test_a_bad_row_costs_itself_not_the_list(name: str) -> None:
+    """ST-28: the list goes on over a damaged session, names it, and gives no state that a save would take."""
+    database = SqliteDatabase()
+    await run_migration(database)
+    store = D1StateStore(database)
+    for session_id in ("before", "bad", "after"):
+        await store.save(AgentState(session_id=session_id, agent_type="t", custom_state={"of": session_id}))
+    await database.batch([Statement(DAMAGES[name])])
+    page = await store.list_sessions()
+    assert [state.session_id for state in page] == ["after", "bad", "before"]
+    good, bad, _ = page
+    assert good.custom_state == {"of": "after"}
+    assert (bad.version, bad.agent_type, bad.extra["storedVersion"]) == (0, "t", 1)
+    assert bad.extra["unreadable"]
+    with pytest.raises(StaleStateError):
+        await store.save(bad)
+    assert [state.session_id for state in await store.list_sessions(prefix="b")] == ["bad", "before"]
+    with pytest.raises(D1StateError, match="row of session 'bad' cannot be read"):
+        await store.load_state("bad")
+    database.close()
