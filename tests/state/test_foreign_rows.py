@@ -1,17 +1,19 @@
 """Rows that another program has damaged: each costs itself, and no read takes it for a good one."""
 
+from typing import LiteralString
+
 import pytest
 
 from agents_store_cloudflare import AgentState, D1StateError, D1StateStore, StaleStateError, run_migration
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.testing import SqliteDatabase
 
-DAMAGES = {
+DAMAGES: dict[str, LiteralString] = {
     "custom state": "UPDATE __agents_states SET custom_state = '{broken' WHERE session_id = 'bad'",
     "output": "UPDATE __agents_states SET output = 'no JSON' WHERE session_id = 'bad'",
     "details": "UPDATE __agents_states SET details = '[1, 2]' WHERE session_id = 'bad'",
     "an unknown detail": """UPDATE __agents_states SET details = '{"surprise": 1}' WHERE session_id = 'bad'""",
-    "depth": f"UPDATE __agents_states SET custom_state = '{'[' * 50_000}' WHERE session_id = 'bad'",
+    "depth": "UPDATE __agents_states SET custom_state = replace(hex(zeroblob(30000)), '0', '[') WHERE session_id = 'bad'",
 }
 
 
