@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import LiteralString
 
 from agents_store_cloudflare.state.numbering import first_key, last_key
-from agents_store_cloudflare.usage.deletion_sql import DELETE_SESSION
+from agents_store_cloudflare.usage.deletion_sql import DELETE_SESSION, amounts_added
 
 __all__ = ["COUNT_ENTRIES", "DELETE_STAGED", "FORGET_TOTALS", "INSERT_STAGED", "REPLACED"]
 
@@ -96,18 +96,6 @@ COUNT_ENTRIES: tuple[LiteralString, ...] = (
     WHERE total <> 0
     GROUP BY day, kept, kind, name, agent
     ON CONFLICT (day, kept, kind, name, agent) DO UPDATE SET
-      amounts = (
-        SELECT json_group_object(counter, total)
-        FROM (
-          SELECT counter, sum(amount) AS total
-          FROM (
-            SELECT key AS counter, value AS amount FROM json_each(__agents_usage_by_day.amounts)
-            UNION ALL
-            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
-          )
-          GROUP BY counter
-        )
-        WHERE total <> 0
-      )
-    """,
+    """
+    + amounts_added("__agents_usage_by_day"),
 )

@@ -17,9 +17,30 @@ __all__ = [
     "DELETE_SESSION",
     "FENCE_GUARD",
     "KEEP_TOTALS",
+    "amounts_added",
     "deletion_of",
     "remember_deletion",
 ]
+
+
+def amounts_added(table: LiteralString) -> LiteralString:
+    """Return the assignment that adds the amounts of an upsert to those of the stored row, counter by counter; zeros go."""
+    return f"""
+      amounts = (
+        SELECT json_group_object(counter, total)
+        FROM (
+          SELECT counter, sum(amount) AS total
+          FROM (
+            SELECT key AS counter, value AS amount FROM json_each({table}.amounts)
+            UNION ALL
+            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
+          )
+          GROUP BY counter
+        )
+        WHERE total <> 0
+      )
+    """
+
 
 # ?1 session id, ?2 fencing token: aborts the batch when a higher token has been seen for the session; writes nothing -> no row. Primary
 # key.
@@ -135,20 +156,8 @@ KEEP_TOTALS: tuple[LiteralString, ...] = (
     ON CONFLICT (session_id, kept, kind, name) DO UPDATE SET
       first_timestamp = min(first_timestamp, excluded.first_timestamp),
       last_timestamp = max(last_timestamp, excluded.last_timestamp),
-      amounts = (
-        SELECT json_group_object(counter, total)
-        FROM (
-          SELECT counter, sum(amount) AS total
-          FROM (
-            SELECT key AS counter, value AS amount FROM json_each(__agents_usage_by_session.amounts)
-            UNION ALL
-            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
-          )
-          GROUP BY counter
-        )
-        WHERE total <> 0
-      )
-    """,
+    """
+    + amounts_added("__agents_usage_by_session"),
     """
     INSERT INTO __agents_usage_by_day (day, kept, kind, name, agent, amounts)
     WITH counted AS (
@@ -163,20 +172,8 @@ KEEP_TOTALS: tuple[LiteralString, ...] = (
     WHERE total <> 0
     GROUP BY day, kind, name, agent
     ON CONFLICT (day, kept, kind, name, agent) DO UPDATE SET
-      amounts = (
-        SELECT json_group_object(counter, total)
-        FROM (
-          SELECT counter, sum(amount) AS total
-          FROM (
-            SELECT key AS counter, value AS amount FROM json_each(__agents_usage_by_day.amounts)
-            UNION ALL
-            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
-          )
-          GROUP BY counter
-        )
-        WHERE total <> 0
-      )
-    """,
+    """
+    + amounts_added("__agents_usage_by_day"),
     """
     INSERT INTO __agents_usage_kept (session_id, day, kind, name, agent, amounts)
     WITH counted AS (
@@ -191,20 +188,8 @@ KEEP_TOTALS: tuple[LiteralString, ...] = (
     WHERE total <> 0
     GROUP BY session_id, day, kind, name, agent
     ON CONFLICT (session_id, day, kind, name, agent) DO UPDATE SET
-      amounts = (
-        SELECT json_group_object(counter, total)
-        FROM (
-          SELECT counter, sum(amount) AS total
-          FROM (
-            SELECT key AS counter, value AS amount FROM json_each(__agents_usage_kept.amounts)
-            UNION ALL
-            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
-          )
-          GROUP BY counter
-        )
-        WHERE total <> 0
-      )
-    """,
+    """
+    + amounts_added("__agents_usage_kept"),
     """
     INSERT INTO __agents_usage_sub_sessions (session_id, kept, sub_session_id)
     SELECT session_id, 1, sub_session_id
