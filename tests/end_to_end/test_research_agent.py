@@ -347,15 +347,16 @@ def test_a_turn_costs_what_the_readme_says(live_worker: LiveWorker, session: str
     assert [cost["d1"]["rowsWritten"] for cost in logged] == [33, 30]
     # Adding to totals reads what is in them: more where another turn of the day was first.
     assert [cost["d1"]["rowsRead"] <= most for cost, most in zip(logged, (70, 90), strict=True)] == [True, True]
-    # Two to the lock, the others to the stream.
-    assert all(6 <= cost["objects"]["calls"] <= 10 for cost in logged)
     for cost, chunks in zip(logged, (first, second), strict=True):
+        # Two to the lock; three to the stream at least: its start, what waits at the end, the closing chunk.
+        # How often the writer flushes between them depends on the time that the model takes; each flush has a chunk.
+        assert 5 <= cost["objects"]["calls"] <= 5 + len(chunks)
         told = chunks[-2].data["cost"]
         assert told["d1"]["rowsWritten"] == cost["d1"]["rowsWritten"]
         assert told["objects"]["calls"] == cost["objects"]["calls"]
         assert told["objects"]["rowsWritten"] == cost["objects"]["rowsWritten"]
         assert abs(told["d1"]["rowsRead"] - cost["d1"]["rowsRead"]) <= 25
-        assert 30 <= float(told["perMillion"]) <= 50
+        assert 30 <= float(told["perMillion"]) <= 40 + 2 * len(chunks)
 
 
 def _logged_costs(runtime: LocalRuntime, session: str) -> list[dict[str, Any]]:
