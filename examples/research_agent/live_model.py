@@ -1,12 +1,13 @@
-"""A live model behind any service that speaks OpenAI's chat completions, reached by `fetch`."""
+"""A live model behind any service that speaks OpenAI's chat completions.
 
-import httpx
+The client asks over httpx2, which inside Workers speaks through the platform's own `fetch` (httpx2-jsfetch).
+"""
+
 from openai import AsyncOpenAI
 from pydantic_ai.models import Model
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from fetch_transport import FetchTransport
 from settings import Settings
 
 __all__ = ["live_model"]
@@ -22,6 +23,5 @@ def live_model(settings: Settings) -> Model:
         base_url=settings.openai_base_url,
         timeout=TIMEOUT_S,
         max_retries=RETRIES,
-        http_client=httpx.AsyncClient(transport=FetchTransport()),
     )
     return OpenAIChatModel(settings.openai_model, provider=OpenAIProvider(openai_client=client))

@@ -12,7 +12,6 @@ from pydantic_ai.messages import (
     PartStartEvent,
     TextPart,
     TextPartDelta,
-    ToolReturnPart,
 )
 
 from agents_store_cloudflare.contract.json_values import JsonValue
@@ -57,8 +56,7 @@ class Narrator:
 
     async def _tool_result(self, event: FunctionToolResultEvent) -> None:
         part = event.part
-        ok = isinstance(part, ToolReturnPart)
-        content = part.model_response_str() if isinstance(part, ToolReturnPart) else part.model_response()
+        ok, content = part.outcome == "success", part.model_response_str()
         await self.say("tool-result", toolCallId=part.tool_call_id, toolName=part.tool_name, ok=ok, content=content)
         duration_s = time.monotonic() - self._started[part.tool_call_id]
-        self._turn.record_tool(tool_name=part.tool_name or "unknown", duration_ms=round(duration_s * 1000), success=ok)
+        self._turn.record_tool(tool_name=part.tool_name, duration_ms=round(duration_s * 1000), success=ok)

@@ -290,7 +290,7 @@ def test_a_live_model_is_reached_by_fetch(live_worker: LiveWorker, session: str)
 
     chunks = follow_turn(base, session, from_sequence=0)
 
-    assert chunks[1].data["arguments"] == '{"query": "fencing tokens"}'
+    assert json.loads(chunks[1].data["arguments"]) == {"query": "fencing tokens"}
     assert [chunk.data["text"] for chunk in chunks if chunk.data["type"] == "text"] == list(stub.answer)
     assert chunks[-2].data["usage"] == {"prompt": 200, "completion": 20, "reasoning": 6, "cached": 128, "total": 220}
     assert view_once_free(base, session)["usage"]["tokensByModel"].keys() == {"stub-model"}
