@@ -105,6 +105,9 @@ class CloudflareSql:
         count_rows(read=len(found))
         return found
 
+    def size_bytes(self) -> int:
+        return int(self._storage.sql.databaseSize)
+
 
 class _Rows:
     """`RowCursor`: a few rows cross at a time."""

@@ -137,3 +137,7 @@ class ObjectSql(Protocol):
             limit: the most keys.
         """
         ...
+
+    def size_bytes(self) -> int:
+        """Return the size of the database in bytes."""
+        ...

@@ -220,3 +220,7 @@ class SqliteObjectSql(ObjectSql):
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def size_bytes(self) -> int:
+        [[pages]], [[page]] = self.exec("PRAGMA page_count"), self.exec("PRAGMA page_size")
+        return cast("int", pages) * cast("int", page)

@@ -62,6 +62,11 @@ class Publishing:
         if self._due_ms is None or self._due_ms > at_ms:
             self._set(at_ms)
 
+    def wrote(self, delay_ms: int) -> None:
+        """A batch may have changed rows: without a directory only what waits in the outbox needs the alarm."""
+        if self._has_directory() or self._outbox.is_due():
+            self.changed(delay_ms)
+
     async def ring(self) -> None:
         """The alarm: tell what there is to tell; never raises, since the platform repeats a failed alarm a few times only."""
         self._due_ms = None

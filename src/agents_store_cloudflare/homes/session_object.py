@@ -20,7 +20,7 @@ from agents_store_cloudflare.homes.tables import (
     MovedError,
     UncheckedSessionError,
 )
-from agents_store_cloudflare.homes.wire import BATCH, DRAIN, PART, PROJECT, read_statements
+from agents_store_cloudflare.homes.wire import BATCH, DRAIN, PART, PROJECT, SIZE, read_statements
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply
 from agents_store_cloudflare.objects.wiring import DESCRIBE, check_addressed, describe
@@ -93,6 +93,8 @@ class SessionObject:
             return describe("session", self._host.sql)
         if op == PROJECT:
             return self._project()
+        if op == SIZE:
+            return encode_reply(self._host.sql.size_bytes())
         check_addressed("session", message.head, "home")
         if op == BATCH:
             return self._batch(message)
@@ -135,7 +137,7 @@ class SessionObject:
         if not result.is_write:
             self._publishing.wake(delay_ms)
             return reply
-        self._publishing.changed(delay_ms or FALLBACK_MS)
+        self._publishing.wrote(delay_ms or FALLBACK_MS)
         return self._told(reply) if delay_ms == 0 else reply
 
     def _request(self, message: WireMessage) -> BatchRequest:

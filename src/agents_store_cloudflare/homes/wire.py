@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from agents_store_cloudflare.database import Row, SqlValue, Statement, compact_sql
 
-__all__ = ["BATCH", "DRAIN", "PART", "PROJECT", "read_rows", "read_statements", "statements_text"]
+__all__ = ["BATCH", "DRAIN", "PART", "PROJECT", "SIZE", "read_rows", "read_statements", "statements_text"]
 
 BATCH: Final = "batch"
 
@@ -31,6 +31,9 @@ DRAIN: Final = "drain"
 
 PROJECT: Final = "project"
 """Tell the directory of every session once more. It needs no name: a home knows its own."""
+
+SIZE: Final = "size"
+"""How many bytes the home's database has."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

@@ -1,11 +1,19 @@
 """The state store over homes: real Durable Objects, and real D1 for the directory."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from agents_store_cloudflare import AgentState, CloudflareStore, D1StateStore, SessionOptions, create_cloudflare_store
+from agents_store_cloudflare import (
+    AgentState,
+    CloudflareStore,
+    Cost,
+    D1StateStore,
+    SessionOptions,
+    create_cloudflare_store,
+)
+from agents_store_cloudflare.homes.wire import SIZE
 from agents_store_cloudflare.testing.conformance.families import Families
 from agents_store_cloudflare.testing.conformance.state import StateConformance
 from agents_store_cloudflare.testing.conformance.state_contention import ContentionConformance
@@ -85,22 +93,64 @@ async def test_forty_megabytes(env: Any, database: Any, unique: str) -> None:
         assert (await store.get_messages(fork)).total == 2_000
 
 
-async def test_rows_of_a_new_home(env: Any, database: Any, unique: str) -> None:
-    """HM-13: a new home costs at most 13 rows beside the session's own and the alarm; a save in it costs two rows."""
-    store = create_cloudflare_store(db=database, streams=env.STREAMS, sessions=env.SESSIONS)
-    with store.meter() as meter:
-        state = await store.state_store.create_session(unique, agent_type="x")
-    made = await _rows_of_a_session_in_d1(database, env, unique)
-    assert meter.objects.rows_written is not None
-    assert meter.objects.rows_written - made - 1 <= 13
-    state.messages.append({"role": "user"})
-    with store.meter() as meter:
-        await store.state_store.save(state)
-    assert meter.objects.rows_written == 2
-
-
-async def _rows_of_a_session_in_d1(database: Any, env: Any, unique: str) -> int:
-    plain = create_cloudflare_store(db=database, streams=env.STREAMS)
-    with plain.meter() as meter:
+async def test_a_new_home(env: Any, database: Any, unique: str) -> None:
+    """HM-13: a new home writes at most 13 rows beside the session's own, and has 32 KB before its first save."""
+    homes, plain = _both(env, database)
+    with homes.meter() as meter, plain.meter() as beside:
+        await homes.state_store.create_session(unique, agent_type="x")
         await plain.state_store.create_session(f"{unique}-d1", agent_type="x")
-    return int(meter.d1.rows_written or 0)
+    assert _rows(meter.cost()) - _rows(beside.cost()) <= 13
+    assert homes.parts.homes is not None
+    assert await homes.parts.homes.call(unique, SIZE) == 32_768
+
+
+async def test_rows_as_in_d1(env: Any, database: Any, unique: str) -> None:
+    """HM-13: the calls of a session write as many rows in its home as in D1, or fewer: D1 has indexes over all sessions."""
+    homes, plain = _both(env, database)
+    for store in (homes, plain):
+        await _work(store, unique, {})  # the home makes its tables with their first rows
+    counted: list[dict[str, int]] = [{}, {}]
+    for store, rows in zip((homes, plain), counted, strict=True):
+        await _work(store, unique, rows)
+    in_home, in_d1 = counted
+    assert in_home["save"] == in_d1["save"] == 2
+    assert {name: rows for name, rows in in_home.items() if rows > in_d1[name]} == {}
+
+
+def _both(env: Any, database: Any) -> tuple[CloudflareStore, CloudflareStore]:
+    """A store over homes that tell no directory, and one over D1."""
+    options = SessionOptions(directory=False, check_db=False)
+    homes = create_cloudflare_store(
+        db=database, streams=env.STREAMS, locks=env.LOCKS, sessions=env.SESSIONS, session_options=options
+    )
+    return homes, create_cloudflare_store(db=database, streams=env.STREAMS, locks=env.LOCKS)
+
+
+def _rows(cost: Cost) -> int:
+    return int(cost.d1.rows_written or 0) + int(cost.objects.rows_written or 0)
+
+
+async def _work(store: CloudflareStore, session_id: str, rows: dict[str, int]) -> None:
+    """Each kind of write to one session; how many rows it wrote."""
+    state_store = store.state_store
+    await state_store.create_session(session_id, agent_type="x", exist_ok=True)
+    state = await state_store.load_state(session_id, required=True)
+    number = len(state.messages)
+    patches: dict[str, object] = {"toolCallId": "t", "mergeChanges": {"a": 1}, "timestamp": 1}
+    state.messages.append({"role": "user"})
+    child = {"subSessionId": f"remote-{number}", "agentType": "y"}
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "save": lambda: state_store.save(state),
+        "append": lambda: state_store.append_messages(session_id, [{"role": "user"}]),
+        "checkpoint": lambda: state_store.save_checkpoint(session_id),
+        "status": lambda: state_store.update_status(session_id, "paused"),
+        "stage": lambda: state_store.stage_changes(session_id, "s", patches),
+        "promote": lambda: state_store.promote_staging(session_id, "s"),
+        "run": lambda: state_store.start_run(session_id, f"r{number}"),
+        "update run": lambda: state_store.update_run(session_id, f"r{number}", status="completed"),
+        "sub-session": lambda: state_store.add_sub_session_refs(session_id, [child]),
+    }
+    for name, call in calls.items():
+        with store.meter() as meter:
+            await call()
+        rows[name] = _rows(meter.cost())
