@@ -8,7 +8,8 @@ import pytest
 
 from agents_store_cloudflare.contract import errors
 from agents_store_cloudflare.contract.errors import ERRORS_BY_CODE, AgentsStoreError
-from agents_store_cloudflare.objects import rpc_text as wire
+from agents_store_cloudflare.objects import ObjectCallError, rpc_text as wire, with_retry
+from agents_store_cloudflare.objects.incidents import log_incident
 
 EXAMPLES: dict[type[AgentsStoreError], AgentsStoreError] = {
     type(error): error
@@ -89,7 +90,7 @@ def test_every_public_error_is_exported_and_has_its_own_code() -> None:
 
 
 def test_foreign_errors_leave_as_an_id(caplog: pytest.LogCaptureFixture) -> None:
-    """What is not ours is logged with its traceback and leaves as an id, without type, text or path."""
+    """What is not ours is logged in one line with its cause, and leaves as an id, without type, text or path."""
     with caplog.at_level(logging.ERROR):
         reply = wire.encode_error(KeyError("a secret"), logging.getLogger(__name__))
     assert "secret" not in reply
@@ -109,3 +110,41 @@ def test_texts_cross_unchanged() -> None:
     assert (request.head, request.payload) == ({"op": "append", "name": "x\ny"}, lines)
     reply = wire.decode_reply(wire.encode_reply({"last": 2}, lines))
     assert (reply.head["ok"], reply.payload) == ({"last": 2}, lines)
+
+
+def test_an_incident_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """CO-12: the error, the errors behind it, and the calls that led to each; the runtime makes an event of every printed line."""
+
+    def fails() -> None:
+        try:
+            int("no such\nthing")
+        except ValueError as error:
+            raise KeyError("cannot go on") from error
+
+    with caplog.at_level(logging.ERROR):
+        try:
+            fails()
+        except KeyError as error:
+            incident = log_incident(error, logging.getLogger(__name__))
+    [record] = caplog.records
+    assert record.exc_info is None
+    line = record.getMessage()
+    assert line.startswith(f"internal error {incident}: KeyError: 'cannot go on' at package/test_errors.py:")
+    assert " fails < package/test_errors.py:" in line
+    assert "; caused by ValueError: invalid literal" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("kind", ["overloaded", "raised"])
+async def test_what_would_fail_again_is_not_sent_again(kind: str) -> None:
+    """CO-12: an exception of the object's class is logged by the platform with each call, so there is one call."""
+    calls = 0
+
+    async def send() -> str:
+        nonlocal calls
+        calls += 1
+        raise ObjectCallError("planted", overloaded=kind == "overloaded", raised=kind == "raised")
+
+    with pytest.raises(ObjectCallError):
+        await with_retry(send)
+    assert calls == 1

@@ -265,15 +265,17 @@ def _text(value: JsObject) -> str:
 def _call_error(error: Exception) -> ObjectCallError:
     # Absent properties of a JavaScript error raise AttributeError.
     message = str(getattr(error, "message", error))
-    if getattr(error, "name", "") == "PythonError":
+    raised = getattr(error, "name", "") == "PythonError"
+    if raised:
         # The message is the object's traceback, which belongs into the object's log and not to clients.
-        message = "the object raised an exception; its log has it"
+        message = "the class of the object raised an exception outside the package; the Worker's log has the traceback"
     if message.startswith(CLASS_MISSING) and getattr(error, "durableObjectReset", False) is True:
         message += f"; {HINT}"
     return ObjectCallError(
         message,
         retryable=getattr(error, "retryable", False) is True,
         overloaded=getattr(error, "overloaded", False) is True,
+        raised=raised,
     )
 
 

@@ -210,7 +210,7 @@ class HomeDatabase:
         try:
             return decode_reply(await with_retry(lambda: self._namespace.call(self._home, request), attempts=attempts))
         except ObjectCallError as error:
-            lasting = error.overloaded or TOO_LARGE in str(error)
+            lasting = error.is_final() or TOO_LARGE in str(error)
             raise LostReplyError(f"home {self._home!r} gave no reply ({error})", transient=not lasting) from error
         except AgentsStoreError as error:
             if type(error) is not AgentsStoreError:

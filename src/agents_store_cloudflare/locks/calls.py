@@ -66,7 +66,7 @@ class LockCalls:
             try:
                 reply = await self._namespace.call(name or self._object_name(key), request)
             except ObjectCallError as error:
-                if error.overloaded or (attempt >= ATTEMPTS and self.now_s() >= deadline_s):
+                if error.is_final() or (attempt >= ATTEMPTS and self.now_s() >= deadline_s):
                     raise LockError(
                         f"lock {key!r} gave no reply to {op!r} in {attempt} attempts ({error})", outcome_unknown=True
                     ) from error

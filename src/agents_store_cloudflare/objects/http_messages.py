@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 from agents_store_cloudflare.contract.errors import AgentsStoreError
 from agents_store_cloudflare.contract.json_values import JsonValue
+from agents_store_cloudflare.objects.incidents import log_incident
 
 __all__ = ["HttpRequest", "HttpResponse"]
 
@@ -80,9 +80,8 @@ class HttpResponse:
 
     @classmethod
     def of_failure(cls, error: Exception, logger: logging.Logger) -> Self:
-        """Return the answer to an error that is not the package's own. The log gets the traceback; the client gets an id only."""
-        incident = secrets.token_hex(6)
-        logger.error("internal error %s", incident, exc_info=error)
+        """Return the answer to an error that is not the package's own. The log gets the cause; the client gets an id only."""
+        incident = log_incident(error, logger)
         return cls.refusal(500, "internal", f"something broke; the log has it under {incident}")
 
     def with_headers(self, headers: Mapping[str, str]) -> Self:

@@ -40,12 +40,20 @@ class ObjectCallError(Exception):
     Attributes:
         retryable: whether the platform says that the same call may be sent again.
         overloaded: whether the object has more work than it can do. Do not send the call again at once.
+        raised: whether the object's own code raised an exception. The same call would raise it again, and log it again.
     """
 
-    def __init__(self, message: str, *, retryable: bool = False, overloaded: bool = False) -> None:
+    def __init__(
+        self, message: str, *, retryable: bool = False, overloaded: bool = False, raised: bool = False
+    ) -> None:
         super().__init__(message)
         self.retryable = retryable
         self.overloaded = overloaded
+        self.raised = raised
+
+    def is_final(self) -> bool:
+        """Whether the same call, sent again soon, would fail again."""
+        return self.overloaded or self.raised
 
 
 async def with_retry(
@@ -53,7 +61,7 @@ async def with_retry(
 ) -> T:
     """Send a request to an object, again while no reply comes, with pauses as `backoff_s` gives them.
 
-    Use it only for requests that are safe to send twice. An overloaded object is not asked again.
+    Use it only for requests that are safe to send twice. An object that is overloaded, or whose code raised, is not asked again.
 
     Raises:
         ObjectCallError: no attempt brought a reply.
@@ -63,7 +71,7 @@ async def with_retry(
         try:
             return await send()
         except ObjectCallError as error:
-            if error.overloaded or attempt == attempts:
+            if error.is_final() or attempt == attempts:
                 raise
         await sleep(backoff_s(attempt))
         attempt += 1

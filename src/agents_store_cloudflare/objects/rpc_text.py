@@ -9,7 +9,7 @@ reply    {"ok": …}\n…payload            or   {"error": {"code": "stream_clos
 ```
 
 An error of the package reaches the caller as the same class with the same facts. Any other error leaves the object as
-`{"code": "internal", "id": …}`. The object's log has the id beside the traceback, which never leaves the object.
+`{"code": "internal", "id": …}`. The object's log has the id beside the cause, which never leaves the object.
 
 While a meter counts the cost of calls, the head of the request begins with `"countRows":true`, and the head of the reply with
 `"rows":[read,written]`. Both are added and removed as text, so no call needs to know of them.
@@ -20,13 +20,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from agents_store_cloudflare.contract.errors import ERRORS_BY_CODE, AgentsStoreError, InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import MAX_DEPTH, JsonValue, parse_json
+from agents_store_cloudflare.objects.incidents import log_incident
 
 __all__ = [
     "WireMessage",
@@ -79,9 +79,7 @@ def encode_error(error: Exception, logger: logging.Logger) -> str:
     """Return the reply of a call that raised an error. An error that is not the package's own is logged here and leaves as an id."""
     if isinstance(error, AgentsStoreError):
         return _join({"error": {"code": error.code, "facts": error.facts()}}, "")
-    incident = secrets.token_hex(6)
-    logger.error("internal error %s", incident, exc_info=error)
-    return _join({"error": {"code": "internal", "facts": {"id": incident}}}, "")
+    return _join({"error": {"code": "internal", "facts": {"id": log_incident(error, logger)}}}, "")
 
 
 def decode_reply(text: str) -> WireMessage:
