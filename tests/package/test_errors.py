@@ -121,11 +121,10 @@ def test_an_incident_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
         except ValueError as error:
             raise KeyError("cannot go on") from error
 
+    with pytest.raises(KeyError) as raised:
+        fails()
     with caplog.at_level(logging.ERROR):
-        try:
-            fails()
-        except KeyError as error:
-            incident = log_incident(error, logging.getLogger(__name__))
+        incident = log_incident(raised.value, logging.getLogger(__name__))
     [record] = caplog.records
     assert record.exc_info is None
     line = record.getMessage()
