@@ -54,8 +54,7 @@ class TestTwoWriters(TwoWriters):
         return [] if found is None else found.checkpoint["channel_values"]["texts"]
 
 
-@pytest.fixture
-async def overtaken(database: SqliteDatabase) -> tuple[D1Saver, Any, list[Any]]:
+async def _overtaken(database: SqliteDatabase) -> tuple[D1Saver, Any, list[Any]]:
     """A saver whose lock was lost, the checkpoint that it knows, and the rows after the new holder has written."""
     old, new = D1Saver(database, fencing_token=OLD), D1Saver(database, fencing_token=NEW)
     config = await _put(old, None, {"texts": ["first"]})
@@ -79,29 +78,27 @@ CALLS: dict[str, Call] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_every_write_of_an_old_holder(
-    database: SqliteDatabase, overtaken: tuple[D1Saver, Any, list[Any]], call: str
-) -> None:
+async def test_every_write_of_an_old_holder(database: SqliteDatabase, call: str) -> None:
     """LG-4: it is refused by name, and the rows are as they were."""
-    saver, config, rows = overtaken
+    saver, config, rows = await _overtaken(database)
     with pytest.raises(StaleFencingTokenError) as raised:
         await CALLS[call](saver, config)
     assert raised.value.expected == NEW
     assert await database.batch(ALL_ROWS) == rows
 
 
-async def test_reads_of_an_old_holder(overtaken: tuple[D1Saver, Any, list[Any]]) -> None:
+async def test_reads_of_an_old_holder(database: SqliteDatabase) -> None:
     """LG-4: they find what the new holder wrote."""
-    saver, _, _ = overtaken
+    saver, _, _ = await _overtaken(database)
     found = await saver.aget_tuple(_config())
     assert found is not None
     assert found.checkpoint["channel_values"] == {"texts": ["first", "second"]}
     assert len([each async for each in saver.alist(_config())]) == 2
 
 
-async def test_another_thread(overtaken: tuple[D1Saver, Any, list[Any]]) -> None:
+async def test_another_thread(database: SqliteDatabase) -> None:
     """LG-4: the fence is the thread's; on another one the token is as good as any."""
-    saver, _, _ = overtaken
+    saver, _, _ = await _overtaken(database)
     await _put(saver, None, {"texts": ["elsewhere"]}, thread="other")
 
 
@@ -115,11 +112,9 @@ async def test_a_refused_write_takes_no_fence(database: SqliteDatabase) -> None:
     assert await database.batch([SEEN]) == [[[OLD]]]
 
 
-async def test_writes_that_wait_hear_of_the_refusal(
-    overtaken: tuple[D1Saver, Any, list[Any]], database: SqliteDatabase
-) -> None:
+async def test_writes_that_wait_hear_of_the_refusal(database: SqliteDatabase) -> None:
     """LG-2, LG-4: a task's writes that would be stored with the next checkpoint are refused with it."""
-    saver, config, rows = overtaken
+    saver, config, rows = await _overtaken(database)
     waiting = asyncio.ensure_future(saver.aput_writes(config, [("texts", ["late"])], "task"))
     await asyncio.sleep(0)
     outcomes = await asyncio.gather(_put(saver, config, {"texts": ["late"]}), waiting, return_exceptions=True)
@@ -133,14 +128,28 @@ async def test_no_token_in_metadata(database: SqliteDatabase) -> None:
     assert "123456789" not in repr(await database.batch(ALL_ROWS))
 
 
+async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until the database shows it: another task is at work, and a real one takes its time."""
+    while not await holds():  # noqa: ASYNC110 - the database sends no events
+        await asyncio.sleep(0)
+
+
+async def _has_text(database: Any, text: str) -> bool:
+    return text in await texts(D1Saver(database), THREAD)
+
+
+async def _has_checkpoints(database: Any, count: int) -> bool:
+    return len([each async for each in D1Saver(database).alist(_config())]) == count
+
+
 async def _stall(database: SqliteDatabase, a: D1Saver, b: D1Saver) -> Any:
     """A stalls in its model call, B runs a whole turn, A wakes; A's error or answer."""
     await turn(D1Saver(database), THREAD, "before")
     model = Stalled()
     late = asyncio.ensure_future(turn(a, THREAD, "of a", model.answer))
     await model.is_called.wait()
-    for _ in range(50):  # the checkpoint before the model's call is put in the background
-        await asyncio.sleep(0)
+    # The checkpoint before the call is put in the background.
+    await _until(lambda: _has_text(database, "of a"))
     await turn(b, THREAD, "of b")
     model.may_go_on.set()
     [outcome] = await asyncio.gather(late, return_exceptions=True)
@@ -190,6 +199,39 @@ async def test_the_head_check_of_one_writer(database: SqliteDatabase) -> None:
     past = next(snapshot for snapshot in history if len(snapshot.values.get("messages", [])) == 3)
     await chat(saver).ainvoke({"messages": [{"role": "user", "content": "again"}]}, past.config)
     assert (await texts(saver, THREAD))[3] == "again"
+
+
+class _LateReplies:
+    """A database whose replies come late: what was sent is done, and the sender does not know it yet."""
+
+    def __init__(self, database: Any) -> None:
+        self._database = database
+        self.may_reply = asyncio.Event()
+
+    async def batch(self, statements: Any) -> Any:
+        """Run the batch; answer when that is allowed."""
+        results = await self._database.batch(statements)
+        await self.may_reply.wait()
+        return results
+
+
+async def test_the_head_check_knows_its_own(database: SqliteDatabase) -> None:
+    """LG-5: a checkpoint of this saver is no one else's, although the reply to its put has not come. Others are refused still."""
+    late = _LateReplies(database)
+    late.may_reply.set()
+    saver = D1Saver(late, head_check=True)
+    first = await _put(saver, await saver.aget_tuple(_config()), {"texts": ["first"]})
+    late.may_reply.clear()
+    putting = asyncio.ensure_future(_put(saver, first, {"texts": ["first", "second"]}))
+    await _until(lambda: _has_checkpoints(database, 2))
+    writing = asyncio.ensure_future(saver.aput_writes(first, [("texts", ["a write"])], "task"))
+    third = asyncio.ensure_future(_put(saver, first, {"texts": ["first", "third"]}))
+    await _until(lambda: _has_checkpoints(database, 3))
+    late.may_reply.set()
+    await asyncio.gather(putting, writing, third)
+    await _put(D1Saver(database), first, {"texts": ["other"]})
+    with pytest.raises(StaleHeadError):
+        await saver.aput_writes(first, [("__resume__", "late")], "task")
 
 
 async def test_the_head_check_before_anything_was_seen(database: SqliteDatabase) -> None:

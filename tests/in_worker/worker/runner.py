@@ -14,6 +14,8 @@ WORKER = Path(__file__).parent
 # A Worker has no folder to cache in, no file descriptors to capture, no signals to dump a traceback at.
 OPTIONS = (
     *("--rootdir", str(WORKER), "-p", "no:cacheprovider", "-p", "no:faulthandler", "--capture=sys"),
+    # Frameworks bring plugins of pytest along.
+    "--disable-plugin-autoload",
     # The conformance classes drop writers and locks on purpose, as Workers that die do.
     *("-W", "error", "-W", "ignore::ResourceWarning", "--strict-markers", "-q"),
 )
@@ -31,6 +33,15 @@ class _Plugin:
     def env(self) -> Any:
         """The Worker's bindings."""
         return self._env
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any], request: Any) -> Any:
+        if not inspect.iscoroutinefunction(fixturedef.func):
+            return None
+        named = {name: request.getfixturevalue(name) for name in fixturedef.argnames}
+        made = run_sync(fixturedef.func(**named))
+        fixturedef.cached_result = (made, fixturedef.cache_key(request), None)
+        return made
 
     def pytest_configure(self, config: pytest.Config) -> None:
         self._config = config

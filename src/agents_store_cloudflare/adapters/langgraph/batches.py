@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from agents_store_cloudflare.adapters.langgraph import writing_sql
 from agents_store_cloudflare.adapters.langgraph.errors import StaleHeadError
@@ -15,7 +16,19 @@ from agents_store_cloudflare.database import Homes, OneDatabase, Row, Statement
 from agents_store_cloudflare.state.fencing import Faults, fenced_batch
 from agents_store_cloudflare.state.guard import Facts
 
-__all__ = ["GraphBatches", "LinesMovedError", "StoredAlreadyError"]
+__all__ = ["GraphBatches", "LinesMovedError", "Seen", "StoredAlreadyError"]
+
+
+class Seen(NamedTuple):
+    """What a head check compares.
+
+    Attributes:
+        head: the newest checkpoint that a saver saw, "" for none.
+        accepted: that one, and those that it has put itself, as JSON.
+    """
+
+    head: str
+    accepted: str
 
 
 class StoredAlreadyError(Exception):
@@ -43,7 +56,7 @@ class GraphBatches:
         return await fenced_batch(self.homes, operation, thread_id, statements)
 
     async def write(
-        self, operation: str, thread: Thread, statements: Sequence[Statement], *, seen_head: str | None = None
+        self, operation: str, thread: Thread, statements: Sequence[Statement], *, seen: Seen | None = None
     ) -> list[list[Row]]:
         """Send statements behind the fence; a second run of them changes nothing.
 
@@ -51,7 +64,7 @@ class GraphBatches:
             StaleFencingTokenError, StaleHeadError: somebody else has written.
         """
         faults: Faults = {
-            "head": lambda facts: _stale(thread, seen_head, facts),
+            "head": lambda facts: _stale(thread, seen, facts),
             "done": lambda _: StoredAlreadyError(),
             "lines": lambda _: LinesMovedError(),
         }
@@ -61,9 +74,9 @@ class GraphBatches:
         """Send statements that carry their own fence; a second run of them changes nothing."""
         return await fenced_batch(self.homes, operation, key, statements)
 
-    def head_check(self, thread: Thread, seen_head: str | None) -> list[Statement]:
+    def head_check(self, thread: Thread, seen: Seen | None) -> list[Statement]:
         """The guard of a batch that must not come after somebody else's checkpoint."""
-        return [] if seen_head is None else [Statement(writing_sql.CHECK_HEAD, (*thread, seen_head))]
+        return [] if seen is None else [Statement(writing_sql.CHECK_HEAD, (*thread, seen.accepted))]
 
     def share_a_database(self, thread_id: str, other_id: str) -> bool:
         """Whether one batch reaches both threads."""
@@ -82,7 +95,6 @@ class GraphBatches:
         return "*"
 
 
-def _stale(thread: Thread, seen_head: str | None, facts: Facts) -> Exception:
-    return StaleHeadError(
-        thread[0], checkpoint_ns=thread[1], expected_head=seen_head or "", actual_head=str(facts.get("head") or "")
-    )
+def _stale(thread: Thread, seen: Seen | None, facts: Facts) -> Exception:
+    expected, actual = seen.head if seen else "", str(facts.get("head") or "")
+    return StaleHeadError(thread[0], checkpoint_ns=thread[1], expected_head=expected, actual_head=actual)

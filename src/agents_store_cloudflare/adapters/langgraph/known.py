@@ -128,6 +128,7 @@ class KnownThreads:
     def __init__(self) -> None:
         self._threads: OrderedDict[Thread, OrderedDict[str, KnownCheckpoint]] = OrderedDict()
         self._heads: dict[Thread, str] = {}
+        self._own: dict[Thread, list[str]] = {}
 
     def get(self, thread: Thread, checkpoint_id: str | None) -> KnownCheckpoint | None:
         """The checkpoint, or None."""
@@ -144,6 +145,7 @@ class KnownThreads:
         while len(self._threads) > MOST_THREADS:
             gone, _ = self._threads.popitem(last=False)
             self._heads.pop(gone, None)
+            self._own.pop(gone, None)
 
     def head(self, thread: Thread) -> str | None:
         """The newest checkpoint that was seen: "" where there was none, None where nobody looked."""
@@ -153,16 +155,27 @@ class KnownThreads:
         """Remember the newest checkpoint."""
         self._heads[thread] = checkpoint_id
 
+    def put_begins(self, thread: Thread, checkpoint_id: str) -> None:
+        """Remember that this saver is about to put a checkpoint: it may be stored before its put returns."""
+        self._own[thread] = [*self._own.get(thread, [])[1 - MOST_CHECKPOINTS :], checkpoint_id]
+
+    def accepted_heads(self, thread: Thread) -> list[str] | None:
+        """The checkpoints that may be the newest while nobody else has put one; None where nobody looked."""
+        head = self.head(thread)
+        return None if head is None else [*self._own.get(thread, []), head]
+
     def forget(self, thread_id: str) -> None:
         """Forget all of a thread."""
-        for thread in [each for each in {*self._threads, *self._heads} if each[0] == thread_id]:
+        for thread in [each for each in {*self._threads, *self._heads, *self._own} if each[0] == thread_id]:
             self._threads.pop(thread, None)
             self._heads.pop(thread, None)
+            self._own.pop(thread, None)
 
     def forget_all(self) -> None:
         """Forget everything."""
         self._threads.clear()
         self._heads.clear()
+        self._own.clear()
 
 
 def fingerprint(value: Any) -> int | None:

@@ -10,7 +10,7 @@ from typing import Final
 from langgraph.checkpoint.base import Checkpoint
 
 from agents_store_cloudflare.adapters.langgraph import writing_sql
-from agents_store_cloudflare.adapters.langgraph.batches import GraphBatches, LinesMovedError, StoredAlreadyError
+from agents_store_cloudflare.adapters.langgraph.batches import GraphBatches, LinesMovedError, Seen, StoredAlreadyError
 from agents_store_cloudflare.adapters.langgraph.known import (
     KnownThreads,
     KnownWrite,
@@ -95,7 +95,8 @@ class Putting:
         waiting = {place: write for each in held for place, write in each.writes.items()}
         # Made before the first wait: what is stored is fixed now. The other layouts are for calls that others overtook.
         layouts = [laid_out(new.checkpoint, new.changed, parent, codec, SHARINGS[0])]
-        seen = self._known.head(thread) if self._checks_head else None
+        seen = self._seen(thread)
+        self._known.put_begins(thread, checkpoint_id)
         for sharing in SHARINGS:
             layout = layouts.pop() if layouts else laid_out(new.checkpoint, new.changed, parent, codec, sharing)
             settling = settled_parent(thread, new.parent_id, parent, waiting, layout)
@@ -108,7 +109,7 @@ class Putting:
                 *settling.statements,
             ]
             try:
-                await self._batches.write("put", thread, statements, seen_head=seen)
+                await self._batches.write("put", thread, statements, seen=seen)
             except StoredAlreadyError:
                 pass
             except LinesMovedError:
@@ -144,6 +145,11 @@ class Putting:
                     self._held.pop((thread, checkpoint_id), None)
         return False
 
+    def _seen(self, thread: Thread) -> Seen | None:
+        """What the head check compares: the newest checkpoint that was seen, and what may be the newest in its place."""
+        accepted = self._known.accepted_heads(thread) if self._checks_head else None
+        return None if accepted is None else Seen(accepted[-1], dump(accepted))
+
     def _take_up(self, thread: Thread, checkpoint_id: str | None) -> list[_Held]:
         """The writes that wait for a child of this checkpoint, in this event loop."""
         waiting = self._held.pop((thread, checkpoint_id or ""), [])
@@ -156,7 +162,7 @@ class Putting:
         lines = NewLines()
         stored = inline(writes, lines)
         yields, replaces = split(stored)
-        seen = self._known.head(thread) if self._checks_head else None
+        seen = self._seen(thread)
         merge = Statement(
             writing_sql.MERGE_WRITES,
             (
@@ -170,14 +176,14 @@ class Putting:
         # Logs that only this call knows: a second run finds its lines there.
         added = [replace(each, sql=writing_sql.PUT_LINES) for each in lines.statements(thread)]
         statements = [*self._batches.head_check(thread, seen), *added, merge]
-        results = await self._batches.write("put_writes", thread, statements, seen_head=seen)
+        results = await self._batches.write("put_writes", thread, statements, seen=seen)
         known = self._known.get(thread, checkpoint_id)
         if known is not None:
             known.writes = {**yields, **known.writes, **replaces}
             known.writes_text = str(results[-1][0][0])
 
 
-def _guard(thread: Thread, checkpoint_id: str, layout: Layout, seen: str | None) -> Statement:
+def _guard(thread: Thread, checkpoint_id: str, layout: Layout, seen: Seen | None) -> Statement:
     ends = layout.lines.ends()
     # The lines that are needed and are not new.
     there = [
@@ -187,7 +193,14 @@ def _guard(thread: Thread, checkpoint_id: str, layout: Layout, seen: str | None)
     ]
     return Statement(
         writing_sql.GUARD_PUT,
-        (*thread, checkpoint_id, layout.known.body, seen, dump(list(ends.items())), ranges_json(there)),
+        (
+            *thread,
+            checkpoint_id,
+            layout.known.body,
+            seen.accepted if seen else None,
+            dump(list(ends.items())),
+            ranges_json(there),
+        ),
     )
 
 

@@ -17,9 +17,9 @@ __all__ = [
     "SETTLE_PARENT",
 ]
 
-# ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 its body, ?5 the newest checkpoint that was seen or NULL for no condition, ?6 the ends of
-# the logs that grow, as [[log, end], …], ?7 the lines that are needed and must be there, as [[log, first, end], …]: aborts the batch
-# with `done` when this very checkpoint is stored, with `head` or `lines` when a condition does not hold. Primary keys.
+# ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 its body, ?5 JSON list of the checkpoints that may be the newest or NULL for no condition,
+# ?6 the ends of the logs that grow, as [[log, end], …], ?7 the lines that are needed and must be there, as [[log, first, end], …]: aborts
+# the batch with `done` when this very checkpoint is stored, with `head` or `lines` when a condition does not hold. Primary keys.
 GUARD_PUT: LiteralString = """
     WITH judged AS (
       SELECT
@@ -79,7 +79,7 @@ GUARD_PUT: LiteralString = """
         head,
         CASE
           WHEN is_done THEN 'done'
-          WHEN ?5 <> head THEN 'head'
+          WHEN ?5 IS NOT NULL AND head NOT IN (SELECT value FROM json_each(?5)) THEN 'head'
           WHEN is_moved THEN 'lines'
         END AS fault
       FROM judged
@@ -92,10 +92,10 @@ GUARD_PUT: LiteralString = """
     FROM named
 """
 
-# ?1 thread, ?2 namespace, ?3 the newest checkpoint that was seen: aborts the batch when another is the newest. Primary key.
+# ?1 thread, ?2 namespace, ?3 JSON list of the checkpoints that may be the newest: aborts the batch when another is. Primary key.
 CHECK_HEAD: LiteralString = f"""
     SELECT
-      CASE WHEN head <> ?3 THEN json_extract('{{}}', 'agents-store ' || json_object(
+      CASE WHEN head NOT IN (SELECT value FROM json_each(?3)) THEN json_extract('{{}}', 'agents-store ' || json_object(
         'fault', 'head',
         'head', head
       )) END AS verdict

@@ -1,0 +1,1 @@
+../../../../../adapters/langgraph/graphs.py
