@@ -1,6 +1,7 @@
 """`new` makes a project that passes its own tests, passes the linter, and serves."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,15 +11,25 @@ from urllib.request import urlopen
 import pytest
 
 from agents_store_cloudflare.command import main
+from agents_store_cloudflare.command.new import FRAMEWORKS
 from tools.local_runtime import LocalRuntime
 from tools.places import ROOT
 
+LANGGRAPH = ROOT / "tests/in_worker/langgraph_worker"
+"""What LangGraph needs on the local runtime, which has PyPI's wheels alone and not the ones of Pyodide's own index."""
+
+
+@pytest.fixture(params=["none", *FRAMEWORKS])
+def framework(request: pytest.FixtureRequest) -> str:
+    """What the agent is written with."""
+    return str(request.param)
+
 
 @pytest.fixture
-def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+def project(tmp_path: Path, framework: str, capsys: pytest.CaptureFixture[str]) -> Path:
     """A new project."""
     folder = tmp_path / "my-agent"
-    assert main(["new", str(folder)]) == 0
+    assert main(["new", str(folder), "--framework", framework]) == 0
     assert "uv run pytest" in capsys.readouterr().out
     return folder
 
@@ -94,15 +105,30 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.runtime
-def test_it_serves(project: Path, tmp_path: Path) -> None:
+def test_it_serves(project: Path, framework: str, tmp_path: Path) -> None:
     """The new Worker answers in the real runtime, and remembers."""
+    if framework == "langgraph":
+        shutil.copy(LANGGRAPH / "requirements.lock", project)
+        shutil.copy(LANGGRAPH / "orjson.py", project / "src")
     with LocalRuntime(project / "wrangler.toml", persist=tmp_path / "state") as runtime:
         for number in (1, 3):
             with urlopen(f"{runtime.url}/?session=ada&question=hello", timeout=60) as response:
                 assert json.load(response)["answer"].strip() == f"That is message {number} of this session."
 
 
-def test_the_template_needs_what_the_package_is() -> None:
-    """The template's dependency is this package, under its own name."""
-    template = ROOT / "src/agents_store_cloudflare/command/template/pyproject.toml.template"
-    assert '"agents-store-cloudflare"' in template.read_text()
+def test_the_project_needs_what_the_package_offers(project: Path, framework: str) -> None:
+    """The project's dependency is this package under its own name, with the framework's extra where it has one."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extra = f"[{framework}]" if framework in extras else ""
+    [needed, *_] = tomllib.loads((project / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert needed == f"agents-store-cloudflare{extra}"
+
+
+def test_another_framework_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The error names the frameworks there are; nothing is written."""
+    with pytest.raises(SystemExit) as ended:
+        main(["new", str(tmp_path / "my-agent"), "--framework", "other"])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert all(known in told for known in FRAMEWORKS)
+    assert not (tmp_path / "my-agent").exists()

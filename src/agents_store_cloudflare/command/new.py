@@ -8,15 +8,18 @@ import shutil
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Final
 
 from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, CommandError
 from agents_store_cloudflare.command.migrations_copy import copy_migrations
 from agents_store_cloudflare.command.parsers import Commands
 
-__all__ = ["add_parser", "make_project"]
+__all__ = ["FRAMEWORKS", "add_parser", "make_project"]
 
 SUFFIX = ".template"
 NAME = "@name@"
+FRAMEWORKS: Final = ("langgraph",)
+"""The frameworks with an adapter and a template."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,53}", re.ASCII)
 """A Worker's name is a part of its address."""
 _WHEEL = re.compile(r"agents_store_cloudflare-[\w.]+-py3-none-any\.whl", re.ASCII)
@@ -32,21 +35,29 @@ def add_parser(commands: Commands) -> None:
         metavar="FILE",
         help="this package's wheel, which is copied into the project; for a version that PyPI does not have",
     )
+    new.add_argument(
+        "--framework",
+        choices=("none", *FRAMEWORKS),
+        default="none",
+        help="what the agent is written with (default: none)",
+    )
     new.set_defaults(run=_run)
 
 
 async def _run(options: argparse.Namespace) -> int:
-    make_project(options.folder, wheel=options.wheel)
+    framework = None if options.framework == "none" else options.framework
+    make_project(options.folder, wheel=options.wheel, framework=framework)
     print(f"\nmade {options.folder}. Next:\n  cd {options.folder}\n  uv sync && uv run pytest\n  uv run pywrangler dev")
     return 0
 
 
-def make_project(folder: Path, *, wheel: Path | None = None) -> None:
+def make_project(folder: Path, *, wheel: Path | None = None, framework: str | None = None) -> None:
     """Write the project's files.
 
     Args:
         folder: a new folder. Its name becomes the Worker's.
         wheel: the package's wheel. The project takes the package from its copy instead of from PyPI.
+        framework: one of `FRAMEWORKS`, whose agent and tests take the place of the plain ones; None for plain Python.
 
     Raises:
         CommandError: the folder exists and is not empty, its name cannot be a Worker's, or `wheel` is no wheel of this package.
@@ -61,7 +72,12 @@ def make_project(folder: Path, *, wheel: Path | None = None) -> None:
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CommandError(f"{folder} exists already; name a new folder", status=BAD_ARGUMENTS)
-    _write(resources.files(__package__ or "") / "template", folder, name)
+    here = resources.files(__package__ or "")
+    texts = _texts(here / "template")
+    if framework is not None:
+        texts |= _texts(here / "frameworks" / framework)
+    for path, text in texts.items():
+        _write(folder / path, text.replace(NAME, name))
     copy_migrations(folder / "migrations")
     if wheel is not None:
         _take_from(wheel, folder)
@@ -77,12 +93,19 @@ def _take_from(wheel: Path, folder: Path) -> None:
     print(f"wrote {copy}")
 
 
-def _write(template: Traversable, target: Path, name: str) -> None:
-    target.mkdir(parents=True, exist_ok=True)
+def _texts(template: Traversable, above: str = "") -> dict[str, str]:
+    """Return the texts of a template's files by their paths in the project."""
+    texts: dict[str, str] = {}
     for each in template.iterdir():
         if each.is_dir():
-            _write(each, target / each.name, name)
+            texts |= _texts(each, f"{above}{each.name}/")
         elif each.name.endswith(SUFFIX):
-            written = target / each.name.removesuffix(SUFFIX).replace("gitignore", ".gitignore")
-            written.write_text(each.read_text(encoding="utf-8").replace(NAME, name), encoding="utf-8")
-            print(f"wrote {written}")
+            name = each.name.removesuffix(SUFFIX).replace("gitignore", ".gitignore")
+            texts[above + name] = each.read_text(encoding="utf-8")
+    return texts
+
+
+def _write(target: Path, text: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+    print(f"wrote {target}")
