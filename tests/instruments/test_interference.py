@@ -134,7 +134,7 @@ def pairs_of(
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 async def test_a_retry_after_others(role: Role, record_property: Any) -> None:
     """ST-10, ST-42, US-15, SM-9, LK-9: a call whose reply was lost has its one effect, whatever others did before it came again."""
-    short = ALL_PAIRS if role.name == "locks" else SHORT_PAIRS
+    short = ALL_PAIRS if role.name in {"locks", "subscriptions"} else SHORT_PAIRS
     pairs = pairs_of(role, length(short, ALL_PAIRS))
     tally = await interfere(role, pairs)
     print(

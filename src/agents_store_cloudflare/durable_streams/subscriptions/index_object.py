@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.subscriptions.config import SubscriptionConfig
 from agents_store_cloudflare.durable_streams.subscriptions.deliveries import Webhooks, is_done
 from agents_store_cloudflare.durable_streams.subscriptions.links import CHECKED_AT_ONCE, SeenStream
-from agents_store_cloudflare.durable_streams.subscriptions.records import Subscription, WakeState
+from agents_store_cloudflare.durable_streams.subscriptions.records import Link, Subscription, WakeState
 from agents_store_cloudflare.durable_streams.subscriptions.wakes import Wakes
 from agents_store_cloudflare.objects import ObjectCallError, ObjectHost, with_retry
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_reply, encode_reply, encode_request
@@ -95,12 +95,33 @@ class SubscriptionIndex:
         config = SubscriptionConfig.from_json(arguments["config"])
         key = await self._webhooks.key() if config.type == "webhook" else None
         streams = await self._seen(config.streams)
+        # The first copy of the request may have come while this one waited.
+        done = self._wakes.done.answer(arguments)
+        if done is not None:
+            return self._made_before(arguments, config, created_ms=done[0], key=key)
         state = WakeState(
-            created_ms=self._host.now_ms(), root_url=arguments["rootUrl"], allow_loopback=arguments["allowLoopback"]
+            created_ms=self._host.now_ms(),
+            made_by=arguments["commitId"],
+            root_url=arguments["rootUrl"],
+            allow_loopback=arguments["allowLoopback"],
         )
-        is_new, woken = self._wakes.put(arguments["id"], config, streams, state)
+        is_new, woken = self._wakes.put(arguments, config, streams, state)
         self._send(woken)
         return {"isNew": is_new, "subscription": self._described(self._wakes.table.existing(arguments["id"]), key)}
+
+    def _made_before(
+        self, arguments: dict[str, Any], config: SubscriptionConfig, *, created_ms: Any, key: Any
+    ) -> JsonValue:
+        """The answer to a repeated request: the subscription that it made, also if that one is gone since."""
+        found = self._wakes.table.all().get(arguments["id"])
+        if found is None or found.state.made_by != arguments["commitId"]:
+            state = WakeState(created_ms=created_ms, root_url=arguments["rootUrl"])
+            gone = Subscription(id=arguments["id"], config=config, state=state)
+            return {
+                "isNew": True,
+                "subscription": self._described(gone, key, links=self._wakes.links.of_config(config)),
+            }
+        return {"isNew": True, "subscription": self._described(found, key)}
 
     async def _get(self, arguments: dict[str, Any]) -> JsonValue:
         found = self._wakes.table.existing(arguments["id"])
@@ -108,17 +129,19 @@ class SubscriptionIndex:
         return self._described(found, key)
 
     async def _delete(self, arguments: dict[str, Any]) -> JsonValue:
-        self._wakes.delete(arguments["id"])
+        if self._wakes.done.answer(arguments) is None:
+            self._wakes.delete(arguments)
         return None
 
     async def _link(self, arguments: dict[str, Any]) -> JsonValue:
         streams = await self._seen(arguments["streams"])
-        self._send(self._wakes.link(arguments["id"], streams, self._host.now_ms()))
+        if self._wakes.done.answer(arguments) is None:
+            self._send(self._wakes.link(arguments, streams, self._host.now_ms()))
         return None
 
     async def _unlink(self, arguments: dict[str, Any]) -> JsonValue:
-        self._wakes.table.existing(arguments["id"])
-        self._wakes.links.unlink(arguments["id"], arguments["path"])
+        if self._wakes.done.answer(arguments) is None:
+            self._wakes.unlink(arguments)
         return None
 
     async def _appended(self, arguments: dict[str, Any]) -> JsonValue:
@@ -132,6 +155,7 @@ class SubscriptionIndex:
         return None
 
     async def _claim(self, arguments: dict[str, Any]) -> JsonValue:
+        self._check_not_ended(arguments)
         held, token = self._wakes.claim(
             arguments["id"], arguments["worker"], arguments["commitId"], self._host.now_ms()
         )
@@ -144,6 +168,7 @@ class SubscriptionIndex:
         }
 
     async def _acknowledge(self, arguments: dict[str, Any]) -> JsonValue:
+        self._check_not_ended(arguments)
         follows, following = self._wakes.acknowledge(
             arguments["id"],
             arguments["token"],
@@ -156,11 +181,22 @@ class SubscriptionIndex:
             self._send([following])
         return {"ok": True, "next_wake": follows}
 
+    def _check_not_ended(self, arguments: dict[str, Any]) -> None:
+        """Check that the request is not one of a subscription that was deleted since.
+
+        Raises:
+            Refusal: 404.
+        """
+        if self._wakes.done.answer(arguments) is not None:
+            raise Refusal(404, "SUBSCRIPTION_NOT_FOUND", "there is no such subscription")
+
     async def _keys(self, _arguments: dict[str, Any]) -> JsonValue:
         return [(await self._webhooks.key()).public()]
 
-    def _described(self, subscription: Subscription, key: Any) -> JsonObject:
+    def _described(self, subscription: Subscription, key: Any, links: Sequence[Link] | None = None) -> JsonObject:
         config, state = subscription.config, subscription.state
+        if links is None:
+            links = self._wakes.links.links(subscription.id)
         webhook: JsonValue = None
         if key is not None:
             signing: JsonObject = {"alg": "ed25519", "kid": key.kid, "jwks_url": f"{state.root_url}/__ds/jwks.json"}
@@ -170,7 +206,7 @@ class SubscriptionIndex:
             "subscription_id": subscription.id,
             "type": config.type,
             "pattern": config.pattern,
-            "streams": [link.to_json() for link in self._wakes.links.links(subscription.id)],
+            "streams": [link.to_json() for link in links],
             "webhook": webhook,
             "wake_stream": config.wake_stream,
             "lease_ttl_ms": config.lease_ttl_ms,
@@ -219,7 +255,7 @@ class SubscriptionIndex:
         }
         arguments: JsonObject = {
             "streamId": wake.config.wake_stream,
-            "writer": f"subscription {wake.id} {wake.state.created_ms}",
+            "writer": f"subscription {wake.id} {wake.state.made_by}",
             "writerSequence": wake.state.generation,
             "expectedSequence": None,
             "fencingToken": None,

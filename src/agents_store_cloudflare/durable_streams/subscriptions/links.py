@@ -9,6 +9,7 @@ from typing import Final, cast
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.database import ObjectSql
 from agents_store_cloudflare.durable_streams.subscriptions import sql as q
+from agents_store_cloudflare.durable_streams.subscriptions.config import SubscriptionConfig
 from agents_store_cloudflare.durable_streams.subscriptions.globs import matches
 from agents_store_cloudflare.durable_streams.subscriptions.records import EXPLICIT, GLOB, Link, Subscription
 
@@ -68,6 +69,16 @@ class StreamLinks:
             for path, tail in cast("list[tuple[str, int]]", self._sql.exec(q.SELECT_STREAMS)):
                 if matches(pattern, path):
                     self._sql.exec(q.UPSERT_LINK, subscription_id, path, GLOB, tail)
+
+    def of_config(self, config: SubscriptionConfig) -> list[Link]:
+        """The streams that a subscription of this configuration would have if it were made now, by path."""
+        tails = dict(cast("list[tuple[str, int]]", self._sql.exec(q.SELECT_STREAMS)))
+        matched = {path: GLOB for path in tails if config.pattern is not None and matches(config.pattern, path)}
+        kinds = {**matched, **{path: matched.get(path, 0) | EXPLICIT for path in config.streams}}
+        return [
+            Link(path=path, kinds=kinds[path], acked=tails.get(path, 0), tail=tails.get(path, 0))
+            for path in sorted(kinds)
+        ]
 
     def unlink(self, subscription_id: str, path: str) -> None:
         """Take away a stream that was added by name. A link by the pattern stays."""

@@ -27,9 +27,10 @@ class WakeState:
         due_ms: when the lease runs out, or when a delivery is tried again.
         holder: the worker that claimed it.
         attempts: the number of failed deliveries of this wake.
+        made_by: the id of the request that made the subscription. It tells subscriptions apart that had the same name in turn.
         root_url: the URL of the streams that the subscriber used.
-        commits: the latest claims, acknowledgements and releases: the request's id, and the generation and id of its wake.
-            A repeated request gets its first answer.
+        commits: the latest claims, acknowledgements and releases: the request's id, the generation and id of its wake, and
+            whether another wake followed. A repeated request gets its first answer.
     """
 
     phase: Literal["idle", "waking", "held"] = "idle"
@@ -39,9 +40,10 @@ class WakeState:
     holder: str | None = None
     attempts: int = 0
     created_ms: int = 0
+    made_by: str = ""
     root_url: str = ""
     allow_loopback: bool = False
-    commits: Sequence[tuple[str, int, str]] = ()
+    commits: Sequence[tuple[str, int, str, bool]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

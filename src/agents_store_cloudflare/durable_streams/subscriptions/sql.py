@@ -23,13 +23,14 @@ __all__ = [
     "UPDATE_CHECK",
     "UPDATE_LINK_KINDS",
     "UPSERT_LINK",
+    "UPSERT_SETTING",
     "UPSERT_STREAM",
     "UPSERT_SUBSCRIPTION",
 ]
 
 # `subscriptions`: configuration and state as JSON. `links`: how far a subscription has come in a stream; `kinds` is 1
 # (pattern), 2 (by name) or 3. `streams`: every stream seen, its last sequence, and when to ask whether it is still there.
-# `settings`: the signing keys.
+# `settings`: the signing keys, and the latest requests.
 CREATE_TABLES: tuple[LiteralString, ...] = (
     """
 CREATE TABLE IF NOT EXISTS subscriptions (
@@ -200,4 +201,11 @@ INSERT_SETTING: LiteralString = """
 INSERT INTO settings (name, value)
 VALUES (?1, ?2)
 ON CONFLICT (name) DO NOTHING
+"""
+
+# ?1 name, ?2 value. By key.
+UPSERT_SETTING: LiteralString = """
+INSERT INTO settings (name, value)
+VALUES (?1, ?2)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """

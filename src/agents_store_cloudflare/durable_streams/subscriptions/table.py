@@ -98,6 +98,11 @@ class SubscriptionTable:
         rows = cast("list[list[str]]", self._sql.exec(q.SELECT_SETTING, name)) if self.is_there() else []
         return rows[0][0] if rows else None
 
+    def set(self, name: str, value: str) -> None:
+        """Store a setting in the place of an earlier value."""
+        self.prepare()
+        self._sql.exec(q.UPSERT_SETTING, name, value)
+
     def secret(self) -> str:
         """The key that signs tokens, made at its first use."""
         return self.setting("secret") or cast("str", self.setting("secret", secrets.token_hex(32)))

@@ -15,8 +15,9 @@ Each wake has a generation and an id. A request that names another wake is refus
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.database import ObjectSql
@@ -25,6 +26,7 @@ from agents_store_cloudflare.durable_streams.subscriptions.acks import parse_ack
 from agents_store_cloudflare.durable_streams.subscriptions.config import SubscriptionConfig
 from agents_store_cloudflare.durable_streams.subscriptions.links import SeenStream, StreamLinks
 from agents_store_cloudflare.durable_streams.subscriptions.records import Link, Subscription, WakeState
+from agents_store_cloudflare.durable_streams.subscriptions.requests_done import RequestsDone
 from agents_store_cloudflare.durable_streams.subscriptions.table import SubscriptionTable
 from agents_store_cloudflare.durable_streams.subscriptions.tokens import sign_wake, signs_wake
 
@@ -46,16 +48,21 @@ class Wakes:
     Attributes:
         table: the subscriptions.
         links: their streams.
+        done: the latest requests that changed a subscription.
     """
 
     def __init__(self, sql: ObjectSql) -> None:
         self.table: SubscriptionTable = SubscriptionTable(sql)
         self.links: StreamLinks = StreamLinks(sql)
+        self.done: RequestsDone = RequestsDone(self.table)
 
     def put(
-        self, subscription_id: str, config: SubscriptionConfig, streams: list[SeenStream], state: WakeState
+        self, request: Mapping[str, Any], config: SubscriptionConfig, streams: list[SeenStream], state: WakeState
     ) -> tuple[bool, list[Subscription]]:
         """Make a subscription that begins at the present end of its streams.
+
+        Args:
+            request: its arguments; it is remembered if it makes the subscription.
 
         Returns:
             Whether it is new, and the subscriptions to wake: a stream may have grown after it was asked.
@@ -63,10 +70,12 @@ class Wakes:
         Raises:
             Refusal: 409, it exists with another configuration, or there are too many subscriptions.
         """
+        subscription_id: str = request["id"]
         if self.table.is_alike(subscription_id, config):
             return False, []
 
         def write() -> list[Subscription]:
+            self.done.note(request, state.created_ms)
             made = self.table.store(Subscription(id=subscription_id, config=config, state=state))
             self.links.link_pattern(subscription_id, config.pattern)
             self.links.link(subscription_id, streams, state.created_ms)
@@ -74,28 +83,47 @@ class Wakes:
 
         return True, self.table.changed(write)
 
-    def link(self, subscription_id: str, streams: list[SeenStream], now_ms: int) -> list[Subscription]:
+    def link(self, request: Mapping[str, Any], streams: list[SeenStream], now_ms: int) -> list[Subscription]:
         """Add streams by name. Returns the subscriptions to wake.
 
         Raises:
             Refusal: 404.
         """
-        found = self.table.existing(subscription_id)
+        found = self.table.existing(request["id"])
 
         def write() -> list[Subscription]:
-            self.links.link(subscription_id, streams, now_ms)
+            self.done.note(request, None)
+            self.links.link(found.id, streams, now_ms)
             return self._woken(found, now_ms)
 
         return self.table.changed(write)
 
-    def delete(self, subscription_id: str) -> None:
-        """Remove a subscription. A repetition does nothing."""
+    def unlink(self, request: Mapping[str, Any]) -> None:
+        """Take away a stream that was added by name.
+
+        Raises:
+            Refusal: 404.
+        """
+        found = self.table.existing(request["id"])
 
         def write() -> None:
-            self.links.unlink_all(subscription_id)
-            self.table.remove(subscription_id)
+            self.done.note(request, None)
+            self.links.unlink(found.id, request["path"])
 
-        if subscription_id in self.table.all():
+        self.table.changed(write)
+
+    def delete(self, request: Mapping[str, Any]) -> None:
+        """Remove a subscription. If there is none, nothing changes. Its claims, acks and releases are remembered as gone."""
+        found = self.table.all().get(request["id"])
+
+        def write() -> None:
+            if found is not None:
+                self.done.note_ended(commit_id for commit_id, _, _, _ in found.state.commits)
+                self.done.note(request, None)
+                self.links.unlink_all(found.id)
+                self.table.remove(found.id)
+
+        if found is not None:
             self.table.changed(write)
 
     def appended(self, stream: SeenStream, *, is_new: bool, now_ms: int) -> list[Subscription]:
@@ -155,21 +183,23 @@ class Wakes:
             Refusal: 401, the token is not one of this subscription; 409 FENCED; 404.
             InvalidArgumentError: an ack is malformed.
         """
-        repeated = _repeated(self.table.existing(subscription_id), commit_id)
-        if repeated is not None:
-            return self.table.existing(subscription_id).state.generation > repeated.state.generation, None
-        found = _noted(self._held_by(subscription_id, token, wake), commit_id)
+        for known_id, _, _, follows in self.table.existing(subscription_id).state.commits:
+            if known_id == commit_id:
+                return follows, None
+        held = self._held_by(subscription_id, token, wake)
         acks = [] if is_release else parse_acks(wake)
+        is_over = is_release or wake.get("done") is True
 
-        def write() -> Subscription | None:
+        def write() -> tuple[bool, Subscription | None]:
             self.links.move(subscription_id, acks)
-            if not is_release and wake.get("done") is not True:
-                self._hold(found, now_ms, holder=found.state.holder)
-                return None
-            return self._let_go(found, now_ms)
+            follows = is_over and self.links.has_pending(subscription_id)
+            found = _noted(held, commit_id, follows=follows)
+            if is_over:
+                return follows, self._let_go(found, now_ms)
+            self._hold(found, now_ms, holder=found.state.holder)
+            return False, None
 
-        following = self.table.changed(write)
-        return following is not None, following
+        return self.table.changed(write)
 
     def delivered(self, wake: Subscription, *, is_done: bool, snapshot: list[Link], now_ms: int) -> Subscription | None:
         """Note that a webhook has answered: its work is done, or goes on. Returns the next wake, if one follows."""
@@ -280,16 +310,16 @@ class Wakes:
         return found if is_same else None
 
 
-def _noted(subscription: Subscription, commit_id: str) -> Subscription:
+def _noted(subscription: Subscription, commit_id: str, *, follows: bool = False) -> Subscription:
     """Return the subscription with this request noted in its wake."""
     state = subscription.state
-    commits = (*state.commits, (commit_id, state.generation, state.wake_id))[-COMMITS:]
+    commits = (*state.commits, (commit_id, state.generation, state.wake_id, follows))[-COMMITS:]
     return replace(subscription, state=replace(state, commits=commits))
 
 
 def _repeated(subscription: Subscription, commit_id: str) -> Subscription | None:
     """The wake that an earlier copy of this request acted on; None for a new request."""
-    for known_id, generation, wake_id in subscription.state.commits:
+    for known_id, generation, wake_id, _ in subscription.state.commits:
         if known_id == commit_id:
             return replace(subscription, state=replace(subscription.state, generation=generation, wake_id=wake_id))
     return None
