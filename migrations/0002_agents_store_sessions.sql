@@ -94,7 +94,8 @@ CREATE TABLE __agents_message_blocks (
   body TEXT NOT NULL
 );
 
--- One row per message, for people and for other services; reads all of a session.
+-- One row per message, for people and for other services; reads all of a session. A block that is no JSON, which only others write, is
+-- shown as one message.
 CREATE VIEW __agents_messages AS
 SELECT
   s.session_id AS session_id,
@@ -103,7 +104,12 @@ SELECT
 FROM __agents_states AS s
 JOIN __agents_message_blocks AS b
   ON b.id BETWEEN s.session_no * 16777216 AND s.session_no * 16777216 + 16777215
-JOIN json_each('[' || replace(b.body, char(9), ',') || ']') AS m;
+JOIN json_each(
+  CASE
+    WHEN json_valid('[' || replace(b.body, char(9), ',') || ']') THEN '[' || replace(b.body, char(9), ',') || ']'
+    ELSE json_array(b.body)
+  END
+) AS m;
 
 -- id = session_no * 2^24 + the checkpoint's number (1, 2, 3 …): the newest is the highest, without an index.
 -- agent_type, stream_id: the agent and the stream of the session at that time; stream_id is '' where the session had none. NULL:

@@ -186,6 +186,7 @@ WHERE sub_session_id IS NOT NULL
 
 -- A cap, and what was taken of it. `chain` is the scope itself and those it stands in, outermost last, as a JSON list; `root` is the
 -- outermost. What is reserved and settled in a scope counts in its whole chain: the triggers below do that, so it cannot be forgotten.
+-- A chain that is no JSON, which only others write, counts as the scope, its parent and the root: it breaks no other scope.
 CREATE TABLE __agents_budgets (
   scope TEXT PRIMARY KEY,
   unit TEXT NOT NULL,
@@ -224,7 +225,14 @@ AFTER INSERT ON __agents_reservations
 BEGIN
   UPDATE __agents_budgets
   SET reserved = reserved + NEW.amount
-  WHERE scope IN (SELECT value FROM json_each((SELECT chain FROM __agents_budgets WHERE scope = NEW.scope)));
+  WHERE scope IN (
+    SELECT value
+    FROM json_each((
+      SELECT CASE WHEN json_valid(chain) THEN chain ELSE json_array(scope, parent, root) END
+      FROM __agents_budgets
+      WHERE scope = NEW.scope
+    ))
+  );
 END;
 
 CREATE TRIGGER __agents_released
@@ -232,7 +240,14 @@ AFTER DELETE ON __agents_reservations
 BEGIN
   UPDATE __agents_budgets
   SET reserved = reserved - OLD.amount
-  WHERE scope IN (SELECT value FROM json_each((SELECT chain FROM __agents_budgets WHERE scope = OLD.scope)));
+  WHERE scope IN (
+    SELECT value
+    FROM json_each((
+      SELECT CASE WHEN json_valid(chain) THEN chain ELSE json_array(scope, parent, root) END
+      FROM __agents_budgets
+      WHERE scope = OLD.scope
+    ))
+  );
 END;
 
 CREATE TRIGGER __agents_settled
@@ -246,7 +261,14 @@ BEGIN
       ELSE settled + NEW.actual
     END,
     overruns = overruns + (NEW.actual > NEW.amount)
-  WHERE scope IN (SELECT value FROM json_each((SELECT chain FROM __agents_budgets WHERE scope = NEW.scope)));
+  WHERE scope IN (
+    SELECT value
+    FROM json_each((
+      SELECT CASE WHEN json_valid(chain) THEN chain ELSE json_array(scope, parent, root) END
+      FROM __agents_budgets
+      WHERE scope = NEW.scope
+    ))
+  );
   DELETE FROM __agents_reservations
   WHERE root = NEW.root
     AND expires_at = NEW.expires_at

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Final, LiteralString, cast
@@ -49,6 +48,7 @@ from agents_store_cloudflare.state.options import StateStoreOptions
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.session_lists import MAX_PAGE, ListedSessions
 from agents_store_cloudflare.state.turn_records import DueTurn, EnteredTurn, TurnEntry
+from agents_store_cloudflare.state.turns import due_turn
 from agents_store_cloudflare.usage import UsageOptions
 
 __all__ = ["HomeStateStore"]
@@ -291,22 +291,22 @@ class HomeStateStore(D1StateStore):
         return replace(entered, unit=unit)
 
     async def list_due_turns(self, limit: int, after: tuple[int, int] = (0, 0)) -> list[DueTurn]:
-        """`D1StateStore.list_due_turns`: the directory proposes, and each home says how its session stands."""
-        due: list[DueTurn] = []
-        for session_id, place, since in await self._directory.due_turns(limit, after):
+        """`D1StateStore.list_due_turns`: the directory proposes, and each home says how its session stands.
+
+        A home that cannot be reached costs itself. Where the directory is behind, the home tells it anew: it would propose the session
+        for ever.
+        """
+        return [await self._due_turn(*each) for each in await self._directory.due_turns(limit, after)]
+
+    async def _due_turn(self, session_id: str, place: int, since: int) -> DueTurn:
+        try:
             [rows] = await self._batches.read([Statement(_DUE_TURN, (session_id,))])
             for open_turn, owed in cast("list[tuple[str | None, str]]", rows):
-                due.append(
-                    DueTurn(
-                        session_id=session_id,
-                        session_no=place,
-                        since=since,
-                        is_open=open_turn is not None,
-                        owed=json.loads(owed),
-                        owed_text=owed,
-                    )
-                )
-        return due
+                return due_turn(session_id, place, since, open_turn, owed)
+            await self._homes.project(session_id)
+        except AgentsStoreError as error:
+            return DueTurn(session_id=session_id, session_no=place, since=since, unreadable=error.message)
+        return DueTurn(session_id=session_id, session_no=place, since=since)
 
     async def settle_closings(self, settled: Sequence[tuple[str, str]]) -> None:
         """`D1StateStore.settle_closings`, home by home."""

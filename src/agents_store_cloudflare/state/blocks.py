@@ -11,8 +11,10 @@ from agents_store_cloudflare.contract.errors import StateSizeExceededError
 from agents_store_cloudflare.contract.json_values import JsonValue, encode_each
 from agents_store_cloudflare.contract.state.records import Message
 from agents_store_cloudflare.database import Row
+from agents_store_cloudflare.state.damage import DAMAGE, damaged
+from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 
-__all__ = ["Block", "Messages", "blocks_of", "message_list", "messages_of", "without_thinking"]
+__all__ = ["Block", "Messages", "blocks_of", "message_list", "messages_of", "stored_messages", "without_thinking"]
 
 Messages: TypeAlias = "Sequence[Mapping[str, object]]"
 
@@ -85,6 +87,31 @@ def _check_dicts(messages: Messages) -> None:
     for index, message in enumerate(messages):
         if not isinstance(cast("object", message), dict):
             raise TypeError(f"message {index} must be a dict, not {type(message).__name__}")
+
+
+def stored_messages(session_id: str, rows: Sequence[Row], first: int, end: int) -> list[Message]:
+    """Return the messages with first <= sequence < end of a session, of its block rows as `messages_of` takes them.
+
+    Raises:
+        D1StateError: another program has damaged a block; the message names the sequence of its first message.
+    """
+    try:
+        messages = messages_of(rows, first, end)
+        _check_dicts(messages)
+    except DAMAGE as error:
+        raise damaged(f"message {_damaged_sequence(rows, first)} of session {session_id!r}", error) from error
+    return messages
+
+
+def _damaged_sequence(rows: Sequence[Row], first: int) -> int:
+    """Return the sequence of the first message, from `first` on, of the first block that cannot be read."""
+    for row in rows:
+        start = cast("int", row[0])
+        try:
+            _check_dicts(messages_of([row], start, start + MAX_MESSAGES))
+        except DAMAGE:
+            return max(start, first)
+    return first
 
 
 def messages_of(rows: Sequence[Row], first: int, end: int) -> list[Message]:

@@ -158,7 +158,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
                     Statement(checkpoint_sql.BLOCKS_OF_PAGE, (session_id, below)),
                 ]
             )
-            items = [codec.checkpoint_of(row, blocks) for row in rows[:limit]]
+            items = [codec.listed_checkpoint_of(row, blocks) for row in rows[:limit]]
         else:
             [rows] = await self._batches.read([Statement(checkpoint_sql.LIST_BARE_CHECKPOINTS, page)])
             items = [codec.bare_checkpoint_of(session_id, row) for row in rows[:limit]]

@@ -12,6 +12,7 @@ from agents_store_cloudflare.contract.json_values import JsonObject, decode_json
 from agents_store_cloudflare.contract.record import check_extra
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, StoredHistory
 from agents_store_cloudflare.database import Row, SqlValue
+from agents_store_cloudflare.state.damage import DAMAGE, damaged
 from agents_store_cloudflare.state.guard import Commit
 from agents_store_cloudflare.state.history import fill_messages, history_of
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
@@ -24,6 +25,8 @@ __all__ = [
     "checkpoint_id",
     "checkpoint_of",
     "columns_of",
+    "listed_checkpoint_of",
+    "listed_state_of",
     "remembered_checkpoint",
     "state_of",
 ]
@@ -98,10 +101,8 @@ def state_of(row: Row) -> AgentState:
     """
     try:
         return _state_of(row)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise D1StateError(
-            f"the row of session {row[0]!r} cannot be read ({type(error).__name__}); `agents-store doctor` names its column"
-        ) from error
+    except DAMAGE as error:
+        raise damaged(f"session {row[0]!r}", error) from error
 
 
 def _state_of(row: Row) -> AgentState:
@@ -190,6 +191,21 @@ def checkpoint_of(row: Row, blocks: Sequence[Row]) -> Checkpoint:
     count = history_of(state).count
     bare = bare_checkpoint_of(state.session_id, [*row[:4], stored_text(state.status), state.step_count, count])
     return replace(bare, state=state)
+
+
+def listed_checkpoint_of(row: Row, blocks: Sequence[Row]) -> Checkpoint:
+    """Return the checkpoint of a row for a list. A row that another program has damaged costs itself, not the list.
+
+    Its state then stands as `listed_state_of` gives it, without messages.
+    """
+    try:
+        return checkpoint_of(row, blocks)
+    except D1StateError as error:
+        state = listed_state_of(row[4:])
+        state.version, state.stored_history = 0, None
+        state.extra.setdefault("unreadable", error.message)
+        bare = bare_checkpoint_of(state.session_id, [*row[:4], stored_text(state.status), row[15], row[12]])
+        return replace(bare, state=state)
 
 
 def check_state(state: AgentState) -> None:

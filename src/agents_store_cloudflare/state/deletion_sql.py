@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from agents_store_cloudflare.state.damage import list_or_empty
 from agents_store_cloudflare.state.numbering import first_key, last_key
 from agents_store_cloudflare.state.session_tables import SESSION_TABLES
 from agents_store_cloudflare.usage.deletion_sql import deletion_of
@@ -108,8 +109,11 @@ SELECT_STREAMS: LiteralString = (
       UNION ALL
       SELECT left_over.value ->> 0, left_over.value -> 1
       FROM __agents_fences AS f
-      JOIN json_each(f.streams) AS left_over
+      JOIN json_each("""
+    + list_or_empty("f.streams")
+    + """) AS left_over
       WHERE f.session_id = ?1
+        AND left_over.type = 'array'
     )
     SELECT stream_id, mark
     FROM streams
@@ -118,11 +122,12 @@ SELECT_STREAMS: LiteralString = (
 )
 
 # ?1 session id -> (stream id, mark or NULL) of the streams that its deletion has left. Primary key.
-SELECT_LEFT_STREAMS: LiteralString = """
+SELECT_LEFT_STREAMS: LiteralString = f"""
     SELECT left_over.value ->> 0 AS stream_id, left_over.value -> 1 AS mark
     FROM __agents_fences AS f
-    JOIN json_each(f.streams) AS left_over
+    JOIN json_each({list_or_empty("f.streams")}) AS left_over
     WHERE f.session_id = ?1
+      AND left_over.type = 'array'
 """
 
 # ?2 stream id -> (1) where a session uses it, or no row. Primary key, partial index on stream_id.
@@ -194,10 +199,10 @@ DELETE_STATES: LiteralString = (
 
 # ?1 … ?3 as in `_TREE`, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion although
 # there is no session, ?8 the streams that the session ?1 leaves unless others use them, as JSON, ?9 1 where each session leaves its own
-# stream -> (session id, the streams that it leaves). Runs before the deletion. For each session of the tree it keeps: the last commits,
-# without results that hold text; how many sessions of this id were deleted; the streams that are left. It keeps the deletion itself
-# under ?1 and forgets its plan. Of each id the newest 32 commits and the newest 32 deletions stay, of each kind at most 5,000 bytes.
-# Primary keys.
+# stream -> (session id, the streams that it leaves, 1 when its commits were damaged and are forgotten). Runs before the deletion. For
+# each session of the tree it keeps: the last commits, without results that hold text; how many sessions of this id were deleted; the
+# streams that are left. It keeps the deletion itself under ?1 and forgets its plan. Of each id the newest 32 commits and the newest 32
+# deletions stay, of each kind at most 5,000 bytes. Primary keys.
 REMEMBER_DELETION: LiteralString = (
     _TREE
     + """,
@@ -208,14 +213,20 @@ REMEMBER_DELETION: LiteralString = (
       SELECT leaving.session_id, 0 AS age, e.key AS place, e.value AS entry
       FROM leaving
       JOIN __agents_fences AS f ON f.session_id = leaving.session_id
-      JOIN json_each(f.past) AS e
+      JOIN json_each("""
+    + list_or_empty("f.past")
+    + """) AS e
+      WHERE e.type = 'array'
       UNION ALL
       SELECT
         leaving.session_id, 1 AS age, e.key AS place,
         json_set(e.value, '$[8]', CASE json_type(e.value, '$[8]') WHEN 'integer' THEN e.value ->> 8 END) AS entry
       FROM leaving
       JOIN __agents_states AS s ON s.session_id = leaving.session_id
-      JOIN json_each(s.commits) AS e
+      JOIN json_each("""
+    + list_or_empty("s.commits")
+    + """) AS e
+      WHERE e.type = 'array'
       UNION ALL
       SELECT
         ?1 AS session_id, 2 AS age, 0 AS place,
@@ -274,31 +285,52 @@ REMEMBER_DELETION: LiteralString = (
     ON CONFLICT (session_id) DO UPDATE SET
       lives = lives + excluded.lives,
       past = excluded.past,
-      plans = (SELECT json_group_array(json(p.value)) FROM json_each(plans) AS p WHERE p.value ->> 0 IS NOT ?4),
+      plans = (
+        SELECT json_group_array(json(p.value))
+        FROM json_each("""
+    + list_or_empty("plans")
+    + """) AS p
+        WHERE p.type = 'array'
+          AND p.value ->> 0 IS NOT ?4
+      ),
       streams = CASE WHEN ?9 = 1 THEN coalesce(excluded.streams, streams) ELSE excluded.streams END
-    RETURNING session_id, streams
+    RETURNING
+      session_id,
+      streams,
+      (SELECT NOT json_valid(s.commits) FROM __agents_states AS s WHERE s.session_id = __agents_fences.session_id) AS damaged
     """
 )
 
 # ?1 session id, ?2 commit id -> (how many sessions of this id were deleted, the plan of this commit id or NULL) or no row. Primary key.
-SELECT_PLAN: LiteralString = """
-    SELECT lives, (SELECT p.value FROM json_each(plans) AS p WHERE p.value ->> 0 = ?2) AS plan
+SELECT_PLAN: LiteralString = f"""
+    SELECT
+      lives,
+      (SELECT p.value FROM json_each({list_or_empty("plans")}) AS p WHERE p.type = 'array' AND p.value ->> 0 = ?2) AS plan
     FROM __agents_fences
     WHERE session_id = ?1
 """
 
 # ?1 session id, ?2 commit id, ?3 request: keeps the plan, unless it is kept. One row. Primary key.
-REMEMBER_PLAN: LiteralString = """
+REMEMBER_PLAN: LiteralString = f"""
     INSERT INTO __agents_fences (session_id, token, plans)
     SELECT ?1, 0, json_array(json_array(?2, ?3, 0, EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1)))
     WHERE true
     ON CONFLICT (session_id) DO UPDATE SET
       plans = json_insert(
-        CASE WHEN json_array_length(plans) >= 8 THEN json_remove(plans, '$[0]') ELSE plans END,
+        CASE
+          WHEN json_valid(plans) = 0 THEN '[]'
+          WHEN json_array_length(plans) >= 8 THEN json_remove(plans, '$[0]')
+          ELSE plans
+        END,
         '$[#]',
         json_array(?2, ?3, lives, EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1))
       )
-    WHERE NOT EXISTS (SELECT 1 FROM json_each(plans) AS p WHERE p.value ->> 0 = ?2)
+    WHERE NOT EXISTS (
+      SELECT 1
+      FROM json_each({list_or_empty("plans")}) AS p
+      WHERE p.type = 'array'
+        AND p.value ->> 0 = ?2
+    )
 """
 
 # ?1 session id: the streams that its deletion has left are gone. One row. Primary key.

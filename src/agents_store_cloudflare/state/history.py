@@ -12,7 +12,7 @@ from agents_store_cloudflare.contract.errors import InvalidArgumentError, StaleS
 from agents_store_cloudflare.contract.json_values import encode_json
 from agents_store_cloudflare.contract.state.records import AgentState, Message, StoredHistory
 from agents_store_cloudflare.database import Row
-from agents_store_cloudflare.state.blocks import messages_of
+from agents_store_cloudflare.state.blocks import stored_messages
 from agents_store_cloudflare.state.guard import Commit
 
 __all__ = ["fill_messages", "fingerprint_of", "history_of", "know_more", "new_messages", "take_up"]
@@ -78,7 +78,7 @@ def fill_messages(state: AgentState, blocks: Sequence[Row], wanted: int) -> None
     """Give a state that was loaded without messages its last `wanted` messages."""
     history = history_of(state)
     first = max(history.count - wanted, 0)
-    state.messages = messages_of(blocks, first, history.count)
+    state.messages = stored_messages(state.session_id, blocks, first, history.count)
     state.stored_history = replace(history, first=first, fingerprint=fingerprint_of(state.messages))
 
 

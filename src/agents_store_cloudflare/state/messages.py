@@ -26,7 +26,15 @@ from agents_store_cloudflare.contract.state.messages import MessageStore
 from agents_store_cloudflare.contract.state.records import AgentState, Message, MessagePage
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql
-from agents_store_cloudflare.state.blocks import Block, Messages, blocks_of, message_list, messages_of, without_thinking
+from agents_store_cloudflare.state.blocks import (
+    Block,
+    Messages,
+    blocks_of,
+    message_list,
+    messages_of,
+    stored_messages,
+    without_thinking,
+)
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected, new_epoch
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
 from agents_store_cloudflare.state.guard import Commit, Condition, Guard
@@ -59,7 +67,7 @@ class MessageCalls(StateCalls, MessageStore):
             ]
         )
         total = cast("int", counts[0][0]) if counts else 0
-        messages = messages_of(blocks, offset, min(offset + limit, total))
+        messages = stored_messages(session_id, blocks, offset, min(offset + limit, total))
         if not include_thinking:
             messages = [without_thinking(message) for message in messages]
         return MessagePage(messages=messages, total=total, has_more=offset + len(messages) < total)
@@ -148,7 +156,7 @@ class MessageCalls(StateCalls, MessageStore):
             if not rows:
                 raise StateNotFoundError(guard.session_id)
             history = history_of(codec.state_of(rows[0]))
-            messages = messages_of(blocks, max(history.count - count, 0), history.count)
+            messages = stored_messages(guard.session_id, blocks, max(history.count - count, 0), history.count)
             try:
                 await self._pop(replace(guard, history=history), count, drop=drop, result=str(len(messages)))
             except StaleStateError as error:

@@ -21,12 +21,13 @@ from agents_store_cloudflare.contract.errors import (
     StateSizeExceededError,
     SubSessionRefNotFoundError,
 )
-from agents_store_cloudflare.contract.json_values import JsonValue, decode_json, encode_json
+from agents_store_cloudflare.contract.json_values import JsonValue, encode_json
 from agents_store_cloudflare.contract.state.records import SubSessionRef
 from agents_store_cloudflare.contract.state.references import ReferenceStore
 from agents_store_cloudflare.database import Row, SqlValue, Statement
 from agents_store_cloudflare.state import reference_sql
 from agents_store_cloudflare.state.calls import StateCalls
+from agents_store_cloudflare.state.damage import DAMAGE, damaged, decode_row
 from agents_store_cloudflare.state.guard import Condition
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
 
@@ -101,7 +102,7 @@ class ReferenceCalls(StateCalls, ReferenceStore):
     async def get_sub_session_refs(self, session_id: str) -> list[SubSessionRef]:
         check_id(session_id, "session_id")
         [rows] = await self._batches.read([Statement(reference_sql.SELECT_REFERENCES, (session_id,))])
-        return [_reference(row) for row in rows]
+        return [_listed_reference(session_id, row) for row in rows]
 
     def _row(self, session_id: str, ref: SubSessionRef) -> tuple[SqlValue, ...]:
         check_id(ref.sub_session_id, "sub_session_id")
@@ -137,6 +138,15 @@ class ReferenceCalls(StateCalls, ReferenceStore):
         return text
 
 
+def _listed_reference(session_id: str, row: Row) -> SubSessionRef:
+    """Return the reference of a row. A row that another program has damaged costs its output alone, and its error says so."""
+    try:
+        return _reference(row)
+    except DAMAGE as error:
+        unreadable = damaged(f"the reference to {row[0]!r} of session {session_id!r}", error)
+        return _reference([*row[:7], None, unreadable.message])
+
+
 def _reference(row: Row) -> SubSessionRef:
     sub_session_id, agent_type, tool_call_id, status, location, started_at, completed_at, output, error = cast(
         "list[Any]", row
@@ -149,6 +159,6 @@ def _reference(row: Row) -> SubSessionRef:
         location=location,
         started_at=started_at,
         completed_at=completed_at,
-        output=None if output is None else decode_json(output),
+        output=None if output is None else decode_row(output),
         error=text_of(error),
     )

@@ -113,7 +113,7 @@ UPDATE_RUN: LiteralString = """
 """
 
 _COLUMNS: LiteralString = """r.run_id, r.turn, r.status, r.step_count, r.start_sequence, r.started_at, r.completed_at, r.error,
-      r.end_sequence, r.output, r.facts ->> '$.resumes'"""
+      r.end_sequence, r.output, CASE WHEN json_valid(r.facts) THEN r.facts ->> '$.resumes' END"""
 
 # ?1 session id, ?2 run id -> (run id, turn, status, step count, start sequence, started at, completed at, error, end sequence,
 # output, the run that it resumes), or no row

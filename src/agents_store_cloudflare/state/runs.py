@@ -17,13 +17,18 @@ from agents_store_cloudflare.contract.arguments import (
     check_text,
     check_whole_number,
 )
-from agents_store_cloudflare.contract.errors import InvalidArgumentError, RunConflictError, RunNotFoundError
-from agents_store_cloudflare.contract.json_values import decode_json
+from agents_store_cloudflare.contract.errors import (
+    D1StateError,
+    InvalidArgumentError,
+    RunConflictError,
+    RunNotFoundError,
+)
 from agents_store_cloudflare.contract.state.records import AgentStatus, Run
 from agents_store_cloudflare.contract.state.runs import RunStore
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import run_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls
+from agents_store_cloudflare.state.damage import DAMAGE, damaged, decode_row
 from agents_store_cloudflare.state.guard import Condition, Facts
 from agents_store_cloudflare.state.statuses import check_statuses
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
@@ -133,7 +138,7 @@ class RunCalls(StateCalls, RunStore):
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         below = MAX_SAFE_INTEGER if before_turn is None else check_whole_number(before_turn, "before_turn", low=1)
         [rows] = await self._batches.read([Statement(run_sql.LIST_RUNS, (session_id, below, limit))])
-        return [_run(session_id, [row], "") for row in rows]
+        return [_listed_run(session_id, row) for row in rows]
 
 
 def _has_ended(status: str) -> bool:
@@ -177,8 +182,24 @@ def _existing(session_id: str, run_id: str) -> Condition:
 def _run(session_id: str, rows: list[Row], run_id: str) -> Run:
     if not rows:
         raise RunNotFoundError(session_id, run_id)
+    try:
+        return _run_of(session_id, rows[0])
+    except DAMAGE as error:
+        raise damaged(f"run {rows[0][0]!r} of session {session_id!r}", error) from error
+
+
+def _listed_run(session_id: str, row: Row) -> Run:
+    """Return the run of a row for a list. A row that another program has damaged costs its output alone, and its error says so."""
+    try:
+        return _run(session_id, [row], "")
+    except D1StateError as error:
+        bare = [*row[:7], error.message, row[8], None, None]
+        return _run_of(session_id, bare)
+
+
+def _run_of(session_id: str, row: Row) -> Run:
     run, turn, status, step_count, start_sequence, started_at, completed_at, error, end, output, resumes = cast(
-        "list[Any]", rows[0]
+        "list[Any]", row
     )
     return Run(
         run_id=run,
@@ -191,6 +212,6 @@ def _run(session_id: str, rows: list[Row], run_id: str) -> Run:
         completed_at=completed_at,
         error=text_of(error),
         end_sequence=end,
-        output=None if output is None else decode_json(output),
+        output=None if output is None else decode_row(output),
         resumes=resumes,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_flag, check_id
 from agents_store_cloudflare.contract.errors import (
@@ -35,6 +35,7 @@ from agents_store_cloudflare.state.changes import Applied, apply_changes, merge_
 from agents_store_cloudflare.state.checkpoints import CheckpointCalls, check_kept_beside
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
+from agents_store_cloudflare.state.damage import DAMAGE, decode_row
 from agents_store_cloudflare.state.guard import Commit, Condition, Facts, Guard
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.requests import digest
@@ -43,6 +44,9 @@ __all__ = ["StagedDiffers", "StagingCalls", "promoting", "staged_change"]
 
 MAX_RESULT_BYTES = 32_000
 """The most bytes of a promotion's result. The state row keeps the result among its last commits."""
+
+UNREADABLE: Final = "unreadable"
+"""The operation of a staged change whose row another program has damaged."""
 
 
 class StagedDiffers(Exception):  # noqa: N818 - it leads to the next attempt, no caller sees it
@@ -310,11 +314,21 @@ def _change_text(change: StagedChange) -> str:
 
 
 def staged_change(row: Row) -> StagedChange:
-    """Return the staged change of a row of `SELECT_STAGED`."""
+    """Return the staged change of a row of `SELECT_STAGED`.
+
+    A row that another program has damaged gives a change that no promotion can apply: the promotion names its tool call.
+    """
     tool_call_id, timestamp, change, _ = cast("list[Any]", row)
-    return StagedChange.from_dict(
-        {"toolCallId": tool_call_id, "timestamp": timestamp, **cast("JsonObject", decode_json(change))}
-    )
+    try:
+        return StagedChange.from_dict(
+            {"toolCallId": tool_call_id, "timestamp": timestamp, **cast("JsonObject", decode_row(change))}
+        )
+    except DAMAGE as error:
+        return StagedChange(
+            tool_call_id=str(tool_call_id),
+            patches=[{"op": UNREADABLE, "path": "", "value": type(error).__name__}],
+            timestamp=timestamp if isinstance(timestamp, int) and timestamp >= 0 else None,
+        )
 
 
 def promoting(session_id: str, step_id: str, staged: Sequence[Row]) -> tuple[tuple[Condition, ...], Statement]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, cast
@@ -15,12 +14,13 @@ from agents_store_cloudflare.contract.errors import (
     TurnError,
     UsageError,
 )
-from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
+from agents_store_cloudflare.contract.json_values import JsonValue, decode_json, encode_json
 from agents_store_cloudflare.contract.state.records import Message
 from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import message_sql, turn_sql
 from agents_store_cloudflare.state.calls import new_epoch
+from agents_store_cloudflare.state.damage import open_turn_of, owed_closings_of
 from agents_store_cloudflare.state.guard import Condition, Facts
 from agents_store_cloudflare.state.loading import loaded, loading
 from agents_store_cloudflare.state.messages import MessageCalls
@@ -155,12 +155,12 @@ def _entered(entry: TurnEntry, results: list[list[Row]]) -> EnteredTurn:
     if not rows:
         raise StateNotFoundError(entry.session_id)
     open_turn, owed, unit = cast("list[Any]", turns[0])
-    turn: JsonObject = {} if open_turn is None else json.loads(open_turn)
+    turn = open_turn_of(entry.session_id, open_turn) or {}
     if turn.get("token") != entry.token:
         raise StaleFencingTokenError(
             entry.session_id, expected=int(cast("int", turn.get("token", 0))), actual=entry.token
         )
-    return EnteredTurn(state=loaded(rows, blocks), turn=turn, owed=json.loads(owed), unit=unit)
+    return EnteredTurn(state=loaded(rows, blocks), turn=turn, owed=owed_closings_of(entry.session_id, owed), unit=unit)
 
 
 def turn_text(value: JsonValue) -> str:

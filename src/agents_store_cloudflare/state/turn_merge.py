@@ -11,7 +11,7 @@ from agents_store_cloudflare.contract.errors import StaleStateError
 from agents_store_cloudflare.contract.json_values import encode_json
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.database import Row
-from agents_store_cloudflare.state.blocks import messages_of
+from agents_store_cloudflare.state.blocks import stored_messages
 from agents_store_cloudflare.state.history import history_of, know_more
 
 __all__ = ["TurnFields", "merged"]
@@ -78,7 +78,7 @@ def merged(state: AgentState, base: TurnFields, stored: AgentState, blocks: Sequ
         if text is not None:
             custom[key] = json.loads(text)
     added = list(state.messages[known.count - known.first :])
-    others: list[Any] = messages_of(blocks, known.count, there.count)
+    others: list[Any] = stored_messages(state.session_id, blocks, known.count, there.count)
     del state.messages[known.count - known.first :]
     know_more(state, others, stored)
     state.messages += added

@@ -115,12 +115,14 @@ class DueTurn:
         since: when the turn was opened (milliseconds since 1970).
         is_open: whether a turn is open.
         owed: the closing chunks.
-        owed_text: the same as the stored JSON text.
+        owed_text: the same as the stored JSON text; None where the session turned out to have neither turn nor closing chunks.
+        unreadable: why the session cannot be swept, or None.
     """
 
     session_id: str
     session_no: int
     since: int
-    is_open: bool
-    owed: list[JsonObject]
-    owed_text: str
+    is_open: bool = False
+    owed: list[JsonObject] = field(default_factory=list["JsonObject"])
+    owed_text: str | None = None
+    unreadable: str | None = None

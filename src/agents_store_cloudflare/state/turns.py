@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from agents_store_cloudflare.contract.errors import (
+    D1StateError,
     StaleStateError,
     StateNotFoundError,
     TurnError,
@@ -21,6 +21,7 @@ from agents_store_cloudflare.state import codec, message_sql, session_sql, turn_
 from agents_store_cloudflare.state.calls import new_epoch
 from agents_store_cloudflare.state.changes import apply_changes
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
+from agents_store_cloudflare.state.damage import open_turn_of, owed_closings_of
 from agents_store_cloudflare.state.guard import Commit, Condition, Guard
 from agents_store_cloudflare.state.history import history_of
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
@@ -32,7 +33,7 @@ from agents_store_cloudflare.state.turn_entering import TurnEntering, turn_text
 from agents_store_cloudflare.state.turn_merge import TurnFields, merged
 from agents_store_cloudflare.state.turn_records import DueTurn, StoredTurn, TurnCommit
 
-__all__ = ["TurnCalls"]
+__all__ = ["TurnCalls", "due_turn"]
 
 
 class TurnCalls(TurnEntering):
@@ -113,7 +114,7 @@ class TurnCalls(TurnEntering):
             return None
         open_turn, status, _, start, end, output, _ = cast("list[Any]", rows[0])
         return StoredTurn(
-            open_turn=None if open_turn is None else json.loads(open_turn),
+            open_turn=open_turn_of(session_id, open_turn),
             status=text_of(status),
             from_sequence=start,
             end_sequence=end,
@@ -130,7 +131,7 @@ class TurnCalls(TurnEntering):
             after: `since` and `session_no` of the last session of the page before.
         """
         [rows] = await self._batches.read([Statement(turn_sql.LIST_DUE, (*after, limit))])
-        return [_due(row) for row in rows]
+        return [due_turn(*cast("list[Any]", row)) for row in rows]
 
     async def interrupt_turn(self, session_id: str, token: int, commit_id: str) -> tuple[list[JsonObject], str]:
         """Close the open turn of a session whose lock the caller holds.
@@ -151,7 +152,7 @@ class TurnCalls(TurnEntering):
         )
         rows = results[-1] if results else (await self._batches.read([select]))[0]
         text = cast("str", rows[0][1]) if rows else "[]"
-        return json.loads(text), text
+        return owed_closings_of(session_id, text), text
 
     async def settle_closings(self, settled: Sequence[tuple[str, str]]) -> None:
         """Forget closing chunks that their streams have by now, session by session. A session with newer closing chunks keeps all.
@@ -238,16 +239,20 @@ class TurnCalls(TurnEntering):
         return replace(self._guard(operation, session_id, token, commit_id), conditions=(is_open,))
 
 
-def _due(row: Row) -> DueTurn:
-    session_id, session_no, since, open_turn, owed = cast("list[Any]", row)
-    return DueTurn(
-        session_id=session_id,
+def due_turn(session_id: str, session_no: int, since: int, open_turn: str | None, owed_text: str) -> DueTurn:
+    """Return the due turn of a row of `LIST_DUE`. A damaged row is one that says so."""
+    due = DueTurn(
+        session_id=str(session_id),
         session_no=session_no,
         since=since,
         is_open=open_turn is not None,
-        owed=json.loads(owed),
-        owed_text=owed,
+        owed_text=owed_text,
     )
+    try:
+        open_turn_of(session_id, open_turn)
+        return replace(due, owed=owed_closings_of(session_id, owed_text))
+    except D1StateError as error:
+        return replace(due, unreadable=error.message)
 
 
 def _repeated_checkpoint(commit: TurnCommit, state: AgentState, done: Commit) -> Checkpoint:

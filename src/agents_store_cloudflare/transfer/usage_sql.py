@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import LiteralString
 
 from agents_store_cloudflare.state.numbering import first_key, last_key
-from agents_store_cloudflare.usage.deletion_sql import DELETE_SESSION, amounts_added
+from agents_store_cloudflare.usage.amounts_sql import amounts_added
+from agents_store_cloudflare.usage.deletion_sql import DELETE_SESSION
 
 __all__ = ["COUNT_ENTRIES", "DELETE_STAGED", "FORGET_TOTALS", "INSERT_STAGED", "REPLACED"]
 

@@ -42,6 +42,11 @@ async def sweep_turns(
             break
         for due in page:
             after, looked = (due.since, due.session_no), looked + 1
+            if due.unreadable is not None:
+                _logger.warning("session %r could not be swept: %s", due.session_id, due.unreadable)
+                continue
+            if due.owed_text is None:
+                continue
             try:
                 swept = await _swept(due, state, streams, locks, now_ms)
             except AgentsStoreError as error:
@@ -69,7 +74,7 @@ async def _swept(
     now_ms: Callable[[], int],
 ) -> tuple[int, str] | None:
     """How many chunks were told, and the text of what was owed; None where the lock is held."""
-    if not due.is_open:
+    if not due.is_open and due.owed_text is not None:
         await publish(streams, due.owed, now_ms())
         return len(due.owed), due.owed_text
     return await _interrupted(due.session_id, state, streams, locks, now_ms)

@@ -18,6 +18,12 @@ __all__ = [
     "UPSERT_BUDGET",
 ]
 
+
+def _chain(budget: LiteralString) -> LiteralString:
+    """The SQL of the chain of a budget. Where another program has damaged it, as the triggers read it."""
+    return f"CASE WHEN json_valid({budget}.chain) THEN {budget}.chain ELSE json_array({budget}.scope, {budget}.parent, {budget}.root) END"
+
+
 # Aborts the batch when the scope cannot have this budget; writes nothing.
 # ?1 scope, ?2 unit, ?3 parent or NULL, ?4 most scopes in a chain -> one row (NULL). Primary keys.
 BUDGET_GUARD: LiteralString = """
@@ -58,7 +64,7 @@ UPSERT_BUDGET: LiteralString = """
 
 # ?1 scope, ?2 now -> (scope, unit, cap, parent, reserved, settled, overruns) with numbers as text, or no row. Expired
 # reservations do not count. Primary keys.
-SELECT_BUDGET: LiteralString = """
+SELECT_BUDGET: LiteralString = f"""
     SELECT
       own.scope,
       own.unit,
@@ -70,7 +76,7 @@ SELECT_BUDGET: LiteralString = """
         JOIN __agents_budgets AS theirs ON theirs.scope = r.scope
         WHERE r.root = own.root
           AND r.expires_at <= ?2
-          AND own.scope IN (SELECT value FROM json_each(theirs.chain))
+          AND own.scope IN (SELECT value FROM json_each({_chain("theirs")}))
       ), 0) AS TEXT),
       CAST(own.settled AS TEXT),
       own.overruns
@@ -87,14 +93,14 @@ DELETE_EXPIRED: LiteralString = """
 
 # Checks and reserves in one statement. It inserts no row when the amount does not fit under every cap of the chain.
 # ?1 scope, ?2 expires at, ?3 id, ?4 amount. Primary keys.
-INSERT_RESERVATION: LiteralString = """
+INSERT_RESERVATION: LiteralString = f"""
     INSERT INTO __agents_reservations (root, expires_at, id, scope, amount)
     SELECT own.root, ?2, ?3, own.scope, ?4
     FROM __agents_budgets AS own
     WHERE own.scope = ?1
       AND NOT EXISTS (
         SELECT 1
-        FROM json_each(own.chain) AS link
+        FROM json_each({_chain("own")}) AS link
         CROSS JOIN __agents_budgets AS b ON b.scope = link.value
         WHERE b.settled + b.reserved + CAST(?4 AS INTEGER) > b.cap
       )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from agents_store_cloudflare.usage.amounts_sql import amounts_added, readable
+
 __all__ = [
     "CLEAR_TOTALS",
     "COUNT_OLD",
@@ -17,29 +19,9 @@ __all__ = [
     "DELETE_SESSION",
     "FENCE_GUARD",
     "KEEP_TOTALS",
-    "amounts_added",
     "deletion_of",
     "remember_deletion",
 ]
-
-
-def amounts_added(table: LiteralString) -> LiteralString:
-    """Return the assignment that adds the amounts of an upsert to those of the stored row, counter by counter; zeros go."""
-    return f"""
-      amounts = (
-        SELECT json_group_object(counter, total)
-        FROM (
-          SELECT counter, sum(amount) AS total
-          FROM (
-            SELECT key AS counter, value AS amount FROM json_each({table}.amounts)
-            UNION ALL
-            SELECT key AS counter, value AS amount FROM json_each(excluded.amounts)
-          )
-          GROUP BY counter
-        )
-        WHERE total <> 0
-      )
-    """
 
 
 # ?1 session id, ?2 fencing token: aborts the batch when a higher token has been seen for the session; writes nothing -> no row. Primary
@@ -52,21 +34,13 @@ FENCE_GUARD: LiteralString = """
 """
 
 # After a CTE `tree (session_id)`: the sessions to delete.
-_SUBTRACT_DAYS: LiteralString = """
+_SUBTRACT_DAYS: LiteralString = (
+    """
     UPDATE __agents_usage_by_day
-    SET amounts = (
-      SELECT json_group_object(counter, total)
-      FROM (
-        SELECT counter, sum(amount) AS total
-        FROM (
-          SELECT key AS counter, value AS amount FROM json_each(__agents_usage_by_day.amounts)
-          UNION ALL
-          SELECT key AS counter, -value AS amount FROM json_each(gone.amounts)
-        )
-        GROUP BY counter
-      )
-      WHERE total <> 0
-    )
+    SET
+    """
+    + amounts_added("__agents_usage_by_day", "gone.amounts", sign="-")
+    + """
     FROM (
       SELECT day, kept, kind, name, agent, json_group_object(counter, total) AS amounts
       FROM (
@@ -79,7 +53,9 @@ _SUBTRACT_DAYS: LiteralString = """
           UNION ALL
           SELECT k.day, 1 AS kept, k.kind, k.name, k.agent, part.key AS counter, part.value AS amount
           FROM __agents_usage_kept AS k
-          JOIN json_each(k.amounts) AS part
+          JOIN json_each("""
+    + readable("k.amounts")
+    + """) AS part
           WHERE k.session_id IN (SELECT session_id FROM tree)
         )
         GROUP BY day, kept, kind, name, agent, counter
@@ -92,14 +68,15 @@ _SUBTRACT_DAYS: LiteralString = """
       AND __agents_usage_by_day.name = gone.name
       AND __agents_usage_by_day.agent = gone.agent
 """
-_DELETE_EMPTY_DAYS: LiteralString = """
+)
+_DELETE_EMPTY_DAYS: LiteralString = f"""
     DELETE FROM __agents_usage_by_day
     WHERE day IN (
         SELECT CAST(timestamp AS INTEGER) / 86400000 FROM __agents_usage WHERE session_id IN (SELECT session_id FROM tree)
         UNION ALL
         SELECT day FROM __agents_usage_kept WHERE session_id IN (SELECT session_id FROM tree)
       )
-      AND amounts ->> '$.entries' IS NULL
+      AND {readable("amounts", "json_object('entries', 1)")} ->> '$.entries' IS NULL
 """
 _DELETE_KEPT: LiteralString = """
     DELETE FROM __agents_usage_kept

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, cast
 
-from agents_store_cloudflare.contract.json_values import JsonObject
+from agents_store_cloudflare.contract.json_values import JsonObject, parse_json
 from agents_store_cloudflare.contract.usage.records import (
     SubAgentStats,
     ToolStats,
@@ -22,6 +22,9 @@ from agents_store_cloudflare.usage.amounts import Amounts, amounts_of, count, cu
 __all__ = ["day_text", "rollup_of", "rollup_of_entries", "rollups_of", "totals_of"]
 
 EPOCH = date(1970, 1, 1)
+
+UNREADABLE = "unreadable"
+"""The counter of rows that cannot be read, as `amounts_sql.UNREADABLE` gives it."""
 
 
 def day_text(day: int) -> str:
@@ -42,11 +45,11 @@ def rollup_of(session_id: str, rows: Iterable[Row]) -> UsageRollup:
     firsts: list[int] = []
     lasts: list[int] = []
     for _, kind, name, first, last, text in rows:
-        amounts = cast("Amounts", json.loads(cast("str", text)))
+        amounts = _amounts_of(text)
         _add(totals[cast("str", kind), cast("str", name)], amounts)
         _add(everything, amounts)
-        firsts.append(cast("int", first))
-        lasts.append(cast("int", last))
+        firsts += [first] if isinstance(first, int) else []
+        lasts += [last] if isinstance(last, int) else []
     by_kind: defaultdict[str, dict[str, Amounts]] = defaultdict(dict[str, Amounts])
     for (kind, name), amounts in totals.items():
         by_kind[kind][name] = amounts
@@ -63,6 +66,7 @@ def rollup_of(session_id: str, rows: Iterable[Row]) -> UsageRollup:
         cost_micros=count(everything, "costMicros"),
         unpriced_entries=everything.get("unpriced", 0),
         kept_entries=everything.get("kept", 0),
+        unreadable_rows=everything.get(UNREADABLE, 0),
     )
 
 
@@ -88,7 +92,7 @@ def rollups_of(session_id: str, rows: Iterable[Row]) -> list[UsageRollup]:
 def totals_of(row: Row, *, by_day: bool) -> UsageTotals:
     """Return the totals of a row (key, amounts)."""
     key, text = cast("tuple[Any, str]", tuple(row))
-    amounts = cast("Amounts", json.loads(text))
+    amounts = _amounts_of(text)
     return UsageTotals(
         key=day_text(key) if by_day else key,
         entry_count=amounts.get("entries", 0),
@@ -99,7 +103,18 @@ def totals_of(row: Row, *, by_day: bool) -> UsageTotals:
         cost_micros=count(amounts, "costMicros"),
         unpriced_entries=amounts.get("unpriced", 0),
         kept_entries=amounts.get("kept", 0),
+        unreadable_rows=amounts.get(UNREADABLE, 0),
     )
+
+
+def _amounts_of(text: object) -> Amounts:
+    """Return the amounts of a row. A row that another program has damaged counts as one that is missing in the sums."""
+    try:
+        amounts: Any = parse_json(cast("str", text), name="the amounts")
+        counters = {name: number for name, number in amounts.items() if type(number) is int}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {UNREADABLE: 1}
+    return counters if len(counters) == len(amounts) else {**counters, UNREADABLE: 1}
 
 
 def _add(total: Amounts, amounts: Mapping[str, int]) -> None:

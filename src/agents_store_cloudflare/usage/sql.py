@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from agents_store_cloudflare.usage.amounts_sql import EXACT, UNREADABLE, readable, recorded_amounts_added
+
 __all__ = [
     "ADD_SUB_SESSIONS",
     "ADD_TO_DAYS",
@@ -106,17 +108,7 @@ ADD_TO_SESSIONS: LiteralString = """
     ON CONFLICT (session_id, kept, kind, name) DO UPDATE SET
       first_timestamp = min(first_timestamp, excluded.first_timestamp),
       last_timestamp = max(last_timestamp, excluded.last_timestamp),
-      amounts = (
-        SELECT json_group_object(key, total)
-        FROM (
-          SELECT
-            key,
-            coalesce(__agents_usage_by_session.amounts ->> key, 0) + coalesce(excluded.amounts ->> key, 0) AS total
-          FROM json_each(json_patch(__agents_usage_by_session.amounts, excluded.amounts))
-        )
-        WHERE total <> 0
-      )
-"""
+""" + recorded_amounts_added("__agents_usage_by_session")  # noqa: S608 - constants alone
 
 # The same for days.
 ADD_TO_DAYS: LiteralString = """
@@ -131,17 +123,7 @@ ADD_TO_DAYS: LiteralString = """
     ) AS part
     WHERE NOT EXISTS (SELECT 1 FROM __agents_usage AS stored WHERE stored.id = part.value ->> 0)
     ON CONFLICT (day, kept, kind, name, agent) DO UPDATE SET
-      amounts = (
-        SELECT json_group_object(key, total)
-        FROM (
-          SELECT
-            key,
-            coalesce(__agents_usage_by_day.amounts ->> key, 0) + coalesce(excluded.amounts ->> key, 0) AS total
-          FROM json_each(json_patch(__agents_usage_by_day.amounts, excluded.amounts))
-        )
-        WHERE total <> 0
-      )
-"""
+""" + recorded_amounts_added("__agents_usage_by_day")  # noqa: S608 - constants alone
 
 # Stands before INSERT_ENTRIES. ?1 JSON list of (id, session id, sub-session id). An entry that is stored already adds nothing. Primary
 # keys.
@@ -181,7 +163,7 @@ SELECT_PAGE: LiteralString = """
       AND (?2 IS NULL OR kind IN (SELECT value FROM json_each(?2)))
       AND (?3 IS NULL OR step_count >= ?3)
       AND (?4 IS NULL OR step_count <= ?4)
-      AND (?7 IS NULL OR data ->> '$.runId' = ?7)
+      AND (?7 IS NULL OR CASE WHEN json_valid(data) THEN data ->> '$.runId' END = ?7)
     ORDER BY timestamp, rowid
     LIMIT ?5 OFFSET ?6
 """
@@ -214,28 +196,28 @@ SELECT_TREE: LiteralString = """
 
 # ?1 "day", "model", "agent" or "tool", ?2 first day, ?3 last day, ?4 agent or NULL, ?5 model or NULL, ?6 tool or NULL, ?7 most rows
 # (-1: all), ?8 rows to skip -> (key, amounts), by key. Primary key, by day.
-SELECT_TOTALS: LiteralString = """
+SELECT_TOTALS: LiteralString = f"""
     WITH counted AS (
       SELECT
         CASE ?1 WHEN 'day' THEN total.day WHEN 'agent' THEN total.agent ELSE total.name END AS own_key,
-        part.key AS counter,
-        sum(part.value) AS amount
+        CASE WHEN part.value {EXACT} THEN part.key ELSE 'unreadable' END AS counter,
+        sum(CASE WHEN part.value {EXACT} THEN part.value ELSE 1 END) AS amount
       FROM __agents_usage_by_day AS total
-      JOIN json_each(total.amounts) AS part
+      JOIN json_each({readable("total.amounts", UNREADABLE)}) AS part
       WHERE total.day BETWEEN ?2 AND ?3
         AND (?1 <> 'model' OR total.kind = 'tokens')
         AND (?1 <> 'tool' OR total.kind = 'tool')
         AND (?4 IS NULL OR total.agent = ?4)
         AND (?5 IS NULL OR (total.kind = 'tokens' AND total.name = ?5))
         AND (?6 IS NULL OR (total.kind = 'tool' AND total.name = ?6))
-      GROUP BY own_key, part.key
+      GROUP BY own_key, counter
     )
     SELECT own_key, json_group_object(counter, amount)
     FROM counted
     GROUP BY own_key
     ORDER BY own_key
     LIMIT ?7 OFFSET ?8
-"""
+"""  # noqa: S608 - constants alone
 
 # ?1 session id -> (1) or no row. Index on session_id.
 SELECT_EXISTS: LiteralString = """

@@ -119,6 +119,7 @@ class UsageRollup(Record):
         cost_micros: the cost of the priced entries, in millionths of a dollar.
         unpriced_entries: how many token entries have no price. Their cost is unknown, not zero.
         kept_entries: how many of the counted entries were deleted since with `keep_totals`.
+        unreadable_rows: how many rows of totals another program has damaged. The sums lack them; `rebuild_rollups` counts them anew.
     """
 
     _NESTED: ClassVar[Mapping[str, type[Record]]] = {
@@ -139,6 +140,7 @@ class UsageRollup(Record):
     cost_micros: int = 0
     unpriced_entries: int = 0
     kept_entries: int = 0
+    unreadable_rows: int = 0
 
     @classmethod
     def _read(cls, name: str, value: Any) -> Any:
@@ -158,6 +160,7 @@ class UsageTotals(Record):
         cost_micros: as in `UsageRollup`.
         unpriced_entries: as in `UsageRollup`.
         kept_entries: as in `UsageRollup`.
+        unreadable_rows: as in `UsageRollup`.
     """
 
     _NESTED: ClassVar[Mapping[str, type[Record]]] = {"tokens": TokenCounts}
@@ -171,3 +174,4 @@ class UsageTotals(Record):
     cost_micros: int = 0
     unpriced_entries: int = 0
     kept_entries: int = 0
+    unreadable_rows: int = 0

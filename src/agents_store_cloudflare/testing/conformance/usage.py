@@ -143,6 +143,7 @@ class UsageConformance(UsageFixtures):
             "costMicros": 0,
             "unpricedEntries": 2,
             "keptEntries": 0,
+            "unreadableRows": 0,
         }
         assert UsageRollup.from_dict(rollup.to_dict()) == rollup
 

@@ -1,0 +1,75 @@
+"""Rows that another program has damaged: SQL that reads past them, and the error that names one."""
+
+from __future__ import annotations
+
+from typing import Any, LiteralString, cast
+
+from agents_store_cloudflare.contract.errors import D1StateError
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, parse_json
+
+__all__ = ["DAMAGE", "damaged", "decode_row", "list_or_empty", "open_turn_of", "owed_closings_of"]
+
+DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What Python raises when the values of a row are not those that the package writes."""
+
+_FACTS_OF_A_CLOSING = {"streamId": str, "turnId": str, "turn": int, "status": str, "agentId": str, "agentType": str}
+
+
+def list_or_empty(column: LiteralString) -> LiteralString:
+    """Return the SQL of a column with JSON, `[]` where the column holds none. json_each then fails for no row.
+
+    An entry of the list may still be of another type than the package writes. `json_each.type = 'array'` leaves it out.
+    """
+    return f"CASE WHEN json_valid({column}) THEN {column} ELSE '[]' END"
+
+
+def damaged(row: str, error: Exception) -> D1StateError:
+    """Return the error that names a damaged row.
+
+    Args:
+        row: the name of the row, such as "run 'r1' of session 's'".
+        error: what Python raised for its values.
+    """
+    kind = type(error).__name__
+    return D1StateError(f"the row of {row} cannot be read ({kind}); `agents-store doctor` names its column")
+
+
+def decode_row(text: str) -> JsonValue:
+    """Return the value of the JSON text of a row. A text that nests too deeply is refused: in WebAssembly it would end the isolate."""
+    return parse_json(text, name="the text")
+
+
+def open_turn_of(session_id: str, text: str | None) -> JsonObject | None:
+    """Return the open turn of a session from its JSON text.
+
+    Raises:
+        D1StateError: another program has damaged the row.
+    """
+    if text is None:
+        return None
+    try:
+        turn = decode_row(text)
+        if not isinstance(turn, dict) or not isinstance(turn.get("token"), int):
+            raise TypeError("no turn")
+    except DAMAGE as error:
+        raise damaged(f"session {session_id!r}", error) from error
+    return cast("JsonObject", turn)
+
+
+def owed_closings_of(session_id: str, text: str) -> list[JsonObject]:
+    """Return the closing chunks that a session owes from their JSON text.
+
+    Raises:
+        D1StateError: another program has damaged the row.
+    """
+    try:
+        owed = cast("list[Any]", decode_row(text))
+        if not isinstance(cast("object", owed), list):
+            raise TypeError("no list")
+        for each in owed:
+            for name, kind in _FACTS_OF_A_CLOSING.items():
+                if not isinstance(each[name], kind):
+                    raise TypeError(name)
+    except DAMAGE as error:
+        raise damaged(f"session {session_id!r}", error) from error
+    return owed
