@@ -74,20 +74,15 @@ async def _filled(database: SqliteDatabase, clock: FakeClock) -> CloudflareStore
 
 @pytest.mark.parametrize("name", OF_STATES)
 @pytest.mark.parametrize("whole", [True, False])
-async def test_the_clean_up_goes_on(
-    database: SqliteDatabase, caplog: pytest.LogCaptureFixture, name: str, *, whole: bool
-) -> None:
+async def test_the_clean_up_goes_on(database: SqliteDatabase, name: str, *, whole: bool) -> None:
     """ST-51: the expired sessions go, the damaged one too; nothing of it stays."""
     clock = FakeClock(10_000_000)
     store = await _filled(database, clock)
     await database.batch([Statement(OF_STATES[name])])
     state = store.state_store
-    with caplog.at_level(logging.WARNING):
-        gone = await (store if whole else state).cleanup_expired_sessions()
+    gone = await (store if whole else state).cleanup_expired_sessions()
     assert sorted(gone) == sorted(SESSIONS)
     assert list(await state.list_sessions()) == []
-    if name.startswith(("commits, no", "commits, bytes")):
-        assert "'bad'" in caplog.text
     await store.state_store.create_session("bad", agent_type="t")
     assert await store.delete_session("bad", commit_id="second")
 

@@ -199,7 +199,7 @@ DELETE_STATES: LiteralString = (
 
 # ?1 … ?3 as in `_TREE`, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion although
 # there is no session, ?8 the streams that the session ?1 leaves unless others use them, as JSON, ?9 1 where each session leaves its own
-# stream -> (session id, the streams that it leaves, 1 when its commits were damaged and are forgotten). Runs before the deletion. For
+# stream -> (session id, the streams that it leaves). Damaged commits are forgotten. Runs before the deletion. For
 # each session of the tree it keeps: the last commits, without results that hold text; how many sessions of this id were deleted; the
 # streams that are left. It keeps the deletion itself under ?1 and forgets its plan. Of each id the newest 32 commits and the newest 32
 # deletions stay, of each kind at most 5,000 bytes. Primary keys.
@@ -294,10 +294,7 @@ REMEMBER_DELETION: LiteralString = (
           AND p.value ->> 0 IS NOT ?4
       ),
       streams = CASE WHEN ?9 = 1 THEN coalesce(excluded.streams, streams) ELSE excluded.streams END
-    RETURNING
-      session_id,
-      streams,
-      (SELECT NOT json_valid(s.commits) FROM __agents_states AS s WHERE s.session_id = __agents_fences.session_id) AS damaged
+    RETURNING session_id, streams
     """
 )
 

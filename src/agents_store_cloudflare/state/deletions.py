@@ -212,7 +212,6 @@ class DeletionCalls(StateCalls, DeletionStore):
         )
         tree = _tree(results[-1], results[0], results[1])
         self._report(place, tree)
-        self._report_damaged(results[2])
         return tree
 
     async def find_expired_streams(self, now: int, limit: int = 100) -> tuple[str, ...]:
@@ -264,8 +263,7 @@ class DeletionCalls(StateCalls, DeletionStore):
         if first is not None:
             return bool(first.result), {} if left_streams is None else await self._left_streams(guard.session_id)
         self._report(guard.session_id, _tree([], [], results[0]))
-        self._report_damaged(results[1])
-        left = [text for session_id, text, _ in results[1] if session_id == guard.session_id and text is not None]
+        left = [text for session_id, text in results[1] if session_id == guard.session_id and text is not None]
         rows = [[*each, None][:2] for text in left for each in json.loads(cast("str", text))]
         return bool(results[-1]), _marked(rows)
 
@@ -278,13 +276,6 @@ class DeletionCalls(StateCalls, DeletionStore):
         if tree.remote_sub_session_ids:
             remote = list(tree.remote_sub_session_ids)
             self._logger.info("delete_session of %r left remote sub-sessions alone: %r", session_id, remote)
-
-    def _report_damaged(self, rows: list[Row]) -> None:
-        for session_id, _, is_damaged in rows:
-            if is_damaged:
-                self._logger.warning(
-                    "the commits of session %r were damaged; its last writes are forgotten", session_id
-                )
 
 
 def _tree(sessions: list[Row], streams: list[Row], remote: list[Row]) -> SessionTree:
