@@ -29,14 +29,14 @@ OWNERS = {
 
 
 class DocstringCosts(griffe.Extension):
-    """Add a section "Costs" to the docstring of every call that the table measures."""
+    """Add a list "Costs" to the docstring of every call that the table measures."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         """Go through the table once the package is read."""
         for call, lines in cost_lines(PAGE.read_text(encoding="utf-8")).items():
             function = find_entry(pkg, call)
             if function is not None and function.docstring is not None:
-                text = f"{function.docstring.value}\n\nCosts:\n" + "".join(f"    - {line}\n" for line in lines)
+                text = f"{function.docstring.value}\n\n**Costs:**\n\n" + "".join(f"- {line}\n" for line in lines)
                 function.docstring = griffe.Docstring(text, parent=function)
 
 
