@@ -6,11 +6,13 @@ import logging
 from functools import partial
 from typing import Any, TypeAlias, cast
 
+from agents_store_cloudflare.durable_objects.listeners import answered_request
 from workers import DurableObject
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.cloudflare.namespace import answered
 from agents_store_cloudflare.cloudflare.object_host import CloudflareHost
+from agents_store_cloudflare.cloudflare.web_socket import CloudflareSocket
 from agents_store_cloudflare.contract.errors import BindingError
 from agents_store_cloudflare.database import Database
 from agents_store_cloudflare.homes.session_object import SessionObject
@@ -49,7 +51,7 @@ class _SessionServerType(type):
 
 
 class SessionServer(DurableObject, metaclass=_SessionServerType):
-    """The home of one tree of sessions. RPC reaches `call` alone; `SessionObject` does the work."""
+    """The home of one tree of sessions. RPC reaches `call`; `fetch` answers listeners of its stream. `SessionObject` does the work."""
 
     _database: str = "AGENT_DB"
     _usage: UsageOptions = UsageOptions()
@@ -67,6 +69,22 @@ class SessionServer(DurableObject, metaclass=_SessionServerType):
     def call(self, request: object = None, *_more: object, **_named: object) -> object:
         """Answer one request text with one reply text, in the form and over the line that `cloudflare.namespace` agrees on."""
         return answered(request, partial(answer_at_once, self._home))
+
+    async def fetch(self, request: JsObject) -> JsObject:
+        """Answer a listener of the home's stream, or a request of the Durable Streams protocol, with a raw `js.Response`."""
+        return await answered_request(self._home, getattr(self.ctx.id, "name", None) or "", request, self._home.logger)
+
+    async def webSocketMessage(self, socket: JsObject, message: JsObject) -> None:  # noqa: N802 - the platform's name
+        """Take a listener's message. The object may have slept before."""
+        self._home.socket_message(CloudflareSocket(socket), message)
+
+    async def webSocketClose(self, socket: JsObject, code: int = 1000, *_how: JsObject) -> None:  # noqa: N802
+        """Note that a listener has gone."""
+        self._home.socket_closed(CloudflareSocket(socket), code)
+
+    async def webSocketError(self, socket: JsObject, _error: JsObject = None) -> None:  # noqa: N802
+        """Note that a listener's connection broke."""
+        self._home.socket_closed(CloudflareSocket(socket), 1011)
 
     async def alarm(self, _info: JsObject = None) -> None:
         """Do what is due."""

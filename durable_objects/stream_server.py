@@ -5,18 +5,15 @@ from __future__ import annotations
 import logging
 from functools import partial
 from typing import Any, TypeAlias, cast
-from urllib.parse import urlsplit
 
+from agents_store_cloudflare.durable_objects.listeners import answered_request
 from workers import DurableObject
 
-from agents_store_cloudflare.cloudflare.http import http_request, js_response, served
 from agents_store_cloudflare.cloudflare.namespace import answered
 from agents_store_cloudflare.cloudflare.object_host import CloudflareHost
 from agents_store_cloudflare.cloudflare.web_socket import CloudflareSocket
-from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.metering.row_count import answer_at_once
-from agents_store_cloudflare.objects.http_messages import HttpResponse
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
@@ -51,13 +48,9 @@ class StreamServer(DurableObject, metaclass=_StreamServerType):
 
     async def fetch(self, request: JsObject) -> JsObject:
         """Answer a listener (whose path is `/`) or a request of the Durable Streams protocol with a raw `js.Response`."""
-        stream_id = getattr(self.ctx.id, "name", None) or ""
-        try:
-            if urlsplit(str(request.url)).path == "/":
-                return js_response(self._stream.fetch(stream_id, http_request(request)))
-            return await served(request, lambda complete: self._stream.serve(stream_id, complete), MAX_BODY_BYTES)
-        except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
-            return js_response(HttpResponse.of_failure(error, self._stream.logger))
+        return await answered_request(
+            self._stream, getattr(self.ctx.id, "name", None) or "", request, self._stream.logger
+        )
 
     async def alarm(self, _info: JsObject = None) -> None:
         """Do what is due."""

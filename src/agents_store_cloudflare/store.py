@@ -83,6 +83,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         objects: Mapping[ObjectKind, ObjectNamespace],
         usage_table: str = DEFAULT_TABLE,
         homes: ObjectHomes | None = None,
+        stream_namespace: ObjectNamespace | None = None,
     ) -> Self:
         """Use `create_cloudflare_store`."""
         store = super().__new__(cls, (state_store, stream_manager))
@@ -92,15 +93,26 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         store.usage_store = usage_store
         store.lock_manager = lock_manager
         store._meters = meters
+        store._stream_namespace = stream_namespace or objects["stream"]
         return store
 
     _meters: OpenMeters
     _parts: StoreParts
+    _stream_namespace: ObjectNamespace
 
     @property
     def parts(self) -> StoreParts:
         """What the store stands on, for the operator's console."""
         return self._parts
+
+    @property
+    def stream_namespace(self) -> ObjectNamespace:
+        """The objects of the store's streams, for `StreamGateway`: with homes some of them are in the binding `sessions`.
+
+        Example:
+            >>> gateway = StreamGateway(store.stream_namespace, authorize=may_read)
+        """
+        return self._stream_namespace
 
     def __repr__(self) -> str:
         roles = "state, streams, usage" + ("" if self.lock_manager is None else ", locks")
@@ -215,6 +227,8 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
             parent_session_id=parent_session_id,
             wait_until=wait_until,
         )
+        if self._parts.homes is not None:
+            self._parts.homes.admit(session_id, parent_session_id)
         return TurnBlock(options, self.state_store, self.stream_manager, self.locks)
 
     async def sweep_turns(self, limit: int = 100) -> SweptTurns:
@@ -384,23 +398,25 @@ def create_cloudflare_store(
     objects: dict[ObjectKind, ObjectNamespace] = {"stream": metered_namespace(as_namespace(streams), meters)}
     if locks is not None:
         objects["lock"] = metered_namespace(as_namespace(locks), meters)
-    homes = None
+    homes, named = None, objects
     state_store = D1StateStore(database, options=state_options, usage=usage_options)
     usage_store = D1UsageStore(database, options=usage_options)
     if sessions is not None:
-        from agents_store_cloudflare.homes.roles import home_roles  # noqa: PLC0415 - most stores have no homes
+        from agents_store_cloudflare.homes.roles import home_parts, home_roles  # noqa: PLC0415 - most stores have no homes
 
         objects["session"] = metered_namespace(as_namespace(sessions), meters)
         homes, state_store, usage_store = home_roles(
             database, objects["session"], session_options, state_options, usage_options
         )
+        named = home_parts(objects, session_options)
     return CloudflareStore(
         database,
         state_store,
-        DurableObjectStreamManager(objects["stream"], options=stream_options),
+        DurableObjectStreamManager(named["stream"], options=stream_options),
         usage_store,
-        None if locks is None else DurableObjectLockManager(objects["lock"], options=lock_options),
+        None if locks is None else DurableObjectLockManager(named["lock"], options=lock_options),
         meters=meters,
         objects=objects,
         homes=homes,
+        stream_namespace=named["stream"],
     )

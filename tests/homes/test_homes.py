@@ -40,11 +40,10 @@ async def test_a_child_elsewhere(world: HomeWorld, call: str) -> None:
     """HM-2: a child that would not live in its parent's home is refused, with the id that it should have; nothing is sent."""
     store = await world.store()
     child = AgentState(session_id="bob", agent_type="x", parent_session_id="ada")
-    turn = store.turn("bob", agent_type="x", parent_session_id="ada", stream=False)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "create": lambda: store.state_store.create_session("bob", agent_type="x", parent_session_id="ada"),
         "save": lambda: store.state_store.save(child),
-        "turn": turn.__aenter__,
+        "turn": lambda: store.turn("bob", agent_type="x", parent_session_id="ada", stream=False).__aenter__(),
     }
     with pytest.raises(InvalidArgumentError, match=r"'ada//bob'"):
         await calls[call]()

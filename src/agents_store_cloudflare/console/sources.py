@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -63,7 +62,7 @@ class Sources:
             objects=Objects(
                 store=store,
                 streams=store.stream_manager,
-                stream_client=StreamClient(parts.objects["stream"], asyncio.sleep),
+                stream_client=store.stream_manager.client,
                 locks=store.lock_manager,
             ),
             database_of=None if parts.homes is None else parts.homes.of,

@@ -89,6 +89,12 @@ class StreamObject:
         if at_ms is not None:
             self._host.set_alarm(at_ms)
 
+    def waits(self) -> int | None:
+        """When the stream's alarm has something to do, in ms; None for never. An object with other parts beside the stream asks."""
+        log = self._log or StreamLog(self._host.sql, "")
+        head = log.head()
+        return None if head is None else next_alarm_ms(head)
+
     def subscribe(self, stream_id: str, from_sequence: int, sink: FrameSink) -> Subscription:
         """From its first `pull` on, send `sink` the chunks after `from_sequence`, then new chunks, then the outcome.
 

@@ -16,15 +16,16 @@ class SessionOptions:
     """Options of homes, as `create_cloudflare_store` takes them beside `sessions=`.
 
     Attributes:
-        home_streams: whether the lock and the stream that bear a home's name may move into the home. They do not yet: the answer
-            of its first Worker is stored with each home, for the version that moves them.
+        home_streams: the lock and the stream that bear a home's name live in the home's object, beside its sessions. Without it they
+            have objects of their own, as a child's always do. A home keeps the answer of its first Worker for good.
         directory: homes tell D1 of their sessions, so that `list_sessions` and `cleanup_expired_sessions` find them. Without it
             these two calls say so. A home keeps this for good too.
         directory_delay: seconds (or a timedelta, at most 60) after which the directory and the totals of usage follow a change; 1 by
             default. 0: each change is told before its call returns, which costs the caller a call of D1.
         directory_delay_ms: the same in milliseconds. Give one of the two.
-        check_db: a session is created in a home only if D1 does not hold its id: one read of D1 for a new session. Turn it off where
-            D1 has never held sessions.
+        check_db: a session is created in a home only if D1 does not hold its id: one read of D1 for a new session. So is a home's
+            first lock or stream, only if objects of their own have none of the name: two calls for a new home. Turn it off where
+            nothing was stored before the homes.
     """
 
     home_streams: bool = True

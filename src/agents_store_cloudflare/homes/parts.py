@@ -53,6 +53,8 @@ _DROP_OLD: LiteralString = "DELETE FROM __agents_parts\nWHERE arrived_at < ?1"
 
 _IS_EMPTY: LiteralString = "SELECT NOT EXISTS (SELECT 1 FROM __agents_parts) AS is_empty"
 
+_FIRST: LiteralString = "SELECT min(arrived_at) AS first FROM __agents_parts"
+
 _EXISTS: LiteralString = "SELECT 1 FROM sqlite_master\nWHERE name = '__agents_parts'"
 
 
@@ -107,6 +109,13 @@ class Parts:
     def drop(self, request: str) -> None:
         """Forget a request: it took place, or was refused."""
         self._sql.exec(_DROP, request)
+
+    def waits(self) -> int | None:
+        """`SharedAlarm.waits`: requests that came in parts go after an hour."""
+        if not self._is_there() or self._sql.exec(_IS_EMPTY) == [[1]]:
+            return None
+        [[first_ms]] = self._sql.exec(_FIRST)
+        return cast("int", first_ms) + KEPT_MS
 
     def drop_old(self, now_ms: int) -> bool:
         """Forget requests that nobody has finished within an hour; whether others still wait."""

@@ -15,6 +15,7 @@ from agents_store_cloudflare.objects import ObjectHost
 
 __all__ = ["Publishing"]
 
+FIRST_PAUSE_MS: Final = 1_000
 LONGEST_PAUSE_MS: Final = 60_000
 
 
@@ -56,6 +57,10 @@ class Publishing:
             if self._is_due():
                 self.changed(delay_ms)
 
+    def waits(self) -> int | None:
+        """`SharedAlarm.waits`: what is left to tell is told soon."""
+        return self._host.now_ms() + FIRST_PAUSE_MS if self._is_due() else None
+
     def changed(self, delay_ms: int) -> None:
         """Something has changed: tell it after `delay_ms`, unless the alarm rings before."""
         at_ms = self._host.now_ms() + delay_ms
@@ -86,7 +91,7 @@ class Publishing:
                 await work()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next alarm tries again
             self._failures += 1
-            pause_ms = min(1_000 * 2 ** min(self._failures - 1, 10), LONGEST_PAUSE_MS)
+            pause_ms = min(FIRST_PAUSE_MS * 2 ** min(self._failures - 1, 10), LONGEST_PAUSE_MS)
             self._logger.warning("D1 could not be told, again in %d s: %s", pause_ms // 1000, error)
             self._set(self._host.now_ms() + pause_ms)
             return False

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from agents_store_cloudflare.database import Database
 from agents_store_cloudflare.homes.budgets import HomeBudgets
 from agents_store_cloudflare.homes.database import ObjectHomes
 from agents_store_cloudflare.homes.directory import Directory
 from agents_store_cloudflare.homes.options import SessionOptions
+from agents_store_cloudflare.homes.places import HomeParts, Places
 from agents_store_cloudflare.homes.state_store import HomeStateStore
 from agents_store_cloudflare.homes.usage_store import HomeUsageStore
 from agents_store_cloudflare.objects import ObjectNamespace
+from agents_store_cloudflare.objects.wiring import ObjectKind
 from agents_store_cloudflare.state import StateStoreOptions
 from agents_store_cloudflare.usage import UsageOptions
 
-__all__ = ["home_roles"]
+__all__ = ["home_parts", "home_roles"]
 
 
 def home_roles(
@@ -38,3 +42,19 @@ def home_roles(
         HomeStateStore(homes, directory, budgets, options=state, usage=usage),
         HomeUsageStore(database, homes, usage),
     )
+
+
+def home_parts(
+    objects: Mapping[ObjectKind, ObjectNamespace], options: SessionOptions | None
+) -> dict[ObjectKind, ObjectNamespace]:
+    """Streams and locks by their names: a home has its own, the others have objects of their own.
+
+    Args:
+        objects: the bindings of the store.
+    """
+    own = options or SessionOptions()
+    places = Places(
+        objects["session"], objects["stream"], objects.get("lock"), in_homes=own.home_streams, asks=own.check_db
+    )
+    kinds: tuple[ObjectKind, ...] = ("stream", "lock")
+    return {kind: HomeParts(places, objects[kind]) for kind in kinds if kind in objects}

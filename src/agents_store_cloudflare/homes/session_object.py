@@ -8,11 +8,14 @@ from typing import Final
 
 from agents_store_cloudflare.contract.errors import BindingError, InvalidArgumentError
 from agents_store_cloudflare.database import Database, SqlError
+from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.homes.outbox import Outbox
+from agents_store_cloudflare.homes.own_parts import OwnParts
 from agents_store_cloudflare.homes.parts import KEPT_MS, Parts
 from agents_store_cloudflare.homes.projection import Projection
 from agents_store_cloudflare.homes.publishing import Publishing
 from agents_store_cloudflare.homes.schema import SCHEMA
+from agents_store_cloudflare.homes.shared_alarm import SharedAlarm, SharedHost
 from agents_store_cloudflare.homes.tables import (
     BatchRequest,
     HomeBehindError,
@@ -20,8 +23,9 @@ from agents_store_cloudflare.homes.tables import (
     MovedError,
     UncheckedSessionError,
 )
-from agents_store_cloudflare.homes.wire import BATCH, DRAIN, PART, PROJECT, SIZE, read_statements
-from agents_store_cloudflare.objects import ObjectHost
+from agents_store_cloudflare.homes.wire import BATCH, DRAIN, PART, PROJECT, SIZE, WHERE, read_statements
+from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
+from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply
 from agents_store_cloudflare.objects.wiring import DESCRIBE, check_addressed, describe
 from agents_store_cloudflare.usage.options import DEFAULT_TABLE
@@ -54,6 +58,8 @@ class SessionObject:
         usage_table: str = DEFAULT_TABLE,
         logger: logging.Logger | None = None,
     ) -> None:
+        self._alarm = SharedAlarm(host)
+        host = SharedHost(host, self._alarm)
         self._host = host
         self.logger: logging.Logger = logger or logging.getLogger("agents_store_cloudflare.homes")
         self._tables = HomeTables(host.sql)
@@ -68,6 +74,23 @@ class SessionObject:
             projection=self._projection,
             logger=self.logger,
         )
+        self._nameless: dict[str, Callable[[], str | Awaitable[str]]] = {
+            DESCRIBE: lambda: describe("session", host.sql),
+            PROJECT: self._project,
+            SIZE: lambda: encode_reply(host.sql.size_bytes()),
+        }
+        self._operations: dict[str, Callable[[WireMessage], str | Awaitable[str]]] = {
+            BATCH: self._batch,
+            DRAIN: self._drained,
+            PART: self._part,
+        }
+        self._own = OwnParts(host, self._tables, self.logger)
+        self._alarm.waits = (self._publishing.waits, self._own.stream.waits, self._parts.waits)
+
+    @property
+    def stream(self) -> StreamObject:
+        """The stream that bears the home's name, for its listeners."""
+        return self._own.stream
 
     async def call(self, request: str) -> str:
         """`ObjectLogic.call`."""
@@ -77,32 +100,47 @@ class SessionObject:
     def answer(self, request: str) -> str | Awaitable[str]:
         """The reply of `call`, at once unless it must be waited for."""
         try:
-            return self._answer(decode_request(request))
+            return self._answer(decode_request(request), request)
         except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
             return encode_error(error, self.logger)
 
     async def alarm(self) -> None:
         """`ObjectLogic.alarm`: do what is due."""
+        self._alarm.rang()
         await self._publishing.ring()
+        await self._own.stream.alarm()
         if self._parts.drop_old(self._host.now_ms()):
             self._publishing.changed(KEPT_MS)
 
-    def _answer(self, message: WireMessage) -> str | Awaitable[str]:
-        op = message.head["op"]
-        if op == DESCRIBE:
-            return describe("session", self._host.sql)
-        if op == PROJECT:
-            return self._project()
-        if op == SIZE:
-            return encode_reply(self._host.sql.size_bytes())
-        check_addressed("session", message.head, "home")
-        if op == BATCH:
-            return self._batch(message)
-        if op == DRAIN:
-            return self._drained()
-        if op == PART:
-            return self._part(message)
-        raise InvalidArgumentError(f"a home has no operation {op!r:.100}; does the Worker run an older version?")
+    def fetch(self, stream_id: str, request: HttpRequest) -> HttpResponse:
+        """The answer to a listener of the home's stream."""
+        return self.stream.fetch(stream_id, request)
+
+    async def serve(self, stream_id: str, request: HttpRequest) -> HttpResponse:
+        """The answer to a request of the Durable Streams protocol."""
+        return await self.stream.serve(stream_id, request)
+
+    def socket_message(self, socket: ObjectSocket, text: object) -> None:
+        """Take a listener's message over its WebSocket."""
+        self.stream.socket_message(socket, text)
+
+    def socket_closed(self, socket: ObjectSocket, code: int) -> None:
+        """Note that a listener has closed its WebSocket with this code, or that it broke."""
+        self.stream.socket_closed(socket, code)
+
+    def _answer(self, message: WireMessage, request: str) -> str | Awaitable[str]:
+        head = message.head
+        if head["op"] == WHERE or "streamId" in head or "key" in head:
+            return self._own.answer(head, request)
+        if (operation := self._nameless.get(head["op"])) is not None:
+            return operation()
+        check_addressed("session", head, "home")
+        operation_of = self._operations.get(head["op"])
+        if operation_of is None:
+            raise InvalidArgumentError(
+                f"a home has no operation {head['op']!r:.100}; does the Worker run an older version?"
+            )
+        return operation_of(message)
 
     def _part(self, message: WireMessage) -> str:
         head = message.head
@@ -163,7 +201,7 @@ class SessionObject:
         await self._publishing.tell()
         return reply
 
-    async def _drained(self) -> str:
+    async def _drained(self, _message: WireMessage) -> str:
         return encode_reply(await self._publishing.drain())
 
     async def _project(self) -> str:

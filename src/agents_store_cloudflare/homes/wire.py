@@ -18,8 +18,26 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from agents_store_cloudflare.database import Row, SqlValue, Statement, compact_sql
+from agents_store_cloudflare.objects.rpc_text import encode_reply
 
-__all__ = ["BATCH", "DRAIN", "PART", "PROJECT", "SIZE", "read_rows", "read_statements", "statements_text"]
+__all__ = [
+    "APART",
+    "ASK_FIRST",
+    "BATCH",
+    "DRAIN",
+    "ELSEWHERE",
+    "FOUND",
+    "HERE",
+    "PART",
+    "PROJECT",
+    "SIZE",
+    "UNASKED",
+    "WHERE",
+    "read_rows",
+    "read_statements",
+    "statements_text",
+    "with_place",
+]
 
 BATCH: Final = "batch"
 
@@ -34,6 +52,30 @@ PROJECT: Final = "project"
 
 SIZE: Final = "size"
 """How many bytes the home's database has."""
+
+WHERE: Final = "where"
+"""Whether the home has the lock and the stream of its name. `where` and every operation of these comes with a place:"""
+
+HERE: Final = "here"
+"""The home is to have them: nothing of the name lives elsewhere, or nobody wants to know."""
+
+UNASKED: Final = "unasked"
+"""The home is to have them, unless objects of their own have something of the name. A home that must know says so."""
+
+FOUND: Final = "found"
+"""Objects of their own have something of the name, so they stay there."""
+
+APART: Final = "apart"
+"""They are to have objects of their own."""
+
+ELSEWHERE: Final = encode_reply({"elsewhere": True})
+ASK_FIRST: Final = encode_reply({"unasked": True})
+
+
+def with_place(request: str, place: str) -> str:
+    """A request for a lock or a stream, with its place."""
+    return f'{{"place":"{place}",{request[1:]}'
+
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

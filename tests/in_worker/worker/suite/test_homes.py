@@ -13,13 +13,18 @@ from agents_store_cloudflare import (
     SessionOptions,
     create_cloudflare_store,
 )
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
+from agents_store_cloudflare.homes.places import HomeParts, Places
 from agents_store_cloudflare.homes.wire import SIZE
+from agents_store_cloudflare.testing import SystemClock
 from agents_store_cloudflare.testing.conformance.families import Families
+from agents_store_cloudflare.testing.conformance.locks import LockConformance
 from agents_store_cloudflare.testing.conformance.state import StateConformance
 from agents_store_cloudflare.testing.conformance.state_contention import ContentionConformance
 from agents_store_cloudflare.testing.conformance.state_history import HistoryConformance
 from agents_store_cloudflare.testing.conformance.state_requests import RequestsConformance
 from agents_store_cloudflare.testing.conformance.state_steps import StepsConformance
+from agents_store_cloudflare.testing.conformance.streams import StreamConformance
 from agents_store_cloudflare.testing.conformance.turns import TurnConformance
 
 
@@ -75,6 +80,47 @@ class TestTurns(TurnConformance):
             async with store.turn(unique, agent_type="a", messages=[{"role": "user"}]) as turn:
                 turn.add({"role": "assistant"})
         assert meter.d1.round_trips == 0
+
+
+class InHomes:
+    """Streams and locks of homes."""
+
+    @pytest.fixture
+    def clock(self) -> SystemClock:
+        return SystemClock()
+
+    @pytest.fixture
+    def stream_namespace(self, env: Any) -> HomeParts:
+        return HomeParts(_places(env), as_namespace(env.STREAMS))
+
+    @pytest.fixture
+    def lock_namespace(self, env: Any) -> HomeParts:
+        return HomeParts(_places(env), as_namespace(env.LOCKS))
+
+
+class TestStreams(InHomes, StreamConformance): ...
+
+
+class TestLocks(InHomes, LockConformance): ...
+
+
+def _places(env: Any) -> Places:
+    namespaces = [as_namespace(binding) for binding in (env.SESSIONS, env.STREAMS, env.LOCKS)]
+    return Places(*namespaces, in_homes=True, asks=False)
+
+
+async def test_events_of_a_home(env: Any, database: Any, unique: str) -> None:
+    """HM-3: listeners get the stream of a home over HTTP, from the home; a child's from an object of its own."""
+    store = create_cloudflare_store(db=database, streams=env.STREAMS, locks=env.LOCKS, sessions=env.SESSIONS)
+    await store.state_store.create_session(unique, agent_type="x")
+    for session_id in (unique, f"{unique}//child"):
+        async with store.turn(session_id, agent_type="x") as turn:
+            await turn.write({"type": "text", "text": "hello"})
+        await store.stream_manager.end_stream(session_id)
+        response: Any = await store.stream_manager.sse_response(session_id)
+        assert (response.status, "hello" in await response.text()) == (200, True)
+    apart = create_cloudflare_store(db=database, streams=env.STREAMS).stream_manager
+    assert [await apart.get_info(each) is None for each in (unique, f"{unique}//child")] == [True, False]
 
 
 async def test_forty_megabytes(env: Any, database: Any, unique: str) -> None:

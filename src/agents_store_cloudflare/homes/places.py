@@ -1,0 +1,132 @@
+"""Where a lock or a stream lives, for callers: in the home whose name it bears, or in an object of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.homes import home_of
+from agents_store_cloudflare.homes.wire import APART, ASK_FIRST, ELSEWHERE, FOUND, HERE, UNASKED, WHERE, with_place
+from agents_store_cloudflare.objects import KeepsLines, ObjectCallError, ObjectNamespace, with_retry
+from agents_store_cloudflare.objects.http_messages import HttpRequest
+from agents_store_cloudflare.objects.rpc_text import decode_reply, encode_request
+
+__all__ = ["HomeParts", "Places"]
+
+
+class _AnswersHttp(Protocol):
+    async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> object: ...
+
+    async def forward(self, name: str, request: HttpRequest, original: object) -> object: ...
+
+
+class Places:
+    """What one store knows of the places of locks and streams. A home decides once for both, and for good.
+
+    Args:
+        sessions: the binding of `SessionServer`.
+        streams, locks: the bindings of the objects of their own.
+        in_homes: whether a new home is to have its lock and its stream.
+        asks: whether a new home's caller asks first whether the objects of their own have anything under the name.
+    """
+
+    def __init__(
+        self,
+        sessions: ObjectNamespace,
+        streams: ObjectNamespace,
+        locks: ObjectNamespace | None,
+        *,
+        in_homes: bool,
+        asks: bool,
+    ) -> None:
+        self.sessions: ObjectNamespace = sessions
+        self._streams = streams
+        self._locks = locks
+        self._asked: set[str] = set()
+        self._default = (UNASKED if asks else HERE) if in_homes else APART
+        self._apart: set[str] = set()
+
+    def may_be_home(self, name: str) -> bool:
+        """Whether a home may bear this name."""
+        if name in self._apart:
+            return False
+        try:
+            return home_of(name) == name
+        except InvalidArgumentError:
+            return False
+
+    async def call(self, home: str, request: str) -> str | None:
+        """The home's reply; None where its lock and stream live in objects of their own.
+
+        Raises:
+            ObjectCallError: no reply came.
+        """
+        place = HERE if home in self._asked else self._default
+        while True:
+            reply = await self.sessions.call(home, with_place(request, place))
+            if reply == ELSEWHERE:
+                self._apart.add(home)
+                return None
+            if reply != ASK_FIRST:
+                return reply
+            place = await self._look(home)
+            if place == HERE:
+                self._asked.add(home)
+
+    async def is_here(self, home: str) -> bool:
+        """Whether the home has its lock and its stream.
+
+        Raises:
+            ObjectCallError: no reply came.
+        """
+        return await self.call(home, encode_request(WHERE, {"home": home})) is not None
+
+    async def _look(self, home: str) -> str:
+        """Whether the objects of their own have a stream of this name, or a lease that is held."""
+        info = await _asked(self._streams, home, encode_request("info", {"streamId": home}))
+        if info is not None:
+            return FOUND
+        if self._locks is None:
+            return HERE
+        return FOUND if await _asked(self._locks, home, encode_request("is_locked", {"key": home})) else HERE
+
+
+async def _asked(namespace: ObjectNamespace, name: str, request: str) -> Any:
+    return decode_reply(await with_retry(lambda: namespace.call(name, request))).head["ok"]
+
+
+class HomeParts(ObjectNamespace, KeepsLines):
+    """The streams, or the locks, of a store with homes as one namespace."""
+
+    def __init__(self, places: Places, apart: ObjectNamespace) -> None:
+        self._places = places
+        self._apart = apart
+
+    async def call(self, name: str, request: str) -> str:
+        """`ObjectNamespace.call`."""
+        if self._places.may_be_home(name):
+            reply = await self._places.call(name, request)
+            if reply is not None:
+                return reply
+        return await self._apart.call(name, request)
+
+    def hang_up(self, name: str) -> None:
+        """`KeepsLines.hang_up`. The line to a home serves its sessions too, and ends by itself."""
+        if isinstance(self._apart, KeepsLines) and not self._places.may_be_home(name):
+            self._apart.hang_up(name)
+
+    async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> object:
+        """The object's answer to an HTTP GET."""
+        return await (await self._http(name)).fetch(name, url, headers)
+
+    async def forward(self, name: str, request: HttpRequest, original: object) -> object:
+        """The object's answer to an HTTP request."""
+        return await (await self._http(name)).forward(name, request, original)
+
+    async def _http(self, name: str) -> _AnswersHttp:
+        is_home = self._places.may_be_home(name) and await with_retry(lambda: self._places.is_here(name))
+        namespace = self._places.sessions if is_home else self._apart
+        if not hasattr(namespace, "fetch"):
+            raise ObjectCallError("these objects answer no HTTP")
+        return cast("_AnswersHttp", namespace)

@@ -1,0 +1,87 @@
+"""One alarm for all parts of a home: its sessions, its stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from agents_store_cloudflare.database import ObjectSql
+from agents_store_cloudflare.objects import EventBody, ObjectHost, ObjectNamespace, ObjectSocket, Outbound
+
+__all__ = ["SharedAlarm", "SharedHost"]
+
+
+class SharedAlarm:
+    """The alarm of one object. It rings at the earliest time that a part has asked for; then every part sees what is due for it.
+
+    Nothing of it is stored: an object that has slept asks its parts once, when one of them sets the alarm, for the time that each
+    of them waits for. So a part that sets a late time never puts off what another waits for.
+
+    Args:
+        waits: for each part the time that it waits for, in ms; None where it waits for nothing.
+    """
+
+    def __init__(self, host: ObjectHost) -> None:
+        self._host = host
+        self._at_ms: int | None = None
+        self._is_known = False
+        self.waits: Sequence[Callable[[], int | None]] = ()
+
+    def set(self, at_ms: int) -> None:
+        """Let the alarm ring at this time at the latest."""
+        if not self._is_known:
+            self._is_known = True
+            at_ms = min([at_ms, *(due for waits in self.waits if (due := waits()) is not None)])
+        if self._at_ms is None or at_ms < self._at_ms:
+            self._at_ms = at_ms
+            self._host.set_alarm(at_ms)
+
+    def rang(self) -> None:
+        """The alarm has rung: the parts set it again."""
+        self._is_known = True
+        self._at_ms = None
+
+
+class SharedHost:
+    """The platform of an object as one of its parts sees it: everything is the object's, the alarm is shared."""
+
+    def __init__(self, host: ObjectHost, alarm: SharedAlarm) -> None:
+        self._host = host
+        self._alarm = alarm
+
+    @property
+    def sql(self) -> ObjectSql:
+        """`ObjectHost.sql`."""
+        return self._host.sql
+
+    def now_ms(self) -> int:
+        """`ObjectHost.now_ms`."""
+        return self._host.now_ms()
+
+    def set_alarm(self, at_ms: int | None) -> None:
+        """`ObjectHost.set_alarm`. A part cannot take the alarm away: others may wait for it."""
+        if at_ms is not None:
+            self._alarm.set(at_ms)
+
+    def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """`ObjectHost.call_later`."""
+        return self._host.call_later(delay_ms, callback)
+
+    def siblings(self) -> ObjectNamespace:
+        """`ObjectHost.siblings`."""
+        return self._host.siblings()
+
+    def outbound(self) -> Outbound:
+        """`ObjectHost.outbound`."""
+        return self._host.outbound()
+
+    def event_body(self) -> EventBody:
+        """`ObjectHost.event_body`."""
+        return self._host.event_body()
+
+    def accept_socket(self) -> tuple[ObjectSocket, object]:
+        """`ObjectHost.accept_socket`."""
+        return self._host.accept_socket()
+
+    def sockets(self) -> Sequence[ObjectSocket]:
+        """`ObjectHost.sockets`."""
+        return self._host.sockets()

@@ -1,0 +1,158 @@
+"""The lock and the stream that bear a home's name: the suites of streams and locks over them, and where they are."""
+
+import pytest
+
+from agents_store_cloudflare import InvalidArgumentError, StaleFencingTokenError
+from agents_store_cloudflare.durable_streams import StreamObject
+from agents_store_cloudflare.homes.places import HomeParts, Places
+from agents_store_cloudflare.homes.session_object import SessionObject
+from agents_store_cloudflare.locks import LockObject, LockOptions
+from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.testing import FakeClock, LocalObjects
+from agents_store_cloudflare.testing.conformance.locks import LockConformance
+from agents_store_cloudflare.testing.conformance.stream_life import StreamLifeConformance
+from agents_store_cloudflare.testing.conformance.stream_readers import StreamReaderConformance
+from agents_store_cloudflare.testing.conformance.stream_repeats import StreamRepeatConformance
+from agents_store_cloudflare.testing.conformance.streams import StreamConformance
+from tests.homes.worlds import HomeWorld
+
+
+class InHomes:
+    """The objects under test: homes, with nothing elsewhere."""
+
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        return FakeClock()
+
+    @pytest.fixture
+    def stream_namespace(self, clock: FakeClock) -> HomeParts:
+        return in_homes(clock)
+
+    @pytest.fixture
+    def lock_namespace(self, clock: FakeClock) -> HomeParts:
+        return in_homes(clock, "lock")
+
+    @pytest.fixture
+    def stream_options(self, clock: FakeClock) -> StreamOptions:
+        return StreamOptions(now_ms=clock.now_ms, sleep=clock.sleep)
+
+    @pytest.fixture
+    def lock_options(self, clock: FakeClock) -> LockOptions:
+        return LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=clock.sleep)
+
+
+def in_homes(clock: FakeClock, kind: str = "stream") -> HomeParts:
+    """The streams, or the locks, of homes; shards of locks have objects of their own."""
+    streams, locks = LocalObjects(StreamObject, clock=clock), LocalObjects(LockObject, clock=clock)
+    sessions = LocalObjects(SessionObject, clock=clock)
+    return HomeParts(
+        Places(sessions, streams, locks, in_homes=True, asks=False), streams if kind == "stream" else locks
+    )
+
+
+class TestStreams(InHomes, StreamConformance): ...
+
+
+class TestStreamLife(InHomes, StreamLifeConformance): ...
+
+
+class TestStreamRepeats(InHomes, StreamRepeatConformance): ...
+
+
+class TestStreamReaders(InHomes, StreamReaderConformance): ...
+
+
+class TestLocks(InHomes, LockConformance): ...
+
+
+@pytest.fixture
+def world() -> HomeWorld:
+    return HomeWorld()
+
+
+async def test_a_turn_is_in_one_object(world: HomeWorld) -> None:
+    """HM-3: state, lock and stream of a home are in one object; the objects of their own are asked once, and stay empty."""
+    store = await world.store()
+    for _ in range(2):
+        async with store.turn("ada", agent_type="x") as turn:
+            await turn.write({"type": "text"})
+    assert (world.streams.calls, world.locks.calls) == (1, 1)
+    info = await store.stream_manager.get_info("ada")
+    assert info is not None
+    assert info.last_sequence == 4
+    again = await world.store()
+    async with again.turn("ada", agent_type="x"):
+        pass
+    assert (world.streams.calls, world.locks.calls) == (1, 1)
+
+
+async def test_a_child_has_objects_of_its_own(world: HomeWorld) -> None:
+    """HM-3: the stream and the lock of a child have objects of their own: a home does not answer for all of its tree."""
+    store = await world.store()
+    await store.state_store.create_session("ada", agent_type="x")
+    async with store.turn("ada//child", agent_type="x", parent_session_id="ada") as turn:
+        await turn.write({"type": "text"})
+    assert world.streams.calls > 0
+    assert world.locks.calls > 0
+    assert world.sql("ada").exec("SELECT name FROM sqlite_master WHERE name = 'blocks'") == []
+
+
+@pytest.mark.parametrize("first", ["stream", "lock"])
+async def test_what_was_there_before(world: HomeWorld, first: str) -> None:
+    """HM-3: a stream, or a lease that is held, from before the homes stays where it is, for every store and for good."""
+    before = await world.store(home_streams=False)
+    lock = await before.locks.acquire("ada", ttl=60) if first == "lock" else None
+    async with before.stream_manager.create_writer("ada" if first == "stream" else "bob", "a", "x") as writer:
+        await writer.write({"type": "text", "n": 1})
+    store = await world.store()
+    if lock is not None:
+        assert await store.locks.acquire("ada") is None
+        await lock.release()
+    await store.state_store.create_session("ada", agent_type="x")
+    async with (await world.store()).turn("ada", agent_type="x", wait=1) as turn:
+        await turn.write({"type": "text", "n": 2})
+    assert world.sql("ada").exec("SELECT name FROM sqlite_master WHERE name = 'blocks'") == []
+    info = await before.stream_manager.get_info("ada")
+    assert info is not None
+    assert info.last_sequence == (3 if first == "stream" else 2)
+
+
+async def test_apart_for_good(world: HomeWorld) -> None:
+    """HM-3: what a home's first Worker asked for holds for Workers with the other option, in both directions."""
+    apart, here = await world.store(home_streams=False), await world.store()
+    await apart.state_store.create_session("ada", agent_type="x")
+    await here.state_store.create_session("bob", agent_type="x")
+    for first, second in ((apart, here), (here, apart)):
+        home = "ada" if first is apart else "bob"
+        lock = await first.locks.acquire(home, ttl=60)
+        assert lock is not None
+        assert await second.locks.acquire(home) is None
+        async with first.stream_manager.create_writer(home, "a", "x", fencing_token=lock) as writer:
+            await writer.write({"type": "text"})
+        with pytest.raises(StaleFencingTokenError):
+            async with second.stream_manager.create_writer(home, "a", "x", fencing_token=1) as writer:
+                await writer.write({"type": "text"})
+    assert world.sql("ada").exec("SELECT name FROM sqlite_master WHERE name = 'blocks'") == []
+
+
+async def test_a_name_of_another_home(world: HomeWorld) -> None:
+    """HM-3: a home refuses the calls of a stream that does not bear its name."""
+    await (await world.store()).state_store.create_session("ada", agent_type="x")
+    reply = await world.sessions.call("ada", '{"op":"info","streamId":"bob"}')
+    assert InvalidArgumentError.code in reply
+
+
+async def test_one_alarm(world: HomeWorld) -> None:
+    """HM-7: the stream's retention does not put off what the home has to tell D1, also after the object has slept."""
+    store = await world.store()
+    await store.state_store.create_session("ada", agent_type="x")
+    world.sessions.restart()
+    async with store.stream_manager.create_writer("ada", "a", "x") as writer:
+        await writer.write({"type": "text"})
+    await world.pass_time(2)
+    assert len((await store.state_store.list_sessions()).items) == 1
+    await store.stream_manager.end_stream("ada")
+    await store.state_store.update_status("ada", "completed")
+    await world.pass_time(86_400 + 60)
+    assert await store.stream_manager.get_info("ada") is None
+    assert [state.status for state in (await store.state_store.list_sessions()).items] == ["completed"]
