@@ -37,6 +37,7 @@ MIGRATION_FILES: tuple[str, ...] = (
     "0004_agents_store_turns.sql",
     "0005_agents_store_homes.sql",
     "0006_agents_store_langgraph.sql",
+    "0007_agents_store_pydantic_ai.sql",
 )
 """The files in order. The number of a file is the version that it brings."""
 
@@ -70,6 +71,8 @@ TABLE_NAMES: tuple[str, ...] = (
     "__agents_graph_checkpoints",
     "__agents_graph_lines",
     "__agents_graph_items",
+    "__agents_conversations",
+    "__agents_conversation_entries",
 )
 
 _ATTEMPTS = 5
@@ -96,6 +99,8 @@ _EXISTING_TABLES: LiteralString = """
 """
 
 _DROPS: tuple[LiteralString, ...] = (
+    "DROP TABLE IF EXISTS __agents_conversations",
+    "DROP TABLE IF EXISTS __agents_conversation_entries",
     "DROP TABLE IF EXISTS __agents_graph_items",
     "DROP TABLE IF EXISTS __agents_graph_lines",
     "DROP TABLE IF EXISTS __agents_graph_checkpoints",

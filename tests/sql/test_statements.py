@@ -13,7 +13,7 @@ import pytest
 import agents_store_cloudflare
 from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text
 
-PACKAGES = ("state", "usage", "transfer", "console", "homes", "adapters.langgraph")
+PACKAGES = ("state", "usage", "transfer", "console", "homes", "adapters.langgraph", "adapters.pydantic_ai")
 STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 ONE_ROW_VIEW = "__agents_next_session_no"
 SCANS_THAT_ARE_MEANT = {  # operators' calls, which say so
@@ -23,6 +23,7 @@ SCANS_THAT_ARE_MEANT = {  # operators' calls, which say so
     "adapters.langgraph.deleting_sql.THREADS_OF_RUNS[0]",
     "adapters.langgraph.reading_sql.LINES_OF_PAGE[0]",
     "adapters.langgraph.reading_sql.SELECT_PAGE[0]",
+    "adapters.pydantic_ai.conversation_sql.SELECT_ALL[0]",
     "usage.sql.FIND_SESSIONS[0]",
     "usage.budget_sql.COUNT_OLD_SETTLEMENTS[0]",
     "usage.budget_sql.DELETE_OLD_SETTLEMENTS[0]",

@@ -132,6 +132,19 @@ CHILDREN: Final[LiteralString] = """
 """
 """Made with the first session that is not the home's own: deleting a tree looks for the children of each session."""
 
+_ENTRIES: Final[LiteralString] = """__agents_conversation_entries (
+      entry_id TEXT NOT NULL,
+      part INTEGER NOT NULL,
+      parts INTEGER NOT NULL,
+      parent_id TEXT,
+      tree TEXT NOT NULL,
+      kind TEXT NOT NULL,
+      body TEXT NOT NULL,
+      PRIMARY KEY (entry_id, part)
+    ) WITHOUT ROWID
+"""
+
+
 LATER: Final[dict[str, tuple[LiteralString, ...]]] = {
     "__agents_staged_changes": (
         """
@@ -234,6 +247,69 @@ LATER: Final[dict[str, tuple[LiteralString, ...]]] = {
           body TEXT NOT NULL,
           PRIMARY KEY (session_id, ns, log, start)
         ) WITHOUT ROWID
+        """,
+    ),
+    # pydantic-ai's conversations (adapters/pydantic_ai), and their entries.
+    "__agents_conversation_entries": (f"CREATE TABLE {_ENTRIES}",),
+    "__agents_conversations": (
+        """
+        CREATE TABLE __agents_conversations (
+          session_id TEXT NOT NULL,
+          tree TEXT NOT NULL,
+          revision TEXT NOT NULL,
+          write_id TEXT NOT NULL,
+          head_id TEXT,
+          branches TEXT NOT NULL DEFAULT '[]',
+          left_tips TEXT NOT NULL DEFAULT '[]',
+          scope TEXT,
+          updated_at INTEGER NOT NULL,
+          body TEXT NOT NULL,
+          PRIMARY KEY (session_id)
+        ) WITHOUT ROWID
+        """,
+        # The trigger needs them, also where no conversation has a message.
+        f"CREATE TABLE IF NOT EXISTS {_ENTRIES}",
+        """
+        CREATE INDEX idx___agents_conversations_forks ON __agents_conversations (tree)
+        WHERE tree <> session_id
+        """,
+        """
+        CREATE TRIGGER __agents_conversations_deleted
+        AFTER DELETE ON __agents_conversations
+        BEGIN
+          DELETE FROM __agents_conversation_entries
+          WHERE entry_id IN (
+            WITH RECURSIVE
+              kept (entry_id) AS (
+                SELECT tip.value
+                FROM (
+                  SELECT head_id, branches FROM __agents_conversations WHERE session_id = OLD.tree AND tree = OLD.tree
+                  UNION ALL
+                  SELECT head_id, branches FROM __agents_conversations WHERE tree = OLD.tree AND tree <> session_id
+                ) AS other
+                JOIN json_each(json_insert(other.branches, '$[#]', other.head_id)) AS tip
+                UNION
+                SELECT above.parent_id
+                FROM kept
+                JOIN __agents_conversation_entries AS above ON above.entry_id = kept.entry_id AND above.part = 0
+              ),
+              gone (entry_id) AS (
+                SELECT OLD.head_id
+                UNION
+                SELECT tip.value FROM json_each(OLD.branches) AS tip
+                UNION
+                SELECT tip.value FROM json_each(OLD.left_tips) AS tip
+                UNION
+                SELECT above.parent_id
+                FROM gone
+                JOIN __agents_conversation_entries AS above ON above.entry_id = gone.entry_id AND above.part = 0
+              )
+            SELECT entry_id
+            FROM gone
+            WHERE entry_id IS NOT NULL
+              AND entry_id NOT IN (SELECT entry_id FROM kept WHERE entry_id IS NOT NULL)
+          );
+        END
         """,
     ),
     # What the directory was told last of each session.

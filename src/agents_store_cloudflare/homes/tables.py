@@ -22,6 +22,7 @@ from agents_store_cloudflare.homes.schema import (
     STEPS,
     TABLES,
 )
+from agents_store_cloudflare.state.session_tables import SESSION_TABLES
 
 __all__ = [
     "BatchRequest",
@@ -253,9 +254,17 @@ class HomeTables:
         if wanted or self._is_behind(request):
             self._make(request, wanted)
         answer = self._answered(request)
-        if is_new and self.record() is not None and self._sql.exec(_IS_KEPT) == [[0]]:
+        if is_new and self.record() is not None and not self._keeps_rows():
             raise _NothingKeptError(answer)
         return answer
+
+    def _keeps_rows(self) -> bool:
+        """Whether a new home has anything to keep: a session, a fence, rows of adapters."""
+        adapters = [table for table in SESSION_TABLES if table in self._present()]
+        return self._sql.exec(_IS_KEPT) != [[0]] or any(
+            self._sql.exec(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608 - constants alone
+            for table in adapters
+        )
 
     def _make(self, request: BatchRequest, wanted: set[str]) -> None:
         """Make what is not there yet and bring the schema up."""

@@ -8,7 +8,7 @@ from typing import Any, LiteralString, cast
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, SessionExistsError
 from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
-from agents_store_cloudflare.state.session_tables import SESSION_TABLES
+from agents_store_cloudflare.state.session_tables import SESSION_TABLES, SHARED_TABLES
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.transfer import import_sql, usage_sql
 from agents_store_cloudflare.transfer.copies import CheckedCopy, checked
@@ -162,7 +162,7 @@ async def _show(db: Database, copy: CheckedCopy, number: int, *, replace: bool) 
 
 def _showing(copy: CheckedCopy, number: int, version: int, above: int, *, replace: bool) -> list[Statement]:
     session_id = copy.session_id
-    adapters = [insert(table, row) for table in SESSION_TABLES for row in copy.stored[table]]
+    adapters = [insert(table, row) for table in (*SESSION_TABLES, *SHARED_TABLES) for row in copy.stored[table]]
     if not copy.is_session:
         gone = [Statement(sql, (session_id,)) for sql in import_sql.DELETE_SESSION_TABLES] if replace else []
         return [*_usage(copy, number, is_replaced=False), *gone, *adapters, *_fence(copy)]

@@ -110,6 +110,26 @@ TABLES: Mapping[LiteralString, Table] = {
         )
         for table in SESSION_TABLES
     },
+    "__agents_conversation_entries": Table(
+        key="hex(t.entry_id) || ' ' || hex(t.part)",
+        rows="""FROM __agents_conversation_entries AS t
+        WHERE t.entry_id IN (
+          WITH RECURSIVE reached (entry_id) AS (
+            SELECT tip.value
+            FROM __agents_conversations AS own
+            JOIN json_each(json_insert(own.branches, '$[#]', own.head_id)) AS tip
+            WHERE own.session_id = ?1
+            UNION
+            SELECT above.parent_id
+            FROM reached
+            JOIN __agents_conversation_entries AS above ON above.entry_id = reached.entry_id AND above.part = 0
+          )
+          SELECT entry_id FROM reached
+        )
+          AND hex(t.entry_id) || ' ' || hex(t.part) > ?2""",
+        before="",
+        page=50,
+    ),
 }
 """Table -> how the rows of a session are read."""
 

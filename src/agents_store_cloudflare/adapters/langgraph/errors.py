@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
-from agents_store_cloudflare.contract.errors import D1StateError, StaleStateError
+from agents_store_cloudflare.adapters.errors import ForeignValueError
+from agents_store_cloudflare.contract.errors import StaleStateError
 
 __all__ = ["ForeignValueError", "StaleHeadError"]
 
@@ -35,13 +36,3 @@ class StaleHeadError(StaleStateError):
             f"thread {self.session_id!r} is stale: the newest checkpoint of namespace {self.checkpoint_ns!r} is "
             f"{self.actual_head!r}, this saver last saw {self.expected_head!r}; load the thread again and run it again"
         )
-
-
-class ForeignValueError(D1StateError):
-    """A value cannot be stored, or a stored one cannot be read; nothing was written, and what is stored stays.
-
-    Values of classes that are not allowed, or are gone; rows that another program wrote; rows of a newer version.
-    """
-
-    code = "foreign_value"
-    http_status = 422

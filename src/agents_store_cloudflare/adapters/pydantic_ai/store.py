@@ -1,0 +1,355 @@
+"""`D1ConversationStore`: pydantic-ai's conversations in D1."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from pydantic_ai.conversation import Conversation
+from pydantic_ai.conversation_store import (
+    ConversationConflict,
+    ConversationEntry,
+    ConversationRecord,
+    ConversationStore,
+)
+from pydantic_ai.run import AgentRunResult
+
+from agents_store_cloudflare.adapters.pydantic_ai import conversation_sql
+from agents_store_cloudflare.adapters.pydantic_ai.accounting import usage_of
+from agents_store_cloudflare.adapters.pydantic_ai.rows import (
+    entries_of,
+    entry_statements,
+    json_text,
+    record_body,
+    record_of,
+    updated_at_us,
+)
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.contract.arguments import (
+    UNSET,
+    FencingToken,
+    check_fencing_token,
+    check_id,
+    check_whole_number,
+)
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.database import Database, Homes, OneDatabase, Row, Statement
+from agents_store_cloudflare.migrations import run_migration
+from agents_store_cloudflare.state.fencing import Faults, fenced_batch
+from agents_store_cloudflare.usage import UsageOptions, usage_statements
+
+__all__ = ["D1ConversationStore"]
+
+MOST = 1_000_000
+"""The entries of a history, and the records of a list, where nobody says how many."""
+
+
+class D1ConversationStore(ConversationStore):
+    """pydantic-ai's `ConversationStore` on D1, or on sqlite in tests. One primitive is one batch, which is one transaction.
+
+    `load`, `save`, `branch`, `fork`, `list_conversations` and `delete` are pydantic-ai's own. A message is stored once, as one row; of
+    one above 1.5 MB, one row a part. It makes no table: `run_migration` does, or `setup()`.
+
+    Args:
+        database: a D1 binding (`env.AGENT_DB`), a `Database` (`testing.SqliteDatabase`), or the `Homes` of sessions.
+        fencing_token: the lock of the conversation, or its number. Every write compares it, in the same transaction, with the highest one
+            that was seen for the conversation's id: here, by the state store, or by another adapter.
+        usage: record the tokens of each new response as usage of the session with the conversation's id, in the transaction of the write.
+            None records nothing.
+
+    Example:
+        >>> conversations = D1ConversationStore(env.AGENT_DB, fencing_token=lock)
+        >>> conversation = await conversations.load(lock.key) or Conversation(conversation_id=lock.key)
+        >>> result = await agent.run(question, conversation=conversation)
+        >>> await conversations.save(result)
+
+    Errors that every write raises: `ConversationConflict` (somebody else has written), `StaleFencingTokenError` (a newer holder of the lock
+    has written), `ForeignValueError` (JSON cannot hold the value), `D1StateError` (the database failed). Nothing was written then.
+    """
+
+    def __init__(
+        self, database: object, *, fencing_token: FencingToken = UNSET, usage: UsageOptions | None = None
+    ) -> None:
+        self._database = database
+        self._homes: Homes = database if isinstance(database, Homes) else OneDatabase(as_database(database))
+        self._token = check_fencing_token(fencing_token)
+        if usage is not None and not isinstance(self._homes, OneDatabase):
+            raise InvalidArgumentError(
+                "usage= needs the database of the usage: with homes, record it by the usage store"
+            )
+        self._usage = usage
+        self._places: dict[str, str] = {}
+
+    async def setup(self) -> None:
+        """Make the tables, as `run_migration` does; safe to call again.
+
+        Raises:
+            MigrationError: the database is of a newer version.
+        """
+        await run_migration(self._database)
+
+    async def save(
+        self, conversation: Conversation | AgentRunResult[Any], *, scope: str | None = None
+    ) -> list[ConversationEntry]:
+        """Save a conversation as pydantic-ai does: it stores only the messages that are not stored yet.
+
+        Returns:
+            The entries that it stored.
+
+        Raises:
+            ConversationConflict: the conversation was saved or deleted since it was loaded.
+            StaleFencingTokenError: a newer holder of the lock has written. It goes before a conflict.
+            ForeignValueError: JSON cannot hold a message.
+        """
+        own = conversation.conversation if isinstance(conversation, AgentRunResult) else conversation
+        async with self._named_by_the_lock(own.conversation_id):
+            return await super().save(conversation, scope=scope)
+
+    async def branch(
+        self,
+        conversation_id: str,
+        *,
+        at: int | None = None,
+        from_entry: str | None = None,
+        expected_revision: str | None,
+        scope: str | None = None,
+    ) -> Conversation:
+        """Continue a conversation from an earlier message, as pydantic-ai does.
+
+        Raises:
+            UserError: there is no such conversation or message.
+            ConversationConflict: the conversation was saved or deleted since it was loaded.
+            StaleFencingTokenError: a newer holder of the lock has written. It goes before a conflict.
+        """
+        async with self._named_by_the_lock(conversation_id):
+            return await super().branch(
+                conversation_id, at=at, from_entry=from_entry, expected_revision=expected_revision, scope=scope
+            )
+
+    async def read_record(self, conversation_id: str) -> ConversationRecord | None:
+        """The record of a conversation, None where there is none.
+
+        Raises:
+            ForeignValueError: another program or a newer version wrote it.
+        """
+        own = check_id(conversation_id, "conversation_id")
+        [rows] = await self._rows("read_record", own, Statement(conversation_sql.SELECT_RECORD, (own,)))
+        record = record_of(rows[0]) if rows else None
+        if record is not None:
+            self._remember(own, record)
+        return record
+
+    async def read_records(self, *, scope: str | None = None, limit: int | None = None) -> list[ConversationRecord]:
+        """The records, or those of a scope, the newest first.
+
+        Without a scope it reads every conversation of the database: an operator's call.
+
+        Raises:
+            InvalidArgumentError: the conversations live in homes of their own, which no list spans.
+            ForeignValueError: another program or a newer version wrote a record.
+        """
+        if not isinstance(self._homes, OneDatabase):
+            raise InvalidArgumentError(
+                "a list spans conversations, and these live in homes of their own: name the conversation"
+            )
+        most = _most(limit)
+        statement = (
+            Statement(conversation_sql.SELECT_ALL, (most,))
+            if scope is None
+            else Statement(conversation_sql.SELECT_SCOPE, (scope, most))
+        )
+        [rows] = await self._rows("read_records", "*", statement)
+        return [record_of(row) for row in rows]
+
+    async def write_record(
+        self,
+        record: ConversationRecord,
+        *,
+        new_entries: Sequence[ConversationEntry] = (),
+        expected_revision: str | None,
+    ) -> None:
+        """Store a record with its new entries, in one transaction.
+
+        Raises:
+            ConversationConflict: another revision is stored than the expected one, or `head_id` or an entry's parent is not stored.
+            StaleFencingTokenError: a newer holder of the lock has written.
+            ForeignValueError: JSON cannot hold a message.
+            InvalidArgumentError: it continues an entry of a conversation that it is no fork of, or an entry is stored already.
+        """
+        own = check_id(record.conversation_id, "conversation_id")
+        needs, new_ids = _needs(record, new_entries)
+        write_id = secrets.token_urlsafe(9)
+        statements = [
+            Statement(
+                conversation_sql.GUARD_WRITE,
+                (own, expected_revision, write_id, json_text(needs, "entries"), json_text(new_ids, "entries")),
+            ),
+            Statement(conversation_sql.UPSERT, (own, *_columns(record, needs, new_entries, write_id))),
+            *entry_statements(own, new_entries),
+            *self._usage_statements(own, new_entries),
+        ]
+        faults: Faults = {
+            "done": lambda _: _WrittenAlreadyError(),
+            "conflict": lambda _: ConversationConflict(own),
+            "tree": lambda _: InvalidArgumentError(
+                f"conversation {own!r} would continue an entry of another conversation; `fork` makes one that may"
+            ),
+            "entry": lambda _: InvalidArgumentError(f"an entry of conversation {own!r} is stored already under its id"),
+        }
+        with suppress(_WrittenAlreadyError):
+            await fenced_batch(self._homes, "write_record", own, statements, token=self._token, faults=faults)
+        self._remember(own, record)
+
+    async def delete_record(self, conversation_id: str, *, expected_revision: str) -> None:
+        """Delete a conversation, and the entries that no other conversation of its tree reaches, in one transaction.
+
+        Raises:
+            ConversationConflict: another revision is stored, or none.
+            StaleFencingTokenError: a newer holder of the lock has written.
+        """
+        own = check_id(conversation_id, "conversation_id")
+        statements = [
+            Statement(conversation_sql.GUARD_DELETE, (own, expected_revision)),
+            Statement(conversation_sql.DELETE, (own,)),
+        ]
+        counted = _Counted(self._homes.of(own))
+        faults: Faults = {"conflict": lambda _: ConversationConflict(own)}
+        _, deleted = await fenced_batch(
+            OneDatabase(counted), "delete_record", own, statements, token=self._token, faults=faults
+        )
+        # After a lost reply it is gone because the earlier attempt deleted it, or somebody else did.
+        if not deleted and counted.batches == 1:
+            raise ConversationConflict(own)
+
+    async def read_entry(self, entry_id: str) -> ConversationEntry:
+        """One entry.
+
+        Raises:
+            KeyError: it is not stored.
+            ForeignValueError: another program or a newer version wrote it.
+        """
+        own = check_id(entry_id, "entry_id")
+        statement = Statement(conversation_sql.SELECT_ENTRY, (own,))
+        [rows] = await self._rows("read_entry", self._place(own), statement)
+        if not rows:
+            raise KeyError(entry_id)
+        [entry] = entries_of(rows)
+        return entry
+
+    async def read_history(self, head_id: str | None, *, limit: int | None = None) -> list[ConversationEntry]:
+        """The entries up to `head_id`, the oldest first, or only the last `limit` of them, in one batch.
+
+        Raises:
+            KeyError: one of them is not stored.
+            ForeignValueError: another program or a newer version wrote one.
+        """
+        most = _most(limit)
+        if head_id is None or most == 0:
+            return []
+        own = check_id(head_id, "head_id")
+        statement = Statement(conversation_sql.SELECT_HISTORY, (own, most))
+        [rows] = await self._rows("read_history", self._place(own), statement)
+        entries = entries_of(rows)
+        if not entries:
+            raise KeyError(head_id)
+        if entries[0].parent_id is not None and len(entries) < most:
+            raise KeyError(entries[0].parent_id)
+        return entries
+
+    @asynccontextmanager
+    async def _named_by_the_lock(self, conversation_id: str) -> AsyncGenerator[None]:
+        """pydantic-ai finds a conflict before it writes. Where a newer holder of the lock caused it, the error says so."""
+        try:
+            yield
+        except ConversationConflict:
+            if self._token is not None:
+                own = check_id(conversation_id, "conversation_id")
+                await fenced_batch(self._homes, "save", own, [], token=self._token)
+            raise
+
+    async def _rows(self, operation: str, key: str, statement: Statement) -> list[list[Row]]:
+        return await fenced_batch(self._homes, operation, key, [statement])
+
+    def _usage_statements(self, conversation_id: str, entries: Sequence[ConversationEntry]) -> list[Statement]:
+        if self._usage is None:
+            return []
+        used = usage_of(conversation_id, entries)
+        return usage_statements(conversation_id, used, self._usage.now_ms, self._usage)
+
+    def _remember(self, conversation_id: str, record: ConversationRecord) -> None:
+        """Note in whose home the entries lie: they are asked for without the conversation's name."""
+        if isinstance(self._homes, OneDatabase):
+            return
+        for entry_id in (record.head_id, record.forked_at, *record.branches):
+            if entry_id is not None:
+                self._places[entry_id] = conversation_id
+
+    def _place(self, entry_id: str) -> str:
+        if isinstance(self._homes, OneDatabase):
+            return "*"
+        if entry_id not in self._places:
+            raise InvalidArgumentError(
+                f"nobody knows the home of entry {entry_id!r}: read the record of its conversation with this store first"
+            )
+        return self._places[entry_id]
+
+
+class _WrittenAlreadyError(Exception):
+    """The write has taken place: the reply to an earlier attempt was lost. No error of a caller's."""
+
+
+class _Counted:
+    """A database that counts the batches that were sent to it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.batches = 0
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        self.batches += 1
+        return await self._database.batch(statements)
+
+
+def _most(limit: int | None) -> int:
+    return MOST if limit is None else min(MOST, check_whole_number(limit, "limit", low=0))
+
+
+def _needs(record: ConversationRecord, new_entries: Sequence[ConversationEntry]) -> tuple[list[str], list[str]]:
+    """The entries that must be stored, the one that the conversation continues first, and the new ones.
+
+    Raises:
+        InvalidArgumentError: an id is no id, or two new entries share one.
+    """
+    new_ids = [check_id(entry.id, "an entry's id") for entry in new_entries]
+    if len(set(new_ids)) != len(new_ids):
+        raise InvalidArgumentError(f"two new entries of conversation {record.conversation_id!r} have the same id")
+    parents = [entry.parent_id for entry in new_entries]
+    named = [each for each in (*parents, record.head_id) if each is not None]
+    known = set(new_ids)
+    return [check_id(each, "an entry's id") for each in dict.fromkeys(named) if each not in known], new_ids
+
+
+def _columns(
+    record: ConversationRecord, needs: Sequence[str], new_entries: Sequence[ConversationEntry], write_id: str
+) -> tuple[Any, ...]:
+    return (
+        needs[0] if needs else None,
+        record.revision,
+        write_id,
+        record.head_id,
+        json_text(record.branches, "branches"),
+        record.scope,
+        updated_at_us(record),
+        record_body(record),
+        _continued(record, new_entries),
+    )
+
+
+def _continued(record: ConversationRecord, new_entries: Sequence[ConversationEntry]) -> str | None:
+    """The entry before the new ones, where they are one line that ends in the head: what was the head stays reachable."""
+    before = [entry.parent_id for entry in new_entries]
+    after: list[str | None] = [entry.id for entry in new_entries]
+    is_line = bool(new_entries) and before[1:] == after[:-1] and after[-1] == record.head_id
+    return before[0] if is_line else None

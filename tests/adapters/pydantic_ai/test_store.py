@@ -1,0 +1,463 @@
+"""A conversation store that two writers, lost replies, large values and foreign rows cannot break."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from pydantic_ai import Agent
+from pydantic_ai.conversation import Conversation
+from pydantic_ai.conversation_store import ConversationConflict, ConversationEntry, ConversationRecord
+from pydantic_ai.messages import (
+    BinaryContent,
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    TextPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.usage import RequestUsage
+
+from agents_store_cloudflare.adapters.pydantic_ai import D1ConversationStore, ForeignValueError
+from agents_store_cloudflare.contract.errors import (
+    D1StateError,
+    InvalidArgumentError,
+    MigrationError,
+    StaleFencingTokenError,
+)
+from agents_store_cloudflare.database import Statement, retry
+from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
+from agents_store_cloudflare.transfer import export_session, import_session
+from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
+from tests.adapters.two_writers import NEW, OLD, THREAD, TwoWriters
+from tests.homes.worlds import HomeWorld
+
+ROWS = [
+    Statement("SELECT * FROM __agents_conversations ORDER BY 1"),
+    Statement("SELECT * FROM __agents_conversation_entries ORDER BY 1, 2"),
+    Statement("SELECT session_id, token FROM __agents_fences ORDER BY 1"),
+    Statement("SELECT id FROM __agents_usage ORDER BY 1"),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def pause(attempt: int) -> None:
+        assert attempt < retry.ATTEMPTS
+
+    monkeypatch.setattr(retry, "pause_before_retry", pause)
+
+
+def said(text: str) -> ModelRequest:
+    return ModelRequest(parts=[UserPromptPart(text)])
+
+
+def texts_of(conversation: Conversation | None) -> list[str]:
+    messages = [] if conversation is None else conversation.messages
+    return [str(part.content) for message in messages for part in message.parts if isinstance(part, UserPromptPart)]
+
+
+async def loaded(store: D1ConversationStore, conversation_id: str = THREAD) -> Conversation:
+    return await store.load(conversation_id) or Conversation(conversation_id=conversation_id)
+
+
+async def say(store: D1ConversationStore, *messages: ModelMessage, conversation_id: str = THREAD) -> Conversation:
+    conversation = await loaded(store, conversation_id)
+    conversation.messages.extend(messages)
+    await store.save(conversation)
+    return conversation
+
+
+class TestTwoWriters(TwoWriters):
+    def writer(self, database: Any, **token: Any) -> D1ConversationStore:
+        return D1ConversationStore(database, **token)
+
+    async def load(self, writer: D1ConversationStore) -> Conversation:
+        return await loaded(writer)
+
+    async def write(self, writer: D1ConversationStore, loaded: Conversation, text: str) -> None:
+        loaded.messages.append(said(text))
+        await writer.save(loaded)
+
+    async def texts(self, database: Any) -> list[str]:
+        return texts_of(await D1ConversationStore(database).load(THREAD))
+
+
+async def test_an_agent_goes_on(database: SqliteDatabase) -> None:
+    """PA-1: an agent's runs from stored conversations; a load is two batches, a save two, a history of any length one."""
+    agent = Agent(TestModel(custom_output_text="heard"))
+    for number in range(3):
+        store = D1ConversationStore(faults := FaultyDatabase(database), usage=UsageOptions())
+        conversation = await loaded(store)
+        assert len(faults.sent) == (2 if number else 1)
+        result = await agent.run(f"question {number}", conversation=conversation)
+        faults.sent.clear()
+        await store.save(result)
+        assert len(faults.sent) == 2
+    found = await D1ConversationStore(database).load(THREAD)
+    assert found is not None
+    assert texts_of(found) == ["question 0", "question 1", "question 2"]
+    assert len(found.messages) == 6
+    assert found.usage.requests == 3
+
+
+async def test_a_long_history_is_one_batch(database: SqliteDatabase) -> None:
+    """PA-2: a thousand messages are read in one batch, and so is the tail of them."""
+    store = D1ConversationStore(database)
+    entries = [
+        ConversationEntry(id=f"e{number}", parent_id=f"e{number - 1}" if number else None, message=said(str(number)))
+        for number in range(1_000)
+    ]
+    record = ConversationRecord(conversation_id=THREAD, head_id="e999")
+    database.batches = 0
+    await store.write_record(record, new_entries=entries, expected_revision=None)
+    assert await store.read_history("e999") == entries
+    assert await store.read_history("e999", limit=3) == entries[-3:]
+    assert database.batches == 3
+    assert await store.read_history(None) == await store.read_history("e999", limit=0) == []
+
+
+async def test_the_late_writer_is_told(database: SqliteDatabase) -> None:
+    """PA-3: of two writers without a lock the second gets a conflict, and nothing of it is stored."""
+    store = D1ConversationStore(database)
+    first, second = await say(store, said("a")), await loaded(store)
+    await say(store, said("b"))
+    for conversation in (first, second):
+        conversation.messages.append(said("late"))
+        before = await database.batch(ROWS)
+        with pytest.raises(ConversationConflict) as raised:
+            await store.save(conversation)
+        assert raised.value.conversation_id == THREAD
+        assert await database.batch(ROWS) == before
+    assert texts_of(await store.load(THREAD)) == ["a", "b"]
+
+
+async def test_an_unknown_head_is_a_conflict(database: SqliteDatabase) -> None:
+    """PA-3: a head, or the parent of a new entry, that nobody stored, or a deletion has released."""
+    store = D1ConversationStore(database)
+    await say(store, said("a"))
+    origin = await store.read_record(THREAD)
+    assert origin is not None
+    await store.delete(THREAD)
+    orphan = ConversationEntry(parent_id=origin.head_id, message=said("b"))
+    for head, entries in ((origin.head_id, []), ("nowhere", []), (orphan.id, [orphan])):
+        fork = ConversationRecord(conversation_id="fork", head_id=head)
+        with pytest.raises(ConversationConflict):
+            await store.write_record(fork, new_entries=entries, expected_revision=None)
+    assert await database.batch(ROWS[:2]) == [[], []]
+
+
+async def test_the_old_holder_of_the_lock(database: SqliteDatabase) -> None:
+    """PA-4: each write of it is refused by both tokens, and changes nothing."""
+    old, new = D1ConversationStore(database, fencing_token=OLD), D1ConversationStore(database, fencing_token=NEW)
+    conversation = await say(old, said("a"))
+    await say(new, said("b"))
+    record = await new.read_record(THREAD)
+    assert record is not None
+    before = await database.batch(ROWS)
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: old.save(conversation),
+        lambda: old.write_record(record, expected_revision=record.revision),
+        lambda: old.delete_record(THREAD, expected_revision=record.revision),
+        lambda: old.delete(THREAD),
+        lambda: old.branch(THREAD, at=0, expected_revision=record.revision),
+        lambda: old.branch(THREAD, at=0, expected_revision=conversation.revision),
+    ]
+    for call in calls:
+        with pytest.raises(StaleFencingTokenError) as raised:
+            await call()
+        assert (raised.value.expected, raised.value.actual) == (NEW, OLD)
+    assert await database.batch(ROWS) == before
+
+
+async def _written(database: Any) -> tuple[D1ConversationStore, ConversationRecord, list[ConversationEntry]]:
+    store = D1ConversationStore(database, fencing_token=OLD, usage=UsageOptions())
+    response = ModelResponse(parts=[TextPart("ё" * 900_000)], usage=RequestUsage(input_tokens=5), model_name="m")
+    entries = [
+        ConversationEntry(id="1", parent_id=None, message=said("a")),
+        ConversationEntry(id="2", parent_id="1", message=response),
+    ]
+    return store, ConversationRecord(conversation_id=THREAD, head_id="2"), entries
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+async def test_lost_replies(database: SqliteDatabase, lost: int) -> None:
+    """PA-5: a batch that was sent again has happened once; the caller's own repetition is a conflict, as everywhere."""
+    faults = FaultyDatabase(database)
+    store, record, entries = await _written(faults)
+    faults.fail(*["after"] * lost)  # type: ignore[arg-type]
+    await store.write_record(record, new_entries=entries, expected_revision=None)
+    before = await database.batch(ROWS)
+    assert [len(rows) for rows in before] == [1, 3, 1, 1]
+    with pytest.raises(ConversationConflict):
+        await store.write_record(record, new_entries=entries, expected_revision=None)
+    assert await database.batch(ROWS) == before
+    faults.fail(*["after"] * lost)  # type: ignore[arg-type]
+    await store.delete_record(THREAD, expected_revision=record.revision)
+    assert [len(rows) for rows in await database.batch(ROWS)] == [0, 0, 1, 1]
+    with pytest.raises(ConversationConflict):
+        await store.delete_record(THREAD, expected_revision=record.revision)
+
+
+async def test_every_failing_statement(database: SqliteDatabase) -> None:
+    """PA-5: a batch that fails anywhere has changed nothing."""
+    faults = FaultyDatabase(database)
+    store, record, entries = await _written(faults)
+    for index in range(12):
+        faults.break_statement(index)
+        try:
+            await store.write_record(record, new_entries=entries, expected_revision=None)
+        except D1StateError:
+            assert await database.batch(ROWS) == [[], [], [], []]
+        else:
+            assert index > 6
+            return
+    pytest.fail("it never got through")
+
+
+async def test_cancellation(database: SqliteDatabase) -> None:
+    """PA-5: wherever a save is cancelled, it has happened whole or not at all; then it is done again, or a conflict."""
+    outcomes: set[str] = set()
+    for turns in range(12):
+        name = f"c{turns}"
+        conversation = Conversation(conversation_id=name, messages=[said("a"), said("b")])
+        saving = asyncio.ensure_future(D1ConversationStore(database).save(conversation))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        saving.cancel()
+        await asyncio.gather(saving, return_exceptions=True)
+        found = texts_of(await D1ConversationStore(database).load(name))
+        assert found in ([], ["a", "b"])
+        try:
+            await D1ConversationStore(database).save(conversation)
+            outcomes.add("saved")
+        except ConversationConflict:
+            outcomes.add("conflict")
+            assert found == ["a", "b"]
+        assert texts_of(await D1ConversationStore(database).load(name)) == ["a", "b"]
+    assert "saved" in outcomes
+
+
+@pytest.mark.parametrize("size_bytes", [199_999, 1_125_000, 2_000_000, 5_000_000])
+async def test_large_messages(database: SqliteDatabase, size_bytes: int) -> None:
+    """PA-6: a message above the 2 MB of a row comes back; one that lost a part is missed by name."""
+    document = BinaryContent(b"\xff" * size_bytes, media_type="application/pdf")
+    messages = [
+        said("a"),
+        ModelRequest(parts=[UserPromptPart(["read", document])]),
+        said('"' * 300_000 + "ё"),
+        said("b"),
+    ]
+    store = D1ConversationStore(database)
+    await say(store, *messages)
+    found = await D1ConversationStore(database).load(THREAD)
+    assert found is not None
+    assert found.messages == messages
+    [rows] = await database.batch(
+        [Statement("SELECT DISTINCT entry_id FROM __agents_conversation_entries WHERE part = 1")]
+    )
+    assert bool(rows) is (size_bytes > 1_125_000 - 1)
+    if rows:
+        await database.batch([Statement("DELETE FROM __agents_conversation_entries WHERE part = 1")])
+        with pytest.raises(ForeignValueError, match="lacks some of its"):
+            await store.load(THREAD)
+
+
+async def test_usage_in_the_same_transaction(database: SqliteDatabase) -> None:
+    """PA-7: each response counts once, with the write that stores it; a refused write counts nothing."""
+    store = D1ConversationStore(database, usage=UsageOptions())
+    usage = RequestUsage(input_tokens=100, output_tokens=20, cache_read_tokens=64, details={"reasoning_tokens": 3})
+    late = await say(store, said("a"), ModelResponse(parts=[TextPart("x")], usage=usage, model_name="m"))
+    fork = await store.fork(THREAD)
+    await say(store, said("b"), ModelResponse(parts=[TextPart("y")], usage=usage, model_name="n"))
+    late.messages.append(ModelResponse(parts=[TextPart("late")], usage=usage, model_name="late"))
+    with pytest.raises(ConversationConflict):
+        await store.save(late)
+    rollup = await D1UsageStore(database).get_rollup(THREAD)
+    assert set(rollup.tokens_by_model) == {"m", "n"}
+    assert (rollup.tokens.prompt, rollup.tokens.completion, rollup.tokens.reasoning, rollup.tokens.cached) == (
+        200,
+        40,
+        6,
+        128,
+    )
+    assert (await D1UsageStore(database).get_rollup(fork.conversation_id)).tokens.total == 0
+
+
+BAD: dict[str, Callable[[], ModelMessage]] = {
+    "NaN": lambda: ModelRequest(parts=[ToolReturnPart("t", {"n": [float("nan")]}, "c")]),
+    "an infinity": lambda: ModelRequest(parts=[UserPromptPart("a")], metadata={"n": float("inf")}),
+    "an object": lambda: ModelRequest(parts=[ToolReturnPart("t", object(), "c")]),
+    "half a character": lambda: said("a\ud800"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_what_json_cannot_hold(database: SqliteDatabase, name: str) -> None:
+    """PA-8: it is refused by name before anything is sent."""
+    store = D1ConversationStore(database)
+    entry = ConversationEntry(id="bad", parent_id=None, message=BAD[name]())
+    database.batches = 0
+    with pytest.raises(ForeignValueError, match="entry 'bad'"):
+        await store.write_record(
+            ConversationRecord(conversation_id=THREAD, head_id="bad"), new_entries=[entry], expected_revision=None
+        )
+    assert database.batches == 0
+
+
+async def test_bad_arguments(database: SqliteDatabase) -> None:
+    """PA-8: ids that are none, ids twice, entries of others: refused, and nothing is stored."""
+    store = D1ConversationStore(database)
+    await say(store, said("a"), conversation_id="other")
+    other = await store.read_record("other")
+    assert other is not None
+    before = await database.batch(ROWS)
+    twice = [ConversationEntry(id="1", parent_id=None, message=said("a"))] * 2
+    stored = [ConversationEntry(id=str(other.head_id), parent_id=None, message=said("another"))]
+    await say(store, said("mine"))
+    mine = await store.read_record(THREAD)
+    assert mine is not None
+    for head, entries, match in (("1", twice, "same id"), (str(other.head_id), stored, "stored already")):
+        record = ConversationRecord(conversation_id="new", head_id=head)
+        with pytest.raises(InvalidArgumentError, match=match):
+            await store.write_record(record, new_entries=entries, expected_revision=None)
+    mine.head_id = other.head_id
+    with pytest.raises(InvalidArgumentError, match="fork"):
+        await store.write_record(mine, expected_revision=mine.revision)
+    for call in (store.read_record(""), store.read_entry("__x"), store.read_history("x" * 600)):
+        with pytest.raises(InvalidArgumentError):
+            await call
+    await store.delete(THREAD)
+    assert await database.batch(ROWS) == before
+
+
+UPDATES: dict[str, tuple[str, str]] = {
+    "a record that is no JSON": ("UPDATE __agents_conversations SET body = '{'", "conversation 'thread'"),
+    "a record of another program": ("UPDATE __agents_conversations SET body = '{}' || 1", "conversation 'thread'"),
+    "a record of a newer version": (
+        "UPDATE __agents_conversations SET body = json_set(body, '$.format_version', 2)",
+        "format_version",
+    ),
+    "an entry of a newer kind": ("UPDATE __agents_conversation_entries SET kind = 'summary'", "kind 'summary'"),
+    "an entry that is no message": ("UPDATE __agents_conversation_entries SET body = '{}'", "of entry"),
+    "an entry that is no JSON": ("UPDATE __agents_conversation_entries SET body = 'x'", "of entry"),
+}
+
+
+@pytest.mark.parametrize("name", UPDATES)
+async def test_foreign_rows(database: SqliteDatabase, name: str) -> None:
+    """PA-8: rows of another program or a newer version are errors that name them; they stay."""
+    store = D1ConversationStore(database)
+    await say(store, said("a"))
+    sql, match = UPDATES[name]
+    await database.batch([Statement(sql)])  # type: ignore[arg-type]
+    before = await database.batch(ROWS)
+    with pytest.raises(ForeignValueError, match=match) as raised:
+        await store.load(THREAD)
+    assert "'a'" not in str(raised.value)
+    assert await database.batch(ROWS) == before
+
+
+async def test_without_tables_and_with_newer_ones() -> None:
+    """PA-8: the error says what makes the tables; `setup` does, and refuses a database of a newer version."""
+    database = SqliteDatabase()
+    store = D1ConversationStore(database)
+    with pytest.raises(D1StateError, match="run_migration"):
+        await store.load(THREAD)
+    await store.setup()
+    await say(store, said("a"))
+    await database.batch([Statement("INSERT INTO __agents_schema (version, name) VALUES (99, 'x')")])
+    with pytest.raises(MigrationError, match="newer"):
+        await store.setup()
+    assert texts_of(await store.load(THREAD)) == ["a"]
+
+
+async def test_deletions_release_what_nobody_reaches(database: SqliteDatabase) -> None:
+    """PA-9: a session's deletion takes its conversation along, and of its messages those that no fork shares."""
+    store, states = D1ConversationStore(database), D1StateStore(database)
+    await say(store, said("a"), said("b"))
+    fork = await store.fork(THREAD, at=1, new_conversation_id="fork")
+    fork.messages.append(said("c"))
+    await store.save(fork)
+    await states.create_session(THREAD, agent_type="x")
+    await states.delete_session(THREAD)
+    assert await store.load(THREAD) is None
+    assert texts_of(await store.load("fork")) == ["a", "c"]
+    await say(store, said("again"))
+    await states.delete_session("fork")
+    assert texts_of(await store.load(THREAD)) == ["again"]
+    state = await states.create_session(THREAD, agent_type="x")
+    state.expires_at = 1
+    await states.save(state)
+    assert await states.cleanup_expired_sessions() == [THREAD]
+    assert await database.batch(ROWS[:2]) == [[], []]
+
+
+async def test_left_branches_go_with_their_conversation(database: SqliteDatabase) -> None:
+    """PA-9: also a branch that the record names no more."""
+    store = D1ConversationStore(database)
+    conversation = await say(store, said("a"), said("b"))
+    branched = await store.branch(THREAD, at=1, expected_revision=conversation.revision)
+    branched.messages.append(said("c"))
+    await store.save(branched)
+    record = await store.read_record(THREAD)
+    assert record is not None
+    assert [
+        texts_of(Conversation(messages=[e.message for e in await store.read_history(tip)])) for tip in record.branches
+    ] == [["a", "b"]]
+    record.branches, record.revision, expected = [], "r2", record.revision
+    await store.write_record(record, expected_revision=expected)
+    await store.delete(THREAD)
+    assert await database.batch(ROWS[:2]) == [[], []]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+async def test_copies(database: SqliteDatabase, replace: bool) -> None:
+    """PA-9: export and import carry conversations, forks with what they share, messages in parts too."""
+    store = D1ConversationStore(database)
+    await say(store, said("a"), said("b" * 2_500_000), *(said(str(number)) for number in range(120)))
+    await store.fork(THREAD, at=2, new_conversation_id="fork")
+    await say(store, said("c"), conversation_id="fork")
+    for name in (THREAD, "fork"):
+        await D1StateStore(database).create_session(name, agent_type="x")
+    copies = [json.loads(json.dumps(await export_session(database, name))) for name in ("fork", THREAD)]
+    target = SqliteDatabase()
+    moved = D1ConversationStore(target)
+    await moved.setup()
+    if replace:
+        await say(moved, said("old"), conversation_id="fork")
+        await D1StateStore(target).create_session("fork", agent_type="old")
+    for copy in copies:
+        await import_session(target, copy, replace=replace)
+    for name in ("fork", THREAD):
+        assert await moved.load(name) == await store.load(name)
+        assert await moved.read_record(name) == await store.read_record(name)
+    assert await target.batch(ROWS) == await database.batch(ROWS)
+    await say(moved, said("d"))
+
+
+async def test_conversations_in_homes() -> None:
+    """PA-10: a conversation lives where its session lives, and goes with it; lists and unknown entries are refused by name."""
+    world = HomeWorld()
+    cloud = await world.store()
+    homes: Any = cloud.state_store._batches.homes  # pyright: ignore[reportPrivateUsage,reportAttributeAccessIssue]
+    store = D1ConversationStore(homes)
+    await say(store, said("a"), said("b"), conversation_id="ada")
+    empty = Conversation(conversation_id="empty")
+    await store.save(empty)
+    assert texts_of(await D1ConversationStore(homes).load("ada")) == ["a", "b"]
+    fork = await store.fork("ada", at=1, new_conversation_id="ada//fork")
+    assert texts_of(fork) == ["a"]
+    with pytest.raises(InvalidArgumentError, match="home"):
+        await store.list_conversations()
+    with pytest.raises(InvalidArgumentError, match="home"):
+        await D1ConversationStore(homes).read_entry("somewhere")
+    for name in ("ada", "empty"):
+        await cloud.state_store.create_session(name, agent_type="x")
+        await cloud.delete_session(name)
+        assert await D1ConversationStore(homes).load(name) is None
+    assert texts_of(await D1ConversationStore(homes).load("ada//fork")) == ["a"]
