@@ -260,7 +260,7 @@ class HomeTables:
 
     def _keeps_rows(self) -> bool:
         """Whether a new home has anything to keep: a session, a fence, rows of adapters."""
-        adapters = [table for table in SESSION_TABLES if table in self._present()]
+        adapters: list[LiteralString] = [table for table in SESSION_TABLES if table in self._present()]
         return self._sql.exec(_IS_KEPT) != [[0]] or any(
             self._sql.exec(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608 - constants alone
             for table in adapters

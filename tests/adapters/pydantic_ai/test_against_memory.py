@@ -123,7 +123,8 @@ class World:
             record = replace(record, head_id="nowhere")
             await self.both(lambda store: store.write_record(record, expected_revision=expected))
             return
-        entries, parent = [], record.head_id
+        entries: list[ConversationEntry] = []
+        parent = record.head_id
         for _ in range(self.random.choice([0, 1, 1, 2, 4])):
             entries.append(ConversationEntry(id=self.new_id("e"), parent_id=parent, message=self.message()))
             parent = entries[-1].id
@@ -189,4 +190,4 @@ async def test_random_primitives(database: SqliteDatabase, seed: int) -> None:
         for tip in (record.head_id, *record.branches):
             await world.both(lambda store, tip=tip: store.read_history(tip))  # type: ignore[misc]
     [[[count]]] = await database.batch([Statement("SELECT count(*) FROM __agents_conversation_entries")])
-    assert count == len(world.memory._entries)
+    assert count == len(world.memory._entries)  # pyright: ignore[reportPrivateUsage]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 from pydantic_ai import Agent
@@ -335,7 +335,7 @@ async def test_bad_arguments(database: SqliteDatabase) -> None:
     assert await database.batch(ROWS) == before
 
 
-UPDATES: dict[str, tuple[str, str]] = {
+UPDATES: dict[str, tuple[LiteralString, str]] = {
     "a record that is no JSON": ("UPDATE __agents_conversations SET body = '{'", "conversation 'thread'"),
     "a record of another program": ("UPDATE __agents_conversations SET body = '{}' || 1", "conversation 'thread'"),
     "a record of a newer version": (
@@ -354,7 +354,7 @@ async def test_foreign_rows(database: SqliteDatabase, name: str) -> None:
     store = D1ConversationStore(database)
     await say(store, said("a"))
     sql, match = UPDATES[name]
-    await database.batch([Statement(sql)])  # type: ignore[arg-type]
+    await database.batch([Statement(sql)])
     before = await database.batch(ROWS)
     with pytest.raises(ForeignValueError, match=match) as raised:
         await store.load(THREAD)
@@ -461,3 +461,27 @@ async def test_conversations_in_homes() -> None:
         await cloud.delete_session(name)
         assert await D1ConversationStore(homes).load(name) is None
     assert texts_of(await D1ConversationStore(homes).load("ada//fork")) == ["a"]
+
+
+@pytest.mark.parametrize("scope", [None, "ada"])
+async def test_costs(database: SqliteDatabase, scope: str | None) -> None:
+    """PA-2: what docs/pydantic-ai.md says of batches; rows: one a save, one a message (sqlite does not count those of indexes)."""
+    store = D1ConversationStore(database)
+    for _ in range(2):
+        conversation = await loaded(store)
+        conversation.messages += [said("a"), ModelResponse(parts=[TextPart("b")])]
+        [[[before]]] = await database.batch([CHANGES])
+        database.batches = 0
+        await store.save(conversation, scope=scope)
+        assert database.batches == 2
+        [[[after]]] = await database.batch([CHANGES])
+        assert isinstance(before, int)
+        assert after == before + 3
+    database.batches = 0
+    await store.fork(THREAD)
+    assert database.batches == 3
+    await store.list_conversations(scope=scope)
+    assert database.batches == 4
+
+
+CHANGES = Statement("SELECT total_changes()")
