@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents_store_cloudflare.command import main
+from tests.end_to_end.printed import run_printed
 from tools.local_runtime import LocalRuntime
 from tools.places import ROOT
 
@@ -76,11 +77,4 @@ def _tests_pass(project: Path) -> None:
 def _ask(project: Path, state: Path, text: str) -> None:
     """Run the curl lines against the Worker as it stands; its sessions stay for the steps after."""
     with LocalRuntime(project / "wrangler.toml", persist=state) as runtime:
-        for command, expected in re.findall(r"\$ (curl [^\n]+)\n((?:(?!\$ )[^\n]*\n)*)", text):
-            line = command.replace("http://localhost:8787", runtime.url)
-            done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=60)
-            place = 0
-            for part in expected.strip().split("…"):
-                found = done.stdout.find(part.strip(), place)
-                assert found >= 0, f"{command}\nlacks {part!r}:\n{done.stdout}{done.stderr}"
-                place = found + len(part.strip())
+        run_printed(text, runtime.url)
