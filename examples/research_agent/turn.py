@@ -4,10 +4,12 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from pydantic_ai.messages import ModelRequest, UserPromptPart
+
 from accounting import record_tokens, total
 from agent import research_agent
 from agents_store_cloudflare import CloudflareStore, Cost, D1Cost, ObjectCost, estimate
-from conversation import asked, from_stored, to_stored
+from agents_store_cloudflare.adapters.pydantic_ai import messages_from_state, messages_to_state
 from narrator import Narrator
 from settings import Settings
 
@@ -38,20 +40,19 @@ async def answer(
 
     What goes wrong before that is raised by `started`; what goes wrong later is told in the stream, by the block.
     """
+    asked = messages_to_state([ModelRequest(parts=[UserPromptPart(content=question)])])
     with store.meter() as meter:
         try:
-            async with store.turn(
-                session_id, agent_type=AGENT_TYPE, messages=[asked(question)], ttl=settings.lock_ttl_s
-            ) as turn:
+            async with store.turn(session_id, agent_type=AGENT_TYPE, messages=asked, ttl=settings.lock_ttl_s) as turn:
                 started.set_result(
                     Started(turn=turn.number, stream_id=turn.stream_id, from_sequence=turn.from_sequence)
                 )
                 narrator = Narrator(turn)
                 await narrator.say("turn-start", question=question)
-                agent, history = research_agent(settings), from_stored(turn.messages[:-1])
+                agent, history = research_agent(settings), messages_from_state(turn.messages[:-1])
                 result = await agent.run(question, message_history=history, event_stream_handler=narrator.follow)
                 _question, *answered = result.new_messages()
-                turn.add(*map(to_stored, answered))
+                turn.add(*messages_to_state(answered))
                 used = total(record_tokens(turn, answered))
                 cost = meter.cost() + STILL_TO_COME
                 await narrator.say(

@@ -27,7 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "durable_streams": BELOW_ROLES | {"streams", "gateway"},
     "homes": BELOW_ROLES | ROLES | {"durable_streams"},
     "turns": BELOW_ROLES | ROLES,
-    "adapters": BELOW_ROLES | ROLES,
+    "adapters": BELOW_ROLES | ROLES | {"turns"},
     "wiring": BELOW_ROLES,
     "store": BELOW_ROLES | ROLES | {"homes", "turns", "wiring"},
     "transfer": BELOW_ROLES | ROLES,

@@ -11,16 +11,25 @@ from typing import Any, Final, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_ai.conversation_store import ConversationEntry, ConversationRecord
-from pydantic_ai.messages import ModelMessagesTypeAdapter
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
 from pydantic_core import PydanticSerializationError
 
 from agents_store_cloudflare.adapters.errors import ForeignValueError
 from agents_store_cloudflare.adapters.pydantic_ai import conversation_sql
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
-from agents_store_cloudflare.contract.json_values import encode_json
+from agents_store_cloudflare.contract.json_values import JsonObject, encode_json
 from agents_store_cloudflare.database import MAX_VALUE_BYTES, Row, Statement
 
-__all__ = ["entries_of", "entry_statements", "json_text", "record_body", "record_of", "updated_at_us"]
+__all__ = [
+    "entries_of",
+    "entry_statements",
+    "json_text",
+    "message_json",
+    "record_body",
+    "record_of",
+    "told",
+    "updated_at_us",
+]
 
 MOST_PART_BYTES: Final = 1_500_000
 """A longer message is stored in parts: D1 takes 2,000,000 bytes for a value and for a row."""
@@ -80,7 +89,7 @@ def record_of(row: Row) -> ConversationRecord:
     except (ValueError, TypeError) as error:
         raise ForeignValueError(
             f"the row of conversation {conversation_id!r} in __agents_conversations was written by another program or a newer "
-            f"version: {_told(error)}"
+            f"version: {told(error)}"
         ) from error
 
 
@@ -128,14 +137,26 @@ def json_text(value: object, name: str) -> str:
         raise ForeignValueError(str(error)) from error
 
 
-def _message_text(entry: ConversationEntry) -> str:
-    name = f"the message of entry {entry.id!r}"
-    _check_finite(entry.message, name)
+def message_json(message: ModelMessage, name: str) -> JsonObject:
+    """A message as pydantic-ai's own JSON.
+
+    Args:
+        name: what the error calls it.
+
+    Raises:
+        ForeignValueError: it holds what JSON cannot hold.
+    """
+    _check_finite(message, name)
     try:
-        [dumped] = ModelMessagesTypeAdapter.dump_python([entry.message], mode="json")
+        [dumped] = ModelMessagesTypeAdapter.dump_python([message], mode="json")
     except PydanticSerializationError as error:
         raise ForeignValueError(f"{name} cannot be stored as JSON: {error}") from error
-    return json_text(dumped, name)
+    return cast("JsonObject", dumped)
+
+
+def _message_text(entry: ConversationEntry) -> str:
+    name = f"the message of entry {entry.id!r}"
+    return json_text(message_json(entry.message, name), name)
 
 
 def _inserting(conversation_id: str, shared: Sequence[str]) -> Statement:
@@ -185,11 +206,11 @@ def _entry(entry_id: str, parent_id: str | None, kind: str, body: str) -> Conver
     try:
         [message] = ModelMessagesTypeAdapter.validate_json(f"[{body}]")
     except ValueError as error:
-        raise ForeignValueError(f"{where} holds no message of this version of pydantic-ai: {_told(error)}") from error
+        raise ForeignValueError(f"{where} holds no message of this version of pydantic-ai: {told(error)}") from error
     return ConversationEntry(id=entry_id, parent_id=parent_id, message=message)
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """What is wrong, without the content."""
     if not isinstance(error, ValidationError):
         return type(error).__name__

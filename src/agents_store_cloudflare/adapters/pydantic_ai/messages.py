@@ -1,0 +1,62 @@
+"""pydantic-ai's messages as messages of a session, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelRequest,
+    UserPromptPart,
+)
+
+from agents_store_cloudflare.adapters.errors import ForeignValueError
+from agents_store_cloudflare.adapters.pydantic_ai.rows import message_json, told
+from agents_store_cloudflare.contract.state.records import Message
+
+__all__ = ["messages_from_state", "messages_to_state"]
+
+
+def messages_to_state(messages: Iterable[ModelMessage]) -> list[Message]:
+    """Messages as a session keeps them: pydantic-ai's own JSON of each, and a `role` for other readers.
+
+    Example:
+        >>> turn.add(*messages_to_state(result.new_messages()))
+
+    Raises:
+        ForeignValueError: a message holds what JSON cannot hold.
+    """
+    return [
+        cast("Message", {"role": _role(message), **message_json(message, f"message {number}")})
+        for number, message in enumerate(messages)
+    ]
+
+
+def messages_from_state(messages: Sequence[Message]) -> list[ModelMessage]:
+    """The messages that `messages_to_state` made, equal to what they were.
+
+    Example:
+        >>> result = await agent.run(question, message_history=messages_from_state(turn.messages))
+
+    Raises:
+        ForeignValueError: a message was not made by `messages_to_state`, or by that of a newer pydantic-ai; the error names its number.
+    """
+    return [_restored(message, number) for number, message in enumerate(messages)]
+
+
+def _restored(message: Message, number: int) -> ModelMessage:
+    own: dict[str, Any] = {key: value for key, value in message.items() if key != "role"}
+    try:
+        [restored] = ModelMessagesTypeAdapter.validate_json(json.dumps([own]))
+    except ValueError as error:
+        raise ForeignValueError(f"message {number} of the session is not pydantic-ai's: {told(error)}") from error
+    return restored
+
+
+def _role(message: ModelMessage) -> str:
+    if not isinstance(message, ModelRequest):
+        return "assistant"
+    return "user" if any(isinstance(part, UserPromptPart) for part in message.parts) else "tool"
