@@ -13,13 +13,15 @@ from agents_store_cloudflare.streams import sql as streams_sql
 
 STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 OBJECTS: dict[str, ModuleType] = {"streams": streams_sql, "forks": forks_sql, "subscriptions": subscriptions_sql}
-TABLES = {"blocks", "forks", "incoming", "subscriptions", "links", "streams", "settings"}
+TABLES = {"blocks", "forks", "incoming", "subscriptions", "links", "streams", "settings", "told"}
 SCANS_THAT_ARE_MEANT = {
     "streams.SELECT_WRITERS",  # once in an object's life, at the first append
     "forks.SELECT_FORK_COUNT",  # stops at its LIMIT
+    "forks.SELECT_TOLD",  # one row at most, once in an object's life
     "forks.SELECT_INCOMING_LATEST",  # one row, from the end of the key
     "subscriptions.SELECT_SUBSCRIPTIONS",  # once in an object's life
     "subscriptions.SELECT_UNCHECKED",  # once an hour
+    "subscriptions.SELECT_SILENT",  # after a new subscription or a new stream of one, until nothing is left
     "subscriptions.SELECT_STREAMS",  # for a new pattern, which may match every stream
 }
 

@@ -13,14 +13,14 @@ from agents_store_cloudflare.durable_streams.live import LiveFeeds
 from agents_store_cloudflare.durable_streams.messages import body_of
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import READ_HEADER, Read, parse_append, parse_creation
-from agents_store_cloudflare.durable_streams.stream_facts import facts_of, offset_in
+from agents_store_cloudflare.durable_streams.stream_facts import facts_of, life_of, offset_in
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import Page, StreamLog
 from agents_store_cloudflare.streams.protocol_state import JSON_TYPE, media_type
 
-__all__ = ["DUE_HEADER", "SECURITY_HEADERS", "ProtocolAnswers", "StreamStage", "created"]
+__all__ = ["DUE_HEADER", "LIFE_HEADER", "SECURITY_HEADERS", "ProtocolAnswers", "StreamStage", "created"]
 
 PAGE_BYTES: Final = 1024 * 1024
 SHOWN_BYTES: Final = 256 * 1024
@@ -37,6 +37,9 @@ SHOWN_TYPES: Final = frozenset({JSON_TYPE, "text/plain"})
 
 DUE_HEADER: Final = "agents-due-ms"
 """The header that tells the subscription index when the stream expires unless somebody reads or writes it."""
+
+LIFE_HEADER: Final = "agents-life"
+"""The header that tells the subscription index the number of the stream's life."""
 
 NO_STORE: Final = {"cache-control": "no-store"}
 PAGE_CACHE: Final = "private, max-age=60, stale-while-revalidate=300"
@@ -209,7 +212,7 @@ def _described(head: StreamHead) -> HttpResponse:
 
 
 def _place(head: StreamHead) -> dict[str, str]:
-    place = {"stream-next-offset": offset_in(head, head.last_sequence)}
+    place = {"stream-next-offset": offset_in(head, head.last_sequence), LIFE_HEADER: str(life_of(head))}
     if head.is_closed:
         place["stream-closed"] = "true"
     if head.due_ms is not None:

@@ -17,7 +17,7 @@ from agents_store_cloudflare.durable_streams.offsets import Position
 from agents_store_cloudflare.durable_streams.producers import Producers
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Append, Creation, Producer
-from agents_store_cloudflare.durable_streams.stream_facts import check_alike, facts_of, new_facts, offset_in
+from agents_store_cloudflare.durable_streams.stream_facts import check_alike, facts_of, life_of, new_facts, offset_in
 from agents_store_cloudflare.durable_streams.stream_path import StreamPath
 from agents_store_cloudflare.streams.commits import Commit
 from agents_store_cloudflare.streams.head import StreamHead
@@ -62,6 +62,11 @@ class ProtocolLog:
     def head(self) -> StreamHead | None:
         """The stream's head; None if there is no stream."""
         return self._log.head()
+
+    def life(self) -> int:
+        """The number of the life of the stream at this path, or of the next stream if this one is deleted."""
+        last = self._log.last_known()
+        return 0 if last is None else life_of(last)
 
     def existing(self) -> StreamHead:
         """The stream's head.

@@ -13,7 +13,7 @@ from agents_store_cloudflare.cloudflare.http import drain, has_known_length, hea
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import check_id, span_ms
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
-from agents_store_cloudflare.durable_streams.answers import DUE_HEADER, SECURITY_HEADERS
+from agents_store_cloudflare.durable_streams.answers import DUE_HEADER, LIFE_HEADER, SECURITY_HEADERS
 from agents_store_cloudflare.durable_streams.fork_copies import ForkCopies
 from agents_store_cloudflare.durable_streams.fork_request import ForkRequest, parse_fork
 from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES
@@ -25,6 +25,7 @@ from agents_store_cloudflare.durable_streams.subscriptions.routes import (
     SubscriptionOptions,
     SubscriptionRoutes,
 )
+from agents_store_cloudflare.durable_streams.telling import TOLD_HEADER
 from agents_store_cloudflare.gateway.admission import StreamAction
 from agents_store_cloudflare.gateway.faces import Admits
 from agents_store_cloudflare.gateway.routes import check_prefix
@@ -168,16 +169,18 @@ class DurableStreams:
         """Tell the subscription index what has changed, before the answer goes out."""
         if self._subscriptions is None or request.method not in ("PUT", "POST", "DELETE"):
             return
-        status = status_of(answer)
+        status, life = status_of(answer), int(header_of(answer, LIFE_HEADER) or 0)
+        if header_of(answer, TOLD_HEADER) is not None:
+            return  # the stream's object has told it
         if request.method == "DELETE":
             if status == 204:
-                await self._subscriptions.gone(stream_id)
+                await self._subscriptions.gone(stream_id, life=life)
         elif status in (200, 201, 204):
             position = parse_offset(header_of(answer, "stream-next-offset") or "")
             tail = position.sequence if isinstance(position, Offset) else 0
             due = header_of(answer, DUE_HEADER)
             due_ms = None if due is None else int(due)
-            await self._subscriptions.appended(stream_id, tail, is_new=status == 201, due_ms=due_ms)
+            await self._subscriptions.appended(stream_id, tail, is_new=status == 201, due_ms=due_ms, life=life)
 
     async def _admitted(
         self, stream_id: str, request: HttpRequest, original: object, fork: ForkRequest | None

@@ -22,7 +22,7 @@ from agents_store_cloudflare.durable_streams.incoming import IDLE_MS, Origin
 from agents_store_cloudflare.durable_streams.offsets import Position, parse_offset
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Creation, parse_creation
-from agents_store_cloudflare.durable_streams.stream_facts import facts_of
+from agents_store_cloudflare.durable_streams.stream_facts import facts_of, life_of
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, encode_reply
@@ -31,9 +31,12 @@ from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.protocol_state import ForkSource, ProtocolState
 
-__all__ = ["PREFIX", "answer_operation"]
+__all__ = ["PREFIX", "READS", "answer_operation"]
 
 PREFIX: Final = "protocol."
+READS: Final = ("export", "forks", "source", "stand", "release")
+"""The operations that change nothing that a reader sees."""
+
 EXPORT_BYTES: Final = 1024 * 1024
 OTHERS_LOOKED_AFTER: Final = 2
 """With each new fork a source checks this number of its other forks, to forget those that vanished without telling it."""
@@ -60,7 +63,8 @@ def _about_one(op: str, rules: ProtocolLog, arguments: Arguments, now_ms: int) -
     """Answer a call that concerns only this stream."""
     match op:
         case "delete":
-            return {"sourceId": rules.delete(commit=Commit(arguments["commitId"]), now_ms=now_ms)}
+            source_id = rules.delete(commit=Commit(arguments["commitId"]), now_ms=now_ms)
+            return {"sourceId": source_id, "life": rules.life()}
         case "forks":
             is_held = rules.path.is_soft_deleted()
             return {"forks": rules.path.forks.some(arguments["most"], now_ms=now_ms) if is_held else []}
@@ -68,7 +72,9 @@ def _about_one(op: str, rules: ProtocolLog, arguments: Arguments, now_ms: int) -
             return {"sourceId": rules.path.release_fork(arguments["forkId"])}
         case "stand":
             head = rules.head()
-            return {"stand": None if head is None else {"lastSequence": head.last_sequence, "dueMs": head.due_ms}}
+            if head is None:
+                return {"stand": None}
+            return {"stand": {"lastSequence": head.last_sequence, "dueMs": head.due_ms, "life": life_of(head)}}
         case "source":
             return {"sourceId": rules.path.source_id(), "wasMade": rules.path.was_made()}
         case _:

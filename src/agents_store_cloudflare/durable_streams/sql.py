@@ -1,4 +1,6 @@
-"""The SQL of forks: the names that a source keeps of its forks, and the pages of a fork that is being copied."""
+"""The SQL of forks: the names that a source keeps of its forks, the pages of a fork
+that is being copied, and the mark of a stream that a subscription covers.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +9,19 @@ from typing import LiteralString
 __all__ = [
     "CREATE_FORKS",
     "CREATE_INCOMING",
+    "CREATE_TOLD",
     "DELETE_FORK",
+    "DELETE_TOLD",
     "DROP_INCOMING",
     "INSERT_FORK",
     "INSERT_INCOMING",
+    "INSERT_TOLD",
     "SELECT_FORKS_AFTER",
     "SELECT_FORK_COUNT",
     "SELECT_INCOMING",
     "SELECT_INCOMING_KEYS",
     "SELECT_INCOMING_LATEST",
+    "SELECT_TOLD",
 ]
 
 # One row for each fork that was begun of this stream and is not known to be gone.
@@ -102,4 +108,29 @@ SELECT taken_at
 FROM incoming
 ORDER BY page DESC
 LIMIT 1
+"""
+
+# One row with the stream's path: an object that an alarm has woken does not know it otherwise.
+CREATE_TOLD: LiteralString = """
+CREATE TABLE IF NOT EXISTS told (
+  path TEXT PRIMARY KEY
+) WITHOUT ROWID
+"""
+
+# ?1 path.
+INSERT_TOLD: LiteralString = """
+INSERT INTO told (path)
+VALUES (?1)
+ON CONFLICT (path) DO NOTHING
+"""
+
+# No parameters; fails on the missing table while the index has not asked.
+SELECT_TOLD: LiteralString = """
+SELECT path
+FROM told
+"""
+
+# No parameters. One row at most.
+DELETE_TOLD: LiteralString = """
+DELETE FROM told
 """

@@ -10,7 +10,7 @@ from agents_store_cloudflare.durable_streams.requests import Creation
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.protocol_state import ProtocolState, media_type
 
-__all__ = ["DEFAULT_TYPE", "check_alike", "facts_of", "new_facts", "offset_in"]
+__all__ = ["DEFAULT_TYPE", "check_alike", "facts_of", "life_of", "new_facts", "offset_in"]
 
 DEFAULT_TYPE: Final = "application/octet-stream"
 
@@ -21,6 +21,11 @@ NATIVE: Final = ProtocolState()
 def offset_in(head: StreamHead, sequence: int) -> str:
     """The offset after a message of this stream. The start of a later life of its path has an offset of its own."""
     return offset_of(sequence, is_start=0 < sequence == head.begun_after)
+
+
+def life_of(head: StreamHead) -> int:
+    """The number of a stream's life. It rises with each reset and each deletion."""
+    return int(head.incarnation or 0)
 
 
 def facts_of(head: StreamHead) -> ProtocolState:

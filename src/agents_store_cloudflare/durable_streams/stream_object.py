@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError, StreamClosedError
 from agents_store_cloudflare.contract.json_values import JsonObject
@@ -12,8 +13,9 @@ from agents_store_cloudflare.durable_streams.answers import ProtocolAnswers
 from agents_store_cloudflare.durable_streams.core import ProtocolLog
 from agents_store_cloudflare.durable_streams.fork_upkeep import ForkUpkeep
 from agents_store_cloudflare.durable_streams.live import LiveFeeds
-from agents_store_cloudflare.durable_streams.operations import PREFIX, answer_operation
+from agents_store_cloudflare.durable_streams.operations import PREFIX, READS as PROTOCOL_READS, answer_operation
 from agents_store_cloudflare.durable_streams.subscriptions.index_object import PREFIX as INDEX_PREFIX, SubscriptionIndex
+from agents_store_cloudflare.durable_streams.telling import TOLD_HEADER, Tellings
 from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply
@@ -31,6 +33,10 @@ from agents_store_cloudflare.streams.subscription import FrameSink, Subscription
 from agents_store_cloudflare.streams.turn_closings import TurnClosing
 
 __all__ = ["StreamObject"]
+
+
+READS: Final = frozenset({"read", "info", "lost", "mark", "copy_page", *(PREFIX + op for op in PROTOCOL_READS)})
+"""The operations that change no stream, so that nothing has to be told after them."""
 
 
 class StreamObject:
@@ -57,7 +63,8 @@ class StreamObject:
         self._index: SubscriptionIndex | None = None
         self._changes = Changes(host)
         self._reads = PageReads(self._changes, self.living, self.logger)
-        self._loss_window = LossWindow(host, self.logger)
+        self._tellings = Tellings(host, self.logger)
+        self._loss_window = LossWindow(host, self.logger, stored=self._tellings.tell_later)
         self._instance = secrets.token_hex(4)
 
     async def call(self, request: str) -> str:
@@ -83,6 +90,8 @@ class StreamObject:
             self._host.sql, ""
         )  # an object that an alarm has woken does not know its stream's id
         head = self.living(log)
+        if self._tellings.owes(log):
+            await self._tellings.tell(log)
         due = [None if head is None else next_alarm_ms(head)]
         due.append(await self._upkeep.alarm(self._rules or ProtocolLog(log, self._host.sql)))
         at_ms = min((each for each in due if each is not None), default=None)
@@ -120,7 +129,12 @@ class StreamObject:
     async def serve(self, stream_id: str, request: HttpRequest) -> HttpResponse:
         """Answer a request of the Durable Streams protocol; errors are JSON."""
         log = self._log_of(stream_id)
-        return await self._protocol.answer(log, self._rules_of(log), request)
+        answer = await self._protocol.answer(log, self._rules_of(log), request)
+        if request.method not in ("PUT", "POST") or not self._tellings.is_marked():
+            return answer
+        if self._tellings.owes(log):
+            await self._tellings.tell(log)
+        return answer.with_headers({TOLD_HEADER: "1"})
 
     def living(self, log: StreamLog) -> StreamHead | None:
         """`StreamStage.living`: a stream is gone from the end of its retention on, even before the alarm rings."""
@@ -171,6 +185,18 @@ class StreamObject:
         arguments = message.head
         check_addressed("stream", arguments, "streamId")
         op, log = arguments["op"], self._log_of(arguments["streamId"])
+        reply = self._replied(message, op, log)
+        if op in READS or op.startswith(INDEX_PREFIX) or "untold" in arguments or not self._tellings.owes(log):
+            return reply
+        return self._told(log, reply)
+
+    async def _told(self, log: StreamLog, reply: str | Awaitable[str]) -> str:
+        """The reply, when the index was told of the change."""
+        await self._tellings.tell(log)
+        return reply if isinstance(reply, str) else await reply
+
+    def _replied(self, message: WireMessage, op: str, log: StreamLog) -> str | Awaitable[str]:
+        arguments = message.head
         if op == "read":
             return self._reads.read(log, arguments)
         if op in ("append", "close_turn"):
@@ -182,6 +208,8 @@ class StreamObject:
             return self._from_index(message)
         if op.startswith(PREFIX):
             before = self.living(log)
+            if op == PREFIX + "stand" and arguments.get("marks"):
+                self._tellings.mark(log)
             reply = answer_operation(self._host, log, self._rules_of(log), message)
             self.changed(log, before, log.head())
             return reply

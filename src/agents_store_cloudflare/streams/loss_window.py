@@ -13,11 +13,16 @@ __all__ = ["LossWindow"]
 
 
 class LossWindow:
-    """The timer of one stream's object that stores the chunks held in memory. It runs only while some are held."""
+    """The timer of one stream's object that stores the chunks held in memory. It runs only while some are held.
 
-    def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
+    Args:
+        stored: called after chunks were stored.
+    """
+
+    def __init__(self, host: ObjectHost, logger: logging.Logger, *, stored: Callable[[StreamLog], None]) -> None:
         self._host = host
         self._logger = logger
+        self._stored = stored
         self._cancel: Callable[[], None] | None = None
 
     def store_within(self, log: StreamLog, window_ms: int) -> None:
@@ -29,6 +34,7 @@ class LossWindow:
         self._cancel = None
         try:
             log.store_held(now_ms=self._host.now_ms())
+            self._stored(log)
         except Exception:
             self._logger.exception("chunks that were shown could not be stored yet: incident %s", secrets.token_hex(6))
         if log.has_held():

@@ -47,6 +47,8 @@ class SubscriptionIndex:
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarm_ms: int | None = None
         self._next_check_ms = 0
+        self._may_be_silent = True
+        self._ask_to_tell_ms = 0
         self._operations: Mapping[str, Callable[[dict[str, Any]], Awaitable[JsonValue]]] = {
             "put": self._put,
             "get": self._get,
@@ -88,6 +90,7 @@ class SubscriptionIndex:
         """Do what is due: leases that ran out, deliveries to try again, streams to ask whether they are still there."""
         self._alarm_ms = None
         self._send(self._wakes.expire(self._host.now_ms()))
+        await self._ask_to_tell()
         await self._check_streams()
         self._set_alarm()
 
@@ -105,6 +108,7 @@ class SubscriptionIndex:
             root_url=arguments["rootUrl"],
             allow_loopback=arguments["allowLoopback"],
         )
+        self._may_be_silent = True
         is_new, woken = self._wakes.put(arguments, config, streams, state)
         self._send(woken)
         return {"isNew": is_new, "subscription": self._described(self._wakes.table.existing(arguments["id"]), key)}
@@ -136,6 +140,7 @@ class SubscriptionIndex:
     async def _link(self, arguments: dict[str, Any]) -> JsonValue:
         streams = await self._seen(arguments["streams"])
         if self._wakes.done.answer(arguments) is None:
+            self._may_be_silent = True
             self._send(self._wakes.link(arguments, streams, self._host.now_ms()))
         return None
 
@@ -145,14 +150,20 @@ class SubscriptionIndex:
         return None
 
     async def _appended(self, arguments: dict[str, Any]) -> JsonValue:
-        stream = SeenStream(arguments["path"], arguments["tail"], arguments["dueMs"])
-        self._send(self._wakes.appended(stream, is_new=arguments["isNew"], now_ms=self._host.now_ms()))
-        return None
+        is_stream = "isStream" in arguments
+        if is_stream and not self._wakes.table.is_there():
+            return False
+        stream = SeenStream(arguments["path"], arguments["tail"], arguments["dueMs"], arguments["life"])
+        is_covered, woken = self._wakes.appended(
+            stream, before=arguments["before"], now_ms=self._host.now_ms(), is_stream=is_stream
+        )
+        self._send(woken)
+        if is_covered and not is_stream:
+            self._may_be_silent = True
+        return is_covered
 
     async def _gone(self, arguments: dict[str, Any]) -> JsonValue:
-        if self._wakes.table.is_there():
-            self._wakes.gone(arguments["path"])
-        return None
+        return self._wakes.table.is_there() and self._wakes.gone(arguments["path"], arguments["life"])
 
     async def _claim(self, arguments: dict[str, Any]) -> JsonValue:
         self._check_not_ended(arguments)
@@ -259,6 +270,7 @@ class SubscriptionIndex:
             "writerSequence": wake.state.generation,
             "expectedSequence": None,
             "fencingToken": None,
+            "untold": True,  # the events of a wake wake nobody
         }
         try:
             await self._ask(str(wake.config.wake_stream), encode_request("append", arguments, json.dumps(event)))
@@ -279,11 +291,34 @@ class SubscriptionIndex:
             return SeenStream(path, known)
         return await self._asked(path) or SeenStream(path, 0)
 
-    async def _asked(self, path: str) -> SeenStream | None:
-        """Ask a stream's object for its state; None if the stream is gone."""
-        reply = await self._ask(path, encode_request(PROTOCOL_PREFIX + "stand", {"streamId": path}))
+    async def _asked(self, path: str, *, marks_it: bool = False) -> SeenStream | None:
+        """Ask a stream's object for its state, and to tell of each change from now on; None if the stream is gone."""
+        marks: JsonObject = {"marks": True} if marks_it else {}
+        reply = await self._ask(path, encode_request(PROTOCOL_PREFIX + "stand", {"streamId": path, **marks}))
         stand: dict[str, Any] | None = reply.head["ok"]["stand"]
-        return None if stand is None else SeenStream(path, stand["lastSequence"], stand["dueMs"])
+        return None if stand is None else SeenStream(path, stand["lastSequence"], stand["dueMs"], stand["life"])
+
+    async def _ask_to_tell(self) -> None:
+        """Ask the objects of newly covered streams to tell of each change by themselves."""
+        silent = self._wakes.links.silent() if self._wakes.table.is_there() else []
+        now_ms = self._host.now_ms()
+        if not silent or now_ms < self._ask_to_tell_ms:
+            return
+        asked = await asyncio.gather(*(self._ask_one_to_tell(path) for path in silent))
+        self._ask_to_tell_ms = 0 if all(asked) else now_ms + CHECK_AGAIN_MS
+
+    async def _ask_one_to_tell(self, path: str) -> bool:
+        try:
+            stream = await self._asked(path, marks_it=True)
+        except (AgentsStoreError, ObjectCallError) as error:
+            self._logger.warning("stream %r could not be asked to tell of its changes: %s", path, error)
+            return False
+        if stream is not None:
+            now_ms = self._host.now_ms()
+            self._send(self._wakes.appended(stream, before=stream.tail, now_ms=now_ms, is_stream=True)[1])
+        else:
+            self._wakes.links.note_telling(path, is_telling=True)
+        return True
 
     async def _check_streams(self) -> None:
         """Ask streams that have been quiet for long whether they are still there, and forget the others."""
@@ -304,7 +339,8 @@ class SubscriptionIndex:
             self._wakes.gone(path)
         else:
             self._wakes.links.checked(stream, now_ms)
-            self._send(self._wakes.appended(stream, is_new=False, now_ms=now_ms))
+            before = max(stream.tail - 1, 0)
+            self._send(self._wakes.appended(stream, before=before, now_ms=now_ms)[1])
 
     async def _ask(self, name: str, request: str) -> WireMessage:
         siblings = self._host.siblings()
@@ -318,6 +354,9 @@ class SubscriptionIndex:
         if self._next_check_ms == 0:
             self._next_check_ms = now_ms + CHECK_MS
         due_ms = min(self._wakes.next_due_ms() or self._next_check_ms, self._next_check_ms)
+        self._may_be_silent = self._may_be_silent and bool(self._wakes.links.silent())
+        if self._may_be_silent:
+            due_ms = min(due_ms, max(now_ms, self._ask_to_tell_ms))
         if self._alarm_ms is None or self._alarm_ms <= now_ms or due_ms < self._alarm_ms:
             self._alarm_ms = due_ms
             self._host.set_alarm(due_ms)

@@ -27,11 +27,13 @@ class SeenStream:
 
     Attributes:
         due_ms: when the stream expires unless somebody reads or writes it; None if it does not expire.
+        life: the number of the stream's life.
     """
 
     path: str
     tail: int
     due_ms: int | None = None
+    life: int = 0
 
     def check_at(self, now_ms: int) -> int:
         """When the index asks whether the stream is still there."""
@@ -52,7 +54,7 @@ class StreamLinks:
 
     def note(self, stream: SeenStream, now_ms: int) -> None:
         """Remember the end of a stream."""
-        self._sql.exec(q.UPSERT_STREAM, stream.path, stream.tail, stream.check_at(now_ms))
+        self._sql.exec(q.UPSERT_STREAM, stream.path, stream.tail, stream.check_at(now_ms), stream.life)
 
     def link(self, subscription_id: str, streams: Iterable[SeenStream], now_ms: int) -> None:
         """Add streams by name, from their end on. A stream that is linked already keeps its position."""
@@ -100,6 +102,11 @@ class StreamLinks:
                 self._sql.exec(q.DELETE_PATTERN_LINK, each.id, path)
                 self._sql.exec(q.UPDATE_LINK_KINDS, each.id, path, EXPLICIT)
 
+    def names(self, subscription: Subscription, path: str) -> bool:
+        """Whether a stream at this path is, or would be, one of the subscription's."""
+        is_matched = subscription.config.pattern is not None and matches(subscription.config.pattern, path)
+        return is_matched or bool(self._sql.exec(q.SELECT_LINK, subscription.id, path))
+
     def covers(self, subscription: Subscription, path: str, before: int) -> bool:
         """Whether a subscription covers a stream. A stream that its pattern newly matches is linked from `before` on."""
         if self._sql.exec(q.SELECT_LINK, subscription.id, path):
@@ -133,6 +140,19 @@ class StreamLinks:
         """The last sequence of a stream that the index knows of; None if it does not know the stream."""
         rows = cast("list[list[int]]", self._sql.exec(q.SELECT_TAIL, path))
         return rows[0][0] if rows else None
+
+    def life_of(self, path: str) -> int | None:
+        """The number of a stream's life, as far as the index knows; None if it does not know the stream."""
+        rows = cast("list[list[int]]", self._sql.exec(q.SELECT_LIFE, path))
+        return rows[0][0] if rows else None
+
+    def note_telling(self, path: str, *, is_telling: bool) -> None:
+        """Note whether a stream's object tells of its changes by itself."""
+        self._sql.exec(q.UPDATE_TELLING, path, int(is_telling))
+
+    def silent(self) -> list[str]:
+        """A few streams that a subscription covers and whose objects have to be asked to tell."""
+        return [path for [path] in cast("list[list[str]]", self._sql.exec(q.SELECT_SILENT, CHECKED_AT_ONCE))]
 
     def unchecked(self, now_ms: int) -> list[str]:
         """A few streams to ask whether they are still there."""

@@ -69,17 +69,19 @@ class SubscriptionRoutes:
         except Refusal as refusal:
             return refusal.response()
 
-    async def appended(self, stream_id: str, tail: int, *, is_new: bool, due_ms: int | None) -> None:
+    async def appended(self, stream_id: str, tail: int, *, is_new: bool, due_ms: int | None, life: int) -> None:
         """Tell the index that a stream has grown. Never raises, because the append has succeeded."""
+        before = 0 if is_new else max(tail - 1, 0)
+        stream: JsonObject = {"path": stream_id, "tail": tail, "before": before, "dueMs": due_ms, "life": life}
         try:
-            await self._ask("appended", {"path": stream_id, "tail": tail, "isNew": is_new, "dueMs": due_ms})
+            await self._ask("appended", stream)
         except (AgentsStoreError, Refusal):
             self._logger.exception("subscribers were not woken: incident %s", secrets.token_hex(6))
 
-    async def gone(self, stream_id: str) -> None:
+    async def gone(self, stream_id: str, *, life: int) -> None:
         """Tell the index that a stream was deleted. Never raises."""
         try:
-            await self._ask("gone", {"path": stream_id})
+            await self._ask("gone", {"path": stream_id, "life": life})
         except (AgentsStoreError, Refusal):
             self._logger.exception("the index was not told of a deletion: incident %s", secrets.token_hex(6))
 

@@ -12,16 +12,19 @@ __all__ = [
     "DELETE_STREAM",
     "DELETE_SUBSCRIPTION",
     "INSERT_SETTING",
+    "SELECT_LIFE",
     "SELECT_LINK",
     "SELECT_LINKS",
     "SELECT_PENDING",
     "SELECT_SETTING",
+    "SELECT_SILENT",
     "SELECT_STREAMS",
     "SELECT_SUBSCRIPTIONS",
     "SELECT_TAIL",
     "SELECT_UNCHECKED",
     "UPDATE_CHECK",
     "UPDATE_LINK_KINDS",
+    "UPDATE_TELLING",
     "UPSERT_LINK",
     "UPSERT_SETTING",
     "UPSERT_STREAM",
@@ -52,7 +55,9 @@ CREATE TABLE IF NOT EXISTS links (
 CREATE TABLE IF NOT EXISTS streams (
   path TEXT PRIMARY KEY,
   tail INTEGER NOT NULL,
-  check_at INTEGER NOT NULL
+  check_at INTEGER NOT NULL,
+  life INTEGER NOT NULL,
+  is_telling INTEGER NOT NULL
 ) WITHOUT ROWID
 """,
     """
@@ -129,13 +134,41 @@ DELETE FROM links
 WHERE subscription_id = ?1
 """
 
-# ?1 path, ?2 its last sequence, which never sinks, ?3 when to ask whether it is still there, in ms. By key; writes nothing
-# where the sequence has not risen.
+# ?1 path, ?2 its last sequence, which never sinks, ?3 when to ask whether it is still there, in ms, ?4 its life, which never sinks
+# either. By key; writes nothing where neither has risen.
 UPSERT_STREAM: LiteralString = """
-INSERT INTO streams (path, tail, check_at)
-VALUES (?1, ?2, ?3)
-ON CONFLICT (path) DO UPDATE SET tail = excluded.tail, check_at = excluded.check_at
+INSERT INTO streams (path, tail, check_at, life, is_telling)
+VALUES (?1, ?2, ?3, ?4, 0)
+ON CONFLICT (path) DO UPDATE
+SET tail = MAX(excluded.tail, streams.tail),
+    check_at = excluded.check_at,
+    life = MAX(excluded.life, streams.life)
 WHERE excluded.tail > streams.tail
+   OR excluded.life > streams.life
+"""
+
+# ?1 path, ?2 whether it tells. By key; writes nothing where it is so.
+UPDATE_TELLING: LiteralString = """
+UPDATE streams
+SET is_telling = ?2
+WHERE path = ?1
+  AND is_telling <> ?2
+"""
+
+# ?1 how many. Streams that a subscription covers and whose objects were not asked to tell; reads every row.
+SELECT_SILENT: LiteralString = """
+SELECT path
+FROM streams
+WHERE is_telling = 0
+  AND path IN (SELECT path FROM links)
+LIMIT ?1
+"""
+
+# ?1 path. One row with the life of the stream; by key.
+SELECT_LIFE: LiteralString = """
+SELECT life
+FROM streams
+WHERE path = ?1
 """
 
 # ?1 now in ms, ?2 how many. Streams that have to be asked whether they are still there; reads every row, once an hour.

@@ -126,21 +126,43 @@ class Wakes:
         if found is not None:
             self.table.changed(write)
 
-    def appended(self, stream: SeenStream, *, is_new: bool, now_ms: int) -> list[Subscription]:
-        """Note that a stream has grown, or was made. Returns the subscriptions to wake."""
+    def appended(
+        self, stream: SeenStream, *, before: int, now_ms: int, is_stream: bool = False
+    ) -> tuple[bool, list[Subscription]]:
+        """Note that a stream has grown, or was made.
 
-        def write() -> list[Subscription]:
+        Args:
+            before: where a subscription begins that the index did not know to cover this stream.
+            is_stream: the stream's object says so itself.
+
+        Returns:
+            Whether a subscription covers the stream, and the subscriptions to wake.
+        """
+
+        def write() -> tuple[bool, list[Subscription]]:
             known = self.links.tail_of(stream.path)
-            before = known if known is not None else 0 if is_new else max(stream.tail - 1, 0)
+            start = before if known is None else known
             self.links.note(stream, now_ms)
-            touched = [each for each in self.table.all().values() if self.links.covers(each, stream.path, before)]
-            return [woken for each in touched for woken in self._woken(each, now_ms)]
+            touched = [each for each in self.table.all().values() if self.links.covers(each, stream.path, start)]
+            if is_stream:
+                self.links.note_telling(stream.path, is_telling=bool(touched))
+            return bool(touched), [woken for each in touched for woken in self._woken(each, now_ms)]
 
         return self.table.changed(write)
 
-    def gone(self, path: str) -> None:
-        """Forget a stream that was deleted or has expired."""
-        self.table.changed(lambda: self.links.gone(path, self.table.all().values()))
+    def gone(self, path: str, life: int | None = None) -> bool:
+        """Forget a stream that was deleted or has expired, unless the next one of this path is known already.
+
+        Args:
+            life: the number of the next life; None if the stream is gone for certain.
+
+        Returns:
+            Whether a subscription names the path.
+        """
+        known = self.links.life_of(path)
+        if life is None or known is None or known < life:
+            self.table.changed(lambda: self.links.gone(path, self.table.all().values()))
+        return any(self.links.names(each, path) for each in self.table.all().values())
 
     def claim(self, subscription_id: str, worker: str, commit_id: str, now_ms: int) -> tuple[Subscription, str]:
         """Hold the lease of a pull-wake subscription. Returns the wake, and the token to act with.
