@@ -40,7 +40,9 @@ class FaultyWorker:
         faults: Mapping[int, Outcome],
     ) -> None:
         self.count: int = 0
-        self._faults = faults
+        self._faults = dict(faults)
+        self._clock = clock
+        self._stopped_s: float | None = None
         self._lasting: Outcome | None = None
         self._is_dead = False
         self.store: CloudflareStore = create_cloudflare_store(
@@ -48,10 +50,34 @@ class FaultyWorker:
             streams=_Objects(self, streams),
             locks=_Objects(self, locks),
             lock_options=LockOptions(
-                now_s=lambda: clock.now_ms() / 1000,
+                now_s=self._now_s,
                 sleep=lambda seconds: clock.sleep(seconds) if seconds > 3 else asyncio.sleep(0),
             ),
         )
+
+    def fail(self, offset: int, outcome: Outcome) -> None:
+        """Let the call fail that comes after `offset` more calls."""
+        self._faults[self.count + offset] = outcome
+
+    def forgive(self) -> None:
+        """Forget the faults that have not come yet."""
+        self._faults.clear()
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the Worker has died."""
+        return self._is_dead
+
+    def die(self) -> None:
+        """Nothing of this Worker reaches anybody any more."""
+        self._is_dead = True
+
+    def stop_clock(self) -> None:
+        """The Worker notices no time passing, as one that is paused: it believes in its lock for ever."""
+        self._stopped_s = self._now_s()
+
+    def _now_s(self) -> float:
+        return self._clock.now_ms() / 1000 if self._stopped_s is None else self._stopped_s
 
     def before(self) -> Outcome | None:
         """Count a call. Returns what happens to its reply, None where it arrives; raises where it is not sent."""

@@ -69,7 +69,8 @@ class StreamHead:
         has_gaps: a crash has lost chunks that were shown; their numbers are missing.
         forgotten_flushes: the newest flush of each writer whose chunks are no longer kept. It is recognised when it comes again.
         facts: the state of the Durable Streams protocol, if the stream was made over it.
-        closed_turn: the turn whose closing chunk is the newest, as [turn id, sequence of the chunk]; None before the first.
+        closed_turn: the turn whose closing chunk is the newest, as [turn id, sequence of the chunk, the turn's own writer]; None
+            before the first.
         commits: requests that have changed the stream's life. A request that changed nothing is remembered in memory only.
     """
 
@@ -93,7 +94,7 @@ class StreamHead:
     has_gaps: bool = False
     forgotten_flushes: Flushes = field(default_factory=dict[str, tuple[int, int]])
     facts: ProtocolState | None = None
-    closed_turn: tuple[str, int] | None = None
+    closed_turn: tuple[str, int, str] | None = None
     commits: Commits = field(default_factory=dict[str, str], compare=False)
 
     @property

@@ -130,7 +130,7 @@ class StreamLog(CopyableStream):
         if closing is not None:
             grown = replace(
                 grown,
-                closed_turn=(closing.turn_id, flush.last_sequence),
+                closed_turn=(closing.turn_id, flush.last_sequence, closing.writer),
                 status="paused" if closing.pauses else head.status,
             )
         if is_held and self._tail.size_bytes + flush.size_bytes < MAX_BLOCK_BYTES:

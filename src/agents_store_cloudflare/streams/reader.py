@@ -40,7 +40,7 @@ class DurableObjectStreamReader(StreamReader):
         self._follow = follow
         self._until_turn = until_turn
         self._has_seen_turn = False
-        self._closed_turn: tuple[str, int] | None = None
+        self._closed_turn: tuple[str, int, str] | None = None
         self._client = client
         self._position = from_sequence
         self._last_held = from_sequence or 0
@@ -153,7 +153,7 @@ class DurableObjectStreamReader(StreamReader):
         """Whether the turn was closed at or before this position, so that its closing chunk does not come any more."""
         if self._until_turn is None or self._closed_turn is None:
             return False
-        turn_id, sequence = self._closed_turn
+        turn_id, sequence, _ = self._closed_turn
         return turn_id == self._until_turn and (self._position or 0) >= sequence
 
     def _raise_failure(self) -> None:

@@ -74,7 +74,7 @@ class DurableObjectStreamWriter(StreamWriter):
             logger=self._logger(),
         )
         self._incarnation: str | None = None
-        self._closed_turn: str | None = None
+        self._closed_writer: str | None = None
         self._is_opened = False
         self._is_closed = False
 
@@ -107,9 +107,12 @@ class DurableObjectStreamWriter(StreamWriter):
         return self._incarnation
 
     @property
-    def newest_closed_turn(self) -> str | None:
-        """The turn that was closed last in the stream when this writer was opened."""
-        return self._closed_turn
+    def newest_closed_writer(self) -> str | None:
+        """The writer of the turn that was closed last in the stream when this writer was opened.
+
+        A turn id may have several attempts; each has a writer of its own.
+        """
+        return self._closed_writer
 
     @property
     def last_sequence(self) -> int:
@@ -137,7 +140,7 @@ class DurableObjectStreamWriter(StreamWriter):
         stream = reply.head["ok"]
         self._sender.last_sequence = stream["lastSequence"]
         self._incarnation = stream["incarnation"]
-        self._closed_turn = stream["closedTurn"] and stream["closedTurn"][0]
+        self._closed_writer = stream["closedTurn"] and stream["closedTurn"][2]
         if stream["status"] != "active":
             # The first write asks the stream at once: it may have been opened again.
             self._sender.failure = StreamClosedError(

@@ -154,7 +154,7 @@ class Entrance:
                 writer = parts.writer = await self._moved(writer, parts)
             writer.speak_as(str(parts.entered.turn["agentId"]))
             parts.begin_after(writer.last_sequence)
-        if parts.owed and (writer is None or writer.newest_closed_turn != parts.owed[-1]["turnId"]):
+        if parts.owed and (writer is None or writer.newest_closed_writer != parts.owed[-1]["writer"]):
             await self._publish(parts, must_succeed=is_resumed)
         else:
             parts.owed = []

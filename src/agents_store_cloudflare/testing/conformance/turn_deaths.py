@@ -62,6 +62,18 @@ class TurnDeathConformance(StoreFixtures):
             ("turn-failed", "interrupted")
         ]
 
+    async def test_each_dead_attempt_is_told(self, store: CloudflareStore, unique: str) -> None:
+        """TU-6, TU-8: attempts of one turn id that die one after the other are told to readers each, also without a chunk."""
+        await die(store, unique, turn_id="t")
+        await die(store, unique, turn_id="t", at_once=True)
+        await enter(begin(store, unique, turn_id="other"), leave=True)
+        closings = [chunk for chunk in await chunks_of(store, unique) if chunk["type"].startswith("turn-")]
+        assert [(chunk["turn"], chunk["turnId"], chunk["status"]) for chunk in closings] == [
+            (1, "t", "interrupted"),
+            (2, "t", "interrupted"),
+            (3, "other", "completed"),
+        ]
+
     async def test_the_next_turn_closes_a_dead_one(self, store: CloudflareStore, unique: str) -> None:
         """TU-6, TU-7: the next turn marks a dead one, tells its readers once, and the dead one's holder changes nothing more."""
         dead = await die(store, unique)
