@@ -35,7 +35,7 @@ def project(tmp_path: Path, framework: str, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_it_passes_its_own_tests(project: Path) -> None:
-    """pytest in the new folder finds its tests, and they pass."""
+    """CO-13: pytest in the new folder finds its tests, and they pass."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

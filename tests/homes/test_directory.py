@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 
@@ -134,7 +134,7 @@ async def test_a_clock_that_was_set_back(world: HomeWorld) -> None:
 
 
 async def test_rebuilding(world: HomeWorld) -> None:
-    """HM-7: a directory whose rows were lost is told again by each home, asked by name."""
+    """HM-15, HM-7: a directory whose rows were lost is told again by each home, asked by name."""
     store = await world.store()
     await _save(store, "ada")
     await _save(store, "ada//child", parent_session_id="ada")
@@ -233,3 +233,26 @@ async def test_streams_of_expired_sessions(world: HomeWorld) -> None:
     assert await store.stream_manager.get_info("bob") is not None
     assert await store.delete_session("bob")
     assert await store.stream_manager.get_info("bob") is None
+
+
+async def test_a_sweep_over_a_directory_that_is_behind(world: HomeWorld) -> None:
+    """HM-15: a page of stale rows, and homes that do not answer, keep no dead turn from being closed; the directory is mended."""
+    store = await world.store(directory_delay=0)
+    for session_id in ("gone", "behind", "unreachable", "dead"):
+        async with store.turn(session_id, agent_type="t"):
+            pass
+    await world.pass_time(1)
+    assert (await store.sweep_turns()).told == 4
+    await world.pass_time(1)
+    stale: LiteralString = "UPDATE __agents_directory SET turn_since = ?1 WHERE session_id = ?2"
+    order = ("gone", "behind", "unreachable", "dead")
+    await world.database.batch([Statement(stale, (since, session_id)) for since, session_id in enumerate(order, 1)])
+    world.sql("dead").exec(
+        "UPDATE __agents_states SET turn_since = 1, open_turn = (SELECT facts FROM __agents_runs WHERE turn = 1)"
+    )
+    world.sql("unreachable").exec("UPDATE __agents_states SET turn_since = 1, owed_closings = '{'")
+    swept = await store.sweep_turns(1)
+    assert swept.closed == ("dead",)
+    await world.pass_time(1)
+    [rows] = await world.database.batch([Statement("SELECT session_id FROM __agents_directory WHERE turn_since > 0")])
+    assert [row[0] for row in rows] == ["unreachable"]

@@ -5,6 +5,7 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import LiteralString, cast
 
 import pytest
 
@@ -154,6 +155,32 @@ async def test_names_of_other_migrations_are_left_alone() -> None:
     assert rows == [["0001_init.sql"], ["0002_agents_sessions.sql"]]
     with pytest.raises(SqlError, match="UNIQUE"):
         await database.batch([Statement("INSERT INTO d1_migrations (name) VALUES ('0001_init.sql')")])
+
+
+ORDINARY = (
+    "sessions", "messages", "usage", "states", "runs", "checkpoints", "fences", "budgets", "reservations", "settlements", "directory",
+    "migrations", "schema", "schema_migrations", "_cf_migrations", "agents", "agents_states", "_agents_states", "locks", "streams", "turns",
+)  # fmt: skip
+"""Names that a user's own migrations may well have."""
+
+
+async def test_tables_of_ordinary_names_are_left_alone() -> None:
+    """MG-10: a database with tables, indexes and views of the user's own is migrated, dropped and migrated again; they stay as they are."""
+    database = SqliteDatabase()
+    for name in ORDINARY:
+        for text in (
+            f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, mine TEXT)",
+            f"INSERT INTO {name} (mine) VALUES ('{name}')",
+            f"CREATE INDEX idx_{name} ON {name} (mine)",
+        ):
+            await database.batch([Statement(cast("LiteralString", text))])  # type: ignore[redundant-cast]
+    before = await schema_of(database)
+    assert await run_migration(database) == CURRENT_SCHEMA_VERSION
+    own = [each for each in await schema_of(database) if each not in before]
+    assert all(str(name).startswith(("__agents_", "idx___agents_", "d1_migrations")) for _, name, _ in own)
+    await drop_all_tables(database)
+    assert [each for each in await schema_of(database) if each[1] != "d1_migrations"] == before
+    assert await run_migration(database) == CURRENT_SCHEMA_VERSION
 
 
 async def test_no_table_refers_to_another_one() -> None:

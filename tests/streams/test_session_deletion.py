@@ -281,7 +281,7 @@ async def test_a_deletion_repeated_after_the_session_was_made_again(store: Store
 
 
 async def test_cleaning_up_everything(store: Store) -> None:
-    """SM-37: expired sessions go with their streams and usage."""
+    """SM-45: expired sessions go with their streams and usage."""
     state = await store.store.state_store.load_state("root", required=True)
     state.expires_at = 1
     await store.store.state_store.save(state)
@@ -290,7 +290,7 @@ async def test_cleaning_up_everything(store: Store) -> None:
 
 
 async def test_a_session_that_is_made_while_expired_ones_are_cleaned_up(store: Store) -> None:
-    """SM-37: a session that others make in between, of the same id, keeps its chunks."""
+    """SM-45: a session that others make in between, of the same id, keeps its chunks."""
     state = await store.store.state_store.load_state("other", required=True)
     state.expires_at = 1
     await store.store.state_store.save(state)

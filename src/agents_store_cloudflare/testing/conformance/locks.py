@@ -93,7 +93,7 @@ class LockConformance(UniqueNames):
         return DurableObjectLockManager(lock_namespace, options=lock_options)
 
     async def test_one_holds_the_others_do_not(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
-        """LK-1, LK-7: while a lease is live nobody gets the key, its owner included; release frees it at once, and once."""
+        """LK-1, LK-7, LK-32: while a lease is live nobody gets the key, its owner included; release frees it at once, and once."""
         lock = await _acquired(lock_manager, unique, owner="me")
         assert (lock.key, lock.owner, lock.lost) == (unique, "me", False)
         assert await lock_manager.is_locked(unique)
