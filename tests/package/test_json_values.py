@@ -120,6 +120,7 @@ class _Colour(enum.Enum):
         ({"plan": _Plan()}, r"state\.plan is of type _Plan.*dataclasses\.asdict"),
         ({"colour": _Colour.RED}, r"state\.colour is of type _Colour.*value\.value"),
         ({"x" * 500: object()}, r"^state\['x{39}…\] is of type object"),
+        ({"plan": [{1: "x"}]}, r"^state\.plan\[0\] has a key that is not text.*str\(key\)"),
         ({"deep": [0.5, float("nan")]}, r"state\.deep\[1\] holds a number"),
         ({"deep": ["\ud800"]}, r"state\.deep\[0\] holds a lone surrogate"),
         ({"\ud800": 1}, r"its key '\\ud800'\) holds a lone surrogate"),

@@ -397,3 +397,6 @@ async def test_a_use_before_the_opening_is_explained() -> None:
     unopened: Any = manager.create_writer("s", "a", "t")
     with pytest.raises(AttributeError, match=r"not open yet.*'write'.*async with"):
         await unopened.write({"type": "text"})
+    looped: Any = manager.create_reader("s")
+    with pytest.raises(TypeError, match=r"not open yet.*async with"):
+        aiter(looped)

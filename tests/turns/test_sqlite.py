@@ -1,5 +1,7 @@
 """Turns on sqlite and objects in process, through the same conformance class as in the Worker."""
 
+from typing import Any
+
 import pytest
 
 from agents_store_cloudflare import create_cloudflare_store
@@ -17,3 +19,13 @@ class TestTurns(TurnConformance):
         database = SqliteDatabase()
         await run_migration(database)
         return create_cloudflare_store(db=database, streams=LocalObjects(StreamObject), locks=LocalObjects(LockObject))
+
+
+async def test_a_use_before_the_block_is_explained() -> None:
+    """`store.turn` without `async with` says what is missing."""
+    store = create_cloudflare_store(
+        db=SqliteDatabase(), streams=LocalObjects(StreamObject), locks=LocalObjects(LockObject)
+    )
+    unentered: Any = store.turn("ada", agent_type="chat")
+    with pytest.raises(AttributeError, match=r"not entered yet.*'write'.*async with store\.turn"):
+        await unentered.write({"type": "text"})

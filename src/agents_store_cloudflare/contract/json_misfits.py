@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final, TypeAlias, cast
 from uuid import UUID
 
-__all__ = ["is_foreign", "is_lone_surrogate", "is_not_finite", "path_to", "remedy_for"]
+__all__ = ["has_foreign_key", "is_foreign", "is_lone_surrogate", "is_not_finite", "path_to", "remedy_for"]
 
 Test: TypeAlias = "Callable[[object], bool]"
 
@@ -69,6 +69,11 @@ def _step(key: object) -> str:
 def _shown(key: object) -> str:
     shown = ascii(key)
     return shown if len(shown) <= MAX_KEY_CHARACTERS else f"{shown[:MAX_KEY_CHARACTERS]}…"
+
+
+def has_foreign_key(value: object) -> bool:
+    """Return whether the value is a dict with a key that is not text."""
+    return isinstance(value, dict) and not all(isinstance(key, str) for key in cast("dict[object, object]", value))
 
 
 def is_foreign(value: object) -> bool:

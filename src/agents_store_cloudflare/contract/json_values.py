@@ -15,6 +15,7 @@ from typing import NoReturn, cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_misfits import (
+    has_foreign_key,
     is_foreign,
     is_lone_surrogate,
     is_not_finite,
@@ -156,7 +157,8 @@ def _check_shape(value: object, name: str, max_depth: int) -> None:
         if len(mappings) + len(lists) != len(containers):
             _refuse_foreign(value, name)
         if any(not isinstance(key, str) for node in mappings for key in node):
-            raise TypeError(f"{name} has a key that is not text; JSON objects have text keys only")
+            place = path_to(value, name, has_foreign_key) or name
+            raise TypeError(f"{place} has a key that is not text; JSON objects have text keys only: write str(key)")
         inner = [*chain.from_iterable(node.values() for node in mappings), *chain.from_iterable(lists)]
         # Each container once. A container that holds itself would multiply from level to level.
         level = [*{id(node): node for node in inner if type(node) not in _SCALARS}.values()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Generic, Never, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar
 
 __all__ = ["Opening"]
 
@@ -31,6 +31,18 @@ class Opening(Generic[T]):
         raise AttributeError(
             f"it is not open yet, so it has no {name!r}: write `async with … as it:`, or `it = await …` and close it afterwards"
         )
+
+    if not TYPE_CHECKING:  # a type checker refuses the loop by itself
+
+        def __aiter__(self) -> Never:
+            """Explain a loop before the opening.
+
+            Raises:
+                TypeError: always.
+            """
+            raise TypeError(
+                "it is not open yet: write `async with … as reader:` and `async for chunk in reader:` inside"
+            )
 
     async def __aenter__(self) -> T:
         self._opened = await self._open_it()

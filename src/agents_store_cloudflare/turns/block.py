@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextvars import ContextVar
 from types import TracebackType
+from typing import TYPE_CHECKING, Never
 
 from agents_store_cloudflare.contract.errors import AgentsStoreError, StaleFencingTokenError, TurnError
 from agents_store_cloudflare.database.finishing import quietly
@@ -47,6 +48,18 @@ class TurnBlock:
         self._parts: TurnParts
         self._turn: Turn
         self._loss: CancelledWhenLost
+
+    if not TYPE_CHECKING:  # a type checker refuses the name by itself
+
+        def __getattr__(self, name: str) -> Never:
+            """Explain a use before the block is entered.
+
+            Raises:
+                AttributeError: always.
+            """
+            raise AttributeError(
+                f"the turn is not entered yet, so it has no {name!r}: write `async with store.turn(…) as turn:`"
+            )
 
     async def __aenter__(self) -> Turn:
         session_id = self._options.session_id
