@@ -1,0 +1,81 @@
+"""pydantic-ai's conversations in the real runtime: an agent, two writers, large messages, and what it costs there."""
+
+import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.sse_client import call
+from tools.local_runtime import LocalRuntime
+from tools.requirements import worker_requirements
+from tools.vendor import third_party
+
+pytestmark = pytest.mark.runtime
+
+FOLDER = Path(__file__).parent / "pydantic_ai_worker"
+PAGE = Path(__file__).parents[2] / "docs" / "pydantic-ai.md"
+MOST_GZIP_BYTES = 7_000_000
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with LocalRuntime(FOLDER / "wrangler.toml") as runtime:
+        assert call(runtime.url, "GET", "/import").json["version"].startswith("2.")
+        yield runtime.url
+
+
+def test_an_agent_talks(url: str) -> None:
+    """PA-1, PA-7: two runs of an agent with a tool, their usage, a list by scope; after the deletion nothing."""
+    seen = call(url, "POST", "/talk").json
+    assert seen == {
+        "kinds": ["request", "response"] * 3,
+        "listed": "talk",
+        "models": ["test"],
+        "after": None,
+    }
+
+
+def test_two_writers(url: str) -> None:
+    """PA-3, PA-4: the late one is refused by name, without a lock and with one."""
+    assert call(url, "POST", "/race").json == ["race", [4, 3], ["a", "new"]]
+
+
+def test_large_messages(url: str) -> None:
+    """PA-6: messages above the 2 MB of a row come back."""
+    assert call(url, "POST", "/large").json is True
+
+
+def test_a_thousand_messages(url: str) -> None:
+    """PA-2: one batch stores them, one reads them; a row each, and the record's."""
+    assert call(url, "POST", "/long").json == [True, 2, 1_001]
+
+
+def test_costs(url: str) -> None:
+    """PA-2: what docs/pydantic-ai.md says of batches and rows."""
+    assert call(url, "POST", "/costs").json == {
+        "save plain first": [2, 3],
+        "save plain next": [2, 3],
+        "load plain": [2, 0],
+        "fork plain": [3, 2],
+        "save scoped first": [2, 4],
+        "save scoped next": [2, 4],
+        "load scoped": [2, 0],
+        "fork scoped": [3, 3],
+        "list": [1, 0],
+    }
+
+
+def test_its_size() -> None:
+    """docs/pydantic-ai.md says what a Worker with pydantic-ai uploads, to a tenth of a megabyte; Cloudflare takes 10 MB."""
+    config = FOLDER / "wrangler.toml"
+    folder = third_party(worker_requirements(config, FOLDER / "pydantic_ai_entry.py"))
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    content = b"".join(path.read_bytes() for path in files)
+    gzip_bytes = len(gzip.compress(content, 6))
+    assert gzip_bytes < MOST_GZIP_BYTES
+    told = re.search(r"(\d+\.\d) MB, (\d+\.\d) MB after gzip", PAGE.read_text())
+    assert told is not None
+    assert abs(float(told[1]) - len(content) / 1e6) <= 0.1
+    assert abs(float(told[2]) - gzip_bytes / 1e6) <= 0.1
