@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from agents_store_cloudflare.command import (
+    budgets,
     console,
     doctor,
     export,
@@ -31,7 +32,7 @@ __all__ = ["main"]
 
 PROGRAM = "python -m agents_store_cloudflare"
 INTERRUPTED = 130
-_COMMANDS = (migrate, sessions, show, usage, console, export, import_file, doctor)
+_COMMANDS = (migrate, sessions, show, usage, budgets, console, export, import_file, doctor)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -156,7 +156,7 @@ class _Shown:
         print(f"  version {state.version}, step {state.step_count}, resumed {state.resume_count} times")
         print(f"  created {time_text(state.created_at)}, updated {time_text(state.updated_at)} (UTC)")
         facts = {
-            "stream": state.stream_id if state.stream_id != state.session_id else None,
+            "stream": state.stream_id or state.session_id,
             "parent": state.parent_session_id,
             "root": state.root_session_id,
             "expires": time_text(state.expires_at) or None,

@@ -12,6 +12,7 @@ __all__ = [
     "DELETE_RESERVATION",
     "INSERT_RESERVATION",
     "INSERT_SETTLEMENT",
+    "LIST_BUDGETS",
     "SELECT_BUDGET",
     "SELECT_RESERVED",
     "SELECT_SETTLED",
@@ -62,27 +63,43 @@ UPSERT_BUDGET: LiteralString = """
     ON CONFLICT (scope) DO UPDATE SET cap = excluded.cap
 """
 
-# ?1 scope, ?2 now -> (scope, unit, cap, parent, reserved, settled, overruns) with numbers as text, or no row. Expired
-# reservations do not count. Primary keys.
-SELECT_BUDGET: LiteralString = f"""
+# ?2 now -> (scope, unit, cap, parent, reserved, settled, overruns) with numbers as text. Expired reservations do not count. Primary keys.
+_BUDGET: LiteralString = f"""
     SELECT
       own.scope,
       own.unit,
       CAST(own.cap AS TEXT),
       own.parent,
-      CAST(own.reserved - coalesce((
+      CAST(CASE typeof(own.reserved) WHEN 'integer' THEN own.reserved - coalesce((
         SELECT sum(r.amount)
         FROM __agents_reservations AS r
         JOIN __agents_budgets AS theirs ON theirs.scope = r.scope
         WHERE r.root = own.root
           AND r.expires_at <= ?2
           AND own.scope IN (SELECT value FROM json_each({_chain("theirs")}))
-      ), 0) AS TEXT),
+      ), 0) ELSE own.reserved END AS TEXT),
       CAST(own.settled AS TEXT),
       own.overruns
     FROM __agents_budgets AS own
-    WHERE own.scope = ?1
 """
+
+# ?1 scope, ?2 now -> as _BUDGET, or no row
+SELECT_BUDGET: LiteralString = (
+    _BUDGET
+    + """
+    WHERE own.scope = ?1
+    """
+)
+
+# ?1 a scope or NULL, ?2 now -> as _BUDGET, of all scopes, or of all in the tree of that scope; a tree together, its outermost scope first.
+# Reads the whole table: for an operator's call.
+LIST_BUDGETS: LiteralString = (
+    _BUDGET
+    + """
+    WHERE ?1 IS NULL OR own.root = (SELECT root FROM __agents_budgets WHERE scope = ?1)
+    ORDER BY own.root, own.scope <> own.root, own.scope
+    """
+)
 
 # ?1 scope, ?2 now. Gives back the expired reservations of the whole tree of the scope. Primary key.
 DELETE_EXPIRED: LiteralString = """

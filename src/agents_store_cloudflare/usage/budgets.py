@@ -20,7 +20,7 @@ from agents_store_cloudflare.database.finishing import Finishing
 from agents_store_cloudflare.usage import budget_sql as sql
 from agents_store_cloudflare.usage.batches import UsageBatches
 
-__all__ = ["Budgets", "PendingReservation", "age_span_ms"]
+__all__ = ["Budgets", "PendingReservation", "age_span_ms", "budget_of"]
 
 MAX_SCOPES = 8
 DEFAULT_TTL_S = 600.0
@@ -91,12 +91,12 @@ class Budgets(BudgetStore):
             )
         except SqlError as error:
             raise _fault(scope, error) from None
-        return _budget_of(rows[0])
+        return budget_of(rows[0])
 
     async def get_budget(self, scope: str) -> Budget | None:
         check_id(scope, "scope")
         [rows] = await self._batches.run(self._batches.statement(sql.SELECT_BUDGET, scope, self._batches.now_ms()))
-        return _budget_of(rows[0]) if rows else None
+        return budget_of(rows[0]) if rows else None
 
     def reserve(
         self, scope: str, amount: int, *, ttl: float | timedelta | None = None, ttl_ms: float | None = None
@@ -238,17 +238,27 @@ def _fault(scope: str, error: SqlError) -> UsageError | InvalidArgumentError:
             )
 
 
-def _budget_of(row: Row) -> Budget:
+def budget_of(row: Row) -> Budget:
+    """Return the budget of a row of `SELECT_BUDGET`.
+
+    Raises:
+        UsageError: another program has damaged the row.
+    """
     scope, unit, cap, parent, reserved, settled, overruns = cast("list[Any]", row)
-    return Budget(
-        scope=scope,
-        cap=int(cap),
-        unit=unit,
-        parent=parent,
-        reserved=int(reserved),
-        settled=int(settled),
-        overruns=overruns,
-    )
+    try:
+        return Budget(
+            scope=scope,
+            cap=int(cap),
+            unit=unit,
+            parent=parent,
+            reserved=int(reserved),
+            settled=int(settled),
+            overruns=overruns,
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"the row of the budget of scope {scope!r} cannot be read; `agents-store doctor` names its column"
+        ) from error
 
 
 def _settlement_of(row: Row) -> Settlement:
