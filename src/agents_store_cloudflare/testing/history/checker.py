@@ -9,32 +9,48 @@ from agents_store_cloudflare.testing.history.leases import check_leases
 from agents_store_cloudflare.testing.history.log import check_log
 from agents_store_cloudflare.testing.history.operations import Operation, Value
 from agents_store_cloudflare.testing.history.register import check_register
+from agents_store_cloudflare.testing.history.turns import TURN_OPERATIONS, check_turns, commits_as_writes
 from agents_store_cloudflare.testing.history.violation import Violation
 
 __all__ = ["check_history"]
+
+LEASE_OPERATIONS = frozenset({"grant", "refresh", "release"})
+SESSION_OPERATIONS = TURN_OPERATIONS | {"kept"}
 
 
 def check_history(operations: Iterable[Operation]) -> list[Violation]:
     """Return the violations that the history shows.
 
     The checks: tokens of a key are new and rise; a lease that is over stays over; every acknowledged write is there, and no refused one;
-    writes are in the order of their tokens; registers are linearizable; no write is refused without a reason. O(n log n) for n
+    writes are in the order of their tokens; registers are linearizable; no write is refused without a reason; a turn writes nothing after
+    its end, its id succeeds once, and its end is told once. O(n log n) for n
     operations.
 
     Raises:
         InvalidArgumentError: a value of a resource was written twice, so that a read cannot be matched with its write.
     """
     locks: dict[str, list[Operation]] = {}
+    sessions: dict[str, list[Operation]] = {}
     resources: dict[str, list[Operation]] = {}
     for each in operations:
-        groups = locks if each.op in ("grant", "refresh", "release") else resources
+        groups = locks if each.op in LEASE_OPERATIONS else sessions if each.op in SESSION_OPERATIONS else resources
         groups.setdefault(each.name, []).append(each)
     found: list[Violation] = []
     for key, of_key in locks.items():
         found += check_leases(key, of_key)
     for resource, of_resource in resources.items():
         found += _check_resource(resource, of_resource)
+    for session, of_session in sessions.items():
+        found += check_turns(session, of_session)
+        found += _check_kept(session, of_session)
     return found
+
+
+def _check_kept(session: str, operations: Sequence[Operation]) -> Iterator[Violation]:
+    writes = _by_value(session, commits_as_writes(operations))
+    for each in operations:
+        if each.op == "kept" and each.outcome == "ok":
+            yield from check_log(session, writes, each)
 
 
 def _check_resource(resource: str, operations: Sequence[Operation]) -> Iterator[Violation]:

@@ -10,6 +10,12 @@ release   key  token
 write     resource  token  value    to a register, or appended to a log; each value of a resource is written once
 read      resource  value           what a register held; null before its first write
 contents  resource  values          all of a log, in its order
+enter     session  token  value     a turn was entered; its value is the turn id. Without a reply there is no token
+commit    session  token  value     a commit on the way or at the end, with something unique that it stored
+close     session  token  value     the turn ended; its value is the run's status
+sweep     session  token            a sweep that closed a dead turn, with the sweep's own token
+told      session  values           the tokens of the turns whose closing chunks a reader got, in their order
+kept      session  values           what the commits have left in the session, in its order
 ```
 
 `outcome` is `ok`, `refused` (the call came back and nothing was done) or `unknown`. A resource is guarded by one lock: its tokens
@@ -35,7 +41,9 @@ from agents_store_cloudflare.contract.errors import InvalidArgumentError
 
 __all__ = ["Kind", "Operation", "Outcome", "Value", "parse_operations", "read_history"]
 
-Kind: TypeAlias = Literal["grant", "refresh", "release", "write", "read", "contents"]
+Kind: TypeAlias = Literal[
+    "grant", "refresh", "release", "write", "read", "contents", "enter", "commit", "close", "sweep", "told", "kept"
+]
 Outcome: TypeAlias = Literal["ok", "refused", "unknown"]
 Value: TypeAlias = "str | int | float | bool | None"
 
@@ -46,7 +54,16 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "write": ("resource", "token", "value"),
     "read": ("resource", "value"),
     "contents": ("resource", "values"),
+    "enter": ("session", "token", "value"),
+    "commit": ("session", "token", "value"),
+    "close": ("session", "token", "value"),
+    "sweep": ("session", "token"),
+    "told": ("session", "values"),
+    "kept": ("session", "values"),
 }
+VALUED: Final = frozenset({"write", "commit", "close"})
+"""The operations whose value and token are known also without a reply."""
+
 OUTCOMES: Final = ("ok", "refused", "unknown")
 
 
@@ -55,7 +72,7 @@ class Operation:
     """One call, from its caller's view.
 
     Attributes:
-        name: the lock's key, or the resource.
+        name: the lock's key, the resource, or the session.
         end: infinite if the outcome is unknown, because the call may take effect at any later time.
         token: 0 if the operation has no token.
     """
@@ -98,7 +115,7 @@ def _operation(fields: Mapping[str, Any], line: int) -> Operation:
     op, outcome = fields["op"], fields["outcome"]
     if op not in FIELDS or outcome not in OUTCOMES:
         raise ValueError(f"op {op!r}, outcome {outcome!r}")
-    has_value = outcome == "ok" or op == "write"
+    has_value = outcome == "ok" or op in VALUED
     given = {name: fields[name] for name in FIELDS[op] if has_value or name not in ("value", "values", "token")}
     start = _number(fields["start"])
     end = math.inf if outcome == "unknown" else _number(fields["end"])
@@ -106,7 +123,7 @@ def _operation(fields: Mapping[str, Any], line: int) -> Operation:
         raise ValueError(f"it ends at {end} before it starts at {start}")
     return Operation(
         op=op,
-        name=_text(given.get("key", given.get("resource"))),
+        name=_text(fields[FIELDS[op][0]]),
         outcome=outcome,
         start=start,
         end=end,

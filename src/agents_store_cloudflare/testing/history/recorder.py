@@ -50,6 +50,7 @@ class Recorder:
         *,
         key: str | None = None,
         resource: str | None = None,
+        session: str | None = None,
         token: int | None = None,
         value: Value = None,
         values: Sequence[Value] | None = None,
@@ -61,6 +62,7 @@ class Recorder:
         given = {
             "key": key,
             "resource": resource,
+            "session": session,
             "token": token,
             "values": values,
             "valid_until": valid_until,
@@ -69,7 +71,7 @@ class Recorder:
         }
         fields: dict[str, object] = {"op": op, "outcome": outcome, "start": start, "end": self.now()}
         fields |= {name: each for name, each in given.items() if each is not None}
-        if op in ("write", "read"):
+        if op in ("write", "read", "enter", "commit", "close"):
             fields["value"] = value
         line = json.dumps(fields, ensure_ascii=False) + "\n"
         with self._mutex:

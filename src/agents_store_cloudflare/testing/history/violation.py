@@ -16,6 +16,11 @@ Rule: TypeAlias = Literal[
     "write from nowhere",
     "write refused for nothing",
     "not linearizable",
+    "turn wrote after its end",
+    "turn ran twice",
+    "end told twice",
+    "end not told",
+    "end from nowhere",
 ]
 
 
@@ -24,7 +29,7 @@ class Violation:
     """One broken promise, and the lines of the history that show it.
 
     Attributes:
-        name: the lock's key, or the resource.
+        name: the lock's key, the resource, or the session.
     """
 
     rule: Rule
