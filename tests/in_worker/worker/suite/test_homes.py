@@ -11,6 +11,7 @@ from agents_store_cloudflare import (
     Cost,
     D1StateStore,
     SessionOptions,
+    StreamOptions,
     create_cloudflare_store,
 )
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
@@ -161,6 +162,31 @@ async def test_rows_as_in_d1(env: Any, database: Any, unique: str) -> None:
     in_home, in_d1 = counted
     assert in_home["save"] == in_d1["save"] == 2
     assert {name: rows for name, rows in in_home.items() if rows > in_d1[name]} == {}
+
+
+async def test_rows_of_a_turn(env: Any, database: Any, unique: str) -> None:
+    """HM-13: what a turn writes in its home; bench/capacity.py counts with these figures. D1's turn writes 24 rows."""
+    store = create_cloudflare_store(
+        db=database,
+        streams=env.STREAMS,
+        locks=env.LOCKS,
+        sessions=env.SESSIONS,
+        stream_options=StreamOptions(flush_interval=60),
+    )
+    written: list[int] = []
+    for _ in range(2):
+        with store.meter() as meter:
+            async with store.turn(unique, agent_type="x", messages=[{"role": "user"}]) as turn:
+                for number in range(10):
+                    await turn.write({"type": "text", "n": number})
+                turn.add({"role": "assistant"})
+                turn.record_tokens(model="m", prompt=1, completion=1)
+        assert meter.d1.rows_written == 0
+        written.append(_rows(meter.cost()))
+    assert written[0] <= 42
+    assert written[1] <= 17
+    assert store.parts.homes is not None
+    assert int(str(await store.parts.homes.call(unique, SIZE))) <= 65_536
 
 
 def _both(env: Any, database: Any) -> tuple[CloudflareStore, CloudflareStore]:
