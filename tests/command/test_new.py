@@ -110,6 +110,8 @@ def test_it_serves(project: Path, framework: str, tmp_path: Path) -> None:
     if framework == "langgraph":
         shutil.copy(LANGGRAPH / "requirements.lock", project)
         shutil.copy(LANGGRAPH / "orjson.py", project / "src")
+    if framework == "pydantic-ai":
+        shutil.copy(ROOT / "examples/research_agent/requirements.lock", project)
     with LocalRuntime(project / "wrangler.toml", persist=tmp_path / "state") as runtime:
         for number in (1, 3):
             with urlopen(f"{runtime.url}/?session=ada&question=hello", timeout=60) as response:

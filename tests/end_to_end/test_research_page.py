@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.end_to_end.browsing import findings
 from tests.end_to_end.conftest import CONFIG
+from tests.end_to_end.sse_client import call, events
 from tools.local_runtime import LocalRuntime
 
 pytestmark = pytest.mark.runtime
@@ -179,3 +181,27 @@ def test_axe_finds_nothing(worker: LocalRuntime, page: Page, scheme: Any) -> Non
     ask(page)
     ready(page)
     assert findings(page) == []
+
+
+def test_the_console_beside_it_shows_why_a_session_hangs(worker: LocalRuntime, page: Page) -> None:
+    """CN-3: a turn whose server was killed: from the list to the reason in two clicks, and to its end in two more."""
+    asked = call(worker.url, "POST", "/sessions/planted/turns", body=b'{"question": "What does a save promise?"}')
+    assert asked.status == 202, asked.body
+    next(event for event in events(worker.url, "/sessions/planted/events") if event.kind == "chunk")
+    worker.kill()
+    worker.restart()
+    page.goto(f"{worker.url}/console")
+    expect(page.locator("footer")).to_contain_text("rows read")
+    page.get_by_role("link", name="planted", exact=True).click()
+    reason = page.locator("#turn-dead")
+    deadline = time.monotonic() + 30
+    while not reason.is_visible():  # until the lease of the dead server ends
+        assert time.monotonic() < deadline, page.locator("main").inner_text()
+        page.reload()
+    expect(reason).to_contain_text("nobody holds the session's lock")
+    assert findings(page) == []
+    reason.get_by_role("link", name="Mark the turn interrupted").click()
+    page.get_by_role("button").last.click()
+    page.goto(f"{worker.url}/console/session?id=planted")
+    expect(reason).to_have_count(0)
+    expect(page.locator("main")).to_contain_text("interrupted")

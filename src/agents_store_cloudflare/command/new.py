@@ -18,7 +18,7 @@ __all__ = ["FRAMEWORKS", "add_parser", "make_project"]
 
 SUFFIX = ".template"
 NAME = "@name@"
-FRAMEWORKS: Final = ("langgraph",)
+FRAMEWORKS: Final = ("langgraph", "pydantic-ai")
 """The frameworks with an adapter and a template."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,53}", re.ASCII)
 """A Worker's name is a part of its address."""
