@@ -67,6 +67,7 @@ def check_sdist(sdist: Path, wheel: Path, scratch: Path) -> None:
         "install",
         "--python",
         str(python),
+        "--no-deps",
         "--require-hashes",
         "-r",
         str(ROOT / "requirements-dev.lock"),

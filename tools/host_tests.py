@@ -121,7 +121,17 @@ def environment(interpreter: Interpreter) -> Path:
     with exclusive(f"python-{interpreter.version}"):
         if not stamp.exists() or stamp.read_text() != key:
             subprocess.run([*UV, "venv", "--clear", "--python", str(interpreter.path), str(folder)], check=True)
-            install = [*UV, "pip", "install", "--python", str(python), "--require-hashes", "-r", str(DEV_LOCK)]
+            install = [
+                *UV,
+                "pip",
+                "install",
+                "--python",
+                str(python),
+                "--no-deps",
+                "--require-hashes",
+                "-r",
+                str(DEV_LOCK),
+            ]
             subprocess.run(install, check=True)
             stamp.write_text(key)
         wheel = [*UV, "pip", "install", "--python", str(python), "--no-deps", "--reinstall", str(built_wheel())]

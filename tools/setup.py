@@ -48,7 +48,7 @@ def make_virtual_environment() -> None:
     """Make `.venv` with the locked development tools, every file checked against its hash."""
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
     install = [str(VENV_PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    subprocess.run([*install, "--require-hashes", "-r", str(DEV_LOCK)], check=True)
+    subprocess.run([*install, "--no-deps", "--require-hashes", "-r", str(DEV_LOCK)], check=True)
 
 
 def assemble_bundle() -> None:

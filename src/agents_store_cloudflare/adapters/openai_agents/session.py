@@ -1,0 +1,216 @@
+"""`D1Session`: the items of a conversation of the OpenAI Agents SDK, as the messages of a session in D1."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import uuid
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from agents.memory.session_settings import SessionSettings, coerce_session_settings
+
+from agents_store_cloudflare.adapters.openai_agents.errors import OrphanToolOutputError
+from agents_store_cloudflare.adapters.openai_agents.tool_calls import call_ids, calls_missing, without_cut_outputs
+from agents_store_cloudflare.adapters.openai_agents.usage import usage_entries
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_fencing_token, check_flag, check_id
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, StateNotFoundError
+from agents_store_cloudflare.contract.usage.records import UsageEntry
+from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.usage import D1UsageStore
+
+if TYPE_CHECKING:
+    from agents.items import TResponseInputItem
+
+__all__ = ["D1Session"]
+
+T = TypeVar("T")
+
+
+class D1Session:
+    """A `Session` of the OpenAI Agents SDK in D1, or in sqlite in tests. Each call is one batch, which is one transaction.
+
+    The items are the messages of a session of the state store: the same lock covers the conversation, the state and the stream of the
+    id; export, import, deletion and clean-up take the conversation along. Several writers without a lock lose nothing: each appends
+    after what is stored, and no two pops return the same item.
+
+    A call that changes something ends before a cancellation of its caller goes on, so that the runner knows what is stored.
+
+    Args:
+        session_id: the session.
+        database: a D1 binding (`env.AGENT_DB`), a `Database` (`testing.SqliteDatabase`), or the `Homes` of sessions.
+        agent_type: the agent type of the session that the first `add_items` makes.
+        session_settings: the SDK's settings, or a mapping of them. `limit` is the most items that a run reads.
+        fencing_token: the lock of the session, or its number. Every change compares it, in the same transaction, with the highest one
+            that was seen for the session.
+        check_tool_outputs: refuse outputs whose call is not stored before them.
+
+    Example:
+        >>> session = D1Session("ada", env.AGENT_DB, fencing_token=lock)
+        >>> result = await Runner.run(agent, "hello", session=session)
+        >>> await session.record_usage(result)
+
+    Errors that every change raises: `StaleFencingTokenError` (a newer holder has written), `StateSizeExceededError` (an item is larger
+    than the store's limits), `D1StateError` (the database failed). Nothing was written then.
+    """
+
+    session_id: str
+    session_settings: SessionSettings | None
+
+    def __init__(
+        self,
+        session_id: str,
+        database: object,
+        *,
+        agent_type: str = "openai-agents",
+        session_settings: SessionSettings | Mapping[str, Any] | None = None,
+        fencing_token: FencingToken = UNSET,
+        check_tool_outputs: bool = True,
+    ) -> None:
+        check_id(session_id, "session_id")
+        check_id(agent_type, "agent_type")
+        check_flag(check_tool_outputs, "check_tool_outputs")
+        self.session_id = session_id
+        self.session_settings = _settings(session_settings)
+        self._database = database
+        self._state = D1StateStore(database)
+        self._agent_type = agent_type
+        check_fencing_token(fencing_token)
+        self._token: FencingToken = fencing_token
+        self._checks_outputs = check_tool_outputs
+        self._called: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"D1Session({self.session_id!r})"
+
+    async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
+        """Return the items in their order; none when nothing is stored. Costs one batch.
+
+        Args:
+            limit: only so many of the last items; a negative number means all, as in the SDK's own sessions. None takes the limit of
+                `session_settings`, and leaves out a tool's output whose call lies before the window: a model would refuse it.
+
+        Raises:
+            InvalidArgumentError: `limit` is no int.
+        """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(cast("object", limit), int)):
+            raise InvalidArgumentError(f"limit must be an int or None, got {type(limit).__name__}")
+        settings = self.session_settings
+        default = settings.limit if limit is None and settings is not None else None
+        items = await self._last_items(limit if limit is not None else default)
+        self._called |= call_ids(items)
+        return cast("list[TResponseInputItem]", without_cut_outputs(items) if default is not None else items)
+
+    async def add_items(self, items: list[TResponseInputItem]) -> None:
+        """Add items after all stored ones; the first call makes the session. Costs one batch. No items: nothing is sent.
+
+        Args:
+            items: the items, JSON objects of any shape. The call takes its own copy before it waits.
+
+        Raises:
+            OrphanToolOutputError: a tool's output has no call before it.
+            InvalidArgumentError: an item is no JSON object; the message says where.
+        """
+        added = [_own(item, index) for index, item in enumerate(items)]
+        if added:
+            await _to_its_end(self._append(added, str(uuid.uuid4())))
+
+    async def pop_item(self) -> TResponseInputItem | None:
+        """Remove the last item and return it; None when there is none. No other call gets the same item. Costs one batch."""
+        return cast("TResponseInputItem | None", await _to_its_end(self._pop(str(uuid.uuid4()))))
+
+    async def clear_session(self) -> None:
+        """Remove all items, and checkpoints that count them. Costs one batch.
+
+        The session stays with its custom state, usage and fence. `store.delete_session` deletes it whole.
+        """
+        await _to_its_end(self._clear(str(uuid.uuid4())))
+
+    async def record_usage(
+        self, result: Any, *, model: str | None = None, run_id: str | None = None, commit_id: str | None = None
+    ) -> list[UsageEntry]:
+        """Store the tokens of each answer in a run; the same result again counts nothing twice. Costs one batch.
+
+        Args:
+            result: what `Runner.run` or `Runner.run_streamed` returned, after the run's end.
+            model: the model that is billed; by default the name that the last agent has for its model.
+            run_id: the run of a turn that the entries belong to.
+            commit_id: a name for this request, for providers that give no response ids.
+
+        Returns:
+            The stored entries: none for a run without a model's answer.
+
+        Raises:
+            UsageError: the database failed.
+        """
+        entries = usage_entries(result, session_id=self.session_id, model=model, run_id=run_id)
+        if not entries:
+            return []
+        name = str(uuid.uuid4()) if commit_id is None else commit_id
+        return await _to_its_end(
+            D1UsageStore(self._database).record_entries(entries, commit_id=name, fencing_token=self._token)
+        )
+
+    async def _last_items(self, limit: int | None) -> list[dict[str, Any]]:
+        if limit == 0:
+            return []
+        state = await self._state.load_state(self.session_id, messages="all" if limit is None or limit < 0 else limit)
+        return [] if state is None else [dict(message) for message in state.messages]
+
+    async def _append(self, items: list[dict[str, Any]], commit_id: str) -> None:
+        if self._checks_outputs and calls_missing(items, self._called):
+            self._called |= call_ids(await self._last_items(None))
+            if missing := calls_missing(items, self._called):
+                raise OrphanToolOutputError(session_id=self.session_id, call_ids=missing)
+        await self._state.append_messages(
+            self.session_id, items, create=self._agent_type, commit_id=commit_id, fencing_token=self._token
+        )
+        self._called |= call_ids(items)
+
+    async def _pop(self, commit_id: str) -> dict[str, Any] | None:
+        try:
+            popped = await self._state.pop_messages(
+                self.session_id, drop_checkpoints=True, commit_id=commit_id, fencing_token=self._token
+            )
+        except StateNotFoundError:
+            return None
+        self._called -= call_ids(popped)
+        return dict(popped[0]) if popped else None
+
+    async def _clear(self, commit_id: str) -> None:
+        try:
+            await self._state.truncate_messages(
+                self.session_id, 0, drop_checkpoints=True, commit_id=commit_id, fencing_token=self._token
+            )
+        except StateNotFoundError:
+            return
+        finally:
+            self._called.clear()
+
+
+async def _to_its_end(change: Coroutine[Any, Any, T]) -> T:
+    """Wait for a change, however often the caller is cancelled. A cancellation goes on after it; an error of the change is its cause."""
+    task = asyncio.ensure_future(change)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = cancelled or error
+    if cancelled is not None:
+        raise cancelled from task.exception()
+    return task.result()
+
+
+def _own(item: object, index: int) -> dict[str, Any]:
+    if not isinstance(item, Mapping):
+        raise InvalidArgumentError(
+            f"item {index} must be a JSON object, got {type(item).__name__}; ItemHelpers.input_to_new_input_list makes items of a text"
+        )
+    return copy.deepcopy(dict(cast("Mapping[str, Any]", item)))
+
+
+def _settings(given: SessionSettings | Mapping[str, Any] | None) -> SessionSettings:
+    if given is None:
+        return SessionSettings()
+    return coerce_session_settings(given if isinstance(given, SessionSettings) else dict(given))

@@ -1,0 +1,57 @@
+"""Which items of a conversation are tool calls, and which are the outputs of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from typing import Any, Final
+
+__all__ = ["call_ids", "calls_missing", "without_cut_outputs"]
+
+CALL_ID_KEYS: Final = {"mcp_approval_request": "id"}
+OUTPUT_ID_KEYS: Final = {"mcp_approval_response": "approval_request_id"}
+
+
+def call_ids(items: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the ids of the calls among the items."""
+    return {call_id for item in items if (call_id := _id_of_call(item)) is not None}
+
+
+def calls_missing(items: Iterable[Mapping[str, Any]], known: Set[str]) -> list[str]:
+    """Return the ids of calls whose outputs are among the items, but which are neither known nor earlier among the items."""
+    called, missing = set(known), dict[str, None]()
+    for item in items:
+        if (call_id := _id_of_call(item)) is not None:
+            called.add(call_id)
+        elif (answered := _id_of_output(item)) is not None and answered not in called:
+            missing[answered] = None
+    return list(missing)
+
+
+def without_cut_outputs(items: list[Any]) -> list[Any]:
+    """Return the items without outputs whose calls are not among them: a window of a history may begin between the two."""
+    called, kept = set[str](), list[Any]()
+    for item in items:
+        if (call_id := _id_of_call(item)) is not None:
+            called.add(call_id)
+        answered = _id_of_output(item)
+        if answered is None or answered in called:
+            kept.append(item)
+    return kept
+
+
+def _id_of_call(item: Mapping[str, Any]) -> str | None:
+    kind = item.get("type")
+    if not isinstance(kind, str) or not (kind.endswith("_call") or kind in CALL_ID_KEYS):
+        return None
+    return _text(item.get(CALL_ID_KEYS.get(kind, "call_id")))
+
+
+def _id_of_output(item: Mapping[str, Any]) -> str | None:
+    kind = item.get("type")
+    if not isinstance(kind, str) or not (kind.endswith("_call_output") or kind in OUTPUT_ID_KEYS):
+        return None
+    return _text(item.get(OUTPUT_ID_KEYS.get(kind, "call_id")))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,35 @@
+"""The published kit over `D1Session`, and over the SDK's own session, which shows that the kit asks for nothing special."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agents import SQLiteSession
+
+from agents_store_cloudflare.adapters.openai_agents import D1Session
+from agents_store_cloudflare.testing import SqliteDatabase
+from agents_store_cloudflare.testing.conformance.openai_session import OpenAISessionConformance
+
+
+class TestD1Session(OpenAISessionConformance):
+    """OA-1: a `D1Session` is a session as the runner knows it."""
+
+    @pytest.fixture(autouse=True)
+    def _database(self, database: SqliteDatabase) -> None:
+        self.database = database
+
+    async def open(self, session_id: str, **settings: Any) -> Any:
+        """Open a session of the test's database."""
+        return D1Session(session_id, self.database, **settings)
+
+
+class TestTheSdksOwnSession(OpenAISessionConformance):
+    """The kit holds for the SDK's reference."""
+
+    @pytest.fixture(autouse=True)
+    def _file(self, tmp_path: Path) -> None:
+        self.file = tmp_path / "sessions.db"
+
+    async def open(self, session_id: str, **settings: Any) -> Any:
+        """Open a session of the test's file."""
+        return SQLiteSession(session_id, self.file, **settings)

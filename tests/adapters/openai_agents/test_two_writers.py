@@ -1,0 +1,230 @@
+"""Two writers of one conversation, and what goes wrong between a call and its reply."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from agents import Agent, ModelResponse, Usage
+
+from agents_store_cloudflare.adapters.openai_agents import D1Session, OrphanToolOutputError, usage_entries
+from agents_store_cloudflare.contract.errors import (
+    D1StateError,
+    InvalidArgumentError,
+    MissingFencingTokenError,
+    StaleFencingTokenError,
+    StateSizeExceededError,
+)
+from agents_store_cloudflare.database import retry
+from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
+from agents_store_cloudflare.testing.conformance.openai_items import ANSWER, CALL, OUTPUT, texts, users
+from agents_store_cloudflare.testing.faults import Moment
+from agents_store_cloudflare.usage import D1UsageStore
+from tests.adapters.two_writers import THREAD, TwoWriters
+
+UNKNOWN = "internal error; reference = x"
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def pause(attempt: int) -> None:
+        assert attempt < retry.ATTEMPTS
+
+    monkeypatch.setattr(retry, "pause_before_retry", pause)
+
+
+class TestTwoWriters(TwoWriters):
+    """OA-2: the holder whose lock was lost is refused by name; a lost reply has one effect."""
+
+    def writer(self, database: Any, **token: Any) -> D1Session:
+        """A session object of its own."""
+        return D1Session(THREAD, database, **token)
+
+    async def load(self, writer: D1Session) -> Any:
+        """The items."""
+        return await writer.get_items()
+
+    async def write(self, writer: D1Session, loaded: Any, text: str) -> None:
+        """Add one item."""
+        await writer.add_items(users(text))
+
+    async def texts(self, database: Any) -> list[str]:
+        """The texts of all items."""
+        return texts(await D1Session(THREAD, database).get_items())
+
+    @pytest.mark.parametrize("change", ["pop_item", "clear_session"])
+    async def test_the_stalled_holder_removes_nothing(self, database: SqliteDatabase, change: str) -> None:
+        """OA-2: what a newer holder wrote stays."""
+        old, new = self.writer(database, fencing_token=3), self.writer(database, fencing_token=4)
+        await new.add_items(users("new"))
+        with pytest.raises(StaleFencingTokenError):
+            await getattr(old, change)()
+        assert await self.texts(database) == ["new"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("change", ["add", "pop", "clear"])
+async def test_a_reply_that_is_lost_once(database: SqliteDatabase, change: str, moment: Moment) -> None:
+    """OA-3: the call is sent again and has one effect."""
+    faulty = FaultyDatabase(database)
+    session = D1Session("s", faulty)
+    await session.add_items(users("a", "b"))
+    faulty.fail(moment)
+    match change:
+        case "add":
+            await session.add_items(users("c"))
+        case "pop":
+            assert await session.pop_item() == users("b")[0]
+        case _:
+            await session.clear_session()
+    expected = {"add": ["a", "b", "c"], "pop": ["a"], "clear": []}[change]
+    assert texts(await D1Session("s", database).get_items()) == expected
+
+
+@pytest.mark.parametrize("change", ["get_items", "add_items", "pop_item", "clear_session"])
+async def test_a_database_that_fails(database: SqliteDatabase, change: str) -> None:
+    """OA-3: no error becomes an empty history; what is stored stays."""
+    faulty = FaultyDatabase(database)
+    session = D1Session("s", faulty)
+    await session.add_items(users("a"))
+    faulty.fail("before", message=UNKNOWN)
+    with pytest.raises(D1StateError):
+        await getattr(session, change)(*([users("b")] if change == "add_items" else []))
+    assert texts(await session.get_items()) == ["a"]
+
+
+@pytest.mark.parametrize("change", ["add", "pop", "clear"])
+async def test_a_cancelled_change_has_ended(database: SqliteDatabase, change: str) -> None:
+    """OA-4: a caller that is cancelled twice gets its cancellation when the change is stored."""
+    slow = _Slow(database)
+    session = D1Session("s", slow)
+    await session.add_items(users("a", "b"))
+    slow.open = asyncio.Event()
+    call = {"add": lambda: session.add_items(users("c")), "pop": session.pop_item, "clear": session.clear_session}[
+        change
+    ]
+    task = asyncio.ensure_future(call())
+    for _ in range(2):
+        await asyncio.sleep(0.001)
+        task.cancel()
+    await asyncio.sleep(0.001)
+    assert not task.done()
+    slow.open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (
+        texts(await D1Session("s", database).get_items()) == {"add": ["a", "b", "c"], "pop": ["a"], "clear": []}[change]
+    )
+
+
+async def test_an_output_without_its_call(database: SqliteDatabase) -> None:
+    """OA-5: it is refused before it makes every later run fail; the call may be stored, or come in the same list."""
+    session = D1Session("s", database)
+    with pytest.raises(OrphanToolOutputError, match="call-1") as raised:
+        await session.add_items([*users("q"), OUTPUT, CALL])  # type: ignore[list-item]
+    assert raised.value.call_ids == ["call-1"]
+    assert await session.get_items() == []
+    await session.add_items([CALL])  # type: ignore[list-item]
+    await D1Session("s", database).add_items([OUTPUT])  # type: ignore[list-item]
+    await session.clear_session()
+    with pytest.raises(OrphanToolOutputError):
+        await session.add_items([OUTPUT])  # type: ignore[list-item]
+    await D1Session("s", database, check_tool_outputs=False).add_items([OUTPUT])  # type: ignore[list-item]
+    assert await session.get_items() == [OUTPUT]
+
+
+async def test_a_default_limit_cuts_no_tool_call_in_two(database: SqliteDatabase) -> None:
+    """OA-6: the window that a run reads has no output whose call lies before it."""
+    session = D1Session("s", database, session_settings={"limit": 2})
+    await session.add_items([*users("q"), CALL, OUTPUT, ANSWER])  # type: ignore[list-item]
+    assert await session.get_items() == [ANSWER]
+    assert await session.get_items(limit=2) == [OUTPUT, ANSWER]
+    session.session_settings = None
+    assert len(await session.get_items()) == 4
+
+
+async def test_usage_is_counted_once(database: SqliteDatabase) -> None:
+    """OA-7: the same result again changes no total."""
+    session = D1Session("s", database)
+    await session.add_items(users("q"))
+    result = _Result([_answer("r1"), _answer("r2")])
+    entries = await session.record_usage(result)
+    assert await session.record_usage(result) == entries
+    assert [(entry.id, entry.step_count, entry.model) for entry in entries] == [("s:r1", 0, "gpt"), ("s:r2", 1, "gpt")]
+    rollup = await D1UsageStore(database).get_rollup("s")
+    assert (rollup.tokens.prompt, rollup.tokens.completion, rollup.tokens.cached, rollup.tokens.reasoning) == (
+        20,
+        10,
+        8,
+        4,
+    )
+    assert await session.record_usage(_Result([])) == []
+    named = _Result([_answer(None)])
+    for _ in range(2):
+        await session.record_usage(named, commit_id="turn 2")
+    assert (await D1UsageStore(database).get_rollup("s")).tokens.prompt == 30
+    assert usage_entries(named, session_id="s", model="other", run_id="r", first_step=4)[0].step_count == 4
+
+
+async def test_the_session_is_an_ordinary_one(database: SqliteDatabase) -> None:
+    """OA-1: the state store sees the items as messages, a deletion takes them."""
+    session = D1Session("s", database, agent_type="guide")
+    await session.add_items([CALL, OUTPUT])  # type: ignore[list-item]
+    store = D1StateStore(database)
+    state = await store.load_state("s", required=True)
+    assert (state.agent_type, state.messages) == ("guide", [CALL, OUTPUT])
+    await store.save_checkpoint("s")
+    assert await session.pop_item() == OUTPUT
+    await store.delete_session("s")
+    assert await session.get_items() == []
+
+
+async def test_bad_input(database: SqliteDatabase) -> None:
+    """OA-8: each is a clear error, and nothing is stored."""
+    session = D1Session("s", database)
+    bad: Any
+    for bad, error, words in [
+        (["text"], InvalidArgumentError, "item 0 must be a JSON object, got str"),
+        ([*users("a"), {"role": "user", "content": {1, 2}}], TypeError, "set"),
+        ([{"role": "user", "content": float("nan")}], ValueError, "nan|NaN|finite"),
+        ([{"role": "user", "content": "x" * 3_000_000}], StateSizeExceededError, "3,0"),
+    ]:
+        with pytest.raises(error, match=words):
+            await session.add_items(bad)
+    for bad in (True, "3", 1.5):
+        with pytest.raises(InvalidArgumentError, match="limit"):
+            await session.get_items(limit=bad)
+    assert await session.get_items() == []
+    with pytest.raises(MissingFencingTokenError):
+        D1Session("s", database, fencing_token=None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="session_id"):
+        D1Session("", database)
+    assert repr(session) == "D1Session('s')"
+
+
+class _Slow:
+    """A database whose batches wait at an open door."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+        self.open: asyncio.Event | None = None
+
+    async def batch(self, statements: Any) -> Any:
+        if self.open is not None:
+            await self.open.wait()
+        return await self._database.batch(statements)
+
+
+class _Result:
+    """The parts of a run's result that usage is taken from."""
+
+    def __init__(self, answers: list[ModelResponse]) -> None:
+        self.raw_responses = answers
+        self.last_agent: Agent[None] = Agent(name="guide", model="gpt")
+
+
+def _answer(response_id: str | None) -> ModelResponse:
+    usage = Usage(requests=1, input_tokens=10, output_tokens=5, total_tokens=15)
+    usage.input_tokens_details.cached_tokens = 4
+    usage.output_tokens_details.reasoning_tokens = 2
+    return ModelResponse(output=[], usage=usage, response_id=response_id)
