@@ -35,11 +35,11 @@ class OpenAISessionConformance:
         raise NotImplementedError
 
     async def test_a_new_session_is_empty(self) -> None:
-        """There is nothing before the first item."""
+        """OA-1: There is nothing before the first item."""
         assert await (await self.open("new")).get_items() == []
 
     async def test_it_has_the_sdks_attributes(self) -> None:
-        """The runner reads the id and the settings, and tells by the methods whether they are sessions."""
+        """OA-1: The runner reads the id and the settings, and tells by the methods whether they are sessions."""
         session = await self.open("named")
         assert isinstance(session, Session)
         assert session.session_id == "named"
@@ -48,26 +48,26 @@ class OpenAISessionConformance:
 
     @pytest.mark.parametrize("name", ITEMS)
     async def test_an_item_comes_back_as_it_went_in(self, name: str) -> None:
-        """Every kind of item is equal when it is read, from the same session and from another."""
+        """OA-1: Every kind of item is equal when it is read, from the same session and from another."""
         session = await self.open("kinds")
         await session.add_items([copy.deepcopy(ITEMS[name])])
         assert await session.get_items() == [ITEMS[name]]
         assert await (await self.open("kinds")).get_items() == [ITEMS[name]]
 
     async def test_all_kinds_together(self) -> None:
-        """One call adds many items in their order."""
+        """OA-1: One call adds many items in their order."""
         session = await self.open("all")
         await session.add_items(copy.deepcopy(list(ITEMS.values())))
         assert await session.get_items() == list(ITEMS.values())
 
     async def test_keys_keep_their_order(self) -> None:
-        """A provider may hash what it is sent."""
+        """OA-1: A provider may hash what it is sent."""
         session = await self.open("order")
         await session.add_items([{"z": 1, "role": "user", "a": 2, "content": "x"}])
         assert list((await session.get_items())[0]) == ["z", "role", "a", "content"]
 
     async def test_items_are_added_at_the_end(self) -> None:
-        """Call after call."""
+        """OA-1: Call after call."""
         session = await self.open("end")
         for text in "abc":
             await session.add_items(users(text))
@@ -75,7 +75,7 @@ class OpenAISessionConformance:
         assert texts(await session.get_items()) == list("abcde")
 
     async def test_no_items_change_nothing(self) -> None:
-        """An empty list is no error."""
+        """OA-1: An empty list is no error."""
         session = await self.open("none")
         await session.add_items([])
         assert await session.get_items() == []
@@ -84,14 +84,14 @@ class OpenAISessionConformance:
         assert texts(await session.get_items()) == ["a"]
 
     async def test_equal_items_are_all_kept(self) -> None:
-        """The same question twice is two items."""
+        """OA-1: The same question twice is two items."""
         session = await self.open("equal")
         await session.add_items(users("again", "again"))
         await session.add_items(users("again"))
         assert texts(await session.get_items()) == ["again"] * 3
 
     async def test_sessions_are_apart(self) -> None:
-        """What one id holds no other sees."""
+        """OA-1: What one id holds no other sees."""
         one, other = await self.open("one"), await self.open("other")
         await one.add_items(users("a"))
         await other.add_items(users("b"))
@@ -101,33 +101,33 @@ class OpenAISessionConformance:
 
     @pytest.mark.parametrize("limit", [1, 2, 5, 6, 100, 5_000])
     async def test_a_limit_takes_the_last_items(self, limit: int) -> None:
-        """In their order, and all where there are fewer."""
+        """OA-6: In their order, and all where there are fewer."""
         session = await self.open("limit")
         await session.add_items(users(*"abcdef"))
         assert texts(await session.get_items(limit)) == list("abcdef")[-limit:]
         assert texts(await session.get_items(limit=limit)) == list("abcdef")[-limit:]
 
     async def test_a_limit_of_zero(self) -> None:
-        """No items."""
+        """OA-6: No items."""
         session = await self.open("zero")
         await session.add_items(users("a"))
         assert await session.get_items(limit=0) == []
 
     async def test_a_negative_limit(self) -> None:
-        """All items."""
+        """OA-6: All items."""
         session = await self.open("negative")
         await session.add_items(users(*"abc"))
         assert texts(await session.get_items(limit=-1)) == list("abc")
 
     async def test_a_limit_may_begin_with_a_tools_output(self) -> None:
-        """An explicit limit is exact: the runner compares the last items with what it wrote."""
+        """OA-6: An explicit limit is exact: the runner compares the last items with what it wrote."""
         session = await self.open("exact")
         await session.add_items([CALL, OUTPUT, ANSWER])
         assert await session.get_items(limit=2) == [OUTPUT, ANSWER]
 
     @pytest.mark.parametrize("given", ["settings", "a mapping"])
     async def test_the_settings_limit(self, given: str) -> None:
-        """It holds where no limit is given; a given one wins."""
+        """OA-6: It holds where no limit is given; a given one wins."""
         session = await self.open(
             "settings", session_settings=SessionSettings(limit=2) if given == "settings" else {"limit": 2}
         )
@@ -137,7 +137,7 @@ class OpenAISessionConformance:
         assert session.session_settings.limit == 2
 
     async def test_settings_may_change(self) -> None:
-        """The runner puts the settings of a run in their place."""
+        """OA-6: The runner puts the settings of a run in their place."""
         session = await self.open("changed")
         await session.add_items(users(*"abcd"))
         session.session_settings = SessionSettings(limit=1)
@@ -146,12 +146,12 @@ class OpenAISessionConformance:
         assert texts(await session.get_items()) == list("abcd")
 
     async def test_unknown_settings_are_refused(self) -> None:
-        """A name that is spelled wrong is no silent default."""
+        """OA-6: A name that is spelled wrong is no silent default."""
         with pytest.raises(Exception, match="limits"):
             await self.open("unknown", session_settings={"limits": 2})
 
     async def test_pop_takes_the_last_item(self) -> None:
-        """One item a call, from the end; then None."""
+        """OA-1: One item a call, from the end; then None."""
         session = await self.open("pop")
         await session.add_items(users(*"ab"))
         assert (await session.pop_item())["content"] == "b"
@@ -161,18 +161,18 @@ class OpenAISessionConformance:
         assert await session.get_items() == []
 
     async def test_pop_of_a_new_session(self) -> None:
-        """None, and nothing is made."""
+        """OA-1: None, and nothing is made."""
         assert await (await self.open("nothing")).pop_item() is None
 
     async def test_pop_of_a_large_item(self) -> None:
-        """It comes back whole."""
+        """OA-1: It comes back whole."""
         session = await self.open("large")
         await session.add_items([copy.deepcopy(ITEMS["a large text"])])
         assert await session.pop_item() == ITEMS["a large text"]
         assert await session.get_items() == []
 
     async def test_items_after_a_pop(self) -> None:
-        """They stand at the end of what is left."""
+        """OA-1: They stand at the end of what is left."""
         session = await self.open("after")
         await session.add_items(users(*"ab"))
         await session.pop_item()
@@ -180,7 +180,7 @@ class OpenAISessionConformance:
         assert texts(await session.get_items()) == ["a", "c"]
 
     async def test_a_tail_is_rewound_and_restored(self) -> None:
-        """The runner takes back the items of a failed attempt, and puts them back where they were not its own."""
+        """OA-1: The runner takes back the items of a failed attempt, and puts them back where they were not its own."""
         session = await self.open("rewind")
         await session.add_items([*users("q"), REASONING, CALL, OUTPUT])
         popped: list[Any] = [await session.pop_item() for _ in range(3)]
@@ -189,7 +189,7 @@ class OpenAISessionConformance:
         assert await session.get_items() == [*users("q"), REASONING, CALL, OUTPUT]
 
     async def test_clear_removes_everything(self) -> None:
-        """The session is as good as new."""
+        """OA-1: The session is as good as new."""
         session = await self.open("clear")
         await session.add_items(users(*"abc"))
         await session.clear_session()
@@ -199,14 +199,14 @@ class OpenAISessionConformance:
         assert texts(await session.get_items()) == ["d"]
 
     async def test_clear_of_a_new_session(self) -> None:
-        """Nothing happens, twice."""
+        """OA-1: Nothing happens, twice."""
         session = await self.open("clear new")
         await session.clear_session()
         await session.clear_session()
         assert await session.get_items() == []
 
     async def test_the_callers_items_are_its_own(self) -> None:
-        """Changes after the call, and of what was read, change nothing that is stored."""
+        """OA-1: Changes after the call, and of what was read, change nothing that is stored."""
         session, items = await self.open("own"), users("a")
         await session.add_items(items)
         items[0]["content"] = "changed"
@@ -217,7 +217,7 @@ class OpenAISessionConformance:
         assert texts(await session.get_items()) == ["a"]
 
     async def test_appends_at_once_are_all_kept(self) -> None:
-        """Sixteen tasks, each with two items that stay beside each other."""
+        """OA-2: Sixteen tasks, each with two items that stay beside each other."""
         sessions = [await self.open("at once") for _ in range(4)]
         await asyncio.gather(*(sessions[n % 4].add_items(users(f"{n} a", f"{n} b")) for n in range(16)))
         stored = texts(await sessions[0].get_items())
@@ -225,7 +225,7 @@ class OpenAISessionConformance:
         assert all(stored[at + 1] == f"{stored[at].split()[0]} b" for at in range(0, 32, 2))
 
     async def test_pops_at_once_return_each_item_once(self) -> None:
-        """No item is returned twice, none is lost."""
+        """OA-2: No item is returned twice, none is lost."""
         session = await self.open("pops")
         await session.add_items(users(*(str(n) for n in range(12))))
         popped = await asyncio.gather(*(session.pop_item() for _ in range(8)))
@@ -234,7 +234,7 @@ class OpenAISessionConformance:
         assert left == [str(n) for n in range(4)]
 
     async def test_appends_and_pops_at_once(self) -> None:
-        """Every item is stored or returned, once."""
+        """OA-2: Every item is stored or returned, once."""
         session, other = await self.open("mixed"), await self.open("mixed")
         await session.add_items(users(*(f"old {n}" for n in range(6))))
         done = await asyncio.gather(
@@ -248,7 +248,7 @@ class OpenAISessionConformance:
         assert sorted([*texts(await session.get_items()), *popped]) == expected
 
     async def test_many_items(self) -> None:
-        """More than a page of any store."""
+        """OA-1: More than a page of any store."""
         session = await self.open("many")
         await session.add_items(users(*(str(n) for n in range(1_500))))
         assert texts(await session.get_items()) == [str(n) for n in range(1_500)]
@@ -256,7 +256,7 @@ class OpenAISessionConformance:
 
     @pytest.mark.parametrize("rounds", [0, 1, 2, 3])
     async def test_a_cancelled_append_is_whole_or_not_there(self, rounds: int) -> None:
-        """Whenever the cancellation comes, both items are stored or none, and the session is usable."""
+        """OA-4: Whenever the cancellation comes, both items are stored or none, and the session is usable."""
         session = await self.open("cancelled")
         await session.add_items(users("first"))
         task = asyncio.ensure_future(session.add_items(users("a", "b")))
@@ -271,7 +271,7 @@ class OpenAISessionConformance:
 
     @pytest.mark.parametrize("rounds", [1, 2, 3])
     async def test_a_cancelled_pop_took_one_item_or_none(self, rounds: int) -> None:
-        """The outcome is known when the call has ended."""
+        """OA-4: The outcome is known when the call has ended."""
         session = await self.open("cancelled pop")
         await session.add_items(users(*"ab"))
         task = asyncio.ensure_future(session.pop_item())
@@ -285,7 +285,7 @@ class OpenAISessionConformance:
         assert first in (["a", "b"], ["a"])
 
     async def test_a_runner_carries_the_conversation(self) -> None:
-        """Two runs: the second one's model is given the first one's items."""
+        """OA-1: Two runs: the second one's model is given the first one's items."""
         set_tracing_disabled(True)
         asked: list[Any] = []
 
