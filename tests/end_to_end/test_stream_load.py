@@ -46,15 +46,20 @@ async def _follow(port: int, stream: str) -> list[int]:
 
 def _memory_mb() -> float:
     """Of the workerd below this process."""
+    return sum(memory_fields("VmRSS").values())
+
+
+def memory_fields(name: str) -> dict[int, float]:
+    """A field of `/proc/<pid>/status` in MB, for each workerd below this process."""
     statuses: dict[int, str] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             statuses[int(folder.name)] = (folder / "status").read_text()
-    return sum(
-        int(_field(status, "VmRSS").split()[0]) / 1024
+    return {
+        pid: int(_field(status, name).split()[0]) / 1024
         for pid, status in statuses.items()
         if "workerd" in _field(status, "Name") and _is_below(statuses, pid)
-    )
+    }
 
 
 def _field(status: str, name: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
+from agents_store_cloudflare.cloudflare.body_room import LARGE_BYTES, BodyRoom, NoRoomError
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
@@ -17,6 +18,7 @@ __all__ = [
     "header_of",
     "http_request",
     "js_response",
+    "no_room",
     "read_body",
     "served",
     "status_of",
@@ -24,6 +26,9 @@ __all__ = [
 ]
 
 SWITCHING_PROTOCOLS: Final = 101
+
+PIECE_BYTES: Final = LARGE_BYTES
+"""A larger body is read in pieces of this size."""
 
 
 def http_request(request: object) -> HttpRequest:
@@ -46,13 +51,24 @@ def http_request(request: object) -> HttpRequest:
 async def served(
     request: object, serve: Callable[[HttpRequest], Awaitable[HttpResponse]], limit_bytes: int
 ) -> JsObject:
-    """Answer a JavaScript request with its body. A body over the limit is refused."""
+    """Answer a JavaScript request with its body. A body over the limit is refused, and one for which there is no room now."""
     value = http_request(request)
-    body = b"" if value.method in ("GET", "HEAD") else await read_body(request, limit_bytes)
-    if body is None:
-        message = f"a body may have {limit_bytes:,} bytes; send it in parts"
-        return js_response(HttpResponse.refusal(413, "body_too_large", message))
-    return js_response(await serve(replace(value, body=body)))
+    with BodyRoom() as room:
+        try:
+            body = b"" if value.method in ("GET", "HEAD") else await read_body(request, limit_bytes, room)
+        except NoRoomError:
+            await drain(request)
+            return js_response(no_room())
+        if body is None:
+            message = f"a body may have {limit_bytes:,} bytes; send it in parts"
+            return js_response(HttpResponse.refusal(413, "body_too_large", message))
+        return js_response(await serve(replace(value, body=body)))
+
+
+def no_room() -> HttpResponse:
+    """The answer to a request with a large body while others hold all the room for such bodies."""
+    message = "too many large bodies are under way; send the request again in a second"
+    return HttpResponse.refusal(429, "too_many_bodies", message, headers={"retry-after": "1"})
 
 
 def js_response(response: HttpResponse) -> JsObject:
@@ -67,10 +83,16 @@ def js_response(response: HttpResponse) -> JsObject:
     return Response.new(body, to_js(init, dict_converter=Object.fromEntries))
 
 
-async def read_body(request: object, limit_bytes: int) -> bytes | None:
+async def read_body(request: object, limit_bytes: int, room: BodyRoom | None = None) -> bytes | None:
     """Return the body of a JavaScript request: b"" if it has none, None if it is longer than `limit_bytes`.
 
     A body of unknown length is read piece by piece, so that memory never holds more than the limit.
+
+    Args:
+        room: where a large body is counted; absent for a limit below `LARGE_BYTES`.
+
+    Raises:
+        NoRoomError: the isolate has no room for a body of this size now.
     """
     raw: JsObject = getattr(request, "js_object", request)
     declared: object = raw.headers.get("content-length")
@@ -78,23 +100,62 @@ async def read_body(request: object, limit_bytes: int) -> bytes | None:
         if int(declared) > limit_bytes:
             await drain(raw)
             return None
-        whole: bytes = (await raw.arrayBuffer()).to_bytes()
+        if room is not None:
+            room.take(int(declared))
+        whole = await (_in_pieces(raw, int(declared)) if int(declared) > PIECE_BYTES else _at_once(raw))
         if len(whole) != int(declared):
             raise OSError("the body broke off on its way")
         return whole
     if not hasattr(raw.body, "getReader"):
         return b""
-    reader, size_bytes = raw.body.getReader(), 0
-    pieces: list[bytes] = []
-    while size_bytes <= limit_bytes:
+    reader = raw.body.getReader()
+    try:
+        found = await _of_unknown_length(reader, limit_bytes, room)
+    finally:
+        reader.releaseLock()
+    if found is None:
+        await drain(raw)
+    return found
+
+
+async def _of_unknown_length(reader: JsObject, limit_bytes: int, room: BodyRoom | None) -> bytes | None:
+    whole = bytearray()
+    while len(whole) <= limit_bytes:
         piece = await reader.read()
         if piece.done:
-            return b"".join(pieces)
-        pieces.append(piece.value.to_bytes())
-        size_bytes += len(pieces[-1])
-    reader.releaseLock()
-    await drain(raw)
+            # As in `_in_pieces`: nobody changes the array.
+            return cast("bytes", whole)
+        whole += piece.value.to_bytes()
+        if room is not None:
+            room.take(len(whole))
     return None
+
+
+async def _at_once(raw: JsObject) -> bytes:
+    whole: bytes = (await raw.arrayBuffer()).to_bytes()
+    return whole
+
+
+async def _in_pieces(raw: JsObject, size_bytes: int) -> bytes:
+    """The first `size_bytes` of a large body, or less if it is shorter. JavaScript holds one piece of it at a time."""
+    from js import Uint8Array
+
+    whole, at = bytearray(size_bytes), 0
+    reader = raw.body.getReader(mode="byob")
+    view = Uint8Array.new(PIECE_BYTES)
+    while at < size_bytes:
+        wanted = min(PIECE_BYTES, size_bytes - at)
+        piece = await reader.readAtLeast(wanted, Uint8Array.new(view.buffer, 0, wanted))
+        if piece.value is None or not piece.value.byteLength:
+            break
+        end = at + int(piece.value.byteLength)
+        piece.value.assign_to(memoryview(whole)[at:end])
+        view, at = Uint8Array.new(piece.value.buffer), end
+        if piece.done:
+            break
+    reader.releaseLock()
+    # A copy to `bytes` would double the memory. Nobody changes the array, so it may stand for bytes.
+    return cast("bytes", whole if at == size_bytes else whole[:at])
 
 
 def has_known_length(request: object) -> bool:

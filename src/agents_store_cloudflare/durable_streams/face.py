@@ -9,7 +9,15 @@ from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from agents_store_cloudflare.cloudflare.http import drain, has_known_length, header_of, read_body, status_of
+from agents_store_cloudflare.cloudflare.body_room import BodyRoom, NoRoomError
+from agents_store_cloudflare.cloudflare.http import (
+    drain,
+    has_known_length,
+    header_of,
+    no_room,
+    read_body,
+    status_of,
+)
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import check_id, span_ms
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
@@ -221,14 +229,19 @@ class DurableStreams:
 
     async def _forward(self, stream_id: str, request: HttpRequest, original: object) -> Any:
         """Return the object's own answer. `original` is passed on with its body, unless the length of the body is unknown."""
-        if request.method in ("PUT", "POST") and original is not request and not has_known_length(original):
-            # A body that breaks off on its way could reach the object as a whole one.
-            body = await read_body(original, MAX_BODY_BYTES)
+        if request.method not in ("PUT", "POST") or original is request or has_known_length(original):
+            return await self._streams.forward(stream_id, request, original)
+        # A body that breaks off on its way could reach the object as a whole one.
+        with BodyRoom() as room:
+            try:
+                body = await read_body(original, MAX_BODY_BYTES, room)
+            except NoRoomError:
+                return no_room().with_headers(SECURITY_HEADERS)
             if body is None:
                 message = f"a body may have {MAX_BODY_BYTES:,} bytes; send it in parts"
                 return HttpResponse.refusal(413, "body_too_large", message, headers=SECURITY_HEADERS)
-            request = original = replace(request, body=body)
-        return await self._streams.forward(stream_id, request, original)
+            whole = replace(request, body=body)
+            return await self._streams.forward(stream_id, whole, whole)
 
 
 async def _is_admitted(

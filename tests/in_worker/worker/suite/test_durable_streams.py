@@ -1,11 +1,13 @@
 """The Durable Streams protocol in real Durable Objects."""
 
+import asyncio
 from importlib import import_module
 from typing import Any
 
 import pytest
 
 from agents_store_cloudflare import DurableStreams, HttpRequest, StreamGateway
+from agents_store_cloudflare.cloudflare.http import header_of
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.testing import SystemClock
@@ -94,4 +96,29 @@ async def test_the_memory_of_a_request(env: Any, unique: str, content_type: str,
     after: int = module.HEAP8.length
     assert answer.status == status
     assert after - before < 4 * 16 * MEGABYTE
+    assert after < 128 * MEGABYTE
+
+
+async def test_large_bodies_at_once(env: Any, unique: str) -> None:
+    """DS-13: an isolate takes 32 MB of large bodies at once; one more gets 429 and may come again, and a small one passes."""
+    module: Any = import_module("pyodide_js")._module
+    headers = {"content-type": "application/octet-stream"}
+    gateway = StreamGateway(
+        env.STREAMS, authorize=lambda _request, _stream_id, _action: True, faces=[DurableStreams(env.STREAMS)]
+    )
+    urls = [f"https://streams.example/v1/stream/{unique}-{number}" for number in range(5)]
+    for url in urls:
+        await gateway.handle(HttpRequest(method="PUT", url=url, headers=headers))
+    large = b"\xff" * 12 * MEGABYTE
+
+    async def post(url: str, body: bytes) -> tuple[int, str | None]:
+        answer = await gateway.handle(HttpRequest(method="POST", url=url, headers=headers, body=body))
+        return answer.status, header_of(answer, "retry-after")
+
+    answers = await asyncio.gather(*(post(url, large) for url in urls[:4]), post(urls[4], b"small"))
+    assert answers[4] == (204, None)
+    assert sorted(set(answers)) in ([(204, None)], [(204, None), (429, "1")])
+    assert answers.count((204, None)) >= 3
+    assert await post(urls[0], large) == (204, None)
+    after: int = module.HEAP8.length
     assert after < 128 * MEGABYTE
