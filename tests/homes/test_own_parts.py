@@ -156,3 +156,21 @@ async def test_one_alarm(world: HomeWorld) -> None:
     await world.pass_time(86_400 + 60)
     assert await store.stream_manager.get_info("ada") is None
     assert [state.status for state in (await store.state_store.list_sessions()).items] == ["completed"]
+
+
+async def test_so_many_names_are_remembered(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HM-3: beyond the limit names are forgotten and asked for again; the answers stay the same."""
+    monkeypatch.setattr(f"{Places.__module__}.MOST_NAMES", 3)
+    names = [f"ada{number}" for number in range(5)]
+    apart, here = await world.store(home_streams=False), await world.store()
+    for name in names:
+        await apart.state_store.create_session(name, agent_type="x")
+    clock = FakeClock()
+    places = Places(world.sessions, LocalObjects(StreamObject, clock=clock), None, in_homes=True, asks=True)
+    for _ in range(2):
+        assert [await places.is_here(name) for name in names] == [False] * 5
+        assert sum(not places.may_be_home(name) for name in names) <= 3
+    for name in names:
+        lock = await here.locks.acquire(name)
+        assert lock is not None
+        assert await apart.locks.acquire(name) is None

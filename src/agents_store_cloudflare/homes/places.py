@@ -12,7 +12,10 @@ from agents_store_cloudflare.objects import KeepsLines, ObjectCallError, ObjectN
 from agents_store_cloudflare.objects.http_messages import HttpRequest
 from agents_store_cloudflare.objects.rpc_text import decode_reply, encode_request
 
-__all__ = ["HomeParts", "Places"]
+__all__ = ["MOST_NAMES", "HomeParts", "Places"]
+
+MOST_NAMES = 10_000
+"""The number of names of each kind that are remembered. Then all are forgotten, and each is asked for once more."""
 
 
 class _AnswersHttp(Protocol):
@@ -66,13 +69,13 @@ class Places:
         while True:
             reply = await self.sessions.call(home, with_place(request, place))
             if reply == ELSEWHERE:
-                self._apart.add(home)
+                _remember(self._apart, home)
                 return None
             if reply != ASK_FIRST:
                 return reply
             place = await self._look(home)
             if place == HERE:
-                self._asked.add(home)
+                _remember(self._asked, home)
 
     async def is_here(self, home: str) -> bool:
         """Whether the home has its lock and its stream.
@@ -90,6 +93,12 @@ class Places:
         if self._locks is None:
             return HERE
         return FOUND if await _asked(self._locks, home, encode_request("is_locked", {"key": home})) else HERE
+
+
+def _remember(names: set[str], name: str) -> None:
+    if len(names) >= MOST_NAMES:
+        names.clear()
+    names.add(name)
 
 
 async def _asked(namespace: ObjectNamespace, name: str, request: str) -> Any:

@@ -463,6 +463,26 @@ async def test_conversations_in_homes() -> None:
     assert texts_of(await D1ConversationStore(homes).load("ada//fork")) == ["a"]
 
 
+async def test_so_many_entries_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PA-10: the homes of the latest entries are known; an older one is asked for by its conversation."""
+    monkeypatch.setattr(f"{D1ConversationStore.__module__}.MOST_PLACES", 3)
+    cloud = await HomeWorld().store()
+    homes: Any = cloud.state_store._batches.homes  # pyright: ignore[reportPrivateUsage,reportAttributeAccessIssue]
+    store = D1ConversationStore(homes)
+    heads: list[str] = []
+    for number in range(5):
+        await say(store, said("a"), conversation_id=f"ada{number}")
+        record = await store.read_record(f"ada{number}")
+        assert record is not None
+        assert record.head_id is not None
+        heads.append(record.head_id)
+    assert await store.read_entry(heads[4]) is not None
+    with pytest.raises(InvalidArgumentError, match="home"):
+        await store.read_entry(heads[0])
+    await store.read_record("ada0")
+    assert await store.read_entry(heads[0]) is not None
+
+
 @pytest.mark.parametrize("scope", [None, "ada"])
 async def test_costs(database: SqliteDatabase, scope: str | None) -> None:
     """PA-2: what docs/pydantic-ai.md says of batches; rows: one a save, one a message (sqlite does not count those of indexes)."""

@@ -45,6 +45,9 @@ __all__ = ["D1ConversationStore"]
 MOST = 1_000_000
 """The entries of a history, and the records of a list, where nobody says how many."""
 
+MOST_PLACES = 10_000
+"""The number of entries whose homes are remembered. The oldest one is forgotten first."""
+
 
 class D1ConversationStore(ConversationStore):
     """pydantic-ai's `ConversationStore` on D1, or on sqlite in tests. One primitive is one batch, which is one transaction.
@@ -284,7 +287,10 @@ class D1ConversationStore(ConversationStore):
             return
         for entry_id in (record.head_id, record.forked_at, *record.branches):
             if entry_id is not None:
+                self._places.pop(entry_id, None)
                 self._places[entry_id] = conversation_id
+        while len(self._places) > MOST_PLACES:
+            del self._places[next(iter(self._places))]
 
     def _place(self, entry_id: str) -> str:
         if isinstance(self._homes, OneDatabase):
