@@ -24,7 +24,9 @@ from agents_store_cloudflare.homes.database import ObjectHomes
 from agents_store_cloudflare.homes.session_object import SessionObject
 from agents_store_cloudflare.homes.tables import HomeRecord
 from agents_store_cloudflare.objects import ObjectCallError
+from agents_store_cloudflare.objects.rpc_text import encode_reply
 from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
+from agents_store_cloudflare.wiring import check_object
 from tests.homes.worlds import HomeWorld
 
 SELECT = Statement("SELECT session_id FROM __agents_states")
@@ -246,6 +248,19 @@ async def test_bindings_that_are_exchanged(world: HomeWorld) -> None:
         create_cloudflare_store(db=database, streams=world.streams, session_options=SessionOptions())
     with pytest.raises(InvalidArgumentError, match="sessions="):
         await create_cloudflare_store(db=database, streams=world.streams).project_home("ada")
+
+
+async def test_a_class_without_sqlite() -> None:
+    """HM-12: a SessionServer that no [[migrations]] lists as a class with SQLite is named with the lines to add, tag v3."""
+
+    class Bare:
+        async def call(self, name: str, request: str) -> str:
+            assert (name, "describe" in request) == ("__wiring", True)
+            return encode_reply({"kind": "session", "hasSqlite": False})
+
+    with pytest.raises(BindingError, match='tag = "v3"') as raised:
+        await check_object(Bare(), "session")
+    assert 'new_sqlite_classes = ["SessionServer"]' in str(raised.value)
 
 
 async def test_a_home_without_d1(caplog: pytest.LogCaptureFixture) -> None:

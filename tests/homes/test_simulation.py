@@ -1,18 +1,29 @@
-"""The directory under random trouble: D1 out, batches that arrive late, objects that restart. Twins without a rule must fail."""
+"""Directory and usage of homes under random trouble: D1 out, late batches, objects that restart. Twins without a rule must fail."""
 
 import asyncio
+import json
 import random
+import uuid
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from agents_store_cloudflare import AgentState, CloudflareStore
 from agents_store_cloudflare.database import Row, SqlError, Statement
 from agents_store_cloudflare.homes import directory_sql
+from agents_store_cloudflare.homes.outbox import Outbox
+from agents_store_cloudflare.homes.shared_alarm import SharedAlarm
 from tests.homes.worlds import HomeWorld
+from tests.lengths import length
 
 SESSIONS = ("ada", "ada//child", "bob")
+ROUNDS = length(15, 2_000)
+TWINS = 15
 ROWS = "SELECT session_id, status, version FROM __agents_directory WHERE deleted = 0 ORDER BY session_id"
+
+USED = "SELECT coalesce(sum(json_extract(data, '$.tokens.prompt')), 0) FROM __agents_usage"
 
 
 class Trouble:
@@ -44,14 +55,15 @@ class Trouble:
 
 
 async def _round(seed: int, *, has_alarms: bool = True) -> bool:
-    """Whether the directory is right in the end."""
+    """Whether directory and usage are right in the end."""
     chance = random.Random(seed)
     world = HomeWorld()
     store = await world.store()
     trouble = Trouble(world, chance)
+    used = 0
     world.d1.batch = trouble.batch  # type: ignore[method-assign]
     for _ in range(25):
-        await _something(store, chance)
+        used += await _something(store, chance)
         await world.pass_time(chance.choice((0, 0.5, 1, 5)))
         await trouble.deliver()
         if chance.random() < 0.2:
@@ -68,25 +80,40 @@ async def _round(seed: int, *, has_alarms: bool = True) -> bool:
         state = await store.state_store.load_state(session_id)
         if state is not None:
             wanted.append([session_id, state.status, state.version])
-    return found == wanted
+    [[counted]] = await world.rows(USED)
+    return found == wanted and counted == used
 
 
-async def _something(store: CloudflareStore, chance: random.Random) -> None:
+async def _something(store: CloudflareStore, chance: random.Random) -> int:
+    """Save or delete a session, or write to the stream of a home; the prompt tokens that were saved with it."""
     session_id = chance.choice(SESSIONS)
+    if chance.random() < 0.2:
+        async with store.stream_manager.create_writer(session_id, "a", "x") as writer:
+            await writer.write({"type": "text"})
+        return 0
     if chance.random() < 0.25:
         await store.state_store.delete_session(session_id)
-        return
+        return 0
     state = await store.state_store.load_state(session_id)
     if state is None:
         state = AgentState(session_id=session_id, agent_type="x")
         state.parent_session_id = "ada" if session_id == "ada//child" else None
     state.status = str(chance.random())
-    await store.state_store.save(state)
+    tokens = chance.randrange(100)
+    entry: dict[str, object] = {
+        "sessionId": session_id,
+        "kind": "tokens",
+        "model": "m",
+        "tokens": {"prompt": tokens, "completion": 0},
+    }
+    entry["source"] = {"type": "agent", "name": "a"}
+    await store.state_store.save(state, usage=[entry] if tokens > 50 else [])
+    return tokens if tokens > 50 else 0
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(ROUNDS))
 async def test_the_directory_is_right_in_the_end(seed: int) -> None:
-    """HM-7: whatever fails, is lost or comes late, the directory is as the homes are a minute after D1 is back."""
+    """HM-7, HM-8: whatever fails or comes late, a minute after D1 is back the directory is as the homes are, and usage counted once."""
     assert await _round(seed)
 
 
@@ -95,9 +122,33 @@ async def test_without_editions_it_goes_wrong(monkeypatch: pytest.MonkeyPatch) -
     text = directory_sql.PROJECT.replace("WHERE excluded.edition > edition", "WHERE true")
     assert text != directory_sql.PROJECT
     monkeypatch.setattr(directory_sql, "PROJECT", text)
-    assert not all([await _round(seed) for seed in range(15)])
+    assert not all([await _round(seed) for seed in range(TWINS)])
 
 
 async def test_without_alarms_it_goes_wrong() -> None:
     """HM-7: homes that forget their alarms, and are not called again, leave the directory wrong."""
-    assert not all([await _round(seed, has_alarms=False) for seed in range(15)])
+    assert not all([await _round(seed, has_alarms=False) for seed in range(TWINS)])
+
+
+async def test_usage_without_ids_counts_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HM-8: a home that gave its entries a new id with each sending would count some of them twice."""
+    read = Outbox._waiting  # pyright: ignore[reportPrivateUsage]
+
+    def renamed(outbox: Outbox, most: int) -> list[Any]:
+        return [
+            replace(letter, body=json.dumps([{**entry, "id": uuid.uuid4().hex} for entry in json.loads(letter.body)]))
+            for letter in read(outbox, most)
+        ]
+
+    monkeypatch.setattr(Outbox, "_waiting", renamed)
+    assert not all([await _round(seed) for seed in range(TWINS)])
+
+
+async def test_parts_that_put_each_other_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HM-3: parts that set the alarm without asking what the others wait for leave the directory wrong."""
+
+    def put_off(alarm: SharedAlarm, at_ms: int) -> None:
+        alarm._host.set_alarm(at_ms)  # pyright: ignore[reportPrivateUsage]
+
+    monkeypatch.setattr(SharedAlarm, "set", put_off)
+    assert not all([await _round(seed) for seed in range(TWINS)])
