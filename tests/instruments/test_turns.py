@@ -68,6 +68,7 @@ async def _cancelled(kind: str, point: int) -> tuple[bool, list[str]]:
             wrong.append(f"the cancellation became {outcome!r}")
         if tasks := asyncio.all_tasks() - before:
             wrong.append(f"tasks are left: {[each.get_coro() for each in tasks]}")
+        wrong += await world.left_open()
         wrong += await world.wrong()
         wrong += await world.usable()
     world.close()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, LiteralString
 
 from agents_store_cloudflare import create_cloudflare_store, run_migration
 from agents_store_cloudflare.contract.errors import AgentsStoreError, StreamNotFoundError
 from agents_store_cloudflare.contract.state.records import Run
 from agents_store_cloudflare.contract.usage.records import UsageEntry
+from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.locks.lock_object import LockObject
 from agents_store_cloudflare.store import CloudflareStore
@@ -45,6 +46,15 @@ class TurnWorld:
         await world.theirs.usage_store.set_budget(BUDGET, 1_000, "tokens")
         await whole(world.theirs, "first")
         return world
+
+    async def left_open(self) -> list[str]:
+        """What a turn that is over leaves to the next turn or a sweep, beside a closing chunk that is owed."""
+        runs: LiteralString = "SELECT turn FROM __agents_runs WHERE completed_at IS NULL"
+        opened: LiteralString = (
+            "SELECT open_run_count FROM __agents_states WHERE open_run_count > 0 OR open_turn IS NOT NULL"
+        )
+        results = await self.database.batch([Statement(runs), Statement(opened)])
+        return ["a run is left open"] if any(results) else []
 
     async def wrong(self, *, is_stream_whole: bool = True, is_kept: bool = True) -> list[str]:
         """What does not agree once a sweep has come by. Messages, usage, runs, chunks, budget and lock are compared.

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Never
 
 from agents_store_cloudflare.contract.errors import AgentsStoreError, StaleFencingTokenError, TurnError
-from agents_store_cloudflare.database.finishing import quietly
+from agents_store_cloudflare.database.finishing import Finishing, quietly
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.locks.lock import DurableObjectLock
 from agents_store_cloudflare.locks.loss import CancelledWhenLost
@@ -43,6 +43,7 @@ class TurnBlock:
         self._entrance = Entrance(options, state, streams, locks)
         self._state = state
         self._streams = streams
+        self._finishing = Finishing(asyncio.sleep)
         self._is_used = False
         self._place = (options.session_id, 0)
         self._parts: TurnParts
@@ -73,7 +74,11 @@ class TurnBlock:
         try:
             self._parts = await self._entrance.enter(lock)
         except BaseException as error:
-            if isinstance(error, AgentsStoreError) and error.outcome_unknown:
+            if self._entrance.abandoned is not None:
+                self._parts = self._entrance.abandoned
+                await self._failed(Turn(self._parts), error)
+                self._close_writer()
+            elif isinstance(error, AgentsStoreError) and error.outcome_unknown:
                 lock.let_expire()
             else:
                 await quietly(lock.release(), "the lock could not be given back", _logger)
@@ -122,7 +127,18 @@ class TurnBlock:
             await self._failed(turn, error)
 
     async def _failed(self, turn: Turn, error: BaseException) -> None:
-        """End a turn whose block raised. Nothing here hides the block's own exception."""
+        """End a turn whose block raised. Nothing here hides the block's own exception.
+
+        It comes to its end also when the task is cancelled meanwhile: otherwise the run stayed open until the next turn or a sweep.
+        """
+        ending = self._finishing.start(self._fail(turn, error))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await self._finishing.wait_for([ending])
+            raise
+
+    async def _fail(self, turn: Turn, error: BaseException) -> None:
         lock = self._parts.lock
         if lock.lost:
             return  # whoever holds the lock now closes the turn

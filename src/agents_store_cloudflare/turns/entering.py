@@ -18,11 +18,12 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.state.records import AgentStatus
 from agents_store_cloudflare.contract.usage.budgets import Reservation
+from agents_store_cloudflare.database.finishing import Finishing
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.locks.lock import DurableObjectLock
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.state.turn_entering import RESTARTABLE
-from agents_store_cloudflare.state.turn_records import TurnEntry
+from agents_store_cloudflare.state.turn_records import EnteredTurn, TurnEntry
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
 from agents_store_cloudflare.turns.closings import publish
@@ -50,6 +51,8 @@ class Entrance:
         self._state = state
         self._streams = streams
         self._locks = locks
+        self._finishing = Finishing(asyncio.sleep)
+        self.abandoned: TurnParts | None = None
 
     async def lock(self) -> DurableObjectLock:
         """The session's lock.
@@ -108,7 +111,11 @@ class Entrance:
         )
 
     async def enter(self, lock: DurableObjectLock) -> TurnParts:
-        """Enter the turn in one batch, the stream's writer opened beside it. Nothing is left of what this raises but an empty stream."""
+        """Enter the turn in one batch, the stream's writer opened beside it. Nothing is left of what this raises but an empty stream.
+
+        A caller that is cancelled waits for the reply. If the turn has been entered by then, `abandoned` is its parts: somebody has to
+        end it. A caller that is cancelled again stops waiting; the session's next turn or a sweep then closes what was entered.
+        """
         options, reservation = self._options, self._reservation()
         writer = self._new_writer(options.session_id, lock.fencing_token) if options.stream else None
         entry = TurnEntry(
@@ -123,23 +130,32 @@ class Entrance:
             reservation=reservation,
         )
         opening = None if writer is None else asyncio.ensure_future(self._opened(writer))
+
+        def parts_of(entered: EnteredTurn) -> TurnParts:
+            return TurnParts(
+                options=options,
+                state_store=self._state,
+                lock=lock,
+                entered=entered,
+                writer=writer,
+                reservation=reservation,
+                owed=entered.owed,
+                opening=opening,
+            )
+
+        entering = self._finishing.start(self._state.enter_turn(entry, uuid.uuid4().hex))
         try:
-            entered = await self._state.enter_turn(entry, uuid.uuid4().hex)
-        except BaseException:
+            return parts_of(await asyncio.shield(entering))
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                await self._finishing.wait_for([entering])
+                if entering.done() and not entering.cancelled() and entering.exception() is None:
+                    self.abandoned = parts_of(entering.result())
             if opening is not None and writer is not None:
                 await asyncio.gather(opening, return_exceptions=True)
-                writer.let_go()
+                if self.abandoned is None:
+                    writer.let_go()
             raise
-        return TurnParts(
-            options=options,
-            state_store=self._state,
-            lock=lock,
-            entered=entered,
-            writer=writer,
-            reservation=reservation,
-            owed=entered.owed,
-            opening=opening,
-        )
 
     async def tell(self, parts: TurnParts) -> None:
         """Bring the stream up to date: what earlier turns owe it, and that a suspended session goes on.
