@@ -4,7 +4,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
-from agents_store_cloudflare import CloudflareStore, LockOptions, create_cloudflare_store
+from agents_store_cloudflare import (
+    CloudflareStore,
+    LockOptions,
+    SessionOptions,
+    StateStoreOptions,
+    UsageOptions,
+    create_cloudflare_store,
+)
 from agents_store_cloudflare.database import Row, SqlError, Statement
 from agents_store_cloudflare.objects import ObjectCallError
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
@@ -26,6 +33,7 @@ class FaultyWorker:
 
     Args:
         faults: the numbers of the failing calls, counted from 0, with what happens to each.
+        sessions: the homes, where sessions do not live in the database.
 
     Attributes:
         count: how many calls were sent.
@@ -38,6 +46,8 @@ class FaultyWorker:
         locks: LocalObjects,
         clock: FakeClock,
         faults: Mapping[int, Outcome],
+        *,
+        sessions: LocalObjects | None = None,
     ) -> None:
         self.count: int = 0
         self._faults = dict(faults)
@@ -49,6 +59,10 @@ class FaultyWorker:
             db=_Database(self, database),
             streams=_Objects(self, streams),
             locks=_Objects(self, locks),
+            sessions=None if sessions is None else _Objects(self, sessions),
+            state_options=None if sessions is None else StateStoreOptions(now_ms=clock.now_ms),
+            usage_options=None if sessions is None else UsageOptions(now_ms=clock.now_ms),
+            session_options=None if sessions is None else SessionOptions(directory_delay=0, check_db=False),
             lock_options=LockOptions(
                 now_s=self._now_s,
                 sleep=lambda seconds: clock.sleep(seconds) if seconds > 3 else asyncio.sleep(0),

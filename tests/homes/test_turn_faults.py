@@ -1,0 +1,102 @@
+"""Every call of a turn over homes at its worst moment, and then each way in which somebody goes on: as over D1."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare import AgentsStoreError
+from agents_store_cloudflare.database import retry
+from agents_store_cloudflare.homes.session_object import SessionObject
+from agents_store_cloudflare.objects import namespace as object_calls
+from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
+from tests.lengths import length
+from tests.turns.faulty_worker import OUTCOMES, FaultyWorker, Outcome, WorkerDiedError
+from tests.turns.world import FOLLOWERS, KINDS, World, agent, check
+
+MOST_CALLS = 9
+"""What the longest turn sends, its reservation included."""
+
+
+class HomesWorld(World):
+    """The same world, its session in a home."""
+
+    def __init__(self, database: SqliteDatabase, kind: str) -> None:
+        super().__init__(database, kind)
+        self.sessions = LocalObjects(lambda host: SessionObject(host, database=lambda: database), clock=self.clock)
+
+    def worker(self, faults: Mapping[int, Outcome] | None = None) -> FaultyWorker:
+        """A Worker of its own."""
+        return FaultyWorker(self.database, self.streams, self.locks, self.clock, faults or {}, sessions=self.sessions)
+
+    async def later(self) -> None:
+        """The leases of Workers that died are over, and so are their reservations."""
+        await self.clock.advance(3_700)
+
+
+def _at_once(_attempt: int) -> float:
+    return 0.0
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come at once."""
+
+    async def pause(_: Any) -> None:
+        pass
+
+    monkeypatch.setattr(retry, "pause_before_retry", pause)
+    monkeypatch.setattr(object_calls, "backoff_s", _at_once)
+
+
+async def _turn_then(kind: str, faults: Mapping[int, Outcome], follow: Callable[[World], Awaitable[None]]) -> None:
+    world = await HomesWorld.of(kind)
+    is_well = False
+    with suppress(WorkerDiedError, AgentsStoreError):
+        await agent(world.worker(faults).store, kind, "t")
+        is_well = True
+    await world.later()
+    await follow(world)
+    await world.later()
+    await world.worker().store.sweep_turns()
+    wanted = {"t": is_well or follow is FOLLOWERS[0], "u": follow is FOLLOWERS[1]}
+    try:
+        await check(world, wants={name for name, is_wanted in wanted.items() if is_wanted})
+    except AssertionError as error:
+        raise AssertionError(f"{kind}, {dict(faults)}, then {follow.__name__}: {error}") from error
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_calls_are_all_covered(kind: str) -> None:
+    """TU-9: a turn over homes sends no more calls than are made to fail below; none of them reaches an object of its own."""
+    world = await HomesWorld.of(kind)
+    worker = world.worker()
+    await agent(worker.store, kind, "t")
+    assert worker.count <= MOST_CALLS
+    assert (world.streams.calls, world.locks.calls) == (0, 0)
+
+
+@pytest.mark.parametrize("follow", FOLLOWERS, ids=lambda follow: follow.__name__)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_one_fault(kind: str, follow: Callable[[World], Awaitable[None]]) -> None:
+    """TU-3 to TU-8, HM-3: everything agrees, whatever happens to whichever call, and whoever goes on; all of it where SOAK is set."""
+    plans: list[dict[int, Outcome]] = [{at: outcome} for at in range(MOST_CALLS) for outcome in OUTCOMES]
+    share = length(5, 1)
+    for faults in plans[(KINDS.index(kind) + FOLLOWERS.index(follow)) % share :: share]:
+        await _turn_then(kind, faults, follow)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_two_faults(kind: str) -> None:
+    """TU-3 to TU-8, HM-3: the same with two faults in one turn; a share of all pairs."""
+    share = length(41, 3)
+    pairs: list[tuple[int, int, Outcome]] = [
+        (first, second, outcome)
+        for first in range(MOST_CALLS)
+        for second in range(first + 1, MOST_CALLS)
+        for outcome in OUTCOMES
+    ]
+    for place, (first, second, outcome) in enumerate(pairs[KINDS.index(kind) :: share]):
+        lost: Outcome = "reply lost" if place % 2 else "fails before"
+        await _turn_then(kind, {first: lost, second: outcome}, FOLLOWERS[place % len(FOLLOWERS)])
