@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agents_store_cloudflare.command.new import FRAMEWORKS
 from tools.places import ROOT, VENV_PYTHON
 
 pytestmark = pytest.mark.runtime  # it downloads what a newcomer's machine has to download
@@ -34,17 +35,26 @@ def _newcomer(home: Path) -> dict[str, str]:
     return {**kept, "HOME": str(home), "PATH": f"{VENV_PYTHON.parent}:/usr/local/bin:/usr/bin:/bin"}
 
 
-def test_before_the_first_release(tmp_path: Path) -> None:
-    """A clone, its wheel, a new project: the project's tests pass on the package that was built."""
-    clone = tmp_path / "agents-store-cloudflare"
-    clone.mkdir()
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What a newcomer has cloned, as far as the wheel is built from it."""
+    folder = tmp_path / "agents-store-cloudflare"
+    folder.mkdir()
     for name in COPIED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
-        copy(ROOT / name, clone / name)
+        copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("framework", ["none", *FRAMEWORKS])
+def test_before_the_first_release(clone: Path, tmp_path: Path, framework: str) -> None:
+    """A clone, its wheel, a new project: the project's tests pass on the package that was built, with each framework."""
     home = tmp_path / "home"
     home.mkdir()
     *install, serve = _lines()
     assert serve == "uv run pywrangler dev", "tests/command/test_new.py serves the project on the local runtime"
+    if framework != "none":
+        install = [line.replace("--wheel dist", f"--framework {framework} --wheel dist") for line in install]
     done = subprocess.run(
         ["bash", "-euc", "\n".join(install)],
         cwd=clone,
