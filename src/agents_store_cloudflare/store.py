@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -288,6 +289,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         if plan.done is not None:
             for stream_id, known in plan.streams.items():
                 await self._delete_left(session_id, stream_id, known)
+            await self._delete_homeless_usage(session_id, commit_id, is_deleted=plan.done)
             return plan.done
         marks = await self._marks(plan.streams, fencing_token)
         is_deleted, left = await self.state_store.carry_out(plan, marks)
@@ -299,10 +301,23 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
             await self._delete_left(session_id, stream_id, None)
         if len(left) > MANY_STREAMS:
             await self.state_store.forget_streams(session_id)
-        if self._parts.homes is not None:
-            # D1 hears of it from the home. Usage may bear the id without a session, too.
-            await self.usage_store.delete(session_id)
+        await self._delete_homeless_usage(session_id, commit_id, is_deleted=is_deleted)
         return is_deleted
+
+    async def _delete_homeless_usage(self, session_id: str, commit_id: str | None, *, is_deleted: bool) -> None:
+        """Beside homes: have D1 hear of a deletion now, and delete usage that bears the id without a session.
+
+        The home itself tells D1 to delete the usage of a session, before it tells what a later session of the id has used. So nothing else
+        may be deleted by the id where there was a session, or where there is one by now.
+        """
+        homes = self._parts.homes
+        if homes is None:
+            return
+        if is_deleted:
+            await homes.drain(session_id)
+        elif not await self.state_store.exists(session_id):
+            name = None if commit_id is None else uuid.uuid5(uuid.NAMESPACE_OID, f"delete_session {commit_id}").hex
+            await self.usage_store.delete(session_id, commit_id=name)
 
     async def cleanup_expired_sessions(self, now: int | None = None, limit: int = 100) -> list[str]:
         """Delete up to `limit` expired sessions and their descendants with everything: streams, usage, state; the ids deleted.

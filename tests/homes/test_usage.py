@@ -11,6 +11,7 @@ from agents_store_cloudflare import (
     UsageError,
     UsageOptions,
 )
+from agents_store_cloudflare.contract.streams.records import StreamMark
 from agents_store_cloudflare.database import SqlError, Statement
 from agents_store_cloudflare.usage.prices import as_price_book
 from tests.homes.worlds import HomeWorld
@@ -142,3 +143,41 @@ async def test_rollups_of_trees(world: HomeWorld) -> None:
     await world.pass_time(1)
     assert (await store.usage_store.get_rollup("ada", include_sub_agents=True)).tokens.total == 7
     assert [rollup.session_id for rollup in await store.usage_store.get_tree_rollups("ada")] == ["ada", "ada//child"]
+
+
+async def test_a_deletion_leaves_what_a_later_session_used(world: HomeWorld) -> None:
+    """HM-8, SM-37: a session that others make before the deletion is over keeps its usage, also when the call is repeated."""
+    store = await world.store()
+    await _save(store, "ada", _tokens("ada", 3))
+    await store.usage_store.record_entry(_tokens("ada", 5))
+    async with store.stream_manager.create_writer("ada", "a", "t") as writer:
+        await writer.write({"type": "text"})
+    delete = store.stream_manager.delete_marked_stream
+
+    async def beside(stream_id: str, mark: StreamMark) -> StreamMark | None:
+        await _save(store, "ada", _tokens("ada", 7))
+        return await delete(stream_id, mark)
+
+    store.stream_manager.delete_marked_stream = beside  # type: ignore[method-assign]
+    for _ in range(2):
+        assert await store.delete_session("ada", commit_id="d")
+        assert await _total(store, "ada") == 7
+
+
+async def test_usage_of_an_id_without_a_session(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SM-37: a deletion that broke off before D1's usage completes when it is repeated, once, whoever has recorded since."""
+    store = await world.store()
+    await store.usage_store.record_entry(_tokens("ada", 5))
+    real = store.usage_store.delete
+
+    async def broken(*_: Any, **__: Any) -> int:
+        raise UsageError("no reply")
+
+    monkeypatch.setattr(store.usage_store, "delete", broken)
+    with pytest.raises(UsageError):
+        await store.delete_session("ada", commit_id="d")
+    monkeypatch.setattr(store.usage_store, "delete", real)
+    for expected in (0, 4):
+        assert not await store.delete_session("ada", commit_id="d")
+        assert await _total(store, "ada") == expected
+        await store.usage_store.record_entry(_tokens("ada", 4))

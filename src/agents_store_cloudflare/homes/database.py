@@ -11,13 +11,14 @@ from agents_store_cloudflare.contract.errors import (
     D1StateError,
     InvalidArgumentError,
     SessionNotMovedError,
+    UsageError,
 )
 from agents_store_cloudflare.contract.homes import child_id, home_of
 from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.database import Database, LostReplyError, Row, SqlError, Statement
 from agents_store_cloudflare.homes.missing_tables import changes_rows
 from agents_store_cloudflare.homes.schema import READABLE_FROM, SCHEMA, STEPS
-from agents_store_cloudflare.homes.wire import BATCH, PART, PROJECT, read_rows, statements_text
+from agents_store_cloudflare.homes.wire import BATCH, DRAIN, PART, PROJECT, read_rows, statements_text
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace, with_retry
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_reply, encode_request
 
@@ -84,6 +85,19 @@ class ObjectHomes:
                 f"home {told['home']!r} could not tell the directory; its log has the cause, and it tries again"
             )
         return cast("str", told["home"])
+
+    async def drain(self, session_id: str) -> None:
+        """Have the session's home tell D1 what its sessions used.
+
+        Raises:
+            UsageError: it could not.
+            D1StateError: the home gave no reply.
+        """
+        if not await self.call(session_id, DRAIN):
+            raise UsageError(
+                f"the home of session {session_id!r} could not tell D1 what the session used; its log has the cause, and it "
+                "tries again by itself"
+            )
 
     async def call(self, session_id: str, op: str) -> JsonValue:
         """An operation of the session's home that needs no arguments; its value.

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, LiteralString
 
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_id
-from agents_store_cloudflare.contract.errors import UsageError
 from agents_store_cloudflare.contract.usage.records import UsageEntry, UsageRollup
 from agents_store_cloudflare.homes.database import ObjectHomes
-from agents_store_cloudflare.homes.wire import DRAIN
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions, sql
 
 __all__ = ["HomeUsageStore"]
@@ -75,8 +73,4 @@ class HomeUsageStore(D1UsageStore):
         Raises:
             UsageError: it could not.
         """
-        if not await self._homes.call(check_id(session_id, "session_id"), DRAIN):
-            raise UsageError(
-                f"the home of session {session_id!r} could not tell D1 what the session used; its log has the cause, and it "
-                "tries again by itself"
-            )
+        await self._homes.drain(check_id(session_id, "session_id"))
