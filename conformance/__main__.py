@@ -1,4 +1,4 @@
-"""Start the example Worker and run the published suite and both published clients against it.
+"""Start the example Worker and run the published suite and both published clients against it, then the AI SDK against a chat Worker.
 
 `python -m conformance [vitest arguments]`, e.g. `-t "Long-Poll"`. What they need is installed by the first run, from the locks
 of this folder, below `.runtime/conformance`.
@@ -21,8 +21,9 @@ HERE = Path(__file__).parent
 INSTALLED = RUNTIME / "conformance"
 VENV = INSTALLED / "venv"
 LOCKED = ("package.json", "package-lock.json", "requirements.lock")
-PROGRAMS = ("suite.test.mjs", "typescript_client.mjs")
+PROGRAMS = ("suite.test.mjs", "typescript_client.mjs", "ai_client.mjs")
 CONFIG = ROOT / "examples/durable_streams/wrangler.toml"
+PAGES = ROOT / "tests/end_to_end/ui_worker/wrangler.toml"
 VARIABLES = {"LONG_POLL_S": "4", "SUBSCRIPTIONS": "development"}
 WHOLE_SUITE = 338
 TEST_TIMEOUT_MS = "60000"
@@ -36,7 +37,8 @@ def main() -> int:
             environment["STREAMS_URL"] = runtime.url
             is_suite_passed = _suite(environment, sys.argv[1:])
             are_clients_served = _clients(environment) if len(sys.argv) == 1 else True
-    return 0 if is_suite_passed and are_clients_served else 1
+        is_page_served = _page(environment) if len(sys.argv) == 1 else True
+    return 0 if is_suite_passed and are_clients_served and is_page_served else 1
 
 
 def _install() -> None:
@@ -88,6 +90,13 @@ def _clients(environment: dict[str, str]) -> bool:
     )
     codes = [subprocess.run(command, env=environment, check=False).returncode for command in commands]
     return codes == [0, 0]
+
+
+def _page(environment: dict[str, str]) -> bool:
+    """Whether the AI SDK's client had each message whole."""
+    with LocalRuntime(PAGES) as runtime:
+        command = [str(NODE_BIN / "node"), str(INSTALLED / "ai_client.mjs")]
+        return subprocess.run(command, env={**environment, "CHAT_URL": runtime.url}, check=False).returncode == 0
 
 
 if __name__ == "__main__":

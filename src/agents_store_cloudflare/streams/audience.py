@@ -47,9 +47,9 @@ class Audience:
     def __len__(self) -> int:
         return len(self._listeners) + len(self._by_socket())
 
-    def add(self, log: StreamLog, place: Place, sink: FrameSink) -> Subscription:
+    def add(self, log: StreamLog, place: Place, sink: FrameSink, write: FrameWriter = sse_frame) -> Subscription:
         """Add a listener over Server-Sent Events at `place`. It is behind until its first `pull`."""
-        listener = Subscription(self, log, sink, sse_frame, place)
+        listener = Subscription(self, log, sink, write, place)
         self._listeners.add(listener)
         if self._cancel_timer is None:
             self._cancel_timer = self._host.call_later(KEEP_ALIVE_MS, self._keep_alive)

@@ -9,6 +9,7 @@ from agents_store_cloudflare.objects import EventBody, ObjectHost, ObjectSocket
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.streams.audience import Audience
 from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.streams.page_wires import RESUME, MessageSink, PageWire, idle, message_start, wire_of
 from agents_store_cloudflare.streams.socket_sink import ACKNOWLEDGEMENT
 from agents_store_cloudflare.streams.sse import HEADERS, parse_position
 from agents_store_cloudflare.streams.subscription import Place, place_at
@@ -49,6 +50,8 @@ class EventRequests:
         """
         if request.method != "GET":
             return HttpResponse.refusal(405, "method_not_allowed", "events are read with GET", headers={"allow": "GET"})
+        if (wire := wire_of(request)) is not None:
+            return self._as_message(log, request, wire)
         position = position_of(request)
         place = place_at(log.head_from(position), position)
         if (request.header("Upgrade") or "").lower() == "websocket":
@@ -67,6 +70,20 @@ class EventRequests:
         """Close this end of a socket that the client has closed or that broke. The client waits for it."""
         self._audience.left(socket)
         socket.close(code if code in ANSWERED_CODES else NORMAL_CLOSURE, "")
+
+    def _as_message(self, log: StreamLog, request: HttpRequest, wire: PageWire) -> HttpResponse:
+        """Answer a chat page with one message; 204 where it wants to resume one and none is being written."""
+        position = position_of(request)
+        head = log.head_from(position)
+        if request.header(RESUME):
+            if idle(head):
+                return HttpResponse(status=204)
+            position = message_start(head)
+        body = self._host.event_body()
+        sink = MessageSink(body)
+        sink.listener = self._audience.add(log, place_at(head, position), sink, wire)
+        body.feed_from(sink.listener)
+        return HttpResponse(status=200, headers=dict(wire.headers), body=body.stream)
 
     def _as_events(self, log: StreamLog, place: Place) -> HttpResponse:
         body = self._host.event_body()

@@ -1,0 +1,222 @@
+"""Streams to chat pages: one message each, live and resumed."""
+
+import asyncio
+import json
+from typing import Any, cast
+
+import pytest
+from pydantic_ai import Agent
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.ui.vercel_ai import VercelAIAdapter
+from pydantic_ai.ui.vercel_ai.request_types import SubmitMessage, TextUIPart, UIMessage
+
+from agents_store_cloudflare import CloudflareStore, create_cloudflare_store, run_migration
+from agents_store_cloudflare.adapters.ui import MessageStreams, ui_chunks
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import JsonObject
+from agents_store_cloudflare.durable_streams import StreamObject
+from agents_store_cloudflare.locks.lock_object import LockObject
+from agents_store_cloudflare.objects import ObjectHost
+from agents_store_cloudflare.objects.http_messages import HttpResponse
+from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
+
+CHUNKS: list[JsonObject] = [
+    {"type": "start", "messageId": "m1"},
+    {"type": "start-step"},
+    {"type": "text-start", "id": "t"},
+    *({"type": "text-delta", "id": "t", "delta": f"wörd {number} data: [DONE]\n\n: end\n\n"} for number in range(9)),
+    {"type": "text-end", "id": "t"},
+    {"type": "finish-step"},
+    {"type": "finish", "finishReason": "stop"},
+]
+
+
+class Reading:
+    """A page's connection: what it has read."""
+
+    def __init__(self, answer: HttpResponse) -> None:
+        assert answer.status == 200
+        self.body: Any = answer.body
+        self.text = ""
+
+    def read(self) -> list[str]:
+        """The data of all frames so far."""
+        while piece := self.body.read():
+            self.text += piece
+        return self.data()
+
+    def data(self) -> list[str]:
+        frames = self.text.split("\n\n")
+        assert frames.pop() == ""
+        return [frame.removeprefix("data: ") for frame in frames if not frame.startswith(":")]
+
+
+def plain(texts: list[str]) -> list[Any]:
+    """The chunks without what the writer adds."""
+    found = [text if text == "[DONE]" else json.loads(text) for text in texts]
+    return [each if isinstance(each, str) else {k: each[k] for k in each if k not in ADDED} for each in found]
+
+
+ADDED = {"agentId", "agentType", "timestamp"}
+
+
+async def world(protocol: Any = "vercel") -> tuple[CloudflareStore, MessageStreams, Any]:
+    clock, database = FakeClock(1_700_000_000_000), SqliteDatabase()
+    made: list[Any] = []
+
+    def make(host: ObjectHost) -> StreamObject:
+        made.append(StreamObject(host))
+        return cast("StreamObject", made[-1])
+
+    streams, locks = LocalObjects(make, clock=clock), LocalObjects(LockObject, clock=clock)
+    await run_migration(database)
+    store = create_cloudflare_store(db=database, streams=streams, locks=locks)
+    return store, MessageStreams(store.stream_namespace, protocol=protocol, sleep=_no_wait), made
+
+
+async def _no_wait(_seconds: float) -> None:
+    return None
+
+
+async def test_a_message_live_and_resumed_at_every_chunk() -> None:
+    """UI-1, UI-2: whoever leaves after any chunk and resumes has the identical message; before and after there is nothing to resume."""
+    store, pages, _ = await world()
+    assert (await pages.resume("ada")).status == 204
+    async with store.turn("ada", agent_type="x") as turn:
+        resumed: list[Reading] = []
+        live: Reading | None = None
+        for number, chunk in enumerate(CHUNKS, 1):
+            await turn.write(chunk)
+            await turn.commit()
+            live = live or Reading(await pages.follow(turn.stream_id, turn.from_sequence))
+            assert plain(live.read()) == CHUNKS[:number]
+            resumed.append(Reading(await pages.resume("ada")))
+            assert plain(resumed[-1].read()) == CHUNKS[:number]
+    assert live is not None
+    whole = live.read()
+    assert plain(whole) == [*CHUNKS, "[DONE]"]
+    assert not live.body.is_open
+    for reading in resumed:
+        assert reading.read() == whole
+        assert not reading.body.is_open
+    after = await pages.resume("ada")
+    assert (after.status, after.body) == (204, None)
+    late = Reading(await pages.follow("ada", turn.from_sequence))
+    assert late.read() == whole
+
+
+async def test_headers() -> None:
+    """UI-1: those that the AI SDK wants."""
+    store, pages, _ = await world()
+    async with store.turn("ada", agent_type="x") as turn:
+        await turn.write(CHUNKS[0])
+    answer = await pages.follow("ada")
+    assert dict(answer.headers) == {
+        "content-type": "text/event-stream",
+        "cache-control": "no-cache",
+        "x-accel-buffering": "no",
+        "x-content-type-options": "nosniff",
+        "x-vercel-ai-ui-message-stream": "v1",
+    }
+
+
+async def test_the_second_turn_replays_itself_only() -> None:
+    """UI-2: a resumed message begins at its own turn."""
+    store, pages, _ = await world()
+    async with store.turn("ada", agent_type="x") as turn:
+        await turn.write({"type": "start", "messageId": "first"})
+    async with store.turn("ada", agent_type="x") as turn:
+        await turn.write({"type": "start", "messageId": "second"})
+        await turn.commit()
+        resumed = Reading(await pages.resume("ada"))
+        first = Reading(await pages.follow("ada"))
+    assert plain(resumed.read()) == [{"type": "start", "messageId": "second"}, "[DONE]"]
+    assert plain(first.read()) == [{"type": "start", "messageId": "first"}, "[DONE]"]
+
+
+async def test_a_failed_turn_is_an_error() -> None:
+    """UI-3: an error chunk, then the end; nothing of the cause."""
+    store, pages, _ = await world()
+    readings: list[Reading] = []
+
+    async def fails() -> None:
+        async with store.turn("ada", agent_type="x") as turn:
+            await turn.write(CHUNKS[0])
+            await turn.commit()
+            readings.append(Reading(await pages.follow("ada")))
+            raise ValueError("secret")
+
+    with pytest.raises(ValueError, match="secret"):
+        await fails()
+    [live] = readings
+    assert plain(live.read()) == [CHUNKS[0], {"type": "error", "errorText": "failed"}, "[DONE]"]
+    assert (await pages.resume("ada")).status == 204
+
+
+@pytest.mark.parametrize("protocol", ["vercel", "ag-ui"])
+async def test_streams_without_turns(protocol: str) -> None:
+    """UI-3, UI-4: a stream that is ended or failed is a message too; AG-UI has no [DONE], and an error of its own."""
+    store, pages, _ = await world(protocol)
+    manager = store.stream_manager
+    failure: dict[str, str] = {"type": "error", "errorText": "no model"}
+    done = ["[DONE]"]
+    if protocol == "ag-ui":
+        failure, done = {"type": "RUN_ERROR", "message": "no model"}, []
+    readings: dict[str, Reading] = {}
+    for name in ("good", "bad"):
+        async with manager.create_writer(name, "a", "t") as writer:
+            await writer.write(CHUNKS[0])
+        readings[name] = Reading(await pages.resume(name))
+    await manager.end_stream("good")
+    await manager.fail_stream("bad", "no model")
+    assert plain(readings["good"].read()) == [CHUNKS[0], *done]
+    assert plain(readings["bad"].read()) == [CHUNKS[0], failure, *done]
+    for name, reading in readings.items():
+        assert not reading.body.is_open
+        assert (await pages.resume(name)).status == 204
+        assert Reading(await pages.follow(name)).read() == reading.read()
+
+
+async def test_nobody_stays_behind() -> None:
+    """UI-2: a reader whose message is over is forgotten, and one who left in the middle holds nothing up."""
+    store, pages, objects = await world()
+    async with store.turn("ada", agent_type="x") as turn:
+        await turn.write(CHUNKS[0])
+        await turn.commit()
+        gone, stays = Reading(await pages.resume("ada")), Reading(await pages.resume("ada"))
+        gone.read()
+        stays.read()
+        gone.body.leave()
+    stays.read()
+    assert [len(made._audience) for made in objects] == [0]
+
+
+async def test_bad_arguments() -> None:
+    """UI-1: refused before anything is asked."""
+    _, pages, _ = await world()
+    with pytest.raises(InvalidArgumentError):
+        await pages.resume("")
+    with pytest.raises(InvalidArgumentError):
+        await pages.follow("ada", -1)
+    with pytest.raises(ValueError, match="protocol"):
+        await world("sse")
+    assert (await pages.follow("unknown")).status == 404
+
+
+async def test_an_agent_of_pydantic_ai() -> None:
+    """UI-5: the chunks of its Vercel adapter are stored as they are, and its [DONE] is left out."""
+    store, pages, _ = await world()
+    question = UIMessage(id="q", role="user", parts=[TextUIPart(text="hello")])
+    agent = Agent(TestModel(custom_output_text="heard you"))
+    adapter = VercelAIAdapter(
+        agent=agent, run_input=SubmitMessage(id="ada", trigger="submit-message", messages=[question])
+    )
+    async with store.turn("ada", agent_type="x") as turn:
+        following = asyncio.ensure_future(pages.follow("ada"))  # as a Worker does: before the first chunk
+        async for chunk in ui_chunks(adapter.run_stream()):
+            await turn.write(chunk)
+            await turn.commit()
+    live = Reading(await following)
+    told = plain(live.read())
+    assert [told[0]["type"], told[-2]["type"], told[-1]] == ["start", "finish", "[DONE]"]
+    assert "".join(each["delta"] for each in told[:-1] if each["type"] == "text-delta") == "heard you"
