@@ -1,4 +1,4 @@
-"""Whether the bindings of a Worker are as the package needs them; what is wrong is named with the line to add."""
+"""The check of a Worker's bindings. Each fault is named together with the line that mends it."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--all", action="store_true", help="every session, the newest first, and what deleted ones have left"
     )
-    parser.add_argument("--budgets", action="store_true", help="budgets too: all, or those of the scope SESSION")
+    parser.add_argument("--budgets", action="store_true", help="budgets too: all, or the budgets of the scope SESSION")
     parser.add_argument("--streams", action="store_true", help="not from here: see docs/command.md")
 
 

@@ -117,7 +117,7 @@ class _Part:
 
 
 class _Export:
-    """An export, read part by part as often as it is needed."""
+    """An export. It can be read part by part, several times."""
 
     def __init__(self, file: IO[bytes], *, without_streams: bool) -> None:
         self._file = file

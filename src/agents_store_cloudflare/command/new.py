@@ -1,4 +1,4 @@
-"""`new`: a Worker project to begin with, whose tests pass and which serves as it is."""
+"""`new`: a Worker project to begin with. Its tests pass and it serves without a change."""
 
 from __future__ import annotations
 

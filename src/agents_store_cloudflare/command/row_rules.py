@@ -1,4 +1,4 @@
-"""What a row of this package's tables looks like, and what is wrong with one that somebody else wrote."""
+"""The shape of each row in this package's tables, and the faults of a row that another program wrote."""
 
 from __future__ import annotations
 

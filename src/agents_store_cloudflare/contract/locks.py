@@ -232,7 +232,7 @@ class LockManager(Protocol):
 
         Args:
             key: any id.
-            options: see `LockBlockOptions`: those of `acquire`, and cancel_when_lost.
+            options: as `acquire` takes them, and `cancel_when_lost`; see `LockBlockOptions`.
 
         Raises:
             LockNotAcquiredError: `acquire` would return None.

@@ -31,7 +31,7 @@ class ForkUpkeep:
             self._host.set_alarm(self._host.now_ms() + RELEASE_MS)
 
     async def alarm(self, rules: ProtocolLog) -> int | None:
-        """Do what is due. Returns the time of the next alarm in ms, or None if none is needed."""
+        """Do the due work. Return the time of the next alarm in ms, or None if none is needed."""
         copied_ms = rules.path.incoming.latest_ms()
         if copied_ms is not None and self._host.now_ms() < copied_ms + IDLE_MS:
             return copied_ms + IDLE_MS

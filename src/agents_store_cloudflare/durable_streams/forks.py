@@ -111,7 +111,7 @@ def walk(rules: ProtocolLog, point: ForkPoint) -> ForkPoint:
 
 
 def fork_facts(source: ProtocolState, origin: ForkSource, creation: Creation, now_ms: int) -> ProtocolState:
-    """The facts of a fork: those of the request, and the source's for the rest."""
+    """Return the facts of a fork. The request names some; the source gives the others."""
     is_said = creation.ttl_s is not None or creation.expires_at is not None
     return ProtocolState(
         content_type=creation.content_type or source.content_type,

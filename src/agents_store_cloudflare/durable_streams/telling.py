@@ -62,7 +62,7 @@ class Tellings:
         return place is not None and place != self._told
 
     async def tell(self, log: StreamLog) -> None:
-        """Tell the index what is stored. If no answer comes, an alarm tells it later."""
+        """Tell the index about the stored change. If no answer comes, an alarm tells it later."""
         head, place, path, marks = log.last_known(), _place(log), self._marked_path(), self._marks
         if head is None or path is None:
             return

@@ -209,7 +209,7 @@ class HomeDatabase:
         return {"request": request, "parts": len(places)}
 
     async def _check_db(self) -> None:
-        """Make sure that D1 holds neither this session nor the one that its home is named after."""
+        """Make sure that D1 holds neither this session nor its root, which names the home."""
         assert self._in_db is not None  # noqa: S101 - only then a home asks
         found = await self._in_db([self._session_id, self._home])
         if found:

@@ -111,7 +111,7 @@ class Projection:
         return [_dirty(row) for row in self._tables.query(_DIRTY, most)]
 
     def _begin(self, dirty: list[_Dirty], now_ms: int) -> int:
-        """The edition of what is sent now. It is stored before: no later edition is lower, whatever becomes of this object.
+        """Return the edition of the news that is sent now. It is stored first: later editions are higher, even if this object dies.
 
         So are the names of the sessions: one that is deleted before D1 answers is told as deleted, for what was sent may yet arrive.
         """

@@ -105,7 +105,7 @@ class SessionObject:
             return encode_error(error, self.logger)
 
     async def alarm(self) -> None:
-        """`ObjectLogic.alarm`: do what is due."""
+        """`ObjectLogic.alarm`: do the work that is due."""
         self._alarm.rang()
         await self._publishing.ring()
         await self._own.stream.alarm()

@@ -11,7 +11,7 @@ __all__ = ["SharedAlarm", "SharedHost"]
 
 
 class SharedAlarm:
-    """The alarm of one object. It rings at the earliest time that a part has asked for; then every part sees what is due for it.
+    """The alarm of one object. It rings at the earliest time that a part has asked for. Then every part does its due work.
 
     Nothing of it is stored: an object that has slept asks its parts once, when one of them sets the alarm, for the time that each
     of them waits for. So a part that sets a late time never puts off what another waits for.

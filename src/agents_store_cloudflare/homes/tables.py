@@ -115,7 +115,7 @@ class BatchResult:
 
     Attributes:
         place: where the Worker is to go on; None at the end.
-        stamp: comes with it; the session has not changed as long as it is the same.
+        stamp: comes with the page. While it is the same, the session has not changed.
         is_write: whether rows may have changed.
     """
 
@@ -142,11 +142,11 @@ class _NothingKeptError(Exception):
 
 
 class MovedError(Exception):
-    """The session has changed since the page before: what is read must be read from its beginning."""
+    """The session has changed since the page before: read it again from its beginning."""
 
 
 class HomeTables:
-    """The tables of one home. What a batch needs is made in its own transaction; reads make nothing, and find empty what is not there."""
+    """The tables of one home. A write makes its tables, in its own transaction. A read finds a missing table empty."""
 
     def __init__(self, sql: ObjectSql) -> None:
         self._sql = sql
@@ -199,7 +199,7 @@ class HomeTables:
         return self._rows(sql, parameters, TABLES - self._present())
 
     def change(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
-        """Run one of the home's own writes; the table that it inserts into is made where it is not there."""
+        """Run one of the home's own writes. It makes the table that it inserts into, if the table is missing."""
         table = inserts_into(sql)
         if table is not None and table not in self._present():
             for each in LATER[table]:
@@ -267,7 +267,7 @@ class HomeTables:
         )
 
     def _make(self, request: BatchRequest, wanted: set[str]) -> None:
-        """Make what is not there yet and bring the schema up."""
+        """Make the missing tables and bring the schema to the newest version."""
         made: list[str] = []
         record = self.record()
         if record is None:

@@ -50,7 +50,7 @@ UNREADABLE: Final = "unreadable"
 
 
 class StagedDiffers(Exception):  # noqa: N818 - it leads to the next attempt, no caller sees it
-    """The staged changes are no longer the ones that were read."""
+    """The staged changes have changed since they were read."""
 
     def __init__(self, _: Facts) -> None:
         super().__init__()

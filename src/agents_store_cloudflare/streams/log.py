@@ -28,7 +28,7 @@ __all__ = ["CEILING_STEP", "Appended", "Page", "StreamLog"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
-    """The result of an append. A repeated append stored nothing; its `last_sequence` is that of the first one."""
+    """The result of an append. A repeated append stores nothing and has the `last_sequence` of the first one."""
 
     first_sequence: int
     last_sequence: int

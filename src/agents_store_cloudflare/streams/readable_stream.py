@@ -1,4 +1,4 @@
-"""The reads of a stream: its chunks, page by page, and what is kept of it. No read changes the stream."""
+"""The reads of a stream: its chunks, page by page, and the range of kept chunks. No read changes the stream."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class StreamRows:
         return None if chunks is None else (cast("int", blocks), cast("int", chunks))
 
     def take_place(self, head: StreamHead) -> None:
-        """Replace the stream's rows by those of the copy that has arrived."""
+        """Replace the stream's rows by the rows of the arrived copy."""
 
         def write() -> None:
             self._sql.exec(c.UPDATE_ATTEMPT, encode_head(head))

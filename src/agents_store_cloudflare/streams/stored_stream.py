@@ -110,7 +110,7 @@ class StoredStream:
     def _change(self, wanted: StreamHead, fencing_token: int | None, now_ms: int, commit: Commit | None) -> StreamHead:
         """Store a new head, with its fencing token, its commit and its alarm. The tail is stored with it.
 
-        A new life of the stream drops the tail and the blocks. If the head stays as it is, nothing is written, and the
+        A new life of the stream drops the tail and the blocks. If the head does not change, nothing is written, and the
         commit is remembered in memory.
         """
         before = cast("StreamHead", self._head)

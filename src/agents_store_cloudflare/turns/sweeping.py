@@ -1,4 +1,4 @@
-"""The sweep: closes turns whose Worker died, and publishes what is owed."""
+"""The sweep: closes turns whose Worker died, and publishes the closing chunks that they owe."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def sweep_turns(
     limit: int,
     now_ms: Callable[[], int],
 ) -> SweptTurns:
-    """Close up to `limit` dead turns, and publish what is owed. Running turns are left alone: their lock is held."""
+    """Close up to `limit` dead turns, and publish owed closing chunks. Running turns are left alone: their lock is held."""
     closed: list[str] = []
     settled: list[tuple[str, str]] = []
     told = held = looked = done = 0
@@ -87,14 +87,14 @@ async def sweep_session(
     locks: DurableObjectLockManager,
     now_ms: Callable[[], int],
 ) -> int | None:
-    """Close the dead turn of one session, if it has one, and publish what is owed.
+    """Close the dead turn of one session, if it has one, and publish the closing chunks that it owes.
 
     Returns:
         How many closing chunks were published or found in their streams; None where somebody holds the session's lock.
 
     Raises:
         StateNotFoundError: there is no such session.
-        StreamError, LockError: something could not be reached; what is owed stays owed.
+        StreamError, LockError: an object could not be reached; the closing chunks stay owed.
     """
     swept = await _interrupted(session_id, state, streams, locks, now_ms)
     if swept is None:

@@ -71,7 +71,7 @@ class Turn(RecordingTurn):
 
     @property
     def messages(self) -> list[Message]:
-        """The messages of the session, those of this turn included."""
+        """The messages of the session, with the messages of this turn."""
         return self.state.messages
 
     @property

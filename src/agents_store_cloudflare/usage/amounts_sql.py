@@ -1,4 +1,4 @@
-"""The SQL of amounts that are stored. A row that another program has damaged adds nothing, and stays as it is until it is counted anew."""
+"""The SQL of stored amounts. A row that another program has damaged adds nothing. It stays damaged until it is counted anew."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def readable(amounts: LiteralString, otherwise: LiteralString = "'{}'") -> Liter
 def amounts_added(
     table: LiteralString, added: LiteralString = "excluded.amounts", sign: LiteralString = ""
 ) -> LiteralString:
-    """Return the assignment that adds amounts to those of the stored row, counter by counter; zeros go.
+    """Return the assignment that adds amounts to the stored row, counter by counter. Counters that become zero go.
 
     Args:
         table: the table of the stored row.

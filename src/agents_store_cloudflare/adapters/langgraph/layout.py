@@ -1,4 +1,4 @@
-"""How a checkpoint becomes a row and new lines: every value once, a growing list by what is new."""
+"""How a checkpoint becomes a row and new lines. Every value is stored once; of a growing list only the new elements."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def laid_out(
 
     Args:
         changed: the channels that have changed since the parent.
-        parent: what is known of the checkpoint before it.
+        parent: the facts that are known about the checkpoint before it.
     """
     return _Laying(checkpoint, changed, None if sharing == "nothing" else parent, codec, sharing == "append").result()
 

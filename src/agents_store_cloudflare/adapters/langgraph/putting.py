@@ -67,7 +67,7 @@ class Putting:
     """The writing half of a saver.
 
     Args:
-        checks_head: refuse what is put after somebody else's checkpoint.
+        checks_head: refuse a checkpoint that follows somebody else's checkpoint.
     """
 
     def __init__(self, batches: GraphBatches, known: KnownThreads, *, checks_head: bool) -> None:

@@ -1,4 +1,4 @@
-"""Rows back into checkpoint tuples, and what is known of them from then on."""
+"""Turns rows back into checkpoint tuples, and remembers their facts for the next put."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def read_metadata(text: str) -> CheckpointMetadata:
 
 
 def read_row(row: CheckpointRow, lines: Lines, codec: TextCodec) -> tuple[CheckpointTuple, KnownCheckpoint]:
-    """The checkpoint of a row, and what is known of it.
+    """Return the checkpoint of a row, and the facts to remember about it.
 
     Raises:
         ForeignValueError: another program or a newer version wrote it, or its values cannot be rebuilt.

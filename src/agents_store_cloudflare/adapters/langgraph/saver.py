@@ -109,7 +109,7 @@ class D1Saver(BaseCheckpointSaver[int]):
         return 1 if current is None else int(str(current).partition(".")[0]) + 1
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """The checkpoint that the config names, or the newest; None where there is none."""
+        """Return the checkpoint that the config names, or the newest; None if the thread has none."""
         return await self._history.get(_thread(config), get_checkpoint_id(config) or None, self._codec)
 
     async def alist(
@@ -147,7 +147,7 @@ class D1Saver(BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint after the one that the config names; the config of the new one."""
+        """Store a checkpoint after the checkpoint that the config names. Return the config of the new one."""
         thread = _thread(config)
         new = NewCheckpoint(
             thread=thread,

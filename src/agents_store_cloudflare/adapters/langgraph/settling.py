@@ -31,7 +31,7 @@ class Settling:
     refs: str | None
 
     def remember(self, parent: KnownCheckpoint | None) -> None:
-        """Know the parent as it is stored from now on."""
+        """Remember the parent in the form that is stored now."""
         if parent is not None and self.statements:
             parent.writes, parent.writes_text = self.writes, self.writes_text
             parent.body, parent.refs = self.body or parent.body, self.refs or parent.refs

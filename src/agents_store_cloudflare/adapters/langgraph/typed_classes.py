@@ -129,7 +129,7 @@ def _key_of(kind: type) -> Key:
 
 
 def _short(key: Key) -> Any:
-    """`human.HumanMessage` for LangChain's messages: they are most of what is stored."""
+    """Return the short name of a LangChain message, such as `human.HumanMessage`: most stored values are messages."""
     return f"{key[0].removeprefix(_MESSAGES)}.{key[1]}" if key[0].startswith(_MESSAGES) else list(key)
 
 

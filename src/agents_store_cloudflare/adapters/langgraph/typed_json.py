@@ -27,7 +27,7 @@ _dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=Fal
 
 
 class TypedJsonSerializer:
-    """Values as JSON text, plain JSON as it is, everything else as `{"$": [tag, …]}`. A LangGraph serializer, and the saver's default.
+    """A LangGraph serializer, and the saver's default. Plain JSON stays plain; every other value becomes `{"$": [tag, …]}`.
 
     Tuples, sets, deques, bytes, dates, UUIDs, decimals, paths, patterns, IP addresses, keys that are not text, floats that JSON lacks,
     messages, `Send`, `Command`, `Interrupt`, enums, dataclasses, named tuples and pydantic models come back as their own types. Dicts

@@ -42,7 +42,7 @@ def messages_from_state(messages: Sequence[Message]) -> list[ModelMessage]:
         >>> result = await agent.run(question, message_history=messages_from_state(turn.messages))
 
     Raises:
-        ForeignValueError: a message was not made by `messages_to_state`, or by that of a newer pydantic-ai; the error names its number.
+        ForeignValueError: another program, or a newer pydantic-ai, made a message; the error names its number.
     """
     return [_restored(message, number) for number, message in enumerate(messages)]
 

@@ -132,7 +132,7 @@ class D1ConversationStore(ConversationStore):
             )
 
     async def read_record(self, conversation_id: str) -> ConversationRecord | None:
-        """The record of a conversation, None where there is none.
+        """Return the record of a conversation, or None.
 
         Raises:
             ForeignValueError: another program or a newer version wrote it.
@@ -145,7 +145,7 @@ class D1ConversationStore(ConversationStore):
         return record
 
     async def read_records(self, *, scope: str | None = None, limit: int | None = None) -> list[ConversationRecord]:
-        """The records, or those of a scope, the newest first.
+        """Return the records of all conversations or of one scope, the newest first.
 
         Without a scope it reads every conversation of the database: an operator's call.
 
@@ -323,7 +323,7 @@ def _most(limit: int | None) -> int:
 
 
 def _needs(record: ConversationRecord, new_entries: Sequence[ConversationEntry]) -> tuple[list[str], list[str]]:
-    """The entries that must be stored, the one that the conversation continues first, and the new ones.
+    """Return the entries that must be stored already (first the entry that the conversation continues), and the new entries.
 
     Raises:
         InvalidArgumentError: an id is no id, or two new entries share one.

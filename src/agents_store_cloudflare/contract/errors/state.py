@@ -143,7 +143,7 @@ class SessionNotMovedError(D1StateError):
 
 @dataclass(eq=False, repr=False)
 class StaleStateError(D1StateError):
-    """The stored session is not the one that this state was loaded from; nothing was written.
+    """The stored session is a later one than this state was loaded from; nothing was written.
 
     Attributes:
         reason: "version": somebody saved in between. "history": the stored messages are not the loaded ones, or they belong to a

@@ -87,7 +87,7 @@ class SubscriptionIndex:
             self._set_alarm()
 
     async def alarm(self) -> None:
-        """Do what is due: leases that ran out, deliveries to try again, streams to ask whether they are still there."""
+        """Do the due work: end old leases, repeat deliveries, ask streams whether they still exist."""
         self._alarm_ms = None
         self._send(self._wakes.expire(self._host.now_ms()))
         await self._ask_to_tell()

@@ -167,7 +167,7 @@ class DurableStreamsConformance:
         assert (await self.ask("GET", "s")).json == [0, 1, 2, 10, 20]
 
     async def test_producers_of_an_earlier_life(self) -> None:
-        """DS-2, DS-4, DS-11: a path used again starts clean; its offsets go on, and those of the earlier stream are refused."""
+        """DS-2, DS-4, DS-11: a path used again starts clean; its offsets go on, and offsets of the earlier stream are refused."""
         await self.ask("PUT", "s", b"", JSON)
         await self.ask("POST", "s", "0", _producer(0))
         assert (await self.ask("DELETE", "s")).status == 204

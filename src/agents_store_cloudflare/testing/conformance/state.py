@@ -399,7 +399,7 @@ class StateConformance(Families, StateFixtures):
         assert bare.messages == [{"role": "user", "n": 0}]
 
     async def test_partial_loads(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-14: a state loaded without, or with the last messages, saves only what is added to it."""
+        """ST-14: a state that was loaded with no messages, or with the last ones, saves only the added messages."""
         state = AgentState(session_id=unique, agent_type="x", messages=[_message(str(n)) for n in range(10)])
         await state_store.save(state)
         for wanted, expected in (("none", 0), (3, 3), (99, 10), (0, 0)):
@@ -436,7 +436,7 @@ class StateConformance(Families, StateFixtures):
         assert (await state_store.load_state(unique, required=True)) == state
 
     async def test_a_checkpoint_before_a_handoff(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-15, ST-32: the agent and the stream are those of the time, whether or not the custom state is shared."""
+        """ST-15, ST-32: a checkpoint keeps the agent and the stream of its time, even if the custom state is shared."""
         state = AgentState(session_id=unique, agent_type="planner", custom_state={"plan": 1})
         kept = [await state_store.save_checkpoint(unique, state)]
         for agent_type, plan in (("writer", 1), ("writer", 2), ("critic", 2)):

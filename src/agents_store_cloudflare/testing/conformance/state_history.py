@@ -80,7 +80,7 @@ class HistoryConformance(StateFixtures):
 
     @pytest.mark.parametrize("messages", ["text", {"role": "user"}, [], [1], [["role", "user"]]], ids=range(5))
     async def test_bad_messages(self, state_store: D1StateStore, unique: str, messages: list[Message]) -> None:
-        """ST-29, ST-5: what is no list of messages is refused, and nothing is written."""
+        """ST-29, ST-5: a value that is no list of messages is refused, and nothing is written."""
         await state_store.create_session(unique, agent_type="x")
         with pytest.raises((TypeError, InvalidArgumentError)):
             await state_store.append_messages(unique, messages)

@@ -155,7 +155,7 @@ class PopConformance(StateFixtures):
         assert sorted([*taken, *await _stored(state_store, unique)]) == sorted(everything)
 
     async def test_an_append_that_makes_its_session(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-49: with `create` the session is made where there is none, in the same transaction, and left as it is where there is one."""
+        """ST-49: with `create` a missing session is made in the same transaction; a stored session keeps its agent type."""
         with pytest.raises(StateNotFoundError):
             await state_store.append_messages(unique, _items("a"))
         assert await state_store.append_messages(unique, _items("a"), create="first") == 0

@@ -49,7 +49,7 @@ class StepsConformance(Families, StateFixtures):
     """The contract of `StateStore` on steps, clause by clause."""
 
     async def test_creating(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-24: a new session has what it was given; on an id in use creation fails, or gives the stored one as it is."""
+        """ST-24: a new session has the given values. If the id is in use, creation fails, or returns the stored session unchanged."""
         state = await state_store.create_session(unique, agent_type="x", initial_state={"n": 2**60})
         assert (state.version, state.custom_state, state.status, state.messages) == (1, {"n": 2**60}, "active", [])
         assert state == await state_store.load_state(unique)

@@ -107,7 +107,7 @@ class StreamConformance(StreamFixtures):
     async def test_bad_chunks_are_refused_before_anything_is_sent(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-4: what is no chunk is refused by name, and takes no sequence."""
+        """SM-4: a value that is no chunk is refused by name, and takes no sequence."""
         writer = await stream_manager.create_writer(unique, "agent", "researcher")
         not_chunks: list[Any] = [[], "text", None, {"type": 1}, {"type": "x", "y": (1,)}, {"type": "x", 1: 2}]
         for chunk in not_chunks:
@@ -209,7 +209,7 @@ class StreamConformance(StreamFixtures):
         assert await _stored(stream_manager, f"{unique}-fail") == [1]
 
     async def test_writers_share_a_stream(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-7: each writer's chunks keep their order among those of the others, and numbers have no gaps."""
+        """SM-7: each writer's chunks keep their order between other writers' chunks, and numbers have no gaps."""
 
         async def write(writer_number: int) -> None:
             async with stream_manager.create_writer(unique, f"agent-{writer_number}", "researcher") as writer:

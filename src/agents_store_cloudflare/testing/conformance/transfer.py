@@ -246,7 +246,7 @@ class TransferConformance(StoreFixtures):
         await store.delete_session(root)
 
     async def test_budgets_come_back(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-11: a tree of budgets comes back with what is spent and reserved; triggers go on counting."""
+        """TR-11: a tree of budgets comes back with its spent and reserved amounts; triggers go on counting."""
         usage, inner = store.usage_store, f"{unique}/in"
         await usage.set_budget(unique, 100, "tokens")
         await usage.set_budget(inner, 60, "tokens", parent=unique)

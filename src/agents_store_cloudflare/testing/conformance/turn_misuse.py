@@ -102,7 +102,7 @@ class TurnMisuseConformance(StoreFixtures):
         await _is_at_rest(store, unique, stream="paused" if how == "suspended" else "active")
 
     async def test_wrong_use_inside(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3: what is refused inside a turn leaves the turn as it was."""
+        """TU-3: a call that is refused inside a turn does not change the turn."""
         async with begin(store, unique) as turn:
             with pytest.raises(TypeError, match="message 0"):
                 turn.add("hello")  # type: ignore[arg-type]

@@ -134,7 +134,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert rollup.first_timestamp == 3
 
     async def test_an_id_of_another_session_changes_nothing(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-3, US-6, US-7: an id in use counts where it is stored, and nowhere else; its sub-session joins no tree."""
+        """US-3, US-6, US-7: an id in use counts only in the session that stored it; its sub-session joins no tree."""
         await usage_store.record_entry(_tokens(f"{unique}-a", id=unique))
         await usage_store.record_tokens(f"{unique}-c", model="m", tokens={"prompt": 1, "completion": 1})
         await usage_store.record_subagent(
