@@ -12,6 +12,11 @@ class DurableObject:
     env: Any
     def __init__(self, ctx: Any, env: Any) -> None: ...
 
+class WorkflowEntrypoint:
+    ctx: Any
+    env: Any
+    def __init__(self, ctx: Any, env: Any) -> None: ...
+
 class Request:
     url: str
     method: str
