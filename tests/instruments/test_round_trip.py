@@ -5,20 +5,24 @@ there is nothing of this package in it that could fail.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
+from typing import LiteralString, cast
 
 import pytest
 
-from agents_store_cloudflare import transfer
+from agents_store_cloudflare import create_cloudflare_store, transfer
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.state.session_tables import SESSION_TABLES, SHARED_TABLES
 from agents_store_cloudflare.testing import SqliteDatabase
 from agents_store_cloudflare.transfer.lines import Copy
-from agents_store_cloudflare.transfer.tables import TABLES
+from agents_store_cloudflare.transfer.tables import TABLES, columns_of
 from tests.end_to_end.test_round_trip import CONFIG, database_file, wrangler_export
 from tests.instruments.moving import Life, moved
+from tests.instruments.turn_world import SESSION, TURNS, TurnWorld, whole
 from tests.lengths import length
 from tools.local_runtime import wrangler
 
@@ -39,6 +43,49 @@ async def test_our_own_export(seed: int) -> None:
         await life.reopen(target)
     await life.live(100)
     await life.check_totals()
+
+
+async def test_turns_and_rows_of_adapters() -> None:
+    """TR-1, TR-9: runs, outputs, closing chunks that are owed, references and adapters' rows are the same in a copy; turns go on there."""
+    world = await TurnWorld.open()
+    for name, kind in TURNS.items():
+        with suppress(ZeroDivisionError):
+            await whole(world.theirs, name, **kind)
+    async with world.theirs.turn(SESSION, agent_type="x", turn_id="asks") as turn:
+        turn.finish({"of": "this turn"})
+        await turn.suspend({"question": 1})
+    await world.theirs.state_store.add_sub_session_refs(
+        SESSION, [{"sub_session_id": "r", "agent_type": "x", "output": [1]}]
+    )
+    for table in SESSION_TABLES:
+        columns = await columns_of(world.database, table)
+        marks = ", ".join(f"'{SESSION}'" if column == "session_id" else "'5'" for column in columns)
+        filled = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+        await world.database.batch([Statement(cast("LiteralString", filled))])  # type: ignore[redundant-cast]
+    await moved(world.database, target := await _empty())
+    copied = create_cloudflare_store(db=target, streams=world.streams, locks=world.lock_objects)
+    for store in (world.theirs.state_store, copied.state_store):
+        assert [run.turn for run in await store.list_runs(SESSION)] == [5, 4, 3, 2, 1]
+    before, after = [
+        (
+            await store.load_state(SESSION, required=True),
+            await store.list_runs(SESSION),
+            await store.get_sub_session_refs(SESSION),
+            await store.list_due_turns(10),
+        )
+        for store in (world.theirs.state_store, copied.state_store)
+    ]
+    assert [each.to_dict() for each in after[1]] == [each.to_dict() for each in before[1]]
+    assert after[2] == before[2]
+    assert [each.owed for each in after[3]] == [each.owed for each in before[3]]
+    assert (after[0].messages, after[0].suspension_context) == (before[0].messages, before[0].suspension_context)
+    for table in SESSION_TABLES:
+        select = Statement(cast("LiteralString", f"SELECT * FROM {table}"))  # type: ignore[redundant-cast]
+        assert await target.batch([select]) == await world.database.batch([select])
+    async with copied.turn(SESSION, agent_type="x", turn_id="answer") as turn:
+        assert (turn.number, turn.resumed_from, turn.run.resumes) == (6, {"question": 1}, "asks")
+    world.close()
+    target.close()
 
 
 @pytest.mark.runtime
