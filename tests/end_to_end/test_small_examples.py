@@ -80,6 +80,7 @@ def test_the_clean_up_deletes_what_has_had_its_time(tmp_path: Path) -> None:
         with urlopen(f"{runtime.url}/cdn-cgi/local/scheduled", timeout=60) as response:
             assert response.status == 200
         _wait_for_log(runtime, "deleted 1 sessions and 1 usage entries")
+        assert not re.search("ERROR.*deleted", runtime.log().read_text()), "a success is shown as an error"
         runtime.stop()
         left = json.loads(
             execute("SELECT session_id AS id FROM __agents_states UNION ALL SELECT id FROM __agents_usage ORDER BY id")

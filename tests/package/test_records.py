@@ -122,3 +122,10 @@ def test_pages_iterate_alike() -> None:
     assert [*MessagePage(messages=messages, total=9, has_more=True)] == messages
     assert [len(SessionPage(items=states)), len(MessagePage(messages=[], total=9, has_more=True))] == [2, 0]
     assert not SessionPage(items=[]), "an empty page is false, as an empty list is"
+
+
+@pytest.mark.parametrize("other", ["prompt_tokens", "completion_tokens", "input_tokens"])
+def test_another_librarys_name_is_answered_with_the_names_there_are(other: str) -> None:
+    """A count under another name is refused with every name that would do."""
+    with pytest.raises(InvalidArgumentError, match=f"no field '{other}'; its fields are prompt, completion, .*total"):
+        usage.TokenCounts.from_dict({other: 1})
