@@ -85,7 +85,9 @@ def test_every_row_names_a_test() -> None:
     for row in rows():
         path, _, name = row[-1].partition("::")
         assert (ROOT / path).is_file(), f"{row[0]}: {path} does not exist"
-        assert not name or f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{row[0]}: no {name}"
+        assert name, f"{row[0]}: name the test itself, as {path}::test_…"
+        found = re.search(rf"^ *(async )?def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+        assert found, f"{row[0]}: no {name}"
 
 
 def test_a_new_collection_is_seen() -> None:

@@ -11,7 +11,7 @@ from pyodide.ffi import JsException, to_js
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
-__all__ = ["CloudflareOutbound"]
+__all__ = ["MAX_ANSWER_BYTES", "CloudflareOutbound", "answer_text"]
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 DNS_QUERY: Final = "https://cloudflare-dns.com/dns-query"
@@ -30,7 +30,7 @@ class CloudflareOutbound:
         init = {"method": "POST", "headers": dict(headers), "body": body, "redirect": "manual"}
         try:
             response = await js.fetch(url, _object({**init, "signal": js.AbortSignal.timeout(timeout_ms)}))
-            return int(response.status), await _text(response)
+            return int(response.status), await answer_text(response)
         except JsException as error:
             raise OSError(f"no answer from the webhook: {error}") from error
 
@@ -42,7 +42,7 @@ class CloudflareOutbound:
                 signal = js.AbortSignal.timeout(RESOLVE_MS)
                 init = _object({"headers": {"accept": "application/dns-json"}, "signal": signal})
                 response = await js.fetch(f"{DNS_QUERY}?name={name}&type={kind}", init)
-                answers: list[dict[str, Any]] = json.loads(await _text(response)).get("Answer", [])
+                answers: list[dict[str, Any]] = json.loads(await answer_text(response)).get("Answer", [])
                 addresses += [answer["data"] for answer in answers if answer.get("type") == number]
         except (JsException, ValueError, KeyError) as error:
             raise OSError(f"the webhook's host could not be resolved: {error}") from error
@@ -66,7 +66,7 @@ class CloudflareOutbound:
         return signature
 
 
-async def _text(response: JsObject) -> str:
+async def answer_text(response: JsObject) -> str:
     """The beginning of an answer's body. A long answer cannot fill the object's memory."""
     if not hasattr(response.body, "getReader"):
         return ""

@@ -33,6 +33,14 @@ class KnownFlushes:
         """Note that a flush was stored."""
         self._newest[writer] = (number, last_sequence)
 
+    def forget(self, first_sequence: int, forgotten: Flushes) -> None:
+        """Forget the flushes before `first_sequence` that are not among the forgotten ones, as a restart does."""
+        self._newest = {
+            writer: newest
+            for writer, newest in self._newest.items()
+            if newest[1] >= first_sequence or writer in forgotten
+        }
+
     def writer_count(self, first_sequence: int) -> int:
         """The number of writers with chunks from `first_sequence` on."""
         return sum(last_sequence >= first_sequence for _, last_sequence in self._newest.values())

@@ -165,6 +165,9 @@ class StoredStream:
 
     def _settle(self, head: StreamHead) -> None:
         """Take note that the rows say the same as `head`, and that nothing is held."""
+        before = self._head
+        if self._flushes is not None and before is not None and before.first_sequence < head.first_sequence:
+            self._flushes.forget(head.first_sequence, head.forgotten_flushes)
         self._head, self._has_lost_numbers = head, False
         self._tail.clear()
 

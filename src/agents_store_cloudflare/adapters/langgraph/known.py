@@ -136,16 +136,11 @@ class KnownThreads:
 
     def keep(self, thread: Thread, checkpoint_id: str, known: KnownCheckpoint) -> None:
         """Remember a checkpoint; the oldest of its thread is forgotten."""
-        checkpoints = self._threads.setdefault(thread, OrderedDict())
-        self._threads.move_to_end(thread)
+        checkpoints = self._used(thread)
         checkpoints[checkpoint_id] = known
         checkpoints.move_to_end(checkpoint_id)
         while len(checkpoints) > MOST_CHECKPOINTS:
             checkpoints.popitem(last=False)
-        while len(self._threads) > MOST_THREADS:
-            gone, _ = self._threads.popitem(last=False)
-            self._heads.pop(gone, None)
-            self._own.pop(gone, None)
 
     def head(self, thread: Thread) -> str | None:
         """The newest checkpoint that was seen: "" where there was none, None where nobody looked."""
@@ -153,10 +148,12 @@ class KnownThreads:
 
     def see_head(self, thread: Thread, checkpoint_id: str) -> None:
         """Remember the newest checkpoint."""
+        self._used(thread)
         self._heads[thread] = checkpoint_id
 
     def put_begins(self, thread: Thread, checkpoint_id: str) -> None:
         """Remember that this saver is about to put a checkpoint: it may be stored before its put returns."""
+        self._used(thread)
         self._own[thread] = [*self._own.get(thread, [])[1 - MOST_CHECKPOINTS :], checkpoint_id]
 
     def accepted_heads(self, thread: Thread) -> list[str] | None:
@@ -176,6 +173,16 @@ class KnownThreads:
         self._threads.clear()
         self._heads.clear()
         self._own.clear()
+
+    def _used(self, thread: Thread) -> OrderedDict[str, KnownCheckpoint]:
+        """The checkpoints of a thread that is in use now. The thread that was not used for longest is forgotten."""
+        checkpoints = self._threads.setdefault(thread, OrderedDict())
+        self._threads.move_to_end(thread)
+        while len(self._threads) > MOST_THREADS:
+            gone, _ = self._threads.popitem(last=False)
+            self._heads.pop(gone, None)
+            self._own.pop(gone, None)
+        return checkpoints
 
 
 def fingerprint(value: Any) -> int | None:
