@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 
@@ -92,7 +92,7 @@ def test_releases_of_locks() -> None:
 def test_sql_texts() -> None:
     """So many statements are parsed once; a longer list pushes the oldest out."""
     for number in range(1_200):
-        compact_sql(f"SELECT {number}")  # type: ignore[arg-type]
+        compact_sql(f"SELECT {number}")
     assert compact_sql.cache_info().currsize == compact_sql.cache_info().maxsize == 1_000
 
 
@@ -161,7 +161,7 @@ def _known() -> KnownCheckpoint:
 
 def test_lines_of_a_graph() -> None:
     """What was read is held by thread and log, and goes with the answer."""
-    lines = Lines([("t", "", "log", number, str(number)) for number in range(50)])
+    lines = Lines([["t", "", "log", number, str(number)] for number in range(50)])
     assert len(held(lines, "_logs")) == 1
 
 
@@ -177,9 +177,9 @@ def test_the_kinds_of_lines() -> None:
         writer.end()
 
 
-async def count(database: SqliteDatabase, table: str) -> int:
+async def count(database: SqliteDatabase, table: LiteralString) -> int:
     """The number of rows."""
-    [[[number]]] = await database.batch([Statement(f"SELECT COUNT(*) FROM {table}")])  # type: ignore[arg-type]
+    [[[number]]] = await database.batch([Statement(f"SELECT COUNT(*) FROM {table}")])
     return int(str(number))
 
 
@@ -188,11 +188,18 @@ async def test_what_a_deleted_session_takes_along() -> None:
     database = SqliteDatabase()
     await run_migration(database)
     store = D1StateStore(database)
-    tables = ("__agents_staged_changes", "__agents_runs", "__agents_sub_sessions", "__agents_states")
+    tables: tuple[LiteralString, ...] = (
+        "__agents_staged_changes",
+        "__agents_runs",
+        "__agents_sub_sessions",
+        "__agents_states",
+    )
     for _ in range(2):
         state = AgentState(session_id="s", agent_type="x", messages=[{"role": "user", "content": "a"}])
         await store.save_checkpoint("s", state)
-        await store.stage_changes("s", "step", {"toolCallId": "c", "patches": [{"op": "add", "path": "/a", "value": 1}]})
+        await store.stage_changes(
+            "s", "step", {"toolCallId": "c", "patches": [{"op": "add", "path": "/a", "value": 1}]}
+        )
         await store.start_run("s", "run 1")
         await store.add_sub_session_refs("s", REFS[:1])
         assert [await count(database, table) > 0 for table in tables] == [True] * 4
