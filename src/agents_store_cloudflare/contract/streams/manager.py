@@ -162,7 +162,9 @@ class StreamManager(Protocol):
         Args:
             from_sequence: the last sequence that was read; 0 for none.
             wait: seconds to wait for the stream to exist.
-            until_turn: stop after the chunk that closes this turn (type `turn-end` or `turn-failed`, with its `turnId`).
+            until_turn: stop after the chunk that closes this turn (type `turn-end` or `turn-failed`, with its `turnId`). A position at
+                the closing chunk of the turn's newest closed attempt stops at once. To follow a later attempt of the same id from its
+                beginning, leave `until_turn` out and stop at its closing chunk yourself.
 
         Raises:
             SequenceConflictError: the position is above the last sequence.
