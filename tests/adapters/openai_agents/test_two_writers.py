@@ -7,6 +7,7 @@ import pytest
 from agents import Agent, ModelResponse, Usage
 
 from agents_store_cloudflare.adapters.openai_agents import D1Session, OrphanToolOutputError, usage_entries
+from agents_store_cloudflare.adapters.openai_agents.tool_calls import MAX_KNOWN
 from agents_store_cloudflare.contract.errors import (
     D1StateError,
     InvalidArgumentError,
@@ -131,6 +132,18 @@ async def test_an_output_without_its_call(database: SqliteDatabase) -> None:
         await session.add_items([OUTPUT])  # type: ignore[list-item]
     await D1Session("s", database, check_tool_outputs=False).add_items([OUTPUT])  # type: ignore[list-item]
     assert await session.get_items() == [OUTPUT]
+
+
+async def test_the_calls_that_are_remembered_have_a_bound(database: SqliteDatabase) -> None:
+    """OA-5: an older call costs a read of the history, and its output is taken."""
+    session = D1Session("s", database)
+    calls: list[Any] = [{**CALL, "call_id": f"call-{n}"} for n in range(MAX_KNOWN + 5)]
+    await session.add_items(calls)
+    assert len(session._known.ids) == MAX_KNOWN  # pyright: ignore[reportPrivateUsage]
+    outputs: list[Any] = [{**OUTPUT, "call_id": "call-0"}]
+    await session.add_items(outputs)
+    assert len(session._known.ids) == MAX_KNOWN  # pyright: ignore[reportPrivateUsage]
+    assert (await session.get_items(limit=1)) == outputs
 
 
 async def test_a_default_limit_cuts_no_tool_call_in_two(database: SqliteDatabase) -> None:

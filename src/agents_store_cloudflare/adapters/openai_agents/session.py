@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from agents.memory.session_settings import SessionSettings, coerce_session_settings
 
 from agents_store_cloudflare.adapters.openai_agents.errors import OrphanToolOutputError
-from agents_store_cloudflare.adapters.openai_agents.tool_calls import call_ids, calls_missing, without_cut_outputs
+from agents_store_cloudflare.adapters.openai_agents.tool_calls import (
+    KnownCalls,
+    call_ids,
+    calls_missing,
+    without_cut_outputs,
+)
 from agents_store_cloudflare.adapters.openai_agents.usage import usage_entries
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_fencing_token, check_flag, check_id
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, StateNotFoundError
@@ -78,7 +83,7 @@ class D1Session:
         check_fencing_token(fencing_token)
         self._token: FencingToken = fencing_token
         self._checks_outputs = check_tool_outputs
-        self._called: set[str] = set()
+        self._known = KnownCalls()
 
     def __repr__(self) -> str:
         return f"D1Session({self.session_id!r})"
@@ -98,7 +103,7 @@ class D1Session:
         settings = self.session_settings
         default = settings.limit if limit is None and settings is not None else None
         items = await self._last_items(limit if limit is not None else default)
-        self._called |= call_ids(items)
+        self._known.add(items)
         return cast("list[TResponseInputItem]", without_cut_outputs(items) if default is not None else items)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
@@ -158,14 +163,15 @@ class D1Session:
         return [] if state is None else [dict(message) for message in state.messages]
 
     async def _append(self, items: list[dict[str, Any]], commit_id: str) -> None:
-        if self._checks_outputs and calls_missing(items, self._called):
-            self._called |= call_ids(await self._last_items(None))
-            if missing := calls_missing(items, self._called):
+        if self._checks_outputs and calls_missing(items, self._known.ids):
+            stored = await self._last_items(None)
+            if missing := calls_missing(items, call_ids(stored)):
                 raise OrphanToolOutputError(session_id=self.session_id, call_ids=missing)
+            self._known.add(stored)
         await self._state.append_messages(
             self.session_id, items, create=self._agent_type, commit_id=commit_id, fencing_token=self._token
         )
-        self._called |= call_ids(items)
+        self._known.add(items)
 
     async def _pop(self, commit_id: str) -> dict[str, Any] | None:
         try:
@@ -174,7 +180,7 @@ class D1Session:
             )
         except StateNotFoundError:
             return None
-        self._called -= call_ids(popped)
+        self._known.remove(popped)
         return dict(popped[0]) if popped else None
 
     async def _clear(self, commit_id: str) -> None:
@@ -185,7 +191,7 @@ class D1Session:
         except StateNotFoundError:
             return
         finally:
-            self._called.clear()
+            self._known.clear()
 
 
 async def _to_its_end(change: Coroutine[Any, Any, T]) -> T:

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-__all__ = ["call_ids", "calls_missing", "without_cut_outputs"]
+__all__ = ["MAX_KNOWN", "KnownCalls", "call_ids", "calls_missing", "without_cut_outputs"]
 
 CALL_ID_KEYS: Final = {"mcp_approval_request": "id"}
 OUTPUT_ID_KEYS: Final = {"mcp_approval_response": "approval_request_id"}
+MAX_KNOWN: Final = 1_000
 
 
-def call_ids(items: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Return the ids of the calls among the items."""
-    return {call_id for item in items if (call_id := _id_of_call(item)) is not None}
+class KnownCalls:
+    """The ids of calls that a session object has read or added: at most 1,000, the newest. Others cost a read of the history.
+
+    Attributes:
+        ids: the ids, the oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.ids: dict[str, None] = {}
+
+    def add(self, items: Iterable[Mapping[str, Any]]) -> None:
+        """Remember the calls among the items."""
+        self.ids |= dict.fromkeys(call_ids(items))
+        for oldest in list(self.ids)[:-MAX_KNOWN]:
+            del self.ids[oldest]
+
+    def remove(self, items: Iterable[Mapping[str, Any]]) -> None:
+        """Forget the calls among the items."""
+        for call_id in call_ids(items):
+            self.ids.pop(call_id, None)
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self.ids.clear()
 
 
-def calls_missing(items: Iterable[Mapping[str, Any]], known: Set[str]) -> list[str]:
+def call_ids(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the ids of the calls among the items, in their order."""
+    return [call_id for item in items if (call_id := _id_of_call(item)) is not None]
+
+
+def calls_missing(items: Iterable[Mapping[str, Any]], known: Collection[str]) -> list[str]:
     """Return the ids of calls whose outputs are among the items, but which are neither known nor earlier among the items."""
     called, missing = set(known), dict[str, None]()
     for item in items:
