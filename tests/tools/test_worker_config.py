@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tools.worker_config import LOCAL_FLAGS, ConfigError, official_runtime, read_config, staged_config
+from tools.worker_config import LOCAL_FLAGS, ConfigError, config_file, official_runtime, read_config, staged_config
 from tools.wrangler import dev_command, wrangler_environment
 
 CONFIG: dict[str, Any] = {
@@ -52,6 +52,19 @@ def test_an_environment_with_flags_of_its_own_gets_the_local_ones_as_well(tmp_pa
 
     assert staged["env"]["own"]["compatibility_flags"] == ["python_workers", *LOCAL_FLAGS]
     assert staged["env"]["inherits"] == {}
+
+
+@pytest.mark.parametrize("name", ["wrangler.toml", "wrangler.json", "wrangler.jsonc"])
+def test_a_folder_names_its_configuration(tmp_path: Path, name: str) -> None:
+    """CONFIG may be the Worker's folder."""
+    file = worker_folder(tmp_path, "", name)
+    assert config_file(tmp_path) == config_file(file) == file
+
+
+def test_a_folder_without_a_configuration_is_told(tmp_path: Path) -> None:
+    """The error names the folder and the names that were looked for."""
+    with pytest.raises(ConfigError, match=r"has none of wrangler.*CONFIG names a Worker's folder or its wrangler.toml"):
+        config_file(tmp_path)
 
 
 def test_paths_outside_the_entry_folder_lead_back_to_the_users_folder(tmp_path: Path) -> None:
