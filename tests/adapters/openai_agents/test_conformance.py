@@ -1,5 +1,6 @@
 """The published kit over `D1Session`, and over the SDK's own session, which shows that the kit asks for nothing special."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,14 @@ class TestTheSdksOwnSession(OpenAISessionConformance):
     """The kit holds for the SDK's reference."""
 
     @pytest.fixture(autouse=True)
-    def _file(self, tmp_path: Path) -> None:
+    def _file(self, tmp_path: Path) -> Iterator[None]:
         self.file = tmp_path / "sessions.db"
+        self.opened: list[SQLiteSession] = []
+        yield
+        for session in self.opened:
+            session.close()  # its connections would be dropped open
 
     async def open(self, session_id: str, **settings: Any) -> Any:
         """Open a session of the test's file."""
-        return SQLiteSession(session_id, self.file, **settings)
+        self.opened.append(SQLiteSession(session_id, self.file, **settings))
+        return self.opened[-1]
