@@ -9,7 +9,7 @@ from typing import LiteralString, cast
 from agents_store_cloudflare.contract.errors import BudgetExceededError, UsageError
 from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
-from agents_store_cloudflare.usage import budget_sql, reserve_statements
+from agents_store_cloudflare.usage import budget_sql, reserve_statements, settle_statement
 
 __all__ = ["HomeBudgets"]
 
@@ -46,6 +46,15 @@ class HomeBudgets:
                 raise BudgetExceededError(reservation.scope, amount=reservation.amount) from None
             raise UsageError(f"scope {reservation.scope!r} has no budget; set_budget gives it one") from None
         return cast("str", results[-1][0][0])
+
+    async def settle(self, reservation: Reservation, actual: int) -> None:
+        """Settle the reservation, once, however often the call comes; where D1 is out of reach it ends by its own expiry."""
+        try:
+            await batch_with_retry(self._database, [settle_statement(reservation, actual, self._now_ms())])
+        except SqlError as error:
+            _logger.warning(
+                "the reservation %r of scope %r ends by its expiry: %s", reservation.id, reservation.scope, error
+            )
 
     async def release(self, reservation: Reservation) -> None:
         """Give the reservation back; where D1 is out of reach it ends by its own expiry."""

@@ -31,6 +31,7 @@ from agents_store_cloudflare.contract.state.records import (
     SessionPage,
     SessionTree,
 )
+from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.homes.accounts import OutboxAccounts
@@ -289,6 +290,15 @@ class HomeStateStore(D1StateStore):
                 await self._budgets.release(entry.reservation)
             raise
         return replace(entered, unit=unit)
+
+    async def settle_without_session(
+        self,
+        session_id: str,  # noqa: ARG002
+        reservation: Reservation,
+        actual: int,
+    ) -> None:
+        """`D1StateStore.settle_without_session`, in D1 at once: a home that has no session makes no outbox for it."""
+        await self._budgets.settle(reservation, actual)
 
     async def list_due_turns(self, limit: int, after: tuple[int, int] = (0, 0)) -> list[DueTurn]:
         """`D1StateStore.list_due_turns`: the directory proposes, and each home says how its session stands.

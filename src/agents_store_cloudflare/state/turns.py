@@ -103,6 +103,15 @@ class TurnCalls(TurnEntering):
         """Return the statements that settle a reservation as part of a batch of the store, once, however often they are sent."""
         return self._accounts.settle(session_id, reservation, actual, now_ms)
 
+    async def settle_without_session(self, session_id: str, reservation: Reservation, actual: int) -> None:
+        """Settle the reservation of a turn whose session is gone, once, however often the call comes.
+
+        Raises:
+            D1StateError: the settlement was not stored; the reservation ends by its expiry.
+        """
+        statements = self.settle_statements(session_id, reservation, actual, self._now_ms())
+        await self._batches.repeatable("close_turn", session_id, statements)
+
     def now_ms(self) -> int:
         """Return the present time of the store's clock (milliseconds since 1970)."""
         return self._now_ms()

@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from agents_store_cloudflare.contract.arguments import MAX_LABEL_BYTES, check_text
-from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError, LockLostError, TurnError
+from agents_store_cloudflare.contract.errors import (
+    AgentsStoreError,
+    InvalidArgumentError,
+    LockLostError,
+    StateNotFoundError,
+    TurnError,
+)
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, encode_json
 from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import AgentStatus, Message, Run
@@ -199,15 +205,22 @@ class Turn(RecordingTurn):
             await self._send(self._unsure)
 
     async def fail(self, status: str, code: str, error: str) -> None:
-        """End the run without messages and state: usage is stored, the reservation settled. The block calls it."""
+        """End the run without messages and state: usage is stored, the reservation settled. The block calls it.
+
+        Where others have deleted the session, the reservation alone is settled: scopes of budgets belong to no session.
+        """
         self._is_over = True
         self.closing = self._parts.closing(status, code)
         now_ms = self._parts.state_store.now_ms()
         commit = self._commit_of(status, now_ms, self.closing, now_ms)
         try:
             await self._parts.state_store.close_turn_state(replace(commit, error=error))
-        except BaseException:
+        except BaseException as refusal:
             self.closing = None
+            if isinstance(refusal, StateNotFoundError) and self._parts.reservation is not None:
+                await self._parts.state_store.settle_without_session(
+                    self.state.session_id, self._parts.reservation, self.spent
+                )
             raise
 
     async def _flush(self) -> None:

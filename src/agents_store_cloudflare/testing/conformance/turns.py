@@ -97,6 +97,29 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
         assert (budget.reserved, budget.settled) == (0, 16)
         assert (await store.usage_store.get_rollup(unique)).tokens.total == 16
 
+    @pytest.mark.parametrize("then", ["gone", "made anew"])
+    @pytest.mark.parametrize("ends_by", ["its end", "an exception"])
+    async def test_a_session_that_goes_during_a_turn(
+        self, store: CloudflareStore, unique: str, then: str, ends_by: str
+    ) -> None:
+        """TU-3: where others delete the session, the turn's end settles the reservation, and stores nothing else."""
+        await store.usage_store.set_budget(unique, 100, "tokens")
+        gone = StateNotFoundError if then == "gone" else StaleStateError
+        with pytest.raises(gone if ends_by == "its end" else ZeroDivisionError):  # noqa: PT012 - the block is what is tested
+            async with begin(store, unique, budget=(unique, 60)) as turn:
+                turn.record_tokens(model="m", prompt=7)
+                await store.delete_session(unique)
+                if then == "made anew":
+                    await store.state_store.create_session(unique, agent_type="a")
+                if ends_by == "an exception":
+                    raise ZeroDivisionError
+        budget = await store.usage_store.get_budget(unique)
+        assert budget is not None
+        assert (budget.reserved, budget.settled) == (0, 7)
+        assert await store.usage_store.get_entry_count(unique) == 0
+        assert await store.state_store.exists(unique) == (then == "made anew")
+        assert not await store.locks.is_locked(unique)
+
     async def test_the_usage_of_a_turn(self, store: CloudflareStore, unique: str) -> None:
         """TU-3: what a turn records is of its run, which is asked for by the turn's id; entries of each kind."""
         for turn_id in ("t1", "t2"):
