@@ -108,14 +108,19 @@ class DurableObjectStreamManager(StreamManager):
         from_sequence: int = 0,
         *,
         wait: float | timedelta | None = None,
-        until_turn: str | None = None,
+        until_turn: str | tuple[str, str] | None = None,
     ) -> Opening[DurableObjectStreamReader]:
         check_id(stream_id, "stream_id")
         check_whole_number(from_sequence, "from_sequence")
-        if until_turn is not None:
-            check_id(until_turn, "until_turn")
+        turn_id, attempt = until_turn if isinstance(until_turn, tuple) else (until_turn, None)
+        for name in (turn_id, attempt):
+            if name is not None:
+                check_id(name, "until_turn")
         return self._reader(
-            wait, lambda: DurableObjectStreamReader(stream_id, from_sequence, self._client, until_turn=until_turn)
+            wait,
+            lambda: DurableObjectStreamReader(
+                stream_id, from_sequence, self._client, until_turn=turn_id, attempt=attempt
+            ),
         )
 
     def _reader(

@@ -35,10 +35,12 @@ class DurableObjectStreamReader(StreamReader):
         *,
         follow: bool = True,
         until_turn: str | None = None,
+        attempt: str | None = None,
     ) -> None:
         self._stream_id = stream_id
         self._follow = follow
         self._until_turn = until_turn
+        self._attempt = attempt
         self._has_seen_turn = False
         self._closed_turn: tuple[str, int, str] | None = None
         self._client = client
@@ -153,8 +155,9 @@ class DurableObjectStreamReader(StreamReader):
         """Whether the turn was closed at or before this position, so that its closing chunk does not come any more."""
         if self._until_turn is None or self._closed_turn is None:
             return False
-        turn_id, sequence, _ = self._closed_turn
-        return turn_id == self._until_turn and (self._position or 0) >= sequence
+        turn_id, sequence, writer = self._closed_turn
+        is_it = turn_id == self._until_turn and self._attempt in (None, writer)
+        return is_it and (self._position or 0) >= sequence
 
     def _raise_failure(self) -> None:
         if self._status == "failed" and not self._is_closed:

@@ -96,6 +96,17 @@ class Turn(RecordingTurn):
         return cast("int", self._parts.entered.turn["from"])
 
     @property
+    def attempt(self) -> tuple[str, str]:
+        """Names this attempt of the turn id, for the `until_turn` of a reader.
+
+        Raises:
+            TurnError: the turn has no stream.
+        """
+        if self._parts.writer is None:
+            raise self._has_no_stream()
+        return self.id, self._parts.writer.writer_id
+
+    @property
     def aborted(self) -> bool:
         """Whether the state says that the session is aborted; up to date after each commit."""
         return self.state.aborted
@@ -133,7 +144,7 @@ class Turn(RecordingTurn):
         """
         self._check_open()
         if self._parts.writer is None:
-            raise TurnError(f"turn {self.id!r} has no stream; it was begun with stream=False")
+            raise self._has_no_stream()
         await self._parts.writer.write(chunk)
 
     def add(self, *messages: Message | Mapping[str, object]) -> None:
@@ -222,6 +233,9 @@ class Turn(RecordingTurn):
                     self.state.session_id, self._parts.reservation, self.spent
                 )
             raise
+
+    def _has_no_stream(self) -> TurnError:
+        return TurnError(f"turn {self.id!r} has no stream; it was begun with stream=False")
 
     async def _flush(self) -> None:
         if self._parts.writer is not None and self._parts.writer.pending:

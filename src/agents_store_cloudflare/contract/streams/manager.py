@@ -155,16 +155,21 @@ class StreamManager(Protocol):
         ...
 
     def create_resumable_reader(
-        self, stream_id: str, from_sequence: int = 0, *, wait: Seconds | None = None, until_turn: str | None = None
+        self,
+        stream_id: str,
+        from_sequence: int = 0,
+        *,
+        wait: Seconds | None = None,
+        until_turn: str | tuple[str, str] | None = None,
     ) -> OpensReader:
         """A reader of the chunks after `from_sequence` ("I have n").
 
         Args:
             from_sequence: the last sequence that was read; 0 for none.
             wait: seconds to wait for the stream to exist.
-            until_turn: stop after the chunk that closes this turn (type `turn-end` or `turn-failed`, with its `turnId`). A position at
-                the closing chunk of the turn's newest closed attempt stops at once. To follow a later attempt of the same id from its
-                beginning, leave `until_turn` out and stop at its closing chunk yourself.
+            until_turn: stop after the chunk that closes this turn (type `turn-end` or `turn-failed`, with its `turnId`). A turn
+                id means whichever attempt of it closes: at the closing chunk of the newest closed attempt the reader stops at once.
+                `Turn.attempt` means one attempt: the closing chunk of an earlier one at the position does not stop the reader.
 
         Raises:
             SequenceConflictError: the position is above the last sequence.

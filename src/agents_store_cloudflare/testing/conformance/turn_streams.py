@@ -11,6 +11,7 @@ from agents_store_cloudflare.testing.conformance.fixtures import StoreFixtures
 from agents_store_cloudflare.testing.conformance.turn_fixtures import (
     begin,
     chunks_of,
+    die,
     runs_of,
 )
 
@@ -92,5 +93,22 @@ class TurnStreamConformance(StoreFixtures):
         async with begin(store, unique):
             pass
         manager = store.stream_manager
-        async with manager.create_resumable_reader(unique, turn.from_sequence, until_turn=turn.id) as reader:
+        for until in (turn.id, turn.attempt):
+            async with manager.create_resumable_reader(unique, turn.from_sequence, until_turn=until) as reader:
+                assert [chunk["type"] async for chunk in reader] == ["text", "turn-end"]
+
+    async def test_following_one_attempt_of_a_turn(self, store: CloudflareStore, unique: str) -> None:
+        """TU-4, SM-43: a reader until an attempt is not stopped by the closing chunk of the attempt before."""
+        manager = store.stream_manager
+        dead = await die(store, unique, turn_id="t")
+        async with begin(store, unique, turn_id="t") as turn:
+            assert turn.attempt != dead.attempt
+            reader = await manager.create_resumable_reader(unique, turn.from_sequence, until_turn=turn.attempt)
+            await turn.write({"type": "text", "text": "again"})
+        async with reader:
             assert [chunk["type"] async for chunk in reader] == ["text", "turn-end"]
+            assert await anext(reader, None) is None
+        async with manager.create_resumable_reader(unique, reader.sequence, until_turn=turn.attempt) as reader:
+            assert [chunk async for chunk in reader] == []
+        async with manager.create_resumable_reader(unique, dead.from_sequence, until_turn=dead.attempt) as reader:
+            assert [chunk["type"] async for chunk in reader] == ["text", "turn-failed"]
