@@ -1,14 +1,18 @@
 """Export and import on sqlite and objects in process, through the same conformance class as in the Worker."""
 
+from collections.abc import Callable, Sequence
+
 import pytest
 
-from agents_store_cloudflare import create_cloudflare_store
+from agents_store_cloudflare import D1StateStore, D1UsageStore, create_cloudflare_store
+from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.locks.lock_object import LockObject
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.store import CloudflareStore
 from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
 from agents_store_cloudflare.testing.conformance.transfer import TransferConformance
+from agents_store_cloudflare.transfer import export_budgets, export_session, import_budgets, import_session
 
 
 class TestTransfer(TransferConformance):
@@ -21,3 +25,42 @@ class TestTransfer(TransferConformance):
     @pytest.fixture
     def store(self, database: SqliteDatabase) -> CloudflareStore:
         return create_cloudflare_store(db=database, streams=LocalObjects(StreamObject), locks=LocalObjects(LockObject))
+
+
+class _Meddling(SqliteDatabase):
+    """A database during whose batches somebody else works."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meddle: Callable[[], None] = lambda: None
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        self.meddle()
+        return await super().batch(statements)
+
+
+async def test_a_copy_that_is_changed_meanwhile() -> None:
+    """TR-1, TR-11: an import stores what it was given, whatever other tasks do with the copy during its awaits."""
+    database = _Meddling()
+    await run_migration(database)
+    states, usage = D1StateStore(database), D1UsageStore(database)
+    state = await states.create_session("s", agent_type="t")
+    state.messages.append({"role": "user", "content": "hi"})
+    await states.save(state)
+    await usage.set_budget("b", 100, "tokens")
+    await usage.set_budget("z", 100, "tokens")
+    copy, names = await export_session(database, "s"), {"s": "s2"}
+    budgets = await export_budgets(database, "b")
+
+    def meddle() -> None:
+        copy["stored"]["__agents_states"][0]["status"] = "other"
+        copy["messages"][0]["content"] = "other"
+        names["s"] = "s3"
+
+    database.meddle = meddle
+    await import_session(database, copy, rename=names)
+    database.meddle = lambda: budgets.update(root="z")
+    await import_budgets(database, budgets, replace=True)
+    stored = await states.load_state("s2", required=True)
+    assert (stored.status, stored.messages) == (state.status, [{"role": "user", "content": "hi"}])
+    assert await usage.get_budget("b") == await usage.set_budget("b", 100, "tokens")

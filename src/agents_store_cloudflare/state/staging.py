@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_flag, check_id
 from agents_store_cloudflare.contract.errors import (
+    AgentsStoreError,
     StagingError,
     StaleStateError,
     StateNotFoundError,
@@ -129,13 +130,17 @@ class StagingCalls(CheckpointCalls, StagingStore):
             if not staged:  # nothing to write, but the guard checks its conditions and the fence rises
                 first, _ = await self._batches.guarded(guard, [])
                 return PromoteResult(version=stored.version) if first is None else _promoted(guard.living(first))
-            applied = apply_changes(
-                session_id,
-                stored.custom_state,
-                [staged_change(row) for row in staged],
-                max_bytes=self._limits.max_state_bytes - stored.other_bytes,
-                operation=guard.operation,
-            )
+            try:
+                applied = apply_changes(
+                    session_id,
+                    stored.custom_state,
+                    [staged_change(row) for row in staged],
+                    max_bytes=self._limits.max_state_bytes - stored.other_bytes,
+                    operation=guard.operation,
+                )
+            except AgentsStoreError:
+                await self._check_past(guard)
+                raise
             as_read, delete = promoting(session_id, step_id, staged)
             try:
                 guarded = replace(guard, conditions=as_read)
@@ -167,7 +172,11 @@ class StagingCalls(CheckpointCalls, StagingStore):
             if stored.first is not None:
                 return _merged(stored.first)
             max_bytes = self._limits.max_state_bytes - stored.other_bytes
-            applied = merge_changes(session_id, stored.custom_state, merge, max_bytes=max_bytes)
+            try:
+                applied = merge_changes(session_id, stored.custom_state, merge, max_bytes=max_bytes)
+            except AgentsStoreError:
+                await self._check_past(guard)
+                raise
             try:
                 return _merged(await self._write_custom_state(guard, stored, applied, []))
             except StaleStateError:
@@ -264,6 +273,12 @@ class StagingCalls(CheckpointCalls, StagingStore):
         if stored.first is not None:
             await self._batches.raise_fence(guard)
         return stored, others
+
+    async def _check_past(self, guard: Guard) -> None:
+        """Raise what a repetition gets whose session was deleted since: the changes of a new session are not its matter."""
+        [commits] = await self._batches.read([Statement(FIRST_COMMIT, (guard.session_id, guard.commit_id))])
+        if commits:
+            guard.living(guard.first(cast("str", commits[0][0]), past=bool(commits[0][1])))
 
     async def _write_custom_state(
         self, guard: Guard, stored: _Stored, applied: Applied, more: Sequence[Statement]

@@ -12,7 +12,7 @@ from agents_store_cloudflare.contract.json_values import encode_json
 from agents_store_cloudflare.database import Database, Row, SqlError, Statement, batch_with_retry
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
 from agents_store_cloudflare.transfer import budgets_sql, usage_sql
-from agents_store_cloudflare.transfer.copies import FORMAT, check_format
+from agents_store_cloudflare.transfer.copies import FORMAT, check_format, held
 from agents_store_cloudflare.transfer.staging import claim, stage_texts
 from agents_store_cloudflare.transfer.tables import StoredRow, columns_of
 
@@ -77,9 +77,9 @@ async def import_budgets(database: object, copy: Mapping[str, Any], *, replace: 
             stands in another tree. Nothing was written.
         UsageError: the database failed.
     """
-    db = as_database(database)
+    db, own = as_database(database), held(copy)
     try:
-        stored, root = await _checked(db, copy), cast("str", copy["root"])
+        stored, root = await _checked(db, own), cast("str", own["root"])
         await _refuse_existing(db, stored, root, replace=replace)
         number = await claim(db)
         await stage_texts(db, number, [stored[table] for table in BUDGET_TABLES])
@@ -90,9 +90,9 @@ async def import_budgets(database: object, copy: Mapping[str, Any], *, replace: 
 
 async def check_budgets(database: object, copy: Mapping[str, Any], *, replace: bool = False) -> None:
     """Raise what `import_budgets` would raise before it writes. Nothing is written."""
-    db = as_database(database)
+    db, own = as_database(database), held(copy)
     try:
-        await _refuse_existing(db, await _checked(db, copy), cast("str", copy["root"]), replace=replace)
+        await _refuse_existing(db, await _checked(db, own), cast("str", own["root"]), replace=replace)
     except SqlError as error:
         raise _failed(copy, error) from error
 

@@ -8,12 +8,13 @@ from typing import Any, Final, TypeAlias, cast
 
 from agents_store_cloudflare.contract.arguments import check_id
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_values import MAX_DEPTH
 from agents_store_cloudflare.database import Database
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
 from agents_store_cloudflare.transfer.stream_copies import StreamCopy, check_stream
 from agents_store_cloudflare.transfer.tables import HIDDEN, TABLES, StoredRows, columns_of
 
-__all__ = ["FORMAT", "CheckedCopy", "SessionCopy", "check_format", "checked"]
+__all__ = ["FORMAT", "CheckedCopy", "SessionCopy", "check_format", "checked", "held"]
 
 FORMAT: Final = 1
 """The version of the format that this code writes; it refuses any other."""
@@ -37,6 +38,21 @@ class CheckedCopy:
     def is_session(self) -> bool:
         """Whether the session itself is there, and not only what a deleted one has left."""
         return bool(self.stored[_STATES])
+
+
+def held(copy: Mapping[str, Any]) -> dict[str, Any]:
+    """The copy as it is now: what a caller changes later changes nothing of it. Texts are shared, so it costs little memory."""
+    return {name: _held(value, MAX_DEPTH) for name, value in copy.items()}
+
+
+def _held(value: object, depth: int) -> object:
+    if depth < 0:  # no row and no message nests so deeply; the checks refuse it
+        return value
+    if isinstance(value, dict):
+        return {name: _held(each, depth - 1) for name, each in cast("dict[str, object]", value).items()}
+    if isinstance(value, list):
+        return [_held(each, depth - 1) for each in cast("list[object]", value)]
+    return value
 
 
 def check_format(head: Mapping[str, Any]) -> None:

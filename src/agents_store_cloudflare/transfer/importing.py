@@ -11,7 +11,7 @@ from agents_store_cloudflare.database import Database, SqlError, Statement, batc
 from agents_store_cloudflare.state.session_tables import SESSION_TABLES, SHARED_TABLES
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.transfer import import_sql, usage_sql
-from agents_store_cloudflare.transfer.copies import CheckedCopy, checked
+from agents_store_cloudflare.transfer.copies import CheckedCopy, checked, held
 from agents_store_cloudflare.transfer.renaming import check_rename, renamed
 from agents_store_cloudflare.transfer.staging import claim, large_entries, stage
 from agents_store_cloudflare.transfer.stream_copies import StreamCopy, arrive, take_place
@@ -87,8 +87,9 @@ async def check_import(
 
 
 async def _prepared(db: Database, copy: Mapping[str, Any], *, replace: bool, rename: Mapping[str, str]) -> CheckedCopy:
-    check_rename(rename)
-    own = renamed(await checked(db, copy), rename)
+    names = dict(rename)
+    check_rename(names)
+    own = renamed(await checked(db, held(copy)), names)
     version, _ = await _versions(db, own.session_id)
     is_there = (version and own.is_session) or await _has_rows(db, own)
     if is_there and not replace:

@@ -43,8 +43,24 @@ def renamed(copy: CheckedCopy, rename: Mapping[str, str]) -> CheckedCopy:
     stored = {table: [_row(row, rename) for row in rows] for table, rows in copy.stored.items()}
     for row in stored["__agents_fences"]:
         row.update(_OF_DELETIONS)
+    if copy.session_id in rename:
+        for row in stored["__agents_states"]:
+            row["open_turn"] = _without_reservation(row.get("open_turn"))
     streams = [{**each, "streamId": rename.get(each["streamId"], each["streamId"])} for each in copy.streams]
     return CheckedCopy(rename.get(copy.session_id, copy.session_id), stored, copy.messages, streams)
+
+
+def _without_reservation(open_turn: SqlValue) -> SqlValue:
+    """The open turn of a copy under another id. The reservation stays with the original, whose turn may go on."""
+    try:
+        turn: object = json.loads(open_turn) if isinstance(open_turn, str) else None
+    except ValueError:
+        turn = None  # somebody else's
+    if not isinstance(turn, dict) or "reservation" not in turn:
+        return open_turn
+    return json.dumps(
+        {**cast("dict[str, object]", turn), "reservation": None}, ensure_ascii=False, separators=(",", ":")
+    )
 
 
 def _row(row: StoredRow, rename: Mapping[str, str]) -> StoredRow:

@@ -32,7 +32,7 @@ class PendingReservation:
     """The result of `reserve`: await it for the reservation or None, or use it with `async with`.
 
     `async with` raises `BudgetExceededError` when the amount does not fit. At the end of the block it gives an unsettled reservation
-    back.
+    back. One block at a time holds it: another one gets a `UsageError`.
     """
 
     def __init__(
@@ -45,12 +45,21 @@ class PendingReservation:
         self._release = release
         self._refusal = refusal
         self._held: Reservation | None = None
+        self._is_entered = False
 
     def __await__(self) -> Generator[Any, None, Reservation | None]:
         return self._reserve().__await__()
 
     async def __aenter__(self) -> Reservation:
-        self._held = await self._reserve()
+        if self._is_entered:
+            raise UsageError(
+                f"a block holds this reservation of scope {self._refusal.scope!r} already; call reserve again"
+            )
+        self._is_entered = True
+        try:
+            self._held = await self._reserve()
+        finally:
+            self._is_entered = self._held is not None
         if self._held is None:
             raise self._refusal
         return self._held
@@ -60,8 +69,9 @@ class PendingReservation:
     ) -> None:
         if self._held is None:
             return
+        held, self._held, self._is_entered = self._held, None, False
         try:
-            await self._release(self._held)
+            await self._release(held)
         except UsageError:
             if error is None:
                 raise  # the error of the block is more important; the reservation ends by its time

@@ -31,6 +31,7 @@ from agents_store_cloudflare.contract.state.records import (
     SubSessionRef,
 )
 from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.state.options import StoreLimits
 from agents_store_cloudflare.testing.conformance.families import Families
 from agents_store_cloudflare.testing.conformance.fixtures import StateFixtures
 
@@ -284,6 +285,25 @@ class StepsConformance(Families, StateFixtures):
         assert await state_store.promote_staging(unique, "s", commit_id="promote") == first
         assert await state_store.get_staged_changes(unique) == []
         assert (await state_store.load_state(unique, required=True)).custom_state == {"s": ["list"]}
+
+    async def test_a_promotion_of_a_deleted_session(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-42: a promotion or a merge repeated after the session was made anew says so, also where the new one cannot take it."""
+        size = StoreLimits().max_state_bytes - 2_000
+        wide = {"w": "x" * 4_000}
+        change = {"toolCallId": "c", "patches": [{"op": "add", "path": "/x", "value": 1}]}
+        await state_store.create_session(unique, agent_type="a")
+        await state_store.stage_changes(unique, "step", change)
+        await state_store.promote_staging(unique, "step", commit_id="promotion")
+        await state_store.merge_custom_state(unique, wide, commit_id="merge")
+        await state_store.delete_session(unique)
+        await state_store.create_session(unique, agent_type="a", initial_state={"big": "x" * size})
+        await state_store.stage_changes(unique, "step", {**change, "patches": [{"op": "remove", "path": "/none"}]})
+        with pytest.raises(StateNotFoundError, match="deleted since"):
+            await state_store.promote_staging(unique, "step", commit_id="promotion")
+        with pytest.raises(StateNotFoundError, match="deleted since"):
+            await state_store.merge_custom_state(unique, wide, commit_id="merge")
+        with pytest.raises(StagingError):
+            await state_store.promote_staging(unique, "step", commit_id="another")
 
     async def test_a_bad_change_stops_the_promotion(self, state_store: D1StateStore, unique: str) -> None:
         """ST-37: a change that cannot be applied is named, and everything is as it was."""

@@ -245,6 +245,21 @@ class TransferConformance(StoreFixtures):
             await check_copy(database, copies[0], rename={unique: root})
         await store.delete_session(root)
 
+    async def test_an_open_turn_under_another_id(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-10: the reservation of an open turn stays with the original, and a sweep of the copy settles nothing of it."""
+        await store.usage_store.set_budget(unique, 100, "tokens")
+        async with store.turn(unique, agent_type="a", budget=(unique, 60)) as turn:
+            turn.record_tokens(model="m", prompt=7)
+            await turn.commit()
+            await import_session(database, await export_session(database, unique), rename={unique: f"{unique}-2"})
+            await store.sweep_turns(1000)
+            [run] = await store.state_store.list_runs(f"{unique}-2")
+            assert run.status == "interrupted"
+            turn.record_tokens(model="m", prompt=20)
+        budget = await store.usage_store.get_budget(unique)
+        assert budget is not None
+        assert (budget.reserved, budget.settled) == (0, 27)
+
     async def test_budgets_come_back(self, store: CloudflareStore, database: Any, unique: str) -> None:
         """TR-11: a tree of budgets comes back with its spent and reserved amounts; triggers go on counting."""
         usage, inner = store.usage_store, f"{unique}/in"

@@ -50,6 +50,22 @@ class UsageBudgetConformance(UsageFixtures):
         assert await usage_store.release(second), "as the first time: its reply may have been lost"
         assert await usage_store.get_budget(unique) == replace(budget, reserved=0)
 
+    async def test_one_block_holds_a_reservation(self, usage_store: D1UsageStore, unique: str) -> None:
+        """US-20: a second block of the same `reserve` is refused while the first one holds it, and nothing stays reserved."""
+        await usage_store.set_budget(unique, 100, "tokens")
+        pending = usage_store.reserve(unique, 40)
+        async with pending as first:
+            with pytest.raises(UsageError, match="reserve again"):
+                await pending.__aenter__()
+            budget = await usage_store.get_budget(unique)
+            assert budget is not None
+            assert budget.reserved == 40
+        async with pending as second:
+            assert second.id != first.id
+        budget = await usage_store.get_budget(unique)
+        assert budget is not None
+        assert budget.reserved == 0
+
     async def test_a_settlement_counts_once(self, usage_store: D1UsageStore, unique: str) -> None:
         """US-18: settling again changes nothing, also after a release; settling otherwise is refused."""
         await usage_store.set_budget(unique, 100, "tokens")
