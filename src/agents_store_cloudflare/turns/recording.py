@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from agents_store_cloudflare.contract.arguments import check_whole_number
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockLostError, TurnError
 from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.contract.state.records import AgentState
@@ -47,14 +47,19 @@ class RecordingTurn:
 
         Raises:
             TurnError: the turn is over.
-            TypeError, InvalidArgumentError: the entry breaks a rule.
+            TypeError, InvalidArgumentError: the entry breaks a rule, or the turn would have spent more than 2**53 - 1.
         """
         self._check_open()
         [completed] = self._parts.state_store.complete_usage([entry])
         if completed.session_id != self.state.session_id:
             raise InvalidArgumentError(f"the entry is of session {completed.session_id!r}, not of this turn's session")
+        amount = _amount(completed, self._parts.entered.unit)
+        if self._recorded + amount > MAX_SAFE_INTEGER:
+            raise InvalidArgumentError(
+                f"turn {self.id!r} would have spent more than 2**53 - 1 in the unit of its budget"
+            )
         self._usage.append(completed)
-        self._recorded += _amount(completed, self._parts.entered.unit)
+        self._recorded += amount
         return completed
 
     def record_tokens(self, *, model: str, prompt: int = 0, completion: int = 0, **counts: int) -> UsageEntry:

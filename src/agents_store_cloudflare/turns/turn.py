@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -62,6 +63,7 @@ class Turn(RecordingTurn):
         self._end_status = "completed"
         self._output: str | None = None
         self._unsure: _Sent | None = None
+        self._storing = asyncio.Lock()
         self._step_id = parts.options.step_id
         if self.state.status == AgentStatus.SUSPENDED:
             self.resumed_from = self.state.suspension_context
@@ -182,24 +184,40 @@ class Turn(RecordingTurn):
         Raises:
             StaleStateError: others have changed a field that the turn changed.
             StaleFencingTokenError, LockLostError: another holder of the lock has written; nothing was stored.
+            TurnError: the turn is over, also where another task has ended it meanwhile.
         """
         self._check_open()
-        await self._flush()
-        await self._store(is_last=False)
+        async with self._storing:  # tasks that share a turn take turns
+            await self._settle()
+            self._check_open()
+            await self._store(is_last=False)
 
     async def suspend(self, context: JsonValue = None) -> None:
         """Stop here until somebody answers: the run ends as suspended, the stream pauses. The session's next turn resumes.
 
         Args:
             context: what the next turn needs; it finds it in `resumed_from`.
+
+        Raises:
+            TurnError: the turn is over, also where another task has ended it meanwhile.
+            StaleStateError, StaleFencingTokenError, LockLostError: as in `commit`.
         """
         self._check_open()
         encode_json(context, name="context")
+        async with self._storing:
+            is_unsure = self._unsure is not None
+            await self._settle()
+            if is_unsure and self._is_over:
+                return
+            self._check_open()
+            await self._suspend(context)
+
+    async def _suspend(self, context: JsonValue) -> None:
         before = self.state.suspension_context, self.state.status, self._end_status
         self.state.suspension_context = context
         self.state.status = self._end_status = AgentStatus.SUSPENDED
         try:
-            await self.end()
+            await self._store(is_last=True)
         except BaseException:
             if self._unsure is None:
                 self.state.suspension_context, self.state.status, self._end_status = before
@@ -207,11 +225,17 @@ class Turn(RecordingTurn):
 
     async def end(self) -> None:
         """The last commit. The block calls it; a turn ends once."""
-        await self._flush()
-        await self._store(is_last=True)
+        async with self._storing:
+            await self._settle()
+            if not self._is_over:
+                await self._store(is_last=True)
 
     async def settle(self) -> None:
         """Send a commit again of which nobody knows whether it is stored. The block calls it."""
+        async with self._storing:
+            await self._settle()
+
+    async def _settle(self) -> None:
         if self._unsure is not None:
             await self._send(self._unsure)
 
@@ -242,9 +266,7 @@ class Turn(RecordingTurn):
             await self._parts.writer.flush()
 
     async def _store(self, *, is_last: bool) -> None:
-        await self.settle()
-        if self._is_over:
-            return
+        await self._flush()
         if self._parts.lock.lost:
             raise LockLostError(self._parts.lock.key)
         now_ms = self._parts.state_store.now_ms()
