@@ -112,10 +112,7 @@ class DurableObjectStreamManager(StreamManager):
     ) -> Opening[DurableObjectStreamReader]:
         check_id(stream_id, "stream_id")
         check_whole_number(from_sequence, "from_sequence")
-        turn_id, attempt = until_turn if isinstance(until_turn, tuple) else (until_turn, None)
-        for name in (turn_id, attempt):
-            if name is not None:
-                check_id(name, "until_turn")
+        turn_id, attempt = _turn_of(until_turn)
         return self._reader(
             wait,
             lambda: DurableObjectStreamReader(
@@ -308,3 +305,15 @@ def _checked_error(error: object) -> str:
     if (size_bytes := len(encode_json(error, name="error").encode())) > MAX_CHUNK_BYTES:
         raise InvalidArgumentError(f"error has {size_bytes:,} bytes as JSON, the limit is {MAX_CHUNK_BYTES:,}")
     return error
+
+
+def _turn_of(until_turn: str | tuple[str, str] | None) -> tuple[str | None, str | None]:
+    """Return the turn id, and the name of its attempt where one is meant."""
+    if until_turn is None:
+        return None, None
+    if not isinstance(until_turn, tuple):
+        return check_id(until_turn, "until_turn"), None
+    names = [check_id(name, "until_turn") for name in until_turn]
+    if len(names) != 2:
+        raise InvalidArgumentError(f"until_turn must be a turn id or `Turn.attempt`, got {len(names)} names")
+    return names[0], names[1]

@@ -1,6 +1,7 @@
 """Two writers of one conversation, and what goes wrong between a call and its reply."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from agents_store_cloudflare.contract.errors import (
     StaleFencingTokenError,
     StateSizeExceededError,
 )
-from agents_store_cloudflare.database import retry
+from agents_store_cloudflare.database import Row, Statement, retry
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
 from agents_store_cloudflare.testing.conformance.openai_items import ANSWER, CALL, OUTPUT, texts, users
@@ -241,3 +242,38 @@ def _answer(response_id: str | None) -> ModelResponse:
     usage.input_tokens_details.cached_tokens = 4
     usage.output_tokens_details.reasoning_tokens = 2
     return ModelResponse(output=[], usage=usage, response_id=response_id)
+
+
+class LateDatabase:
+    """A database whose next reply comes when somebody lets it."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+        self.is_late = False
+        self.is_done, self.may_come = asyncio.Event(), asyncio.Event()
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        is_late, self.is_late = self.is_late, False
+        rows = await self._database.batch(statements)
+        if is_late:
+            self.is_done.set()
+            await self.may_come.wait()
+        return rows
+
+
+@pytest.mark.parametrize("waiting", ["add_items", "get_items"])
+@pytest.mark.parametrize("removal", ["clear_session", "pop_item"])
+async def test_a_call_removed_while_a_reply_is_late(database: SqliteDatabase, waiting: str, removal: str) -> None:
+    """OA-5: a reply that comes after the call was removed does not make the call known again."""
+    late = LateDatabase(database)
+    session: Any = D1Session(THREAD, late)
+    await session.add_items([*users("x"), *([CALL] if waiting == "get_items" else [])])
+    late.is_late = True
+    first = asyncio.ensure_future(session.get_items() if waiting == "get_items" else session.add_items([CALL]))
+    await late.is_done.wait()
+    await getattr(session, removal)()
+    late.may_come.set()
+    await first
+    with pytest.raises(OrphanToolOutputError):
+        await session.add_items([OUTPUT])
+    assert OUTPUT not in await session.get_items()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, LiteralString
 
 import pytest
@@ -22,15 +22,17 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.usage import RequestUsage
 
 from agents_store_cloudflare.adapters.pydantic_ai import D1ConversationStore, ForeignValueError
+from agents_store_cloudflare.adapters.pydantic_ai.conversation_sql import UPSERT
 from agents_store_cloudflare.contract.errors import (
     D1StateError,
     InvalidArgumentError,
     MigrationError,
     StaleFencingTokenError,
 )
-from agents_store_cloudflare.database import Statement, retry
+from agents_store_cloudflare.database import Row, SqlError, Statement, retry
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
+from agents_store_cloudflare.testing.faults import LOST
 from agents_store_cloudflare.transfer import export_session, import_session
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
 from tests.adapters.two_writers import NEW, OLD, THREAD, TwoWriters
@@ -201,6 +203,52 @@ async def test_lost_replies(database: SqliteDatabase, lost: int) -> None:
     assert [len(rows) for rows in await database.batch(ROWS)] == [0, 0, 1, 1]
     with pytest.raises(ConversationConflict):
         await store.delete_record(THREAD, expected_revision=record.revision)
+
+
+class OvertakenDatabase:
+    """A database that loses the reply to the next write of a record; somebody else acts before the write is sent again."""
+
+    def __init__(self, database: SqliteDatabase, between: Callable[[], Awaitable[object]]) -> None:
+        self._database = database
+        self._between: Callable[[], Awaitable[object]] | None = between
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        rows = await self._database.batch(statements)
+        between = self._between
+        if between is not None and any(statement.sql == UPSERT for statement in statements):
+            self._between = None
+            await between()
+            raise SqlError(LOST)
+        return rows
+
+
+async def test_a_lost_reply_and_another_writer(database: SqliteDatabase) -> None:
+    """PA-5: what was stored before somebody else wrote on top of it is no conflict when it is sent again."""
+    other = D1ConversationStore(database)
+    await say(other, said("1"))
+
+    async def between() -> None:
+        conversation = await loaded(other)
+        conversation.messages.append(said("3"))
+        await other.save(conversation)
+
+    mine = D1ConversationStore(OvertakenDatabase(database, between))
+    conversation = await loaded(mine)
+    conversation.messages.append(said("2"))
+    await mine.save(conversation)
+    assert texts_of(await loaded(other)) == ["1", "2", "3"]
+
+
+async def test_a_lost_reply_and_a_deletion(database: SqliteDatabase) -> None:
+    """PA-5: where somebody else has deleted what was stored, sending it again is a conflict and stores nothing."""
+    other = D1ConversationStore(database)
+    await say(other, said("1"))
+    mine = D1ConversationStore(OvertakenDatabase(database, lambda: other.delete(THREAD)))
+    conversation = await loaded(mine)
+    conversation.messages.append(said("2"))
+    with pytest.raises(ConversationConflict):
+        await mine.save(conversation)
+    assert [len(rows) for rows in (await database.batch(ROWS))[:2]] == [0, 0]
 
 
 async def test_every_failing_statement(database: SqliteDatabase) -> None:

@@ -102,8 +102,9 @@ class D1Session:
             raise InvalidArgumentError(f"limit must be an int or None, got {type(limit).__name__}")
         settings = self.session_settings
         default = settings.limit if limit is None and settings is not None else None
+        known = self._known
         items = await self._last_items(limit if limit is not None else default)
-        self._known.add(items)
+        known.add(items)
         return cast("list[TResponseInputItem]", without_cut_outputs(items) if default is not None else items)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
@@ -163,15 +164,16 @@ class D1Session:
         return [] if state is None else [dict(message) for message in state.messages]
 
     async def _append(self, items: list[dict[str, Any]], commit_id: str) -> None:
-        if self._checks_outputs and calls_missing(items, self._known.ids):
+        known = self._known  # a pop or clearing meanwhile puts another one in its place
+        if self._checks_outputs and calls_missing(items, known.ids):
             stored = await self._last_items(None)
             if missing := calls_missing(items, call_ids(stored)):
                 raise OrphanToolOutputError(session_id=self.session_id, call_ids=missing)
-            self._known.add(stored)
+            known.add(stored)
         await self._state.append_messages(
             self.session_id, items, create=self._agent_type, commit_id=commit_id, fencing_token=self._token
         )
-        self._known.add(items)
+        known.add(items)
 
     async def _pop(self, commit_id: str) -> dict[str, Any] | None:
         try:
@@ -180,7 +182,7 @@ class D1Session:
             )
         except StateNotFoundError:
             return None
-        self._known.remove(popped)
+        self._known = self._known.without(popped)
         return dict(popped[0]) if popped else None
 
     async def _clear(self, commit_id: str) -> None:
@@ -191,7 +193,7 @@ class D1Session:
         except StateNotFoundError:
             return
         finally:
-            self._known.clear()
+            self._known = KnownCalls()
 
 
 async def _to_its_end(change: Coroutine[Any, Any, T]) -> T:

@@ -28,14 +28,11 @@ class KnownCalls:
         for oldest in list(self.ids)[:-MAX_KNOWN]:
             del self.ids[oldest]
 
-    def remove(self, items: Iterable[Mapping[str, Any]]) -> None:
-        """Forget the calls among the items."""
-        for call_id in call_ids(items):
-            self.ids.pop(call_id, None)
-
-    def clear(self) -> None:
-        """Forget all calls."""
-        self.ids.clear()
+    def without(self, items: Iterable[Mapping[str, Any]]) -> KnownCalls:
+        """Return what stays known when the items are removed. What a call that still waits adds to this one is forgotten."""
+        left, removed = KnownCalls(), set(call_ids(items))
+        left.ids = {call_id: None for call_id in self.ids if call_id not in removed}
+        return left
 
 
 def call_ids(items: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -169,7 +169,8 @@ class StreamManager(Protocol):
             wait: seconds to wait for the stream to exist.
             until_turn: stop after the chunk that closes this turn (type `turn-end` or `turn-failed`, with its `turnId`). A turn
                 id means whichever attempt of it closes: at the closing chunk of the newest closed attempt the reader stops at once.
-                `Turn.attempt` means one attempt: the closing chunk of an earlier one at the position does not stop the reader.
+                `Turn.attempt` means one attempt: the closing chunk of an earlier one at the position does not stop the reader. A
+                position behind the closing chunk of a turn before the newest closed one waits.
 
         Raises:
             SequenceConflictError: the position is above the last sequence.

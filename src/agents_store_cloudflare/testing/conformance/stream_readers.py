@@ -13,6 +13,7 @@ import pytest
 
 from agents_store_cloudflare.contract.arguments import UNSET
 from agents_store_cloudflare.contract.errors import (
+    InvalidArgumentError,
     StaleFencingTokenError,
     StreamClosedError,
     StreamFailedError,
@@ -170,6 +171,12 @@ class StreamReaderConformance(StreamFixtures):
             assert await _rest(reader) == ["other", "other closed", "mine", "mine closed"]
             assert reader.sequence == 4
             assert await _rest(reader) == []
+
+    @pytest.mark.parametrize("until_turn", [("t",), ("t", "a", "b"), ("t", ""), ("", "a"), (1, "a"), ["t", "a"], 5])
+    async def test_no_turn(self, stream_manager: DurableObjectStreamManager, unique: str, until_turn: Any) -> None:
+        """SM-43: what names no turn and no attempt is refused before anything is sent."""
+        with pytest.raises((TypeError, InvalidArgumentError), match="until_turn"):
+            await stream_manager.create_resumable_reader(unique, until_turn=until_turn)
 
     async def test_a_reader_behind_the_close_of_its_turn(
         self, stream_manager: DurableObjectStreamManager, unique: str
