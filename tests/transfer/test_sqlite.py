@@ -1,10 +1,10 @@
 """Export and import on sqlite and objects in process, through the same conformance class as in the Worker."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from agents_store_cloudflare import D1StateStore, D1UsageStore, create_cloudflare_store
+from agents_store_cloudflare import AgentState, D1StateError, D1StateStore, D1UsageStore, create_cloudflare_store
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.locks.lock_object import LockObject
@@ -32,10 +32,12 @@ class _Meddling(SqliteDatabase):
 
     def __init__(self) -> None:
         super().__init__()
-        self.meddle: Callable[[], None] = lambda: None
+        self.meddle: Callable[[], object] = lambda: None
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        self.meddle()
+        result = self.meddle()
+        if isinstance(result, Awaitable):
+            await result
         return await super().batch(statements)
 
 
@@ -64,3 +66,53 @@ async def test_a_copy_that_is_changed_meanwhile() -> None:
     stored = await states.load_state("s2", required=True)
     assert (stored.status, stored.messages) == (state.status, [{"role": "user", "content": "hi"}])
     assert await usage.get_budget("b") == await usage.set_budget("b", 100, "tokens")
+
+
+@pytest.mark.parametrize("how", ["made anew", "staged"])
+async def test_a_session_that_is_written_while_it_is_copied(how: str) -> None:
+    """TR-1: a copy shows the session at one moment; one that is written again and again is refused."""
+    database = _Meddling()
+    await run_migration(database)
+    states = D1StateStore(database)
+    change: dict[str, object] = {"toolCallId": "c", "mergeChanges": {"k": 1}}
+    left = turns = 0
+
+    async def write(name: str) -> None:
+        if how == "made anew":
+            await states.delete_session("s")
+            await states.save(AgentState(session_id="s", agent_type=name, messages=[{"role": "user", "content": name}]))
+            await states.save_checkpoint("s")
+        await states.stage_changes("s", name, change)
+
+    async def once() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            await write("new")
+
+    async def always() -> None:
+        database.meddle = lambda: None
+        await write("again")
+        database.meddle = always
+
+    await states.create_session("s", agent_type="a")
+    while True:
+        await write("old")
+        turns += 1
+        left = turns
+        database.meddle = once
+        copy = await export_session(database, "s")
+        database.meddle = lambda: None
+        if left > 0:
+            break
+        name = f"copy-{turns}"
+        await import_session(database, copy, rename={"s": name})
+        stored, staged = await states.load_state(name, required=True), await states.get_staged_changes(name)
+        assert [message.get("content") for message in stored.messages] in ([], [stored.agent_type])
+        assert len(staged) == len(copy["stored"]["__agents_staged_changes"])
+        latest = await states.get_latest_checkpoint(name)
+        assert latest is None or (latest.state is not None and latest.state.agent_type == stored.agent_type)
+    assert turns > 20
+    database.meddle = always
+    with pytest.raises(D1StateError, match="was written while it was copied"):
+        await export_session(database, "s")
