@@ -45,7 +45,7 @@ class D1Database:
         self._observer = observer
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """`Database.batch`: one round trip, one transaction."""
+        """Run the statements in one round trip and one transaction, and return the rows of each."""
         if self._observer is not None:
             rows, _cost = await self.measured_batch(statements)
             return rows

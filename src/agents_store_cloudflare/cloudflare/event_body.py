@@ -42,11 +42,11 @@ class SseBody:
         )
 
     def feed_from(self, source: PullsFrames) -> None:
-        """`EventBody.feed_from`."""
+        """Set the source that fills the body. Call it before the first turn of the event loop ends."""
         self._source = source
 
     def push(self, frames: str) -> bool:
-        """`EventBody.push`."""
+        """Push a text. Return False, and take nothing, if the body is full or its client is gone."""
         if self._controller is None:
             return False
         room = self._controller.desiredSize
@@ -67,7 +67,7 @@ class SseBody:
         return True
 
     def has_read(self) -> bool:
-        """`EventBody.has_read`."""
+        """Return whether the client has read something since the last call, or has nothing to read."""
         room = None if self._controller is None else self._controller.desiredSize
         if not isinstance(room, int | float):
             return True
@@ -77,14 +77,14 @@ class SseBody:
         return has_read
 
     def break_off(self) -> None:
-        """`EventBody.break_off`."""
+        """End the body with an error, and drop the text that it holds."""
         if self._controller is not None:
             with suppress(JsException):
                 self._controller.error(js.Error.new("nothing was read; connect again"))
         self._let_go()
 
     def close(self) -> None:
-        """`EventBody.close`."""
+        """End the body after the text that it holds."""
         if self._controller is not None:
             with suppress(JsException):
                 self._controller.close()

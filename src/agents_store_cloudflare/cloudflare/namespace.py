@@ -118,7 +118,13 @@ class CloudflareNamespace:
         self._is_watching = False
 
     async def call(self, name: str, request: str) -> str:
-        """`ObjectNamespace.call`: one RPC, over a line or a new stub. A stub that has failed once fails for ever."""
+        """Send one text to the object and return its reply: one RPC, over an open line or a new stub.
+
+        A stub that has failed once fails for ever, so a failed call hangs up.
+
+        Raises:
+            ObjectCallError: no reply came.
+        """
         from pyodide.ffi import JsException
 
         line = self._lines.get(name)

@@ -29,11 +29,14 @@ class CloudflareHost:
         self.sql: ObjectSql = CloudflareSql(self._storage)
 
     def now_ms(self) -> int:
-        """`ObjectHost.now_ms`: the same clock as JavaScript's, read without a call into JavaScript."""
+        """Return the time of JavaScript's clock in milliseconds since 1970, without a call into JavaScript."""
         return system_now_ms()
 
     def set_alarm(self, at_ms: int | None) -> None:
-        """`ObjectHost.set_alarm`. The write is part of the current event: the output gate holds replies until it is durable."""
+        """Set the time of the next alarm, or take the alarm away with None.
+
+        The write is part of the current event: the output gate holds replies until it is durable.
+        """
         count_rows(written=1)
         if at_ms is None:
             self._storage.deleteAlarm()
@@ -42,7 +45,10 @@ class CloudflareHost:
             self._storage.setAlarm(max(1, min(at_ms, _LAST_ALARM_MS)))
 
     def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
-        """`ObjectHost.call_later`, by setTimeout. A cancelled timer is gone, so the object can hibernate; a timer of asyncio would stay."""
+        """Call a function once after a delay, by setTimeout, and return a function that cancels the call.
+
+        A cancelled timer is gone, so the object can hibernate. A timer of asyncio would stay.
+        """
         from js import clearTimeout, setTimeout
         from pyodide.ffi import create_proxy
 
@@ -69,7 +75,7 @@ class CloudflareHost:
         return cancel
 
     def siblings(self) -> ObjectNamespace:
-        """`ObjectHost.siblings`: the binding that knows this object's id, whatever its name in the environment.
+        """Return the namespace of this object: the binding that knows the object's id, whatever its name in the environment.
 
         Raises:
             RuntimeError: no binding knows it.
@@ -88,19 +94,19 @@ class CloudflareHost:
         raise RuntimeError("no binding of this Worker leads to the object's own class")
 
     def outbound(self) -> Outbound:
-        """`ObjectHost.outbound`."""
+        """Return the way to other servers, by `fetch` and Web Crypto."""
         from agents_store_cloudflare.cloudflare.outbound import CloudflareOutbound
 
         return CloudflareOutbound()
 
     def event_body(self) -> EventBody:
-        """`ObjectHost.event_body`."""
+        """Return a new response body with room for about 256 KB. The object cannot hibernate while it is open."""
         from agents_store_cloudflare.cloudflare.event_body import SseBody
 
         return SseBody()
 
     def accept_socket(self) -> tuple[ObjectSocket, object]:
-        """`ObjectHost.accept_socket`, by the hibernation API."""
+        """Make a WebSocket by the hibernation API, and return the server's end and the client's end."""
         from js import WebSocketPair, WebSocketRequestResponsePair
 
         from agents_store_cloudflare.cloudflare.web_socket import CloudflareSocket
@@ -112,7 +118,7 @@ class CloudflareHost:
         return CloudflareSocket(server), client
 
     def sockets(self) -> list[ObjectSocket]:
-        """`ObjectHost.sockets`."""
+        """Return the open WebSockets, also the ones from before a hibernation."""
         from agents_store_cloudflare.cloudflare.web_socket import CloudflareSocket
 
         return [CloudflareSocket(socket) for socket in self._ctx.getWebSockets()]

@@ -25,7 +25,7 @@ NO_SQLITE: Final = ("SQL is not enabled for this Durable Object", "only availabl
 
 
 class CloudflareSql:
-    """`ctx.storage.sql` as an `ObjectSql`."""
+    """The SQLite database of one Durable Object: `ctx.storage.sql` as an `ObjectSql`."""
 
     def __init__(self, storage: JsObject) -> None:
         self._storage = storage
@@ -110,7 +110,7 @@ class CloudflareSql:
 
 
 class _Rows:
-    """`RowCursor`: a few rows cross at a time."""
+    """The rows of one statement. A few rows at a time cross from JavaScript."""
 
     def __init__(self, cursor: JsObject) -> None:
         self._cursor = cursor

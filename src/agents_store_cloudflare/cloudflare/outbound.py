@@ -22,10 +22,14 @@ ADDRESS_TYPES: Final = {"A": 1, "AAAA": 28}
 
 
 class CloudflareOutbound:
-    """`Outbound` by `fetch` and Web Crypto."""
+    """Requests to other servers by `fetch`, and signatures by Web Crypto."""
 
     async def post(self, url: str, headers: Mapping[str, str], body: str, *, timeout_ms: int) -> tuple[int, str]:
-        """`Outbound.post`."""
+        """Send a POST without following redirects, and return the status and the first 64 KB of the answer.
+
+        Raises:
+            OSError: no answer came in time.
+        """
         # A redirect could lead to an address that is forbidden for webhooks. So it is not followed, and counts as a failure.
         init = {"method": "POST", "headers": dict(headers), "body": body, "redirect": "manual"}
         try:
@@ -35,7 +39,11 @@ class CloudflareOutbound:
             raise OSError(f"no answer from the webhook: {error}") from error
 
     async def resolve(self, name: str) -> list[str]:
-        """`Outbound.resolve`, by DNS over HTTPS."""
+        """Return the addresses of a host, at least one, by DNS over HTTPS.
+
+        Raises:
+            OSError: no address was found.
+        """
         addresses: list[str] = []
         try:
             for kind, number in ADDRESS_TYPES.items():
@@ -51,14 +59,14 @@ class CloudflareOutbound:
         return addresses
 
     async def create_signing_key(self) -> str:
-        """`Outbound.create_signing_key`."""
+        """Return a new Ed25519 key as a private JWK."""
         usages = to_js(["sign", "verify"])
         is_extractable = True
         pair = await js.crypto.subtle.generateKey("Ed25519", is_extractable, usages)
         return str(js.JSON.stringify(await js.crypto.subtle.exportKey("jwk", pair.privateKey)))
 
     async def sign(self, private_jwk: str, data: bytes) -> bytes:
-        """`Outbound.sign`."""
+        """Return the Ed25519 signature of the data."""
         jwk = js.JSON.parse(private_jwk)
         is_extractable = False
         key = await js.crypto.subtle.importKey("jwk", jwk, "Ed25519", is_extractable, to_js(["sign"]))

@@ -19,7 +19,7 @@ class CloudflareSocket:
         self._socket = socket
 
     def send(self, text: str) -> bool:
-        """`ObjectSocket.send`."""
+        """Send one message. Return False if the socket is closed."""
         try:
             self._socket.send(text)
         except JsException:
@@ -27,15 +27,15 @@ class CloudflareSocket:
         return True
 
     def attach(self, text: str) -> None:
-        """`ObjectSocket.attach`."""
+        """Keep a text with the socket, in the place of an earlier one. It survives hibernation of the object."""
         self._socket.serializeAttachment(text)
 
     def attachment(self) -> str:
-        """`ObjectSocket.attachment`."""
+        """Return the text that `attach` kept, or ""."""
         kept = self._socket.deserializeAttachment()
         return kept if isinstance(kept, str) else ""
 
     def close(self, code: int, reason: str) -> None:
-        """`ObjectSocket.close`."""
+        """Close the socket. Closing it again does nothing."""
         with suppress(JsException):
             self._socket.close(code, reason)

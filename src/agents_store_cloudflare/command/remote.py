@@ -88,7 +88,7 @@ class RemoteDatabase:
         self._opener = _opener_for(base_url)
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """`Database.batch`. urllib blocks, so it runs in a thread."""
+        """Run the statements as one transaction and return the rows of each. urllib blocks, so it runs in a thread."""
         body = {"batch": [{"sql": _compact(each.sql), "params": [*map(_sent, each.parameters)]} for each in statements]}
         reply = await asyncio.to_thread(self._post, json.dumps(body, ensure_ascii=False).encode())
         return [_rows(result) for result in self._results(reply, len(statements))]

@@ -58,7 +58,7 @@ class Homes(Protocol):
 
 
 class OneDatabase(Homes):
-    """`Homes` of sessions that all live in one database."""
+    """Gives the same database for every session."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -71,10 +71,10 @@ class OneDatabase(Homes):
 
 
 class RowCursor(Protocol):
-    """The rows of one statement, read as far as they are wanted."""
+    """The rows of one statement, read a few at a time."""
 
     def take(self, most: int) -> list[Row]:
-        """The next rows, at most that many; none at the end.
+        """Return the next rows, at most `most`. At the end it returns an empty list.
 
         Raises:
             SqlError: the statement failed.
@@ -110,7 +110,7 @@ class ObjectSql(Protocol):
         ...
 
     def transaction(self, body: Callable[[], T]) -> T:
-        """Run a function as one transaction. If it raises, everything that it wrote is undone and the exception goes on."""
+        """Run a function as one transaction. If it raises, everything that it wrote is undone and the exception is raised on."""
         ...
 
     def get_text(self, key: str) -> str | None:

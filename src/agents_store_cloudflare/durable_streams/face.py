@@ -127,7 +127,7 @@ class DurableStreams:
         self._long_poll_ms = span_ms(long_poll_timeout, None, "long_poll_timeout", most_seconds=MAX_LONG_POLL_S) or 0
 
     async def answer(self, request: HttpRequest, original: object, admits: Admits) -> object:
-        """`GatewayFace.answer`."""
+        """Answer a request below the prefix of this face."""
         try:
             return await self._answer(request, original, admits)
         except AgentsStoreError as error:

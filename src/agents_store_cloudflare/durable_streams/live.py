@@ -124,13 +124,13 @@ class LiveFeed:
         self.is_live: bool = False
 
     def pull(self) -> None:
-        """`PullsFrames.pull`."""
+        """Push more frames: there is room in the body."""
         if not self.is_live and not self._is_over:
             with self._feeds.serving(self):
                 self._push_page()
 
     def cancel(self) -> None:
-        """`PullsFrames.cancel`."""
+        """Stop: the client is gone."""
         self._is_over = True
         self._feeds.remove(self)
 

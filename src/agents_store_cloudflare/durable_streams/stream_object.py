@@ -68,7 +68,7 @@ class StreamObject:
         self._instance = secrets.token_hex(4)
 
     async def call(self, request: str) -> str:
-        """`ObjectLogic.call`: append, store, read, or one of `OPERATIONS`."""
+        """Answer one request text with one reply text: append, store, read, or one of `OPERATIONS`."""
         reply = self.answer(request)
         return reply if isinstance(reply, str) else await reply
 
@@ -81,7 +81,7 @@ class StreamObject:
             return encode_error(error, self.logger)
 
     async def alarm(self) -> None:
-        """`ObjectLogic.alarm`: delete the stream if its retention has run out, or set the alarm for that time."""
+        """Delete the stream if its retention has run out. Otherwise set the alarm for that time."""
         index = self._subscriptions()
         if index.is_there():
             await index.alarm()
@@ -137,14 +137,14 @@ class StreamObject:
         return answer.with_headers({TOLD_HEADER: "1"})
 
     def living(self, log: StreamLog) -> StreamHead | None:
-        """`StreamStage.living`: a stream is gone from the end of its retention on, even before the alarm rings."""
+        """Return the head of the stream, or None. From the end of its retention on the stream is gone, even before the alarm rings."""
         before = log.head()
         if log.expire(now_ms=self._host.now_ms()):
             self.changed(log, before, None)
         return log.head()
 
     def changed(self, log: StreamLog, before: StreamHead | None, after: StreamHead | None) -> None:
-        """`StreamStage.changed`: tell the calls that wait, the listeners, and the alarm."""
+        """Tell the waiting calls, the listeners and the alarm that the head of the stream has changed."""
         if after == before:
             return
         self._changes.wake()
@@ -163,14 +163,14 @@ class StreamObject:
             self._feeds.closed(after)
 
     def appended(self, log: StreamLog, first_sequence: int, lines: str) -> None:
-        """`StreamStage.appended`."""
+        """Tell the waiting calls and the listeners about new chunks."""
         self._changes.wake()
         head = log.existing_head()
         self._audience.appended(head, first_sequence, lines)
         self._feeds.appended(head, lines, first_sequence)
 
     async def until(self, is_there: Callable[[], bool], wait_ms: int) -> None:
-        """`StreamStage.until`."""
+        """Wait until `is_there` returns True, at most `wait_ms` milliseconds."""
         await self._changes.until(is_there, wait_ms)
 
     def socket_message(self, socket: ObjectSocket, text: object) -> None:

@@ -51,13 +51,13 @@ _PUT_DELETIONS: LiteralString = with_tree("""
 
 
 class OutboxAccounts(Accounts):
-    """`Accounts` of sessions that live in homes: the home tells D1 afterwards, each thing once and in order.
+    """Usage and reservations of sessions that live in homes. The home sends them to D1 afterwards, each once and in order.
 
-    Prices, ids and times of entries are fixed when they are put into the outbox. A reservation is asked of D1 before.
+    Prices, ids and times of entries are fixed when they are put into the outbox. A reservation is made in D1 before.
     """
 
     def record(self, session_id: str, entries: Sequence[UsageEntry | Mapping[str, object]]) -> list[Statement]:
-        """`Accounts.record`."""
+        """Return the statements that put the entries of one session into the outbox."""
         own = self.complete(entries)
         for entry in own:
             if entry.session_id != session_id:
@@ -70,20 +70,20 @@ class OutboxAccounts(Accounts):
         return [Statement(_PUT, (session_id, ENTRIES, _text([entry.to_dict() for entry in own])))]
 
     def delete(self, tree: tuple[SqlValue, ...]) -> list[Statement]:
-        """`Accounts.delete`."""
+        """Return the statements that put the deletion of a tree's usage into the outbox."""
         return [Statement(_PUT_DELETIONS, tree)]
 
     def reserve(self, reservation: Reservation, now_ms: int) -> list[Statement]:  # noqa: ARG002
-        """`Accounts.reserve`: nothing. The budget is D1's, and was asked before."""
+        """Return no statement: the reservation was made in D1 before."""
         return []
 
     def settle(self, session_id: str, reservation: Reservation, actual: int, now_ms: int) -> list[Statement]:
-        """`Accounts.settle`."""
+        """Return the statements that put a settlement into the outbox."""
         own = (reservation.scope, reservation.expires_at, reservation.id, reservation.amount)
         return [Statement(_PUT, (session_id, SETTLEMENT, _text([*own, actual, now_ms])))]
 
     def settle_interrupted(self, session_id: str, now_ms: int) -> list[Statement]:
-        """`Accounts.settle_interrupted`."""
+        """Return the statements that put the settlement of an interrupted turn into the outbox."""
         return [Statement(_PUT_INTERRUPTED, (session_id, now_ms))]
 
 

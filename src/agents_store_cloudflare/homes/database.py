@@ -51,7 +51,7 @@ class ObjectHomes:
         self._in_db = in_db
 
     def of(self, session_id: str) -> Database:
-        """`Homes.of`.
+        """Return the home that holds the session, as a database.
 
         Raises:
             InvalidArgumentError: the session's home would have no name.
@@ -59,7 +59,11 @@ class ObjectHomes:
         return HomeDatabase(self._namespace, home_of(session_id), session_id, self._options, self._in_db)
 
     def admit(self, session_id: str, parent_session_id: str | None) -> None:
-        """`Homes.admit`: a child lives in its parent's home."""
+        """Check that a child would live in its parent's home.
+
+        Raises:
+            InvalidArgumentError: it would live in another home.
+        """
         if parent_session_id is None or home_of(session_id) == home_of(parent_session_id):
             return
         try:
@@ -72,7 +76,7 @@ class ObjectHomes:
         )
 
     async def project(self, session_id: str) -> str | None:
-        """Have the session's home tell the directory of all its sessions again; its name, None where it has no sessions.
+        """Have the session's home send all its sessions to the directory again. Return the home's name, or None if it has no sessions.
 
         Raises:
             D1StateError: the home gave no reply, or could not tell the directory.

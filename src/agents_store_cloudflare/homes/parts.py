@@ -111,7 +111,7 @@ class Parts:
         self._sql.exec(_DROP, request)
 
     def waits(self) -> int | None:
-        """`SharedAlarm.waits`: requests that came in parts go after an hour."""
+        """Return when this part next needs the alarm: unfinished requests that came in parts are deleted after an hour."""
         if not self._is_there() or self._sql.exec(_IS_EMPTY) == [[1]]:
             return None
         [[first_ms]] = self._sql.exec(_FIRST)

@@ -113,7 +113,7 @@ class HomeParts(ObjectNamespace, KeepsLines):
         self._apart = apart
 
     async def call(self, name: str, request: str) -> str:
-        """`ObjectNamespace.call`."""
+        """Send one text to the object called `name` and return its reply."""
         if self._places.may_be_home(name):
             reply = await self._places.call(name, request)
             if reply is not None:
@@ -121,7 +121,7 @@ class HomeParts(ObjectNamespace, KeepsLines):
         return await self._apart.call(name, request)
 
     def hang_up(self, name: str) -> None:
-        """`KeepsLines.hang_up`. The line to a home serves its sessions too, and ends by itself."""
+        """Close the line to the object called `name`. The line to a home stays: it serves the sessions too, and ends by itself."""
         if isinstance(self._apart, KeepsLines) and not self._places.may_be_home(name):
             self._apart.hang_up(name)
 

@@ -58,7 +58,7 @@ class Publishing:
                 self.changed(delay_ms)
 
     def waits(self) -> int | None:
-        """`SharedAlarm.waits`: news that D1 has not got yet is sent soon."""
+        """Return when this part next needs the alarm: news that D1 does not have yet is sent soon."""
         return self._host.now_ms() + FIRST_PAUSE_MS if self._is_due() else None
 
     def changed(self, delay_ms: int) -> None:

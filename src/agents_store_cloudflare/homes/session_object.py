@@ -93,7 +93,7 @@ class SessionObject:
         return self._own.stream
 
     async def call(self, request: str) -> str:
-        """`ObjectLogic.call`."""
+        """Answer one request text with one reply text. Errors are inside the reply."""
         reply = self.answer(request)
         return reply if isinstance(reply, str) else await reply
 
@@ -105,7 +105,7 @@ class SessionObject:
             return encode_error(error, self.logger)
 
     async def alarm(self) -> None:
-        """`ObjectLogic.alarm`: do the work that is due."""
+        """Do the work that is due now."""
         self._alarm.rang()
         await self._publishing.ring()
         await self._own.stream.alarm()

@@ -50,38 +50,38 @@ class SharedHost:
 
     @property
     def sql(self) -> ObjectSql:
-        """`ObjectHost.sql`."""
+        """The object's own database."""
         return self._host.sql
 
     def now_ms(self) -> int:
-        """`ObjectHost.now_ms`."""
+        """Return the time of the object's clock, in milliseconds since 1970."""
         return self._host.now_ms()
 
     def set_alarm(self, at_ms: int | None) -> None:
-        """`ObjectHost.set_alarm`. A part cannot take the alarm away: others may wait for it."""
+        """Wake the part at this time. None does nothing: a part cannot take the alarm away, because others may wait for it."""
         if at_ms is not None:
             self._alarm.set(at_ms)
 
     def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
-        """`ObjectHost.call_later`."""
+        """Call a function once after a delay, and return a function that cancels the call."""
         return self._host.call_later(delay_ms, callback)
 
     def siblings(self) -> ObjectNamespace:
-        """`ObjectHost.siblings`."""
+        """Return the object's namespace, for calls to its siblings."""
         return self._host.siblings()
 
     def outbound(self) -> Outbound:
-        """`ObjectHost.outbound`."""
+        """Return the way to other servers."""
         return self._host.outbound()
 
     def event_body(self) -> EventBody:
-        """`ObjectHost.event_body`."""
+        """Return a new response body. The object cannot hibernate while it is open."""
         return self._host.event_body()
 
     def accept_socket(self) -> tuple[ObjectSocket, object]:
-        """`ObjectHost.accept_socket`."""
+        """Make a WebSocket that lets the object hibernate, and return the server's end and the client's end."""
         return self._host.accept_socket()
 
     def sockets(self) -> Sequence[ObjectSocket]:
-        """`ObjectHost.sockets`."""
+        """Return the open WebSockets of the object."""
         return self._host.sockets()

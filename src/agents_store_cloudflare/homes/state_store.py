@@ -102,7 +102,10 @@ class HomeStateStore(D1StateStore):
         commit_id: str | None = None,
         usage: Sequence[UsageEntry | Mapping[str, object]] = (),
     ) -> int:
-        """`StateStore.save_state`. A state that `list_sessions` gave is completed first, where it was not changed beyond recognition."""
+        """Save a state and return the new version, as `D1StateStore.save_state` does.
+
+        A state that `list_sessions` gave is completed first. Changes to fields that the directory does not know are refused.
+        """
         given = state_for(session_id, state)
         whole = await self._completed(given) if LISTED in given.extra else given
         version = await super().save_state(
@@ -186,7 +189,7 @@ class HomeStateStore(D1StateStore):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
-        """`StateStore.fork_session`. Into another home: one call reads the checkpoint there, one creates the session here."""
+        """Copy a checkpoint into a new session. Into another home it takes two calls: one reads the checkpoint, one creates the session."""
         if home_of(session_id) == home_of(new_session_id):
             return await super().fork_session(
                 session_id, checkpoint_id, new_session_id, fencing_token=fencing_token, commit_id=commit_id
@@ -209,7 +212,7 @@ class HomeStateStore(D1StateStore):
     async def cleanup_expired_trees(
         self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
     ) -> SessionTree:
-        """`D1StateStore.cleanup_expired_trees`. The directory proposes; each home deletes what its own rows say has expired."""
+        """Delete expired sessions. The directory proposes homes, and each home deletes the sessions that have expired by its own rows."""
         at_ms = self._now_ms() if now is None else check_whole_number(now, "now")
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         check_flag(delete_usage, "delete_usage")
@@ -226,7 +229,7 @@ class HomeStateStore(D1StateStore):
         )
 
     async def find_expired_streams(self, now: int, limit: int = 100) -> tuple[str, ...]:
-        """`D1StateStore.find_expired_streams`, of the homes that the directory proposes."""
+        """Find the streams of expired sessions in the homes that the directory proposes."""
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         homes = await self._directory.expired(check_whole_number(now, "now"), limit)
         streams = [
@@ -242,7 +245,7 @@ class HomeStateStore(D1StateStore):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> DeletionPlan:
-        """`D1StateStore.plan_deletion`. A stream that bears the name of another home is left where a session there uses it."""
+        """Ask whether a session may be deleted. A stream with the name of another home is left out if a session there uses it."""
         plan = await super().plan_deletion(
             session_id, expected_version=expected_version, fencing_token=fencing_token, commit_id=commit_id
         )
@@ -279,7 +282,7 @@ class HomeStateStore(D1StateStore):
         return await super().is_stream_used(place, stream_id)
 
     async def enter_turn(self, entry: TurnEntry, commit_id: str) -> EnteredTurn:
-        """`D1StateStore.enter_turn`. A reservation is made in D1 before, and given back if entering fails."""
+        """Enter a turn. Its reservation is made in D1 before, and given back if entering fails."""
         if entry.reservation is None:
             return await super().enter_turn(entry, commit_id)
         unit = await self._budgets.reserve(entry.reservation)
@@ -297,7 +300,7 @@ class HomeStateStore(D1StateStore):
         reservation: Reservation,
         actual: int,
     ) -> None:
-        """`D1StateStore.settle_without_session`, in D1 at once: a home that has no session makes no outbox for it."""
+        """Settle a reservation in D1 at once: a home that has no session makes no outbox for it."""
         await self._budgets.settle(reservation, actual)
 
     async def list_due_turns(self, limit: int, after: tuple[int, int] = (0, 0)) -> list[DueTurn]:
@@ -319,7 +322,7 @@ class HomeStateStore(D1StateStore):
         return DueTurn(session_id=session_id, session_no=place, since=since)
 
     async def settle_closings(self, settled: Sequence[tuple[str, str]]) -> None:
-        """`D1StateStore.settle_closings`, home by home."""
+        """Forget closing chunks that their streams have by now, home by home."""
         for pair in settled:
             await super().settle_closings([pair])
 
@@ -327,7 +330,7 @@ class HomeStateStore(D1StateStore):
         return await self._directory.page(wanted)
 
     async def _completed(self, listed: AgentState) -> AgentState:
-        """The whole state of one from a list, with what was changed in it."""
+        """Load the whole state of a session from a list, and apply the changes that were made to the listed one."""
         changed = copy.deepcopy(listed)
         if changed.custom_state or changed.output is not None or changed.error is not None:
             raise _not_loaded(listed)

@@ -53,7 +53,7 @@ class LockObject:
         }
 
     async def call(self, request: str) -> str:
-        """`ObjectLogic.call`: acquire, refresh, release, abandon, is_locked, get_holder, delete or clean_up."""
+        """Answer one request: acquire, refresh, release, abandon, is_locked, get_holder, delete or clean_up."""
         reply = self.answer(request)
         return reply if isinstance(reply, str) else await reply
 
@@ -65,7 +65,7 @@ class LockObject:
             return encode_error(error, self._logger)
 
     async def alarm(self) -> None:
-        """`ObjectLogic.alarm`. Locks set no alarm: an expiry matters only to callers who ask or wait."""
+        """Do nothing. Locks set no alarm: an expiry matters only to callers who ask or wait."""
 
     def _answer(self, arguments: Arguments) -> str | Awaitable[str]:
         op = arguments["op"]

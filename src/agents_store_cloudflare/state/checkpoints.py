@@ -66,7 +66,7 @@ def _name_of(checkpoint_id: str) -> _Name | None:
 
 
 class CheckpointCalls(StateCalls, CheckpointStore):
-    """`CheckpointStore` on D1."""
+    """The calls about checkpoints: `CheckpointStore` on D1."""
 
     async def save_checkpoint(
         self,

@@ -51,7 +51,7 @@ MOST_KEPT_BYTES = 4_000
 
 
 class MessageCalls(StateCalls, MessageStore):
-    """`MessageStore` on D1."""
+    """The calls about messages: `MessageStore` on D1."""
 
     async def get_messages(
         self, session_id: str, *, offset: int = 0, limit: int = 50, include_thinking: bool = True

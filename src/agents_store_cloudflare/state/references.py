@@ -35,7 +35,7 @@ __all__ = ["ReferenceCalls"]
 
 
 class ReferenceCalls(StateCalls, ReferenceStore):
-    """`ReferenceStore` on D1."""
+    """The calls about references to sub-sessions: `ReferenceStore` on D1."""
 
     async def add_sub_session_refs(
         self,

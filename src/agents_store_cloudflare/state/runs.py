@@ -40,7 +40,7 @@ ENDED = frozenset({AgentStatus.COMPLETED, AgentStatus.FAILED, AgentStatus.ABORTE
 
 
 class RunCalls(StateCalls, RunStore):
-    """`RunStore` on D1."""
+    """The calls about runs: `RunStore` on D1."""
 
     async def start_run(
         self,

@@ -35,7 +35,7 @@ __all__ = ["SessionCalls"]
 
 
 class SessionCalls(StateCalls, SessionStore):
-    """`SessionStore` on D1."""
+    """The calls about sessions: `SessionStore` on D1."""
 
     async def create_session(
         self,

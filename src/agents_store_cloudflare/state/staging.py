@@ -58,7 +58,7 @@ class StagedDiffers(Exception):  # noqa: N818 - it leads to the next attempt, no
 
 
 class StagingCalls(CheckpointCalls, StagingStore):
-    """`StagingStore` on D1."""
+    """The calls about staged changes: `StagingStore` on D1."""
 
     async def stage_changes(
         self,

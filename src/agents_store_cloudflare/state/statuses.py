@@ -27,7 +27,7 @@ MAX_STATUSES = 100
 
 
 class StatusCalls(StateCalls, StatusStore):
-    """`StatusStore` on D1."""
+    """The calls about statuses and counters: `StatusStore` on D1."""
 
     async def update_status(
         self, session_id: str, status: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None

@@ -102,4 +102,4 @@ class _BodySink:
         self.break_off = body.break_off
 
     def remember(self, place: Place) -> None:
-        """`FrameSink.remember`: does nothing, because an open response ends with the object's memory."""
+        """Do nothing: an open response ends with the object's memory."""

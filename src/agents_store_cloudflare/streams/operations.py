@@ -155,7 +155,7 @@ def _named(arguments: Arguments, payload: str) -> _Named:
 
 
 def info_of(stream_id: str, head: StreamHead, log: StreamLog) -> JsonObject:
-    """`StreamInfo` as JSON, without the output."""
+    """Return the facts of `StreamInfo` as JSON, without the output."""
     info = StreamInfo(
         stream_id=stream_id,
         status=head.status,

@@ -52,7 +52,7 @@ class PageWire:
     text: str
 
     def __call__(self, event: str, data: str, sequence: int | None = None, /) -> str:  # noqa: ARG002 - a wire without sequences
-        """`FrameWriter`: frames without a sequence."""
+        """Return one event as text, without a sequence."""
         match event:
             case "chunk" if not data.startswith(CLOSINGS):
                 return f"data: {data}\n\n"
@@ -123,19 +123,19 @@ class MessageSink:
         self.listener: Subscription | None = None
 
     def has_read(self) -> bool:
-        """`FrameSink.has_read`."""
+        """Return whether the client has read something since the last call, or has nothing to read."""
         return self._body.has_read()
 
     def close(self) -> None:
-        """`FrameSink.close`."""
+        """End the response after the frames that it holds."""
         self._body.close()
 
     def break_off(self) -> None:
-        """`FrameSink.break_off`."""
+        """End the response with an error."""
         self._body.break_off()
 
     def push(self, frames: str) -> bool:
-        """`FrameSink.push`: what follows the message is not for this listener."""
+        """Push frames up to the end of the message. Later frames are not for this listener."""
         if self._is_over:
             return False
         end = frames.find(END_MARK)
@@ -150,4 +150,4 @@ class MessageSink:
         return True
 
     def remember(self, place: Place) -> None:
-        """`FrameSink.remember`: does nothing, because an open response ends with the object's memory."""
+        """Do nothing: an open response ends with the object's memory."""

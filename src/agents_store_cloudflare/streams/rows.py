@@ -138,7 +138,7 @@ class StreamRows:
         self._sql.transaction(write)
 
     def transaction(self, body: Callable[[], T]) -> T:
-        """`ObjectSql.transaction`."""
+        """Run a function as one transaction. If it raises, everything that it wrote is undone."""
         return self._sql.transaction(body)
 
     def page(self, wanted: int, max_bytes: int) -> tuple[int, int, int]:

@@ -35,7 +35,7 @@ _MARK: Final = '{"event":"ack"}'
 
 
 def socket_frame(event: str, data: str, sequence: int | None = None, /) -> str:
-    """`FrameWriter` of this wire: a JSON object and a newline. JSON text holds no raw newline itself."""
+    """Return one frame: a JSON object and a newline. JSON text holds no raw newline itself."""
     id_member = "" if sequence is None else f'"id":{sequence},'
     return f'{{"event":"{event}",{id_member}"data":{data}}}\n'
 
@@ -78,7 +78,7 @@ class SocketSink:
         return sink
 
     def push(self, frames: str) -> bool:
-        """`FrameSink.push`. The `ack` frame goes before the others, so that nothing follows the last frames."""
+        """Send frames if the client is not too far behind. The `ack` frame goes first, so that nothing follows the last frames."""
         if self._owed_bytes >= MARK_BYTES and self._bytes_after_mark is None:
             self._socket.send(_MARK)
             self._bytes_after_mark = 0
@@ -91,7 +91,7 @@ class SocketSink:
         return True
 
     def remember(self, place: Place) -> None:
-        """`FrameSink.remember`: writes the place into the attachment, which outlives the object's memory."""
+        """Keep the listener's place in the socket's attachment, which outlives the object's memory."""
         self.place = place
         kept = {
             "key": self.key,
@@ -107,7 +107,7 @@ class SocketSink:
         self._socket.attach(json.dumps(kept))
 
     def has_read(self) -> bool:
-        """`FrameSink.has_read`: an open socket costs nothing, read or not."""
+        """Return True: an open socket costs nothing, even if its client reads nothing."""
         return True
 
     def acknowledge(self) -> bool:
@@ -123,9 +123,9 @@ class SocketSink:
         return self._unasked > MOST_UNASKED
 
     def break_off(self) -> None:
-        """`FrameSink.break_off`."""
+        """Close the socket, so that the client comes back."""
         self._socket.close(TRY_AGAIN_LATER, "nothing was read; connect again")
 
     def close(self) -> None:
-        """`FrameSink.close`."""
+        """Close the socket after the last frame."""
         self._socket.close(NORMAL_CLOSURE, "nothing follows")

@@ -34,7 +34,7 @@ _POSITION = re.compile(r"[0-9]{1,16}", re.ASCII)
 
 
 def sse_frame(event: str, data: str, sequence: int | None = None, /) -> str:
-    """`FrameWriter` of this wire."""
+    """Return one Server-Sent Event as text."""
     id_line = "" if sequence is None else f"id: {sequence}\n"
     return f"{id_line}event: {event}\ndata: {data}\n\n"
 

@@ -48,7 +48,7 @@ class FaultyDatabase:
         self._broken = (index, moment)
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """`Database.batch`, or the ordered failure."""
+        """Run the statements as one transaction, or fail as ordered."""
         self.sent.append(len(statements))
         if self._untroubled:
             self._untroubled -= 1
@@ -79,7 +79,7 @@ class FaultyNamespace:
         self._moments.extend(moments)
 
     async def call(self, name: str, request: str) -> str:
-        """`ObjectNamespace.call`, or the ordered failure."""
+        """Send one text to the object and return its reply, or fail as ordered."""
         if not self._moments:
             return await self._namespace.call(name, request)
         if self._moments.pop(0) == "after":

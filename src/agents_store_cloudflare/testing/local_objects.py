@@ -52,7 +52,7 @@ class LocalObjects:
         self.calls: int = 0
 
     async def call(self, name: str, request: str) -> str:
-        """`ObjectNamespace.call`."""
+        """Send one text to the object called `name` and return its reply."""
         self.calls += 1
         await asyncio.sleep(0)  # a call is a round trip: others may run in between
         return await self._host(name).call(request)

@@ -31,7 +31,7 @@ class LocalEvents:
 
     @property
     def stream(self) -> LocalEvents:
-        """`EventBody.stream`."""
+        """The object that is sent as the body."""
         return self
 
     @property
@@ -40,11 +40,11 @@ class LocalEvents:
         return self._waiting_size
 
     def feed_from(self, source: PullsFrames) -> None:
-        """`EventBody.feed_from`."""
+        """Set the source that fills the body."""
         self._source = source
 
     def push(self, frames: str) -> bool:
-        """`EventBody.push`."""
+        """Push a text. Return False, and take nothing, if the body is full or its client is gone."""
         if not self.is_open or self._waiting_size >= ROOM:
             return False
         self._waiting.append(frames)
@@ -52,16 +52,16 @@ class LocalEvents:
         return True
 
     def has_read(self) -> bool:
-        """`EventBody.has_read`."""
+        """Return whether the client has read something since the last call, or has nothing to read."""
         has_read, self._was_read = self._was_read or not self._waiting, False
         return has_read
 
     def close(self) -> None:
-        """`EventBody.close`."""
+        """End the body after the text that it holds."""
         self.is_open = False
 
     def break_off(self) -> None:
-        """`EventBody.break_off`."""
+        """End the body with an error, and drop the text that it holds."""
         self.is_open = False
         self._waiting.clear()
         self._waiting_size = 0

@@ -50,11 +50,11 @@ class TypedJsonSerializer:
         return TypedJsonSerializer(allow=self._classes.widened(extra))
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        """`SerializerProtocol.dumps_typed`."""
+        """Return the type and the bytes of a value."""
         return KIND, self.dump(obj).encode()
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
-        """`SerializerProtocol.loads_typed`.
+        """Rebuild a value from its type and its bytes.
 
         Raises:
             ForeignValueError: another serializer wrote it, or it cannot be rebuilt.

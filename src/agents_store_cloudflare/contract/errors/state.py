@@ -114,7 +114,7 @@ class CheckpointKeptError(D1StateError):
 
 @dataclass(eq=False, repr=False)
 class SessionExistsError(D1StateError):
-    """`create_session` or `fork_session` met an id that is in use."""
+    """The id of a new session is already in use."""
 
     code = "session_exists"
     http_status = 409

@@ -34,7 +34,7 @@ async def _rest(reader: DurableObjectStreamReader) -> list[Any]:
 
 
 class StreamReaderConformance(StreamFixtures):
-    """`StreamManager`, `StreamReader` and `StreamWriter` where several of them meet at one stream."""
+    """The clauses about several managers, readers and writers at one stream."""
 
     @pytest.mark.parametrize("begins_by", ["reset", "deletion"])
     async def test_a_stored_position_of_an_earlier_life(

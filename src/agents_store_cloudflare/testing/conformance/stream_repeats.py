@@ -74,7 +74,7 @@ class Interference:
         self.has_interfered: bool = False
 
     async def call(self, name: str, request: str) -> str:
-        """`ObjectNamespace.call`; the one chosen has its effect, and no reply."""
+        """Send one text to the object and return its reply. The chosen call takes effect, and its reply is lost."""
         reply = await self._namespace.call(name, request)
         if self.has_interfered:
             return reply
