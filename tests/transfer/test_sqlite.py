@@ -4,7 +4,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from agents_store_cloudflare import AgentState, D1StateError, D1StateStore, D1UsageStore, create_cloudflare_store
+from agents_store_cloudflare import (
+    AgentState,
+    D1StateError,
+    D1StateStore,
+    D1UsageStore,
+    UsageError,
+    create_cloudflare_store,
+)
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.locks.lock_object import LockObject
@@ -116,3 +123,46 @@ async def test_a_session_that_is_written_while_it_is_copied(how: str) -> None:
     database.meddle = always
     with pytest.raises(D1StateError, match="was written while it was copied"):
         await export_session(database, "s")
+
+
+async def test_budgets_that_are_used_while_they_are_copied() -> None:
+    """TR-11: a copy of budgets has the sums of its own reservations and settlements; used again and again, it is refused."""
+    database = _Meddling()
+    await run_migration(database)
+    usage = D1UsageStore(database)
+    left = turns = 0
+
+    async def use(scope: str) -> None:
+        held = await usage.reserve(scope, 2)
+        assert held is not None
+        await usage.settle(held, 2)
+        assert await usage.reserve(scope, 1) is not None
+
+    async def once() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            await use(f"b{turns}")
+
+    async def always() -> None:
+        database.meddle = lambda: None
+        await use("b")
+        database.meddle = always
+
+    while left <= 0:
+        turns += 1
+        scope, left = f"b{turns}", turns
+        await usage.set_budget(scope, 1000, "tokens")
+        await use(scope)
+        database.meddle = once
+        copy = await export_budgets(database, scope)
+        database.meddle = lambda: None
+        [budget] = copy["stored"]["__agents_budgets"]
+        reserved = sum(row["amount"] for row in copy["stored"]["__agents_reservations"])
+        settled = sum(row["actual"] for row in copy["stored"]["__agents_settlements"])
+        assert (budget["reserved"], budget["settled"]) == (str(reserved), str(settled))
+    assert turns > 5
+    await usage.set_budget("b", 1000, "tokens")
+    database.meddle = always
+    with pytest.raises(UsageError, match="while they were copied"):
+        await export_budgets(database, "b")

@@ -22,6 +22,7 @@ BudgetCopy: TypeAlias = "dict[str, Any]"
 """`format`, `schema`, `root`, `stored` (table -> rows)."""
 
 PAGE: Final = 500
+ATTEMPTS: Final = 5
 
 BUDGET_TABLES: tuple[LiteralString, ...] = ("__agents_reservations", "__agents_settlements", "__agents_budgets")
 """In the order of the statements of `budgets_sql`."""
@@ -43,25 +44,34 @@ async def budget_roots(database: object) -> AsyncIterator[str]:
 async def export_budgets(database: object, scope: str) -> BudgetCopy:
     """Return the whole tree of budgets in which a scope stands, for `import_budgets`.
 
-    Nobody may reserve or settle in it meanwhile.
+    Nobody may reserve or settle in it meanwhile. Where somebody does all the same, the call begins again.
 
     Args:
         database: a D1 binding or a `Database`.
         scope: any scope of the tree.
 
     Raises:
-        UsageError: the scope has no budget, or the database failed.
+        UsageError: the scope has no budget, somebody reserved or settled again and again meanwhile, or the database failed.
     """
     db = as_database(database)
     [rows] = await _read(db, Statement(budgets_sql.SELECT_ROOT, (check_id(scope, "scope"),)))
     if not rows:
         raise UsageError(f"scope {scope!r} has no budget")
     root = cast("str", rows[0][0])
-    stored = {
-        table: [row async for row in _rows_of(db, table, sql, root)]
-        for table, sql in zip(BUDGET_TABLES, budgets_sql.SELECT_TREE, strict=True)
-    }
+    stored = await _quiet(db, root)
     return {"format": FORMAT, "schema": CURRENT_SCHEMA_VERSION, "root": root, "stored": stored}
+
+
+async def _quiet(db: Database, root: str) -> dict[str, list[StoredRow]]:
+    """The rows of a tree, read while the sums of its budgets stayed the same."""
+    tables = list(zip(BUDGET_TABLES, budgets_sql.SELECT_TREE, strict=True))
+    budgets = tables[-1]
+    for _ in range(ATTEMPTS):
+        before = [row async for row in _rows_of(db, *budgets, root)]
+        stored = {table: [row async for row in _rows_of(db, table, sql, root)] for table, sql in tables}
+        if before == stored[budgets[0]]:
+            return stored
+    raise UsageError(f"budgets of {root!r} were reserved or settled while they were copied; copy them when nobody does")
 
 
 async def import_budgets(database: object, copy: Mapping[str, Any], *, replace: bool = False) -> None:

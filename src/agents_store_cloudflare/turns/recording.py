@@ -29,6 +29,7 @@ class RecordingTurn:
         self._recorded = 0
         self._given_spent: int | None = None
         self._is_over = False
+        self._is_ending = False
 
     @property
     def spent(self) -> int:
@@ -46,10 +47,12 @@ class RecordingTurn:
         """Record usage; the next commit stores it. Also a turn that fails stores it.
 
         Raises:
-            TurnError: the turn is over.
+            TurnError: the turn is over, or its last commit is on the way.
             TypeError, InvalidArgumentError: the entry breaks a rule, or the turn would have spent more than 2**53 - 1.
         """
         self._check_open()
+        if self._is_ending:
+            raise TurnError(f"the last commit of turn {self.id!r} is on the way; record usage before the turn ends")
         [completed] = self._parts.state_store.complete_usage([entry])
         if completed.session_id != self.state.session_id:
             raise InvalidArgumentError(f"the entry is of session {completed.session_id!r}, not of this turn's session")

@@ -283,12 +283,15 @@ class Turn(RecordingTurn):
 
     async def _send(self, sent: _Sent) -> None:
         self._unsure = sent
+        self._is_ending = sent.commit.ended_at is not None
         try:
             await self._parts.state_store.commit_turn(sent.commit, sent.outgoing, self._base)
         except AgentsStoreError as error:
             if not error.outcome_unknown:
                 self._unsure = None
             raise
+        finally:
+            self._is_ending = False
         self._unsure, self._step_id = None, None
         is_as_sent = sent.outgoing.version + 1 == self.state.version and sent.commit.step_id is None
         self._base = sent.fields if is_as_sent else TurnFields.of(self.state)

@@ -97,6 +97,23 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
         assert (budget.reserved, budget.settled) == (0, 16)
         assert (await store.usage_store.get_rollup(unique)).tokens.total == 16
 
+    async def test_usage_while_a_turn_ends(self, store: CloudflareStore, unique: str) -> None:
+        """TU-3: usage that another task records while the last commit is on the way is stored or refused."""
+        block = begin(store, unique)
+        turn = await block.__aenter__()
+        ending = asyncio.create_task(block.__aexit__(None, None, None))
+        accepted, refused = 0, 0
+        while not ending.done():
+            try:
+                turn.record_tokens(model="m", prompt=1)
+                accepted += 1
+            except TurnError:
+                refused += 1
+            await asyncio.sleep(0)
+        await ending
+        assert refused > 0
+        assert (await store.usage_store.get_rollup(unique)).tokens.total == accepted
+
     @pytest.mark.parametrize("then", ["gone", "made anew"])
     @pytest.mark.parametrize("ends_by", ["its end", "an exception"])
     async def test_a_session_that_goes_during_a_turn(
