@@ -8,7 +8,7 @@ __all__ = ["ForeignValueError"]
 
 
 class ForeignValueError(D1StateError):
-    """A value cannot be stored, or a stored one cannot be read; nothing was written, and what is stored stays.
+    """A value cannot be stored, or a stored one cannot be read. Nothing was written, and stored values stay.
 
     Values of classes that are not allowed, or are gone; rows that another program wrote; rows of a newer version.
     """

@@ -33,7 +33,7 @@ class ForbiddenError(AgentsStoreError):
 
 
 def act_of(asked: Asked) -> tuple[str, Act] | None:
-    """Return the act that a page's name names, None where it names none that this console offers."""
+    """Return the act of this page name, or None if this console offers no such act."""
     name = asked.page.removeprefix("act/")
     act = ACTS.get(name) if asked.page.startswith("act/") else None
     if act is None or (act.needs_objects and asked.sources.objects is None):
@@ -113,7 +113,7 @@ async def performed(asked: Asked, request: object, name: str, act: Act, logger: 
 
 
 def _about(asked: Asked, given: Mapping[str, str]) -> Asked:
-    """The request, with what its form fixed in place of its query: that is what was confirmed."""
+    """Return the request with the values that its form fixed in place of its query: the operator confirmed these values."""
     return Asked(
         sources=asked.sources,
         prefix=asked.prefix,

@@ -59,7 +59,7 @@ class Asked:
         return value
 
     def number(self, name: str) -> int | None:
-        """A parameter that is a whole number; None where it is absent.
+        """Return a parameter that is a whole number, or None if it is absent.
 
         Raises:
             InvalidArgumentError: it is something else.

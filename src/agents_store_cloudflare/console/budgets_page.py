@@ -1,4 +1,4 @@
-"""Budgets: what each scope may spend, with bars of what is spent and set aside."""
+"""Budgets: the cap of each scope, with bars of the spent and the reserved amount."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ MOST_BARS: Final = 40
 
 
 def bar_chart(title: str, bars: Sequence[tuple[str, int, str]]) -> Markup | None:
-    """Return the chart of at most 40 bars, None where no bar has a length.
+    """Return the chart of at most 40 bars, or None if no bar has a length.
 
     Args:
         title: what the chart shows.

@@ -206,7 +206,7 @@ def _as_json(shown: Shown, meter: Meter) -> HttpResponse:
 
 
 def _failed(status: int, code: str, message: str) -> HttpResponse:
-    """A page that says what is wrong and shows nothing else: the reader may not be an operator."""
+    """Return a page that shows only the error: its reader may not be an operator."""
     head = h("head", h("meta", charset="utf-8"), h("title", f"{status}"))
     body = h("body", h("main", h("h1", f"{status}"), h("p", message), h("p", h("code", code))))
     return HttpResponse(

@@ -51,7 +51,7 @@ class Went(Record):
 
 
 async def deletion_receipt(sources: Sources, session_id: str) -> Went:
-    """Return what is there and would go."""
+    """Return everything that the deletion would delete."""
     tree = await sources.states.get_session_tree(session_id)
     sessions = [found for each in tree.session_ids[:MOST_NAMED] if (found := await read_summary(sources, each))]
     usage = await sources.usage.get_rollup(session_id, include_sub_agents=True)

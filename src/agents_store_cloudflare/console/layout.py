@@ -87,7 +87,7 @@ def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
 def table(
     caption: str, headings: Sequence[str], rows: Iterable[Sequence[Child]], *, numeric: Sequence[int] = ()
 ) -> Markup:
-    """Return a table that scrolls by itself where it is wider than the window.
+    """Return a table that scrolls on its own if it is wider than the window.
 
     Args:
         numeric: the columns that hold numbers.

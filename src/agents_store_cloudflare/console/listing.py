@@ -1,4 +1,4 @@
-"""Lists of sessions: what is stored about each, page by page, with a bound on the rows that a page reads."""
+"""Lists of sessions, page by page, with a bound on the rows that a page reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages as people read them: who speaks, what was said, the tool calls with their results folded, thinking apart."""
+"""Messages as people read them: speaker and text, tool calls with their results folded, thinking apart."""
 
 from __future__ import annotations
 

@@ -92,5 +92,5 @@ class Sources:
         return self.database if self.database_of is None else self.database_of(session_id)
 
     async def session_rows(self, session_id: str, *statements: Statement) -> list[list[Row]]:
-        """The rows of statements about one session, in one round trip to where it lives."""
+        """Return the rows of statements about one session, in one round trip to its database."""
         return await batch_with_retry(self.session_database(session_id), statements)

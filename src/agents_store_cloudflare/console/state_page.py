@@ -1,4 +1,4 @@
-"""The state of a session now or at a checkpoint: its custom state as a tree, the rest as facts, what is staged."""
+"""The state of a session now or at a checkpoint: its custom state as a tree, the other fields as facts, and the staged changes."""
 
 from __future__ import annotations
 

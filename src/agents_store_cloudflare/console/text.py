@@ -38,7 +38,7 @@ def one_line(text: str, limit: int = 120) -> str:
 
 
 def cut(text: str, limit: int = CUT_AT) -> tuple[str, bool]:
-    """Return what is shown of a text, and whether that is less than the text."""
+    """Return the part of a text that is shown, and whether the text was cut."""
     return (text, False) if len(text) <= limit else (text[:limit], True)
 
 

@@ -57,7 +57,7 @@ def differences(before: JsonValue, after: JsonValue) -> list[Difference]:
 def _parts(
     path: str, old: JsonValue, new: JsonValue
 ) -> tuple[list[Difference], list[tuple[str, JsonValue, JsonValue]]] | None:
-    """What is only in one of two containers of one kind, and what is in both; None where they are none."""
+    """Return the entries that only one of two containers has, and those of both. Return None if they are not containers of one kind."""
     if isinstance(old, dict) and isinstance(new, dict):
         mine, theirs = cast("Mapping[str, JsonValue]", old), cast("Mapping[str, JsonValue]", new)
     elif isinstance(old, list) and isinstance(new, list):
@@ -124,7 +124,7 @@ class _Tree:
         self._nodes_left = MOST_NODES
 
     def node(self, path: str, key: str | None, value: object, depth: int) -> Markup:
-        """A value under its key, with what is in it."""
+        """Return a value under its key, with its contents."""
         self._nodes_left -= 1
         name = None if key is None else h("span", key, class_="key")
         if isinstance(value, list):

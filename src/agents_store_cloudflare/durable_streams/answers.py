@@ -49,7 +49,7 @@ class StreamStage(Protocol):
     """The object of the stream: it tells listeners and waiting requests of each change."""
 
     def living(self, log: StreamLog) -> StreamHead | None:
-        """The stream now. A stream that has expired is gone."""
+        """Return the head of the stream, or None. A stream that has expired is gone."""
         ...
 
     def changed(self, log: StreamLog, before: StreamHead | None, after: StreamHead | None) -> None:
@@ -119,7 +119,7 @@ class ProtocolAnswers:
         return _accepted(accepted)
 
     def _show(self, log: StreamLog, rules: ProtocolLog, after: int, lines: str | None) -> None:
-        """Tell the live readers what was stored: at once, or page by page if it is large."""
+        """Send the stored messages to the live readers: at once, or page by page if they are large."""
         if lines is not None:
             self._stage.appended(log, after + 1, lines)
             return

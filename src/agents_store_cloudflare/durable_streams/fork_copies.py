@@ -28,7 +28,7 @@ class ForkCopies:
         self._streams = streams
 
     async def delete(self, stream_id: str) -> HttpResponse:
-        """Delete a stream. The last fork of a deleted stream frees the path of its source, whose source may follow, and so on."""
+        """Delete a stream. If it was the last fork of a deleted stream, the path of that source is free too, and so on up the line."""
         reply = await self._ask(stream_id, "delete", {"commitId": secrets.token_hex(8)})
         if (refused := _answer_in(reply)) is not None:
             return refused

@@ -162,7 +162,7 @@ def _count(text: str) -> int:
 
 
 def _nests_too_deep(text: str) -> bool:
-    """Whether a text, whose end may be missing, nests more than `MAX_DEPTH` brackets."""
+    """Return whether a text nests more than `MAX_DEPTH` brackets. The end of the text may be missing."""
     brackets = _NOT_BRACKETS.sub("", _STRING.sub("", text))
     for _ in range(MAX_DEPTH):
         fewer = brackets.replace("[]", "").replace("{}", "")

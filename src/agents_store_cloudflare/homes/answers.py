@@ -32,7 +32,7 @@ class Answer:
     next_place: Place | None = None
 
     def add(self, rows: Sequence[Row]) -> None:
-        """All rows of a statement, whose number is small."""
+        """Return all rows of a statement that has few rows."""
         text = _encode(rows)
         self.room -= len(text)
         self.lines.append(text)

@@ -36,7 +36,7 @@ def inserts_into(sql: str) -> str | None:
 
 @lru_cache(maxsize=500)
 def statement_without(missing: frozenset[str], sql: str) -> LiteralString | None:
-    """The statement for a home that has none of these tables, or None where it has nothing to do: what it changes is not there."""
+    """Return the statement for a home that lacks these tables, or None if there is nothing that the statement could change."""
     target = _TARGET.search(sql)
     if target is not None and target.group(2) in missing:
         return None

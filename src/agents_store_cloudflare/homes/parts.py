@@ -118,7 +118,7 @@ class Parts:
         return cast("int", first_ms) + KEPT_MS
 
     def drop_old(self, now_ms: int) -> bool:
-        """Forget requests that nobody has finished within an hour; whether others still wait."""
+        """Forget requests that nobody has finished within an hour. Return whether others still wait."""
         if not self._is_there():
             return False
         self._sql.exec(_DROP_OLD, now_ms - KEPT_MS)

@@ -60,7 +60,7 @@ class Places:
             return False
 
     async def call(self, home: str, request: str) -> str | None:
-        """The home's reply; None where its lock and stream live in objects of their own.
+        """Return the home's reply, or None if its lock and stream live in objects of their own.
 
         Raises:
             ObjectCallError: no reply came.

@@ -78,11 +78,11 @@ class Publishing:
         await self.tell()
 
     async def drain(self) -> bool:
-        """Tell D1 of usage now; whether that worked. Otherwise the alarm does it later."""
+        """Send the usage to D1 now. Return whether that worked. Otherwise the alarm sends it later."""
         return not self._outbox.is_due() or await self._done(self._send_outbox)
 
     async def tell(self) -> bool:
-        """Tell D1 everything now; whether that worked. Otherwise the alarm does it later."""
+        """Send everything to D1 now. Return whether that worked. Otherwise the alarm sends it later."""
         return await self._done(self._send_everything)
 
     async def _done(self, work: Callable[[], Awaitable[None]]) -> bool:

@@ -34,7 +34,7 @@ __all__ = ["SessionObject"]
 
 UNCHECKED: Final = encode_reply({"unchecked": True})
 BEHIND: Final = encode_reply({"behind": SCHEMA})
-"""After these two the Worker sends the same batch again, with what was missing."""
+"""After these two the Worker sends the same batch again, with the missing parts."""
 
 FALLBACK_MS: Final = 1_000
 """When the alarm tells D1 of a change that was to be told at once, and could not be."""
@@ -197,7 +197,7 @@ class SessionObject:
         )
 
     async def _told(self, reply: str) -> str:
-        """The reply, once D1 has been told; where it cannot be, the alarm does it later."""
+        """Return the reply after D1 was told. If D1 cannot be reached, the alarm tells it later."""
         await self._publishing.tell()
         return reply
 

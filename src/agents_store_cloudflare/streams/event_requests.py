@@ -72,7 +72,7 @@ class EventRequests:
         socket.close(code if code in ANSWERED_CODES else NORMAL_CLOSURE, "")
 
     def _as_message(self, log: StreamLog, request: HttpRequest, wire: PageWire) -> HttpResponse:
-        """Answer a chat page with one message; 204 where it wants to resume one and none is being written."""
+        """Answer a chat page with one message, or with 204 if it wants to resume one and none is being written."""
         position = position_of(request)
         head = log.head_from(position)
         if request.header(RESUME):

@@ -227,9 +227,9 @@ class StreamLog(CopyableStream):
         return StreamMark(head.incarnation, head.last_sequence, head.fencing_token)
 
     def delete_marked(self, mark: StreamMark, *, now_ms: int, commit: Commit | None = None) -> StreamMark | None:
-        """Delete the stream if it stands as it was marked, or is gone. Otherwise nothing happens, and this is how it stands.
+        """Delete the stream if it has not changed since it was marked, or is gone. Then return None.
 
-        A repetition answers None, whatever the stream has become.
+        Otherwise nothing happens, and the call returns the present mark. A repetition answers None, whatever the stream has become.
         """
         if self.head() is None or self.is_repeated(commit):
             return None

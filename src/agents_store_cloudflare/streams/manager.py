@@ -225,7 +225,7 @@ class DurableObjectStreamManager(StreamManager):
         return StreamMark(*reply.head["ok"])
 
     async def delete_marked_stream(self, stream_id: str, mark: StreamMark) -> StreamMark | None:
-        """Delete the stream if it stands as it was marked; `CloudflareStore` calls it.
+        """Delete the stream if it has not changed since it was marked. `CloudflareStore` calls this.
 
         Returns:
             None if the stream is gone. Otherwise it has changed, nothing happened, and this is how it stands now.

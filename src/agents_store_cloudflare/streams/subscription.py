@@ -53,7 +53,7 @@ def place_at(head: StreamHead, from_sequence: int) -> Place:
 
 
 class FrameSink(Protocol):
-    """The way of frames to one client. Its methods may cancel its own subscription, nothing else."""
+    """Sends frames to one client. Its methods may cancel its own subscription, nothing else."""
 
     def push(self, frames: str) -> bool:
         """Take the frames. Returns False if the sink is full or gone, and has taken nothing."""
@@ -68,11 +68,11 @@ class FrameSink(Protocol):
         ...
 
     def close(self) -> None:
-        """End it: nothing follows."""
+        """End the connection after the frames that it holds."""
         ...
 
     def break_off(self) -> None:
-        """End it at once, and drop what the client has not taken."""
+        """End the connection at once, and drop the frames that the client has not taken."""
         ...
 
 

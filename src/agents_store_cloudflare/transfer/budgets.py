@@ -75,7 +75,7 @@ async def _quiet(db: Database, root: str) -> dict[str, list[StoredRow]]:
 
 
 async def import_budgets(database: object, copy: Mapping[str, Any], *, replace: bool = False) -> None:
-    """Store the budgets of a copy: caps, what was spent, what is reserved. They are there whole, in one transaction, or not at all.
+    """Store the budgets of a copy (caps, spent and reserved amounts) in one transaction: all of them or none.
 
     Args:
         database: a D1 binding or a `Database`, migrated.
@@ -142,7 +142,7 @@ async def _checked(db: Database, copy: Mapping[str, Any]) -> Mapping[str, list[S
 
 
 def _own_rows(rows: object, columns: set[str], root: str) -> list[StoredRow]:
-    """The rows, if all of them are of the tree; none otherwise."""
+    """Return the rows if all of them belong to the tree, and an empty list otherwise."""
     listed = cast("list[StoredRow | None]", rows if isinstance(rows, list) else [])
     own = [row for row in listed if isinstance(row, dict) and row.keys() == columns and row["root"] == root]
     return own if len(own) == len(listed) else []

@@ -1,4 +1,4 @@
-"""A copy under other ids: the session's own, and those of the sessions and streams that it names."""
+"""A copy under other ids: the session's own id, and the ids of the sessions and streams that it names."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def renamed(copy: CheckedCopy, rename: Mapping[str, str]) -> CheckedCopy:
 
 
 def _without_reservation(open_turn: SqlValue) -> SqlValue:
-    """The open turn of a copy under another id. The reservation stays with the original, whose turn may go on."""
+    """Return the open turn of a copy under another id. The reservation stays with the original, because its turn may continue."""
     try:
         turn: object = json.loads(open_turn) if isinstance(open_turn, str) else None
     except ValueError:

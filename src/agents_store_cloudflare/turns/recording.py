@@ -76,7 +76,7 @@ class RecordingTurn:
         return self.record({**self._facts("tool"), **facts, **({} if error is None else {"error": error})})
 
     def record_subagent(self, *, agent_type: str, sub_session_id: str, duration_ms: int, success: bool) -> UsageEntry:
-        """Record one run of a sub-agent, whose own session holds what it used."""
+        """Record one run of a sub-agent. The sub-agent's own session holds its usage."""
         facts: dict[str, object] = {"agentType": agent_type, "subSessionId": sub_session_id}
         return self.record({**self._facts("subagent"), **facts, "durationMs": duration_ms, "success": success})
 

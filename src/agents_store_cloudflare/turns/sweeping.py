@@ -73,7 +73,7 @@ async def _swept(
     locks: DurableObjectLockManager,
     now_ms: Callable[[], int],
 ) -> tuple[int, str] | None:
-    """How many chunks were told, and the text of what was owed; None where the lock is held."""
+    """Return how many chunks were told, and the text of the owed chunks. Return None if the lock is held."""
     if not due.is_open and due.owed_text is not None:
         await publish(streams, due.owed, now_ms())
         return len(due.owed), due.owed_text

@@ -143,7 +143,7 @@ class KnownThreads:
             checkpoints.popitem(last=False)
 
     def head(self, thread: Thread) -> str | None:
-        """The newest checkpoint that was seen: "" where there was none, None where nobody looked."""
+        """Return the newest checkpoint that was seen: "" if there was none, None if nobody has looked."""
         return self._heads.get(thread)
 
     def see_head(self, thread: Thread, checkpoint_id: str) -> None:
@@ -157,7 +157,7 @@ class KnownThreads:
         self._own[thread] = [*self._own.get(thread, [])[1 - MOST_CHECKPOINTS :], checkpoint_id]
 
     def accepted_heads(self, thread: Thread) -> list[str] | None:
-        """The checkpoints that may be the newest while nobody else has put one; None where nobody looked."""
+        """Return the checkpoints that may be the newest while nobody else has put one. Return None if nobody has looked."""
         head = self.head(thread)
         return None if head is None else [*self._own.get(thread, []), head]
 
@@ -186,7 +186,7 @@ class KnownThreads:
 
 
 def fingerprint(value: Any) -> int | None:
-    """A number that changes when the content of the object does; None where that cannot be told cheaply.
+    """Return a number that changes with the content of the object, or None if that cannot be found cheaply.
 
     Somebody may change a message in place after it was stored. Marshal reads it in a tenth of the time that its JSON takes.
     """

@@ -31,7 +31,7 @@ PATH: Final = "p"
 
 @dataclass(frozen=True, slots=True)
 class StoredWrite:
-    """A write as it was read."""
+    """One stored write, as the database returned it."""
 
     task_id: str
     index: int

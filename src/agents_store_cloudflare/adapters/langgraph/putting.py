@@ -57,7 +57,7 @@ class NewCheckpoint:
 
 @dataclass(slots=True, eq=False)
 class _Held:
-    """Writes that wait for the next checkpoint; whether it stored them."""
+    """Writes that wait for the next checkpoint, and whether that checkpoint stored them."""
 
     writes: Mapping[Place, KnownWrite]
     outcome: asyncio.Future[bool]
@@ -129,7 +129,7 @@ class Putting:
             await self._flush(thread, checkpoint_id, writes)
 
     async def _stored_by_child(self, thread: Thread, checkpoint_id: str, writes: Mapping[Place, KnownWrite]) -> bool:
-        """Wait a moment for the next checkpoint; whether it has stored the writes."""
+        """Wait a moment for the next checkpoint. Return whether it has stored the writes."""
         held = _Held(writes, asyncio.get_running_loop().create_future())
         waiting = self._held.setdefault((thread, checkpoint_id), [])
         waiting.append(held)

@@ -89,7 +89,7 @@ class D1Session:
         return f"D1Session({self.session_id!r})"
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
-        """Return the items in their order; none when nothing is stored. Costs one batch.
+        """Return the items in their order, or an empty list if nothing is stored. Costs one batch.
 
         Args:
             limit: only so many of the last items; a negative number means all, as in the SDK's own sessions. None takes the limit of

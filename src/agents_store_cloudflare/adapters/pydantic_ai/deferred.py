@@ -47,7 +47,7 @@ async def suspend_for(turn: Turn, requests: DeferredToolRequests, *messages: Mes
 
 
 def deferred_requests(context: JsonValue) -> DeferredToolRequests | None:
-    """The tool calls that the turn before waits for; None where it waits for none.
+    """Return the tool calls that the turn before waits for, or None if it waits for none.
 
     Args:
         context: `turn.resumed_from`.

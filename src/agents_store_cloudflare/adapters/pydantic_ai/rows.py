@@ -117,7 +117,7 @@ def entry_statements(conversation_id: str, entries: Sequence[ConversationEntry])
 
 
 def entries_of(rows: Sequence[Row]) -> list[ConversationEntry]:
-    """The entries of rows, whose order they have.
+    """Return the entries of rows, in the order of the rows.
 
     Raises:
         ForeignValueError: another program or a newer version wrote a row.

@@ -370,7 +370,7 @@ def _columns(
 
 
 def _continued(record: ConversationRecord, new_entries: Sequence[ConversationEntry]) -> str | None:
-    """The entry before the new ones, where they are one line that ends in the head: what was the head stays reachable."""
+    """Return the entry before the new ones, if they form one line that ends in the head: the former head stays reachable."""
     before = [entry.parent_id for entry in new_entries]
     after: list[str | None] = [entry.id for entry in new_entries]
     is_line = bool(new_entries) and before[1:] == after[:-1] and after[-1] == record.head_id

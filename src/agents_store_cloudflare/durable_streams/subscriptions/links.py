@@ -117,7 +117,7 @@ class StreamLinks:
         return True
 
     def has_pending(self, subscription_id: str) -> bool:
-        """Whether a stream of the subscription has grown beyond what was acknowledged."""
+        """Return whether a stream of the subscription has grown since the last acknowledgement."""
         return bool(self._sql.exec(q.SELECT_PENDING, subscription_id))
 
     def move(self, subscription_id: str, acks: Iterable[tuple[str, int]]) -> None:

@@ -172,7 +172,7 @@ class OpenAISessionConformance:
         assert await session.get_items() == []
 
     async def test_items_after_a_pop(self) -> None:
-        """OA-1: They stand at the end of what is left."""
+        """OA-1: the added items stand after the remaining ones."""
         session = await self.open("after")
         await session.add_items(users(*"ab"))
         await session.pop_item()
@@ -206,7 +206,7 @@ class OpenAISessionConformance:
         assert await session.get_items() == []
 
     async def test_the_callers_items_are_its_own(self) -> None:
-        """OA-1: Changes after the call, and of what was read, change nothing that is stored."""
+        """OA-1: changes to items after the call, or to items that were read, change nothing that is stored."""
         session, items = await self.open("own"), users("a")
         await session.add_items(items)
         items[0]["content"] = "changed"

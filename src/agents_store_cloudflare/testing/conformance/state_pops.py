@@ -138,7 +138,7 @@ class PopConformance(StateFixtures):
     async def test_pops_and_appends_at_the_same_time(
         self, state_store: D1StateStore, unique: str, padding: str
     ) -> None:
-        """ST-48, ST-29: every message is popped once or still there; none is lost, none comes twice."""
+        """ST-48, ST-29: every message is popped once or still stored. None is lost, and none comes twice."""
         rounds = ROUNDS // 4 if padding else ROUNDS
         popped: list[Any] = []
 

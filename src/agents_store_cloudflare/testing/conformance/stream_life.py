@@ -58,7 +58,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_a_paused_stream_takes_no_chunks(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-31: writing is refused while it is paused, what was refused is pending, and stored after the resumption."""
+        """SM-31: a paused stream refuses writes. Refused chunks are pending, and are stored after the resumption."""
         writer = await stream_manager.create_writer(unique, "agent", "researcher")
         await writer.write(_text(1))
         await stream_manager.pause_stream(unique)

@@ -38,7 +38,7 @@ class TransferConformance(StoreFixtures):
     """The contract of `export_session` and `import_session`."""
 
     async def test_a_session_comes_back(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-1: deleted and imported, the session is equal by every read, its version aside, and goes on from where it was."""
+        """TR-1: a session that is deleted and imported is equal by every read, except for its version, and continues from where it was."""
         await _fill(store, unique)
         before = await _reads(store, unique)
         copy = json.loads(json.dumps(await export_session(database, unique)))
@@ -67,7 +67,7 @@ class TransferConformance(StoreFixtures):
         assert await _days(store, f"m-{unique}") == []
 
     async def test_an_existing_session(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-3: it is refused; with `replace` it is as the copy is, and what was loaded before is stale."""
+        """TR-3: an existing session is refused. With `replace` it equals the copy, and states loaded before are stale."""
         await _fill(store, unique)
         copy = await export_session(database, unique)
         with pytest.raises(SessionExistsError):
