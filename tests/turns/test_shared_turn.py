@@ -10,6 +10,7 @@ import pytest
 from agents_store_cloudflare import (
     CloudflareStore,
     InvalidArgumentError,
+    StaleStateError,
     TurnError,
     create_cloudflare_store,
     run_migration,
@@ -81,7 +82,6 @@ async def test_a_change_after_another_task_has_suspended(
         [gate] = database.hold(1)
         suspending = asyncio.ensure_future(turn.suspend({"by": "first"}))
         await database.arrived.wait()
-        turn.add({"role": "tool", "content": "late"})
         another = asyncio.ensure_future(turn.commit() if late == "commit" else turn.suspend({"by": "second"}))
         await _settled()
         gate.set()
@@ -91,6 +91,56 @@ async def test_a_change_after_another_task_has_suspended(
         assert turn.state.suspension_context == {"by": "first"}
     state = await store.state_store.load_state("s", required=True)
     assert (state.status, state.suspension_context, state.messages) == ("suspended", {"by": "first"}, [])
+
+
+async def test_what_comes_during_the_last_commit(database: HeldDatabase, store: CloudflareStore) -> None:
+    """TU-3: what the last commit cannot take any more is refused, not lost."""
+    async with store.turn("s", agent_type="a") as turn:
+        [gate] = database.hold(1)
+        suspending = asyncio.ensure_future(turn.suspend())
+        await database.arrived.wait()
+        with pytest.raises(TurnError, match="over"):
+            turn.add({"role": "tool", "content": "late"})
+        with pytest.raises(TurnError, match="over"):
+            turn.record_tokens(model="m", prompt=1)
+        with pytest.raises(TurnError, match="over"):
+            await turn.write({"type": "text", "text": "late"})
+        gate.set()
+        await suspending
+
+
+async def test_a_turn_goes_on_after_a_refused_suspension(store: CloudflareStore) -> None:
+    """TU-3: where the last commit was refused, the turn takes messages again and ends with them."""
+    async with store.turn("s", agent_type="a") as turn:
+        turn.state.custom_state["mine"] = 1
+        await store.state_store.merge_custom_state("s", {"mine": 2})
+        with pytest.raises(StaleStateError):
+            await turn.suspend()
+        del turn.state.custom_state["mine"]
+        turn.add({"role": "tool", "content": "later"})
+    state = await store.state_store.load_state("s", required=True)
+    assert (state.status, len(state.messages)) == ("active", 1)
+
+
+async def test_a_block_that_raises_beside_a_commit(database: HeldDatabase, store: CloudflareStore) -> None:
+    """TU-5: the block waits for the commit of another task; then the run is failed, and the lock free."""
+    tasks: list[asyncio.Future[None]] = []
+
+    async def failing() -> None:
+        async with store.turn("s", agent_type="a") as turn:
+            [gate] = database.hold(1)
+            tasks.append(asyncio.ensure_future(turn.commit()))
+            await database.arrived.wait()
+            asyncio.get_running_loop().call_soon(gate.set)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await failing()
+    await tasks[0]
+    [run] = await store.state_store.list_runs("s")
+    assert run.status == "failed"
+    assert store.lock_manager is not None
+    assert await store.lock_manager.get_holder("s") is None
 
 
 async def test_more_than_a_budget_can_count(store: CloudflareStore) -> None:

@@ -147,6 +147,7 @@ class TurnBlock:
             return
         if _is_cancellation(error):
             await quietly(turn.settle(), "the commit that was cancelled could not be sent again", _logger)
+        await turn.rest()
         if turn.is_unsure:
             _logger.warning("turn %r ended with an unknown outcome; the next turn or a sweep closes it", turn.id)
             lock.let_expire()

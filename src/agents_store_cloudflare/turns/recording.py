@@ -51,8 +51,6 @@ class RecordingTurn:
             TypeError, InvalidArgumentError: the entry breaks a rule, or the turn would have spent more than 2**53 - 1.
         """
         self._check_open()
-        if self._is_ending:
-            raise TurnError(f"the last commit of turn {self.id!r} is on the way; record usage before the turn ends")
         [completed] = self._parts.state_store.complete_usage([entry])
         if completed.session_id != self.state.session_id:
             raise InvalidArgumentError(f"the entry is of session {completed.session_id!r}, not of this turn's session")
@@ -105,6 +103,14 @@ class RecordingTurn:
         ]
 
     def _check_open(self) -> None:
+        """Whether a commit can still take what is added: no task has sent the last one."""
+        self._check_not_over()
+        if self._is_ending:
+            raise TurnError(
+                f"turn {self.id!r} of session {self.state.session_id!r} is over once its last commit is stored"
+            )
+
+    def _check_not_over(self) -> None:
         if self._is_over:
             raise TurnError(f"turn {self.id!r} of session {self.state.session_id!r} is over; begin another one")
         if self._parts.lock.lost:

@@ -202,7 +202,7 @@ class Turn(RecordingTurn):
             TurnError: the turn is over, also where another task has ended it meanwhile.
             StaleStateError, StaleFencingTokenError, LockLostError: as in `commit`.
         """
-        self._check_open()
+        self._check_not_over()
         encode_json(context, name="context")
         async with self._storing:
             is_unsure = self._unsure is not None
@@ -235,6 +235,11 @@ class Turn(RecordingTurn):
         async with self._storing:
             await self._settle()
 
+    async def rest(self) -> None:
+        """Wait for the commits that other tasks have sent. The block calls it."""
+        async with self._storing:
+            pass
+
     async def _settle(self) -> None:
         if self._unsure is not None:
             await self._send(self._unsure)
@@ -266,7 +271,14 @@ class Turn(RecordingTurn):
             await self._parts.writer.flush()
 
     async def _store(self, *, is_last: bool) -> None:
-        await self._flush()
+        self._is_ending = is_last
+        try:
+            await self._flush()
+            await self._send_all(is_last=is_last)
+        finally:
+            self._is_ending = self._is_ending and self._unsure is not None
+
+    async def _send_all(self, *, is_last: bool) -> None:
         if self._parts.lock.lost:
             raise LockLostError(self._parts.lock.key)
         now_ms = self._parts.state_store.now_ms()
@@ -283,15 +295,12 @@ class Turn(RecordingTurn):
 
     async def _send(self, sent: _Sent) -> None:
         self._unsure = sent
-        self._is_ending = sent.commit.ended_at is not None
         try:
             await self._parts.state_store.commit_turn(sent.commit, sent.outgoing, self._base)
         except AgentsStoreError as error:
             if not error.outcome_unknown:
-                self._unsure = None
+                self._unsure, self._is_ending = None, False
             raise
-        finally:
-            self._is_ending = False
         self._unsure, self._step_id = None, None
         is_as_sent = sent.outgoing.version + 1 == self.state.version and sent.commit.step_id is None
         self._base = sent.fields if is_as_sent else TurnFields.of(self.state)
