@@ -84,12 +84,12 @@ IN_HOMES: Final = _Turn(
 """17 rows in the home (42 for the first turn). Its alarm writes 3 more, and in D1 7 of usage and 2 of the directory."""
 
 HOME_PAGES_BYTES: Final = 57_344
-"""A home that has had turns has 64 KB; what the session itself stores is within the last two of its 16 pages."""
+"""A home that has had turns has 64 KB. The session's own data is within the last two of its 16 pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """A month in one of the two shapes; dollars but for `gigabytes`, `rows`, `requests` and `d1_busy` (a share of one)."""
+    """A month in one of the two shapes, in dollars except for `gigabytes`, `rows`, `requests` and `d1_busy` (a share of one)."""
 
     name: str
     gigabytes: float
@@ -182,7 +182,7 @@ def _line(load: Load, shape: Shape) -> str:
 
 
 def main() -> None:
-    """Print the table and what it assumes."""
+    """Print the table and its assumptions."""
     parser = argparse.ArgumentParser(description="What a month costs in one D1 database, and with homes.")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--turns", type=int, default=20, help="turns of each session in the month")

@@ -1,4 +1,4 @@
-"""docs/performance.md and its figures: what is generated in them comes from the results that are published, and from nothing else."""
+"""docs/performance.md and its figures. Their generated parts come only from the published results."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -45,7 +45,7 @@ def published() -> Published:
 
 
 def page_with(run: Published, page: str) -> str:
-    """The page with new sections; what is written by hand stays."""
+    """Return the page with new sections. Text that was written by hand stays."""
     for name, section in SECTIONS.items():
         before, rest = page.split(f"<!-- {name} -->\n")
         _, after = rest.split(f"<!-- /{name} -->\n")
@@ -100,7 +100,7 @@ def first_request_section(run: Published) -> str:
 
 
 def memory_section(run: Published) -> str:
-    """What a stream takes on both sides, beside its bound, and what becomes of it."""
+    """Return the memory of a stream on both sides, beside its bound, and the memory after an eviction."""
     memory = run["memory"]
     per_stream_kb = memory["pythonBytesPerStream"] / KILOBYTE
     verdict = "met" if per_stream_kb <= MEMORY_BOUND_KB else "missed"

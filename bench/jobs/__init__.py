@@ -1,4 +1,4 @@
-"""The jobs: what both Workers are given, and what both must read back."""
+"""The jobs: the input of both Workers, and the result that both must read back."""
 
 from bench.jobs.job import TABLES, Floor, Job, Preparation, Target
 from bench.jobs.others import lock_job, rollup_job, step_job, usage_job, waiters_job

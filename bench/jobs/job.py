@@ -1,4 +1,4 @@
-"""What a job is, and what is made ready for it."""
+"""A job, and its preparation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -28,7 +28,7 @@ def messages(count: int, *, first: int = 0, size_bytes: int = 200) -> list[Json]
 
 
 def message(number: int, size_bytes: int) -> Json:
-    """One message; no two of a session are equal."""
+    """Return one message. No two messages of a session are equal."""
     text = f"Message {number} says “what was stored is read back the same”. "
     return {"role": ROLES[number % len(ROLES)], "content": text * (size_bytes // len(text))}
 
@@ -60,7 +60,7 @@ def chunks(count: int) -> list[Json]:
 
 
 def changes(count: int) -> list[Json]:
-    """What so many tool calls of one step want to change, as JSON Patch; the plan stays as long as it is."""
+    """Return the changes of so many tool calls of one step, as JSON Patch. The plan keeps its length."""
     return [
         {
             "toolCallId": f"call-{number}",

@@ -22,7 +22,7 @@ def lock_job(*, repetitions: int, target: Target | None = None) -> Job:
 
 
 def waiters_job(*, waiters: int, repetitions: int) -> Job:
-    """All ask for one lock at once; done when the last of them has had it."""
+    """All ask for one lock at once. The job is done when the last of them has had it."""
     return Job(
         name=f"lock: {waiters:,} waiters served",
         kind="waiters",

@@ -74,7 +74,7 @@ def checkpoint_job(*, stored: int, repetitions: int) -> Job:
 
 
 def promote_job(*, calls: int, repetitions: int) -> Job:
-    """Apply what the tool calls of a step have staged; the staging is not timed."""
+    """Apply the staged changes of a step's tool calls. The staging is not timed."""
     staged = changes(calls)
     return Job(
         name=f"promote {calls} tool calls",

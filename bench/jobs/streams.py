@@ -38,7 +38,7 @@ def replay_job(*, count: int, repetitions: int, target: Target | None = None) ->
 
 
 def fan_out_job(*, readers: int, repetitions: int, target: Target | None = None) -> Job:
-    """Append one chunk; done when the last of the live readers has it. They are on hibernating WebSockets."""
+    """Append one chunk. The job is done when the last of the live readers has it. They are on hibernating WebSockets."""
     [chunk] = chunks(1)
     return Job(
         name=f"stream: one chunk to {readers:,} live readers",

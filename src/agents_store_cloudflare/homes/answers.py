@@ -25,7 +25,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 @dataclass(slots=True)
 class Answer:
-    """What one reply gives: a line for each statement, and where to go on when not everything fitted."""
+    """The result of one reply: a line for each statement, and where to continue if not everything fitted."""
 
     room: int = field(default_factory=lambda: PAGE_CHARACTERS)
     lines: list[str] = field(default_factory=list[str])
@@ -38,7 +38,7 @@ class Answer:
         self.lines.append(text)
 
     def add_from(self, statement: int, skipped: int, cursor: RowCursor) -> None:
-        """Rows of a statement as long as there is room; a page has at least one row.
+        """Return rows of a statement while there is room. A page has at least one row.
 
         Args:
             skipped: how many rows of the statement the Worker has.

@@ -27,7 +27,7 @@ class HomeBudgets:
         self._now_ms = now_ms
 
     async def reserve(self, reservation: Reservation) -> str:
-        """Make the reservation; the unit of its budget.
+        """Make the reservation, and return the unit of its budget.
 
         Raises:
             BudgetExceededError: it does not fit.
@@ -48,7 +48,7 @@ class HomeBudgets:
         return cast("str", results[-1][0][0])
 
     async def settle(self, reservation: Reservation, actual: int) -> None:
-        """Settle the reservation, once, however often the call comes; where D1 is out of reach it ends by its own expiry."""
+        """Settle the reservation, once, however often the call comes. If D1 is out of reach, the reservation expires."""
         try:
             await batch_with_retry(self._database, [settle_statement(reservation, actual, self._now_ms())])
         except SqlError as error:
@@ -57,7 +57,7 @@ class HomeBudgets:
             )
 
     async def release(self, reservation: Reservation) -> None:
-        """Give the reservation back; where D1 is out of reach it ends by its own expiry."""
+        """Give the reservation back. If D1 is out of reach, it expires."""
         own = (reservation.scope, reservation.expires_at, reservation.id)
         try:
             await batch_with_retry(self._database, [Statement(budget_sql.DELETE_RESERVATION, own)])

@@ -1,4 +1,4 @@
-"""A home as a `Database`: what the stores send goes to the object of the session's home."""
+"""A home as a `Database`: batches of the stores go to the object of the session's home."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class ObjectHomes:
         return cast("str", told["home"])
 
     async def drain(self, session_id: str) -> None:
-        """Have the session's home tell D1 what its sessions used.
+        """Have the session's home send the usage of its sessions to D1.
 
         Raises:
             UsageError: it could not.
@@ -104,7 +104,7 @@ class ObjectHomes:
             )
 
     async def call(self, session_id: str, op: str) -> JsonValue:
-        """An operation of the session's home that needs no arguments; its value.
+        """Run an operation of the session's home that needs no arguments, and return its value.
 
         Raises:
             D1StateError: the home gave no reply.
@@ -159,7 +159,7 @@ class HomeDatabase:
     async def _paged(
         self, statements: Sequence[Statement], results: list[list[Row]], reply: Mapping[str, Any]
     ) -> list[list[Row]]:
-        """The whole result of a batch whose first reply was full. What is read is from one version of the session.
+        """Return the whole result of a batch whose first reply was full. All rows are from one version of the session.
 
         When the session changes in between, everything after the last change of this batch is read again from the beginning.
         """
@@ -203,7 +203,7 @@ class HomeDatabase:
                 return reply, rows
 
     async def _in_parts(self, payload: str) -> dict[str, JsonValue]:
-        """Send the statements ahead; the head of the request that makes them take place."""
+        """Send the statements ahead, and return the head of the request that runs them."""
         request = uuid.uuid4().hex
         places = range(0, len(payload), MOST_CHARACTERS)
         for part, start in enumerate(places):

@@ -17,7 +17,7 @@ from agents_store_cloudflare.state.stored_text import text_of
 __all__ = ["LISTED", "Directory"]
 
 LISTED: Final = "listed"
-"""The key in `extra` of a state that a list gave: it has what the directory knows."""
+"""The key in `extra` of a state that a list gave: it has only the fields that the directory knows."""
 
 
 class Directory:
@@ -47,7 +47,7 @@ class Directory:
         )
 
     async def expired(self, now_ms: int, limit: int) -> list[tuple[str, int]]:
-        """Homes of sessions that seem to have expired, and how many; the earliest first.
+        """Return homes of sessions that seem to have expired, the earliest first, and their number.
 
         Raises:
             InvalidArgumentError: no directory is kept.

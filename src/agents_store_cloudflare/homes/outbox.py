@@ -1,4 +1,4 @@
-"""The home's end of the outbox: what waits there is told to D1, in order, each thing once."""
+"""The home's end of the outbox: its waiting rows go to D1 in order, each once."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _HAS_STREAM: LiteralString = "SELECT 1 FROM sqlite_master\nWHERE name = 'blocks'
 
 
 class OwnParts:
-    """Where the home's lock and stream are: here, or in objects of their own. Decided once; their first row here decides it too.
+    """Decides once where the home's lock and stream live: here, or in objects of their own. Their first row here decides it too.
 
     Args:
         host: the object's platform, with the shared alarm.
@@ -40,7 +40,7 @@ class OwnParts:
         self._is_here = False
 
     def answer(self, head: Mapping[str, Any], request: str) -> str | Awaitable[str]:
-        """The reply to an operation of the stream or of the lock, or where they are."""
+        """Return the reply to an operation of the stream or of the lock, or the place where they live."""
         name = head.get("streamId", head.get("key", head.get("home")))
         record = self._tables.record()
         if record is not None and name != record.home:
@@ -62,7 +62,7 @@ class OwnParts:
         return self._is_here
 
     def _place(self, home: str, wanted: str | None) -> str | None:
-        """None where the lock and the stream are here; otherwise what the caller is told."""
+        """Return None if the lock and the stream live here, and otherwise the answer for the caller."""
         if self.are_here(home):
             return None
         record = self._tables.record()

@@ -1,4 +1,4 @@
-"""Where a lock or a stream lives, for callers: in the home whose name it bears, or in an object of its own."""
+"""Tells callers where a lock or a stream lives: in the home of its name, or in an object of its own."""
 
 from __future__ import annotations
 

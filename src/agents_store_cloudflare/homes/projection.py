@@ -91,7 +91,7 @@ class Projection:
         self._tables.change(_FORGET_ALL)
 
     async def send(self, database: Database, now_ms: int) -> None:
-        """Tell the directory what it does not know.
+        """Send the directory the changes that it does not have yet.
 
         Raises:
             SqlError: the directory could not be told; nothing is forgotten.

@@ -1,4 +1,4 @@
-"""Telling D1 what happens in a home: by an alarm, for as long as there is something to tell."""
+"""Sends the changes of a home to D1, by an alarm, for as long as there are any."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class Publishing:
             self._set(at_ms)
 
     def wrote(self, delay_ms: int) -> None:
-        """A batch may have changed rows: without a directory only what waits in the outbox needs the alarm."""
+        """Set the alarm after a batch that may have changed rows. Without a directory only a waiting outbox needs it."""
         if self._has_directory() or self._outbox.is_due():
             self.changed(delay_ms)
 
     async def ring(self) -> None:
-        """The alarm: tell what there is to tell; never raises, since the platform repeats a failed alarm a few times only."""
+        """Send all news to D1. Never raises, because the platform repeats a failed alarm only a few times."""
         self._due_ms = None
         await self.tell()
 

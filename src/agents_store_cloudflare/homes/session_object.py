@@ -41,7 +41,7 @@ FALLBACK_MS: Final = 1_000
 
 
 class SessionObject:
-    """The sessions of one home as an `ObjectLogic`. Every batch runs between two awaits, where no other call can run.
+    """The sessions of one home as an `ObjectLogic`. Every batch runs between two awaits, so no other call runs during it.
 
     Args:
         host: the object's platform.

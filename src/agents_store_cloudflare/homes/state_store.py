@@ -258,7 +258,7 @@ class HomeStateStore(D1StateStore):
         return replace(tree, stream_ids=await self._without_used(home_of(session_id), tree.stream_ids))
 
     async def _without_used(self, home: str, stream_ids: Iterable[str]) -> tuple[str, ...]:
-        """The streams, without those that bear the name of another home whose session uses them."""
+        """Return the streams, without those with the name of another home whose session uses them."""
         return tuple(
             [
                 stream_id

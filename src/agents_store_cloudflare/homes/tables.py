@@ -155,7 +155,7 @@ class HomeTables:
         self._names: frozenset[str] | None = None
 
     def record(self) -> HomeRecord | None:
-        """What the home knows of itself; None before anything was stored."""
+        """Return the home's own record, or None before anything was stored."""
         if not self._is_read:
             text = self._sql.get_text(RECORD)
             self._record = None if text is None else HomeRecord.from_text(text)
@@ -187,7 +187,7 @@ class HomeTables:
         return BatchResult(answer.text(), answer.next_place, stamp, is_write)
 
     def transaction(self, body: Callable[[], T]) -> T:
-        """Run `body`; when it raises, everything that it wrote is undone."""
+        """Run `body`. If it raises, everything that it wrote is undone."""
         try:
             return self._sql.transaction(body)
         except BaseException:
@@ -195,7 +195,7 @@ class HomeTables:
             raise
 
     def query(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
-        """The rows of one of the home's own reads; a table that is not there is empty."""
+        """Return the rows of one of the home's own reads. A missing table counts as empty."""
         return self._rows(sql, parameters, TABLES - self._present())
 
     def change(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
@@ -302,7 +302,7 @@ class HomeTables:
         self._sql.put_text(RECORD, self._record.text())
 
     def _answered(self, request: BatchRequest) -> Answer:
-        """Run the statements. What only reads after the last change may be cut off where a reply ends."""
+        """Run the statements. Reads after the last change may be cut off at the end of a reply."""
         missing = TABLES - self._present()
         answer = Answer()
         first, skipped = request.place

@@ -68,7 +68,7 @@ class HomeUsageStore(D1UsageStore):
         return await super().delete(session_id, fencing_token=fencing_token, commit_id=commit_id)
 
     async def _drain(self, session_id: str) -> None:
-        """Have the session's home tell D1 what waits.
+        """Have the session's home send its waiting usage to D1.
 
         Raises:
             UsageError: it could not.

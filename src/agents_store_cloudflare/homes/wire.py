@@ -45,7 +45,7 @@ PART: Final = "part"
 """A part of a request whose statements do not fit into one call. `batch` with `request` and `parts` follows the last."""
 
 DRAIN: Final = "drain"
-"""Tell D1 now what waits in the outbox."""
+"""Send the waiting outbox to D1 now."""
 
 PROJECT: Final = "project"
 """Tell the directory of every session once more. It needs no name: a home knows its own."""

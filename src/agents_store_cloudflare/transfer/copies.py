@@ -36,12 +36,12 @@ class CheckedCopy:
 
     @property
     def is_session(self) -> bool:
-        """Whether the session itself is there, and not only what a deleted one has left."""
+        """Return whether the copy has the session itself, not only the rows that a deleted one has left."""
         return bool(self.stored[_STATES])
 
 
 def held(copy: Mapping[str, Any]) -> dict[str, Any]:
-    """The copy as it is now: what a caller changes later changes nothing of it. Texts are shared, so it costs little memory."""
+    """Return the copy as it is now. Later changes by the caller do not affect it. Texts are shared, so it costs little memory."""
     return {name: _held(value, MAX_DEPTH) for name, value in copy.items()}
 
 
@@ -56,7 +56,7 @@ def _held(value: object, depth: int) -> object:
 
 
 def check_format(head: Mapping[str, Any]) -> None:
-    """Refuse what this code does not read.
+    """Refuse copies that this code cannot read.
 
     Raises:
         InvalidArgumentError: another format, or a newer schema.

@@ -75,7 +75,7 @@ async def import_session(
 async def check_import(
     database: object, copy: Mapping[str, Any], *, replace: bool = False, rename: Mapping[str, str] | None = None
 ) -> None:
-    """Raise what `import_session` would raise before it writes, its streams aside. Nothing is written.
+    """Raise what `import_session` would raise before it writes, except for its streams. Nothing is written.
 
     Raises:
         InvalidArgumentError, SessionExistsError, D1StateError: as `import_session`.

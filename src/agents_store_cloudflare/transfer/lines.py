@@ -48,7 +48,7 @@ class LineWriter:
         return _text({"type": "export", "format": FORMAT, "schema": CURRENT_SCHEMA_VERSION, "at": now_ms})
 
     def begin(self, session_id: str, state: Mapping[str, Any] | None) -> str:
-        """The first line of a session. `state` is for people; None for what a deleted session has left."""
+        """The first line of a session. `state` is for people. It is None for the remains of a deleted session."""
         return self._begun({"sessionId": session_id}, OF_A_SESSION, {"type": "session", "state": state})
 
     def begin_budgets(self, root: str) -> str:

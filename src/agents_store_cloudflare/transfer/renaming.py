@@ -37,7 +37,7 @@ def check_rename(rename: Mapping[str, str]) -> None:
 
 
 def renamed(copy: CheckedCopy, rename: Mapping[str, str]) -> CheckedCopy:
-    """The copy with every id of `rename` changed wherever rows name it. What users keep in states and messages stays."""
+    """Return the copy with every id of `rename` changed in all rows that name it. The users' own data in states and messages stays."""
     if not rename:
         return copy
     stored = {table: [_row(row, rename) for row in rows] for table, rows in copy.stored.items()}

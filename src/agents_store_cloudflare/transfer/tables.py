@@ -188,7 +188,7 @@ async def columns_of(database: Database, table: LiteralString) -> list[str]:
 
 
 def insert(table: LiteralString, row: StoredRow) -> Statement:
-    """The statement that stores a row. A row whose key is there already stays as it is."""
+    """Return the statement that stores a row. If the key is already stored, the stored row stays unchanged."""
     # The names are columns of the table: they were compared with `columns_of`.
     names = cast("LiteralString", ", ".join(row))  # type: ignore[redundant-cast]
     places = cast("LiteralString", ", ".join(f"?{place}" for place in range(1, len(row) + 1)))  # type: ignore[redundant-cast]

@@ -30,7 +30,7 @@ _inside: ContextVar[frozenset[tuple[str, int]]] = ContextVar("agents_store_turns
 
 
 class TurnBlock:
-    """The block of one turn. Make it with `store.turn`; it is used once."""
+    """The block of one turn. Make it with `store.turn`, and use it once."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class TurnBlock:
             await self._failed(turn, error)
 
     async def _failed(self, turn: Turn, error: BaseException) -> None:
-        """End a turn whose block raised. Nothing here hides the block's own exception.
+        """End a turn whose block raised. The block's own exception is never hidden.
 
         It comes to its end also when the task is cancelled meanwhile: otherwise the run stayed open until the next turn or a sweep.
         """

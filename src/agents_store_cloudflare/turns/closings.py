@@ -1,4 +1,4 @@
-"""Closing chunks: what the state row owes to a stream, and how it gets there."""
+"""Closing chunks: the state row keeps those that are owed to a stream, and this module delivers them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def closing_chunk(owed: JsonObject, now_ms: int) -> JsonObject:
 
 
 async def publish(streams: DurableObjectStreamManager, owed: Sequence[JsonObject], now_ms: int) -> dict[str, int]:
-    """Bring closing chunks to their streams, in order; those that are there already are recognised.
+    """Write closing chunks to their streams, in order. Chunks that are already there are not written again.
 
     They carry no fencing token. What is owed is stored in the state row, so a closing chunk is right whoever holds the lock by now.
 

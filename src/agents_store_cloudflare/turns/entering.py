@@ -111,7 +111,7 @@ class Entrance:
         )
 
     async def enter(self, lock: DurableObjectLock) -> TurnParts:
-        """Enter the turn in one batch, the stream's writer opened beside it. Nothing is left of what this raises but an empty stream.
+        """Enter the turn in one batch, and open the stream's writer beside it. If it raises, it leaves nothing but an empty stream.
 
         A caller that is cancelled waits for the reply. If the turn has been entered by then, `abandoned` is its parts: somebody has to
         end it. A caller that is cancelled again stops waiting; the session's next turn or a sweep then closes what was entered.
@@ -158,7 +158,7 @@ class Entrance:
             raise
 
     async def tell(self, parts: TurnParts) -> None:
-        """Bring the stream up to date: what earlier turns owe it, and that a suspended session goes on.
+        """Bring the stream up to date: write the closing chunks that earlier turns owe it, and resume it after a suspension.
 
         Raises:
             StreamError: the stream of a suspended session cannot be reached.
@@ -219,7 +219,7 @@ class Entrance:
     def _facts(
         self, lock: DurableObjectLock, writer: DurableObjectStreamWriter | None, reservation: Reservation | None
     ) -> JsonObject:
-        """What the state row keeps of the open turn; the batch adds what only the row knows."""
+        """Return the facts of the open turn for the state row. The batch adds the ones that only the row knows."""
         options = self._options
         kept = (
             None

@@ -27,7 +27,7 @@ LONGEST_HOLD_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnOptions:
-    """The arguments of `store.turn`; it says what each means."""
+    """The arguments of `store.turn`. Its docstring explains each."""
 
     session_id: str
     agent_type: str

@@ -44,7 +44,7 @@ class RecordingTurn:
         self._given_spent = check_whole_number(amount, "spent")
 
     def record(self, entry: UsageEntry | Mapping[str, object]) -> UsageEntry:
-        """Record usage; the next commit stores it. Also a turn that fails stores it.
+        """Record usage. The next commit stores it, and a turn that fails stores it too.
 
         Raises:
             TurnError: the turn is over, or its last commit is on the way.
@@ -64,7 +64,7 @@ class RecordingTurn:
         return completed
 
     def record_tokens(self, *, model: str, prompt: int = 0, completion: int = 0, **counts: int) -> UsageEntry:
-        """Record the tokens of one model call; `reasoning`, `cached` and `total` may follow."""
+        """Record the tokens of one model call. `reasoning`, `cached` and `total` may follow."""
         tokens = {"prompt": prompt, "completion": completion, **counts}
         return self.record({**self._facts("tokens"), "model": model, "tokens": tokens})
 

@@ -35,7 +35,7 @@ _ENDS: Final = frozenset({"completed", "failed", "aborted"})
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A commit that was sent: what it stores, the fields as they were then, how many entries of usage it has, what it owes."""
+    """A commit that was sent: its data, the fields as they were then, its number of usage entries, and the closing chunk that it owes."""
 
     commit: TurnCommit
     outgoing: Outgoing
@@ -110,7 +110,7 @@ class Turn(RecordingTurn):
 
     @property
     def aborted(self) -> bool:
-        """Whether the state says that the session is aborted; up to date after each commit."""
+        """Whether the state says that the session is aborted, as of the last commit."""
         return self.state.aborted
 
     @property
@@ -138,7 +138,7 @@ class Turn(RecordingTurn):
         )
 
     async def write(self, chunk: Mapping[str, object]) -> None:
-        """Write a chunk to the stream; readers get it at the next flush.
+        """Write a chunk to the stream. Readers get it at the next flush.
 
         Raises:
             TurnError: the turn is over, or has no stream.
@@ -150,7 +150,7 @@ class Turn(RecordingTurn):
         await self._parts.writer.write(chunk)
 
     def add(self, *messages: Message | Mapping[str, object]) -> None:
-        """Add messages to the session; the next commit stores them.
+        """Add messages to the session. The next commit stores them.
 
         Raises:
             TurnError: the turn is over.
@@ -162,7 +162,7 @@ class Turn(RecordingTurn):
             self.state.messages.append(message)
 
     def finish(self, output: JsonValue = None, *, status: str | None = None) -> None:
-        """Say what the turn gives: its run keeps `output`, the session gets `status`, when the block is left.
+        """Set the result of the turn: when the block is left, its run keeps `output` and the session gets `status`.
 
         Raises:
             TurnError: the turn is over.
@@ -224,7 +224,7 @@ class Turn(RecordingTurn):
             raise
 
     async def end(self) -> None:
-        """The last commit. The block calls it; a turn ends once."""
+        """Make the last commit. The block calls this. A turn ends once."""
         async with self._storing:
             await self._settle()
             if not self._is_over:
