@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare import DurableStreams, HttpRequest, StreamGateway, StreamObject
+from agents_store_cloudflare import (
+    DurableObjectStreamManager,
+    DurableStreams,
+    HttpRequest,
+    StreamGateway,
+    StreamObject,
+)
 from agents_store_cloudflare.durable_streams.cursors import cursor_of
 from agents_store_cloudflare.durable_streams.offsets import offset_of
 from agents_store_cloudflare.testing import FakeClock, LocalObjects
@@ -200,3 +206,43 @@ async def test_a_large_append_reaches_a_reader_page_by_page(site: Site, content_
         if content_type != "application/octet-stream":
             assert text.startswith(beginning.removeprefix(" "))
     assert controls[-1].get("upToDate") is True
+
+
+@pytest.mark.parametrize("ends", ["reset", "deletion"])
+async def test_a_long_poll_does_not_go_on_in_the_next_life(site: Site, ends: str) -> None:
+    """DS-6, SM-40: the stream begins anew while a client waits at its end: the wait ends, and the offset is refused."""
+    manager = DurableObjectStreamManager(site.objects)
+    await site.ask("PUT", "s", b"[1, 2]")
+    waiting = asyncio.ensure_future(site.ask("GET", f"s?offset={offset_of(2)}&live=long-poll"))
+    await site.clock.advance(1)
+    if ends == "reset":
+        await manager.reset_stream("s")
+        await site.ask("POST", "s", b"[3]")
+    else:
+        # Both changes come before the waiting request runs again.
+        await asyncio.gather(site.ask("DELETE", "s"), site.ask("PUT", "s", b"[3]"))
+    answer = await waiting
+    assert (answer.status, json.loads(answer.body)["error"]["code"]) == (410, "stream_truncated")
+
+
+async def test_a_long_poll_from_now_on_gets_what_comes_after_a_reset(site: Site) -> None:
+    """DS-6: it has read nothing, so nothing of an earlier life is continued."""
+    await site.ask("PUT", "s", b"[1, 2]")
+    waiting = asyncio.ensure_future(site.ask("GET", "s?offset=now&live=long-poll"))
+    await site.clock.advance(1)
+    await DurableObjectStreamManager(site.objects).reset_stream("s")
+    await site.ask("POST", "s", b"[3]")
+    answer = await waiting
+    assert (answer.status, answer.body) == (200, "[3]")
+
+
+async def test_a_live_reader_that_never_reads_leaves_nothing(site: Site) -> None:
+    """DS-7: after its minute, nothing is held for it."""
+    await site.ask("PUT", "s")
+    await site.ask("POST", "s", json.dumps(["x" * 100_000] * 4).encode())
+    body = (await site.ask("GET", "s?offset=-1&live=sse")).body
+    for _ in range(4):
+        body._source.pull()
+    assert body.held_bytes > 200_000
+    await site.clock.advance(90)
+    assert (body.is_open, body.held_bytes) == (False, 0)

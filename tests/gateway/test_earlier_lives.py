@@ -61,3 +61,27 @@ async def test_who_has_read_nothing_of_a_new_life_may_go_on_asking() -> None:
     await site.write(3)
     status, page = await site.chunks(page["sequence"])
     assert (status, [chunk["n"] for chunk in page["chunks"]]) == (200, [3])
+
+
+@pytest.mark.parametrize("position", [0, 1])
+async def test_a_page_never_has_the_outcome_of_the_next_life(position: int) -> None:
+    """SM-40, GW-4: the stream is reset and ended anew between its page and its outcome. The request begins anew too."""
+    site = Site()
+    await site.write(1)
+    await site.manager.end_stream("s", "first")
+    call = site.objects.call
+
+    async def disturbed(name: str, request: str) -> str:
+        reply = await call(name, request)
+        if '"read"' in request:
+            site.objects.call = call  # type: ignore[method-assign]
+            await site.manager.reset_stream("s")
+            await site.manager.end_stream("s", "second")
+        return reply
+
+    site.objects.call = disturbed  # type: ignore[method-assign]
+    status, page = await site.chunks(position)
+    if position:
+        assert (status, page["error"]["code"]) == (410, "stream_truncated")
+    else:
+        assert (status, page["output"], page["chunks"]) == (200, "second", [])

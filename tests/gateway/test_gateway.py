@@ -455,3 +455,14 @@ async def test_sockets_look_at_the_origin() -> None:
     await alone.write(1)
     assert (await alone.ask("/streams/s/socket", upgrade="websocket", origin=HOST)).status == 101
     assert (await alone.ask("/streams/s/socket", upgrade="websocket", origin="https://app.example")).status == 403
+
+
+async def test_a_signed_info_is_judged_by_the_end_of_the_stream() -> None:
+    """GW-9: the info tells the end and the outcome, whatever position its address names."""
+    site = Site(authorize=_broken, signer=StreamUrlSigner({"k1": b"0123456789abcdef"}))
+    await site.write(1, 2)
+    await site.manager.end_stream("s", "secret")
+    beyond = site.gateway.signed_path("s", wire="info", from_sequence=3)
+    assert (await site.ask(beyond)).status == 403
+    within = site.gateway.signed_path("s", wire="info", from_sequence=2)
+    assert [(await site.ask(path)).status for path in (within, within.replace("from=2&", ""))] == [200, 200]

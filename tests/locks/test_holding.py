@@ -1,6 +1,7 @@
 """What a holder is told: the loss of its lock, in time; and what it holds together with others."""
 
 import asyncio
+import gc
 import warnings
 from datetime import timedelta
 
@@ -21,11 +22,14 @@ class Reachable:
         self.objects = objects
         self.is_cut_off = False
         self.hangs = False
+        self.overloads = False
         self.reply_gate: asyncio.Event | None = None
 
     async def call(self, name: str, request: str) -> str:
         if self.hangs:
             await asyncio.get_running_loop().create_future()
+        if self.overloads:
+            raise ObjectCallError("Durable Object is overloaded.", overloaded=True)
         if self.is_cut_off:
             raise ObjectCallError("Network connection lost.", retryable=True)
         reply = await self.objects.call(name, request)
@@ -561,3 +565,60 @@ async def test_a_ttl_that_looks_like_milliseconds_warns(manager: DurableObjectLo
         assert await manager.acquire("m", ttl_ms=30_000)
         assert await manager.acquire("h", ttl=timedelta(hours=8))
         assert await manager.acquire("s", ttl=3_600)
+
+
+async def test_two_releases_of_which_one_gets_no_reply(
+    objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
+) -> None:
+    """LK-7: the lock is given back when one of them returns, and that one returns True."""
+    lock = await manager.acquire("k")
+    assert lock is not None
+    call, lost = objects.call, set[asyncio.Task[bool] | None]()
+
+    async def lossy(name: str, request: str) -> str:
+        reply = await call(name, request)
+        if asyncio.current_task() in lost:
+            raise ObjectCallError("Network connection lost.", retryable=True)
+        return reply
+
+    objects.call = lossy  # type: ignore[method-assign]
+    first = asyncio.ensure_future(lock.release())
+    lost.add(first)
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(lock.release())
+    assert await second is True
+    await clock.advance(10)
+    with pytest.raises(LockError):
+        await first
+    assert (lock.remaining(), lock.lost, await lock.release()) == (0, False, False)
+
+
+async def test_a_block_that_cannot_give_back_leaves_nothing(
+    objects: Reachable, manager: DurableObjectLockManager
+) -> None:
+    """LK-16: its failure is logged. No task stays, and nobody is told that the lock was dropped."""
+    before = asyncio.all_tasks()
+
+    async def work() -> None:
+        async with manager.lock("left", auto_refresh=True, cancel_when_lost=True):
+            objects.overloads = True
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        await work()
+        await asyncio.sleep(0)
+        gc.collect()
+    assert not [each for each in warned if "'left'" in str(each.message)]
+    assert asyncio.all_tasks() <= before
+
+
+async def test_a_subscription_that_ends_leaves_no_task(manager: DurableObjectLockManager) -> None:
+    """LK-22: nothing waits for the loss when nobody wants to be told of it."""
+    async with manager.lock("k") as lock:
+        before = asyncio.all_tasks()
+        stops = [lock.on("lost", lambda _lock: None) for _ in range(2)]
+        assert len(asyncio.all_tasks()) == len(before) + 1
+        for stop in stops:
+            stop()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before

@@ -137,14 +137,15 @@ class ProtocolAnswers:
         if read.live == "sse":
             return self._events(log, rules, sequence, read)
         if read.live == "long-poll":
-            await self._stage.until(lambda: self._has_news(log, rules, sequence), read.wait_ms)
+            await self._stage.until(lambda: self._has_news(log, rules, read, sequence), read.wait_ms)
             self._stage.living(log)
+            sequence = _sequence_now(rules, read, sequence)
         return self._page(rules, sequence, read)
 
-    def _has_news(self, log: StreamLog, rules: ProtocolLog, sequence: int) -> bool:
+    def _has_news(self, log: StreamLog, rules: ProtocolLog, read: Read, sequence: int) -> bool:
         self._stage.living(log)
         head = rules.existing()
-        return head.is_closed or head.last_sequence != sequence
+        return head.is_closed or head.last_sequence != _sequence_now(rules, read, sequence)
 
     def _events(self, log: StreamLog, rules: ProtocolLog, sequence: int, read: Read) -> HttpResponse:
         log.head_from(sequence)
@@ -182,6 +183,11 @@ class ProtocolAnswers:
             headers["content-disposition"] = "attachment"
         body = body_of(facts_of(head), page.body) if page.count else _nothing(head)
         return HttpResponse(status=200, headers=headers, body=body)
+
+
+def _sequence_now(rules: ProtocolLog, read: Read, sequence: int) -> int:
+    """The place of a waiting reader, whose offset is refused as a new request's is: the stream may have begun anew meanwhile."""
+    return sequence if read.position == "now" else rules.position(read.position)
 
 
 def created(head: StreamHead, url: str, *, is_new: bool) -> HttpResponse:

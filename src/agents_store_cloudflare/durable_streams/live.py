@@ -151,8 +151,9 @@ class LiveFeed:
 
     def tick(self) -> None:
         """Send a sign of life, or end the connection after its minute."""
+        has_read = self._body.has_read()
         if self._now_ms() >= self._ends_ms:
-            self.end()
+            self.end() if has_read else self._break_off()
         elif self.is_live:
             with self._feeds.serving(self):
                 head = self._log.existing_head()
@@ -164,6 +165,12 @@ class LiveFeed:
         self.cancel()
         with suppress(Exception):
             self._body.close()
+
+    def _break_off(self) -> None:
+        """End the body, and drop what its client does not take: a closed body would hold it until the connection ends."""
+        self.cancel()
+        with suppress(Exception):
+            self._body.break_off()
 
     def _push_page(self) -> None:
         head = self._log.existing_head()

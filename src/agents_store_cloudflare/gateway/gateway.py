@@ -168,7 +168,9 @@ class StreamGateway:
         if refusal is not None:
             return refusal
         position, wait_ms = position_of(value), _wait_ms(value)
-        if not await admits(route.stream_id, "read", position=position):
+        # The info tells the end of the stream and its outcome, whatever position the request names.
+        shown_after: int | Literal["end"] = "end" if route.wire == "info" else position
+        if not await admits(route.stream_id, "read", position=shown_after):
             return HttpResponse.refusal(403, "forbidden", "this request may not read this stream")
         return await self._opened(value, route, position, wait_ms)
 

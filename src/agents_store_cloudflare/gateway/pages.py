@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from agents_store_cloudflare.contract.errors import SequenceConflictError, StreamNotFoundError
+from agents_store_cloudflare.contract.errors import SequenceConflictError, StreamNotFoundError, StreamTruncatedError
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.objects.http_messages import HttpResponse
 from agents_store_cloudflare.streams.stream_client import StreamClient
@@ -45,7 +45,13 @@ class StreamPages:
         chunks = f'"chunks":[{reply.payload.replace(chr(10), ",")}]'
         if page["status"] == "active" or last_sequence < page["lastSequence"]:
             return HttpResponse.of_json(_joined(facts, chunks))
-        info, output = await self._info(stream_id)
+        try:
+            info, output = await self._info(stream_id, incarnation=page["incarnation"])
+        except StreamTruncatedError:
+            info, output = {}, ""
+        if (info.get("status"), info.get("lastSequence")) != (page["status"], page["lastSequence"]):
+            # Somebody has changed the stream since it gave the page, so this outcome is not the page's.
+            return await self.chunks(stream_id, position, 0)
         outcome = {"endStatus": info.get("endStatus"), "error": info.get("error")}
         return HttpResponse.of_json(_joined({**facts, **outcome}, f'"output":{output}', chunks))
 
@@ -65,9 +71,13 @@ class StreamPages:
         if position > info["lastSequence"]:
             raise SequenceConflictError(stream_id, expected=position, actual=info["lastSequence"])
 
-    async def _info(self, stream_id: str) -> tuple[dict[str, Any], str]:
-        """Return the facts of a `StreamInfo` without the output, and the output as JSON text."""
-        reply = await self._calls.call(stream_id, "info", {})
+    async def _info(self, stream_id: str, *, incarnation: str | None = None) -> tuple[dict[str, Any], str]:
+        """Return the facts of a `StreamInfo` without the output, and the output as JSON text.
+
+        With an `incarnation` it raises `StreamTruncatedError` if this life of the stream is over.
+        """
+        arguments: JsonObject = {} if incarnation is None else {"incarnation": incarnation}
+        reply = await self._calls.call(stream_id, "info", arguments)
         info: dict[str, Any] | None = reply.head["ok"]
         if info is None:
             raise StreamNotFoundError(stream_id)

@@ -106,6 +106,7 @@ class Acquirer:
                 self._calls.logger.warning(
                     "lock %r could not be released and lasts until its ttl ends: %s", lock.key, outcome
                 )
+                lock.let_expire()  # nobody asks for it any more
             elif not outcome:
                 self._calls.logger.warning("lock %r was lost before it was given back", lock.key)
 

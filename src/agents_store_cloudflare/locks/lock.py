@@ -49,6 +49,7 @@ class DurableObjectLock(Lock):
         self._answers = 0
         self._is_released = False
         self._is_releasing = False
+        self._is_given_back = False
         self._is_left = False
         self._loss = Loss(calls.logger)
         self._hold_until_s = 0.0
@@ -129,7 +130,6 @@ class DurableObjectLock(Lock):
         if self._is_released and not self._is_releasing:
             return False
         # Another release may be on its way. This one is sent too, so that the key is free when it returns.
-        is_second = self._is_releasing
         is_watched = self._watcher is not None
         self._is_released = self._is_releasing = True
         self.stop_background()
@@ -141,13 +141,16 @@ class DurableObjectLock(Lock):
             await finishing.wait_for([finishing.start(self._release())])
             raise
         except BaseException:
-            self._is_released = False
+            self._is_released = self._is_given_back  # another release at the same time may have got its answer
             if is_watched:
                 self._watch()
             raise
         finally:
             self._is_releasing = False
-        return was_held and not is_second
+        is_first, self._is_given_back = not self._is_given_back, True
+        self._is_released = True
+        self.stop_background()
+        return was_held and is_first
 
     async def _release(self) -> bool:
         arguments: JsonObject = {"fencingToken": self.fencing_token, "requestId": self._lease.request_id}
@@ -161,7 +164,13 @@ class DurableObjectLock(Lock):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
         unsubscribe = self._loss.subscribe(callback)
         self._watch()
-        return unsubscribe
+
+        def end() -> None:
+            unsubscribe()
+            if self._refresher is None and not self._loss.has_callbacks():
+                self._stop_watching()
+
+        return end
 
     def keep_refreshed(self, hold_ms: int) -> None:
         """Refresh in the background at each third of the ttl, until the lock is released or lost, or `hold_ms` have passed."""

@@ -33,6 +33,9 @@ class Loss:
     def is_told(self) -> bool:
         return self._lost is not None
 
+    def has_callbacks(self) -> bool:
+        return bool(self._callbacks)
+
     def subscribe(self, callback: LostCallback) -> Callable[[], None]:
         if self._lost is not None:
             self._call(callback, self._lost)

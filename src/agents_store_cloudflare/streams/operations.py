@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, TypedDict
 
+from agents_store_cloudflare.contract.errors import StreamTruncatedError
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.streams.records import StreamInfo, StreamMark
 from agents_store_cloudflare.objects.rpc_text import encode_reply
@@ -97,6 +98,10 @@ def _info(log: StreamLog, arguments: Arguments, _payload: str, _now_ms: int) -> 
     head = log.head()
     if head is None:
         return encode_reply(None)
+    if arguments.get("incarnation", head.incarnation) != head.incarnation:
+        raise StreamTruncatedError(
+            log.stream_id, from_sequence=head.begun_after, first_sequence=head.first_sequence, was_reset=True
+        )
     return encode_reply(info_of(arguments["streamId"], head, log), head.output or "")
 
 
