@@ -9,11 +9,13 @@ from agents_store_cloudflare import (
     LockLostError,
     LockNotAcquiredError,
     TurnEndedError,
+    TurnError,
     TurnRunningError,
 )
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.locks.lock_object import LockObject
 from agents_store_cloudflare.migrations import run_migration
+from agents_store_cloudflare.state.turn_entering import MOST_OWED
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
 from agents_store_cloudflare.turns import Turn
 from tests.turns.faulty_worker import FaultyWorker, Outcome, WorkerDiedError
@@ -128,6 +130,11 @@ class TurnWalk:
     def _refused(self, session: SessionModel, held: Held, turn_id: str, error: BaseException | None) -> None:
         if session.has_ended(turn_id):
             assert isinstance(error, TurnEndedError), error
+            return
+        if type(error) is TurnError:
+            # Turn after turn died unseen and nobody has swept: what a session owes its stream has a bound.
+            assert "closing chunks" in str(error), error
+            assert sum(run.status == "interrupted" for run in session.runs) >= MOST_OWED
             return
         assert isinstance(error, TurnRunningError | LockNotAcquiredError), error
         assert not self._is_free(held), f"{error!r}, but the lock is free"
@@ -262,19 +269,26 @@ class TurnWalk:
             return
         is_orphan = ghost.session is not self.sessions[ghost.session.name]
         if not await self._speak(ghost):
+            # Its session was deleted, and the stream with it: its block raised and gave the lock back.
+            if is_orphan:
+                self._given_back(ghost, "raises")
             return
         is_beaten = is_orphan or not ghost.run.is_open
         await self._end(ghost, how)
         if is_beaten and how in ("ends", "suspends"):
             assert isinstance(ghost.actor.error, AgentsStoreError), "a turn that was over has ended well"
         if is_orphan:
-            held = self._held[ghost.session.name]
-            if held.by is ghost.run:  # it gives its lock back, or dies with it
-                held.by = None
-                held.until_ms = held.until_ms if how == "dies" else 0
+            self._given_back(ghost, how)
             return
         await self._resolve(ghost)
         ghost.session.is_told = False
+
+    def _given_back(self, ghost: Living, how: Leaving) -> None:
+        """The ghost gives its lock back, or dies with it."""
+        held = self._held[ghost.session.name]
+        if held.by is ghost.run:
+            held.by = None
+            held.until_ms = held.until_ms if how == "dies" else 0
 
     async def append(self, name: str) -> None:
         """Somebody else adds a message, also beside a turn."""
