@@ -30,9 +30,6 @@ from agents_store_cloudflare.testing.conformance.turn_streams import TurnStreamC
 
 __all__ = ["TurnConformance"]
 
-PAUSE_S = 0.001 if sys.platform == "emscripten" else 0
-"""In a Worker no reply comes while a task only yields: it has to wait."""
-
 
 class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseConformance):
     """The contract of `store.turn`."""
@@ -104,6 +101,8 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
 
     async def test_usage_while_a_turn_ends(self, store: CloudflareStore, unique: str) -> None:
         """TU-3: usage that another task records while the last commit is on the way is stored or refused."""
+        if sys.platform == "emscripten":
+            pytest.skip("a task that only yields keeps the replies of a Worker from coming")
         block = begin(store, unique)
         turn = await block.__aenter__()
         ending = asyncio.create_task(block.__aexit__(None, None, None))
@@ -117,9 +116,9 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
                 LockLostError,
             ):  # the second while the lock is given back, which takes a call in the Worker
                 refused += 1
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(0)
         await ending
-        assert refused > 0 or PAUSE_S > 0
+        assert refused > 0
         assert (await store.usage_store.get_rollup(unique)).tokens.total == accepted
 
     @pytest.mark.parametrize("then", ["gone", "made anew"])
