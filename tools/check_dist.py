@@ -15,9 +15,9 @@ import venv
 import zipfile
 from pathlib import Path
 
-from tools.places import ROOT, VENV_PYTHON
+from tools.locked_tools import UV, install_locked_tools
+from tools.places import VENV_PYTHON
 
-UV = [str(VENV_PYTHON), "-m", "uv", "--quiet", "--no-progress"]
 LEFT_OUT = (
     "--ignore=tests/in_worker",
     "--ignore=tests/end_to_end",
@@ -61,18 +61,7 @@ def check_sdist(sdist: Path, wheel: Path, scratch: Path) -> None:
     if _content(rebuilt) != _content(wheel):
         raise SystemExit("check_dist: the sdist builds another wheel than the repository")
     python = _environment(scratch / "tests")
-    install = [
-        *UV,
-        "pip",
-        "install",
-        "--python",
-        str(python),
-        "--no-deps",
-        "--require-hashes",
-        "-r",
-        str(ROOT / "requirements-dev.lock"),
-    ]
-    subprocess.run(install, check=True)
+    install_locked_tools(python)
     subprocess.run([*UV, "pip", "install", "--python", str(python), "--no-deps", str(rebuilt)], check=True)
     command = [
         str(python),

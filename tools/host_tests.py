@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.locked_tools import DEV_LOCK, UV, install_locked_tools
 from tools.places import ROOT, RUNTIME, VENV_PYTHON, exclusive, fingerprint
 from tools.wheel import built_wheel
 
@@ -26,9 +27,6 @@ SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 HOST_TESTS = ("-m", "not runtime", "--ignore=tests/in_worker", "--ignore=tests/end_to_end")
 ONLY_ONCE = ("--ignore=tests/tools", "--ignore=tests/bench", "--deselect=tests/package/test_typing.py")
 """Tests of the repository's own tools and of the type checker, which do not depend on the Python that runs them."""
-
-DEV_LOCK = ROOT / "requirements-dev.lock"
-UV = [str(VENV_PYTHON), "-m", "uv", "--quiet", "--no-progress"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +119,7 @@ def environment(interpreter: Interpreter) -> Path:
     with exclusive(f"python-{interpreter.version}"):
         if not stamp.exists() or stamp.read_text() != key:
             subprocess.run([*UV, "venv", "--clear", "--python", str(interpreter.path), str(folder)], check=True)
-            install = [
-                *UV,
-                "pip",
-                "install",
-                "--python",
-                str(python),
-                "--no-deps",
-                "--require-hashes",
-                "-r",
-                str(DEV_LOCK),
-            ]
-            subprocess.run(install, check=True)
+            install_locked_tools(python)
             stamp.write_text(key)
         wheel = [*UV, "pip", "install", "--python", str(python), "--no-deps", "--reinstall", str(built_wheel())]
         subprocess.run(wheel, check=True)

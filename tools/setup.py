@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.locked_tools import DEV_LOCK
 from tools.places import BUNDLE, NODE_BIN, ROOT, RUNTIME, VENV, VENV_PYTHON, exclusive, fingerprint
 from tools.wheel import SOURCES, WheelError, install_wheel, lay_out_sources
 
-DEV_LOCK = ROOT / "requirements-dev.lock"
 NPM_FILES = (ROOT / "package.json", ROOT / "package-lock.json", ROOT / ".npmrc")
 BUNDLE_FILES = (ROOT / "tools" / "pyodide_bundle.py", ROOT / "tools" / "pyodide.capnp", *NPM_FILES)
 

@@ -2,17 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any
 
 import pytest
 
 from agents_store_cloudflare import AgentsStoreError
-from agents_store_cloudflare.database import retry
 from agents_store_cloudflare.homes.session_object import SessionObject
-from agents_store_cloudflare.objects import namespace as object_calls
 from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
 from tests.lengths import length
 from tests.turns.faulty_worker import OUTCOMES, FaultyWorker, Outcome, WorkerDiedError
+from tests.turns.retries import retries_at_once
 from tests.turns.world import FOLLOWERS, KINDS, World, agent, check
 
 MOST_CALLS = 9
@@ -35,19 +33,10 @@ class HomesWorld(World):
         await self.clock.advance(3_700)
 
 
-def _at_once(_attempt: int) -> float:
-    return 0.0
-
-
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-
-    async def pause(_: Any) -> None:
-        pass
-
-    monkeypatch.setattr(retry, "pause_before_retry", pause)
-    monkeypatch.setattr(object_calls, "backoff_s", _at_once)
+    retries_at_once(monkeypatch)
 
 
 async def _turn_then(kind: str, faults: Mapping[int, Outcome], follow: Callable[[World], Awaitable[None]]) -> None:

@@ -4,14 +4,12 @@ import itertools
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
 
 import pytest
 
 from agents_store_cloudflare import AgentsStoreError
-from agents_store_cloudflare.database import retry
-from agents_store_cloudflare.objects import namespace as object_calls
 from tests.turns.faulty_worker import OUTCOMES, Outcome, WorkerDiedError
+from tests.turns.retries import retries_at_once
 from tests.turns.world import FOLLOWERS, KINDS, World, agent, check
 
 CALLS = {"plain": 7, "commits": 8, "staged": 8, "suspends": 7, "resumes": 8}
@@ -23,19 +21,10 @@ IS_LONG = bool(os.environ.get("SOAK"))
 Follower = Callable[[World], Awaitable[None]]
 
 
-def _at_once(_attempt: int) -> float:
-    return 0.0
-
-
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-
-    async def pause(_: Any) -> None:
-        pass
-
-    monkeypatch.setattr(retry, "pause_before_retry", pause)
-    monkeypatch.setattr(object_calls, "backoff_s", _at_once)
+    retries_at_once(monkeypatch)
 
 
 async def _turn_then(kind: str, faults: Mapping[int, Outcome], follow: Follower) -> None:

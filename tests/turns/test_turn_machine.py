@@ -15,14 +15,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agents_store_cloudflare.database import Statement, retry
+from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.locks.lock import DurableObjectLock
-from agents_store_cloudflare.objects import namespace as object_calls
 from agents_store_cloudflare.state import D1StateStore, turn_entering
 from agents_store_cloudflare.state.turn_records import TurnCommit
 from agents_store_cloudflare.turns import Turn, sweeping
 from tests.lengths import length
 from tests.turns.faulty_worker import OUTCOMES, Outcome
+from tests.turns.retries import at_once, retries_at_once
 from tests.turns.turn_walk import Fault, Leaving, TurnWalk
 
 pytestmark = pytest.mark.filterwarnings("ignore:lock .* was dropped while it was held:ResourceWarning")
@@ -131,20 +131,11 @@ def _walk(max_examples: int, *, is_same: bool = False) -> None:
     run_state_machine_as_test(TurnMachine, settings=chosen)
 
 
-def _at_once(_attempt: int) -> float:
-    return 0.0
-
-
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-
-    async def pause(_: Any) -> None:
-        pass
-
-    monkeypatch.setattr(retry, "pause_before_retry", pause)
-    for place in (object_calls.__name__, "agents_store_cloudflare.locks.calls"):
-        monkeypatch.setattr(f"{place}.backoff_s", _at_once)
+    retries_at_once(monkeypatch)
+    monkeypatch.setattr("agents_store_cloudflare.locks.calls.backoff_s", at_once)
 
 
 def test_turns_of_several_workers() -> None:

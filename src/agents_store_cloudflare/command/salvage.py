@@ -114,7 +114,7 @@ async def rows_of_tables(opened: OpenDatabase, *tables: LiteralString) -> Rows:
     for table in tables:
         columns = await columns_of(opened.database, table)
         listed = cast("LiteralString", ", ".join(columns))  # type: ignore[redundant-cast]
-        async for row in selected(opened, f"SELECT {listed} FROM {table}", columns):  # noqa: S608
+        async for row in selected(opened, f"SELECT {listed} FROM {table}", columns):  # noqa: S608 - names of the schema
             yield table, row
 
 

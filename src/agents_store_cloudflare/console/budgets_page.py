@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from agents_store_cloudflare.console.asking import Asked, Shown
 from agents_store_cloudflare.console.html import Child, Markup, element as h, joined
@@ -14,6 +14,7 @@ from agents_store_cloudflare.console.usage_sql import LIST_BUDGETS
 from agents_store_cloudflare.contract.arguments import check_text
 from agents_store_cloudflare.contract.usage.budgets import Budget
 from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.usage.budgets import budget_of
 
 __all__ = ["amount_text", "budgets_of", "budgets_page", "budgets_table"]
 
@@ -26,7 +27,7 @@ async def budgets_page(asked: Asked) -> Shown:
     after = asked.query.get("after")
     start = "" if after is None else check_text(after, "after")
     [rows] = await asked.sources.rows(Statement(LIST_BUDGETS, (start, PAGE + 1)))
-    found = [_budget(row) for row in rows[:PAGE]]
+    found = [budget_of(row) for row in rows[:PAGE]]
     last = found[-1].scope if len(rows) > PAGE else None
     onward = None if last is None else asked.link("budgets", after=last)
     data = [_with_remaining(each) for each in found]
@@ -91,16 +92,3 @@ def _row(asked: Asked, budget: Budget) -> Sequence[Child]:
 def amount_text(amount: int, unit: str) -> str:
     """Return an amount in its unit: dollars for `micro_usd`."""
     return dollars(amount) if unit == "micro_usd" else f"{amount:,} {unit}"
-
-
-def _budget(row: Sequence[object]) -> Budget:
-    scope, unit, cap, parent, reserved, settled, overruns = cast("list[Any]", row)
-    return Budget(
-        scope=scope,
-        cap=int(cap),
-        unit=unit,
-        parent=parent,
-        reserved=int(reserved),
-        settled=int(settled),
-        overruns=overruns,
-    )

@@ -192,5 +192,5 @@ def insert(table: LiteralString, row: StoredRow) -> Statement:
     # The names are columns of the table: they were compared with `columns_of`.
     names = cast("LiteralString", ", ".join(row))  # type: ignore[redundant-cast]
     places = cast("LiteralString", ", ".join(f"?{place}" for place in range(1, len(row) + 1)))  # type: ignore[redundant-cast]
-    sql: LiteralString = f"INSERT INTO {table} ({names}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
+    sql: LiteralString = f"INSERT INTO {table} ({names}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608 - names of the schema
     return Statement(sql, tuple(row.values()))

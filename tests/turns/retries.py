@@ -1,0 +1,25 @@
+"""Retries without pauses, for tests that make every call fail."""
+
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare.database import retry
+from agents_store_cloudflare.objects import namespace as object_calls
+
+__all__ = ["at_once", "retries_at_once"]
+
+
+def retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let D1's and the objects' calls be tried again at once."""
+
+    async def pause(_: Any) -> None:
+        pass
+
+    monkeypatch.setattr(retry, "pause_before_retry", pause)
+    monkeypatch.setattr(object_calls, "backoff_s", at_once)
+
+
+def at_once(_attempt: int) -> float:
+    """The pause before an attempt: none."""
+    return 0.0
