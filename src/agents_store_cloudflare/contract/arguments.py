@@ -57,10 +57,10 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""The default of an argument for which None is a value of its own: the argument was left out."""
+"""The default of an argument that may be None: it says that the caller left the argument out."""
 
 FencingToken: TypeAlias = "int | Lock | Unset"
-"""A fencing token, or the lock that holds it. None is refused: it is the answer of a lock that was not acquired."""
+"""A fencing token, or the lock that holds it. None is refused, because `acquire` returns None when it did not get the lock."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -145,7 +145,7 @@ def check_flag(value: object, name: str) -> bool:
 
 
 def options_of(options: T | None, settings: Mapping[str, object], make: Callable[..., T]) -> T:
-    """Return the options of a store or manager, which takes them as one object or one by one as keywords.
+    """Return the options of a store or manager. The caller gives them as one object, or as single keyword arguments.
 
     Args:
         options: the object, if it was given.

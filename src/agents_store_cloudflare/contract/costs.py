@@ -18,7 +18,7 @@ class D1Cost(Record):
     Attributes:
         round_trips: how many batches were sent, failed ones included. A public call sends one batch, unless docs/costs.md says
             otherwise.
-        rows_read: by D1's own count, which leaves out failed batches. None when the database counts no rows; sqlite does not.
+        rows_read: by D1's own count, which leaves out failed batches. None when the database counts no rows. sqlite counts none.
         rows_written: as `rows_read`.
         bytes_sent: the bytes of the statements and their parameters: text as UTF-8, a number as 8 bytes.
         bytes_received: the bytes of the values of the rows that came back, counted in the same way.
@@ -44,10 +44,10 @@ class ObjectCost(Record):
     """The cost of a piece of work in Durable Objects.
 
     Attributes:
-        calls: how many requests went to objects: also requests without a reply, requests that wait for news, and HTTP requests
-            (Server-Sent Events, WebSockets).
+        calls: how many requests went to objects. Requests without a reply, requests that wait for news and HTTP requests
+            (Server-Sent Events, WebSockets) count too.
         rows_read: rows that the objects read for these calls, by their own count. Work for HTTP, a timer or an alarm belongs to no
-            call. None when an object did not count; `LocalObjects` do not.
+            call. None when an object did not count. `LocalObjects` count none.
         rows_written: as `rows_read`.
         bytes_sent: the bytes of the names and the requests, as UTF-8.
         bytes_received: the bytes of the replies. The chunks that an HTTP answer streams do not pass through Python.

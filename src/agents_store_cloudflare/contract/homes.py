@@ -1,4 +1,4 @@
-"""Homes: which Durable Object a session lives in, told by its id alone."""
+"""Homes: the id of a session alone says which Durable Object it lives in."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MARK = "//"
 
 
 def home_of(session_id: str) -> str:
-    """The home of a session: the text of its id before the first `//`, or the whole id.
+    """Return the home of a session: the text of its id before the first `//`, or the whole id.
 
-    An id whose first `//` belongs to `://`, as in a URL, is its own home. No look-up, no call.
+    When the first `//` belongs to `://`, as in a URL, the whole id is the home. The function looks up nothing and calls nothing.
 
     Example:
         >>> home_of("ada//research//1")
@@ -21,7 +21,7 @@ def home_of(session_id: str) -> str:
 
     Raises:
         TypeError: the id is no text.
-        InvalidArgumentError: no id, or its home would be empty.
+        InvalidArgumentError: the text is no valid id, or its home is empty.
     """
     home, mark, _ = check_id(session_id, "session_id").partition(MARK)
     if not mark or home.endswith(":"):
@@ -32,7 +32,7 @@ def home_of(session_id: str) -> str:
 
 
 def child_id(parent_session_id: str, name: str) -> str:
-    """The id of a child that lives in its parent's home: `parent//name`.
+    """Return the id of a child that lives in its parent's home: `parent//name`.
 
     Example:
         >>> child_id("ada", "research")
@@ -40,7 +40,8 @@ def child_id(parent_session_id: str, name: str) -> str:
 
     Raises:
         TypeError: an argument is no text.
-        InvalidArgumentError: an argument is no id, the child's id would have over 512 bytes, or it would have another home.
+        InvalidArgumentError: an argument is no valid id, the child's id has over 512 bytes, or the child's id belongs to another
+            home.
     """
     home = home_of(parent_session_id)
     made = f"{parent_session_id}{MARK}{check_id(name, 'name')}"

@@ -14,36 +14,44 @@ __all__ = ["Lock", "LockAcquireOptions", "LockBlockOptions", "LockHolder", "Lock
 
 
 class LockAcquireOptions(TypedDict, total=False):
-    """The keywords of `LockManager.acquire` and `acquire_all`; as a mapping, to hand around: `acquire(key, **options)`."""
+    """The keyword arguments of `LockManager.acquire` and `acquire_all`.
+
+    Keep them in a mapping, and pass it on: `acquire(key, **options)`.
+    """
 
     ttl: Seconds | None
-    """How long the lease lasts unless it is refreshed: seconds or a timedelta, at most 86,400 seconds; the manager's by default."""
+    """How long the lease lasts unless it is refreshed:
+
+    seconds or a timedelta, at most 86,400 seconds. The default is the manager's `ttl`.
+    """
 
     ttl_ms: float | None
     """The ttl in milliseconds."""
 
     owner: str | None
-    """A name for people who look at the lease. It gives no rights. By default one is made."""
+    """A name for people who look at the lease. It gives no rights. By default the manager makes one."""
 
     wait: Seconds | None
-    """How long to queue for the key, in seconds or as a timedelta; requests are served in order. By default the call does not wait."""
+    """How long to queue for the key, in seconds or as a timedelta. Requests are served in order. By default the call does not wait."""
 
     auto_refresh: bool
-    """Refresh at a third of the ttl, in the background, until the lock is released or the manager's `max_hold` has passed."""
+    """Refresh the lease in the background after each third of the ttl, until the lock is released or the manager's `max_hold` has
+    passed.
+    """
 
     lock_delay: Seconds | None
-    """How long the key stays closed after this lease has expired without a release; the manager's by default."""
+    """How long nobody can acquire the key after this lease has expired without a release. The default is the manager's `lock_delay`."""
 
 
 class LockBlockOptions(LockAcquireOptions, total=False):
-    """The keywords of `LockManager.lock` and `locks`."""
+    """The keyword arguments of `LockManager.lock` and `locks`."""
 
     cancel_when_lost: bool
-    """Cancel the block when the lock is lost, before another can hold it. The block ends with `LockLostError`."""
+    """Cancel the block when the lock is lost, before somebody else can hold the key. The block ends with `LockLostError`."""
 
 
 class Lock(Protocol):
-    """A lease on a key, with its fencing token: pass the lock to every write it protects."""
+    """A lease on a key, with its fencing token. Pass the lock to every write that it protects."""
 
     @property
     def key(self) -> str:
@@ -52,12 +60,12 @@ class Lock(Protocol):
 
     @property
     def owner(self) -> str:
-        """The name that `acquire` was given, or a made one."""
+        """The name that the caller gave to `acquire`, or the name that the manager made."""
         ...
 
     @property
     def fencing_token(self) -> int:
-        """The number of this grant: it rises with every grant of the key, for ever."""
+        """The number of this grant. Every later grant of the key has a higher number."""
         ...
 
     @property
@@ -67,90 +75,95 @@ class Lock(Protocol):
 
     @property
     def lost(self) -> bool:
-        """Whether this holder must stop: a refresh was refused, or no time remains. False after `release()`."""
+        """True when this holder must stop, because a refresh was refused or no time remains. False after `release()`."""
         ...
 
     def remaining(self) -> float:
-        """Seconds for which this holder may rely on the lease: counted from before the request was sent, less a margin.
+        """Return the seconds for which this holder may rely on the lease.
 
-        0 once it is released or lost. In a Worker clocks stand still between two awaits: ask after an await.
+        They count from before the request was sent, less a margin.
+
+        The result is 0 when the lock is released or lost. In a Worker the clock stands still between two awaits, so ask after an
+        await.
         """
         ...
 
     async def refresh(self, ttl: Seconds | None = None, *, ttl_ms: float | None = None) -> bool:
-        """Extend the lease to `ttl` from now; False when it is lost (expired or taken over) or released: stop working.
+        """Extend the lease to `ttl` from now. False means that the lock is released, expired or taken over: stop working.
 
         Args:
-            ttl: seconds or a timedelta, the lock's from now on, also for auto-refresh; by default the ttl stays.
+            ttl: seconds or a timedelta. Later refreshes use it too, also the automatic ones. By default the ttl stays.
             ttl_ms: the ttl in milliseconds.
 
         Raises:
-            LockError: no reply; `remaining()` counts down as if nothing had happened.
+            LockError: no reply came. `remaining()` counts down as if this call had not been made.
         """
         ...
 
     async def release(self) -> bool:
-        """Give the lease back. True when it was still held; False when it had expired or was released before.
+        """Give the lease back. True means that it was still held. False means that it had expired or was released before.
 
-        A release whose reply is lost is sent again and gets its first answer, whoever has held the key since. A cancellation goes on
-        when the lease is given back.
+        When the reply of a release is lost, the release is sent again. It gets its first answer, even if others have held the key
+        since. A cancelled call gives the lease back first, then it raises the cancellation.
 
         Raises:
-            LockError: no reply; the lease may last until its ttl ends. It may be released again.
+            LockError: no reply came. The lease may last until its ttl ends. You may call `release` again.
         """
         ...
 
     def on(self, event: Literal["lost"], callback: Callable[[Lock], object]) -> Callable[[], None]:
-        """Call `callback` with the lock, once, when it is lost, before another can hold the key.
+        """Call `callback` once with the lock when the lock is lost, before somebody else can hold the key.
 
-        A holder that stands still is told too late; then its fencing token protects the data. An exception of the callback is logged
-        and stops nothing.
+        A process that was paused gets the call too late. Then the fencing token protects the data. An exception of the callback is
+        logged and has no other effect.
 
         Returns:
-            A callable that unsubscribes.
+            A function that unsubscribes the callback.
         """
         ...
 
 
 class LockSet(Protocol):
-    """The locks of several keys, held together: a mapping of each key to its `Lock`, with its own fencing token."""
+    """The locks of several keys, held together: a mapping of each key to its `Lock`. Each lock has its own fencing token."""
 
     def __getitem__(self, key: str) -> Lock:
-        """The lock of a key."""
+        """Return the lock of a key."""
         ...
 
     def __iter__(self) -> Iterator[str]:
-        """The keys."""
+        """Return an iterator over the keys."""
         ...
 
     def __len__(self) -> int:
-        """The number of keys."""
+        """Return the number of keys."""
         ...
 
     @property
     def lost(self) -> bool:
-        """Whether one of the locks is lost: stop."""
+        """True when one of the locks is lost. Then stop."""
         ...
 
     def remaining(self) -> float:
-        """Seconds for which this holder may rely on all the locks."""
+        """Return the seconds for which this holder may rely on all the locks."""
         ...
 
     async def release(self) -> bool:
-        """Give all of them back at once; True when all were still held. A cancellation goes on when all are given back.
+        """Give all the locks back at once. True means that all were still held.
+
+        A cancelled call gives all of them back first, then it raises the cancellation.
 
         Raises:
-            LockError: no reply for one of them; the others are given back. It may be released again.
+            LockError: no reply came for one of them. The others are given back. You may call `release` again.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockHolder(Record):
-    """Who holds a key, for people who look.
+    """The holder of a key, for people who look at it.
 
     Attributes:
-        owner: the name that the holder gave, or one that was made for it.
+        owner: the name that the holder gave, or the name that its manager made.
         fencing_token: the token of its lease.
         expires_at: when the lease ends unless it is refreshed: milliseconds since 1970, by the lock object's clock.
     """
@@ -162,18 +175,18 @@ class LockHolder(Record):
 
 
 class LockManager(Protocol):
-    """Leases on keys. At most one is live for a key; an expired one is never revived; tokens rise with every grant.
+    """Leases on keys. A key has at most one live lease, an expired lease never comes back, and tokens rise with every grant.
 
-    The keywords of all calls that acquire are described once, in `LockAcquireOptions` and `LockBlockOptions`.
+    `LockAcquireOptions` and `LockBlockOptions` describe the keyword arguments of all calls that acquire.
     """
 
     async def acquire(self, key: str, **options: Unpack[LockAcquireOptions]) -> Lock | None:
-        """A lock, or None when somebody holds the key and the wait, if any, ran out. Locks are not re-entrant.
+        """Return a lock, or None when somebody holds the key until the wait is over. Locks are not re-entrant.
 
-        Cancelled while it waits, it leaves the queue; a lock that was granted meanwhile is given back.
+        A call that is cancelled while it waits leaves the queue. If the lock was granted meanwhile, the call gives it back.
 
         Args:
-            key: any id; keys do not know each other.
+            key: any id. Different keys are independent, also when one is the beginning of another.
             options: see `LockAcquireOptions`: ttl, ttl_ms, owner, wait, auto_refresh, lock_delay.
 
         Raises:
@@ -183,10 +196,12 @@ class LockManager(Protocol):
         ...
 
     async def acquire_all(self, keys: Iterable[str], **options: Unpack[LockAcquireOptions]) -> LockSet | None:
-        """The locks of all keys, or None and none of them. Callers that acquire several keys by this call cannot wait in a circle.
+        """Return the locks of all keys, or None:
 
-        The keys are taken in the order of their characters; `wait` is for all together. When a call fails or is cancelled in between,
-        everything taken is given back.
+        then no key is locked. Callers of this method cannot wait for each other in a circle.
+
+        The keys are acquired in the order of their characters. `wait` is the time for all of them together. When the call fails or
+        is cancelled, it gives back every key that it has acquired.
 
         Args:
             keys: 1 to 100 keys; a repeated key counts once.
@@ -199,7 +214,7 @@ class LockManager(Protocol):
         ...
 
     async def is_locked(self, key: str) -> bool:
-        """Whether the key cannot be had now: somebody holds it, or a `lock_delay` keeps it closed.
+        """Return True when nobody can acquire the key now, because somebody holds it or a `lock_delay` has not passed.
 
         Raises:
             LockError: the object could not be reached.
@@ -207,9 +222,11 @@ class LockManager(Protocol):
         ...
 
     async def get_holder(self, key: str) -> LockHolder | None:
-        """Who holds the key now; None when nobody does, also while a `lock_delay` keeps it closed.
+        """Return the present holder of the key.
 
-        For operators: by the time the answer is here, the lease may be over. Only a fencing token protects data.
+        None when nobody holds it, also while a `lock_delay` keeps others from acquiring it.
+
+        This is for operators: the lease may have ended when the answer arrives. Only a fencing token protects data.
 
         Raises:
             LockError: the object could not be reached.
@@ -217,40 +234,40 @@ class LockManager(Protocol):
         ...
 
     async def delete(self, key: str) -> bool:
-        """Forget a key that is free; False when it is not free. When the key is locked again, its tokens rise on.
+        """Forget a free key. False means that the key is not free. Later grants of the key still have higher tokens.
 
         Raises:
-            LockError: the object could not be reached; the key may be forgotten.
+            LockError: the object could not be reached. The key may be forgotten or not.
         """
         ...
 
     def lock(self, key: str, **options: Unpack[LockBlockOptions]) -> AbstractAsyncContextManager[Lock]:
-        """Hold the key for the length of an `async with` block.
+        """Hold the key during an `async with` block.
 
-        However the block ends, the key is given back. A failure of that is logged, not raised: the body is done, and the lease ends by
-        itself. A cancellation goes on when the key is given back.
+        The key is given back at the end of the block, also after an exception. A failed release is logged and not raised, because
+        the body is done and the lease ends by itself. A cancelled block gives the key back before it raises the cancellation.
 
         Args:
             key: any id.
-            options: as `acquire` takes them, and `cancel_when_lost`; see `LockBlockOptions`.
+            options: the options of `acquire`, and `cancel_when_lost`; see `LockBlockOptions`.
 
         Raises:
-            LockNotAcquiredError: `acquire` would return None.
-            LockLostError: with `cancel_when_lost`, the lock was lost in the block.
+            LockNotAcquiredError: somebody holds the key; in this case `acquire` returns None.
+            LockLostError: the lock was lost in the block, and `cancel_when_lost` is True.
             LockError: the object could not be reached.
         """
         ...
 
     def locks(self, keys: Iterable[str], **options: Unpack[LockBlockOptions]) -> AbstractAsyncContextManager[LockSet]:
-        """Hold several keys for the length of an `async with` block, all or none: see `acquire_all` and `lock`.
+        """Hold several keys during an `async with` block, all or none. See `acquire_all` and `lock`.
 
         Args:
             keys: 1 to 100 keys; a repeated key counts once.
             options: see `LockBlockOptions`.
 
         Raises:
-            LockNotAcquiredError: one of the keys could not be had; the error names it.
-            LockLostError: with `cancel_when_lost`, one of the locks was lost in the block.
+            LockNotAcquiredError: one of the keys could not be acquired; the error names it.
+            LockLostError: one of the locks was lost in the block, and `cancel_when_lost` is True.
             LockError: an object could not be reached.
         """
         ...

@@ -80,7 +80,7 @@ class Record:
     _NESTED: ClassVar[Mapping[str, type[Record]]] = {}
 
     def to_dict(self) -> JsonObject:
-        """Return all fields under camelCase keys, with the keys of `extra` beside them. The result is a copy throughout."""
+        """Return all fields under camelCase keys, with the keys of `extra` beside them. The result is a deep copy."""
         body: JsonObject = deepcopy(cast("JsonObject", getattr(self, "extra", {})))
         for name, key in shape_of(cast("Hashable", type(self))).keys.items():
             body[key] = _plain(getattr(self, name))

@@ -15,7 +15,7 @@ class SweptTurns(Record):
 
     Attributes:
         closed: sessions whose dead turn was marked `interrupted`.
-        told: how many closing chunks were published, or were published already.
+        told: how many closing chunks were published. Chunks that were published before count too.
         held: how many sessions were left alone, because somebody holds their lock.
     """
 

@@ -2,7 +2,7 @@
 
 ```text
 AgentsStoreError
-├── D1StateError                    the state store could not do it
+├── D1StateError                     the state store failed or refused the call
 │   ├── StateNotFoundError          no such session
 │   │   ├── CheckpointNotFoundError  it has no such checkpoint
 │   │   └── RunNotFoundError         it has no such run
@@ -26,7 +26,7 @@ AgentsStoreError
 │   ├── LockNotAcquiredError        held by somebody else
 │   └── LockLostError               the block was cancelled, because its lock was lost
 ├── StaleFencingTokenError          a newer lock holder has written: stop, you lost the lock
-├── UsageError                      the usage store could not do it
+├── UsageError                       the usage store failed or refused the call
 │   └── BudgetExceededError         a reservation does not fit under its caps
 ├── TurnError                       a turn was not begun, or used in a wrong way
 │   ├── TurnRunningError            a turn of this id runs: follow its stream

@@ -72,7 +72,7 @@ class StreamFailedError(StreamError):
     """The stream was failed by its writer; readers get this error after the last chunk.
 
     Attributes:
-        error: the text that `fail_stream` was given.
+        error: the text that the caller gave to `fail_stream`.
     """
 
     code = "stream_failed"

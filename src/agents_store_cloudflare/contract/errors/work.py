@@ -1,4 +1,4 @@
-"""The errors of locks, usage and turns: of the work that an agent does under a lock and a budget."""
+"""The errors of locks, usage and turns."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LockNotAcquiredError(LockError):
 
 @dataclass(eq=False, repr=False)
 class LockLostError(LockError):
-    """The lock of a block was lost before the block's end, and the block was cancelled as it asked to be."""
+    """The lock of a block was lost before the block's end, so the block was cancelled, as `cancel_when_lost` demands."""
 
     code = "lock_lost"
     http_status = 409

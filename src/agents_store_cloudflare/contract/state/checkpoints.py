@@ -122,7 +122,7 @@ class CheckpointStore(Protocol):
     ) -> AgentState:
         """Make a new session from a copy of a checkpoint. The two sessions share nothing, and the fork outlives its source.
 
-        The fork has no parent. Its `expires_at` is the present one of its source, or None when that time has passed.
+        The fork has no parent. It gets the present `expires_at` of its source, or None when that time has passed.
 
         Args:
             session_id: the source.

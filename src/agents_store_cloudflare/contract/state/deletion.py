@@ -58,7 +58,8 @@ class DeletionStore(Protocol):
         """Delete expired sessions with their descendants, the earliest expired first.
 
         Args:
-            now: sessions expire whose `expires_at` is not after this time (milliseconds since 1970); the present by default.
+            now: a session is expired when its `expires_at` is not after this time (milliseconds since 1970). The default is the
+                present.
             limit: the most expired sessions, 1 to 1,000. Their descendants come on top.
             delete_usage: also delete the sessions' usage.
 

@@ -41,7 +41,7 @@ class RunStore(Protocol):
             commit_id: a name for this request. The same request under it again gives the first result.
 
         Returns:
-            The run. Its `turn` is one more than that of the session's last run.
+            The run. Its `turn` is one more than the `turn` of the session's last run.
 
         Raises:
             RunConflictError: a condition does not hold, or the session has a run of this id.

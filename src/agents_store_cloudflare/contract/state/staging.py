@@ -156,7 +156,8 @@ class StagingStore(Protocol):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> PromoteResult:
-        """Save a state with the step's staged changes on top, and keep a checkpoint of that, in one transaction after one read.
+        """Save a state, apply the step's staged changes to it, and keep a checkpoint of the result, in one transaction after one
+        read.
 
         The state that was passed gets the new custom state and the new version.
 

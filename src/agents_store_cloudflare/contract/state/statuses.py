@@ -1,4 +1,4 @@
-"""The contract of a state store, part two: a session's status and its counters change without the session being loaded."""
+"""The contract of a state store, part two: a session's status and its counters change without a load of the session."""
 
 from __future__ import annotations
 

@@ -28,31 +28,32 @@ ResumableStreamStatus: TypeAlias = Literal["active", "paused", "ended", "failed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumableReaderOptions:
-    """Where a resumable reader begins (`from_sequence` is exclusive: "I have n") and how many seconds it waits for the stream to exist."""
+    """The position after which a resumable reader begins, and the seconds for which it waits until the stream exists."""
 
     from_sequence: int = 0
     wait: Seconds | None = None
 
 
 class StreamWriter(Protocol):
-    """Writes chunks to one stream, in order. A retry never stores a chunk twice. Several writers may share a stream."""
+    """Writes chunks to one stream in order. A retry never stores a chunk twice. Several writers may write to the same stream."""
 
     @property
     def pending(self) -> Sequence[JsonObject]:
-        """The chunks that `write` has taken and the stream has not stored yet, in order; those on their way too."""
+        """The chunks that `write` has taken and the stream has not confirmed yet, in order. Chunks that were sent count too."""
         ...
 
     async def write(self, chunk: Mapping[str, object], *, expected_sequence: int | None = None) -> None:
-        """Take one chunk into the buffer. The next flush stores it: when `await flush()` has returned, it is durable.
+        """Take one chunk into the buffer. The next flush stores it: the chunk is durable when `await flush()` has returned.
 
-        A write that raises or is cancelled has not taken its chunk: write it again. There is one exception: the chunk is in
-        `pending`. Then it may have been sent, and the next write, flush or close stores it, once, or raises.
+        A write that raises or is cancelled has not taken its chunk, so write it again. There is one exception: when the chunk is in
+        `pending`, it may have been sent. Then the next write, flush or close stores it once, or raises.
 
-        Writes from several tasks are taken in the order of the calls.
+        When several tasks write, the chunks stand in the order of the calls.
 
         Args:
             chunk: a JSON object with a text `type`.
-            expected_sequence: the sequence it must get; then everything buffered and this chunk are stored at once.
+            expected_sequence: the sequence that this chunk must get. With it, the call stores the buffered chunks and this chunk
+                before it returns.
 
         Raises:
             StreamClosedError: the stream takes no chunks.
@@ -64,17 +65,19 @@ class StreamWriter(Protocol):
         ...
 
     async def flush(self) -> int:
-        """Store all chunks taken so far. Returns the last stored sequence.
+        """Store all chunks that were taken so far. Return the last stored sequence.
 
         Raises:
-            StreamError: in adaptive mode, a restart has lost chunks that were shown. Other errors: as `write`.
+            StreamError: the writer is in adaptive mode, and a restart has lost chunks that readers have seen. `flush` also raises
+                the errors of `write`.
         """
         ...
 
     async def close(self) -> int:
-        """Flush, and take no more chunks. Returns the last stored sequence. The stream stays open.
+        """Flush, and take no more chunks. Return the last stored sequence. The stream stays open.
 
-        When it raises, the writer stays open and keeps its chunks. Leaving `async with` closes the writer in any case.
+        When the call raises, the writer stays open and keeps its chunks. The end of an `async with` block closes the writer in any
+        case.
         """
         ...
 
@@ -86,27 +89,27 @@ class StreamWriter(Protocol):
 
 
 class StreamReader(Protocol):
-    """Yields a stream's chunks: the stored ones, then new ones as they come. A dropped connection resumes by itself.
+    """Yields a stream's chunks: the stored chunks first, then new chunks as they come. It reconnects by itself.
 
-    The iteration stops when the stream is ended or paused. On a failed stream it yields everything, then it raises
-    `StreamFailedError`. If the next chunk is no longer kept, or the stream was reset, it raises `StreamTruncatedError`. Tasks
+    The iteration stops when the stream is ended or paused. On a failed stream the reader yields all chunks, then it raises
+    `StreamFailedError`. It raises `StreamTruncatedError` when the next chunk is no longer kept, or when the stream was reset. Tasks
     may share a reader: each chunk goes to one of them.
     """
 
     @property
     def sequence(self) -> int:
-        """The sequence of the chunk yielded last; before the first chunk, the position where reading began."""
+        """The sequence of the last chunk that the reader has yielded. Before the first chunk it is the position where reading began."""
         ...
 
     @property
     def status(self) -> ResumableStreamStatus:
-        """The stream's status when this reader last heard of it."""
+        """The newest status of the stream that this reader knows."""
         ...
 
     def __aiter__(self) -> AsyncIterator[JsonObject]: ...
 
     async def close(self) -> None:
-        """Stop reading. An iteration that waits stops too."""
+        """Stop reading. An iteration that is waiting stops too."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -128,29 +131,31 @@ class OpensReader(Awaitable[StreamReader], AbstractAsyncContextManager[StreamRea
 
 
 class StreamManager(Protocol):
-    """Streams of chunks, numbered 1, 2, 3 …; a number is never used again. Reads of unknown ids create nothing.
+    """Streams of chunks.
 
-    A call that changes a stream's life takes effect once, however often it is sent under its `commit_id`, and whatever
-    others do in between. Without a `commit_id` each call has a name of its own, for the manager's own repetitions. A
-    stream remembers the last 32 names.
+    The chunks are numbered 1, 2, 3 …, and a number is never used again. Reading an unknown id creates nothing.
+
+    A call that ends, fails, pauses, resumes, resets or deletes a stream takes effect once. This holds however often the call is
+    sent under its `commit_id`, and whatever others do in between. When the caller gives no `commit_id`, the manager makes one for
+    its own retries. A stream remembers the last 32 commit ids.
     """
 
     def create_writer(
         self, stream_id: str, agent_id: str, agent_type: str, *, fencing_token: FencingToken = UNSET
     ) -> OpensWriter:
-        """A writer. It creates the stream if there is none. Chunks that lack `agentId` and `agentType` get the writer's."""
+        """Return a writer. It creates the stream if there is none. Chunks without `agentId` and `agentType` get the writer's."""
         ...
 
     def create_reader(self, stream_id: str, *, wait: Seconds | None = None, follow: bool = True) -> OpensReader:
-        """A reader from the first chunk kept.
+        """Return a reader that begins at the oldest chunk that is kept.
 
         Args:
             wait: seconds to wait for the stream to exist.
-            follow: wait for chunks to come, until the stream ends. False: stop when everything stored was yielded;
-                iterating again yields what has come since.
+            follow: wait for new chunks until the stream ends. With False the iteration stops after the stored chunks. A second
+                iteration yields the chunks that were stored since.
 
         Raises:
-            StreamNotFoundError: the stream does not exist, after the wait.
+            StreamNotFoundError: the stream does not exist when the wait is over.
         """
         ...
 
@@ -162,21 +167,22 @@ class StreamManager(Protocol):
         wait: Seconds | None = None,
         until_turn: str | tuple[str, str] | None = None,
     ) -> OpensReader:
-        """A reader of the chunks after `from_sequence` ("I have n").
+        """Return a reader of the chunks after `from_sequence`.
 
         Args:
-            from_sequence: the last sequence that was read; 0 for none.
+            from_sequence: the sequence of the last chunk that the caller has; 0 for none.
             wait: seconds to wait for the stream to exist.
-            until_turn: stop after the chunk that closes this turn (type `turn-end` or `turn-failed`, with its `turnId`). A turn
-                id means whichever attempt of it closes: at the closing chunk of the newest closed attempt the reader stops at once.
-                `Turn.attempt` means one attempt: the closing chunk of an earlier one at the position does not stop the reader. A
-                position behind the closing chunk of a turn before the newest closed one waits.
+            until_turn: stop after the chunk that closes this turn (type `turn-end` or `turn-failed`, with its `turnId`). A turn id
+                means any attempt: the reader stops at the first closing chunk of this turn. When `from_sequence` is the closing
+                chunk of the newest closed attempt, the reader stops at once. `Turn.attempt` names one attempt: when `from_sequence`
+                is the closing chunk of an earlier attempt, the reader goes on. When `from_sequence` is at or after the closing
+                chunk of an older turn than the newest closed turn, the reader waits for new chunks.
 
         Raises:
             SequenceConflictError: the position is above the last sequence.
-            StreamTruncatedError: chunks after the position are no longer kept; or the stream was reset, or deleted and made
-                again, since (`was_reset`): then read it anew with `create_reader`.
-            StreamNotFoundError: the stream does not exist, after the wait.
+            StreamTruncatedError: chunks after the position are no longer kept. `was_reset` is True when the stream was reset, or
+                deleted and made again: then read it anew with `create_reader`.
+            StreamNotFoundError: the stream does not exist when the wait is over.
         """
         ...
 
@@ -189,7 +195,7 @@ class StreamManager(Protocol):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> None:
-        """End the stream, after storing what this manager's writers of it have taken.
+        """End the stream. The chunks in this manager's writers are stored first.
 
         Ending it again with the same outcome does nothing.
 
@@ -204,7 +210,7 @@ class StreamManager(Protocol):
     async def fail_stream(
         self, stream_id: str, error: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
-        """Fail the stream, after storing what this manager's writers of it have taken. Raises as `end_stream` does.
+        """Fail the stream. The chunks in this manager's writers are stored first. It raises the errors of `end_stream`.
 
         Readers get every chunk, then `StreamFailedError` with this text.
         """
@@ -213,9 +219,9 @@ class StreamManager(Protocol):
     async def pause_stream(
         self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
-        """Pause the stream, after storing what this manager's writers of it have taken. A paused stream stays paused.
+        """Pause the stream. The chunks in this manager's writers are stored first. A paused stream stays paused.
 
-        Writing raises `StreamClosedError`; readers get every chunk and stop.
+        Then writing raises `StreamClosedError`. Readers get every chunk and stop.
 
         Raises:
             StreamClosedError: the stream has ended or failed.
@@ -227,15 +233,15 @@ class StreamManager(Protocol):
     async def resume_stream(
         self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
-        """Have a paused stream take chunks again. An active stream stays as it is. Raises as `pause_stream` does."""
+        """Make a paused stream take chunks again. An active stream stays unchanged. It raises the errors of `pause_stream`."""
         ...
 
     async def reset_stream(
         self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
-        """Make the stream active and empty, whatever its status is. Its numbers go on.
+        """Make the stream active and empty, whatever its status is. The numbers of its chunks go on.
 
-        Open readers are told once, by `StreamTruncatedError`. When iterated again, a reader that had everything goes on.
+        Each open reader raises `StreamTruncatedError` once. A reader that had yielded all chunks goes on when it is iterated again.
         Chunks that writers have taken and not stored come after the reset.
 
         Raises:
@@ -247,7 +253,7 @@ class StreamManager(Protocol):
     async def delete_stream(
         self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
-        """Delete the stream: from now on it is unknown. When it is created again, its numbers go on and its fence holds.
+        """Delete the stream. If it is created again, its numbers go on, and old fencing tokens stay refused.
 
         Raises:
             StreamNotFoundError: the stream does not exist.
@@ -263,7 +269,9 @@ class StreamManager(Protocol):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> None:
-        """Drop the chunks before `first_sequence`. Readers below it get `StreamTruncatedError`. The floor never sinks.
+        """Delete the chunks before `first_sequence`.
+
+        Readers before it get `StreamTruncatedError`. A lower `first_sequence` later brings no chunks back.
 
         Raises:
             StreamNotFoundError: the stream does not exist.
@@ -272,21 +280,25 @@ class StreamManager(Protocol):
         ...
 
     async def reset_fence(self, stream_id: str) -> None:
-        """Forget the highest fencing token of a stream, of a deleted one too: any token is good again.
+        """Forget the highest fencing token of a stream, also of a deleted stream. Then any token is accepted again.
 
-        For operators: after a wrong token, or after a lock service has lost its count. An unknown stream stays unknown.
+        This is for operators, after somebody used a wrong token or the lock service lost its count. An unknown stream stays
+        unknown.
         """
         ...
 
     async def get_info(self, stream_id: str) -> StreamInfo | None:
-        """The stream's status, numbers and outcome; None if it does not exist. `writers` counts those whose chunks are kept."""
+        """Return the stream's status, numbers and outcome, or None if it does not exist.
+
+        `writers` counts the writers of the chunks that are kept.
+        """
         ...
 
     def on(
         self, event: Literal["buffer_overflow"], callback: Callable[[BufferOverflowEvent], None]
     ) -> Callable[[], None]:
-        """Call `callback` at each event. Returns a function that unsubscribes it.
+        """Call `callback` at each event. Return a function that unsubscribes it.
 
-        If a callback raises, that is logged, and the work goes on.
+        An exception of the callback is logged and has no other effect.
         """
         ...

@@ -12,7 +12,7 @@ __all__ = ["BufferOverflowEvent", "StreamChunk", "StreamInfo", "StreamMark"]
 
 
 class StreamChunk(TypedDict, total=False):
-    """One chunk of a stream: a plain dict. Only `type` is required; any other JSON may stand beside these keys."""
+    """One chunk of a stream: a plain dict. Only `type` is required. A chunk may have other keys with any JSON."""
 
     type: Required[str]
     agentId: str
@@ -25,7 +25,8 @@ class StreamChunk(TypedDict, total=False):
 class StreamInfo(Record):
     """The status, numbers and outcome of a stream.
 
-    `first_sequence` is the sequence of the oldest chunk kept, `last_sequence` that of the newest, 0 before the first chunk.
+    `first_sequence` is the sequence of the oldest chunk that is kept. `last_sequence` is the sequence of the newest chunk, 0 before
+    the first one.
     """
 
     stream_id: str
@@ -52,12 +53,12 @@ class BufferOverflowEvent(Record):
 
 
 class StreamMark(NamedTuple):
-    """How a stream stood at a moment: a deletion that names it does not touch what came later.
+    """The state of a stream at a moment. A deletion with this mark leaves later chunks alone.
 
     Attributes:
-        life: it changes with every reset and deletion; None before the first.
-        last_sequence: the number of its newest chunk.
-        fencing_token: the highest one seen.
+        life: it changes with every reset and deletion. None before the first of them.
+        last_sequence: the sequence of its newest chunk.
+        fencing_token: the highest fencing token that the stream has seen.
     """
 
     life: str | None

@@ -27,7 +27,7 @@ class TokenCounts(Record):
     Attributes:
         prompt: tokens of the prompt, the cached ones included.
         completion: tokens of the completion, the reasoning ones included.
-        reasoning: tokens of the completion that were reasoning.
+        reasoning: the tokens of the completion that were reasoning.
         cached: tokens of the prompt that came from a cache.
         total: `prompt + completion` by default.
     """
@@ -45,7 +45,7 @@ class TokenCounts(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageEntry(Record):
-    """One use of a model, a tool, a sub-agent, or of anything else that one counts.
+    """One use of a model, a tool or a sub-agent, or a number of your own.
 
     Attributes:
         id: an entry with this id is stored once, however often it is recorded. The store makes an id when it is empty.

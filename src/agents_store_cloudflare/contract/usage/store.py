@@ -12,7 +12,9 @@ __all__ = ["UsageStore"]
 
 
 class UsageStore(BudgetStore, EntryStore, TotalsStore, Protocol):
-    """Usage: what sessions used (tokens, tool calls, sub-agents, anything else one counts), what it cost, and what may be used.
+    """The use that sessions made of tokens, tools and sub-agents, its cost, and budgets.
+
+    Any other number can be counted too.
 
     Totals change in the same transaction as the entries: at every moment they are the sum of the entries.
 
