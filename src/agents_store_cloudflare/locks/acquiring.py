@@ -1,4 +1,4 @@
-"""How locks are acquired and given back: one, or several as one."""
+"""Acquires and gives back one lock, or several locks together."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Blocked:
 
 
 class Acquirer:
-    """Acquires locks over one set of calls. When an acquire fails or is cancelled, it gives back everything it got."""
+    """Acquires locks through a `LockCalls`. When an acquisition fails or is cancelled, it gives back every lock that it got."""
 
     def __init__(self, calls: LockCalls) -> None:
         self._calls = calls
@@ -72,7 +72,8 @@ class Acquirer:
     async def all(self, keys: Sequence[str], wanted: Wanted) -> HeldLocks | Blocked:
         """Acquire all the locks or none, in the given order. If all callers use the same order, no two wait for each other.
 
-        While it waits for one lock, it refreshes those that it has. If it loses one of them, it begins again while there is time.
+        While the call waits for one lock, it refreshes the locks that it holds. If it loses one of them, it begins again while
+        there is time.
         """
         deadline_s = self._calls.now_s() + wanted.wait_ms / 1000
         while True:
@@ -106,7 +107,7 @@ class Acquirer:
                 self._calls.logger.warning(
                     "lock %r could not be released and lasts until its ttl ends: %s", lock.key, outcome
                 )
-                lock.let_expire()  # nobody asks for it any more
+                lock.let_expire()  # the caller has gone away
             elif not outcome:
                 self._calls.logger.warning("lock %r was lost before it was given back", lock.key)
 
@@ -117,7 +118,7 @@ class Acquirer:
         return HeldLocks(held, self._calls.finishing)
 
     async def _ask(self, key: str, request_id: str, request: Mapping[str, JsonValue], wait_ms: int) -> Answer:
-        """Return the answer to an acquire. Without a reply the same request is sent again while there is time to wait."""
+        """Send an acquire, and return its answer. If no reply comes, the same request is sent again while there is time to wait."""
         deadline_s = self._calls.now_s() + wait_ms / 1000
         try:
             return await self._calls.call_until(key, "acquire", self._with_wait(request, deadline_s), deadline_s)
@@ -131,7 +132,8 @@ class Acquirer:
 
     def _lease(self, answer: Answer, request_id: str, wanted: Wanted) -> Lease:
         granted: Mapping[str, Any] = answer.value
-        # Counted from the sending, because the grant came later; and at most a ttl from now, whatever the object's clock did.
+        # The time counts from the sending, because the grant came later. The lease ends at most a ttl from now, whatever the
+        # object's clock says.
         longest_s = self._calls.now_s() + reliable_s(wanted.ttl_ms)
         deadline_s = min(answer.sent_s + reliable_s(granted["validForMs"]), longest_s)
         grant = Grant(fencing_token=granted["fencingToken"], expires_at=granted["expiresAt"])

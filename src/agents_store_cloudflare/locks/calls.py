@@ -42,7 +42,7 @@ class LockCalls:
     async def call(self, key: str, op: str, arguments: Mapping[str, JsonValue], *, name: str | None = None) -> Answer:
         """Return the answer of the key's object, or of the object called `name`.
 
-        Without a reply the call is sent again, with growing, jittered pauses (50 ms to 2 s).
+        If no reply comes, the call is sent again, after growing random pauses (50 ms to 2 s).
 
         Raises:
             LockError: four attempts brought no reply, or the object is overloaded or failed; the call may have worked.

@@ -10,7 +10,10 @@ MOST_REMEMBERED: Final = 1_000
 
 
 class EndedRequests:
-    """The newest ids of requests that were released or abandoned, in memory. No network delays a message for longer."""
+    """The newest 1,000 ids of requests that were released or abandoned, in memory.
+
+    No network delays a message so long that 1,000 other requests end before it arrives.
+    """
 
     def __init__(self) -> None:
         self._ids: dict[str, None] = {}

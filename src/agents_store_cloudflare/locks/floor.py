@@ -1,4 +1,4 @@
-"""What an object keeps of forgotten keys: the highest token, and the tokens whose leases expired. One row."""
+"""The row that an object keeps for forgotten keys: the highest token, and the tokens whose leases expired."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class ForgottenTokens:
     """The tokens of keys that were forgotten.
 
     Attributes:
-        token: the highest one; a new key begins above it. 0 when no key was forgotten.
+        token: the highest token of all forgotten keys. A new key begins above it. 0 when no key was forgotten.
         blurred: the highest lost token that has left the list. Up to it, releases and expiries cannot be told apart.
-        lost: the newest lost tokens with their keys, rising by token.
+        lost: the newest lost tokens with their keys, the lowest token first.
     """
 
     token: int = 0
@@ -31,11 +31,14 @@ class ForgottenTokens:
     lost: tuple[tuple[str, int], ...] = ()
 
     def was_released(self, key: str, token: int) -> bool:
-        """Whether the token of a forgotten key was given back while its lease was live."""
+        """Return whether the token of a forgotten key was given back while its lease was live."""
         return self.blurred < token <= self.token and (key, token) not in self.lost
 
     def lost_of(self, key: str, *, first: int) -> LostTokens:
-        """The lost tokens of a key that has no lease. `first` is its next token, and its first one if no key was forgotten."""
+        """Return the lost tokens of a key that has no lease.
+
+        `first` is the next token of the key. It is the first token if no key was forgotten.
+        """
         if not self.token:
             return LostTokens(first=first)
         tokens = [token for lost_key, token in self.lost if lost_key == key]

@@ -39,12 +39,13 @@ class Grant:
 class LostTokens:
     """The newest tokens of a key whose leases expired. Every other token below the current one was released by its holder.
 
-    Few leases expire, and each one lasts its whole ttl before. So this list is short; a list of released tokens would be long.
+    Few leases expire, and an expiry takes a whole ttl. So this list is short. A list of released tokens would be long.
 
     Attributes:
-        tokens: the newest `LOST_REMEMBERED` of them, rising.
-        forgotten: the highest token that has left the list. Up to it the answer is the careful one: expired.
-        first: the first token of the key; a lower one was never granted.
+        tokens: the newest `LOST_REMEMBERED` lost tokens, the lowest first.
+        forgotten: the highest token that has left the list. This token and lower ones count as expired, which is the careful
+            answer.
+        first: the first token of the key. Lower tokens were never granted.
     """
 
     tokens: tuple[int, ...] = ()
@@ -66,19 +67,19 @@ class LostTokens:
         return lost
 
     def was_released(self, token: int) -> bool:
-        """Whether a token below the current one was given back while its lease was live."""
+        """Return whether a token below the current one was given back while its lease was live."""
         return token >= self.first and token > self.forgotten and token not in self.tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredLease:
-    """The lease granted last on a key.
+    """The newest lease of a key.
 
     Attributes:
         fencing_token: the token of this lease.
         request_id: the request that was granted. Its repetition gets the same answer.
-        expires_at: the end of the lease; `OVER` once somebody has seen that it has ended.
-        opens_at: the end of the delay before which nobody gets the key; 0 unless the lease expired with a delay.
+        expires_at: the end of the lease, or `OVER` when a call has seen that it has ended.
+        opens_at: the end of the delay after an expiry: before it nobody gets the key. 0 unless the lease expired with a delay.
         is_released: whether its holder gave it back while it was live.
         lost: the tokens before this one whose leases expired.
     """
@@ -94,7 +95,7 @@ class StoredLease:
     lost: LostTokens = field(default_factory=LostTokens)
 
     def at(self, now_ms: int) -> Self:
-        """Return the lease at this time. It ends at most a ttl from now, so a clock that was set back lengthens nothing."""
+        """Return the lease at this time. It ends at most a ttl from now, so a clock that was set back makes no lease longer."""
         if self.expires_at > now_ms:
             return replace(self, expires_at=min(self.expires_at, now_ms + self.ttl_ms))
         opens_at = self.opens_at if self.expires_at == OVER else self.expires_at + self.delay_ms
@@ -102,11 +103,14 @@ class StoredLease:
         return replace(self, expires_at=OVER, opens_at=opens_at if opens_at > now_ms else 0)
 
     def is_live(self) -> bool:
-        """Whether the holder still has the key. Call it on the result of `at`."""
+        """Return whether the holder still has the key. Call it on the result of `at`."""
         return self.expires_at != OVER
 
     def frees_at(self) -> int | None:
-        """When the key becomes free if nothing else happens; None if it is free. Call it on the result of `at`."""
+        """Return the time at which the key becomes free if nobody refreshes or releases it; None if it is free.
+
+        Call it on the result of `at`.
+        """
         return self.expires_at + self.delay_ms if self.is_live() else self.opens_at or None
 
     def given_back(self) -> Self:
@@ -118,16 +122,16 @@ class StoredLease:
         return replace(self, opens_at=0)
 
     def all_lost(self) -> LostTokens:
-        """The lost tokens up to this one, for the next lease."""
+        """Return the lost tokens, this lease's own included, for the next lease."""
         return self.lost if self.is_released else self.lost.with_token(self.fencing_token)
 
     def to_text(self) -> str:
-        """The text that is stored."""
+        """Return the lease as the text that is stored."""
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """The lease that `to_text` wrote."""
+        """Return the lease that `to_text` wrote."""
         fields: dict[str, Any] = json.loads(text)
         lost: dict[str, Any] = fields["lost"]
         lost["tokens"] = tuple(lost["tokens"])

@@ -1,10 +1,10 @@
 """The core of locking: leases with fencing tokens, synchronous, durable, on the storage of one Durable Object.
 
-The core knows no waiting, no callers and no clock: each call passes the time. Every decision is one read by key and at most one
-written row, so nothing can be half done.
+The table has no waiting, no callers and no clock: each call passes the time. Every decision reads one row by key and writes at most
+one row, so no change can be half done.
 
-A lease is a text under its key, not a row of a table: the runtime counts two written rows for a new table before its first row,
-and by default an object holds one key. A later format must use another prefix.
+A lease is a text under its key and not a row of a table, because the runtime counts two written rows for a new table, and by
+default an object holds one key. A later format must use another prefix.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ class CleanedPage:
 
 
 class LeaseTable:
-    """At most one live lease a key. The tokens of a key rise with every grant, for ever.
+    """Leases of keys: at most one live lease for each key, and tokens that rise with every grant of the key, for ever.
 
-    A token is max(last + 1, now), and is stored before anybody is told. No release, expiry, restart or jump of the clock lowers the
-    next one. Forgetting a key does not either: the highest forgotten token stays as the floor of every new key.
-    Once somebody was told that a lease is over, it stays over: the end is stored, so no clock can bring the lease back.
-    Many keys may share a table.
+    A token is max(last + 1, now). It is stored before anybody gets it. No release, expiry, restart or jump of the clock lowers the
+    next token. When a key is forgotten, its highest token stays stored, and every new key begins above it. When a caller was told
+    that a lease is over, the end is stored, so no clock can bring the lease back. Many keys may share a table.
     """
 
     def __init__(self, sql: ObjectSql) -> None:
@@ -43,9 +42,11 @@ class LeaseTable:
         self._floor = Floor(sql)
 
     def acquire(self, request: LeaseRequest, *, now_ms: int) -> Grant | None:
-        """Return a grant, or None while another request holds the key (whoever its owner is) or the key is closed.
+        """Return a grant, or None while another request holds the key or the delay after an expiry lasts.
 
-        A repetition of the request that was granted last gets the same grant while the lease lasts. After the lease was given back the
+        The owner's name does not matter.
+
+        A repetition of the newest granted request gets the same grant while the lease lasts. After the lease was given back, the
         repetition gets None: it is late, and nobody would use the lease.
         """
         stored = self._read(request.key)
@@ -66,7 +67,10 @@ class LeaseTable:
         return self._grant(request, stored.all_lost(), token=token, now_ms=now_ms)
 
     def is_given_back(self, request: LeaseRequest) -> bool:
-        """Whether this request was granted last and its lease was given back. Then it is a late repetition, and gets nothing."""
+        """Return whether this request has the newest lease and that lease was given back.
+
+        Then the request is a late repetition, and gets nothing.
+        """
         stored = self._read(request.key)
         return stored is not None and stored.request_id == request.request_id and stored.is_released
 
@@ -83,10 +87,10 @@ class LeaseTable:
         return lease.expires_at if is_holder else None
 
     def release(self, key: str, *, fencing_token: int, now_ms: int) -> bool:
-        """Give back the token's lease. Returns whether it was live, now or at an earlier release with the same token.
+        """Give back the token's lease. Return whether it was live, now or at an earlier release with the same token.
 
-        So a repetition gets the first answer, whoever has held the key since, and even if the key was forgotten since.
-        A release after the expiry ends the delay of the key, because the holder has stopped.
+        A repetition gets the first answer, even if others have held the key since or the key was forgotten. A release after the
+        expiry ends the delay of the key, because the holder has stopped.
         """
         stored = self._read(key)
         if stored is None:
@@ -97,27 +101,27 @@ class LeaseTable:
         return self._end(key, stored, now_ms, is_holder=True) or stored.is_released
 
     def abandon(self, key: str, *, request_id: str, now_ms: int) -> bool:
-        """Give back the lease that this request was granted. Returns whether it was live."""
+        """Give back the lease that this request got. Return whether it was live."""
         stored = self._read(key)
         return stored is not None and self._end(key, stored, now_ms, is_holder=stored.request_id == request_id)
 
     def expires_at(self, key: str, *, now_ms: int) -> int | None:
-        """The end of a key's live lease; None without one. Writes nothing about a key that was never granted."""
+        """Return the end of a key's live lease, or None if it has none. The call writes nothing for a key that was never granted."""
         lease = self.live_lease(key, now_ms=now_ms)
         return None if lease is None else lease.expires_at
 
     def live_lease(self, key: str, *, now_ms: int) -> StoredLease | None:
-        """The live lease of a key; None without one."""
+        """Return the live lease of a key, or None if it has none."""
         lease = self._look(key, now_ms)
         return lease if lease is not None and lease.is_live() else None
 
     def frees_at(self, key: str, *, now_ms: int) -> int | None:
-        """When the key becomes free: after its lease and the delay behind it. None if it is free."""
+        """Return the time at which the key becomes free: the end of its lease and of the delay after it. None if the key is free."""
         lease = self._look(key, now_ms)
         return None if lease is None else lease.frees_at()
 
     def delete(self, key: str, *, now_ms: int) -> bool:
-        """Forget a key that is free. Returns False, and changes nothing, if it is not free. The floor keeps its token."""
+        """Forget a free key, and keep its token in the floor. If the key is not free, return False and change nothing."""
         lease = self._look(key, now_ms)
         if lease is None:
             return True
@@ -160,7 +164,7 @@ class LeaseTable:
         return is_holder and lease.is_live()
 
     def _look(self, key: str, now_ms: int) -> StoredLease | None:
-        """Return the lease at this time. An expiry is stored before anybody is told."""
+        """Return the lease at this time. An expiry is stored before the call returns."""
         stored = self._read(key)
         if stored is None:
             return None

@@ -1,4 +1,4 @@
-"""A held lock: it tells the remaining time, is extended, and is given back."""
+"""A held lock: its remaining time, its refreshes and its release."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHORTEST_LOOK_S: Final = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A grant as its holder knows it. `deadline_s` is a time of the holder's clock, never after the end of the lease."""
+    """A lease as its holder knows it. `deadline_s` is a time of the holder's clock. It is never after the end of the lease."""
 
     owner: str
     request_id: str
@@ -118,7 +118,7 @@ class DurableObjectLock(Lock):
     def _extended(self, ttl_ms: int, answer: Answer, *, is_alone: bool) -> None:
         deadline_s, expires_at = answer.sent_s + reliable_s(ttl_ms), answer.value
         if not is_alone:
-            # Another refresh was on its way at the same time. Either may have come last, so the shorter one counts.
+            # Another refresh was on its way at the same time. Either may have arrived last, so the earlier end counts.
             deadline_s, expires_at = min(deadline_s, self._deadline_s), min(expires_at, self._expires_at)
         is_sooner = deadline_s < self._deadline_s
         self._answers += 1
@@ -129,19 +129,19 @@ class DurableObjectLock(Lock):
     async def release(self) -> bool:
         if self._is_released and not self._is_releasing:
             return False
-        # Another release may be on its way. This one is sent too, so that the key is free when it returns.
+        # Another release may be on its way. This release is sent too, so that the key is free when the call returns.
         is_watched = self._watcher is not None
         self._is_released = self._is_releasing = True
         self.stop_background()
         try:
             was_held = await self._release()
         except asyncio.CancelledError:
-            # The release may not have been sent. Sent again, it has one effect.
+            # The release may not have been sent. Two releases have one effect.
             finishing = self._calls.finishing
             await finishing.wait_for([finishing.start(self._release())])
             raise
         except BaseException:
-            self._is_released = self._is_given_back  # another release at the same time may have got its answer
+            self._is_released = self._is_given_back  # another release at the same time may have succeeded
             if is_watched:
                 self._watch()
             raise
@@ -179,7 +179,7 @@ class DurableObjectLock(Lock):
         self._watch()
 
     def let_expire(self) -> None:
-        """Leave the lock to its ttl: nothing refreshes it, and nobody gives it back."""
+        """Stop the refreshes and do not release the lock: it ends with its ttl."""
         self.stop_background()
         self._is_left = True
 
@@ -191,7 +191,7 @@ class DurableObjectLock(Lock):
         self._stop_watching()
 
     def _look_again(self) -> None:
-        """Let the background tasks compute their pauses again: the lease ends sooner than they know."""
+        """Let the background tasks compute their pauses again, because the lease ends earlier than before."""
         if self._watcher is not None:
             self._stop_watching()
             self._watch()
@@ -200,7 +200,7 @@ class DurableObjectLock(Lock):
             self._refresher = asyncio.get_running_loop().create_task(self._keep_refreshing())
 
     def _watch(self) -> None:
-        # A task beside the one that refreshes, whose call may hang when the lease ends.
+        # The watch is a task of its own: the call of the refreshing task may hang when the lease ends.
         if self._watcher is None and not self._is_released:
             self._watcher = asyncio.get_running_loop().create_task(self._tell_when_lost())
 
@@ -216,7 +216,8 @@ class DurableObjectLock(Lock):
             self._watcher = None
 
     async def _keep_refreshing(self) -> None:
-        # A third of the remaining time: a third of the ttl after a success, and ever shorter while the object cannot be reached.
+        # The pause is a third of the remaining time: a third of the ttl after a success, then less and less while the object cannot
+        # be reached.
         while not (self.lost or self._is_released):
             await self._calls.sleep(max(SHORTEST_PAUSE_S, self.remaining() / 3))
             if self._calls.now_s() >= self._hold_until_s:
@@ -229,5 +230,5 @@ class DurableObjectLock(Lock):
 
 
 def reliable_s(valid_ms: int) -> float:
-    """The seconds of a lease on which its holder may rely. They are fewer, because clocks run at different speeds."""
+    """Return the seconds of a lease on which its holder may rely. They are fewer than the ttl, because clocks run at different speeds."""
     return valid_ms / 1000 * (1 - MARGIN_PER_TTL) - MARGIN_S

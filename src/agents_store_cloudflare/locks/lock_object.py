@@ -25,10 +25,10 @@ Arguments: TypeAlias = "Mapping[str, Any]"
 
 
 class LockObject:
-    """The leases of one object as an `ObjectLogic`. No grant awaits anything, so no other call runs during one.
+    """The leases of one object as an `ObjectLogic`. A grant awaits nothing, so no other call runs during a grant.
 
-    Waiting requests queue in memory, in order. A release or an expiry hands the key to the first of them, without polling.
-    A restart of the object empties the queues: the waiting calls fail, and their callers ask again with the same request id.
+    Waiting requests stand in a queue in memory. A release or an expiry gives the key to the first of them, without polling. A
+    restart of the object empties the queues: the waiting calls fail, and their callers ask again with the same request id.
 
     Args:
         host: the object's platform.
@@ -58,7 +58,7 @@ class LockObject:
         return reply if isinstance(reply, str) else await reply
 
     def answer(self, request: str) -> str | Awaitable[str]:
-        """Reply as `call` does: at once, unless the request waits."""
+        """Return the reply of `call`, or an awaitable of it for a request that waits."""
         try:
             return self._answer(decode_request(request).head)
         except Exception as error:  # noqa: BLE001 - no traceback may leave the object
@@ -88,7 +88,7 @@ class LockObject:
             ttl_ms=arguments["ttlMs"],
             delay_ms=arguments.get("delayMs", 0),
         )
-        # Waiting requests come first. After this a waiting request, if there is one, holds the key.
+        # Waiting requests come first. If one waits, it holds the key after this line.
         self._serve(request.key)
         if request.request_id in self._ended:
             return _granted(None, arrived_ms)
@@ -119,7 +119,7 @@ class LockObject:
 
     def _time_is_up(self, waiter: Waiter, reply: Reply) -> None:
         self._serve(waiter.request.key)
-        # The call leaves the queue before its reply, or it could get a lease that nobody uses.
+        # The call leaves the queue before its reply. Otherwise it could get a lease that nobody uses.
         self._leave(waiter, reply)
         if not reply.done():
             reply.set_result(None)
@@ -139,7 +139,10 @@ class LockObject:
         return is_released
 
     def _abandon(self, arguments: Arguments) -> JsonValue:
-        """Serve a caller that has gone away: it neither waits for the key nor holds it, even if its acquire arrives later."""
+        """Forget the request of a caller that has gone away.
+
+        It no longer waits for the key or holds it, even if its acquire arrives later.
+        """
         key, request_id, now_ms = arguments["key"], arguments["requestId"], self._host.now_ms()
         self._ended.add(request_id)
         self._drop(key, request_id)
@@ -161,7 +164,7 @@ class LockObject:
         return {"owner": lease.owner, "fencingToken": lease.fencing_token, "expiresAt": lease.expires_at}
 
     def _delete(self, arguments: Arguments) -> JsonValue:
-        # Waiting requests come first: if there is one, it holds the key after this.
+        # Waiting requests come first. If one waits, it holds the key after this line.
         self._serve(arguments["key"])
         return self._leases.delete(arguments["key"], now_ms=self._host.now_ms())
 
@@ -175,7 +178,7 @@ class LockObject:
         return {"removed": page.removed, "nextAfter": page.next_after}
 
     def _serve(self, key: str) -> None:
-        """Give a free key to the first waiting request; otherwise look again when the key frees."""
+        """Give a free key to the first waiting request. If the key is not free, look again when it becomes free."""
         queue = self._queues.get(key)
         if not queue:
             return
@@ -201,7 +204,7 @@ class LockObject:
             self._watch_expiry(waiter.request.key)
 
     def _watch_expiry(self, key: str) -> None:
-        """Set a timer for the moment at which the key becomes free, if somebody waits. A timer keeps the object awake."""
+        """If a request waits, set a timer for the moment at which the key becomes free. A timer keeps the object awake."""
         cancel_timer = self._expiry_timers.pop(key, None)
         if cancel_timer is not None:
             cancel_timer()
@@ -219,10 +222,10 @@ class LockObject:
 
 
 def _granted(grant: Grant | None, arrived_ms: int) -> str:
-    """The reply to an acquire."""
+    """Return the reply to an acquire."""
     if grant is None:
         return encode_reply(None)
-    # The time from the arrival of the request: the caller counts it from the sending, which was earlier.
+    # The ttl counts here from the arrival of the request. The caller counts it from the sending, which was earlier.
     valid_for_ms = grant.expires_at - arrived_ms
     return encode_reply(
         {"fencingToken": grant.fencing_token, "expiresAt": grant.expires_at, "validForMs": valid_for_ms}

@@ -20,9 +20,9 @@ LostCallback: TypeAlias = "Callable[[DurableObjectLock], object]"
 
 
 class Loss:
-    """The loss of one lock, and its callbacks. Each is called once, also a callback that is added after the loss.
+    """The loss of one lock, and its callbacks. Each callback is called once, also when it is added after the loss.
 
-    A loss that was told is final: the holder has stopped, even if a late reply says that the lease went on.
+    The loss is final when the callbacks were called: the holder has stopped, even if a late reply says that the lease goes on.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
@@ -65,7 +65,7 @@ class Loss:
 
 
 class CancelledWhenLost:
-    """An `async with` that cancels its block when one of the locks is lost, as `asyncio.timeout` does when the time is up.
+    """Cancels its `async with` block when one of the locks is lost, as `asyncio.timeout` cancels a block when the time is up.
 
     After a loss it raises `LockLostError`. An error of the block itself, or a cancellation by somebody else, comes first.
     """

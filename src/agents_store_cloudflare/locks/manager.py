@@ -1,4 +1,4 @@
-"""`DurableObjectLockManager`: locks for users, over the Durable Objects that keep them."""
+"""`DurableObjectLockManager`: the lock manager that users hold."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["DurableObjectLockManager"]
 
 
 class DurableObjectLockManager(LockManager):
-    """`LockManager` over a Durable Object namespace whose class is `LockServer`: an object for each key, or `shards` objects.
+    """Locks in the Durable Objects of the class `LockServer`: one object for each key, or `shards` objects for all keys.
 
     Make one per request.
 
-    A lock is a lease: it ends by itself, because a Worker that dies would otherwise hold it for ever. So no holder can be sure that it
-    still holds the lock. This example shows such a holder, and the write that is refused::
+    A lock is a lease: it ends by itself, because otherwise a Worker that dies would hold it for ever. So no holder can be sure that
+    it still holds the lock. In this example holder A has lost its lock and does not know it. Its write is refused::
 
         holder A                         the key's object            holder B
         acquire, ttl 30 s          ->    token 7, until 0:30
@@ -41,7 +41,7 @@ class DurableObjectLockManager(LockManager):
         token 7: StaleFencingTokenError
         refresh: False; release: False
 
-    A cannot notice in time, because it may stall right after it has asked whether it holds the lock. The token protects the data: the
+    A cannot notice the loss in time, because it may stall right after it has looked at its lock. The token protects the data: the
     store checks it in the same transaction as the write. So give the lock to every write::
 
         async with lock_manager.lock(session_id, wait=5) as lock:
@@ -52,14 +52,14 @@ class DurableObjectLockManager(LockManager):
     Effects outside the stores (a mail, a payment) check no token: ask `lock.remaining()` before them, and make them safe to do twice.
     `auto_refresh=True` keeps a lease for work of unknown length; it stops after `max_hold`.
 
-    A cancellation leaves no lock behind. A cancelled acquire leaves the queue and gives back a lock that it was just granted. A
-    cancelled release, or the end of a cancelled block, first gives back every lock. This takes one call, at most 5 seconds; then the
-    cancellation goes on.
+    A cancellation leaves no lock behind. A cancelled acquire leaves the queue, and gives back a lock that it has just got. A
+    cancelled release, or the end of a cancelled block, gives back every lock before it raises the cancellation. This takes one
+    call, at most 5 seconds.
 
     Args:
         namespace: the binding, raw or as the SDK wraps it, or `LocalObjects(LockObject)` in tests.
         options: all options at once.
-        settings: the same options one by one, as keywords; see `LockOptions`.
+        settings: single options as keyword arguments; see `LockOptions`.
     """
 
     def __init__(
@@ -89,7 +89,9 @@ class DurableObjectLockManager(LockManager):
         return bool(answer.value)
 
     async def clean_up(self, *, idle: float | timedelta = timedelta(days=1)) -> int:
-        """Forget the keys of all shards that have been free for `idle`, and return their number. Their tokens still rise.
+        """Forget the keys of all shards that have been free for `idle`, and return their number.
+
+        Later grants of these keys still have higher tokens.
 
         Call it from a cron job: it reads every key, 500 a call, and writes one row for each forgotten key. The number is too small if a
         reply was lost.

@@ -19,7 +19,7 @@ __all__ = ["MAX_TTL_S", "LockOptions", "LockSettings", "checked_ttl_ms"]
 
 MAX_TTL_S: Final = 86_400
 UNUSUAL_TTL_S: Final = 3_600
-"""A longer lease given as a bare number looks like milliseconds."""
+"""A bare number above this was probably meant in milliseconds."""
 
 MAX_SHARDS: Final = 10_000
 DEFAULT_TTL_MS: Final = 30_000
@@ -27,7 +27,7 @@ HOLDS_PER_TTL: Final = 10
 
 
 class LockSettings(TypedDict, total=False):
-    """The keywords of `DurableObjectLockManager`; `LockOptions` explains them."""
+    """The keyword arguments of `DurableObjectLockManager`. `LockOptions` explains them."""
 
     default_ttl: float | timedelta | None
     default_ttl_ms: float | None
@@ -44,17 +44,17 @@ class LockOptions:
     """The options of `DurableObjectLockManager`.
 
     Attributes:
-        default_ttl: seconds (or a timedelta) that a lease lasts if a call gives no ttl; at most 86,400, 30 by default.
+        default_ttl: the length of a lease when a call gives no ttl: seconds or a timedelta, at most 86,400 s, 30 s by default.
         default_ttl_ms: the same in milliseconds.
-        max_hold: seconds (or a timedelta) after which auto-refresh stops, so that a coroutine that hangs does not hold a lock for ever;
-            ten times the lock's ttl by default.
-        lock_delay: seconds (or a timedelta) for which a key stays closed after a lease of it has expired without a release; 0 by
-            default. Effects that check no fencing token (a mail, a payment) have this time to end.
+        max_hold: the time after which auto-refresh stops: seconds or a timedelta, ten times the lock's ttl by default. So a
+            coroutine that hangs does not hold a lock for ever.
+        lock_delay: the time for which nobody can acquire a key after its lease has expired without a release: seconds or a
+            timedelta, 0 by default. Effects that check no fencing token (a mail, a payment) have this time to end.
         shards: the number of objects that share the keys; by default each key has an object of its own. Use shards for many small
-            keys: an object costs storage and a cold start, a key does not. Change the number only while no lease is live, because
-            another number means other locks.
+            keys: an object costs storage and a cold start, a key does not. Change the number only while no lease is live: a lock of
+            one number does not exclude a lock of another number.
         logger: gets the failures of background work; `agents_store_cloudflare.locks` by default.
-        now_s: the clock of `remaining()`, in seconds from any point; it must never go back.
+        now_s: the clock of `remaining()`, in seconds from any point in time. It must never go back.
         sleep: waits for auto-refresh and between attempts.
     """
 
@@ -75,42 +75,45 @@ class LockOptions:
             check_whole_number(self.shards, "shards", low=1, high=MAX_SHARDS)
 
     def ttl_ms(self) -> int:
-        """The default ttl in whole milliseconds.
+        """Return the default ttl in whole milliseconds.
 
         Raises:
-            TypeError: the ttl was given twice, or is no number of seconds and no timedelta.
+            TypeError: the ttl was given twice, or it is neither a number of seconds nor a timedelta.
             InvalidArgumentError: it is zero, negative or over 86,400 seconds.
         """
         given = checked_ttl_ms(self.default_ttl, self.default_ttl_ms, "default_ttl")
         return DEFAULT_TTL_MS if given is None else given
 
     def hold_ms(self, ttl_ms: int) -> int:
-        """The milliseconds for which auto-refresh keeps a lock of this ttl."""
+        """Return the milliseconds for which auto-refresh keeps a lock of this ttl."""
         given = span_ms(self.max_hold, None, "max_hold")
         return ttl_ms * HOLDS_PER_TTL if given is None else given
 
     def delay_ms(self, given: float | timedelta | None) -> int:
-        """The delay after an expiry in milliseconds: the call's delay if it is given, otherwise that of these options."""
+        """Return the delay after an expiry in milliseconds: the call's delay if it has one, otherwise the delay of these options."""
         delay = self.lock_delay if given is None else given
         return span_ms(delay, None, "lock_delay", most_seconds=MAX_TTL_S) or 0
 
     def object_name(self, key: str) -> str:
-        """The name of the object that keeps a key. The name of a shard begins with `__`, as no key may, and holds the number of shards."""
+        """Return the name of the object that keeps a key.
+
+        The name of a shard begins with `__`, as no key may, and holds the number of shards.
+        """
         if self.shards is None:
             return key
         index = int.from_bytes(sha256(key.encode()).digest()[:8], "big") % self.shards
         return self.shard_name(index)
 
     def shard_name(self, index: int) -> str:
-        """The name of one of the objects that share the keys."""
+        """Return the name of one of the objects that share the keys."""
         return f"__locks-{index}-of-{self.shards}"
 
 
 def checked_ttl_ms(ttl: float | timedelta | None, ttl_ms: float | None, name: str) -> int | None:
-    """The ttl in whole milliseconds, from seconds or milliseconds; None if it was not given.
+    """Return the ttl in whole milliseconds, from seconds or milliseconds; None if it was not given.
 
     Raises:
-        TypeError: the ttl was given twice, or is no number of seconds and no timedelta.
+        TypeError: the ttl was given twice, or it is neither a number of seconds nor a timedelta.
         InvalidArgumentError: it is under one millisecond, or over 86,400 seconds, which looks like milliseconds.
 
     Warns:

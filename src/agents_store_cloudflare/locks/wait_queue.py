@@ -1,4 +1,4 @@
-"""The queue of the requests that wait for a key: lists and futures, without rules about leases."""
+"""The queue of the requests that wait for a key. It knows no rules about leases."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class WaitQueue:
         return bool(self._waiters)
 
     def join(self, request: LeaseRequest) -> tuple[Waiter, Reply]:
-        """Return the request's waiter: the one that it has already, or a new one at the end of the queue."""
+        """Return the request's waiter. If it has none, a new waiter goes to the end of the queue."""
         waiter = self._find(request.request_id)
         if waiter is None:
             waiter = Waiter(request)

@@ -1,11 +1,11 @@
 """The live listeners of a stream. New chunks are pushed to listeners that are caught up; the others get pages from the log.
 
-An append is encoded once for each wire (Server-Sent Events, WebSocket) and pushed once to each listener: there is no
-coroutine, future or timer per listener. A full sink takes nothing. Its listener is then behind, and gets the log page by
-page when the sink asks (`pull`). So a slow listener holds up nobody and needs little memory. A listener that fails is let
-go alone: its client comes back with the position it has.
+An append is encoded once for each wire (Server-Sent Events, WebSocket) and pushed once to each listener. No listener has a
+coroutine, a future or a timer of its own. A full sink takes nothing: its listener is then behind, and gets the log page by page
+when the sink asks (`pull`). So a slow listener delays nobody and needs little memory. When a listener fails, it alone is closed,
+and its client comes back with the position that it has.
 
-Sockets outlive the object's memory: an object that has slept finds its sockets and their places before it says anything.
+Sockets outlive the object's memory. An object that has slept looks up its sockets and their places before it pushes anything.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ __all__ = ["Audience"]
 KEEP_ALIVE_MS: Final = 15_000
 POLICY_VIOLATION: Final = 1008
 UNKNOWN_SOCKET: Final = 1012
-"""The close code "service restart": the client comes back with the position it has."""
+"""The close code "service restart": the client comes back with the position that it has."""
 
 
 class Audience:
-    """The live listeners of one stream. No call that tells them something raises."""
+    """The live listeners of one stream. Calls that push to listeners never raise."""
 
     def __init__(self, host: ObjectHost, logger: logging.Logger, log_of: Callable[[str], StreamLog]) -> None:
         self._host = host
@@ -56,12 +56,13 @@ class Audience:
         return listener
 
     def add_socket(self, stream_id: str, place: Place) -> object:
-        """Add a listener on a new socket at `place`, and send it at once what follows.
+        """Add a listener on a new socket at `place`, and send it the chunks after `place` at once.
 
         Returns:
             The client's end.
         """
-        # Before the new socket is accepted: an object that has slept looks up its sockets here, and has no listener for the new one.
+        # This stands before the accept of the new socket: an object that has slept looks up its sockets here, and the new socket
+        # has no listener yet.
         sockets = self._by_socket()
         socket, client = self._host.accept_socket()
         listener = self._socket_listener(SocketSink.fresh(socket, stream_id, place), sockets)
@@ -103,7 +104,7 @@ class Audience:
             self._cancel_timer = None
 
     def appended(self, head: StreamHead, first_sequence: int, lines: str) -> None:
-        """Push new chunks (JSON texts joined by newlines) to everybody who is caught up."""
+        """Push new chunks (JSON texts joined by newlines) to every listener that is caught up."""
         by_wire: dict[FrameWriter, list[Subscription]] = {}
         for listener in self._live():
             by_wire.setdefault(listener.write, []).append(listener)
@@ -123,12 +124,12 @@ class Audience:
                 return
 
     def closed(self, head: StreamHead) -> None:
-        """Tell everybody who is caught up how the stream ended."""
+        """Tell every listener that is caught up how the stream ended."""
         for listener in self._live():
             listener.finish(outcome_frame(listener.write, head), head.last_sequence)
 
     def reset(self) -> None:
-        """Tell everybody who is caught up that the stream begins anew. The others find out at their next pull."""
+        """Tell every listener that is caught up that the stream begins anew. The others learn it at their next pull."""
         for listener in self._live():
             listener.begin_anew()
 

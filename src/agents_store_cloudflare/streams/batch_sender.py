@@ -1,4 +1,4 @@
-"""Sends what a writer has taken to its stream: one call per batch, in order, each batch stored once."""
+"""Sends a writer's chunks to its stream: one call per batch, in order. Each batch is stored once."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class WriterIdentity:
 
 
 class BatchSender:
-    """Empties the buffer of one writer into its stream, and remembers how the last call went.
+    """Sends the chunks of one writer's buffer to its stream, and remembers the outcome of the last call.
 
     Attributes:
-        failure: the error of the last call; None if it succeeded, or if its error concerned one chunk alone and was raised.
+        failure: the error of the last call. None if the call succeeded, or if the error concerned one chunk alone and was raised.
         last_attempt_ms: when the last call ended; 0 before the first one.
-        last_sequence: the last sequence that the stream has told.
+        last_sequence: the last sequence that the stream has confirmed.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class BatchSender:
         self.last_sequence: int = 0
 
     async def flush(self, *, is_durable: bool = True) -> None:
-        """Store everything taken up to now. An error goes to the caller, so a chunk that it settles leaves the buffer."""
+        """Store all chunks taken up to now. The caller gets the error, so a chunk that was refused for good leaves the buffer."""
         with self.heard():
             await self.store_taken(is_durable=is_durable)
 
     async def make_durable(self) -> None:
-        """Store the chunks that the stream has only shown until now.
+        """Store the chunks that the stream has shown and not stored.
 
         Raises:
             StreamError: restarts of the object have lost some of them.
@@ -89,9 +89,10 @@ class BatchSender:
 
     @contextmanager
     def heard(self) -> Generator[None, None, None]:
-        """Run a flush whose error is raised to a caller: a chunk that the error settles for good leaves the buffer.
+        """Run a flush whose error goes to a caller: a chunk that was refused for good leaves the buffer.
 
-        A flush in the background raises to nobody, so it leaves the chunk to the next call. No chunk is lost without an error.
+        Nobody gets the error of a flush in the background, so it leaves the chunk for the next call. No chunk is lost without an
+        error.
         """
         try:
             yield

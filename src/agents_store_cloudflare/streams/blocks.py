@@ -14,7 +14,7 @@ MAX_BLOCK_BYTES: Final = 256 * 1024
 """A block ends before the chunk that would make it larger than this. A single larger chunk is a block of its own."""
 
 MAX_CHUNK_BYTES: Final = 1_900_000
-"""The limit of one row (2,000,000 bytes), less room for its other columns."""
+"""The limit of one row (2,000,000 bytes), minus the room for its other columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Block:
 
 
 def split_blocks(stream_id: str, body: str) -> Iterator[Block]:
-    """The blocks of a flush, in order, made one at a time. A flush of at most `MAX_BLOCK_BYTES` is one block.
+    """Yield the blocks of a flush in order. A flush of at most `MAX_BLOCK_BYTES` is one block.
 
     Raises:
         StreamChunkTooLargeError: a chunk does not fit into a row.
@@ -47,7 +47,7 @@ def split_blocks(stream_id: str, body: str) -> Iterator[Block]:
 
 
 def texts_of(body: str) -> Iterator[str]:
-    """The chunks of a body one by one. A long body is not split as a whole, which would take many times its memory."""
+    """Yield the chunks of a body one by one. A split of a whole long body would need many times its memory."""
     if len(body) <= MAX_BLOCK_BYTES:
         yield from body.split("\n")
         return
@@ -59,7 +59,7 @@ def texts_of(body: str) -> Iterator[str]:
 
 
 def _block_end(data: bytes, start: int) -> int:
-    """Where the block from `start` ends: before a newline, or at the end of the data."""
+    """Return the end of the block that begins at `start`: before a newline, or at the end of the data."""
     if len(data) - start <= MAX_BLOCK_BYTES:
         return len(data)
     end = data.rfind(b"\n", start, start + MAX_BLOCK_BYTES + 1)

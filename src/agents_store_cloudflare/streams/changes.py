@@ -24,7 +24,10 @@ class Changes:
                 change.set_result(None)
 
     async def until(self, is_there: Callable[[], bool], wait_ms: int) -> None:
-        """Return when the condition holds, or the time is up. The timer is the platform's: asyncio's would outlive the wait."""
+        """Return when the condition holds, or when the time is up.
+
+        The platform's timer is used, because a timer of asyncio would outlive the wait.
+        """
         time_is_up = asyncio.Event()
         cancel_timer = self._host.call_later(wait_ms, lambda: self._ring(time_is_up))
         try:

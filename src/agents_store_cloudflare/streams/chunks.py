@@ -1,4 +1,4 @@
-"""Chunks as a writer takes them: checked, stamped with their agent and time, and encoded once."""
+"""The chunks that a writer takes: they are checked, get their agent and time, and are encoded once."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["EncodedChunk", "encode_chunk"]
 
 @dataclass(slots=True, eq=False)
 class EncodedChunk:
-    """A chunk as the stream will store it, with the time at which its writer took it.
+    """The JSON text of a chunk, with the time at which its writer took the chunk.
 
     Attributes:
-        place: its place in the writer's buffer. Places rise and are never used again.
+        place: its place in the writer's buffer. Places rise, and a place is never used again.
         expected_sequence: the sequence that it must get; None for any.
     """
 
@@ -31,7 +31,7 @@ class EncodedChunk:
 def encode_chunk(
     stream_id: str, chunk: Mapping[str, object], *, agent_id: str, agent_type: str, now_ms: int, limit_bytes: int
 ) -> EncodedChunk:
-    """The chunk as JSON text. `agentId`, `agentType` and `timestamp` are added if they are missing.
+    """Return the chunk as JSON text. `agentId`, `agentType` and `timestamp` are added if they are missing.
 
     Raises:
         TypeError: the chunk is not a mapping, its `type` is not text, or a value has a type that JSON lacks.

@@ -1,7 +1,8 @@
-"""Commits: the names of requests, by which a stream recognises a request that is sent again.
+"""Commits: a stream recognises a repeated request by its commit.
 
-A caller names each request that changes a stream's life. When no reply comes, it sends the same request under the same
-name. Others may have reset, ended or deleted the stream in between: the name shows that the request has had its effect.
+A caller gives a commit id to each request that ends, resets, deletes or otherwise changes a stream. When no reply comes, it sends
+the same request under the same id. Others may have changed the stream in between. The id shows that the request has had its effect
+already.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ _NOT_THE_REQUEST: Final = frozenset({"streamId", "commitId", "fencingToken"})
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The name of one request.
+    """The commit id and the digest of one request.
 
     Attributes:
-        id: unique per request; the same one when the request is sent again.
+        id: unique for each request. A repetition has the same id.
         digest: of the operation and its arguments. It shows when another request uses the same id by mistake.
     """
 
@@ -38,7 +39,7 @@ class Commit:
 
     @classmethod
     def of_request(cls, arguments: Mapping[str, Any], payload: str) -> Self | None:
-        """The commit that a request carries; None if it carries none. The fencing token is not part of the digest."""
+        """Return the commit of a request, or None if it has none. The fencing token is not part of the digest."""
         commit_id: str | None = arguments.get("commitId")
         if commit_id is None:
             return None
@@ -48,7 +49,7 @@ class Commit:
 
 
 def is_repeated(stream_id: str, commits: Commits, commit: Commit | None) -> bool:
-    """Whether the stream has committed this request before.
+    """Return whether the stream has committed this request before.
 
     Raises:
         InvalidArgumentError: another request has used this commit id.
@@ -64,7 +65,7 @@ def is_repeated(stream_id: str, commits: Commits, commit: Commit | None) -> bool
 
 
 def with_commit(commits: Commits, commit: Commit | None) -> Commits:
-    """Return the commits with one more. The oldest ones are forgotten when there are too many."""
+    """Return the commits and this one. When there are too many, the oldest are forgotten."""
     if commit is None:
         return commits
     kept = [(commit_id, digest) for commit_id, digest in commits.items() if commit_id != commit.id]

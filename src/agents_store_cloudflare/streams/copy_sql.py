@@ -1,4 +1,4 @@
-"""The SQL of a stream's copy: pages of its blocks, and a second table in which a copy waits until it takes the stream's place."""
+"""The SQL of a stream's copy: pages of its blocks, and a second table that holds a copy until it replaces the stream."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
     "UPDATE_ATTEMPT",
 ]
 
-# ?1 a key, ?2 how many. The blocks after it, without their bodies; by key.
+# ?1 a key, ?2 the most blocks. The blocks after the key, without their bodies. By key.
 SELECT_BLOCKS_AFTER: LiteralString = """
 SELECT first_sequence, count, size_bytes, written_at, writer, writer_sequence
 FROM blocks
@@ -27,10 +27,10 @@ ORDER BY first_sequence
 LIMIT ?2
 """
 
-# The same table under another name. Row 0 holds the name of the attempt until the head takes its place.
+# The same table under another name. Row 0 holds the name of the attempt until the head replaces it.
 CREATE_ARRIVING: LiteralString = CREATE_BLOCKS.replace("blocks", "arriving")
 
-# No parameters. Frees what an earlier attempt has left.
+# No parameters. Deletes the rows of an earlier attempt.
 DROP_ARRIVING: LiteralString = """
 DROP TABLE IF EXISTS arriving
 """
@@ -41,15 +41,16 @@ INSERT INTO arriving (first_sequence, count, size_bytes, written_at, body)
 VALUES (0, 0, 0, ?1, ?2)
 """
 
-# ?1 first sequence, ?2 count, ?3 size in bytes, ?4 when it was written, ?5 writer, ?6 writer_sequence, ?7 body. A block that comes
-# twice is the same block.
+# ?1 first sequence, ?2 count, ?3 size in bytes, ?4 when it was written, ?5 writer, ?6 writer_sequence, ?7 body. A block that
+# arrives twice is stored once.
 INSERT_ARRIVING: LiteralString = """
 INSERT INTO arriving (first_sequence, count, size_bytes, written_at, writer, writer_sequence, body)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 ON CONFLICT DO NOTHING
 """
 
-# ?1 the name of the attempt. How many blocks and chunks have arrived; no row for another attempt. Reads the keys of every block.
+# ?1 the name of the attempt. The number of blocks and of chunks that have arrived. No row if another attempt owns the table. It
+# reads the keys of every block.
 SELECT_ARRIVED: LiteralString = """
 SELECT COUNT(*) - 1, SUM(count)
 FROM arriving

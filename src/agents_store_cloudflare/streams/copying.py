@@ -1,4 +1,4 @@
-"""A stream that is copied whole: out of one object, into another, with its numbers, its outcome and its floor."""
+"""Copies a whole stream from one object into another, with its numbers, its outcome and its floor."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class CopyPage:
 
 
 class CopyableStream(ReadableStream):
-    """The readable stream, which also gives copies of itself and takes them."""
+    """A readable stream that can be copied, and that can be replaced by a copy."""
 
     def copy_page(self, after: int, *, now_ms: int) -> CopyPage | None:
-        """The blocks after a key, about 1 MB of them, or at least one. None if there is no stream."""
+        """Return the blocks after a key: about 1 MB, at least one block. None if there is no stream."""
         self.store_held(now_ms=now_ms)
         head = self.head()
         if head is None:
@@ -50,7 +50,7 @@ class CopyableStream(ReadableStream):
         return CopyPage(text, page, self._rows.bodies(page[0].first_sequence, page[-1].first_sequence))
 
     def restore_page(self, token: str, blocks: Sequence[BlockRow], body: str, *, now_ms: int) -> None:
-        """Keep blocks of a copy beside the stream. `token` names the attempt; another attempt's blocks are dropped."""
+        """Keep blocks of a copy beside the stream. `token` names the attempt. The blocks of another attempt are dropped."""
         self._rows.begin_arrival(token, now_ms)
         if blocks:
             self._rows.arrive(list(zip(blocks, _bodies(blocks, body), strict=True)))
@@ -58,13 +58,14 @@ class CopyableStream(ReadableStream):
     def restore(self, token: str, head: str, *, counts: tuple[int, int], replaces: bool, now_ms: int) -> bool:
         """Replace the stream by the copy that has arrived. Returns False if an earlier call with this `token` did so.
 
-        Chunks keep their numbers. A number that was given out here, above those of the copy, is not given out again; a position among
-        such numbers belongs to an earlier life. The fence never falls.
+        Chunks keep their numbers. If this stream has used higher numbers than the copy, these numbers are not used again, and a
+        position among them belongs to an earlier life. The fence never falls.
 
         Args:
-            head: the copy's, as `CopyPage` has it.
+            head: the head of the copy, from `CopyPage`.
             counts: how many blocks and chunks the copy has.
-            replaces: take the place of a stream that exists. Otherwise a stream that is still as this call has made it is recognised.
+            replaces: replace a stream that exists. When False, a stream that exists is refused, unless an earlier attempt of this
+                call has made it and nobody has changed it.
 
         Raises:
             InvalidArgumentError: the stream exists, and `replaces` is False.
@@ -88,7 +89,7 @@ class CopyableStream(ReadableStream):
 
 
 def _place(head: StreamHead) -> str:
-    """A text that differs after each change of the stream."""
+    """Return a text that is different after each change of the stream."""
     return f"{head.incarnation} {head.first_sequence} {head.last_sequence} {head.status} {head.is_deleted}"
 
 
@@ -101,7 +102,7 @@ def _bodies(blocks: Sequence[BlockRow], body: str) -> Iterator[str]:
 
 
 def _continued(copy: StreamHead, before: StreamHead | None) -> StreamHead:
-    """The head of a copy in the place of another stream, or of a deleted one."""
+    """Return the head of a copy that replaces another stream or a deleted stream."""
     facts = (
         None if copy.facts is None else replace(copy.facts, source=None)
     )  # the source of a fork knows no fork under this id

@@ -19,11 +19,11 @@ __all__ = ["EventRequests", "position_of"]
 NORMAL_CLOSURE: Final = 1000
 POLICY_VIOLATION: Final = 1008
 ANSWERED_CODES: Final = frozenset({1000, *range(3000, 5000)})
-"""The close codes that this end may send. A client's close with another code is answered with 1000."""
+"""The close codes that this side may send. A client's close with another code is answered with 1000."""
 
 
 def position_of(request: HttpRequest) -> int:
-    """The position that a request asks for, by `Last-Event-ID` or `?from=`.
+    """Return the position that a request asks for, by `Last-Event-ID` or `?from=`.
 
     Raises:
         InvalidArgumentError: the position is malformed.
@@ -67,7 +67,7 @@ class EventRequests:
             socket.close(POLICY_VIOLATION, f"a listener sends {ACKNOWLEDGEMENT!r} or 'ping', nothing else")
 
     def closed(self, socket: ObjectSocket, code: int = NORMAL_CLOSURE) -> None:
-        """Close this end of a socket that the client has closed or that broke. The client waits for it."""
+        """Close this side of a socket that the client has closed or that broke. The client waits for this."""
         self._audience.left(socket)
         socket.close(code if code in ANSWERED_CODES else NORMAL_CLOSURE, "")
 
@@ -92,7 +92,7 @@ class EventRequests:
 
 
 class _BodySink:
-    """A response body as a `FrameSink`. The listener's place ends with the response."""
+    """A response body as a `FrameSink`. The listener's place is forgotten when the response ends."""
 
     def __init__(self, body: EventBody) -> None:
         self._body = body
@@ -102,4 +102,4 @@ class _BodySink:
         self.break_off = body.break_off
 
     def remember(self, place: Place) -> None:
-        """Do nothing: an open response ends with the object's memory."""
+        """Do nothing: when the object's memory ends, the open response ends too."""

@@ -1,4 +1,4 @@
-"""The timer of a writer: it stores the chunks that wait when the flush interval has passed."""
+"""The timer of a writer: it stores the waiting chunks when the flush interval has passed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class FlushTimer:
     """Flushes in the background after the flush interval. Without the request's `wait_until` it does nothing.
 
     Args:
-        stream_id: for the log.
+        stream_id: the stream's id, for log lines.
         interval_s: the flush interval in seconds.
-        flush: stores the chunks. Its error is logged, and the writer raises it in its next call.
+        flush: stores the chunks. Its error is logged, and the next call of the writer raises it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The flushes that a stream has stored. A flush that comes again is recognised, and not stored again."""
+"""The flushes that a stream has stored. A repeated flush is recognised and not stored again."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["KnownFlushes"]
 
 
 class KnownFlushes:
-    """Each writer's newest flush, read from the blocks once in an object's life, then kept in memory.
+    """Each writer's newest flush. It is read from the blocks once in an object's life, then kept in memory.
 
     Args:
-        forgotten: flushes whose chunks are no longer kept.
+        forgotten: the flushes whose chunks are no longer kept.
     """
 
     def __init__(self, sql: ObjectSql, forgotten: Flushes) -> None:
@@ -26,7 +26,7 @@ class KnownFlushes:
         self._newest: dict[str, tuple[int, int]] = {**forgotten, **stored}
 
     def newest(self) -> Flushes:
-        """Each writer's newest flush."""
+        """Return each writer's newest flush."""
         return self._newest
 
     def note(self, writer: str, number: int, last_sequence: int) -> None:
@@ -42,11 +42,11 @@ class KnownFlushes:
         }
 
     def writer_count(self, first_sequence: int) -> int:
-        """The number of writers with chunks from `first_sequence` on."""
+        """Return the number of writers with chunks from `first_sequence` on."""
         return sum(last_sequence >= first_sequence for _, last_sequence in self._newest.values())
 
     def result_of(self, writer: str, number: int) -> int | None:
-        """The last sequence of a flush that was stored; None for a new flush.
+        """Return the last sequence of a flush that was stored; None for a new flush.
 
         Raises:
             InvalidArgumentError: the flush was not stored, but a later flush of the same writer was.

@@ -31,14 +31,14 @@ __all__ = [
 ]
 
 PAGE_BYTES: Final = 64 * 1024
-"""A page of frames ends before the frame that would take it over this. A single larger frame is a page of its own."""
+"""The most bytes of a page of frames. A single larger frame is a page of its own."""
 
 
 class FrameWriter(Protocol):
-    """Writes one frame of a wire. The texts of several frames can be joined."""
+    """A function that returns one frame of a wire. The texts of several frames can be joined."""
 
     def __call__(self, event: str, data: str, sequence: int | None = None, /) -> str:
-        """The text of one frame."""
+        """Return the text of one frame."""
         ...
 
 
@@ -52,7 +52,7 @@ class FramePage:
 
 
 def chunk_pages(write: FrameWriter, first_sequence: int, texts: Iterable[str]) -> Iterator[FramePage]:
-    """The frames of chunks (a JSON text each), page by page; the first chunk has `first_sequence`."""
+    """Yield the frames of chunks (a JSON text each), page by page; the first chunk has `first_sequence`."""
     frames: list[str] = []
     total_bytes, begins, sequence = 0, first_sequence, first_sequence
     for sequence, text in enumerate(texts, first_sequence):
@@ -67,17 +67,17 @@ def chunk_pages(write: FrameWriter, first_sequence: int, texts: Iterable[str]) -
 
 
 def caught_up_frame(write: FrameWriter, sequence: int) -> str:
-    """The frame that tells a listener once that it has everything stored, up to `sequence`."""
+    """Return the frame that tells a listener once that it has everything stored, up to `sequence`."""
     return write("caught-up", f'{{"sequence":{sequence}}}')
 
 
 def truncated_frame(write: FrameWriter, *, from_sequence: int, first_sequence: int) -> str:
-    """The frame that tells a listener that its position `from_sequence` is void, and that chunk `first_sequence` comes next."""
+    """Return the frame for a listener whose position `from_sequence` is no longer valid. Chunk `first_sequence` comes next."""
     return write("truncated", f'{{"fromSequence":{from_sequence},"firstSequence":{first_sequence}}}')
 
 
 def outcome_frame(write: FrameWriter, head: StreamHead) -> str:
-    """The last frame of a stream that has ended or failed. The output passes as its caller encoded it."""
+    """Return the last frame of a stream that has ended or failed. The output stays as its caller encoded it."""
     if head.status == "failed":
         return write("fail", f'{{"error":{json.dumps(head.error)}}}')
     return write("end", f'{{"status":{json.dumps(head.end_status)},"output":{head.output}}}')

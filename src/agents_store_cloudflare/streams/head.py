@@ -1,4 +1,4 @@
-"""The head of a stream: what its object knows of the stream as a whole, and the text of row 0 that stores it."""
+"""The head of a stream: the facts about the whole stream, and the text of row 0 that stores them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 2
-"""Stored in row 0."""
+"""The version of the format of row 0, stored there."""
 
 StreamStatus: TypeAlias = Literal["active", "paused", "ended", "failed"]
 
@@ -33,7 +33,7 @@ Flushes: TypeAlias = "Mapping[str, tuple[int, int]]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long a stream is kept. None keeps it for ever.
+    """How long a stream is kept. A value of None sets no limit.
 
     Attributes:
         after_end_ms: the time from the stream's end or failure to its deletion.
@@ -54,24 +54,24 @@ class StreamHead:
     """The state of one stream.
 
     Attributes:
-        output: the JSON text given at the end, None before it.
-        first_sequence: the floor: the sequence of the oldest chunk kept, or of the next chunk if none is kept.
+        output: the JSON text that the caller gave to the end; None before the end.
+        first_sequence: the floor: the sequence of the oldest chunk that is kept, or of the next chunk if none is kept.
         last_sequence: the sequence of the newest chunk; `first_sequence` - 1 if none is kept.
-        incarnation: names this life of the stream; a reset or a deletion begins the next one. "" in the first life.
-        begun_after: the last sequence before this life began; 0 in the first one. A position of 1 to `begun_after` belongs
-            to an earlier life.
-        unknown: two numbers, for a stream that was restored from a copy. Before the restoration the stream gave out the numbers
-            above the first one, up to the second one; the copy lacks them. A position among them belongs to an earlier life.
-        is_deleted: the stream is deleted. This row stays with the numbers, the fence, the commits, and the flushes that may
-            come again.
-        alarm_at: when the object's alarm for retention rings, as it was set last.
-        ceiling: chunks up to this number may have been shown before they were stored.
+        incarnation: the name of this life of the stream. A reset or a deletion begins the next life. "" in the first life.
+        begun_after: the last sequence before this life began; 0 in the first life. A position from 1 to `begun_after` belongs to an
+            earlier life.
+        unknown: two sequences, for a stream that was restored from a copy. Before the restoration the stream used the sequences
+            above the first, up to the second. The copy does not have them. A position among them belongs to an earlier life.
+        is_deleted: the stream is deleted. This row keeps the numbers, the fence, the commits, and the flushes that may be repeated.
+        alarm_at: the time for which the retention alarm was set last.
+        ceiling: chunks up to this sequence may have been shown before they were stored.
         has_gaps: a crash has lost chunks that were shown; their numbers are missing.
-        forgotten_flushes: the newest flush of each writer whose chunks are no longer kept. It is recognised when it comes again.
+        forgotten_flushes: the newest flush of each writer whose chunks are no longer kept. A repetition of it is recognised.
         facts: the state of the Durable Streams protocol, if the stream was made over it.
         closed_turn: the turn whose closing chunk is the newest, as [turn id, sequence of the chunk, the turn's own writer]; None
-            before the first.
-        commits: requests that have changed the stream's life. A request that changed nothing is remembered in memory only.
+            before the first closing chunk.
+        commits: the requests that ended, reset, deleted or otherwise changed the stream. A request that changed nothing is
+            remembered in memory only.
     """
 
     status: StreamStatus
@@ -103,7 +103,7 @@ class StreamHead:
         return self.ended_at is not None
 
     def is_of_earlier_life(self, position: int) -> bool:
-        """Whether this position belongs to an earlier life of the stream: before a reset, a deletion or a restoration."""
+        """Return whether this position belongs to an earlier life of the stream: before a reset, a deletion or a restoration."""
         return 0 < position <= self.begun_after or self.unknown[0] < position <= self.unknown[1]
 
     @property
@@ -123,9 +123,10 @@ class StreamHead:
 
 
 def encode_head(head: StreamHead) -> str:
-    """The text of row 0: a JSON object, then on a second line the output as its caller encoded it.
+    """Return the text of row 0: the first line is a JSON object, the second line is the output as its caller encoded it.
 
-    A plain append does not change row 0. So the newest block may know a higher last sequence and a later time; then these count.
+    A plain append does not change row 0. So the newest block may have a higher last sequence and a later time than row 0; then the
+    block's values count.
     """
     retention = head.retention
     members: dict[str, object] = {
@@ -157,9 +158,9 @@ def encode_head(head: StreamHead) -> str:
 
 
 def decode_head(stream_id: str, text: str, newest: tuple[int, int] | None) -> StreamHead:
-    """The head, from row 0 and from the newest block's last sequence and time.
+    """Return the head of row 0, with the newest block's last sequence and time.
 
-    A ceiling above the newest block means a crash: the chunks shown up to it are lost, and their numbers stay used.
+    A ceiling above the newest block means a crash: the shown chunks up to the ceiling are lost, and their numbers stay used.
 
     Raises:
         MigrationError: newer code wrote it.

@@ -1,4 +1,6 @@
-"""The rules of a stream's life: each takes a head and gives the head after a call. No I/O; the log stores the result.
+"""The rules of a stream's life: each rule takes a head and returns the head after a call.
+
+Rules do no I/O. The log stores the result.
 
 ```text
              pause            end, fail
@@ -38,11 +40,11 @@ FORGOTTEN_FLUSHES: Final = 1_000
 """The number of writers whose newest flush is remembered after its chunks are gone."""
 
 SLACK: Final = 24
-"""An alarm is set late by this part of the span. So one alarm is enough for a stream that ends soon after its creation."""
+"""The part of a span by which its alarm is late. So one alarm is enough for a stream that ends soon after its creation."""
 
 
 def begin(retention: Retention, fencing_token: int | None, now_ms: int) -> StreamHead:
-    """The head of a stream whose id was never used."""
+    """Return the head of a stream whose id was never used."""
     return StreamHead(
         status="active",
         first_sequence=1,
@@ -55,7 +57,7 @@ def begin(retention: Retention, fencing_token: int | None, now_ms: int) -> Strea
 
 
 def pause(stream_id: str, head: StreamHead, now_ms: int) -> StreamHead:
-    """The head of a stream that takes no chunks until it is resumed.
+    """Return the head of a stream that takes no chunks until it is resumed.
 
     Raises:
         StreamClosedError: the stream has ended or failed.
@@ -64,7 +66,7 @@ def pause(stream_id: str, head: StreamHead, now_ms: int) -> StreamHead:
 
 
 def resume(stream_id: str, head: StreamHead, now_ms: int) -> StreamHead:
-    """The head of a stream that takes chunks again.
+    """Return the head of a stream that takes chunks again.
 
     Raises:
         StreamClosedError: the stream has ended or failed; only a reset changes that.
@@ -82,7 +84,7 @@ def close(
     output: str | None = None,
     error: str | None = None,
 ) -> StreamHead:
-    """The head with its outcome; the same head if it has this outcome already.
+    """Return the head with the outcome, or the same head if it has this outcome already.
 
     Raises:
         StreamClosedError: it has another outcome.
@@ -98,7 +100,7 @@ def close(
 
 
 def reset(head: StreamHead, flushes: Flushes, now_ms: int) -> StreamHead:
-    """The head of the stream's next life: active, without chunks; the numbers go on."""
+    """Return the head of the stream's next life: active, without chunks; the numbers go on."""
     return replace(
         head,
         status="active",
@@ -117,17 +119,17 @@ def reset(head: StreamHead, flushes: Flushes, now_ms: int) -> StreamHead:
 
 
 def delete(head: StreamHead, flushes: Flushes, now_ms: int) -> StreamHead:
-    """The head that stays after a deletion: numbers, fence, commits and the flushes that may come again."""
+    """Return the head that stays after a deletion: numbers, fence, commits and the flushes that may be repeated."""
     return replace(reset(head, flushes, now_ms), is_deleted=True, alarm_at=None)
 
 
 def revive(head: StreamHead, now_ms: int) -> StreamHead:
-    """The head of a stream that is created again after its deletion."""
+    """Return the head of a stream that is created again after its deletion."""
     return replace(head, is_deleted=False, created_at=now_ms, updated_at=now_ms)
 
 
 def truncate(head: StreamHead, first_sequence: int, flushes: Flushes) -> StreamHead:
-    """The head that keeps nothing before `first_sequence`. The floor never sinks and never passes the next number."""
+    """Return the head whose floor is `first_sequence`. The floor never falls, and never passes the next number."""
     floor = max(head.first_sequence, min(first_sequence, head.last_sequence + 1))
     if floor == head.first_sequence:
         return head
@@ -135,19 +137,22 @@ def truncate(head: StreamHead, first_sequence: int, flushes: Flushes) -> StreamH
 
 
 def planned(head: StreamHead, now_ms: int) -> StreamHead:
-    """The head with its alarm. An alarm stays until it has rung, unless it would ring too late: each setting costs a row."""
+    """Return the head with its alarm.
+
+    An alarm is set anew only after it has rung or when it would ring too late, because each setting costs a row.
+    """
     at_ms = _planned_ms(head)
     is_set = head.alarm_at is not None and now_ms <= head.alarm_at and (at_ms is None or head.alarm_at <= at_ms)
     return head if is_set or at_ms is None else replace(head, alarm_at=at_ms)
 
 
 def next_alarm_ms(head: StreamHead) -> int | None:
-    """When the object looks again after an alarm that found nothing due."""
+    """Return the time of the next alarm, after an alarm that found nothing due."""
     return head.due_ms
 
 
 def closed_error(stream_id: str, head: StreamHead) -> StreamClosedError:
-    """The error of a stream that takes no chunks."""
+    """Return the error of a stream that takes no chunks."""
     return StreamClosedError(stream_id, status=head.status, end_status=head.end_status)
 
 
@@ -155,7 +160,7 @@ def _planned_ms(head: StreamHead) -> int | None:
     if head.is_closed:
         since_ms, span_ms = head.ended_at or 0, head.retention.after_end_ms
     else:
-        # It may end at any moment: the shorter span decides.
+        # The stream may end at any moment, so the shorter span decides.
         spans = [span for span in (head.retention.idle_ms, head.retention.after_end_ms) if span is not None]
         since_ms, span_ms = head.updated_at, min(spans) if head.retention.idle_ms is not None else None
     planned_ms = None if span_ms is None else since_ms + span_ms + span_ms // SLACK
@@ -172,13 +177,13 @@ def _set_open(stream_id: str, head: StreamHead, status: StreamStatus, now_ms: in
 
 
 def _newest_before(floor: int, flushes: Flushes) -> Flushes:
-    """The flushes whose chunks are no longer kept. Blocks name the others."""
+    """Return the newest flushes whose chunks are no longer kept. The blocks name the other flushes."""
     gone = [(writer, newest) for writer, newest in flushes.items() if newest[1] < floor]
     return dict(sorted(gone, key=lambda flush: flush[1][1])[-FORGOTTEN_FLUSHES:])
 
 
 def _are_alike(one: str | None, other: str | None) -> bool:
-    """Whether two JSON texts are equal, key order aside. 1 and 1.0 are not equal."""
+    """Return whether two JSON texts are equal. The order of keys does not matter. 1 and 1.0 are not equal."""
     return one == other or (one is not None and other is not None and _sorted(one) == _sorted(other))
 
 

@@ -36,7 +36,8 @@ class Appended:
 
 
 class StreamLog(CopyableStream):
-    """Chunks numbered 1, 2, 3 …, stored once each, in the order they came, until the stream ends or fails.
+    """The chunks of one stream, numbered 1, 2, 3 …, each stored once, in the order of their arrival, until the stream ends or
+    fails.
 
     Only `create` makes the table: any other call on a stream that was never created writes nothing. Every change happens
     whole or not at all, in the rows and in memory.
@@ -52,12 +53,12 @@ class StreamLog(CopyableStream):
         first_sequence: int = 1,
         commit: Commit | None = None,
     ) -> StreamHead:
-        """Make the stream unless it exists, and keep the fencing token if it is the highest.
+        """Make the stream if it does not exist, and keep the fencing token if it is the highest.
 
         Args:
-            retention, facts: of a new stream; an existing stream keeps its own.
-            first_sequence: where the numbers begin, if this id has given out no number yet.
-            commit: names the request. A repeated one changes nothing, also after somebody has deleted the stream.
+            retention, facts: the values of a new stream. An existing stream keeps its own.
+            first_sequence: the first number, if this id has used no number yet.
+            commit: names the request. A repetition changes nothing, also after somebody has deleted the stream.
 
         Raises:
             StaleFencingTokenError: a higher token has been seen.
@@ -93,7 +94,7 @@ class StreamLog(CopyableStream):
         """Store the chunks of `body` (JSON texts joined by newlines), all or none. A repeated flush stores nothing.
 
         Args:
-            writer, writer_sequence: name the flush. A writer's numbers rise. The same number again gives the result of the first time.
+            writer, writer_sequence: name the flush. A writer's numbers rise. A repeated number gives the first result.
             expected_sequence: the sequence that the first chunk must get.
             is_held: show the chunks now, and store them with the next `store_held` or any other change.
             closing: the turn that the chunk closes. Such a chunk is stored in a paused stream too.
@@ -161,8 +162,8 @@ class StreamLog(CopyableStream):
     ) -> bool:
         """End the stream with a status and an output (JSON text). Returns False if it has ended with the same ones before.
 
-        This call and the calls below return False and change nothing if their `commit` was here before, whatever others have
-        done since. A call that finds nothing to change still keeps a higher fencing token.
+        This call and the calls below return False and change nothing if their `commit` was used before, whatever others have done
+        since. A call that changes nothing else still keeps a higher fencing token.
 
         Raises:
             StreamClosedError: the stream has another outcome; the error names it.
@@ -212,13 +213,13 @@ class StreamLog(CopyableStream):
         )
 
     def delete(self, *, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
-        """Drop everything but the numbering, the fence and the names of requests. Raises as `reset` does."""
+        """Delete everything except the numbering, the fence and the commits. It raises the errors of `reset`."""
         return self._changes(
             lambda head: lifecycle.delete(head, self._known_flushes().newest(), now_ms), now_ms, fencing_token, commit
         )
 
     def mark(self, *, now_ms: int, fencing_token: int | None = None) -> StreamMark:
-        """How the stream stands; it keeps a higher fencing token.
+        """Return a mark of the stream's present state, and keep a higher fencing token.
 
         Raises:
             StreamNotFoundError, StaleFencingTokenError.
@@ -227,9 +228,10 @@ class StreamLog(CopyableStream):
         return StreamMark(head.incarnation, head.last_sequence, head.fencing_token)
 
     def delete_marked(self, mark: StreamMark, *, now_ms: int, commit: Commit | None = None) -> StreamMark | None:
-        """Delete the stream if it has not changed since it was marked, or is gone. Then return None.
+        """Delete the stream if it has not changed since it was marked. Return None when it is deleted, now or before.
 
-        Otherwise nothing happens, and the call returns the present mark. A repetition answers None, whatever the stream has become.
+        If it has changed, nothing happens, and the call returns the present mark. A repetition after a deletion returns None,
+        whatever others have done since.
         """
         if self.head() is None or self.is_repeated(commit):
             return None
@@ -250,7 +252,7 @@ class StreamLog(CopyableStream):
         return True
 
     def expire(self, *, now_ms: int) -> bool:
-        """Delete the stream if its retention has run out. Returns whether it did."""
+        """Delete the stream if its retention has run out. Return whether it was deleted."""
         head = self.head()
         if head is None or head.due_ms is None or now_ms < head.due_ms:
             return False
@@ -286,18 +288,18 @@ class StreamLog(CopyableStream):
         fencing_token: int | None,
         commit: Commit | None,
     ) -> bool:
-        """Apply a rule of `lifecycle` to the head. Returns False if the request was here before, or found nothing to change."""
+        """Apply a rule of `lifecycle` to the head. Return False if the request is a repetition, or if it changes nothing."""
         if self.is_repeated(commit):
             return False
         head = self.existing_head()
-        self._checked_fence(head, fencing_token)  # a stale token is the first thing that a caller hears of
+        self._checked_fence(head, fencing_token)  # a stale token is reported before any other error
         wanted = rule(head)
         self._change(wanted, fencing_token, now_ms, commit)
         return wanted is not head
 
 
 def _from(head: StreamHead, first_sequence: int) -> StreamHead:
-    """The head with numbers that begin at `first_sequence`, unless the stream has given out numbers."""
+    """Return the head with numbers that begin at `first_sequence`, or the same head if the stream has used numbers."""
     if head.last_sequence:
         return head
     return replace(head, first_sequence=first_sequence, last_sequence=first_sequence - 1)

@@ -13,7 +13,9 @@ __all__ = ["LossWindow"]
 
 
 class LossWindow:
-    """The timer of one stream's object that stores the chunks held in memory. It runs only while some are held.
+    """The timer of one stream's object.
+
+    It stores the chunks that the object holds in memory, and runs only while there are such chunks.
 
     Args:
         stored: called after chunks were stored.
@@ -26,7 +28,7 @@ class LossWindow:
         self._cancel: Callable[[], None] | None = None
 
     def store_within(self, log: StreamLog, window_ms: int) -> None:
-        """Store the chunks that the log holds when the window has passed. The timer then runs again until the log holds nothing."""
+        """Store the chunks in memory when the window has passed. The timer runs again until no chunk is in memory."""
         if self._cancel is None:
             self._cancel = self._host.call_later(window_ms, lambda: self._store(log, window_ms))
 

@@ -37,7 +37,7 @@ MAX_WAIT_S: Final = 86_400
 
 
 class DurableObjectStreamManager(StreamManager):
-    """`StreamManager` over a Durable Object namespace whose class is `StreamServer`. Make one per request.
+    """Streams in the Durable Objects of the class `StreamServer`. Make one manager per request.
 
     Example:
         >>> stream_manager = DurableObjectStreamManager(self.env.STREAMS)
@@ -48,10 +48,11 @@ class DurableObjectStreamManager(StreamManager):
     Args:
         stream_namespace: the binding, raw or as the SDK wraps it, or `LocalObjects(StreamObject)` in tests.
         options: all options at once.
-        settings: the same options one by one, as keywords; see `StreamOptions`.
+        settings: single options as keyword arguments; see `StreamOptions`.
 
-    Every call that changes a stream's life takes a `commit_id`. Without one the manager names the call itself, for its own
-    repetitions after a lost reply. Give one to repeat a call yourself, from another request too: it takes effect once.
+    Every call that ends, fails, pauses, resumes, resets, deletes or truncates a stream takes a `commit_id`. When you give none, the
+    manager makes one for its own retries after a lost reply. Give one to repeat a call yourself, also from another request: the
+    call takes effect once.
     """
 
     def __init__(
@@ -86,10 +87,10 @@ class DurableObjectStreamManager(StreamManager):
         fencing_token: int | None,
         writer_id: str | None = None,
     ) -> DurableObjectStreamWriter:
-        """A writer that is not open. `store.turn` uses it, and opens it beside the turn's first batch.
+        """Return a writer that is not open. `store.turn` opens it while it sends the turn's first batch.
 
         Args:
-            writer_id: the name under which streams know the writer's flushes; made up when absent.
+            writer_id: the name under which streams know the writer's flushes. By default the writer makes a random one.
         """
         identity = WriterIdentity(
             stream_id=stream_id, agent_id=agent_id, agent_type=agent_type, fencing_token=fencing_token
@@ -208,7 +209,7 @@ class DurableObjectStreamManager(StreamManager):
         await self._client.call(stream_id, "delete", _named(fencing_token, commit_id))
 
     async def mark_stream(self, stream_id: str, *, fencing_token: FencingToken = UNSET) -> StreamMark | None:
-        """How the stream stands, for a deletion that is decided elsewhere; `CloudflareStore` calls it. It keeps the token.
+        """Return a mark of the stream's present state, and keep the fencing token. `CloudflareStore` calls this before a deletion.
 
         Returns:
             None if there is no stream.
@@ -228,7 +229,8 @@ class DurableObjectStreamManager(StreamManager):
         """Delete the stream if it has not changed since it was marked. `CloudflareStore` calls this.
 
         Returns:
-            None if the stream is gone. Otherwise it has changed, nothing happened, and this is how it stands now.
+            None if the stream is deleted. Otherwise the stream has changed, nothing was deleted, and the result is its present
+            mark.
 
         Raises:
             StreamConnectionError: the stream could not be reached.
@@ -292,7 +294,7 @@ class DurableObjectStreamManager(StreamManager):
 
 
 def _named(fencing_token: FencingToken, commit_id: str | None) -> dict[str, JsonValue]:
-    """The caller's token and the call's name. A call that is sent again under its name takes effect once."""
+    """Return the arguments for the caller's token and commit id. A call that is repeated under its commit id takes effect once."""
     return {
         "fencingToken": check_fencing_token(fencing_token),
         "commitId": secrets.token_hex(8) if commit_id is None else check_id(commit_id, "commit_id"),
@@ -308,7 +310,7 @@ def _checked_error(error: object) -> str:
 
 
 def _turn_of(until_turn: str | tuple[str, str] | None) -> tuple[str | None, str | None]:
-    """Return the turn id, and the name of its attempt where one is meant."""
+    """Return the turn id and the name of its attempt. The name is None when the caller gave only a turn id."""
     if until_turn is None:
         return None, None
     if not isinstance(until_turn, tuple):

@@ -16,17 +16,17 @@ __all__ = ["as_native", "native_lines", "native_texts"]
 
 
 def as_native(lines: str) -> str:
-    """The messages (JSON texts joined by newlines) for native readers. A value that is no chunk is wrapped in one."""
+    """Return the messages (JSON texts joined by newlines) for native readers. A value that is no chunk is put into one."""
     return "\n".join(_wrapped(text) for text in texts_of(lines))
 
 
 def native_lines(facts: ProtocolState | None, lines: str) -> str:
-    """A stream's messages for native readers. Chunks that native writers have stored pass as they are."""
+    """Return a stream's messages for native readers. Chunks that native writers have stored pass as they are."""
     return as_native(lines) if lines and _needs_view(facts) else lines
 
 
 def native_texts(facts: ProtocolState | None, lines: str) -> Iterator[str]:
-    """The same as `native_lines`, message by message."""
+    """Yield the messages of `native_lines` one by one."""
     texts = texts_of(lines)
     return map(_wrapped, texts) if _needs_view(facts) else texts
 

@@ -16,7 +16,7 @@ __all__ = ["OpenWriters"]
 
 
 class OpenWriters:
-    """Makes writers, and knows the open ones until they are closed."""
+    """Makes writers, and remembers the open writers until they are closed."""
 
     def __init__(self, client: StreamClient, options: StreamOptions) -> None:
         self._client = client
@@ -25,7 +25,7 @@ class OpenWriters:
         self._listeners: list[Callable[[BufferOverflowEvent], None]] = []
 
     def make(self, identity: WriterIdentity, *, writer_id: str | None = None) -> DurableObjectStreamWriter:
-        """Return a writer that is not opened yet; nothing here waits for it."""
+        """Return a writer that is not open. `flush` does not flush it."""
         return DurableObjectStreamWriter(
             identity,
             self._client,
@@ -42,12 +42,13 @@ class OpenWriters:
         return writer
 
     async def flush(self, stream_id: str) -> None:
-        """Store what the open writers of a stream have taken, as far as the stream takes it.
+        """Store the chunks of the open writers of a stream. The stream may refuse a writer's chunks.
 
-        A refused writer keeps its chunks and raises at its own next call. It holds up neither the other writers nor the caller.
+        A refused writer keeps its chunks and raises at its own next call. The other writers and the caller go on.
 
         Raises:
-            StreamError: a writer got no answer, or a crash has lost chunks that it had shown. All writers were asked before.
+            StreamError: a writer got no answer, or a crash has lost chunks that readers had seen. All writers are flushed before
+                the call raises.
         """
         unknown: StreamError | None = None
         for writer in list(self._writers.get(stream_id, [])):

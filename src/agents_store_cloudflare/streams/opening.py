@@ -23,7 +23,7 @@ class Opening(Generic[T]):
         return self._open_it().__await__()
 
     def __getattr__(self, name: str) -> Never:
-        """Explain a use before the opening: a writer or a reader has no methods until then.
+        """Raise an error that says: await the writer or reader before you use it.
 
         Raises:
             AttributeError: always.
@@ -35,7 +35,7 @@ class Opening(Generic[T]):
     if not TYPE_CHECKING:  # a type checker refuses the loop by itself
 
         def __aiter__(self) -> Never:
-            """Explain a loop before the opening.
+            """Raise an error that says: await the reader before you loop over it.
 
             Raises:
                 TypeError: always.

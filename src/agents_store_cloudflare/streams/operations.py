@@ -1,4 +1,7 @@
-"""The calls to a stream's object that read or change its log: arguments in, reply out. `StreamObject` tells listeners."""
+"""The calls to a stream's object that read or change its log.
+
+Each takes arguments and returns a reply. `StreamObject` tells the listeners.
+"""
 
 from __future__ import annotations
 
@@ -146,7 +149,10 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "restore_page": _restore_page,
     "restore": _restore,
 }
-"""The operations by their names in a request. `append` and `read` are elsewhere, because they push to listeners and wait."""
+"""The operations by their names in a request.
+
+`append` and `read` are not among them, because `append` pushes to listeners and `read` waits.
+"""
 
 
 class _Named(TypedDict):
@@ -155,12 +161,12 @@ class _Named(TypedDict):
 
 
 def _named(arguments: Arguments, payload: str) -> _Named:
-    """The caller's token and the call's name."""
+    """Return the fencing token and the commit of a request."""
     return {"fencing_token": arguments["fencingToken"], "commit": Commit.of_request(arguments, payload)}
 
 
 def info_of(stream_id: str, head: StreamHead, log: StreamLog) -> JsonObject:
-    """Return the facts of `StreamInfo` as JSON, without the output."""
+    """Return a `StreamInfo` as JSON, without the output."""
     info = StreamInfo(
         stream_id=stream_id,
         status=head.status,

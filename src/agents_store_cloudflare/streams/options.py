@@ -21,7 +21,7 @@ LONGEST_KEPT_S: Final = 400 * 86_400
 
 
 class StreamSettings(TypedDict, total=False):
-    """The keywords of `DurableObjectStreamManager`; `StreamOptions` explains them."""
+    """The keyword arguments of `DurableObjectStreamManager`. `StreamOptions` explains them."""
 
     buffer_size: int
     flush_interval: float | timedelta | None
@@ -43,21 +43,21 @@ class StreamOptions:
     """The options of `DurableObjectStreamManager`.
 
     Attributes:
-        buffer_size: how many chunks a writer takes before it stores them, 1 to 100,000.
-        flush_interval: seconds (or a timedelta) after which a writer stores its chunks, at most 60; 0.1 by default.
+        buffer_size: the number of chunks that a writer takes before it stores them, 1 to 100,000.
+        flush_interval: the time after which a writer stores its chunks: seconds or a timedelta, at most 60 s, 0.1 s by default.
         flush_interval_ms: the same in milliseconds. Give one of the two.
-        overflow: what a write does when the buffer is full and cannot be stored. "wait": it waits at most 30 s, then it raises
+        overflow: says what `write` does when the buffer is full and cannot be stored. "wait": it waits at most 30 s, then it raises
             `StreamConnectionError`. "drop_oldest": it drops the oldest chunk and emits `buffer_overflow`.
-        max_chunk_bytes: the largest chunk, as UTF-8 JSON; 1 to 1,900,000.
-        keep_after_end: seconds (or a timedelta, at most 400 days) after which an ended or failed stream is deleted; 24 hours by
-            default. None keeps it. This and the next two belong to the stream from its creation on: a later writer with
-            other options changes nothing.
-        keep_idle: the same for a stream that has not ended, counted from its last change; 7 days by default.
+        max_chunk_bytes: the most bytes of one chunk as UTF-8 JSON, 1 to 1,900,000.
+        keep_after_end: the time after which an ended or failed stream is deleted: seconds or a timedelta, at most 400 days, 24
+            hours by default. None keeps it. A stream gets `keep_after_end`, `keep_idle` and `keep_chunks` at its creation. A later
+            writer with other options does not change them.
+        keep_idle: the same for a stream that has not ended. The time counts from its last change, and is 7 days by default.
         keep_chunks: at least this number of the newest chunks is kept, and at most a quarter more. None keeps all.
-        adaptive: a write goes to the stream at once, and live readers see it. The stream stores it within the loss window, in
-            larger blocks. A crash of its object loses the chunks that it has shown and not stored. `flush` and `close` make
-            them durable.
-        loss_window: seconds (or a timedelta) within which shown chunks are stored, at most 60; 1 by default.
+        adaptive: a write goes to the stream at once, and live readers see the chunk. The stream stores it within the loss window,
+            in larger blocks. A crash of the stream's object loses the chunks that it has shown and not stored. `flush` and `close`
+            make them durable.
+        loss_window: the time within which shown chunks are stored: seconds or a timedelta, at most 60 s, 1 s by default.
         loss_window_ms: the same in milliseconds. Give one of the two.
         logger: gets the failures of background work; `agents_store_cloudflare.streams` by default.
         wait_until: `ctx.waitUntil` of the request. With it, a timer stores waiting chunks after the flush interval. Without
@@ -96,24 +96,24 @@ class StreamOptions:
             raise InvalidArgumentError(f"overflow must be 'wait' or 'drop_oldest', not {self.overflow!r}")
 
     def interval_ms(self) -> int:
-        """The flush interval in whole milliseconds.
+        """Return the flush interval in whole milliseconds.
 
         Raises:
-            TypeError: the interval was given twice, or is no number of seconds and no timedelta.
+            TypeError: the interval was given twice, or it is neither a number of seconds nor a timedelta.
             InvalidArgumentError: it is over 60 seconds.
         """
         return span_ms(self.flush_interval, self.flush_interval_ms, "flush_interval", most_seconds=60) or 0
 
     def whole_loss_window_ms(self) -> int:
-        """The loss window in whole milliseconds. Raises as `interval_ms` does."""
+        """Return the loss window in whole milliseconds. It raises the errors of `interval_ms`."""
         window_ms = span_ms(self.loss_window, self.loss_window_ms, "loss_window", most_seconds=60)
         return LOSS_WINDOW_MS if window_ms is None else window_ms
 
     def retention_spans(self) -> list[JsonValue]:
-        """The retention of new streams: both spans in milliseconds, and the number of chunks.
+        """Return the retention of new streams: both spans in milliseconds, and the number of chunks.
 
         Raises:
-            TypeError: a span is no number of seconds and no timedelta.
+            TypeError: a span is neither a number of seconds nor a timedelta.
             InvalidArgumentError: a span is over 400 days. It was probably meant in milliseconds.
         """
         after_end_ms = span_ms(self.keep_after_end, None, "keep_after_end", most_seconds=LONGEST_KEPT_S)

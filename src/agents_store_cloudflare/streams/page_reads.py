@@ -1,4 +1,4 @@
-"""The `read` call of a stream's object: one page of chunks, or the first chunks that come within a wait."""
+"""The `read` call of a stream's object: it returns one page of chunks, or waits for the first new chunks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PageReads:
     ```
 
     Args:
-        living: returns the stream, after deleting it if its retention has run out.
+        living: returns the stream. It deletes the stream first if its retention has run out.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class PageReads:
         self._logger = logger
 
     def read(self, log: StreamLog, arguments: Arguments) -> str | Awaitable[str]:
-        """Reply at once if there is something to tell, otherwise after the wait."""
+        """Reply at once if there is news, otherwise after the wait."""
 
         def is_there() -> bool:
             if arguments["waitFor"] == "stream":
@@ -68,7 +68,7 @@ class PageReads:
         head = log.existing_head()
         position = _position(arguments, head)
         if _is_of_another_life(arguments, head):
-            # Even if no chunk after the position is missing, the chunks that the reader has are no longer this stream's.
+            # The chunks that the reader has no longer belong to this stream, even if no chunk after the position is missing.
             raise StreamTruncatedError(
                 log.stream_id, from_sequence=position, first_sequence=head.first_sequence, was_reset=True
             )

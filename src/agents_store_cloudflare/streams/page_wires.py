@@ -1,4 +1,4 @@
-"""The wires of chat pages: the chunks of one message as data alone, as the Vercel AI SDK and AG-UI read them.
+"""The wires of chat pages: each chunk of one message is an event with data alone, as the Vercel AI SDK and AG-UI expect it.
 
 ```text
 data: {"type":"text-delta",…}     one chunk of the message
@@ -7,7 +7,7 @@ data: {"type":"error",…}          the message failed
 data: [DONE]                      nothing follows; AG-UI has no such frame
 ```
 
-A message begins after the chunk that closes a turn, and ends with the next one, or with the stream.
+A message begins after a chunk that closes a turn. It ends with the next chunk that closes a turn, or with the stream.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from agents_store_cloudflare.streams.subscription import Place, Subscription
 __all__ = ["RESUME", "WIRE", "WIRES", "MessageSink", "PageWire", "idle", "message_start", "wire_of"]
 
 WIRE: Final = "Agents-Wire"
-"""The header by which a Worker asks the stream's object for one of these wires."""
+"""The header with which a Worker asks the stream's object for one of these wires."""
 
 RESUME: Final = "Agents-Resume"
-"""The header by which it asks for the message that is being written, from its beginning."""
+"""The header with which a Worker asks for the message that is being written, from its beginning."""
 
 END_MARK: Final = ": end\n\n"
-"""Ends the last frame of a message. No chunk's text has it: JSON escapes the ends of lines."""
+"""The end of a message's last frame. The text of a chunk never holds it, because JSON escapes line breaks."""
 
 CLOSINGS: Final = ('{"type":"turn-end"', '{"type":"turn-failed"')
 
@@ -39,10 +39,10 @@ FAILED: Final = "the answer broke off"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageWire:
-    """One of the wires: a `FrameWriter`, and the headers of its answers.
+    """One wire of chat pages: a `FrameWriter`, and the headers of its answers.
 
     Attributes:
-        done: the frame after which nothing follows; "" where the protocol has none.
+        done: the last frame of an answer; "" when the protocol has no such frame.
         failed: the JSON of a failed message, with `text` in place of its error.
     """
 
@@ -97,18 +97,18 @@ WIRES: Final[dict[str, PageWire]] = {
 
 
 def wire_of(request: HttpRequest) -> PageWire | None:
-    """The wire that a request asks for, None for the stream's own."""
+    """Return the wire that a request asks for, or None for the stream's own wire."""
     return WIRES.get(request.header(WIRE) or "")
 
 
 def message_start(head: StreamHead) -> int:
-    """The position from which the message that is being written, or the next one, begins; 0 for the beginning of the stream."""
+    """Return the position before the message that is being written, or before the next message; 0 for the beginning of the stream."""
     closed = head.closed_turn
     return 0 if closed is None or closed[1] < head.first_sequence else closed[1]
 
 
 def idle(head: StreamHead) -> bool:
-    """Whether no message is being written: the stream has ended, or its newest chunk closed a turn, or it has none."""
+    """Return whether no message is being written: the stream has ended, its newest chunk closed a turn, or it has no chunk."""
     closed = head.closed_turn
     is_between = closed is not None and closed[1] == head.last_sequence
     return head.status in ("ended", "failed") or is_between or head.last_sequence < head.first_sequence
@@ -123,7 +123,7 @@ class MessageSink:
         self.listener: Subscription | None = None
 
     def has_read(self) -> bool:
-        """Return whether the client has read something since the last call, or has nothing to read."""
+        """Return whether the client has read a frame since the last call, or has no frame to read."""
         return self._body.has_read()
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class MessageSink:
         self._body.break_off()
 
     def push(self, frames: str) -> bool:
-        """Push frames up to the end of the message. Later frames are not for this listener."""
+        """Push frames up to the end of the message, and leave out later frames."""
         if self._is_over:
             return False
         end = frames.find(END_MARK)
@@ -150,4 +150,4 @@ class MessageSink:
         return True
 
     def remember(self, place: Place) -> None:
-        """Do nothing: an open response ends with the object's memory."""
+        """Do nothing: when the object's memory ends, the open response ends too."""

@@ -17,14 +17,17 @@ __all__ = ["JSON_TYPE", "ForkSource", "ProtocolState", "instant_ms", "media_type
 JSON_TYPE: Final = "application/json"
 
 TOUCH_STEP: Final = 8
-"""A read prolongs a stream's time to live. The new time is stored once per eighth of the time to live, to save rows."""
+"""The part of a stream's time to live after which a read stores the new time.
+
+A read prolongs the time to live, and a row for every read would be too many.
+"""
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkSource:
-    """The source of a fork's first messages: all messages up to `sequence`, then the first `sub_offset` messages or bytes."""
+    """The source of a fork's first messages: all messages up to `sequence`, then the first `sub_offset` messages or bytes after it."""
 
     stream_id: str
     sequence: int
@@ -35,17 +38,17 @@ class ForkSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolState:
-    """The protocol's state of one stream. A stream that a stream manager has made has none.
+    """The state of one stream in the Durable Streams protocol. A stream that a stream manager has made has no such state.
 
     Attributes:
-        content_type: as it was given.
+        content_type: the content type as the client gave it.
         ttl_s: the seconds without a read or a write after which the stream is deleted; None keeps it.
-        expires_at: the instant (RFC 3339, as it was given) at which the stream is deleted.
+        expires_at: the time at which the stream is deleted, as the client gave it (RFC 3339).
         touched_ms: the time of the last read that the object remembers.
         written_touch_ms: the time of the last read that row 0 holds.
-        last_seq: the highest `Stream-Seq` that was taken.
-        closed_by: id, epoch and number of the producer's request that closed it.
-        source: the source of a fork; None for another stream.
+        last_seq: the highest `Stream-Seq` that was accepted.
+        closed_by: id, epoch and number of the producer's request that closed the stream.
+        source: the source of a fork; None for a stream that is no fork.
         life: the stream's incarnation at its creation. A producer of an earlier life is not recognised.
     """
 
@@ -61,7 +64,7 @@ class ProtocolState:
 
     @property
     def is_json(self) -> bool:
-        """Whether its messages are JSON values; otherwise they are bytes."""
+        """True when its messages are JSON values. Otherwise they are bytes."""
         return media_type(self.content_type) == JSON_TYPE
 
     @property
@@ -70,7 +73,7 @@ class ProtocolState:
         return media_type(self.content_type).startswith("text/")
 
     def due_ms(self, updated_ms: int) -> int | None:
-        """The time at which the stream is deleted if nobody reads or writes before; None for never."""
+        """Return the time at which the stream is deleted if nobody reads or writes before; None if it is never deleted."""
         dues: list[int] = []
         if self.ttl_s is not None:
             dues.append(max(updated_ms, self.touched_ms) + self.ttl_s * 1000)
@@ -79,7 +82,7 @@ class ProtocolState:
         return min(dues, default=None)
 
     def touched(self, now_ms: int) -> Self:
-        """The state after a read at `now_ms`. The head has to be written only if `written_touch_ms` has changed."""
+        """Return the state after a read at `now_ms`. The head has to be written only if `written_touch_ms` has changed."""
         if self.ttl_s is None or now_ms <= self.touched_ms:
             return self
         step_ms = self.ttl_s * 1000 // TOUCH_STEP
@@ -102,7 +105,10 @@ class ProtocolState:
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> Self:
-        """Return the state that a head stores. It may lack the latest reads, so the stream gets as much longer to live."""
+        """Return the state that a head stores.
+
+        The head may lack the latest reads, so the stream lives longer by the time that they can have added.
+        """
         written_ms, ttl_s = facts["touchedMs"], facts["ttlS"]
         closed_by, source = facts["closedBy"], facts["source"]
         return cls(
@@ -119,12 +125,12 @@ class ProtocolState:
 
 
 def media_type(content_type: str) -> str:
-    """The type and subtype in lower case, without parameters: two content types are equal if these are."""
+    """Return the type and subtype in lower case, without parameters. Two content types are equal if their type and subtype are equal."""
     return content_type.partition(";")[0].strip().lower()
 
 
 def instant_ms(text: str) -> int:
-    """The milliseconds since 1970 of an RFC 3339 instant.
+    """Return the milliseconds since 1970 of an RFC 3339 instant.
 
     Raises:
         ValueError: the text is not such an instant.

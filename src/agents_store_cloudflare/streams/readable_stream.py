@@ -1,4 +1,4 @@
-"""The reads of a stream: its chunks, page by page, and the range of kept chunks. No read changes the stream."""
+"""The reads of a stream. A read returns pages of chunks or facts about them, and changes nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Page", "ReadableStream"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Chunks in order: `count` JSON texts joined by newlines. The first one has the sequence `first_sequence`."""
+    """Chunks in order: `count` JSON texts joined by newlines. The first chunk has the sequence `first_sequence`."""
 
     first_sequence: int
     count: int
@@ -28,7 +28,7 @@ class ReadableStream(StoredStream):
     """The stored stream with its reads."""
 
     def head_from(self, from_sequence: int) -> StreamHead:
-        """The stream's head, for a reader who has everything up to `from_sequence`.
+        """Return the stream's head, for a reader who has everything up to `from_sequence`.
 
         Raises:
             StreamNotFoundError: the stream does not exist.
@@ -40,12 +40,12 @@ class ReadableStream(StoredStream):
         return head
 
     def writer_count(self) -> int:
-        """The number of writers whose chunks are kept."""
+        """Return the number of writers whose chunks are kept."""
         head = self.head()
         return self._known_flushes().writer_count(head.first_sequence) if head else 0
 
     def chunk_count(self) -> int:
-        """The number of chunks that are kept."""
+        """Return the number of chunks that are kept."""
         head = self.head()
         if head is None or not head.has_gaps:
             return 0 if head is None else head.last_sequence - head.first_sequence + 1
@@ -53,7 +53,7 @@ class ReadableStream(StoredStream):
         return held + self._rows.chunk_count(head.first_sequence)
 
     def stored_sequence(self) -> int:
-        """The last sequence that a crash cannot lose; 0 if there is no stream."""
+        """Return the last sequence that a crash cannot lose; 0 if there is no stream."""
         head = self.head()
         if head is None:
             return 0
@@ -61,7 +61,7 @@ class ReadableStream(StoredStream):
         return head.last_sequence if first_held is None else first_held - 1
 
     def is_lost(self, sequence: int) -> bool:
-        """Whether a crash has lost this chunk after it was shown. A chunk that was dropped on purpose is not lost.
+        """Return whether a crash has lost this chunk after it was shown. A chunk that somebody truncated or reset is not lost.
 
         Raises:
             StreamNotFoundError: there is no stream.
@@ -72,13 +72,14 @@ class ReadableStream(StoredStream):
         return not self._tail.begins_at(sequence) and self._rows.last_sequence_from(sequence) < sequence
 
     def newest_flushes(self) -> Flushes:
-        """Each writer's newest flush. The mapping is the same object until a change is undone."""
+        """Return each writer's newest flush. Later calls return the same mapping until a change is undone."""
         return self._known_flushes().newest()
 
     def read(self, from_sequence: int, *, max_bytes: int) -> Page:
-        """The chunks after `from_sequence`: whole blocks, about `max_bytes` together, at least one block if there is one.
+        """Return the chunks after `from_sequence`: whole blocks of about `max_bytes` together, and at least one block if there are
+        chunks.
 
-        The page skips numbers that a crash has lost: it begins after them.
+        When a crash has lost the next numbers, the page begins after them.
 
         Raises:
             StreamNotFoundError: the stream does not exist.

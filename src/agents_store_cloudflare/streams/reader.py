@@ -1,4 +1,4 @@
-"""A reader: it fetches pages of stored chunks, then waits for new ones, to the end of the stream."""
+"""A reader: it fetches pages of stored chunks, then waits for new chunks until the stream ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TURN_CLOSINGS: Final = frozenset({"turn-end", "turn-failed"})
 
 
 class DurableObjectStreamReader(StreamReader):
-    """Reads a stream over RPC. After an exception, iterating goes on from `sequence`."""
+    """Reads a stream over RPC. After an exception, a new iteration goes on from `sequence`."""
 
     def __init__(
         self,
@@ -84,9 +84,9 @@ class DurableObjectStreamReader(StreamReader):
         """Fetch the first page, waiting for the stream to exist.
 
         Raises:
-            StreamNotFoundError: it does not exist after the wait.
+            StreamNotFoundError: the stream does not exist when the wait is over.
             SequenceConflictError: the position is above the last sequence.
-            StreamTruncatedError: the position is below the oldest chunk kept, or of an earlier life of the stream.
+            StreamTruncatedError: the position is before the oldest chunk that is kept, or belongs to an earlier life of the stream.
         """
         while True:
             poll_ms = min(wait_ms, POLL_MS)
@@ -114,7 +114,7 @@ class DurableObjectStreamReader(StreamReader):
             return chunk
 
     async def _has_more(self) -> bool:
-        """Wait for a chunk to hand out. Returns False at the end."""
+        """Wait for the next chunk. Return False at the end."""
         while not self._chunks:
             if self._is_turn_over():
                 return False
@@ -148,11 +148,11 @@ class DurableObjectStreamReader(StreamReader):
         return not is_open and (self._position or 0) >= self._last_sequence
 
     def _is_finished(self) -> bool:
-        """Whether the consumer has got everything that this reader was opened for."""
+        """Return whether the consumer has got all chunks of this reader."""
         return not self._chunks and (self._has_seen_turn or self._is_turn_over() or self._is_at_end())
 
     def _is_turn_over(self) -> bool:
-        """Whether the turn was closed at or before this position, so that its closing chunk does not come any more."""
+        """Return whether the turn was closed at or before this position, so that its closing chunk does not come any more."""
         if self._until_turn is None or self._closed_turn is None:
             return False
         turn_id, sequence, writer = self._closed_turn
@@ -164,7 +164,7 @@ class DurableObjectStreamReader(StreamReader):
             raise StreamFailedError(self._stream_id, error=self._error)
 
     async def _fetch(self) -> None:
-        """Fetch the next page. It may be empty, if nothing came in time or the reader was closed meanwhile."""
+        """Fetch the next page. The page is empty when no chunk came in time or the reader was closed meanwhile."""
         cancellations = _cancellations()
         self._call = asyncio.ensure_future(self._ask("chunks", POLL_MS if self._follow else 0))
         try:
@@ -174,7 +174,7 @@ class DurableObjectStreamReader(StreamReader):
             self._incarnation, self._is_told = None, True
             raise
         except asyncio.CancelledError:
-            # `close` cancels the call only. If somebody cancels the consumer at the same moment, the cancellation goes on.
+            # `close` cancels only the call. If somebody cancels the consumer at the same moment, this cancellation is raised.
             if not self._is_closed or _cancellations() > cancellations:
                 raise
             return
@@ -203,10 +203,10 @@ class DurableObjectStreamReader(StreamReader):
         self._incarnation = place["incarnation"]
         self._closed_turn = place.get("closedTurn")
         if self._is_turn_over():
-            return  # what follows belongs to later turns
+            return  # later chunks belong to later turns
         if self._position is None:
             self._last_held = place["firstSequence"] - 1
-        # An empty page may move the position past numbers that a crash has lost.
+        # An empty page may move the position past numbers that were lost in a crash.
         self._position = place["firstSequence"] + place["count"] - 1
         if place["count"]:
             self._last_held = self._position
@@ -219,6 +219,6 @@ def _closes(chunk: JsonObject, turn_id: str) -> bool:
 
 
 def _cancellations() -> int:
-    """How often somebody has asked the running task to stop."""
+    """Return how often somebody has asked the running task to stop."""
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()

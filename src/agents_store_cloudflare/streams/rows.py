@@ -1,4 +1,4 @@
-"""The rows of one stream: its head and its blocks. They are written together or not at all, and read by key."""
+"""The rows of one stream: its head and its blocks. They are written together in one transaction, and read by key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class BlockRow(NamedTuple):
-    """A block without its body. `writer` and `number` name the flush that brought it."""
+    """A block without its body. `writer` and `number` name its flush."""
 
     first_sequence: int
     chunk_count: int
@@ -36,7 +36,7 @@ class StreamRows:
         self._stream_id = stream_id
 
     def load(self) -> StreamHead | None:
-        """The head; None if there is no table.
+        """Return the head; None if there is no table.
 
         Raises:
             MigrationError: newer code has written this stream.
@@ -51,7 +51,7 @@ class StreamRows:
         return decode_head(self._stream_id, cast("str", text), newest[0] if newest else None)
 
     def create(self, head: StreamHead) -> None:
-        """Make the table, with the head in it."""
+        """Make the table, and store the head."""
 
         def write() -> None:
             self._sql.exec(q.CREATE_BLOCKS)
@@ -67,7 +67,10 @@ class StreamRows:
         first_kept: int | None = None,
         now_ms: int = 0,
     ) -> None:
-        """Store the flushes as blocks, store the head, and drop the blocks before `first_kept`. An argument that is absent does nothing."""
+        """Store the flushes as blocks, store the head, and drop the blocks before `first_kept`.
+
+        Steps whose argument is absent are left out.
+        """
 
         def write() -> None:
             for last, body in merged(flushes):
@@ -90,14 +93,14 @@ class StreamRows:
         self._run(write, is_one=False)
 
     def blocks_after(self, key: int, limit: int) -> list[BlockRow]:
-        """Up to `limit` blocks after a key, without their bodies."""
+        """Return up to `limit` blocks after a key, without their bodies."""
         return [
             BlockRow(*cast("tuple[int, int, int, int, str, int]", row))
             for row in self._sql.exec(c.SELECT_BLOCKS_AFTER, key, limit)
         ]
 
     def begin_arrival(self, token: str, now_ms: int) -> None:
-        """Make room for the blocks of a copy. Blocks of the same attempt stay; blocks of another attempt are dropped."""
+        """Prepare the table for the blocks of a copy. Blocks of the same attempt stay. Blocks of another attempt are dropped."""
         if self.arrived(token) is not None:
             return
 
@@ -109,7 +112,7 @@ class StreamRows:
         self._sql.transaction(begin)
 
     def arrive(self, blocks: Sequence[tuple[BlockRow, str]]) -> None:
-        """Keep blocks of a copy with their bodies."""
+        """Store blocks of a copy with their bodies."""
 
         def write() -> None:
             for block, body in blocks:
@@ -118,7 +121,7 @@ class StreamRows:
         self._sql.transaction(write)
 
     def arrived(self, token: str) -> tuple[int, int] | None:
-        """The number of blocks and of chunks that have arrived; None if another copy has arrived, or none."""
+        """Return the number of blocks and of chunks of this copy that have arrived; None if no copy or another copy has arrived."""
         try:
             [[blocks, chunks]] = self._sql.exec(c.SELECT_ARRIVED, token)
         except SqlError as error:
@@ -142,28 +145,31 @@ class StreamRows:
         return self._sql.transaction(body)
 
     def page(self, wanted: int, max_bytes: int) -> tuple[int, int, int]:
-        """The keys of the first and the last block of a page, and its last sequence. Row 0 gives the three if no block holds `wanted`."""
+        """Return the keys of the first and the last block of a page, and its last sequence.
+
+        Row 0 gives the three if no block holds `wanted`.
+        """
         [row] = self._sql.exec(q.SELECT_PAGE, wanted, max_bytes)
         return cast("tuple[int, int, int]", tuple(row))
 
     def bodies(self, first_key: int, last_key: int) -> str:
-        """The chunks of all blocks between two keys, joined by newlines."""
+        """Return the chunks of all blocks between two keys, joined by newlines."""
         return self._sql.long_text(q.SELECT_BODIES, first_key, last_key)
 
     def next_key(self, sequence: int) -> int | None:
-        """The key of the first block after `sequence`; None if there is none."""
+        """Return the key of the first block after `sequence`; None if there is none."""
         return cast("int | None", self._sql.exec(q.SELECT_NEXT_KEY, sequence)[0][0])
 
     def last_sequence_from(self, sequence: int) -> int:
-        """The last sequence of the block that holds `sequence`, or else of the newest block before it; 0 for none."""
+        """Return the last sequence of the block that holds `sequence`, otherwise of the newest block before it; 0 if there is none."""
         return cast("int", self._sql.exec(q.SELECT_LAST_FROM, sequence)[0][0])
 
     def chunk_count(self, first_sequence: int) -> int:
-        """The number of stored chunks from `first_sequence` on."""
+        """Return the number of stored chunks from `first_sequence` on."""
         return cast("int", self._sql.exec(q.SELECT_CHUNK_COUNT, first_sequence)[0][0])
 
     def known_flushes(self, head: StreamHead) -> KnownFlushes:
-        """The newest flush of each writer."""
+        """Return the newest flush of each writer."""
         return KnownFlushes(self._sql, head.forgotten_flushes)
 
     def _insert(self, last: Flush, body: str, now_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""An adaptive writer's knowledge of the chunks that its stream has shown and not yet stored."""
+"""An adaptive writer's record of the chunks that its stream has shown and not yet stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class ShownChunks:
     """Knows which shown flushes a restart of the object may have lost.
 
     Attributes:
-        doubtful: of each flush that may be lost, the last sequence and the number of chunks. The object can tell which are lost.
+        doubtful: the last sequence and the number of chunks of each flush that may be lost. The object knows which of them are
+            lost.
     """
 
     def __init__(self) -> None:
@@ -32,7 +33,7 @@ class ShownChunks:
             self._flushes.append((last_sequence, count))
 
     def hear(self, reply: JsonObject) -> None:
-        """Take note of a reply. Flushes that it calls stored are safe. After a restart of the object the others are doubtful."""
+        """Take note of a reply. It says which flushes are stored. After a restart of the object the other flushes are doubtful."""
         stored_sequence = reply["storedSequence"]
         if self._instance not in (None, reply["instance"]):
             self.doubtful += self._flushes
@@ -42,7 +43,7 @@ class ShownChunks:
             self._flushes = [flush for flush in self._flushes if flush[0] > stored_sequence]
 
     def settle(self, lost: Sequence[int]) -> int:
-        """Take note of the flushes that are lost, by their last sequences. Returns the number of chunks in them."""
+        """Take note of the lost flushes, named by their last sequences. Return the number of chunks in them."""
         lost_count = sum(count for last_sequence, count in self.doubtful if last_sequence in lost)
         self.doubtful = []
         return lost_count

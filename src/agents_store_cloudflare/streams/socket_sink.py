@@ -1,4 +1,5 @@
-r"""The WebSocket wire of a stream: frames out, acknowledgements in. A socket's attachment holds everything known of its listener.
+r"""The WebSocket wire of a stream. The object sends frames and receives acknowledgements. A socket's attachment holds all facts
+about its listener.
 
 ```text
 to the client    text messages of one or more lines, a frame each:
@@ -8,9 +9,9 @@ to the client    text messages of one or more lines, a frame each:
 from the client  `ack`, after an `ack` frame; `ping` at any time: the platform answers `pong` by itself
 ```
 
-The platform does not tell how many sent bytes still wait in its memory. So the object asks a client for an `ack` every
-128 KB. A client that owes more than 256 KB is sent nothing: it is behind, and gets the log from its place when its `ack`
-comes. A short answer needs no `ack`. Only an append or an `ack` wakes a hibernating object.
+The platform does not say how many sent bytes still wait in its memory. So the object asks a client for an `ack` every 128 KB. A
+client with more than 256 KB without an `ack` gets no frames: it is behind, and gets the log from its place when its `ack` comes. A
+short answer needs no `ack`. Only an append or an `ack` wakes a hibernating object.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MARK_BYTES: Final = WINDOW_BYTES // 2
 NORMAL_CLOSURE: Final = 1000
 TRY_AGAIN_LATER: Final = 1013
 MOST_UNASKED: Final = 32
-"""The number of acknowledgements that a client may send unasked. Each one wakes the object."""
+"""The number of acknowledgements that a client may send without a request. Each of them wakes the object."""
 _MARK: Final = '{"event":"ack"}'
 
 
@@ -41,18 +42,18 @@ def socket_frame(event: str, data: str, sequence: int | None = None, /) -> str:
 
 
 class SocketSink:
-    """A `FrameSink` over one hibernatable socket, sending at most 256 KB and one page ahead of the client's `ack`.
+    """A `FrameSink` over one hibernatable socket. It sends at most 256 KB and one page without an `ack` of the client.
 
     Attributes:
         key: names the socket among the sockets of its object.
         stream_id: the stream that the client listens to.
-        place: the listener's place that was remembered last.
+        place: the listener's place that the attachment holds.
     """
 
     def __init__(self, socket: ObjectSocket, stream_id: str, *, key: str, place: Place) -> None:
         self._socket = socket
-        self._owed_bytes = 0  # sent since the last acknowledged mark
-        self._bytes_after_mark: int | None = None  # None: no mark is on its way
+        self._owed_bytes = 0  # bytes sent since the last `ack`
+        self._bytes_after_mark: int | None = None  # None when no `ack` was asked for
         self._unasked = 0
         self.key: str = key
         self.stream_id: str = stream_id
@@ -60,12 +61,12 @@ class SocketSink:
 
     @classmethod
     def fresh(cls, socket: ObjectSocket, stream_id: str, place: Place) -> Self:
-        """The sink of a new socket."""
+        """Return the sink of a new socket."""
         return cls(socket, stream_id, key=secrets.token_hex(8), place=place)
 
     @classmethod
     def restored(cls, socket: ObjectSocket) -> Self:
-        """The sink of a socket, from its attachment, after the object has slept.
+        """Return the sink of a socket, from its attachment, after the object has slept.
 
         Raises:
             ValueError, KeyError, TypeError: another version of this code has written the attachment.
@@ -107,11 +108,11 @@ class SocketSink:
         self._socket.attach(json.dumps(kept))
 
     def has_read(self) -> bool:
-        """Return True: an open socket costs nothing, even if its client reads nothing."""
+        """Return True: an idle open socket costs nothing, so it may stay open."""
         return True
 
     def acknowledge(self) -> bool:
-        """Count an `ack`. Returns False if the client was not asked for one."""
+        """Count an `ack`. Return False if the client was not asked for it."""
         if self._bytes_after_mark is None:
             self._unasked += 1
             return False
@@ -119,7 +120,7 @@ class SocketSink:
         return True
 
     def is_pestering(self) -> bool:
-        """Whether the client has sent too many acknowledgements unasked."""
+        """Return whether the client has sent too many acknowledgements without a request."""
         return self._unasked > MOST_UNASKED
 
     def break_off(self) -> None:

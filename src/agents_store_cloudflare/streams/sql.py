@@ -1,8 +1,8 @@
 """The SQL of `StreamLog`: one table in the Durable Object's own database. Its cost is the rows that it writes.
 
-Chunks lie in blocks, one row per flush, keyed by their first sequence; row 0 is the stream's own (a second table would
-cost two more written rows per stream). `body` is the last column, so that scans of the others never touch its pages.
-The key is an INTEGER PRIMARY KEY: a row of a WITHOUT ROWID table over about 1,000 bytes spills to overflow pages.
+Chunks lie in blocks: one row per flush, and its key is the first sequence. Row 0 is the stream's head, because a second table would
+cost two more written rows per stream. `body` is the last column, so that scans of the other columns never touch its pages. The key
+is an INTEGER PRIMARY KEY: in a WITHOUT ROWID table, a row over about 1,000 bytes needs overflow pages.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "UPDATE_HEAD",
 ]
 
-# One row per flush (more where it is over the block size): `count` chunks from `first_sequence` on, their JSON texts
+# One row per flush, or several rows for a flush over the block size: `count` chunks from `first_sequence` on, their JSON texts
 # joined by newlines. `writer` and `writer_sequence` recognise a repeated flush. Row 0 holds the head (`head.py`).
 CREATE_BLOCKS: LiteralString = """
 CREATE TABLE blocks (
@@ -54,14 +54,14 @@ SET body = ?1
 WHERE first_sequence = 0
 """
 
-# No parameters. The head's text by its key; fails on the missing table where there is no stream.
+# No parameters. The head's text by its key. The statement fails when there is no stream, because the table is missing.
 SELECT_HEAD: LiteralString = """
 SELECT body
 FROM blocks
 WHERE first_sequence = 0
 """
 
-# No parameters. Last sequence and time of the newest block, at most one row, from the end of the key.
+# No parameters. Last sequence and time of the newest block: at most one row, read from the end of the key.
 SELECT_LAST_BLOCK: LiteralString = """
 SELECT first_sequence + count - 1, written_at
 FROM blocks
@@ -79,8 +79,8 @@ WHERE writer IS NOT NULL
 GROUP BY writer
 """
 
-# ?1 writer, ?2 writer_sequence. The last sequence of a flush, NULL where it is not stored; reads every block. For
-# requests that were overtaken on their way, which is next to never.
+# ?1 writer, ?2 writer_sequence. The last sequence of a flush, NULL if it is not stored. It reads every block. Only a request that a
+# later request has overtaken needs it, which is very rare.
 SELECT_FLUSH: LiteralString = """
 SELECT MAX(first_sequence + count - 1)
 FROM blocks
@@ -94,9 +94,9 @@ INSERT INTO blocks (first_sequence, count, size_bytes, written_at, writer, write
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 """
 
-# ?1 the sequence wanted first, ?2 most bytes. One row: keys of the first and the last block of the page and its last
-# sequence (NULLs where nothing is stored there). The page ends with the block that reaches ?2, or before numbers that a
-# crash has lost: until then each key is the page's first key plus the number of chunks before it. By key.
+# ?1 the first wanted sequence, ?2 most bytes. One row: the keys of the page's first and last block, and the page's last sequence;
+# NULLs if no block is there. The page ends with the block that reaches ?2, or before numbers that a crash has lost. Up to there
+# each key is the page's first key plus the number of chunks before it. By key.
 SELECT_PAGE: LiteralString = """
 SELECT MIN(first_sequence), MAX(first_sequence), MAX(last_sequence)
 FROM (
@@ -115,15 +115,15 @@ WHERE bytes_before < ?2
   AND unbroken_from = page_from
 """
 
-# ?1 a sequence. The key of the first block after it, NULL where there is none; by key.
+# ?1 a sequence. The key of the first block after it, NULL if there is none. By key.
 SELECT_NEXT_KEY: LiteralString = """
 SELECT MIN(first_sequence)
 FROM blocks
 WHERE first_sequence > ?1
 """
 
-# ?1 a sequence. The last sequence of the block that holds it, or else of the newest block before it; 0 (row 0's, less one)
-# where there is none. By key.
+# ?1 a sequence. The last sequence of the block that holds it, otherwise of the newest block before it. 0 if there is none, computed
+# from row 0. By key.
 SELECT_LAST_FROM: LiteralString = """
 SELECT MAX(first_sequence + count - 1, 0)
 FROM blocks
@@ -132,7 +132,8 @@ ORDER BY first_sequence DESC
 LIMIT 1
 """
 
-# ?1 key of the first block, ?2 of the last one. All their chunks as one text: one value crosses instead of one per row.
+# ?1 the key of the first block, ?2 the key of the last block. The chunks of these blocks as one text: one value crosses to Python
+# instead of one per row.
 SELECT_BODIES: LiteralString = """
 SELECT GROUP_CONCAT(body, CHAR(10))
 FROM (
@@ -143,8 +144,8 @@ FROM (
 )
 """
 
-# ?1 a sequence. How many chunks are stored from it on; reads the keys and counts of those blocks. For streams in which
-# numbers are missing.
+# ?1 a sequence. How many chunks are stored from it on. It reads the keys and counts of these blocks. For streams in which numbers
+# are missing.
 SELECT_CHUNK_COUNT: LiteralString = """
 SELECT COALESCE(SUM(MIN(count, first_sequence + count - ?1)), 0)
 FROM blocks
@@ -158,7 +159,7 @@ DELETE FROM blocks
 WHERE first_sequence > 0
 """
 
-# ?1 the sequence that is kept first: the block holding it stays, all before it go. By key.
+# ?1 the first sequence that is kept. The block that holds it stays, and all blocks before it are deleted. By key.
 DELETE_BLOCKS_BEFORE: LiteralString = """
 DELETE FROM blocks
 WHERE first_sequence > 0

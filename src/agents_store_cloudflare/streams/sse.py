@@ -1,4 +1,4 @@
-"""The Server-Sent Events wire of a stream: the text of frames, and the position in a request.
+"""The Server-Sent Events wire of a stream: it writes the text of frames, and reads the position of a request.
 
 ```text
 id: 7                      one chunk; the id is its sequence, and what EventSource sends back as Last-Event-ID
@@ -40,7 +40,9 @@ def sse_frame(event: str, data: str, sequence: int | None = None, /) -> str:
 
 
 def parse_position(last_event_id: str | int | None, from_parameter: str | None) -> int:
-    """The position that a request asks for; 0 if it names none. `Last-Event-ID` wins: a browser that reconnects keeps the URL.
+    """Return the position that a request asks for; 0 if it names none.
+
+    `Last-Event-ID` wins over the URL, because a browser reconnects with the old URL.
 
     Raises:
         InvalidArgumentError: the position is no whole number from 0 to 2^53 - 1.

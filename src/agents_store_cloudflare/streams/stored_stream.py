@@ -1,7 +1,7 @@
-"""One stream in its rows and in memory: its head, its blocks, and the chunks that are held back.
+"""One stream in its rows and in memory: its head, its blocks, and the chunks that are shown and not yet stored.
 
-Memory holds what every append needs: last sequence, status, fence, the writers' newest flushes. It is rebuilt from the rows when
-the object is loaded anew. A change happens whole or not at all, in the rows and in memory.
+Memory holds the facts that every append needs: last sequence, status, fence, and the writers' newest flushes. They are read from
+the rows when the object starts anew. A change happens completely or not at all, in the rows and in memory.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["CEILING_STEP", "StoredStream"]
 T = TypeVar("T")
 
 CEILING_STEP: Final = 1_000
-"""How many numbers the log may show unstored for one written row."""
+"""How many sequences one written ceiling allows the log to show before they are stored."""
 
 
 class StoredStream:
-    """The head, the blocks and the tail of one stream. `StreamLog` decides what is stored."""
+    """The head, the blocks and the tail of one stream. `StreamLog` has the rules of the changes."""
 
     def __init__(self, sql: ObjectSql, stream_id: str) -> None:
         self._rows = StreamRows(sql, stream_id)
@@ -39,7 +39,7 @@ class StoredStream:
         self._has_lost_numbers = False
 
     def head(self) -> StreamHead | None:
-        """The stream's head; None if there is no stream.
+        """Return the stream's head; None if there is no stream.
 
         Raises:
             MigrationError: newer code has written this stream.
@@ -49,7 +49,7 @@ class StoredStream:
         return None if self._head is None or self._head.is_deleted else self._head
 
     def existing_head(self) -> StreamHead:
-        """The stream's head.
+        """Return the stream's head.
 
         Raises:
             StreamNotFoundError: there is no stream.
@@ -60,12 +60,12 @@ class StoredStream:
         return head
 
     def last_known(self) -> StreamHead | None:
-        """The head, also of a deleted stream; None if the stream never existed."""
+        """Return the head, also of a deleted stream; None if the stream never existed."""
         self.head()
         return self._head
 
     def is_repeated(self, commit: Commit | None) -> bool:
-        """Whether this request was here before, whatever others have done since.
+        """Return whether this request was committed before, whatever others have done since.
 
         Raises:
             InvalidArgumentError: another request has used its commit id.
@@ -74,11 +74,11 @@ class StoredStream:
         return head is not None and is_repeated(self.stream_id, head.commits, commit)
 
     def has_held(self) -> bool:
-        """Whether a crash would lose chunks, or make the numbers go on above a ceiling."""
+        """Return whether a crash now would lose chunks or sequences."""
         return bool(self._tail) or (self._head is not None and self._head.ceiling is not None)
 
     def store_held(self, *, now_ms: int) -> bool:
-        """Store the chunks that are held. Returns False if there are none; then the ceiling goes, so that a crash loses no number."""
+        """Store the chunks in memory. Return False if there are none: then the ceiling is removed, so that a crash loses no sequence."""
         head = self.head()
         if head is None or not self.has_held():
             return False
@@ -89,7 +89,7 @@ class StoredStream:
         return False
 
     def atomically(self, body: Callable[[], T]) -> T:
-        """Run several changes as one: all of them or none, in the rows and in memory."""
+        """Run several changes as one. If one fails, all of them are undone, in the rows and in memory."""
         before, held, has_lost_numbers = self._head, self._tail.flushes(), self._has_lost_numbers
         try:
             return self._rows.transaction(body)
@@ -108,10 +108,10 @@ class StoredStream:
         return loaded
 
     def _change(self, wanted: StreamHead, fencing_token: int | None, now_ms: int, commit: Commit | None) -> StreamHead:
-        """Store a new head, with its fencing token, its commit and its alarm. The tail is stored with it.
+        """Store a new head with its fencing token, its commit and its alarm, and the tail.
 
-        A new life of the stream drops the tail and the blocks. If the head does not change, nothing is written, and the
-        commit is remembered in memory.
+        A new life of the stream drops the tail and the blocks. If the head does not change, no row is written, and the commit is
+        kept in memory only.
         """
         before = cast("StreamHead", self._head)
         fenced = replace(
@@ -131,7 +131,7 @@ class StoredStream:
         return after
 
     def _store(self, before: StreamHead, after: StreamHead, flushes: Sequence[Flush], now_ms: int) -> None:
-        """Store flushes as blocks, the tail among them, and the head unless the blocks imply it."""
+        """Store the tail and these flushes as blocks. Store the head unless the blocks imply it."""
         if self._is_said_by_blocks(before, after, flushes):
             self._rows.write(flushes=flushes, now_ms=now_ms)
             self._head = after
@@ -150,7 +150,10 @@ class StoredStream:
         self._settle(after)
 
     def _is_said_by_blocks(self, before: StreamHead, after: StreamHead, flushes: Sequence[Flush]) -> bool:
-        """Whether this is a plain append, which needs no new head. Comparing whole heads would cost more than the row."""
+        """Return whether this is a plain append, which needs no new head.
+
+        A comparison of whole heads would cost more time than the row.
+        """
         return (
             len(flushes) == 1
             and not self._tail
@@ -164,7 +167,7 @@ class StoredStream:
         )
 
     def _settle(self, head: StreamHead) -> None:
-        """Take note that the rows say the same as `head`, and that nothing is held."""
+        """Take note that the rows hold `head`, and that no chunk is only in memory."""
         before = self._head
         if self._flushes is not None and before is not None and before.first_sequence < head.first_sequence:
             self._flushes.forget(head.first_sequence, head.forgotten_flushes)
@@ -172,7 +175,7 @@ class StoredStream:
         self._tail.clear()
 
     def _hold(self, before: StreamHead, grown: StreamHead, flush: Flush) -> None:
-        """Show a flush before it is stored. The ceiling is stored first."""
+        """Keep a flush in memory, so that readers see it before it is stored. The ceiling is stored first."""
         if grown.last_sequence > (before.ceiling or 0) or grown.fencing_token != before.fencing_token:
             grown = replace(grown, ceiling=grown.last_sequence + CEILING_STEP)
             self._rows.write(head=grown)
@@ -181,7 +184,7 @@ class StoredStream:
         self._tail.add(flush)
 
     def _retained(self, head: StreamHead) -> StreamHead:
-        """The head with the floor that `max_chunks` asks for. The floor moves in steps, because each step writes a row."""
+        """Return the head with the floor that `max_chunks` asks for. The floor moves in steps, because each step writes a row."""
         most = head.retention.max_chunks
         if most is None or head.last_sequence - head.first_sequence + 1 <= most + most // 4:
             return head
@@ -193,14 +196,14 @@ class StoredStream:
         return self._flushes
 
     def _repeated_flush(self, writer: str, number: int) -> int | None:
-        """The last sequence after a flush that was stored before, even if the stream was deleted since; None for a new flush."""
+        """Return the last sequence of a repeated flush, even if the stream was deleted since; None for a new flush."""
         head = self.last_known()
         if head is None or (head.is_deleted and writer not in self._known_flushes().newest()):
             return None
         return self._known_flushes().result_of(writer, number)
 
     def _checked_fence(self, head: StreamHead, token: int | None) -> int | None:
-        """The highest token seen, after a call with `token`.
+        """Return the highest fencing token seen, `token` included.
 
         Raises:
             StaleFencingTokenError: a higher token was seen before.

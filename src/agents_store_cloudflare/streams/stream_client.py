@@ -1,4 +1,4 @@
-"""Calls to the objects of streams. A call without a reply is sent again: each call is safe to repeat."""
+"""Calls to the objects of streams. Each call is safe to repeat, and is sent again when no reply comes."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ class StreamClient:
     async def call(
         self, stream_id: str, op: str, arguments: Mapping[str, JsonValue], payload: str = "", *, attempts: int = 4
     ) -> WireMessage:
-        """Return the object's reply. A call without a reply is sent again, after growing, jittered pauses (50 ms to 2 s).
+        """Send a request, and return the object's reply.
+
+        If no reply comes, it is sent again, after growing random pauses (50 ms to 2 s).
 
         Raises:
-            AgentsStoreError: the object has raised it.
-            StreamConnectionError: no attempt brought a reply, or the object is overloaded. The call may have worked.
+            AgentsStoreError: any error that the object has raised.
+            StreamConnectionError: no reply came to any attempt, or the object is overloaded. The call may have worked.
             StreamError: something else failed in the object. The call may have worked.
         """
         request = encode_request(op, {"streamId": stream_id, **arguments}, payload)
@@ -50,16 +52,16 @@ class StreamClient:
             raise StreamError(f"stream {stream_id!r}: {error}", outcome_unknown=True) from error
 
     def hang_up(self, stream_id: str) -> None:
-        """Give back what the namespace keeps open for faster calls: no call follows for now."""
+        """Close the connection to the object that the namespace keeps open for faster calls, because no call follows soon."""
         if self._keeps_lines is not None:
             self._keeps_lines.hang_up(stream_id)
 
     async def fetch(self, stream_id: str, headers: Mapping[str, str]) -> object:
-        """The object's HTTP answer to a GET. A request without an answer is sent again, as `call` does.
+        """Return the object's HTTP answer to a GET. A request without an answer is sent again, as `call` does.
 
         Raises:
             StreamError: the namespace answers no HTTP.
-            StreamConnectionError: no attempt brought an answer, or the object is overloaded.
+            StreamConnectionError: no answer came to any attempt, or the object is overloaded.
         """
         if not hasattr(self._namespace, "fetch"):
             raise StreamError(
@@ -71,10 +73,10 @@ class StreamClient:
         )
 
     async def forward(self, stream_id: str, request: HttpRequest, original: object = None) -> object:
-        """The object's HTTP answer to a request. It is sent once, because its body can be read only once.
+        """Return the object's HTTP answer to a request. It is sent once, because its body can be read only once.
 
         Args:
-            original: the platform's own request, which is passed on as it is. Without it `request` is sent.
+            original: the platform's own request, which is passed on unchanged. Without it `request` is sent.
 
         Raises:
             StreamConnectionError: no answer came, or the object is overloaded.

@@ -1,4 +1,4 @@
-"""One listener: its place in the stream, and the steps that bring it forward."""
+"""One listener: its place in the stream, and the steps that send it more."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from agents_store_cloudflare.streams.sse import KEEP_ALIVE
 __all__ = ["FrameSink", "Place", "Serves", "Subscription", "place_at"]
 
 PATIENCE: Final = 4
-"""How many keep-alives a listener may leave unread before it is let go."""
+"""The number of unread keep-alives after which a listener is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a listener stands.
+    """The place of a listener in its stream.
 
     Attributes:
-        sequence: the last chunk handed over.
+        sequence: the sequence of the last chunk that its sink has taken.
         incarnation: the life of the stream that this chunk belongs to; None for an earlier life.
-        is_live: everything stored has been handed over, and new chunks come by push.
+        is_live: its sink has taken all stored chunks, and new chunks come by push.
         was_caught_up: the listener was told that it is caught up.
     """
 
@@ -46,25 +46,25 @@ class Place:
 
 
 def place_at(head: StreamHead, from_sequence: int) -> Place:
-    """The place of a new listener that has everything up to `from_sequence`. With 0 it begins at the oldest chunk kept."""
+    """Return the place of a new listener that has all chunks up to `from_sequence`. With 0 it begins at the oldest chunk that is kept."""
     if from_sequence == 0:
         return Place(head.first_sequence - 1, head.incarnation)
     return Place(from_sequence, None if head.is_of_earlier_life(from_sequence) else head.incarnation)
 
 
 class FrameSink(Protocol):
-    """Sends frames to one client. Its methods may cancel its own subscription, nothing else."""
+    """Sends frames to one client. Its methods may cancel their own subscription and no other."""
 
     def push(self, frames: str) -> bool:
-        """Take the frames. Returns False if the sink is full or gone, and has taken nothing."""
+        """Take the frames. Return False if the sink is full or gone and has taken nothing."""
         ...
 
     def has_read(self) -> bool:
-        """Whether the client has read something since the last call of this method, or has nothing to read."""
+        """Return whether the client has read a frame since the last call of this method, or has no frame to read."""
         ...
 
     def remember(self, place: Place) -> None:
-        """Keep the listener's place, if it must outlive the object's memory."""
+        """Keep the listener's place if the connection outlives the object's memory."""
         ...
 
     def close(self) -> None:
@@ -89,14 +89,14 @@ class Serves(Protocol):
 
 
 class Subscription:
-    """One listener's place in the stream.
+    """One listener of a stream, with its place.
 
-    A sink holds at most its window and one page more: every push is one page of frames, and a full sink refuses it. The
-    listener is then behind, and its sink asks for the rest (`pull`) when there is room again.
+    Every push is one page of frames, and a full sink refuses it. So a sink holds at most its window and one more page. A listener
+    with a full sink is behind, and its sink asks for the rest (`pull`) when there is room again.
 
     Attributes:
-        sink: where its frames go.
-        write: how its wire writes a frame.
+        sink: takes the listener's frames.
+        write: writes a frame for the listener's wire.
     """
 
     def __init__(self, audience: Serves, log: StreamLog, sink: FrameSink, write: FrameWriter, place: Place) -> None:
@@ -111,26 +111,26 @@ class Subscription:
 
     @property
     def sequence(self) -> int:
-        """The last chunk handed to the sink."""
+        """The sequence of the last chunk that the sink has taken."""
         return self._place.sequence
 
     @property
     def is_live(self) -> bool:
-        """Whether everything stored has been handed over, so that new chunks come by push."""
+        """True when the sink has taken all stored chunks. Then new chunks come by push."""
         return self._place.is_live
 
     def pull(self) -> None:
-        """Hand over the next block of the log, as far as the sink has room. Never raises."""
+        """Push the next block of the log, as far as the sink has room. It never raises."""
         self._was_pulled = True
         self._pull()
 
     def pull_all(self) -> None:
-        """Hand over blocks until the sink is full or has everything. Never raises."""
+        """Push blocks until the sink is full or has all chunks. It never raises."""
         while self._pull():
             pass
 
     def offer(self, page: FramePage, *, is_last: bool) -> None:
-        """Push new chunks. A full sink falls behind, and `sequence` stays. Never raises.
+        """Push new chunks. If the sink is full, the listener falls behind, and `sequence` stays. It never raises.
 
         Args:
             is_last: the page ends with the stream's last chunk.
@@ -140,9 +140,9 @@ class Subscription:
             self._push_chunks(page, is_last=is_last)
 
     def keep_alive(self) -> None:
-        """Push a comment to a listener who is caught up: it shows whether the client is still there.
+        """Push a comment to a listener that is caught up. The comment shows whether the client is still there.
 
-        A client that has read nothing for a minute is let go. It comes back with the position it has.
+        A client that has read nothing for a minute is closed. It comes back with the position that it has.
         """
         with self._audience.serving(self, self.sink):
             has_read = self.sink.has_read() if self.is_live else self._was_pulled
@@ -155,13 +155,13 @@ class Subscription:
                 self.sink.push(KEEP_ALIVE)
 
     def finish(self, frame: str, last_sequence: int) -> None:
-        """Push the last frame and close. A full sink gets it when it pulls."""
+        """Push the last frame and close. A full sink gets the frame when it pulls."""
         with self._audience.serving(self, self.sink):
             self._check_place(last_sequence)
             self._push_last(frame)
 
     def begin_anew(self) -> None:
-        """Tell the listener of a reset: at once, or after the frames that its sink still holds."""
+        """Tell the listener that the stream was reset: at once, or after the frames that its sink still holds."""
         with self._audience.serving(self, self.sink):
             self._fall_behind()
         self.pull_all()
@@ -178,7 +178,7 @@ class Subscription:
         self._audience.remove(self)
 
     def remember(self) -> None:
-        """Let the sink keep the listener's place. Never raises."""
+        """Let the sink keep the listener's place. It never raises."""
         with self._audience.serving(self, self.sink):
             self.sink.remember(self._place)
 
@@ -196,7 +196,7 @@ class Subscription:
         self.sink.remember(self._place)
 
     def _pull(self) -> bool:
-        """Hand over a block of the log. Returns whether more may follow."""
+        """Push a block of the log. Return whether more blocks may follow."""
         moved = False
         if not self.is_live and not self._is_over:
             with self._audience.serving(self, self.sink):
@@ -220,7 +220,7 @@ class Subscription:
         return not self.is_live
 
     def _pages(self, head: StreamHead, block: Page) -> Iterator[tuple[FramePage, bool]]:
-        """The pages of frames of a block, each with whether it reaches the end of the stream."""
+        """Yield the pages of frames of a block. The second value of each says whether the page reaches the end of the stream."""
         if not block.count:
             yield FramePage("", block.first_sequence, block.last_sequence), True
             return
@@ -228,7 +228,7 @@ class Subscription:
             yield page, page.last_sequence == head.last_sequence
 
     def _push_chunks(self, page: FramePage, *, is_last: bool) -> bool:
-        """Push a page. Returns False if the sink is full; then the listener is behind."""
+        """Push a page. Return False if the sink is full: then the listener is behind."""
         frames = page.text
         if is_last and not self._place.was_caught_up:
             frames += caught_up_frame(self.write, page.last_sequence)

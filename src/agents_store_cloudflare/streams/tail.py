@@ -1,4 +1,4 @@
-"""The end of the log in memory: chunks that are shown and not yet stored. A crash loses them."""
+"""The end of the log in memory: the chunks that are shown and not yet stored. A crash loses them."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Tail:
         return len(self._flushes)
 
     def flushes(self) -> Sequence[Flush]:
-        """All flushes, oldest first."""
+        """Return all flushes, oldest first."""
         return tuple(self._flushes)
 
     def first_sequence(self) -> int | None:
-        """The sequence of its first chunk; None if it is empty."""
+        """Return the sequence of the tail's first chunk; None if the tail is empty."""
         return self._flushes[0].first_sequence if self._flushes else None
 
     def begins_at(self, sequence: int) -> bool:
-        """Whether it holds the chunk of this number."""
+        """Return whether the tail holds the chunk of this sequence."""
         return bool(self._flushes) and sequence >= self._flushes[0].first_sequence
 
     def add(self, flush: Flush) -> None:
@@ -56,7 +56,7 @@ class Tail:
         self.size_bytes += flush.size_bytes
 
     def after(self, sequence: int) -> tuple[int, str]:
-        """The chunks after `sequence`, which must lie in the tail: their number, and their texts joined."""
+        """Return the number of chunks after `sequence` and their joined texts. `sequence` must lie in the tail."""
         kept = [flush for flush in self._flushes if flush.last_sequence > sequence]
         body = "\n".join(flush.body for flush in kept)
         skipped = sequence + 1 - kept[0].first_sequence
@@ -64,13 +64,13 @@ class Tail:
         return count, body.split("\n", skipped)[-1] if skipped else body
 
     def clear(self) -> None:
-        """Forget all flushes: they are stored, or dropped."""
+        """Forget all flushes, because they are stored or dropped."""
         self._flushes = []
         self.size_bytes = 0
 
 
 def merged(flushes: Iterable[Flush]) -> list[tuple[Flush, str]]:
-    """Consecutive flushes of one writer, merged: the last flush, and all their texts. Each becomes one row."""
+    """Merge consecutive flushes of one writer: each result is their last flush with all their texts, and becomes one row."""
     runs: list[list[Flush]] = []
     for flush in flushes:
         if runs and runs[-1][-1].writer == flush.writer:

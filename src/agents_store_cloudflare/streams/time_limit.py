@@ -1,4 +1,4 @@
-"""Waits for work with a time limit. The work goes on when the waiter gives up."""
+"""Waits with a time limit. The work goes on after the limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["is_done_within"]
 
 
 async def is_done_within(seconds: float, work: Awaitable[None], *, sleep: Callable[[float], Awaitable[None]]) -> bool:
-    """Return whether the work ended in time. Raises the work's exception. After the limit or a cancellation the work goes on."""
+    """Return whether the work ended in time, or raise its exception. The work goes on after the limit or a cancellation."""
     working = asyncio.ensure_future(work)
     timer = asyncio.ensure_future(sleep(seconds))
     try:
@@ -23,6 +23,6 @@ async def is_done_within(seconds: float, work: Awaitable[None], *, sleep: Callab
 
 
 def _look_at(work: asyncio.Future[None]) -> None:
-    """Read the outcome, so that asyncio does not warn of an exception that was never retrieved."""
+    """Read the outcome, so that asyncio does not warn that an exception was never retrieved."""
     if not work.cancelled():
         work.exception()

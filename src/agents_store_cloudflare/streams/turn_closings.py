@@ -1,4 +1,4 @@
-"""The rule for the chunk that closes a turn. No I/O: the rule takes a stream's head, and the log stores the result."""
+"""The rule for the chunk that closes a turn. It takes a stream's head and does no I/O. The log stores the result."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CLOSING_NUMBER: Final = MAX_SAFE_INTEGER
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnClosing:
-    """A closing chunk that somebody owes to a stream.
+    """A closing chunk that a stream must still get.
 
     Attributes:
-        turn_id: the turn that it closes.
+        turn_id: the id of the turn that the chunk closes.
         writer: the turn's own writer.
-        incarnation: the life of the stream that the turn wrote to; None if the turn's Worker died before it was known.
+        incarnation: the life of the stream that the turn wrote to; None if the turn's Worker died before it knew the life.
         pauses: pause the stream after the chunk.
     """
 
@@ -32,7 +32,7 @@ class TurnClosing:
 
 
 def is_settled_without_a_chunk(head: StreamHead | None, closing: TurnClosing, last_written: int | None) -> bool:
-    """Whether the stream was ended, failed, reset or deleted since the turn wrote to it. Then no chunk follows.
+    """Return whether the stream was ended, failed, reset or deleted since the turn wrote to it. Then no chunk follows.
 
     Args:
         last_written: the sequence of the turn's last chunk, or None if it stored none.
@@ -41,5 +41,5 @@ def is_settled_without_a_chunk(head: StreamHead | None, closing: TurnClosing, la
         return True
     if closing.incarnation is not None:
         return closing.incarnation != head.incarnation
-    # Of a turn without a stored chunk the stream tells in any life: readers may be waiting for its end.
+    # A turn without a stored chunk gets its closing chunk in any life of the stream, because readers may be waiting for its end.
     return last_written is not None and last_written <= head.begun_after

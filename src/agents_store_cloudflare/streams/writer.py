@@ -1,4 +1,4 @@
-"""The writer that users hold: takes chunks one by one, and stores them in blocks, in order, each once."""
+"""The writer that users hold: it takes single chunks, and stores them in order in blocks, each chunk once."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ ROOM_WAIT_SECONDS: Final = 30.0
 class DurableObjectStreamWriter(StreamWriter):
     """Writes chunks to a stream over RPC: one call per flush.
 
-    A `write` that raises or is cancelled has not taken its chunk, and can be repeated. There is one exception: the chunk is
-    in `pending`. Then its call may have reached the stream: it was cancelled on its way, or it was a write with
-    `expected_sequence` that raised with `outcome_unknown`. A plain write returns if the flush that it began gets no reply. In
-    each of these cases the next write, flush or close stores the chunks, once, or raises.
+    A `write` that raises or is cancelled has not taken its chunk, and can be repeated. There is one exception: when the chunk is in
+    `pending`, the call may have reached the stream. This happens when the call was cancelled on its way, and when a write with
+    `expected_sequence` raised with `outcome_unknown`. A plain write returns even if its flush gets no reply. In all these cases the
+    next write, flush or close stores the chunks once, or raises.
 
-    A chunk that is refused for its `expected_sequence` or its size leaves `pending` with the call that raises the error.
+    When a call raises an error because of a chunk's `expected_sequence` or size, this chunk leaves `pending`.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class DurableObjectStreamWriter(StreamWriter):
 
     @property
     def newest_closed_writer(self) -> str | None:
-        """The writer of the turn that was closed last in the stream when this writer was opened.
+        """The writer of the newest closed turn at the moment when this writer was opened.
 
         A turn id may have several attempts; each has a writer of its own.
         """
@@ -116,20 +116,20 @@ class DurableObjectStreamWriter(StreamWriter):
 
     @property
     def last_sequence(self) -> int:
-        """The last sequence that the stream has told this writer."""
+        """The newest sequence that the stream has confirmed to this writer."""
         return self._sender.last_sequence
 
     @property
     def stream_id(self) -> str:
-        """The stream it writes to."""
+        """The id of the stream that it writes to."""
         return self._identity.stream_id
 
     def speak_as(self, agent_id: str) -> None:
-        """Give chunks that are written from now on another agent's name."""
+        """Write later chunks under the name and type of another agent."""
         self._identity = replace(self._identity, agent_id=agent_id)
 
     async def open(self) -> Self:
-        """Make the stream unless it exists, and tell it the fencing token."""
+        """Make the stream if it does not exist, and give it the fencing token."""
         arguments: JsonObject = {
             "fencingToken": self._identity.fencing_token,
             "retention": self._options.retention_spans(),
@@ -183,7 +183,7 @@ class DurableObjectStreamWriter(StreamWriter):
         return self._sender.last_sequence
 
     async def flush_for_end(self) -> None:
-        """Store everything taken so far before the stream ends. A refusal is raised by the writer's own next call.
+        """Store all taken chunks before the stream ends. If the stream refuses them, the writer's own next call raises the error.
 
         Raises:
             StreamConnectionError: no answer came. StreamError: a restart has lost chunks shown before.
@@ -220,13 +220,13 @@ class DurableObjectStreamWriter(StreamWriter):
         except Exception:
             if error is None:
                 raise
-            # The block's own exception is what its author has to see.
+            # The author has to see the block's own exception.
             self._logger().warning("closing a writer of stream %r failed too", self.stream_id, exc_info=True)
         finally:
             self.let_go()
 
     def let_go(self) -> None:
-        """Take no more chunks, and give back the timer and the object. `pending` stays readable."""
+        """Take no more chunks, stop the timer and close the connection to the object. `pending` stays readable."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -269,7 +269,11 @@ class DurableObjectStreamWriter(StreamWriter):
             await self._sender.flush()
 
     async def _retry_if_worth_it(self) -> None:
-        """Send failed chunks again: at once after a refusal, so that it is raised; once per flush interval if no reply came."""
+        """Send failed chunks again.
+
+        After a refusal this happens at once, so that the caller gets the error. When no reply came, it happens once per flush
+        interval.
+        """
         failure = self._sender.failure
         if failure is None or not len(self._buffer):
             return
@@ -292,7 +296,7 @@ class DurableObjectStreamWriter(StreamWriter):
             )
 
     def _is_at_ease(self, now_ms: int) -> bool:
-        """Whether the buffer can take a chunk without any other work: no failure is known, and the chunk makes no flush due."""
+        """Return whether the buffer can take a chunk without any other work: no failure is known, and the chunk makes no flush due."""
         return (
             self._sender.failure is None
             and not self._is_closed

@@ -1,8 +1,8 @@
 """The chunks that a writer has taken and the stream has not stored: in order, sent in numbered batches.
 
-A batch is a run of the oldest chunks. While its outcome is unknown it keeps its chunks and its number, so that the stream
-recognises it when it comes again. An overflow may take chunks from it: the stream stores the sending that arrives first, and
-nothing twice. A chunk that expects a sequence is a batch of its own, and expects it until it is stored.
+A batch is a run of the oldest chunks. While its outcome is unknown, it keeps its chunks and its number, so that the stream
+recognises a repetition. An overflow may remove chunks from it: the stream stores the version that arrives first, and stores nothing
+twice. A chunk with an expected sequence is a batch of its own, and keeps its expectation until it is stored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class WriterBuffer:
 
     Attributes:
         size_bytes: the size of all its chunks.
-        last_place: the place of the chunk taken last.
+        last_place: the place of the newest chunk.
     """
 
     def __init__(self) -> None:
@@ -50,22 +50,22 @@ class WriterBuffer:
         return len(self._queue)
 
     def texts(self) -> Sequence[str]:
-        """All chunks, oldest first."""
+        """Return all chunks, oldest first."""
         return [taken.text for taken in self._queue]
 
     def waiting_count(self) -> int:
-        """The number of chunks that are not on their way at this moment."""
+        """Return the number of chunks that are not on their way at this moment."""
         return len(self._queue) if self._batch is None else len(self._queue) - self._in_flight_count()
 
     def waiting_since_ms(self) -> int | None:
-        """When the oldest of the waiting chunks was taken; None if none waits."""
+        """The time at which the oldest waiting chunk was taken; None if no chunk waits."""
         if self._batch is None:
             return self._queue[0].taken_ms if self._queue else None
         oldest = next(islice(self._queue, self._in_flight_count(), None), None)
         return None if oldest is None else oldest.taken_ms
 
     def is_at_rest(self, most: int, since_ms: int) -> bool:
-        """Whether no batch waits for its outcome, fewer than `most` chunks wait, and each was taken after `since_ms`."""
+        """Return whether no batch waits for its outcome, fewer than `most` chunks wait, and each was taken after `since_ms`."""
         queue = self._queue
         return (
             self._batch is None
@@ -75,7 +75,7 @@ class WriterBuffer:
         )
 
     def has_up_to(self, place: int) -> bool:
-        """Whether the buffer still holds a chunk at `place` or before."""
+        """Return whether the buffer still holds a chunk at `place` or before."""
         return bool(self._queue) and self._queue[0].place <= place
 
     def take(self, chunk: EncodedChunk, expected_sequence: int | None = None) -> None:
@@ -87,7 +87,7 @@ class WriterBuffer:
         self.size_bytes += chunk.size_bytes
 
     def untake(self, chunk: EncodedChunk) -> None:
-        """Give back the newest chunk, unless it is in a batch: its outcome is unknown."""
+        """Remove the newest chunk. A chunk in a batch stays, because its outcome is unknown."""
         has_left = self._batch is not None and self._batch.count == len(self._queue)
         if self._queue and self._queue[-1] is chunk and not has_left:
             self._remove(len(self._queue) - 1)
@@ -102,14 +102,14 @@ class WriterBuffer:
         self._remove(self._in_flight_count())
 
     def next_batch(self, last_place: int) -> Batch:
-        """The batch whose outcome is unknown; without one, a new batch of the oldest chunks up to `last_place`."""
+        """Return the batch whose outcome is unknown. If there is none, return a new batch of the oldest chunks up to `last_place`."""
         if self._batch is None:
             self._last_number += 1
             self._batch = Batch(self._last_number, self._fitting_count(last_place), self._queue[0].expected_sequence)
         return self._batch
 
     def payload(self, batch: Batch) -> str:
-        """The batch's chunks as they are sent."""
+        """Return the batch's chunks as they are sent."""
         return "\n".join(taken.text for taken in islice(self._queue, batch.count))
 
     def stored(self, batch: Batch) -> None:
@@ -119,11 +119,11 @@ class WriterBuffer:
         self._batch = None
 
     def refused(self) -> None:
-        """Dissolve the batch after a refusal. Its chunks stay; its number is never used again."""
+        """Dissolve the batch after a refusal. Its chunks stay. Its number is never used again."""
         self._batch = None
 
     def discard_refused(self, most_bytes: int) -> None:
-        """Drop the chunks that a refusal settles: the oldest chunk if it expects a sequence, and all over `most_bytes`."""
+        """Drop the chunks that were refused for good: the oldest chunk if it expects a sequence, and all chunks over `most_bytes`."""
         if self._batch is not None:
             return  # another call has sent the batch again, and its outcome counts
         if self._queue and self._queue[0].expected_sequence is not None:
