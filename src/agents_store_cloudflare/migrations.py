@@ -141,7 +141,7 @@ _STATEMENT_END = re.compile(r";\s*\n\s*\n")
 
 
 def migration_text(name: str) -> str:
-    """The text of one migration file."""
+    """Return the text of one migration file."""
     return resources.files("agents_store_cloudflare").joinpath("migrations", name).read_text(encoding="utf-8")
 
 
@@ -220,7 +220,7 @@ async def _read(db: Database, statement: Statement) -> list[list[Row]]:
 
 
 async def is_migrated(database: object) -> bool:
-    """Whether the schema is the one this code needs."""
+    """Return whether the schema is the one this code needs."""
     return await get_agents_migration_version(database) == CURRENT_SCHEMA_VERSION
 
 

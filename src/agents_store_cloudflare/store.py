@@ -179,7 +179,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         parent_session_id: str | None = None,
         wait_until: Callable[[Awaitable[None]], object] | None = None,
     ) -> TurnBlock:
-        """One turn of an agent as a block: lock, load, stream, save, checkpoint, usage and release.
+        """Return one turn of an agent as a block: lock, load, stream, save, checkpoint, usage and release.
 
         Example:
             >>> async with store.turn("ada", agent_type="research", messages=[question], wait=5) as turn:
@@ -345,7 +345,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
     async def _marks(
         self, streams: Mapping[str, StreamMark | None], fencing_token: FencingToken
     ) -> dict[str, StreamMark]:
-        """How the streams stand that exist, as they were marked before or as they stand now; they keep the token."""
+        """Return how the streams stand that exist, as they were marked before or as they stand now; they keep the token."""
         found: dict[str, StreamMark] = {}
         for stream_id, known in streams.items():
             mark = known or await self.stream_manager.mark_stream(stream_id, fencing_token=fencing_token)
@@ -392,7 +392,7 @@ def create_cloudflare_store(
     sessions: object = None,
     session_options: SessionOptions | None = None,
 ) -> CloudflareStore:
-    """The stores of one request, on its bindings.
+    """Return the stores of one request, on its bindings.
 
     Args:
         db: the D1 binding (`env.AGENT_DB`) or a read-replica session of it; raw, or as the Workers SDK wraps it.

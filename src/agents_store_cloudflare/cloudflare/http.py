@@ -66,13 +66,13 @@ async def served(
 
 
 def no_room() -> HttpResponse:
-    """The answer to a request with a large body while others hold all the room for such bodies."""
+    """Return the answer to a request with a large body while others hold all the room for such bodies."""
     message = "too many large bodies are under way; send the request again in a second"
     return HttpResponse.refusal(429, "too_many_bodies", message, headers={"retry-after": "1"})
 
 
 def js_response(response: HttpResponse) -> JsObject:
-    """The JavaScript `Response` of a value."""
+    """Return the JavaScript `Response` of a value."""
     from js import Object, Response
     from pyodide.ffi import to_js
 
@@ -137,7 +137,7 @@ async def _at_once(raw: JsObject) -> bytes:
 
 
 async def _in_pieces(raw: JsObject, size_bytes: int) -> bytes:
-    """The first `size_bytes` of a large body, or less if it is shorter. JavaScript holds one piece of it at a time."""
+    """Return the first `size_bytes` of a large body, or less if it is shorter. JavaScript holds one piece of it at a time."""
     from js import Uint8Array
 
     whole, at = bytearray(size_bytes), 0
@@ -159,7 +159,7 @@ async def _in_pieces(raw: JsObject, size_bytes: int) -> bytes:
 
 
 def has_known_length(request: object) -> bool:
-    """Whether a JavaScript request tells the length of its body. The platform refuses such a body if it breaks off."""
+    """Return whether a JavaScript request tells the length of its body. The platform refuses such a body if it breaks off."""
     raw: JsObject = getattr(request, "js_object", request)
     return isinstance(raw.headers.get("content-length"), str) or not hasattr(raw.body, "getReader")
 
@@ -177,13 +177,13 @@ async def drain(request: object) -> None:
 
 
 def status_of(response: object) -> int:
-    """The status of a response, a value or a JavaScript one."""
+    """Return the status of a response, a value or a JavaScript one."""
     raw: JsObject = response
     return int(raw.status)
 
 
 def header_of(response: object, name: str) -> str | None:
-    """A header of a response, a value or a JavaScript one; None if it is absent."""
+    """Return a header of a response, a value or a JavaScript one; None if it is absent."""
     raw: JsObject = response
     value: object = raw.headers.get(name)
     return value if isinstance(value, str) else None

@@ -229,7 +229,7 @@ class _Line:
             self._calls -= 1
 
     def is_idle(self) -> bool:
-        """Whether no call is running, and none has begun since the last call of this method."""
+        """Return whether no call is running, and none has begun since the last call of this method."""
         was_used, self._was_used = self._was_used or self._calls > 0, False
         return not was_used
 

@@ -75,7 +75,7 @@ class CloudflareOutbound:
 
 
 async def answer_text(response: JsObject) -> str:
-    """The beginning of an answer's body. A long answer cannot fill the object's memory."""
+    """Return the beginning of an answer's body. A long answer cannot fill the object's memory."""
     if not hasattr(response.body, "getReader"):
         return ""
     reader, pieces, size_bytes = response.body.getReader(), list[bytes](), 0

@@ -186,12 +186,12 @@ class ProtocolAnswers:
 
 
 def _sequence_now(rules: ProtocolLog, read: Read, sequence: int) -> int:
-    """The place of a waiting reader, whose offset is refused as a new request's is: the stream may have begun anew meanwhile."""
+    """Return the place of a waiting reader, whose offset is refused as a new request's is: the stream may have begun anew meanwhile."""
     return sequence if read.position == "now" else rules.position(read.position)
 
 
 def created(head: StreamHead, url: str, *, is_new: bool) -> HttpResponse:
-    """The answer to PUT."""
+    """Return the answer to PUT."""
     headers = {"content-type": facts_of(head).content_type, **_place(head), **NO_STORE}
     if is_new:
         headers["location"] = url.partition("?")[0]

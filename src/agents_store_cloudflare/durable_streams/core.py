@@ -60,16 +60,16 @@ class ProtocolLog:
         self.path: StreamPath = StreamPath(log, sql)
 
     def head(self) -> StreamHead | None:
-        """The stream's head; None if there is no stream."""
+        """Return the stream's head; None if there is no stream."""
         return self._log.head()
 
     def life(self) -> int:
-        """The number of the life of the stream at this path, or of the next stream if this one is deleted."""
+        """Return the number of the life of the stream at this path, or of the next stream if this one is deleted."""
         last = self._log.last_known()
         return 0 if last is None else life_of(last)
 
     def existing(self) -> StreamHead:
-        """The stream's head.
+        """Return the stream's head.
 
         Raises:
             Refusal: 404, there is no stream; 410, it was deleted and its forks still hold its path.
@@ -137,7 +137,7 @@ class ProtocolLog:
         self._log.touch(now_ms=now_ms)
 
     def position(self, position: Position) -> int:
-        """The last sequence that a reader at this position has.
+        """Return the last sequence that a reader at this position has.
 
         Raises:
             Refusal: 404; 410, it was deleted, or the position is of an earlier life; 400, past the end.
@@ -204,7 +204,7 @@ class ProtocolLog:
         return self._log.atomically(write)
 
     def _living(self, facts: ProtocolState) -> ProtocolState:
-        """The facts with the incarnation of this life of the path."""
+        """Return the facts with the incarnation of this life of the path."""
         last = self._log.last_known()
         return replace(facts, life="" if last is None else last.incarnation)
 

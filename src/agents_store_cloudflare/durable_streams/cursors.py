@@ -16,6 +16,6 @@ MAX_JITTER: Final = 180
 
 
 def cursor_of(now_ms: int, given: int | None) -> str:
-    """The number of the current interval. It is always above the cursor that the client has sent."""
+    """Return the number of the current interval. It is always above the cursor that the client has sent."""
     current = max(0, now_ms - EPOCH_MS) // INTERVAL_MS
     return str(current if given is None or given < current else given + 1 + secrets.randbelow(MAX_JITTER))

@@ -214,7 +214,7 @@ class DurableStreams:
         return answer
 
     def _stream_id(self, path: str) -> str:
-        """The stream id of a path below the prefix.
+        """Return the stream id of a path below the prefix.
 
         Raises:
             InvalidArgumentError: the path is not below the prefix, or has no valid id.
@@ -247,7 +247,7 @@ class DurableStreams:
 async def _is_admitted(
     admits: Admits, stream_id: str, action: StreamAction, fork: ForkRequest | None, read: Read | None
 ) -> bool:
-    """Whether the request may do this. A read is judged by the position that the object will use."""
+    """Return whether the request may do this. A read is judged by the position that the object will use."""
     if fork is not None:
         return await admits(stream_id, "fork", source_id=fork.source_id)
     if action != "read":

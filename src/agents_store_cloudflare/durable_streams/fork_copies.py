@@ -110,7 +110,7 @@ class ForkCopies:
 
 
 def _answer_in(reply: WireMessage) -> HttpResponse | None:
-    """The HTTP answer that an object has put into its reply."""
+    """Return the HTTP answer that an object has put into its reply."""
     given: dict[str, Any] = reply.head["ok"]
     answer: dict[str, JsonValue] | None = given.get("answer")
     if answer is None:

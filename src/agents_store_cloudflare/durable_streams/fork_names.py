@@ -37,7 +37,7 @@ class ForkNames:
             self._sql.exec(q.DELETE_FORK, fork_id)
 
     def are_there(self) -> bool:
-        """Whether there are any names."""
+        """Return whether there are any names."""
         return self._count(1) > 0
 
     def some(self, most: int, *, now_ms: int) -> list[JsonValue]:

@@ -24,12 +24,12 @@ class ForkRequest:
     sub_offset: int
 
     def arguments(self) -> JsonObject:
-        """The arguments of the call to the fork's object."""
+        """Return the arguments of the call to the fork's object."""
         return {"sourceId": self.source_id, "offset": self.offset, "subOffset": self.sub_offset}
 
 
 def parse_fork(request: HttpRequest, stream_id_of: Callable[[str], str]) -> ForkRequest | None:
-    """The fork that a PUT asks for; None for a PUT that asks for no fork.
+    """Return the fork that a PUT asks for; None for a PUT that asks for no fork.
 
     Raises:
         InvalidArgumentError: a header is malformed, or Stream-Forked-From is missing beside the others.

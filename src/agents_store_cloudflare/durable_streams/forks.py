@@ -47,7 +47,7 @@ class ForkPoint:
 
 
 def begin_point(rules: ProtocolLog, position: Position | None, sub_offset: int, content_type: str | None) -> ForkPoint:
-    """The point of a fork of this stream. If the sub-offset counts bytes, `walk` then finds its end.
+    """Return the point of a fork of this stream. If the sub-offset counts bytes, `walk` then finds its end.
 
     Raises:
         Refusal: 404; 409, it was deleted or holds another content type; 400, past the end; 410, no longer kept.

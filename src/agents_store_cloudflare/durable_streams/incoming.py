@@ -51,7 +51,7 @@ class IncomingPages:
         self._sql.transaction(write)
 
     def stored(self, token: str, pages: int) -> Iterator[str]:
-        """The blocks of all pages of an attempt, in order.
+        """Yield the blocks of all pages of an attempt, in order.
 
         Raises:
             StreamConnectionError: another attempt came in between; the request may be sent again.
@@ -70,7 +70,7 @@ class IncomingPages:
             self._sql.exec(q.DROP_INCOMING)
 
     def latest_ms(self) -> int | None:
-        """The time at which the latest page came; None while nothing is being copied."""
+        """Return the time at which the latest page came; None while nothing is being copied."""
         try:
             rows = cast("list[list[int]]", self._sql.exec(q.SELECT_INCOMING_LATEST))
         except SqlError as error:
@@ -80,6 +80,6 @@ class IncomingPages:
         return rows[0][0] if rows else None
 
     def origin(self) -> Origin:
-        """The stream that is being copied. Call it only while there is one."""
+        """Return the stream that is being copied. Call it only while there is one."""
         [[names]] = cast("list[list[str]]", self._sql.exec(q.SELECT_INCOMING, NAMES))
         return Origin(*json.loads(names))

@@ -41,7 +41,7 @@ _NOT_BRACKETS: Final = re.compile(r"[^][{}]+")
 
 
 def json_messages(body: bytes) -> Iterator[str]:
-    """The messages of a body: its value, or each element if the value is an array.
+    """Yield the messages of a body: its value, or each element if the value is an array.
 
     Raises:
         InvalidArgumentError: the body is not strict JSON, or nests too deep.
@@ -61,7 +61,7 @@ def json_messages(body: bytes) -> Iterator[str]:
 
 
 def _elements(body: bytes, at: int) -> Iterator[str]:
-    """The compact text of each element of the array whose first element may begin at `at`."""
+    """Yield the compact text of each element of the array whose first element may begin at `at`."""
     at = _after_space(body, at)
     if body[at : at + 1] == b"]":
         _check_end(body, at + 1)
@@ -105,7 +105,7 @@ class _Window:
             size_bytes *= 4
 
     def exact(self, begin: int, end: int, value: JsonValue) -> JsonValue:
-        """The value of an element, decoded as UTF-8 if it is not ASCII."""
+        """Return the value of an element, decoded as UTF-8 if it is not ASCII."""
         text = self._body[begin:end]
         return value if text.isascii() else _parsed(text, "a message")
 

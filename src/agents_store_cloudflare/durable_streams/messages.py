@@ -77,7 +77,7 @@ def _joined(messages: Iterable[str]) -> Iterator[str]:
 
 
 def body_of(facts: ProtocolState, lines: str) -> str | bytes:
-    """The body of a read: a JSON array, or the bytes as they were appended."""
+    """Return the body of a read: a JSON array, or the bytes as they were appended."""
     if facts.is_json:
         return "[" + lines.replace("\n", ",") + "]"
     if not lines:
@@ -86,7 +86,7 @@ def body_of(facts: ProtocolState, lines: str) -> str | bytes:
 
 
 def message_of_bytes(piece: bytes, *, is_text: bool) -> str:
-    """One message of a stream that is not JSON."""
+    """Return one message of a stream that is not JSON."""
     if is_text:
         try:
             return json.dumps(piece.decode(), ensure_ascii=False)
@@ -101,7 +101,7 @@ def cut_message(text: str, size_bytes: int, *, is_text: bool) -> str:
 
 
 def size_of_message(text: str) -> int:
-    """The number of bytes of a message in a stream that is not JSON."""
+    """Return the number of bytes of a message in a stream that is not JSON."""
     return len(_bytes_of(json.loads(text)))
 
 

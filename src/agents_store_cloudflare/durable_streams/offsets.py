@@ -36,7 +36,7 @@ _PAST_ALL: Final = "9999999999999999_9999999999999999"
 
 
 def offset_of(sequence: int, *, is_start: bool = False) -> str:
-    """The offset after the message of this sequence."""
+    """Return the offset after the message of this sequence."""
     return f"{sequence:016d}_{int(is_start):016d}"
 
 

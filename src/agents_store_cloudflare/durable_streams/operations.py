@@ -82,7 +82,7 @@ def _about_one(op: str, rules: ProtocolLog, arguments: Arguments, now_ms: int) -
 
 
 def _export(rules: ProtocolLog, arguments: Arguments, now_ms: int) -> str:
-    """A page of the copy that a fork takes. The source notes the fork with the first page."""
+    """Return a page of the copy that a fork takes. The source notes the fork with the first page."""
     given, after = arguments["point"], arguments["after"]
     if given is None:
         position = _position(arguments)

@@ -25,7 +25,7 @@ class Producers:
         self._index: dict[tuple[str, str], tuple[int, int]] = {}
 
     def key(self, facts: ProtocolState, producer: Producer | None) -> tuple[str, int] | None:
-        """The name of a request in its block, in which numbers begin at 1; None without a producer."""
+        """Return the name of a request in its block, in which numbers begin at 1; None without a producer."""
         if producer is None:
             return None
         return f"{PREFIX}{facts.life} {producer.epoch} {producer.id}", producer.seq + 1
@@ -53,7 +53,7 @@ class Producers:
         return None
 
     def taken(self, facts: ProtocolState, producer: Producer) -> int | None:
-        """The highest number of the producer's epoch, if this request was taken before; None if it was not."""
+        """Return the highest number of the producer's epoch, if this request was taken before; None if it was not."""
         epoch, newest = self._newest(facts, producer.id)
         return newest if producer.epoch == epoch and producer.seq <= newest else None
 
@@ -63,7 +63,7 @@ class Producers:
             self._known()[facts.life, producer.id] = producer.epoch, producer.seq
 
     def _newest(self, facts: ProtocolState, producer_id: str) -> tuple[int, int]:
-        """The highest epoch and its highest number; -1 if there is none."""
+        """Return the highest epoch and its highest number; -1 if there is none."""
         return self._known().get((facts.life, producer_id), (-1, -1))
 
     def _known(self) -> dict[tuple[str, str], tuple[int, int]]:

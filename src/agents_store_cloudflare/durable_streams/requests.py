@@ -95,7 +95,7 @@ class Read:
         return "end" if self.position == "now" else 0
 
     def to_header(self) -> str:
-        """The text of `READ_HEADER`."""
+        """Return the text of `READ_HEADER`."""
         place = self.position
         position = [place.sequence, place.is_start] if isinstance(place, Offset) else place
         return json.dumps([position, self.live, self.cursor, self.if_none_match, self.wait_ms])

@@ -19,22 +19,22 @@ NATIVE: Final = ProtocolState()
 
 
 def offset_in(head: StreamHead, sequence: int) -> str:
-    """The offset after a message of this stream. The start of a later life of its path has an offset of its own."""
+    """Return the offset after a message of this stream. The start of a later life of its path has an offset of its own."""
     return offset_of(sequence, is_start=0 < sequence == head.begun_after)
 
 
 def life_of(head: StreamHead) -> int:
-    """The number of a stream's life. It rises with each reset and each deletion."""
+    """Return the number of a stream's life. It rises with each reset and each deletion."""
     return int(head.incarnation or 0)
 
 
 def facts_of(head: StreamHead) -> ProtocolState:
-    """The facts of a stream. A stream that a stream manager has made holds JSON."""
+    """Return the facts of a stream. A stream that a stream manager has made holds JSON."""
     return head.facts or NATIVE
 
 
 def new_facts(creation: Creation, now_ms: int) -> ProtocolState:
-    """The facts of a new stream."""
+    """Return the facts of a new stream."""
     return ProtocolState(
         content_type=creation.content_type or DEFAULT_TYPE,
         ttl_s=creation.ttl_s,

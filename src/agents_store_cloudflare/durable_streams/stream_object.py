@@ -191,7 +191,7 @@ class StreamObject:
         return self._told(log, reply)
 
     async def _told(self, log: StreamLog, reply: str | Awaitable[str]) -> str:
-        """The reply, when the index was told of the change."""
+        """Return the reply, when the index was told of the change."""
         await self._tellings.tell(log)
         return reply if isinstance(reply, str) else await reply
 
@@ -288,5 +288,5 @@ class StreamObject:
         return encode_reply(self._survival(log))
 
     def _survival(self, log: StreamLog) -> JsonObject:
-        """The facts that show a writer which chunks are stored, and whether the object was restarted."""
+        """Return the facts that show a writer which chunks are stored, and whether the object was restarted."""
         return {"instance": self._instance, "storedSequence": log.stored_sequence()}

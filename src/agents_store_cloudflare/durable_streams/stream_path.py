@@ -29,7 +29,7 @@ class StreamPath:
         self.incoming: IncomingPages = IncomingPages(sql, log.stream_id)
 
     def is_soft_deleted(self) -> bool:
-        """Whether the stream is gone but its forks hold the path."""
+        """Return whether the stream is gone but its forks hold the path."""
         last = self._log.last_known()
         return last is not None and last.is_deleted and self.forks.are_there()
 
@@ -59,24 +59,24 @@ class StreamPath:
         return self.held_source()
 
     def source_id(self) -> str | None:
-        """The stream that this one was forked from, while that stream must keep its path for this fork."""
+        """Return the stream that this one was forked from, while that stream must keep its path for this fork."""
         last = self._log.last_known()
         if last is None or last.facts is None or last.facts.source is None:
             return None if self.incoming.latest_ms() is None else self.incoming.origin().source_id
         return last.facts.source.stream_id if not last.is_deleted or self.forks.are_there() else None
 
     def was_made(self) -> bool:
-        """Whether there ever was a stream at this path."""
+        """Return whether there ever was a stream at this path."""
         return self._log.last_known() is not None
 
     def made_by(self, token: str) -> StreamHead | None:
-        """The fork that this attempt has made, even if it was deleted since."""
+        """Return the fork that this attempt has made, even if it was deleted since."""
         last = self._log.last_known()
         source = None if last is None or last.facts is None else last.facts.source
         return last if source is not None and source.token == token else None
 
     def owed_release(self) -> ForkSource | None:
-        """The source of a deleted fork, until it has confirmed that it was told."""
+        """Return the source of a deleted fork, until it has confirmed that it was told."""
         last = self._log.last_known()
         if last is None or not last.is_deleted or last.facts is None or self.forks.are_there():
             return None
@@ -89,7 +89,7 @@ class StreamPath:
             self._log.change_facts(replace(last.facts, source=None))
 
     def held_source(self) -> str | None:
-        """The source that must be told that this fork is gone: the stream is deleted, and no fork holds it."""
+        """Return the source that must be told that this fork is gone: the stream is deleted, and no fork holds it."""
         last = self._log.last_known()
         if last is None or not last.is_deleted or last.facts is None or self.forks.are_there():
             return None

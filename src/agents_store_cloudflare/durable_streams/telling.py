@@ -53,11 +53,11 @@ class Tellings:
             self._path = log.stream_id
 
     def is_marked(self) -> bool:
-        """Whether the index has asked for the changes of this stream."""
+        """Return whether the index has asked for the changes of this stream."""
         return self._marked_path() is not None
 
     def owes(self, log: StreamLog) -> bool:
-        """Whether the index has to be told. After a restart it is told anew: the restart may have come before a telling."""
+        """Return whether the index has to be told. After a restart it is told anew: the restart may have come before a telling."""
         place = None if self._marked_path() is None else _place(log)
         return place is not None and place != self._told
 
@@ -110,7 +110,7 @@ class Tellings:
 
 
 def _place(log: StreamLog) -> tuple[int, str, bool] | None:
-    """What the index knows of a stream: its last stored sequence, its life, whether it is deleted. None if it never was."""
+    """Return what the index knows of a stream: its last stored sequence, its life, whether it is deleted. None if it never was."""
     head = log.last_known()
     if head is None:
         return None

@@ -29,7 +29,7 @@ class Admission:
     async def admits(
         self, request: object, stream_id: str, action: StreamAction, *, source_id: str | None = None
     ) -> bool:
-        """Whether the request may do this. A fork also needs `read` of its source."""
+        """Return whether the request may do this. A fork also needs `read` of its source."""
         if not await self._says_yes(request, stream_id, action):
             return False
         return source_id is None or await self._says_yes(request, source_id, "read")

@@ -43,15 +43,15 @@ class CorsPolicy:
                 raise InvalidArgumentError(f"{origin!r} is no origin; one is like https://app.example, without a path")
 
     def names(self, origin: str) -> bool:
-        """Whether this origin is allowed by its name."""
+        """Return whether this origin is allowed by its name."""
         return origin in self.allowed_origins
 
     def admits(self, origin: str) -> bool:
-        """Whether pages of this origin may read the answers."""
+        """Return whether pages of this origin may read the answers."""
         return ANY in self.allowed_origins or origin in self.allowed_origins
 
     def headers(self, request: HttpRequest) -> dict[str, str]:
-        """The headers of every answer to this request."""
+        """Return the headers of every answer to this request."""
         vary = {} if ANY in self.allowed_origins else {"vary": "Origin"}
         origin = request.header("Origin")
         if origin is None or not self.admits(origin):
@@ -64,7 +64,7 @@ class CorsPolicy:
         return allowed
 
     def preflight_headers(self, request: HttpRequest, methods: str) -> dict[str, str]:
-        """The headers of a preflight's answer besides `headers`; none for an origin that may not read."""
+        """Return the headers of a preflight's answer besides `headers`; none for an origin that may not read."""
         origin = request.header("Origin")
         if origin is None or not self.admits(origin):
             return {}

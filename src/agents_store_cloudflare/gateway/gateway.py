@@ -188,12 +188,12 @@ class StreamGateway:
         return None if self._is_welcome(value) else HttpResponse.refusal(403, "forbidden", "not from this origin")
 
     def _is_welcome(self, value: HttpRequest) -> bool:
-        """Whether a page of the request's origin may open a WebSocket. Browsers do not check this."""
+        """Return whether a page of the request's origin may open a WebSocket. Browsers do not check this."""
         origin = value.header("Origin")
         return origin is None or self._is_own(value, origin) or (self._cors is not None and self._cors.admits(origin))
 
     def _is_forged(self, value: HttpRequest) -> bool:
-        """Whether a page of a foreign origin sends this change. Browsers send it, with the user's cookies, without a preflight."""
+        """Return whether a page of a foreign origin sends this change. Browsers send it, with the user's cookies, without a preflight."""
         origin = value.header("Origin")
         if origin is None:
             return value.header("Sec-Fetch-Site") in ("cross-site", "same-site")

@@ -61,7 +61,7 @@ class StreamPages:
         return HttpResponse.of_json(_joined(info, f'"output":{output}'))
 
     async def last_sequence(self, stream_id: str) -> int:
-        """The last sequence of the stream."""
+        """Return the last sequence of the stream."""
         info, _ = await self._info(stream_id)
         return int(info["lastSequence"])
 

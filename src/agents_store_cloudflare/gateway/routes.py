@@ -37,7 +37,7 @@ def check_prefix(prefix: object) -> str:
 
 
 def is_below(url: str, prefix: str) -> bool:
-    """Whether the URL's path is the prefix or goes on after it; False for a text that is no URL."""
+    """Return whether the URL's path is the prefix or goes on after it; False for a text that is no URL."""
     try:
         path = urlsplit(url).path
     except ValueError:
@@ -61,7 +61,7 @@ def route_of(url: str, prefix: str) -> Route | None:
 
 
 def path_of(prefix: str, route: Route) -> str:
-    """The path of a route, percent-encoded."""
+    """Return the path of a route, percent-encoded."""
     path = f"{prefix}/{quote(route.stream_id, safe='')}"
     return path if route.wire == "info" else f"{path}/{route.wire}"
 

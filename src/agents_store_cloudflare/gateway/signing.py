@@ -80,7 +80,7 @@ class StreamUrlSigner:
         return f"{self._signing_key_id}.{expires_s}.{floor}.{signature}"
 
     def permits(self, access: str, stream_id: str, action: StreamAction, *, from_sequence: int = 0) -> bool:
-        """Whether a known key has signed `access` for this, and it has not expired. Compares in constant time."""
+        """Return whether a known key has signed `access` for this, and it has not expired. Compares in constant time."""
         parts = _ACCESS.fullmatch(access)
         if parts is None:
             return False

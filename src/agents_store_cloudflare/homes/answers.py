@@ -57,5 +57,5 @@ class Answer:
         self.lines.append(f"[{','.join(texts)}]")
 
     def text(self) -> str:
-        """The payload of the reply."""
+        """Return the payload of the reply."""
         return "\n".join(self.lines)

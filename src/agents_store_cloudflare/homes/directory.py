@@ -32,7 +32,7 @@ class Directory:
         self._is_kept = is_kept
 
     async def page(self, wanted: ListedSessions) -> SessionPage:
-        """A page of sessions.
+        """Return a page of sessions.
 
         Raises:
             InvalidArgumentError: no directory is kept.
@@ -67,7 +67,7 @@ class Directory:
         return [cast("tuple[str, int, int]", tuple(row)) for row in rows]
 
     async def in_db(self, session_ids: Sequence[str]) -> list[str]:
-        """Which of the sessions D1 holds itself."""
+        """Return which of the sessions D1 holds itself."""
         given = json.dumps(list(session_ids), ensure_ascii=False)
         [rows] = await self._read("the look into D1", [Statement(directory_sql.SESSION_IN_DB, (given,))])
         return [cast("str", row[0]) for row in rows]

@@ -23,13 +23,13 @@ _COLUMN = re.compile(r"^\s+(\w+) (?:TEXT|INTEGER)\b", re.MULTILINE)
 
 @lru_cache(maxsize=500)
 def changes_rows(sql: str) -> bool:
-    """Whether the statement may change a row."""
+    """Return whether the statement may change a row."""
     return _TARGET.search(sql) is not None
 
 
 @lru_cache(maxsize=500)
 def inserts_into(sql: str) -> str | None:
-    """The table that the statement inserts into, or None."""
+    """Return the table that the statement inserts into, or None."""
     found = _TARGET.search(sql)
     return found.group(2) if found is not None and found.group(1) == "INSERT INTO" else None
 

@@ -40,7 +40,7 @@ class SessionOptions:
         self.delay_ms()
 
     def delay_ms(self) -> int:
-        """The delay of the directory in whole milliseconds.
+        """Return the delay of the directory in whole milliseconds.
 
         Raises:
             TypeError: given twice, or not a span.
@@ -50,5 +50,5 @@ class SessionOptions:
         return 1_000 if delay is None else delay
 
     def for_home(self) -> JsonObject:
-        """What a home is told with each batch."""
+        """Return what a home is told with each batch."""
         return {"streams": self.home_streams, "directory": self.directory, "delayMs": self.delay_ms()}

@@ -68,7 +68,7 @@ class Outbox:
         self._logger = logger
 
     def is_due(self) -> bool:
-        """Whether something waits."""
+        """Return whether something waits."""
         return bool(self._waiting(1))
 
     async def send(self, database: Database, now_ms: int) -> None:

@@ -53,7 +53,7 @@ class OwnParts:
         return self.stream.answer(request) if "streamId" in head else self.lock.answer(request)
 
     def are_here(self, home: str) -> bool:
-        """Whether the lock or the stream has ever had a row here."""
+        """Return whether the lock or the stream has ever had a row here."""
         if not self._is_here:
             sql = self._host.sql
             self._is_here = (

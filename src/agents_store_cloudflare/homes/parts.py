@@ -96,7 +96,7 @@ class Parts:
         self._sql.transaction(keep)
 
     def statements(self, request: str, parts: int) -> StoredStatements:
-        """The statements of a request.
+        """Return the statements of a request.
 
         Raises:
             SqlError: parts are missing; nothing has happened.

@@ -51,7 +51,7 @@ class Places:
         self._apart: set[str] = set()
 
     def may_be_home(self, name: str) -> bool:
-        """Whether a home may bear this name."""
+        """Return whether a home may bear this name."""
         if name in self._apart:
             return False
         try:
@@ -78,7 +78,7 @@ class Places:
                 _remember(self._asked, home)
 
     async def is_here(self, home: str) -> bool:
-        """Whether the home has its lock and its stream.
+        """Return whether the home has its lock and its stream.
 
         Raises:
             ObjectCallError: no reply came.
@@ -86,7 +86,7 @@ class Places:
         return await self.call(home, encode_request(WHERE, {"home": home})) is not None
 
     async def _look(self, home: str) -> str:
-        """Whether the objects of their own have a stream of this name, or a lease that is held."""
+        """Return whether the objects of their own have a stream of this name, or a lease that is held."""
         info = await _asked(self._streams, home, encode_request("info", {"streamId": home}))
         if info is not None:
             return FOUND
@@ -126,11 +126,11 @@ class HomeParts(ObjectNamespace, KeepsLines):
             self._apart.hang_up(name)
 
     async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> object:
-        """The object's answer to an HTTP GET."""
+        """Return the object's answer to an HTTP GET."""
         return await (await self._http(name)).fetch(name, url, headers)
 
     async def forward(self, name: str, request: HttpRequest, original: object) -> object:
-        """The object's answer to an HTTP request."""
+        """Return the object's answer to an HTTP request."""
         return await (await self._http(name)).forward(name, request, original)
 
     async def _http(self, name: str) -> _AnswersHttp:

@@ -83,7 +83,7 @@ class Projection:
         self._tables = tables
 
     def is_due(self) -> bool:
-        """Whether the directory does not know a session as it stands."""
+        """Return whether the directory does not know a session as it stands."""
         return self._tables.record() is not None and bool(self._dirty(1))
 
     def again(self) -> None:

@@ -98,7 +98,7 @@ class SessionObject:
         return reply if isinstance(reply, str) else await reply
 
     def answer(self, request: str) -> str | Awaitable[str]:
-        """The reply of `call`, at once unless it must be waited for."""
+        """Return the reply of `call`, at once unless it must be waited for."""
         try:
             return self._answer(decode_request(request), request)
         except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
@@ -113,11 +113,11 @@ class SessionObject:
             self._publishing.changed(KEPT_MS)
 
     def fetch(self, stream_id: str, request: HttpRequest) -> HttpResponse:
-        """The answer to a listener of the home's stream."""
+        """Return the answer to a listener of the home's stream."""
         return self.stream.fetch(stream_id, request)
 
     async def serve(self, stream_id: str, request: HttpRequest) -> HttpResponse:
-        """The answer to a request of the Durable Streams protocol."""
+        """Return the answer to a request of the Durable Streams protocol."""
         return await self.stream.serve(stream_id, request)
 
     def socket_message(self, socket: ObjectSocket, text: object) -> None:

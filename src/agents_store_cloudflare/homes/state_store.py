@@ -392,7 +392,7 @@ def _has_home(session_id: str) -> bool:
 
 
 def _loaded(state: AgentState) -> AgentState:
-    """The state, unless a list gave it.
+    """Return the state, unless a list gave it.
 
     Raises:
         InvalidArgumentError: a list gave it.

@@ -75,7 +75,7 @@ class HomeRecord:
 
     @classmethod
     def from_text(cls, text: str) -> HomeRecord:
-        """The record of its text."""
+        """Return the record of its text."""
         home, schema, readable_from, options = json.loads(text)
         return cls(home=home, schema=schema, readable_from=readable_from, options=options)
 
@@ -231,11 +231,11 @@ class HomeTables:
         return creates and not self.query(_EXISTS, request.session)
 
     def _target(self, request: BatchRequest) -> int:
-        """The version that the home is to have."""
+        """Return the version that the home is to have."""
         return max(SCHEMA, request.schema) if request.steps else SCHEMA
 
     def _is_behind(self, request: BatchRequest) -> bool:
-        """Whether there is a home, of an older schema."""
+        """Return whether there is a home, of an older schema."""
         record = self.record()
         return record is not None and record.schema < self._target(request)
 
@@ -259,7 +259,7 @@ class HomeTables:
         return answer
 
     def _keeps_rows(self) -> bool:
-        """Whether a new home has anything to keep: a session, a fence, rows of adapters."""
+        """Return whether a new home has anything to keep: a session, a fence, rows of adapters."""
         adapters: list[LiteralString] = [table for table in SESSION_TABLES if table in self._present()]
         return self._sql.exec(_IS_KEPT) != [[0]] or any(
             self._sql.exec(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608 - constants alone
@@ -328,7 +328,7 @@ class HomeTables:
         return self._sql.cursor(rest, *parameters, skipped)
 
     def _stamp(self, request: BatchRequest) -> str:
-        """A text that changes with every write to the session."""
+        """Return a text that changes with every write to the session."""
         return json.dumps(self.query(_STAMP, request.session))
 
     def _rows(self, sql: str, parameters: tuple[SqlValue, ...], missing: frozenset[str]) -> list[Row]:
@@ -337,5 +337,5 @@ class HomeTables:
 
 
 def _own(sql: str) -> LiteralString:
-    """The text of a constant of this package that has crossed to the object."""
+    """Return the text of a constant of this package that has crossed to the object."""
     return cast("LiteralString", sql)  # type: ignore[redundant-cast]

@@ -73,7 +73,7 @@ ASK_FIRST: Final = encode_reply({"unasked": True})
 
 
 def with_place(request: str, place: str) -> str:
-    """A request for a lock or a stream, with its place."""
+    """Return a request for a lock or a stream, with its place."""
     return f'{{"place":"{place}",{request[1:]}'
 
 
@@ -81,16 +81,16 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def statements_text(statements: Iterable[Statement]) -> str:
-    """The payload of a request: one line a statement."""
+    """Return the payload of a request: one line a statement."""
     return "\n".join(_encode([compact_sql(each.sql), each.parameters]) for each in statements)
 
 
 def read_statements(payload: str) -> list[tuple[str, tuple[SqlValue, ...]]]:
-    """The statements of a request."""
+    """Return the statements of a request."""
     lines: list[list[Any]] = [json.loads(line) for line in payload.split("\n")]
     return [(sql, tuple(parameters)) for sql, parameters in lines]
 
 
 def read_rows(payload: str) -> list[list[Row]]:
-    """The rows of each statement of a reply."""
+    """Return the rows of each statement of a reply."""
     return [json.loads(line) for line in payload.split("\n")]

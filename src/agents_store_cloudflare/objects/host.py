@@ -136,7 +136,7 @@ class ObjectHost(Protocol):
         ...
 
     def siblings(self) -> ObjectNamespace:
-        """The namespace of the object itself, for calls to its siblings."""
+        """Return the namespace of the object itself, for calls to its siblings."""
         ...
 
     def outbound(self) -> Outbound:

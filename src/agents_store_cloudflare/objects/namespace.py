@@ -52,7 +52,7 @@ class ObjectCallError(Exception):
         self.raised = raised
 
     def is_final(self) -> bool:
-        """Whether the same call, sent again soon, would fail again."""
+        """Return whether the same call, sent again soon, would fail again."""
         return self.overloaded or self.raised
 
 

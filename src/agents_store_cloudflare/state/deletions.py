@@ -287,7 +287,10 @@ def _tree(sessions: list[Row], streams: list[Row], remote: list[Row]) -> Session
 
 
 def _marked(rows: Iterable[Sequence[Any]]) -> dict[str, StreamMark | None]:
-    """The streams of rows (stream id, mark or None). The first row of a stream counts. A name that no stream can have is left out."""
+    """Return the streams of rows (stream id, mark or None).
+
+    The first row of a stream counts. A name that no stream can have is left out.
+    """
     streams: dict[str, StreamMark | None] = {}
     for stream_id, mark in rows:
         with suppress(TypeError, InvalidArgumentError):

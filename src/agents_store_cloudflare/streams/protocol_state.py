@@ -17,9 +17,7 @@ __all__ = ["JSON_TYPE", "ForkSource", "ProtocolState", "instant_ms", "media_type
 JSON_TYPE: Final = "application/json"
 
 TOUCH_STEP: Final = 8
-"""The part of a stream's time to live after which a read stores the new time.
-
-A read prolongs the time to live, and a row for every read would be too many.
+"""A read prolongs a stream's time to live. The new time is stored once in each eighth of the time to live, to save rows.
 """
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)

@@ -29,7 +29,7 @@ BUDGET_TABLES: tuple[LiteralString, ...] = ("__agents_reservations", "__agents_s
 
 
 async def budget_roots(database: object) -> AsyncIterator[str]:
-    """The outermost scope of every tree of budgets, in order."""
+    """Yield the outermost scope of every tree of budgets, in order."""
     db, after = as_database(database), ""
     while True:
         rows: list[Row]
@@ -63,7 +63,7 @@ async def export_budgets(database: object, scope: str) -> BudgetCopy:
 
 
 async def _quiet(db: Database, root: str) -> dict[str, list[StoredRow]]:
-    """The rows of a tree, read while the sums of its budgets stayed the same."""
+    """Return the rows of a tree, read while the sums of its budgets stayed the same."""
     tables = list(zip(BUDGET_TABLES, budgets_sql.SELECT_TREE, strict=True))
     budgets = tables[-1]
     for _ in range(ATTEMPTS):

@@ -73,7 +73,7 @@ def check_format(head: Mapping[str, Any]) -> None:
 
 
 async def checked(database: Database, copy: Mapping[str, Any]) -> CheckedCopy:
-    """The parts of a copy.
+    """Return the parts of a copy.
 
     Raises:
         InvalidArgumentError: the copy has another format, is not whole, or its parts do not belong together.

@@ -55,7 +55,7 @@ async def export_session(
 
 
 async def _quiet(db: Database, session_id: str) -> tuple[AgentState, StoredRows]:
-    """The session's state and rows, read while its state row stayed the same: each write to a session changes that row."""
+    """Return the session's state and rows, read while its state row stayed the same: each write to a session changes that row."""
     for _ in range(ATTEMPTS):
         before = [row async for row in rows_of(db, STATES, session_id)]
         state = await D1StateStore(db).load_state(session_id)

@@ -113,7 +113,7 @@ async def _take_places(
 
 
 async def _has_rows(db: Database, copy: CheckedCopy) -> bool:
-    """Whether the id has rows of adapters here and in the copy."""
+    """Return whether the id has rows of adapters here and in the copy."""
     shared: list[LiteralString] = [table for table in SESSION_TABLES if copy.stored[table]]
     rows = [row for table in shared async for row in rows_of(db, table, copy.session_id)]
     return bool(rows)
@@ -183,7 +183,7 @@ def _showing(copy: CheckedCopy, number: int, version: int, above: int, *, replac
 
 
 def _usage(copy: CheckedCopy, number: int, *, is_replaced: bool) -> list[Statement]:
-    """The statements that store entries and count the session's totals anew."""
+    """Return the statements that store entries and count the session's totals anew."""
     own = (copy.session_id,)
     return [
         *(Statement(sql, own) for sql in (usage_sql.REPLACED if is_replaced else usage_sql.FORGET_TOTALS)),

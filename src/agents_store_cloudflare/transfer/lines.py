@@ -44,24 +44,24 @@ class LineWriter:
         self._counts: Counter[str] = Counter()
 
     def head(self, now_ms: int) -> str:
-        """The first line of a file."""
+        """Return the first line of a file."""
         return _text({"type": "export", "format": FORMAT, "schema": CURRENT_SCHEMA_VERSION, "at": now_ms})
 
     def begin(self, session_id: str, state: Mapping[str, Any] | None) -> str:
-        """The first line of a session. `state` is for people. It is None for the remains of a deleted session."""
+        """Return the first line of a session. `state` is for people. It is None for the remains of a deleted session."""
         return self._begun({"sessionId": session_id}, OF_A_SESSION, {"type": "session", "state": state})
 
     def begin_budgets(self, root: str) -> str:
-        """The first line of a tree of budgets."""
+        """Return the first line of a tree of budgets."""
         return self._begun({"root": root}, OF_BUDGETS, {"type": "budgets"})
 
     def line(self, kind: str, **facts: object) -> str:
-        """A line between the first and the last one."""
+        """Return a line between the first and the last one."""
         self._counts[kind] += 1
         return self._said({"type": kind, **self._own, **facts})
 
     def end(self, *, changed: bool = False) -> str:
-        """The last line of a session or a tree."""
+        """Return the last line of a session or a tree."""
         counts = {kind: self._counts[kind] for kind in self._kinds}
         return _text(
             {"type": "end", **self._own, "lines": counts, "changed": changed, "digest": self._digest.hexdigest()}
@@ -78,7 +78,7 @@ class LineWriter:
 
 
 def lines_of(copies: Iterable[Copy], *, now_ms: int) -> Iterator[str]:
-    """The lines of a file that holds these copies, without line breaks."""
+    """Yield the lines of a file that holds these copies, without line breaks."""
     writer = LineWriter()
     yield writer.head(now_ms)
     for copy in copies:

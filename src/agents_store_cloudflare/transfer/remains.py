@@ -22,7 +22,7 @@ _HOLDERS: tuple[LiteralString, ...] = ("__agents_fences", ENTRIES, *KEPT, *SESSI
 
 
 async def list_remains(database: object) -> AsyncIterator[str]:
-    """The ids that have rows and no session. Reads every key of their tables: an operator's call."""
+    """Yield the ids that have rows and no session. Reads every key of their tables: an operator's call."""
     db, seen = as_database(database), set[str]()
     for table in _HOLDERS:
         after = ""

@@ -74,7 +74,7 @@ def _hidden(copy: CheckedCopy, number: int) -> Iterator[Statement]:
 
 
 def _numbered(row: StoredRow, number: int) -> StoredRow:
-    """The row under another number of its session."""
+    """Return the row under another number of its session."""
     moved = dict(row)
     if "session_no" in moved:
         moved["session_no"] = number
@@ -107,7 +107,10 @@ def _texts(rows: Iterable[str]) -> Iterator[str]:
 
 
 def large_entries(copy: CheckedCopy) -> list[StoredRow]:
-    """The usage entries that are too large for a text within a text: the transaction that shows the session takes them as they are."""
+    """Return the usage entries that are too large for a text inside a text.
+
+    The transaction that makes the session visible stores them directly.
+    """
     return [row for row in copy.stored[ENTRIES] if len(_text(row).encode()) > LARGEST_TEXT_BYTES]
 
 

@@ -56,7 +56,7 @@ def _with_bodies(blocks: Sequence[list[Any]], payload: str) -> Iterator[list[Any
 
 
 def check_stream(copy: object) -> StreamCopy:
-    """The copy of a stream, if it keeps the rules of streams.
+    """Return the copy of a stream, if it keeps the rules of streams.
 
     Raises:
         InvalidArgumentError: it is not whole, or holds what no stream holds.
@@ -79,7 +79,7 @@ def check_stream(copy: object) -> StreamCopy:
 
 
 def _end_of(block: Sequence[Any]) -> int:
-    """The last sequence of a block that keeps the rules."""
+    """Return the last sequence of a block that keeps the rules."""
     first, count, size_bytes, written_at, writer, number, body = block
     whole = all(type(value) is int for value in (first, count, size_bytes, written_at, number))
     texts = body.split("\n")

@@ -148,7 +148,7 @@ ENTRIES: LiteralString = "__agents_usage"
 
 
 async def rows_of(database: Database, table: LiteralString, session_id: str) -> AsyncIterator[StoredRow]:
-    """The session's rows of one table, page by page, in the order of their keys."""
+    """Yield the session's rows of one table, page by page, in the order of their keys."""
     columns, rule = await columns_of(database, table), TABLES[table]
     [keys] = await batch_with_retry(database, [Statement(_KEY, (table,))])
     sql = rule.statement(_listed(columns), _in_hex([cast("str", row[0]) for row in keys[1:] or keys]))
@@ -177,12 +177,12 @@ def _listed(columns: Sequence[str]) -> LiteralString:
 
 
 def _in_hex(columns: Sequence[str]) -> LiteralString:
-    """One text for several columns, whatever they hold: equal for equal values alone."""
+    """Return one text for several columns, whatever they hold: equal for equal values alone."""
     return cast("LiteralString", " || ' ' || ".join(f"hex(t.{name})" for name in columns))  # type: ignore[redundant-cast]
 
 
 async def columns_of(database: Database, table: LiteralString) -> list[str]:
-    """The names of a table's columns, in order."""
+    """Return the names of a table's columns, in order."""
     [rows] = await batch_with_retry(database, [Statement(_COLUMNS, (table,))])
     return [cast("str", row[0]) for row in rows]
 

@@ -157,7 +157,10 @@ class TurnBlock:
         await self._let_go(turn)
 
     def _is_stale(self, error: BaseException) -> bool:
-        """Whether a later holder of the session's lock has written. An error of another session or lock says nothing about this one."""
+        """Return whether a later holder of the session's lock has written.
+
+        An error of another session or lock says nothing about this one.
+        """
         return isinstance(error, StaleFencingTokenError) and error.resource == self._options.session_id
 
     async def _told_and_failed(self, turn: Turn, error: BaseException) -> None:

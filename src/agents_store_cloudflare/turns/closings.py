@@ -15,7 +15,7 @@ _FAILED: Final = frozenset({"failed", INTERRUPTED})
 
 
 def closing_chunk(owed: JsonObject, now_ms: int) -> JsonObject:
-    """The chunk that tells readers how a turn ended: `turn-end`, or `turn-failed` with a code."""
+    """Return the chunk that tells readers how a turn ended: `turn-end`, or `turn-failed` with a code."""
     chunk: JsonObject = {
         "type": "turn-failed" if owed["status"] in _FAILED else "turn-end",
         "turnId": owed["turnId"],

@@ -55,7 +55,7 @@ class Entrance:
         self.abandoned: TurnParts | None = None
 
     async def lock(self) -> DurableObjectLock:
-        """The session's lock.
+        """Return the session's lock.
 
         Raises:
             TurnRunningError, TurnEndedError: the turn is running, or has ended.
@@ -81,7 +81,7 @@ class Entrance:
         )
 
     async def _look(self) -> bool:
-        """Whether the open turn holds the lock. Somebody else does while a sweep works, or while a turn is entered."""
+        """Return whether the open turn holds the lock. Somebody else does while a sweep works, or while a turn is entered."""
         options = self._options
         found = await self._state.find_turn(options.session_id, options.turn_id)
         if found is None:
@@ -191,7 +191,7 @@ class Entrance:
         parts.begin_after(told.get(parts.stream_id, 0))
 
     async def _moved(self, writer: DurableObjectStreamWriter, parts: TurnParts) -> DurableObjectStreamWriter:
-        """A writer of the same name for the stream that the session shares with others: without the token."""
+        """Return a writer of the same name for the stream that the session shares with others: without the token."""
         writer.let_go()
         shared = self._new_writer(parts.stream_id, None, writer_id=writer.writer_id)
         await self._opened(shared)

@@ -67,7 +67,7 @@ class TurnOptions:
         parent_session_id: str | None,
         wait_until: Callable[[Awaitable[None]], object] | None,
     ) -> TurnOptions:
-        """The options, checked. The messages are copied: the caller may go on changing them.
+        """Return the options, checked. The messages are copied: the caller may go on changing them.
 
         Raises:
             TypeError, InvalidArgumentError: the argument, by name.

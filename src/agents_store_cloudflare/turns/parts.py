@@ -47,7 +47,7 @@ class TurnParts:
         return bool(self.entered.turn["fenced"])
 
     def closing(self, status: str, code: str | None) -> JsonObject | None:
-        """What the stream is owed at the end of the turn, or None for a turn without a stream."""
+        """Return what the stream is owed at the end of the turn, or None for a turn without a stream."""
         if self.writer is None:
             return None
         owed: JsonObject = {**self.entered.turn, "incarnation": self.writer.incarnation, "status": status}

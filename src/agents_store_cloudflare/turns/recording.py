@@ -118,7 +118,7 @@ class RecordingTurn:
 
 
 def _amount(entry: UsageEntry, unit: str | None) -> int:
-    """What an entry counts in a budget's unit."""
+    """Return what an entry counts in a budget's unit."""
     if unit == "tokens":
         return cast("Any", entry.tokens).total if entry.tokens is not None else 0
     return entry.cost_micros or 0

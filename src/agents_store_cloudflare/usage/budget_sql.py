@@ -21,7 +21,7 @@ __all__ = [
 
 
 def _chain(budget: LiteralString) -> LiteralString:
-    """The SQL of the chain of a budget. Where another program has damaged it, as the triggers read it."""
+    """Return the SQL of the chain of a budget. Where another program has damaged it, as the triggers read it."""
     return f"CASE WHEN json_valid({budget}.chain) THEN {budget}.chain ELSE json_array({budget}.scope, {budget}.parent, {budget}.root) END"
 
 

@@ -31,22 +31,22 @@ class SubscriptionConfig:
     description: str | None
 
     def hash(self) -> str:
-        """A hash; equal configurations have equal hashes."""
+        """Return a hash; equal configurations have equal hashes."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> JsonObject:
-        """The members that are stored."""
+        """Return the members that are stored."""
         return {**asdict(self), "streams": list(self.streams)}
 
     @classmethod
     def from_json(cls, config: dict[str, Any]) -> Self:
-        """The configuration that `to_json` gave."""
+        """Return the configuration that `to_json` gave."""
         others = {name: value for name, value in config.items() if name != "streams"}
         return cls(streams=tuple(config["streams"]), **others)
 
 
 def parse_config(body: bytes, *, allow_loopback: bool) -> SubscriptionConfig:
-    """The configuration in a request's body.
+    """Return the configuration in a request's body.
 
     Raises:
         InvalidArgumentError: it is malformed.
@@ -78,7 +78,7 @@ def parse_config(body: bytes, *, allow_loopback: bool) -> SubscriptionConfig:
 
 
 def parse_object(body: bytes) -> dict[str, JsonValue]:
-    """The JSON object in a request's body; an empty body is an empty object.
+    """Return the JSON object in a request's body; an empty body is an empty object.
 
     Raises:
         InvalidArgumentError: the body is not a JSON object.
@@ -93,7 +93,7 @@ def parse_object(body: bytes) -> dict[str, JsonValue]:
 
 
 def parse_paths(given: dict[str, JsonValue]) -> tuple[str, ...]:
-    """The paths under `streams`, each once, in order.
+    """Return the paths under `streams`, each once, in order.
 
     Raises:
         InvalidArgumentError: they are malformed, or too many.

@@ -32,7 +32,7 @@ class SigningKey:
     x: str
 
     def public(self) -> JsonObject:
-        """The public half, as a JWK Set holds it."""
+        """Return the public half, as a JWK Set holds it."""
         return {"kty": "OKP", "crv": "Ed25519", "kid": self.kid, "use": "sig", "alg": "EdDSA", "x": self.x}
 
 
@@ -88,7 +88,7 @@ class Webhooks:
 
 
 def is_done(answer: str) -> bool:
-    """Whether a webhook's answer says that the work is done."""
+    """Return whether a webhook's answer says that the work is done."""
     try:
         value = parse_json(answer, name="the answer")
     except ValueError:

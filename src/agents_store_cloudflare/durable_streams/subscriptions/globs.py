@@ -6,7 +6,7 @@ __all__ = ["matches"]
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether the path fits the pattern. The time is at most proportional to the product of both lengths."""
+    """Return whether the path fits the pattern. The time is at most proportional to the product of both lengths."""
     segments = path.split("/")
     # The places in the path at which the segments of the pattern up to now can end.
     ends = {0}

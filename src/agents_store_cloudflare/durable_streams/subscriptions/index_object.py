@@ -63,7 +63,7 @@ class SubscriptionIndex:
         }
 
     def is_there(self) -> bool:
-        """Whether this object is the index: it has its tables."""
+        """Return whether this object is the index: it has its tables."""
         return self._wakes.table.is_there()
 
     async def answer(self, message: WireMessage) -> str:
@@ -116,7 +116,7 @@ class SubscriptionIndex:
     def _made_before(
         self, arguments: dict[str, Any], config: SubscriptionConfig, *, created_ms: Any, key: Any
     ) -> JsonValue:
-        """The answer to a repeated request: the subscription that it made, also if that one is gone since."""
+        """Return the answer to a repeated request: the subscription that it made, also if that one is gone since."""
         found = self._wakes.table.all().get(arguments["id"])
         if found is None or found.state.made_by != arguments["commitId"]:
             state = WakeState(created_ms=created_ms, root_url=arguments["rootUrl"])

@@ -48,7 +48,7 @@ class StreamLinks:
         self._sql = sql
 
     def links(self, subscription_id: str) -> list[Link]:
-        """The streams of a subscription, by path."""
+        """Return the streams of a subscription, by path."""
         rows = cast("list[tuple[str, int, int, int]]", self._sql.exec(q.SELECT_LINKS, subscription_id))
         return [Link(path=path, kinds=kinds, acked=acked, tail=tail) for path, kinds, acked, tail in rows]
 
@@ -73,7 +73,7 @@ class StreamLinks:
                     self._sql.exec(q.UPSERT_LINK, subscription_id, path, GLOB, tail)
 
     def of_config(self, config: SubscriptionConfig) -> list[Link]:
-        """The streams that a subscription of this configuration would have if it were made now, by path."""
+        """Return the streams that a subscription of this configuration would have if it were made now, by path."""
         tails = dict(cast("list[tuple[str, int]]", self._sql.exec(q.SELECT_STREAMS)))
         matched = {path: GLOB for path in tails if config.pattern is not None and matches(config.pattern, path)}
         kinds = {**matched, **{path: matched.get(path, 0) | EXPLICIT for path in config.streams}}
@@ -103,12 +103,12 @@ class StreamLinks:
                 self._sql.exec(q.UPDATE_LINK_KINDS, each.id, path, EXPLICIT)
 
     def names(self, subscription: Subscription, path: str) -> bool:
-        """Whether a stream at this path is, or would be, one of the subscription's."""
+        """Return whether a stream at this path is, or would be, one of the subscription's."""
         is_matched = subscription.config.pattern is not None and matches(subscription.config.pattern, path)
         return is_matched or bool(self._sql.exec(q.SELECT_LINK, subscription.id, path))
 
     def covers(self, subscription: Subscription, path: str, before: int) -> bool:
-        """Whether a subscription covers a stream. A stream that its pattern newly matches is linked from `before` on."""
+        """Return whether a subscription covers a stream. A stream that its pattern newly matches is linked from `before` on."""
         if self._sql.exec(q.SELECT_LINK, subscription.id, path):
             return True
         if subscription.config.pattern is None or not matches(subscription.config.pattern, path):
@@ -137,12 +137,12 @@ class StreamLinks:
                 self._sql.exec(q.UPSERT_LINK, subscription_id, path, link.kinds, sequence)
 
     def tail_of(self, path: str) -> int | None:
-        """The last sequence of a stream that the index knows of; None if it does not know the stream."""
+        """Return the last sequence of a stream that the index knows of; None if it does not know the stream."""
         rows = cast("list[list[int]]", self._sql.exec(q.SELECT_TAIL, path))
         return rows[0][0] if rows else None
 
     def life_of(self, path: str) -> int | None:
-        """The number of a stream's life, as far as the index knows; None if it does not know the stream."""
+        """Return the number of a stream's life, as far as the index knows; None if it does not know the stream."""
         rows = cast("list[list[int]]", self._sql.exec(q.SELECT_LIFE, path))
         return rows[0][0] if rows else None
 
@@ -151,11 +151,11 @@ class StreamLinks:
         self._sql.exec(q.UPDATE_TELLING, path, int(is_telling))
 
     def silent(self) -> list[str]:
-        """A few streams that a subscription covers and whose objects have to be asked to tell."""
+        """Return a few streams that a subscription covers and whose objects have to be asked to tell."""
         return [path for [path] in cast("list[list[str]]", self._sql.exec(q.SELECT_SILENT, CHECKED_AT_ONCE))]
 
     def unchecked(self, now_ms: int) -> list[str]:
-        """A few streams to ask whether they are still there."""
+        """Return a few streams to ask whether they are still there."""
         rows = cast("list[list[str]]", self._sql.exec(q.SELECT_UNCHECKED, now_ms, CHECKED_AT_ONCE))
         return [path for [path] in rows]
 

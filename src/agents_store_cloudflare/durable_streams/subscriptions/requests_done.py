@@ -26,7 +26,7 @@ class RequestsDone:
         self._table = table
 
     def answer(self, arguments: Mapping[str, Any]) -> list[JsonValue] | None:
-        """The answer that this request got, in a list; None for a new request.
+        """Return the answer that this request got, in a list; None for a new request.
 
         Raises:
             InvalidArgumentError: another request has used its commit id.

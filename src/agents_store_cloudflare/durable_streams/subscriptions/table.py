@@ -29,7 +29,7 @@ class SubscriptionTable:
         self._loaded: dict[str, Subscription] | None = None
 
     def is_there(self) -> bool:
-        """Whether there ever was a subscription."""
+        """Return whether there ever was a subscription."""
         try:
             self._sql.exec(q.SELECT_SETTING, "secret")
         except SqlError as error:
@@ -39,7 +39,7 @@ class SubscriptionTable:
         return True
 
     def existing(self, subscription_id: str) -> Subscription:
-        """The subscription.
+        """Return the subscription.
 
         Raises:
             Refusal: 404.
@@ -50,11 +50,11 @@ class SubscriptionTable:
         return found
 
     def all(self) -> Mapping[str, Subscription]:
-        """Every subscription by its id."""
+        """Return every subscription by its id."""
         return self._all()
 
     def is_alike(self, subscription_id: str, config: SubscriptionConfig) -> bool:
-        """Whether this subscription exists with this configuration. Returns False if it does not exist and may be made.
+        """Return whether this subscription exists with this configuration. Returns False if it does not exist and may be made.
 
         Raises:
             Refusal: 409, it exists with another configuration, or there are too many subscriptions.
@@ -91,7 +91,7 @@ class SubscriptionTable:
             raise
 
     def setting(self, name: str, fresh: str | None = None) -> str | None:
-        """The value of a setting. A fresh value is stored if there is none yet."""
+        """Return the value of a setting. A fresh value is stored if there is none yet."""
         if fresh is not None:
             self.prepare()
             self._sql.exec(q.INSERT_SETTING, name, fresh)
@@ -104,7 +104,7 @@ class SubscriptionTable:
         self._sql.exec(q.UPSERT_SETTING, name, value)
 
     def secret(self) -> str:
-        """The key that signs tokens, made at its first use."""
+        """Return the key that signs tokens, made at its first use."""
         return self.setting("secret") or cast("str", self.setting("secret", secrets.token_hex(32)))
 
     def prepare(self) -> None:

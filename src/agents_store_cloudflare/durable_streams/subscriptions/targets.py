@@ -58,7 +58,7 @@ def check_target(url: object, *, allow_loopback: bool) -> str:
 
 
 def host_to_resolve(url: str, *, allow_loopback: bool) -> str | None:
-    """The name whose addresses must be checked before a delivery; None if the URL holds the address itself."""
+    """Return the name whose addresses must be checked before a delivery; None if the URL holds the address itself."""
     host = urlsplit(url).hostname or ""
     return None if _address(host) is not None or (allow_loopback and _is_loopback(host)) else host
 

@@ -10,14 +10,14 @@ __all__ = ["sign_wake", "signs_wake"]
 
 
 def sign_wake(secret: str, subscription_id: str, generation: int, wake_id: str) -> str:
-    """The token of a wake."""
+    """Return the token of a wake."""
     text = f"agents-wake-1\n{generation}\n{wake_id}\n{subscription_id}"
     digest = hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()
     return f"{generation}.{wake_id}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
 def signs_wake(secret: str, subscription_id: str, token: str) -> tuple[int, str] | None:
-    """The generation and the wake that a token of this subscription names; None for any other token."""
+    """Return the generation and the wake that a token of this subscription names; None for any other token."""
     generation, _, rest = token.partition(".")
     wake_id, _, _ = rest.partition(".")
     if not (generation.isascii() and generation.isdigit() and len(generation) <= 15):

@@ -269,13 +269,13 @@ class Wakes:
         return self.table.changed(write) if due else []
 
     def next_due_ms(self) -> int | None:
-        """The next time at which `expire` has something to do; None for never."""
+        """Return the next time at which `expire` has something to do; None for never."""
         return min(
             (each.state.due_ms for each in self.table.all().values() if each.state.due_ms is not None), default=None
         )
 
     def token(self, wake: Subscription) -> str:
-        """The token of the webhook's callback."""
+        """Return the token of the webhook's callback."""
         return sign_wake(self.table.secret(), wake.id, wake.state.generation, wake.state.wake_id)
 
     def _woken(self, subscription: Subscription, now_ms: int) -> list[Subscription]:
@@ -340,7 +340,7 @@ def _noted(subscription: Subscription, commit_id: str, *, follows: bool = False)
 
 
 def _repeated(subscription: Subscription, commit_id: str) -> Subscription | None:
-    """The wake that an earlier copy of this request acted on; None for a new request."""
+    """Return the wake that an earlier copy of this request acted on; None for a new request."""
     for known_id, generation, wake_id, _ in subscription.state.commits:
         if known_id == commit_id:
             return replace(subscription, state=replace(subscription.state, generation=generation, wake_id=wake_id))
