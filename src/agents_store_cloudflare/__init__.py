@@ -1,19 +1,21 @@
 """Durable storage for AI agents inside Cloudflare Python Workers.
 
-State, messages and checkpoints in D1; resumable streams and fenced locks in Durable Objects; usage accounting.
+State, messages, checkpoints and usage are in D1. Resumable streams and fenced locks are in Durable Objects.
 
-Here are the names that an agent's author needs: stores, managers, servers, records, errors, migrations. Others have a module:
+This package has the names that an agent's author needs: stores, managers, servers, records, errors, migrations. Other names have
+modules of their own:
 
 - `agents_store_cloudflare.gateway`: streams over HTTP in a user's Worker.
 - `agents_store_cloudflare.durable_streams`: the open Durable Streams protocol.
-- `agents_store_cloudflare.budgets`: what a session may spend; prices.
-- `agents_store_cloudflare.costs`: what the store's own work costs.
+- `agents_store_cloudflare.budgets`: budgets and prices.
+- `agents_store_cloudflare.costs`: the costs of the store's own work.
 - `agents_store_cloudflare.console`: pages for operators, in a user's Worker.
 - `agents_store_cloudflare.locks` and `.usage`: the objects and tools behind those two roles.
 - `agents_store_cloudflare.testing`: everything above on CPython, in process.
 
-The names of the first six can be imported from here too; their modules load at that moment. Importing works on CPython: only
-`StreamServer`, `LockServer` and `SessionServer` need the Workers runtime, and they load when they are first asked for.
+The names of the first six modules can be imported from this package too. Their modules load at that moment. Importing works on
+CPython: only `StreamServer`, `LockServer` and `SessionServer` need the Workers runtime, and they load when they are first asked
+for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Budgets and prices, for those who run agents: what a session may spend, and what its tokens cost.
+"""Budgets and prices: the limits of an agent's spending, and the prices of its tokens.
 
-`D1UsageStore` reserves and settles (`set_budget`, `reserve`, `settle`); these are the records that it takes and returns.
+`D1UsageStore` has the calls (`set_budget`, `reserve`, `settle`). This module has the records that they take and return.
 """
 
 from agents_store_cloudflare.contract.usage.budgets import Budget, ModelPrice, PriceBook, Reservation, Settlement

@@ -1,4 +1,4 @@
-"""What the store's work costs, for those who pay for it: meters, the costs they count, and Cloudflare's prices."""
+"""The costs of the store's work: meters, the costs that they count, and Cloudflare's prices."""
 
 from agents_store_cloudflare.contract.costs import Cost, CostEstimate, D1Cost, ObjectCost, Prices
 from agents_store_cloudflare.metering.costs import CLOUDFLARE_PRICES, estimate

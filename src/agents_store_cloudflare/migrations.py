@@ -1,8 +1,9 @@
-"""Brings a D1 database to the schema this code needs, from inside the Worker, and beside wrangler.
+"""Brings a D1 database to the schema that this code needs. It runs inside the Worker, and works together with wrangler.
 
-The SQL stands once, in `migrations/*.sql`. Version 1 may be run again at any time. Each later file begins with a claim of its version
-in `__agents_schema`: of two callers that race, one does the work and the other finds it done. Each later file also records its name in
-wrangler's `d1_migrations`. So `run_migration`, `wrangler d1 migrations apply` and `wrangler d1 execute --file` may be mixed in any order.
+The SQL stands only in `migrations/*.sql`. Version 1 may be run again at any time. Each later file begins with a claim of its
+version in `__agents_schema`. When two callers race, one of them does the work, and the other finds it done. Each later file also
+records its name in wrangler's `d1_migrations`. So `run_migration`, `wrangler d1 migrations apply` and `wrangler d1 execute --file`
+may be mixed in any order.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ async def run_migration(database: object) -> int:
 
 
 async def _apply_after(db: Database, version: int) -> None:
-    """Apply all missing files in one transaction. If another caller was faster, that is no failure."""
+    """Apply all missing files in one transaction. If another caller was faster, the call succeeds too."""
     statements = [
         Statement(sql) for name in MIGRATION_FILES[version:] for sql in split_statements(migration_text(name))
     ]
@@ -220,7 +221,7 @@ async def _read(db: Database, statement: Statement) -> list[list[Row]]:
 
 
 async def is_migrated(database: object) -> bool:
-    """Return whether the schema is the one this code needs."""
+    """Return whether the database has the schema that this code needs."""
     return await get_agents_migration_version(database) == CURRENT_SCHEMA_VERSION
 
 
@@ -232,7 +233,10 @@ async def get_agents_table_names(database: object) -> list[str]:
 
 
 async def drop_all_tables(database: object) -> None:
-    """Drop every table of the package with all its data, and let wrangler forget the files. Only a backup brings them back."""
+    """Drop every table of the package with all its data, and delete the files' names from wrangler's table.
+
+    Only a backup brings them back.
+    """
     db = as_database(database)
     try:
         await db.batch([Statement(_FORGET_FILES, (_json_list(RECORDED_FILES),)), *map(Statement, _DROPS)])

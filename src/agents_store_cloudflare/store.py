@@ -1,4 +1,4 @@
-"""`create_cloudflare_store`: the stores of one request, from its bindings."""
+"""`create_cloudflare_store` makes the stores of one request from its bindings."""
 
 from __future__ import annotations
 
@@ -37,18 +37,20 @@ if TYPE_CHECKING:
 __all__ = ["CloudflareStore", "create_cloudflare_store"]
 
 MANY_STREAMS = 8
-"""So many streams of a deleted session stay noted although they are gone: forgetting them costs a row."""
+"""The number of deleted streams that the deleted session's row may keep. To forget them costs a row."""
 
 STREAM_ATTEMPTS = 3
-"""How often a stream is deleted to which somebody writes at the same time."""
+"""The most attempts to delete a stream while somebody writes to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreParts:
-    """What a store stands on, for the operator's console: its database, its objects by kind, its usage table. All of it is metered.
+    """The parts of a store, for the operator's console: its database, its objects by kind, and its usage table.
+
+    The store's meter counts all calls to them.
 
     Attributes:
-        homes: where the sessions live, when not in the database.
+        homes: the homes of the sessions; None when the sessions are in the database.
     """
 
     database: Database
@@ -58,13 +60,15 @@ class StoreParts:
 
 
 class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa: SLOT001 - a tuple with attributes cannot have slots
-    """The stores of one request. Unpacks as `state_store, stream_manager`; build it for each request, never as a module global.
+    """The stores of one request. Make it for each request, and never keep it in a module global.
+
+    It can be unpacked as `state_store, stream_manager`.
 
     Attributes:
         state_store: sessions, messages, checkpoints.
         stream_manager: streams of chunks.
         usage_store: what sessions used.
-        lock_manager: fenced locks; None where no `locks` binding was given (`locks` raises instead).
+        lock_manager: fenced locks; None when the store has no `locks` binding. The property `locks` raises an error then.
     """
 
     state_store: D1StateStore
@@ -103,12 +107,14 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
 
     @property
     def parts(self) -> StoreParts:
-        """What the store stands on, for the operator's console."""
+        """The parts of the store, for the operator's console."""
         return self._parts
 
     @property
     def stream_namespace(self) -> ObjectNamespace:
-        """The objects of the store's streams, for `StreamGateway`: with homes some of them are in the binding `sessions`.
+        """The namespace of the store's streams, for `StreamGateway`.
+
+        With homes it leads to the binding `sessions` for some streams.
 
         Example:
             >>> gateway = StreamGateway(store.stream_namespace, authorize=may_read)
@@ -121,7 +127,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
 
     @property
     def locks(self) -> DurableObjectLockManager:
-        """The lock manager, where there must be one.
+        """The lock manager.
 
         Raises:
             InvalidArgumentError: the store was made without a `locks` binding.
@@ -131,7 +137,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         return self.lock_manager
 
     def meter(self) -> AbstractContextManager[Meter]:
-        """Count what this store does inside a block, in D1 and in Durable Objects; unused it costs nothing.
+        """Count the work of this store inside a block, in D1 and in Durable Objects. Without a meter nothing is counted.
 
         Example:
             >>> with store.meter() as m:
@@ -144,16 +150,17 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         return self._meters.open()
 
     async def migrate(self) -> int:
-        """Bring the database to the current schema, and check once an isolate that the bindings lead to the right classes.
+        """Bring the database to the current schema. Check once in each isolate that the bindings lead to the right classes.
 
-        A current schema costs one row read. The check is one call per Durable Object class, in an isolate's first migration alone.
+        When the schema is current, the call reads one row. The check is one call for each Durable Object class. It runs only in the
+        first `migrate` of an isolate.
 
         Returns:
             The version of the schema.
 
         Raises:
-            MigrationError: the database is newer than the code, or it failed.
-            BindingError: a class is not exported, has no SQLite, or the bindings are exchanged.
+            MigrationError: the database is newer than the code, or a statement failed.
+            BindingError: a class is not exported or has no SQLite, or two bindings are exchanged.
         """
         version = await run_migration(self._parts.database)
         await check_objects_once(self._parts.objects)
@@ -179,7 +186,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         parent_session_id: str | None = None,
         wait_until: Callable[[Awaitable[None]], object] | None = None,
     ) -> TurnBlock:
-        """Return one turn of an agent as a block: lock, load, stream, save, checkpoint, usage and release.
+        """Return the block of one turn of an agent: it does lock, load, stream, save, checkpoint, usage and release.
 
         Example:
             >>> async with store.turn("ada", agent_type="research", messages=[question], wait=5) as turn:
@@ -189,23 +196,23 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
 
         Args:
             session_id: the session. It is created when missing, unless `create` is False.
-            agent_id: the name of the agent in its chunks; the agent type where absent.
-            messages: stored before anything else.
+            agent_id: the name of the agent in its chunks. The default is the agent type.
+            messages: messages that are stored when the turn begins.
             turn_id: the caller's name for this turn, e.g. a queue message id. A turn of this id succeeds at most once.
-            wait: seconds (or a timedelta) to wait for the session's lock; not at all where absent.
-            ttl: seconds (or a timedelta) of the lock's lease. With `auto_refresh` it is no limit of the turn's length;
-                `max_hold` (seconds or a timedelta, at most a day) is.
-            stream: whether the turn writes to a stream; its id is the session id.
+            wait: the time to wait for the session's lock: seconds or a timedelta. By default the block does not wait.
+            ttl: the length of the lock's lease: seconds or a timedelta. With `auto_refresh` the turn may be longer than that.
+                `max_hold` (seconds or a timedelta, at most a day) limits its length.
+            stream: True when the turn writes to a stream. The stream's id is the session id.
             checkpoint: keep a checkpoint with each commit.
             step_id: the step whose staged changes are promoted with the first commit.
-            budget: scope and amount to reserve; what was spent is settled when the turn ends.
-            wait_until: `ctx.waitUntil` of the request: leaving the block does not wait for the closing chunk.
+            budget: the scope and the amount to reserve. The spent amount is settled when the turn ends.
+            wait_until: `ctx.waitUntil` of the request. With it, the end of the block does not wait for the closing chunk.
 
         Raises:
             InvalidArgumentError, TypeError: an argument breaks a rule. On entering the block:
             LockNotAcquiredError: somebody holds the session's lock.
             TurnRunningError, TurnEndedError: a turn of this id is running, or has ended.
-            TurnError: the session is of another agent type, or a turn of it is around this one.
+            TurnError: the session has another agent type, or this block is inside another turn of the session.
             BudgetExceededError: the reservation does not fit.
             StateNotFoundError: there is no such session, and `create` is False.
             On leaving it: LockLostError, StaleFencingTokenError (nothing more was stored), StaleStateError.
@@ -233,25 +240,28 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         return TurnBlock(options, self.state_store, self.stream_manager, self.locks)
 
     async def sweep_turns(self, limit: int = 100) -> SweptTurns:
-        """Close dead turns and publish the closing chunks that are owed; for a cron trigger.
+        """Close dead turns, and publish the closing chunks that streams still have to get. Call it from a cron trigger.
 
-        Safe beside running turns, and safe twice. It reads one row per session that has an open turn or owes a chunk.
+        It may run beside turns and beside another sweep. It reads one row for each session that has an open turn or a closing chunk
+        to publish.
 
         Args:
-            limit: the most sessions that are closed or settled.
+            limit: the most sessions that this call handles.
         """
         check_whole_number(limit, "limit", low=1, high=10_000)
         state = self.state_store
         return await sweep_turns(state, self.stream_manager, self.locks, limit, state.now_ms)
 
     async def project_home(self, session_id: str) -> str | None:
-        """Have the home of a session tell the directory of all its sessions again; the home's name, None where it has no sessions.
+        """Make a session's home send all its sessions to the directory again.
 
-        For an operator whose directory lost rows. The call returns when the directory knows.
+        Return the home's name, or None when it has no sessions.
+
+        This is for an operator whose directory has lost rows. The call returns when the directory has the sessions.
 
         Raises:
             InvalidArgumentError: the store has no homes.
-            D1StateError: the home gave no reply, or could not tell the directory (its alarm tries again).
+            D1StateError: the home gave no reply, or could not reach the directory. In the second case its alarm tries again.
         """
         if self._parts.homes is None:
             raise InvalidArgumentError("this store has no homes; pass sessions=env.SESSIONS to create_cloudflare_store")
@@ -265,23 +275,23 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> bool:
-        """Delete a session and its descendants with everything: streams, usage, state; whether there was a session.
+        """Delete a session and its descendants with their streams, usage and state. Return whether the session existed.
 
-        The state and the streams are asked first, which keeps the token; a refusal leaves everything as it was. Then the state decides,
-        in one transaction with the usage. The streams go last: called again after a failure, the deletion completes.
-        Streams and usage of the id go without a session too. Two things stay: a stream that another session uses, and sub-sessions
-        that live elsewhere (`remote`).
+        First the state and the streams check the token and keep it. If one of them refuses it, nothing is deleted. Then the state
+        and the usage are deleted in one transaction. The streams are deleted last. When the call fails in between, call it again,
+        and it completes the deletion. Streams and usage of the id are deleted even if there is no session. Streams that another
+        session uses stay, and so do sub-sessions that live elsewhere (`remote`).
 
         Args:
-            expected_version: the session's version, as a condition.
-            fencing_token: compared with the highest token that the state and each stream have seen.
-            commit_id: repeating the call with it gives the first result and does not touch a session that was made since, also where
-                the first call was broken off. It costs one more row.
+            expected_version: delete only at this version; None deletes at any.
+            fencing_token: the lock that the caller holds, or its token. The state and each stream compare it with the highest token
+                that they have seen.
+            commit_id: a name for this request. The same request under it again gives the first result, and leaves a session alone
+                that was made since, even if the first call did not complete. It costs one more row.
 
         Raises:
             StaleFencingTokenError: the state or a stream has seen a higher token.
-            StaleStateError: the session has another version.
-            StreamError, D1StateError: something could not be deleted; call it again.
+            StaleStateError: the session has another version. StreamError, D1StateError: a part could not be deleted. Call it again.
         """
         plan = await self.state_store.plan_deletion(
             session_id, expected_version=expected_version, fencing_token=fencing_token, commit_id=commit_id
@@ -305,10 +315,10 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         return is_deleted
 
     async def _delete_homeless_usage(self, session_id: str, commit_id: str | None, *, is_deleted: bool) -> None:
-        """Beside homes: have D1 hear of a deletion now, and delete usage that bears the id without a session.
+        """With homes: tell D1 about the deletion now, and delete the usage of an id that has no session.
 
-        The home itself tells D1 to delete the usage of a session, before it tells what a later session of the id has used. So nothing else
-        may be deleted by the id where there was a session, or where there is one by now.
+        The home itself tells D1 to delete the usage of its session, before it tells D1 the usage of a later session of the same id.
+        So this method deletes usage by id only when there was no session and there is none now.
         """
         homes = self._parts.homes
         if homes is None:
@@ -320,16 +330,17 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
             await self.usage_store.delete(session_id, commit_id=name)
 
     async def cleanup_expired_sessions(self, now: int | None = None, limit: int = 100) -> list[str]:
-        """Delete up to `limit` expired sessions and their descendants with everything: streams, usage, state; the ids deleted.
+        """Delete up to `limit` expired sessions and their descendants with their streams, usage and state. Return the deleted ids.
 
-        The state decides, in one transaction, and goes first. When a stream then cannot be deleted, `delete_session` of the id
+        The state is deleted first, in one transaction. When a stream cannot be deleted after that, `delete_session` of the id
         deletes it later.
 
         Args:
-            now: sessions whose `expires_at` is not after this time go (milliseconds); None is the present.
+            now: a session is expired when its `expires_at` is not after this time (milliseconds since 1970). The default is the
+                present.
 
         Raises:
-            StreamError, D1StateError, UsageError: something could not be deleted.
+            StreamError, D1StateError, UsageError: a part could not be deleted.
         """
         at_ms = self.state_store.now_ms() if now is None else now
         streams = await self.state_store.find_expired_streams(at_ms, limit)
@@ -345,7 +356,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
     async def _marks(
         self, streams: Mapping[str, StreamMark | None], fencing_token: FencingToken
     ) -> dict[str, StreamMark]:
-        """Return how the streams stand that exist, as they were marked before or as they stand now; they keep the token."""
+        """Return the marks of the existing streams: the known mark, or a mark of the present state. The streams keep the token."""
         found: dict[str, StreamMark] = {}
         for stream_id, known in streams.items():
             mark = known or await self.stream_manager.mark_stream(stream_id, fencing_token=fencing_token)
@@ -354,7 +365,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         return found
 
     async def _delete_left(self, session_id: str, stream_id: str, known: StreamMark | None) -> None:
-        """Delete a stream that an earlier deletion has left; a session that uses it by now loses no chunk of its own."""
+        """Delete a stream that an earlier deletion has left. If another session uses it by now, only the older chunks are deleted."""
         mark = known or await self.stream_manager.mark_stream(stream_id)
         if mark is None:
             return
@@ -364,7 +375,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
             await self._drop_chunks(stream_id, known)
 
     async def _delete_stream(self, session_id: str, stream_id: str, mark: StreamMark) -> None:
-        """Delete a stream as it was marked. Of a stream that a new session has taken over, the chunks up to the mark go."""
+        """Delete a marked stream. If a new session uses it by now, delete only the chunks up to the mark."""
         seen = mark
         for _ in range(STREAM_ATTEMPTS):
             now = await self.stream_manager.delete_marked_stream(stream_id, seen)
@@ -392,18 +403,18 @@ def create_cloudflare_store(
     sessions: object = None,
     session_options: SessionOptions | None = None,
 ) -> CloudflareStore:
-    """Return the stores of one request, on its bindings.
+    """Return the stores of one request, made from its bindings.
 
     Args:
-        db: the D1 binding (`env.AGENT_DB`) or a read-replica session of it; raw, or as the Workers SDK wraps it.
+        db: the D1 binding (`env.AGENT_DB`) or a read-replica session of it, raw or as the Workers SDK wraps it.
         streams: the Durable Object binding of `StreamServer` (`env.STREAMS`).
         locks: the Durable Object binding of `LockServer` (`env.LOCKS`), if there is one.
-        sessions: the Durable Object binding of `SessionServer` (`env.SESSIONS`), where each tree of sessions lives in an object of
-            its own; D1 keeps what spans sessions. Without it all sessions are in D1.
-        session_options: goes with `sessions`.
+        sessions: the Durable Object binding of `SessionServer` (`env.SESSIONS`). With it each tree of sessions lives in an object
+            of its own, and D1 keeps the directory, usage and budgets. Without it all sessions are in D1.
+        session_options: the options of homes, for `sessions`.
 
     Raises:
-        TypeError: a binding is missing, or is something else.
+        TypeError: a binding is missing, or is not a binding of the right kind.
         InvalidArgumentError: `session_options` without `sessions`.
     """
     if session_options is not None and sessions is None:

@@ -1,4 +1,4 @@
-"""The check of a Worker's bindings. Each fault is named together with the line that mends it."""
+"""The check of a Worker's bindings. An error names each fault and the line that corrects it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents_store_cloudflare.objects.wiring import DESCRIBE, ObjectKind
 __all__ = ["check_bindings", "check_object", "check_objects_once"]
 
 PROBE_NAME: Final = "__wiring"
-"""The object that is asked; no user's id begins so."""
+"""The object that the check calls. No user's id begins with `__`."""
 
 _DATABASE = """[[d1_databases]]
 binding = "{name}"
@@ -33,7 +33,7 @@ new_sqlite_classes = ["{class_name}"]"""
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A binding that the package needs, and what tells that it is one."""
+    """A binding that the package needs, and the marks by which the check recognises it."""
 
     what: str
     mark: str
@@ -60,7 +60,7 @@ _A_DATABASE = _Wanted("a D1 database", "prepare", lambda name: _DATABASE.format(
 
 
 _checked: set[ObjectKind] = set()
-"""What this isolate has found right. It belongs to the deployed Worker, not to a request."""
+"""The bindings that this isolate has checked. They belong to the deployed Worker, not to a request."""
 
 
 def check_bindings(
@@ -74,12 +74,11 @@ def check_bindings(
     """Check that a Worker's `env` has the bindings of the package. It sends nothing.
 
     Args:
-        env: `self.env` of the entry class.
-        db, streams, locks, sessions: the names of the bindings; `locks=None` for a Worker without locks; `sessions` only where
-            sessions live in Durable Objects.
+        env: `self.env` of the entry class. db, streams, locks, sessions: the names of the bindings; `locks` is None for a Worker
+            without locks. `sessions` is given only when sessions live in Durable Objects.
 
     Raises:
-        BindingError: the message names everything that is missing or of another kind, with the lines for wrangler.toml.
+        BindingError: a binding is missing or of another kind. The message names all faults, with the lines for wrangler.toml.
     """
     wanted = {db: _A_DATABASE, streams: _objects_of("stream")}
     if locks is not None:
@@ -105,7 +104,7 @@ async def check_object(namespace: ObjectNamespace, kind: ObjectKind) -> None:
     """Ask one object of a binding for its kind and its storage: one call.
 
     Raises:
-        BindingError: no object answers, it is of another kind, or its class has no SQLite.
+        BindingError: no object answers, the object is of another kind, or its class has no SQLite.
     """
     class_name, tag = _CLASSES[kind]
     try:
@@ -131,10 +130,10 @@ async def check_object(namespace: ObjectNamespace, kind: ObjectKind) -> None:
 
 
 async def check_objects_once(objects: Mapping[ObjectKind, ObjectNamespace]) -> None:
-    """`check_object` for each binding that this isolate has not found right before.
+    """Call `check_object` for each binding that this isolate has not checked before.
 
     Raises:
-        BindingError: as `check_object`.
+        BindingError: as `check_object` raises it.
     """
     for kind, namespace in objects.items():
         if kind not in _checked:

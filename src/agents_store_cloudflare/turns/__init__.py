@@ -1,4 +1,4 @@
-"""Turns: lock, load, stream, save, checkpoint, usage and release as one block, over the roles' calls."""
+"""Turns: one block does lock, load, stream, save, checkpoint, usage and release, by calls to the stores."""
 
 from agents_store_cloudflare.turns.block import TurnBlock
 from agents_store_cloudflare.turns.options import TurnOptions

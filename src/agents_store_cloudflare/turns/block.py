@@ -1,4 +1,4 @@
-"""`async with store.turn(…)`: enters a turn, and ends it whatever happens in the block."""
+"""`async with store.turn(…)` enters a turn. It ends the turn when the block ends, also after an exception."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TurnBlock:
     if not TYPE_CHECKING:  # a type checker refuses the name by itself
 
         def __getattr__(self, name: str) -> Never:
-            """Explain a use before the block is entered.
+            """Raise an error that says: enter the block before you use the turn.
 
             Raises:
                 AttributeError: always.
@@ -104,7 +104,7 @@ class TurnBlock:
         try:
             await self._ended(kind, error, trace)
         except asyncio.CancelledError:
-            # Cancelled again while it ended: the lock must not be refreshed on and on for nobody.
+            # The task was cancelled again during the end of the turn. The refreshes of the lock must stop, because nobody uses it.
             await quietly(self._parts.lock.release(), "the lock ends with its ttl", _logger)
             raise
         finally:
@@ -129,7 +129,7 @@ class TurnBlock:
     async def _failed(self, turn: Turn, error: BaseException) -> None:
         """End a turn whose block raised. The block's own exception is never hidden.
 
-        It comes to its end also when the task is cancelled meanwhile: otherwise the run stayed open until the next turn or a sweep.
+        The end completes even if the task is cancelled meanwhile. Otherwise the run would stay open until the next turn or a sweep.
         """
         ending = self._finishing.start(self._fail(turn, error))
         try:
@@ -141,7 +141,7 @@ class TurnBlock:
     async def _fail(self, turn: Turn, error: BaseException) -> None:
         lock = self._parts.lock
         if lock.lost:
-            return  # whoever holds the lock now closes the turn
+            return  # the present holder of the lock closes the turn
         if self._is_stale(error):
             await quietly(lock.release(), "the lock ends with its ttl", _logger)
             return
@@ -175,11 +175,12 @@ class TurnBlock:
         await quietly(turn.fail(status, code, text[:MAX_ERROR_CHARACTERS]), "the run could not be ended", _logger)
 
     async def _let_go(self, turn: Turn) -> None:
-        """Release the lock and publish the closing chunk, side by side."""
+        """Release the lock and publish the closing chunk at the same time."""
         parts, wait_until = self._parts, self._options.wait_until
         owed = [*parts.owed, *([] if turn.closing is None else [turn.closing])]
 
-        # Functions, so that a cancellation before their first step leaves no call that nobody awaits.
+        # These are functions and not coroutines, so that a cancellation before their first step leaves no coroutine that nobody
+        # awaits.
         async def tell() -> None:
             publishing = publish(self._streams, owed, self._state.now_ms())
             await quietly(publishing, "the closing chunk stays owed", _logger)
@@ -193,7 +194,7 @@ class TurnBlock:
             await _released(parts.lock)
 
     def _close_writer(self) -> None:
-        """Give back the writer's timer and its object. Its chunks are stored, or lost with the turn."""
+        """Stop the writer's timer and close its connection. Its chunks are stored, or they are lost with the turn."""
         if self._parts.writer is not None:
             self._parts.writer.let_go()
 

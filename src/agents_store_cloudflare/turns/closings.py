@@ -1,4 +1,4 @@
-"""Closing chunks: the state row keeps those that are owed to a stream, and this module delivers them."""
+"""Publishes closing chunks. The state row keeps the closing chunks that a stream must still get."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FAILED: Final = frozenset({"failed", INTERRUPTED})
 
 
 def closing_chunk(owed: JsonObject, now_ms: int) -> JsonObject:
-    """Return the chunk that tells readers how a turn ended: `turn-end`, or `turn-failed` with a code."""
+    """Return the closing chunk of a turn: `turn-end`, or `turn-failed` with a code."""
     chunk: JsonObject = {
         "type": "turn-failed" if owed["status"] in _FAILED else "turn-end",
         "turnId": owed["turnId"],
@@ -33,13 +33,14 @@ def closing_chunk(owed: JsonObject, now_ms: int) -> JsonObject:
 async def publish(streams: DurableObjectStreamManager, owed: Sequence[JsonObject], now_ms: int) -> dict[str, int]:
     """Write closing chunks to their streams, in order. Chunks that are already there are not written again.
 
-    They carry no fencing token. What is owed is stored in the state row, so a closing chunk is right whoever holds the lock by now.
+    They have no fencing token. The state row names each closing chunk, so the chunk is right even if somebody else holds the lock
+    now.
 
     Returns:
-        For each stream that has a closing chunk now, the sequence of the last one.
+        The sequence of the last closing chunk, for each stream that has one now.
 
     Raises:
-        StreamError: a stream could not be reached; this chunk and those behind it stay owed.
+        StreamError: a stream could not be reached. Its chunk and all later chunks must still be published.
     """
     sequences: dict[str, int] = {}
     for each in owed:

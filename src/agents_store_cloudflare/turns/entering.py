@@ -1,4 +1,4 @@
-"""Entering a turn: the session's lock, then one batch, with the stream opened beside it."""
+"""Enters a turn: it acquires the session's lock, then sends one batch, and opens the stream at the same time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _logger = logging.getLogger("agents_store_cloudflare.turns")
 
 
 class Entrance:
-    """The way into one turn: `lock`, then `enter`, then `tell`."""
+    """Enters one turn. Call `lock`, then `enter`, then `tell`."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Entrance:
         lock = await self._acquire(options.wait_ms)
         if lock is not None:
             return lock
-        # A sweep holds the lock for three calls: it is worth a second even to those who would not wait for a turn.
+        # A sweep holds the lock for three calls. So even a caller that does not wait for turns waits a second for a sweep.
         is_turn = await self._look()
         if not is_turn and options.wait_ms < SWEEPER_WAIT_MS:
             lock = await self._acquire(SWEEPER_WAIT_MS - options.wait_ms)
@@ -81,7 +81,7 @@ class Entrance:
         )
 
     async def _look(self) -> bool:
-        """Return whether the open turn holds the lock. Somebody else does while a sweep works, or while a turn is entered."""
+        """Return whether the open turn holds the lock. While a sweep works or a turn is entered, somebody else holds it."""
         options = self._options
         found = await self._state.find_turn(options.session_id, options.turn_id)
         if found is None:
@@ -111,10 +111,12 @@ class Entrance:
         )
 
     async def enter(self, lock: DurableObjectLock) -> TurnParts:
-        """Enter the turn in one batch, and open the stream's writer beside it. If it raises, it leaves nothing but an empty stream.
+        """Enter the turn in one batch, and open the stream's writer at the same time.
 
-        A caller that is cancelled waits for the reply. If the turn has been entered by then, `abandoned` is its parts: somebody has to
-        end it. A caller that is cancelled again stops waiting; the session's next turn or a sweep then closes what was entered.
+        If the call raises, at most an empty stream is left.
+
+        A cancelled call still waits for the reply. If the turn was entered, `abandoned` holds its parts, and the caller has to end
+        it. A call that is cancelled a second time stops waiting. Then the session's next turn or a sweep closes the turn.
         """
         options, reservation = self._options, self._reservation()
         writer = self._new_writer(options.session_id, lock.fencing_token) if options.stream else None
@@ -158,7 +160,7 @@ class Entrance:
             raise
 
     async def tell(self, parts: TurnParts) -> None:
-        """Bring the stream up to date: write the closing chunks that earlier turns owe it, and resume it after a suspension.
+        """Bring the stream up to date: write the missing closing chunks of earlier turns, and resume the stream after a suspension.
 
         Raises:
             StreamError: the stream of a suspended session cannot be reached.
@@ -183,7 +185,7 @@ class Entrance:
             told = await publish(self._streams, parts.owed, self._state.now_ms())
         except StreamError:
             if must_succeed:
-                raise  # a closing chunk that pauses must not come after the stream was resumed
+                raise  # a closing chunk that pauses the stream must not arrive after the stream was resumed
             _logger.warning("closing chunks of session %r stay owed", self._options.session_id, exc_info=True)
             return
         parts.owed = []
@@ -191,7 +193,7 @@ class Entrance:
         parts.begin_after(told.get(parts.stream_id, 0))
 
     async def _moved(self, writer: DurableObjectStreamWriter, parts: TurnParts) -> DurableObjectStreamWriter:
-        """Return a writer of the same name for the stream that the session shares with others: without the token."""
+        """Return a writer of the same name, without the token, for a stream that the session shares with others."""
         writer.let_go()
         shared = self._new_writer(parts.stream_id, None, writer_id=writer.writer_id)
         await self._opened(shared)
@@ -219,7 +221,7 @@ class Entrance:
     def _facts(
         self, lock: DurableObjectLock, writer: DurableObjectStreamWriter | None, reservation: Reservation | None
     ) -> JsonObject:
-        """Return the facts of the open turn for the state row. The batch adds the ones that only the row knows."""
+        """Return the facts of the open turn for the state row. The batch adds the facts that only the row has."""
         options = self._options
         kept = (
             None
@@ -238,7 +240,7 @@ class Entrance:
         }
 
     async def _opened(self, writer: DurableObjectStreamWriter) -> None:
-        """Open a writer. A stream that cannot be reached now is asked again by the first flush."""
+        """Open a writer. If the stream cannot be reached now, the first flush tries again."""
         try:
             await writer.open()
         except StreamError:

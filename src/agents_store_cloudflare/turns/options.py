@@ -1,4 +1,4 @@
-"""What a turn can be told, checked before anything is sent."""
+"""The arguments of a turn. They are checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_HOLD_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnOptions:
-    """The arguments of `store.turn`. Its docstring explains each."""
+    """The arguments of `store.turn`, which explains each of them."""
 
     session_id: str
     agent_type: str
@@ -67,10 +67,10 @@ class TurnOptions:
         parent_session_id: str | None,
         wait_until: Callable[[Awaitable[None]], object] | None,
     ) -> TurnOptions:
-        """Return the options, checked. The messages are copied: the caller may go on changing them.
+        """Check the options, and return them. The messages are copied, so the caller may change them later.
 
         Raises:
-            TypeError, InvalidArgumentError: the argument, by name.
+            TypeError, InvalidArgumentError: an argument breaks a rule; the message names it.
         """
         given = message_list(messages)
         if budget is not None:

@@ -1,4 +1,4 @@
-"""What a turn is made of, once it has been entered."""
+"""The parts of an entered turn."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["TurnParts"]
 
 @dataclass(slots=True, kw_only=True)
 class TurnParts:
-    """What the block has acquired for a turn.
+    """The parts that the block has acquired for a turn.
 
     Attributes:
-        owed: the closing chunks of earlier turns that their streams have not been seen to have.
-        opening: the writer on its way to the stream.
+        owed: the closing chunks of earlier turns that their streams may still miss.
+        opening: the task that opens the writer.
     """
 
     options: TurnOptions
@@ -43,11 +43,14 @@ class TurnParts:
 
     @property
     def is_fenced(self) -> bool:
-        """Whether the stream is the session's own. On a stream that it shares with others no token goes along, and nobody pauses it."""
+        """True when the stream belongs to this session alone.
+
+        A stream that sessions share gets no token, and a turn does not pause it.
+        """
         return bool(self.entered.turn["fenced"])
 
     def closing(self, status: str, code: str | None) -> JsonObject | None:
-        """Return what the stream is owed at the end of the turn, or None for a turn without a stream."""
+        """Return the closing chunk that the stream gets at the end of the turn, or None for a turn without a stream."""
         if self.writer is None:
             return None
         owed: JsonObject = {**self.entered.turn, "incarnation": self.writer.incarnation, "status": status}
@@ -58,5 +61,5 @@ class TurnParts:
         return owed
 
     def begin_after(self, sequence: int) -> None:
-        """Say where the turn's chunks begin: after this one, or after a later one that is known."""
+        """Note that the turn's chunks begin after this sequence. A later sequence that is known already stays."""
         self.entered.turn["from"] = max(cast("int", self.entered.turn["from"]), sequence)

@@ -1,4 +1,4 @@
-"""What a turn uses, kept until a commit stores it."""
+"""The usage of a turn, kept in memory until a commit stores it."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ class RecordingTurn:
 
     @property
     def spent(self) -> int:
-        """What the turn has spent, in the unit of its budget: tokens of the entries, or their cost in millionths of a dollar.
+        """The amount that the turn has spent, in the unit of its budget: the tokens of its entries, or their cost in millionths of
+        a dollar.
 
-        Set it to settle another amount.
+        You may set it, to settle another amount.
         """
         return self._recorded if self._given_spent is None else self._given_spent
 
@@ -103,7 +104,7 @@ class RecordingTurn:
         ]
 
     def _check_open(self) -> None:
-        """Whether a commit can still take what is added: no task has sent the last one."""
+        """Raise `TurnError` if no later commit can store an addition."""
         self._check_not_over()
         if self._is_ending:
             raise TurnError(
@@ -118,7 +119,7 @@ class RecordingTurn:
 
 
 def _amount(entry: UsageEntry, unit: str | None) -> int:
-    """Return what an entry counts in a budget's unit."""
+    """Return the amount of an entry in a budget's unit."""
     if unit == "tokens":
         return cast("Any", entry.tokens).total if entry.tokens is not None else 0
     return entry.cost_micros or 0

@@ -1,4 +1,4 @@
-"""The sweep: closes turns whose Worker died, and publishes the closing chunks that they owe."""
+"""The sweep: it closes turns whose Worker died, and publishes their closing chunks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["sweep_session", "sweep_turns"]
 
 PAGE: Final = 100
 LOOKED_AT: Final = 20
-"""How many sessions are looked at for each one that may be closed: running turns are passed over."""
+"""The number of sessions that the sweep looks at for each session that it may close, because it passes over running turns."""
 
 _logger = logging.getLogger("agents_store_cloudflare.turns")
 
@@ -31,7 +31,7 @@ async def sweep_turns(
     limit: int,
     now_ms: Callable[[], int],
 ) -> SweptTurns:
-    """Close up to `limit` dead turns, and publish owed closing chunks. Running turns are left alone: their lock is held."""
+    """Close up to `limit` dead turns, and publish their closing chunks. Running turns hold their locks, so they are left alone."""
     closed: list[str] = []
     settled: list[tuple[str, str]] = []
     told = held = looked = done = 0
@@ -73,7 +73,7 @@ async def _swept(
     locks: DurableObjectLockManager,
     now_ms: Callable[[], int],
 ) -> tuple[int, str] | None:
-    """Return how many chunks were told, and the text of the owed chunks. Return None if the lock is held."""
+    """Return the number of published chunks, and the text of the chunks to publish. Return None if the lock is held."""
     if not due.is_open and due.owed_text is not None:
         await publish(streams, due.owed, now_ms())
         return len(due.owed), due.owed_text
@@ -87,14 +87,14 @@ async def sweep_session(
     locks: DurableObjectLockManager,
     now_ms: Callable[[], int],
 ) -> int | None:
-    """Close the dead turn of one session, if it has one, and publish the closing chunks that it owes.
+    """Close the dead turn of one session, if it has one, and publish the closing chunks that its streams must still get.
 
     Returns:
-        How many closing chunks were published or found in their streams; None where somebody holds the session's lock.
+        How many closing chunks were published or found in their streams. None when somebody holds the session's lock.
 
     Raises:
-        StateNotFoundError: there is no such session.
-        StreamError, LockError: an object could not be reached; the closing chunks stay owed.
+        StateNotFoundError: there is no such session. StreamError, LockError: an object could not be reached. The closing chunks
+            must still be published.
     """
     swept = await _interrupted(session_id, state, streams, locks, now_ms)
     if swept is None:

@@ -1,4 +1,4 @@
-"""The turn inside its block: what an agent reads, writes and records."""
+"""The turn inside its block. An agent reads, writes and records through it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ENDS: Final = frozenset({"completed", "failed", "aborted"})
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A commit that was sent: its data, the fields as they were then, its number of usage entries, and the closing chunk that it owes."""
+    """A commit that was sent: its data, the fields at that moment, its number of usage entries, and its closing chunk."""
 
     commit: TurnCommit
     outgoing: Outgoing
@@ -51,7 +51,7 @@ class Turn(RecordingTurn):
         id: the turn id.
         state: the session's state. Change it; a commit stores the changes.
         stream_id: the stream that `write` writes to.
-        resumed_from: the suspension context that this turn takes up, or None.
+        resumed_from: the context of the suspended turn that this turn resumes, or None.
     """
 
     def __init__(self, parts: TurnParts) -> None:
@@ -94,12 +94,12 @@ class Turn(RecordingTurn):
 
     @property
     def from_sequence(self) -> int:
-        """Where the turn's chunks begin: a reader from here on gets all of them."""
+        """The sequence before the turn's first chunk. A reader from this sequence gets all chunks of the turn."""
         return cast("int", self._parts.entered.turn["from"])
 
     @property
     def attempt(self) -> tuple[str, str]:
-        """Names this attempt of the turn id, for the `until_turn` of a reader.
+        """The name of this attempt of the turn id, for the argument `until_turn` of a reader.
 
         Raises:
             TurnError: the turn has no stream.
@@ -110,22 +110,22 @@ class Turn(RecordingTurn):
 
     @property
     def aborted(self) -> bool:
-        """Whether the state says that the session is aborted, as of the last commit."""
+        """True when the session was aborted at the last commit."""
         return self.state.aborted
 
     @property
     def is_over(self) -> bool:
-        """Whether the turn was suspended or has ended."""
+        """True when the turn was suspended or has ended."""
         return self._is_over
 
     @property
     def is_unsure(self) -> bool:
-        """Whether a commit was sent and nobody knows whether it is stored."""
+        """True when a commit was sent and its outcome is unknown."""
         return self._unsure is not None
 
     @property
     def run(self) -> Run:
-        """The turn's run as it stands."""
+        """The present run of the turn."""
         return Run(
             run_id=self.id,
             session_id=self.state.session_id,
@@ -162,7 +162,7 @@ class Turn(RecordingTurn):
             self.state.messages.append(message)
 
     def finish(self, output: JsonValue = None, *, status: str | None = None) -> None:
-        """Set the result of the turn: when the block is left, its run keeps `output` and the session gets `status`.
+        """Set the result of the turn. At the end of the block, its run gets `output` and the session gets `status`.
 
         Raises:
             TurnError: the turn is over.
@@ -179,12 +179,12 @@ class Turn(RecordingTurn):
         self.state.output = output
 
     async def commit(self) -> None:
-        """Store messages, state, usage and, by the turn's option, a checkpoint, in one transaction. The turn goes on.
+        """Store messages, state and usage in one transaction, with a checkpoint if the turn's option asks for it. The turn goes on.
 
         Raises:
             StaleStateError: others have changed a field that the turn changed.
             StaleFencingTokenError, LockLostError: another holder of the lock has written; nothing was stored.
-            TurnError: the turn is over, also where another task has ended it meanwhile.
+            TurnError: the turn is over. Another task may have ended it meanwhile.
         """
         self._check_open()
         async with self._storing:  # tasks that share a turn take turns
@@ -193,13 +193,13 @@ class Turn(RecordingTurn):
             await self._store(is_last=False)
 
     async def suspend(self, context: JsonValue = None) -> None:
-        """Stop here until somebody answers: the run ends as suspended, the stream pauses. The session's next turn resumes.
+        """Stop until somebody answers: the run ends as suspended, and the stream pauses. The session's next turn resumes it.
 
         Args:
-            context: what the next turn needs; it finds it in `resumed_from`.
+            context: JSON for the next turn, which gets it as `resumed_from`.
 
         Raises:
-            TurnError: the turn is over, also where another task has ended it meanwhile.
+            TurnError: the turn is over. Another task may have ended it meanwhile.
             StaleStateError, StaleFencingTokenError, LockLostError: as in `commit`.
         """
         self._check_not_over()
@@ -231,12 +231,12 @@ class Turn(RecordingTurn):
                 await self._store(is_last=True)
 
     async def settle(self) -> None:
-        """Send a commit again of which nobody knows whether it is stored. The block calls it."""
+        """Send a commit with an unknown outcome again. The block calls this."""
         async with self._storing:
             await self._settle()
 
     async def rest(self) -> None:
-        """Wait for the commits that other tasks have sent. The block calls it."""
+        """Wait for the commits that other tasks have sent. The block calls this."""
         async with self._storing:
             pass
 
@@ -245,9 +245,9 @@ class Turn(RecordingTurn):
             await self._send(self._unsure)
 
     async def fail(self, status: str, code: str, error: str) -> None:
-        """End the run without messages and state: usage is stored, the reservation settled. The block calls it.
+        """End the run without messages and state. The usage is stored, and the reservation is settled. The block calls this.
 
-        Where others have deleted the session, the reservation alone is settled: scopes of budgets belong to no session.
+        If others have deleted the session, only the reservation is settled, because a budget's scope belongs to no session.
         """
         self._is_over = True
         self.closing = self._parts.closing(status, code)
