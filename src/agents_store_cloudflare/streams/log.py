@@ -73,6 +73,7 @@ class StreamLog(CopyableStream):
             self._head = begun
             return begun
         if self.is_repeated(commit):
+            self._keep_token(fencing_token, now_ms)
             return floor
         if not floor.is_deleted:
             return self._change(floor, fencing_token, now_ms, commit)
@@ -108,6 +109,7 @@ class StreamLog(CopyableStream):
         if repeated is not None:
             if not is_held:
                 self.store_held(now_ms=now_ms)
+            self._keep_token(fencing_token, now_ms)
             return Appended(first_sequence=repeated, last_sequence=repeated, is_repetition=True)
         head = self.existing_head()
         fence = self._checked_fence(head, fencing_token)
@@ -163,7 +165,7 @@ class StreamLog(CopyableStream):
         """End the stream with a status and an output (JSON text). Returns False if it has ended with the same ones before.
 
         This call and the calls below return False and change nothing if their `commit` was used before, whatever others have done
-        since. A call that changes nothing else still keeps a higher fencing token.
+        since. A call that changes nothing else, and a repetition, still keep a higher token.
 
         Raises:
             StreamClosedError: the stream has another outcome; the error names it.
@@ -290,6 +292,7 @@ class StreamLog(CopyableStream):
     ) -> bool:
         """Apply a rule of `lifecycle` to the head. Return False if the request is a repetition, or if it changes nothing."""
         if self.is_repeated(commit):
+            self._keep_token(fencing_token, now_ms)
             return False
         head = self.existing_head()
         self._checked_fence(head, fencing_token)  # a stale token is reported before any other error

@@ -202,6 +202,12 @@ class StoredStream:
             return None
         return self._known_flushes().result_of(writer, number)
 
+    def _keep_token(self, token: int | None, now_ms: int) -> None:
+        """Keep the token of a repetition if it is the highest seen, also on a deleted stream. An older one gets its answer all the same."""
+        head = cast("StreamHead", self.last_known())
+        if token is not None and token > (head.fencing_token or 0):
+            self._change(head, token, now_ms, None)
+
     def _checked_fence(self, head: StreamHead, token: int | None) -> int | None:
         """Return the highest fencing token seen, `token` included.
 

@@ -182,6 +182,21 @@ class StreamRepeatConformance(StreamFixtures):
                     await stale(6)
                 assert caught.value.expected == 9
 
+    async def test_a_repetition_keeps_its_fence(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
+        """SM-13: a call that its new lock holder repeats has no second effect, and the holder before is refused from then on."""
+        for name in ("pause", "resume", "truncate", "end", "fail", "reset", "delete"):
+            stream_id = f"{unique}-{name}"
+            await _write(stream_manager, stream_id)
+            call = _fenced(stream_manager, name, stream_id, commit_id="once")
+            await call(5)
+            stood = await _stands(stream_manager, stream_id)
+            await call(9)
+            await call(6)  # a late repetition of an older holder gets the first answer too
+            assert await _stands(stream_manager, stream_id) == stood
+            with pytest.raises(StaleFencingTokenError) as caught:
+                await stream_manager.create_writer(stream_id, "a", "t", fencing_token=6)
+            assert caught.value.expected == 9
+
     async def test_an_operator_forgets_a_fence(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
         """SM-13: after `reset_fence` any token is good again, also on a deleted stream; an unknown one stays unknown."""
         await (await stream_manager.create_writer(unique, "a", "t", fencing_token=2**53 - 1)).close()
@@ -200,16 +215,12 @@ async def _opened(manager: DurableObjectStreamManager, stream_id: str) -> Any:
     return await manager.create_writer(stream_id, "agent", "researcher")
 
 
-def _fenced(manager: DurableObjectStreamManager, name: str, stream_id: str) -> Callable[[int], Awaitable[None]]:
-    calls: dict[str, Callable[[int], Awaitable[None]]] = {
-        "pause": lambda token: manager.pause_stream(stream_id, fencing_token=token),
-        "resume": lambda token: manager.resume_stream(stream_id, fencing_token=token),
-        "truncate": lambda token: manager.truncate_stream(stream_id, 1, fencing_token=token),
-        "end": lambda token: manager.end_stream(stream_id, fencing_token=token),
-        "fail": lambda token: manager.fail_stream(stream_id, "no", fencing_token=token),
-        "reset": lambda token: manager.reset_stream(stream_id, fencing_token=token),
-    }
-    return calls[name]
+def _fenced(
+    manager: DurableObjectStreamManager, name: str, stream_id: str, commit_id: str | None = None
+) -> Callable[[int], Awaitable[None]]:
+    arguments: dict[str, tuple[Any, ...]] = {"truncate": (1,), "fail": ("no",)}
+    method = getattr(manager, f"{name}_stream")
+    return lambda token: method(stream_id, *arguments.get(name, ()), fencing_token=token, commit_id=commit_id)
 
 
 async def _stands(manager: DurableObjectStreamManager, stream_id: str) -> tuple[object, ...] | None:
