@@ -11,6 +11,7 @@ from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.contract.state.store import StateStore
 from agents_store_cloudflare.testing import FakeClock, SqliteDatabase
 from agents_store_cloudflare.usage import D1UsageStore
+from tests.instruments.images import image_of, open_image
 from tests.instruments.operations import NOW_MS, Call, Operation, Role, plain
 from tests.instruments.seams import Seam, WatchedDatabase
 
@@ -34,11 +35,12 @@ class StateWorld:
     """A session that has something of everything, a child, and a session that expired."""
 
     store_type: type[D1StateStore] = D1StateStore
+    filled: tuple[bytes, list[str]] | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.clock = FakeClock(NOW_MS)
         self.seam = Seam()
-        self.database = SqliteDatabase()
+        self.database = database
         self.mine = self.store_type(WatchedDatabase(self.database, self.seam), now_ms=self.clock.now_ms)
         self.theirs = D1StateStore(self.database, now_ms=self.clock.now_ms)
         self.usage = D1UsageStore(self.database, now_ms=self.clock.now_ms)
@@ -46,8 +48,14 @@ class StateWorld:
 
     @classmethod
     async def open(cls) -> StateWorld:
-        world = cls()
-        await world.fill()
+        if StateWorld.filled is None:
+            first = StateWorld(SqliteDatabase())
+            await first.fill()
+            StateWorld.filled = image_of(first.database), first.checkpoints
+            first.close()
+        image, checkpoints = StateWorld.filled
+        world = cls(open_image(image))
+        world.checkpoints = list(checkpoints)
         return world
 
     async def fill(self) -> None:
