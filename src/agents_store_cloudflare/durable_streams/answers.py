@@ -30,34 +30,34 @@ SECURITY_HEADERS: Final = {
     "cross-origin-resource-policy": "cross-origin",
     "content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
 }
-"""The headers of every answer. A stored page in a browser may run nothing and load nothing, and belongs to no origin."""
+"""The headers of every answer. With them a stored page that a browser shows runs and loads nothing, and has no origin."""
 
 SHOWN_TYPES: Final = frozenset({JSON_TYPE, "text/plain"})
-"""The content types that a browser may show at a stream's address. It downloads any other."""
+"""The content types that a browser may show at a stream's address. It downloads all other types."""
 
 DUE_HEADER: Final = "agents-due-ms"
-"""The header that tells the subscription index when the stream expires unless somebody reads or writes it."""
+"""The header with the time at which the stream expires unless somebody reads or writes it. It is for the subscription index."""
 
 LIFE_HEADER: Final = "agents-life"
-"""The header that tells the subscription index the number of the stream's life."""
+"""The header with the number of the stream's life. It is for the subscription index."""
 
 NO_STORE: Final = {"cache-control": "no-store"}
 PAGE_CACHE: Final = "private, max-age=60, stale-while-revalidate=300"
 
 
 class StreamStage(Protocol):
-    """The object of the stream: it tells listeners and waiting requests of each change."""
+    """The object of the stream. It tells listeners and waiting requests about each change."""
 
     def living(self, log: StreamLog) -> StreamHead | None:
         """Return the head of the stream, or None. A stream that has expired is gone."""
         ...
 
     def changed(self, log: StreamLog, before: StreamHead | None, after: StreamHead | None) -> None:
-        """Tell that the stream was made, closed or deleted."""
+        """Tell them that the stream was made, closed or deleted."""
         ...
 
     def appended(self, log: StreamLog, first_sequence: int, lines: str) -> None:
-        """Tell that messages were stored."""
+        """Tell them that messages were stored."""
         ...
 
     def until(self, is_there: Callable[[], bool], wait_ms: int) -> Awaitable[None]:
@@ -66,7 +66,10 @@ class StreamStage(Protocol):
 
 
 class ProtocolAnswers:
-    """The protocol's side of one stream's object. No write contains an await, so no other request runs during one."""
+    """The answers of one stream's object to requests of the protocol.
+
+    No write contains an await, so no other request runs during a write.
+    """
 
     def __init__(self, host: ObjectHost, stage: StreamStage, feeds: LiveFeeds, logger: logging.Logger) -> None:
         self._host = host
@@ -186,7 +189,7 @@ class ProtocolAnswers:
 
 
 def _sequence_now(rules: ProtocolLog, read: Read, sequence: int) -> int:
-    """Return the place of a waiting reader, whose offset is refused as a new request's is: the stream may have begun anew meanwhile."""
+    """Return the sequence of a waiting reader's offset. The offset is checked again, because the stream may have begun anew meanwhile."""
     return sequence if read.position == "now" else rules.position(read.position)
 
 

@@ -1,7 +1,7 @@
-"""The rules of the protocol on one stream: synchronous, over its log, with the time as an argument.
+"""The rules of the protocol for one stream. They are synchronous, use the stream's log, and get the time as an argument.
 
 An append writes one row, also for an idempotent producer: the block itself holds the producer's id, epoch and number (`writer`,
-`writer_sequence`). So messages and their name are stored together or not at all.
+`writer_sequence`). So the messages and the name of their request are stored together or not at all.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Accepted:
 
     Attributes:
         stored_after: the last sequence before the stored messages; None for a repetition, or for a closure without messages.
-        lines: the stored messages, if they are one part; otherwise None.
+        lines: the stored messages if they are one part, otherwise None.
         producer_seq: the highest number of the producer in its epoch.
     """
 
@@ -48,7 +48,7 @@ class Accepted:
 
 
 class ProtocolLog:
-    """One stream's log under the protocol's rules. Each call happens whole or not at all.
+    """One stream's log under the protocol's rules. Each call has its whole effect or none.
 
     Attributes:
         path: the holders of the stream's path.
@@ -82,7 +82,7 @@ class ProtocolLog:
         raise Refusal(404, "stream_not_found", "there is no such stream; create it with PUT")
 
     def create(self, creation: Creation, *, now_ms: int) -> tuple[StreamHead, bool]:
-        """Make the stream and its first messages, all at once. Returns the stream's head, and whether it is new.
+        """Make the stream and its first messages in one transaction. Return the stream's head, and whether it is new.
 
         Raises:
             Refusal: 409, there is another stream here; 413, the body is too large.
@@ -133,14 +133,14 @@ class ProtocolLog:
         return self._log.atomically(lambda: self._commit(facts, append, now_ms))
 
     def touch(self, *, now_ms: int) -> None:
-        """Note a read, with which the time to live begins anew."""
+        """Note a read: the time to live begins anew."""
         self._log.touch(now_ms=now_ms)
 
     def position(self, position: Position) -> int:
         """Return the last sequence that a reader at this position has.
 
         Raises:
-            Refusal: 404; 410, it was deleted, or the position is of an earlier life; 400, past the end.
+            Refusal: 404; 410, it was deleted, or the position belongs to an earlier life; 400, the position is past the end.
         """
         head = self.existing()
         if position == "now":
@@ -158,14 +158,14 @@ class ProtocolLog:
         return position.sequence
 
     def read(self, sequence: int, *, max_bytes: int) -> Page:
-        """Return whole messages after a sequence. Raises as `StreamLog.read` does."""
+        """Return whole messages after a sequence. It raises the errors of `StreamLog.read`."""
         return self._log.read(sequence, max_bytes=max_bytes)
 
     def delete(self, *, commit: Commit, now_ms: int) -> str | None:
-        """Delete the stream. A repetition changes nothing and returns the same.
+        """Delete the stream. A repetition changes nothing and returns the first result.
 
         Returns:
-            The source of the stream, which must be told; None if there is no source, or if forks hold this stream.
+            The source of the stream, which must hear of the deletion. None if there is no source, or if forks hold this stream.
 
         Raises:
             Refusal: 404, 410.
@@ -181,7 +181,7 @@ class ProtocolLog:
     def make_fork(
         self, facts: ProtocolState, creation: Creation, *, pages: int, last: str, first_sequence: int, now_ms: int
     ) -> StreamHead:
-        """Make the stream from the pages that came, the last page, and the request's own body, all at once.
+        """Make the stream from the received pages, the last page and the request's own body, in one transaction.
 
         Raises:
             Refusal: 409, the path is taken.
@@ -244,10 +244,10 @@ class ProtocolLog:
         )
 
     def _append_parts(self, parts: Iterator[str], writer: tuple[str, int] | None, now_ms: int) -> str | None:
-        """Store the parts of a body in order, the last one under the name of the request.
+        """Store the parts of a body in order. The last part has the name of the request.
 
         Returns:
-            The part, if it is the only one; None otherwise.
+            The part if it is the only one, otherwise None.
         """
         held, count = "", 0
         for part in parts:

@@ -8,11 +8,11 @@ from typing import Final
 __all__ = ["cursor_of"]
 
 EPOCH_MS: Final = 1_728_432_000_000
-"""2024-10-09T00:00:00Z, from which the protocol counts."""
+"""2024-10-09T00:00:00Z. The protocol counts intervals from this time."""
 
 INTERVAL_MS: Final = 20_000
 MAX_JITTER: Final = 180
-"""An hour of intervals."""
+"""The number of intervals in an hour."""
 
 
 def cursor_of(now_ms: int, given: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The Durable Streams protocol below a path of a user's Worker."""
+"""Serves the Durable Streams protocol below a path of a user's Worker."""
 
 from __future__ import annotations
 
@@ -101,9 +101,9 @@ class DurableStreams:
 
     Args:
         streams: the binding, raw or as the SDK wraps it, or `LocalObjects(StreamObject)` in tests.
-        prefix: the path below which it answers.
+        prefix: the path below which it answers requests.
         long_poll_timeout: seconds that a long-poll waits for data, at most 60.
-        subscriptions: turns on subscriptions, with their index in a reserved object of the namespace; off when absent.
+        subscriptions: turns on subscriptions. Their index is a reserved object of the namespace. By default they are off.
         sleep: waits between attempts.
     """
 
@@ -152,7 +152,7 @@ class DurableStreams:
             message = "this request may not do that with this stream"
             return HttpResponse.refusal(403, "forbidden", message, headers=SECURITY_HEADERS)
         if read is not None:
-            # The object takes the position that was checked here, and does not read the address again.
+            # The object uses the position that was checked here, and does not parse the URL again.
             request = replace(request, headers={READ_HEADER: read.to_header()})
             original = request
         answer = await self._admitted(stream_id, request, original, fork)
@@ -174,12 +174,12 @@ class DurableStreams:
         return answer.with_headers(SECURITY_HEADERS)
 
     async def _tell_index(self, stream_id: str, request: HttpRequest, answer: object) -> None:
-        """Tell the subscription index what has changed, before the answer goes out."""
+        """Tell the subscription index about the change before the answer goes out."""
         if self._subscriptions is None or request.method not in ("PUT", "POST", "DELETE"):
             return
         status, life = status_of(answer), int(header_of(answer, LIFE_HEADER) or 0)
         if header_of(answer, TOLD_HEADER) is not None:
-            return  # the stream's object has told it
+            return  # the stream's object has told the index
         if request.method == "DELETE":
             if status == 204:
                 await self._subscriptions.gone(stream_id, life=life)
@@ -199,15 +199,15 @@ class DurableStreams:
             return await self._repaired(stream_id, lambda: self._copies.delete(stream_id))
         answer = await self._forward(stream_id, request, original)
         is_held = status_of(answer) in (409, 410) and request.method in ("PUT", "GET", "HEAD")
-        # Forks of a deleted stream may have expired without telling it.
+        # Forks of a deleted stream may have expired without a message to it.
         if is_held and await self._copies.look_after(stream_id):
-            # A PUT's body is gone with the first attempt.
+            # The first attempt has used up a PUT's body.
             is_sent_again = request.method != "PUT"
             return await self._forward(stream_id, request, original) if is_sent_again else _try_again()
         return answer
 
     async def _repaired(self, stream_id: str, act: Callable[[], Awaitable[HttpResponse]]) -> HttpResponse:
-        """Return what `act` returns. If only forks that are gone hold the path, forget them and act again."""
+        """Return the result of `act`. If all forks that hold the path are gone, forget them and call `act` again."""
         answer = await act()
         if answer.status in (409, 410) and await self._copies.look_after(stream_id):
             answer = await act()
@@ -231,7 +231,7 @@ class DurableStreams:
         """Return the object's own answer. `original` is passed on with its body, unless the length of the body is unknown."""
         if request.method not in ("PUT", "POST") or original is request or has_known_length(original):
             return await self._streams.forward(stream_id, request, original)
-        # A body that breaks off on its way could reach the object as a whole one.
+        # A body that breaks off on its way could look complete to the object.
         with BodyRoom() as room:
             try:
                 body = await read_body(original, MAX_BODY_BYTES, room)
@@ -247,12 +247,12 @@ class DurableStreams:
 async def _is_admitted(
     admits: Admits, stream_id: str, action: StreamAction, fork: ForkRequest | None, read: Read | None
 ) -> bool:
-    """Return whether the request may do this. A read is judged by the position that the object will use."""
+    """Return whether the request may do this. The position of a read is the position that the object will use."""
     if fork is not None:
         return await admits(stream_id, "fork", source_id=fork.source_id)
     if action != "read":
         return await admits(stream_id, action)
-    # HEAD tells the end of the stream and shows no message.
+    # HEAD shows the end of the stream and no message.
     return await admits(stream_id, action, position="end" if read is None else read.from_sequence)
 
 

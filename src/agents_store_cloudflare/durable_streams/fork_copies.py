@@ -1,4 +1,4 @@
-"""Requests that concern several streams: to copy a fork, and to delete a stream and free the paths that it held."""
+"""Requests that concern several streams: the copy of a fork, and a deletion that frees the paths of sources."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ class ForkCopies:
         self._streams = streams
 
     async def delete(self, stream_id: str) -> HttpResponse:
-        """Delete a stream. If it was the last fork of a deleted stream, the path of that source is free too, and so on up the line."""
+        """Delete a stream.
+
+        If it was the last fork of a deleted source, the path of the source becomes free too. The same holds for the source's
+        source.
+        """
         reply = await self._ask(stream_id, "delete", {"commitId": secrets.token_hex(8)})
         if (refused := _answer_in(reply)) is not None:
             return refused
@@ -37,7 +41,7 @@ class ForkCopies:
         return HttpResponse(status=204, headers={**SECURITY_HEADERS, **life, "cache-control": "no-store"})
 
     async def look_after(self, stream_id: str) -> bool:
-        """Let a deleted stream forget forks that are gone. Returns whether there were such forks."""
+        """Let a deleted stream forget forks that are gone. Return whether there were such forks."""
         reply = await self._ask(stream_id, "forks", {"most": LOOKED_AFTER_AT_ONCE})
         return await self._forget_gone(stream_id, reply.head["ok"]["forks"])
 
@@ -95,7 +99,7 @@ class ForkCopies:
             fork_id, source_id = source_id, reply.head["ok"]["sourceId"]
 
     async def _forget_gone(self, stream_id: str, forks: Sequence[tuple[str, bool]]) -> bool:
-        """Release the forks that are gone; one that was never made may still be under way."""
+        """Release the forks that are gone. A fork that was never made may still be on its way, so it stays."""
         has_changed = False
         for fork_id, is_under_way in forks:
             reply = await self._ask(fork_id, "source", {})

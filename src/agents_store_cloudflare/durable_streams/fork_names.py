@@ -16,10 +16,10 @@ FEW: Final = 20
 
 
 class ForkNames:
-    """The names of the streams that were forked from this one. The table is made with the first name.
+    """The names of the forks of this stream. The table is made with the first name.
 
-    A name stays until its fork is known to be gone. So the table holds one row for each living fork. A fork may go
-    without telling its source; `some` finds its name again.
+    A name stays until its fork is known to be gone. So the table holds one row for each living fork. A fork may expire without a
+    message to its source. `some` lists its name for a check.
     """
 
     def __init__(self, sql: ObjectSql) -> None:
@@ -41,10 +41,10 @@ class ForkNames:
         return self._count(1) > 0
 
     def some(self, most: int, *, now_ms: int) -> list[JsonValue]:
-        """Return a few names, and the next ones at the next call, so that every name has its turn.
+        """Return a few names. The next call returns the next names, so that every name has its turn.
 
         Returns:
-            Pairs of a name and whether that fork may still be under way.
+            Pairs: a name, and whether the copy of that fork may still be running.
         """
         if not self.are_there():
             return []
@@ -55,7 +55,7 @@ class ForkNames:
         return [[fork_id, now_ms - noted_at < IDLE_MS] for fork_id, noted_at in rows]
 
     def some_of_many(self, most: int, *, now_ms: int) -> list[JsonValue]:
-        """Return what `some` does, but nothing while there are only a few names."""
+        """Return the result of `some`, but no names while there are only a few."""
         return self.some(most, now_ms=now_ms) if self._count(FEW + 1) > FEW else []
 
     def _count(self, most: int) -> int:

@@ -17,7 +17,7 @@ __all__ = ["ForkRequest", "parse_fork"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkRequest:
-    """The source of a fork, and the offset up to which it is copied; None stands for the end."""
+    """The source of a fork, and the offset up to which it is copied. None means the end."""
 
     source_id: str
     offset: str | None
@@ -29,10 +29,10 @@ class ForkRequest:
 
 
 def parse_fork(request: HttpRequest, stream_id_of: Callable[[str], str]) -> ForkRequest | None:
-    """Return the fork that a PUT asks for; None for a PUT that asks for no fork.
+    """Return the fork that a PUT asks for, or None for a PUT without a fork.
 
     Raises:
-        InvalidArgumentError: a header is malformed, or Stream-Forked-From is missing beside the others.
+        InvalidArgumentError: a header is malformed, or Stream-Forked-From is missing while other fork headers are there.
     """
     source, offset, sub_offset = (
         request.header(name) for name in ("Stream-Forked-From", "Stream-Fork-Offset", "Stream-Fork-Sub-Offset")

@@ -1,4 +1,4 @@
-"""Upkeep in the object of a fork: tell the source that the fork is gone, and drop a copy that was broken off."""
+"""Upkeep in the object of a fork: tell the source that the fork is gone, and drop an incomplete copy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RELEASE_MS: Final = 60_000
 
 
 class ForkUpkeep:
-    """Runs in the alarm of a stream's object."""
+    """The upkeep of one fork. It runs in the alarm of the stream's object."""
 
     def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
         self._host = host
@@ -48,7 +48,7 @@ class ForkUpkeep:
         return None
 
     async def _release(self, source_id: str | None, fork_id: str) -> bool:
-        """Tell a source that its fork is gone, then the sources above it as far as needed. Returns whether all were told."""
+        """Tell a source that its fork is gone, then the sources above it as far as needed. Return whether all of them were told."""
         while source_id is not None:
             arguments = encode_request(PREFIX + "release", {"streamId": source_id, "forkId": fork_id})
             try:

@@ -1,7 +1,7 @@
 """Forks: a new stream that begins with a copy of another stream's messages, under the same numbers.
 
-The copy is whole: a fork reads like any stream, and its source may be deleted. The two streams keep each other's names. A
-deleted source keeps its path as long as it has forks.
+A fork has its own copy of all messages. So it is read like any stream, and its source may be deleted. The two streams keep each
+other's names. A deleted source keeps its path as long as it has forks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from agents_store_cloudflare.streams.protocol_state import ForkSource, ProtocolS
 __all__ = ["ForkPoint", "begin_point", "check_fork_alike", "check_same_life", "fork_facts", "walk"]
 
 WALK_BYTES: Final = 1024 * 1024
-"""How much of a source one call to its object searches for the end of a sub-offset."""
+"""The most bytes of a source that one call to its object searches for the end of a sub-offset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +29,12 @@ class ForkPoint:
     """The point up to which a fork copies its source.
 
     Attributes:
-        sequence: the offset of the request; `sub_offset` counts the messages or bytes beyond it.
+        sequence: the offset of the request. `sub_offset` counts the messages or bytes after it.
         first_sequence: the sequence of the first copied message.
         last_sequence: the sequence of the last message that is copied whole.
-        cut: the first bytes of the next message, as a message; None if nothing is cut.
-        left: how many bytes of the sub-offset are not found yet; 0 when the point is known.
-        incarnation: names the life of the source.
+        cut: the first bytes of the next message, as a message; None if no message is cut.
+        left: how many bytes of the sub-offset are still to be found; 0 when the point is known.
+        incarnation: the name of the source's life.
     """
 
     sequence: int
@@ -89,7 +89,7 @@ def check_same_life(rules: ProtocolLog, point: ForkPoint) -> StreamHead:
 
 
 def walk(rules: ProtocolLog, point: ForkPoint) -> ForkPoint:
-    """Search one more page of the source. The returned point's `left` is 0 when the end of the sub-offset is found.
+    """Search one more page of the source for the end of the sub-offset. When it is found, the returned point's `left` is 0.
 
     Raises:
         Refusal: 400, the sub-offset goes beyond the end of the source; 404, 410.
@@ -111,7 +111,7 @@ def walk(rules: ProtocolLog, point: ForkPoint) -> ForkPoint:
 
 
 def fork_facts(source: ProtocolState, origin: ForkSource, creation: Creation, now_ms: int) -> ProtocolState:
-    """Return the facts of a fork. The request names some; the source gives the others."""
+    """Return the facts of a fork. Some come from the request, the others from the source."""
     is_said = creation.ttl_s is not None or creation.expires_at is not None
     return ProtocolState(
         content_type=creation.content_type or source.content_type,
@@ -126,7 +126,7 @@ def fork_facts(source: ProtocolState, origin: ForkSource, creation: Creation, no
 def check_fork_alike(
     head: StreamHead, creation: Creation, source_id: str, position: Position | None, sub_offset: int
 ) -> None:
-    """Check that the stream at this path is the fork that the request wants. An option that the request omits may have any value.
+    """Check that the stream at this path is the wanted fork. An option that the request omits may have any value.
 
     Raises:
         Refusal: 409.

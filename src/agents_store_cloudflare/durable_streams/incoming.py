@@ -1,4 +1,4 @@
-"""The pages of a fork that is being copied. They are kept beside the stream until it is made from all of them at once."""
+"""The pages of a fork during its copy. They are kept beside the stream, which is made from all of them in one transaction."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Origin:
 
 
 class IncomingPages:
-    """The pages of the latest attempt to copy a source into this object. The table is dropped with the attempt."""
+    """The pages of the latest attempt to copy a source into this object. The table is dropped when the attempt ends."""
 
     def __init__(self, sql: ObjectSql, stream_id: str) -> None:
         self._sql = sql
@@ -70,7 +70,7 @@ class IncomingPages:
             self._sql.exec(q.DROP_INCOMING)
 
     def latest_ms(self) -> int | None:
-        """Return the time at which the latest page came; None while nothing is being copied."""
+        """Return the time at which the latest page came; None while no copy runs."""
         try:
             rows = cast("list[list[int]]", self._sql.exec(q.SELECT_INCOMING_LATEST))
         except SqlError as error:
@@ -80,6 +80,6 @@ class IncomingPages:
         return rows[0][0] if rows else None
 
     def origin(self) -> Origin:
-        """Return the stream that is being copied. Call it only while there is one."""
+        """Return the source and the fork of the running copy. Call it only while a copy runs."""
         [[names]] = cast("list[list[str]]", self._sql.exec(q.SELECT_INCOMING, NAMES))
         return Origin(*json.loads(names))

@@ -1,7 +1,7 @@
-"""A request's JSON body as messages, without holding more than a small part of it as Python objects.
+"""Reads the messages of a request's JSON body. It holds only a small part of the body as Python objects.
 
-As a list of values and their texts, a body `[1,1,1,…]` takes over a hundred times its size. So a long array is read element
-by element, and the numbers of messages in a body and of values in a message have limits.
+A body `[1,1,1,…]` takes over a hundred times its size as a list of values and their texts. So a long array is read element by
+element. The number of messages in a body and the number of values in a message have limits.
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ SMALL_BYTES: Final = 16 * 1024
 """A body up to this size is parsed as a whole, which is fastest."""
 
 MAX_VALUES: Final = 100_000
-"""The values of one message: each may cost the isolate up to 200 bytes while the message is checked."""
+"""The most values in one message. The check of a message may need up to 200 bytes of memory for each value."""
 
 MAX_MESSAGES: Final = 100_000
-"""The messages of one body."""
+"""The most messages of one body."""
 
 MAX_MESSAGE_BYTES: Final = 1_950_000
-"""The log refuses a compact message of over 1,900,000 bytes. A message may have a few spaces more."""
+"""The most bytes of a message in a body.
+
+The log refuses a compact message of over 1,900,000 bytes. In the body it may have a few spaces more.
+"""
 
 WINDOW_BYTES: Final = 64 * 1024
-"""The part of a long array that is decoded at a time. A longer message needs a larger part."""
+"""The bytes of a long array that are decoded at a time. A longer message needs a larger part."""
 
 LONGEST_TOKEN: Final = 16
-"""Within this distance of a window's end, a word or an escape may be cut."""
+"""A word or an escape that is cut begins at most this many characters before a window's end."""
 
 _SPACE: Final = re.compile(rb"[ \t\n\r]*")
 _STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
@@ -87,7 +90,7 @@ class _Window:
         self._start = start
 
     def elements(self) -> Iterator[tuple[int, int, Any]]:
-        """Give begin, end and value of each element that the window holds whole; at least one."""
+        """Yield begin, end and value of each complete element of the window, at least of one."""
         size_bytes = WINDOW_BYTES
         while True:
             text = self._body[self._start : self._start + size_bytes].decode("latin-1")
@@ -125,7 +128,7 @@ class _Window:
             except ValueError:
                 raise _no_json() from None
             if end == len(text) and not is_rest:
-                return  # a number may go on
+                return  # a number may go on in the next window
             yield self._start + at, self._start + end, value
             at = _next_element(text, end)
 
@@ -145,14 +148,14 @@ def _next_element(text: str, end: int) -> int:
 
 
 def _check_values(text: str) -> None:
-    """Check that values can be made of a text: not too many, and not nested so deep that the scanner fails.
+    """Check that a text has not too many values, and does not nest so deep that the scanner fails.
 
     Raises:
         InvalidArgumentError, Refusal.
     """
     if text.count("[") + text.count("{") > MAX_DEPTH and _nests_too_deep(text):
         raise InvalidArgumentError(f"the body nests deeper than {MAX_DEPTH} levels")
-    # Each value but the first one has one of these before it.
+    # One of these characters stands before each value except the first.
     if _count(text) > MAX_VALUES and _count(_STRING.sub("", text)) > MAX_VALUES:
         raise _too_large(f"a message has over {MAX_VALUES:,} values")
 
@@ -177,7 +180,7 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 
 def _make_scan() -> Callable[[str, int], tuple[Any, int]]:
-    """Return the function behind `JSONDecoder.raw_decode`, whose error tells the position at which a value breaks off."""
+    """Return the function behind `JSONDecoder.raw_decode`. Its error has the position at which a value breaks off."""
     decoder: Any = json.JSONDecoder(parse_constant=_refuse_constant)
     scan: Callable[[str, int], tuple[Any, int]] = decoder.scan_once
     return scan

@@ -1,8 +1,10 @@
-"""The live readers of a stream by the protocol's Server-Sent Events: `data` with messages, and `control` after each.
+"""The live readers of a stream over the protocol's Server-Sent Events.
 
-An append is encoded once and pushed to everybody who is caught up. A reader whose body is full reads pages from the log when there
-is room again. A connection ends by itself after a minute, and its client comes back with its offset. So a client that has vanished
-is kept for a minute at most.
+A `data` event has messages, and a `control` event follows each.
+
+An append is encoded once and pushed to every reader that is caught up. A reader whose body is full gets pages from the log when
+there is room again. A connection ends by itself after a minute, and its client comes back with its offset. So a client that has
+vanished is kept for at most a minute.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 class LiveFeeds:
-    """The live readers of one stream. A reader's failure never raises from these calls."""
+    """The live readers of one stream. These calls do not raise when a reader fails."""
 
     def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
         self._host = host
@@ -43,7 +45,7 @@ class LiveFeeds:
         self._cancel_timer: Callable[[], None] | None = None
 
     def add(self, log: StreamLog, sequence: int, cursor: int | None) -> EventBody:
-        """Add a reader who has everything up to `sequence`. Returns the body of the answer."""
+        """Add a reader that has all messages up to `sequence`. Return the body of the answer."""
         body = self._host.event_body()
         feed = LiveFeed(self, log, body, sequence, cursor, now_ms=self._host.now_ms)
         body.feed_from(feed)
@@ -53,14 +55,14 @@ class LiveFeeds:
         return body
 
     def remove(self, feed: LiveFeed) -> None:
-        """Forget a reader. The last one ends the timer, so that the object may sleep."""
+        """Forget a reader. When no reader is left, the timer ends, so that the object may sleep."""
         self._feeds.discard(feed)
         if not self._feeds and self._cancel_timer is not None:
             self._cancel_timer()
             self._cancel_timer = None
 
     def appended(self, head: StreamHead, lines: str, first_sequence: int) -> None:
-        """Push new messages, page by page, to everybody who is caught up. `closed` tells a closure that came with them."""
+        """Push new messages, page by page, to every reader that is caught up. `closed` is True if the stream was closed with them."""
         if not any(feed.is_live for feed in self._feeds):
             return
         facts = facts_of(head)
@@ -72,12 +74,12 @@ class LiveFeeds:
             first_sequence = last_sequence + 1
 
     def closed(self, head: StreamHead) -> None:
-        """Tell everybody who is caught up that nothing follows."""
+        """Tell every reader that is caught up that the stream is closed."""
         for feed in [feed for feed in self._feeds if feed.is_live]:
             feed.finish(head)
 
     def broken_off(self) -> None:
-        """End all readers: the stream is gone or begins anew, so they have to ask again."""
+        """End all connections: the stream is gone or begins anew, so the readers have to ask again."""
         for feed in list(self._feeds):
             feed.end()
 
@@ -100,7 +102,7 @@ class LiveFeed:
     """One reader's place in the stream.
 
     Attributes:
-        is_live: the reader has everything that is stored, and new messages are pushed to it.
+        is_live: the reader has all stored messages, and new messages are pushed to it.
     """
 
     def __init__(
@@ -124,13 +126,13 @@ class LiveFeed:
         self.is_live: bool = False
 
     def pull(self) -> None:
-        """Push more frames: there is room in the body."""
+        """Push more frames, because the body has room."""
         if not self.is_live and not self._is_over:
             with self._feeds.serving(self):
                 self._push_page()
 
     def cancel(self) -> None:
-        """Stop: the client is gone."""
+        """Stop, because the client is gone."""
         self._is_over = True
         self._feeds.remove(self)
 
@@ -145,29 +147,29 @@ class LiveFeed:
                 self._sequence = last_sequence
 
     def finish(self, head: StreamHead) -> None:
-        """Push the closure and end."""
+        """Push the event of the closure, and end."""
         with self._feeds.serving(self):
             self._push_last(self._control(head, head.last_sequence, is_at_end=True))
 
     def tick(self) -> None:
-        """Send a sign of life, or end the connection after its minute."""
+        """Send a keep-alive, or end the connection when its minute is over."""
         has_read = self._body.has_read()
         if self._now_ms() >= self._ends_ms:
             self.end() if has_read else self._break_off()
         elif self.is_live:
             with self._feeds.serving(self):
                 head = self._log.existing_head()
-                # A full body shows it anyway.
+                # A full body needs no keep-alive: it shows whether the client reads.
                 self._body.push(self._control(head, self._sequence, is_at_end=True))
 
     def end(self) -> None:
-        """End the body: this reader gets nothing more."""
+        """End the body. This reader gets no more events."""
         self.cancel()
         with suppress(Exception):
             self._body.close()
 
     def _break_off(self) -> None:
-        """End the body, and drop what its client does not take: a closed body would hold it until the connection ends."""
+        """End the body, and drop the bytes that the client has not read. A closed body would keep them until the connection ends."""
         self.cancel()
         with suppress(Exception):
             self._body.break_off()
@@ -205,7 +207,7 @@ class LiveFeed:
 
 
 def _pages(lines: str) -> Iterator[list[str]]:
-    """Give the messages in groups of about `PAGE_BYTES`."""
+    """Yield the messages in groups of about `PAGE_BYTES`."""
     page: list[str] = []
     size = 0
     for text in lines.split("\n"):
@@ -225,7 +227,7 @@ def data_event(facts: ProtocolState, lines: str) -> str:
     raw = cast("bytes", body)
     if not facts.is_text:
         return f"event: data\ndata:{base64.b64encode(raw).decode()}\n\n"
-    # A client drops one space after the colon, so a line that begins with a space needs another one.
+    # A client drops one space after the colon, so a line that begins with a space needs a second space.
     lines_of_text = _LINE_END.split(raw.decode(errors="replace"))
     text = "\n".join(f"data: {line}" if line.startswith(" ") else f"data:{line}" for line in lines_of_text)
     return f"event: data\n{text}\n\n"

@@ -1,4 +1,4 @@
-"""The form of the protocol's messages in a stream's log, which holds JSON texts, one on each line.
+"""The form of the protocol's messages in a stream's log. The log holds one JSON text on each line.
 
 | content type       | one message is          | its text in the log                                        |
 |--------------------|-------------------------|------------------------------------------------------------|
@@ -36,17 +36,17 @@ __all__ = [
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 MAX_JSON_BYTES: Final = 4 * 1024 * 1024
 MAX_FORK_BODY_BYTES: Final = 1024 * 1024
-"""The limit of a fork's own first body, which is sent with every step of the copy."""
+"""The most bytes of a fork's own first body. The limit is low, because every step of the copy sends this body."""
 
 PIECE_BYTES: Final = 256 * 1024
-"""A body of bytes is cut into messages of at most this size."""
+"""The most bytes of one message, when a body of bytes is cut into messages."""
 
 PART_BYTES: Final = 256 * 1024
-"""Messages are stored in parts of about this number of characters."""
+"""The approximate number of characters of the parts in which messages are stored."""
 
 
 def body_parts(facts: ProtocolState, body: bytes) -> Iterator[str]:
-    """Give the messages of a request's body in the log's form, part by part. A body without messages gives nothing.
+    """Yield the messages of a request's body in the log's form, part by part. A body without messages has no part.
 
     Raises:
         InvalidArgumentError: the stream holds JSON and the body is not JSON.
@@ -63,7 +63,7 @@ def body_parts(facts: ProtocolState, body: bytes) -> Iterator[str]:
 
 
 def _joined(messages: Iterable[str]) -> Iterator[str]:
-    """Messages joined to parts by newlines."""
+    """Yield the messages in parts, joined by newlines."""
     part: list[str] = []
     size = 0
     for text in messages:
@@ -77,7 +77,7 @@ def _joined(messages: Iterable[str]) -> Iterator[str]:
 
 
 def body_of(facts: ProtocolState, lines: str) -> str | bytes:
-    """Return the body of a read: a JSON array, or the bytes as they were appended."""
+    """Return the body of a read: a JSON array, or the appended bytes."""
     if facts.is_json:
         return "[" + lines.replace("\n", ",") + "]"
     if not lines:

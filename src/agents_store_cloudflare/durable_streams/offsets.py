@@ -1,4 +1,4 @@
-"""The protocol's offsets. They are opaque to clients, and their text sorts as their positions do.
+"""The protocol's offsets. They are opaque to clients. The order of their texts is the order of their positions.
 
 The first field is the sequence of the last message that the client has, which is also the position of native readers. The second
 field is 1 for the start of a stream whose path an earlier stream has used, and 0 otherwise. Without it, this start and the end of
@@ -22,7 +22,7 @@ class Offset:
 
     Attributes:
         sequence: the sequence of the last message that the client has.
-        is_start: the place is where a stream begins at a path that was used before.
+        is_start: True for the start of a stream at a path that was used before.
     """
 
     sequence: int

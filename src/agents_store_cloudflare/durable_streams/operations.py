@@ -1,4 +1,4 @@
-"""The calls of the protocol to a stream's object beside its HTTP requests: deletion, and forks, which concern two streams."""
+"""The protocol's calls to a stream's object that are no HTTP requests: deletion and forks, which concern two streams."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ __all__ = ["PREFIX", "READS", "answer_operation"]
 
 PREFIX: Final = "protocol."
 READS: Final = ("export", "forks", "source", "stand", "release")
-"""The operations that change nothing that a reader sees."""
+"""The operations whose effects no reader can see."""
 
 EXPORT_BYTES: Final = 1024 * 1024
 OTHERS_LOOKED_AFTER: Final = 2
-"""With each new fork a source checks this number of its other forks, to forget those that vanished without telling it."""
+"""The number of other forks that a source checks with each new fork, to forget forks that are gone without a message."""
 
 Arguments: TypeAlias = "Mapping[str, Any]"
 
@@ -82,7 +82,7 @@ def _about_one(op: str, rules: ProtocolLog, arguments: Arguments, now_ms: int) -
 
 
 def _export(rules: ProtocolLog, arguments: Arguments, now_ms: int) -> str:
-    """Return a page of the copy that a fork takes. The source notes the fork with the first page."""
+    """Return a page of the copy for a fork. With the first page the source notes the fork."""
     given, after = arguments["point"], arguments["after"]
     if given is None:
         position = _position(arguments)
@@ -123,7 +123,7 @@ def _page(rules: ProtocolLog, point: ForkPoint, after: int) -> tuple[str, int]:
 
 
 def _fork(host: ObjectHost, log: StreamLog, rules: ProtocolLog, arguments: Arguments, lines: str) -> str:
-    """Take one step of a fork: answer at once if possible, take a page, or make the stream."""
+    """Do one step of a fork: answer at once if possible, otherwise store a page or make the stream."""
     request = HttpRequest(
         method="PUT", url=arguments["url"], headers=arguments["headers"], body=arguments["body"].encode("latin-1")
     )

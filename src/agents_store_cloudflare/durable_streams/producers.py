@@ -1,4 +1,4 @@
-"""Idempotent producers: the requests that a stream has taken, read from its blocks."""
+"""Idempotent producers: the stored requests of each producer, read from the stream's blocks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Producers:
         self._index: dict[tuple[str, str], tuple[int, int]] = {}
 
     def key(self, facts: ProtocolState, producer: Producer | None) -> tuple[str, int] | None:
-        """Return the name of a request in its block, in which numbers begin at 1; None without a producer."""
+        """Return the name under which a block stores a request; its numbers begin at 1. None for a request without a producer."""
         if producer is None:
             return None
         return f"{PREFIX}{facts.life} {producer.epoch} {producer.id}", producer.seq + 1
@@ -53,7 +53,7 @@ class Producers:
         return None
 
     def taken(self, facts: ProtocolState, producer: Producer) -> int | None:
-        """Return the highest number of the producer's epoch, if this request was taken before; None if it was not."""
+        """Return the highest number of the producer's epoch if this request was stored before, otherwise None."""
         epoch, newest = self._newest(facts, producer.id)
         return newest if producer.epoch == epoch and producer.seq <= newest else None
 

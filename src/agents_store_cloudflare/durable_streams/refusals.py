@@ -1,4 +1,4 @@
-"""The refusal of a request, with the status and the headers that clients of the protocol act on."""
+"""The refusal of a request, with the status and the headers of the protocol."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["Refusal"]
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a failure
-    """An answer that refuses a request. Nothing was done.
+    """An answer that refuses a request. The request had no effect.
 
     Attributes:
         status: the HTTP status.
         code: a stable name for programs.
         headers: the answer's headers, with names in lower case.
-        details: members of the JSON error besides `code` and `message`.
+        details: the other members of the JSON error, beside `code` and `message`.
     """
 
     def __init__(

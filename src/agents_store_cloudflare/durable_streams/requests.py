@@ -34,7 +34,7 @@ MAX_TTL_S: Final = 10**11
 LONG_POLL_MS: Final = 20_000
 
 READ_HEADER: Final = "agents-read"
-"""The header that carries a parsed `Read` from the Worker to the stream's object, which clients cannot reach themselves."""
+"""The header that carries a parsed `Read` from the Worker to the stream's object. Clients cannot reach the object themselves."""
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+\s*(;.*)?", re.ASCII)
@@ -53,7 +53,7 @@ class Producer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creation:
-    """The contents of a `PUT`. None stands for an absent header."""
+    """The contents of a `PUT`. None means that the header is absent."""
 
     content_type: str | None = None
     ttl_s: int | None = None
@@ -78,7 +78,7 @@ class Read:
     """The contents of a `GET`. The Worker parses the request once; the object gets the result.
 
     Attributes:
-        wait_ms: how long a long-poll waits for messages.
+        wait_ms: the milliseconds for which a long-poll waits for messages.
     """
 
     position: Position = "start"
@@ -150,7 +150,7 @@ def parse_read(request: HttpRequest, *, wait_ms: int = LONG_POLL_MS) -> Read:
     """Return the contents of a GET.
 
     Args:
-        wait_ms: how long a long-poll waits for messages.
+        wait_ms: the milliseconds for which a long-poll waits for messages.
 
     Raises:
         InvalidArgumentError: a query parameter is malformed, or given twice.

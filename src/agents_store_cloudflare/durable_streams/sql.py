@@ -1,5 +1,5 @@
-"""The SQL of forks: the names that a source keeps of its forks, the pages of a fork
-that is being copied, and the mark of a stream that a subscription covers.
+"""The SQL of forks and tellings: the names of a source's forks, the pages of a fork during its copy, and the mark of a stream that
+a subscription covers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
     "SELECT_TOLD",
 ]
 
-# One row for each fork that was begun of this stream and is not known to be gone.
+# One row for each fork of this stream that was begun and is not known to be gone.
 CREATE_FORKS: LiteralString = """
 CREATE TABLE IF NOT EXISTS forks (
   fork_id TEXT PRIMARY KEY,
@@ -75,12 +75,12 @@ CREATE TABLE IF NOT EXISTS incoming (
 )
 """
 
-# No parameters. Frees the pages of an attempt.
+# No parameters. Deletes the pages of an attempt.
 DROP_INCOMING: LiteralString = """
 DROP TABLE IF EXISTS incoming
 """
 
-# ?1 page, ?2 token, ?3 now in ms, ?4 body. A page that comes twice is the same page.
+# ?1 page, ?2 token, ?3 now in ms, ?4 body. A page that arrives twice is stored once.
 INSERT_INCOMING: LiteralString = """
 INSERT OR REPLACE INTO incoming (page, token, taken_at, body)
 VALUES (?1, ?2, ?3, ?4)
@@ -102,7 +102,8 @@ FROM incoming
 WHERE page = ?1
 """
 
-# No parameters. When the last page came, in ms; reads the end of the key. Fails on the missing table where no fork is under way.
+# No parameters. When the last page came, in ms; reads the end of the key. The statement fails when no copy runs, because the table
+# is missing.
 SELECT_INCOMING_LATEST: LiteralString = """
 SELECT taken_at
 FROM incoming
@@ -110,7 +111,7 @@ ORDER BY page DESC
 LIMIT 1
 """
 
-# One row with the stream's path: an object that an alarm has woken does not know it otherwise.
+# One row with the stream's path, because an object that an alarm has woken does not know its path.
 CREATE_TOLD: LiteralString = """
 CREATE TABLE IF NOT EXISTS told (
   path TEXT PRIMARY KEY
@@ -124,7 +125,7 @@ VALUES (?1)
 ON CONFLICT (path) DO NOTHING
 """
 
-# No parameters; fails on the missing table while the index has not asked.
+# No parameters. The statement fails until the index has asked, because the table is missing.
 SELECT_TOLD: LiteralString = """
 SELECT path
 FROM told

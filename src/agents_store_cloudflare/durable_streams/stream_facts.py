@@ -1,4 +1,4 @@
-"""The facts that the protocol keeps of a stream beside its messages: content type, time to live, source."""
+"""The facts of a stream in the protocol: content type, time to live, source."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ __all__ = ["DEFAULT_TYPE", "check_alike", "facts_of", "life_of", "new_facts", "o
 DEFAULT_TYPE: Final = "application/octet-stream"
 
 NATIVE: Final = ProtocolState()
-"""The facts of a stream that `DurableObjectStreamManager` made: JSON values, kept by the stream's own retention."""
+"""The facts of a stream that `DurableObjectStreamManager` made: its messages are JSON values, and its own retention decides how
+long it is kept.
+"""
 
 
 def offset_in(head: StreamHead, sequence: int) -> str:
-    """Return the offset after a message of this stream. The start of a later life of its path has an offset of its own."""
+    """Return the offset after a message of this stream.
+
+    When the path was used before, the start of the stream has an offset of its own.
+    """
     return offset_of(sequence, is_start=0 < sequence == head.begun_after)
 
 

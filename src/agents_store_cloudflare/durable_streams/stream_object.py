@@ -36,11 +36,11 @@ __all__ = ["StreamObject"]
 
 
 READS: Final = frozenset({"read", "info", "lost", "mark", "copy_page", *(PREFIX + op for op in PROTOCOL_READS)})
-"""The operations that change no stream, so that nothing has to be told after them."""
+"""The operations that change no stream. After them nobody has to be told."""
 
 
 class StreamObject:
-    """One stream as an `ObjectLogic`. No change contains an await, so no other call runs during one.
+    """One stream as an `ObjectLogic`. No change contains an await, so no other call runs during a change.
 
     Args:
         host: the object's platform.
@@ -73,7 +73,10 @@ class StreamObject:
         return reply if isinstance(reply, str) else await reply
 
     def answer(self, request: str) -> str | Awaitable[str]:
-        """Reply as `call` does. Most replies come at once, because a coroutine would cost more than the reply."""
+        """Return the reply of `call`, or an awaitable of it.
+
+        Most replies come at once, because a coroutine would cost more than the reply.
+        """
         try:
             message = decode_request(request)
             return describe("stream", self._host.sql) if message.head["op"] == DESCRIBE else self._answer(message)
@@ -99,13 +102,15 @@ class StreamObject:
             self._host.set_alarm(at_ms)
 
     def waits(self) -> int | None:
-        """When the stream's alarm has something to do, in ms; None for never. An object with other parts beside the stream asks."""
+        """Return the time in ms at which the stream's alarm has work; None for never. An object that has other parts too calls this."""
         log = self._log or StreamLog(self._host.sql, "")
         head = log.head()
         return None if head is None else next_alarm_ms(head)
 
     def subscribe(self, stream_id: str, from_sequence: int, sink: FrameSink) -> Subscription:
-        """From its first `pull` on, send `sink` the chunks after `from_sequence`, then new chunks, then the outcome.
+        """Send the chunks after `from_sequence` to `sink`, then new chunks, then the outcome.
+
+        The sending begins with the first `pull`.
 
         Raises:
             StreamNotFoundError: there is no such stream.
@@ -137,7 +142,7 @@ class StreamObject:
         return answer.with_headers({TOLD_HEADER: "1"})
 
     def living(self, log: StreamLog) -> StreamHead | None:
-        """Return the head of the stream, or None. From the end of its retention on the stream is gone, even before the alarm rings."""
+        """Return the head of the stream, or None. A stream whose retention is over is gone, even before the alarm rings."""
         before = log.head()
         if log.expire(now_ms=self._host.now_ms()):
             self.changed(log, before, None)
@@ -191,7 +196,7 @@ class StreamObject:
         return self._told(log, reply)
 
     async def _told(self, log: StreamLog, reply: str | Awaitable[str]) -> str:
-        """Return the reply, when the index was told of the change."""
+        """Tell the index about the change, then return the reply."""
         await self._tellings.tell(log)
         return reply if isinstance(reply, str) else await reply
 
@@ -288,5 +293,5 @@ class StreamObject:
         return encode_reply(self._survival(log))
 
     def _survival(self, log: StreamLog) -> JsonObject:
-        """Return the facts that show a writer which chunks are stored, and whether the object was restarted."""
+        """Return the facts from which a writer learns which chunks are stored and whether the object was restarted."""
         return {"instance": self._instance, "storedSequence": log.stored_sequence()}

@@ -1,4 +1,4 @@
-"""The path of a stream. The stream and its forks hold it; the forks hold it after the stream's deletion too."""
+"""The path of a stream. The stream and its forks hold it. The forks still hold it after the stream's deletion."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StreamPath:
         self.incoming: IncomingPages = IncomingPages(sql, log.stream_id)
 
     def is_soft_deleted(self) -> bool:
-        """Return whether the stream is gone but its forks hold the path."""
+        """Return whether the stream is deleted and its forks still hold the path."""
         last = self._log.last_known()
         return last is not None and last.is_deleted and self.forks.are_there()
 
@@ -43,7 +43,7 @@ class StreamPath:
             raise Refusal(409, "stream_gone", "a deleted stream had this path, and its forks are still there")
 
     def check_unused(self) -> None:
-        """Check that the path has never given out numbers: a fork keeps the numbers of its source.
+        """Check that no stream of the path has ever used numbers, because a fork keeps the numbers of its source.
 
         Raises:
             Refusal: 409.
@@ -54,12 +54,12 @@ class StreamPath:
             raise Refusal(409, "path_used", "a deleted stream has used this path's offsets; fork to a path of its own")
 
     def release_fork(self, fork_id: str) -> str | None:
-        """Forget a fork. Returns the new `held_source`: a deleted stream that has lost its last fork has to tell its source."""
+        """Forget a fork. Return the new `held_source`: a deleted stream without forks has to tell its source."""
         self.forks.remove(fork_id)
         return self.held_source()
 
     def source_id(self) -> str | None:
-        """Return the stream that this one was forked from, while that stream must keep its path for this fork."""
+        """Return the source of this fork while the source must keep its path for it."""
         last = self._log.last_known()
         if last is None or last.facts is None or last.facts.source is None:
             return None if self.incoming.latest_ms() is None else self.incoming.origin().source_id
@@ -70,26 +70,26 @@ class StreamPath:
         return self._log.last_known() is not None
 
     def made_by(self, token: str) -> StreamHead | None:
-        """Return the fork that this attempt has made, even if it was deleted since."""
+        """Return the head of the fork that this attempt has made, even if the fork was deleted since."""
         last = self._log.last_known()
         source = None if last is None or last.facts is None else last.facts.source
         return last if source is not None and source.token == token else None
 
     def owed_release(self) -> ForkSource | None:
-        """Return the source of a deleted fork, until it has confirmed that it was told."""
+        """Return the source of a deleted fork until the source has confirmed the message."""
         last = self._log.last_known()
         if last is None or not last.is_deleted or last.facts is None or self.forks.are_there():
             return None
         return last.facts.source
 
     def released(self) -> None:
-        """Note that the source of this deleted fork was told."""
+        """Note that the source of this deleted fork has confirmed the message."""
         last = self._log.last_known()
         if last is not None and last.is_deleted and last.facts is not None:
             self._log.change_facts(replace(last.facts, source=None))
 
     def held_source(self) -> str | None:
-        """Return the source that must be told that this fork is gone: the stream is deleted, and no fork holds it."""
+        """Return the source that must hear that this fork is gone. None while the stream exists or a fork holds it."""
         last = self._log.last_known()
         if last is None or not last.is_deleted or last.facts is None or self.forks.are_there():
             return None

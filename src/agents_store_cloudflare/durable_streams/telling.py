@@ -1,8 +1,8 @@
-"""The tellings of a stream's object to the subscription index, for a stream that a subscription covers.
+"""Tells the subscription index about the changes of a stream that a subscription covers.
 
-The index asks the object for them (`mark`), once. From then on the object tells of each change when it is stored, whoever has made
-it: a request of the protocol, a native writer, a timer, an expiry. The mark stays over deletions, so that the next stream of this
-path is told of too. It goes when the index answers that no subscription covers the path any more.
+The index asks the stream's object once to report changes (`mark`). From then on the object reports each change when it is stored:
+from a request of the protocol, a native writer, a timer or an expiry. The mark survives deletions, so that the changes of the next
+stream at this path are reported too. The mark is removed when the index answers that no subscription covers the path any more.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from agents_store_cloudflare.streams.log import StreamLog
 __all__ = ["TOLD_HEADER", "Tellings"]
 
 TOLD_HEADER: Final = "agents-told"
-"""The header of an object's answer that says that the object has told the index, so that the Worker need not."""
+"""The header of an answer of an object that has told the index. Then the Worker does not tell it."""
 
 AGAIN_MS: Final = 60_000
-"""The pause after a telling without an answer. Then the alarm tells the state that the stream has by then."""
+"""The pause after a report without an answer. After it the alarm reports the stream's state at that moment."""
 
 
 class Tellings:
-    """Tells the index of the changes of one stream. A telling never raises, because the change has succeeded."""
+    """Tells the index about the changes of one stream. It never raises, because the change has succeeded."""
 
     def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
         self._host = host
@@ -44,7 +44,7 @@ class Tellings:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def mark(self, log: StreamLog) -> None:
-        """Tell the index of each change from now on. The caller tells it the present state."""
+        """Tell the index about each later change. The caller tells it the present state."""
         self._marks += 1
         self._told = _place(log)
         if self._marked_path() is None:
@@ -53,11 +53,11 @@ class Tellings:
             self._path = log.stream_id
 
     def is_marked(self) -> bool:
-        """Return whether the index has asked for the changes of this stream."""
+        """Return whether the index has asked for reports about this stream."""
         return self._marked_path() is not None
 
     def owes(self, log: StreamLog) -> bool:
-        """Return whether the index has to be told. After a restart it is told anew: the restart may have come before a telling."""
+        """Return whether the index must be told. After a restart it is told again, because the restart may have prevented a report."""
         place = None if self._marked_path() is None else _place(log)
         return place is not None and place != self._told
 
@@ -78,7 +78,7 @@ class Tellings:
             self._path = None
 
     def tell_later(self, log: StreamLog) -> None:
-        """Tell the index of what a timer has stored."""
+        """Tell the index about chunks that a timer has stored."""
         if self.owes(log):
             task = asyncio.ensure_future(self.tell(log))
             self._tasks.add(task)
@@ -110,7 +110,10 @@ class Tellings:
 
 
 def _place(log: StreamLog) -> tuple[int, str, bool] | None:
-    """Return what the index knows of a stream: its last stored sequence, its life, whether it is deleted. None if it never was."""
+    """Return the reported state of a stream: its last stored sequence, its life, and whether it is deleted.
+
+    None if there never was a stream.
+    """
     head = log.last_known()
     if head is None:
         return None

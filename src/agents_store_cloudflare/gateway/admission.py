@@ -1,4 +1,4 @@
-"""Permissions: the user's `authorize` decides what a request may do with a stream. Any result but `True` denies."""
+"""Permissions: the user's `authorize` decides what a request may do with a stream. Any result except `True` denies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ StreamAction: TypeAlias = Literal["read", "append", "create", "delete", "fork"]
 """What a request wants to do with a stream. The gateway's own routes only read."""
 
 Authorize: TypeAlias = Callable[[Any, str, StreamAction], "bool | Awaitable[bool]"]
-"""`authorize(request, stream_id, action)`, sync or async. The request is the one that `handle` was given."""
+"""`authorize(request, stream_id, action)`, sync or async. It gets the same request object as `handle`."""
 
 
 class Admission:

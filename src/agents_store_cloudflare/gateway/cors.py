@@ -1,4 +1,4 @@
-"""The pages of other origins that may read the answers."""
+"""The origins whose pages may read the answers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ANY: Final = "*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorsPolicy:
-    """The origins whose pages a browser lets read the answers.
+    """The origins whose pages may read the answers in a browser.
 
     Attributes:
         allowed_origins: exact origins (`https://app.example`), or `("*",)` for all of them.
-        allow_credentials: pages may send cookies; not with `*`.
+        allow_credentials: True lets pages send cookies. It cannot be used with `*`.
         allowed_headers: the request headers that pages may send besides those that browsers always allow.
         exposed_headers: the response headers that pages may read besides those that browsers always expose.
         max_age: the seconds for which a browser may keep the answer to a preflight.
@@ -43,7 +43,7 @@ class CorsPolicy:
                 raise InvalidArgumentError(f"{origin!r} is no origin; one is like https://app.example, without a path")
 
     def names(self, origin: str) -> bool:
-        """Return whether this origin is allowed by its name."""
+        """Return whether `allowed_origins` has the name of this origin."""
         return origin in self.allowed_origins
 
     def admits(self, origin: str) -> bool:
@@ -64,7 +64,7 @@ class CorsPolicy:
         return allowed
 
     def preflight_headers(self, request: HttpRequest, methods: str) -> dict[str, str]:
-        """Return the headers of a preflight's answer besides `headers`; none for an origin that may not read."""
+        """Return the headers that a preflight's answer has in addition to `headers`; none for an origin that may not read."""
         origin = request.header("Origin")
         if origin is None or not self.admits(origin):
             return {}

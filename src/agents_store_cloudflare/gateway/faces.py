@@ -1,4 +1,4 @@
-"""The interface of another protocol over the same streams: a gateway serves it below its own path, under the same rules."""
+"""The interface of another protocol over the same streams. A gateway serves it below a path, with the same permissions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Admits", "GatewayFace"]
 
 
 class Admits(Protocol):
-    """Tells whether the request may do something. Call it before any call to an object."""
+    """A function that checks the permission of the request. Call it before any call to an object."""
 
     async def __call__(
         self,
@@ -21,12 +21,12 @@ class Admits(Protocol):
         source_id: str | None = None,
         position: int | Literal["end"] = 0,
     ) -> bool:
-        """Return whether the request may do this; only True admits.
+        """Return whether the request may do this. Only True admits.
 
         Args:
             source_id: the source of a fork, which needs the permission to `read` it too.
-            position: the sequence after which a read shows chunks. A signed permission may limit it. "end" stands for the end of
-                the stream, wherever it is. Without a position the read counts as one of the whole stream.
+            position: the sequence after which a read shows chunks. A signed permission may limit it. "end" means the present end of
+                the stream. None means a read of the whole stream.
         """
         ...
 
@@ -34,8 +34,8 @@ class Admits(Protocol):
 class GatewayFace(Protocol):
     """A protocol that a gateway serves beside its own routes.
 
-    The gateway answers preflights, adds CORS headers, turns exceptions into JSON errors, and removes the body from answers to
-    HEAD. The face does the rest, and refuses a request that `admits` denies.
+    The gateway answers preflights, adds CORS headers, turns exceptions into JSON errors, and removes the body from answers to HEAD.
+    The face answers all other requests, and refuses a request that `admits` denies.
     """
 
     @property
@@ -49,5 +49,5 @@ class GatewayFace(Protocol):
         ...
 
     async def answer(self, request: HttpRequest, original: object, admits: Admits) -> object:
-        """Return an `HttpResponse` or the platform's own response. `original` is the request that `handle` was given."""
+        """Return an `HttpResponse` or the platform's own response. `original` is the request object that the caller gave to `handle`."""
         ...

@@ -53,11 +53,11 @@ class StreamGateway:
     Args:
         streams: the binding, raw or as the SDK wraps it, or `LocalObjects(StreamObject)` in tests.
         prefix: the path below which it answers.
-        authorize: `authorize(request, stream_id, action)`, sync or async. It gets the request that `handle` was given. Only `True`
-            admits; an exception is logged and denies.
-        signer: admits requests whose `?access=` it has signed, without asking `authorize`.
-        cors: the other origins whose pages may read; none if absent.
-        faces: other protocols over the same streams, each below a path of its own.
+        authorize: `authorize(request, stream_id, action)`, sync or async. It gets the same request object as `handle`. Only `True`
+            admits. An exception is logged and denies.
+        signer: its signed URLs (`?access=`) are admitted without a call of `authorize`.
+        cors: the other origins whose pages may read. By default there are none.
+        faces: other protocols over the same streams. Each has its own path.
         logger: gets failures; `agents_store_cloudflare.gateway` by default.
         sleep: waits between attempts.
     """
@@ -84,16 +84,16 @@ class StreamGateway:
         self._pages = StreamPages(self._streams)
 
     async def handle(self, request: object) -> Any:
-        """Answer a request below the prefix. Returns None for any other request.
+        """Answer a request below the prefix. Return None for any other request.
 
         Args:
-            request: the request that the Worker's `fetch` was given, raw or as the SDK wraps it, or an `HttpRequest`.
+            request: the argument of the Worker's `fetch`, raw or as the SDK wraps it, or an `HttpRequest`.
 
         Returns:
-            A raw JavaScript `Response`; an `HttpResponse` if the request is an `HttpRequest`.
+            A raw JavaScript `Response`, or an `HttpResponse` if the request is an `HttpRequest`.
 
         Raises:
-            TypeError: the argument is no request. Every other failure becomes an answer.
+            TypeError: the argument is no request. Every other failure becomes an error answer.
         """
         value = http_request(request)
         answer = await self._answer(value, request)
@@ -109,11 +109,14 @@ class StreamGateway:
         expires_in: float | timedelta = 300.0,
         from_sequence: int | None = None,
     ) -> str:
-        """Return a path, with its query, that permits reading the stream until it expires: for EventSource and WebSocket.
+        """Return a path with a query that permits its holder to read the stream until it expires.
+
+        It is for EventSource and WebSocket.
 
         Args:
-            expires_in: seconds, 1 to 86,400. An open connection goes on after that; a reconnection is refused.
-            from_sequence: reading begins there; nothing before is permitted.
+            expires_in: the seconds until it expires, 1 to 86,400. An open connection goes on after that, but a reconnection is
+                refused.
+            from_sequence: reading begins after this sequence, and earlier chunks are not permitted.
 
         Raises:
             InvalidArgumentError: an argument breaks a rule, or there is no signer.
@@ -126,7 +129,7 @@ class StreamGateway:
         return f"{path}?{position}access={access}"
 
     async def _answer(self, value: HttpRequest, request: object) -> object | None:
-        """Return the answer with all its headers: a value, or the platform's own response."""
+        """Return the answer with all its headers: an `HttpResponse`, or the platform's own response."""
         face = next((face for face in self._faces if is_below(value.url, face.prefix)), None)
         if face is None and not is_below(value.url, self._prefix):
             return None
@@ -168,7 +171,7 @@ class StreamGateway:
         if refusal is not None:
             return refusal
         position, wait_ms = position_of(value), _wait_ms(value)
-        # The info tells the end of the stream and its outcome, whatever position the request names.
+        # The info shows the end of the stream and its outcome, whatever position the request names.
         shown_after: int | Literal["end"] = "end" if route.wire == "info" else position
         if not await admits(route.stream_id, "read", position=shown_after):
             return HttpResponse.refusal(403, "forbidden", "this request may not read this stream")
@@ -193,7 +196,10 @@ class StreamGateway:
         return origin is None or self._is_own(value, origin) or (self._cors is not None and self._cors.admits(origin))
 
     def _is_forged(self, value: HttpRequest) -> bool:
-        """Return whether a page of a foreign origin sends this change. Browsers send it, with the user's cookies, without a preflight."""
+        """Return whether a page of a foreign origin sends this change.
+
+        Browsers send such a request with the user's cookies and without a preflight.
+        """
         origin = value.header("Origin")
         if origin is None:
             return value.header("Sec-Fetch-Site") in ("cross-site", "same-site")
@@ -223,7 +229,7 @@ class StreamGateway:
             return await self._admission.admits(request, stream_id, action, source_id=source_id)
         if not await self._is_signed(self._signer, access, stream_id, action, position):
             return False
-        # A signature covers one stream, so `authorize` decides about the other one.
+        # A signature covers one stream, so `authorize` decides about the source.
         return source_id is None or await self._admission.admits(request, source_id, "read")
 
     async def _is_signed(

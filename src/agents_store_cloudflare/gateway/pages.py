@@ -16,7 +16,7 @@ PAGE_BYTES: Final = 1024 * 1024
 
 
 class StreamPages:
-    """The streams of one namespace as JSON. Chunks and outputs pass as their writers encoded them.
+    """The streams of one namespace as JSON. Chunks and outputs stay as their writers encoded them.
 
     Every call raises `StreamNotFoundError`, `SequenceConflictError`, `StreamTruncatedError` or `StreamConnectionError`.
     """
@@ -25,13 +25,13 @@ class StreamPages:
         self._calls = calls
 
     async def chunks(self, stream_id: str, position: int, wait_ms: int) -> HttpResponse:
-        """Answer with the chunks after a position, up to about 1 MB. If there are none yet, it waits for the first ones.
+        """Answer with the chunks after a position, up to about 1 MB. If there are none, wait for the first.
 
-        The answer is `{"status", "sequence", "lastSequence", "chunks"}`; the next page begins after `sequence`. After the stream's
-        end the page with the last chunk has the outcome too, as `info` has it.
+        The answer is `{"status", "sequence", "lastSequence", "chunks"}`. The next page begins after `sequence`. After the stream's
+        end, the page with the last chunk also has the outcome, with the same keys as in `info`.
         """
         arguments: JsonObject = {
-            "fromSequence": position or None,  # 0 begins at the oldest chunk kept
+            "fromSequence": position or None,  # 0 begins at the oldest chunk that is kept
             "maxBytes": PAGE_BYTES,
             "waitMs": wait_ms,
             "waitFor": "chunks",
@@ -40,7 +40,7 @@ class StreamPages:
         page: dict[str, Any] = reply.head["ok"]
         last_sequence = sequence = page["firstSequence"] + page["count"] - 1
         if not page["count"] and not position and page["incarnation"]:
-            sequence = 0  # the reader has read nothing: another number would belong to an earlier life of the stream
+            sequence = 0  # the reader has no chunk: any other number would belong to an earlier life of the stream
         facts = {"status": page["status"], "sequence": sequence, "lastSequence": page["lastSequence"]}
         chunks = f'"chunks":[{reply.payload.replace(chr(10), ",")}]'
         if page["status"] == "active" or last_sequence < page["lastSequence"]:
@@ -50,7 +50,7 @@ class StreamPages:
         except StreamTruncatedError:
             info, output = {}, ""
         if (info.get("status"), info.get("lastSequence")) != (page["status"], page["lastSequence"]):
-            # Somebody has changed the stream since it gave the page, so this outcome is not the page's.
+            # Somebody has changed the stream since it gave the page, so this outcome does not belong to the page.
             return await self.chunks(stream_id, position, 0)
         outcome = {"endStatus": info.get("endStatus"), "error": info.get("error")}
         return HttpResponse.of_json(_joined({**facts, **outcome}, f'"output":{output}', chunks))
@@ -66,7 +66,7 @@ class StreamPages:
         return int(info["lastSequence"])
 
     async def check_position(self, stream_id: str, position: int) -> None:
-        """Raise the error that a reader from this position would get. Opens nothing."""
+        """Raise the error that a reader from this position would get. It opens no reader."""
         info, _ = await self._info(stream_id)
         if position > info["lastSequence"]:
             raise SequenceConflictError(stream_id, expected=position, actual=info["lastSequence"])

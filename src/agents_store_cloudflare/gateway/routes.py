@@ -16,7 +16,7 @@ StreamWire: TypeAlias = Literal["events", "socket", "chunks", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A stream, and the form in which the request wants it."""
+    """The stream of a request, and the wanted form of the answer."""
 
     stream_id: str
     wire: StreamWire
@@ -37,7 +37,7 @@ def check_prefix(prefix: object) -> str:
 
 
 def is_below(url: str, prefix: str) -> bool:
-    """Return whether the URL's path is the prefix or goes on after it; False for a text that is no URL."""
+    """Return whether the URL's path is the prefix or a path below it; False for a text that is no URL."""
     try:
         path = urlsplit(url).path
     except ValueError:

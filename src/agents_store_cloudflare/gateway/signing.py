@@ -1,11 +1,13 @@
-"""Signed, short-lived permissions in a URL, because the EventSource and WebSocket of browsers send no custom headers.
+"""Signed, short-lived permissions in a URL.
+
+EventSource and WebSocket need them, because browsers send no custom headers with these.
 
 ```text
 ?access=k2.1767225600.41.3q2-7w…     key id . expiry in seconds since 1970 . lowest position, may be empty . signature
 ```
 
-The signature is HMAC-SHA256 over the action, the expiry, the lowest position and the stream id, in base64url. Whoever has the URL
-may read until it expires; nothing else is checked. So give it to one reader, over TLS, for minutes.
+The signature is HMAC-SHA256 over the action, the expiry, the lowest position and the stream id, in base64url. Everybody who has the
+URL may read until it expires, because nothing else is checked. So give it to one reader, over TLS, and let it expire after minutes.
 """
 
 from __future__ import annotations
@@ -32,15 +34,15 @@ _ACCESS = re.compile(r"([A-Za-z0-9_-]{1,32})\.([0-9]{1,16})\.([0-9]{0,16})\.([A-
 
 
 class StreamUrlSigner:
-    """Signs permissions with the first key, and takes permissions that any of its keys has signed.
+    """Signs permissions with the first key, and accepts the signatures of all its keys.
 
-    To change a key, put the new one first, and remove the old one when its last URL has expired: after a day at most.
+    To change a key, put the new key first. Remove the old key when its last URL has expired, at most a day later.
 
     Example:
         >>> signer = StreamUrlSigner({"k2": self.env.STREAM_KEY, "k1": self.env.OLD_STREAM_KEY})
 
     Args:
-        keys: key id (letters, digits, `_`, `-`; at most 32) to secret, at least 16 bytes, better 32 random ones.
+        keys: each key id (at most 32 letters, digits, `_` and `-`) with its secret: at least 16 bytes, better 32 random bytes.
         now_ms: the clock.
     """
 
@@ -62,7 +64,7 @@ class StreamUrlSigner:
         """Return the value of `access` that permits `action` on the stream.
 
         Args:
-            expires_in: seconds until it is refused, 1 to 86,400. An open connection goes on after that.
+            expires_in: the seconds until it expires, 1 to 86,400. An open connection goes on after that.
             from_sequence: permit no position below this one.
 
         Raises:
@@ -80,7 +82,10 @@ class StreamUrlSigner:
         return f"{self._signing_key_id}.{expires_s}.{floor}.{signature}"
 
     def permits(self, access: str, stream_id: str, action: StreamAction, *, from_sequence: int = 0) -> bool:
-        """Return whether a known key has signed `access` for this, and it has not expired. Compares in constant time."""
+        """Return whether a known key has signed `access` for this action and stream, and it has not expired.
+
+        The comparison takes constant time.
+        """
         parts = _ACCESS.fullmatch(access)
         if parts is None:
             return False

@@ -86,7 +86,7 @@ def _broken(value: float) -> Amounts:
 
 
 def count(amounts: Mapping[str, int], name: str) -> int:
-    """Return one count, put together from its parts."""
+    """Return one count, computed from its parts."""
     return amounts.get(name, 0) + amounts.get(f"{name}High", 0) * SPLIT
 
 
@@ -102,7 +102,7 @@ def token_counts(amounts: Mapping[str, int]) -> TokenCounts:
 
 
 def custom_total(amounts: Mapping[str, int]) -> int | float:
-    """Return the exact sum of custom values. With a float among them, the sum is rounded once, to the nearest float."""
+    """Return the exact sum of custom values. If one of them is a float, the sum is rounded once, to the nearest float."""
     limbs = [(int(name[1:]), limb) for name, limb in amounts.items() if name[0] == "w"]
     whole: int = sum(limb * WHOLE_LIMB**place for place, limb in limbs)
     if not amounts.get("fractions"):

@@ -7,14 +7,17 @@ from typing import LiteralString
 __all__ = ["EXACT", "UNREADABLE", "amounts_added", "readable", "recorded_amounts_added"]
 
 EXACT: LiteralString = "BETWEEN -9007199254740991 AND 9007199254740991"
-"""The condition on a counter that keeps a sum from overflowing, which would fail the whole statement. Texts do not meet it."""
+"""The condition that a counter must meet so that no sum overflows.
+
+An overflow would fail the whole statement. Texts do not meet the condition.
+"""
 
 UNREADABLE: LiteralString = """'{"unreadable":1}'"""
-"""In place of amounts that cannot be read: they count as one row that is missing in the sums."""
+"""Replaces amounts that cannot be read. They count as one row that is missing in the sums."""
 
 
 def readable(amounts: LiteralString, otherwise: LiteralString = "'{}'") -> LiteralString:
-    """Return the SQL of stored amounts, `otherwise` where they are no JSON object."""
+    """Return the SQL of stored amounts, or `otherwise` if they are no JSON object."""
     return f"""CASE
       WHEN json_valid({amounts}) THEN CASE json_type({amounts}) WHEN 'object' THEN {amounts} ELSE {otherwise} END
       ELSE {otherwise}
@@ -24,7 +27,7 @@ def readable(amounts: LiteralString, otherwise: LiteralString = "'{}'") -> Liter
 def amounts_added(
     table: LiteralString, added: LiteralString = "excluded.amounts", sign: LiteralString = ""
 ) -> LiteralString:
-    """Return the assignment that adds amounts to the stored row, counter by counter. Counters that become zero go.
+    """Return the assignment that adds amounts to the stored row, counter by counter. Counters that become zero are removed.
 
     Args:
         table: the table of the stored row.
@@ -51,7 +54,7 @@ def amounts_added(
 
 
 def recorded_amounts_added(table: LiteralString) -> LiteralString:
-    """Return the same assignment for an upsert that records entries: it has the same effect and takes less time."""
+    """Return the assignment of `amounts_added` for an upsert that records entries. It has the same effect and takes less time."""
     stored = readable(f"{table}.amounts", "NULL")
     return f"""
       amounts = CASE WHEN {stored} IS NULL THEN {table}.amounts ELSE (

@@ -1,4 +1,4 @@
-"""Sends the batches of the usage store: again after a failure when that is safe. A failure is raised as the package's own error."""
+"""Sends the batches of the usage store. After a failure it sends a batch again if this is safe, or raises the package's own error."""
 
 from __future__ import annotations
 

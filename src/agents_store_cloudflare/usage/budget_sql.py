@@ -21,7 +21,7 @@ __all__ = [
 
 
 def _chain(budget: LiteralString) -> LiteralString:
-    """Return the SQL of the chain of a budget. Where another program has damaged it, as the triggers read it."""
+    """Return the SQL of the chain of a budget: its scope and the scopes around it. A damaged chain is read as the triggers read it."""
     return f"CASE WHEN json_valid({budget}.chain) THEN {budget}.chain ELSE json_array({budget}.scope, {budget}.parent, {budget}.root) END"
 
 
@@ -83,7 +83,7 @@ _BUDGET: LiteralString = f"""
     FROM __agents_budgets AS own
 """
 
-# ?1 scope, ?2 now -> as _BUDGET, or no row
+# ?1 scope, ?2 now -> the columns of _BUDGET, or no row
 SELECT_BUDGET: LiteralString = (
     _BUDGET
     + """
@@ -91,8 +91,8 @@ SELECT_BUDGET: LiteralString = (
     """
 )
 
-# ?1 a scope or NULL, ?2 now -> as _BUDGET, of all scopes, or of all in the tree of that scope; a tree together, its outermost scope first.
-# Reads the whole table: for an operator's call.
+# ?1 a scope or NULL, ?2 now -> the columns of _BUDGET, for all scopes, or for all scopes in the tree of ?1. The scopes of a tree
+# stand together, its outermost scope first. Reads the whole table: for an operator's call.
 LIST_BUDGETS: LiteralString = (
     _BUDGET
     + """

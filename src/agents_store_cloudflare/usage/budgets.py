@@ -1,4 +1,4 @@
-"""Budgets: an amount is reserved before it is spent, so a cap holds however many Workers there are."""
+"""Budgets: an amount is reserved before it is spent, so caps hold with any number of Workers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class PendingReservation:
             await self._release(held)
         except UsageError:
             if error is None:
-                raise  # the error of the block is more important; the reservation ends by its time
+                raise  # the block's own error is more important; the reservation expires by itself
 
 
 class Budgets(BudgetStore):
@@ -140,14 +140,17 @@ class Budgets(BudgetStore):
         return wanted if rows[0][0] else None
 
     async def _give_back(self, reserving: asyncio.Task[Reservation | None]) -> None:
-        """Release the reservation that a cancelled caller does not get. When that fails, it ends by its time."""
+        """Release a reservation, because its cancelled caller does not get it.
+
+        When the release fails, the reservation expires by itself.
+        """
         with suppress(UsageError):
             reserved = await reserving
             if reserved is not None:
                 await self.release(reserved)
 
     async def _release_whole(self, reservation: Reservation) -> bool:
-        """Release the reservation, in the background when the caller is cancelled meanwhile."""
+        """Release the reservation. When the caller is cancelled meanwhile, the release goes on in the background."""
         return await asyncio.shield(self._finishing.start(self.release(reservation)))
 
     async def settle(self, reservation: Reservation, actual: int) -> Settlement:
@@ -185,7 +188,8 @@ class Budgets(BudgetStore):
         )
         if rows:
             return True
-        # There is none: it was settled, its time is over, or it was given back, perhaps by this call whose reply was lost.
+        # There is no such reservation. It was settled, it has expired, or it was released before, perhaps by this call with a lost
+        # reply.
         if self._batches.now_ms() >= reservation.expires_at:
             return False
         [settled] = await self._batches.run(self._batches.statement(sql.SELECT_SETTLED, reservation.id))
@@ -206,11 +210,11 @@ class Budgets(BudgetStore):
 
 
 def age_span_ms(age: float | timedelta | None, age_ms: float | None) -> int:
-    """Return the age that a deletion was given, in milliseconds.
+    """Return the age argument of a deletion in milliseconds.
 
     Raises:
-        TypeError: it is missing or given twice.
-        InvalidArgumentError: it is negative, or so long that it was meant in another unit.
+        TypeError: the age is missing or was given twice.
+        InvalidArgumentError: the age is negative, or so long that it was probably meant in another unit.
     """
     span = span_ms(age, age_ms, "age", most_seconds=LONGEST_AGE_S)
     if span is None:

@@ -1,7 +1,7 @@
-"""The SQL that deletes entries, and with them their share of the totals.
+"""The SQL that deletes entries and their share of the totals.
 
-The remaining entries of a session are counted anew, because the time of the first entry cannot be found by subtraction. The totals of
-a day lose the share of a session by subtraction.
+For the totals of a session, its remaining entries are counted anew, because subtraction cannot find the time of the first entry.
+For the totals of a day, the share of the session is subtracted.
 """
 
 from __future__ import annotations

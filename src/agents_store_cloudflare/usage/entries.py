@@ -112,7 +112,7 @@ class Completion:
 
     Args:
         now_ms: the clock of entries without a time.
-        new_id: session id -> the id of an entry without one.
+        new_id: makes an id for an entry of a session.
     """
 
     def __init__(self, now_ms: Callable[[], int], new_id: Callable[[str], str]) -> None:
@@ -146,7 +146,7 @@ class Completion:
         timestamp = self._now_ms() if entry.timestamp is None else entry.timestamp
         if entry is given:
             return with_id_and_time(entry, entry_id, timestamp)
-        # This record was made here, and nobody else has it yet.
+        # This method has made the record, so nobody else has it yet.
         object.__setattr__(entry, "id", entry_id)
         object.__setattr__(entry, "timestamp", timestamp)
         return entry
@@ -160,7 +160,7 @@ class Completion:
             if self._passed.issuperset(names):
                 return
         except TypeError:
-            pass  # a value without a hash is no text; its check below raises the error
+            pass  # a value without a hash is not text; the check below raises the error
         for field, name in zip(_NAME_FIELDS, names, strict=True):
             if name is not None or field in _NEEDED_NAMES:
                 check_id(name, field)
@@ -230,7 +230,7 @@ def _check_tokens(tokens: object, low: int) -> None:
         return
     for name, number in zip(_TOKEN_COUNTS, _token_counts(tokens), strict=True):
         _check_count(number, f"tokens.{name}", low)
-    if low < 0:  # a correction may change the parts alone
+    if low < 0:  # a correction may change only the parts
         return
     if tokens.cached > tokens.prompt:
         raise InvalidArgumentError(
@@ -243,7 +243,7 @@ def _check_tokens(tokens: object, low: int) -> None:
 
 
 def _are_plain(tokens: TokenCounts) -> bool:
-    """Return whether the counts keep every rule and none is negative. This is so nearly always, and one expression finds it."""
+    """Return whether the counts keep every rule and none is negative. Nearly all counts do, and one expression checks them."""
     prompt, completion, reasoning, cached, total = _token_counts(tokens)
     return (
         int is type(prompt) is type(completion) is type(reasoning) is type(cached) is type(total)
@@ -256,7 +256,8 @@ def _are_plain(tokens: TokenCounts) -> bool:
 def data_of(entry: UsageEntry) -> JsonValue:
     """Return the fields of an entry that have no column of their own.
 
-    With user JSON among them, the result is JSON text, because SQL must not write user JSON anew. Otherwise it is an object.
+    If one of them is user JSON, the result is JSON text, because SQL must not write user JSON anew. Otherwise the result is an
+    object.
     """
     body = _body_of(entry)
     if (tokens := entry.tokens) is not None:
@@ -277,7 +278,7 @@ def _body_of(entry: UsageEntry) -> dict[str, JsonValue]:
 
 
 def new_ids(now_ms: int) -> Callable[[str], str]:
-    """Return a maker of ids that no other call makes.
+    """Return a function that makes unique ids.
 
     The ids begin with the time. So they are neighbours in the index, and recording many entries touches few of its pages.
     """
@@ -287,16 +288,16 @@ def new_ids(now_ms: int) -> Callable[[str], str]:
 
 
 def ids_of_commit(commit_id: str) -> Callable[[str], str]:
-    """Return a maker of ids that makes the same ids whenever the call is repeated with its commit id."""
+    """Return a function that makes the same ids again when the call is repeated with its commit id."""
     places = count()
     return lambda session_id: uuid.uuid5(uuid.NAMESPACE_OID, f"{session_id}\n{commit_id}\n{next(places)}").hex
 
 
 def entry_of(row: Row) -> UsageEntry:
-    """Return the entry of a row. A key of its body does not replace the value of a column.
+    """Return the entry of a row. The values of columns win over the keys of the body.
 
-    Other programs may write into the table. A body that is not the body of an entry stands as text in `extra`, under `unreadableBody`. A
-    time that is no whole number becomes None.
+    Other programs may write into the table. A damaged body becomes text in `extra`, under `unreadableBody`. A time that is no whole
+    number becomes None.
     """
     entry_id, session_id, kind, step_count, timestamp, source_type, source_name, data = cast("Sequence[Any]", row)
     columns = {

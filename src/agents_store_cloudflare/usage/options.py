@@ -16,7 +16,7 @@ DEFAULT_TABLE = "__agents_usage"
 
 
 class UsageSettings(TypedDict, total=False):
-    """The keywords of `D1UsageStore`; their meaning is at `UsageOptions`."""
+    """The keyword arguments of `D1UsageStore`. `UsageOptions` explains them."""
 
     table_name: str
     price_book: PriceBook | Mapping[str, object] | None
@@ -31,7 +31,7 @@ class UsageOptions:
     Attributes:
         table_name: a table of your own: letters, digits and underscores, at most 63, not beginning with a digit. `ensure_table`
             makes it and its totals. `run_migration` makes the documented table.
-        price_book: the prices of entries that come without a cost; a record or a mapping.
+        price_book: the prices for entries without a cost: a record or a mapping.
         logger: gets the failed calls; `agents_store_cloudflare.usage` by default.
         now_ms: the clock of entries without a timestamp, in milliseconds since 1970.
     """

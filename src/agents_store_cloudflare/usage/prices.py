@@ -38,8 +38,8 @@ def as_price_book(given: PriceBook | Mapping[str, object]) -> PriceBook:
 def price_entry(entry: UsageEntry, book: PriceBook) -> UsageEntry:
     """Return an entry with its cost and the version of the prices.
 
-    An entry that has a cost stays unchanged, and so does an entry for which the book has no price. The cost is rounded once, to the
-    nearest millionth of a dollar. A correction of tokens costs the difference.
+    An entry with a cost stays unchanged, and so does an entry without a price in the book. The cost is rounded once, to the nearest
+    millionth of a dollar. A correction of tokens costs the difference.
     """
     if entry.cost_micros is not None:
         return entry

@@ -94,7 +94,8 @@ class Recording:
         Args:
             now_ms: the time at which the entries are recorded.
             table: the table of the store.
-            all_new: `NEW_GUARD` stands before these statements, so no entry is stored already. Then they carry less.
+            all_new: `NEW_GUARD` stands before these statements, so no entry is stored already. Then the statements have smaller
+                parameters.
         """
 
         def statement(text: LiteralString, *parameters: SqlValue) -> Statement:
@@ -123,7 +124,7 @@ def completed(
         entries: records or mappings.
         now_ms: the clock of entries without a time.
         prices: the prices of entries without a cost, or None.
-        commit_id: makes the ids of entries without one, the same ids at each repetition.
+        commit_id: makes the ids of entries without an id. A repetition makes the same ids.
 
     Raises:
         TypeError: a field has a wrong type; the message names it.
@@ -135,7 +136,7 @@ def completed(
 
 
 def _apart(entry: UsageEntry) -> UsageEntry:
-    """Return the entry with a copy of its user JSON, so that later changes of the caller's objects do not change the record."""
+    """Return the entry with a copy of its user JSON, so that the caller's later changes do not reach the record."""
     if entry.data is None and not entry.extra:
         return entry
     extra = cast("JsonObject", decode_json(encode_json(entry.extra, name="body")))

@@ -1,4 +1,4 @@
-"""A reservation as part of another store's batch: it is taken if it fits, and settled once."""
+"""A reservation as part of another store's batch: one batch makes it, and another settles it once."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ __all__ = ["day_text", "rollup_of", "rollup_of_entries", "rollups_of", "totals_o
 EPOCH = date(1970, 1, 1)
 
 UNREADABLE = "unreadable"
-"""The counter of rows that cannot be read, as `amounts_sql.UNREADABLE` gives it."""
+"""The name of the counter of rows that cannot be read, from `amounts_sql.UNREADABLE`."""
 
 
 def day_text(day: int) -> str:
@@ -82,7 +82,7 @@ def rollup_of_entries(session_id: str, entries: Iterable[UsageEntry]) -> UsageRo
 
 
 def rollups_of(session_id: str, rows: Iterable[Row]) -> list[UsageRollup]:
-    """Return a rollup for each session of the rows. The first one belongs to `session_id`, also when it has no rows."""
+    """Return a rollup for each session of the rows. The first rollup belongs to `session_id`, also when it has no rows."""
     of_session: dict[str, list[Row]] = {session_id: []}
     for row in rows:
         of_session.setdefault(cast("str", row[0]), []).append(row)
@@ -108,7 +108,7 @@ def totals_of(row: Row, *, by_day: bool) -> UsageTotals:
 
 
 def _amounts_of(text: object) -> Amounts:
-    """Return the amounts of a row. A row that another program has damaged counts as one that is missing in the sums."""
+    """Return the amounts of a row. A damaged row counts as one unreadable row."""
     try:
         amounts: Any = parse_json(cast("str", text), name="the amounts")
         counters = {name: number for name, number in amounts.items() if type(number) is int}

@@ -31,7 +31,7 @@ __all__ = [
     "SELECT_TREE",
 ]
 
-# Aborts the batch when the commit id was used: fault "repeated" for the same request, "commit" for another one; writes nothing.
+# Aborts the batch when the commit id was used: fault "repeated" for the same request, "commit" for another request. Writes nothing.
 # ?1 commit id, ?2 digest of the request -> no row. Primary key.
 COMMIT_GUARD: LiteralString = """
     SELECT json_extract('{}', 'agents-store ' || json_object(
@@ -110,7 +110,7 @@ ADD_TO_SESSIONS: LiteralString = """
       last_timestamp = max(last_timestamp, excluded.last_timestamp),
 """ + recorded_amounts_added("__agents_usage_by_session")  # noqa: S608 - constants alone
 
-# The same for days.
+# The statement above for the totals of days.
 ADD_TO_DAYS: LiteralString = """
     INSERT INTO __agents_usage_by_day (day, kept, kind, name, agent, amounts)
     SELECT part.value ->> 7, 0, part.value ->> 2, part.value ->> 3, part.value ->> 8, part.value -> 6
@@ -175,8 +175,8 @@ SELECT_ROLLUP: LiteralString = """
     WHERE session_id = ?1
 """
 
-# ?1 session id -> the same of the session and of all its descendants: children by parent_session_id, and sessions that subagent entries
-# name. UNION ends at a cycle. Primary keys, and the index on parent_session_id.
+# ?1 session id -> the same columns for the session and all its descendants: children by parent_session_id, and sessions that
+# subagent entries name. UNION ends at a cycle. Primary keys, and the index on parent_session_id.
 SELECT_TREE: LiteralString = """
     WITH RECURSIVE tree (session_id) AS (
       SELECT ?1

@@ -35,7 +35,7 @@ AGENT = UsageSource(type="agent", name="agent")
 
 
 class EntryFields(TypedDict, total=False):
-    """The fields that every `record_…` call takes beside its own. `AGENT` is the source by default."""
+    """The fields that every `record_…` call takes in addition to its own fields. `AGENT` is the default source."""
 
     id: str
     step_count: int
@@ -49,7 +49,7 @@ class EntryFields(TypedDict, total=False):
 
 
 class TokenFields(EntryFields, total=False):
-    """The fields that `record_tokens` takes beside its own."""
+    """The fields that `record_tokens` takes in addition to its own."""
 
     provider: str
     request_model: str
@@ -64,7 +64,7 @@ class D1UsageStore(Reading, UsageStore):
     Args:
         database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database`.
         options: all options at once.
-        settings: the same options one by one, as keywords; see `UsageOptions`.
+        settings: single options as keyword arguments; see `UsageOptions`.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class D1UsageStore(Reading, UsageStore):
         super().__init__(UsageBatches(database, self._table, given.logger, given.now_ms))
 
     async def ensure_table(self) -> None:
-        """Make the table of a custom name with its indexes and totals, unless they exist.
+        """Make the table of a custom name with its indexes and totals, if they do not exist.
 
         Entries of a table without totals are counted.
         """
@@ -117,7 +117,7 @@ class D1UsageStore(Reading, UsageStore):
         return [earlier.get(entry.id, entry) for entry in priced]
 
     async def _record_new(self, recording: Recording, token: int | None, commit: tuple[str, str] | None) -> bool:
-        """Record entries if none of them is stored. Return False, and change nothing, if one is."""
+        """Record entries if none of them is stored. If one is stored, change nothing and return False."""
         statement, now_ms = self._batches.statement, self._batches.now_ms()
         guards = [statement(sql.NEW_GUARD, recording.ids), *self._fences(recording, recording.by_session, token)]
         statements = recording.statements(now_ms, self._table, all_new=True)
@@ -133,7 +133,7 @@ class D1UsageStore(Reading, UsageStore):
         return True
 
     async def _record_rest(self, recording: Recording, token: int | None, commit: tuple[str, str] | None) -> list[Row]:
-        """Record the entries that are not stored yet, and return the rows of the others.
+        """Record the entries that are not stored yet, and return the rows of the stored entries.
 
         A request whose commit id is known was recorded as a whole. It records nothing, even if its entries were deleted since.
         """

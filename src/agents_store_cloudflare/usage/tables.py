@@ -17,7 +17,7 @@ SUFFIXES = ("_by_session", "_by_day", "_kept", "_sub_sessions", "_parts", "_comm
 
 ENTRIES_FILE, TOTALS_FILE = "0001_init.sql", "0003_agents_store_usage.sql"
 
-# The keywords of https://www.sqlite.org/lang_keywords.html, and names that the statements of this package give to their parts.
+# The keywords of https://www.sqlite.org/lang_keywords.html, and the names of parts of this package's statements.
 _WORDS = """
     abort action add after all alter always analyze and as asc attach autoincrement before begin between by cascade case cast
     check collate column commit conflict constraint create cross current current_date current_time current_timestamp database
@@ -60,13 +60,13 @@ def check_table_name(name: str) -> str:
 
 
 def for_table(sql: LiteralString, name: str) -> LiteralString:
-    """Return the statement for the table `name`, which has passed `check_table_name`. Only here does text become a part of SQL."""
+    """Return the statement for the table `name`, which has passed `check_table_name`. Only this function puts a text into SQL."""
     checked = cast("LiteralString", name)  # type: ignore[redundant-cast]
     return sql if name == DEFAULT_TABLE else sql.replace(DEFAULT_TABLE, checked)
 
 
 def creations() -> list[LiteralString]:
-    """Return the statements of the migrations that make the table with its indexes and totals, unless they exist."""
+    """Return the statements of the migrations that make the table with its indexes and totals, if they do not exist."""
     return [
         sql
         for name in (ENTRIES_FILE, TOTALS_FILE)

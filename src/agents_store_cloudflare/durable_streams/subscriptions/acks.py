@@ -10,7 +10,7 @@ __all__ = ["parse_acks"]
 
 
 def parse_acks(wake: dict[str, JsonValue]) -> list[tuple[str, int]]:
-    """Return the streams with the sequences up to which the worker has done its work.
+    """Return the streams of a request. The worker has done its work up to the sequence of each.
 
     Raises:
         InvalidArgumentError: an acknowledgement is malformed.

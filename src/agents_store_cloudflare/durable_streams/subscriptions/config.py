@@ -20,7 +20,7 @@ MAX_TEXT: Final = 1_024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionConfig:
-    """The part of a subscription that a repeated PUT must repeat exactly."""
+    """The configuration of a subscription. A repeated PUT must have an equal one."""
 
     type: Literal["webhook", "pull-wake"]
     pattern: str | None
@@ -35,12 +35,12 @@ class SubscriptionConfig:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> JsonObject:
-        """Return the members that are stored."""
+        """Return the configuration as it is stored."""
         return {**asdict(self), "streams": list(self.streams)}
 
     @classmethod
     def from_json(cls, config: dict[str, Any]) -> Self:
-        """Return the configuration that `to_json` gave."""
+        """Return the configuration that `to_json` has made."""
         others = {name: value for name, value in config.items() if name != "streams"}
         return cls(streams=tuple(config["streams"]), **others)
 
@@ -50,7 +50,7 @@ def parse_config(body: bytes, *, allow_loopback: bool) -> SubscriptionConfig:
 
     Raises:
         InvalidArgumentError: it is malformed.
-        Refusal: its webhook may not be called.
+        Refusal: its webhook's address is not allowed.
     """
     given = parse_object(body)
     kind = given.get("type")
@@ -78,7 +78,7 @@ def parse_config(body: bytes, *, allow_loopback: bool) -> SubscriptionConfig:
 
 
 def parse_object(body: bytes) -> dict[str, JsonValue]:
-    """Return the JSON object in a request's body; an empty body is an empty object.
+    """Return the JSON object in a request's body. An empty body counts as an empty object.
 
     Raises:
         InvalidArgumentError: the body is not a JSON object.

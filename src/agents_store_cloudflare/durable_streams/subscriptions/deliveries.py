@@ -1,4 +1,4 @@
-"""Webhooks: signed, to public addresses only, never redirected."""
+"""Webhooks: they are signed, go to public addresses only, and follow no redirects."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class SigningKey:
     x: str
 
     def public(self) -> JsonObject:
-        """Return the public half, as a JWK Set holds it."""
+        """Return the public half as an entry of a JWK Set."""
         return {"kty": "OKP", "crv": "Ed25519", "kid": self.kid, "use": "sig", "alg": "EdDSA", "x": self.x}
 
 
 class Webhooks:
-    """Sends wakes to the subscribers' servers, signed with a key of the index. The first wake makes the key."""
+    """Sends wakes to the subscribers' servers, signed with the key of the index. The first wake makes the key."""
 
     def __init__(self, outbound: Callable[[], Outbound], wakes: Wakes, *, now_ms: Callable[[], int]) -> None:
         self._outbound = outbound
@@ -48,16 +48,16 @@ class Webhooks:
         """Return the key, which never changes."""
         stored = self._wakes.table.setting("signing_key")
         if stored is None:
-            # If two requests make a key at once, the one that is stored first counts.
+            # If two requests make a key at once, the key that is stored first counts.
             stored = self._wakes.table.setting("signing_key", await self._outbound().create_signing_key()) or ""
         x: str = json.loads(stored)["x"]
         return SigningKey(private_jwk=stored, kid=f"ds_{x[:16]}", x=x)
 
     async def deliver(self, wake: Subscription, snapshot: list[Link]) -> str:
-        """Send a wake. Returns the answer's body.
+        """Send a wake. Return the answer's body.
 
         Raises:
-            Refusal: the target is no public address, or is none any more.
+            Refusal: the target is not a public address, or is no longer one.
             OSError: the wake could not be delivered.
         """
         allow_loopback = wake.state.allow_loopback

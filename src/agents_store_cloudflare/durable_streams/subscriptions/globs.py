@@ -1,4 +1,4 @@
-"""Patterns over paths: `*` stands for any characters within one segment, `**` for any number of whole segments."""
+"""Patterns over paths: `*` matches any characters within one segment, `**` matches any number of whole segments."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ __all__ = ["matches"]
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Return whether the path fits the pattern. The time is at most proportional to the product of both lengths."""
+    """Return whether the path matches the pattern. The time is at most proportional to the product of both lengths."""
     segments = path.split("/")
-    # The places in the path at which the segments of the pattern up to now can end.
+    # The places in the path at which the part of the pattern that was read can end.
     ends = {0}
     for part in pattern.split("/"):
         if part == "**":

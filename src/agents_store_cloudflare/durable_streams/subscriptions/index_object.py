@@ -1,4 +1,4 @@
-"""The subscription index in its object. It answers `DurableStreams`, sends webhooks, and writes to wake streams."""
+"""The object of the subscription index. It answers `DurableStreams`, sends webhooks, and writes to wake streams."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_reply, 
 __all__ = ["INDEX_NAME", "PREFIX", "SubscriptionIndex"]
 
 INDEX_NAME: Final = "__ds"
-"""The reserved object; no stream's id begins with `__`."""
+"""The name of the reserved object. No stream's id begins with `__`."""
 
 PREFIX: Final = "subscriptions."
 
 CHECK_MS: Final = 3_600_000
-"""The pause between two rounds of questions to streams whether they are still there."""
+"""The pause between two rounds in which the index asks streams whether they still exist."""
 
 CHECK_AGAIN_MS: Final = 60_000
-"""The pause while more streams wait to be asked."""
+"""The shorter pause, while more streams wait to be asked."""
 
 
 class SubscriptionIndex:
-    """All subscriptions of a namespace. Every delivery is stored before it is sent, so that an alarm sends it after a crash."""
+    """All subscriptions of a namespace. Every delivery is stored before it is sent, so that after a crash an alarm sends it."""
 
     def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
         self._host = host
@@ -63,7 +63,7 @@ class SubscriptionIndex:
         }
 
     def is_there(self) -> bool:
-        """Return whether this object is the index: it has its tables."""
+        """Return whether this object is the index. The index has the tables of subscriptions."""
         return self._wakes.table.is_there()
 
     async def answer(self, message: WireMessage) -> str:
@@ -98,7 +98,7 @@ class SubscriptionIndex:
         config = SubscriptionConfig.from_json(arguments["config"])
         key = await self._webhooks.key() if config.type == "webhook" else None
         streams = await self._seen(config.streams)
-        # The first copy of the request may have come while this one waited.
+        # The first copy of the request may have arrived while this copy waited.
         done = self._wakes.done.answer(arguments)
         if done is not None:
             return self._made_before(arguments, config, created_ms=done[0], key=key)
@@ -116,7 +116,7 @@ class SubscriptionIndex:
     def _made_before(
         self, arguments: dict[str, Any], config: SubscriptionConfig, *, created_ms: Any, key: Any
     ) -> JsonValue:
-        """Return the answer to a repeated request: the subscription that it made, also if that one is gone since."""
+        """Return the answer to a repeated request: the subscription that it made, even if this subscription was deleted since."""
         found = self._wakes.table.all().get(arguments["id"])
         if found is None or found.state.made_by != arguments["commitId"]:
             state = WakeState(created_ms=created_ms, root_url=arguments["rootUrl"])
@@ -193,7 +193,7 @@ class SubscriptionIndex:
         return {"ok": True, "next_wake": follows}
 
     def _check_not_ended(self, arguments: dict[str, Any]) -> None:
-        """Check that the request is not one of a subscription that was deleted since.
+        """Check that the request does not belong to a subscription that was deleted since.
 
         Raises:
             Refusal: 404.
@@ -227,7 +227,7 @@ class SubscriptionIndex:
         }
 
     def _send(self, woken: list[Subscription]) -> None:
-        """Begin to deliver. Each delivery is stored already, and an alarm is set for it."""
+        """Begin to send the deliveries. Each delivery is stored already, and an alarm is set for it."""
         for wake in woken:
             task = asyncio.ensure_future(self._deliver(wake))
             self._tasks.add(task)
@@ -255,7 +255,7 @@ class SubscriptionIndex:
             self._send([following])
 
     async def _wake_stream(self, wake: Subscription) -> None:
-        """Write one event into the wake stream, under a name of its own: sent twice, it is stored once."""
+        """Write one event into the wake stream. It has a name of its own, so it is stored once even if it is sent twice."""
         pending = next((link.path for link in self._wakes.links.links(wake.id) if link.tail > link.acked), None)
         event = {
             "type": "wake",
@@ -270,7 +270,7 @@ class SubscriptionIndex:
             "writerSequence": wake.state.generation,
             "expectedSequence": None,
             "fencingToken": None,
-            "untold": True,  # the events of a wake wake nobody
+            "untold": True,  # an event of a wake stream starts no wake
         }
         try:
             await self._ask(str(wake.config.wake_stream), encode_request("append", arguments, json.dumps(event)))
@@ -281,7 +281,7 @@ class SubscriptionIndex:
             self._wakes.announced(wake)
 
     async def _seen(self, paths: Iterable[str]) -> list[SeenStream]:
-        """Ask the streams for their state. Later appends are noted, and found when the subscription is stored."""
+        """Ask the streams for their state. Later appends are noted, and the subscription takes them into account when it is stored."""
         self._wakes.table.prepare()
         return [await self._seen_one(path) for path in paths]
 
@@ -292,14 +292,14 @@ class SubscriptionIndex:
         return await self._asked(path) or SeenStream(path, 0)
 
     async def _asked(self, path: str, *, marks_it: bool = False) -> SeenStream | None:
-        """Ask a stream's object for its state, and to tell of each change from now on; None if the stream is gone."""
+        """Ask a stream's object for its state, and ask it to report each later change. Return None if the stream is gone."""
         marks: JsonObject = {"marks": True} if marks_it else {}
         reply = await self._ask(path, encode_request(PROTOCOL_PREFIX + "stand", {"streamId": path, **marks}))
         stand: dict[str, Any] | None = reply.head["ok"]["stand"]
         return None if stand is None else SeenStream(path, stand["lastSequence"], stand["dueMs"], stand["life"])
 
     async def _ask_to_tell(self) -> None:
-        """Ask the objects of newly covered streams to tell of each change by themselves."""
+        """Ask the objects of newly covered streams to report each change by themselves."""
         silent = self._wakes.links.silent() if self._wakes.table.is_there() else []
         now_ms = self._host.now_ms()
         if not silent or now_ms < self._ask_to_tell_ms:
@@ -321,7 +321,7 @@ class SubscriptionIndex:
         return True
 
     async def _check_streams(self) -> None:
-        """Ask streams that have been quiet for long whether they are still there, and forget the others."""
+        """Ask streams without recent changes whether they still exist, and forget the streams that are gone."""
         now_ms = self._host.now_ms()
         if now_ms < self._next_check_ms:
             return
@@ -347,7 +347,7 @@ class SubscriptionIndex:
         return decode_reply(await with_retry(lambda: siblings.call(name, request)))
 
     def _set_alarm(self) -> None:
-        """Set the alarm, unless one is set that rings early enough: each setting is a written row."""
+        """Set the alarm if none is set that rings early enough. Each setting writes a row."""
         if not self._wakes.table.is_there():
             return
         now_ms = self._host.now_ms()

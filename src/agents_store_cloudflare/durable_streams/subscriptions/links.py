@@ -16,17 +16,17 @@ from agents_store_cloudflare.durable_streams.subscriptions.records import EXPLIC
 __all__ = ["CHECKED_AT_ONCE", "LONGEST_UNCHECKED_MS", "SeenStream", "StreamLinks"]
 
 LONGEST_UNCHECKED_MS: Final = 7 * 86_400_000
-"""A stream that has not grown for this time is asked whether it is still there."""
+"""A stream without new chunks for this time is asked whether it still exists."""
 
 CHECKED_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class SeenStream:
-    """The state of a stream that a request has seen.
+    """The state of a stream when a request looked at it.
 
     Attributes:
-        due_ms: when the stream expires unless somebody reads or writes it; None if it does not expire.
+        due_ms: the time at which the stream expires unless somebody reads or writes it; None if it does not expire.
         life: the number of the stream's life.
     """
 
@@ -36,13 +36,13 @@ class SeenStream:
     life: int = 0
 
     def check_at(self, now_ms: int) -> int:
-        """When the index asks whether the stream is still there."""
+        """Return the time at which the index asks whether the stream still exists."""
         latest = now_ms + LONGEST_UNCHECKED_MS
         return latest if self.due_ms is None else min(self.due_ms, latest)
 
 
 class StreamLinks:
-    """The rows of streams and links: a row for each stream, and a row for each stream of each subscription."""
+    """The rows of streams and links. There is a row for each stream, and a row for each stream of each subscription."""
 
     def __init__(self, sql: ObjectSql) -> None:
         self._sql = sql
@@ -73,7 +73,7 @@ class StreamLinks:
                     self._sql.exec(q.UPSERT_LINK, subscription_id, path, GLOB, tail)
 
     def of_config(self, config: SubscriptionConfig) -> list[Link]:
-        """Return the streams that a subscription of this configuration would have if it were made now, by path."""
+        """Return the streams, by path, that a new subscription with this configuration would have now."""
         tails = dict(cast("list[tuple[str, int]]", self._sql.exec(q.SELECT_STREAMS)))
         matched = {path: GLOB for path in tails if config.pattern is not None and matches(config.pattern, path)}
         kinds = {**matched, **{path: matched.get(path, 0) | EXPLICIT for path in config.streams}}
@@ -83,7 +83,7 @@ class StreamLinks:
         ]
 
     def unlink(self, subscription_id: str, path: str) -> None:
-        """Take away a stream that was added by name. A link by the pattern stays."""
+        """Remove a stream that was added by name. A link by the pattern stays."""
         for link in self.links(subscription_id):
             if link.path == path and link.kinds == EXPLICIT:
                 self._sql.exec(q.DELETE_LINK, subscription_id, path)
@@ -91,7 +91,7 @@ class StreamLinks:
                 self._sql.exec(q.UPSERT_LINK, subscription_id, path, GLOB, link.acked)
 
     def unlink_all(self, subscription_id: str) -> None:
-        """Take away every stream of a subscription."""
+        """Remove every stream of a subscription."""
         self._sql.exec(q.DELETE_LINKS, subscription_id)
 
     def gone(self, path: str, subscriptions: Iterable[Subscription]) -> None:
@@ -103,12 +103,12 @@ class StreamLinks:
                 self._sql.exec(q.UPDATE_LINK_KINDS, each.id, path, EXPLICIT)
 
     def names(self, subscription: Subscription, path: str) -> bool:
-        """Return whether a stream at this path is, or would be, one of the subscription's."""
+        """Return whether a stream at this path belongs to the subscription, or would belong to it."""
         is_matched = subscription.config.pattern is not None and matches(subscription.config.pattern, path)
         return is_matched or bool(self._sql.exec(q.SELECT_LINK, subscription.id, path))
 
     def covers(self, subscription: Subscription, path: str, before: int) -> bool:
-        """Return whether a subscription covers a stream. A stream that its pattern newly matches is linked from `before` on."""
+        """Return whether a subscription covers a stream. If its pattern matches a new stream, the link begins at `before`."""
         if self._sql.exec(q.SELECT_LINK, subscription.id, path):
             return True
         if subscription.config.pattern is None or not matches(subscription.config.pattern, path):
@@ -124,7 +124,7 @@ class StreamLinks:
         """Acknowledge each stream up to its sequence. A position never moves back.
 
         Raises:
-            InvalidArgumentError: a stream is not one of the subscription's, or the sequence is past its end.
+            InvalidArgumentError: a stream does not belong to the subscription, or the sequence is past its end.
         """
         links = {link.path: link for link in self.links(subscription_id)}
         for path, sequence in acks:
@@ -142,23 +142,23 @@ class StreamLinks:
         return rows[0][0] if rows else None
 
     def life_of(self, path: str) -> int | None:
-        """Return the number of a stream's life, as far as the index knows; None if it does not know the stream."""
+        """Return the newest number of a stream's life that the index knows; None if it does not know the stream."""
         rows = cast("list[list[int]]", self._sql.exec(q.SELECT_LIFE, path))
         return rows[0][0] if rows else None
 
     def note_telling(self, path: str, *, is_telling: bool) -> None:
-        """Note whether a stream's object tells of its changes by itself."""
+        """Note whether a stream's object reports its changes by itself."""
         self._sql.exec(q.UPDATE_TELLING, path, int(is_telling))
 
     def silent(self) -> list[str]:
-        """Return a few streams that a subscription covers and whose objects have to be asked to tell."""
+        """Return a few covered streams whose objects still have to be asked to report changes."""
         return [path for [path] in cast("list[list[str]]", self._sql.exec(q.SELECT_SILENT, CHECKED_AT_ONCE))]
 
     def unchecked(self, now_ms: int) -> list[str]:
-        """Return a few streams to ask whether they are still there."""
+        """Return a few streams that have to be asked whether they still exist."""
         rows = cast("list[list[str]]", self._sql.exec(q.SELECT_UNCHECKED, now_ms, CHECKED_AT_ONCE))
         return [path for [path] in rows]
 
     def checked(self, stream: SeenStream, now_ms: int) -> None:
-        """Note that a stream is still there."""
+        """Note that a stream still exists."""
         self._sql.exec(q.UPDATE_CHECK, stream.path, stream.check_at(now_ms))

@@ -16,7 +16,7 @@ GLOB: Final = 1
 """The stream matches the subscription's pattern."""
 
 EXPLICIT: Final = 2
-"""The subscription names the stream. A link may be of both kinds: 3."""
+"""The subscription names the stream. A link with both kinds has 3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +24,14 @@ class WakeState:
     """The state of a subscription.
 
     Attributes:
-        due_ms: when the lease runs out, or when a delivery is tried again.
+        due_ms: the time at which the lease runs out or the delivery is tried again.
         holder: the worker that claimed it.
         attempts: the number of failed deliveries of this wake.
-        made_by: the id of the request that made the subscription. It tells subscriptions apart that had the same name in turn.
-        root_url: the URL of the streams that the subscriber used.
-        commits: the latest claims, acknowledgements and releases: the request's id, the generation and id of its wake, and
-            whether another wake followed. A repeated request gets its first answer.
+        made_by: the id of the request that made the subscription. It distinguishes this subscription from earlier ones of the same
+            name.
+        root_url: the base URL of the streams that the subscriber used.
+        commits: the latest claims, acknowledgements and releases. Each has the request's id, the generation and id of its wake, and
+            whether another wake followed. So a repeated request gets its first answer.
     """
 
     phase: Literal["idle", "waking", "held"] = "idle"
@@ -65,10 +66,10 @@ class Link:
     tail: int
 
     def to_json(self) -> JsonObject:
-        """Return the link as the JSON of a subscription has it."""
+        """Return the link as it stands in the JSON of a subscription."""
         kind = "explicit" if self.kinds & EXPLICIT else "glob"
         return {"path": self.path, "link_type": kind, "acked_offset": offset_of(self.acked)}
 
     def to_wake_json(self) -> JsonObject:
-        """Return the link as the JSON of a wake has it."""
+        """Return the link as it stands in the JSON of a wake."""
         return {**self.to_json(), "tail_offset": offset_of(self.tail), "has_pending": self.tail > self.acked}

@@ -1,4 +1,4 @@
-"""The requests that have changed the subscription index, by their names: a request that comes again changes nothing."""
+"""The ids of the requests that have changed the subscription index. So a repeated request changes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agents_store_cloudflare.streams.commits import Commit
 __all__ = ["RequestsDone"]
 
 MOST: Final = 128
-"""The number of requests that are remembered. The oldest one is forgotten first."""
+"""The number of requests that are remembered. The oldest request is forgotten first."""
 
 SETTING: Final = "requests"
 
@@ -26,7 +26,7 @@ class RequestsDone:
         self._table = table
 
     def answer(self, arguments: Mapping[str, Any]) -> list[JsonValue] | None:
-        """Return the answer that this request got, in a list; None for a new request.
+        """Return a list with the answer that this request got before; None for a new request.
 
         Raises:
             InvalidArgumentError: another request has used its commit id.

@@ -35,10 +35,10 @@ _BEARER = re.compile(r"Bearer +([A-Za-z0-9._~+/=-]+)", re.ASCII | re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionOptions:
-    """Turns subscriptions on. Every append over the protocol then writes a row of the index, and waits for it.
+    """Turns subscriptions on. Then every append over the protocol writes a row of the index, and waits for it.
 
     Attributes:
-        allow_loopback: for development: webhooks may go to this machine, over http too.
+        allow_loopback: for development: webhooks may go to the same machine, also over http.
     """
 
     allow_loopback: bool = False
@@ -47,9 +47,9 @@ class SubscriptionOptions:
 class SubscriptionRoutes:
     """The part of the protocol that serves subscriptions.
 
-    `authorize` is asked about the stream `__ds/subscriptions/{id}`: `create`, `read` (also to claim), `append` (to change its
-    streams), `delete`. Whoever creates a subscription must also be allowed to `append` to its wake stream, and to `read` the
-    streams that it names. Callbacks, acks and releases show the token of their wake instead.
+    `authorize` decides about the stream `__ds/subscriptions/{id}`: `create`, `read` (also for a claim), `append` (to change its
+    streams), `delete`. The creator of a subscription also needs `append` for its wake stream, and `read` for the streams that it
+    names. Callbacks, acks and releases need no permission: they show the token of their wake.
     """
 
     def __init__(self, streams: StreamClient, options: SubscriptionOptions, prefix: str) -> None:
@@ -70,7 +70,7 @@ class SubscriptionRoutes:
             return refusal.response()
 
     async def appended(self, stream_id: str, tail: int, *, is_new: bool, due_ms: int | None, life: int) -> None:
-        """Tell the index that a stream has grown. Never raises, because the append has succeeded."""
+        """Tell the index that a stream has grown. It never raises, because the append has succeeded."""
         before = 0 if is_new else max(tail - 1, 0)
         stream: JsonObject = {"path": stream_id, "tail": tail, "before": before, "dueMs": due_ms, "life": life}
         try:
@@ -79,7 +79,7 @@ class SubscriptionRoutes:
             self._logger.exception("subscribers were not woken: incident %s", secrets.token_hex(6))
 
     async def gone(self, stream_id: str, *, life: int) -> None:
-        """Tell the index that a stream was deleted. Never raises."""
+        """Tell the index that a stream was deleted. It never raises."""
         try:
             await self._ask("gone", {"path": stream_id, "life": life})
         except (AgentsStoreError, Refusal):

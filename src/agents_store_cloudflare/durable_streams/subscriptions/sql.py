@@ -31,8 +31,8 @@ __all__ = [
     "UPSERT_SUBSCRIPTION",
 ]
 
-# `subscriptions`: configuration and state as JSON. `links`: how far a subscription has come in a stream; `kinds` is 1
-# (pattern), 2 (by name) or 3. `streams`: every stream seen, its last sequence, and when to ask whether it is still there.
+# `subscriptions`: configuration and state as JSON. `links`: the position of a subscription in a stream; `kinds` is 1 (by pattern),
+# 2 (by name) or 3 (both). `streams`: every known stream, its last sequence, and the time to ask whether it still exists.
 # `settings`: the signing keys, and the latest requests.
 CREATE_TABLES: tuple[LiteralString, ...] = (
     """
@@ -68,7 +68,8 @@ CREATE TABLE IF NOT EXISTS settings (
 """,
 )
 
-# No parameters. Every subscription, once in an object's life; fails on the missing table while there was no subscription yet.
+# No parameters. Every subscription, read once in an object's life. The statement fails before the first subscription, because the
+# table is missing.
 SELECT_SUBSCRIPTIONS: LiteralString = """
 SELECT id, config, state
 FROM subscriptions
@@ -104,7 +105,7 @@ WHERE subscription_id = ?1
   AND path = ?2
 """
 
-# ?1 subscription. One row if one of its streams has grown beyond what was acknowledged; by the head of the key.
+# ?1 subscription. One row if one of its streams has chunks that were not acknowledged. By the head of the key.
 SELECT_PENDING: LiteralString = """
 SELECT 1
 FROM links
@@ -134,8 +135,8 @@ DELETE FROM links
 WHERE subscription_id = ?1
 """
 
-# ?1 path, ?2 its last sequence, which never sinks, ?3 when to ask whether it is still there, in ms, ?4 its life, which never sinks
-# either. By key; writes nothing where neither has risen.
+# ?1 path, ?2 its last sequence, ?3 the time to ask whether it still exists, in ms, ?4 its life. Sequence and life never fall. By
+# key; writes nothing if neither has risen.
 UPSERT_STREAM: LiteralString = """
 INSERT INTO streams (path, tail, check_at, life, is_telling)
 VALUES (?1, ?2, ?3, ?4, 0)
@@ -147,7 +148,7 @@ WHERE excluded.tail > streams.tail
    OR excluded.life > streams.life
 """
 
-# ?1 path, ?2 whether it tells. By key; writes nothing where it is so.
+# ?1 path, ?2 whether its object reports changes. By key; writes nothing if the value is stored already.
 UPDATE_TELLING: LiteralString = """
 UPDATE streams
 SET is_telling = ?2
@@ -155,7 +156,7 @@ WHERE path = ?1
   AND is_telling <> ?2
 """
 
-# ?1 how many. Streams that a subscription covers and whose objects were not asked to tell; reads every row.
+# ?1 how many. Covered streams whose objects were not asked to report changes. Reads every row.
 SELECT_SILENT: LiteralString = """
 SELECT path
 FROM streams
@@ -171,7 +172,7 @@ FROM streams
 WHERE path = ?1
 """
 
-# ?1 now in ms, ?2 how many. Streams that have to be asked whether they are still there; reads every row, once an hour.
+# ?1 now in ms, ?2 how many. Streams that have to be asked whether they still exist. Reads every row, once an hour.
 SELECT_UNCHECKED: LiteralString = """
 SELECT path
 FROM streams
@@ -186,7 +187,7 @@ SET check_at = ?2
 WHERE path = ?1
 """
 
-# ?1 subscription, ?2 path. Deletes a link that only the pattern has made (kind 1); by key.
+# ?1 subscription, ?2 path. Deletes a link that only the pattern has made (kind 1). By key.
 DELETE_PATTERN_LINK: LiteralString = """
 DELETE FROM links
 WHERE subscription_id = ?1
@@ -194,7 +195,7 @@ WHERE subscription_id = ?1
   AND kinds = 1
 """
 
-# ?1 subscription, ?2 path, ?3 kinds. By key; writes nothing where the link has these kinds.
+# ?1 subscription, ?2 path, ?3 kinds. By key; writes nothing if the link has these kinds already.
 UPDATE_LINK_KINDS: LiteralString = """
 UPDATE links
 SET kinds = ?3
@@ -210,7 +211,7 @@ FROM streams
 WHERE path = ?1
 """
 
-# No parameters. Every stream seen, for a new pattern.
+# No parameters. Every known stream, for a new pattern.
 SELECT_STREAMS: LiteralString = """
 SELECT path, tail
 FROM streams
@@ -229,7 +230,7 @@ FROM settings
 WHERE name = ?1
 """
 
-# ?1 name, ?2 value. The first one stays.
+# ?1 name, ?2 value. A stored value stays.
 INSERT_SETTING: LiteralString = """
 INSERT INTO settings (name, value)
 VALUES (?1, ?2)

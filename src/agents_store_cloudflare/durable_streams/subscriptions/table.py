@@ -54,7 +54,7 @@ class SubscriptionTable:
         return self._all()
 
     def is_alike(self, subscription_id: str, config: SubscriptionConfig) -> bool:
-        """Return whether this subscription exists with this configuration. Returns False if it does not exist and may be made.
+        """Return whether this subscription exists with this configuration. False means that it does not exist and may be made.
 
         Raises:
             Refusal: 409, it exists with another configuration, or there are too many subscriptions.
@@ -82,7 +82,7 @@ class SubscriptionTable:
         self._all().pop(subscription_id, None)
 
     def changed(self, write: Callable[[], T]) -> T:
-        """Run several changes as one: all of them or none, in the rows and in memory."""
+        """Run several changes as one. If one fails, all of them are undone, in the rows and in memory."""
         self.prepare()
         try:
             return self._sql.transaction(write)
@@ -91,7 +91,7 @@ class SubscriptionTable:
             raise
 
     def setting(self, name: str, fresh: str | None = None) -> str | None:
-        """Return the value of a setting. A fresh value is stored if there is none yet."""
+        """Return the value of a setting. If it has none, store a fresh value first."""
         if fresh is not None:
             self.prepare()
             self._sql.exec(q.INSERT_SETTING, name, fresh)
@@ -99,16 +99,16 @@ class SubscriptionTable:
         return rows[0][0] if rows else None
 
     def set(self, name: str, value: str) -> None:
-        """Store a setting in the place of an earlier value."""
+        """Store a setting, and replace its earlier value."""
         self.prepare()
         self._sql.exec(q.UPSERT_SETTING, name, value)
 
     def secret(self) -> str:
-        """Return the key that signs tokens, made at its first use."""
+        """Return the key that signs tokens. The first call makes it."""
         return self.setting("secret") or cast("str", self.setting("secret", secrets.token_hex(32)))
 
     def prepare(self) -> None:
-        """Make the tables unless they are there."""
+        """Make the tables if they do not exist."""
         if not self.is_there():
             self._sql.transaction(lambda: [self._sql.exec(statement) for statement in q.CREATE_TABLES])
             self._loaded = None

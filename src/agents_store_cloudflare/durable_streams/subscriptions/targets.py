@@ -1,7 +1,7 @@
-"""The targets that webhooks may have: https addresses of the public Internet. They are checked at subscription and at each delivery.
+"""The allowed targets of webhooks: https addresses of the public Internet. They are checked at subscription and at each delivery.
 
-Only plain host names and plain addresses pass. Some texts become addresses only in some URL parsers (`0x7f.1`, `2130706433`, names in
-other scripts). They are refused, so that every parser reads the host that was checked.
+Only plain host names and plain addresses pass. Some URL parsers read other texts as addresses too (`0x7f.1`, `2130706433`, names in
+other scripts). Such texts are refused, so that every parser reads the host that was checked.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _CARRIERS_OF_IPV4: Final = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
 
 
 def check_target(url: object, *, allow_loopback: bool) -> str:
-    """Return the URL, if webhooks may go there.
+    """Return the URL if webhooks may go there.
 
     Args:
-        allow_loopback: for development: also `http://localhost`, `http://127.0.0.x` and `http://[::1]`.
+        allow_loopback: for development: allow `http://localhost`, `http://127.0.0.x` and `http://[::1]` too.
 
     Raises:
         Refusal: 400 `WEBHOOK_URL_REJECTED`.
@@ -58,7 +58,7 @@ def check_target(url: object, *, allow_loopback: bool) -> str:
 
 
 def host_to_resolve(url: str, *, allow_loopback: bool) -> str | None:
-    """Return the name whose addresses must be checked before a delivery; None if the URL holds the address itself."""
+    """Return the host name whose addresses must be checked before a delivery; None if the URL holds an address."""
     host = urlsplit(url).hostname or ""
     return None if _address(host) is not None or (allow_loopback and _is_loopback(host)) else host
 

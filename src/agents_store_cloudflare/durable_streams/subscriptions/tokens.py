@@ -17,7 +17,7 @@ def sign_wake(secret: str, subscription_id: str, generation: int, wake_id: str) 
 
 
 def signs_wake(secret: str, subscription_id: str, token: str) -> tuple[int, str] | None:
-    """Return the generation and the wake that a token of this subscription names; None for any other token."""
+    """Return the generation and the id of the wake in a token of this subscription; None for any other token."""
     generation, _, rest = token.partition(".")
     wake_id, _, _ = rest.partition(".")
     if not (generation.isascii() and generation.isdigit() and len(generation) <= 15):

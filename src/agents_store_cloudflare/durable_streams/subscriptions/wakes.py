@@ -1,4 +1,4 @@
-"""The rules of wakes: the wake of a subscription, the lease of its worker, the next wake. Synchronous, on SQLite.
+"""The rules of wakes: the wake of a subscription, the lease of its worker, and the next wake. They are synchronous, on SQLite.
 
 ```text
             something new          claimed, or delivered
@@ -33,17 +33,17 @@ from agents_store_cloudflare.durable_streams.subscriptions.tokens import sign_wa
 __all__ = ["DELIVERY_MS", "Wakes"]
 
 DELIVERY_MS: Final = 20_000
-"""A delivery that takes longer counts as failed. The object that sent it may have been restarted."""
+"""A delivery that takes longer counts as failed, because the object that sent it may have been restarted."""
 
 COMMITS: Final = 16
-"""The number of requests of each subscription that are remembered, to recognise repetitions."""
+"""The number of requests of each subscription that are remembered, so that repetitions are recognised."""
 
 FIRST_PAUSE_MS: Final = 1_000
 LONGEST_PAUSE_MS: Final = 60_000
 
 
 class Wakes:
-    """The wakes of all subscriptions of one namespace. Every call happens whole or not at all; `expire` comes first.
+    """The wakes of all subscriptions of one namespace. Every call has its whole effect or none. Call `expire` first.
 
     Attributes:
         table: the subscriptions.
@@ -62,10 +62,10 @@ class Wakes:
         """Make a subscription that begins at the present end of its streams.
 
         Args:
-            request: its arguments; it is remembered if it makes the subscription.
+            request: the arguments of the request. The request is remembered if it makes the subscription.
 
         Returns:
-            Whether it is new, and the subscriptions to wake: a stream may have grown after it was asked.
+            Whether the subscription is new, and the subscriptions to wake. A stream may have grown after it was asked.
 
         Raises:
             Refusal: 409, it exists with another configuration, or there are too many subscriptions.
@@ -84,7 +84,7 @@ class Wakes:
         return True, self.table.changed(write)
 
     def link(self, request: Mapping[str, Any], streams: list[SeenStream], now_ms: int) -> list[Subscription]:
-        """Add streams by name. Returns the subscriptions to wake.
+        """Add streams by name. Return the subscriptions to wake.
 
         Raises:
             Refusal: 404.
@@ -99,7 +99,7 @@ class Wakes:
         return self.table.changed(write)
 
     def unlink(self, request: Mapping[str, Any]) -> None:
-        """Take away a stream that was added by name.
+        """Remove a stream that was added by name.
 
         Raises:
             Refusal: 404.
@@ -113,7 +113,10 @@ class Wakes:
         self.table.changed(write)
 
     def delete(self, request: Mapping[str, Any]) -> None:
-        """Remove a subscription. If there is none, nothing changes. Its claims, acks and releases are remembered as gone."""
+        """Remove a subscription.
+
+        If there is none, nothing changes. Its claims, acks and releases are remembered as requests of a deleted subscription.
+        """
         found = self.table.all().get(request["id"])
 
         def write() -> None:
@@ -132,8 +135,8 @@ class Wakes:
         """Note that a stream has grown, or was made.
 
         Args:
-            before: where a subscription begins that the index did not know to cover this stream.
-            is_stream: the stream's object says so itself.
+            before: the position of a new link, when the index did not know that the subscription covers this stream.
+            is_stream: True when the stream's object itself reports the change.
 
         Returns:
             Whether a subscription covers the stream, and the subscriptions to wake.
@@ -151,10 +154,10 @@ class Wakes:
         return self.table.changed(write)
 
     def gone(self, path: str, life: int | None = None) -> bool:
-        """Forget a stream that was deleted or has expired, unless the next one of this path is known already.
+        """Forget a stream that was deleted or has expired, unless the next stream of this path is known already.
 
         Args:
-            life: the number of the next life; None if the stream is gone for certain.
+            life: the number of the next life of the path; None if the stream is certainly gone.
 
         Returns:
             Whether a subscription names the path.
@@ -165,7 +168,7 @@ class Wakes:
         return any(self.links.names(each, path) for each in self.table.all().values())
 
     def claim(self, subscription_id: str, worker: str, commit_id: str, now_ms: int) -> tuple[Subscription, str]:
-        """Hold the lease of a pull-wake subscription. Returns the wake, and the token to act with.
+        """Take the lease of a pull-wake subscription. Return the wake and its token.
 
         Raises:
             Refusal: 404; 400, the subscription is woken by webhook; 409, another worker holds it, or there is nothing to do.
@@ -199,10 +202,10 @@ class Wakes:
         """Take the acknowledgements of a held wake. Then the wake is done, or its lease begins anew.
 
         Returns:
-            Whether another wake follows, and that wake if it still has to be sent.
+            Whether another wake follows, and this wake if it still has to be sent.
 
         Raises:
-            Refusal: 401, the token is not one of this subscription; 409 FENCED; 404.
+            Refusal: 401, the token does not belong to this subscription; 409 FENCED; 404.
             InvalidArgumentError: an ack is malformed.
         """
         for known_id, _, _, follows in self.table.existing(subscription_id).state.commits:
@@ -224,7 +227,7 @@ class Wakes:
         return self.table.changed(write)
 
     def delivered(self, wake: Subscription, *, is_done: bool, snapshot: list[Link], now_ms: int) -> Subscription | None:
-        """Note that a webhook has answered: its work is done, or goes on. Returns the next wake, if one follows."""
+        """Note that a webhook has answered that its work is done or goes on. Return the next wake if one follows."""
         found = self._same_wake(wake)
         if found is None:
             return None
@@ -239,13 +242,13 @@ class Wakes:
         return self.table.changed(write)
 
     def announced(self, wake: Subscription) -> None:
-        """Note that the wake stream has the event, so that nothing is left to send."""
+        """Note that the wake stream has the event, so that nothing has to be sent any more."""
         found = self._same_wake(wake)
         if found is not None and found.state.phase == "waking":
             self.table.store(replace(found, state=replace(found.state, due_ms=None, attempts=0)))
 
     def failed(self, wake: Subscription, now_ms: int) -> None:
-        """Note that a delivery has failed. It is tried again, after growing pauses."""
+        """Note that a delivery has failed. It is tried again after growing pauses."""
         found = self._same_wake(wake)
         if found is None or found.state.phase != "waking":
             return
@@ -255,7 +258,7 @@ class Wakes:
         self.table.store(replace(found, state=state))
 
     def expire(self, now_ms: int) -> list[Subscription]:
-        """End the leases that ran out, and begin the deliveries that are due. Returns the subscriptions to wake."""
+        """End the leases that ran out, and begin the deliveries that are due. Return the subscriptions to wake."""
         due = [
             each for each in self.table.all().values() if each.state.due_ms is not None and each.state.due_ms <= now_ms
         ]
@@ -269,7 +272,7 @@ class Wakes:
         return self.table.changed(write) if due else []
 
     def next_due_ms(self) -> int | None:
-        """Return the next time at which `expire` has something to do; None for never."""
+        """Return the next time at which `expire` has work; None for never."""
         return min(
             (each.state.due_ms for each in self.table.all().values() if each.state.due_ms is not None), default=None
         )
@@ -279,7 +282,7 @@ class Wakes:
         return sign_wake(self.table.secret(), wake.id, wake.state.generation, wake.state.wake_id)
 
     def _woken(self, subscription: Subscription, now_ms: int) -> list[Subscription]:
-        """Wake the subscription if it has work and no worker. Returns it in a list; the list is empty if it was not woken."""
+        """Wake the subscription if it has work and no worker. Return a list with it, or an empty list if it was not woken."""
         return [self._wake(subscription, now_ms)] if self._is_due(subscription) else []
 
     def _is_due(self, subscription: Subscription) -> bool:
@@ -333,14 +336,14 @@ class Wakes:
 
 
 def _noted(subscription: Subscription, commit_id: str, *, follows: bool = False) -> Subscription:
-    """Return the subscription with this request noted in its wake."""
+    """Return the subscription after this request was noted in its wake."""
     state = subscription.state
     commits = (*state.commits, (commit_id, state.generation, state.wake_id, follows))[-COMMITS:]
     return replace(subscription, state=replace(state, commits=commits))
 
 
 def _repeated(subscription: Subscription, commit_id: str) -> Subscription | None:
-    """Return the wake that an earlier copy of this request acted on; None for a new request."""
+    """Return the wake of an earlier copy of this request; None for a new request."""
     for known_id, generation, wake_id, _ in subscription.state.commits:
         if known_id == commit_id:
             return replace(subscription, state=replace(subscription.state, generation=generation, wake_id=wake_id))
