@@ -1,1 +1,1 @@
-"""Homes: each tree of sessions in a Durable Object of its own, and in D1 what spans sessions."""
+"""Homes: each tree of sessions lives in a Durable Object of its own. D1 keeps the directory, usage and budgets."""

@@ -1,4 +1,4 @@
-"""What sessions use, on its way to D1: rows of the home's outbox, in the transaction of the state."""
+"""The usage of sessions in homes: it becomes rows of the home's outbox in the transaction of the state, and goes to D1 from there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PUT: LiteralString = """
     VALUES (?1, ?2, ?3)
 """
 
-# ?1 session id, ?2 now: the reservation of the open turn comes to what its commits have spent. Primary key.
+# ?1 session id, ?2 now: settles the reservation of the open turn with the amount that its commits have spent. Primary key.
 _PUT_INTERRUPTED: LiteralString = """
     INSERT INTO __agents_outbox (session_id, kind, body)
     SELECT
@@ -51,9 +51,9 @@ _PUT_DELETIONS: LiteralString = with_tree("""
 
 
 class OutboxAccounts(Accounts):
-    """Usage and reservations of sessions that live in homes. The home sends them to D1 afterwards, each once and in order.
+    """The statements for usage and reservations of sessions in homes. The home sends them to D1 later, in order and each once.
 
-    Prices, ids and times of entries are fixed when they are put into the outbox. A reservation is made in D1 before.
+    Prices, ids and times of entries are fixed when they are put into the outbox. A reservation is made in D1 before the batch.
     """
 
     def record(self, session_id: str, entries: Sequence[UsageEntry | Mapping[str, object]]) -> list[Statement]:
@@ -66,7 +66,7 @@ class OutboxAccounts(Accounts):
                 )
         if not own:
             return []
-        Recording.of(own)  # raises what D1 would be refused
+        Recording.of(own)  # raises the errors for entries that D1 would refuse
         return [Statement(_PUT, (session_id, ENTRIES, _text([entry.to_dict() for entry in own])))]
 
     def delete(self, tree: tuple[SqlValue, ...]) -> list[Statement]:
@@ -74,7 +74,7 @@ class OutboxAccounts(Accounts):
         return [Statement(_PUT_DELETIONS, tree)]
 
     def reserve(self, reservation: Reservation, now_ms: int) -> list[Statement]:  # noqa: ARG002
-        """Return no statement: the reservation was made in D1 before."""
+        """Return no statement, because the reservation was made in D1 before."""
         return []
 
     def settle(self, session_id: str, reservation: Reservation, actual: int, now_ms: int) -> list[Statement]:

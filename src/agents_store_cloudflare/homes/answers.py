@@ -1,4 +1,4 @@
-"""The rows of a batch on their way to the Worker: a page at a time, for a reply of over 32 MiB fails as a whole."""
+"""The replies with the rows of a batch. They come page by page, because a reply of over 32 MiB fails."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from agents_store_cloudflare.database import Row, RowCursor
 __all__ = ["PAGE_CHARACTERS", "Answer", "Place"]
 
 PAGE_CHARACTERS: Final = 8_000_000
-"""Of at most four bytes each."""
+"""The most characters of a page. A character has at most four bytes."""
 
 FIRST_ROWS: Final = 4
 MOST_ROWS: Final = 64
 
 Place: TypeAlias = "tuple[int, int]"
-"""A statement of the batch, and how many of its rows the Worker has."""
+"""A place in a result: a statement of the batch, and the number of its rows that the Worker has."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(slots=True)
 class Answer:
-    """The result of one reply: a line for each statement, and where to continue if not everything fitted."""
+    """The rows of one reply: a line for each statement, and the place of the next page if rows are left."""
 
     room: int = field(default_factory=lambda: PAGE_CHARACTERS)
     lines: list[str] = field(default_factory=list[str])
     next_place: Place | None = None
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Return all rows of a statement that has few rows."""
+        """Add all rows of a statement with few rows, and return them."""
         text = _encode(rows)
         self.room -= len(text)
         self.lines.append(text)
 
     def add_from(self, statement: int, skipped: int, cursor: RowCursor) -> None:
-        """Return rows of a statement while there is room. A page has at least one row.
+        """Add rows of a statement while there is room, and return them. A page has at least one row.
 
         Args:
-            skipped: how many rows of the statement the Worker has.
+            skipped: the number of rows of the statement that the Worker has.
         """
         texts: list[str] = []
         wanted = FIRST_ROWS

@@ -1,4 +1,4 @@
-"""The reservation of a turn, made in D1 before the turn enters its home."""
+"""The reservation of a turn. It is made in D1 before the turn enters its home."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class HomeBudgets:
         """Make the reservation, and return the unit of its budget.
 
         Raises:
-            BudgetExceededError: it does not fit.
+            BudgetExceededError: the amount does not fit.
             UsageError: there is no such budget, or D1 failed.
         """
         unit = Statement(_UNIT, (reservation.scope,))
@@ -48,7 +48,7 @@ class HomeBudgets:
         return cast("str", results[-1][0][0])
 
     async def settle(self, reservation: Reservation, actual: int) -> None:
-        """Settle the reservation, once, however often the call comes. If D1 is out of reach, the reservation expires."""
+        """Settle the reservation. Repeated calls settle it once. If D1 cannot be reached, the reservation expires."""
         try:
             await batch_with_retry(self._database, [settle_statement(reservation, actual, self._now_ms())])
         except SqlError as error:
@@ -57,7 +57,7 @@ class HomeBudgets:
             )
 
     async def release(self, reservation: Reservation) -> None:
-        """Give the reservation back. If D1 is out of reach, it expires."""
+        """Give the reservation back. If D1 cannot be reached, the reservation expires."""
         own = (reservation.scope, reservation.expires_at, reservation.id)
         try:
             await batch_with_retry(self._database, [Statement(budget_sql.DELETE_RESERVATION, own)])

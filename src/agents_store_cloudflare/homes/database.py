@@ -1,4 +1,4 @@
-"""A home as a `Database`: batches of the stores go to the object of the session's home."""
+"""A home as a `Database`: the stores' batches go to the object of the session's home."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_reply, 
 __all__ = ["HomeDatabase", "ObjectHomes"]
 
 TOO_LARGE: Final = "Serialized RPC"
-"""The platform's words for a request or a reply of over 32 MiB."""
+"""The text of the platform's error for a request or a reply of over 32 MiB."""
 
 MOST_CHARACTERS: Final = 4_000_000
-"""The statements of one call. Each character has at most four bytes, and six where JSON escapes it."""
+"""The most characters of the statements of one call. A character has at most four bytes, or six bytes when JSON escapes it."""
 
 MOST_RESTARTS: Final = 10
 
 InDb: TypeAlias = "Callable[[Sequence[str]], Awaitable[list[str]]]"
-"""Which of these sessions D1 holds itself."""
+"""A function that returns the sessions, of those given, that D1 holds itself."""
 
 
 class ObjectHomes:
@@ -41,8 +41,9 @@ class ObjectHomes:
 
     Args:
         namespace: the binding of `SessionServer`.
-        options: what a new home is told once.
-        in_db: which of the sessions D1 holds itself, asked before a session is created; None where nobody wants to know.
+        options: the options that a new home gets once.
+        in_db: returns the sessions that D1 holds itself. It is called before a session is created. None means that no check is
+            made.
     """
 
     def __init__(self, namespace: ObjectNamespace, options: Mapping[str, JsonValue], in_db: InDb | None = None) -> None:
@@ -54,15 +55,15 @@ class ObjectHomes:
         """Return the home that holds the session, as a database.
 
         Raises:
-            InvalidArgumentError: the session's home would have no name.
+            InvalidArgumentError: the id gives its home an empty name.
         """
         return HomeDatabase(self._namespace, home_of(session_id), session_id, self._options, self._in_db)
 
     def admit(self, session_id: str, parent_session_id: str | None) -> None:
-        """Check that a child would live in its parent's home.
+        """Check that the id of a child belongs to its parent's home.
 
         Raises:
-            InvalidArgumentError: it would live in another home.
+            InvalidArgumentError: the id belongs to another home.
         """
         if parent_session_id is None or home_of(session_id) == home_of(parent_session_id):
             return
@@ -94,7 +95,7 @@ class ObjectHomes:
         """Have the session's home send the usage of its sessions to D1.
 
         Raises:
-            UsageError: it could not.
+            UsageError: D1 could not be reached.
             D1StateError: the home gave no reply.
         """
         if not await self.call(session_id, DRAIN):
@@ -143,12 +144,12 @@ class HomeDatabase:
         }
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """`Database.batch`: one call, one transaction.
+        """Run the statements in the home: one call, one transaction.
 
         Raises:
             SqlError: a statement failed and nothing happened, or (`LostReplyError`) no reply came.
             MigrationError: the home's schema is newer than this code.
-            SessionNotMovedError: the batch would create a session that D1 holds.
+            SessionNotMovedError: the batch creates a session whose id D1 holds.
         """
         reply, text = await self._answered(statements)
         results = read_rows(text)
@@ -159,9 +160,9 @@ class HomeDatabase:
     async def _paged(
         self, statements: Sequence[Statement], results: list[list[Row]], reply: Mapping[str, Any]
     ) -> list[list[Row]]:
-        """Return the whole result of a batch whose first reply was full. All rows are from one version of the session.
+        """Return the whole result of a batch whose first reply was full. All rows belong to one version of the session.
 
-        When the session changes in between, everything after the last change of this batch is read again from the beginning.
+        When the session changes in between, all reads after the last write of this batch start again.
         """
         changes = [index for index, statement in enumerate(statements) if changes_rows(statement.sql)]
         first = changes[-1] + 1 if changes else 0
@@ -203,18 +204,18 @@ class HomeDatabase:
                 return reply, rows
 
     async def _in_parts(self, payload: str) -> dict[str, JsonValue]:
-        """Send the statements ahead, and return the head of the request that runs them."""
+        """Send the statements in parts, and return the head of the request that runs them."""
         request = uuid.uuid4().hex
         places = range(0, len(payload), MOST_CHARACTERS)
         for part, start in enumerate(places):
             head: dict[str, JsonValue] = {"home": self._home, "request": request, "part": part}
             text = encode_request(PART, head, payload[start : start + MOST_CHARACTERS])
-            await self._reply(text, attempts=4)  # a part may arrive twice
+            await self._reply(text, attempts=4)  # a part may be sent twice
         return {"request": request, "parts": len(places)}
 
     async def _check_db(self) -> None:
         """Make sure that D1 holds neither this session nor its root, which names the home."""
-        assert self._in_db is not None  # noqa: S101 - only then a home asks
+        assert self._in_db is not None  # noqa: S101 - a home asks only when there is a check
         found = await self._in_db([self._session_id, self._home])
         if found:
             raise SessionNotMovedError(found[0])
@@ -237,7 +238,7 @@ class HomeDatabase:
 
 
 def _join(results: list[list[Row]], page: list[list[Row]]) -> None:
-    """Add a page to the results before it. Its first line goes on with the last statement of these."""
+    """Add a page to the earlier results. Its first line has more rows of their last statement."""
     if results:
         results[-1] += page[0]
         page = page[1:]

@@ -1,4 +1,4 @@
-"""The directory of sessions in D1, as lists and clean-ups read it."""
+"""The directory of sessions in D1, for lists and clean-ups."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from agents_store_cloudflare.state.stored_text import text_of
 __all__ = ["LISTED", "Directory"]
 
 LISTED: Final = "listed"
-"""The key in `extra` of a state that a list gave: it has only the fields that the directory knows."""
+"""The key in `extra` that marks a state from a list. Such a state has only the fields that the directory knows."""
 
 
 class Directory:
-    """What D1 knows of the sessions in homes.
+    """The directory: the facts about sessions in homes that D1 keeps.
 
     Args:
-        is_kept: whether homes tell D1 of their sessions.
+        is_kept: True when homes send their sessions to D1.
     """
 
     def __init__(self, database: Database, *, is_kept: bool) -> None:
@@ -57,7 +57,7 @@ class Directory:
         return [(cast("str", home), cast("int", count)) for home, count in rows]
 
     async def due_turns(self, limit: int, after: tuple[int, int]) -> list[tuple[str, int, int]]:
-        """Sessions with an open turn or owed closing chunks, as far as the directory knows: id, place and since when.
+        """Return the sessions that, in the directory, have an open turn or closing chunks to publish: id, place and time.
 
         Raises:
             InvalidArgumentError: no directory is kept.
@@ -67,7 +67,7 @@ class Directory:
         return [cast("tuple[str, int, int]", tuple(row)) for row in rows]
 
     async def in_db(self, session_ids: Sequence[str]) -> list[str]:
-        """Return which of the sessions D1 holds itself."""
+        """Return the sessions, of those given, that D1 holds itself."""
         given = json.dumps(list(session_ids), ensure_ascii=False)
         [rows] = await self._read("the look into D1", [Statement(directory_sql.SESSION_IN_DB, (given,))])
         return [cast("str", row[0]) for row in rows]

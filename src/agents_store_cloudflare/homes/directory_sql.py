@@ -1,4 +1,4 @@
-"""The SQL of the directory in D1: what a home writes there, and what lists and clean-ups read."""
+"""The SQL of the directory in D1: the writes of a home, and the reads of lists and clean-ups."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = [
     "SESSION_IN_DB",
 ]
 
-# ?1 JSON list of rows, each a list: 0 session id, 1 home, 2 edition, 3 deleted, 4 version, 5 agent type, 6 status, 7 step count,
-# 8 message count, 9 parent, 10 root, 11 created at, 12 updated at, 13 expires at, 14 since when a turn
-# is open or owed.
+# ?1 JSON list of rows, each a list: 0 session id, 1 home, 2 edition, 3 deleted, 4 version, 5 agent type, 6 status, 7 step count, 8
+# message count, 9 parent, 10 root, 11 created at, 12 updated at, 13 expires at, 14 the time since which a turn is open or a closing
+# chunk is missing.
 
-# A session that was deleted and made again takes a new place. Primary key.
+# A session that was deleted and made again gets a new place. Primary key.
 MAKE_ROOM: LiteralString = """
     DELETE FROM __agents_directory
     WHERE session_id IN (
@@ -67,7 +67,7 @@ PROJECT: LiteralString = """
     WHERE excluded.edition > edition
 """
 
-# -> (the highest edition above the given ones, or NULL). Primary key.
+# -> (the highest stored edition that is above the given editions, or NULL). Primary key.
 LATER_EDITION: LiteralString = """
     SELECT max(d.edition) AS edition
     FROM json_each(?1) AS given
@@ -75,7 +75,7 @@ LATER_EDITION: LiteralString = """
     WHERE d.edition > given.value ->> 2
 """
 
-# ?1 rows of deleted sessions that are older go, a few at a time. Partial index on updated_at.
+# ?1 a time. Deletes a few rows of deleted sessions that are older. Partial index on updated_at.
 PURGE: LiteralString = """
     DELETE FROM __agents_directory
     WHERE session_id IN (
@@ -86,7 +86,8 @@ PURGE: LiteralString = """
 _COLUMNS: LiteralString = """d.place, d.session_id, d.agent_type, d.status, d.step_count, d.version, d.parent_session_id,
       d.root_session_id, d.created_at, d.updated_at, d.expires_at"""
 
-# ?1 place above those wanted, ?2 agent type or NULL, ?3 status or NULL, ?4 most rows; newest first -> _COLUMNS. Index of places.
+# ?1 a place: lower places are wanted, ?2 agent type or NULL, ?3 status or NULL, ?4 most rows -> _COLUMNS, newest first. Index of
+# places.
 LIST_SESSIONS: LiteralString = f"""
     SELECT {_COLUMNS}
     FROM __agents_directory AS d
@@ -111,7 +112,7 @@ LIST_CHILDREN: LiteralString = f"""
     LIMIT ?4
 """
 
-# ?1 … ?4 as above, ?5 parent or NULL, ?6 prefix, ?7 the first text after all that begin with it. Primary key.
+# ?1 … ?4 as above, ?5 parent or NULL, ?6 prefix, ?7 the first text after all texts with that prefix. Primary key.
 LIST_PREFIXED: LiteralString = f"""
     SELECT {_COLUMNS}
     FROM __agents_directory AS d
@@ -126,7 +127,8 @@ LIST_PREFIXED: LiteralString = f"""
     LIMIT ?4
 """
 
-# ?1 now, ?2 most rows -> (home, how many of its sessions seem to have expired), the earliest expiry first. Partial index on expires_at.
+# ?1 now, ?2 most rows -> (home, the number of its sessions that seem to have expired), the earliest expiry first. Partial index on
+# expires_at.
 EXPIRED: LiteralString = """
     SELECT home, count(*) AS expired
     FROM (
@@ -141,8 +143,8 @@ EXPIRED: LiteralString = """
     ORDER BY min(expires_at)
 """
 
-# ?1 time above those wanted that were seen, ?2 place of the last one seen, ?3 most rows -> (session id, place, since), oldest first.
-# Partial index on turn_since.
+# ?1 time and ?2 place of the last row of the page before, ?3 most rows -> (session id, place, since), oldest first. Partial index
+# on turn_since.
 DUE_TURNS: LiteralString = """
     SELECT session_id, place, turn_since
     FROM __agents_directory
@@ -154,7 +156,7 @@ DUE_TURNS: LiteralString = """
     LIMIT ?3
 """
 
-# ?1 JSON list of session ids -> (session id) of those that D1 holds itself. Primary key.
+# ?1 JSON list of session ids -> (session id) of each listed session that D1 holds itself. Primary key.
 SESSION_IN_DB: LiteralString = """
     SELECT s.session_id
     FROM json_each(?1) AS given

@@ -1,7 +1,7 @@
-"""Statements for a home that has not every table yet: a table that is not there reads as an empty one.
+"""Statements for a home in which tables are missing: a missing table counts as an empty table.
 
-So the SQL of the stores needs to know nothing of it. Which table a statement needs is told by its text: all of them are constants of
-this package, with one clause a line.
+So the SQL of the stores is the same for every home. The text of a statement shows which tables it needs, because all statements are
+constants of this package with one clause a line.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def inserts_into(sql: str) -> str | None:
 
 @lru_cache(maxsize=500)
 def statement_without(missing: frozenset[str], sql: str) -> LiteralString | None:
-    """Return the statement for a home that lacks these tables, or None if there is nothing that the statement could change."""
+    """Return the statement for a home without these tables, or None if the statement has nothing to change."""
     target = _TARGET.search(sql)
     if target is not None and target.group(2) in missing:
         return None
@@ -63,4 +63,4 @@ def _empty_tables() -> Mapping[str, str]:
 
 
 EMPTY_TABLES: Final = _empty_tables()
-"""Table or view -> what stands in its place."""
+"""Table or view -> the query that replaces it when it is missing."""

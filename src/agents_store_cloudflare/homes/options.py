@@ -1,4 +1,4 @@
-"""What a store with homes can be told."""
+"""The options of a store with homes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ __all__ = ["SessionOptions"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """Options of homes, as `create_cloudflare_store` takes them beside `sessions=`.
+    """Options of homes, for the argument `session_options` of `create_cloudflare_store`.
 
     Attributes:
-        home_streams: the lock and the stream that bear a home's name live in the home's object, beside its sessions. Without it they
-            have objects of their own, as a child's always do. A home keeps the answer of its first Worker for good.
-        directory: homes tell D1 of their sessions, so that `list_sessions` and `cleanup_expired_sessions` find them. Without it
-            these two calls say so. A home keeps this for good too.
-        directory_delay: seconds (or a timedelta, at most 60) after which the directory and the totals of usage follow a change; 1 by
-            default. 0: each change is told before its call returns, which costs the caller a call of D1.
+        home_streams: True puts the lock and the stream with the home's name into the home's object, beside its sessions. False
+            gives them objects of their own, which the locks and streams of children always have. A home keeps the value of its
+            first Worker for ever.
+        directory: True makes homes send their sessions to D1, so that `list_sessions` and `cleanup_expired_sessions` find them.
+            False makes these two calls raise an error. A home keeps the value of its first Worker for ever.
+        directory_delay: the time after which the directory and the totals of usage follow a change: seconds or a timedelta, at most
+            60 s, 1 s by default. With 0 each change is sent to D1 before its call returns, so the caller waits for one more call of
+            D1.
         directory_delay_ms: the same in milliseconds. Give one of the two.
-        check_db: a session is created in a home only if D1 does not hold its id: one read of D1 for a new session. So is a home's
-            first lock or stream, only if objects of their own have none of the name: two calls for a new home. Turn it off where
-            nothing was stored before the homes.
+        check_db: True makes a home create a session only if D1 does not hold its id, which costs one read of D1 for a new session.
+            The home's first lock or stream is also created only if no object of its own has the name, which costs two calls for a
+            new home. Turn it off when nothing was stored before the homes.
     """
 
     home_streams: bool = True
@@ -43,12 +45,12 @@ class SessionOptions:
         """Return the delay of the directory in whole milliseconds.
 
         Raises:
-            TypeError: given twice, or not a span.
-            InvalidArgumentError: over 60 seconds.
+            TypeError: the delay was given twice, or it is neither a number of seconds nor a timedelta.
+            InvalidArgumentError: the delay is over 60 seconds.
         """
         delay = span_ms(self.directory_delay, self.directory_delay_ms, "directory_delay", most_seconds=60)
         return 1_000 if delay is None else delay
 
     def for_home(self) -> JsonObject:
-        """Return what a home is told with each batch."""
+        """Return the options that each batch carries to a home."""
         return {"streams": self.home_streams, "directory": self.directory, "delayMs": self.delay_ms()}

@@ -1,4 +1,4 @@
-"""The home's end of the outbox: its waiting rows go to D1 in order, each once."""
+"""Sends the waiting rows of a home's outbox to D1, in order and each once."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _WAITING: LiteralString = """
     LIMIT ?1
 """
 
-# ?1, ?2 the first and the last position
+# ?1 the first and ?2 the last position
 _SENT: LiteralString = """
     DELETE FROM __agents_outbox
     WHERE position BETWEEN ?1 AND ?2
       AND refused IS NULL
 """
 
-# ?1 position, ?2 why
+# ?1 position, ?2 the reason of the refusal
 _REFUSED: LiteralString = """
     UPDATE __agents_outbox
     SET refused = ?2
@@ -59,7 +59,7 @@ class Outbox:
 
     Args:
         table: the usage table in D1.
-        logger: takes what D1 refuses for good.
+        logger: gets the rows that D1 refuses for good.
     """
 
     def __init__(self, tables: HomeTables, table: str, logger: logging.Logger) -> None:
@@ -68,17 +68,18 @@ class Outbox:
         self._logger = logger
 
     def is_due(self) -> bool:
-        """Return whether something waits."""
+        """Return whether rows wait."""
         return bool(self._waiting(1))
 
     async def send(self, database: Database, now_ms: int) -> None:
-        """Tell D1 everything that waits now.
+        """Send all rows that wait now to D1.
 
-        Entries, settlements and deletions may be sent twice: D1 knows the first two by their ids, and a deletion finds nothing more. So
-        they are forgotten after the reply. What D1 refuses for good is set aside, for itself alone.
+        Entries, settlements and deletions may be sent twice: D1 recognises entries and settlements by their ids, and a second
+        deletion finds no rows. So rows are deleted here after the reply. A row that D1 refuses for good is set aside, and the other
+        rows go on.
 
         Raises:
-            SqlError: D1 could not be told; what waits goes on waiting.
+            SqlError: D1 could not be reached. The rows still wait.
         """
         while letters := self._waiting(MOST_LETTERS):
             try:
@@ -99,7 +100,7 @@ class Outbox:
             except SqlError as error:
                 if not error.is_refusal:
                     raise
-                self._logger.error(  # noqa: TRY400 - a refusal of D1's is no fault of this code
+                self._logger.error(  # noqa: TRY400 - a refusal by D1 is no fault of this code
                     "D1 refuses the %s at position %d of session %r, which is set aside: %s",
                     letter.kind,
                     letter.position,
@@ -129,5 +130,5 @@ class Outbox:
             scope, expires_at, reservation_id, amount, actual, at_ms = json.loads(letter.body)
             reservation = Reservation(id=reservation_id, scope=scope, amount=amount, expires_at=expires_at)
             return [settle_statement(reservation, actual, at_ms)]
-        assert letter.kind == DELETION  # noqa: S101 - accounts.py puts nothing else there
+        assert letter.kind == DELETION  # noqa: S101 - accounts.py puts no other kinds there
         return [Statement(for_table(sql, self._table), (letter.session_id,)) for sql in DELETE_SESSION]

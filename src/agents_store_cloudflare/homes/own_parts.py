@@ -1,4 +1,4 @@
-"""The lock and the stream that bear a home's name, in the home's own object and database."""
+"""The lock and the stream with the home's name, in the home's own object and database."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from agents_store_cloudflare.objects.rpc_text import encode_reply
 __all__ = ["OwnParts"]
 
 PLACE: Final = "parts_v1"
-"""The key of a home whose lock and stream had objects of their own before."""
+"""The key that a home stores when its lock and stream had objects of their own before."""
 
 _HAS_STREAM: LiteralString = "SELECT 1 FROM sqlite_master\nWHERE name = 'blocks'"
 
 
 class OwnParts:
-    """Decides once where the home's lock and stream live: here, or in objects of their own. Their first row here decides it too.
+    """Decides once whether the home's lock and stream live here or in objects of their own. Their first row here decides it too.
 
     Args:
         host: the object's platform, with the shared alarm.
@@ -40,7 +40,7 @@ class OwnParts:
         self._is_here = False
 
     def answer(self, head: Mapping[str, Any], request: str) -> str | Awaitable[str]:
-        """Return the reply to an operation of the stream or of the lock, or the place where they live."""
+        """Return the reply to an operation of the stream or the lock, or the place where they live."""
         name = head.get("streamId", head.get("key", head.get("home")))
         record = self._tables.record()
         if record is not None and name != record.home:
@@ -62,7 +62,7 @@ class OwnParts:
         return self._is_here
 
     def _place(self, home: str, wanted: str | None) -> str | None:
-        """Return None if the lock and the stream live here, and otherwise the answer for the caller."""
+        """Return None if the lock and the stream live here, otherwise the answer for the caller."""
         if self.are_here(home):
             return None
         record = self._tables.record()

@@ -1,4 +1,4 @@
-"""A request that is too large for one call: it comes in parts, and takes place when the last one is there."""
+"""Requests that are too large for one call. Such a request comes in parts, and runs when the last part has come."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agents_store_cloudflare.database import ObjectSql, SqlError, SqlValue
 __all__ = ["Parts", "StoredStatements"]
 
 ROW_CHARACTERS: Final = 450_000
-"""Of at most four bytes each: a row keeps under 2,000,000 bytes."""
+"""The most characters of a row. A character has at most four bytes, so a row stays under 2,000,000 bytes."""
 
 KEPT_MS: Final = 3_600_000
 
@@ -26,17 +26,17 @@ _MAKE: LiteralString = """
     ) WITHOUT ROWID
 """
 
-# ?1 request, ?2 part, ?3 place within it, ?4 now, ?5 text. A part that is sent again is the same.
+# ?1 request, ?2 part, ?3 place within the part, ?4 now, ?5 text. A part that is sent twice is stored once.
 _KEEP: LiteralString = """
     INSERT INTO __agents_parts (request, part, place, arrived_at, body)
     VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (request, part, place) DO NOTHING
 """
 
-# ?1 request -> (how many parts, the last one)
+# ?1 request -> (number of parts, the last part)
 _COUNT: LiteralString = "SELECT count(DISTINCT part) AS parts FROM __agents_parts\nWHERE request = ?1"
 
-# ?1 request, ?2 part, ?3 place: the text that comes next. Primary key.
+# ?1 request, ?2 part, ?3 place -> the next text. Primary key.
 _NEXT: LiteralString = """
     SELECT part, place, body
     FROM __agents_parts
@@ -59,7 +59,7 @@ _EXISTS: LiteralString = "SELECT 1 FROM sqlite_master\nWHERE name = '__agents_pa
 
 
 class StoredStatements:
-    """The statements of a request that came in parts, read one by one: together they may not fit into memory."""
+    """The statements of a request that came in parts. They are read one by one, because together they may not fit into memory."""
 
     def __init__(self, sql: ObjectSql, request: str) -> None:
         self._sql = sql
@@ -80,13 +80,13 @@ class StoredStatements:
 
 
 class Parts:
-    """The parts of requests that have not taken place."""
+    """The parts of requests that have not run yet."""
 
     def __init__(self, sql: ObjectSql) -> None:
         self._sql = sql
 
     def keep(self, request: str, part: int, text: str, now_ms: int) -> None:
-        """Keep one part, in rows that a database takes."""
+        """Keep one part in rows of the allowed size."""
 
         def keep() -> None:
             self._sql.exec(_MAKE)
@@ -99,7 +99,7 @@ class Parts:
         """Return the statements of a request.
 
         Raises:
-            SqlError: parts are missing; nothing has happened.
+            SqlError: parts are missing. Nothing was changed.
         """
         found = self._sql.exec(_COUNT, request)[0][0] if self._is_there() else 0
         if found != parts:
@@ -107,18 +107,18 @@ class Parts:
         return StoredStatements(self._sql, request)
 
     def drop(self, request: str) -> None:
-        """Forget a request: it took place, or was refused."""
+        """Forget a request, because it has run or was refused."""
         self._sql.exec(_DROP, request)
 
     def waits(self) -> int | None:
-        """Return when this part next needs the alarm: unfinished requests that came in parts are deleted after an hour."""
+        """Return the next time at which unfinished requests must be deleted, an hour after they came."""
         if not self._is_there() or self._sql.exec(_IS_EMPTY) == [[1]]:
             return None
         [[first_ms]] = self._sql.exec(_FIRST)
         return cast("int", first_ms) + KEPT_MS
 
     def drop_old(self, now_ms: int) -> bool:
-        """Forget requests that nobody has finished within an hour. Return whether others still wait."""
+        """Forget requests that were not finished within an hour. Return whether other requests still wait."""
         if not self._is_there():
             return False
         self._sql.exec(_DROP_OLD, now_ms - KEPT_MS)

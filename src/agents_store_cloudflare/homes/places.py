@@ -1,4 +1,4 @@
-"""Tells callers where a lock or a stream lives: in the home of its name, or in an object of its own."""
+"""Finds the place of a lock or a stream: the home of its name, or an object of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents_store_cloudflare.objects.rpc_text import decode_reply, encode_reques
 __all__ = ["MOST_NAMES", "HomeParts", "Places"]
 
 MOST_NAMES = 10_000
-"""The number of names of each kind that are remembered. Then all are forgotten, and each is asked for once more."""
+"""The number of names of each kind that are remembered. When there are more, all are forgotten, and each place is asked for again."""
 
 
 class _AnswersHttp(Protocol):
@@ -25,13 +25,12 @@ class _AnswersHttp(Protocol):
 
 
 class Places:
-    """What one store knows of the places of locks and streams. A home decides once for both, and for good.
+    """The places of locks and streams that one store knows. A home decides once for both, and keeps its decision for ever.
 
     Args:
-        sessions: the binding of `SessionServer`.
-        streams, locks: the bindings of the objects of their own.
-        in_homes: whether a new home is to have its lock and its stream.
-        asks: whether a new home's caller asks first whether the objects of their own have anything under the name.
+        sessions: the binding of `SessionServer`. streams, locks: the bindings of the objects outside homes.
+        in_homes: True when a new home gets its lock and its stream.
+        asks: True when the caller of a new home first checks whether objects outside homes have the name.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Places:
         self._apart: set[str] = set()
 
     def may_be_home(self, name: str) -> bool:
-        """Return whether a home may bear this name."""
+        """Return whether a home may have this name."""
         if name in self._apart:
             return False
         try:
@@ -86,7 +85,7 @@ class Places:
         return await self.call(home, encode_request(WHERE, {"home": home})) is not None
 
     async def _look(self, home: str) -> str:
-        """Return whether the objects of their own have a stream of this name, or a lease that is held."""
+        """Return whether objects outside homes have a stream or a live lease of this name."""
         info = await _asked(self._streams, home, encode_request("info", {"streamId": home}))
         if info is not None:
             return FOUND
@@ -121,7 +120,7 @@ class HomeParts(ObjectNamespace, KeepsLines):
         return await self._apart.call(name, request)
 
     def hang_up(self, name: str) -> None:
-        """Close the line to the object called `name`. The line to a home stays: it serves the sessions too, and ends by itself."""
+        """Close the line to the object called `name`. The line to a home stays open, because sessions use it too. It ends by itself."""
         if isinstance(self._apart, KeepsLines) and not self._places.may_be_home(name):
             self._apart.hang_up(name)
 

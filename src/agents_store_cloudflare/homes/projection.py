@@ -1,6 +1,6 @@
-"""What a home tells the directory: its sessions as they stand, each time under a higher edition.
+"""Sends a home's sessions to the directory. Each sending has a higher edition.
 
-A change needs no row of its own. What the directory was told last (`__agents_projected`) is compared with what there is.
+A change needs no row of its own: the sessions are compared with the rows that were sent last (`__agents_projected`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ PROJECTED: Final = "__agents_projected"
 MOST_ROWS: Final = 500
 TOMBSTONE_MS: Final = 86_400_000
 
-# ?1 most rows -> (session id, deleted, version, epoch, agent type, status, step count, message count, parent, root, created at, updated
-# at, expires at, turn since) of the sessions that the directory does not know as they stand. Deleted ones have zeros and ''.
+# ?1 most rows -> (session id, deleted, version, epoch, agent type, status, step count, message count, parent, root, created at,
+# updated at, expires at, turn since) of the sessions that have changed since they were sent. Deleted sessions have zeros and ''.
 _DIRTY: LiteralString = """
     SELECT
       s.session_id, 0 AS deleted, s.version, s.history_epoch, s.agent_type, s.status, s.step_count, s.message_count,
@@ -40,7 +40,7 @@ _DIRTY: LiteralString = """
     LIMIT ?1
 """
 
-# ?1 session id, ?2 version, ?3 epoch, ?4 created at, ?5 since when a turn is open or owed
+# ?1 session id, ?2 version, ?3 epoch, ?4 created at, ?5 the time since which a turn is open or a closing chunk is missing
 _KEEP: LiteralString = """
     INSERT INTO __agents_projected (session_id, version, history_epoch, created_at, turn_since)
     VALUES (?1, ?2, ?3, ?4, ?5)
@@ -51,7 +51,7 @@ _KEEP: LiteralString = """
       turn_since = excluded.turn_since
 """
 
-# ?1 session id, ?2 created at: the directory may hear of this session from now on. Nothing where it may have heard before.
+# ?1 session id, ?2 created at: notes that the directory may get this session from now on. Changes nothing if it was noted before.
 _BEGIN: LiteralString = """
     INSERT INTO __agents_projected (session_id, version, history_epoch, created_at)
     VALUES (?1, -1, 0, ?2)
@@ -65,7 +65,7 @@ _FORGET_ALL: LiteralString = "UPDATE __agents_projected\nSET version = -1"
 
 @dataclass(frozen=True, slots=True)
 class _Dirty:
-    """A session as it stands."""
+    """A session that the directory must get."""
 
     session_id: str
     is_deleted: bool
@@ -76,25 +76,25 @@ class _Dirty:
 
 
 class Projection:
-    """The sessions of one home on their way to the directory."""
+    """Sends the sessions of one home to the directory."""
 
     def __init__(self, sql: ObjectSql, tables: HomeTables) -> None:
         self._sql = sql
         self._tables = tables
 
     def is_due(self) -> bool:
-        """Return whether the directory does not know a session as it stands."""
+        """Return whether a session has changed since it was sent."""
         return self._tables.record() is not None and bool(self._dirty(1))
 
     def again(self) -> None:
-        """Tell the directory of every session once more: its rows may have been lost."""
+        """Note that every session must be sent again, because the directory's rows may have been lost."""
         self._tables.change(_FORGET_ALL)
 
     async def send(self, database: Database, now_ms: int) -> None:
         """Send the directory the changes that it does not have yet.
 
         Raises:
-            SqlError: the directory could not be told; nothing is forgotten.
+            SqlError: the directory could not be reached. The changes are still to be sent.
         """
         while dirty := self._dirty(MOST_ROWS):
             edition = self._tables.transaction(partial(self._begin, dirty, now_ms))
@@ -105,15 +105,16 @@ class Projection:
                 continue
             self._keep(dirty)
             if len(dirty) < MOST_ROWS:
-                return  # what has come in between has set an alarm of its own
+                return  # later changes have set an alarm of their own
 
     def _dirty(self, most: int) -> list[_Dirty]:
         return [_dirty(row) for row in self._tables.query(_DIRTY, most)]
 
     def _begin(self, dirty: list[_Dirty], now_ms: int) -> int:
-        """Return the edition of the news that is sent now. It is stored first: later editions are higher, even if this object dies.
+        """Return the edition of this sending. It is stored first, so that later editions are higher, even if this object dies.
 
-        So are the names of the sessions: one that is deleted before D1 answers is told as deleted, for what was sent may yet arrive.
+        The names of the sessions are stored first too. A session that is deleted before D1 answers is then sent as deleted, because
+        the first sending may still arrive.
         """
         for each in dirty:
             if not each.is_deleted:

@@ -1,4 +1,4 @@
-"""Sends the changes of a home to D1, by an alarm, for as long as there are any."""
+"""Sends the changes of a home to D1 by an alarm, as long as there are changes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LONGEST_PAUSE_MS: Final = 60_000
 
 
 class Publishing:
-    """The alarm of one home. It is set in the transaction that makes it necessary.
+    """The alarm of one home. It is set in the transaction of the change that must be sent.
 
-    While D1 is out of reach it rings again after 1, 2, 4 … 60 seconds. Every object that wakes looks whether something is left to tell:
-    no lost alarm leaves the directory wrong for good.
+    While D1 cannot be reached, it rings again after 1, 2, 4 … 60 seconds. Every object that wakes checks whether changes are left.
+    So a lost alarm does not leave the directory wrong for ever.
 
     Args:
-        database: gives D1; it raises where the Worker has none.
+        database: returns D1. It raises an error when the Worker has no D1.
     """
 
     def __init__(
@@ -51,38 +51,38 @@ class Publishing:
         self._one_at_a_time = asyncio.Lock()
 
     def wake(self, delay_ms: int) -> None:
-        """Look once, when the object has woken, whether something is left to tell."""
+        """Check once, when the object has woken, whether changes are left."""
         if not self._has_looked:
             self._has_looked = True
             if self._is_due():
                 self.changed(delay_ms)
 
     def waits(self) -> int | None:
-        """Return when this part next needs the alarm: news that D1 does not have yet is sent soon."""
+        """Return the next time at which changes must be sent to D1."""
         return self._host.now_ms() + FIRST_PAUSE_MS if self._is_due() else None
 
     def changed(self, delay_ms: int) -> None:
-        """Something has changed: tell it after `delay_ms`, unless the alarm rings before."""
+        """Send a change after `delay_ms`, or earlier if the alarm rings before."""
         at_ms = self._host.now_ms() + delay_ms
         if self._due_ms is None or self._due_ms > at_ms:
             self._set(at_ms)
 
     def wrote(self, delay_ms: int) -> None:
-        """Set the alarm after a batch that may have changed rows. Without a directory only a waiting outbox needs it."""
+        """Set the alarm after a batch that may have changed rows. Without a directory only waiting rows of the outbox need it."""
         if self._has_directory() or self._outbox.is_due():
             self.changed(delay_ms)
 
     async def ring(self) -> None:
-        """Send all news to D1. Never raises, because the platform repeats a failed alarm only a few times."""
+        """Send all changes to D1. It never raises, because the platform repeats a failed alarm only a few times."""
         self._due_ms = None
         await self.tell()
 
     async def drain(self) -> bool:
-        """Send the usage to D1 now. Return whether that worked. Otherwise the alarm sends it later."""
+        """Send the usage to D1 now. Return whether that worked. If not, the alarm sends it later."""
         return not self._outbox.is_due() or await self._done(self._send_outbox)
 
     async def tell(self) -> bool:
-        """Send everything to D1 now. Return whether that worked. Otherwise the alarm sends it later."""
+        """Send all changes to D1 now. Return whether that worked. If not, the alarm sends them later."""
         return await self._done(self._send_everything)
 
     async def _done(self, work: Callable[[], Awaitable[None]]) -> bool:

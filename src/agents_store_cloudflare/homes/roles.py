@@ -1,4 +1,4 @@
-"""The roles of a store with homes, wired together."""
+"""Makes the parts of a store with homes."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def home_roles(
     state: StateStoreOptions | None,
     usage: UsageOptions | None,
 ) -> tuple[ObjectHomes, HomeStateStore, HomeUsageStore]:
-    """Where the sessions live, and the state store and the usage store over it.
+    """Return the homes of the sessions, and the state store and the usage store that use them.
 
     Args:
-        database: D1, for what spans sessions.
+        database: D1, for the directory, usage and budgets.
         namespace: the binding of `SessionServer`.
     """
     own = options or SessionOptions()
@@ -47,7 +47,9 @@ def home_roles(
 def home_parts(
     objects: Mapping[ObjectKind, ObjectNamespace], options: SessionOptions | None
 ) -> dict[ObjectKind, ObjectNamespace]:
-    """Streams and locks by their names: a home has its own, the others have objects of their own.
+    """Return the namespaces of streams and locks.
+
+    The lock and the stream of a home are in the home, all others have objects of their own.
 
     Args:
         objects: the bindings of the store.

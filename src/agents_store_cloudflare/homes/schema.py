@@ -1,10 +1,10 @@
-"""The schema of a home: the tables that D1 has for the same purpose, each made with its first row.
+"""The schema of a home: the same tables as in D1. Each table is made with its first row.
 
-Every table has the columns of its namesake in D1, so the same SQL runs on both; a test compares them. What D1 has for lists over
-all sessions, for people and for other services is left out. Small columns come first: what the directory needs is read without the
-pages of large values.
+Every table has the columns of the table with the same name in D1, so the same SQL runs on both. A test compares them. Indexes for
+lists over all sessions, and tables for people and for other services, are only in D1. Small columns come first, so that the reads
+for the directory do not touch the pages of large values.
 
-A new table costs written rows and pages in every home there is: add none to the base.
+A new table costs written rows and pages in every home, so add no table to the base.
 """
 
 from __future__ import annotations
@@ -31,10 +31,16 @@ SCHEMA: Final = 1
 """The version of the schema that this code needs."""
 
 READABLE_FROM: Final = 1
-"""The oldest schema whose code still understands this one. A change that only adds leaves it, for two minor versions."""
+"""The oldest schema version whose code understands this schema.
+
+A change that only adds leaves this number unchanged for two minor versions.
+"""
 
 STEPS: Final[dict[int, tuple[LiteralString, ...]]] = {}
-"""Version -> the statements that bring a home of the version before to it. They find tables that are made with their first row or not."""
+"""Version -> the statements that bring a home of the version before to it.
+
+A table that is made with its first row may exist or not when they run.
+"""
 
 BASE: Final[tuple[LiteralString, ...]] = (
     """
@@ -70,7 +76,7 @@ BASE: Final[tuple[LiteralString, ...]] = (
       custom_state TEXT NOT NULL DEFAULT '{}'
     )
     """,
-    # Two sessions of one number would share their messages.
+    # Two sessions with the same number would share their messages.
     "CREATE UNIQUE INDEX idx___agents_states_session_no ON __agents_states (session_no)",
     """
     CREATE TABLE __agents_message_blocks (
@@ -130,7 +136,7 @@ CHILDREN: Final[LiteralString] = """
     CREATE INDEX IF NOT EXISTS idx___agents_states_parent ON __agents_states (parent_session_id)
     WHERE parent_session_id IS NOT NULL
 """
-"""Made with the first session that is not the home's own: deleting a tree looks for the children of each session."""
+"""The index of children, made with the first child in the home. The deletion of a tree looks for the children of each session."""
 
 _ENTRIES: Final[LiteralString] = """__agents_conversation_entries (
       entry_id TEXT NOT NULL,
@@ -267,7 +273,7 @@ LATER: Final[dict[str, tuple[LiteralString, ...]]] = {
           PRIMARY KEY (session_id)
         ) WITHOUT ROWID
         """,
-        # The trigger needs them, also where no conversation has a message.
+        # The trigger needs this table, also when no conversation has a message.
         f"CREATE TABLE IF NOT EXISTS {_ENTRIES}",
         """
         CREATE INDEX idx___agents_conversations_forks ON __agents_conversations (tree)
@@ -312,7 +318,7 @@ LATER: Final[dict[str, tuple[LiteralString, ...]]] = {
         END
         """,
     ),
-    # What the directory was told last of each session.
+    # The facts about each session that were sent to the directory last.
     "__agents_projected": (
         """
         CREATE TABLE __agents_projected (
@@ -324,7 +330,7 @@ LATER: Final[dict[str, tuple[LiteralString, ...]]] = {
         ) WITHOUT ROWID
         """,
     ),
-    # What D1 is to be told of usage, in order; refused: why it did not take an entry, which stays here.
+    # The usage to send to D1, in order. refused: the reason why D1 refused an entry, which then stays here.
     "__agents_outbox": (
         """
         CREATE TABLE __agents_outbox (
@@ -337,7 +343,7 @@ LATER: Final[dict[str, tuple[LiteralString, ...]]] = {
         """,
     ),
 }
-"""Table -> what makes it, with the first row that is put into it."""
+"""Table -> the statements that make it, with the first row that is put into it."""
 
 BASE_TABLES: Final = frozenset(
     {
@@ -351,10 +357,10 @@ BASE_TABLES: Final = frozenset(
 """The tables, and the view, that are made together."""
 
 OWN_TABLES: Final = frozenset({"__agents_projected", "__agents_outbox"})
-"""Tables that D1 has no namesake of."""
+"""Tables that exist only in homes."""
 
 ELSEWHERE: Final[dict[str, str]] = {"__agents_budgets": "SELECT NULL AS scope, NULL AS root, NULL AS unit WHERE false"}
-"""Tables that only D1 has, which reads of a session mention, and a query with the columns that they mention."""
+"""Tables of D1 that reads of a session mention and homes do not have, each with a query that replaces it."""
 
 TABLES: Final = frozenset({*BASE_TABLES, *LATER, *ELSEWHERE})
 """Every table and view that a home may have."""

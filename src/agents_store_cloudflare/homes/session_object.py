@@ -34,20 +34,20 @@ __all__ = ["SessionObject"]
 
 UNCHECKED: Final = encode_reply({"unchecked": True})
 BEHIND: Final = encode_reply({"behind": SCHEMA})
-"""After these two the Worker sends the same batch again, with the missing parts."""
+"""After the reply `UNCHECKED` or `BEHIND` the Worker sends the same batch again, with the missing facts."""
 
 FALLBACK_MS: Final = 1_000
-"""When the alarm tells D1 of a change that was to be told at once, and could not be."""
+"""The delay of the alarm that sends a change to D1, when an immediate sending was due and has failed."""
 
 
 class SessionObject:
-    """The sessions of one home as an `ObjectLogic`. Every batch runs between two awaits, so no other call runs during it.
+    """The sessions of one home as an `ObjectLogic`. A batch contains no await, so no other call runs during a batch.
 
     Args:
         host: the object's platform.
-        database: gives D1, where directory, usage and budgets are.
-        usage_table: the table of usage there.
-        logger: takes unexpected errors; their text never leaves the object.
+        database: returns D1, which has the directory, usage and budgets.
+        usage_table: the usage table in D1.
+        logger: gets unexpected errors. Their text never leaves the object.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class SessionObject:
 
     @property
     def stream(self) -> StreamObject:
-        """The stream that bears the home's name, for its listeners."""
+        """The stream with the home's name, for its listeners."""
         return self._own.stream
 
     async def call(self, request: str) -> str:
@@ -98,7 +98,7 @@ class SessionObject:
         return reply if isinstance(reply, str) else await reply
 
     def answer(self, request: str) -> str | Awaitable[str]:
-        """Return the reply of `call`, at once unless it must be waited for."""
+        """Return the reply of `call`, or an awaitable of it."""
         try:
             return self._answer(decode_request(request), request)
         except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
@@ -197,7 +197,7 @@ class SessionObject:
         )
 
     async def _told(self, reply: str) -> str:
-        """Return the reply after D1 was told. If D1 cannot be reached, the alarm tells it later."""
+        """Send the change to D1, then return the reply. If D1 cannot be reached, the alarm sends the change later."""
         await self._publishing.tell()
         return reply
 

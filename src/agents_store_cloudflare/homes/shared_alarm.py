@@ -1,4 +1,4 @@
-"""One alarm for all parts of a home: its sessions, its stream."""
+"""One alarm for all parts of a home: its sessions and its stream."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["SharedAlarm", "SharedHost"]
 class SharedAlarm:
     """The alarm of one object. It rings at the earliest time that a part has asked for. Then every part does its due work.
 
-    Nothing of it is stored: an object that has slept asks its parts once, when one of them sets the alarm, for the time that each
-    of them waits for. So a part that sets a late time never puts off what another waits for.
+    The parts' times are not stored. When a part sets the alarm in an object that has slept, the object first asks each part for its
+    time. So a late time of one part never delays another part.
 
     Args:
-        waits: for each part the time that it waits for, in ms; None where it waits for nothing.
+        waits: one function for each part. It returns the time in ms at which the part needs the alarm, or None.
     """
 
     def __init__(self, host: ObjectHost) -> None:
@@ -36,13 +36,13 @@ class SharedAlarm:
             self._host.set_alarm(at_ms)
 
     def rang(self) -> None:
-        """The alarm has rung: the parts set it again."""
+        """Forget the alarm that has rung. The parts set it again."""
         self._is_known = True
         self._at_ms = None
 
 
 class SharedHost:
-    """The platform of an object as one of its parts sees it: everything is the object's, the alarm is shared."""
+    """The platform for one part of an object. It is the object's platform, but the alarm is shared with other parts."""
 
     def __init__(self, host: ObjectHost, alarm: SharedAlarm) -> None:
         self._host = host

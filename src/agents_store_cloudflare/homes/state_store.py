@@ -1,4 +1,4 @@
-"""`HomeStateStore`: the state store over homes, and the few of its calls that span them."""
+"""`HomeStateStore`: the state store over homes, with the few calls that need several homes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from agents_store_cloudflare.usage import UsageOptions
 
 __all__ = ["HomeStateStore"]
 
-# ?1 session id -> (open turn, owed closings), or no row where there is neither. Primary key.
+# ?1 session id -> (open turn, owed closings), or no row if there is neither. Primary key.
 _DUE_TURN: LiteralString = """
     SELECT open_turn, owed_closings
     FROM __agents_states
@@ -63,17 +63,17 @@ _DUE_TURN: LiteralString = """
 """
 
 FROM_A_LIST: Final = ("agent_type", "status", "step_count", "expires_at")
-"""What a state from a list has of its own, beside its new messages."""
+"""The attributes that a save takes from a state of a list, in addition to its new messages."""
 
 
 class HomeStateStore(D1StateStore):
-    """`D1StateStore` over homes: the same calls, records and errors.
+    """The state store over homes. It has the calls, records and errors of `D1StateStore`.
 
     `list_sessions` and `cleanup_expired_sessions` read the directory. A fork into another home takes two calls.
 
     Args:
-        homes: where the sessions live.
-        directory: what D1 knows of them.
+        homes: finds the databases of sessions.
+        directory: the directory of sessions in D1.
         budgets: the budgets in D1.
     """
 
@@ -104,7 +104,7 @@ class HomeStateStore(D1StateStore):
     ) -> int:
         """Save a state and return the new version, as `D1StateStore.save_state` does.
 
-        A state that `list_sessions` gave is completed first. Changes to fields that the directory does not know are refused.
+        A state from `list_sessions` is completed first. Changes to fields that the directory does not know are refused.
         """
         given = state_for(session_id, state)
         whole = await self._completed(given) if LISTED in given.extra else given
@@ -189,7 +189,10 @@ class HomeStateStore(D1StateStore):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> AgentState:
-        """Copy a checkpoint into a new session. Into another home it takes two calls: one reads the checkpoint, one creates the session."""
+        """Copy a checkpoint into a new session.
+
+        A fork into another home takes two calls: one reads the checkpoint, and one creates the session.
+        """
         if home_of(session_id) == home_of(new_session_id):
             return await super().fork_session(
                 session_id, checkpoint_id, new_session_id, fencing_token=fencing_token, commit_id=commit_id
@@ -200,7 +203,7 @@ class HomeStateStore(D1StateStore):
         try:
             state = await self._copy_of(session_id, checkpoint_id, new_session_id)
         except (CheckpointNotFoundError, StateNotFoundError):
-            # What is forked may be gone since; then a repetition is answered all the same.
+            # The source may be deleted since. A repetition is answered nevertheless.
             rows = await self._batches.read([Statement(FIRST_COMMIT, (new_session_id, guard.commit_id))])
             if not rows[0]:
                 raise
@@ -221,7 +224,7 @@ class HomeStateStore(D1StateStore):
             tree = await self._clean_up(home, at_ms, count, usage=delete_usage)
             trees.append(replace(tree, stream_ids=await self._without_used(home, tree.stream_ids)))
             if not tree.session_ids:
-                await self._homes.project(home)  # the directory is behind: it would propose this home for ever
+                await self._homes.project(home)  # the directory is out of date, and would propose this home for ever
         return SessionTree(
             session_ids=tuple(each for tree in trees for each in tree.session_ids),
             stream_ids=tuple(each for tree in trees for each in tree.stream_ids),
@@ -270,9 +273,11 @@ class HomeStateStore(D1StateStore):
         )
 
     async def is_stream_used(self, session_id: str, stream_id: str) -> bool:
-        """`D1StateStore.is_stream_used`: by a session of the home that the stream bears the name of, or of the session's home.
+        """Return whether a session uses the stream.
 
-        A session of a third home that writes to the stream is not seen.
+        Only two homes are asked: the home with the stream's name, and the session's home.
+
+        A session of a third home that writes to the stream is not found.
         """
         places = {place for place in (stream_id, session_id) if place != ANY_SESSION and _has_home(place)}
         used = [await self._is_used(place, stream_id) for place in places]
@@ -282,7 +287,7 @@ class HomeStateStore(D1StateStore):
         return await super().is_stream_used(place, stream_id)
 
     async def enter_turn(self, entry: TurnEntry, commit_id: str) -> EnteredTurn:
-        """Enter a turn. Its reservation is made in D1 before, and given back if entering fails."""
+        """Enter a turn. Its reservation is made in D1 before, and is given back if the turn cannot be entered."""
         if entry.reservation is None:
             return await super().enter_turn(entry, commit_id)
         unit = await self._budgets.reserve(entry.reservation)
@@ -300,14 +305,14 @@ class HomeStateStore(D1StateStore):
         reservation: Reservation,
         actual: int,
     ) -> None:
-        """Settle a reservation in D1 at once: a home that has no session makes no outbox for it."""
+        """Settle a reservation in D1 at once, because a home without sessions has no outbox."""
         await self._budgets.settle(reservation, actual)
 
     async def list_due_turns(self, limit: int, after: tuple[int, int] = (0, 0)) -> list[DueTurn]:
-        """`D1StateStore.list_due_turns`: the directory proposes, and each home says how its session stands.
+        """Return the due turns. The directory proposes sessions, and each session's home has the facts.
 
-        A home that cannot be reached costs itself. Where the directory is behind, the home tells it anew: it would propose the session
-        for ever.
+        A home that cannot be reached does not stop the others. When the directory is out of date, the home sends its session again.
+        Otherwise the directory would propose the session for ever.
         """
         return [await self._due_turn(*each) for each in await self._directory.due_turns(limit, after)]
 
@@ -330,7 +335,7 @@ class HomeStateStore(D1StateStore):
         return await self._directory.page(wanted)
 
     async def _completed(self, listed: AgentState) -> AgentState:
-        """Load the whole state of a session from a list, and apply the changes that were made to the listed one."""
+        """Load the whole state of a session from a list, and apply the changes that the caller made to the listed state."""
         changed = copy.deepcopy(listed)
         if changed.custom_state or changed.output is not None or changed.error is not None:
             raise _not_loaded(listed)
@@ -392,10 +397,10 @@ def _has_home(session_id: str) -> bool:
 
 
 def _loaded(state: AgentState) -> AgentState:
-    """Return the state, unless a list gave it.
+    """Return the state if it does not come from a list.
 
     Raises:
-        InvalidArgumentError: a list gave it.
+        InvalidArgumentError: the state comes from a list.
     """
     if LISTED in state.extra:
         raise _not_loaded(state)

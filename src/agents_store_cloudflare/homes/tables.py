@@ -1,4 +1,4 @@
-"""The core of a home: its record, its tables, and the batches that run on them; synchronous, durable, without a clock."""
+"""The core of a home: its record, its tables, and the batches that run on them. It is synchronous and has no clock."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ _IS_KEPT: LiteralString = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeRecord:
-    """What a home knows of itself. Stored with its first row, under a key.
+    """The facts about a home. They are stored under a key, with the home's first row.
 
     Attributes:
-        home: its name; the platform lists objects without their names.
+        home: the home's name. It is stored because the platform lists objects without their names.
         schema, readable_from: the version of its schema, and the oldest version whose code understands it.
-        options: what its first Worker asked for, for good.
+        options: the options of its first Worker. They never change.
     """
 
     home: str
@@ -70,26 +70,26 @@ class HomeRecord:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def text(self) -> str:
-        """As it is stored."""
+        """The record as it is stored."""
         return json.dumps([self.home, self.schema, self.readable_from, self.options], separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str) -> HomeRecord:
-        """Return the record of its text."""
+        """Return the record of a stored text."""
         home, schema, readable_from, options = json.loads(text)
         return cls(home=home, schema=schema, readable_from=readable_from, options=options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRequest:
-    """One batch, as a Worker sends it.
+    """One batch of a Worker.
 
     Attributes:
-        session: whose call it is.
+        session: the session of the call.
         schema: the version that the Worker's code needs.
-        is_checked: D1 holds no session of this id, or nobody wants to know.
-        place: where to go on in what an earlier reply began; `stamp` came with it.
-        steps: version -> statements, from a Worker that is newer than the object; `readable_from` comes with them.
+        is_checked: D1 holds no session of this id, or no check is needed.
+        place: the place at which to continue after an earlier reply. `stamp` came with that reply.
+        steps: version -> statements, from a Worker with newer code than the object. `readable_from` comes with them.
     """
 
     home: str
@@ -105,18 +105,18 @@ class BatchRequest:
 
     @property
     def writes(self) -> bool:
-        """Whether a statement may change a row."""
+        """True when a statement may change a row."""
         return any(changes_rows(sql) for sql, _ in self.statements)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """The rows of the statements as text, as many as fit into a reply.
+    """The rows of the statements as text. A reply holds as many rows as fit.
 
     Attributes:
-        place: where the Worker is to go on; None at the end.
-        stamp: comes with the page. While it is the same, the session has not changed.
-        is_write: whether rows may have changed.
+        place: the place at which the Worker continues; None at the end.
+        stamp: a text of the page. While it stays the same, the session has not changed.
+        is_write: True when rows may have changed.
     """
 
     text: str
@@ -126,15 +126,15 @@ class BatchResult:
 
 
 class HomeBehindError(Exception):
-    """The Worker needs a schema whose steps this object's code does not have: it must send them."""
+    """The Worker needs a newer schema than this object's code has, so it must send the steps."""
 
 
 class UncheckedSessionError(Exception):
-    """The batch would create a session, and nobody has looked whether D1 holds it."""
+    """The batch creates a session, and nobody has checked whether D1 holds its id."""
 
 
 class _NothingKeptError(Exception):
-    """A first batch has put nothing into the home, so there is no home."""
+    """A first batch has stored nothing, so there is no home yet."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()
@@ -142,11 +142,11 @@ class _NothingKeptError(Exception):
 
 
 class MovedError(Exception):
-    """The session has changed since the page before: read it again from its beginning."""
+    """The session has changed since the page before, so the Worker reads again from the beginning."""
 
 
 class HomeTables:
-    """The tables of one home. A write makes its tables, in its own transaction. A read finds a missing table empty."""
+    """The tables of one home. A write makes missing tables in its own transaction. For a read a missing table is empty."""
 
     def __init__(self, sql: ObjectSql) -> None:
         self._sql = sql
@@ -167,9 +167,9 @@ class HomeTables:
 
         Raises:
             SqlError: a statement failed; nothing was written.
-            MigrationError: the home is newer than the Worker's code, or than this code; nothing was written.
+            MigrationError: the home is newer than the Worker's code or than this code; nothing was written.
             HomeBehindError: the Worker is newer than this code.
-            UncheckedSessionError: the batch may create a session.
+            UncheckedSessionError: the batch may create a session whose id was not checked.
             MovedError: the session has changed since the page before.
         """
         self._check(request)
@@ -195,11 +195,11 @@ class HomeTables:
             raise
 
     def query(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
-        """Return the rows of one of the home's own reads. A missing table counts as empty."""
+        """Return the rows of a read of the home itself. A missing table counts as empty."""
         return self._rows(sql, parameters, TABLES - self._present())
 
     def change(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
-        """Run one of the home's own writes. It makes the table that it inserts into, if the table is missing."""
+        """Run a write of the home itself. If the table that it inserts into is missing, make it first."""
         table = inserts_into(sql)
         if table is not None and table not in self._present():
             for each in LATER[table]:
@@ -208,7 +208,7 @@ class HomeTables:
         return self.query(sql, *parameters)
 
     def _forget(self) -> None:
-        """Read record and tables again: a transaction was undone, or none has run yet."""
+        """Read the record and the tables again, because a transaction was undone or none has run yet."""
         self._is_read = False
         self._record = self._names = None
 
@@ -231,11 +231,11 @@ class HomeTables:
         return creates and not self.query(_EXISTS, request.session)
 
     def _target(self, request: BatchRequest) -> int:
-        """Return the version that the home is to have."""
+        """Return the schema version that the home gets."""
         return max(SCHEMA, request.schema) if request.steps else SCHEMA
 
     def _is_behind(self, request: BatchRequest) -> bool:
-        """Return whether there is a home, of an older schema."""
+        """Return whether the home exists and has an older schema."""
         record = self.record()
         return record is not None and record.schema < self._target(request)
 
@@ -259,7 +259,7 @@ class HomeTables:
         return answer
 
     def _keeps_rows(self) -> bool:
-        """Return whether a new home has anything to keep: a session, a fence, rows of adapters."""
+        """Return whether a new home has rows to keep: a session, a fence, or rows of adapters."""
         adapters: list[LiteralString] = [table for table in SESSION_TABLES if table in self._present()]
         return self._sql.exec(_IS_KEPT) != [[0]] or any(
             self._sql.exec(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608 - constants alone
@@ -302,7 +302,7 @@ class HomeTables:
         self._sql.put_text(RECORD, self._record.text())
 
     def _answered(self, request: BatchRequest) -> Answer:
-        """Run the statements. Reads after the last change may be cut off at the end of a reply."""
+        """Run the statements. The rows of reads after the last write may be cut off at the end of a reply."""
         missing = TABLES - self._present()
         answer = Answer()
         first, skipped = request.place
@@ -337,5 +337,5 @@ class HomeTables:
 
 
 def _own(sql: str) -> LiteralString:
-    """Return the text of a constant of this package that has crossed to the object."""
+    """Return the text as a literal: it is a constant of this package that came with the request."""
     return cast("LiteralString", sql)  # type: ignore[redundant-cast]

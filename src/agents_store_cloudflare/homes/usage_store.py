@@ -1,4 +1,4 @@
-"""`HomeUsageStore`: the usage store beside homes. What is asked of one session is asked after its home has told D1 everything."""
+"""`HomeUsageStore`: the usage store for sessions in homes. A call about one session first makes its home send its usage to D1."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHILDREN: Final[LiteralString] = "JOIN __agents_states AS child ON child.parent
 
 
 class HomeUsageStore(D1UsageStore):
-    """Usage in D1 of sessions that live in homes. `get_totals` and `find_session_ids` follow the saves within `directory_delay`."""
+    """The usage in D1 of sessions in homes. `get_totals` and `find_session_ids` see a save within `directory_delay`."""
 
     _tree_sql: LiteralString = sql.SELECT_TREE.replace(
         _CHILDREN, "JOIN __agents_directory AS child ON child.parent_session_id = tree.session_id"
@@ -63,7 +63,7 @@ class HomeUsageStore(D1UsageStore):
     async def delete(
         self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> int:
-        """Delete the usage of a session, also the entries that still wait in its home."""
+        """Delete the usage of a session, also the entries that still wait in its home's outbox."""
         await self._drain(session_id)
         return await super().delete(session_id, fencing_token=fencing_token, commit_id=commit_id)
 

@@ -1,4 +1,4 @@
-r"""What a Worker and a home say to each other about batches.
+r"""The requests and replies between a Worker and a home.
 
 ```text
 request  {"op": "batch", "home": …, "session": …, "schema": 1, …}\n["SELECT …", [parameters]]\n…
@@ -42,38 +42,44 @@ __all__ = [
 BATCH: Final = "batch"
 
 PART: Final = "part"
-"""A part of a request whose statements do not fit into one call. `batch` with `request` and `parts` follows the last."""
+"""The operation that sends a part of a request whose statements do not fit into one call.
+
+After the last part comes `batch` with `request` and `parts`.
+"""
 
 DRAIN: Final = "drain"
-"""Send the waiting outbox to D1 now."""
+"""The operation that sends the outbox to D1 now."""
 
 PROJECT: Final = "project"
-"""Tell the directory of every session once more. It needs no name: a home knows its own."""
+"""The operation that sends every session to the directory again. It needs no name, because a home knows its own name."""
 
 SIZE: Final = "size"
-"""How many bytes the home's database has."""
+"""The operation that returns the size of the home's database in bytes."""
 
 WHERE: Final = "where"
-"""Whether the home has the lock and the stream of its name. `where` and every operation of these comes with a place:"""
+"""The operation that returns whether the home has the lock and the stream of its name.
+
+`where` and every operation of the lock and the stream carry a place, which is one of the next three constants or `APART`.
+"""
 
 HERE: Final = "here"
-"""The home is to have them: nothing of the name lives elsewhere, or nobody wants to know."""
+"""The home gets them: no other object has the name, or no check is needed."""
 
 UNASKED: Final = "unasked"
-"""The home is to have them, unless objects of their own have something of the name. A home that must know says so."""
+"""The home gets them unless other objects have the name. A home that needs the check says so in its reply."""
 
 FOUND: Final = "found"
-"""Objects of their own have something of the name, so they stay there."""
+"""Other objects have the name, so the lock and the stream stay there."""
 
 APART: Final = "apart"
-"""They are to have objects of their own."""
+"""The lock and the stream get objects of their own."""
 
 ELSEWHERE: Final = encode_reply({"elsewhere": True})
 ASK_FIRST: Final = encode_reply({"unasked": True})
 
 
 def with_place(request: str, place: str) -> str:
-    """Return a request for a lock or a stream, with its place."""
+    """Return a request for a lock or a stream with the place added."""
     return f'{{"place":"{place}",{request[1:]}'
 
 
@@ -81,7 +87,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def statements_text(statements: Iterable[Statement]) -> str:
-    """Return the payload of a request: one line a statement."""
+    """Return the payload of a request: one line for each statement."""
     return "\n".join(_encode([compact_sql(each.sql), each.parameters]) for each in statements)
 
 

@@ -1,4 +1,4 @@
-"""Usage and budgets beside a state: their statements go into the batch that writes the state."""
+"""The statements for usage and budgets that go into the batch of a state."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Accounts:
         """Return the statements that delete the usage of a tree of sessions.
 
         Args:
-            tree: the parameters of the deletion, by which the SQL finds the tree.
+            tree: the parameters of the deletion. With them the SQL finds the tree.
         """
         table = check_table_name(self._options.table_name)
         return [Statement(for_table(sql, table), tree) for sql in deletion_sql.DELETE_USAGE]
@@ -61,7 +61,7 @@ class Accounts:
         return reserve_statements(reservation, now_ms)
 
     def settle(self, session_id: str, reservation: Reservation, actual: int, now_ms: int) -> list[Statement]:  # noqa: ARG002
-        """Return the statements that settle the reservation, once, however often they are sent."""
+        """Return the statements that settle the reservation. Sent several times, they settle it once."""
         return [settle_statement(reservation, actual, now_ms)]
 
     def settle_interrupted(self, session_id: str, now_ms: int) -> list[Statement]:

@@ -19,7 +19,7 @@ __all__ = ["Block", "Messages", "blocks_of", "message_list", "messages_of", "sto
 Messages: TypeAlias = "Sequence[Mapping[str, object]]"
 
 SEPARATOR = "\t"
-"""Stands between two messages of a block. JSON text of this package holds no raw tab, and a tab survives `wrangler d1 export`."""
+"""The text between two messages of a block. JSON text of this package holds no raw tab, and a tab survives `wrangler d1 export`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Block:
 
 
 def message_list(messages: Iterable[Mapping[str, object]]) -> list[Message]:
-    """Return the messages as a list of their own.
+    """Return the messages as a new list.
 
     Raises:
         TypeError: `messages` is a single message or a text, or one of them is no dict.

@@ -36,7 +36,7 @@ __all__ = ["MAX_PAGE", "StateCalls", "expected", "new_epoch", "state_for"]
 
 
 class StateCalls:
-    """The base of the parts of `D1StateStore`, which says what the arguments mean."""
+    """The base of the parts of `D1StateStore`."""
 
     def __init__(
         self,

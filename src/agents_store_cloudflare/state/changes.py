@@ -144,7 +144,7 @@ class _Work:
         self.merged_by[key] = tool_call_id
 
     def fail(self, refusal: RefusedError, tool_call_id: str | None, operation_index: int | None = None) -> NoReturn:
-        """Raise the refusal as the error that callers get."""
+        """Raise a refusal as `StagingError`, which callers get."""
         error = StagingError(
             self.session_id, tool_call_id=tool_call_id, operation_index=operation_index, reason=str(refusal)
         )

@@ -98,7 +98,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
         commit, results = await self._batches.write(
             guard, [*before, *self._checkpoint_statements(session_id, run_id, stream_sequence)]
         )
-        if not results:  # a repetition; the checkpoint of the first call may be gone by now
+        if not results:  # a repetition; the checkpoint of the first call may be deleted since
             guard.living(commit)
         if outgoing is not None:
             outgoing.bring_up_to_date(commit)
@@ -109,7 +109,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
     def _checkpoint_statements(
         self, session_id: str, run_id: str | None = None, stream_sequence: int | None = None
     ) -> list[Statement]:
-        """Return the statements that keep the state row as the statements before them leave it.
+        """Return the statements that make a checkpoint of the state row. They stand after the statements that write the row.
 
         The last one returns the checkpoint without its state.
         """
@@ -269,7 +269,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
 
 
 def check_kept_beside(run_id: str | None, stream_sequence: int | None) -> None:
-    """Check the run id and the stream sequence that a checkpoint keeps beside the state."""
+    """Check the run id and the stream sequence of a checkpoint."""
     if run_id is not None:
         check_id(run_id, "run_id")
     if stream_sequence is not None:

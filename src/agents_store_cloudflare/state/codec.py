@@ -136,9 +136,9 @@ def _state_of(row: Row) -> AgentState:
 
 
 def listed_state_of(row: Row) -> AgentState:
-    """Return the state of a row for a list. A row that another program has damaged costs itself, not the list.
+    """Return the state of a row for a list. A row that another program has damaged does not stop the list.
 
-    Such a row stands in the list with version 0, so that no save of it is taken, and with the reason under `extra["unreadable"]`.
+    Such a row has version 0 in the list, so that no save of it is accepted, and the reason under `extra["unreadable"]`.
     """
     try:
         return state_of(row)
@@ -194,9 +194,9 @@ def checkpoint_of(row: Row, blocks: Sequence[Row]) -> Checkpoint:
 
 
 def listed_checkpoint_of(row: Row, blocks: Sequence[Row]) -> Checkpoint:
-    """Return the checkpoint of a row for a list. A row that another program has damaged costs itself, not the list.
+    """Return the checkpoint of a row for a list. A row that another program has damaged does not stop the list.
 
-    Its state then stands as `listed_state_of` gives it, without messages.
+    The state of a damaged row is the result of `listed_state_of`, without messages.
     """
     try:
         return checkpoint_of(row, blocks)
@@ -209,7 +209,7 @@ def listed_checkpoint_of(row: Row, blocks: Sequence[Row]) -> Checkpoint:
 
 
 def check_state(state: AgentState) -> None:
-    """Refuse a state whose fields the columns could not give back.
+    """Refuse a state whose fields cannot be stored and read back unchanged.
 
     Raises:
         TypeError: a field has a wrong type; the message names it.

@@ -1,4 +1,7 @@
-"""The pause before the next attempt of a call that reads, decides in Python and writes, when somebody else wrote in between."""
+"""The pause before the next attempt of a call that reads, decides in Python and writes.
+
+An attempt fails when somebody else wrote in between.
+"""
 
 from __future__ import annotations
 

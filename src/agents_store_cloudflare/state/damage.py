@@ -1,4 +1,4 @@
-"""Rows that another program has damaged: SQL that reads past them, and the error that names one."""
+"""Rows that another program has damaged: SQL that skips them, and the error that names one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, 
 __all__ = ["DAMAGE", "damaged", "decode_row", "list_or_empty", "open_turn_of", "owed_closings_of"]
 
 DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""What Python raises when the values of a row are not those that the package writes."""
+"""The errors that Python raises when the values of a row are not in the package's form."""
 
 _FACTS_OF_A_CLOSING = {"streamId": str, "turnId": str, "turn": int, "status": str, "agentId": str, "agentType": str}
 
 
 def list_or_empty(column: LiteralString) -> LiteralString:
-    """Return the SQL of a column with JSON, `[]` where the column holds none. json_each then fails for no row.
+    """Return the SQL of a column with JSON, or `[]` if the column holds no JSON. Then json_each fails for no row.
 
     An entry of the list may still be of another type than the package writes. `json_each.type = 'array'` leaves it out.
     """
@@ -57,7 +57,7 @@ def open_turn_of(session_id: str, text: str | None) -> JsonObject | None:
 
 
 def owed_closings_of(session_id: str, text: str) -> list[JsonObject]:
-    """Return the closing chunks that a session owes from their JSON text.
+    """Return a session's closing chunks that streams must still get, from their JSON text.
 
     Raises:
         D1StateError: another program has damaged the row.

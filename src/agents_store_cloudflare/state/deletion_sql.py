@@ -27,11 +27,10 @@ __all__ = [
     "with_tree",
 ]
 
-# The tree: a session, or the expired sessions, each with its descendants. UNION ends at a cycle of parents. A child to which its parent
-# refers as remote belongs to another store and stays. An id without a session stands in the tree too, without a number and without
-# descendants, because usage and streams may have this id.
-# ?1 session id or NULL, ?2 now or NULL, ?3 most expired sessions. Primary keys, partial indexes on expires_at and on
-# parent_session_id.
+# The tree: a session, or the expired sessions, each with its descendants. UNION ends at a cycle of parents. A child stays if its
+# parent refers to it as remote, because it belongs to another store. An id without a session stands in the tree too, without a
+# number and without descendants, because usage and streams may have this id. ?1 session id or NULL, ?2 now or NULL, ?3 most expired
+# sessions. Primary keys, partial indexes on expires_at and on parent_session_id.
 _TREE: LiteralString = """
     WITH RECURSIVE tree (session_id, session_no) AS (
       SELECT session_id, session_no
@@ -80,7 +79,7 @@ SELECT_TREE: LiteralString = (
     """
 )
 
-# The condition that no session outside the tree uses the stream of a row of `streams`.
+# The condition on a row of `streams`: no session outside the tree uses this stream.
 _IS_UNUSED: LiteralString = """
       NOT EXISTS (
         SELECT 1
@@ -130,7 +129,7 @@ SELECT_LEFT_STREAMS: LiteralString = f"""
       AND left_over.type = 'array'
 """
 
-# ?2 stream id -> (1) where a session uses it, or no row. Primary key, partial index on stream_id.
+# ?2 stream id -> (1) if a session uses it, or no row. Primary key, partial index on stream_id.
 SELECT_STREAM_USE: LiteralString = """
     SELECT 1 AS used
     FROM (SELECT ?1 AS asking) AS asked
@@ -187,7 +186,8 @@ DELETE_SESSION_TABLES: tuple[LiteralString, ...] = tuple(
     for table in SESSION_TABLES
 )
 
-# -> (session id) of each deleted session. The last statement of the batch: the others find the tree by these rows.
+# -> (session id) of each deleted session. This is the last statement of the batch, because the other statements find the tree by
+# these rows.
 DELETE_STATES: LiteralString = (
     _TREE
     + """

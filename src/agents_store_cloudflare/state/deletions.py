@@ -21,10 +21,10 @@ from agents_store_cloudflare.state.guard import DeletedMeanwhileError, Guard
 __all__ = ["ANY_SESSION", "MOST_LEFT", "DeletionCalls", "DeletionPlan"]
 
 ANY_SESSION: Final = "*"
-"""In place of a session id: whichever session it is."""
+"""Stands for any session, in place of a session id."""
 
 MOST_LEFT: Final = 2_000
-"""The most streams that are kept for a repetition of a deletion; the names of so many always fit in one value."""
+"""The most streams that are kept for a repetition of a deletion. The names of this many streams always fit in one value."""
 
 _DELETES: tuple[LiteralString, ...] = (
     deletion_sql.DELETE_BLOCKS,
@@ -43,7 +43,8 @@ class DeletionPlan:
         streams: the streams to delete, each with the mark that an earlier deletion found, if one did.
         guard: the conditions of the deletion. One is that nobody else deletes the session meanwhile.
         remember: keep a note of the deletion even if there is no session.
-        done: the result of this deletion when it was decided before; otherwise None. Then only streams may be left to delete.
+        done: the result of this deletion when it was decided before, otherwise None. When it was decided before, only streams may
+            be left to delete.
     """
 
     tree: SessionTree
@@ -77,9 +78,10 @@ class DeletionCalls(StateCalls, DeletionStore):
         fencing_token: FencingToken = UNSET,
         commit_id: str | None = None,
     ) -> DeletionPlan:
-        """Ask whether a session may be deleted. The call keeps the token and, under a commit id, the plan; it changes nothing else.
+        """Ask whether a session may be deleted. The call keeps the token and, with a commit id, the plan. It changes nothing else.
 
-        A deletion that spans other stores asks first, asks the other stores, calls `carry_out`, which decides, and deletes there last.
+        A deletion that covers other stores has four steps: call `plan_deletion`, ask the other stores, call `carry_out`, which
+        decides, then delete in the other stores.
 
         Args:
             session_id: the session.
@@ -128,12 +130,12 @@ class DeletionCalls(StateCalls, DeletionStore):
 
         Args:
             plan: the plan of `plan_deletion`.
-            streams: the streams that are deleted next, as they were marked.
+            streams: the streams that are deleted next, with their marks.
 
         Returns:
-            Whether there was a session; and the streams that the caller should delete: not those that others use by now, and none if
-            another deletion of the session took place meanwhile. They are kept under the session's id, so that a repetition can
-            complete the deletion.
+            Whether there was a session, and the streams that the caller must delete. Streams that others use by now are left out.
+            If another deletion of the session took place meanwhile, there are none. These streams are kept under the session's id,
+            so that a repetition can complete the deletion.
 
         Raises:
             StaleFencingTokenError: a newer holder of the lock has written since the plan.
@@ -147,12 +149,12 @@ class DeletionCalls(StateCalls, DeletionStore):
             return bool(plan.tree.session_ids), {}
 
     async def is_stream_used(self, session_id: str, stream_id: str) -> bool:
-        """Return whether a session uses the stream; asked in the database of `session_id`."""
+        """Return whether a session in the database of `session_id` uses the stream."""
         [rows] = await self._batches.read([Statement(deletion_sql.SELECT_STREAM_USE, (session_id, stream_id))])
         return bool(rows)
 
     async def forget_streams(self, session_id: str) -> None:
-        """Note that the streams which the session's deletion has left are gone."""
+        """Note that the streams that the session's deletion has left are gone."""
         await self._batches.repeatable(
             "delete_session", session_id, [Statement(deletion_sql.FORGET_STREAMS, (session_id,))]
         )
@@ -185,10 +187,11 @@ class DeletionCalls(StateCalls, DeletionStore):
     async def cleanup_expired_trees(
         self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
     ) -> SessionTree:
-        """Delete expired sessions as `cleanup_expired_sessions` does, and tell the streams that belonged to them alone.
+        """Delete expired sessions as `cleanup_expired_sessions` does, and return the streams that only they used.
 
         Args:
-            now: sessions expire whose `expires_at` is not after this time (milliseconds since 1970); the present by default.
+            now: a session is expired when its `expires_at` is not after this time (milliseconds since 1970). The default is the
+                present.
             limit: the most expired sessions, 1 to 1,000. Their descendants come on top.
             delete_usage: also delete the sessions' usage.
         """
@@ -248,7 +251,7 @@ class DeletionCalls(StateCalls, DeletionStore):
         """Delete in one batch. Without `left_streams` each session leaves its own stream.
 
         Returns:
-            Whether there was a session, and the streams that it leaves. What is not remembered leaves none.
+            Whether there was a session, and the streams that it leaves. A deletion that is not remembered leaves none.
         """
         parameters: tuple[SqlValue, ...] = (guard.session_id, None, 0)
         kept = (guard.commit_id, guard.request, self._now_ms(), int(remember), left_streams, int(left_streams is None))

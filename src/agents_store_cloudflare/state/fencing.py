@@ -1,4 +1,4 @@
-"""The fence of a session for tables of an adapter: one lock covers the session and the rows that an adapter keeps beside it."""
+"""The fence of a session for tables of an adapter. One lock covers the session and the adapter's rows of it."""
 
 from __future__ import annotations
 

@@ -143,10 +143,10 @@ class Guard:
         return commit
 
     def check_request(self, request: str) -> None:
-        """Make sure that the commit id was used for this request.
+        """Check that the commit id was used for this request.
 
         Raises:
-            InvalidArgumentError: it belongs to another one.
+            InvalidArgumentError: it belongs to another request.
         """
         operation, _, digests = request.partition("#")
         if operation != self.operation:

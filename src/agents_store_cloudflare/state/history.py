@@ -1,4 +1,4 @@
-"""The note at a state that says which of its messages are stored: it is read, checked and kept up to date here."""
+"""Reads, checks and updates the note at a state that says which of its messages are stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from agents_store_cloudflare.state.guard import Commit
 
 __all__ = ["fill_messages", "fingerprint_of", "history_of", "know_more", "new_messages", "take_up"]
 
-# The last version of the format that writes equal values equally. Later ones write an object that has other references differently.
+# The last version of the format that writes equal values equally. Later versions write an object differently if other references to
+# it exist.
 MARSHAL_VERSION = 2
 
 MARSHAL_LIST_HEAD_BYTES = 5

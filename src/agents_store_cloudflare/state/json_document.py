@@ -29,7 +29,7 @@ class RefusedError(Exception):
 
 
 class OversizeError(RefusedError):
-    """The document would have `size_bytes`, which is more than it may have."""
+    """The document would have `size_bytes`, which is over its limit."""
 
     def __init__(self, size_bytes: int) -> None:
         super().__init__("it makes the custom state too large")

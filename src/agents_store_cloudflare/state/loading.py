@@ -1,4 +1,4 @@
-"""Loading a state: the statements that read it, and the state that their rows make."""
+"""Loads a state: makes the statements that read it, and the state from their rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def loading(session_id: str, wanted: int = MAX_MESSAGES) -> list[Statement]:
 
 
 def loaded(rows: list[Row], blocks: list[Row], wanted: int = MAX_MESSAGES) -> AgentState:
-    """Return the state of the rows that the statements of `loading` gave."""
+    """Return the state from the rows of the statements of `loading`."""
     state = codec.state_of(rows[0])
     fill_messages(state, blocks, wanted)
     return state

@@ -108,7 +108,7 @@ class MessageCalls(StateCalls, MessageStore):
         first, results = await self._batches.guarded(guard, [*creates, update, *appends])
         commit = first or Commit.from_text(cast("str", results[len(creates)][0][0]))
         if state is not None:
-            # The messages as they were sent. The caller's objects may have changed since.
+            # These are the messages that were sent. The caller's objects may have changed since.
             sent = messages_of([[block.first_sequence, block.body] for block in blocks], 0, len(added))
             take_up(state, sent, commit)
         return commit.message_count_before

@@ -35,7 +35,7 @@ class StoreLimits:
 
 
 class StateSettings(TypedDict, total=False):
-    """The keywords of `D1StateStore`; their meaning is at `StateStoreOptions`."""
+    """The keyword arguments of `D1StateStore`. `StateStoreOptions` explains them."""
 
     logger: logging.Logger | None
     limits: StoreLimits | None

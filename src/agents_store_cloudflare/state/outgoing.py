@@ -111,7 +111,7 @@ class Outgoing:
         ]
 
     def bring_up_to_date(self, commit: Commit) -> None:
-        """Note at the caller's state what is stored now. A state that was saved or loaded again meanwhile is left alone."""
+        """Note at the caller's state which content is stored now. A state that was saved or loaded again meanwhile is left alone."""
         state = self.state
         if commit.past or commit.version <= state.version:
             return

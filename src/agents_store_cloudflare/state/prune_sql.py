@@ -13,7 +13,7 @@ __all__ = ["DELETE_PRUNED", "HIDE_PRUNED", "PRUNE_CHECKPOINTS"]
 def _judged(keep: LiteralString, before: LiteralString) -> LiteralString:
     """Return the SQL that judges the checkpoints of session ?1.
 
-    A checkpoint stays when it is among the `keep` newest, or was kept at the time `before` or later. Otherwise it goes.
+    A checkpoint stays when it is among the `keep` newest, or was kept at the time `before` or later. Otherwise it is pruned.
     """
     return f"""
       SELECT
@@ -29,14 +29,15 @@ def _judged(keep: LiteralString, before: LiteralString) -> LiteralString:
       WHERE s.session_id = ?1"""
 
 
-# ?6 how many of the newest stay, ?7 a time (milliseconds) from which on all stay, or NULL. The result is how many go. This statement
-# and the next two read all checkpoints of the session.
+# ?6 how many of the newest stay, ?7 a time (milliseconds) from which on all stay, or NULL. The result is the number of pruned
+# checkpoints. This statement and the next two read all checkpoints of the session.
 PRUNE_CHECKPOINTS: LiteralString = session_update(
     version="version",
     result=f"coalesce(json(?5), (SELECT count(*) FROM ({_judged('?6', '?7')}) AS judged WHERE judged.goes))",
 )
 
-# ?1 session id, ?2 and ?3 as ?6 and ?7 above. Deletes the checkpoints that go, except those that hold the custom state of one that stays.
+# ?1 session id, ?2 and ?3 as ?6 and ?7 above. Deletes the pruned checkpoints. A checkpoint that holds the custom state of a
+# checkpoint that stays is not deleted.
 DELETE_PRUNED: LiteralString = f"""
     WITH judged AS ({_judged("?2", "?3")}
     )
@@ -49,7 +50,8 @@ DELETE_PRUNED: LiteralString = f"""
     )
 """
 
-# The same parameters. Hides the checkpoints that go but had to be left, because they hold the custom state of one that stays.
+# The same parameters. Hides the pruned checkpoints that were not deleted, because they hold the custom state of a checkpoint that
+# stays.
 HIDE_PRUNED: LiteralString = f"""
     WITH judged AS ({_judged("?2", "?3")}
     )

@@ -139,7 +139,7 @@ class ReferenceCalls(StateCalls, ReferenceStore):
 
 
 def _listed_reference(session_id: str, row: Row) -> SubSessionRef:
-    """Return the reference of a row. A row that another program has damaged costs its output alone, and its error says so."""
+    """Return the reference of a row. If another program has damaged the row, the output is missing, and `error` says so."""
     try:
         return _reference(row)
     except DAMAGE as error:

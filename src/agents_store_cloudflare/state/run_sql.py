@@ -1,6 +1,6 @@
 """The SQL of runs.
 
-The state row counts all runs and the runs that have not ended, so that nobody looks for an open run when there is none.
+The state row counts all runs and the open runs. So a statement looks for an open run only if there is one.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def _run(session_id: str, rows: list[Row], run_id: str) -> Run:
 
 
 def _listed_run(session_id: str, row: Row) -> Run:
-    """Return the run of a row for a list. A row that another program has damaged costs its output alone, and its error says so."""
+    """Return the run of a row for a list. If another program has damaged the row, the output is missing, and `error` says so."""
     try:
         return _run(session_id, [row], "")
     except D1StateError as error:

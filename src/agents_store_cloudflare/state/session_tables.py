@@ -11,14 +11,16 @@ SESSION_TABLES: Final[tuple[LiteralString, ...]] = (
     "__agents_graph_lines",
     "__agents_conversations",
 )
-"""Each has a text column `session_id`, which is the beginning of its primary key. A migration of the package makes it.
+"""The adapters' tables.
 
-`delete_session` and `cleanup_expired_sessions` delete its rows in their transaction, also where the id has no session. `export_session`
-copies them. The schema check of `doctor` covers them as every table.
+Each has a text column `session_id` at the beginning of its primary key. A migration of the package makes it.
+
+`delete_session` and `cleanup_expired_sessions` delete the rows in their transaction, also when the id has no session.
+`export_session` copies the rows. The schema check of `doctor` covers these tables.
 """
 
 SHARED_TABLES: Final[tuple[LiteralString, ...]] = ("__agents_conversation_entries",)
-"""Tables whose rows several sessions may reach. A trigger on the session's own row deletes what no session reaches any more.
+"""Tables whose rows several sessions may use. A trigger on the session's own row deletes the rows that no session uses any more.
 
-`export_session` copies what the session reaches; an import leaves rows alone that are there.
+`export_session` copies the rows that the session uses. An import does not change existing rows.
 """

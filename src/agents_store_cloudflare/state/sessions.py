@@ -139,7 +139,7 @@ class SessionCalls(StateCalls, SessionStore):
         commit_id: str | None = None,
     ) -> AgentState:
         check_whole_number(attempts, "attempts", low=1, high=100)
-        # The digest cannot hold the content of a function. The commit id names the change that the caller makes with it.
+        # The digest cannot cover a function. The commit id alone names the change.
         guard = self._guard("update_state", session_id, fencing_token, commit_id)
         remembered = Statement(FIRST_COMMIT, (session_id, guard.commit_id))
         for attempt in range(1, attempts + 1):

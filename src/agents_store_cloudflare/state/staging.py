@@ -50,7 +50,7 @@ UNREADABLE: Final = "unreadable"
 """The operation of a staged change whose row another program has damaged."""
 
 
-class StagedDiffers(Exception):  # noqa: N818 - it leads to the next attempt, no caller sees it
+class StagedDiffers(Exception):  # noqa: N818 - it starts the next attempt, and no caller sees it
     """The staged changes have changed since they were read."""
 
     def __init__(self, _: Facts) -> None:
@@ -275,7 +275,7 @@ class StagingCalls(CheckpointCalls, StagingStore):
         return stored, others
 
     async def _check_past(self, guard: Guard) -> None:
-        """Raise what a repetition gets whose session was deleted since: the changes of a new session are not its matter."""
+        """Raise the error of a repetition whose session was deleted since. Changes of a new session do not belong to it."""
         [commits] = await self._batches.read([Statement(FIRST_COMMIT, (guard.session_id, guard.commit_id))])
         if commits:
             guard.living(guard.first(cast("str", commits[0][0]), past=bool(commits[0][1])))

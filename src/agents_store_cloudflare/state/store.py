@@ -1,4 +1,4 @@
-"""`D1StateStore`: sessions, messages, checkpoints, staged changes, runs and references in D1, one batch a call."""
+"""`D1StateStore`: sessions, messages, checkpoints, staged changes, runs and references in D1, one batch for each call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class D1StateStore(SessionCalls, StatusCalls, TurnCalls, RunCalls, ReferenceCall
         database: a D1 binding or session, raw or as the Workers SDK wraps it, or a `Database` (`testing.SqliteDatabase`); or the
             `Homes` of the sessions when they live in several databases.
         options: all options at once.
-        usage: table and prices of the entries that `save_state` records.
+        usage: the table and the prices for the entries that `save_state` records.
         accounts: records usage when it is not kept in a table of the same database.
-        settings: the same options one by one, as keywords; see `StateStoreOptions`.
+        settings: single options as keyword arguments; see `StateStoreOptions`.
     """

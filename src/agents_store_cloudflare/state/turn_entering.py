@@ -1,4 +1,4 @@
-"""Entering a turn: one batch loads the session, closes a turn whose Worker died, and makes this turn the open one."""
+"""Enters a turn: one batch loads the session, closes a turn whose Worker died, and opens this turn."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TurnEntering(MessageCalls, StagingCalls):
 
         Raises:
             TurnEndedError: the turn has ended, and not by a failure.
-            TurnError: the session has another agent type, or owes too many closing chunks.
+            TurnError: the session has another agent type, or too many of its closing chunks are not published.
             StateNotFoundError: there is no such session, and `create` is False.
             BudgetExceededError: the reservation does not fit.
             StaleFencingTokenError: a newer holder of the lock has written.
@@ -110,7 +110,7 @@ class TurnEntering(MessageCalls, StagingCalls):
         ]
 
 
-class _AttemptKnown(Exception):  # noqa: N818 - on its way to the next attempt, no error
+class _AttemptKnown(Exception):  # noqa: N818 - it starts the next attempt and is no error
     def __init__(self, turn: int) -> None:
         super().__init__()
         self.turn = turn

@@ -1,4 +1,4 @@
-"""The records of turns in the state store: what enters a turn, what commits it, how others find it."""
+"""The records of turns in the state store."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class TurnCommit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTurn:
-    """A turn as a caller without the lock finds it. `open_turn` is the turn of the session that is open now, or None."""
+    """A turn for a caller without the lock. `open_turn` is the session's open turn, or None."""
 
     open_turn: JsonObject | None
     status: str | None
@@ -115,7 +115,7 @@ class DueTurn:
         since: when the turn was opened (milliseconds since 1970).
         is_open: whether a turn is open.
         owed: the closing chunks.
-        owed_text: the same as the stored JSON text; None where the session turned out to have neither turn nor closing chunks.
+        owed_text: the closing chunks as the stored JSON text. None when the session has neither an open turn nor closing chunks.
         unreadable: why the session cannot be swept, or None.
     """
 

@@ -26,8 +26,9 @@ __all__ = [
     "UPDATE_TURN_RUN",
 ]
 
-# ?1 session id, ?2 turn id, ?3 the turn number of the earlier attempt that the caller knows, or 0, ?4 agent type, ?5 most closing chunks
-# that may be owed: aborts the batch, with the live facts, unless the turn may enter. Primary key; index of run ids.
+# ?1 session id, ?2 turn id, ?3 the turn number of the earlier attempt that the caller knows, or 0, ?4 agent type, ?5 the most
+# closing chunks that may wait for their streams: aborts the batch, with the live facts, unless the turn may enter. Primary key;
+# index of run ids.
 TURN_GATE: LiteralString = """
     WITH live AS (
       SELECT
@@ -132,8 +133,9 @@ _SUSPENDED_RUN: LiteralString = """CASE WHEN status = 'suspended' THEN (
           LIMIT 1
         ) END"""
 
-# ?6 new messages, ?7 the turn as a JSON object. The row adds the facts that only it knows: number, start, position, agent, stream, and
-# the run that the turn resumes. A stream with another name is shared with other sessions. The version stays when only the run is new.
+# ?6 new messages, ?7 the turn as a JSON object. The row adds the facts that only it has: number, start, position, agent, stream,
+# and the run that the turn resumes. A stream with another name is shared with other sessions. The version stays when only the run
+# is new.
 ENTER_STATE: LiteralString = session_update(
     f"""owed_closings = {_OWED_AFTER_A_DEATH},
       open_turn = json_set(
@@ -158,7 +160,7 @@ ENTER_STATE: LiteralString = session_update(
     messages="message_count + ?6",
 )
 
-# ?1 session id, ?2 turn id, ?3 token. Behind ENTER_STATE, whose open turn the run keeps.
+# ?1 session id, ?2 turn id, ?3 token. Stands after ENTER_STATE, and takes the facts of its open turn.
 INSERT_TURN_RUN: LiteralString = """
     INSERT INTO __agents_runs (session_no, turn, run_id, status, step_count, started_at, token, facts)
     SELECT session_no, run_count, ?2, 'running', step_count, open_turn ->> '$.startedAt', ?3, open_turn
@@ -198,14 +200,14 @@ COMMIT_STATE: LiteralString = UPDATE_STATE.replace(
     + ",\n",
 )
 
-# ?6 the owed closings. The turn ends, and nothing else of the session changes.
+# ?6 the closings that streams must still get. The turn ends, and nothing else of the session changes.
 CLOSE_STATE: LiteralString = session_update(
     "open_turn = NULL, owed_closings = ?6, open_run_count = open_run_count - 1, "
     + _SINCE.replace("{open}", "NULL").replace("{owed}", "?6"),
     version="version",
 )
 
-# Closes the open turn as the next turn would: it becomes a closing that is owed.
+# Closes the open turn in the same way as the next turn: it becomes a closing that a stream must still get.
 INTERRUPT_STATE: LiteralString = session_update(
     f"""owed_closings = {_OWED_AFTER_A_DEATH},
       open_run_count = open_run_count - (open_turn IS NOT NULL),
@@ -241,7 +243,8 @@ LIST_DUE: LiteralString = """
     LIMIT ?3
 """
 
-# ?1 session id, ?2 the owed closings, which their streams have. Changes nothing when other closings are owed by now. Primary key.
+# ?1 session id, ?2 the owed closings, which their streams have. Changes nothing when the row has other closings by now. Primary
+# key.
 SETTLE_CLOSINGS: LiteralString = """
     UPDATE __agents_states
     SET

@@ -81,7 +81,7 @@ class TurnCalls(TurnEntering):
         return Outgoing.of(state, self._limits, "commit_turn")
 
     async def close_turn_state(self, commit: TurnCommit) -> None:
-        """End the run of a turn that failed. The usage, the settlement and the owed closing chunks are stored, the state is not."""
+        """End the run of a turn that failed. The usage, the settlement and the closing chunks are stored. The state is not."""
         guard = self._turn_guard("close_turn", commit.session_id, commit.token, commit.commit_id)
         close = Statement(turn_sql.CLOSE_STATE, (*self._commit(guard), turn_text(list(commit.owed))))
         await self._batches.write(guard, [close, commit.run_statement(), *commit.more])
@@ -100,14 +100,14 @@ class TurnCalls(TurnEntering):
         return self._accounts.record(session_id, entries)
 
     def settle_statements(self, session_id: str, reservation: Reservation, actual: int, now_ms: int) -> list[Statement]:
-        """Return the statements that settle a reservation as part of a batch of the store, once, however often they are sent."""
+        """Return the statements that settle a reservation as part of a batch of the store. Sent several times, they settle it once."""
         return self._accounts.settle(session_id, reservation, actual, now_ms)
 
     async def settle_without_session(self, session_id: str, reservation: Reservation, actual: int) -> None:
-        """Settle the reservation of a turn whose session is gone, once, however often the call comes.
+        """Settle the reservation of a turn whose session is gone. Repeated calls settle it once.
 
         Raises:
-            D1StateError: the settlement was not stored; the reservation ends by its expiry.
+            D1StateError: the settlement was not stored. The reservation expires by itself.
         """
         statements = self.settle_statements(session_id, reservation, actual, self._now_ms())
         await self._batches.repeatable("close_turn", session_id, statements)
@@ -146,7 +146,7 @@ class TurnCalls(TurnEntering):
         """Close the open turn of a session whose lock the caller holds.
 
         Returns:
-            The closing chunks that streams do not have yet, and the same as the stored JSON text.
+            The closing chunks that streams do not have yet, as a list and as the stored JSON text.
         """
         guard = self._guard("interrupt_turn", session_id, token, commit_id)
         now_ms = self._now_ms()
@@ -249,7 +249,7 @@ class TurnCalls(TurnEntering):
 
 
 def due_turn(session_id: str, session_no: int, since: int, open_turn: str | None, owed_text: str) -> DueTurn:
-    """Return the due turn of a row of `LIST_DUE`. A damaged row is one that says so."""
+    """Return the due turn of a row of `LIST_DUE`. A damaged row has the reason in `unreadable`."""
     due = DueTurn(
         session_id=str(session_id),
         session_no=session_no,
