@@ -54,7 +54,7 @@ format: setup ## Rewrite the sources as `make check` wants them
 	@$(run) ruff check --fix-only --quiet .
 	@$(run) ruff format .
 
-costs: setup ## Measure what every public call costs and rewrite the table of docs/costs.md
+costs: setup ## Measure what every public call costs; rewrite the table of docs/costs.md and the docstrings' lines
 	@$(run) tests.costs
 
 bench: setup ## Measure the package beside idiomatic JavaScript, in one run

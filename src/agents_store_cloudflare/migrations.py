@@ -163,6 +163,8 @@ async def run_migration(database: object) -> int:
 
     Raises:
         MigrationError: the database is newer than this code, and nothing was written; or a statement failed.
+
+    Cost: 1-4 D1 batches (1-558 rows read, 0-126 written).
     """
     db = as_database(database)
     for _ in range(_ATTEMPTS):
@@ -200,7 +202,10 @@ def split_statements(text: str) -> list[LiteralString]:
 
 
 async def get_agents_migration_version(database: object) -> int:
-    """Return the schema version of the database; 0 if it has no table of the package."""
+    """Return the schema version of the database; 0 if it has no table of the package.
+
+    Cost: 1 D1 batch (1 row read).
+    """
     db = as_database(database)
     try:
         [[row]] = await batch_with_retry(db, [_CLAIMED_VERSION])
@@ -221,12 +226,18 @@ async def _read(db: Database, statement: Statement) -> list[list[Row]]:
 
 
 async def is_migrated(database: object) -> bool:
-    """Return whether the database has the schema that this code needs."""
+    """Return whether the database has the schema that this code needs.
+
+    Cost: 1 D1 batch (1 row read).
+    """
     return await get_agents_migration_version(database) == CURRENT_SCHEMA_VERSION
 
 
 async def get_agents_table_names(database: object) -> list[str]:
-    """Return the names of `TABLE_NAMES` that exist, in that order."""
+    """Return the names of `TABLE_NAMES` that exist, in that order.
+
+    Cost: 1 D1 batch (77 rows read).
+    """
     [rows] = await _read(as_database(database), Statement(_EXISTING_TABLES, (_json_list(TABLE_NAMES),)))
     existing = {row[0] for row in rows}
     return [name for name in TABLE_NAMES if name in existing]
@@ -236,6 +247,8 @@ async def drop_all_tables(database: object) -> None:
     """Drop every table of the package with all its data, and delete the files' names from wrangler's table.
 
     Only a backup brings them back.
+
+    Cost: 1 D1 batch (1120 rows read, 6 written).
     """
     db = as_database(database)
     try:

@@ -161,6 +161,8 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         Raises:
             MigrationError: the database is newer than the code, or a statement failed.
             BindingError: a class is not exported or has no SQLite, or two bindings are exchanged.
+
+        Cost: 1 D1 batch (1 row read), 2 object calls (2 rows read).
         """
         version = await run_migration(self._parts.database)
         await check_objects_once(self._parts.objects)
@@ -216,6 +218,8 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
             BudgetExceededError: the reservation does not fit.
             StateNotFoundError: there is no such session, and `create` is False.
             On leaving it: LockLostError, StaleFencingTokenError (nothing more was stored), StaleStateError.
+
+        Cost: 2 D1 batches (35-62 rows read, 9-21 written), 2-5 object calls (3-10 rows read, 2-9 written).
         """
         options = TurnOptions.of(
             session_id,
@@ -247,6 +251,8 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
 
         Args:
             limit: the most sessions that this call handles.
+
+        Cost: 1-3 D1 batches (2-5 rows read, 0-1 written), 0-1 object calls.
         """
         check_whole_number(limit, "limit", low=1, high=10_000)
         state = self.state_store
@@ -292,6 +298,8 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         Raises:
             StaleFencingTokenError: the state or a stream has seen a higher token.
             StaleStateError: the session has another version. StreamError, D1StateError: a part could not be deleted. Call it again.
+
+        Cost: 2 D1 batches (156-184 rows read, 3-4 written), 2 object calls (6 rows read, 6 written).
         """
         plan = await self.state_store.plan_deletion(
             session_id, expected_version=expected_version, fencing_token=fencing_token, commit_id=commit_id
@@ -341,6 +349,8 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
 
         Raises:
             StreamError, D1StateError, UsageError: a part could not be deleted.
+
+        Cost: 2 D1 batches (134 rows read, 3 written), 1 object call.
         """
         at_ms = self.state_store.now_ms() if now is None else now
         streams = await self.state_store.find_expired_streams(at_ms, limit)

@@ -1,10 +1,18 @@
-"""Each entry of the reference that docs/costs.md measures shows what it costs."""
+"""Each call that docs/costs.md measures shows what it costs: in its docstring, and in the reference."""
 
+import inspect
+import shutil
+from pathlib import Path
 from typing import Any
 
 import griffe
+import pytest
 
-from tools.docstring_costs import PAGE, cost_lines, find_entry
+import agents_store_cloudflare
+from agents_store_cloudflare.locks.lock import DurableObjectLock
+from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
+from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
+from tools.docstring_costs import OWNERS, PAGE, cost_lines, find_entry, summaries, with_summary, write_summaries
 from tools.places import ROOT
 
 EXTENSIONS = [str(ROOT / "tools" / name) for name in ("inherited_docstrings.py", "docstring_costs.py")]
@@ -39,6 +47,7 @@ def test_each_entry_shows_its_rows() -> None:
     for call, entry in ENTRIES.items():
         shown: Any = package[entry]
         assert all(f"\n- {line}\n" in f"{shown.docstring.value}\n" for line in costs[call]), call
+        assert "\nCost: " not in shown.docstring.value, call
     assert {call.split(".")[0] for call in costs if "." in call} == {
         call.split(".")[0] for call in ENTRIES if "." in call
     }
@@ -52,3 +61,48 @@ def test_no_measured_call_is_without_an_entry() -> None:
         entry: Any = find_entry(package, call)
         silent += [] if entry is not None and "**Costs:**" in entry.docstring.value else [call]
     assert silent == []
+
+
+RETURNED = {"writer": DurableObjectStreamWriter, "reader": DurableObjectStreamReader, "lock": DurableObjectLock}
+"""The classes of what the package returns, where the reference shows the protocol."""
+
+
+@pytest.mark.parametrize(("call", "summary"), summaries(PAGE.read_text()).items())
+def test_getdoc_tells_the_cost(call: str, summary: str) -> None:
+    """CO-9: the last line of a measured call's docstring is the table's range, on the concrete class and on the protocol."""
+    owner, _, name = call.rpartition(".")
+    places: list[Any] = [RETURNED[owner]] if owner in RETURNED else []
+    places += [getattr(agents_store_cloudflare, OWNERS[owner][0])] if owner else [agents_store_cloudflare]
+    for place in places:
+        assert (inspect.getdoc(getattr(place, name)) or "").splitlines()[-1] == summary, (
+            f"{place} {call}: run `make costs`"
+        )
+
+
+def test_a_summary_is_a_range_over_the_rows() -> None:
+    """From the least to the most; what is never touched is left out."""
+    page = "| `a.b` | 2 | 1 | 9 | 2 | | | |\n| `a.b` | 3 | 2 | 1 | 0 | 1 | 0 | 0 |\n| `c` | | | | | | | |\n| `d` | | 1 | 1 | 0 | | | |\n"
+    assert summaries(page) == {
+        "a.b": "Cost: 1-2 D1 batches (1-9 rows read, 0-2 written), 0-1 object calls.",
+        "c": "Cost: nothing is sent.",
+        "d": "Cost: 1 D1 batch (1 row read).",
+    }
+
+
+def test_a_summary_is_written_once() -> None:
+    """Written again it replaces itself, and a docstring of one line gets more."""
+    once = with_summary('    """Save it."""\n', "    ", "Cost: 1 D1 batch.")
+    assert once == '    """Save it.\n\n    Cost: 1 D1 batch.\n    """\n'
+    assert with_summary(once, "    ", "Cost: 2 D1 batches.") == once.replace("1 D1 batch", "2 D1 batches")
+
+
+def test_other_figures_change_the_sources(tmp_path: Path) -> None:
+    """`make costs` rewrites the docstrings where the table has changed, and nothing where it has not."""
+    package = tmp_path / "agents_store_cloudflare"
+    shutil.copytree(ROOT / "src" / "agents_store_cloudflare", package)
+    page = PAGE.read_text()
+    assert write_summaries(page, tmp_path) == []
+    dearer = page.replace("| `state_store.exists` | | 1 | 1 | 0 |", "| `state_store.exists` | | 1 | 7 | 0 |")
+    [changed] = write_summaries(dearer, tmp_path)
+    assert "Cost: 1 D1 batch (7 rows read)." in changed.read_text()
+    assert write_summaries(page, tmp_path) == [changed]

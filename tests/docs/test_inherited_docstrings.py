@@ -45,19 +45,31 @@ def _is_pointer(docstring: str) -> bool:
 
 
 def test_an_editor_shows_the_contract() -> None:
-    """Pyright's language server answers a hover over a concrete class's method with the docstring of the protocol."""
+    """CO-9: Pyright's language server answers a hover over a concrete class's method with the protocol's docstring and the cost."""
     lines = [f"from agents_store_cloudflare import {', '.join(sorted(name.split('.')[0] for name in HOVERS))}", *HOVERS]
     with LanguageServer(ROOT) as server:
         document = server.open("tests/docs/hovered.py", "\n".join(lines) + "\n")
         for line, (call, sentence) in enumerate(HOVERS.items(), start=1):
             shown = server.hover(document, line, len(call) - 1)
             assert (sentence or _first_line(call)) in shown, call
+            assert _last_line(call) in shown, call
 
 
 def _first_line(call: str) -> str:
+    return _docstring(call).splitlines()[0]
+
+
+def _last_line(call: str) -> str:
+    """The line that says what the call costs."""
+    line = _docstring(call).splitlines()[-1]
+    assert line.startswith("Cost: ")
+    return line
+
+
+def _docstring(call: str) -> str:
     owner, name = call.split(".")
     [concrete] = [each for each in CLASSES if each.__name__ == owner]
-    return (inspect.getdoc(getattr(concrete, name)) or "").splitlines()[0]
+    return inspect.getdoc(getattr(concrete, name)) or ""
 
 
 class LanguageServer:

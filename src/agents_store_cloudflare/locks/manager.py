@@ -99,6 +99,8 @@ class DurableObjectLockManager(LockManager):
         Raises:
             InvalidArgumentError: this manager has no shards. Objects of one key each cannot be listed; `delete` forgets one.
             LockError: a shard could not be reached. The shards before it are done.
+
+        Cost: 2 object calls (3 rows read).
         """
         if self._options.shards is None:
             raise InvalidArgumentError("clean_up is for LockOptions(shards=…); without shards delete forgets one key")

@@ -287,6 +287,8 @@ class DurableObjectStreamManager(StreamManager):
             InvalidArgumentError: a malformed position; its `http_status` is 400.
             StreamConnectionError: the object could not be reached.
             StreamError: the namespace answers no HTTP.
+
+        Cost: 1 object call.
         """
         check_id(stream_id, "stream_id")
         position = parse_position(last_event_id, None)

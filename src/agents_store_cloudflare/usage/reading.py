@@ -113,12 +113,18 @@ class Reading(Deletions, EntryStore, TotalsStore):
         await self._batches.run(*map(self._batches.statement, [*deletion_sql.CLEAR_TOTALS, *backfills()]))
 
     async def exists(self, session_id: str) -> bool:
-        """Return whether entries are stored for the session."""
+        """Return whether entries are stored for the session.
+
+        Cost: 1 D1 batch (1 row read).
+        """
         [rows] = await self._batches.run(self._batches.statement(sql.SELECT_EXISTS, check_id(session_id, "session_id")))
         return bool(rows)
 
     async def get_entry_count(self, session_id: str) -> int:
-        """Return how many entries are stored for the session. It reads them all."""
+        """Return how many entries are stored for the session. It reads them all.
+
+        Cost: 1 D1 batch (100 rows read).
+        """
         [[row]] = await self._batches.run(
             self._batches.statement(sql.COUNT_ENTRIES, check_id(session_id, "session_id"))
         )
@@ -130,6 +136,8 @@ class Reading(Deletions, EntryStore, TotalsStore):
         Args:
             agent_type: only sessions with entries of this agent.
             limit: the most sessions; None for all.
+
+        Cost: 1 D1 batch (106 rows read).
         """
         wanted = None if agent_type is None else check_text(agent_type, "agent_type")
         most = -1 if limit is None else check_whole_number(limit, "limit")

@@ -79,6 +79,8 @@ class D1UsageStore(Reading, UsageStore):
         """Make the table of a custom name with its indexes and totals, if they do not exist.
 
         Entries of a table without totals are counted.
+
+        Cost: 1 D1 batch (10 rows read).
         """
         await self._batches.run(*map(self._batches.statement, creations()))
 
@@ -171,6 +173,8 @@ class D1UsageStore(Reading, UsageStore):
 
         Returns:
             The stored entry.
+
+        Cost: 1 D1 batch (4 rows read, 7 written).
         """
         return await self._record(session_id, fields, kind="tokens", model=model, tokens=tokens)
 
@@ -196,6 +200,8 @@ class D1UsageStore(Reading, UsageStore):
 
         Returns:
             The stored entry.
+
+        Cost: 1 D1 batch (4 rows read, 7 written).
         """
         return await self._record(
             session_id, fields, kind="tool", tool_name=tool_name, duration_ms=duration_ms, success=success, error=error
@@ -225,6 +231,8 @@ class D1UsageStore(Reading, UsageStore):
 
         Returns:
             The stored entry.
+
+        Cost: 1 D1 batch (5 rows read, 8 written).
         """
         return await self._record(
             session_id,
@@ -250,6 +258,8 @@ class D1UsageStore(Reading, UsageStore):
 
         Returns:
             The stored entry.
+
+        Cost: 1 D1 batch (4 rows read, 7 written).
         """
         return await self._record(session_id, fields, kind="custom", name=name, value=value, data=data)
 

@@ -35,6 +35,8 @@ class ReferenceStore(Protocol):
             StateNotFoundError: there is no such session.
             StateSizeExceededError: an output is larger than the store's limit.
             StaleFencingTokenError: a newer holder of the lock has written.
+
+        Cost: 1 D1 batch (23 rows read, 6 written).
         """
         ...
 
@@ -66,6 +68,8 @@ class ReferenceStore(Protocol):
             SubSessionRefNotFoundError: the session has no such reference.
             StateSizeExceededError: the output is larger than the store's limit.
             StaleFencingTokenError: a newer holder of the lock has written.
+
+        Cost: 1 D1 batch (7 rows read, 2 written).
         """
         ...
 
@@ -74,5 +78,7 @@ class ReferenceStore(Protocol):
 
         Args:
             session_id: the session that refers.
+
+        Cost: 1 D1 batch (11 rows read).
         """
         ...

@@ -45,6 +45,8 @@ class SessionStore(Protocol):
         Raises:
             SessionExistsError: there is a session of this id, and `exist_ok` is False.
             StaleFencingTokenError: a newer holder of the lock has written.
+
+        Cost: 1 D1 batch (8-9 rows read, 0-4 written).
         """
         ...
 
@@ -79,6 +81,8 @@ class SessionStore(Protocol):
                 loaded with ("history"), or `state` holds changed copies of stored messages ("edited").
             StateSizeExceededError: the state or a message is larger than the store's limits.
             StaleFencingTokenError: a newer holder of the lock has written.
+
+        Cost: 1 D1 batch (9-10 rows read, 2-3 written).
         """
         ...
 
@@ -108,6 +112,8 @@ class SessionStore(Protocol):
 
         Raises:
             StateNotFoundError: there is no such session, and `required` is True.
+
+        Cost: 1 D1 batch (0-6 rows read).
         """
         ...
 
@@ -137,6 +143,8 @@ class SessionStore(Protocol):
             StateNotFoundError: there is no such session.
             StaleStateError: somebody else saved in between at every attempt.
             StaleFencingTokenError: a newer holder of the lock has written.
+
+        Cost: 2 D1 batches (16 rows read, 2 written).
         """
         ...
 
@@ -145,6 +153,8 @@ class SessionStore(Protocol):
 
         Args:
             session_id: the session.
+
+        Cost: 1 D1 batch (1 row read).
         """
         ...
 
@@ -153,6 +163,8 @@ class SessionStore(Protocol):
 
         Args:
             session_id: the session.
+
+        Cost: 1 D1 batch (1 row read).
         """
         ...
 
@@ -184,5 +196,7 @@ class SessionStore(Protocol):
 
         Raises:
             InvalidArgumentError: `limit` is out of range, or `cursor` is not one of `list_sessions`.
+
+        Cost: 1 D1 batch (11-22 rows read).
         """
         ...

@@ -31,6 +31,8 @@ class StatusStore(Protocol):
         Raises:
             StateNotFoundError: there is no such session.
             StaleFencingTokenError: a newer holder of the lock has written.
+
+        Cost: 1 D1 batch (3 rows read, 1 written).
         """
         ...
 
@@ -59,6 +61,8 @@ class StatusStore(Protocol):
             TypeError: `expected` is a single text.
             StateNotFoundError: there is no such session.
             StaleFencingTokenError: a newer holder of the lock has written.
+
+        Cost: 1 D1 batch (5 rows read, 0-1 written).
         """
         ...
 
@@ -78,6 +82,8 @@ class StatusStore(Protocol):
         Raises:
             StateNotFoundError: there is no such session.
             StaleFencingTokenError: a newer holder of the lock has written.
+
+        Cost: 1 D1 batch (3 rows read, 1 written).
         """
         ...
 
@@ -97,5 +103,7 @@ class StatusStore(Protocol):
         Raises:
             StateNotFoundError: there is no such session.
             StaleFencingTokenError: a newer holder of the lock has written.
+
+        Cost: 1 D1 batch (3 rows read, 1 written).
         """
         ...
