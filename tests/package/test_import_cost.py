@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 MAX_MODULES = 180
-MAX_BYTES = 890_000
+MAX_BYTES = 900_000  # 5,000 of them are the costs in the docstrings
 SLACK = 1.15
 OTHERS = {"jsonpatch", "jsonpointer"}
 """What is neither the package's nor Python's. About 2 of the import's 80 ms on a host; a Worker's snapshot holds them loaded."""
