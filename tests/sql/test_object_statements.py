@@ -21,6 +21,7 @@ SCANS_THAT_ARE_MEANT = {
     "forks.SELECT_INCOMING_LATEST",  # one row, from the end of the key
     "subscriptions.SELECT_SUBSCRIPTIONS",  # once in an object's life
     "subscriptions.SELECT_UNCHECKED",  # once an hour
+    "subscriptions.DELETE_GONE",  # once an hour
     "subscriptions.SELECT_SILENT",  # after a new subscription or a new stream of one, until nothing is left
     "subscriptions.SELECT_STREAMS",  # for a new pattern, which may match every stream
 }

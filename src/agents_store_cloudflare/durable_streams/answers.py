@@ -20,7 +20,7 @@ from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import Page, StreamLog
 from agents_store_cloudflare.streams.protocol_state import JSON_TYPE, media_type
 
-__all__ = ["DUE_HEADER", "LIFE_HEADER", "SECURITY_HEADERS", "ProtocolAnswers", "StreamStage", "created"]
+__all__ = ["BEGUN_HEADER", "DUE_HEADER", "LIFE_HEADER", "SECURITY_HEADERS", "ProtocolAnswers", "StreamStage", "created"]
 
 PAGE_BYTES: Final = 1024 * 1024
 SHOWN_BYTES: Final = 256 * 1024
@@ -40,6 +40,9 @@ DUE_HEADER: Final = "agents-due-ms"
 
 LIFE_HEADER: Final = "agents-life"
 """The header with the number of the stream's life. It is for the subscription index."""
+
+BEGUN_HEADER: Final = "agents-begun"
+"""The header that tells the subscription index the last sequence before the stream's life, if that is not its first one."""
 
 NO_STORE: Final = {"cache-control": "no-store"}
 PAGE_CACHE: Final = "private, max-age=60, stale-while-revalidate=300"
@@ -226,6 +229,8 @@ def _place(head: StreamHead) -> dict[str, str]:
         place["stream-closed"] = "true"
     if head.due_ms is not None:
         place[DUE_HEADER] = str(head.due_ms)
+    if head.begun_after:
+        place[BEGUN_HEADER] = str(head.begun_after)
     return place
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agents_store_cloudflare.contract.errors import StreamNotFoundError
+from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.database import ObjectSql
 from agents_store_cloudflare.durable_streams.messages import body_parts
 from agents_store_cloudflare.durable_streams.offsets import Position
@@ -63,10 +64,10 @@ class ProtocolLog:
         """Return the stream's head; None if there is no stream."""
         return self._log.head()
 
-    def life(self) -> int:
-        """Return the number of the life of the stream at this path, or of the next stream if this one is deleted."""
+    def life(self) -> JsonObject:
+        """Return the life of the stream at this path, or of its next stream: its number, and the last sequence before it."""
         last = self._log.last_known()
-        return 0 if last is None else life_of(last)
+        return {"life": 0, "begun": 0} if last is None else {"life": life_of(last), "begun": last.begun_after}
 
     def existing(self) -> StreamHead:
         """Return the stream's head.

@@ -21,13 +21,14 @@ from agents_store_cloudflare.cloudflare.http import (
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import check_id, span_ms
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
-from agents_store_cloudflare.durable_streams.answers import DUE_HEADER, LIFE_HEADER, SECURITY_HEADERS
+from agents_store_cloudflare.durable_streams.answers import BEGUN_HEADER, DUE_HEADER, LIFE_HEADER, SECURITY_HEADERS
 from agents_store_cloudflare.durable_streams.fork_copies import ForkCopies
 from agents_store_cloudflare.durable_streams.fork_request import ForkRequest, parse_fork
 from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES
 from agents_store_cloudflare.durable_streams.offsets import Offset, parse_offset
 from agents_store_cloudflare.durable_streams.requests import READ_HEADER, Read, parse_read
 from agents_store_cloudflare.durable_streams.subscriptions.index_object import INDEX_NAME
+from agents_store_cloudflare.durable_streams.subscriptions.links import SeenStream
 from agents_store_cloudflare.durable_streams.subscriptions.routes import (
     MAX_SUBSCRIPTION_BYTES,
     SubscriptionOptions,
@@ -177,18 +178,21 @@ class DurableStreams:
         """Tell the subscription index about the change before the answer goes out."""
         if self._subscriptions is None or request.method not in ("PUT", "POST", "DELETE"):
             return
-        status, life = status_of(answer), int(header_of(answer, LIFE_HEADER) or 0)
+        status = status_of(answer)
+        life, begun = (int(header_of(answer, name) or 0) for name in (LIFE_HEADER, BEGUN_HEADER))
         if header_of(answer, TOLD_HEADER) is not None:
             return  # the stream's object has told the index
         if request.method == "DELETE":
             if status == 204:
-                await self._subscriptions.gone(stream_id, life=life)
+                await self._subscriptions.gone(stream_id, life=life, begun=begun)
         elif status in (200, 201, 204):
             position = parse_offset(header_of(answer, "stream-next-offset") or "")
             tail = position.sequence if isinstance(position, Offset) else 0
             due = header_of(answer, DUE_HEADER)
             due_ms = None if due is None else int(due)
-            await self._subscriptions.appended(stream_id, tail, is_new=status == 201, due_ms=due_ms, life=life)
+            before = 0 if status == 201 else max(tail - 1, 0)
+            stream = SeenStream(stream_id, tail, due_ms, life, begun)
+            await self._subscriptions.appended(stream, before=before)
 
     async def _admitted(
         self, stream_id: str, request: HttpRequest, original: object, fork: ForkRequest | None

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from agents_store_cloudflare.cloudflare.http import read_body
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
-from agents_store_cloudflare.durable_streams.answers import LIFE_HEADER, SECURITY_HEADERS
+from agents_store_cloudflare.durable_streams.answers import BEGUN_HEADER, LIFE_HEADER, SECURITY_HEADERS
 from agents_store_cloudflare.durable_streams.fork_request import ForkRequest
 from agents_store_cloudflare.durable_streams.messages import MAX_FORK_BODY_BYTES
 from agents_store_cloudflare.durable_streams.operations import PREFIX
@@ -37,7 +37,8 @@ class ForkCopies:
         if (refused := _answer_in(reply)) is not None:
             return refused
         await self._release(stream_id, reply.head["ok"]["sourceId"])
-        life = {LIFE_HEADER: str(reply.head["ok"]["life"])}
+        gone: dict[str, Any] = reply.head["ok"]
+        life = {LIFE_HEADER: str(gone["life"]), BEGUN_HEADER: str(gone["begun"])}
         return HttpResponse(status=204, headers={**SECURITY_HEADERS, **life, "cache-control": "no-store"})
 
     async def look_after(self, stream_id: str) -> bool:

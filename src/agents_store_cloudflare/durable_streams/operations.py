@@ -22,7 +22,7 @@ from agents_store_cloudflare.durable_streams.incoming import IDLE_MS, Origin
 from agents_store_cloudflare.durable_streams.offsets import Position, parse_offset
 from agents_store_cloudflare.durable_streams.refusals import Refusal
 from agents_store_cloudflare.durable_streams.requests import Creation, parse_creation
-from agents_store_cloudflare.durable_streams.stream_facts import facts_of, life_of
+from agents_store_cloudflare.durable_streams.stream_facts import facts_of
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, encode_reply
@@ -64,7 +64,7 @@ def _about_one(op: str, rules: ProtocolLog, arguments: Arguments, now_ms: int) -
     match op:
         case "delete":
             source_id = rules.delete(commit=Commit(arguments["commitId"]), now_ms=now_ms)
-            return {"sourceId": source_id, "life": rules.life()}
+            return {"sourceId": source_id, **rules.life()}
         case "forks":
             is_held = rules.path.is_soft_deleted()
             return {"forks": rules.path.forks.some(arguments["most"], now_ms=now_ms) if is_held else []}
@@ -72,9 +72,8 @@ def _about_one(op: str, rules: ProtocolLog, arguments: Arguments, now_ms: int) -
             return {"sourceId": rules.path.release_fork(arguments["forkId"])}
         case "stand":
             head = rules.head()
-            if head is None:
-                return {"stand": None}
-            return {"stand": {"lastSequence": head.last_sequence, "dueMs": head.due_ms, "life": life_of(head)}}
+            last_sequence, due_ms = (None, None) if head is None else (head.last_sequence, head.due_ms)
+            return {"lastSequence": last_sequence, "dueMs": due_ms, **rules.life()}
         case "source":
             return {"sourceId": rules.path.source_id(), "wasMade": rules.path.was_made()}
         case _:

@@ -85,7 +85,7 @@ class Tellings:
             task.add_done_callback(self._tasks.discard)
 
     async def _ask(self, path: str, head: StreamHead, place: tuple[int, str, bool] | None) -> bool:
-        about: JsonObject = {"path": path, "life": life_of(head), "isStream": True}
+        about: JsonObject = {"path": path, "life": life_of(head), "begun": head.begun_after, "isStream": True}
         if head.is_deleted:
             request = encode_request(PREFIX + "gone", {"streamId": INDEX_NAME, **about})
         else:

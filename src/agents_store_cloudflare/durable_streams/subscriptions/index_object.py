@@ -153,7 +153,9 @@ class SubscriptionIndex:
         is_stream = "isStream" in arguments
         if is_stream and not self._wakes.table.is_there():
             return False
-        stream = SeenStream(arguments["path"], arguments["tail"], arguments["dueMs"], arguments["life"])
+        stream = SeenStream(
+            arguments["path"], arguments["tail"], arguments["dueMs"], arguments["life"], arguments["begun"]
+        )
         is_covered, woken = self._wakes.appended(
             stream, before=arguments["before"], now_ms=self._host.now_ms(), is_stream=is_stream
         )
@@ -163,7 +165,10 @@ class SubscriptionIndex:
         return is_covered
 
     async def _gone(self, arguments: dict[str, Any]) -> JsonValue:
-        return self._wakes.table.is_there() and self._wakes.gone(arguments["path"], arguments["life"])
+        if "isStream" in arguments and not self._wakes.table.is_there():
+            return False
+        stream = SeenStream.gone(arguments["path"], life=arguments["life"], begun=arguments["begun"])
+        return self._wakes.gone(stream, self._host.now_ms())
 
     async def _claim(self, arguments: dict[str, Any]) -> JsonValue:
         self._check_not_ended(arguments)
@@ -286,17 +291,18 @@ class SubscriptionIndex:
         return [await self._seen_one(path) for path in paths]
 
     async def _seen_one(self, path: str) -> SeenStream:
-        known = self._wakes.links.tail_of(path)
-        if known is not None:
-            return SeenStream(path, known)
-        return await self._asked(path) or SeenStream(path, 0)
+        known = self._wakes.links.known(path)
+        return await self._asked(path) if known is None or known.is_gone else known
 
-    async def _asked(self, path: str, *, marks_it: bool = False) -> SeenStream | None:
-        """Ask a stream's object for its state, and ask it to report each later change. Return None if the stream is gone."""
+    async def _asked(self, path: str, *, marks_it: bool = False) -> SeenStream:
+        """Ask a stream's object for its state, and with `marks_it` to report each later change."""
         marks: JsonObject = {"marks": True} if marks_it else {}
         reply = await self._ask(path, encode_request(PROTOCOL_PREFIX + "stand", {"streamId": path, **marks}))
-        stand: dict[str, Any] | None = reply.head["ok"]["stand"]
-        return None if stand is None else SeenStream(path, stand["lastSequence"], stand["dueMs"], stand["life"])
+        stand: dict[str, Any] = reply.head["ok"]
+        life, begun, last_sequence = stand["life"], stand["begun"], stand["lastSequence"]
+        if last_sequence is None:
+            return SeenStream.gone(path, life=life, begun=begun)
+        return SeenStream(path, last_sequence, stand["dueMs"], life, begun)
 
     async def _ask_to_tell(self) -> None:
         """Ask the objects of newly covered streams to report each change by themselves."""
@@ -313,11 +319,12 @@ class SubscriptionIndex:
         except (AgentsStoreError, ObjectCallError) as error:
             self._logger.warning("stream %r could not be asked to tell of its changes: %s", path, error)
             return False
-        if stream is not None:
-            now_ms = self._host.now_ms()
-            self._send(self._wakes.appended(stream, before=stream.tail, now_ms=now_ms, is_stream=True)[1])
-        else:
+        now_ms = self._host.now_ms()
+        if stream.is_gone:
+            self._wakes.gone(stream, now_ms)
             self._wakes.links.note_telling(path, is_telling=True)
+        else:
+            self._send(self._wakes.appended(stream, before=stream.tail, now_ms=now_ms, is_stream=True)[1])
         return True
 
     async def _check_streams(self) -> None:
@@ -325,6 +332,7 @@ class SubscriptionIndex:
         now_ms = self._host.now_ms()
         if now_ms < self._next_check_ms:
             return
+        self._wakes.links.forget_gone(now_ms)
         paths = self._wakes.links.unchecked(now_ms)
         self._next_check_ms = now_ms + (CHECK_AGAIN_MS if len(paths) == CHECKED_AT_ONCE else CHECK_MS)
         await asyncio.gather(*(self._check(path, now_ms) for path in paths))
@@ -335,10 +343,10 @@ class SubscriptionIndex:
         except (AgentsStoreError, ObjectCallError) as error:
             self._logger.warning("stream %r could not be asked whether it is still there: %s", path, error)
             return
-        if stream is None:
-            self._wakes.gone(path)
+        self._wakes.links.checked(stream, now_ms)
+        if stream.is_gone:
+            self._wakes.gone(stream, now_ms)
         else:
-            self._wakes.links.checked(stream, now_ms)
             before = max(stream.tail - 1, 0)
             self._send(self._wakes.appended(stream, before=before, now_ms=now_ms)[1])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, Self, cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.database import ObjectSql
@@ -18,25 +18,43 @@ __all__ = ["CHECKED_AT_ONCE", "LONGEST_UNCHECKED_MS", "SeenStream", "StreamLinks
 LONGEST_UNCHECKED_MS: Final = 7 * 86_400_000
 """A stream without new chunks for this time is asked whether it still exists."""
 
+REMEMBERED_MS: Final = 3_600_000
+"""A stream that is gone is remembered so long, to recognise late news of it. Every caller has given up by then."""
+
 CHECKED_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class SeenStream:
-    """The state of a stream when a request looked at it.
+    """The state of a path when a request looked at it: of its stream, or of its next stream if there is none now.
 
     Attributes:
         due_ms: the time at which the stream expires unless somebody reads or writes it; None if it does not expire.
         life: the number of the stream's life.
+        begun: the last sequence before this life; `tail` is never below it.
+        is_gone: there is no stream in this life yet.
     """
 
     path: str
     tail: int
     due_ms: int | None = None
     life: int = 0
+    begun: int = 0
+    is_gone: bool = False
+
+    @classmethod
+    def gone(cls, path: str, *, life: int, begun: int) -> Self:
+        """Return the state of a path without a stream, before this life."""
+        return cls(path, begun, life=life, begun=begun, is_gone=True)
+
+    def is_older_than(self, known: SeenStream) -> bool:
+        """Return whether the index knows a later state."""
+        return self.life < known.life or (self.is_gone and self.life == known.life)
 
     def check_at(self, now_ms: int) -> int:
-        """Return the time at which the index asks whether the stream still exists."""
+        """Return the time at which the index asks whether the stream still exists, or forgets that it is gone."""
+        if self.is_gone:
+            return now_ms + REMEMBERED_MS
         latest = now_ms + LONGEST_UNCHECKED_MS
         return latest if self.due_ms is None else min(self.due_ms, latest)
 
@@ -49,12 +67,16 @@ class StreamLinks:
 
     def links(self, subscription_id: str) -> list[Link]:
         """Return the streams of a subscription, by path."""
-        rows = cast("list[tuple[str, int, int, int]]", self._sql.exec(q.SELECT_LINKS, subscription_id))
-        return [Link(path=path, kinds=kinds, acked=acked, tail=tail) for path, kinds, acked, tail in rows]
+        rows = cast("list[tuple[str, int, int, int, int]]", self._sql.exec(q.SELECT_LINKS, subscription_id))
+        return [
+            Link(path=path, kinds=kinds, acked=acked, tail=tail, begun=begun)
+            for path, kinds, acked, tail, begun in rows
+        ]
 
     def note(self, stream: SeenStream, now_ms: int) -> None:
-        """Remember the end of a stream."""
-        self._sql.exec(q.UPSERT_STREAM, stream.path, stream.tail, stream.check_at(now_ms), stream.life)
+        """Remember the state of a stream, unless a later one is known."""
+        check_at, is_gone = stream.check_at(now_ms), int(stream.is_gone)
+        self._sql.exec(q.UPSERT_STREAM, stream.path, stream.tail, stream.begun, stream.life, is_gone, check_at)
 
     def link(self, subscription_id: str, streams: Iterable[SeenStream], now_ms: int) -> None:
         """Add streams by name, from their end on. A stream that is linked already keeps its position."""
@@ -68,19 +90,18 @@ class StreamLinks:
     def link_pattern(self, subscription_id: str, pattern: str | None) -> None:
         """Add the known streams that match a pattern, from their end on."""
         if pattern is not None:
-            for path, tail in cast("list[tuple[str, int]]", self._sql.exec(q.SELECT_STREAMS)):
-                if matches(pattern, path):
-                    self._sql.exec(q.UPSERT_LINK, subscription_id, path, GLOB, tail)
+            for stream in self._all():
+                if not stream.is_gone and matches(pattern, stream.path):
+                    self._sql.exec(q.UPSERT_LINK, subscription_id, stream.path, GLOB, stream.tail)
 
     def of_config(self, config: SubscriptionConfig) -> list[Link]:
         """Return the streams, by path, that a new subscription with this configuration would have now."""
-        tails = dict(cast("list[tuple[str, int]]", self._sql.exec(q.SELECT_STREAMS)))
-        matched = {path: GLOB for path in tails if config.pattern is not None and matches(config.pattern, path)}
+        seen, pattern = {stream.path: stream for stream in self._all()}, config.pattern
+        living = [path for path, stream in seen.items() if not stream.is_gone]
+        matched = {path: GLOB for path in living if pattern is not None and matches(pattern, path)}
         kinds = {**matched, **{path: matched.get(path, 0) | EXPLICIT for path in config.streams}}
-        return [
-            Link(path=path, kinds=kinds[path], acked=tails.get(path, 0), tail=tails.get(path, 0))
-            for path in sorted(kinds)
-        ]
+        streams = [seen.get(path, SeenStream(path, 0)) for path in sorted(kinds)]
+        return [Link(path=s.path, kinds=kinds[s.path], acked=s.tail, tail=s.tail, begun=s.begun) for s in streams]
 
     def unlink(self, subscription_id: str, path: str) -> None:
         """Remove a stream that was added by name. A link by the pattern stays."""
@@ -94,9 +115,10 @@ class StreamLinks:
         """Remove every stream of a subscription."""
         self._sql.exec(q.DELETE_LINKS, subscription_id)
 
-    def gone(self, path: str, subscriptions: Iterable[Subscription]) -> None:
+    def gone(self, stream: SeenStream, subscriptions: Iterable[Subscription], now_ms: int) -> None:
         """Forget a stream that is gone. A subscription that names it waits for a new stream at this path."""
-        self._sql.exec(q.DELETE_STREAM, path)
+        path = stream.path
+        self.note(stream, now_ms)
         for each in subscriptions:
             if each.config.pattern is not None and matches(each.config.pattern, path):
                 self._sql.exec(q.DELETE_PATTERN_LINK, each.id, path)
@@ -136,15 +158,12 @@ class StreamLinks:
             if sequence > link.acked:
                 self._sql.exec(q.UPSERT_LINK, subscription_id, path, link.kinds, sequence)
 
-    def tail_of(self, path: str) -> int | None:
-        """Return the last sequence of a stream that the index knows of; None if it does not know the stream."""
-        rows = cast("list[list[int]]", self._sql.exec(q.SELECT_TAIL, path))
-        return rows[0][0] if rows else None
-
-    def life_of(self, path: str) -> int | None:
-        """Return the newest number of a stream's life that the index knows; None if it does not know the stream."""
-        rows = cast("list[list[int]]", self._sql.exec(q.SELECT_LIFE, path))
-        return rows[0][0] if rows else None
+    def known(self, path: str) -> SeenStream | None:
+        """Return the state of a path that the index knows; None if it does not know the path."""
+        rows = cast("list[tuple[int, int, int, int]]", self._sql.exec(q.SELECT_STREAM, path))
+        for tail, begun, life, is_gone in rows:
+            return SeenStream(path, tail, life=life, begun=begun, is_gone=bool(is_gone))
+        return None
 
     def note_telling(self, path: str, *, is_telling: bool) -> None:
         """Note whether a stream's object reports its changes by itself."""
@@ -160,5 +179,13 @@ class StreamLinks:
         return [path for [path] in rows]
 
     def checked(self, stream: SeenStream, now_ms: int) -> None:
-        """Note that a stream still exists."""
+        """Note that a stream was asked whether it still exists."""
         self._sql.exec(q.UPDATE_CHECK, stream.path, stream.check_at(now_ms))
+
+    def forget_gone(self, now_ms: int) -> None:
+        """Forget the streams that are gone for long."""
+        self._sql.exec(q.DELETE_GONE, now_ms)
+
+    def _all(self) -> list[SeenStream]:
+        rows = cast("list[tuple[str, int, int, int, int]]", self._sql.exec(q.SELECT_STREAMS))
+        return [SeenStream(path, tail, None, life, begun, bool(is_gone)) for path, tail, begun, life, is_gone in rows]

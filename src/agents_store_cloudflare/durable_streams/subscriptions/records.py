@@ -58,18 +58,27 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """The position of a subscription in a stream."""
+    """The position of a subscription in a stream.
+
+    Attributes:
+        tail: the last sequence of the stream.
+        begun: the last sequence before the stream's present life. `acked` is never below it.
+    """
 
     path: str
     kinds: int
     acked: int
     tail: int
+    begun: int = 0
 
     def to_json(self) -> JsonObject:
         """Return the link as it stands in the JSON of a subscription."""
         kind = "explicit" if self.kinds & EXPLICIT else "glob"
-        return {"path": self.path, "link_type": kind, "acked_offset": offset_of(self.acked)}
+        return {"path": self.path, "link_type": kind, "acked_offset": self._offset(self.acked)}
 
     def to_wake_json(self) -> JsonObject:
         """Return the link as it stands in the JSON of a wake."""
-        return {**self.to_json(), "tail_offset": offset_of(self.tail), "has_pending": self.tail > self.acked}
+        return {**self.to_json(), "tail_offset": self._offset(self.tail), "has_pending": self.tail > self.acked}
+
+    def _offset(self, sequence: int) -> str:
+        return offset_of(sequence, is_start=0 < sequence == self.begun)

@@ -20,6 +20,7 @@ from agents_store_cloudflare.durable_streams.subscriptions.config import (
     parse_paths,
 )
 from agents_store_cloudflare.durable_streams.subscriptions.index_object import INDEX_NAME, PREFIX
+from agents_store_cloudflare.durable_streams.subscriptions.links import SeenStream
 from agents_store_cloudflare.gateway.admission import StreamAction
 from agents_store_cloudflare.gateway.faces import Admits
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
@@ -69,19 +70,18 @@ class SubscriptionRoutes:
         except Refusal as refusal:
             return refusal.response()
 
-    async def appended(self, stream_id: str, tail: int, *, is_new: bool, due_ms: int | None, life: int) -> None:
+    async def appended(self, stream: SeenStream, *, before: int) -> None:
         """Tell the index that a stream has grown. It never raises, because the append has succeeded."""
-        before = 0 if is_new else max(tail - 1, 0)
-        stream: JsonObject = {"path": stream_id, "tail": tail, "before": before, "dueMs": due_ms, "life": life}
+        facts: JsonObject = {"path": stream.path, "tail": stream.tail, "before": before, "dueMs": stream.due_ms}
         try:
-            await self._ask("appended", stream)
+            await self._ask("appended", {**facts, "life": stream.life, "begun": stream.begun})
         except (AgentsStoreError, Refusal):
             self._logger.exception("subscribers were not woken: incident %s", secrets.token_hex(6))
 
-    async def gone(self, stream_id: str, *, life: int) -> None:
+    async def gone(self, stream_id: str, *, life: int, begun: int) -> None:
         """Tell the index that a stream was deleted. It never raises."""
         try:
-            await self._ask("gone", {"path": stream_id, "life": life})
+            await self._ask("gone", {"path": stream_id, "life": life, "begun": begun})
         except (AgentsStoreError, Refusal):
             self._logger.exception("the index was not told of a deletion: incident %s", secrets.token_hex(6))
 

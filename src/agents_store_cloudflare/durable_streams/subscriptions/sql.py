@@ -6,21 +6,20 @@ from typing import LiteralString
 
 __all__ = [
     "CREATE_TABLES",
+    "DELETE_GONE",
     "DELETE_LINK",
     "DELETE_LINKS",
     "DELETE_PATTERN_LINK",
-    "DELETE_STREAM",
     "DELETE_SUBSCRIPTION",
     "INSERT_SETTING",
-    "SELECT_LIFE",
     "SELECT_LINK",
     "SELECT_LINKS",
     "SELECT_PENDING",
     "SELECT_SETTING",
     "SELECT_SILENT",
+    "SELECT_STREAM",
     "SELECT_STREAMS",
     "SELECT_SUBSCRIPTIONS",
-    "SELECT_TAIL",
     "SELECT_UNCHECKED",
     "UPDATE_CHECK",
     "UPDATE_LINK_KINDS",
@@ -32,7 +31,9 @@ __all__ = [
 ]
 
 # `subscriptions`: configuration and state as JSON. `links`: the position of a subscription in a stream; `kinds` is 1 (by pattern),
-# 2 (by name) or 3 (both). `streams`: every known stream, its last sequence, and the time to ask whether it still exists.
+# 2 (by name) or 3 (both). `streams`: every known path, the number of its present life, the last sequence before that life and in it,
+# whether there is a stream now, and the time to ask whether it still exists. The row of a stream that is gone has the number of the
+# next life, so that late news of the last one is recognised.
 # `settings`: the signing keys, and the latest requests.
 CREATE_TABLES: tuple[LiteralString, ...] = (
     """
@@ -55,8 +56,10 @@ CREATE TABLE IF NOT EXISTS links (
 CREATE TABLE IF NOT EXISTS streams (
   path TEXT PRIMARY KEY,
   tail INTEGER NOT NULL,
-  check_at INTEGER NOT NULL,
+  begun INTEGER NOT NULL,
   life INTEGER NOT NULL,
+  is_gone INTEGER NOT NULL,
+  check_at INTEGER NOT NULL,
   is_telling INTEGER NOT NULL
 ) WITHOUT ROWID
 """,
@@ -88,9 +91,15 @@ DELETE FROM subscriptions
 WHERE id = ?1
 """
 
-# ?1 subscription. Path, kinds, acked and the stream's last sequence (0 for a stream that was never seen), by the head of the key.
+# ?1 subscription. Path, kinds, acked, and the stream's last sequence and the last one before its present life (0 for a stream that
+# was never seen), by the head of the key. A position before the present life stands for its beginning.
 SELECT_LINKS: LiteralString = """
-SELECT links.path, links.kinds, links.acked, COALESCE(streams.tail, 0)
+SELECT
+  links.path,
+  links.kinds,
+  MAX(links.acked, COALESCE(streams.begun, 0)),
+  COALESCE(streams.tail, 0),
+  COALESCE(streams.begun, 0)
 FROM links
 LEFT JOIN streams ON streams.path = links.path
 WHERE links.subscription_id = ?1
@@ -111,7 +120,7 @@ SELECT 1
 FROM links
 JOIN streams ON streams.path = links.path
 WHERE links.subscription_id = ?1
-  AND streams.tail > links.acked
+  AND streams.tail > MAX(links.acked, streams.begun)
 LIMIT 1
 """
 
@@ -135,17 +144,23 @@ DELETE FROM links
 WHERE subscription_id = ?1
 """
 
-# ?1 path, ?2 its last sequence, ?3 the time to ask whether it still exists, in ms, ?4 its life. Sequence and life never fall. By
-# key; writes nothing if neither has risen.
+# ?1 path, ?2 its last sequence, ?3 the last one before its life, ?4 its life, ?5 whether it is gone, ?6 the time to ask whether it
+# still exists, in ms. By key; writes nothing if the row knows this or more. Numbers never fall.
 UPSERT_STREAM: LiteralString = """
-INSERT INTO streams (path, tail, check_at, life, is_telling)
-VALUES (?1, ?2, ?3, ?4, 0)
+INSERT INTO streams (path, tail, begun, life, is_gone, check_at, is_telling)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)
 ON CONFLICT (path) DO UPDATE
 SET tail = MAX(excluded.tail, streams.tail),
-    check_at = excluded.check_at,
-    life = MAX(excluded.life, streams.life)
-WHERE excluded.tail > streams.tail
-   OR excluded.life > streams.life
+    begun = MAX(excluded.begun, streams.begun),
+    life = excluded.life,
+    is_gone = excluded.is_gone,
+    check_at = excluded.check_at
+WHERE excluded.life > streams.life
+   OR (
+     excluded.life = streams.life
+     AND excluded.is_gone = 0
+     AND (streams.is_gone = 1 OR excluded.tail > streams.tail)
+   )
 """
 
 # ?1 path, ?2 whether its object reports changes. By key; writes nothing if the value is stored already.
@@ -165,18 +180,12 @@ WHERE is_telling = 0
 LIMIT ?1
 """
 
-# ?1 path. One row with the life of the stream; by key.
-SELECT_LIFE: LiteralString = """
-SELECT life
-FROM streams
-WHERE path = ?1
-"""
-
 # ?1 now in ms, ?2 how many. Streams that have to be asked whether they still exist. Reads every row, once an hour.
 SELECT_UNCHECKED: LiteralString = """
 SELECT path
 FROM streams
 WHERE check_at <= ?1
+  AND is_gone = 0
 LIMIT ?2
 """
 
@@ -204,23 +213,25 @@ WHERE subscription_id = ?1
   AND kinds <> ?3
 """
 
-# ?1 path. Its last sequence, by key; no row for a stream that was never seen.
-SELECT_TAIL: LiteralString = """
-SELECT tail
+# ?1 path. What is known of the stream, by key; no row for a stream that was never seen.
+SELECT_STREAM: LiteralString = """
+SELECT tail, begun, life, is_gone
 FROM streams
 WHERE path = ?1
 """
 
 # No parameters. Every known stream, for a new pattern.
 SELECT_STREAMS: LiteralString = """
-SELECT path, tail
+SELECT path, tail, begun, life, is_gone
 FROM streams
 """
 
-# ?1 path. By key.
-DELETE_STREAM: LiteralString = """
+# ?1 now in ms. Forgets streams that are gone for long and that no subscription names; reads every row, once an hour.
+DELETE_GONE: LiteralString = """
 DELETE FROM streams
-WHERE path = ?1
+WHERE is_gone = 1
+  AND check_at <= ?1
+  AND path NOT IN (SELECT path FROM links)
 """
 
 # ?1 name. By key.

@@ -132,7 +132,7 @@ class Wakes:
     def appended(
         self, stream: SeenStream, *, before: int, now_ms: int, is_stream: bool = False
     ) -> tuple[bool, list[Subscription]]:
-        """Note that a stream has grown, or was made.
+        """Note that a stream has grown, or was made. News of a stream that is gone since changes nothing.
 
         Args:
             before: the position of a new link, when the index did not know that the subscription covers this stream.
@@ -143,8 +143,10 @@ class Wakes:
         """
 
         def write() -> tuple[bool, list[Subscription]]:
-            known = self.links.tail_of(stream.path)
-            start = before if known is None else known
+            known = self.links.known(stream.path)
+            if known is not None and stream.is_older_than(known):
+                return self._names(stream.path), []
+            start = before if known is None or known.is_gone else known.tail
             self.links.note(stream, now_ms)
             touched = [each for each in self.table.all().values() if self.links.covers(each, stream.path, start)]
             if is_stream:
@@ -153,19 +155,24 @@ class Wakes:
 
         return self.table.changed(write)
 
-    def gone(self, path: str, life: int | None = None) -> bool:
-        """Forget a stream that was deleted or has expired, unless the next stream of this path is known already.
-
-        Args:
-            life: the number of the next life of the path; None if the stream is certainly gone.
+    def gone(self, stream: SeenStream, now_ms: int) -> bool:
+        """Forget a stream that was deleted or has expired, unless the next one of this path is known already.
 
         Returns:
             Whether a subscription names the path.
         """
-        known = self.links.life_of(path)
-        if life is None or known is None or known < life:
-            self.table.changed(lambda: self.links.gone(path, self.table.all().values()))
-        return any(self.links.names(each, path) for each in self.table.all().values())
+
+        def write() -> bool:
+            known = self.links.known(stream.path)
+            if known is not None and stream.is_older_than(known):
+                return self._names(stream.path)
+            self.links.gone(stream, self.table.all().values(), now_ms)
+            is_named = self._names(stream.path)
+            if not is_named:
+                self.links.note_telling(stream.path, is_telling=False)
+            return is_named
+
+        return self.table.changed(write)
 
     def claim(self, subscription_id: str, worker: str, commit_id: str, now_ms: int) -> tuple[Subscription, str]:
         """Take the lease of a pull-wake subscription. Return the wake and its token.
@@ -280,6 +287,9 @@ class Wakes:
     def token(self, wake: Subscription) -> str:
         """Return the token of the webhook's callback."""
         return sign_wake(self.table.secret(), wake.id, wake.state.generation, wake.state.wake_id)
+
+    def _names(self, path: str) -> bool:
+        return any(self.links.names(each, path) for each in self.table.all().values())
 
     def _woken(self, subscription: Subscription, now_ms: int) -> list[Subscription]:
         """Wake the subscription if it has work and no worker. Return a list with it, or an empty list if it was not woken."""
