@@ -1,4 +1,7 @@
-"""Room for large request bodies. All Python objects of an isolate share its 128 MB, so together they take a few bodies at a time."""
+"""Room for large request bodies.
+
+All Python objects of an isolate share its 128 MB, so an isolate takes only a few large bodies at a time.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ class NoRoomError(Exception):
 
 
 class _Isolate:
-    """The sum over all requests. It belongs to no request: a number that each one gives back."""
+    """The bytes that all requests of the isolate hold. It is only a number, so no object of a request is kept."""
 
     def __init__(self) -> None:
         self.held_bytes = 0
@@ -41,10 +44,10 @@ class BodyRoom:
         self._taken_bytes = 0
 
     def take(self, size_bytes: int) -> None:
-        """Take room for a body of this size, in the place of what this request has taken before.
+        """Take room for a body of this size. It replaces the room that this request has taken before.
 
         Raises:
-            NoRoomError: there is none. Nobody waits for it, because no request can wake another one.
+            NoRoomError: there is no room. The call does not wait for room, because no request can wake another request.
         """
         wanted = size_bytes if size_bytes > LARGE_BYTES else 0
         if wanted > self._taken_bytes and _ISOLATE.held_bytes - self._taken_bytes + wanted > ROOM_BYTES:

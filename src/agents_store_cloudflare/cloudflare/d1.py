@@ -52,7 +52,7 @@ class D1Database:
         return _all_rows(await self._send(statements))
 
     async def measured_batch(self, statements: Sequence[Statement]) -> tuple[list[list[Row]], BatchCost]:
-        """Return the rows of `batch`, and its cost. Reading the cost takes one more look at each statement's result."""
+        """Return the rows of `batch`, and its cost. The cost takes one more read of each statement's result."""
         results = await self._send(statements)
         cost = _cost(results)
         if self._observer is not None:
@@ -73,7 +73,7 @@ class D1Database:
 def _all_rows(results: JsObject) -> list[list[Row]]:
     from js import Object
 
-    # Rows arrive as objects. JavaScript maps them to arrays, which convert in one go. Most writes return no rows.
+    # Rows arrive as objects. JavaScript maps them to arrays, which are converted in one step. Most writes return no rows.
     found = [result.results for result in results]
     return [rows_of(rows.map(Object.values)) if rows.length else [] for rows in found]
 
@@ -81,7 +81,7 @@ def _all_rows(results: JsObject) -> list[list[Row]]:
 def _bind(statement: JsObject, parameters: Sequence[SqlValue]) -> JsObject:
     if not parameters:
         return statement
-    # Most are short texts: a call for each would cost more than the rest.
+    # Most parameters are short texts. A call for each of them would cost more than the rest.
     crossing = [each if type(each) is str and len(each) <= SHORT else crossed(each) for each in parameters]
     return statement.bind(*crossing)
 

@@ -22,10 +22,10 @@ QUEUE_BYTES: Final = 256 * 1024
 
 
 class SseBody:
-    """An `EventBody` over a byte stream that holds about 256 KB. What does not fit waits in the log.
+    """An `EventBody` over a byte stream that holds about 256 KB. Chunks that do not fit wait in the log.
 
     Attributes:
-        stream: the `ReadableStream`, a response's body. Its first pull comes in a later turn of the event loop.
+        stream: the `ReadableStream` for the body of a response. Its first pull comes in a later turn of the event loop.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class SseBody:
             return False
         room = self._controller.desiredSize
         if not isinstance(room, int | float):
-            # JavaScript's null: the stream has failed without an event.
+            # JavaScript's null: the stream has failed, and no event has come.
             self._let_go()
             return False
         if room <= 0:
@@ -60,14 +60,14 @@ class SseBody:
             data = frames.encode()
             self._controller.enqueue(to_js(data))
         except JsException:
-            # The client has gone without an event.
+            # The client has gone, and no event has come.
             self._let_go()
             return False
         self._pushed_bytes += len(data)
         return True
 
     def has_read(self) -> bool:
-        """Return whether the client has read something since the last call, or has nothing to read."""
+        """Return whether the client has read a frame since the last call, or has no frame to read."""
         room = None if self._controller is None else self._controller.desiredSize
         if not isinstance(room, int | float):
             return True

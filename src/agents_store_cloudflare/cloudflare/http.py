@@ -1,4 +1,4 @@
-"""Requests and responses of the Workers runtime as values, and back."""
+"""Turns requests and responses of the Workers runtime into plain values, and back."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ def http_request(request: object) -> HttpRequest:
 async def served(
     request: object, serve: Callable[[HttpRequest], Awaitable[HttpResponse]], limit_bytes: int
 ) -> JsObject:
-    """Answer a JavaScript request with its body. A body over the limit is refused, and one for which there is no room now."""
+    """Answer a JavaScript request with its body.
+
+    A body over the limit is refused, and so is a large body when there is no room for it.
+    """
     value = http_request(request)
     with BodyRoom() as room:
         try:
@@ -66,13 +69,13 @@ async def served(
 
 
 def no_room() -> HttpResponse:
-    """Return the answer to a request with a large body while others hold all the room for such bodies."""
+    """Return the answer to a request with a large body when other requests hold all the room for large bodies."""
     message = "too many large bodies are under way; send the request again in a second"
     return HttpResponse.refusal(429, "too_many_bodies", message, headers={"retry-after": "1"})
 
 
 def js_response(response: HttpResponse) -> JsObject:
-    """Return the JavaScript `Response` of a value."""
+    """Return the JavaScript `Response` of an `HttpResponse`."""
     from js import Object, Response
     from pyodide.ffi import to_js
 
@@ -89,7 +92,7 @@ async def read_body(request: object, limit_bytes: int, room: BodyRoom | None = N
     A body of unknown length is read piece by piece, so that memory never holds more than the limit.
 
     Args:
-        room: where a large body is counted; absent for a limit below `LARGE_BYTES`.
+        room: counts a large body. It is not needed for a limit below `LARGE_BYTES`.
 
     Raises:
         NoRoomError: the isolate has no room for a body of this size now.
@@ -159,13 +162,13 @@ async def _in_pieces(raw: JsObject, size_bytes: int) -> bytes:
 
 
 def has_known_length(request: object) -> bool:
-    """Return whether a JavaScript request tells the length of its body. The platform refuses such a body if it breaks off."""
+    """Return whether a JavaScript request has the length of its body. The platform refuses such a body if it breaks off."""
     raw: JsObject = getattr(request, "js_object", request)
     return isinstance(raw.headers.get("content-length"), str) or not hasattr(raw.body, "getReader")
 
 
 async def drain(request: object) -> None:
-    """Read the rest of a body and drop it: a client that is still sending receives no answer."""
+    """Read the rest of a body and drop it, because a client that is still sending receives no answer."""
     raw: JsObject = getattr(request, "js_object", request)
     if isinstance(request, HttpRequest) or raw.bodyUsed or not hasattr(raw.body, "pipeTo"):
         return
@@ -177,20 +180,20 @@ async def drain(request: object) -> None:
 
 
 def status_of(response: object) -> int:
-    """Return the status of a response, a value or a JavaScript one."""
+    """Return the status of an `HttpResponse` or a JavaScript response."""
     raw: JsObject = response
     return int(raw.status)
 
 
 def header_of(response: object, name: str) -> str | None:
-    """Return a header of a response, a value or a JavaScript one; None if it is absent."""
+    """Return a header of an `HttpResponse` or a JavaScript response; None if it is absent."""
     raw: JsObject = response
     value: object = raw.headers.get(name)
     return value if isinstance(value, str) else None
 
 
 def with_headers(response: object, headers: Mapping[str, str]) -> object:
-    """Return the response, a value or a JavaScript one, with more headers. `vary` is extended; other headers are replaced."""
+    """Return an `HttpResponse` or a JavaScript response with more headers. `vary` is extended. Other headers are replaced."""
     if isinstance(response, HttpResponse):
         return replace(response, headers={**response.headers, **headers})
     raw: JsObject = response
@@ -198,7 +201,7 @@ def with_headers(response: object, headers: Mapping[str, str]) -> object:
         return raw
     from js import Response
 
-    answer = Response.new(raw.body, raw)  # the headers of a response from elsewhere cannot be changed
+    answer = Response.new(raw.body, raw)  # the headers of a response from another server cannot be changed
     for name, value in headers.items():
         answer.headers.append(name, value) if name == "vary" else answer.headers.set(name, value)
     return answer

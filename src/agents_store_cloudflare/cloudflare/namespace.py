@@ -1,7 +1,7 @@
-"""Calls to Durable Objects, at both ends: one text each way, as cheap as the platform allows.
+"""Calls to Durable Objects, for the caller and for the object. One text goes each way, as cheaply as the platform allows.
 
-A call of an object's method takes three quarters of a millisecond. A call of a function that the object has handed out takes a
-third of that. So a caller that asks the same object again soon after its reply gets such a function, a line.
+A call of an object's method takes three quarters of a millisecond. A call of a function that the object has returned takes a third
+of that. Such a function is called a line. A caller gets a line when it calls the same object again soon after a reply.
 
 ```text
 {"bytes":true,"op":…}     a long reply may come as UTF-8 bytes, which are copied faster than text
@@ -39,7 +39,7 @@ BURST_S: Final = 0.02
 """A call within this time after the last reply of its object asks for a line, because more calls will probably follow."""
 
 IDLE_S: Final = 0.25
-"""An unused line is given back after this time, and at the latest after twice this time."""
+"""An unused line is given back after this time, at the latest after twice this time."""
 
 CLASS_MISSING: Final = "internal error; reference ="
 """The platform's error for a class that the entry module does not export. Failures of the platform have the same text."""
@@ -137,7 +137,7 @@ class CloudflareNamespace:
         return reply
 
     def hang_up(self, name: str) -> None:
-        """Give back the line to the object called `name`, if there is one: no call follows."""
+        """Give back the line to the object called `name`, if there is one, because no call follows."""
         self._replied_at.pop(name, None)
         line = self._lines.pop(name, None)
         if line is not None:
@@ -211,7 +211,7 @@ class CloudflareNamespace:
 
 
 class _Line:
-    """A function that an object has handed out, with the knowledge whether it was used lately."""
+    """A function that an object has returned, and whether it was used lately."""
 
     def __init__(self, answer: JsObject) -> None:
         self._answer = answer
@@ -229,7 +229,7 @@ class _Line:
             self._calls -= 1
 
     def is_idle(self) -> bool:
-        """Return whether no call is running, and none has begun since the last call of this method."""
+        """Return whether no call runs and no call has begun since the last call of this method."""
         was_used, self._was_used = self._was_used or self._calls > 0, False
         return not was_used
 

@@ -75,10 +75,10 @@ class CloudflareHost:
         return cancel
 
     def siblings(self) -> ObjectNamespace:
-        """Return the namespace of this object: the binding that knows the object's id, whatever its name in the environment.
+        """Return the namespace of this object: the binding that knows the object's id. The binding may have any name.
 
         Raises:
-            RuntimeError: no binding knows it.
+            RuntimeError: no binding knows the object's id.
         """
         from js import Object
         from pyodide.ffi import JsException
@@ -118,7 +118,7 @@ class CloudflareHost:
         return CloudflareSocket(server), client
 
     def sockets(self) -> list[ObjectSocket]:
-        """Return the open WebSockets, also the ones from before a hibernation."""
+        """Return the open WebSockets, also those that were open before a hibernation."""
         from agents_store_cloudflare.cloudflare.web_socket import CloudflareSocket
 
         return [CloudflareSocket(socket) for socket in self._ctx.getWebSockets()]

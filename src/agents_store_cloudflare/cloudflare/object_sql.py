@@ -62,7 +62,7 @@ class CloudflareSql:
         except JsException as error:
             raise _sql_error(error) from error
         self._count(cursor)
-        # Bytes are copied in one go, text character by character: bytes take a tenth of the time for 100 KB.
+        # Bytes are copied in one step, and text is copied character by character. For 100 KB, bytes take a tenth of the time.
         return cast("str", row.map(encoder.encode.bind(encoder))[0].to_bytes().decode())
 
     def transaction(self, body: Callable[[], T]) -> T:
@@ -76,8 +76,9 @@ class CloudflareSql:
         if count is not None:
             count.add(read=int(cursor.rowsRead), written=int(cursor.rowsWritten))
 
-    # The runtime keeps these keys in a hidden table of the same database, whose creation is free. It reports no rows for these calls,
-    # so they are counted as they are billed: https://developers.cloudflare.com/durable-objects/platform/pricing/.
+    # The runtime keeps these keys in a hidden table of the same database. The creation of this table is free. The runtime reports
+    # no rows for these calls, so they are counted here as they are billed:
+    # https://developers.cloudflare.com/durable-objects/platform/pricing/.
 
     def get_text(self, key: str) -> str | None:
         from pyodide.ffi import JsException

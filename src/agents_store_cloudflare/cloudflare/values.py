@@ -17,7 +17,7 @@ from agents_store_cloudflare.database import (
 
 __all__ = ["SHORT", "crossed", "message_of", "rows_of"]
 
-SHORT = MAX_VALUE_BYTES // 4  # four bytes a character at most: only longer texts need counting
+SHORT = MAX_VALUE_BYTES // 4  # a character has at most four bytes, so only longer texts are counted
 
 
 def crossed(value: SqlValue) -> JsObject:

@@ -1,4 +1,4 @@
-"""The object's end of a WebSocket under the hibernation API."""
+"""The server's end of a WebSocket under the hibernation API."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CloudflareSocket:
         return True
 
     def attach(self, text: str) -> None:
-        """Keep a text with the socket, in the place of an earlier one. It survives hibernation of the object."""
+        """Keep a text with the socket. It replaces an earlier text, and survives hibernation of the object."""
         self._socket.serializeAttachment(text)
 
     def attachment(self) -> str:

@@ -75,12 +75,12 @@ class SqlError(Exception):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the same batch would fail at any later time too."""
+        """True when the same batch would fail at any later time too."""
         return not self.transient and (self.guard is not None or self.constraint is not None or self._is_misfit)
 
     @property
     def is_full(self) -> bool:
-        """Whether the database has reached its largest size."""
+        """True when the database has reached its largest size."""
         return self._no_room and not self.transient
 
     def is_missing_table(self) -> bool:
@@ -103,7 +103,7 @@ class LostReplyError(SqlError):
 
 
 def _guard_facts(text: str) -> Mapping[str, SqlValue]:
-    """Return the facts that follow the mark, without the ones that the database cut off."""
+    """Return the facts after the mark, without the facts that the database cut off."""
     # SQLite quotes the text of the error, and doubles the quotes inside.
     text = text.replace("''", "'")
     try:

@@ -1,4 +1,4 @@
-"""Work that must come to its end even if its caller is cancelled, such as the release of a lock."""
+"""Runs work that must complete even if its caller is cancelled, such as the release of a lock."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Finishing:
     async def outcomes(self, works: Iterable[Coroutine[Any, Any, T]]) -> list[T | BaseException]:
         """Do pieces of work at the same time, and return their results or errors.
 
-        A caller that is cancelled waits for the end as `wait_for` says.
+        When the caller is cancelled, it still waits, as `wait_for` does.
         """
         tasks = [self.start(work) for work in works]
         try:
@@ -64,16 +64,16 @@ class Finishing:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # nobody may be waiting for it any more
+            task.exception()  # perhaps nobody waits for it any more
 
 
 async def quietly(call: Awaitable[object], what: str, logger: logging.Logger) -> None:
     """Wait for a call whose failure changes nothing for the caller, and log the failure.
 
     Args:
-        call: the call, e.g. the release of a lock that ends by itself otherwise.
+        call: the call, e.g. the release of a lock, which otherwise ends by itself.
         what: the line for the log, e.g. "the lock ends with its ttl".
-        logger: takes the line and the traceback.
+        logger: gets the line and the traceback.
     """
     try:
         await call

@@ -45,7 +45,7 @@ class Homes(Protocol):
     """Finds the databases of sessions, when sessions live in several databases."""
 
     def of(self, session_id: str) -> Database:
-        """Return the database that holds the session and everything that changes in one transaction with it."""
+        """Return the database of the session and of all rows that change in one transaction with it."""
         ...
 
     def admit(self, session_id: str, parent_session_id: str | None) -> None:
@@ -94,10 +94,10 @@ class ObjectSql(Protocol):
         ...
 
     def cursor(self, sql: LiteralString, *parameters: SqlValue) -> RowCursor:
-        """Run one statement whose rows may be more than fit into memory.
+        """Run one statement whose rows may not fit into memory together.
 
         Raises:
-            SqlError: it failed.
+            SqlError: the statement failed.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The two SQL seams on the standard library's sqlite3, with the limits of the platform.
 
-D1 and Durable Objects change and refuse some values, and so does this module: at most 100 parameters, no value above 2,000,000 bytes,
-numbers become doubles, whole doubles become integers when they are read. SQL that runs here runs there.
+This module changes and refuses the same values as D1 and Durable Objects: at most 100 parameters, no value above 2,000,000 bytes,
+numbers become doubles, and whole doubles become integers when they are read. SQL that runs here runs there.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class _Rows(RowCursor):
 
 @contextmanager
 def _failures() -> Generator[None, None, None]:
-    """Failures of sqlite3 as `SqlError`, in the platform's words."""
+    """Turn failures of sqlite3 into `SqlError` with the platform's text."""
     try:
         yield
     except (sqlite3.Error, sqlite3.Warning) as error:

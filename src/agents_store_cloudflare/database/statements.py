@@ -28,5 +28,8 @@ class Statement:
 
 @lru_cache(maxsize=1_000)
 def compact_sql(sql: str) -> str:
-    """Return a statement without its layout, because D1 sends and parses the text with every call. No literal here spans lines."""
+    """Return a statement without its layout, because every call sends the text and D1 parses it.
+
+    No literal of this package spans lines.
+    """
     return "\n".join(map(str.strip, sql.split("\n")))

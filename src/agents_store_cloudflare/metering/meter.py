@@ -1,4 +1,4 @@
-"""Counts the cost of work at the seams. Every batch and every call of a store passes here, and is counted while a meter is open."""
+"""Counts the cost of work. Every batch and every call of a store passes through this module, and is counted while a meter is open."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class OpenMeters:
 
 @runtime_checkable
 class _CountsRows(Protocol):
-    """A database that can tell what a batch cost."""
+    """A database that returns the cost of a batch."""
 
     async def measured_batch(self, statements: Sequence[Statement]) -> tuple[list[list[Row]], BatchCost]: ...
 
@@ -142,7 +142,7 @@ class _MeteredNamespace(ObjectNamespace, KeepsLines):
             self._inner.hang_up(name)
 
     async def _counted(self, name: str, request: str, meters: tuple[Meter, ...]) -> str:
-        # The bytes of the question for the rows, and of its answer, belong to the meter and are not counted.
+        # The request for the rows and its answer belong to the meter, so their bytes are not counted.
         _add(meters, Cost(objects=ObjectCost(calls=1, bytes_sent=_text_bytes(name) + _text_bytes(request))))
         reply, rows = split_rows(await self._inner.call(name, ask_for_rows(request)))
         rows_read, rows_written = rows or (None, None)

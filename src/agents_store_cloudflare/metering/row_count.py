@@ -47,7 +47,7 @@ class AnswersAtOnce(Protocol):
     """Logic that makes most of its replies without waiting. A coroutine would cost more than the reply itself."""
 
     def answer(self, request: str) -> str | Awaitable[str]:
-        """Return the reply of `ObjectLogic.call`, or a coroutine when the reply must be waited for."""
+        """Return the reply of `ObjectLogic.call`, or an awaitable of it."""
         ...
 
     async def call(self, request: str) -> str:

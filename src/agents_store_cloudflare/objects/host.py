@@ -19,7 +19,7 @@ class ObjectSocket(Protocol):
         ...
 
     def attach(self, text: str) -> None:
-        """Keep a text of up to 16 KB with the socket, in the place of an earlier one. It survives hibernation of the object."""
+        """Keep a text of up to 16 KB with the socket. It replaces an earlier text, and survives hibernation of the object."""
         ...
 
     def attachment(self) -> str:
@@ -35,11 +35,11 @@ class PullsFrames(Protocol):
     """Fills a response body when there is room in it."""
 
     def pull(self) -> None:
-        """Push more text: there is room in the body."""
+        """Push more text, because the body has room."""
         ...
 
     def cancel(self) -> None:
-        """Stop: the client is gone."""
+        """Stop, because the client is gone."""
         ...
 
 
@@ -60,7 +60,7 @@ class EventBody(Protocol):
         ...
 
     def has_read(self) -> bool:
-        """Return whether the client has read something since the last call of this method, or has nothing to read."""
+        """Return whether the client has read a frame since the last call of this method, or has no frame to read."""
         ...
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class ObjectHost(Protocol):
         ...
 
     def set_alarm(self, at_ms: int | None) -> None:
-        """Set the time of the next `alarm`, in the place of an earlier one. Each call writes a row.
+        """Set the time of the next `alarm`. It replaces an earlier time. Each call writes a row.
 
         Args:
             at_ms: milliseconds since 1970; None for no alarm.
@@ -156,7 +156,7 @@ class ObjectHost(Protocol):
         ...
 
     def sockets(self) -> Sequence[ObjectSocket]:
-        """Return the open WebSockets, also the ones from before a hibernation."""
+        """Return the open WebSockets, also those that were open before a hibernation."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""One line in the log for an error that is not the package's own, under an id that its caller gets.
+"""Writes one log line for an error that is not the package's own. The line has an id, and the caller gets this id.
 
 The Workers runtime makes an event of every line that is printed. A traceback of thirty lines becomes thirty events between those of
 other requests. So the record is one line: the error, and the calls that led to it, the innermost first.

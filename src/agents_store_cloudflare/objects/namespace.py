@@ -59,12 +59,12 @@ class ObjectCallError(Exception):
 async def with_retry(
     send: Callable[[], Awaitable[T]], *, attempts: int = 4, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> T:
-    """Send a request to an object, again while no reply comes, with pauses as `backoff_s` gives them.
+    """Send a request to an object. While no reply comes, send it again after the pauses of `backoff_s`.
 
     Use it only for requests that are safe to send twice. An object that is overloaded, or whose code raised, is not asked again.
 
     Raises:
-        ObjectCallError: no attempt brought a reply.
+        ObjectCallError: no reply came to any attempt.
     """
     attempt = 1
     while True:

@@ -12,7 +12,7 @@ An error of the package reaches the caller as the same class with the same facts
 `{"code": "internal", "id": …}`. The object's log has the id beside the cause, which never leaves the object.
 
 While a meter counts the cost of calls, the head of the request begins with `"countRows":true`, and the head of the reply with
-`"rows":[read,written]`. Both are added and removed as text, so no call needs to know of them.
+`"rows":[read,written]`. Both are added and removed as text, so the code of calls does not see them.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def with_rows(reply: str, rows_read: int, rows_written: int) -> str:
 
 
 def split_rows(reply: str) -> tuple[str, tuple[int, int] | None]:
-    """Return the reply without its rows, and the rows read and written; None for an object that does not tell them."""
+    """Return the reply without its rows, and the rows read and written; None for an object that does not count them."""
     found = _ROWS.match(reply)
     if found is None:
         return reply, None

@@ -1,4 +1,4 @@
-"""Lets a Durable Object say what it is, so that a wrong binding gives a clear error."""
+"""Lets a Durable Object name its kind, so that a wrong binding gives a clear error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_addressed(kind: ObjectKind, arguments: Mapping[str, object], key: str)
     Args:
         arguments: the arguments of the call.
         kind: the kind of this object.
-        key: the argument that every call to this kind of object has.
+        key: the name of the argument that every call to this kind of object has.
 
     Raises:
         BindingError: the call has no such argument.

@@ -1,6 +1,7 @@
-"""Sessions copied whole from one database into another: state, messages, checkpoints, staged changes, runs, references, usage, streams.
+"""Copies whole sessions from one database into another: state, messages, checkpoints, staged changes, runs, references, usage,
+streams.
 
-A copy is a JSON object that holds the rows of the database as they are, so that versions, fences and commit ids come back too.
+A copy is a JSON object with the unchanged rows of the database. So it has the versions, fences and commit ids too.
 """
 
 from agents_store_cloudflare.transfer.any_copy import check_copy, import_copy

@@ -1,4 +1,4 @@
-"""Copies of either kind: of a session, or of budgets. A file may hold both."""
+"""Copies of both kinds: of a session, or of budgets. A file may hold both."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def import_copy(
     replace: bool = False,
     rename: Mapping[str, str] | None = None,
 ) -> None:
-    """Store a copy of a file as `import_session` or `import_budgets` does. Budgets keep their scopes, whatever `rename` says."""
+    """Store a copy of a file with `import_session` or `import_budgets`. `rename` does not change the scopes of budgets."""
     if "root" in copy:
         await import_budgets(database, copy, replace=replace)
     else:
@@ -30,7 +30,7 @@ async def import_copy(
 async def check_copy(
     database: object, copy: Mapping[str, Any], *, replace: bool = False, rename: Mapping[str, str] | None = None
 ) -> None:
-    """Raise what `import_copy` would raise before it writes. Nothing is written."""
+    """Raise the errors that `import_copy` raises before it writes. Nothing is written."""
     if "root" in copy:
         await check_budgets(database, copy, replace=replace)
     else:

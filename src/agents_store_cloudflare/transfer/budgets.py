@@ -1,4 +1,7 @@
-"""Copies of budgets: a tree of scopes with its reservations and settlements. A session has none of its own: scopes are shared."""
+"""Copies of budgets: a tree of scopes with its reservations and settlements.
+
+Budgets are not part of a session, because sessions share scopes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ PAGE: Final = 500
 ATTEMPTS: Final = 5
 
 BUDGET_TABLES: tuple[LiteralString, ...] = ("__agents_reservations", "__agents_settlements", "__agents_budgets")
-"""In the order of the statements of `budgets_sql`."""
+"""The tables of budgets, in the order of the statements of `budgets_sql`."""
 
 
 async def budget_roots(database: object) -> AsyncIterator[str]:
@@ -42,9 +45,9 @@ async def budget_roots(database: object) -> AsyncIterator[str]:
 
 
 async def export_budgets(database: object, scope: str) -> BudgetCopy:
-    """Return the whole tree of budgets in which a scope stands, for `import_budgets`.
+    """Return the whole tree of budgets of a scope, for `import_budgets`.
 
-    Nobody may reserve or settle in it meanwhile. Where somebody does all the same, the call begins again.
+    Stop the reservations and settlements in the tree before. If somebody reserves or settles meanwhile, the call begins again.
 
     Args:
         database: a D1 binding or a `Database`.
@@ -63,7 +66,7 @@ async def export_budgets(database: object, scope: str) -> BudgetCopy:
 
 
 async def _quiet(db: Database, root: str) -> dict[str, list[StoredRow]]:
-    """Return the rows of a tree, read while the sums of its budgets stayed the same."""
+    """Return the rows of a tree. They were read while the sums of its budgets stayed the same."""
     tables = list(zip(BUDGET_TABLES, budgets_sql.SELECT_TREE, strict=True))
     budgets = tables[-1]
     for _ in range(ATTEMPTS):
@@ -75,16 +78,16 @@ async def _quiet(db: Database, root: str) -> dict[str, list[StoredRow]]:
 
 
 async def import_budgets(database: object, copy: Mapping[str, Any], *, replace: bool = False) -> None:
-    """Store the budgets of a copy (caps, spent and reserved amounts) in one transaction: all of them or none.
+    """Store the budgets of a copy (caps, spent and reserved amounts) in one transaction.
 
     Args:
         database: a D1 binding or a `Database`, migrated.
-        copy: what `export_budgets` returned.
+        copy: the result of `export_budgets`.
         replace: replace the tree of the same root.
 
     Raises:
-        InvalidArgumentError: the copy has another format or is not whole; or a scope of it has a budget, and `replace` is False or it
-            stands in another tree. Nothing was written.
+        InvalidArgumentError: the copy has another format or is incomplete; or one of its scopes has a budget already, and `replace`
+            is False or the scope stands in another tree. Nothing was written.
         UsageError: the database failed.
     """
     db, own = as_database(database), held(copy)
@@ -99,7 +102,7 @@ async def import_budgets(database: object, copy: Mapping[str, Any], *, replace: 
 
 
 async def check_budgets(database: object, copy: Mapping[str, Any], *, replace: bool = False) -> None:
-    """Raise what `import_budgets` would raise before it writes. Nothing is written."""
+    """Raise the errors that `import_budgets` raises before it writes. Nothing is written."""
     db, own = as_database(database), held(copy)
     try:
         await _refuse_existing(db, await _checked(db, own), cast("str", own["root"]), replace=replace)

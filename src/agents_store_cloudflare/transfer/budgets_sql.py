@@ -1,7 +1,7 @@
 """The SQL of copies of budgets. One copy is one tree of scopes, named by its root.
 
-Reservations and settlements are stored while their budgets are not there: the triggers find nothing to add up, and the budgets come with
-the sums that the copy has.
+Reservations and settlements are stored before their budgets, so that the triggers add nothing. Then the budgets are stored with the
+sums of the copy.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ SELECT_ROOTS: LiteralString = """
     LIMIT ?2
 """
 
-# ?1 root, ?2 most rows, ?3 rows to skip -> the columns of the table; numbers as text, for they reach 2^53 and more. Reads whole tables,
-# reservations apart: an operator's call.
+# ?1 root, ?2 most rows, ?3 rows to skip -> the columns of the table. Numbers are text, because they may be over 2^53. Reads whole
+# tables, except for reservations: an operator's call.
 SELECT_TREE: tuple[LiteralString, ...] = (
     """
     SELECT root, expires_at, id, scope, amount
@@ -66,7 +66,7 @@ SELECT_EXISTING: LiteralString = """
       OR b.root <> ?2
 """
 
-# Aborts the batch unless the copy can be shown now; writes nothing. ?1, ?2, ?3 as above, ?4 the second number of the import
+# Aborts the batch unless the copy can become visible now. Writes nothing. ?1, ?2, ?3 as above, ?4 the second number of the import
 # -> one row (NULL). Primary keys.
 GUARD: LiteralString = f"""
     SELECT CASE WHEN fault IS NOT NULL THEN json_extract('{{}}', 'agents-store ' || json_object(
@@ -83,7 +83,7 @@ GUARD: LiteralString = f"""
     )
 """
 
-# ?1 root. The budgets first, so that the triggers find none. Reads whole tables: an operator's call.
+# ?1 root. The budgets are deleted first, so that the triggers find none. Reads whole tables: an operator's call.
 DELETE_TREE: tuple[LiteralString, ...] = (
     "DELETE FROM __agents_budgets WHERE root = ?1",
     "DELETE FROM __agents_reservations WHERE root = ?1",
@@ -94,7 +94,7 @@ _STAGED: LiteralString = f"""FROM __agents_message_blocks AS staged
     JOIN json_each(staged.body) AS r
     WHERE staged.id BETWEEN {first_key("?1")} + 1 AND {last_key("?1")}"""
 
-# ?1 the second number of the import: what was staged, by the kind of its rows. The budgets last. Primary keys.
+# ?1 the second number of the import. Stores the staged rows, kind by kind, the budgets last. Primary keys.
 INSERT_TREE: tuple[LiteralString, ...] = (
     f"""
     INSERT INTO __agents_reservations (root, expires_at, id, scope, amount)

@@ -1,4 +1,4 @@
-"""A copy of one session: its form, and the rules that it must keep before anything of it is stored."""
+"""A copy of one session: its form, and the rules that are checked before any part of it is stored."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from agents_store_cloudflare.transfer.tables import HIDDEN, TABLES, StoredRows, 
 __all__ = ["FORMAT", "CheckedCopy", "SessionCopy", "check_format", "checked", "held"]
 
 FORMAT: Final = 1
-"""The version of the format that this code writes; it refuses any other."""
+"""The version of the format that this code writes. The code refuses every other version."""
 
 SessionCopy: TypeAlias = "dict[str, Any]"
-"""What `export_session` returns: `format`, `schema`, `sessionId`, `stored` (table -> rows), `messages`, and `streams` on request."""
+"""The result of `export_session`: `format`, `schema`, `sessionId`, `stored` (table -> rows), `messages`, and `streams` on request."""
 
 _STATES, _CHECKPOINTS = "__agents_states", "__agents_checkpoints"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedCopy:
-    """A copy that keeps the rules. `stored` has every table of `TABLES`; the row lists are the copy's own objects."""
+    """A copy that has passed the checks. `stored` has every table of `TABLES`. The lists of rows are the copy's own objects."""
 
     session_id: str
     stored: StoredRows
@@ -36,17 +36,17 @@ class CheckedCopy:
 
     @property
     def is_session(self) -> bool:
-        """Return whether the copy has the session itself, not only the rows that a deleted one has left."""
+        """Return whether the copy has a session, and not only the rows that a deleted session has left."""
         return bool(self.stored[_STATES])
 
 
 def held(copy: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the copy as it is now. Later changes by the caller do not affect it. Texts are shared, so it costs little memory."""
+    """Return a copy of the copy, so that the caller's later changes have no effect. Texts are shared, so this costs little memory."""
     return {name: _held(value, MAX_DEPTH) for name, value in copy.items()}
 
 
 def _held(value: object, depth: int) -> object:
-    if depth < 0:  # no row and no message nests so deeply; the checks refuse it
+    if depth < 0:  # no row and no message may nest so deeply; the checks refuse it
         return value
     if isinstance(value, dict):
         return {name: _held(each, depth - 1) for name, each in cast("dict[str, object]", value).items()}
@@ -59,7 +59,7 @@ def check_format(head: Mapping[str, Any]) -> None:
     """Refuse copies that this code cannot read.
 
     Raises:
-        InvalidArgumentError: another format, or a newer schema.
+        InvalidArgumentError: the copy has another format or a newer schema.
     """
     if head.get("format") != FORMAT:
         raise InvalidArgumentError(
@@ -76,7 +76,7 @@ async def checked(database: Database, copy: Mapping[str, Any]) -> CheckedCopy:
     """Return the parts of a copy.
 
     Raises:
-        InvalidArgumentError: the copy has another format, is not whole, or its parts do not belong together.
+        InvalidArgumentError: the copy has another format or is incomplete, or its parts do not belong together.
     """
     check_format(copy)
     session_id = check_id(copy.get("sessionId"), "sessionId")
@@ -103,7 +103,7 @@ def _rows(table: str, value: object, columns: set[str]) -> list[dict[str, Any]]:
 
 
 def _check_session(copy: CheckedCopy) -> None:
-    """Every row belongs to the session, and there are as many messages as it counts."""
+    """Check that every row belongs to the session, and that the session counts as many messages as there are."""
     states = copy.stored[_STATES]
     rows = [row for rows in copy.stored.values() for row in rows]
     if len(states) > 1 or any(row.get("session_id", copy.session_id) != copy.session_id for row in rows):

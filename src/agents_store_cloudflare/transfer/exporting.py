@@ -1,4 +1,4 @@
-"""A session as a copy."""
+"""Exports a session as a copy."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ async def export_session(
 ) -> SessionCopy:
     """Return the session as one JSON object, for `import_session`.
 
-    Nobody may write to the session or its stream meanwhile. What is written to the session all the same makes the call begin again.
+    Stop the writes to the session and its stream before. If somebody writes to the session meanwhile, the call begins again.
 
     Args:
         database: a D1 binding or a `Database`.
-        session_id: which session.
-        streams: copies the session's stream too, where it has one.
+        session_id: the session.
+        streams: the stream manager, to copy the session's stream too. None leaves the stream out.
 
     Raises:
         StateNotFoundError: there is no such session.
@@ -55,7 +55,10 @@ async def export_session(
 
 
 async def _quiet(db: Database, session_id: str) -> tuple[AgentState, StoredRows]:
-    """Return the session's state and rows, read while its state row stayed the same: each write to a session changes that row."""
+    """Return the session's state and rows.
+
+    They were read while its state row stayed the same, because each write to a session changes this row.
+    """
     for _ in range(ATTEMPTS):
         before = [row async for row in rows_of(db, STATES, session_id)]
         state = await D1StateStore(db).load_state(session_id)

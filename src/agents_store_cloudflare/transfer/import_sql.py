@@ -1,4 +1,4 @@
-"""The SQL of imports: two numbers that nobody has, and the transaction that shows what lies under the first."""
+"""The SQL of imports: two free session numbers, and the transaction that makes the rows under the first number visible."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ __all__ = [
 # -> (number of the next session)
 NEXT: LiteralString = "SELECT next_no FROM __agents_next_session_no"
 
-# ?1 the claim's name, ?2 a number that was free before: claims the next two numbers with one row under the second. A repeated claim
-# claims nothing more. Primary key, from ?2 on.
+# ?1 the claim's name, ?2 a number that was free before: claims the next two numbers with one row under the second. A repetition
+# claims no more numbers. Primary key, from ?2 on.
 CLAIM: LiteralString = f"""
     INSERT INTO __agents_message_blocks (id, count, body)
     SELECT {first_key("(next_no + 1)")}, 0, ?1
@@ -46,16 +46,15 @@ INSERT_BLOCK: LiteralString = """
     ON CONFLICT DO NOTHING
 """
 
-# ?1 session id -> (version of the session there, the highest version that deleted sessions of this id are known to have had)
+# ?1 session id -> (version of the stored session, the highest known version of deleted sessions of this id)
 VERSIONS: LiteralString = """
     SELECT
       coalesce((SELECT version FROM __agents_states WHERE session_id = ?1), 0),
       coalesce((SELECT max(c.value ->> 2) FROM __agents_fences AS f JOIN json_each(f.past) AS c WHERE f.session_id = ?1), 0)
 """
 
-# Aborts the batch unless the session can be shown now; writes nothing.
-# ?1 session id, ?2 the session's number, ?3 the version that is replaced (0: none), ?4 messages, ?5 rows under the number
-# -> one row (NULL). Primary keys.
+# Aborts the batch unless the session can become visible now. Writes nothing. ?1 session id, ?2 the session's number, ?3 the version
+# that is replaced (0: none), ?4 messages, ?5 rows under the number -> one row (NULL). Primary keys.
 GUARD: LiteralString = f"""
     SELECT CASE WHEN fault IS NOT NULL THEN json_extract('{{}}', 'agents-store ' || json_object('fault', fault)) END AS verdict
     FROM (
@@ -84,7 +83,7 @@ DELETE_SESSION_TABLES: tuple[LiteralString, ...] = tuple(
     f"DELETE FROM {table} WHERE session_id = ?1" for table in SESSION_TABLES
 )
 
-# ?1 session id. What a replaced session leaves; the trigger __agents_session_deleted removes the rest. Primary keys.
+# ?1 session id. Deletes the rows of a replaced session. The trigger __agents_session_deleted deletes its other rows. Primary keys.
 DELETIONS: tuple[LiteralString, ...] = (
     f"""
     DELETE FROM __agents_message_blocks
@@ -98,7 +97,7 @@ DELETIONS: tuple[LiteralString, ...] = (
     "DELETE FROM __agents_states WHERE session_id = ?1",
 )
 
-# ?1 session id, ?2 token: a fence that is there never falls. Primary key.
+# ?1 session id, ?2 token. A stored fence never falls. Primary key.
 RAISE_FENCE: LiteralString = """
     UPDATE __agents_fences
     SET token = max(token, ?2)
@@ -107,7 +106,10 @@ RAISE_FENCE: LiteralString = """
 
 
 def ids_without_session(table: LiteralString) -> LiteralString:
-    """?1 the last id seen, ?2 most rows -> (session id) of rows of `table` whose session is not there. Its key, or its index."""
+    """Return the SQL of ids that have rows in `table` and no session.
+
+    ?1 the last id of the page before, ?2 most rows -> (session id). Its key, or its index.
+    """
     return f"""
     SELECT DISTINCT t.session_id
     FROM {table} AS t

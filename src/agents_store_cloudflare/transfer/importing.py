@@ -1,4 +1,4 @@
-"""A copy as a session again: stored where nobody reads it, then shown in one transaction."""
+"""Imports a copy. Its rows are stored where nobody reads them, then one transaction makes the session visible."""
 
 from __future__ import annotations
 
@@ -30,26 +30,27 @@ async def import_session(
     replace: bool = False,
     rename: Mapping[str, str] | None = None,
 ) -> None:
-    """Store the session of a copy, with its usage. It becomes visible whole, in one transaction, or not at all.
+    """Store the session of a copy with its usage. It becomes visible in one transaction, completely or not at all.
 
-    A stream takes its place just before a new session is visible, or just after a session is replaced.
+    The stream of a new session is stored just before the session becomes visible. The stream of a replaced session is replaced just
+    after the session.
 
-    A usage entry whose id is stored already stays as it is and counts once. Whatever an import that failed has left is seen by nobody:
-    call again.
+    A usage entry whose id is stored already stays unchanged and counts once. Nobody can see the rows of a failed import, so call
+    again.
 
     Args:
         database: a D1 binding or a `Database`, migrated.
-        copy: what `export_session` returned.
-        streams: stores the copy's streams too. A copy with streams is refused without it.
-        replace: replace a session of the same id, with its usage, and its stream. States of it that were loaded before are stale
-            afterwards; readers of the stream are told as after a reset.
-        rename: old id -> new id: of this session, and of sessions and streams that it names (parent, root, references, stream).
-            Ids that are not in it stay.
+        copy: the result of `export_session`.
+        streams: the stream manager that stores the copy's streams. Without it a copy with streams is refused.
+        replace: replace a session of the same id with its usage and its stream. States that were loaded before are stale
+            afterwards. Readers of the stream get the same error as after a reset.
+        rename: old id -> new id, for this session and for the sessions and streams that it names (parent, root, references,
+            stream). Other ids stay.
 
     Raises:
-        InvalidArgumentError: the copy has a newer format or is not whole, an id of `rename` cannot be one, or the copy's stream exists
-            and `replace` is False. Nothing of it is visible.
-        SessionExistsError: the id exists and `replace` is False. Nothing of the copy is visible.
+        InvalidArgumentError: the copy has a newer format or is incomplete, an id of `rename` is not valid, or the copy's stream
+            exists and `replace` is False. No part of the copy is visible.
+        SessionExistsError: the id exists and `replace` is False. No part of the copy is visible.
         D1StateError: the database failed.
         StreamError: a stream could not be reached.
     """
@@ -75,10 +76,10 @@ async def import_session(
 async def check_import(
     database: object, copy: Mapping[str, Any], *, replace: bool = False, rename: Mapping[str, str] | None = None
 ) -> None:
-    """Raise what `import_session` would raise before it writes, except for its streams. Nothing is written.
+    """Raise the errors that `import_session` raises before it writes, except the errors of streams. Nothing is written.
 
     Raises:
-        InvalidArgumentError, SessionExistsError, D1StateError: as `import_session`.
+        InvalidArgumentError, SessionExistsError, D1StateError: as `import_session` raises them.
     """
     try:
         await _prepared(as_database(database), copy, replace=replace, rename=rename or {})
@@ -120,7 +121,9 @@ async def _has_rows(db: Database, copy: CheckedCopy) -> bool:
 
 
 async def _check_kept(db: Database, copy: CheckedCopy) -> None:
-    """Refuse totals that cannot be added up: nobody can tell which of the copy's entries those stored here have counted."""
+    """Refuse a copy with kept totals when entries of the same session are stored here: nobody can know which entries both have
+    counted.
+    """
     for table in KEPT:
         here = [row async for row in rows_of(db, table, copy.session_id)]
         if here and here != copy.stored[table]:
@@ -137,7 +140,7 @@ async def _versions(db: Database, session_id: str) -> tuple[int, int]:
 
 
 async def _show(db: Database, copy: CheckedCopy, number: int, *, replace: bool) -> None:
-    """Run the transaction that puts the new session in the place of the old one, again when the old one was written meanwhile."""
+    """Run the transaction that replaces the old session by the new one. If somebody wrote to the old session meanwhile, run it again."""
     for _ in range(_ATTEMPTS):
         version, past = await _versions(db, copy.session_id)
         if version and copy.is_session and not replace:
@@ -170,7 +173,7 @@ def _showing(copy: CheckedCopy, number: int, version: int, above: int, *, replac
     rows = sum(len(copy.stored[table]) for table in HIDDEN)
     [state] = copy.stored["__agents_states"]
     shown = {**state, "session_no": number}
-    if above:  # who loaded the session before finds another version than his own
+    if above:  # a caller that loaded the old session now finds another version
         shown["version"] = max(cast("int", state["version"]), above + 1)
     return [
         Statement(import_sql.GUARD, (session_id, number, version, len(copy.messages), rows)),

@@ -1,7 +1,7 @@
 """The file format of copies: JSON lines. docs/command.md describes it.
 
 A file begins with an `export` line. A session begins with its `session` line, a tree of budgets with its `budgets` line. Each ends
-with its `end` line, which counts the lines between and holds a digest of all of them.
+with its `end` line, which has the number of lines in between and a digest of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from agents_store_cloudflare.transfer.tables import TABLES
 __all__ = ["Copy", "LineWriter", "copies_of", "lines_of"]
 
 OF_A_SESSION: Final = ("message", "checkpoint", "run", "reference", "stagedChange", "usage", "row", "stream", "chunks")
-"""The kinds of lines between a session's first and last one. The records from `checkpoint` to `usage` are for people alone."""
+"""The kinds of lines between a session's first and last line. The records from `checkpoint` to `usage` are only for people to read."""
 
 OF_BUDGETS: Final = ("row",)
 
@@ -35,7 +35,7 @@ def _text(item: Mapping[str, Any]) -> str:
 
 
 class LineWriter:
-    """The lines of a file, one session or tree of budgets after the other."""
+    """Makes the lines of a file, one session or tree of budgets after the other."""
 
     def __init__(self) -> None:
         self._own: dict[str, str] = {}
@@ -56,7 +56,7 @@ class LineWriter:
         return self._begun({"root": root}, OF_BUDGETS, {"type": "budgets"})
 
     def line(self, kind: str, **facts: object) -> str:
-        """Return a line between the first and the last one."""
+        """Return a line between the first and the last line."""
         self._counts[kind] += 1
         return self._said({"type": kind, **self._own, **facts})
 
@@ -96,12 +96,12 @@ def lines_of(copies: Iterable[Copy], *, now_ms: int) -> Iterator[str]:
 
 
 def copies_of(lines: Iterable[str]) -> Iterator[tuple[int, Copy]]:
-    """Yield each copy of a file with the number of its first line: of a session, or of budgets (it has a `root`).
+    """Yield each copy of a file, of a session or of budgets, with the number of its first line.
 
-    Nothing is known of a copy before its last line: take all copies before you store the first one.
+    A copy can be checked only when its last line was read. So read all copies before you store the first.
 
     Raises:
-        InvalidArgumentError: a line is not what the format says; the line is named.
+        InvalidArgumentError: a line breaks the format. The message names the line.
     """
     head: dict[str, Any] | None = None
     part: _Part | None = None
@@ -148,7 +148,7 @@ def _checked_head(item: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Part:
-    """The lines of one session or tree of budgets, from the first to the last one."""
+    """The lines of one session or tree of budgets."""
 
     def __init__(self, head: Mapping[str, Any], item: Mapping[str, Any], text: str, number: int) -> None:
         kind = item.get("type")
@@ -171,7 +171,7 @@ class _Part:
         return f"{'session' if key == 'sessionId' else 'budgets of'} {name!r}"
 
     def take(self, item: Mapping[str, Any], text: str, number: int) -> bool:
-        """Take a line. Return whether it was the last one."""
+        """Take a line. Return whether it was the last line."""
         kind, (key, name) = cast("str", item.get("type")), self.name
         if item.get(key) != name:
             raise InvalidArgumentError(f"line {number}: it does not belong to {self}, as the lines before it")

@@ -1,4 +1,4 @@
-"""What stays of ids without a session: usage, fences, adapters' rows. A whole back-up has them too."""
+"""The rows of ids without a session: usage, fences, adapters' rows. A whole back-up has them too."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def list_remains(database: object) -> AsyncIterator[str]:
 
 
 async def export_remains(database: object, session_id: str) -> SessionCopy:
-    """Return what an id without a session has left, for `import_session`: its usage, its fence, adapters' rows."""
+    """Return the rows of an id without a session, for `import_session`: usage, fence, adapters' rows."""
     db = as_database(database)
     stored = {table: [row async for row in rows_of(db, table, check_id(session_id, "session_id"))] for table in TABLES}
     return {

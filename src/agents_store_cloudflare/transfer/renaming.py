@@ -1,4 +1,4 @@
-"""A copy under other ids: the session's own id, and the ids of the sessions and streams that it names."""
+"""Gives a copy other ids: the session's own id, and the ids of the sessions and streams that it names."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from agents_store_cloudflare.transfer.tables import StoredRow
 __all__ = ["check_rename", "renamed"]
 
 IDS: Final = frozenset({"session_id", "parent_session_id", "root_session_id", "sub_session_id", "stream_id"})
-"""Columns that hold the id of a session or of a stream."""
+"""The columns that hold the id of a session or a stream."""
 
 IDS_WITHIN: Final[Mapping[str, str]] = {"open_turn": "streamId", "owed_closings": "streamId", "data": "subSessionId"}
-"""Columns of JSON, and the member of theirs that holds such an id."""
+"""The columns of JSON that hold such an id, each with the member that holds it."""
 
 _OF_DELETIONS: Final[StoredRow] = {"plans": "[]", "streams": None}
-"""Columns of a fence that tell of deletions under the old id, and of the streams that these have left."""
+"""The columns of a fence about deletions under the old id and the streams that they have left."""
 
 
 def check_rename(rename: Mapping[str, str]) -> None:
     """Refuse ids that no session can have, and two sessions under one id.
 
     Raises:
-        TypeError, InvalidArgumentError: an id, by name.
+        TypeError, InvalidArgumentError: an id is not valid; the message names it.
     """
     for old, new in rename.items():
         check_id(new, f"the new id of {old!r}")
@@ -37,7 +37,7 @@ def check_rename(rename: Mapping[str, str]) -> None:
 
 
 def renamed(copy: CheckedCopy, rename: Mapping[str, str]) -> CheckedCopy:
-    """Return the copy with every id of `rename` changed in all rows that name it. The users' own data in states and messages stays."""
+    """Return the copy with every id of `rename` changed in all rows. The users' own data in states and messages stays unchanged."""
     if not rename:
         return copy
     stored = {table: [_row(row, rename) for row in rows] for table, rows in copy.stored.items()}
@@ -51,7 +51,10 @@ def renamed(copy: CheckedCopy, rename: Mapping[str, str]) -> CheckedCopy:
 
 
 def _without_reservation(open_turn: SqlValue) -> SqlValue:
-    """Return the open turn of a copy under another id. The reservation stays with the original, because its turn may continue."""
+    """Return the open turn of a copy under another id, without its reservation.
+
+    The original keeps the reservation, because its turn may continue.
+    """
     try:
         turn: object = json.loads(open_turn) if isinstance(open_turn, str) else None
     except ValueError:
@@ -73,7 +76,7 @@ def _value(name: str, value: SqlValue, rename: Mapping[str, str]) -> SqlValue:
     if name in IDS:
         return rename.get(value, value)
     member = IDS_WITHIN.get(name)
-    # The other texts stay as they are, byte for byte.
+    # The other texts stay the same, byte for byte.
     if member is None or not any(json.dumps(old, ensure_ascii=False) in value for old in rename):
         return value
     return _within(value, member, rename)

@@ -1,8 +1,8 @@
-"""What an import stores before it shows the session: under numbers that no session has, so that nobody reads it.
+"""Stores the rows of an import under numbers that no session has, so that nobody reads them before the session becomes visible.
 
-An import claims two numbers. The first one becomes the session's. Under the second one lie the usage entries, as texts in the table of
-message blocks, until the transaction that shows the session makes them rows. An import that dies leaves rows that nobody reads;
-`doctor` names them.
+An import claims two numbers. The first becomes the session's number. Under the second lie the usage entries, as texts in the table
+of message blocks. The transaction that makes the session visible turns them into rows. An import that dies leaves rows that nobody
+reads. `doctor` names them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["BATCH_BYTES", "claim", "large_entries", "stage", "stage_texts"]
 
 BATCH_BYTES: Final = 1_000_000
 LARGEST_TEXT_BYTES: Final = MAX_VALUE_BYTES - 2
-"""Of a row in a JSON list."""
+"""The most bytes of a row in a JSON list."""
 
 
 async def claim(database: Database) -> int:
@@ -44,7 +44,7 @@ async def stage(database: Database, copy: CheckedCopy, number: int) -> None:
 
 
 async def stage_texts(database: Database, number: int, kinds: Sequence[Iterable[StoredRow]]) -> None:
-    """Store rows of several kinds, 1, 2, 3 …, as texts under the second number. The column `count` tells the kind."""
+    """Store rows of several kinds, 1, 2, 3 …, as texts under the second number. The column `count` has the kind."""
     texts = [(kind, text) for kind, rows in enumerate(kinds, 1) for text in _texts(map(_text, rows))]
     keys = itertools.count((number + 1) * MAX_MESSAGES + 1)
     await _store(database, [Statement(import_sql.INSERT_BLOCK, (next(keys), *each)) for each in texts])
@@ -90,7 +90,7 @@ def _entry_texts(copy: CheckedCopy, number: int) -> Iterator[Statement]:
 
 
 def _texts(rows: Iterable[str]) -> Iterator[str]:
-    """Rows as JSON lists of about 1 MB each, without those that are too large for one value."""
+    """Yield the rows as JSON lists of about 1 MB each. Rows that are too large for one value are left out."""
     waiting: list[str] = []
     size_bytes = 0
     for text in rows:

@@ -1,4 +1,4 @@
-"""A stream as part of a copy: its head, and its blocks with their chunks."""
+"""Copies of streams: the head of a stream, and its blocks with their chunks."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ ATTEMPTS: Final = 5
 PAGE_BYTES: Final = 1_000_000
 
 StreamCopy: TypeAlias = "dict[str, Any]"
-"""`streamId`; `head` as the stream's object holds it; `blocks`, each [first sequence, count, bytes, time, writer, number, chunks]."""
+"""The copy of a stream: `streamId`; `head` as the stream's object stores it; `blocks`, each [first sequence, count, bytes, time,
+writer, number, chunks].
+"""
 
 
 async def copy_of_stream(manager: DurableObjectStreamManager, stream_id: str) -> StreamCopy | None:
-    """Return the stream whole, or None if there is none.
+    """Return a copy of the whole stream, or None if there is no stream.
 
     Raises:
-        StreamError: it could not be reached, or was reset again and again meanwhile.
+        StreamError: the stream could not be reached, or it was reset again and again meanwhile.
     """
     for _ in range(ATTEMPTS):
         blocks: list[list[Any]] = []
@@ -56,10 +58,10 @@ def _with_bodies(blocks: Sequence[list[Any]], payload: str) -> Iterator[list[Any
 
 
 def check_stream(copy: object) -> StreamCopy:
-    """Return the copy of a stream, if it keeps the rules of streams.
+    """Return the copy of a stream after checking it.
 
     Raises:
-        InvalidArgumentError: it is not whole, or holds what no stream holds.
+        InvalidArgumentError: the copy is incomplete, or a stream cannot have its content.
     """
     own = cast("dict[str, Any]", copy) if isinstance(copy, dict) else {}
     stream_id = check_id(own.get("streamId"), "streamId")
@@ -79,7 +81,7 @@ def check_stream(copy: object) -> StreamCopy:
 
 
 def _end_of(block: Sequence[Any]) -> int:
-    """Return the last sequence of a block that keeps the rules."""
+    """Check a block, and return its last sequence."""
     first, count, size_bytes, written_at, writer, number, body = block
     whole = all(type(value) is int for value in (first, count, size_bytes, written_at, number))
     texts = body.split("\n")
@@ -93,9 +95,9 @@ def _end_of(block: Sequence[Any]) -> int:
 
 
 async def arrive(manager: DurableObjectStreamManager, copy: StreamCopy, *, replace: bool) -> str:
-    """Bring the blocks of a copy to the stream's object, beside the stream. Return the name of the attempt.
+    """Send the blocks of a copy to the stream's object, which keeps them beside the stream. Return the name of the attempt.
 
-    A replacement has a name of its own. The same copy has the same name otherwise: a repeated import finds its own work.
+    A replacement has a new name each time. Otherwise the same copy has the same name, so that a repeated import finds its own work.
     """
     digest = sha256(json.dumps(copy, sort_keys=True).encode()).hexdigest()[:32]
     token = f"restore {secrets.token_hex(16) if replace else digest}"
@@ -119,7 +121,7 @@ async def _page(manager: DurableObjectStreamManager, copy: StreamCopy, token: st
 
 
 async def take_place(manager: DurableObjectStreamManager, copy: StreamCopy, token: str, *, replace: bool) -> None:
-    """Show the copy that has arrived.
+    """Replace the stream by the copy that has arrived.
 
     Raises:
         InvalidArgumentError: the stream exists, and `replace` is False.

@@ -1,6 +1,6 @@
-"""Which rows belong to a session, table by table, and how they are read: in pages, by key.
+"""The rows that belong to a session, table by table. They are read in pages, by key.
 
-Messages are not among them. They travel as messages, so that a copy does not depend on how they lie in blocks.
+Messages are not among them. A copy has the messages themselves, so that it does not depend on the layout of blocks.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ StoredRows: TypeAlias = "dict[str, list[StoredRow]]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """How the rows of one session are read.
+    """One table, and the reads of a session's rows in it.
 
     Attributes:
-        key: selects what orders the rows; the next page begins after it.
-        rows: FROM and WHERE: ?1 is the session id, ?2 the key of the last row seen.
+        key: the SQL of the key that orders the rows. The next page begins after the key of the last row.
+        rows: FROM and WHERE: ?1 is the session id, ?2 the key of the last row of the page before.
         before: a key below all keys.
-        page: how many rows are read at once. A checkpoint may have 1.8 MB.
+        page: the most rows of a page. A checkpoint may have 1.8 MB.
     """
 
     key: LiteralString
@@ -39,7 +39,7 @@ class Table:
     page: int = 500
 
     def statement(self, columns: LiteralString, key: LiteralString) -> LiteralString:
-        """?1 session id, ?2 the key of the last row seen, ?3 most rows -> (key, the columns) of the page after it."""
+        """The SQL of a page. ?1 session id, ?2 the key of the last row of the page before, ?3 most rows -> (key, the columns)."""
         sql: LiteralString = f"SELECT {self.key} AS page_key, {columns}\n{self.rows}\nORDER BY 1\nLIMIT ?3"
         return sql.replace("{key}", key)
 
@@ -100,7 +100,7 @@ TABLES: Mapping[LiteralString, Table] = {
     "__agents_usage": Table(
         key="t.rowid", rows="FROM __agents_usage AS t WHERE t.session_id = ?1 AND t.rowid > ?2", page=200
     ),
-    # Their primary keys begin with the session's id; {key} is the rest.
+    # The primary keys begin with the session's id. {key} is the rest of the key.
     **{
         table: Table(
             key="{key}",
@@ -131,7 +131,7 @@ TABLES: Mapping[LiteralString, Table] = {
         page=50,
     ),
 }
-"""Table -> how the rows of a session are read."""
+"""Each table with the reads of a session's rows."""
 
 HIDDEN: tuple[LiteralString, ...] = (
     "__agents_checkpoints",
@@ -139,10 +139,10 @@ HIDDEN: tuple[LiteralString, ...] = (
     "__agents_runs",
     "__agents_sub_sessions",
 )
-"""The tables whose rows hang on the session's number: under a number that no session has, nobody reads them."""
+"""The tables whose rows have the session's number as their key. Nobody reads rows under a number that no session has."""
 
 KEPT: tuple[LiteralString, ...] = ("__agents_usage_by_session", "__agents_usage_sub_sessions", "__agents_usage_kept")
-"""The totals of entries that are gone. Totals of entries that are there are counted from these."""
+"""The totals of deleted entries. Totals of stored entries are counted from the entries."""
 
 ENTRIES: LiteralString = "__agents_usage"
 
@@ -172,12 +172,12 @@ _KEY: LiteralString = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER
 
 
 def _listed(columns: Sequence[str]) -> LiteralString:
-    # The names are the database's own, of a table that this package makes.
+    # The names come from the database, for a table that this package makes.
     return cast("LiteralString", ", ".join(f"t.{name}" for name in columns))  # type: ignore[redundant-cast]
 
 
 def _in_hex(columns: Sequence[str]) -> LiteralString:
-    """Return one text for several columns, whatever they hold: equal for equal values alone."""
+    """Return the SQL of one text for several columns. Different values give different texts."""
     return cast("LiteralString", " || ' ' || ".join(f"hex(t.{name})" for name in columns))  # type: ignore[redundant-cast]
 
 
@@ -189,7 +189,7 @@ async def columns_of(database: Database, table: LiteralString) -> list[str]:
 
 def insert(table: LiteralString, row: StoredRow) -> Statement:
     """Return the statement that stores a row. If the key is already stored, the stored row stays unchanged."""
-    # The names are columns of the table: they were compared with `columns_of`.
+    # The names are columns of the table, because they were compared with `columns_of`.
     names = cast("LiteralString", ", ".join(row))  # type: ignore[redundant-cast]
     places = cast("LiteralString", ", ".join(f"?{place}" for place in range(1, len(row) + 1)))  # type: ignore[redundant-cast]
     sql: LiteralString = f"INSERT INTO {table} ({names}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608 - names of the schema

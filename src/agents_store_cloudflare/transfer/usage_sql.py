@@ -1,6 +1,7 @@
-"""The SQL that stores a session's usage in the transaction that shows the session: entries, then totals counted from them.
+"""The SQL that stores a session's usage when the session becomes visible: the entries, then totals counted from them.
 
-The share of the session in the totals of days is subtracted first and added last, so that it does not matter which entries were there.
+The session's share in the totals of days is subtracted first and added last, so the result is right whichever entries were stored
+before.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from agents_store_cloudflare.usage.deletion_sql import DELETE_SESSION
 
 __all__ = ["COUNT_ENTRIES", "DELETE_STAGED", "FORGET_TOTALS", "INSERT_STAGED", "REPLACED"]
 
-# ?1 session id. Entries, totals and the share of days, as `usage_store.delete` removes them.
+# ?1 session id. Deletes the entries, the totals and the share of days, as `usage_store.delete` does.
 REPLACED: tuple[LiteralString, ...] = DELETE_SESSION
 
-# ?1 session id. The totals of entries that are there; the entries stay. The first two subtract the session's share of days.
+# ?1 session id. Deletes the totals of stored entries. The entries stay. The first two statements subtract the session's share of
+# days.
 FORGET_TOTALS: tuple[LiteralString, ...] = (
     *DELETE_SESSION[:2],
     """
@@ -31,7 +33,8 @@ FORGET_TOTALS: tuple[LiteralString, ...] = (
     """,
 )
 
-# ?1 the second number of the import. Its texts are JSON lists of rows. An entry whose id is there already stays as it is. Primary key.
+# ?1 the second number of the import. Its texts are JSON lists of rows. An entry whose id is stored already stays unchanged. Primary
+# key.
 INSERT_STAGED: LiteralString = f"""
     INSERT INTO __agents_usage (id, session_id, kind, step_count, timestamp, source_type, source_name, data, created_at)
     SELECT
@@ -50,7 +53,7 @@ DELETE_STAGED: LiteralString = f"""
     WHERE id BETWEEN {first_key("?1")} AND {last_key("?1")}
 """
 
-# ?1 session id: the totals of its entries, and its share of days, that of entries which are gone included. Index on session_id.
+# ?1 session id. Counts the totals of its entries, and its share of days with the share of deleted entries. Index on session_id.
 COUNT_ENTRIES: tuple[LiteralString, ...] = (
     """
     INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)
