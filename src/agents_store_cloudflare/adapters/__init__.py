@@ -1,1 +1,1 @@
-"""Adapters: the storage of other frameworks, on D1. Each is imported by its own name and needs its framework installed."""
+"""Adapters: storage for other frameworks on D1. Import each adapter by its own name. It needs its framework installed."""

@@ -1,4 +1,4 @@
-"""What several adapters raise beside the store's own errors."""
+"""The errors of several adapters."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["ForeignValueError"]
 
 
 class ForeignValueError(D1StateError):
-    """A value cannot be stored, or a stored one cannot be read. Nothing was written, and stored values stay.
+    """A value cannot be stored, or a stored value cannot be read. Nothing was written, and stored values stay unchanged.
 
-    Values of classes that are not allowed, or are gone; rows that another program wrote; rows of a newer version.
+    The reason is a class that is not allowed or no longer exists, or a row that another program or a newer version has written.
     """
 
     code = "foreign_value"

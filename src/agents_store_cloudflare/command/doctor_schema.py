@@ -60,7 +60,7 @@ def _different_texts(wanted: Schema, present: Schema, key: tuple[str, str]) -> b
 
 
 def _plain(sql: str) -> str:
-    """The statement without layout, comments and quotes. These depend on the tool that ran the file and on SQLite's version."""
+    """Return the statement without layout, comments and quotes. These depend on the tool that ran the file and on SQLite's version."""
     bare = _SPACE.sub(" ", _COMMENT.sub(" ", sql)).replace('"', "").replace("IF NOT EXISTS ", "")
     return _AROUND.sub(r"\1", bare).strip().lower()
 

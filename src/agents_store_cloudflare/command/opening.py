@@ -64,7 +64,7 @@ class OpenDatabase:
 
 
 def _silent() -> logging.Logger:
-    """A logger that writes nothing: the stores log the errors that they raise, and the command prints one line for each."""
+    """Return a logger that writes nothing: the stores log the errors that they raise, and the command prints one line for each."""
     logger = logging.Logger("agents-store")  # noqa: LOG001 - outside the tree of loggers, so that nobody configures it
     logger.addHandler(logging.NullHandler())
     return logger

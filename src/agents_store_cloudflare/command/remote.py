@@ -180,7 +180,7 @@ def _body_of(answer: HTTPError) -> bytes:
 
 
 def _document(reply: bytes) -> Mapping[str, Any]:
-    """The reply's JSON object; an empty one if the reply is something else, such as a proxy's page."""
+    """Return the reply's JSON object; an empty one if the reply is something else, such as a proxy's page."""
     try:
         body = json.loads(reply)
     except ValueError:

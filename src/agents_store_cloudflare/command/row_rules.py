@@ -121,7 +121,7 @@ def neutral_value(table: str, column: Column) -> SqlValue:
 
 
 def _is_shared(table: str, column: str, row: Mapping[str, object]) -> bool:
-    """Whether a checkpoint's state lies in an earlier checkpoint."""
+    """Return whether a checkpoint's state lies in an earlier checkpoint."""
     return table == "__agents_checkpoints" and column == "custom_state" and row.get("base_id") is not None
 
 

@@ -55,7 +55,7 @@ class Shown:
 
     @classmethod
     def of(cls, body: Mapping[str, Any], print_it: Callable[[], None]) -> Shown:
-        """The view of `body`; `print_it` prints it for people."""
+        """Return the view of `body`; `print_it` prints it for people."""
         text = io.StringIO()
         with redirect_stdout(text):
             print_it()
@@ -100,7 +100,7 @@ async def _readable(opened: OpenDatabase, view: View, rows: Callable[[], Rows]) 
 
 
 async def rows_of_session(opened: OpenDatabase, session_id: str) -> Rows:
-    """The rows of one session, without its usage."""
+    """Return the rows of one session, without its usage."""
     tables: tuple[LiteralString, ...] = ("__agents_states", *HIDDEN)
     for table in tables:
         async for row in rows_of(opened.database, table, session_id):
@@ -110,7 +110,7 @@ async def rows_of_session(opened: OpenDatabase, session_id: str) -> Rows:
 
 
 async def rows_of_tables(opened: OpenDatabase, *tables: LiteralString) -> Rows:
-    """Every row of some tables."""
+    """Return every row of some tables."""
     for table in tables:
         columns = await columns_of(opened.database, table)
         listed = cast("LiteralString", ", ".join(columns))  # type: ignore[redundant-cast]
@@ -121,7 +121,7 @@ async def rows_of_tables(opened: OpenDatabase, *tables: LiteralString) -> Rows:
 async def selected(
     opened: OpenDatabase, sql: LiteralString, columns: Sequence[str], parameters: tuple[SqlValue, ...] = ()
 ) -> AsyncIterator[StoredRow]:
-    """The rows of a statement, by their columns."""
+    """Yield the rows of a statement, by their columns."""
     [rows] = await batch_with_retry(opened.database, [Statement(sql, parameters)])
     for row in rows:
         yield dict(zip(columns, row, strict=True))

@@ -28,7 +28,7 @@ SELECT_STAGED_STEPS: LiteralString = """
 
 
 async def messages_of(opened: OpenDatabase, session_id: str, count: int) -> AsyncIterator[tuple[int, Message]]:
-    """The first `count` messages with their sequences."""
+    """Yield the first `count` messages with their sequences."""
     for offset in range(0, count, MESSAGES_PAGE):
         page = await opened.states.get_messages(session_id, offset=offset, limit=min(MESSAGES_PAGE, count - offset))
         for place, message in enumerate(page):
@@ -36,7 +36,7 @@ async def messages_of(opened: OpenDatabase, session_id: str, count: int) -> Asyn
 
 
 async def checkpoints_of(opened: OpenDatabase, session_id: str) -> AsyncIterator[Checkpoint]:
-    """The checkpoints without their states, the newest first."""
+    """Yield the checkpoints without their states, the newest first."""
     cursor = None
     while True:
         page = await opened.states.list_checkpoints(
@@ -50,7 +50,7 @@ async def checkpoints_of(opened: OpenDatabase, session_id: str) -> AsyncIterator
 
 
 async def runs_of(opened: OpenDatabase, session_id: str) -> AsyncIterator[Run]:
-    """The runs, the latest first."""
+    """Yield the runs, the latest first."""
     before_turn = None
     while runs := await opened.states.list_runs(session_id, limit=RUNS_PAGE, before_turn=before_turn):
         for run in runs:
@@ -61,7 +61,7 @@ async def runs_of(opened: OpenDatabase, session_id: str) -> AsyncIterator[Run]:
 
 
 async def staged_changes_of(opened: OpenDatabase, session_id: str) -> AsyncIterator[tuple[str, StagedChange]]:
-    """The staged changes with the ids of their steps, each step's in the order of promotion."""
+    """Yield the staged changes with the ids of their steps, each step's in the order of promotion."""
     [rows] = await batch_with_retry(opened.database, [Statement(SELECT_STAGED_STEPS, (session_id,))])
     for [step_id] in cast("list[list[str]]", rows):
         for change in await opened.states.get_staged_changes(session_id, step_id):
@@ -69,7 +69,7 @@ async def staged_changes_of(opened: OpenDatabase, session_id: str) -> AsyncItera
 
 
 async def entries_of(opened: OpenDatabase, session_id: str) -> AsyncIterator[UsageEntry]:
-    """The usage entries by time, then insertion."""
+    """Yield the usage entries by time, then insertion."""
     offset = 0
     while entries := await opened.usage.get_entries(session_id, limit=ENTRIES_PAGE, offset=offset):
         for entry in entries:

@@ -68,7 +68,7 @@ async def _page(opened: OpenDatabase, options: argparse.Namespace) -> SessionPag
 
 
 async def _rows(opened: OpenDatabase, options: argparse.Namespace) -> Rows:
-    """The rows of the page, for a page that cannot be read. One row more tells whether there is another page."""
+    """Return the rows of the page, for a page that cannot be read. One row more tells whether there is another page."""
     table: LiteralString = "__agents_states"
     columns = await columns_of(opened.database, table)
     listed = cast("LiteralString", ", ".join(columns))  # type: ignore[redundant-cast]
@@ -116,5 +116,5 @@ def _summary(state: AgentState) -> JsonObject:
 
 
 def message_count(state: AgentState) -> int:
-    """The number of stored messages. The state may have loaded fewer."""
+    """Return the number of stored messages. The state may have loaded fewer."""
     return state.stored_history.count if state.stored_history else len(state.messages)

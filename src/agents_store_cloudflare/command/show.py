@@ -184,7 +184,7 @@ class _Shown:
 
 
 def _kind_of(message: Message) -> str:
-    """The message's role, or its type if it has no role."""
+    """Return the message's role, or its type if it has no role."""
     return str(message.get("role") or message.get("type") or "message")
 
 

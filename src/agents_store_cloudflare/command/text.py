@@ -37,7 +37,7 @@ def json_text(value: object) -> str:
 
 
 def time_text(at_ms: int | None) -> str:
-    """The time in UTC to the second. A time outside the calendar is shown as its number."""
+    """Return the time in UTC to the second. A time outside the calendar is shown as its number."""
     if at_ms is None:
         return ""
     try:
@@ -47,7 +47,7 @@ def time_text(at_ms: int | None) -> str:
 
 
 def terminal_columns() -> int:
-    """The width of a line; 100 if no terminal tells its width."""
+    """Return the width of a line; 100 if no terminal tells its width."""
     return shutil.get_terminal_size((100, 24)).columns
 
 
@@ -68,7 +68,7 @@ def shortened(text: str, columns: int) -> str:
 
 
 def _width(text: str) -> int:
-    """The columns of a text: two for a wide character, none for one that combines with the character before."""
+    """Return the columns of a text: two for a wide character, none for one that combines with the character before."""
     return sum(
         0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
         for character in text

@@ -82,7 +82,7 @@ def _totals_view(options: argparse.Namespace) -> View:
 
 
 async def _rows(opened: OpenDatabase, options: argparse.Namespace) -> Rows:
-    """The totals of the session, or of all with the tree in which they stand."""
+    """Return the totals of the session, or of all with the tree in which they stand."""
     if options.tree:
         async for each in rows_of_tables(opened, "__agents_usage_by_session", "__agents_usage_sub_sessions"):
             yield each

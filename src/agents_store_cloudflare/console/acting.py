@@ -42,7 +42,7 @@ def act_of(asked: Asked) -> tuple[str, Act] | None:
 
 
 async def confirmation(asked: Asked, name: str, act: Act) -> Shown:
-    """The page that says what an act will do, with the form that does it."""
+    """Return the page that says what an act will do, with the form that does it."""
     plan = await act.plan(asked)
     guard = new_guard(asked.request, asked.prefix, name, plan.fixed, asked.now_ms)
     hidden = {**plan.fixed, "token": guard.token, "expires": guard.expires}

@@ -40,7 +40,7 @@ class Asked:
     can_act: bool = True
 
     def session_id(self, name: str = "id") -> str:
-        """The session that the page is about.
+        """Return the session that the page is about.
 
         Raises:
             InvalidArgumentError: the parameter is missing, or no id.
@@ -48,7 +48,7 @@ class Asked:
         return check_id(self.needed(name), name)
 
     def needed(self, name: str) -> str:
-        """A parameter that the page cannot do without.
+        """Return a parameter that the page cannot do without.
 
         Raises:
             InvalidArgumentError: it is missing.
@@ -72,7 +72,7 @@ class Asked:
         return int(text)
 
     def link(self, page: str, /, **parameters: str | int | None) -> str:
-        """The address of a page."""
+        """Return the address of a page."""
         return link(self.prefix, page, **parameters)
 
 

@@ -36,7 +36,7 @@ class Went(Record):
     cost_micros: int
 
     def facts(self) -> tuple[tuple[str, str], ...]:
-        """The receipt as people read it."""
+        """Return the receipt as people read it."""
         return (
             ("Sessions", f"{len(self.session_ids):,}: {_named(self.session_ids)}"),
             ("Streams", f"{len(self.stream_ids):,}: {_named(self.stream_ids)}"),

@@ -47,7 +47,7 @@ def new_guard(request: HttpRequest, prefix: str, act: str, fixed: Mapping[str, s
 def is_genuine(  # noqa: PLR0917
     request: HttpRequest, prefix: str, act: str, fixed: Mapping[str, str], token: str, expires: str, now_ms: int
 ) -> bool:
-    """Whether a form comes from this console, was shown to this browser, and fixes what it fixed then."""
+    """Return whether a form comes from this console, was shown to this browser, and fixes what it fixed then."""
     secret = _secret_of(request, _cookie(request, prefix)[0])
     if secret is None or _EXPIRES.fullmatch(expires) is None or not now_ms < int(expires) <= now_ms + LIFETIME_MS:
         return False
@@ -55,7 +55,7 @@ def is_genuine(  # noqa: PLR0917
 
 
 def is_own_origin(request: HttpRequest) -> bool:
-    """Whether a page of this origin sends the request, or no browser does."""
+    """Return whether a page of this origin sends the request, or no browser does."""
     origin = request.header("Origin")
     if origin is None:
         return request.header("Sec-Fetch-Site") not in ("cross-site", "same-site")
@@ -69,7 +69,7 @@ def _token(secret: str, act: str, fixed: Mapping[str, str], expires: str) -> str
 
 
 def _cookie(request: HttpRequest, prefix: str) -> tuple[str, str]:
-    """The name of the cookie and its attributes. With the prefix of its name no other host can set it."""
+    """Return the name of the cookie and its attributes. With the prefix of its name no other host can set it."""
     if urlsplit(request.url).scheme == "https":
         return "__Host-agents-console", "Path=/; Secure; HttpOnly; SameSite=Strict"
     return "agents-console", f"Path={prefix}; HttpOnly; SameSite=Strict"

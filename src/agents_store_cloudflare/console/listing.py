@@ -212,7 +212,7 @@ async def list_tree(sources: Sources, session_id: str) -> tuple[SessionSummary, 
 
 
 async def _with_costs(sources: Sources, sessions: Sequence[SessionSummary]) -> list[SessionSummary]:
-    """The sessions with the cost of their models, as far as `COST_ROWS` rows reach."""
+    """Return the sessions with the cost of their models, as far as `COST_ROWS` rows reach."""
     if not sessions:
         return []
     ids = [each.session_id for each in sessions]
@@ -251,7 +251,7 @@ def _cursor(path: str, row: Sequence[SqlValue]) -> str:
 
 
 def _position(cursor: str | None, wanted: SessionFilter, start: Start) -> tuple[SqlValue, SqlValue]:
-    """The two parts of the position that the list goes on behind.
+    """Return the two parts of the position that the list goes on behind.
 
     Raises:
         InvalidArgumentError: the cursor is none of a list in this order.

@@ -57,7 +57,7 @@ def _message(message: Mapping[str, Any], sequence: int, whole: str | None) -> Ma
 
 
 def _content(content: object, whole: str | None) -> list[Child]:
-    """The text of a message, or its blocks as Anthropic's and OpenAI's messages have them."""
+    """Return the text of a message, or its blocks as Anthropic's and OpenAI's messages have them."""
     if content is None or content == "":
         return []
     if not isinstance(content, list):

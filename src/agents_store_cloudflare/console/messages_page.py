@@ -49,7 +49,7 @@ def _body(asked: Asked, session_id: str, first: int, page: MessagePage) -> Marku
 
 
 async def message_page(asked: Asked) -> Shown:
-    """One message, whatever its length."""
+    """Return one message, whatever its length."""
     session_id, number = asked.session_id(), asked.number("n")
     if number is None:
         raise InvalidArgumentError("the parameter 'n' is missing")

@@ -36,7 +36,7 @@ PAGES: Final[Mapping[str, Callable[[Asked], Awaitable[Shown]]]] = {
 
 
 async def live_events(asked: Asked) -> object:
-    """The stream named by `stream` as Server-Sent Events, from `from` or `Last-Event-ID` on: the answer of its object.
+    """Return the stream named by `stream` as Server-Sent Events, from `from` or `Last-Event-ID` on: the answer of its object.
 
     Raises:
         StreamError: there are no streams behind this console.

@@ -64,7 +64,7 @@ async def summary_of(asked: Asked) -> SessionSummary:
 
 
 async def session_page(asked: Asked) -> Shown:
-    """The overview of a session."""
+    """Return the overview of a session."""
     session = await summary_of(asked)
     states, session_id = asked.sources.states, session.session_id
     first = max(0, session.message_count - MESSAGES)
@@ -108,7 +108,7 @@ async def session_page(asked: Asked) -> Shown:
 
 
 def _scopes(session: SessionSummary) -> list[str]:
-    """The scopes that may concern a session: the one of its open turn, and one of its own name."""
+    """Return the scopes that may concern a session: the one of its open turn, and one of its own name."""
     reservation = (session.open_turn or {}).get("reservation")
     return [*([str(reservation[0])] if reservation else []), session.session_id]
 

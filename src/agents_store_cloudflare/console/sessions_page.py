@@ -24,7 +24,7 @@ _VIEWS: Final = (
 
 
 async def sessions_page(asked: Asked) -> Shown:
-    """The sessions that fit the filter, 15 a page."""
+    """Return the sessions that fit the filter, 15 a page."""
     query = asked.query
     wanted = SessionFilter(
         prefix=query.get("prefix"),

@@ -51,7 +51,7 @@ class Sources:
 
     @classmethod
     def of_store(cls, store: CloudflareStore) -> Self:
-        """The sources of a request's store."""
+        """Return the sources of a request's store."""
         parts = store.parts
         return cls(
             database=parts.database,
@@ -71,7 +71,7 @@ class Sources:
 
     @classmethod
     def of_database(cls, database: Database) -> Self:
-        """The sources of a database alone."""
+        """Return the sources of a database alone."""
         meters = OpenMeters()
         metered = MeteredDatabase(database, meters)
         return cls(
@@ -84,11 +84,11 @@ class Sources:
         )
 
     async def rows(self, *statements: Statement) -> list[list[Row]]:
-        """The rows of statements that only read, in one round trip."""
+        """Return the rows of statements that only read, in one round trip."""
         return await batch_with_retry(self.database, statements)
 
     def session_database(self, session_id: str) -> Database:
-        """The database that a session lives in: D1, or its home."""
+        """Return the database that a session lives in: D1, or its home."""
         return self.database if self.database_of is None else self.database_of(session_id)
 
     async def session_rows(self, session_id: str, *statements: Statement) -> list[list[Row]]:

@@ -31,14 +31,14 @@ _COLUMNS: Final = (
 
 
 async def usage_page(asked: Asked) -> Shown:
-    """The totals of a query."""
+    """Return the totals of a query."""
     query = usage_query(asked)
     found = await usage_table(asked.sources, query, asked.query.get("cursor"))
     return Shown(title="Usage", data=found.to_dict(), body=lambda: _body(asked, query, found))
 
 
 async def usage_csv(asked: Asked) -> HttpResponse:
-    """The same totals as a file."""
+    """Return the same totals as a file."""
     query = usage_query(asked)
     found = await usage_table(asked.sources, query, asked.query.get("cursor"))
     headings = (

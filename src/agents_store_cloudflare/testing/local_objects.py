@@ -58,12 +58,12 @@ class LocalObjects:
         return await self._host(name).call(request)
 
     async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> HttpResponse:
-        """An HTTP GET to the object called `name`: the body is a `LocalEvents`, the WebSocket a `LocalSocket`."""
+        """Return an HTTP GET to the object called `name`: the body is a `LocalEvents`, the WebSocket a `LocalSocket`."""
         await asyncio.sleep(0)
         return self._host(name).fetch(name, HttpRequest(url=url, headers=headers))
 
     async def forward(self, name: str, request: HttpRequest, _original: object) -> HttpResponse:
-        """A request of the Durable Streams protocol to the object called `name`."""
+        """Return a request of the Durable Streams protocol to the object called `name`."""
         await asyncio.sleep(0)
         return await self._host(name).serve(name, request)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from agents_store_cloudflare.adapters.langgraph.ormsgpack_place import fill_in_ormsgpack
 
-# Before anything imports LangGraph's checkpoint package, which imports ormsgpack.
+# This stands before the first import of LangGraph's checkpoint package, which imports ormsgpack.
 fill_in_ormsgpack()
 
 from agents_store_cloudflare.adapters.langgraph.errors import ForeignValueError, StaleHeadError  # noqa: E402

@@ -1,4 +1,4 @@
-"""The batches that a saver sends, and the fence in front of each."""
+"""Sends the batches of a saver, each behind the fence."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["GraphBatches", "LinesMovedError", "Seen", "StoredAlreadyError"]
 
 
 class Seen(NamedTuple):
-    """What a head check compares.
+    """The checkpoints that a head check compares.
 
     Attributes:
-        head: the newest checkpoint that a saver saw, "" for none.
-        accepted: that one, and those that it has put itself, as JSON.
+        head: the id of the newest checkpoint that a saver saw, "" for none.
+        accepted: the ids of this checkpoint and of the checkpoints that the saver has put itself, as JSON.
     """
 
     head: str
@@ -32,19 +32,19 @@ class Seen(NamedTuple):
 
 
 class StoredAlreadyError(Exception):
-    """The checkpoint is stored: the reply to an earlier attempt was lost. No error of a caller's."""
+    """The checkpoint is stored already, because the reply to an earlier attempt was lost. Callers do not get this error."""
 
 
 class LinesMovedError(Exception):
-    """Others added to the logs, or lines are gone: the checkpoint must be laid out otherwise. No error of a caller's."""
+    """Others have added to the logs, or lines are gone, so the checkpoint needs another layout. Callers do not get this error."""
 
 
 class GraphBatches:
-    """Batches over the tables of graphs.
+    """Sends batches for the tables of graphs.
 
     Args:
         database: a D1 binding, a `Database` or `Homes`.
-        fencing_token: of the lock of the thread.
+        fencing_token: the lock of the thread, or its token.
     """
 
     def __init__(self, database: object, fencing_token: FencingToken) -> None:
@@ -58,7 +58,7 @@ class GraphBatches:
     async def write(
         self, operation: str, thread: Thread, statements: Sequence[Statement], *, seen: Seen | None = None
     ) -> list[list[Row]]:
-        """Send statements behind the fence; a second run of them changes nothing.
+        """Send statements behind the fence. A second run of them must change nothing.
 
         Raises:
             StaleFencingTokenError, StaleHeadError: somebody else has written.
@@ -71,22 +71,22 @@ class GraphBatches:
         return await fenced_batch(self.homes, operation, thread[0], statements, token=self.token, faults=faults)
 
     async def unfenced(self, operation: str, key: str, statements: Sequence[Statement]) -> list[list[Row]]:
-        """Send statements that carry their own fence; a second run of them changes nothing."""
+        """Send statements that have their own fence. A second run of them must change nothing."""
         return await fenced_batch(self.homes, operation, key, statements)
 
     def head_check(self, thread: Thread, seen: Seen | None) -> list[Statement]:
-        """The guard of a batch that must not come after somebody else's checkpoint."""
+        """Return the guard that aborts a batch after somebody else's checkpoint."""
         return [] if seen is None else [Statement(writing_sql.CHECK_HEAD, (*thread, seen.accepted))]
 
     def share_a_database(self, thread_id: str, other_id: str) -> bool:
-        """Whether one batch reaches both threads."""
+        """Return whether both threads are in the same database."""
         return isinstance(self.homes, OneDatabase) or home_of(thread_id) == home_of(other_id)
 
     def only_home(self, operation: str) -> str:
-        """The key of a call that spans threads.
+        """Return the place for a call about several threads.
 
         Raises:
-            InvalidArgumentError: threads live in several databases.
+            InvalidArgumentError: the threads are in several databases.
         """
         if not isinstance(self.homes, OneDatabase):
             raise InvalidArgumentError(

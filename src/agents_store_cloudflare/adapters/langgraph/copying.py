@@ -1,4 +1,4 @@
-"""Texts that another line holds already, as a part of that line."""
+"""Stores a text as a copy of a part of another line that holds it already."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Copy(NamedTuple):
     after: str
 
     def text(self, line: str) -> str:
-        """The copied text."""
+        """Return the copied text."""
         return f"{self.before}{line[self.begin : self.end]}{self.after}"
 
 
 def found_copy(text: str, lines: Mapping[str, Range]) -> Copy | None:
-    """The text as a copy of a part of one of the lines, where that saves most of it."""
+    """Return the text as a copy of a part of one of the lines, or None if that would not save most of it."""
     best: Copy | None = None
     for at in (len(text) // 2, len(text) // 4, len(text) * 3 // 4):
         probe = text[at : at + PROBE]

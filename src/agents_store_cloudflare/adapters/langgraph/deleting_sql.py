@@ -1,4 +1,4 @@
-"""The SQL of checkpoints and lines that delete and copy."""
+"""The SQL that deletes and copies checkpoints and lines."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ COPY_LINES: LiteralString = """
 
 _OF_RUNS: LiteralString = "metadata ->> '$.run_id' IN (SELECT value FROM json_each(?1))"
 
-# ?1 JSON list of run ids, ?2 fencing token: aborts the batch when a thread of theirs has seen a higher one. Reads all checkpoints.
+# ?1 JSON list of run ids, ?2 fencing token: aborts the batch when a thread of these runs has seen a higher token. Reads all
+# checkpoints.
 FENCE_OF_RUNS: LiteralString = f"""
     SELECT
       CASE WHEN token > ?2 THEN json_extract('{{}}', 'agents-store ' || json_object(
@@ -58,7 +59,7 @@ FENCE_OF_RUNS: LiteralString = f"""
     WHERE session_id IN (SELECT session_id FROM __agents_graph_checkpoints WHERE {_OF_RUNS})
 """
 
-# ?1 JSON list of run ids -> (thread) of each. Reads all checkpoints.
+# ?1 JSON list of run ids -> (thread) of each run. Reads all checkpoints.
 THREADS_OF_RUNS: LiteralString = f"""
     SELECT DISTINCT session_id
     FROM __agents_graph_checkpoints
@@ -71,7 +72,7 @@ DELETE_RUNS: LiteralString = f"""
     WHERE {_OF_RUNS}
 """
 
-# ?1 JSON list of threads: the lines that none of their checkpoints needs. Reads the threads.
+# ?1 JSON list of threads. Deletes the lines that no checkpoint of these threads needs. Reads the threads.
 FORGET_LINES: LiteralString = """
     DELETE FROM __agents_graph_lines
     WHERE session_id IN (SELECT value FROM json_each(?1))
@@ -98,7 +99,8 @@ FORGET_LINES: LiteralString = """
 """
 
 
-# ?1 thread, ?2 the checkpoints that stay, as [[namespace, id], …]; those that are newer than all of their namespace stay too.
+# ?1 thread, ?2 the checkpoints that stay, as [[namespace, id], …]. Checkpoints that are newer than all of these in their namespace
+# stay too.
 PRUNE: LiteralString = """
     DELETE FROM __agents_graph_checkpoints
     WHERE session_id = ?1

@@ -1,4 +1,4 @@
-"""What the adapter raises beside the store's own errors."""
+"""The error of the adapter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ForeignValueError", "StaleHeadError"]
 
 @dataclass(eq=False, repr=False)
 class StaleHeadError(StaleStateError):
-    """Somebody else put a checkpoint since this saver last saw the thread; nothing was written.
+    """Somebody else has put a checkpoint since this saver last saw the thread; nothing was written.
 
     Attributes:
         session_id: the thread's id.

@@ -1,4 +1,4 @@
-"""Reading checkpoints: one, pages of them, and what a delta channel is made of."""
+"""Reads checkpoints: one, pages of them, and the history of delta channels."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ CHAIN: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which checkpoints a caller lists; None does not matter.
+    """The filter of a list of checkpoints. None means no condition.
 
     Attributes:
-        before: only those before this one.
-        metadata: what they must have.
+        before: only checkpoints before this checkpoint.
+        metadata: the metadata that a checkpoint must have.
     """
 
     thread_id: str | None
@@ -48,7 +48,7 @@ class History:
         self._checks_head = checks_head
 
     async def get(self, thread: Thread, checkpoint_id: str | None, codec: TextCodec) -> CheckpointTuple | None:
-        """The checkpoint of an id, or the newest, in one batch; remembered."""
+        """Return the checkpoint of an id, or the newest, in one batch. The saver remembers it."""
         select = (
             Statement(reading_sql.SELECT_LATEST, thread)
             if checkpoint_id is None
@@ -70,7 +70,7 @@ class History:
         return made
 
     async def pages(self, wanted: Wanted, codec: TextCodec) -> AsyncIterator[CheckpointTuple]:
-        """Checkpoints, the newest first, a batch for each page."""
+        """Yield checkpoints, the newest first, with one batch for each page."""
         thread_id = wanted.thread_id
         key = self._batches.only_home("list without a thread") if thread_id is None else thread_id
         kind = 0 if thread_id is None else 1 if wanted.ns is None else 2
@@ -101,7 +101,7 @@ class History:
             after = (last.checkpoint_id, *last.thread)
 
     async def chain(self, thread: Thread, checkpoint_id: str, codec: TextCodec) -> AsyncIterator[CheckpointTuple]:
-        """A checkpoint and its ancestors, a batch for each 200."""
+        """Yield a checkpoint and its ancestors, with one batch for each 200."""
         at: str | None = checkpoint_id
         skip = 0
         while at is not None:
@@ -114,14 +114,14 @@ class History:
             found = Lines(lines)
             for row in rows[skip:]:
                 yield read_row(CheckpointRow.of(row), found, codec)[0]
-            # The last one is read once more, as the first of the next part.
+            # The last checkpoint of a part is read again as the first of the next part.
             at = CheckpointRow.of(rows[-1]).checkpoint_id if len(rows) == CHAIN else None
             skip = 1
 
     async def delta(
         self, thread: Thread, checkpoint_id: str | None, channels: Sequence[str], codec: TextCodec
     ) -> dict[str, DeltaChannelHistory]:
-        """For each channel the writes since the nearest ancestor that has a value, oldest first, and that value."""
+        """Return for each channel the value of the nearest ancestor that has one, and the writes since then, oldest first."""
         writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
         seeds: dict[str, Any] = {}
         if checkpoint_id is None:
@@ -146,7 +146,7 @@ class History:
 
 
 def _collect(made: CheckpointTuple, writes: dict[str, list[PendingWrite]], seeds: dict[str, Any]) -> None:
-    """Take from an ancestor what channels without a value so far need of it."""
+    """Add an ancestor's value and writes to the channels that have no value yet."""
     for write in reversed(made.pending_writes or []):
         if write[1] in writes and write[1] not in seeds:
             writes[write[1]].append(write)

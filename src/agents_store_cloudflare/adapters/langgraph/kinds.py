@@ -1,4 +1,4 @@
-"""Asking for the kind of a value of which nothing is known."""
+"""Asks for the type of a value of unknown type."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["is_a", "is_exactly", "kind_of"]
 
 
 def is_a(value: object, *kinds: type[Any]) -> bool:
-    """Whether the value is of one of the kinds. Type checkers go on knowing nothing of it: it may hold anything."""
+    """Return whether the value is an instance of one of the types. Type checkers do not narrow its type, so its content stays unknown."""
     return isinstance(value, kinds)
 
 
 def is_exactly(value: object, kind: type[Any]) -> bool:
-    """Whether the value is of this kind and of no kind made from it."""
+    """Return whether the value has exactly this type, and not a subclass."""
     return type(value) is kind
 
 
 def kind_of(value: object) -> Any:
-    """The class of the value."""
+    """Return the class of the value."""
     return type(value)

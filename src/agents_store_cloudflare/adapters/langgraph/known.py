@@ -1,4 +1,4 @@
-"""What a saver remembers of the checkpoints that it put or read last: where their values lie, so that only new lines are stored."""
+"""The places of values in the checkpoints that a saver put or read last. It remembers them, so that only new lines are stored."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = [
 ]
 
 MOST_CHECKPOINTS: Final = 8
-"""Of one thread and namespace: the newest, and what a run that goes back has read."""
+"""The most checkpoints of one thread and namespace: the newest ones, and those that a run has read to go back."""
 
 MOST_THREADS: Final = 256
 MARSHAL_VERSION: Final = 2
-"""The last version that writes equal values equally, whoever else refers to them."""
+"""The last version that writes equal values equally. Later versions write an object differently if other references to it exist."""
 
 _IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes})
 
@@ -36,7 +36,7 @@ Thread: TypeAlias = "tuple[str, str]"
 
 
 class Range(NamedTuple):
-    """Lines of a log: from `first` up to `end`, which is not among them."""
+    """The lines of a log from `first` to `end` - 1."""
 
     log: str
     first: int
@@ -44,7 +44,7 @@ class Range(NamedTuple):
 
 
 class Element(NamedTuple):
-    """One element of a stored list: the object, the fingerprint of its content then, the hash of its text."""
+    """One element of a stored list: the object, the fingerprint of its content when it was stored, and the hash of its text."""
 
     value: Any
     mark: int | None
@@ -60,7 +60,7 @@ class InlineValue:
 
 @dataclass(frozen=True, slots=True)
 class LineValue:
-    """A value that is one line; or the parts of one that is too long for a row."""
+    """A value that is one line, or several lines if it is too long for a row."""
 
     lines: Range
 
@@ -70,7 +70,7 @@ class ListValue:
     """A list whose elements are lines.
 
     Attributes:
-        parts: where elements lie that are too long for a row.
+        parts: the places of elements that are too long for a row.
     """
 
     segments: tuple[Range, ...]
@@ -83,11 +83,11 @@ StoredValue: TypeAlias = "InlineValue | LineValue | ListValue"
 
 @dataclass(frozen=True, slots=True)
 class KnownWrite:
-    """A task's write as it is stored, or about to be.
+    """A write of a task, stored or about to be stored.
 
     Attributes:
         elements: the texts of the elements of a list.
-        expression: how it is stored, as JSON text; None until it is.
+        expression: the stored form as JSON text; None before it is stored.
         needs: the lines that the expression needs.
     """
 
@@ -104,10 +104,10 @@ class KnownCheckpoint:
     """A stored checkpoint.
 
     Attributes:
-        body, refs, writes_text: the columns, as they are stored.
-        values: of each channel its version, and where its value lies.
-        shapes: known shapes, by their text.
-        value_log: the log that takes longer values and shapes, and its end.
+        body, refs, writes_text: the stored columns.
+        values: each channel with its version and the place of its value.
+        shapes: the known shapes by their text.
+        value_log: the log for longer values and shapes, and its end.
     """
 
     body: str
@@ -123,7 +123,7 @@ class KnownCheckpoint:
 
 
 class KnownThreads:
-    """The newest checkpoints of the threads that were used last."""
+    """The newest known checkpoints of the threads that were used last."""
 
     def __init__(self) -> None:
         self._threads: OrderedDict[Thread, OrderedDict[str, KnownCheckpoint]] = OrderedDict()
@@ -131,11 +131,11 @@ class KnownThreads:
         self._own: dict[Thread, list[str]] = {}
 
     def get(self, thread: Thread, checkpoint_id: str | None) -> KnownCheckpoint | None:
-        """The checkpoint, or None."""
+        """Return the checkpoint, or None."""
         return self._threads.get(thread, OrderedDict()).get(checkpoint_id or "")
 
     def keep(self, thread: Thread, checkpoint_id: str, known: KnownCheckpoint) -> None:
-        """Remember a checkpoint; the oldest of its thread is forgotten."""
+        """Remember a checkpoint. If its thread has too many, forget the oldest."""
         checkpoints = self._used(thread)
         checkpoints[checkpoint_id] = known
         checkpoints.move_to_end(checkpoint_id)
@@ -143,7 +143,7 @@ class KnownThreads:
             checkpoints.popitem(last=False)
 
     def head(self, thread: Thread) -> str | None:
-        """Return the newest checkpoint that was seen: "" if there was none, None if nobody has looked."""
+        """Return the newest seen checkpoint: "" if there was none, None if this saver has not looked."""
         return self._heads.get(thread)
 
     def see_head(self, thread: Thread, checkpoint_id: str) -> None:
@@ -152,17 +152,17 @@ class KnownThreads:
         self._heads[thread] = checkpoint_id
 
     def put_begins(self, thread: Thread, checkpoint_id: str) -> None:
-        """Remember that this saver is about to put a checkpoint: it may be stored before its put returns."""
+        """Remember that this saver begins to put a checkpoint, because it may be stored before the put returns."""
         self._used(thread)
         self._own[thread] = [*self._own.get(thread, [])[1 - MOST_CHECKPOINTS :], checkpoint_id]
 
     def accepted_heads(self, thread: Thread) -> list[str] | None:
-        """Return the checkpoints that may be the newest while nobody else has put one. Return None if nobody has looked."""
+        """Return the checkpoints that may be the newest if nobody else has put one. Return None if this saver has not looked."""
         head = self.head(thread)
         return None if head is None else [*self._own.get(thread, []), head]
 
     def forget(self, thread_id: str) -> None:
-        """Forget all of a thread."""
+        """Forget all checkpoints of a thread."""
         for thread in [each for each in {*self._threads, *self._heads, *self._own} if each[0] == thread_id]:
             self._threads.pop(thread, None)
             self._heads.pop(thread, None)
@@ -175,7 +175,7 @@ class KnownThreads:
         self._own.clear()
 
     def _used(self, thread: Thread) -> OrderedDict[str, KnownCheckpoint]:
-        """The checkpoints of a thread that is in use now. The thread that was not used for longest is forgotten."""
+        """Return the known checkpoints of a thread. If there are too many threads, forget the least recently used."""
         checkpoints = self._threads.setdefault(thread, OrderedDict())
         self._threads.move_to_end(thread)
         while len(self._threads) > MOST_THREADS:
@@ -188,7 +188,7 @@ class KnownThreads:
 def fingerprint(value: Any) -> int | None:
     """Return a number that changes with the content of the object, or None if that cannot be found cheaply.
 
-    Somebody may change a message in place after it was stored. Marshal reads it in a tenth of the time that its JSON takes.
+    The caller may change a message in place after it was stored. Marshal takes a tenth of the time of JSON.
     """
     if type(value) in _IMMUTABLE:
         return 0
@@ -197,5 +197,5 @@ def fingerprint(value: Any) -> int | None:
         content = [value.__dict__, value.__pydantic_extra__]
     try:
         return hash(marshal.dumps(content, MARSHAL_VERSION))
-    except ValueError:  # it holds other objects
+    except ValueError:  # it holds objects that marshal cannot write
         return None

@@ -1,4 +1,4 @@
-"""How a checkpoint becomes a row and new lines. Every value is stored once; of a growing list only the new elements."""
+"""Makes a row and new lines of a checkpoint. Every value is stored once. Of a growing list only the new elements are stored."""
 
 from __future__ import annotations
 
@@ -31,27 +31,30 @@ from agents_store_cloudflare.adapters.langgraph.text_codec import TextCodec
 __all__ = ["FORM", "Layout", "Sharing", "body_text", "laid_out"]
 
 FORM: Final = 1
-"""The version of the form of a body; a newer one is refused."""
+"""The version of the form of a body. A newer version is refused."""
 
 MOST_INLINE_BYTES: Final = 48
-"""A longer value becomes a line: the checkpoints that follow only refer to it."""
+"""A longer value becomes a line, and later checkpoints only refer to it."""
 
 MOST_PASSING_BYTES: Final = 60_000
-"""Values of LangGraph's own channels, which no later checkpoint has, stay in the body up to this."""
+"""The most bytes of a value in a body for LangGraph's own channels, whose values no later checkpoint has."""
 
 MOST_SEGMENTS: Final = 8
-"""Of a list that was cut and continued; then it is stored anew."""
+"""The most segments of a list that was cut and continued. With more, the list is stored anew."""
 
 Sharing: TypeAlias = 'Literal["append", "share", "nothing"]'
-"""What a checkpoint uses of its parent's lines: all, and adds to its logs; all, but adds to logs of its own; nothing."""
+"""The use that a checkpoint makes of its parent's lines.
+
+It uses all lines and adds to the parent's logs, or uses all lines and adds to new logs, or uses none.
+"""
 
 
 @dataclass(slots=True)
 class Layout:
-    """A checkpoint ready to be stored.
+    """The form of a checkpoint that is about to be stored.
 
     Attributes:
-        fresh: the new lines of lists, with their texts: what the tasks of the parent have written.
+        fresh: the new lines of lists with their texts, which the tasks of the parent have written.
     """
 
     known: KnownCheckpoint
@@ -67,11 +70,11 @@ def laid_out(
     codec: TextCodec,
     sharing: Sharing,
 ) -> Layout:
-    """Lay a checkpoint out beside its parent.
+    """Return the layout of a checkpoint that refers to its parent's lines.
 
     Args:
         changed: the channels that have changed since the parent.
-        parent: the facts that are known about the checkpoint before it.
+        parent: the known facts about the parent checkpoint.
     """
     return _Laying(checkpoint, changed, None if sharing == "nothing" else parent, codec, sharing == "append").result()
 
@@ -205,7 +208,7 @@ class _Laying:
 
 
 def _same_length(old: list[Element], new: list[Element]) -> int:
-    """How many elements at the beginning have the same text."""
+    """Return the number of elements at the beginning that are unchanged."""
     for place, (one, other) in enumerate(zip(old, new, strict=False)):
         if one.digest != other.digest:
             return place
@@ -213,7 +216,7 @@ def _same_length(old: list[Element], new: list[Element]) -> int:
 
 
 def _cut(segments: tuple[Range, ...], count: int) -> tuple[Range, ...]:
-    """The segments of the first `count` elements."""
+    """Return the segments of the first `count` elements."""
     kept: list[Range] = []
     for segment in segments:
         if count <= 0:
@@ -231,11 +234,11 @@ def body_text(
     values: dict[str, tuple[Any, StoredValue]],
     copies: dict[str, tuple[Range, str]] | None = None,
 ) -> tuple[str, list[Range]]:
-    """The body of a checkpoint, and the lines that it needs.
+    """Return the text of a checkpoint's body, and the lines that it needs.
 
     Args:
         numbers: `shapes.Numbers` as JSON text.
-        copies: for channels whose value a line holds in part: the line, and the rest of the copy as JSON text.
+        copies: for each channel with a value that is a copy of a part of a line: the line, and the rest of the copy as JSON text.
     """
     needs = [shape]
     places = {name: place for place, name in enumerate(channels)}

@@ -1,4 +1,4 @@
-"""Lines on their way into logs, and lines that were read."""
+"""The lines of logs: new lines for a batch, and lines that were read."""
 
 from __future__ import annotations
 
@@ -17,26 +17,29 @@ __all__ = ["MOST_LINE_BYTES", "PART_MARK", "WAITING", "Lines", "NewLines", "new_
 
 SEPARATOR: Final = "\t"
 MOST_LINE_BYTES: Final = 1_500_000
-"""A longer text is stored in parts: D1 takes 2,000,000 bytes for a value and for a row."""
+"""A longer text is stored in parts, because D1 takes at most 2,000,000 bytes for a value and for a row."""
 
 MOST_ROW_BYTES: Final = 500_000
-"""Of lines that are stored together."""
+"""The most bytes of lines that are stored in one row."""
 
 PART_MARK: Final = "@"
-"""Begins a line that stands for an element in parts; JSON never begins so."""
+"""The beginning of a line that refers to an element in parts. JSON never begins with it."""
 
 
 WAITING: Final = "w"
-"""Begins the names of logs that hold nothing but writes that wait for the next checkpoint. They are dropped when nobody needs them."""
+"""The beginning of the names of logs that hold only writes that wait for the next checkpoint.
+
+Such a log is dropped when nobody needs it.
+"""
 
 
 def new_log(kind: str = "v") -> str:
-    """A name for a log that no other writer takes."""
+    """Return a unique name for a new log."""
     return kind + secrets.token_urlsafe(6)
 
 
 def ranges_json(ranges: Iterable[Range]) -> str:
-    """Ranges as the database keeps them."""
+    """Return the stored form of ranges."""
     return json.dumps([list(each) for each in ranges], separators=(",", ":"))
 
 
@@ -47,22 +50,22 @@ class NewLines:
     added: dict[str, tuple[int, list[str]]] = field(default_factory=dict[str, "tuple[int, list[str]]"])
 
     def add(self, log: str, end: int, texts: Sequence[str]) -> Range:
-        """Put lines at the end of a log, which is `end` before this batch; where they will be."""
+        """Add lines at the end of a log, and return their range. `end` is the log's end before this batch."""
         start, lines = self.added.setdefault(log, (end, []))
         first = start + len(lines)
         lines.extend(texts)
         return Range(log, first, first + len(texts))
 
     def add_long(self, text: str, log: str) -> Range:
-        """Put a text that is too long for a row into a log of its own, in parts."""
+        """Add a text that is too long for a row, in parts, as a log of its own."""
         return self.add(log, 0, list(_parts(text)))
 
     def ends(self) -> dict[str, int]:
-        """What must be the end of each log before the batch."""
+        """Return the end that each log must have before the batch."""
         return {log: start for log, (start, _) in self.added.items()}
 
     def statements(self, thread: Thread) -> list[Statement]:
-        """The statements that store the lines."""
+        """Return the statements that store the lines."""
         return [
             Statement(writing_sql.APPEND_LINES, (*thread, log, first, len(lines), SEPARATOR.join(lines)))
             for log, (start, added) in self.added.items()
@@ -82,7 +85,7 @@ def _parts(text: str) -> Iterable[str]:
 
 
 def _rows(start: int, lines: Sequence[str]) -> Iterable[tuple[int, list[str]]]:
-    """Lines as rows that are not too large."""
+    """Yield the lines as rows of the allowed size."""
     begin = size = 0
     for index, line in enumerate(lines):
         line_bytes = len(line.encode()) + 1
@@ -95,7 +98,7 @@ def _rows(start: int, lines: Sequence[str]) -> Iterable[tuple[int, list[str]]]:
 
 
 class Lines:
-    """Lines as they were read, by thread and log."""
+    """The lines that were read, by thread and log."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._logs: dict[tuple[str, str, str], list[tuple[int, list[str]]]] = {}
@@ -103,10 +106,10 @@ class Lines:
             self._logs.setdefault((session_id, ns, log), []).append((start, body.split(SEPARATOR)))
 
     def between(self, thread: Thread, wanted: Range) -> list[str]:
-        """The lines of a range.
+        """Return the lines of a range.
 
         Raises:
-            ForeignValueError: some are not there.
+            ForeignValueError: some lines are missing.
         """
         found: list[str] = []
         for start, lines in self._logs.get((*thread, wanted.log), []):
@@ -120,17 +123,17 @@ class Lines:
         return found
 
     def line(self, thread: Thread, wanted: Range) -> str:
-        """The one text of a range: its line, or its parts together."""
+        """Return the text of a range: its one line, or its parts joined."""
         return "".join(self.between(thread, wanted))
 
     def elements(self, thread: Thread, wanted: Range) -> list[str]:
-        """The lines of a range, those whole that are stored in parts."""
+        """Return the elements of a range. Elements in parts are joined."""
         return [
             self._whole(thread, line) if line.startswith(PART_MARK) else line for line in self.between(thread, wanted)
         ]
 
     def parts(self, thread: Thread, wanted: Range) -> list[Range]:
-        """Where the elements of a range lie that are stored in parts."""
+        """Return the places of the elements of a range that are stored in parts."""
         return [_parts_of(line) for line in self.between(thread, wanted) if line.startswith(PART_MARK)]
 
     def _whole(self, thread: Thread, line: str) -> str:

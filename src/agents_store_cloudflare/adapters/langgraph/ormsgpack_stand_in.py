@@ -1,6 +1,8 @@
-"""`ormsgpack` for Pyodide, where it has no wheel: the part that LangGraph uses, over `msgpack`, with the same bytes.
+"""`ormsgpack` for Pyodide, which has no wheel of it.
 
-LangGraph imports `ormsgpack` when its checkpoint package is imported, whichever serializer is used.
+It has the part that LangGraph uses, is made with `msgpack`, and writes the same bytes.
+
+LangGraph's checkpoint package always imports `ormsgpack`, also when another serializer is used.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ __all__ = [
     "unpackb",
 ]
 
-# The numbers of the real module: options are combined and may be stored by callers.
+# The numbers are those of the real module, because callers combine options and may store them.
 OPT_NON_STR_KEYS = 1 << 1
 OPT_PASSTHROUGH_DATACLASS = 1 << 4
 OPT_PASSTHROUGH_DATETIME = 1 << 5
@@ -46,7 +48,7 @@ Default: TypeAlias = "Callable[[Any], Any]"
 ExtHook: TypeAlias = "Callable[[int, bytes], Any]"
 
 
-# As in the real module: other names of Python's own errors.
+# As in the real module, these are other names of Python's own errors.
 MsgpackEncodeError = TypeError
 MsgpackDecodeError = ValueError
 
@@ -59,15 +61,15 @@ class Ext(NamedTuple):
 
 
 def packb(obj: Any, /, default: Default | None = None, option: int | None = None) -> bytes:
-    """The value as msgpack.
+    """Return the value as msgpack.
 
     Args:
-        default: gives what stands for a value of another type.
-        option: of the options above. Dataclasses, datetimes, UUIDs and enums must be passed through.
+        default: returns the replacement of a value of another type.
+        option: a combination of the options above. Dataclasses, datetimes, UUIDs and enums must be passed through.
 
     Raises:
-        MsgpackEncodeError: a value that `default` does not take.
-        NotImplementedError: an option that this module does not have.
+        MsgpackEncodeError: `default` refuses a value.
+        NotImplementedError: this module does not have an option.
     """
     options = option or 0
     if options & ~KNOWN or options & NEEDED != NEEDED:
@@ -80,10 +82,10 @@ def packb(obj: Any, /, default: Default | None = None, option: int | None = None
 
 
 def unpackb(data: Any, /, *, ext_hook: ExtHook | None = None, option: int | None = None) -> Any:
-    """The value of msgpack bytes.
+    """Return the value of msgpack bytes.
 
     Args:
-        ext_hook: gives the value of an extension.
+        ext_hook: returns the value of an extension.
         option: OPT_NON_STR_KEYS allows keys that are not text.
 
     Raises:
@@ -121,7 +123,7 @@ _PASSED = (enum.Enum, dt.datetime, dt.date, dt.time, uuid.UUID)
 
 
 class _Packing:
-    """One call of `packb`: gives msgpack only what it packs as ormsgpack does."""
+    """One call of `packb`. It passes to msgpack only values that both modules pack in the same way."""
 
     def __init__(self, default: Default | None, options: int) -> None:
         self.default = default
@@ -151,7 +153,7 @@ class _Packing:
         return self.container(value, depth)
 
     def container(self, value: Any, depth: int) -> Any:
-        # ormsgpack asks in this order: an enum of text is passed on, a subclass of text is text.
+        # ormsgpack checks in this order: an enum of text goes to `default`, a subclass of text is text.
         if is_a(value, Ext):
             return msgpack.ExtType(value.tag, value.data)
         if is_a(value, *_PASSED) or _is_dataclass(value):
@@ -200,7 +202,7 @@ class _Packing:
 
 
 def _encodable(key: str) -> str:
-    """The key, which is not repaired as other texts are."""
+    """Return the key. Unlike other texts, a key is not repaired."""
     try:
         key.encode()
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""The writes of tasks: how they stand in their checkpoint's row, and how they are read."""
+"""The writes of tasks: their form in their checkpoint's row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Place = tuple[str, int]
 """A task, and the number of a write within it."""
 
 MOST_INLINE_BYTES: Final = 4_000
-"""A longer write becomes a line: the row is rewritten when another task of its checkpoint ends."""
+"""A longer write becomes a line, because the row is rewritten whenever another task of its checkpoint ends."""
 
 LEAST_REFERRED: Final = 60
 PATH: Final = "p"
@@ -31,7 +31,7 @@ PATH: Final = "p"
 
 @dataclass(frozen=True, slots=True)
 class StoredWrite:
-    """One stored write, as the database returned it."""
+    """One stored write from the database."""
 
     task_id: str
     index: int
@@ -40,10 +40,10 @@ class StoredWrite:
     expression: Any
 
     def text(self, lines: Lines, thread: Thread) -> str:
-        """The value's text.
+        """Return the value's text.
 
         Raises:
-            ForeignValueError: it is no expression of this version, or its lines are gone.
+            ForeignValueError: the write is no expression of this version, or its lines are gone.
         """
         match self.expression:
             case str() as text:
@@ -61,7 +61,7 @@ class StoredWrite:
                 )
 
     def needs(self) -> tuple[Range, ...]:
-        """The lines that the expression needs."""
+        """Return the lines that the expression needs."""
         match self.expression:
             case {"l": [str() as log, int() as first, int() as end]} | [str() as log, int() as first, int() as end, *_]:
                 return (Range(log, first, end),)
@@ -70,7 +70,7 @@ class StoredWrite:
 
 
 def encoded(writes: Sequence[tuple[str, Any]], task_id: str, path: str, codec: TextCodec) -> dict[Place, KnownWrite]:
-    """The writes of one call, by their places: special channels have numbers of their own."""
+    """Return the writes of one call by their places. Special channels have places of their own."""
     found: dict[Place, KnownWrite] = {}
     for number, (channel, value) in enumerate(writes):
         is_list = codec.joins_lists and is_exactly(value, list) and value
@@ -81,7 +81,7 @@ def encoded(writes: Sequence[tuple[str, Any]], task_id: str, path: str, codec: T
 
 
 def inline(writes: Mapping[Place, KnownWrite], lines: NewLines) -> dict[Place, KnownWrite]:
-    """The writes as they are stored while their checkpoint has no child: short ones in the row, long ones as lines."""
+    """Return the stored form of writes while their checkpoint has no child: short writes are in the row, long writes are lines."""
     log, made = new_log(WAITING), dict[Place, KnownWrite]()
     for place, write in writes.items():
         if len(write.text.encode()) <= MOST_INLINE_BYTES:
@@ -94,7 +94,9 @@ def inline(writes: Mapping[Place, KnownWrite], lines: NewLines) -> dict[Place, K
 
 
 def settled(writes: Mapping[Place, KnownWrite], fresh: Mapping[str, Range]) -> dict[Place, KnownWrite]:
-    """The writes as they are stored once their checkpoint has a child: what the child's lines hold is referred to."""
+    """Return the stored form of writes when their checkpoint has a child: they refer to the child's lines where these hold the same
+    values.
+    """
     return {place: _settled(write, fresh) for place, write in writes.items()}
 
 
@@ -112,7 +114,7 @@ def _settled(write: KnownWrite, fresh: Mapping[str, Range]) -> KnownWrite:
 
 
 def _run_of(elements: Sequence[str], fresh: Mapping[str, Range]) -> Range | None:
-    """The lines of the elements, where they follow one another."""
+    """Return the range of lines of the elements, or None if the lines do not follow one another."""
     places = [fresh.get(each) for each in elements]
     first = places[0]
     if first is None:
@@ -122,13 +124,13 @@ def _run_of(elements: Sequence[str], fresh: Mapping[str, Range]) -> Range | None
 
 
 def split(writes: Mapping[Place, KnownWrite]) -> tuple[dict[Place, KnownWrite], dict[Place, KnownWrite]]:
-    """Writes that yield to one that is there, and writes that replace it."""
+    """Return two groups: the writes that leave a stored write unchanged, and the writes that replace it."""
     yields = {place: each for place, each in writes.items() if place[1] >= 0}
     return yields, {place: each for place, each in writes.items() if place[1] < 0}
 
 
 def writes_json(writes: Mapping[Place, KnownWrite]) -> str:
-    """Writes as a row keeps them: an object of tasks, each an object of its writes."""
+    """Return the column of a row: an object of tasks, each an object of its writes."""
     tasks: dict[str, list[str]] = {}
     for (task_id, number), write in writes.items():
         parts = tasks.setdefault(task_id, [f'"{PATH}":{dump(write.path)}'] if write.path else [])
@@ -137,10 +139,10 @@ def writes_json(writes: Mapping[Place, KnownWrite]) -> str:
 
 
 def read_writes(text: str | None) -> list[StoredWrite]:
-    """The writes of a row, in the order in which a run applies them.
+    """Return the writes of a row, in the order in which a run applies them.
 
     Raises:
-        ForeignValueError: they are not as this version writes them.
+        ForeignValueError: they do not have the form of this version.
     """
     if text is None:
         return []
@@ -160,5 +162,5 @@ def read_writes(text: str | None) -> list[StoredWrite]:
 
 
 def needs_of(writes: Iterable[KnownWrite]) -> list[Range]:
-    """The lines that writes need, each once."""
+    """Return the lines that writes need, each once."""
     return list(dict.fromkeys(need for write in writes for need in write.needs))

@@ -1,4 +1,4 @@
-"""Which checkpoints of a thread stay: the newest of each namespace, and what its delta channels are made of."""
+"""Prunes a thread. The newest checkpoint of each namespace stays, and so do the ancestors that its delta channels need."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["pruned"]
 
 
 async def pruned(batches: GraphBatches, history: History, thread_id: str, codec: TextCodec) -> None:
-    """Delete all checkpoints of a thread but the newest of each namespace and the ancestors that they need.
+    """Delete all checkpoints of a thread except the newest of each namespace and the ancestors that these need.
 
-    What others put meanwhile stays.
+    Checkpoints that others put meanwhile stay.
     """
     [heads] = await batches.read("prune", thread_id, [Statement(reading_sql.HEADS_OF_THREAD, (thread_id,))])
     kept: list[list[str]] = []
@@ -37,7 +37,7 @@ async def pruned(batches: GraphBatches, history: History, thread_id: str, codec:
 
 
 async def _ancestors(thread: Thread, head: str, channels: set[str], history: History, codec: TextCodec) -> list[str]:
-    """The ancestors up to the nearest that has a value, for every channel."""
+    """Return the ancestors that are needed: for every channel, those up to the nearest ancestor with a value."""
     found: list[str] = []
     async for made in history.chain(thread, head, codec):
         checkpoint_id: str = made.checkpoint["id"]

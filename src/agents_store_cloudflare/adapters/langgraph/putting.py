@@ -1,4 +1,4 @@
-"""Putting checkpoints and writes. A write waits a moment for the checkpoint that follows it: both are one batch then."""
+"""Puts checkpoints and writes. A write waits a moment for the next checkpoint. If it comes, both are one batch."""
 
 from __future__ import annotations
 
@@ -34,17 +34,20 @@ from agents_store_cloudflare.database import Statement
 __all__ = ["NewCheckpoint", "Putting"]
 
 TURNS_TO_WAIT: Final = 12
-"""Of the event loop: LangGraph puts the next checkpoint a few turns after the last task of a step has ended."""
+"""The turns of the event loop for which a write waits.
+
+LangGraph puts the next checkpoint a few turns after the last task of a step has ended.
+"""
 
 SHARINGS: tuple[Sharing, ...] = ("append", "share", "nothing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCheckpoint:
-    """A checkpoint that is to be stored.
+    """A checkpoint to store.
 
     Attributes:
-        metadata: as JSON text.
+        metadata: its metadata as JSON text.
         changed: the channels that have changed since its parent.
     """
 
@@ -57,7 +60,7 @@ class NewCheckpoint:
 
 @dataclass(slots=True, eq=False)
 class _Held:
-    """Writes that wait for the next checkpoint, and whether that checkpoint stored them."""
+    """Writes that wait for the next checkpoint, and the outcome: whether this checkpoint has stored them."""
 
     writes: Mapping[Place, KnownWrite]
     outcome: asyncio.Future[bool]
@@ -77,14 +80,14 @@ class Putting:
         self._held: dict[tuple[Thread, str], list[_Held]] = {}
 
     async def put(self, new: NewCheckpoint, codec: TextCodec) -> None:
-        """Store a checkpoint, the writes that wait for it, and its parent without what both hold."""
+        """Store a checkpoint and the writes that wait for it. Rewrite its parent so that it refers to the values that both hold."""
         held = self._take_up(new.thread, new.parent_id)
         try:
             await self._put(new, codec, held)
         except Exception as error:
             _tell(held, error=error)
             raise
-        except BaseException:  # cancelled: whether it happened is unknown, and storing the writes again changes nothing
+        except BaseException:  # cancelled, with an unknown outcome; to store the writes again changes nothing
             _tell(held)
             raise
         _tell(held, stored=True)
@@ -93,7 +96,8 @@ class Putting:
         thread, checkpoint_id = new.thread, new.checkpoint["id"]
         parent = self._known.get(thread, new.parent_id)
         waiting = {place: write for each in held for place, write in each.writes.items()}
-        # Made before the first wait: what is stored is fixed now. The other layouts are for calls that others overtook.
+        # The layout is made before the first wait, so that the stored content is fixed now. The later layouts are for calls that
+        # others overtook.
         layouts = [laid_out(new.checkpoint, new.changed, parent, codec, SHARINGS[0])]
         seen = self._seen(thread)
         self._known.put_begins(thread, checkpoint_id)
@@ -124,7 +128,7 @@ class Putting:
     async def put_writes(
         self, thread: Thread, checkpoint_id: str, writes: Mapping[Place, KnownWrite], *, waits: bool
     ) -> None:
-        """Store writes of a task; with the checkpoint that follows them, if it comes within a moment."""
+        """Store writes of a task. If the next checkpoint comes within a moment, they are stored with it."""
         if not (waits and await self._stored_by_child(thread, checkpoint_id, writes)):
             await self._flush(thread, checkpoint_id, writes)
 
@@ -146,12 +150,12 @@ class Putting:
         return False
 
     def _seen(self, thread: Thread) -> Seen | None:
-        """What the head check compares: the newest checkpoint that was seen, and what may be the newest in its place."""
+        """Return the checkpoints for the head check: the newest that was seen, and those that may be the newest now."""
         accepted = self._known.accepted_heads(thread) if self._checks_head else None
         return None if accepted is None else Seen(accepted[-1], dump(accepted))
 
     def _take_up(self, thread: Thread, checkpoint_id: str | None) -> list[_Held]:
-        """The writes that wait for a child of this checkpoint, in this event loop."""
+        """Return the writes that wait for a child of this checkpoint, and that tasks of this event loop have put."""
         waiting = self._held.pop((thread, checkpoint_id or ""), [])
         taken = list(waiting)
         waiting.clear()
@@ -173,7 +177,7 @@ class Putting:
                 ranges_json(needs_of(stored.values())),
             ),
         )
-        # Logs that only this call knows: a second run finds its lines there.
+        # Only this call knows these logs, so a second run finds its own lines there.
         added = [replace(each, sql=writing_sql.PUT_LINES) for each in lines.statements(thread)]
         statements = [*self._batches.head_check(thread, seen), *added, merge]
         results = await self._batches.write("put_writes", thread, statements, seen=seen)
@@ -185,7 +189,7 @@ class Putting:
 
 def _guard(thread: Thread, checkpoint_id: str, layout: Layout, seen: Seen | None) -> Statement:
     ends = layout.lines.ends()
-    # The lines that are needed and are not new.
+    # The needed lines that are stored already.
     there = [
         Range(need.log, need.first, min(need.end, ends.get(need.log, need.end)))
         for need in layout.needs
@@ -205,7 +209,7 @@ def _guard(thread: Thread, checkpoint_id: str, layout: Layout, seen: Seen | None
 
 
 def _tell(held: Sequence[_Held], *, stored: bool = False, error: Exception | None = None) -> None:
-    """Wake those who wait: the writes are stored; or they must store them themselves; or there is an error."""
+    """Wake the waiting calls. Their writes are stored, or the calls must store them themselves, or there is an error."""
     for each in held:
         each.outcome.get_loop().call_soon_threadsafe(_set, each.outcome, stored, error)
 
@@ -217,4 +221,4 @@ def _set(outcome: asyncio.Future[bool], stored: bool, error: Exception | None) -
         outcome.set_result(stored)
     else:
         outcome.set_exception(error)
-        outcome.exception()  # whoever waited for it may have been cancelled
+        outcome.exception()  # the call that waited for it may have been cancelled

@@ -50,23 +50,23 @@ class CheckpointRow:
 
     @classmethod
     def of(cls, row: Row) -> CheckpointRow:
-        """The row of `sql.SELECT_ONE` and its like."""
+        """Return the record of a row of `reading_sql.SELECT_ONE` or a similar statement."""
         session_id, ns, *parts = cast("list[Any]", row)
         return cls((session_id, ns), *parts)
 
 
 def config_of(thread: Thread, checkpoint_id: str) -> Any:
-    """The config that names a checkpoint."""
+    """Return the config that names a checkpoint."""
     return {"configurable": {"thread_id": thread[0], "checkpoint_ns": thread[1], "checkpoint_id": checkpoint_id}}
 
 
 def metadata_json(metadata: CheckpointMetadata) -> str:
-    """Metadata as the database keeps it."""
+    """Return the stored form of metadata."""
     return _METADATA.dump(metadata)
 
 
 def read_metadata(text: str) -> CheckpointMetadata:
-    """Metadata of its text."""
+    """Return the metadata of a stored text."""
     return cast("CheckpointMetadata", _METADATA.load(text))
 
 

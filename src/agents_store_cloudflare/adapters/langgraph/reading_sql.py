@@ -1,4 +1,4 @@
-"""The SQL of checkpoints and lines that read."""
+"""The SQL that reads checkpoints and lines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SELECT_ONE: LiteralString = f"""
       AND body IS NOT NULL
 """
 
-# ?1 thread, ?2 namespace -> the same of the newest checkpoint. Primary key, backwards.
+# ?1 thread, ?2 namespace -> the same columns for the newest checkpoint. Primary key, backwards.
 SELECT_LATEST: LiteralString = f"""
     SELECT {_COLUMNS}
     FROM __agents_graph_checkpoints
@@ -51,8 +51,8 @@ SELECT_LATEST: LiteralString = f"""
 """
 
 
-# ?1 thread or NULL, ?2 namespace or NULL, ?3 checkpoint id or NULL, ?4 id that those wanted come before or NULL, ?5 most rows; of the
-# last one seen: ?6 id or NULL, ?7 thread, ?8 namespace. Newest first.
+# ?1 thread or NULL, ?2 namespace or NULL, ?3 checkpoint id or NULL, ?4 only checkpoints before this id, or NULL, ?5 most rows; ?6
+# id or NULL, ?7 thread and ?8 namespace of the last row of the page before. Newest first.
 def _page(place: LiteralString) -> LiteralString:
     return f"""
       FROM __agents_graph_checkpoints
@@ -66,7 +66,8 @@ def _page(place: LiteralString) -> LiteralString:
     """
 
 
-# Reads all checkpoints; those of a thread, and sorts them; those of a namespace, as many as the page needs.
+# Without a thread it reads all checkpoints. With a thread it reads and sorts the thread's checkpoints. With a namespace it reads as
+# many as the page needs.
 _PAGES: tuple[LiteralString, ...] = (
     _page("?1 IS NULL AND (?2 IS NULL OR ns = ?2)"),
     _page("session_id = ?1 AND ?2 IS NULL"),
@@ -75,7 +76,9 @@ _PAGES: tuple[LiteralString, ...] = (
 
 
 def _lines(rows: LiteralString) -> LiteralString:
-    """The lines that rows of checkpoints need, each row of lines once, ordered for joining.
+    """Return the SQL of the lines that rows of checkpoints need.
+
+    Each row of lines comes once, in the order in which the lines are joined.
 
     -> (thread, namespace, log, start, body). Primary keys.
     """
@@ -118,7 +121,7 @@ def _lines(rows: LiteralString) -> LiteralString:
 
 
 def _needing(source: LiteralString) -> LiteralString:
-    """Rows with all that they need in one column: for the body and for the writes."""
+    """Return the SQL of rows with the lines that their bodies and writes need, in one column."""
     return f"""
     WITH chosen AS (
       SELECT session_id, ns, refs, write_refs
@@ -145,7 +148,7 @@ LINES_OF_ONE: LiteralString = _needing(
     """
 ) + _lines("needing")
 
-# The parameters of a page: of all threads, of a thread, of a namespace of a thread.
+# The parameters of a page. The statements are for all threads, for a thread, and for a namespace of a thread.
 SELECT_PAGE: tuple[LiteralString, ...] = tuple(f"SELECT {_COLUMNS}{page}" for page in _PAGES)
 LINES_OF_PAGE: tuple[LiteralString, ...] = tuple(_needing(page) + _lines("needing") for page in _PAGES)
 

@@ -43,24 +43,24 @@ __all__ = ["D1Saver"]
 class D1Saver(BaseCheckpointSaver[int]):
     """A LangGraph checkpointer on D1, or on sqlite in tests. One call is one batch, which is one transaction.
 
-    A value is stored once, however many checkpoints have it; a growing list by what is new. What a saver read or put last it
-    remembers, so use one for a whole run. It makes no table: `run_migration` does, or `setup()`.
+    A value is stored once, even if many checkpoints have it. Of a growing list only the new elements are stored. A saver remembers
+    the checkpoints that it read or put last, so use one saver for a whole run. `run_migration` or `setup()` makes the tables.
 
     Args:
         database: a D1 binding (`env.AGENT_DB`), a `Database` (`testing.SqliteDatabase`), or the `Homes` of sessions.
-        fencing_token: the lock of the thread, or its number. Every write compares it, in the same transaction, with the highest one
-            that was seen for the thread's id: here, by the state store, or by another saver.
-        head_check: refuse to write after somebody else's checkpoint: the newest one of a thread must be the one that this saver saw
-            last. For threads without a lock.
-        serde: a serializer of LangGraph's kind. The default writes typed JSON and allows LangChain's and LangGraph's classes:
-            `TypedJsonSerializer(allow=[MyModel])` allows yours.
+        fencing_token: the lock of the thread, or its token. Every write compares it, in its own transaction, with the highest token
+            that the state store or any saver has seen for the thread's id.
+        head_check: refuse a write when somebody else has put a checkpoint: the newest checkpoint of the thread must be the one that
+            this saver saw last. It is for threads without a lock.
+        serde: a LangGraph serializer. The default writes typed JSON and allows the classes of LangChain and LangGraph.
+            `TypedJsonSerializer(allow=[MyModel])` also allows your class.
 
     Example:
         >>> graph = builder.compile(checkpointer=D1Saver(env.AGENT_DB, fencing_token=lock))
         >>> await graph.ainvoke(question, {"configurable": {"thread_id": lock.key}})
 
-    Errors that every write raises: `StaleFencingTokenError` (a newer holder has written), `StaleHeadError` (with `head_check`),
-    `ForeignValueError` (a value that cannot be stored), `D1StateError` (the database failed). Nothing was written then.
+    Every write may raise `StaleFencingTokenError` (a newer holder has written), `StaleHeadError` (with `head_check`),
+    `ForeignValueError` (a value cannot be stored) and `D1StateError` (the database failed). Then nothing was written.
     """
 
     def __init__(
@@ -81,15 +81,15 @@ class D1Saver(BaseCheckpointSaver[int]):
         self._made_codec = TextCodec(self.serde)
 
     async def setup(self) -> None:
-        """Make the tables, as `run_migration` does; safe to call again.
+        """Make the tables, as `run_migration` does. You may call it again.
 
         Raises:
-            MigrationError: the database is of a newer version.
+            MigrationError: the database is newer than this code.
         """
         await run_migration(self._database)
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> D1Saver:
-        """This saver with a serializer that allows more classes."""
+        """Return a copy of this saver with a serializer that allows more classes."""
         if isinstance(self.serde, TypedJsonSerializer):
             clone = copy.copy(self)
             clone.serde = self.serde.with_allowlist(extra_allowlist)
@@ -104,7 +104,7 @@ class D1Saver(BaseCheckpointSaver[int]):
         return self._made_codec
 
     def get_next_version(self, current: int | None, channel: None) -> int:  # noqa: ARG002 - LangGraph's signature
-        """The next version of a channel. A value is found by its checkpoint, so two branches may use one version."""
+        """Return the next version of a channel. Two branches may use the same version, because a value is found by its checkpoint."""
         # A thread that another saver began has versions like "00000012.0.4".
         return 1 if current is None else int(str(current).partition(".")[0]) + 1
 
@@ -120,13 +120,13 @@ class D1Saver(BaseCheckpointSaver[int]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """Checkpoints, the newest first, 100 a batch.
+        """Yield checkpoints, the newest first, with one batch for each 100.
 
         Args:
-            config: the thread, and what else it names: a namespace, one checkpoint. None: all threads.
-            filter: metadata that they have.
-            before: only those before this one.
-            limit: the most.
+            config: the thread, perhaps with a namespace or one checkpoint. None means all threads.
+            filter: the metadata that a checkpoint must have.
+            before: only checkpoints before this checkpoint.
+            limit: the most checkpoints.
         """
         named = (config or {}).get("configurable", {})
         wanted = Wanted(
@@ -147,7 +147,7 @@ class D1Saver(BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint after the checkpoint that the config names. Return the config of the new one."""
+        """Store a checkpoint after the checkpoint of the config. Return the config of the new checkpoint."""
         thread = _thread(config)
         new = NewCheckpoint(
             thread=thread,
@@ -162,9 +162,9 @@ class D1Saver(BaseCheckpointSaver[int]):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Store what a task has written; with the checkpoint that follows, if that comes within a moment.
+        """Store the writes of a task. If the next checkpoint comes within a moment, they are stored with it.
 
-        A write that is there already stays. Errors, interrupts and their like replace earlier ones.
+        A stored write stays unchanged. Errors, interrupts and other special writes replace earlier ones.
         """
         await self._put_writes(config, writes, task_id, task_path, waits=True)
 
@@ -174,7 +174,7 @@ class D1Saver(BaseCheckpointSaver[int]):
         checkpoint_id = get_checkpoint_id(config)
         if not checkpoint_id:
             raise InvalidArgumentError("put_writes needs a checkpoint_id in its config")
-        # Writes that an interrupt or a null task leaves are followed by no checkpoint.
+        # No checkpoint follows the writes of an interrupt or a null task.
         waits = waits and not any(channel in WRITES_IDX_MAP for channel, _ in writes)
         found = encoded(writes, task_id, task_path, self._codec)
         if found:
@@ -191,10 +191,10 @@ class D1Saver(BaseCheckpointSaver[int]):
         self._known.forget(thread_id)
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete the checkpoints whose metadata have these run ids, in all threads; reads every checkpoint of the database.
+        """Delete the checkpoints whose metadata have these run ids, in all threads. It reads every checkpoint of the database.
 
         Raises:
-            StaleFencingTokenError: a thread of theirs has seen a higher token than this saver's.
+            StaleFencingTokenError: a thread of these runs has seen a higher token than this saver's.
         """
         if not run_ids:
             return
@@ -224,10 +224,10 @@ class D1Saver(BaseCheckpointSaver[int]):
         self._known.forget(pair[1])
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Delete checkpoints of threads, a thread at a time.
+        """Delete old checkpoints of threads, one thread after the other.
 
         Args:
-            strategy: "keep_latest" keeps the newest of each namespace, and the ancestors that its delta channels are made of;
+            strategy: "keep_latest" keeps the newest checkpoint of each namespace and the ancestors that its delta channels need.
                 "delete" keeps none.
         """
         if strategy not in {"keep_latest", "delete"}:
@@ -242,13 +242,13 @@ class D1Saver(BaseCheckpointSaver[int]):
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """What delta channels are made of: their writes since the nearest ancestor with a value, in one batch for each 200 ancestors."""
+        """Return the writes of delta channels since the nearest ancestor with a value. It sends one batch for each 200 ancestors."""
         if not channels:
             return {}
         return await self._history.delta(_thread(config), get_checkpoint_id(config) or None, channels, self._codec)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """`aget_tuple` for synchronous code; not in a Worker."""
+        """Call `aget_tuple` from synchronous code. It does not work in a Worker."""
         return run_now(self.aget_tuple(config), "get_tuple")
 
     def list(
@@ -259,7 +259,7 @@ class D1Saver(BaseCheckpointSaver[int]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """`alist` for synchronous code; not in a Worker."""
+        """Call `alist` from synchronous code. It does not work in a Worker."""
         yield from run_now(all_of(self.alist(config, filter=filter, before=before, limit=limit)), "list")
 
     def put(
@@ -269,35 +269,35 @@ class D1Saver(BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """`aput` for synchronous code; not in a Worker."""
+        """Call `aput` from synchronous code. It does not work in a Worker."""
         return run_now(self.aput(config, checkpoint, metadata, new_versions), "put")
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """`aput_writes` for synchronous code; not in a Worker."""
+        """Call `aput_writes` from synchronous code. It does not work in a Worker."""
         run_now(self._put_writes(config, writes, task_id, task_path, waits=False), "put_writes")
 
     def delete_thread(self, thread_id: str) -> None:
-        """`adelete_thread` for synchronous code; not in a Worker."""
+        """Call `adelete_thread` from synchronous code. It does not work in a Worker."""
         run_now(self.adelete_thread(thread_id), "delete_thread")
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """`adelete_for_runs` for synchronous code; not in a Worker."""
+        """Call `adelete_for_runs` from synchronous code. It does not work in a Worker."""
         run_now(self.adelete_for_runs(run_ids), "delete_for_runs")
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """`acopy_thread` for synchronous code; not in a Worker."""
+        """Call `acopy_thread` from synchronous code. It does not work in a Worker."""
         run_now(self.acopy_thread(source_thread_id, target_thread_id), "copy_thread")
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """`aprune` for synchronous code; not in a Worker."""
+        """Call `aprune` from synchronous code. It does not work in a Worker."""
         run_now(self.aprune(thread_ids, strategy=strategy), "prune")
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """`aget_delta_channel_history` for synchronous code; not in a Worker."""
+        """Call `aget_delta_channel_history` from synchronous code. It does not work in a Worker."""
         return run_now(self.aget_delta_channel_history(config=config, channels=channels), "get_delta_channel_history")
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps once it has a child: its writes, and long values, refer to the child's lines where those hold the same."""
+"""Rewrites a checkpoint when it gets a child: its writes and long values refer to the child's lines where these hold the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST_COPIED: Final = 120
 
 @dataclass(slots=True)
 class Settling:
-    """What becomes of a parent when its child is put."""
+    """The rewrite of a parent when its child is put."""
 
     statements: list[Statement]
     writes: dict[Place, KnownWrite]
@@ -31,7 +31,7 @@ class Settling:
     refs: str | None
 
     def remember(self, parent: KnownCheckpoint | None) -> None:
-        """Remember the parent in the form that is stored now."""
+        """Remember the stored form of the parent."""
         if parent is not None and self.statements:
             parent.writes, parent.writes_text = self.writes, self.writes_text
             parent.body, parent.refs = self.body or parent.body, self.refs or parent.refs
@@ -44,7 +44,7 @@ def settled_parent(
     waiting: Mapping[Place, KnownWrite],
     layout: Layout,
 ) -> Settling:
-    """The statement that adds the waiting writes to the parent, and refers to the child's lines for what they hold."""
+    """Return the statement that adds the waiting writes to the parent, and makes the parent refer to the child's lines."""
     before = dict(parent.writes) if parent else {}
     new = settled(waiting, layout.fresh)
     new |= inline({place: write for place, write in new.items() if write.expression is None}, layout.lines)
@@ -80,7 +80,10 @@ def settled_parent(
 
 
 def _compact_body(parent: KnownCheckpoint, layout: Layout) -> tuple[str, str] | None:
-    """The parent's body with copies of the child's lines in the place of long values that they hold, and the lines it needs."""
+    """Return the parent's body, and the lines that it needs.
+
+    Long values that the child's lines hold are replaced by copies of these lines.
+    """
     if not layout.fresh:
         return None
     copies: dict[str, tuple[Range, str]] = {}

@@ -1,4 +1,4 @@
-"""The part of a checkpoint that repeats: names of channels and nodes are stored once, a checkpoint says which and holds the numbers."""
+"""Shapes: the names of channels and nodes are stored once. A checkpoint refers to its shape and holds only numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _dump_ascii = json.JSONEncoder(allow_nan=False, check_circular=False, separators
 
 
 def dump(value: object) -> str:
-    """Compact JSON text that UTF-8 can carry."""
+    """Return compact JSON text that UTF-8 can carry."""
     text = _dump(value)
     try:
         text.encode()
@@ -33,14 +33,14 @@ def dump(value: object) -> str:
 
 
 class Shape(NamedTuple):
-    """What checkpoints of one graph have in common, as text, and the channels in order."""
+    """The common part of the checkpoints of one graph as text, and its channels in order."""
 
     text: str
     channels: list[str]
 
 
 class Numbers(NamedTuple):
-    """What one checkpoint has of its own, beside its values."""
+    """The facts that differ between checkpoints of one shape, without the values."""
 
     ts: int | str
     versions: list[Any]
@@ -49,10 +49,10 @@ class Numbers(NamedTuple):
 
 
 def shape_of(checkpoint: Checkpoint, others: str) -> Shape:
-    """The shape of a checkpoint.
+    """Return the shape of a checkpoint.
 
     Args:
-        others: its other keys as text.
+        others: the other keys of the checkpoint as text.
     """
     versions = checkpoint["channel_versions"]
     channels = [*versions, *(name for name in checkpoint["channel_values"] if name not in versions)]
@@ -61,7 +61,7 @@ def shape_of(checkpoint: Checkpoint, others: str) -> Shape:
 
 
 def numbers_of(checkpoint: Checkpoint, channels: Sequence[str]) -> Numbers:
-    """The numbers of a checkpoint, in the order of its shape."""
+    """Return the numbers of a checkpoint, in the order of its shape."""
     versions = checkpoint["channel_versions"]
     places = {name: place for place, name in enumerate(channels)}
     updated = checkpoint.get("updated_channels")
@@ -76,10 +76,10 @@ def numbers_of(checkpoint: Checkpoint, channels: Sequence[str]) -> Numbers:
 def checkpoint_of(
     checkpoint_id: str, shape: Mapping[str, Any], others: Mapping[str, Any], numbers: Numbers, values: dict[str, Any]
 ) -> Checkpoint:
-    """The checkpoint of a shape and its numbers.
+    """Return the checkpoint of a shape and its numbers.
 
     Raises:
-        ForeignValueError: they do not belong together.
+        ForeignValueError: the shape and the numbers do not belong together.
     """
     try:
         channels: list[str] = shape["c"]
@@ -105,7 +105,7 @@ def checkpoint_of(
 
 
 def _time(text: str) -> int | str:
-    """Microseconds since 1970, where the text comes back from them."""
+    """Return the time as microseconds since 1970, or the text itself if it could not be rebuilt from them."""
     try:
         moment = dt.datetime.fromisoformat(text)
         if moment.tzinfo is None:

@@ -1,4 +1,4 @@
-"""LangGraph's synchronous calls: on CPython they run in a thread with an event loop of its own; in a Worker there are none."""
+"""LangGraph's synchronous calls. On CPython they run in a thread with an event loop of its own. In a Worker they raise an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _THREADS: list[ThreadPoolExecutor] = []
 
 
 def run_now(call: Coroutine[Any, Any, T], name: str) -> T:
-    """The result of a coroutine, for a caller that cannot await.
+    """Return the result of a coroutine, for a caller that cannot await.
 
     Raises:
         NotImplementedError: in a Worker, where nothing can wait for a database without `await`.
@@ -33,5 +33,5 @@ def run_now(call: Coroutine[Any, Any, T], name: str) -> T:
 
 
 async def all_of(items: AsyncIterator[T]) -> list[T]:
-    """All items as a list."""
+    """Return all items as a list."""
     return [item async for item in items]

@@ -1,4 +1,4 @@
-"""Values as lines of text, whatever serializer the saver was given."""
+"""Turns values into lines of text with any serializer."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ class TextCodec:
 
     @property
     def joins_lists(self) -> bool:
-        """Whether the text of a list is `[`, the texts of its elements with commas between them, and `]`."""
+        """True when the text of a list is `[`, the texts of its elements with commas between them, and `]`."""
         return self._typed is not None
 
     def dump(self, value: Any) -> str:
-        """The value as text."""
+        """Return the value as text."""
         if self._typed is not None:
             return self._typed.dump(value)
         kind, content = self.serde.dumps_typed(value)
         return json.dumps({"$": ["serde", kind, base64.b64encode(content).decode()]}, separators=(",", ":"))
 
     def load(self, text: str) -> Any:
-        """The value of a text.
+        """Return the value of a text.
 
         Raises:
-            ForeignValueError: it cannot be rebuilt.
+            ForeignValueError: the value cannot be rebuilt.
         """
         if self._typed is not None:
             return self._typed.load(text)
         return self._foreign(json.loads(text))
 
     def load_list(self, texts: Sequence[str]) -> list[Any]:
-        """The values of several texts, parsed together."""
+        """Return the values of several texts, parsed together."""
         whole = f"[{','.join(texts)}]"
         if self._typed is not None:
             values: list[Any] = self._typed.load(whole)

@@ -1,4 +1,4 @@
-"""Objects of classes: which are allowed, how they are taken apart, and how they are rebuilt."""
+"""Takes objects of allowed classes apart, and rebuilds them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _DEFAULTS: Final[Mapping[str, object]] = {
     "tool_calls": [],
     "invalid_tool_calls": [],
 }
-"""Fields of messages that are not written while they hold this."""
+"""The fields of messages that are not written if they have this value."""
 
 Key = tuple[str, ...]
 DeltaSnapshot: Any = vars(serde_types)["_DeltaSnapshot"]
@@ -43,7 +43,7 @@ class ClassPort:
     """Takes objects apart and rebuilds them, if their class is allowed.
 
     Args:
-        allow: classes or pairs (module, name), or True for all that can be imported.
+        allow: classes or pairs (module, name), or True for all classes that can be imported.
     """
 
     def __init__(self, allow: Iterable[type | Key] | Literal[True]) -> None:
@@ -54,14 +54,14 @@ class ClassPort:
         self._found: dict[Key, type] = {}
 
     def widened(self, extra: Collection[Key]) -> Iterable[type | Key] | Literal[True]:
-        """What the constructor takes for this and more."""
+        """Return the argument `allow` for these classes and more."""
         return True if self._all else (self._allowed | set(extra))
 
     def taken_apart(self, value: Any) -> tuple[Any, ...] | None:
-        """A tag and the parts of the object, or None for one of another kind.
+        """Return a tag and the parts of the object, or None for an object of another kind.
 
         Raises:
-            ForeignValueError: its class is not allowed, or cannot be imported again.
+            ForeignValueError: the class is not allowed, or cannot be imported again.
         """
         if is_a(value, DeltaSnapshot):
             return ("delta", value.value)
@@ -71,10 +71,10 @@ class ClassPort:
         return None
 
     def rebuilt(self, tag: str, parts: list[Any]) -> Any:
-        """The object of a tag and its parts.
+        """Return the object of a tag and its parts.
 
         Raises:
-            ForeignValueError: the class is not allowed, is gone, or does not take the parts.
+            ForeignValueError: the class is not allowed, no longer exists, or refuses the parts.
         """
         if tag == "delta":
             return DeltaSnapshot(parts[0])
@@ -150,7 +150,7 @@ def _message(value: Any) -> Any:
     fields: dict[str, Any] = {**value.__dict__, **(value.__pydantic_extra__ or {})}
     declared = kind_of(value).model_fields
     defaults = {**_DEFAULTS, "type": declared["type"].default}
-    if fields.get("additional_kwargs"):  # tool calls that are missing would be made from them
+    if fields.get("additional_kwargs"):  # otherwise LangChain would make missing tool calls from them
         del defaults["tool_calls"], defaults["invalid_tool_calls"]
     return {
         name: item
@@ -218,7 +218,7 @@ def _made(tag: str, kind: Any, part: Any) -> Any:
 def _made_model(kind: Any, fields: dict[str, Any]) -> Any:
     try:
         return kind(**fields)
-    except (ValidationError, TypeError):  # its rules have changed since: what was stored stays what it was
+    except (ValidationError, TypeError):  # the rules of the class have changed since; the stored value stays unchanged
         return kind.model_construct(**fields)
 
 

@@ -20,7 +20,10 @@ __all__ = ["TypedJsonSerializer"]
 KIND: Final = "typed-json"
 MARK: Final = "$"
 MAX_DEPTH: Final = 190
-"""Levels of the JSON text. CPython's JSON scanner in WebAssembly does not raise on deep input; it takes the isolate with it."""
+"""The most levels of the JSON text.
+
+In WebAssembly, CPython's JSON scanner does not raise an error on deeper input: it ends the isolate.
+"""
 
 _SELF = frozenset({str, int, bool, type(None)})
 _dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
@@ -29,24 +32,25 @@ _dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=Fal
 class TypedJsonSerializer:
     """A LangGraph serializer, and the saver's default. Plain JSON stays plain; every other value becomes `{"$": [tag, …]}`.
 
-    Tuples, sets, deques, bytes, dates, UUIDs, decimals, paths, patterns, IP addresses, keys that are not text, floats that JSON lacks,
-    messages, `Send`, `Command`, `Interrupt`, enums, dataclasses, named tuples and pydantic models come back as their own types. Dicts
-    and lists of subclasses come back as dict and list. An exception becomes the text of its `repr`, as everywhere in LangGraph.
+    Tuples, sets, deques, bytes, dates, UUIDs, decimals, paths, patterns, IP addresses, keys that are not text, floats that JSON
+    lacks, messages, `Send`, `Command`, `Interrupt`, enums, dataclasses, named tuples and pydantic models come back as their own
+    types. Objects of subclasses of dict and list come back as dict and list. An exception becomes the text of its `repr`, as
+    everywhere in LangGraph.
 
-    Only allowed classes are written and rebuilt; another one is refused when it is written. A value never becomes None: what cannot be
-    rebuilt raises `ForeignValueError`.
+    Only allowed classes are written and rebuilt. Other classes are refused when they are written. A value never becomes None: a
+    value that cannot be rebuilt raises `ForeignValueError`.
 
     Args:
-        allow: classes of your own, as classes or as pairs (module, name); True allows every class that can be imported, for
-            databases that nobody else writes to. LangChain's messages, LangGraph's types and the standard library's values are
-            allowed already.
+        allow: your own classes, as classes or as pairs (module, name). True allows every class that can be imported; use it only if
+            nobody else writes to the database. LangChain's messages, LangGraph's types and the standard library's values are always
+            allowed.
     """
 
     def __init__(self, *, allow: Iterable[type | tuple[str, ...]] | Literal[True] = ()) -> None:
         self._classes = ClassPort(allow)
 
     def with_allowlist(self, extra: Collection[tuple[str, ...]]) -> TypedJsonSerializer:
-        """A serializer that allows more classes; this one stays."""
+        """Return a new serializer that allows more classes. This serializer stays unchanged."""
         return TypedJsonSerializer(allow=self._classes.widened(extra))
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
@@ -57,7 +61,7 @@ class TypedJsonSerializer:
         """Rebuild a value from its type and its bytes.
 
         Raises:
-            ForeignValueError: another serializer wrote it, or it cannot be rebuilt.
+            ForeignValueError: another serializer wrote the value, or it cannot be rebuilt.
         """
         kind, content = data
         if kind != KIND:
@@ -67,10 +71,10 @@ class TypedJsonSerializer:
         return self.load(content.decode())
 
     def dump(self, value: Any) -> str:
-        """The value as one line of JSON text.
+        """Return the value as one line of JSON text.
 
         Raises:
-            ForeignValueError: a class that is not allowed, a type that cannot be written, nesting over 190 levels.
+            ForeignValueError: a class is not allowed, a type cannot be written, or the value nests over 190 levels.
         """
         packed = self._pack(value, 0)
         try:
@@ -84,10 +88,10 @@ class TypedJsonSerializer:
         return text
 
     def load(self, text: str) -> Any:
-        """The value of a text that `dump` made.
+        """Return the value of a text from `dump`.
 
         Raises:
-            ForeignValueError: no such text, or a class that is gone or not allowed.
+            ForeignValueError: the text is not from `dump`, or a class no longer exists or is not allowed.
         """
         try:
             return json.loads(text, object_hook=self._unpack)
@@ -154,7 +158,10 @@ class TypedJsonSerializer:
 
 
 def _encodable(packed: Any) -> Any:
-    """The packed value with its texts that UTF-8 cannot carry as bytes. JSON's escapes would join two surrogates into one character."""
+    """Return the packed value. Texts that UTF-8 cannot carry become bytes.
+
+    JSON's escapes would join two surrogates into one character.
+    """
     if is_a(packed, str):
         return packed if _is_utf8(packed) else {MARK: ["text", base64.b64encode(_utf8(packed)).decode()]}
     if is_a(packed, list):

@@ -1,4 +1,4 @@
-"""The values of the standard library that JSON does not have: how they are written and read back."""
+"""Writes and reads values of the standard library that JSON does not have."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ _PACKERS: Final[dict[type, Callable[[Any], Any]]] = {
     range: lambda value: _tagged("range", value.start, value.stop, value.step),
 }
 SCALAR_TYPES: Final = frozenset(_PACKERS)
-"""Types whose values need no look at anything else."""
+"""The types whose values hold no other objects."""
 
 
 def pack_scalar(value: Any) -> Any:
-    """What JSON writes for the value; None for a value that is none of these types."""
+    """Return the JSON form of the value; None for a value of another type."""
     if packer := _PACKERS.get(kind_of(value)):
         return packer(value)
     if is_a(value, zoneinfo.ZoneInfo) and value.key:
@@ -105,7 +105,7 @@ def _pattern_source(source: str | bytes) -> Any:
 
 
 def unpack_scalar(tag: str, parts: list[Any]) -> Any:
-    """The value of a tag and its parts; None for a tag of another kind."""
+    """Return the value of a tag and its parts; None for a tag of another kind."""
     maker = _MAKERS.get(tag)
     return None if maker is None else maker(*parts)
 
@@ -137,7 +137,7 @@ def _timezone_of(offset: float, *name: str) -> dt.timezone:
 
 
 def _path_of(family: str, concrete: bool, text: str) -> pathlib.PurePath:  # noqa: FBT001 - as stored
-    # A path of the other system stays pure: this system cannot use it.
+    # A path of another operating system becomes a pure path, because this system cannot use it.
     here = type(pathlib.PurePath()).__name__
     return pathlib.Path(text) if concrete and family == here else _PATHS[family](text)
 

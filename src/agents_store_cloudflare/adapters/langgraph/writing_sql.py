@@ -1,4 +1,4 @@
-"""The SQL of checkpoints and lines that put."""
+"""The SQL that puts checkpoints and lines."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = [
     "SETTLE_PARENT",
 ]
 
-# ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 its body, ?5 JSON list of the checkpoints that may be the newest or NULL for no condition,
-# ?6 the ends of the logs that grow, as [[log, end], …], ?7 the lines that are needed and must be there, as [[log, first, end], …]: aborts
-# the batch with `done` when this very checkpoint is stored, with `head` or `lines` when a condition does not hold. Primary keys.
+# ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 its body, ?5 JSON list of the checkpoints that may be the newest or NULL for no
+# condition, ?6 the ends of the logs that grow, as [[log, end], …], ?7 the needed lines, as [[log, first, end], …]: aborts the batch
+# with `done` when exactly this checkpoint is stored, with `head` or `lines` when a condition does not hold. Primary keys.
 GUARD_PUT: LiteralString = """
     WITH judged AS (
       SELECT
@@ -92,7 +92,8 @@ GUARD_PUT: LiteralString = """
     FROM named
 """
 
-# ?1 thread, ?2 namespace, ?3 JSON list of the checkpoints that may be the newest: aborts the batch when another is. Primary key.
+# ?1 thread, ?2 namespace, ?3 JSON list of the checkpoints that may be the newest: aborts the batch when another checkpoint is the
+# newest. Primary key.
 CHECK_HEAD: LiteralString = f"""
     SELECT
       CASE WHEN head NOT IN (SELECT value FROM json_each(?3)) THEN json_extract('{{}}', 'agents-store ' || json_object(
@@ -102,7 +103,8 @@ CHECK_HEAD: LiteralString = f"""
     FROM (SELECT coalesce(({SELECT_HEAD}), '') AS head)
 """
 
-# ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 parent or NULL, ?5 body, ?6 refs, ?7 metadata. Writes that came before it stay.
+# ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 parent or NULL, ?5 body, ?6 refs, ?7 metadata. Writes that came before the
+# checkpoint stay.
 PUT_CHECKPOINT: LiteralString = """
     INSERT INTO __agents_graph_checkpoints (session_id, ns, checkpoint_id, parent_id, body, refs, metadata)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -113,8 +115,8 @@ PUT_CHECKPOINT: LiteralString = """
       metadata = excluded.metadata
 """
 
-# ?1 thread, ?2 namespace, ?3 log, ?4 line where they begin, ?5 how many, ?6 the lines joined by tabs. Primary key: the log's last row is
-# read. Where lines stand in the way, the body would become NULL: the batch is refused.
+# ?1 thread, ?2 namespace, ?3 log, ?4 number of the first line, ?5 number of lines, ?6 the lines joined by tabs. Primary key: reads
+# the log's last row. If other lines have these numbers already, the body would become NULL, and the batch is refused.
 APPEND_LINES: LiteralString = """
     INSERT INTO __agents_graph_lines (session_id, ns, log, start, count, body)
     SELECT
@@ -145,7 +147,7 @@ APPEND_LINES: LiteralString = """
       body = CASE WHEN excluded.start < ?4 THEN body || char(9) || excluded.body END
 """
 
-# The same parameters, for a log that nobody else knows: a second run changes nothing.
+# The same parameters, for a log that only this call knows. A second run changes nothing.
 PUT_LINES: LiteralString = """
     INSERT INTO __agents_graph_lines (session_id, ns, log, start, count, body)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -154,11 +156,11 @@ PUT_LINES: LiteralString = """
       body = excluded.body
 """
 
-# The writes of a row with more merged in. A task's write that is there stays; ?5 replaces.
+# Merges writes into a row. A stored write of a task stays, unless ?5 replaces it.
 _MERGED: LiteralString = "json_patch(json_patch(?4, coalesce(writes, '{}')), ?5)"
 
-# ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 writes that are kept unless there is one, ?5 writes that replace one, ?6 the lines they
-# need -> (writes). The checkpoint itself may come later. Primary key.
+# ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 writes that leave a stored write unchanged, ?5 writes that replace a stored write,
+# ?6 the lines that they need -> (writes). The checkpoint itself may be stored later. Primary key.
 MERGE_WRITES: LiteralString = f"""
     INSERT INTO __agents_graph_checkpoints (session_id, ns, checkpoint_id, writes, write_refs)
     VALUES (?1, ?2, ?3, json_patch(?4, ?5), ?6)
@@ -171,8 +173,8 @@ MERGE_WRITES: LiteralString = f"""
     RETURNING writes
 """
 
-# As above, with ?7 the writes as they are known to be stored, ?8 the same and the new ones without what the child's lines hold, ?9 the
-# lines that those need; ?10 the body as it is known, ?11 the same without what the child's lines hold, ?12 the lines that it needs.
+# As above. ?7 the known stored writes, ?8 these and the new writes in the form that refers to the child's lines, ?9 the lines that
+# ?8 needs; ?10 the known stored body, ?11 the body that refers to the child's lines, ?12 the lines that ?11 needs.
 SETTLE_PARENT: LiteralString = f"""
     INSERT INTO __agents_graph_checkpoints (session_id, ns, checkpoint_id, writes, write_refs)
     VALUES (?1, ?2, ?3, ?8, ?9)
@@ -186,7 +188,8 @@ SETTLE_PARENT: LiteralString = f"""
       body = CASE WHEN body = ?10 THEN ?11 ELSE body END
 """
 
-# ?1 thread, ?2 namespace, ?3 log, ?4 checkpoint id, ?5 its writes: drops a log that these writes do not need any more. Primary keys.
+# ?1 thread, ?2 namespace, ?3 log, ?4 checkpoint id, ?5 the checkpoint's writes: drops a log that these writes no longer need.
+# Primary keys.
 DROP_LOG: LiteralString = """
     DELETE FROM __agents_graph_lines
     WHERE session_id = ?1

@@ -1,4 +1,4 @@
-"""What the adapter raises beside the store's own errors."""
+"""The error of the adapter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["OrphanToolOutputError"]
 
 @dataclass(eq=False, repr=False)
 class OrphanToolOutputError(D1StateError):
-    """The items hold a tool's output whose call is not stored before it; nothing was written.
+    """The items have a tool's output without an earlier call; nothing was written.
 
     A model refuses a history with such an output, so the session would fail at each later run.
 

@@ -35,28 +35,28 @@ T = TypeVar("T")
 class D1Session:
     """A `Session` of the OpenAI Agents SDK in D1, or in sqlite in tests. Each call is one batch, which is one transaction.
 
-    The items are the messages of a session of the state store: the same lock covers the conversation, the state and the stream of the
-    id; export, import, deletion and clean-up take the conversation along. Several writers without a lock lose nothing: each appends
-    after what is stored, and no two pops return the same item.
+    The items are the messages of a session of the state store. So the same lock covers the conversation, the state and the stream
+    of the id, and export, import, deletion and clean-up include the conversation. Several writers without a lock lose nothing: each
+    appends after the stored items, and no two pops return the same item.
 
-    A call that changes something ends before a cancellation of its caller goes on, so that the runner knows what is stored.
+    A cancelled call completes its change before it raises the cancellation, so that the runner knows which items are stored.
 
     Args:
         session_id: the session.
         database: a D1 binding (`env.AGENT_DB`), a `Database` (`testing.SqliteDatabase`), or the `Homes` of sessions.
         agent_type: the agent type of the session that the first `add_items` makes.
         session_settings: the SDK's settings, or a mapping of them. `limit` is the most items that a run reads.
-        fencing_token: the lock of the session, or its number. Every change compares it, in the same transaction, with the highest one
-            that was seen for the session.
-        check_tool_outputs: refuse outputs whose call is not stored before them.
+        fencing_token: the lock of the session, or its token. Every change compares it, in its own transaction, with the highest
+            token that was seen for the session.
+        check_tool_outputs: refuse outputs without an earlier stored call.
 
     Example:
         >>> session = D1Session("ada", env.AGENT_DB, fencing_token=lock)
         >>> result = await Runner.run(agent, "hello", session=session)
         >>> await session.record_usage(result)
 
-    Errors that every change raises: `StaleFencingTokenError` (a newer holder has written), `StateSizeExceededError` (an item is larger
-    than the store's limits), `D1StateError` (the database failed). Nothing was written then.
+    Every change may raise `StaleFencingTokenError` (a newer holder has written), `StateSizeExceededError` (an item is larger than
+    the store's limits) and `D1StateError` (the database failed). Then nothing was written.
     """
 
     session_id: str
@@ -89,11 +89,12 @@ class D1Session:
         return f"D1Session({self.session_id!r})"
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
-        """Return the items in their order, or an empty list if nothing is stored. Costs one batch.
+        """Return the items in their order, or an empty list if none are stored. It costs one batch.
 
         Args:
-            limit: only so many of the last items; a negative number means all, as in the SDK's own sessions. None takes the limit of
-                `session_settings`, and leaves out a tool's output whose call lies before the window: a model would refuse it.
+            limit: the most items, counted from the end. A negative number means all, as in the SDK's own sessions. None takes the
+                limit of `session_settings`, and leaves out a tool's output when its call is not among the returned items, because a
+                model would refuse it.
 
         Raises:
             InvalidArgumentError: `limit` is no int.
@@ -108,43 +109,43 @@ class D1Session:
         return cast("list[TResponseInputItem]", without_cut_outputs(items) if default is not None else items)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
-        """Add items after all stored ones; the first call makes the session. Costs one batch. No items: nothing is sent.
+        """Add items after all stored ones. The first call makes the session. It costs one batch, or none for an empty list.
 
         Args:
             items: the items, JSON objects of any shape. The call takes its own copy before it waits.
 
         Raises:
             OrphanToolOutputError: a tool's output has no call before it.
-            InvalidArgumentError: an item is no JSON object; the message says where.
+            InvalidArgumentError: an item is no JSON object; the message names the item.
         """
         added = [_own(item, index) for index, item in enumerate(items)]
         if added:
             await _to_its_end(self._append(added, str(uuid.uuid4())))
 
     async def pop_item(self) -> TResponseInputItem | None:
-        """Remove the last item and return it; None when there is none. No other call gets the same item. Costs one batch."""
+        """Remove the last item and return it; None when there is none. No other call gets the same item. It costs one batch."""
         return cast("TResponseInputItem | None", await _to_its_end(self._pop(str(uuid.uuid4()))))
 
     async def clear_session(self) -> None:
-        """Remove all items, and checkpoints that count them. Costs one batch.
+        """Remove all items, and the checkpoints that count them. It costs one batch.
 
-        The session stays with its custom state, usage and fence. `store.delete_session` deletes it whole.
+        The session stays with its custom state, usage and fence. `store.delete_session` deletes the whole session.
         """
         await _to_its_end(self._clear(str(uuid.uuid4())))
 
     async def record_usage(
         self, result: Any, *, model: str | None = None, run_id: str | None = None, commit_id: str | None = None
     ) -> list[UsageEntry]:
-        """Store the tokens of each answer in a run; the same result again counts nothing twice. Costs one batch.
+        """Store the tokens of each answer of a run. A repeated call with the same result counts nothing twice. It costs one batch.
 
         Args:
-            result: what `Runner.run` or `Runner.run_streamed` returned, after the run's end.
-            model: the model that is billed; by default the name that the last agent has for its model.
+            result: the result of `Runner.run` or `Runner.run_streamed`, after the run's end.
+            model: the model that is billed. The default is the name of the last agent's model.
             run_id: the run of a turn that the entries belong to.
-            commit_id: a name for this request, for providers that give no response ids.
+            commit_id: a name for this request, needed for providers without response ids.
 
         Returns:
-            The stored entries: none for a run without a model's answer.
+            The stored entries: none if no model has answered in the run.
 
         Raises:
             UsageError: the database failed.
@@ -164,7 +165,7 @@ class D1Session:
         return [] if state is None else [dict(message) for message in state.messages]
 
     async def _append(self, items: list[dict[str, Any]], commit_id: str) -> None:
-        known = self._known  # a pop or clearing meanwhile puts another one in its place
+        known = self._known  # a pop or a clearing meanwhile replaces this object
         if self._checks_outputs and calls_missing(items, known.ids):
             stored = await self._last_items(None)
             if missing := calls_missing(items, call_ids(stored)):
@@ -197,7 +198,10 @@ class D1Session:
 
 
 async def _to_its_end(change: Coroutine[Any, Any, T]) -> T:
-    """Wait for a change, however often the caller is cancelled. A cancellation goes on after it; an error of the change is its cause."""
+    """Wait until a change is complete, also when the caller is cancelled.
+
+    Then raise the cancellation. An error of the change becomes its cause.
+    """
     task = asyncio.ensure_future(change)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

@@ -1,4 +1,4 @@
-"""Which items of a conversation are tool calls, and which are the outputs of calls."""
+"""Finds the tool calls and the outputs of calls among the items of a conversation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_KNOWN: Final = 1_000
 
 
 class KnownCalls:
-    """The ids of calls that a session object has read or added: at most 1,000, the newest. Others cost a read of the history.
+    """The newest 1,000 ids of calls that a session object has read or added. Other calls cost a read of the history.
 
     Attributes:
         ids: the ids, the oldest first.
@@ -29,7 +29,7 @@ class KnownCalls:
             del self.ids[oldest]
 
     def without(self, items: Iterable[Mapping[str, Any]]) -> KnownCalls:
-        """Return what stays known when the items are removed. What a call that still waits adds to this one is forgotten."""
+        """Return the calls that stay known when the items are removed. Calls that are added to this object later are forgotten."""
         left, removed = KnownCalls(), set(call_ids(items))
         left.ids = {call_id: None for call_id in self.ids if call_id not in removed}
         return left
@@ -41,7 +41,7 @@ def call_ids(items: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def calls_missing(items: Iterable[Mapping[str, Any]], known: Collection[str]) -> list[str]:
-    """Return the ids of calls whose outputs are among the items, but which are neither known nor earlier among the items."""
+    """Return the ids of missing calls: their outputs are among the items, and the calls are neither known nor earlier among the items."""
     called, missing = set(known), dict[str, None]()
     for item in items:
         if (call_id := _id_of_call(item)) is not None:
@@ -52,7 +52,10 @@ def calls_missing(items: Iterable[Mapping[str, Any]], known: Collection[str]) ->
 
 
 def without_cut_outputs(items: list[Any]) -> list[Any]:
-    """Return the items without outputs whose calls are not among them: a window of a history may begin between the two."""
+    """Return the items without the outputs whose calls are not among them.
+
+    A part of a history may begin between a call and its output.
+    """
     called, kept = set[str](), list[Any]()
     for item in items:
         if (call_id := _id_of_call(item)) is not None:

@@ -14,15 +14,15 @@ def usage_entries(
 ) -> list[UsageEntry]:
     """Return one entry for each answer of a model in a run.
 
-    An entry of an answer with a response id has an id made of it: recording the same result again counts nothing twice. Give
-    `record_entries` a commit id for providers without response ids.
+    The response id gives the entry its id, so the same result counts only once, even if it is recorded again. For providers without
+    response ids, give `record_entries` a commit id.
 
     Args:
-        result: what `Runner.run` or `Runner.run_streamed` returned, after the run's end.
+        result: the result of `Runner.run` or `Runner.run_streamed`, after the run's end.
         session_id: the session whose totals count the entries.
-        model: the model that is billed; by default the name that the last agent has for its model.
+        model: the model that is billed. The default is the name of the last agent's model.
         run_id: the run of a turn that the entries belong to.
-        first_step: the step number of the first entry; the others count on.
+        first_step: the step number of the first entry. The numbers of the other entries follow.
     """
     agent = result.last_agent
     named = model if model is not None else agent.model if isinstance(agent.model, str) else None

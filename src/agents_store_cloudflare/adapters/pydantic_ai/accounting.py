@@ -13,7 +13,7 @@ __all__ = ["usage_of"]
 
 
 def usage_of(conversation_id: str, entries: Sequence[ConversationEntry]) -> list[UsageEntry]:
-    """One entry for each response among new entries. Its id is made of theirs, so it counts once."""
+    """Return one usage entry for each response among new entries. It gets its id from the response's entry, so it counts once."""
     return [
         UsageEntry(
             id=f"response-{entry.id}",

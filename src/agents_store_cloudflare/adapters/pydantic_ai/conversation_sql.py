@@ -56,9 +56,10 @@ GUARD_WRITE: LiteralString = f"""
     )
 """
 
-# The stored record's row becomes this one. What it named and names no more is remembered until it is deleted.
-# ?1 conversation, ?2 an entry whose tree it joins when it is new (NULL: its own), ?3 revision, ?4 the write's name, ?5 head,
-# ?6 branches, ?7 scope, ?8 updated_at, ?9 body, ?10 the entry that the new ones continue (NULL: none, or unknown). Primary keys.
+# Replaces the row of the stored record. Entries that the old record named and the new record does not name are remembered until
+# they are deleted. ?1 conversation, ?2 an entry whose tree a new conversation joins (NULL: a tree of its own), ?3 revision, ?4 the
+# write's name, ?5 head, ?6 branches, ?7 scope, ?8 updated_at, ?9 body, ?10 the entry before the new entries (NULL: none, or
+# unknown). Primary keys.
 UPSERT: LiteralString = """
     INSERT INTO __agents_conversations
       (session_id, tree, revision, write_id, head_id, branches, scope, updated_at, body)
@@ -114,7 +115,7 @@ _RECORD: LiteralString = "session_id, head_id, branches, scope, revision, body"
 # ?1 conversation -> (conversation, head, branches, scope, revision, body)
 SELECT_RECORD: LiteralString = f"SELECT {_RECORD} FROM __agents_conversations WHERE session_id = ?1"
 
-# ?1 scope, ?2 most -> as above, the newest first. idx___agents_conversations_scope.
+# ?1 scope, ?2 most rows -> the same columns, the newest first. idx___agents_conversations_scope.
 SELECT_SCOPE: LiteralString = f"""
     SELECT {_RECORD}
     FROM __agents_conversations
@@ -123,7 +124,7 @@ SELECT_SCOPE: LiteralString = f"""
     LIMIT ?2
 """
 
-# ?1 most -> as above, of all scopes. Reads every conversation.
+# ?1 most rows -> the same columns, for all scopes. Reads every conversation.
 SELECT_ALL: LiteralString = f"""
     SELECT {_RECORD}
     FROM __agents_conversations
@@ -139,7 +140,7 @@ SELECT_ENTRY: LiteralString = """
     ORDER BY part
 """
 
-# ?1 the newest entry, ?2 most entries -> as above, of it and those before it, the oldest first. Primary keys.
+# ?1 the newest entry, ?2 most entries -> the same columns of this entry and the entries before it, the oldest first. Primary keys.
 SELECT_HISTORY: LiteralString = """
     WITH RECURSIVE chain (entry_id, parent_id, place) AS (
       SELECT entry_id, parent_id, 1
@@ -158,13 +159,13 @@ SELECT_HISTORY: LiteralString = """
     ORDER BY chain.place DESC, e.part
 """
 
-# Aborts the batch where another revision is stored; where none is stored, the deletion deletes nothing. ?1 conversation, ?2 revision.
+# Aborts the batch when another revision is stored. When none is stored, the deletion deletes nothing. ?1 conversation, ?2 revision.
 GUARD_DELETE: LiteralString = f"""
     SELECT {_FAULT} AS verdict
     FROM (SELECT 'conflict' AS fault FROM __agents_conversations WHERE session_id = ?1 AND revision <> ?2)
 """
 
-# ?1 conversation -> one row where it was there. A trigger deletes the entries that only it reached.
+# ?1 conversation -> one row if it was stored. A trigger deletes the entries that only this conversation used.
 DELETE: LiteralString = """
     DELETE FROM __agents_conversations
     WHERE session_id = ?1

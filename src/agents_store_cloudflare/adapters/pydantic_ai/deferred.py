@@ -1,4 +1,4 @@
-"""Tool calls that wait for a person or another service: the turn is suspended, the next one goes on with the answers."""
+"""Tool calls that wait for a person or another service. The turn is suspended, and the next turn goes on with the answers."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ async def suspend_for(turn: Turn, requests: DeferredToolRequests, *messages: Mes
 
     Args:
         turn: the turn that ran the agent.
-        requests: the run's output.
-        messages: what the turn adds to the session, as `messages_to_state` gives them.
+        requests: the output of the run.
+        messages: the messages for the session, from `messages_to_state`.
 
     Example:
         >>> if isinstance(result.output, DeferredToolRequests):
         ...     await suspend_for(turn, result.output, *messages_to_state(result.new_messages()))
 
     Raises:
-        ForeignValueError: the requests hold what JSON cannot hold; nothing was stored.
+        ForeignValueError: JSON cannot hold the requests; nothing was stored.
     """
     try:
         asked = cast("JsonObject", _requests.dump_python(requests, mode="json"))
@@ -47,7 +47,7 @@ async def suspend_for(turn: Turn, requests: DeferredToolRequests, *messages: Mes
 
 
 def deferred_requests(context: JsonValue) -> DeferredToolRequests | None:
-    """Return the tool calls that the turn before waits for, or None if it waits for none.
+    """Return the tool calls for which the suspended turn waits, or None.
 
     Args:
         context: `turn.resumed_from`.
@@ -58,7 +58,7 @@ def deferred_requests(context: JsonValue) -> DeferredToolRequests | None:
         ...     result = await agent.run(message_history=messages_from_state(turn.messages), deferred_tool_results=answers)
 
     Raises:
-        ForeignValueError: the context is no requests of this version of pydantic-ai.
+        ForeignValueError: the context holds no requests of this version of pydantic-ai.
     """
     asked = context.get(KEY) if isinstance(context, dict) else None
     if asked is None:

@@ -1,4 +1,4 @@
-"""pydantic-ai's messages as messages of a session, and back."""
+"""Turns pydantic-ai's messages into messages of a session, and back."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["messages_from_state", "messages_to_state"]
 
 
 def messages_to_state(messages: Iterable[ModelMessage]) -> list[Message]:
-    """Messages as a session keeps them: pydantic-ai's own JSON of each, and a `role` for other readers.
+    """Return the messages for a session: each in pydantic-ai's own JSON, with a `role` for other readers.
 
     Example:
         >>> turn.add(*messages_to_state(result.new_messages()))
 
     Raises:
-        ForeignValueError: a message holds what JSON cannot hold.
+        ForeignValueError: JSON cannot hold a message.
     """
     return [
         cast("Message", {"role": _role(message), **message_json(message, f"message {number}")})
@@ -36,13 +36,13 @@ def messages_to_state(messages: Iterable[ModelMessage]) -> list[Message]:
 
 
 def messages_from_state(messages: Sequence[Message]) -> list[ModelMessage]:
-    """The messages that `messages_to_state` made, equal to what they were.
+    """Return the original messages from the result of `messages_to_state`.
 
     Example:
         >>> result = await agent.run(question, message_history=messages_from_state(turn.messages))
 
     Raises:
-        ForeignValueError: another program, or a newer pydantic-ai, made a message; the error names its number.
+        ForeignValueError: another program or a newer pydantic-ai made a message. The error names its number.
     """
     return [_restored(message, number) for number, message in enumerate(messages)]
 

@@ -1,4 +1,4 @@
-"""Records and entries as rows, and back."""
+"""Turns records and entries into rows, and back."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ __all__ = [
 ]
 
 MOST_PART_BYTES: Final = 1_500_000
-"""A longer message is stored in parts: D1 takes 2,000,000 bytes for a value and for a row."""
+"""A longer message is stored in parts, because D1 takes at most 2,000,000 bytes for a value and for a row."""
 
 MOST_SHARED_BYTES: Final = 200_000
-"""A longer message has a statement of its own: inside a list its text would be escaped once more, which at worst is six times as long."""
+"""A longer message has a statement of its own. Inside a list its text would be escaped again, and could become six times as long."""
 
 _OWN_COLUMNS: Final = {"conversation_id", "head_id", "branches", "scope", "revision"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,10 +44,10 @@ _record_adapter = TypeAdapter(ConversationRecord)
 
 
 def record_body(record: ConversationRecord) -> str:
-    """The JSON text of a record without the parts that are columns.
+    """Return the JSON text of a record without the parts that are columns.
 
     Raises:
-        ForeignValueError: it holds what JSON cannot hold, or is too large.
+        ForeignValueError: JSON cannot hold the record, or it is too large.
     """
     name = f"the record of conversation {record.conversation_id!r}"
     _check_finite(record, name)
@@ -62,13 +62,13 @@ def record_body(record: ConversationRecord) -> str:
 
 
 def updated_at_us(record: ConversationRecord) -> int:
-    """When the record was last saved, in microseconds since 1970."""
+    """Return the time of the record's last save, in microseconds since 1970."""
     at = record.updated_at
     return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
 
 
 def record_of(row: Row) -> ConversationRecord:
-    """The record of a row.
+    """Return the record of a row.
 
     Raises:
         ForeignValueError: another program or a newer version wrote the row.
@@ -94,10 +94,10 @@ def record_of(row: Row) -> ConversationRecord:
 
 
 def entry_statements(conversation_id: str, entries: Sequence[ConversationEntry]) -> list[Statement]:
-    """The statements that store new entries.
+    """Return the statements that store new entries.
 
     Raises:
-        ForeignValueError: a message holds what JSON cannot hold.
+        ForeignValueError: JSON cannot hold a message.
     """
     statements: list[Statement] = []
     shared: list[str] = []
@@ -126,10 +126,10 @@ def entries_of(rows: Sequence[Row]) -> list[ConversationEntry]:
 
 
 def json_text(value: object, name: str) -> str:
-    """The JSON text of a value.
+    """Return the JSON text of a value.
 
     Raises:
-        ForeignValueError: JSON, or UTF-8, cannot hold it.
+        ForeignValueError: JSON or UTF-8 cannot hold the value.
     """
     try:
         return encode_json(value, name=name)
@@ -138,13 +138,13 @@ def json_text(value: object, name: str) -> str:
 
 
 def message_json(message: ModelMessage, name: str) -> JsonObject:
-    """A message as pydantic-ai's own JSON.
+    """Return a message as pydantic-ai's own JSON.
 
     Args:
-        name: what the error calls it.
+        name: the name of the message in errors.
 
     Raises:
-        ForeignValueError: it holds what JSON cannot hold.
+        ForeignValueError: JSON cannot hold the message.
     """
     _check_finite(message, name)
     try:
@@ -186,7 +186,7 @@ def _parts(body: str) -> Iterator[str]:
 
 
 def _joined(rows: Sequence[Row]) -> Iterator[tuple[str, str | None, str, str]]:
-    """(entry, parent, kind, body) of each entry, its parts joined."""
+    """Yield (entry, parent, kind, body) of each entry. The body has the joined parts."""
     at = 0
     while at < len(rows):
         entry_id, parent_id, kind, _, parts, _ = cast("tuple[str, str | None, str, int, int, str]", rows[at])
@@ -211,7 +211,7 @@ def _entry(entry_id: str, parent_id: str | None, kind: str, body: str) -> Conver
 
 
 def told(error: Exception) -> str:
-    """What is wrong, without the content."""
+    """Return the fault as text, without content."""
     if not isinstance(error, ValidationError):
         return type(error).__name__
     first = error.errors(include_input=False, include_url=False)[0]

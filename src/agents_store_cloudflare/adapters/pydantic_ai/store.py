@@ -43,22 +43,22 @@ from agents_store_cloudflare.usage import UsageOptions, usage_statements
 __all__ = ["D1ConversationStore"]
 
 MOST = 1_000_000
-"""The entries of a history, and the records of a list, where nobody says how many."""
+"""The most entries of a history, and the most records of a list, when the caller gives no limit."""
 
 MOST_PLACES = 10_000
-"""The number of entries whose homes are remembered. The oldest one is forgotten first."""
+"""The number of entries whose homes are remembered. The oldest is forgotten first."""
 
 
 class D1ConversationStore(ConversationStore):
     """pydantic-ai's `ConversationStore` on D1, or on sqlite in tests. One primitive is one batch, which is one transaction.
 
-    `load`, `save`, `branch`, `fork`, `list_conversations` and `delete` are pydantic-ai's own. A message is stored once, as one row; of
-    one above 1.5 MB, one row a part. It makes no table: `run_migration` does, or `setup()`.
+    `load`, `save`, `branch`, `fork`, `list_conversations` and `delete` are pydantic-ai's own methods. A message is stored once, as
+    one row. A message above 1.5 MB has one row for each part. `run_migration` or `setup()` makes the tables.
 
     Args:
         database: a D1 binding (`env.AGENT_DB`), a `Database` (`testing.SqliteDatabase`), or the `Homes` of sessions.
-        fencing_token: the lock of the conversation, or its number. Every write compares it, in the same transaction, with the highest one
-            that was seen for the conversation's id: here, by the state store, or by another adapter.
+        fencing_token: the lock of the conversation, or its token. Every write compares it, in its own transaction, with the highest
+            token that the state store or any adapter has seen for the conversation's id.
         usage: record the tokens of each new response as usage of the session with the conversation's id, in the transaction of the write.
             None records nothing.
 
@@ -68,8 +68,9 @@ class D1ConversationStore(ConversationStore):
         >>> result = await agent.run(question, conversation=conversation)
         >>> await conversations.save(result)
 
-    Errors that every write raises: `ConversationConflict` (somebody else has written), `StaleFencingTokenError` (a newer holder of the lock
-    has written), `ForeignValueError` (JSON cannot hold the value), `D1StateError` (the database failed). Nothing was written then.
+    Every write may raise `ConversationConflict` (somebody else has written), `StaleFencingTokenError` (a newer holder of the lock
+    has written), `ForeignValueError` (JSON cannot hold the value) and `D1StateError` (the database failed). Then nothing was
+    written.
     """
 
     def __init__(
@@ -86,24 +87,24 @@ class D1ConversationStore(ConversationStore):
         self._places: dict[str, str] = {}
 
     async def setup(self) -> None:
-        """Make the tables, as `run_migration` does; safe to call again.
+        """Make the tables, as `run_migration` does. You may call it again.
 
         Raises:
-            MigrationError: the database is of a newer version.
+            MigrationError: the database is newer than this code.
         """
         await run_migration(self._database)
 
     async def save(
         self, conversation: Conversation | AgentRunResult[Any], *, scope: str | None = None
     ) -> list[ConversationEntry]:
-        """Save a conversation as pydantic-ai does: it stores only the messages that are not stored yet.
+        """Save a conversation as pydantic-ai does. Only messages that are not stored yet are written.
 
         Returns:
             The entries that it stored.
 
         Raises:
             ConversationConflict: the conversation was saved or deleted since it was loaded.
-            StaleFencingTokenError: a newer holder of the lock has written. It goes before a conflict.
+            StaleFencingTokenError: a newer holder of the lock has written. This error is raised even if there is a conflict too.
             ForeignValueError: JSON cannot hold a message.
         """
         own = conversation.conversation if isinstance(conversation, AgentRunResult) else conversation
@@ -124,7 +125,7 @@ class D1ConversationStore(ConversationStore):
         Raises:
             UserError: there is no such conversation or message.
             ConversationConflict: the conversation was saved or deleted since it was loaded.
-            StaleFencingTokenError: a newer holder of the lock has written. It goes before a conflict.
+            StaleFencingTokenError: a newer holder of the lock has written. This error is raised even if there is a conflict too.
         """
         async with self._named_by_the_lock(conversation_id):
             return await super().branch(
@@ -147,10 +148,10 @@ class D1ConversationStore(ConversationStore):
     async def read_records(self, *, scope: str | None = None, limit: int | None = None) -> list[ConversationRecord]:
         """Return the records of all conversations or of one scope, the newest first.
 
-        Without a scope it reads every conversation of the database: an operator's call.
+        Without a scope it reads every conversation of the database, so it is a call for operators.
 
         Raises:
-            InvalidArgumentError: the conversations live in homes of their own, which no list spans.
+            InvalidArgumentError: the conversations live in several homes, so they cannot be listed.
             ForeignValueError: another program or a newer version wrote a record.
         """
         if not isinstance(self._homes, OneDatabase):
@@ -179,7 +180,8 @@ class D1ConversationStore(ConversationStore):
             ConversationConflict: another revision is stored than the expected one, or `head_id` or an entry's parent is not stored.
             StaleFencingTokenError: a newer holder of the lock has written.
             ForeignValueError: JSON cannot hold a message.
-            InvalidArgumentError: it continues an entry of a conversation that it is no fork of, or an entry is stored already.
+            InvalidArgumentError: the conversation continues an entry of another conversation without being its fork, or an entry is
+                stored already.
         """
         own = check_id(record.conversation_id, "conversation_id")
         needs, new_ids = _needs(record, new_entries)
@@ -208,13 +210,13 @@ class D1ConversationStore(ConversationStore):
                     OneDatabase(counted), "write_record", own, statements, token=self._token, faults=faults
                 )
         except ConversationConflict:
-            # After a lost reply the conflict may be with somebody who has written on top of the earlier attempt.
+            # After a lost reply, the conflict may come from somebody who has written after the earlier attempt.
             if counted.batches == 1 or not await self._is_stored(own, new_entries):
                 raise
         self._remember(own, record)
 
     async def _is_stored(self, conversation_id: str, entries: Sequence[ConversationEntry]) -> bool:
-        """Whether the last of the entries is stored, as it is. An entry's id is never given twice."""
+        """Return whether the last of the entries is stored unchanged. An entry's id is never used twice."""
         if not entries:
             return False
         statement = Statement(conversation_sql.SELECT_ENTRY, (entries[-1].id,))
@@ -222,10 +224,10 @@ class D1ConversationStore(ConversationStore):
         return entries_of(rows) == [entries[-1]]
 
     async def delete_record(self, conversation_id: str, *, expected_revision: str) -> None:
-        """Delete a conversation, and the entries that no other conversation of its tree reaches, in one transaction.
+        """Delete a conversation, and the entries that no other conversation of its tree uses, in one transaction.
 
         Raises:
-            ConversationConflict: another revision is stored, or none.
+            ConversationConflict: another revision or no revision is stored.
             StaleFencingTokenError: a newer holder of the lock has written.
         """
         own = check_id(conversation_id, "conversation_id")
@@ -238,15 +240,15 @@ class D1ConversationStore(ConversationStore):
         _, deleted = await fenced_batch(
             OneDatabase(counted), "delete_record", own, statements, token=self._token, faults=faults
         )
-        # After a lost reply it is gone because the earlier attempt deleted it, or somebody else did.
+        # After a lost reply the conversation is gone: the earlier attempt or somebody else has deleted it.
         if not deleted and counted.batches == 1:
             raise ConversationConflict(own)
 
     async def read_entry(self, entry_id: str) -> ConversationEntry:
-        """One entry.
+        """Return one entry.
 
         Raises:
-            KeyError: it is not stored.
+            KeyError: the entry is not stored.
             ForeignValueError: another program or a newer version wrote it.
         """
         own = check_id(entry_id, "entry_id")
@@ -258,11 +260,11 @@ class D1ConversationStore(ConversationStore):
         return entry
 
     async def read_history(self, head_id: str | None, *, limit: int | None = None) -> list[ConversationEntry]:
-        """The entries up to `head_id`, the oldest first, or only the last `limit` of them, in one batch.
+        """Return the entries up to `head_id`, the oldest first, or only the last `limit` of them, in one batch.
 
         Raises:
-            KeyError: one of them is not stored.
-            ForeignValueError: another program or a newer version wrote one.
+            KeyError: an entry is not stored.
+            ForeignValueError: another program or a newer version wrote an entry.
         """
         most = _most(limit)
         if head_id is None or most == 0:
@@ -279,7 +281,10 @@ class D1ConversationStore(ConversationStore):
 
     @asynccontextmanager
     async def _named_by_the_lock(self, conversation_id: str) -> AsyncGenerator[None]:
-        """pydantic-ai finds a conflict before it writes. Where a newer holder of the lock caused it, the error says so."""
+        """Turn a conflict into `StaleFencingTokenError` if a newer holder of the lock caused it.
+
+        pydantic-ai finds a conflict before it writes.
+        """
         try:
             yield
         except ConversationConflict:
@@ -298,7 +303,7 @@ class D1ConversationStore(ConversationStore):
         return usage_statements(conversation_id, used, self._usage.now_ms, self._usage)
 
     def _remember(self, conversation_id: str, record: ConversationRecord) -> None:
-        """Note in whose home the entries lie: they are asked for without the conversation's name."""
+        """Remember the home of the entries, because pydantic-ai asks for them without the conversation's id."""
         if isinstance(self._homes, OneDatabase):
             return
         for entry_id in (record.head_id, record.forked_at, *record.branches):
@@ -319,7 +324,7 @@ class D1ConversationStore(ConversationStore):
 
 
 class _WrittenAlreadyError(Exception):
-    """The write has taken place: the reply to an earlier attempt was lost. No error of a caller's."""
+    """The write is stored already, because the reply to an earlier attempt was lost. Callers do not get this error."""
 
 
 class _Counted:
@@ -339,10 +344,12 @@ def _most(limit: int | None) -> int:
 
 
 def _needs(record: ConversationRecord, new_entries: Sequence[ConversationEntry]) -> tuple[list[str], list[str]]:
-    """Return the entries that must be stored already (first the entry that the conversation continues), and the new entries.
+    """Return the entries that must be stored already, and the new entries.
+
+    The first of the stored entries is the one that the conversation continues.
 
     Raises:
-        InvalidArgumentError: an id is no id, or two new entries share one.
+        InvalidArgumentError: an id is not valid, or two new entries have the same id.
     """
     new_ids = [check_id(entry.id, "an entry's id") for entry in new_entries]
     if len(set(new_ids)) != len(new_ids):
@@ -370,7 +377,7 @@ def _columns(
 
 
 def _continued(record: ConversationRecord, new_entries: Sequence[ConversationEntry]) -> str | None:
-    """Return the entry before the new ones, if they form one line that ends in the head: the former head stays reachable."""
+    """Return the entry before the new entries if these form one line that ends in the head. Then the former head stays reachable."""
     before = [entry.parent_id for entry in new_entries]
     after: list[str | None] = [entry.id for entry in new_entries]
     is_line = bool(new_entries) and before[1:] == after[:-1] and after[-1] == record.head_id

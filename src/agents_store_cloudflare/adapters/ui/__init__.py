@@ -1,4 +1,4 @@
-"""Streams to chat pages: the Vercel AI SDK's UI message stream (v1) and AG-UI, over the stored chunks of a stream."""
+"""Serves the stored chunks of a stream to chat pages: as the Vercel AI SDK's UI message stream (v1) or as AG-UI."""
 
 from __future__ import annotations
 

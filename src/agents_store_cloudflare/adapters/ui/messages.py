@@ -1,4 +1,4 @@
-"""One message of a stream as an answer of the Worker, served by the stream's own object."""
+"""Answers a chat page with one message of a stream. The stream's own object serves it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Protocol: TypeAlias = Literal["vercel", "ag-ui"]
 NOT_FOUND: Final = 404
 
 PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4, *[0.5] * 18)
-"""About ten seconds: a model may think before its first word."""
+"""The pauses of the wait for a stream: about ten seconds together, because a model may think before its first word."""
 
 
 class MessageStreams:
     """Answers chat pages with one message of a stream, live and resumed. Make one per request.
 
-    A message is what is written between two ends of turns (`store.turn` writes them), or a whole stream that is ended after it. The
-    stream's object serves it, so it goes on while the page reloads, and the Worker's request may end. Who may read is the Worker's to
-    decide before.
+    A message is the chunks between two ends of turns, which `store.turn` writes. In a stream without turns it is the whole stream.
+    The stream's object serves the message, so it goes on while the page reloads, and the Worker's request may end. The Worker must
+    check first whether the user may read.
 
     Args:
         streams: `store.stream_namespace`, or the binding of the streams, raw or as the SDK wraps it.
@@ -56,12 +56,13 @@ class MessageStreams:
         self._sleep = sleep
 
     async def follow(self, stream_id: str, from_sequence: int = 0) -> Any:
-        """The answer to a question: the message after `from_sequence`, as it is written, up to its end.
+        """Answer with the message after `from_sequence`, live up to its end.
 
-        It may be called before the first chunk: it waits some seconds for the stream to be made.
+        You may call it before the first chunk. It waits some seconds until the stream exists.
 
         Returns:
-            A raw JavaScript `Response`; an `HttpResponse` over `LocalObjects`. A stream that nobody makes is 404.
+            A raw JavaScript `Response`, or an `HttpResponse` over `LocalObjects`. Its status is 404 if the stream does not come to
+            exist.
 
         Raises:
             InvalidArgumentError: an argument breaks a rule.
@@ -78,13 +79,13 @@ class MessageStreams:
         return answer
 
     async def resume(self, stream_id: str) -> Any:
-        """The message that is being written, from its beginning; 204 without a body where none is.
+        """Answer with the message that is being written, from its beginning. If there is none, answer with status 204 and no body.
 
         Returns:
-            A raw JavaScript `Response`; an `HttpResponse` over `LocalObjects`.
+            A raw JavaScript `Response`, or an `HttpResponse` over `LocalObjects`.
 
         Raises:
-            InvalidArgumentError: the stream id is no id.
+            InvalidArgumentError: the stream id is not valid.
             StreamConnectionError: the stream's object gave no answer.
         """
         answer = await self._fetch(stream_id, {RESUME: "1"})
@@ -98,7 +99,9 @@ class MessageStreams:
 
 
 async def ui_chunks(events: AsyncIterable[Any]) -> AsyncIterator[JsonObject]:
-    """The events of pydantic-ai's `VercelAIAdapter` or `AGUIAdapter` as chunks of a stream, without the last `[DONE]`, which is no chunk.
+    """Yield the events of pydantic-ai's `VercelAIAdapter` or `AGUIAdapter` as chunks of a stream.
+
+    The last `[DONE]` is left out, because it is no chunk.
 
     Example:
         >>> async for chunk in ui_chunks(adapter.run_stream()):

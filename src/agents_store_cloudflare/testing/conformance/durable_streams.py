@@ -51,7 +51,7 @@ def _producer(seq: int, *, epoch: int = 0, name: str = "p") -> dict[str, str]:
 
 
 def reply_of(answer: HttpResponse) -> Reply:
-    """An answer that stands in memory as a value."""
+    """Return an answer that stands in memory as a value."""
     body = answer.body
     raw = b"" if body is None else body.encode() if isinstance(body, str) else body
     assert isinstance(raw, bytes)
@@ -78,20 +78,20 @@ class DurableStreamsConformance:
         )
 
     async def whole(self, answer: HttpResponse) -> Reply:
-        """An answer of the platform as a value."""
+        """Return an answer of the platform as a value."""
         return reply_of(answer)
 
     async def ask(
         self, method: str, path: str, body: bytes | str = b"", headers: dict[str, str] | None = None
     ) -> Reply:
-        """One request about a stream of this test."""
+        """Return one request about a stream of this test."""
         data = body.encode() if isinstance(body, str) else body
         url = f"{ROOT}/v1/stream/{self.root}{path}"
         request = HttpRequest(method=method, url=url, headers=headers or {}, body=data)
         return await self.whole(await self.gateway.handle(request))
 
     async def fork(self, path: str, source: str, headers: dict[str, str] | None = None) -> Reply:
-        """A fork of another stream of this test."""
+        """Return a fork of another stream of this test."""
         return await self.ask(
             "PUT", path, b"", {"stream-forked-from": f"/v1/stream/{self.root}{source}", **(headers or {})}
         )

@@ -109,7 +109,7 @@ class ContentionConformance(StateFixtures):
     """The contract of `StateStore` under contention, clause by clause."""
 
     async def _everything(self, store: D1StateStore, session_id: str) -> str:
-        """All that is stored of a session."""
+        """Return all that is stored of a session."""
         return repr(
             [
                 await store.load_state(session_id),

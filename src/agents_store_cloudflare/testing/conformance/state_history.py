@@ -33,7 +33,7 @@ async def _contents(store: D1StateStore, session_id: str) -> list[object]:
 
 
 async def _session_with_checkpoints(store: D1StateStore, session_id: str, count: int) -> list[Checkpoint]:
-    """A session that got one message and one checkpoint `count` times."""
+    """Return a session that got one message and one checkpoint `count` times."""
     state = AgentState(session_id=session_id, agent_type="x", custom_state={"same": "as ever"})
     kept: list[Checkpoint] = []
     for number in range(count):

@@ -184,7 +184,7 @@ class StepsConformance(Families, StateFixtures):
             await state_store.list_sessions(cursor="checkpoints-1")
 
     async def _listed(self, state_store: D1StateStore, **wanted: Any) -> list[str]:
-        """The ids of all pages of two."""
+        """Return the ids of all pages of two."""
         ids: list[str] = []
         cursor: str | None = None
         while True:

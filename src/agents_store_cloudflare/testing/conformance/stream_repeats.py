@@ -224,7 +224,7 @@ def _fenced(
 
 
 async def _stands(manager: DurableObjectStreamManager, stream_id: str) -> tuple[object, ...] | None:
-    """What can be told of a stream, its times aside."""
+    """Return what can be told of a stream, its times aside."""
     info = await manager.get_info(stream_id)
     if info is None:
         return None

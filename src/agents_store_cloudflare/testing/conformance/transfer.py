@@ -356,7 +356,7 @@ async def _write(store: CloudflareStore, stream_id: str, *numbers: int, fencing_
 
 
 async def _read(store: CloudflareStore, stream_id: str, position: int) -> list[Any]:
-    """The numbers of the chunks after a position; the outcome of a failed stream last."""
+    """Return the numbers of the chunks after a position; the outcome of a failed stream last."""
     found: list[Any] = []
     info = await store.stream_manager.get_info(stream_id)
     assert info is not None
@@ -418,7 +418,7 @@ async def _fill(store: CloudflareStore, session_id: str) -> None:
 
 
 async def _reads(store: CloudflareStore, session_id: str, *, model: str | None = None) -> str:
-    """The session by every read, as one text."""
+    """Return the session by every read, as one text."""
     states, usage = store.state_store, store.usage_store
     state = await states.load_state(session_id, required=True)
     checkpoints = await states.list_checkpoints(session_id)
@@ -437,5 +437,5 @@ async def _reads(store: CloudflareStore, session_id: str, *, model: str | None =
 
 
 async def _days(store: CloudflareStore, model: str) -> list[Any]:
-    """The totals of days, of a model that one session alone uses."""
+    """Return the totals of days, of a model that one session alone uses."""
     return [total.to_dict() for total in await store.usage_store.get_totals("day", model=model)]

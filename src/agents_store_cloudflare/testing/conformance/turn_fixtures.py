@@ -12,7 +12,7 @@ __all__ = ["begin", "chunks_of", "die", "enter", "runs_of"]
 
 
 def begin(store: CloudflareStore, session_id: str, *, agent_type: Any = "a", **arguments: Any) -> TurnBlock:
-    """The block of a turn."""
+    """Return the block of a turn."""
     return store.turn(session_id, agent_type=agent_type, **arguments)
 
 
@@ -25,7 +25,7 @@ async def enter(block: TurnBlock, *, leave: bool = False) -> None:
 
 
 async def die(store: CloudflareStore, session_id: str, *, at_once: bool = False, **arguments: Any) -> Turn:
-    """A turn whose Worker died after a flushed chunk, or before: its lock is over, nothing was ended."""
+    """Return a turn whose Worker died after a flushed chunk, or before: its lock is over, nothing was ended."""
 
     async def live() -> Turn:
         block = begin(store, session_id, auto_refresh=False, **arguments)

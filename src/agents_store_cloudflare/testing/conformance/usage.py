@@ -24,7 +24,7 @@ AGENT = {"type": "agent", "name": "researcher"}
 
 
 def entry_of_each_kind(session_id: str, at: int = 1_000) -> list[UsageEntry]:
-    """One valid entry of each kind, in order of time, with fields this package does not know."""
+    """Return one valid entry of each kind, in order of time, with fields this package does not know."""
     common: dict[str, Any] = {"sessionId": session_id, "source": AGENT, "stepCount": 1}
     bodies: list[dict[str, Any]] = [
         {"kind": "tokens", "model": "m-1", "tokens": {"prompt": 10, "completion": 5, "cached": 4, "reasoning": 2}},

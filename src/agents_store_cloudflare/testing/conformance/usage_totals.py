@@ -28,7 +28,7 @@ DAY_MS = 86_400_000
 
 
 def sum_of(session_id: str, entries: Sequence[UsageEntry]) -> UsageRollup:
-    """The rollup that entries add up to, by plain sums."""
+    """Return the rollup that entries add up to, by plain sums."""
     calls = {
         kind: [e for e in entries if e.kind == kind and e.corrects is None] for kind in ("tool", "subagent", "custom")
     }

@@ -77,7 +77,7 @@ def _by_value(resource: str, operations: Sequence[Operation]) -> dict[Value, Ope
 
 
 def _refused_for_nothing(resource: str, writes: Sequence[Operation]) -> Iterator[Violation]:
-    """The refusals of tokens before any higher token was sent to the fence."""
+    """Yield the refusals of tokens before any higher token was sent to the fence."""
     by_start = sorted(writes, key=lambda write: write.start)
     highest = 0
     position = 0

@@ -14,7 +14,7 @@ __all__ = ["check_leases"]
 
 
 def check_leases(key: str, operations: Sequence[Operation]) -> Iterator[Violation]:
-    """The violations of one key, in O(n log n) for n operations (and O(r²) for the r refreshes of one token).
+    """Yield the violations of one key, in O(n log n) for n operations (and O(r²) for the r refreshes of one token).
 
     Args:
         operations: all grants, refreshes and releases of the key.
@@ -37,7 +37,7 @@ def _reused(key: str, grants: Sequence[Operation]) -> Iterator[Violation]:
 
 
 def _fallen(key: str, grants: Sequence[Operation]) -> Iterator[Violation]:
-    """The grants whose token is not above the highest token that was known before their request."""
+    """Yield the grants whose token is not above the highest token that was known before their request."""
     ended = sorted(grants, key=lambda grant: grant.end)
     highest: Operation | None = None
     position = 0
@@ -56,7 +56,7 @@ def _fallen(key: str, grants: Sequence[Operation]) -> Iterator[Violation]:
 
 
 def _revived(key: str, grants: Sequence[Operation], operations: Sequence[Operation]) -> Iterator[Violation]:
-    """The refreshes that succeeded after the lease was over: taken over, given back, reported as over, or past its end."""
+    """Yield the refreshes that succeeded after the lease was over: taken over, given back, reported as over, or past its end."""
     taken_over = _first_end_above(grants)
     of_token: dict[int, list[Operation]] = {}
     for each in operations:
@@ -89,7 +89,7 @@ def _tells_the_end(each: Operation) -> bool:
 
 
 def _latest_end(refresh: Operation, own: Sequence[Operation]) -> float:
-    """The latest end of the lease that other calls can have caused before this call ended."""
+    """Return the latest end of the lease that other calls can have caused before this call ended."""
     ends = [
         math.inf if each.valid_until is None else each.valid_until
         for each in own
@@ -102,7 +102,7 @@ def _latest_end(refresh: Operation, own: Sequence[Operation]) -> float:
 
 
 def _first_end_above(grants: Sequence[Operation]) -> Callable[[int], float]:
-    """The earliest end of a grant with a higher token. From then on the lower token's lease is over."""
+    """Return the earliest end of a grant with a higher token. From then on the lower token's lease is over."""
     ordered = sorted(grants, key=lambda grant: grant.token)
     tokens = [grant.token for grant in ordered]
     ends = [*accumulate((grant.end for grant in reversed(ordered)), min)][::-1]

@@ -59,7 +59,7 @@ class _Span:
 
 
 def check_register(resource: str, writes: Mapping[Value, Operation], reads: Sequence[Operation]) -> Iterator[Violation]:
-    """The violations of one register.
+    """Yield the violations of one register.
 
     Args:
         writes: all writes by their values, with any outcome.
@@ -112,7 +112,7 @@ def _conflict(resource: str, one: _Span, other: _Span) -> Violation:
 
 
 def _falling_tokens(resource: str, spans: Sequence[_Span]) -> Iterator[Violation]:
-    """Each write against the highest token among those that must come before it."""
+    """Yield each write against the highest token among those that must come before it."""
     written = [span for span in spans if span.cluster.write is not None]
     by_end = sorted(written, key=lambda span: span.first_end)
     highest: Operation | None = None

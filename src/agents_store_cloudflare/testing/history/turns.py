@@ -20,7 +20,7 @@ COMPLETED = "completed"
 
 
 def check_turns(session: str, operations: Sequence[Operation]) -> Iterator[Violation]:
-    """The violations of one session's turns, in O(n log n) for n operations.
+    """Yield the violations of one session's turns, in O(n log n) for n operations.
 
     Args:
         operations: all operations of the session. `enter`, `commit`, `close`, `sweep` and `told` count here.
@@ -36,12 +36,12 @@ def check_turns(session: str, operations: Sequence[Operation]) -> Iterator[Viola
 
 
 def commits_as_writes(operations: Sequence[Operation]) -> list[Operation]:
-    """The commits as writes to the session, so that the check of a log can find the lost ones."""
+    """Return the commits as writes to the session, so that the check of a log can find the lost ones."""
     return [replace(each, op="write") for each in operations if each.op == "commit"]
 
 
 def _late(session: str, operations: Sequence[Operation]) -> Iterator[Violation]:
-    """The commits and ends that were acknowledged after somebody else had the session, or after the turn's own end."""
+    """Yield the commits and ends that were acknowledged after somebody else had the session, or after the turn's own end."""
     overtaken = _first_overtaking(operations)
     closed = {each.token: each for each in operations if each.op == "close" and each.outcome == "ok"}
     for each in operations:
@@ -70,7 +70,7 @@ def _first_overtaking(operations: Sequence[Operation]) -> Callable[[int], float]
 
 
 def _twice(session: str, enters: Sequence[Operation], operations: Sequence[Operation]) -> Iterator[Violation]:
-    """The turns that were entered after their id had succeeded."""
+    """Yield the turns that were entered after their id had succeeded."""
     ids = {each.token: each.value for each in enters}
     succeeded: dict[Value, Operation] = {}
     for each in sorted(operations, key=lambda each: each.end):
@@ -84,7 +84,7 @@ def _twice(session: str, enters: Sequence[Operation], operations: Sequence[Opera
 
 
 def _told(session: str, told: Operation, operations: Sequence[Operation]) -> Iterator[Violation]:
-    """What readers of the stream have seen, against the turns that have ended."""
+    """Yield what readers of the stream have seen, against the turns that have ended."""
     counts = Counter(told.values)
     for token, count in counts.items():
         if count > 1:
