@@ -1,4 +1,4 @@
-"""`budgets`: shows the caps of scopes, and what was taken of them."""
+"""`budgets`: shows the caps of scopes, and the amounts that were taken."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def _run(options: argparse.Namespace) -> int:
             budgets = await _budgets(database, options.scope)
             return Shown.of({"budgets": [_body(each) for each in budgets]}, lambda: _print(budgets))
 
-        # Reservations first: in a copy of the rows they must not be added to budgets that count them already.
+        # Reservations are copied first. Otherwise they would be added to budgets that count them already.
         rows = partial(rows_of_tables, opened, "__agents_reservations", "__agents_budgets")
         return await show(opened, view, rows, json=options.json)
 
@@ -60,7 +60,7 @@ def _checked(row: Row) -> Budget:
     if not all(isinstance(cast("object", each), str) for each in (budget.scope, budget.unit, budget.parent or "")):
         raise ValueError("a name is no text")
     if not isinstance(cast("object", budget.overruns), int):
-        raise ValueError("overruns is no whole number")  # noqa: TRY004 - what the row holds is wrong
+        raise ValueError("overruns is no whole number")  # noqa: TRY004 - the row's content is wrong
     return budget
 
 

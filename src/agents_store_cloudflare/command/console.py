@@ -1,4 +1,4 @@
-"""`console`: the operator's console on this machine, over the database alone."""
+"""`console`: serves the operator's console on this machine, over a database without Durable Objects."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def _run(options: argparse.Namespace) -> int:
         server = ThreadingHTTPServer((HOST, options.port), _handler(console, key, loop))
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        # The key keeps other users of this machine out, and pages that a browser has open.
+        # The key keeps out other users of this machine, and other pages in the browser.
         print(f"console of {opened.place}: http://{HOST}:{server.server_port}{PREFIX}?key={key}", flush=True)
         try:
             await asyncio.Event().wait()
@@ -62,7 +62,7 @@ async def _run(options: argparse.Namespace) -> int:
 
 def _handler(console: OperatorConsole, key: str, loop: asyncio.AbstractEventLoop) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        """Takes a request to the console, which works in the command's own thread."""
+        """Passes a request to the console, which works in the command's own thread."""
 
         server_version = "agents-store"
         sys_version = ""
@@ -78,7 +78,7 @@ def _handler(console: OperatorConsole, key: str, loop: asyncio.AbstractEventLoop
             self._answer()
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's own
-            """Stay silent: addresses hold session ids, and the first one the key."""
+            """Log nothing, because URLs hold session ids, and the first URL holds the key."""
 
         def _answer(self) -> None:
             own = f"{HOST}:{self.server.server_port}"  # type: ignore[attr-defined]
@@ -107,10 +107,10 @@ def _handler(console: OperatorConsole, key: str, loop: asyncio.AbstractEventLoop
 
 
 def refusal(own: str, key: str, path: str, header: Callable[[str], str | None]) -> HttpResponse | None:
-    """Return the answer to a request that the console does not get: one without the key, or one that brings it.
+    """Return the answer to a request that does not go to the console: a request without the key, or the first request with it.
 
     Args:
-        own: host and port of this server. A page that has its name lead here (DNS rebinding) sends another host.
+        own: host and port of this server. A page that makes its own name lead here (DNS rebinding) sends another host.
     """
     if header("Host") not in (own, own.replace(HOST, "localhost")):
         return HttpResponse.refusal(403, "forbidden", f"this server is {own}")

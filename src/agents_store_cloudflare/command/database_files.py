@@ -12,7 +12,7 @@ __all__ = ["check_database_file", "find_database_file"]
 
 DEFAULT_STATE = Path(".wrangler", "state")
 _FILES = Path("v3", "d1", "miniflare-D1DatabaseObject")
-_NOT_A_DATABASE = "metadata.sqlite"  # the runtime's own
+_NOT_A_DATABASE = "metadata.sqlite"  # the runtime's own file
 
 # Every version of the schema has this table.
 _HAS_OUR_TABLES = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '__agents_states'"

@@ -76,7 +76,7 @@ def _other_version(version: int) -> Finding:
 
 
 async def _quick_check(database: Database) -> list[Finding]:
-    """Run SQLite's own check of the file. Where the database forbids it, the finding is a note."""
+    """Run SQLite's own check of the file. If the database forbids it, the finding is a note."""
     try:
         [rows] = await batch_with_retry(database, [Statement(doctor_sql.QUICK_CHECK)])
     except SqlError as error:
@@ -99,7 +99,7 @@ async def _quick_check(database: Database) -> list[Finding]:
 
 
 async def _bad_values(database: Database) -> list[Finding]:
-    """Rows with values that cannot be read, table by table."""
+    """Return the rows with unreadable values, table by table."""
     listings = [
         Listing(
             check="bad_values",

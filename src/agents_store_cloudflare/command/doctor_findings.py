@@ -19,7 +19,7 @@ class Finding:
     """One finding about a database.
 
     Attributes:
-        level: "problem" (the database is damaged) or "note" (it is sound, but there is something to do).
+        level: "problem" (the database is damaged) or "note" (it is not damaged, but there is work to do).
         check: a stable name for programs.
         about: the first few sessions or rows that it concerns.
         remedy: the advice.

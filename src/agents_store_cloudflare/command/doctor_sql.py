@@ -43,7 +43,7 @@ RECORDED_FILES: LiteralString = """
 
 # Each statement below: -> (the session or row concerned, or NULL) for each finding.
 
-# ?1 most rows, as in each statement below. Sessions without a number: no message, checkpoint or run can belong to them.
+# ?1 the most rows, as in each statement below. Sessions without a number, to which no message, checkpoint or run can belong.
 UNNUMBERED: LiteralString = """
     SELECT session_id
     FROM __agents_states

@@ -1,4 +1,4 @@
-"""`export`: everything of a session as JSON lines, exactly, page by page. The format is described in docs/command.md."""
+"""`export`: writes a whole session as exact JSON lines, page by page. docs/command.md describes the format."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def _all_states(opened: OpenDatabase) -> AsyncIterator[AgentState]:
 
 
 async def _export(opened: OpenDatabase, writer: LineWriter, state: AgentState) -> None:
-    """Give the lines of one session: its state first, its `end` last. Without the `end` line a session is incomplete."""
+    """Yield the lines of one session. Its state comes first, its `end` line last. A session without an `end` line is incomplete."""
     print(writer.begin(state.session_id, bare_state(state)))
     async for line in _lines(opened, writer, state):
         print(line)
@@ -100,7 +100,7 @@ async def _export_remains(opened: OpenDatabase, writer: LineWriter, session_id: 
 
 
 async def _roots(opened: OpenDatabase, scope: str | None) -> AsyncIterator[str]:
-    """Return every tree of budgets, or the tree that contains the scope, if there is one."""
+    """Return the roots of every tree of budgets, or the root of the scope's tree, if there is one."""
     if scope is None:
         async for root in budget_roots(opened.database):
             yield root

@@ -1,4 +1,4 @@
-"""`import`: stores the sessions and budgets of an export again, whole."""
+"""`import`: stores the sessions and budgets of an export."""
 
 from __future__ import annotations
 

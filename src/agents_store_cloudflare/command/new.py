@@ -1,4 +1,4 @@
-"""`new`: a Worker project to begin with. Its tests pass and it serves without a change."""
+"""`new`: makes a Worker project to begin with. Without a change its tests pass, and it can be served."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAME = "@name@"
 FRAMEWORKS: Final = ("langgraph", "pydantic-ai")
 """The frameworks with an adapter and a template."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,53}", re.ASCII)
-"""A Worker's name is a part of its address."""
+"""The characters of a Worker's name, which is a part of its address."""
 _WHEEL = re.compile(r"agents_store_cloudflare-[\w.]+-py3-none-any\.whl", re.ASCII)
 
 
@@ -57,7 +57,7 @@ def make_project(folder: Path, *, wheel: Path | None = None, framework: str | No
     Args:
         folder: a new folder. Its name becomes the Worker's.
         wheel: the package's wheel. The project takes the package from its copy instead of from PyPI.
-        framework: one of `FRAMEWORKS`, whose agent and tests take the place of the plain ones; None for plain Python.
+        framework: one of `FRAMEWORKS`. Its agent and tests replace the plain ones. None for plain Python.
 
     Raises:
         CommandError: the folder exists and is not empty, its name cannot be a Worker's, or `wheel` is no wheel of this package.

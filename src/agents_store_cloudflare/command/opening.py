@@ -1,4 +1,4 @@
-"""Opens the database that the command's options name."""
+"""Opens the database of the command's options."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class OpenDatabase:
         return D1UsageStore(self.database, logger=_silent())
 
     async def check_schema(self) -> None:
-        """Refuse a database that this code does not read.
+        """Refuse a database that this code cannot read.
 
         Raises:
             CommandError: its schema is missing, older or newer.
@@ -65,7 +65,7 @@ class OpenDatabase:
 
 def _silent() -> logging.Logger:
     """Return a logger that writes nothing: the stores log the errors that they raise, and the command prints one line for each."""
-    logger = logging.Logger("agents-store")  # noqa: LOG001 - outside the tree of loggers, so that nobody configures it
+    logger = logging.Logger("agents-store")  # noqa: LOG001 - outside the tree of loggers, so that no configuration reaches it
     logger.addHandler(logging.NullHandler())
     return logger
 

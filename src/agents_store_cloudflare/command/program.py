@@ -1,4 +1,4 @@
-"""The program: it takes arguments and returns an exit status. Every failure is one line."""
+"""The program. It takes arguments and returns an exit status. Every failure is reported in one line."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0; 1 for a failure or a problem found by `doctor`; 2 for bad arguments."""
+    """Run one command. Return the exit status: 0 for success, 1 for a failure or a problem found by `doctor`, 2 for bad arguments."""
     options = _parser().parse_args(arguments)
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
-        reconfigure(errors="backslashreplace")  # a terminal that lacks a character must not stop a command
+        reconfigure(errors="backslashreplace")  # a character that the terminal does not have must not stop a command
     try:
         status = int(asyncio.run(options.run(options)))
         sys.stdout.flush()
-    except BrokenPipeError:  # `… | head` has seen enough
+    except BrokenPipeError:  # `… | head` reads no more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED
     except KeyboardInterrupt:

@@ -36,7 +36,7 @@ _HINTS: Mapping[int, str] = {
 
 
 class _RemoteSqlError(SqlError):
-    """An error of the API, or no answer from it. The HTTP status tells whether a retry may help."""
+    """An error of the API, or no answer from it. The HTTP status shows whether a retry may help."""
 
     def __init__(self, message: str, *, transient: bool, outcome_unknown: bool) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class _RemoteSqlError(SqlError):
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """Follows no redirect, so that the token goes to the given address alone."""
+    """Follows no redirect, so that the token goes only to the given address."""
 
     def redirect_request(  # noqa: PLR0917
         self,
@@ -63,8 +63,8 @@ class _NoRedirects(HTTPRedirectHandler):
 class RemoteDatabase:
     """A `Database` over `POST /accounts/{account}/d1/database/{database}/raw`: one request, one transaction.
 
-    The token is sent to `base_url` alone: redirects are errors, and any address but this machine's must be https. No message contains
-    the token.
+    The token is sent only to `base_url`. Redirects are errors, and every address except this machine's must be https. No message
+    contains the token.
 
     Args:
         base_url: the address of the API, without a slash at the end.
@@ -119,7 +119,7 @@ class RemoteDatabase:
 
     def _refusal(self, status: int, reply: bytes) -> SqlError:
         words = _words(_document(reply))
-        # The API leaves out the constraint; the database's own text names it.
+        # The API leaves out the constraint, but the database's own text names it.
         if "UNIQUE constraint failed" in words and "SQLITE_CONSTRAINT_" not in words:
             words += " (extended: SQLITE_CONSTRAINT_UNIQUE)"
         plain = SqlError(words)

@@ -14,7 +14,7 @@ __all__ = ["fault_statement"]
 
 
 def fault_statement(table: str, columns: Sequence[Column]) -> LiteralString:
-    """Return the SQL of the same rules. ?1 most rows -> (the row, its first fault). Reads the whole table."""
+    """Return the SQL of the rules of `row_rules`. ?1 most rows -> (the row, its first fault). Reads the whole table."""
     whens = [when for column in columns for when in _whens(table, column)]
     sql = f"""
     SELECT {_LABELS.get(table, _label(columns))} || ': ' || found.fault
@@ -22,7 +22,7 @@ def fault_statement(table: str, columns: Sequence[Column]) -> LiteralString:
     WHERE found.fault IS NOT NULL
     LIMIT ?1
     """
-    # It is made of the names of the package's own tables and columns alone.
+    # It contains only the names of the package's own tables and columns.
     return cast("LiteralString", sql)  # type: ignore[redundant-cast]
 
 
@@ -68,7 +68,7 @@ _LABELS: Mapping[str, str] = {
     "__agents_sub_sessions": f"{_OF_ROW} || ', reference ' || found.sub_session_id",
     "__agents_usage": "found.session_id || ', usage entry ' || found.id",
 }
-"""How a person finds a row of these tables again."""
+"""The SQL of a text by which a person finds a row of these tables."""
 
 
 def _label(columns: Sequence[Column]) -> str:

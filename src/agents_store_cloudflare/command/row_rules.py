@@ -1,4 +1,4 @@
-"""The shape of each row in this package's tables, and the faults of a row that another program wrote."""
+"""The rules for each row of this package's tables. They find the faults of a row that another program wrote."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ __all__ = [
 ]
 
 JsonKind: TypeAlias = Literal["any", "object", "array", "amounts", "details", "change"]
-"""`amounts`: an object of whole numbers. `details`: an object of fields of a state; `change`: of a staged change."""
+"""`amounts`: an object of whole numbers.
+
+`details`: an object with fields of a state. `change`: an object with fields of a staged change.
+"""
 
 JSON_COLUMNS: Final[Mapping[str, Mapping[str, JsonKind]]] = {
     "__agents_states": {
@@ -48,20 +51,20 @@ JSON_COLUMNS: Final[Mapping[str, Mapping[str, JsonKind]]] = {
     "__agents_usage_kept": {"amounts": "amounts"},
     "__agents_budgets": {"chain": "array"},
 }
-"""Columns that hold JSON, and what it must be."""
+"""The columns with JSON, and the kind of JSON that each must hold."""
 
 FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "details": frozenset(field.name for field in fields(AgentState)),
     "change": frozenset({"patches", "mergeChanges"}),
 }
-"""The members that an object of a kind may have."""
+"""The members that an object of each kind may have."""
 
 IDS: Final = frozenset(
     {
         "session_id", "parent_session_id", "root_session_id", "sub_session_id", "stream_id", "run_id", "step_id", "tool_call_id"
     }
 )  # fmt: skip
-"""Columns of ids, which hold no control character."""
+"""The columns of ids. They must hold no control character."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TYPES: Final[Mapping[str, type]] = {"object": dict, "array": list, "amounts": dict, "details": dict, "change": dict}
@@ -69,7 +72,7 @@ _TYPES: Final[Mapping[str, type]] = {"object": dict, "array": list, "amounts": d
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column as a migration makes it."""
+    """A column that a migration has made."""
 
     name: str
     is_integer: bool
@@ -112,7 +115,7 @@ def faults_of(table: str, columns: Sequence[Column], row: Mapping[str, object]) 
 
 
 def neutral_value(table: str, column: Column) -> SqlValue:
-    """Return what stands for a value that cannot be read."""
+    """Return the value that replaces an unreadable value."""
     if column.is_nullable:
         return None
     if column.is_integer:

@@ -1,7 +1,7 @@
-"""A view over rows that somebody else wrote: what cannot be read costs itself, not the view.
+"""Shows views also when another program has damaged rows. Only the unreadable values are missing in the view.
 
-A view reads through the stores. When that fails, the rows that it needs are copied into a database in memory: values that cannot be read
-become neutral ones, each is named, and the view reads from there.
+A view reads through the stores. When that fails, its rows are copied into a database in memory. There neutral values replace the
+unreadable ones, each of them is named, and the view reads from this copy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from agents_store_cloudflare.transfer.tables import HIDDEN, StoredRow, columns_o
 __all__ = ["Rows", "Shown", "View", "rows_of_session", "rows_of_tables", "selected", "show"]
 
 Rows: TypeAlias = "AsyncIterator[tuple[LiteralString, StoredRow]]"
-"""Tables with rows."""
+"""Table -> its rows."""
 
 _FAILURES: Final = (
     AgentsStoreError, SqlError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError
@@ -48,14 +48,14 @@ _SELECT_BLOCKS: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a view shows: to people, and to programs."""
+    """The result of a view, for people and for programs."""
 
     text: str
     body: Mapping[str, Any]
 
     @classmethod
     def of(cls, body: Mapping[str, Any], print_it: Callable[[], None]) -> Shown:
-        """Return the view of `body`; `print_it` prints it for people."""
+        """Return the result with the JSON `body`. `print_it` prints it for people."""
         text = io.StringIO()
         with redirect_stdout(text):
             print_it()
@@ -67,15 +67,15 @@ View: TypeAlias = "Callable[[OpenDatabase], Awaitable[Shown]]"
 
 
 async def show(opened: OpenDatabase, view: View, rows: Callable[[], Rows], *, json: bool) -> int:
-    """Print what the view shows, and name what cannot be read. Return the command's status: 1 where there is any such thing.
+    """Print the view, and name the unreadable values. Return the command's status: 1 if there are unreadable values.
 
     Args:
         view: reads through the stores.
-        rows: the rows that the view needs, for the case that it fails.
+        rows: returns the rows of the view. It is called when the view fails.
 
     Raises:
-        CommandError: the view's own.
-        Exception: the view failed although every row can be read.
+        CommandError: the view raised it.
+        Exception: the view failed, and every row can be read.
     """
     shown, unreadable = await _readable(opened, view, rows)
     if json:
@@ -128,7 +128,7 @@ async def selected(
 
 
 async def _copied(rows: Rows, copy: SqliteDatabase) -> list[str]:
-    """Copy rows with what can be read of them. Return what cannot."""
+    """Copy rows with neutral values in place of unreadable ones. Return the unreadable values."""
     await run_migration(copy)
     columns = await columns_by_table()
     unreadable: list[str] = []

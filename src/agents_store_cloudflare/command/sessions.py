@@ -18,8 +18,8 @@ from agents_store_cloudflare.transfer.tables import columns_of
 __all__ = ["add_parser", "message_count"]
 
 
-# ?1 session number of the last one seen, ?2 agent type, ?3 status, ?4 parent, ?5 prefix (each NULL for any), ?6 most rows. By the index
-# on session numbers.
+# ?1 session number of the last row of the page before, ?2 agent type, ?3 status, ?4 parent, ?5 prefix (each NULL for any), ?6 most
+# rows. By the index on session numbers.
 _SELECT_PAGE: LiteralString = """
     SELECT {columns}
     FROM __agents_states
@@ -68,7 +68,7 @@ async def _page(opened: OpenDatabase, options: argparse.Namespace) -> SessionPag
 
 
 async def _rows(opened: OpenDatabase, options: argparse.Namespace) -> Rows:
-    """Return the rows of the page, for a page that cannot be read. One row more tells whether there is another page."""
+    """Return the rows of the page, for a page that cannot be read. One more row shows whether there is another page."""
     table: LiteralString = "__agents_states"
     columns = await columns_of(opened.database, table)
     listed = cast("LiteralString", ", ".join(columns))  # type: ignore[redundant-cast]

@@ -1,4 +1,4 @@
-"""`show`: shows one session, in an amount that a person can read."""
+"""`show`: shows one session, shortened so that a person can read it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def _look(opened: OpenDatabase, options: argparse.Namespace) -> _Shown:
 
 
 def bare_state(state: AgentState) -> JsonObject:
-    """Return the state as `AgentState.from_dict` takes it, without messages and without the facts of this database."""
+    """Return the state for `AgentState.from_dict`, without messages and without facts that belong to this database."""
     return {key: value for key, value in state.to_dict().items() if key not in {"messages", "storedHistory"}}
 
 

@@ -32,7 +32,7 @@ def _escape(character: str) -> str:
 
 
 def json_text(value: object) -> str:
-    """Return the exact JSON of the value on one line of ASCII, which every terminal shows alike."""
+    """Return the exact JSON of the value on one line of ASCII. Every terminal shows it in the same way."""
     return json.dumps(value, allow_nan=False).replace("\x7f", r"\u007f")
 
 
@@ -47,7 +47,7 @@ def time_text(at_ms: int | None) -> str:
 
 
 def terminal_columns() -> int:
-    """Return the width of a line; 100 if no terminal tells its width."""
+    """Return the width of a line; 100 if the terminal's width is unknown."""
     return shutil.get_terminal_size((100, 24)).columns
 
 
@@ -68,7 +68,7 @@ def shortened(text: str, columns: int) -> str:
 
 
 def _width(text: str) -> int:
-    """Return the columns of a text: two for a wide character, none for one that combines with the character before."""
+    """Return the width of a text in columns. A wide character has two. A character that combines with the character before has none."""
     return sum(
         0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
         for character in text
@@ -76,7 +76,7 @@ def _width(text: str) -> int:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under their headings. Numbers are aligned to the right; long texts are cut."""
+    """Print rows under their headings. Numbers are aligned to the right. Long texts are cut."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(headings, *cells, strict=True)]
     numeric = [bool(rows) and all(isinstance(row[index], int) for row in rows) for index, _ in enumerate(headings)]

@@ -82,7 +82,7 @@ def _totals_view(options: argparse.Namespace) -> View:
 
 
 async def _rows(opened: OpenDatabase, options: argparse.Namespace) -> Rows:
-    """Return the totals of the session, or of all with the tree in which they stand."""
+    """Return the rows of totals: of the session, or of all sessions with the parents of each."""
     if options.tree:
         async for each in rows_of_tables(opened, "__agents_usage_by_session", "__agents_usage_sub_sessions"):
             yield each
@@ -152,6 +152,6 @@ def _cost(rollup: UsageRollup) -> str:
 
 
 def _dollars(micros: int) -> str:
-    """Dollars, exact to the millionth."""
+    """Return an amount in dollars, exact to the millionth."""
     sign, size = ("-", -micros) if micros < 0 else ("", micros)
     return f"{sign}${size // 1_000_000:,}.{size % 1_000_000:06d}" if micros else "-"

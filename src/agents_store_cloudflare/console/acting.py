@@ -1,4 +1,4 @@
-"""From a request to an act and its answer: the confirmation, the check of its form, the receipt, the log."""
+"""Runs acts: it shows the confirmation, checks its form, does the act, shows the receipt and writes the log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GUARD: Final = ("token", "expires")
 
 
 class ForbiddenError(AgentsStoreError):
-    """The request may not do this."""
+    """The request has no permission for this act."""
 
     code = "forbidden"
     http_status = 403
@@ -42,7 +42,7 @@ def act_of(asked: Asked) -> tuple[str, Act] | None:
 
 
 async def confirmation(asked: Asked, name: str, act: Act) -> Shown:
-    """Return the page that says what an act will do, with the form that does it."""
+    """Return the page that explains an act, with the form that starts it."""
     plan = await act.plan(asked)
     guard = new_guard(asked.request, asked.prefix, name, plan.fixed, asked.now_ms)
     hidden = {**plan.fixed, "token": guard.token, "expires": guard.expires}
@@ -94,7 +94,7 @@ async def performed(asked: Asked, request: object, name: str, act: Act, logger: 
     """Do an act that a form has confirmed.
 
     Raises:
-        ForbiddenError: the form is not this console's, or another page sent it.
+        ForbiddenError: the form is not from this console, or another page sent it.
         InvalidArgumentError: the body is no form.
     """
     if not is_own_origin(asked.request):
@@ -113,7 +113,7 @@ async def performed(asked: Asked, request: object, name: str, act: Act, logger: 
 
 
 def _about(asked: Asked, given: Mapping[str, str]) -> Asked:
-    """Return the request with the values that its form fixed in place of its query: the operator confirmed these values."""
+    """Return the request with the fixed values of its form in place of its query, because the operator has confirmed these values."""
     return Asked(
         sources=asked.sources,
         prefix=asked.prefix,

@@ -1,4 +1,4 @@
-"""What an operator can do, besides looking: each act says what it will do, does it once, and says what it did."""
+"""The acts of an operator. Each act explains its effect, has it once, and reports it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["ACTS", "Act", "Entry", "Plan", "Receipt"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Something that the operator may write into the form."""
+    """A field of the form that the operator may fill in."""
 
     name: str
     label: str
@@ -35,12 +35,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a confirmation shows.
+    """The content of a confirmation.
 
     Attributes:
-        says: what will happen, one paragraph each.
-        fixed: what the form fixes, its token included in nothing else: a changed value makes the token bad.
-        entries: what the operator may still write.
+        says: paragraphs about the effect of the act.
+        fixed: the values that the form fixes. The form's token covers them, so a changed value makes the token invalid.
+        entries: the fields that the operator may fill in.
         back: the page to go back to.
     """
 
@@ -54,12 +54,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What an act did.
+    """The report of an act.
 
     Attributes:
-        facts: name and text, for people.
-        data: the same for programs.
-        file: a download: its name and its content.
+        facts: names and texts, for people.
+        data: the same facts for programs.
+        file: a file to download: its name and its content.
     """
 
     title: str
@@ -74,8 +74,8 @@ class Act:
     """One act.
 
     Attributes:
-        written: what the operator writes into the form; all else in it is fixed by its token.
-        needs_objects: it is not offered over a database alone.
+        written: the fields that the operator fills in. The form's token fixes all other values.
+        needs_objects: True for an act that needs Durable Objects. It is not offered over a database alone.
     """
 
     plan: Callable[[Asked], Awaitable[Plan]]
@@ -100,7 +100,7 @@ def _overview(asked: Asked, session_id: str) -> str:
 
 @asynccontextmanager
 async def _holding(asked: Asked, session_id: str) -> AsyncGenerator[dict[str, Any]]:
-    """Hold the session's lock for a change; gives the token as the keywords of the call. A held lock refuses the act.
+    """Hold the session's lock during a change. The value of the block is the keyword arguments with the fencing token.
 
     Raises:
         LockNotAcquiredError: somebody holds the session.
@@ -378,7 +378,7 @@ async def _raise_budget(asked: Asked, given: Mapping[str, str]) -> Receipt:
     if not (text.isascii() and text.isdigit() and len(text) <= 16):
         raise InvalidArgumentError("the new cap must be a whole number")
     cap = int(text)
-    if cap != budget.cap:  # else this is a repetition, whose work is done
+    if cap != budget.cap:  # otherwise this is a repetition, and its work is done
         if str(budget.cap) != given["cap"]:
             raise InvalidArgumentError(f"the cap is {budget.cap:,} by now; look again before you change it")
         if cap < budget.cap:
@@ -402,4 +402,4 @@ ACTS: Final[Mapping[str, Act]] = {
     "delete": Act(plan=_plan_delete, perform=_delete, needs_objects=True),
     "raise-budget": Act(plan=_plan_budget, perform=_raise_budget, written=frozenset({"new_cap"})),
 }
-"""The acts by their names in addresses."""
+"""The acts by their names in URLs."""

@@ -1,4 +1,4 @@
-"""What a request asks for, and what answers it: the values that pages take and give."""
+"""The request for a page, and the page."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Asked:
     """A request to the console.
 
     Attributes:
-        page: the name of the page: the path below the prefix (and below `api/`).
-        is_api: whether JSON is asked for.
+        page: the name of the page: its path below the prefix, or below `api/`.
+        is_api: True when the request asks for JSON.
         query: the first value of each parameter; an empty value counts as none.
-        can_act: whether acts are offered at all: `authorize` is asked again when one is called.
+        can_act: True when acts are offered. `authorize` is called again for each act.
     """
 
     sources: Sources
@@ -40,18 +40,18 @@ class Asked:
     can_act: bool = True
 
     def session_id(self, name: str = "id") -> str:
-        """Return the session that the page is about.
+        """Return the session id of the page.
 
         Raises:
-            InvalidArgumentError: the parameter is missing, or no id.
+            InvalidArgumentError: the parameter is missing or no valid id.
         """
         return check_id(self.needed(name), name)
 
     def needed(self, name: str) -> str:
-        """Return a parameter that the page cannot do without.
+        """Return a required parameter.
 
         Raises:
-            InvalidArgumentError: it is missing.
+            InvalidArgumentError: the parameter is missing.
         """
         value = self.query.get(name)
         if value is None:
@@ -59,10 +59,10 @@ class Asked:
         return value
 
     def number(self, name: str) -> int | None:
-        """Return a parameter that is a whole number, or None if it is absent.
+        """Return a parameter as a whole number, or None if it is absent.
 
         Raises:
-            InvalidArgumentError: it is something else.
+            InvalidArgumentError: the parameter is no whole number.
         """
         text = self.query.get(name)
         if text is None:
@@ -72,16 +72,16 @@ class Asked:
         return int(text)
 
     def link(self, page: str, /, **parameters: str | int | None) -> str:
-        """Return the address of a page."""
+        """Return the URL of a page."""
         return link(self.prefix, page, **parameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A page: what it says as JSON, and how it looks.
+    """A page: its content as JSON and as HTML.
 
     Attributes:
-        body: makes the HTML, which an API request does without.
+        body: makes the HTML. It is not called for an API request.
     """
 
     title: str
@@ -92,24 +92,24 @@ class Shown:
 
 
 def link(prefix: str, page: str, /, **parameters: str | int | None) -> str:
-    """Return the address of a page below the prefix. A session's id is a parameter: a path would lose `..` and `/`."""
+    """Return the URL of a page below the prefix. A session's id is a parameter, because a path would lose `..` and `/`."""
     given = {name.rstrip("_"): value for name, value in parameters.items() if value is not None}
     path = f"{prefix}/{page}" if page else prefix
     return f"{path}?{urlencode(given)}" if given else path
 
 
 def page_of(url: str, prefix: str) -> tuple[str, bool]:
-    """Return the name of the page that a URL below the prefix asks for, and whether it is asked for as JSON."""
+    """Return the name of the page of a URL below the prefix, and whether the URL asks for JSON."""
     page = urlsplit(url).path[len(prefix) :].strip("/")
     is_api = page == "api" or page.startswith("api/")
     return (page[4:] if is_api else page), is_api
 
 
 def asked_of(request: HttpRequest, prefix: str, sources: Sources, *, can_act: bool = True) -> Asked:
-    """Return what a request below the prefix asks for.
+    """Return the parsed request for a page below the prefix.
 
     Raises:
-        InvalidArgumentError: its query is too long.
+        InvalidArgumentError: the query of its URL is too long.
     """
     parts = urlsplit(request.url)
     if len(parts.query) > MAX_QUERY_BYTES:

@@ -23,7 +23,7 @@ MOST_AROUND: Final = 8
 
 
 async def budgets_page(asked: Asked) -> Shown:
-    """50 budgets, by scope."""
+    """Return a page of 50 budgets, by scope."""
     after = asked.query.get("after")
     start = "" if after is None else check_text(after, "after")
     [rows] = await asked.sources.rows(Statement(LIST_BUDGETS, (start, PAGE + 1)))
@@ -46,7 +46,7 @@ def _with_remaining(budget: Budget) -> Any:
 
 
 async def budgets_of(sources: Sources, scopes: Iterable[str]) -> list[Budget]:
-    """Return the budgets of scopes that have one, and of the scopes around them; at most 8."""
+    """Return the budgets of the scopes and of the scopes around them, at most 8."""
     pending, found = [*scopes], dict[str, Budget]()
     while pending and len(found) < MOST_AROUND:
         scope = pending.pop(0)
@@ -59,7 +59,7 @@ async def budgets_of(sources: Sources, scopes: Iterable[str]) -> list[Budget]:
 
 
 def budgets_table(asked: Asked, budgets: Sequence[Budget]) -> Markup:
-    """Return budgets with their bars."""
+    """Return a table of budgets with bars."""
     rows: list[Sequence[Child]] = [_row(asked, each) for each in budgets]
     headings = ("Scope", "Spent and reserved", "Spent", "Reserved", "Cap", "Left", "Overruns", "Within", "Go")
     return table("Budgets", headings, rows, numeric=(2, 3, 4, 5, 6))

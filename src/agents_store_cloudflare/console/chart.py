@@ -1,4 +1,4 @@
-"""A bar chart as SVG, made here: no script, no style of its own, readable as a table beside it."""
+"""Bar charts as SVG, without scripts and without styles of their own. A table beside the chart shows the same numbers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def bar_chart(title: str, bars: Sequence[tuple[str, int, str]]) -> Markup | None
     """Return the chart of at most 40 bars, or None if no bar has a length.
 
     Args:
-        title: what the chart shows.
-        bars: (label, length, the number as people read it). A negative length shows no bar.
+        title: the title of the chart.
+        bars: (label, length, the number as text). A negative length shows no bar.
     """
     shown = bars[:MOST_BARS]
     longest = max((length for _, length, _ in shown), default=0)
@@ -57,10 +57,10 @@ def _middle(place: int) -> int:
 
 
 def time_line(title: str, points: Sequence[tuple[int, str, str]]) -> Markup | None:
-    """Return points on a line of time, None for less than two of them.
+    """Return points on a line of time, or None for fewer than two points.
 
     Args:
-        points: (time in milliseconds, what to say of it, address).
+        points: (time in milliseconds, label, URL).
     """
     if len(points) < 2:
         return None

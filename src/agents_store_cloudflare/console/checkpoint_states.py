@@ -19,7 +19,7 @@ _NUMBER: Final = re.compile(r"-([0-9a-f]{6})", re.ASCII)
 
 
 async def state_at(sources: Sources, session_id: str, at: str) -> AgentState:
-    """Return the state now or at a checkpoint. One query; messages are not read.
+    """Return the state now or at a checkpoint. It costs one query, and messages are not read.
 
     Raises:
         StateNotFoundError: there is no such session.
@@ -39,7 +39,7 @@ async def state_at(sources: Sources, session_id: str, at: str) -> AgentState:
     row = rows[0]
     state = codec.state_of(row[4:])
     found = codec.bare_checkpoint_of(session_id, [*row[:4], state.status, state.step_count, 0])
-    # A later session of this id may have a checkpoint of this number: the id tells the time and the step too.
+    # A later session of this id may have a checkpoint of the same number. The id also has the time and the step.
     if found.id != at:
         raise CheckpointNotFoundError(session_id, at)
     return state

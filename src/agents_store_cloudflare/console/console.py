@@ -29,10 +29,10 @@ from agents_store_cloudflare.store import CloudflareStore
 __all__ = ["Action", "AuthorizeConsole", "OperatorConsole"]
 
 Action: TypeAlias = Literal["read", "act"]
-"""What a request to the console wants: to look, or to change something."""
+"""The purpose of a request to the console: "read" to look, "act" to change something."""
 
 AuthorizeConsole: TypeAlias = Callable[[Any, Action], "bool | Awaitable[bool]"]
-"""`authorize(request, action)`, sync or async; the request is the one that `handle` was given."""
+"""`authorize(request, action)`, sync or async. It gets the same request object as `handle`."""
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; "
@@ -43,7 +43,7 @@ _HEADERS: Final = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "same-origin",  # without a referrer a form's Origin would be "null"
+    "referrer-policy": "same-origin",  # without a referrer the Origin of a form would be "null"
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
@@ -58,16 +58,16 @@ class PageNotFoundError(AgentsStoreError):
 
 
 class MethodNotAllowedError(AgentsStoreError):
-    """The page does not take this method."""
+    """The page does not allow this method."""
 
     code = "method_not_allowed"
     http_status = 405
 
 
 class OperatorConsole:
-    """Shows sessions, usage and budgets to operators below its prefix, and lets them act.
+    """Shows sessions, usage and budgets to operators below its prefix, and lets them change sessions.
 
-    The pages work without JavaScript and load nothing from elsewhere. Make one per request, as the store.
+    The pages work without JavaScript and load nothing from other servers. Make one console for each request, like the store.
 
     Example:
         >>> console = OperatorConsole(store, authorize=may_operate)
@@ -75,15 +75,16 @@ class OperatorConsole:
         ...     return answer
 
     Args:
-        store: the request's store. A database alone does too, on the host: then what needs a Durable Object is not offered.
-        authorize: `authorize(request, action)`, sync or async, given the request as `handle` was, and `read` or `act`. Only `True`
-            admits; an exception is logged and denies.
-        prefix: the path it answers below.
-        logger: takes acts and failures; `agents_store_cloudflare.console` where absent.
+        store: the request's store. On the host it may be a database alone. Then pages and acts that need a Durable Object are not
+            offered.
+        authorize: `authorize(request, action)`, sync or async. It gets the same request object as `handle`, and `read` or `act`.
+            Only `True` admits. An exception is logged and denies.
+        prefix: the path below which it answers.
+        logger: gets acts and failures; `agents_store_cloudflare.console` by default.
 
     Raises:
-        TypeError: `store` or `authorize` is something else.
-        InvalidArgumentError: the prefix is no path.
+        TypeError: `store` or `authorize` has a wrong type.
+        InvalidArgumentError: the prefix is not a path.
     """
 
     def __init__(
@@ -104,16 +105,16 @@ class OperatorConsole:
         self._logger = logger or logging.getLogger("agents_store_cloudflare.console")
 
     async def handle(self, request: object) -> Any:
-        """Return the answer to a request below the prefix, None for any other.
+        """Return the answer to a request below the prefix, or None for any other request.
 
         Args:
-            request: what the Worker's `fetch` was given, raw or as the SDK wraps it, or an `HttpRequest`.
+            request: the argument of the Worker's `fetch`, raw or as the SDK wraps it, or an `HttpRequest`.
 
         Returns:
-            A raw JavaScript `Response`; an `HttpResponse` where the request is an `HttpRequest`.
+            A raw JavaScript `Response`, or an `HttpResponse` if the request is an `HttpRequest`.
 
         Raises:
-            TypeError: it is no request. Nothing else is raised: what fails is an answer.
+            TypeError: the argument is no request. Every other failure becomes an error page.
         """
         value = http_request(request)
         if not is_below(value.url, self._prefix):
@@ -206,7 +207,7 @@ def _as_json(shown: Shown, meter: Meter) -> HttpResponse:
 
 
 def _failed(status: int, code: str, message: str) -> HttpResponse:
-    """Return a page that shows only the error: its reader may not be an operator."""
+    """Return a page that shows only the error, because its reader may not be an operator."""
     head = h("head", h("meta", charset="utf-8"), h("title", f"{status}"))
     body = h("body", h("main", h("h1", f"{status}"), h("p", message), h("p", h("code", code))))
     return HttpResponse(

@@ -1,4 +1,4 @@
-"""Tables as CSV that no spreadsheet takes for formulas."""
+"""Writes tables as CSV in which no spreadsheet finds formulas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def csv_text(headings: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
-    """Return a table as CSV (RFC 4180). A text that a spreadsheet would compute gets an apostrophe in front; numbers stay as they are."""
+    """Return a table as CSV (RFC 4180). A text that a spreadsheet would compute gets an apostrophe in front. Numbers stay unchanged."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\r\n")
     writer.writerow(headings)

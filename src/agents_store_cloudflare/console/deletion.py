@@ -1,4 +1,4 @@
-"""What the deletion of a session takes with it: told before, and kept as a receipt."""
+"""Lists everything that the deletion of a session deletes. The operator sees it before, and gets it as a receipt."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ MOST_NAMED = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Went(Record):
-    """What was there when a deletion began. The sessions are counted whole; messages and the like of the first 50 of them.
+    """The data that existed when a deletion began.
+
+    All sessions are counted. Messages and other rows are counted for the first 50 sessions.
 
     Attributes:
-        usage_entries, cost_micros: of the session's whole tree.
+        usage_entries, cost_micros: the usage of the session's whole tree.
     """
 
     session_ids: tuple[str, ...]
@@ -36,7 +38,7 @@ class Went(Record):
     cost_micros: int
 
     def facts(self) -> tuple[tuple[str, str], ...]:
-        """Return the receipt as people read it."""
+        """Return the receipt for people."""
         return (
             ("Sessions", f"{len(self.session_ids):,}: {_named(self.session_ids)}"),
             ("Streams", f"{len(self.stream_ids):,}: {_named(self.stream_ids)}"),
@@ -87,7 +89,7 @@ async def _chunks(sources: Sources, tree: SessionTree) -> int:
 
 
 async def deletion_plan(sources: Sources, session_id: str) -> tuple[str, ...]:
-    """Return what will go, as sentences."""
+    """Return sentences about the data that will be deleted."""
     went = await deletion_receipt(sources, session_id)
     others = len(went.session_ids) - 1
     below = f" and {others:,} sessions below it ({_named(went.session_ids[1:])})" if others > 0 else ""

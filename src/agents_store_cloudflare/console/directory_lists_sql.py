@@ -1,7 +1,7 @@
-"""The console's lists where sessions live in homes: the directory of D1 knows less of each, in the same columns.
+"""The console's lists for sessions in homes. They read the directory of D1, which has fewer facts, in the same columns.
 
-The places are those of `listing_sql`, and so is the bound on rows. A session that was deleted stands in the directory for a while: its
-row is looked at and does not fit.
+The parameters and the bound on rows are those of `listing_sql`. A deleted session stays in the directory for a while: its row is
+read and does not match.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import LiteralString
 
 __all__ = ["LIST_CHILDREN", "LIST_EXPIRED", "LIST_NEWEST", "LIST_PREFIXED", "LIST_TURNS"]
 
-# The columns of `listing.SessionSummary`; NULL is what the directory does not know.
+# The columns of `listing.SessionSummary`; NULL means that the directory does not have the fact.
 _SUMMARY: LiteralString = """json_array(
         d.session_id, d.agent_type, d.status, d.step_count, d.version, d.message_count, NULL, NULL,
         NULL, NULL, d.parent_session_id, d.root_session_id, NULL, d.created_at, d.updated_at,
         d.expires_at, 0, NULL, d.turn_since, NULL, json('[]')
       )"""
 
-# The parameters of `listing_sql`; ?8 asks for what the directory does not know and fits nothing.
+# The parameters of `listing_sql`; ?8 needs a fact that the directory does not have, so with it no row matches.
 _FITS: LiteralString = """d.deleted = 0
         AND (?3 IS NULL OR d.agent_type = ?3)
         AND (?4 IS NULL OR d.status = ?4)

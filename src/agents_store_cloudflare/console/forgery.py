@@ -1,7 +1,8 @@
-"""Tokens against forgery: only a form that this console has shown to this browser can act.
+"""Tokens against forged requests: only a form that this console has shown to this browser can start an act.
 
-A random cookie that no page of another site can read or send (`HttpOnly`, `SameSite=Strict`) keys an HMAC over the act and over all
-that the form fixes. So a token is good for one browser, one act, one session, and an hour, and the server keeps nothing.
+A random cookie is the key of an HMAC over the act and all fixed values of the form. No page of another site can read or send the
+cookie (`HttpOnly`, `SameSite=Strict`). So a token is valid for one browser, one act, one session and one hour, and the server
+stores nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _EXPIRES: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarded:
-    """What a form needs: its token with the time that it ends, and the cookie to set."""
+    """The guard of a form: its token, the time at which the token expires, and the cookie to set."""
 
     token: str
     expires: str
@@ -35,7 +36,7 @@ class Guarded:
 
 
 def new_guard(request: HttpRequest, prefix: str, act: str, fixed: Mapping[str, str], now_ms: int) -> Guarded:
-    """Return the guard of a form that is shown now."""
+    """Return the guard of a new form."""
     name, attributes = _cookie(request, prefix)
     secret = _secret_of(request, name) or secrets.token_hex(32)
     expires = str(now_ms + LIFETIME_MS)
@@ -47,7 +48,7 @@ def new_guard(request: HttpRequest, prefix: str, act: str, fixed: Mapping[str, s
 def is_genuine(  # noqa: PLR0917
     request: HttpRequest, prefix: str, act: str, fixed: Mapping[str, str], token: str, expires: str, now_ms: int
 ) -> bool:
-    """Return whether a form comes from this console, was shown to this browser, and fixes what it fixed then."""
+    """Return whether this console has shown the form to this browser, and its fixed values are unchanged."""
     secret = _secret_of(request, _cookie(request, prefix)[0])
     if secret is None or _EXPIRES.fullmatch(expires) is None or not now_ms < int(expires) <= now_ms + LIFETIME_MS:
         return False
@@ -55,7 +56,7 @@ def is_genuine(  # noqa: PLR0917
 
 
 def is_own_origin(request: HttpRequest) -> bool:
-    """Return whether a page of this origin sends the request, or no browser does."""
+    """Return whether the request comes from a page of this origin, or from no browser."""
     origin = request.header("Origin")
     if origin is None:
         return request.header("Sec-Fetch-Site") not in ("cross-site", "same-site")
@@ -69,7 +70,7 @@ def _token(secret: str, act: str, fixed: Mapping[str, str], expires: str) -> str
 
 
 def _cookie(request: HttpRequest, prefix: str) -> tuple[str, str]:
-    """Return the name of the cookie and its attributes. With the prefix of its name no other host can set it."""
+    """Return the name of the cookie and its attributes. The prefix of its name keeps other hosts from setting it."""
     if urlsplit(request.url).scheme == "https":
         return "__Host-agents-console", "Path=/; Secure; HttpOnly; SameSite=Strict"
     return "agents-console", f"Path={prefix}; HttpOnly; SameSite=Strict"

@@ -1,4 +1,4 @@
-"""Why a session hangs: what its row, its lock and its stream say together, in words that tell what to do."""
+"""Finds out why a session hangs, from its row, its lock and its stream, and says what to do."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Finding", "LockFacts", "StreamFacts", "findings"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockFacts(Record):
-    """The lock of a session as its object tells it.
+    """The lock of a session, from the lock's object.
 
     Attributes:
-        held: whether somebody holds it now.
+        held: True when somebody holds it now.
     """
 
     held: bool
@@ -30,11 +30,11 @@ class LockFacts(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamFacts(Record):
-    """The stream of a session as its object tells it.
+    """The stream of a session, from the stream's object.
 
     Attributes:
-        info: None where there is no stream, or none could be asked.
-        closed_turns: the turns whose closing chunk is among its last chunks.
+        info: the facts of the stream. None if there is no stream, or it could not be reached.
+        closed_turns: the turns whose closing chunk is among the stream's last chunks.
     """
 
     info: StreamInfo | None = None
@@ -43,13 +43,13 @@ class StreamFacts(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding(Record):
-    """One thing that an operator should know.
+    """A fact that an operator should know.
 
     Attributes:
-        code: stable, for programs.
-        level: "hang": nothing goes on by itself; "warn": look at it; "ok": all is well.
-        text: what is so, and why.
-        remedy: the act of the console that mends it, where there is one.
+        code: a stable name, for programs.
+        level: "hang": the session does not go on by itself; "warn": look at it; "ok": there is no fault.
+        text: the fact and its reason.
+        remedy: the act of the console that repairs it, or None.
     """
 
     code: str
@@ -61,10 +61,10 @@ class Finding(Record):
 def findings(
     session: SessionSummary, lock: LockFacts | None, stream: StreamFacts, runs: list[Run], now_ms: int
 ) -> list[Finding]:
-    """Return what stands out, the worst first.
+    """Return the findings about a session, the worst first.
 
     Args:
-        lock: None where no lock could be asked: on the host, or in a store without locks.
+        lock: the facts of the lock. None if there is no lock to ask: on the host, or in a store without locks.
         runs: the newest runs of the session.
     """
     found = [

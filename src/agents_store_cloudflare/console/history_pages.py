@@ -21,7 +21,7 @@ PAGE = 25
 
 
 async def checkpoints_page(asked: Asked) -> Shown:
-    """25 checkpoints, the newest first."""
+    """Return a page of 25 checkpoints, the newest first."""
     session = await summary_of(asked)
     page = await asked.sources.states.list_checkpoints(
         session.session_id, limit=PAGE, cursor=asked.query.get("cursor"), include_state=False
@@ -92,7 +92,7 @@ def _radio(name: str, each: Checkpoint, *, checked: bool) -> Markup:
 
 
 async def runs_page(asked: Asked) -> Shown:
-    """25 runs, the newest first."""
+    """Return a page of 25 runs, the newest first."""
     session = await summary_of(asked)
     runs = await asked.sources.states.list_runs(session.session_id, limit=PAGE, before_turn=asked.number("before"))
     last = runs[-1].turn if len(runs) == PAGE and runs[-1].turn > 1 else None

@@ -1,7 +1,7 @@
-"""HTML that escapes by default: elements as function calls, in place of a template language.
+"""Makes HTML by function calls, one for each element. Texts are escaped by default.
 
-A template library would be a dependency of every Worker, with its own rules for what it escapes. The console needs elements,
-attributes and text, and one rule: a text is escaped unless it is `Markup`, and only this module makes `Markup`.
+A template library would be a dependency of every Worker, with escaping rules of its own. The console needs only elements,
+attributes and text, and one rule: a text is escaped unless it is `Markup`. Only this module makes `Markup`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ["Child", "Markup", "document", "element", "joined"]
 
 
 class Markup(str):
-    """Text that is HTML already. `element` and `joined` make it; do not make it of a text that somebody else wrote."""
+    """Text that is HTML already. `element` and `joined` make it. Never make it from a text that somebody else wrote."""
 
     __slots__ = ()
 
 
 Child: TypeAlias = "Markup | str | int | Iterable[Child] | None"
-"""What an element may hold: elements, texts, numbers, nothing, or a list of them."""
+"""A child of an element: an element, a text, a number, None, or a list of them."""
 
 _VOID: Final = frozenset({"br", "col", "hr", "input", "link", "meta", "wbr"})
 
@@ -31,10 +31,10 @@ def element(tag: str, *children: Child, **attributes: str | int | bool | None) -
     """Return the element with its children, all texts escaped and their control characters shown.
 
     Args:
-        tag: its name, which is part of the program: never a text from outside.
-        children: what it holds.
-        attributes: a trailing underscore is dropped (`class_`), other underscores become hyphens (`aria_label`). True stands for an
-            attribute without a value; None and False leave it out.
+        tag: the name of the element. It must be a constant of the program, never a text from outside.
+        children: its children.
+        attributes: its attributes. A trailing underscore is dropped (`class_`), other underscores become hyphens (`aria_label`).
+            True means an attribute without a value. None and False leave the attribute out.
     """
     start = "".join(_attribute(name, value) for name, value in attributes.items())
     if tag in _VOID:
@@ -43,7 +43,7 @@ def element(tag: str, *children: Child, **attributes: str | int | bool | None) -
 
 
 def joined(*children: Child) -> Markup:
-    """Return the children one after another, texts escaped."""
+    """Return the children one after another. Texts are escaped."""
     return Markup("".join(map(_child, children)))
 
 
@@ -70,5 +70,5 @@ def _attribute(name: str, value: str | int | bool | None) -> str:  # noqa: FBT00
     if value is None or value is False:
         return ""
     written = name.rstrip("_").replace("_", "-")
-    # A value goes back to the server, as a link or a form field: it must not change on its way.
+    # The browser sends a value back, as a link or a form field, so it must not be changed here.
     return f" {written}" if value is True else f' {written}="{html.escape(str(value))}"'

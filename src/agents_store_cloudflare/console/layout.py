@@ -1,4 +1,4 @@
-"""The frame of every page: head, navigation, footer with the page's own cost."""
+"""The frame of every page: head, navigation, and a footer with the cost of the page itself."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def whole_page(asked: Asked, shown: Shown, cost: Cost) -> str:
 
 
 def cost_text(cost: Cost) -> str:
-    """Return what a page has cost, as its footer says it."""
+    """Return the cost of a page as text for its footer."""
     rows = "rows not counted by this database" if cost.d1.rows_read is None else f"{cost.d1.rows_read:,} rows read"
     trips = f"{cost.d1.round_trips} {'query' if cost.d1.round_trips == 1 else 'queries'} to D1"
     calls = f", {cost.objects.calls} calls to Durable Objects" if cost.objects.calls else ""
@@ -79,7 +79,7 @@ def panel(title: str, *children: Child, id_: str | None = None) -> Markup:
 
 
 def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
-    """Return names with their values; those without a value are left out."""
+    """Return a list of names and values. Names without a value are left out."""
     shown = [(name, value) for name, value in pairs if value not in (None, "")]
     return h("dl", [h("div", h("dt", name), h("dd", value)) for name, value in shown])
 
@@ -87,7 +87,7 @@ def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
 def table(
     caption: str, headings: Sequence[str], rows: Iterable[Sequence[Child]], *, numeric: Sequence[int] = ()
 ) -> Markup:
-    """Return a table that scrolls on its own if it is wider than the window.
+    """Return a table. If it is wider than the window, it scrolls inside the page.
 
     Args:
         numeric: the columns that hold numbers.
@@ -110,5 +110,5 @@ def note(kind: str, *children: Child, id_: str | None = None) -> Markup:
 
 
 def more(*links: tuple[str, str | None]) -> Markup:
-    """Return links to other parts of a list; those without an address are left out."""
+    """Return links to other parts of a list. Links without a URL are left out."""
     return h("p", joined(*(h("a", name, href=href, class_="more") for name, href in links if href)), class_="paging")

@@ -23,26 +23,29 @@ View: TypeAlias = Literal["all", "running", "open-runs", "expired"]
 
 PAGE: Final = 15
 COST_ROWS: Final = 29
-"""Of models. Each session that has some costs a row more: with 15 sessions and the one behind them that makes 60 rows."""
+"""The most rows of models that a page reads for its costs.
+
+Each session with models costs one more row. With 15 sessions and the next one, a page reads 60 rows.
+"""
 SCANNED: Final = 460
-"""Rows that a filtered page looks at, at most. With the costs it stays below 500."""
+"""The most rows that a filtered page looks at. With the costs a page reads fewer than 500."""
 TREE: Final = 100
 LAST_CHARACTER: Final = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSummary(Record):
-    """What a list shows of a session: the facts of its row, without anything large.
+    """The facts of a session's row that a list shows. It has no large values.
 
     Attributes:
-        checkpoint_count, staged_count, run_count: None in the list of a store with homes, whose directory does not know them.
-        open_run_count: runs that have not ended, an open turn among them.
-        turn_since: since when a turn has been open, or its closing chunk not confirmed (milliseconds).
-        open_turn: the turn that is open: its id, number and fencing token.
-        owed_closings: ids of turns whose closing chunk is not confirmed: the stream has it already, as a rule, and the session's next
-            turn or the sweep forgets it.
-        cost_micros: what its models cost, in millionths of a dollar; None where that was not read.
-        depth: in a tree: how far below the session that was asked for.
+        checkpoint_count, staged_count, run_count: None in the list of a store with homes, because the directory does not have them.
+        open_run_count: the number of runs that have not ended. An open turn counts too.
+        turn_since: the time since which a turn is open or its closing chunk is not confirmed (milliseconds since 1970).
+        open_turn: the id, number and fencing token of the open turn.
+        owed_closings: the ids of turns whose closing chunk is not confirmed. Usually the stream has the chunk already, and the
+            session's next turn or the sweep removes the id.
+        cost_micros: the cost of its models in millionths of a dollar; None if it was not read.
+        depth: in a tree, the number of levels below the root of the list.
     """
 
     session_id: str
@@ -73,7 +76,7 @@ class SessionSummary(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFilter(Record):
-    """Which sessions a list shows; all of them where nothing is said."""
+    """The filter of a list. An empty filter shows all sessions."""
 
     prefix: str | None = None
     status: str | None = None
@@ -92,7 +95,7 @@ class SessionFilter(Record):
 
     @property
     def path(self) -> str:
-        """By which index the list goes."""
+        """The index that the list uses."""
         if self.view in ("running", "expired"):
             return self.view
         if self.prefix is not None:
@@ -101,7 +104,7 @@ class SessionFilter(Record):
 
     @property
     def is_complete(self) -> bool:
-        """Whether every row of the index fits, so that none is read in vain."""
+        """True when every row of the index matches the filter."""
         asked = {name for name in ("prefix", "status", "agent", "parent") if getattr(self, name) is not None}
         return self.view not in ("open-runs", "running") and asked <= {self.path}
 
@@ -111,9 +114,9 @@ class SessionList(Record):
     """A page of sessions.
 
     Attributes:
-        next_cursor: goes into the next call; None at the end.
-        scanned: how many rows were looked at. Where it is more than the sessions found and there is a cursor, the filter has not
-            looked at everything yet.
+        next_cursor: the cursor of the next call; None at the end.
+        scanned: the number of rows that were looked at. If it is higher than the number of found sessions and there is a cursor,
+            the filter has not looked at all rows yet.
     """
 
     sessions: tuple[SessionSummary, ...]
@@ -150,16 +153,16 @@ _DIRECTORY_STARTS: Final[Mapping[str, Start]] = {
     "running": (0, ""),
     "expired": (0, ""),
 }
-"""Where a list begins. The types of the two parts are those of its cursors."""
+"""The start position of each list. Its two parts have the same types as in the list's cursors."""
 
 
 async def list_sessions(sources: Sources, wanted: SessionFilter, cursor: str | None = None) -> SessionList:
     """Return a page of at most 15 sessions with the cost of their models.
 
-    Without a filter it reads at most 60 rows. With one it looks at 460 rows at most, and its cursor goes on behind them.
+    Without a filter it reads at most 60 rows. With a filter it looks at 460 rows at most, and its cursor continues after them.
 
     Raises:
-        InvalidArgumentError: the cursor is none of this list.
+        InvalidArgumentError: the cursor does not belong to this list.
     """
     is_directory = sources.database_of is not None
     if is_directory and wanted.view == "open-runs":
@@ -181,7 +184,7 @@ async def list_sessions(sources: Sources, wanted: SessionFilter, cursor: str | N
     [rows] = await sources.rows(Statement(statements[wanted.path], parameters))
     found: list[SessionSummary] = []
     used = 0
-    for used, row in enumerate(rows, 1):  # noqa: B007 - how far the page got
+    for used, row in enumerate(rows, 1):  # noqa: B007 - the last position of the page
         if row[2] is not None:
             found.append(_summary(row[2]))
         if len(found) == PAGE:
@@ -195,14 +198,14 @@ async def list_sessions(sources: Sources, wanted: SessionFilter, cursor: str | N
 
 
 async def read_summary(sources: Sources, session_id: str) -> SessionSummary | None:
-    """Return the facts of one session, None if there is no such session. One row."""
+    """Return the facts of one session, or None if there is no such session. It reads one row."""
     check_id(session_id, "session_id")
     [rows] = await sources.session_rows(session_id, Statement(sql.SELECT_SUMMARY, (session_id,)))
     return _summary(rows[0][0]) if rows else None
 
 
 async def list_tree(sources: Sources, session_id: str) -> tuple[SessionSummary, ...]:
-    """Return the descendants of a session, each below its parent; at most 100 of them."""
+    """Return at most 100 descendants of a session, each below its parent."""
     [rows] = await sources.session_rows(session_id, Statement(sql.SELECT_TREE, (session_id, TREE)))
     found: dict[str, SessionSummary] = {}
     for depth, facts in rows:
@@ -212,7 +215,7 @@ async def list_tree(sources: Sources, session_id: str) -> tuple[SessionSummary, 
 
 
 async def _with_costs(sources: Sources, sessions: Sequence[SessionSummary]) -> list[SessionSummary]:
-    """Return the sessions with the cost of their models, as far as `COST_ROWS` rows reach."""
+    """Return the sessions with the cost of their models. Only `COST_ROWS` rows are read, so later sessions may have no cost."""
     if not sessions:
         return []
     ids = [each.session_id for each in sessions]
@@ -225,7 +228,7 @@ async def _with_costs(sources: Sources, sessions: Sequence[SessionSummary]) -> l
         sums = costs.setdefault(cast("int", place), [0, 0])
         sums[0] += count(amounts, "costMicros")
         sums[1] += amounts.get("unpriced", 0)
-    # Where the rows ended, the last session may have more of them.
+    # The last session may have more rows than were read.
     known = len(sessions) if len(rows) < COST_ROWS else max(costs, default=0)
     return [
         replace(each, cost_micros=sums[0], unpriced_entries=sums[1]) if place < known else each
@@ -251,10 +254,10 @@ def _cursor(path: str, row: Sequence[SqlValue]) -> str:
 
 
 def _position(cursor: str | None, wanted: SessionFilter, start: Start) -> tuple[SqlValue, SqlValue]:
-    """Return the two parts of the position that the list goes on behind.
+    """Return the two parts of the position after which the list continues.
 
     Raises:
-        InvalidArgumentError: the cursor is none of a list in this order.
+        InvalidArgumentError: the cursor does not belong to a list in this order.
     """
     path = wanted.path
     if cursor is None:

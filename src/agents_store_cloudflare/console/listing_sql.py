@@ -1,7 +1,7 @@
-"""The SQL of the console's lists. Each reads a bounded number of rows, whatever is stored.
+"""The SQL of the console's lists. Each statement reads a bounded number of rows.
 
-A filtered list looks at so many rows and no more: it gives each row that it looked at, and the facts of those that fit. So the list
-goes on behind the last row looked at, even where nothing fitted.
+A filtered list looks at a limited number of rows. It returns the position of each of these rows, and the facts of the rows that
+match. So the list continues after the last row that it looked at, even if no row matched.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _SUMMARY: LiteralString = """json_array(
         s.expires_at, s.aborted, substr(s.error, 1, 500), s.turn_since, json(s.open_turn), json(s.owed_closings)
       )"""
 
-# ?3 agent type or NULL, ?4 status or NULL, ?5 parent or NULL, ?6 prefix or NULL, ?7 the first text after all that begin with it,
-# ?8 1: with an open run, ?9 1: with an open turn, ?10 expired at this time or NULL
+# ?3 agent type or NULL, ?4 status or NULL, ?5 parent or NULL, ?6 prefix or NULL, ?7 the first text after all texts with that
+# prefix, ?8 1 for sessions with an open run, ?9 1 for sessions with an open turn, ?10 a time, for sessions that are expired at it,
+# or NULL
 _FITS: LiteralString = """(?3 IS NULL OR s.agent_type = ?3)
         AND (?4 IS NULL OR s.status = ?4)
         AND (?5 IS NULL OR s.parent_session_id = ?5)
@@ -36,8 +37,8 @@ _FITS: LiteralString = """(?3 IS NULL OR s.agent_type = ?3)
         AND (?9 = 0 OR s.open_turn IS NOT NULL)
         AND (?10 IS NULL OR s.expires_at <= ?10)"""
 
-# ?1, ?2 the position that the list goes on behind, ?3 … ?10 as above, ?11 most rows
-# -> (position, second part of it, facts as JSON or NULL where the session does not fit)
+# ?1, ?2 the position after which the list continues, ?3 … ?10 as above, ?11 most rows -> (position, its second part, facts as JSON
+# or NULL if the session does not match)
 _LIST: LiteralString = f"""
     SELECT
       {{first}} AS first_place,
@@ -58,7 +59,7 @@ LIST_NEWEST: LiteralString = (
     .replace("{order}", "s.session_no DESC")
 )
 
-# By id, from ?1 on. Primary key. One lower bound: of two, SQLite may look for the lower one.
+# By id, from ?1 on. Primary key. It has only one lower bound, because with two bounds SQLite may start at the lower one.
 LIST_PREFIXED: LiteralString = (
     _LIST.replace("{first}", "s.session_id")
     .replace("{second}", "0")
@@ -76,7 +77,7 @@ LIST_CHILDREN: LiteralString = (
     .replace("{order}", "s.rowid DESC")
 )
 
-# The oldest first. Partial index of turns, in which a session also stands after its turn, until the sweep or the next turn.
+# The oldest first. Partial index of turns. A session stays in this index after its turn, until the sweep or the next turn.
 LIST_TURNS: LiteralString = (
     _LIST.replace("{first}", "s.turn_since")
     .replace("{second}", "s.rowid")
@@ -85,7 +86,7 @@ LIST_TURNS: LiteralString = (
     .replace("{order}", "s.turn_since, s.rowid")
 )
 
-# What has expired, the longest ago first. Partial index of expiries.
+# Expired sessions, the earliest expiry first. Partial index of expiries.
 LIST_EXPIRED: LiteralString = (
     _LIST.replace("{first}", "s.expires_at")
     .replace("{second}", "s.rowid")
@@ -123,8 +124,8 @@ SELECT_TREE: LiteralString = f"""
     CROSS JOIN __agents_states AS s ON s.session_id = tree.id
 """
 
-# ?1 most rows, ?2 … ?16 session ids or NULL -> (place, amounts) of their models. Primary key of the totals: two rows for a session with
-# one model, one more for each other model. VALUES reads no rows, json_each would.
+# ?1 most rows, ?2 … ?16 session ids or NULL -> (place, amounts) of their models. Primary key of the totals: two rows for a session
+# with one model, and one more for each other model. VALUES reads no rows. json_each would count as rows.
 MODEL_COSTS: LiteralString = """
     SELECT given.column1 AS place, total.amounts
     FROM (VALUES

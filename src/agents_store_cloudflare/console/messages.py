@@ -1,4 +1,4 @@
-"""Messages as people read them: speaker and text, tool calls with their results folded, thinking apart."""
+"""Shows messages for people: speaker and text, tool calls with folded results, and thinking apart."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _SHOWN: Final = frozenset({"role", "content", *_CALLS, *_THINKING, *_CALL_IDS, *
 
 
 def messages_list(messages: Sequence[Mapping[str, Any]], first: int, whole: Mapping[int, str] | None) -> Markup:
-    """Return messages in their order.
+    """Return a list of messages in their order.
 
     Args:
-        first: the sequence of the first one.
-        whole: sequence -> the address of the page that shows all of a message; None: show all here.
+        first: the sequence of the first message.
+        whole: sequence -> the URL of the page with the whole message. None shows whole messages here.
     """
     items = [
         _message(message, first + place, None if whole is None else whole[first + place])
@@ -57,7 +57,7 @@ def _message(message: Mapping[str, Any], sequence: int, whole: str | None) -> Ma
 
 
 def _content(content: object, whole: str | None) -> list[Child]:
-    """Return the text of a message, or its blocks as Anthropic's and OpenAI's messages have them."""
+    """Return the text of a message, or its blocks in the form of Anthropic's and OpenAI's messages."""
     if content is None or content == "":
         return []
     if not isinstance(content, list):
@@ -98,7 +98,7 @@ def _call(call: object, whole: str | None) -> Markup:
 
 
 def _readable(arguments: object) -> str:
-    """Arguments often are JSON inside a text."""
+    """Return the arguments of a tool call. They are often JSON inside a text."""
     if isinstance(arguments, str):
         try:
             return pretty_json(json.loads(arguments))
@@ -113,7 +113,7 @@ def _rest(message: Mapping[str, Any], whole: str | None) -> Child:
 
 
 def _prose(text: str, whole: str | None) -> Markup:
-    """Text that may be markdown: shown as it is; the script of the page makes it pretty."""
+    """Return text that may be markdown. It is shown unchanged, and the script of the page formats it."""
     return _long(text, whole, "prose")
 
 

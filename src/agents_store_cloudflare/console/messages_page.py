@@ -1,4 +1,4 @@
-"""The messages of a session, page by page, and one message whole."""
+"""The messages of a session page by page, and the page of one whole message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE = 25
 
 
 async def messages_page(asked: Asked) -> Shown:
-    """25 messages: the last ones, or those from a sequence on."""
+    """Return a page of 25 messages: the last messages, or the messages from a sequence on."""
     session = await summary_of(asked)
     given = asked.number("from")
     first = max(0, session.message_count - PAGE) if given is None else given
@@ -49,7 +49,7 @@ def _body(asked: Asked, session_id: str, first: int, page: MessagePage) -> Marku
 
 
 async def message_page(asked: Asked) -> Shown:
-    """Return one message, whatever its length."""
+    """Return the page of one whole message."""
     session_id, number = asked.session_id(), asked.number("n")
     if number is None:
         raise InvalidArgumentError("the parameter 'n' is missing")

@@ -1,4 +1,4 @@
-"""Which pages there are."""
+"""The pages of the console by their names."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ PAGES: Final[Mapping[str, Callable[[Asked], Awaitable[Shown]]]] = {
 
 
 async def live_events(asked: Asked) -> object:
-    """Return the stream named by `stream` as Server-Sent Events, from `from` or `Last-Event-ID` on: the answer of its object.
+    """Return the stream of the parameter `stream` as Server-Sent Events, from `from` or `Last-Event-ID` on.
+
+    Its object makes the answer.
 
     Raises:
-        StreamError: there are no streams behind this console.
+        StreamError: this console has no streams.
     """
     objects = asked.sources.objects
     if objects is None:
@@ -49,4 +51,4 @@ async def live_events(asked: Asked) -> object:
 
 
 FILES: Final[Mapping[str, Callable[[Asked], Awaitable[object]]]] = {"api/events": live_events, "usage.csv": usage_csv}
-"""What is no page: path below the prefix -> its whole answer."""
+"""The answers that are no pages: path below the prefix -> the function that makes the answer."""

@@ -1,4 +1,4 @@
-"""One session at a glance: what it does, why it hangs, who holds it, what it cost."""
+"""The overview of one session: its work, its holder, its cost, and the reason if it hangs."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ MESSAGES = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionView(Record):
-    """All that the page of a session shows, without messages.
+    """The facts on the page of a session, without messages.
 
     Attributes:
-        lock: None where no lock could be asked.
-        stream: None where there is none, or none could be asked.
+        lock: None if there is no lock to ask.
+        stream: None if there is no stream, or it could not be reached.
     """
 
     session: SessionSummary
@@ -51,7 +51,7 @@ class SessionView(Record):
 
 
 async def summary_of(asked: Asked) -> SessionSummary:
-    """Return the session that the page is about.
+    """Return the facts of the page's session.
 
     Raises:
         StateNotFoundError: there is no such session.
@@ -108,7 +108,7 @@ async def session_page(asked: Asked) -> Shown:
 
 
 def _scopes(session: SessionSummary) -> list[str]:
-    """Return the scopes that may concern a session: the one of its open turn, and one of its own name."""
+    """Return the scopes that may concern a session: the scope of its open turn, and the scope with its name."""
     reservation = (session.open_turn or {}).get("reservation")
     return [*([str(reservation[0])] if reservation else []), session.session_id]
 

@@ -6,7 +6,7 @@ from typing import LiteralString
 
 __all__ = ["LIST_STAGED"]
 
-# ?1 session id, ?2 most rows -> (step id, tool call id, timestamp, change), each step's in the order of promotion. Primary keys.
+# ?1 session id, ?2 most rows -> (step id, tool call id, timestamp, change), step by step, in the order of promotion. Primary keys.
 LIST_STAGED: LiteralString = """
     SELECT g.step_id, g.tool_call_id, g.timestamp, g.change
     FROM __agents_states AS s

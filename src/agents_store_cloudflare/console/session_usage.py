@@ -1,4 +1,4 @@
-"""What one session used: tokens, calls and money by model, tool, agent and name."""
+"""The usage of one session: tokens, calls and money by model, tool, agent and name."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _TITLES: Final = (("tokens", "By model"), ("tool", "By tool"), ("subagent", "By 
 
 
 async def session_usage(sources: Sources, session_id: str) -> tuple[UsageLine, ...]:
-    """Return the totals of a session, a line for each name. Totals kept of deleted entries count too."""
+    """Return the totals of a session, one line for each name. Totals that were kept for deleted entries count too."""
     statement = Statement(for_table(SELECT_ROLLUP, sources.usage_table), (session_id,))
     [rows] = await sources.rows(statement)
     sums: dict[tuple[str, str], dict[str, int]] = {}
@@ -74,7 +74,7 @@ async def session_usage(sources: Sources, session_id: str) -> tuple[UsageLine, .
 
 
 def usage_panel(lines: Sequence[UsageLine]) -> Markup:
-    """Return the usage of a session with its money."""
+    """Return the panel with the usage of a session and its cost."""
     if not lines:
         return panel("Usage", h("p", "Nothing was recorded."))
     cost, unpriced = sum(each.cost_micros for each in lines), sum(each.unpriced for each in lines)

@@ -1,4 +1,4 @@
-"""The list of sessions: search, what runs, what needs a look."""
+"""The list of sessions: search, running sessions, and sessions that need attention."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agents_store_cloudflare.console.text import age, clock, dollars, one_line
 __all__ = ["sessions_page", "signs", "status_mark"]
 
 LONG_MS: Final = 3_600_000
-"""How long a turn may be open before it stands out: `max_hold` of a turn, by default."""
+"""The time after which an open turn is marked. It is the default of a turn's `max_hold`."""
 
 _VIEWS: Final = (
     ("all", "All"),
@@ -24,7 +24,7 @@ _VIEWS: Final = (
 
 
 async def sessions_page(asked: Asked) -> Shown:
-    """Return the sessions that fit the filter, 15 a page."""
+    """Return a page of 15 sessions that match the filter."""
     query = asked.query
     wanted = SessionFilter(
         prefix=query.get("prefix"),
@@ -107,13 +107,13 @@ def _row(asked: Asked, session: SessionSummary) -> tuple[Child, ...]:
 
 
 def status_mark(status: str) -> Markup:
-    """Return a status; the usual ones have a colour besides their word."""
+    """Return a status as a mark. The usual statuses also have a colour."""
     usual = {"running", "active", "completed", "failed", "aborted", "interrupted", "suspended", "paused"}
     return h("span", one_line(status, 40), class_=f"status {status if status in usual else 'other'}")
 
 
 def signs(session: SessionSummary, now_ms: int) -> Child:
-    """Return what a session's row says about the present. Whether its lock is held is asked on its own page only."""
+    """Return marks for the present facts of a session's row. The lock is not asked here, only on the session's own page."""
     found: list[Child] = []
     if session.open_turn is not None:
         is_long = session.turn_since is not None and session.turn_since < now_ms - LONG_MS

@@ -1,4 +1,4 @@
-"""Where the console reads from: a whole store, or a database alone."""
+"""The sources of the console: a whole store, or a database alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Objects", "Sources"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objects:
-    """What needs Durable Objects: streams, locks, and the store's calls that use both."""
+    """The parts that need Durable Objects: streams, locks, and the store's calls that use both."""
 
     store: CloudflareStore
     streams: DurableObjectStreamManager
@@ -36,8 +36,8 @@ class Sources:
     """The stores behind the pages.
 
     Attributes:
-        objects: None where there is a database alone, as on the host: what needs an object is not offered there.
-        database_of: where a session lives, when not in D1: its home.
+        objects: None for a database alone, as on the host. Then pages and acts that need an object are not offered.
+        database_of: returns the home of a session; None when the sessions are in D1.
     """
 
     database: Database
@@ -88,7 +88,7 @@ class Sources:
         return await batch_with_retry(self.database, statements)
 
     def session_database(self, session_id: str) -> Database:
-        """Return the database that a session lives in: D1, or its home."""
+        """Return the database of a session: D1, or the session's home."""
         return self.database if self.database_of is None else self.database_of(session_id)
 
     async def session_rows(self, session_id: str, *statements: Statement) -> list[list[Row]]:

@@ -32,7 +32,7 @@ _JSON_FIELDS: Final = (
 
 
 async def state_page(asked: Asked) -> Shown:
-    """Return the state now, or at the checkpoint `at`."""
+    """Return the page of the state now, or at the checkpoint `at`."""
     session_id, at = asked.session_id(), asked.query.get("at", NOW)
     state = await state_at(asked.sources, session_id, at)
     staged = await _staged(asked, session_id) if at == NOW else []
@@ -108,7 +108,7 @@ def _staged_panel(staged: Sequence[JsonObject]) -> Child:
 
 
 async def value_page(asked: Asked) -> Shown:
-    """Return one part of a custom state, whole."""
+    """Return the page of one part of a custom state."""
     session_id, at, path = asked.session_id(), asked.query.get("at", NOW), asked.query.get("path", "")
     state = await state_at(asked.sources, session_id, at)
     try:
@@ -124,7 +124,7 @@ async def value_page(asked: Asked) -> Shown:
 
 
 async def compare_page(asked: Asked) -> Shown:
-    """Return what differs between two checkpoints of a session, or between one and now."""
+    """Return the page of the differences between two checkpoints of a session, or between a checkpoint and now."""
     session_id = asked.session_id()
     first, second = asked.needed("from"), asked.query.get("to", NOW)
     before, after = await state_at(asked.sources, session_id, first), await state_at(asked.sources, session_id, second)

@@ -1,4 +1,4 @@
-"""The stream of a session: how it stands, its chunks, and what comes while one looks."""
+"""The stream of a session: its status, its chunks, and new chunks as they come."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE: Final = 50
 
 
 async def stream_page(asked: Asked) -> Shown:
-    """50 chunks: the last ones, or those behind a position."""
+    """Return a page of 50 chunks: the last chunks, or the chunks after a position."""
     session = await summary_of(asked)
     objects = asked.sources.objects
     info = None if objects is None else await objects.streams.get_info(session.stream_id)

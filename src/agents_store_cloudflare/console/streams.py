@@ -1,4 +1,4 @@
-"""What a stream's object tells: how it stands, and its last chunks."""
+"""Reads the facts and the last chunks of a stream from its object."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from agents_store_cloudflare.contract.streams.records import StreamInfo
 __all__ = ["ChunkPage", "chunks_after", "stream_facts"]
 
 LOOKED_AT: Final = 8
-"""Chunks at a stream's end among which the chunk that closes a turn must be: nobody writes behind it but the next turn."""
+"""The number of last chunks that are searched for the chunk that closes a turn. Only the next turn writes after it."""
 PAGE_BYTES: Final = 256 * 1024
 _CLOSING: Final = ("turn-end", "turn-failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkPage(Record):
-    """Chunks of a stream, the first of them with sequence `first`."""
+    """Chunks of a stream. `first` is the sequence of the first chunk."""
 
     first: int
     chunks: tuple[dict[str, Any], ...]
@@ -30,7 +30,7 @@ class ChunkPage(Record):
 
 
 async def stream_facts(sources: Sources, stream_id: str) -> StreamFacts:
-    """Return how a stream stands, and which turns its last chunks close. An unreachable stream counts as none."""
+    """Return the facts of a stream, and the turns that its last chunks close. An unreachable stream counts as no stream."""
     if sources.objects is None:
         return StreamFacts()
     try:
@@ -45,10 +45,10 @@ async def stream_facts(sources: Sources, stream_id: str) -> StreamFacts:
 
 
 async def chunks_after(sources: Sources, info: StreamInfo, position: int) -> ChunkPage:
-    """Return the chunks behind a position that are kept, up to about 256 KB of them.
+    """Return the kept chunks after a position, up to about 256 KB.
 
     Raises:
-        StreamError: the stream could not be reached, or there is none behind this console.
+        StreamError: the stream could not be reached, or this console has no streams.
     """
     if sources.objects is None:
         raise StreamError("streams cannot be read from here: there is a database alone")

@@ -1,4 +1,4 @@
-"""Texts as people may see them: control characters shown, long ones cut, times, spans, money and counts."""
+"""Texts for people: visible control characters, cut texts, times, spans, money and counts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Final
 __all__ = ["age", "clock", "cut", "dollars", "one_line", "pretty_json", "visible"]
 
 CUT_AT: Final = 4_000
-"""Characters of a long text that a page shows."""
+"""The number of characters of a long text that a page shows."""
 
-# Control characters but the line break and the tab, those that turn the direction of text, invisible ones, halves of characters.
+# Control characters except the line break and the tab, marks that change the direction of text, invisible characters, lone
+# surrogates.
 _UNSAFE: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
 )
@@ -20,14 +21,16 @@ _SPANS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "
 
 
 def visible(text: str) -> str:
-    """Return the text with every character shown that a browser would hide or obey, such as ANSI's escape or a change of direction."""
+    """Return the text with visible signs for the characters that a browser would hide or obey, such as ANSI's escape or a change of
+    direction.
+    """
     return _UNSAFE.sub(lambda found: _shown(found[0]), text)
 
 
 def _shown(character: str) -> str:
     number = ord(character)
     if number < 0x20:
-        return chr(0x2400 + number)  # the picture of the control character
+        return chr(0x2400 + number)  # the visible sign of the control character
     return "\u2421" if number == 0x7F else f"\u27e8U+{number:04X}\u27e9"
 
 
@@ -38,17 +41,17 @@ def one_line(text: str, limit: int = 120) -> str:
 
 
 def cut(text: str, limit: int = CUT_AT) -> tuple[str, bool]:
-    """Return the part of a text that is shown, and whether the text was cut."""
+    """Return the shown part of a text, and whether the text was cut."""
     return (text, False) if len(text) <= limit else (text[:limit], True)
 
 
 def pretty_json(value: object) -> str:
-    """Return the value as JSON for people: one member a line."""
+    """Return the value as JSON for people, one member on each line."""
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def clock(at_ms: int | None) -> str:
-    """Return the time in UTC to the second; the number itself where no calendar has it."""
+    """Return the time in UTC to the second, or the number itself if it is outside the calendar."""
     if at_ms is None:
         return ""
     try:
@@ -58,7 +61,7 @@ def clock(at_ms: int | None) -> str:
 
 
 def age(since_ms: int | None, now_ms: int) -> str:
-    """Return how long ago that was, in its largest unit: `3 min`; `in 3 min` for a time to come."""
+    """Return the time since then in its largest unit: `3 min`, or `in 3 min` for a future time."""
     if since_ms is None:
         return ""
     span = now_ms - since_ms

@@ -27,10 +27,10 @@ LAST_CHARACTER: Final = "\U0010ffff"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageQuery(Record):
-    """What a page of usage is about.
+    """The query of a page of usage.
 
     Attributes:
-        prefix, separator: for tenants: which session ids, and the text that ends a tenant's name in them.
+        prefix, separator: for tenants: the prefix of the session ids, and the text that ends a tenant's name in an id.
     """
 
     by: By = "day"
@@ -48,8 +48,8 @@ class UsageTable(Record):
     """Totals by key.
 
     Attributes:
-        next_cursor: tenants only: where the next part begins.
-        partial: the tenant that has so many sessions that only the first of them are counted; None where all are whole.
+        next_cursor: for tenants: the cursor of the next part.
+        partial: the tenant with so many sessions that only the first of them are counted; None if all tenants are complete.
     """
 
     by: By
@@ -62,7 +62,7 @@ def usage_query(asked: Asked) -> UsageQuery:
     """Return the query of a request.
 
     Raises:
-        InvalidArgumentError: a parameter breaks its rule.
+        InvalidArgumentError: a parameter breaks a rule.
     """
     query = asked.query
     by = query.get("by", "day")
@@ -77,7 +77,7 @@ def usage_query(asked: Asked) -> UsageQuery:
 
 
 async def usage_table(sources: Sources, query: UsageQuery, cursor: str | None = None) -> UsageTable:
-    """Return the totals of a query, at most 400 keys; of tenants as many as 2,000 rows hold.
+    """Return the totals of a query, at most 400 keys. For tenants it reads at most 2,000 rows.
 
     Raises:
         InvalidArgumentError: a day is no date.
@@ -105,7 +105,8 @@ async def _tenants(sources: Sources, query: UsageQuery, cursor: str | None) -> U
     )
     [rows] = await sources.rows(statement)
     is_full = sum(cast("int", row[1]) for row in rows) >= TENANT_ROWS
-    # The last tenant of a full part may go on behind it: the next part begins with it. One that fills a part alone is passed over.
+    # The last tenant of a full part may have more rows, so the next part begins with this tenant. A tenant that fills a whole part
+    # is passed over.
     whole = rows[:-1] if is_full and len(rows) > 1 else rows
     partial = cast("str", rows[0][0]) if is_full and len(rows) == 1 else None
     onward = cast("str", whole[-1][2]) if partial is None and is_full else None

@@ -1,4 +1,4 @@
-"""What all sessions used: a chart, a table, and the same as CSV."""
+"""The usage of all sessions: a chart, a table, and a CSV file."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _COLUMNS: Final = (
 
 
 async def usage_page(asked: Asked) -> Shown:
-    """Return the totals of a query."""
+    """Return the page of totals."""
     query = usage_query(asked)
     found = await usage_table(asked.sources, query, asked.query.get("cursor"))
     return Shown(title="Usage", data=found.to_dict(), body=lambda: _body(asked, query, found))
 
 
 async def usage_csv(asked: Asked) -> HttpResponse:
-    """Return the same totals as a file."""
+    """Return the totals as a CSV file."""
     query = usage_query(asked)
     found = await usage_table(asked.sources, query, asked.query.get("cursor"))
     headings = (

@@ -6,9 +6,10 @@ from typing import LiteralString
 
 __all__ = ["LIST_BUDGETS", "TENANT_TOTALS"]
 
-# ?1 the session id behind which it begins, ?2 text that ids begin with, ?3 the first text after all of those, ?4 the text that ends a
-# tenant's name, ?5 most rows -> for each tenant: (name, rows, last session id, sums …). A tenant is the text of a session id up to the
-# first ?4, or the whole id, so that its sessions are neighbours. Primary key: reads at most ?5 rows of the totals by session.
+# ?1 the session id after which the list begins, ?2 prefix of the ids, ?3 the first text after all texts with that prefix, ?4 the
+# text that ends a tenant's name, ?5 most rows -> for each tenant: (name, rows, last session id, sums …). A tenant is the text of a
+# session id up to the first ?4, or the whole id, so that its sessions are neighbours. Primary key: reads at most ?5 rows of the
+# totals by session.
 TENANT_TOTALS: LiteralString = """
     SELECT
       CASE instr(t.session_id, ?4)
@@ -40,8 +41,8 @@ TENANT_TOTALS: LiteralString = """
     ORDER BY last_id
 """
 
-# ?1 the scope behind which it begins, ?2 most rows -> (scope, unit, cap, parent, reserved, settled, overruns), numbers as text.
-# Reservations that have expired count until somebody reserves. Primary key.
+# ?1 the scope after which the list begins, ?2 most rows -> (scope, unit, cap, parent, reserved, settled, overruns), numbers as
+# text. Reservations that have expired count until somebody reserves. Primary key.
 LIST_BUDGETS: LiteralString = """
     SELECT
       scope, unit, CAST(cap AS TEXT) AS cap_text, parent, CAST(reserved AS TEXT) AS reserved_text,

@@ -1,4 +1,4 @@
-"""JSON values for people: as a tree that unfolds, and as the differences between two of them."""
+"""Shows JSON values for people: as a folded tree, or as the differences between two values."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ class Difference(Record):
 
     Attributes:
         path: the place as a JSON pointer.
-        kind: "added", "removed" or "changed".
-        before, after: None where there was, or is, nothing.
+        kind: "added", "removed" or "changed". before, after: the values; None if there was or is none.
     """
 
     path: str
@@ -38,7 +37,7 @@ class Difference(Record):
 
 
 def differences(before: JsonValue, after: JsonValue) -> list[Difference]:
-    """Return where two values differ, in their order, at most 300 places; lists are compared place by place."""
+    """Return the places in which two values differ, in their order, at most 300. Lists are compared place by place."""
     found: list[Difference] = []
     pending: list[tuple[str, JsonValue, JsonValue]] = [("", before, after)]
     while pending and len(found) < MOST_DIFFERENCES:
@@ -57,7 +56,7 @@ def differences(before: JsonValue, after: JsonValue) -> list[Difference]:
 def _parts(
     path: str, old: JsonValue, new: JsonValue
 ) -> tuple[list[Difference], list[tuple[str, JsonValue, JsonValue]]] | None:
-    """Return the entries that only one of two containers has, and those of both. Return None if they are not containers of one kind."""
+    """Return the entries of only one of two containers, and the entries of both. Return None if the containers are of different kinds."""
     if isinstance(old, dict) and isinstance(new, dict):
         mine, theirs = cast("Mapping[str, JsonValue]", old), cast("Mapping[str, JsonValue]", new)
     elif isinstance(old, list) and isinstance(new, list):
@@ -111,20 +110,20 @@ def value_tree(value: JsonValue, whole: Callable[[str], str]) -> Markup:
     """Return a value as a tree of at most 1,000 nodes.
 
     Args:
-        whole: JSON pointer -> the address of the page that shows all of that part.
+        whole: JSON pointer -> the URL of the page with this whole part.
     """
     return h("div", _Tree(whole).node("", None, value, 0), class_="tree")
 
 
 class _Tree:
-    """One tree while it is made."""
+    """Makes one tree."""
 
     def __init__(self, whole: Callable[[str], str]) -> None:
         self._whole = whole
         self._nodes_left = MOST_NODES
 
     def node(self, path: str, key: str | None, value: object, depth: int) -> Markup:
-        """Return a value under its key, with its contents."""
+        """Return a value with its key and its contents."""
         self._nodes_left -= 1
         name = None if key is None else h("span", key, class_="key")
         if isinstance(value, list):

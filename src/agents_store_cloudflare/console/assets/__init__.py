@@ -10,7 +10,7 @@ from agents_store_cloudflare.objects.http_messages import HttpResponse
 __all__ = ["VERSION", "asset"]
 
 VERSION: Final = "1"
-"""Rises with each change of a file: browsers keep the files of a version."""
+"""The version of the files. It rises with each change, because browsers cache the files of a version."""
 
 _TYPES: Final = {
     "console.css": "text/css; charset=utf-8",
@@ -20,7 +20,7 @@ _TYPES: Final = {
 
 
 def asset(name: str) -> HttpResponse | None:
-    """Return the file of that name, None if there is none."""
+    """Return the file of that name, or None."""
     content_type = _TYPES.get(name)
     if content_type is None:
         return None
