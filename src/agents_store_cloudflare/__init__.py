@@ -13,9 +13,9 @@ modules of their own:
 - `agents_store_cloudflare.locks` and `.usage`: the objects and tools behind those two roles.
 - `agents_store_cloudflare.testing`: everything above on CPython, in process.
 
-The names of the first six modules can be imported from this package too. Their modules load at that moment. Importing works on
-CPython: only `StreamServer`, `LockServer` and `SessionServer` need the Workers runtime, and they load when they are first asked
-for.
+The names of the first six modules can be imported from this package too. Each name loads its module when it is first asked for, so
+that a Worker pays for the parts that it uses. Importing works on CPython: only `StreamServer`, `LockServer` and `SessionServer` need
+the Workers runtime.
 """
 
 from __future__ import annotations
@@ -23,118 +23,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, Unset
-from agents_store_cloudflare.contract.errors import (
-    AgentsStoreError,
-    BindingError,
-    BudgetExceededError,
-    CheckpointKeptError,
-    CheckpointNotFoundError,
-    D1StateError,
-    InvalidArgumentError,
-    LockError,
-    LockLostError,
-    LockNotAcquiredError,
-    MigrationError,
-    MissingFencingTokenError,
-    RunConflictError,
-    RunNotFoundError,
-    SequenceConflictError,
-    SessionExistsError,
-    SessionNotMovedError,
-    StagingError,
-    StaleFencingTokenError,
-    StaleStateError,
-    StateNotFoundError,
-    StateSizeExceededError,
-    StreamChunkTooLargeError,
-    StreamClosedError,
-    StreamConnectionError,
-    StreamError,
-    StreamFailedError,
-    StreamNotFoundError,
-    StreamTruncatedError,
-    SubSessionRefNotFoundError,
-    TurnEndedError,
-    TurnError,
-    TurnRunningError,
-    UsageError,
-)
-from agents_store_cloudflare.contract.homes import child_id, home_of
-from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, parse_json
 from agents_store_cloudflare.contract.lazy_names import lazy_names
-from agents_store_cloudflare.contract.locks import Lock, LockAcquireOptions, LockHolder, LockManager, LockSet
-from agents_store_cloudflare.contract.state.marks import ANY_VERSION, AnyVersion
-from agents_store_cloudflare.contract.state.records import (
-    AgentState,
-    AgentStatus,
-    CasResult,
-    Checkpoint,
-    CheckpointPage,
-    MergeChanges,
-    MergeResult,
-    Message,
-    MessagePage,
-    PromoteResult,
-    Run,
-    SessionPage,
-    SessionTree,
-    StagedChange,
-    SubSessionRef,
-)
-from agents_store_cloudflare.contract.state.store import StateStore
-from agents_store_cloudflare.contract.streams.manager import (
-    ResumableReaderOptions,
-    ResumableStreamReader,
-    ResumableStreamStatus,
-    StreamManager,
-    StreamReader,
-    StreamWriter,
-)
-from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamChunk, StreamInfo
-from agents_store_cloudflare.contract.turns import SweptTurns
-from agents_store_cloudflare.contract.usage.records import (
-    SubAgentStats,
-    TokenCounts,
-    ToolStats,
-    UsageEntry,
-    UsageRollup,
-    UsageSource,
-    UsageTotals,
-)
-from agents_store_cloudflare.contract.usage.store import UsageStore
-from agents_store_cloudflare.homes.options import SessionOptions
-from agents_store_cloudflare.locks import (
-    DurableObjectLockManager,
-    LockOptions,
-)
-from agents_store_cloudflare.migrations import (
-    CURRENT_SCHEMA_VERSION,
-    SCHEMA_MIGRATION_V1,
-    TABLE_NAMES,
-    drop_all_tables,
-    get_agents_migration_version,
-    get_agents_table_names,
-    is_migrated,
-    run_migration,
-)
-from agents_store_cloudflare.state import (
-    D1StateStore,
-    StateStoreOptions,
-    StoreLimits,
-)
-from agents_store_cloudflare.store import (
-    CloudflareStore,
-    create_cloudflare_store,
-)
-from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
-from agents_store_cloudflare.streams.options import StreamOptions
-from agents_store_cloudflare.turns import Turn
-from agents_store_cloudflare.usage import (
-    D1UsageStore,
-    UsageOptions,
-)
-from agents_store_cloudflare.wiring import check_bindings
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.budgets import (
@@ -146,6 +35,85 @@ if TYPE_CHECKING:
         price_entry as price_entry,
     )
     from agents_store_cloudflare.console import OperatorConsole as OperatorConsole
+    from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, Unset
+    from agents_store_cloudflare.contract.errors import (
+        AgentsStoreError,
+        BindingError,
+        BudgetExceededError,
+        CheckpointKeptError,
+        CheckpointNotFoundError,
+        D1StateError,
+        InvalidArgumentError,
+        LockError,
+        LockLostError,
+        LockNotAcquiredError,
+        MigrationError,
+        MissingFencingTokenError,
+        RunConflictError,
+        RunNotFoundError,
+        SequenceConflictError,
+        SessionExistsError,
+        SessionNotMovedError,
+        StagingError,
+        StaleFencingTokenError,
+        StaleStateError,
+        StateNotFoundError,
+        StateSizeExceededError,
+        StreamChunkTooLargeError,
+        StreamClosedError,
+        StreamConnectionError,
+        StreamError,
+        StreamFailedError,
+        StreamNotFoundError,
+        StreamTruncatedError,
+        SubSessionRefNotFoundError,
+        TurnEndedError,
+        TurnError,
+        TurnRunningError,
+        UsageError,
+    )
+    from agents_store_cloudflare.contract.homes import child_id, home_of
+    from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, parse_json
+    from agents_store_cloudflare.contract.locks import Lock, LockAcquireOptions, LockHolder, LockManager, LockSet
+    from agents_store_cloudflare.contract.state.marks import ANY_VERSION, AnyVersion
+    from agents_store_cloudflare.contract.state.records import (
+        AgentState,
+        AgentStatus,
+        CasResult,
+        Checkpoint,
+        CheckpointPage,
+        MergeChanges,
+        MergeResult,
+        Message,
+        MessagePage,
+        PromoteResult,
+        Run,
+        SessionPage,
+        SessionTree,
+        StagedChange,
+        SubSessionRef,
+    )
+    from agents_store_cloudflare.contract.state.store import StateStore
+    from agents_store_cloudflare.contract.streams.manager import (
+        ResumableReaderOptions,
+        ResumableStreamReader,
+        ResumableStreamStatus,
+        StreamManager,
+        StreamReader,
+        StreamWriter,
+    )
+    from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent, StreamChunk, StreamInfo
+    from agents_store_cloudflare.contract.turns import SweptTurns
+    from agents_store_cloudflare.contract.usage.records import (
+        SubAgentStats,
+        TokenCounts,
+        ToolStats,
+        UsageEntry,
+        UsageRollup,
+        UsageSource,
+        UsageTotals,
+    )
+    from agents_store_cloudflare.contract.usage.store import UsageStore
     from agents_store_cloudflare.costs import (
         CLOUDFLARE_PRICES as CLOUDFLARE_PRICES,
         Cost as Cost,
@@ -177,15 +145,35 @@ if TYPE_CHECKING:
         StreamGateway as StreamGateway,
         StreamUrlSigner as StreamUrlSigner,
     )
+    from agents_store_cloudflare.homes.options import SessionOptions
     from agents_store_cloudflare.homes.session_object import SessionObject as SessionObject
-    from agents_store_cloudflare.locks import (
-        HeldLocks as HeldLocks,
-        LockObject as LockObject,
+    from agents_store_cloudflare.locks.held_locks import HeldLocks as HeldLocks
+    from agents_store_cloudflare.locks.lock_object import LockObject as LockObject
+    from agents_store_cloudflare.locks.manager import DurableObjectLockManager
+    from agents_store_cloudflare.locks.options import LockOptions
+    from agents_store_cloudflare.migrations import (
+        CURRENT_SCHEMA_VERSION,
+        SCHEMA_MIGRATION_V1,
+        TABLE_NAMES,
+        drop_all_tables,
+        get_agents_migration_version,
+        get_agents_table_names,
+        is_migrated,
+        run_migration,
     )
-    from agents_store_cloudflare.usage import (
+    from agents_store_cloudflare.state.options import StateStoreOptions, StoreLimits
+    from agents_store_cloudflare.state.store import D1StateStore
+    from agents_store_cloudflare.store import CloudflareStore, create_cloudflare_store
+    from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+    from agents_store_cloudflare.streams.options import StreamOptions
+    from agents_store_cloudflare.turns.turn import Turn
+    from agents_store_cloudflare.usage.options import UsageOptions
+    from agents_store_cloudflare.usage.otel import (
         OTEL_ATTRIBUTES as OTEL_ATTRIBUTES,
         otel_attributes as otel_attributes,
     )
+    from agents_store_cloudflare.usage.store import D1UsageStore
+    from agents_store_cloudflare.wiring import check_bindings
 
 __all__ = [
     "ANY_VERSION",
@@ -295,14 +283,108 @@ __all__ = [
     "run_migration",
 ]
 
-if sys.platform == "emscripten":  # `import *` asks for every name; these two exist in the Workers runtime only
+if sys.platform == "emscripten":  # `import *` asks for every name; these three exist in the Workers runtime only
     __all__ += ["LockServer", "SessionServer", "StreamServer"]
 
-_PARTS = ("budgets", "console", "costs", "durable_streams", "gateway")
-_NAMES_OF_PARTS = {
+_PARTS = (
+    "budgets",
+    "console",
+    "costs",
+    "durable_streams",
+    "gateway",
+    "locks",
+    "migrations",
+    "state",
+    "streams",
+    "turns",
+    "usage",
+)
+_MODULES: dict[str, tuple[str, ...]] = {
     "budgets": ("Budget", "ModelPrice", "PriceBook", "Reservation", "Settlement", "price_entry"),
     "console": ("OperatorConsole",),
+    "contract.arguments": ("UNSET", "FencingToken", "Unset"),
+    "contract.errors": (
+        "AgentsStoreError",
+        "BindingError",
+        "BudgetExceededError",
+        "CheckpointKeptError",
+        "CheckpointNotFoundError",
+        "D1StateError",
+        "InvalidArgumentError",
+        "LockError",
+        "LockLostError",
+        "LockNotAcquiredError",
+        "MigrationError",
+        "MissingFencingTokenError",
+        "RunConflictError",
+        "RunNotFoundError",
+        "SequenceConflictError",
+        "SessionExistsError",
+        "SessionNotMovedError",
+        "StagingError",
+        "StaleFencingTokenError",
+        "StaleStateError",
+        "StateNotFoundError",
+        "StateSizeExceededError",
+        "StreamChunkTooLargeError",
+        "StreamClosedError",
+        "StreamConnectionError",
+        "StreamError",
+        "StreamFailedError",
+        "StreamNotFoundError",
+        "StreamTruncatedError",
+        "SubSessionRefNotFoundError",
+        "TurnEndedError",
+        "TurnError",
+        "TurnRunningError",
+        "UsageError",
+    ),
+    "contract.homes": ("child_id", "home_of"),
+    "contract.json_values": ("JsonObject", "JsonValue", "parse_json"),
+    "contract.locks": ("Lock", "LockAcquireOptions", "LockHolder", "LockManager", "LockSet"),
+    "contract.state.marks": ("ANY_VERSION", "AnyVersion"),
+    "contract.state.records": (
+        "AgentState",
+        "AgentStatus",
+        "CasResult",
+        "Checkpoint",
+        "CheckpointPage",
+        "MergeChanges",
+        "MergeResult",
+        "Message",
+        "MessagePage",
+        "PromoteResult",
+        "Run",
+        "SessionPage",
+        "SessionTree",
+        "StagedChange",
+        "SubSessionRef",
+    ),
+    "contract.state.store": ("StateStore",),
+    "contract.streams.manager": (
+        "ResumableReaderOptions",
+        "ResumableStreamReader",
+        "ResumableStreamStatus",
+        "StreamManager",
+        "StreamReader",
+        "StreamWriter",
+    ),
+    "contract.streams.records": ("BufferOverflowEvent", "StreamChunk", "StreamInfo"),
+    "contract.turns": ("SweptTurns",),
+    "contract.usage.records": (
+        "SubAgentStats",
+        "TokenCounts",
+        "ToolStats",
+        "UsageEntry",
+        "UsageRollup",
+        "UsageSource",
+        "UsageTotals",
+    ),
+    "contract.usage.store": ("UsageStore",),
     "costs": ("CLOUDFLARE_PRICES", "Cost", "CostEstimate", "D1Cost", "Meter", "ObjectCost", "Prices", "estimate"),
+    "durable_objects.lock_server": ("LockServer",),
+    "durable_objects.session_server": ("SessionServer",),
+    "durable_objects.stream_server": ("StreamServer",),
     "durable_streams": (
         "DURABLE_STREAMS_REQUEST_HEADERS",
         "DURABLE_STREAMS_RESPONSE_HEADERS",
@@ -321,18 +403,37 @@ _NAMES_OF_PARTS = {
         "StreamGateway",
         "StreamUrlSigner",
     ),
-    "locks": ("HeldLocks", "LockObject"),
-    "usage": ("OTEL_ATTRIBUTES", "otel_attributes"),
-    "durable_objects.lock_server": ("LockServer",),
-    "durable_objects.session_server": ("SessionServer",),
+    "homes.options": ("SessionOptions",),
     "homes.session_object": ("SessionObject",),
-    "durable_objects.stream_server": ("StreamServer",),
+    "locks.held_locks": ("HeldLocks",),
+    "locks.lock_object": ("LockObject",),
+    "locks.manager": ("DurableObjectLockManager",),
+    "locks.options": ("LockOptions",),
+    "migrations": (
+        "CURRENT_SCHEMA_VERSION",
+        "SCHEMA_MIGRATION_V1",
+        "TABLE_NAMES",
+        "drop_all_tables",
+        "get_agents_migration_version",
+        "get_agents_table_names",
+        "is_migrated",
+        "run_migration",
+    ),
+    "state.options": ("StateStoreOptions", "StoreLimits"),
+    "state.store": ("D1StateStore",),
+    "store": ("CloudflareStore", "create_cloudflare_store"),
+    "streams.manager": ("DurableObjectStreamManager",),
+    "streams.options": ("StreamOptions",),
+    "turns.turn": ("Turn",),
+    "usage.options": ("UsageOptions",),
+    "usage.otel": ("OTEL_ATTRIBUTES", "otel_attributes"),
+    "usage.store": ("D1UsageStore",),
+    "wiring": ("check_bindings",),
 }
-_LAZY = {name: f"{__name__}.{part}" for part, names in _NAMES_OF_PARTS.items() for name in names}
 
 if not TYPE_CHECKING:
-    __getattr__ = lazy_names(__name__, {**_LAZY, **{part: f"{__name__}.{part}" for part in _PARTS}})
+    __getattr__ = lazy_names(__name__, _MODULES, parts=_PARTS)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_PARTS, *(name for names in _MODULES.values() for name in names)})

@@ -23,6 +23,7 @@ from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.objects.wiring import ObjectKind
 from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
+from agents_store_cloudflare.state.accounts import Accounts
 from agents_store_cloudflare.state.deletions import ANY_SESSION, MOST_LEFT
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
@@ -435,7 +436,8 @@ def create_cloudflare_store(
     if locks is not None:
         objects["lock"] = metered_namespace(as_namespace(locks), meters)
     homes, named = None, objects
-    state_store = D1StateStore(database, options=state_options, usage=usage_options)
+    given = state_options or StateStoreOptions()
+    state_store = D1StateStore(database, options=given, accounts=Accounts(usage_options, given.now_ms))
     usage_store = D1UsageStore(database, options=usage_options)
     if sessions is not None:
         from agents_store_cloudflare.homes.roles import home_parts, home_roles  # noqa: PLC0415 - most stores have no homes

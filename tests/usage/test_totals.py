@@ -16,7 +16,7 @@ from agents_store_cloudflare.testing.conformance.usage import entry_of_each_kind
 from agents_store_cloudflare.testing.conformance.usage_totals import sum_of
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions, usage_statements
 from agents_store_cloudflare.usage.sql import INSERT_ENTRIES
-from agents_store_cloudflare.usage.tables import for_table
+from agents_store_cloudflare.usage.table_names import for_table
 
 ENTRY: LiteralString = (
     "INSERT INTO __agents_usage VALUES (?1, ?2, 'tokens', 0, ?3, 'agent', 'x', "

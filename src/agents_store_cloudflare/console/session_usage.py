@@ -15,7 +15,7 @@ from agents_store_cloudflare.contract.record import Record
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.usage.amounts import count
 from agents_store_cloudflare.usage.sql import SELECT_ROLLUP
-from agents_store_cloudflare.usage.tables import for_table
+from agents_store_cloudflare.usage.table_names import for_table
 
 __all__ = ["UsageLine", "session_usage", "usage_panel"]
 

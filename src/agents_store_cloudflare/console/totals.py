@@ -14,7 +14,7 @@ from agents_store_cloudflare.contract.record import Record
 from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageTotals
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.usage.amounts import SPLIT
-from agents_store_cloudflare.usage.tables import for_table
+from agents_store_cloudflare.usage.table_names import for_table
 
 __all__ = ["By", "UsageQuery", "UsageTable", "usage_query", "usage_table"]
 

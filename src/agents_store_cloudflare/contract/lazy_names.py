@@ -1,12 +1,12 @@
 """Names of a package that load their module when a program first uses them.
 
-A Worker pays for each module at every cold start. Modules that only some Workers use are loaded when one of their names is used.
+A Worker pays for each module at every cold start. A Worker that uses one part of the package should not pay for the others.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 
 __all__ = ["lazy_names"]
@@ -14,24 +14,30 @@ __all__ = ["lazy_names"]
 _RUNTIME_MODULES = {"js", "pyodide", "workers"}
 
 
-def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
+def lazy_names(
+    package: str, modules: Mapping[str, Iterable[str]], *, parts: Iterable[str] = ()
+) -> Callable[[str], object]:
     """Return a `__getattr__` for the package: it loads a name's module, and keeps the name for the next time.
+
+    The package imports the same names below `TYPE_CHECKING`, for type checkers and editors.
 
     Args:
         package: the package's `__name__`.
-        homes: each lazy name, and the module that defines it. When the module has the same name, the value is the module itself.
+        modules: modules below the package, each with the names that it defines.
+        parts: modules below the package that are names of the package themselves.
 
     Raises:
         AttributeError: from the returned function: the package has no such name.
         ImportError: from the returned function: the module needs the Workers runtime, and this is CPython.
     """
+    module_of = {name: f"{package}.{module}" for module, names in modules.items() for name in names}
+    module_of |= {part: f"{package}.{part}" for part in parts}
 
     def load(name: str) -> object:
-        if name not in homes:
+        if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        home = homes[name]
         try:
-            module = import_module(home)
+            module = import_module(module_of[name])
         except ModuleNotFoundError as error:
             if error.name not in _RUNTIME_MODULES:
                 raise
@@ -39,7 +45,7 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], object
                 f"{name} is a Durable Object class and needs the Workers runtime; on CPython use "
                 "agents_store_cloudflare.testing.LocalObjects"
             ) from error
-        value: object = module if home == f"{package}.{name}" else getattr(module, name)
+        value: object = module if name in parts else getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value
 

@@ -20,11 +20,9 @@ else:
     __getattr__ = lazy_names(
         __name__,
         {
-            "DURABLE_STREAMS_REQUEST_HEADERS": f"{__name__}.face",
-            "DURABLE_STREAMS_RESPONSE_HEADERS": f"{__name__}.face",
-            "DurableStreams": f"{__name__}.face",
-            "StreamObject": f"{__name__}.stream_object",
-            "SubscriptionOptions": f"{__name__}.subscriptions.routes",
+            "face": ("DURABLE_STREAMS_REQUEST_HEADERS", "DURABLE_STREAMS_RESPONSE_HEADERS", "DurableStreams"),
+            "stream_object": ("StreamObject",),
+            "subscriptions.routes": ("SubscriptionOptions",),
         },
     )
 

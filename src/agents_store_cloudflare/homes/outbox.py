@@ -15,7 +15,7 @@ from agents_store_cloudflare.homes.tables import HomeTables
 from agents_store_cloudflare.usage import settle_statement
 from agents_store_cloudflare.usage.deletion_sql import DELETE_SESSION
 from agents_store_cloudflare.usage.recording import Recording
-from agents_store_cloudflare.usage.tables import for_table
+from agents_store_cloudflare.usage.table_names import for_table
 
 __all__ = ["Outbox"]
 

@@ -87,7 +87,7 @@ class HomeStateStore(D1StateStore):
         usage: UsageOptions | None = None,
     ) -> None:
         given = options or StateStoreOptions()
-        super().__init__(homes, options=given, accounts=OutboxAccounts(usage or UsageOptions(), given.now_ms))
+        super().__init__(homes, options=given, accounts=OutboxAccounts(usage, given.now_ms))
         self._homes = homes
         self._directory = directory
         self._budgets = budgets

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import LiteralString
 
 from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import SqlValue, Statement
-from agents_store_cloudflare.state import deletion_sql, turn_sql
-from agents_store_cloudflare.usage import UsageOptions, reserve_statements, settle_statement, usage_statements
+from agents_store_cloudflare.state import turn_sql
+from agents_store_cloudflare.state.deletion_sql import with_tree
+from agents_store_cloudflare.usage.deletion_sql import deletion_of
+from agents_store_cloudflare.usage.options import UsageOptions
 from agents_store_cloudflare.usage.prices import as_price_book
-from agents_store_cloudflare.usage.recording import completed
-from agents_store_cloudflare.usage.tables import check_table_name, for_table
+from agents_store_cloudflare.usage.recording import completed, usage_statements
+from agents_store_cloudflare.usage.reserving import reserve_statements, settle_statement
+from agents_store_cloudflare.usage.table_names import check_table_name, for_table
 
-__all__ = ["Accounts"]
+__all__ = ["DELETE_USAGE", "Accounts"]
+
+# The parameters of `with_tree`: deletes the usage of a tree of sessions, and its share of the totals.
+DELETE_USAGE: tuple[LiteralString, ...] = deletion_of(with_tree(""))
 
 
 class Accounts:
     """The statements for usage and budgets that are kept in the same database as the sessions.
 
     Args:
-        options: the table and the prices of the entries.
+        options: the table and the prices of the entries; None for the defaults.
         now_ms: the clock, in milliseconds since 1970.
     """
 
-    def __init__(self, options: UsageOptions, now_ms: Callable[[], int]) -> None:
-        self._options = options
+    def __init__(self, options: UsageOptions | None, now_ms: Callable[[], int]) -> None:
+        self._options = options or UsageOptions()
         self._now_ms = now_ms
 
     def complete(self, entries: Sequence[UsageEntry | Mapping[str, object]]) -> list[UsageEntry]:
@@ -54,7 +61,7 @@ class Accounts:
             tree: the parameters of the deletion. With them the SQL finds the tree.
         """
         table = check_table_name(self._options.table_name)
-        return [Statement(for_table(sql, table), tree) for sql in deletion_sql.DELETE_USAGE]
+        return [Statement(for_table(sql, table), tree) for sql in DELETE_USAGE]
 
     def reserve(self, reservation: Reservation, now_ms: int) -> list[Statement]:
         """Return the statements that take the reservation. They abort the batch with the fault "budget" or "no_budget"."""

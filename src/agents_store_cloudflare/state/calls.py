@@ -7,7 +7,7 @@ import random
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.arguments import (
@@ -23,14 +23,16 @@ from agents_store_cloudflare.contract.state.marks import AnyVersion
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.database import Homes, OneDatabase, SqlValue, Statement
 from agents_store_cloudflare.state import session_sql
-from agents_store_cloudflare.state.accounts import Accounts
 from agents_store_cloudflare.state.batches import StateBatches
 from agents_store_cloudflare.state.guard import Guard
 from agents_store_cloudflare.state.options import StateSettings, StateStoreOptions, StoreLimits
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.requests import Part, digest
 from agents_store_cloudflare.state.session_lists import MAX_PAGE
-from agents_store_cloudflare.usage import UsageOptions
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.state.accounts import Accounts
+    from agents_store_cloudflare.usage.options import UsageOptions
 
 __all__ = ["MAX_PAGE", "StateCalls", "expected", "new_epoch", "state_for"]
 
@@ -54,7 +56,17 @@ class StateCalls:
         self._limits = given.limits or StoreLimits()
         self._require_fencing = given.require_fencing
         self._now_ms = given.now_ms
-        self._accounts = accounts or Accounts(usage or UsageOptions(), given.now_ms)
+        self._usage_options = usage
+        self._given_accounts = accounts
+
+    @property
+    def _accounts(self) -> Accounts:
+        """The statements for usage. Their modules load at the first use, because many Workers record no usage with their states."""
+        if self._given_accounts is None:
+            from agents_store_cloudflare.state.accounts import Accounts  # noqa: PLC0415 - see above
+
+            self._given_accounts = Accounts(self._usage_options, self._now_ms)
+        return self._given_accounts
 
     def _guard(
         self,

@@ -7,14 +7,12 @@ from typing import LiteralString
 from agents_store_cloudflare.state.damage import list_or_empty
 from agents_store_cloudflare.state.numbering import first_key, last_key
 from agents_store_cloudflare.state.session_tables import SESSION_TABLES
-from agents_store_cloudflare.usage.deletion_sql import deletion_of
 
 __all__ = [
     "DELETE_BLOCKS",
     "DELETE_CHECKPOINTS",
     "DELETE_SESSION_TABLES",
     "DELETE_STATES",
-    "DELETE_USAGE",
     "FORGET_STREAMS",
     "REMEMBER_DELETION",
     "REMEMBER_PLAN",
@@ -173,9 +171,6 @@ DELETE_CHECKPOINTS: LiteralString = (
     )
     """
 )
-
-# Deletes the usage of the sessions, and its share of the totals.
-DELETE_USAGE: tuple[LiteralString, ...] = deletion_of(_TREE)
 
 # The adapters' rows of the sessions. Primary keys.
 DELETE_SESSION_TABLES: tuple[LiteralString, ...] = tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from agents_store_cloudflare.contract.arguments import (
     UNSET,
@@ -19,7 +19,6 @@ from agents_store_cloudflare.contract.json_values import JsonValue, encode_json
 from agents_store_cloudflare.contract.state.marks import AnyVersion
 from agents_store_cloudflare.contract.state.records import AgentState, SessionPage
 from agents_store_cloudflare.contract.state.sessions import SessionStore
-from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import codec, session_sql
 from agents_store_cloudflare.state.calls import StateCalls, new_epoch, state_for
@@ -30,6 +29,9 @@ from agents_store_cloudflare.state.loading import loaded, loading
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.session_lists import ListedSessions
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.contract.usage.records import UsageEntry
 
 __all__ = ["SessionCalls"]
 
@@ -86,7 +88,7 @@ class SessionCalls(StateCalls, SessionStore):
     ) -> int:
         outgoing = Outgoing.of(state_for(session_id, state), self._limits, "save_state")
         entries = list(usage)
-        recorded = self._accounts.record(session_id, entries)
+        recorded = self._accounts.record(session_id, entries) if entries else []
         request = encode_json([_entry(entry) for entry in entries], name="usage")
         guard = self._save_guard(outgoing, expected_version, fencing_token, commit_id, request)
         commit, _ = await self._batches.write(guard, [*self._save_statements(outgoing, guard), *recorded])
@@ -240,7 +242,7 @@ class SessionCalls(StateCalls, SessionStore):
 
 def _entry(entry: UsageEntry | Mapping[str, object]) -> JsonValue:
     """Return a usage entry as the caller gave it, for the digest of the request."""
-    return cast("JsonValue", entry.to_dict() if isinstance(entry, UsageEntry) else dict(entry))
+    return cast("JsonValue", dict(entry) if isinstance(entry, Mapping) else entry.to_dict())
 
 
 def _object(value: Mapping[str, JsonValue] | None, name: str) -> dict[str, JsonValue]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from agents_store_cloudflare.contract.errors import (
     BudgetExceededError,
@@ -16,7 +16,6 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.json_values import JsonValue, decode_json, encode_json
 from agents_store_cloudflare.contract.state.records import Message
-from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import message_sql, turn_sql
 from agents_store_cloudflare.state.calls import new_epoch
@@ -27,6 +26,9 @@ from agents_store_cloudflare.state.messages import MessageCalls
 from agents_store_cloudflare.state.staging import StagingCalls
 from agents_store_cloudflare.state.stored_text import text_of
 from agents_store_cloudflare.state.turn_records import EnteredTurn, TurnEntry
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.contract.usage.budgets import Reservation
 
 __all__ = ["RESTARTABLE", "TurnEntering", "turn_text"]
 

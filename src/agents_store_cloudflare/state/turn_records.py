@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.contract.state.records import AgentState, Message
-from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import turn_sql
 from agents_store_cloudflare.state.stored_text import stored_text
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.contract.usage.budgets import Reservation
 
 __all__ = ["DueTurn", "EnteredTurn", "StoredTurn", "TurnCommit", "TurnEntry"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from agents_store_cloudflare.contract.errors import (
     D1StateError,
@@ -14,8 +14,6 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.json_values import JsonObject, decode_json
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint
-from agents_store_cloudflare.contract.usage.budgets import Reservation
-from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import codec, message_sql, session_sql, turn_sql
 from agents_store_cloudflare.state.calls import new_epoch
@@ -32,6 +30,10 @@ from agents_store_cloudflare.state.stored_text import stored_text, text_of
 from agents_store_cloudflare.state.turn_entering import TurnEntering, turn_text
 from agents_store_cloudflare.state.turn_merge import TurnFields, merged
 from agents_store_cloudflare.state.turn_records import DueTurn, StoredTurn, TurnCommit
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.contract.usage.budgets import Reservation
+    from agents_store_cloudflare.contract.usage.records import UsageEntry
 
 __all__ = ["TurnCalls", "due_turn"]
 

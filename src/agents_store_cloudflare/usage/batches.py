@@ -19,7 +19,7 @@ from agents_store_cloudflare.contract.json_values import JsonValue, encode_json
 from agents_store_cloudflare.database import Row, SqlError, SqlValue, Statement, batch_with_retry
 from agents_store_cloudflare.usage.deletion_sql import remember_deletion
 from agents_store_cloudflare.usage.sql import COMMIT_GUARD
-from agents_store_cloudflare.usage.tables import for_table
+from agents_store_cloudflare.usage.table_names import for_table
 
 __all__ = ["UsageBatches", "fault_of"]
 

@@ -20,7 +20,7 @@ from agents_store_cloudflare.usage.amounts import amounts_of, name_of
 from agents_store_cloudflare.usage.entries import Completion, data_of, ids_of_commit, new_ids
 from agents_store_cloudflare.usage.options import UsageOptions
 from agents_store_cloudflare.usage.prices import as_price_book, price_entry
-from agents_store_cloudflare.usage.tables import check_table_name, for_table
+from agents_store_cloudflare.usage.table_names import check_table_name, for_table
 
 __all__ = ["Recording", "completed", "request_digest", "usage_statements"]
 

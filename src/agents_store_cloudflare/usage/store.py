@@ -27,7 +27,8 @@ from agents_store_cloudflare.usage.options import UsageOptions, UsageSettings
 from agents_store_cloudflare.usage.prices import as_price_book, price_entry
 from agents_store_cloudflare.usage.reading import Reading
 from agents_store_cloudflare.usage.recording import Recording, completed, request_digest
-from agents_store_cloudflare.usage.tables import check_table_name, creations
+from agents_store_cloudflare.usage.table_names import check_table_name
+from agents_store_cloudflare.usage.tables import creations
 
 __all__ = ["D1UsageStore"]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal, Protocol, overload
+from typing import TYPE_CHECKING, Literal, Protocol, overload
 
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken
 from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.contract.state.marks import AnyVersion
 from agents_store_cloudflare.contract.state.records import AgentState, SessionPage
-from agents_store_cloudflare.contract.usage.records import UsageEntry
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.contract.usage.records import UsageEntry
 
 __all__ = ["SessionStore"]
 
