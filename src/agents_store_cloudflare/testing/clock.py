@@ -14,14 +14,14 @@ __all__ = ["Clock", "FakeClock", "SystemClock"]
 
 
 class Clock(Protocol):
-    """The time of objects in process: they read it and wait by it."""
+    """The time of objects in process. They read it, and wait by it."""
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970."""
+        """Return the time in milliseconds since 1970."""
         ...
 
     def call_at(self, at_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` once at that time. Returns a function that cancels it."""
+        """Call `callback` once at that time. Return a function that cancels the call."""
         ...
 
 
@@ -36,12 +36,12 @@ class SystemClock(Clock):
         return asyncio.get_running_loop().call_later(delay, callback).cancel
 
     async def advance(self, seconds: float) -> None:
-        """Wait for this time. `FakeClock.advance` moves its time instead."""
+        """Move the time on, and make the due calls in order. Between two calls, every task that can run runs."""
         await asyncio.sleep(seconds)
 
 
 class FakeClock(Clock):
-    """A clock that stands still until `advance` moves it, so that tests of waiting neither sleep nor depend on chance."""
+    """A clock that stands still until `advance` moves it. So tests of waiting neither sleep nor depend on chance."""
 
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
         self._now_ms = now_ms
@@ -76,7 +76,7 @@ class FakeClock(Clock):
         self._now_ms = now_ms
 
     async def advance(self, seconds: float) -> None:
-        """Move the time on, and make the due calls in order. Between two calls, every task that can run does."""
+        """Move the time on, and make the due calls in order. Between two calls, every task that can run runs."""
         end_ms = self._now_ms + round(seconds * 1000)
         await _settle()
         while self._due and self._due[0][0] <= end_ms:

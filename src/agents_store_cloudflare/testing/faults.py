@@ -1,4 +1,4 @@
-"""Failures on demand, at the seams: they show what a store does when the database or an object fails at the worst moment."""
+"""Failures on demand. With them a test sees the behaviour of a store when the database or an object fails at the worst moment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BROKEN = Statement("SELECT json_extract('{}', 'broken on demand')")
 
 
 class FaultyDatabase:
-    """A database that fails on demand: `fail("after")` loses the reply of the next batch.
+    """A database that fails when a test asks for it: `fail("after")` loses the reply of the next batch.
 
     Attributes:
         sent: the number of statements of each batch, failed batches included.
@@ -37,18 +37,20 @@ class FaultyDatabase:
         self._moments.extend((moment, message) for moment in moments)
 
     def leave_alone(self, batches: int) -> None:
-        """Let this number of batches pass before the ordered failures begin."""
+        """Let this number of batches pass before the failures begin."""
         self._untroubled = batches
 
     def break_statement(self, index: int, moment: Moment = "before") -> None:
-        """Make the next batch fail inside the database, before or after the effect of statement `index`, which undoes the batch.
+        """Make the next batch fail inside the database, before or after the effect of statement `index`.
 
-        Beyond its end nothing fails.
+        The database undoes the batch.
+
+        If the batch has fewer statements, nothing fails.
         """
         self._broken = (index, moment)
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """Run the statements as one transaction, or fail as ordered."""
+        """Run the statements as one transaction, or fail as the test has asked."""
         self.sent.append(len(statements))
         if self._untroubled:
             self._untroubled -= 1
@@ -62,13 +64,13 @@ class FaultyDatabase:
             return await self._database.batch(statements)
         moment, message = self._moments.pop(0)
         if moment == "after":
-            with suppress(SqlError):  # a refusal is a reply too, and can be lost
+            with suppress(SqlError):  # a refusal is a reply, which can be lost too
                 await self._database.batch(statements)
         raise SqlError(message)
 
 
 class FaultyNamespace:
-    """Durable Objects whose calls fail on demand: `fail("after")` loses the reply of the next call."""
+    """Durable Objects whose calls fail when a test asks for it: `fail("after")` loses the reply of the next call."""
 
     def __init__(self, namespace: ObjectNamespace) -> None:
         self._namespace = namespace

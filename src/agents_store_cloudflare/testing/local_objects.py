@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class LocalObjects:
-    """A Durable Object binding in process: pass it where a Worker passes `env.STREAMS` or `env.LOCKS`.
+    """Durable Object bindings in process. Pass it in the place of `env.STREAMS` or `env.LOCKS`.
 
     Example:
         >>> streams = LocalObjects(StreamObject)
@@ -58,12 +58,12 @@ class LocalObjects:
         return await self._host(name).call(request)
 
     async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> HttpResponse:
-        """Return an HTTP GET to the object called `name`: the body is a `LocalEvents`, the WebSocket a `LocalSocket`."""
+        """Return the answer to an HTTP GET to the object called `name`. Its body is a `LocalEvents`, its WebSocket a `LocalSocket`."""
         await asyncio.sleep(0)
         return self._host(name).fetch(name, HttpRequest(url=url, headers=headers))
 
     async def forward(self, name: str, request: HttpRequest, _original: object) -> HttpResponse:
-        """Return a request of the Durable Streams protocol to the object called `name`."""
+        """Return the answer to a request of the Durable Streams protocol to the object called `name`."""
         await asyncio.sleep(0)
         return await self._host(name).serve(name, request)
 
@@ -101,7 +101,7 @@ class LocalObjects:
 
 @runtime_checkable
 class _AnswersHttp(Protocol):
-    """The logic of an object that has listeners."""
+    """The logic of an object with listeners."""
 
     def fetch(self, name: str, request: HttpRequest) -> HttpResponse: ...
 
@@ -113,7 +113,7 @@ class _AnswersHttp(Protocol):
 
 
 class _Host:
-    """One object's platform."""
+    """The platform of one object."""
 
     def __init__(
         self, objects: LocalObjects, logic: Callable[[ObjectHost], ObjectLogic], clock: Clock, sql: SqliteObjectSql
@@ -228,7 +228,7 @@ class _Host:
 
 
 async def _detached(work: Coroutine[Any, Any, T], running: set[asyncio.Task[T]]) -> T:
-    """Return what `work` returns. A caller that goes away does not stop the object's work, here as on the platform."""
+    """Return the result of `work`. When the caller goes away, the object's work goes on, as on the platform."""
     task = asyncio.get_running_loop().create_task(work)
     running.add(task)
     task.add_done_callback(running.discard)

@@ -1,4 +1,4 @@
-"""Live connections in one process of CPython: a response body with its reader, a WebSocket with both ends."""
+"""Live connections in one process of CPython: a response body with its reader, and a WebSocket with both its ends."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ ABNORMAL_CLOSURE: Final = 1006
 
 
 class LocalEvents:
-    """An `EventBody`, with the client that reads it.
+    """An `EventBody` and the client that reads it.
 
     Attributes:
-        is_open: whether neither side has closed it.
+        is_open: True while neither side has closed it.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class LocalEvents:
         self._waiting_size = 0
 
     def read(self) -> str:
-        """Read everything that is available now, as a client does. A listener that is behind pushes the rest meanwhile."""
+        """Read all available text, as a client does. A listener that is behind pushes the rest meanwhile."""
         received: list[str] = []
         while True:
             if self._source is not None and self.is_open:

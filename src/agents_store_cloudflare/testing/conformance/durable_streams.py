@@ -1,4 +1,4 @@
-"""What the Durable Streams protocol promises over a namespace of `StreamServer`: subclass `DurableStreamsConformance`.
+"""The conformance tests of the Durable Streams protocol over a namespace of `StreamServer`. Subclass `DurableStreamsConformance`.
 
 Each test names the clauses of docs/guarantees.md that it proves.
 """
@@ -29,7 +29,7 @@ TEXT = {"content-type": "text/plain"}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer."""
+    """A complete HTTP answer."""
 
     status: int
     headers: dict[str, str]
@@ -37,12 +37,12 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The decoded body."""
+        """Return the decoded body."""
         return json.loads(self.body)
 
     @property
     def offset(self) -> str:
-        """Where to go on."""
+        """Return the offset at which the next read begins."""
         return self.headers["stream-next-offset"]
 
 
@@ -51,7 +51,7 @@ def _producer(seq: int, *, epoch: int = 0, name: str = "p") -> dict[str, str]:
 
 
 def reply_of(answer: HttpResponse) -> Reply:
-    """Return an answer that stands in memory as a value."""
+    """Return an `HttpResponse` as a `Reply`."""
     body = answer.body
     raw = b"" if body is None else body.encode() if isinstance(body, str) else body
     assert isinstance(raw, bytes)
@@ -59,7 +59,7 @@ def reply_of(answer: HttpResponse) -> Reply:
 
 
 class DurableStreamsConformance:
-    """The contract of the protocol's face."""
+    """The contract of the Durable Streams protocol."""
 
     @pytest.fixture
     def stream_namespace(self) -> ObjectNamespace:
@@ -68,7 +68,7 @@ class DurableStreamsConformance:
 
     @pytest.fixture(autouse=True)
     def face(self, stream_namespace: ObjectNamespace) -> None:
-        """A gateway with the face, and names that no other test uses."""
+        """A gateway with the protocol. Its names are used by no other test."""
         self.namespace: ObjectNamespace = stream_namespace
         self.root: str = f"{uuid.uuid4().hex}/"
         self.gateway: StreamGateway = StreamGateway(
@@ -78,26 +78,26 @@ class DurableStreamsConformance:
         )
 
     async def whole(self, answer: HttpResponse) -> Reply:
-        """Return an answer of the platform as a value."""
+        """Return an answer of the platform as a `Reply`."""
         return reply_of(answer)
 
     async def ask(
         self, method: str, path: str, body: bytes | str = b"", headers: dict[str, str] | None = None
     ) -> Reply:
-        """Return one request about a stream of this test."""
+        """Send a request about a stream of this test, and return the answer."""
         data = body.encode() if isinstance(body, str) else body
         url = f"{ROOT}/v1/stream/{self.root}{path}"
         request = HttpRequest(method=method, url=url, headers=headers or {}, body=data)
         return await self.whole(await self.gateway.handle(request))
 
     async def fork(self, path: str, source: str, headers: dict[str, str] | None = None) -> Reply:
-        """Return a fork of another stream of this test."""
+        """Make a fork of another stream of this test, and return the answer."""
         return await self.ask(
             "PUT", path, b"", {"stream-forked-from": f"/v1/stream/{self.root}{source}", **(headers or {})}
         )
 
     async def test_creation(self) -> None:
-        """DS-1: 201, then 200 for the same, 409 for another; nothing of a refused body is left."""
+        """DS-1: A PUT answers 201 for a new stream, 200 for a repetition and 409 for a different stream. A refused body stores nothing."""
         refused = await self.ask("PUT", "s", "[1, {", JSON)
         assert (refused.status, (await self.ask("GET", "s")).status) == (400, 404)
         made = await self.ask("PUT", "s", "[1, 2]", {**JSON, "stream-closed": "true"})
@@ -108,7 +108,7 @@ class DurableStreamsConformance:
             assert (await self.ask("PUT", "s", b"", other)).status == 409
 
     async def test_offsets(self) -> None:
-        """DS-2: every offset leads to what follows; they sort as they came."""
+        """DS-2: A read from each offset returns the later messages. The order of the offsets is the order of the messages."""
         places = [(await self.ask("PUT", "s", b"", JSON)).offset]
         places += [(await self.ask("POST", "s", str(number), JSON)).offset for number in range(12)]
         assert places == sorted(places)
@@ -120,7 +120,7 @@ class DurableStreamsConformance:
         assert (now.json, now.offset, now.headers["cache-control"]) == ([], places[-1], "no-store")
 
     async def test_json_exactly(self) -> None:
-        """DS-3: values come back exactly; one level of an array is messages; an empty one is none."""
+        """DS-3: JSON values come back exactly. The elements of an array are messages, and an empty array is no message."""
         values = [10**30, 1.0, -0.0, "\x00 \u2028 🎉", {"b": 1, "a": {"": None}}, [], [[1]], None, True]
         await self.ask("PUT", "s", json.dumps(values, ensure_ascii=False), JSON)
         page = await self.ask("GET", "s")
@@ -131,7 +131,7 @@ class DurableStreamsConformance:
         assert (await self.ask("GET", "empty")).body == b"[]"
 
     async def test_bytes_exactly(self) -> None:
-        """DS-3: any bytes, in any pieces, under any content type."""
+        """DS-3: Any bytes come back exactly, in any pieces and with any content type."""
         for content_type in ("text/plain", "application/octet-stream", 'x/y; a="b"'):
             path = content_type[:4].replace("/", "-")
             pieces = [b"\r\n", bytes(range(256)), "é漢🎉".encode() * 100_000, b"\xe6\xbc", b"\xa2"]
@@ -147,7 +147,7 @@ class DurableStreamsConformance:
             assert (received, page.headers["content-type"]) == (b"".join(pieces), content_type)
 
     async def test_producers(self) -> None:
-        """DS-4: once each, in order, by epochs."""
+        """DS-4: A producer's requests are stored once each, in order, epoch by epoch."""
         await self.ask("PUT", "s", b"", JSON)
         assert (await self.ask("POST", "s", "0", _producer(1))).headers["producer-expected-seq"] == "0"
         assert [(await self.ask("POST", "s", str(n), _producer(n))).status for n in (0, 1, 2)] == [200, 200, 200]
@@ -167,7 +167,10 @@ class DurableStreamsConformance:
         assert (await self.ask("GET", "s")).json == [0, 1, 2, 10, 20]
 
     async def test_producers_of_an_earlier_life(self) -> None:
-        """DS-2, DS-4, DS-11: a path used again starts clean; its offsets go on, and offsets of the earlier stream are refused."""
+        """DS-2, DS-4, DS-11: A new stream at a used path knows no earlier producers.
+
+        Its offsets go on, and the earlier stream's offsets are refused.
+        """
         await self.ask("PUT", "s", b"", JSON)
         await self.ask("POST", "s", "0", _producer(0))
         assert (await self.ask("DELETE", "s")).status == 204
@@ -183,7 +186,7 @@ class DurableStreamsConformance:
             assert (await self.ask("GET", f"s?offset={offset_of(never, is_start=True)}")).status == 400
 
     async def test_pages_and_tags(self) -> None:
-        """DS-5: pages, tags that know the closure, headers."""
+        """DS-5: Reads have pages and headers, and their entity tags change with the closure."""
         await self.ask("PUT", "s", b"", JSON)
         for number in range(4):
             await self.ask("POST", "s", json.dumps([number, "x" * 700_000]), JSON)
@@ -201,7 +204,7 @@ class DurableStreamsConformance:
             assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
 
     async def test_closing(self) -> None:
-        """DS-8: closing is for good, and its own repetition is recognised."""
+        """DS-8: A closed stream stays closed, and a repetition of the closing request is recognised."""
         await self.ask("PUT", "s", b"", JSON)
         closing = {**_producer(0), "stream-closed": "true"}
         assert (await self.ask("POST", "s", "[1, {", closing)).status == 400
@@ -216,7 +219,7 @@ class DurableStreamsConformance:
         assert (await self.ask("GET", "s")).json == [1]
 
     async def test_a_repetition_after_the_closure(self) -> None:
-        """DS-4, DS-8: a request that was stored before somebody closed or paused the stream is recognised."""
+        """DS-4, DS-8: A stored request is recognised after somebody closed or paused the stream."""
         manager = DurableObjectStreamManager(self.namespace)
         await self.ask("PUT", "s", b"", JSON)
         for number in (0, 1):
@@ -228,7 +231,7 @@ class DurableStreamsConformance:
         assert (await self.ask("GET", "s")).json == [0, 1]
 
     async def test_writer_sequences(self) -> None:
-        """DS-14: `Stream-Seq` rises byte by byte, or the append is refused."""
+        """DS-14: An append is refused if its `Stream-Seq` does not rise, compared byte by byte."""
         await self.ask("PUT", "s", b"", JSON)
         statuses = [
             (await self.ask("POST", "s", "1", {**JSON, "stream-seq": seq})).status for seq in ("a", "b", "b", "B", "ba")
@@ -236,7 +239,7 @@ class DurableStreamsConformance:
         assert statuses == [204, 204, 409, 409, 204]
 
     async def test_time_to_live(self, clock: Time) -> None:
-        """DS-9: reads and writes keep it, asking about it does not; then it is gone."""
+        """DS-9: Reads and writes prolong a stream's time to live, and HEAD does not. When the time is over, the stream is gone."""
         await self.ask("PUT", "s", b"", {**JSON, "stream-ttl": "2"})
         assert (await self.ask("HEAD", "s")).headers["stream-ttl"] == "2"
         for method, body in (("GET", ""), ("POST", "1"), ("GET", "")):
@@ -249,7 +252,10 @@ class DurableStreamsConformance:
         assert (await self.ask("PUT", "s", b"", TEXT)).status == 201
 
     async def test_forks(self) -> None:
-        """DS-10: the source's beginning under the same offsets, then its own way; no producers."""
+        """DS-10: A fork has the beginning of its source under the same offsets.
+
+        Then it goes its own way, and knows no producers of the source.
+        """
         await self.ask("PUT", "s", "[1, 2]", {**JSON, "stream-ttl": "3600"})
         await self.ask("POST", "s", "3", _producer(0))
         await self.ask("POST", "s", b"", {"stream-closed": "true"})
@@ -274,7 +280,7 @@ class DurableStreamsConformance:
         assert (await self.ask("GET", "s")).json == [1, 2, 3]
 
     async def test_forks_of_bytes(self) -> None:
-        """DS-10: a sub-offset counts bytes, also inside a character."""
+        """DS-10: A sub-offset counts bytes. It may lie inside a character."""
         await self.ask("PUT", "s", "aé", TEXT)
         await self.ask("POST", "s", "bc", TEXT)
         for size, status in ((1, 201), (2, 201), (4, 201), (5, 201), (6, 400)):
@@ -285,7 +291,7 @@ class DurableStreamsConformance:
                 assert (await self.ask("GET", path)).body == "aébc".encode()[:size]
 
     async def test_deleted_sources(self) -> None:
-        """DS-11: a path is held by its forks, up the line."""
+        """DS-11: Forks hold the path of a deleted source, and their own forks hold it too."""
         await self.ask("PUT", "a", "[1]", JSON)
         await self.fork("b", "a")
         await self.fork("c", "b")
@@ -299,7 +305,7 @@ class DurableStreamsConformance:
         assert [(await self.ask("GET", path)).status for path in ("a", "b", "c")] == [404, 404, 404]
 
     async def test_forks_that_expire(self, clock: Time) -> None:
-        """DS-11: a fork that has expired lets go of its source too."""
+        """DS-11: An expired fork no longer holds the path of its source."""
         await self.ask("PUT", "s", "[1]", JSON)
         await self.fork("f", "s", {"stream-ttl": "1"})
         await self.ask("DELETE", "s")
@@ -308,7 +314,7 @@ class DurableStreamsConformance:
         assert (await self.ask("GET", "s")).status == 404
 
     async def test_a_fork_where_nothing_was_stored(self) -> None:
-        """DS-10, DS-11: a path that was used but gave out no offset takes a fork, whose offsets are its source's."""
+        """DS-10, DS-11: A fork can be made at a used path that has given out no offset. Its offsets are those of its source."""
         for path in ("s", "f"):
             await self.ask("PUT", path, b"", JSON)
         await self.ask("POST", "s", "1", JSON)
@@ -319,14 +325,17 @@ class DurableStreamsConformance:
         assert (await self.ask("GET", f"f?offset={offset_of(2)}")).json == [3]
 
     async def test_used_paths_take_no_fork(self) -> None:
-        """DS-10: offsets of a deleted stream are never given out again."""
+        """DS-10: No fork can be made at a path whose stream has given out offsets.
+
+        So the offsets of a deleted stream are never used again.
+        """
         await self.ask("PUT", "s", "[1]", JSON)
         await self.ask("PUT", "used", "[1]", JSON)
         await self.ask("DELETE", "used")
         assert (await self.fork("used", "s")).status == 409
 
     async def test_both_faces(self) -> None:
-        """DS-12: native writers and readers on the one side, the protocol's on the other."""
+        """DS-12: The stream manager and the protocol read each other's writes."""
         manager = DurableObjectStreamManager(self.namespace)
         stream_id = f"{self.root}s"
         async with manager.create_writer(stream_id, "agent-1", "tester") as writer:
@@ -346,7 +355,7 @@ class DurableStreamsConformance:
         assert (info.status, info.end_status, info.last_sequence) == ("ended", "completed", 4)
 
     async def test_an_end_is_a_closure(self) -> None:
-        """DS-8, DS-12: a stream that was ended or failed on the native side is closed."""
+        """DS-8, DS-12: A stream that the stream manager has ended or failed is closed for the protocol."""
         manager = DurableObjectStreamManager(self.namespace)
         for path in ("ended", "failed"):
             async with manager.create_writer(f"{self.root}{path}", "agent-1", "tester") as writer:
@@ -358,7 +367,7 @@ class DurableStreamsConformance:
             assert (await self.ask("POST", path, "1", JSON)).headers["stream-closed"] == "true"
 
     async def test_refusals(self) -> None:
-        """DS-13: the status says what is wrong, the body is a JSON error, and nothing is stored."""
+        """DS-13: A refusal has a fitting status and a JSON error, and stores nothing."""
         await self.ask("PUT", "s", "[1]", JSON)
         bad: list[tuple[str, str, str, dict[str, str], int]] = [
             ("GET", "s?offset=1", "", {}, 400),

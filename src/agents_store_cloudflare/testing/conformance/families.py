@@ -1,4 +1,4 @@
-"""The ids of parent and child sessions, which are the one difference between D1 and homes in these tests."""
+"""The ids of parent and child sessions. In these tests only they are different for D1 and homes."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class Families:
 
     @pytest.fixture
     def member(self) -> Callable[[str, str], str]:
-        """Family and name -> a session id. Over homes a subclass names the members so that one home holds them."""
+        """Return the session id of a name in a family. Over homes a subclass makes names that put a family into one home."""
         return lambda family, name: f"{family}-{name}"

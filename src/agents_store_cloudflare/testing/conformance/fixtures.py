@@ -1,4 +1,4 @@
-"""The fixtures that a backend's test gives to the conformance classes, and the names that each test gets."""
+"""The fixtures that a backend's test gives to the conformance classes, and the unique names of tests."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ __all__ = ["StateFixtures", "StoreFixtures", "Time", "UniqueNames", "UsageFixtur
 
 
 class Time(Protocol):
-    """The time that the objects under test live in: a `FakeClock` on the host, one that really waits in the Worker."""
+    """The clock of the objects under test: a `FakeClock` on the host, a clock that really waits in the Worker."""
 
     async def advance(self, seconds: float) -> None: ...
 
 
 class UniqueNames:
-    """Gives each test a name of its own."""
+    """Gives each test a name that no other test uses."""
 
     @pytest.fixture
     def unique(self) -> str:
-        """A name, or the beginning of names, that no other test uses."""
+        """A name, or a beginning of names, that no other test uses."""
         return uuid.uuid4().hex
 
 
 class StateFixtures(UniqueNames):
-    """What tests of the state store need."""
+    """The fixtures for tests of the state store."""
 
     @pytest.fixture
     def state_store(self) -> D1StateStore:
@@ -38,7 +38,7 @@ class StateFixtures(UniqueNames):
 
 
 class UsageFixtures(StateFixtures):
-    """What tests of the usage store need; its state store is on the same database."""
+    """The fixtures for tests of the usage store. Its state store is on the same database."""
 
     @pytest.fixture
     def usage_store(self) -> D1UsageStore:
@@ -46,7 +46,7 @@ class UsageFixtures(StateFixtures):
 
 
 class StoreFixtures(UniqueNames):
-    """What tests of the whole store need."""
+    """The fixtures for tests of the whole store."""
 
     @pytest.fixture
     def store(self) -> CloudflareStore:

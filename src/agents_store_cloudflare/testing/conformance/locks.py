@@ -1,4 +1,6 @@
-"""The contract of every `LockManager` over Durable Objects: subclass `LockConformance`, give it a `lock_namespace` and a `clock`.
+"""The conformance tests of a `LockManager` over Durable Objects.
+
+Subclass `LockConformance`, and give it a `lock_namespace` and a `clock`.
 
 Each test names the clauses of docs/guarantees.md that it proves.
 """
@@ -28,7 +30,7 @@ LONGEST_WAIT_STEPS = 600
 
 
 class _Counted:
-    """A namespace that counts the calls it passes on."""
+    """A namespace that counts its calls."""
 
     def __init__(self, namespace: ObjectNamespace) -> None:
         self._namespace = namespace
@@ -40,7 +42,7 @@ class _Counted:
 
 
 class _Interrupted:
-    """Objects: the reply of the next call is lost, and `between` runs before the caller hears of it."""
+    """A namespace that loses the reply of the next call. `between` runs before the caller notices."""
 
     def __init__(self, namespace: ObjectNamespace) -> None:
         self._namespace = namespace
@@ -56,7 +58,7 @@ class _Interrupted:
 
 
 async def _while_time_passes(clock: Time, work: Awaitable[T]) -> T:
-    """Return the result of work that waits for pauses between attempts or for leases to expire. It does not wait for ever."""
+    """Return the result of work that waits for pauses or for the expiry of leases. The time moves on meanwhile, up to a limit."""
     task = asyncio.ensure_future(work)
     for _ in range(LONGEST_WAIT_STEPS):
         if task.done():
@@ -85,7 +87,7 @@ class LockConformance(UniqueNames):
 
     @pytest.fixture
     def lock_options(self) -> LockOptions:
-        """Options for every manager of a test; on the host they carry the fake clock."""
+        """Options for every manager of a test. On the host they have the fake clock."""
         return LockOptions()
 
     @pytest.fixture
@@ -93,7 +95,10 @@ class LockConformance(UniqueNames):
         return DurableObjectLockManager(lock_namespace, options=lock_options)
 
     async def test_one_holds_the_others_do_not(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
-        """LK-1, LK-7, LK-32: while a lease is live nobody gets the key, its owner included; release frees it at once, and once."""
+        """LK-1, LK-7, LK-32: While a lease is live, nobody else gets the key, and the owner does not get it again.
+
+        A release frees it at once, and only once.
+        """
         lock = await _acquired(lock_manager, unique, owner="me")
         assert (lock.key, lock.owner, lock.lost) == (unique, "me", False)
         assert await lock_manager.is_locked(unique)
@@ -112,17 +117,17 @@ class LockConformance(UniqueNames):
         assert await lock_manager.acquire(unique) is not None
 
     async def test_of_many_at_once_one_gets_it(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
-        """LK-1: of twenty that race, one holds the key."""
+        """LK-1: When twenty callers race for a key, one of them gets it."""
         locks = await asyncio.gather(*(lock_manager.acquire(unique) for _ in range(20)))
         assert len([lock for lock in locks if lock is not None]) == 1
 
     async def test_keys_do_not_know_each_other(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
-        """LK-1: a lock on one key leaves every other key free, whatever characters it has."""
+        """LK-1: A lock on one key leaves every other key free, whatever its characters."""
         for key in (unique, f"{unique}/a", f"{unique}'\"🎉 \\", f"{unique} A", f"{unique} a", unique.ljust(512, "x")):
             assert await lock_manager.acquire(key) is not None
 
     async def test_tokens_rise(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
-        """LK-2: every grant of a key has a higher token, after a release, and after an expiry."""
+        """LK-2: Every grant of a key has a higher token, after a release and after an expiry."""
         tokens: list[int] = []
         for number in range(6):
             lock = await _acquired(lock_manager, unique, ttl=0.05)
@@ -138,7 +143,7 @@ class LockConformance(UniqueNames):
     async def test_an_expired_lease_is_over(
         self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
     ) -> None:
-        """LK-4: after its ttl a lease is over, although nobody has claimed the key: no refresh brings it back."""
+        """LK-4: A lease is over after its ttl, even if nobody else has acquired the key. No refresh brings it back."""
         lock = await _acquired(lock_manager, unique, ttl_ms=100)
         await clock.advance(0.12)
         assert not await lock_manager.is_locked(unique)
@@ -152,7 +157,7 @@ class LockConformance(UniqueNames):
     async def test_only_its_token_moves_a_lease(
         self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
     ) -> None:
-        """LK-5: who was overtaken neither extends nor ends the lease of the one who came after, also with the same owner."""
+        """LK-5: A holder that lost its lease neither extends nor ends the next lease, even with the same owner."""
         late = await _acquired(lock_manager, unique, ttl=0.1, owner="same")
         await clock.advance(0.12)
         holder = await _acquired(lock_manager, unique, owner="same")
@@ -163,7 +168,7 @@ class LockConformance(UniqueNames):
         assert await holder.release()
 
     async def test_a_refresh_extends(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
-        """LK-6: a refresh makes the lease last for its ttl from now; a ttl given to it is the lock's from then on."""
+        """LK-6: A refresh makes the lease last for its ttl from now. A ttl that the refresh gets is used for later refreshes too."""
         lock = await _acquired(lock_manager, unique, ttl=0.3)
         first = lock.expires_at
         await clock.advance(0.2)
@@ -180,7 +185,7 @@ class LockConformance(UniqueNames):
     async def test_who_waits_is_served_in_order(
         self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str
     ) -> None:
-        """LK-8: those who wait get the key one after the other, in the order in which they came, with one call each."""
+        """LK-8: Waiting callers get the key in the order of their requests, with one call each."""
         counted = _Counted(lock_namespace)
         manager = DurableObjectLockManager(counted, options=lock_options)
         holder = await _acquired(manager, unique)
@@ -203,7 +208,7 @@ class LockConformance(UniqueNames):
         assert counted.calls == 3 + 2 * 8
 
     async def test_a_wait_ends(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
-        """LK-8: when the time to wait is up the answer is None, and nobody is left in the queue."""
+        """LK-8: When the time to wait is over, the answer is None, and the queue is empty."""
         holder = await _acquired(lock_manager, unique)
         assert await _while_time_passes(clock, lock_manager.acquire(unique, wait=0.1)) is None
         assert await holder.release()
@@ -213,7 +218,7 @@ class LockConformance(UniqueNames):
     async def test_an_expiry_serves_who_waits(
         self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
     ) -> None:
-        """LK-8: a holder that is never heard of again holds others up until its ttl ends, no longer."""
+        """LK-8: A holder that vanishes delays others only until its ttl ends."""
         lost = await _acquired(lock_manager, unique, ttl=0.1)
         lock = await _while_time_passes(clock, lock_manager.acquire(unique, wait=5))
         assert lock is not None
@@ -223,7 +228,7 @@ class LockConformance(UniqueNames):
     async def test_a_refresh_holds_up_who_waits(
         self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
     ) -> None:
-        """LK-6, LK-8: whoever waits is not served while the lease is being refreshed."""
+        """LK-6, LK-8: While the holder refreshes its lease, no waiting caller gets the key."""
         holder = await _acquired(lock_manager, unique, ttl=0.2)
         waiting = asyncio.ensure_future(lock_manager.acquire(unique, wait=20))
         for _ in range(3):
@@ -237,7 +242,7 @@ class LockConformance(UniqueNames):
     async def test_a_lost_call_is_repeated(
         self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str, moment: Moment
     ) -> None:
-        """LK-9: acquire, refresh, release and is_locked whose request or reply is lost are sent again and have one effect."""
+        """LK-9: Acquire, refresh, release and is_locked are sent again after a lost request or reply, and have one effect."""
         faulty = FaultyNamespace(lock_namespace)
         manager = DurableObjectLockManager(faulty, options=lock_options)
         faulty.fail(moment, moment)
@@ -255,7 +260,7 @@ class LockConformance(UniqueNames):
     async def test_a_release_repeated_late(
         self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str, meanwhile: str
     ) -> None:
-        """LK-9: a release whose reply was lost is recognised, whatever others did before it is sent again."""
+        """LK-9: A release with a lost reply is recognised, whatever others did before it is sent again."""
         others = DurableObjectLockManager(lock_namespace, options=lock_options)
 
         async def act() -> None:
@@ -279,7 +284,7 @@ class LockConformance(UniqueNames):
     async def test_a_lost_grant_of_one_who_waited_is_asked_for_again(
         self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str
     ) -> None:
-        """LK-9: a waiter whose reply is lost gets the same grant when it asks again."""
+        """LK-9: A waiting caller whose reply is lost gets the same grant when it asks again."""
         faulty = FaultyNamespace(lock_namespace)
         manager = DurableObjectLockManager(lock_namespace, options=lock_options)
         holder = await _acquired(manager, unique)
@@ -294,7 +299,7 @@ class LockConformance(UniqueNames):
     async def test_an_object_out_of_reach(
         self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str
     ) -> None:
-        """LK-11: without a reply in four attempts there is a LockError that says so; a lock can be released again after it."""
+        """LK-11: If four attempts get no reply, a LockError says so. The lock can be released again afterwards."""
         faulty = FaultyNamespace(lock_namespace)
         manager = DurableObjectLockManager(faulty, options=lock_options)
         lock = await _acquired(manager, unique)
@@ -313,7 +318,7 @@ class LockConformance(UniqueNames):
     async def test_a_cancelled_acquire_leaves_nothing(
         self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
     ) -> None:
-        """LK-12: an acquire that is cancelled while it waits leaves the queue: the next one is served."""
+        """LK-12: A cancelled acquire leaves the queue, and the next caller is served."""
         holder = await _acquired(lock_manager, unique)
         cancelled = asyncio.ensure_future(lock_manager.acquire(unique, wait=20))
         await clock.advance(0.02)
@@ -332,7 +337,7 @@ class LockConformance(UniqueNames):
     async def test_remaining_is_never_too_much(
         self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
     ) -> None:
-        """LK-14: what a holder may rely on is less than its ttl, runs down, and is 0 when it has released."""
+        """LK-14: `remaining()` is less than the ttl, runs down, and is 0 after the release."""
         lock = await _acquired(lock_manager, unique, ttl=0.4)
         assert 0.2 < lock.remaining() < 0.4
         await clock.advance(0.2)
@@ -343,12 +348,12 @@ class LockConformance(UniqueNames):
     async def test_remaining_after_a_wait(
         self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
     ) -> None:
-        """LK-14: who has waited longer than its ttl may rely on its lease all the same."""
+        """LK-14: A caller that has waited longer than its ttl may still rely on its new lease."""
         holder = await _acquired(lock_manager, unique)
         waiting = asyncio.ensure_future(lock_manager.acquire(unique, wait=20, ttl=0.25))
         await clock.advance(0.4)
         assert await holder.release()
-        # No time may pass here, and no more than a moment in the Worker.
+        # On the host no time may pass here, and in the Worker only a moment.
         lock = await asyncio.wait_for(waiting, 20)
         assert lock is not None
         assert 0.1 < lock.remaining() < 0.25
@@ -357,7 +362,7 @@ class LockConformance(UniqueNames):
     async def test_auto_refresh_keeps_the_lease(
         self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
     ) -> None:
-        """LK-15: with auto_refresh a lease outlives its ttl, until it is released."""
+        """LK-15: With auto_refresh a lease outlives its ttl until it is released."""
         lock = await _acquired(lock_manager, unique, ttl=0.2, auto_refresh=True)
         for _ in range(5):
             await clock.advance(0.1)
@@ -369,7 +374,7 @@ class LockConformance(UniqueNames):
     async def test_auto_refresh_ends(
         self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str
     ) -> None:
-        """LK-15: after max_hold nothing refreshes the lease any more; it expires, and the lock says that it is lost."""
+        """LK-15: After max_hold nothing refreshes the lease. It expires, and the lock says that it is lost."""
         manager = DurableObjectLockManager(lock_namespace, options=replace(lock_options, max_hold=0.2))
         lock = await _acquired(manager, unique, ttl=0.15, auto_refresh=True)
         await clock.advance(0.45)
@@ -377,7 +382,7 @@ class LockConformance(UniqueNames):
         assert not await manager.is_locked(unique)
 
     async def test_a_block_holds_the_key(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
-        """LK-16: `async with` holds the key to the end of its block, however that ends; a held key raises LockNotAcquiredError."""
+        """LK-16: `async with` holds the key until its block ends in any way. A held key raises LockNotAcquiredError."""
         async with lock_manager.lock(unique) as lock:
             assert lock.fencing_token > 0
             with pytest.raises(LockNotAcquiredError) as refused:
@@ -393,7 +398,7 @@ class LockConformance(UniqueNames):
     async def test_the_end_of_a_block_does_not_raise(
         self, lock_namespace: ObjectNamespace, lock_options: LockOptions, clock: Time, unique: str
     ) -> None:
-        """LK-16: a lease lost in its block, or an object out of reach at its end, does not undo what the block has done."""
+        """LK-16: The end of a block does not raise when the lease was lost or the object cannot be reached, so the block's work stands."""
         faulty = FaultyNamespace(lock_namespace)
         manager = DurableObjectLockManager(faulty, options=lock_options)
 
@@ -436,14 +441,14 @@ class LockConformance(UniqueNames):
         error: type[Exception],
         text: str,
     ) -> None:
-        """LK-17: what breaks a rule is refused by name, before anything is sent."""
+        """LK-17: An option that breaks a rule is refused by name before anything is sent."""
         with pytest.raises(error, match=text):
             await lock_manager.acquire(unique, **options)
         assert not await lock_manager.is_locked(unique)
 
     @pytest.mark.parametrize("key", ["", "x" * 513, "é" * 257, "a\nb", "__mine", "\ud800"])
     async def test_bad_keys_are_refused(self, lock_manager: DurableObjectLockManager, key: str) -> None:
-        """LK-17: keys outside the rule are refused by every call."""
+        """LK-17: Every call refuses keys that break the rule."""
         with pytest.raises(InvalidArgumentError, match="key"):
             await lock_manager.acquire(key)
         with pytest.raises(InvalidArgumentError, match="key"):
@@ -455,7 +460,7 @@ class LockConformance(UniqueNames):
     async def test_an_acquire_and_a_release_are_two_calls(
         self, lock_namespace: ObjectNamespace, lock_options: LockOptions, unique: str
     ) -> None:
-        """LK-18: uncontended, to acquire and to release take one call each."""
+        """LK-18: Without contention, acquire and release take one call each."""
         counted = _Counted(lock_namespace)
         manager = DurableObjectLockManager(counted, options=lock_options)
         async with manager.lock(unique):
@@ -465,7 +470,7 @@ class LockConformance(UniqueNames):
     async def test_a_delay_after_an_expiry(
         self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
     ) -> None:
-        """LK-21: a key whose lease expired stays closed for its lock_delay; after a release there is none."""
+        """LK-21: After an expiry nobody gets the key until the lock_delay has passed. After a release there is no delay."""
         async with lock_manager.lock(unique, lock_delay=60):
             pass
         lost = await _acquired(lock_manager, unique, ttl=0.1, lock_delay=0.4)
@@ -478,7 +483,7 @@ class LockConformance(UniqueNames):
         assert lock.fencing_token > lost.fencing_token
 
     async def test_a_loss_is_told(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
-        """LK-22: a holder is told that nothing remains while the key is still its own; one that has released is told nothing."""
+        """LK-22: A holder hears that no time remains while the key is still its own. A holder that has released hears nothing."""
         told: list[str] = []
         released = await _acquired(lock_manager, f"{unique}-released", ttl=0.3)
         released.on("lost", lambda lock: told.append(lock.key))
@@ -492,7 +497,7 @@ class LockConformance(UniqueNames):
         assert lock.lost
 
     async def test_a_block_is_cancelled(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
-        """LK-23: with cancel_when_lost a block ends when its lock is lost."""
+        """LK-23: With cancel_when_lost a block is cancelled when its lock is lost."""
 
         async def work() -> None:
             async with lock_manager.lock(unique, ttl=0.2, cancel_when_lost=True):
@@ -503,7 +508,7 @@ class LockConformance(UniqueNames):
         assert lost.value.key == unique
 
     async def test_a_deleted_key_counts_on(self, lock_manager: DurableObjectLockManager, unique: str) -> None:
-        """LK-2, LK-24: a key that is free can be forgotten, one that is held cannot; its tokens rise on."""
+        """LK-2, LK-24: A free key can be forgotten, and a held key cannot. Tokens of a forgotten key still rise."""
         assert await lock_manager.delete(unique)
         lock = await _acquired(lock_manager, unique)
         assert not await lock_manager.delete(unique)
@@ -516,7 +521,7 @@ class LockConformance(UniqueNames):
     async def test_a_cancelled_end_gives_everything_back(
         self, lock_manager: DurableObjectLockManager, clock: Time, unique: str
     ) -> None:
-        """LK-12, LK-16, LK-25: a block that is cancelled while it gives back gives all of it back, and ends as cancelled."""
+        """LK-12, LK-16, LK-25: A block that is cancelled during its end still gives all locks back, and ends as cancelled."""
         keys = [f"{unique}-{letter}" for letter in "abc"]
 
         async def hold(entered: asyncio.Event) -> None:
@@ -535,7 +540,7 @@ class LockConformance(UniqueNames):
             assert [key for key in keys if await lock_manager.is_locked(key)] == []
 
     async def test_several_keys(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
-        """LK-25: several keys are held together or not at all, and in whatever order they are named nobody waits in a circle."""
+        """LK-25: Several keys are held together or not at all. Callers that name them in different orders do not wait in a circle."""
         keys = [f"{unique}-{letter}" for letter in "abc"]
         held = await _acquired(lock_manager, keys[1])
         assert await lock_manager.acquire_all(keys) is None
@@ -556,7 +561,7 @@ class LockConformance(UniqueNames):
             assert not await lock_manager.is_locked(key)
 
     async def test_shards(self, lock_namespace: ObjectNamespace, lock_options: LockOptions, unique: str) -> None:
-        """LK-24, LK-26: keys that share an object hold on their own; a clean-up forgets those that are free."""
+        """LK-24, LK-26: Keys of the same object are independent. A clean-up forgets the free keys."""
         manager = DurableObjectLockManager(lock_namespace, options=replace(lock_options, shards=1))
         keys = [f"{unique}-{number}" for number in range(5)]
         locks = [await _acquired(manager, key) for key in keys]

@@ -1,4 +1,4 @@
-"""What every `StateStore` must do: subclass `StateConformance`, give it a `state_store`.
+"""The conformance tests of a `StateStore`. Subclass `StateConformance`, and give it a `state_store`.
 
 Each test names the clauses of docs/guarantees.md that it proves.
 """
@@ -58,7 +58,7 @@ def _nested(depth: int) -> list[Any]:
 
 
 def _circular() -> list[Any]:
-    """Two ways back to itself from everywhere: what walks it must not multiply."""
+    """Return a value with two ways from each part back to itself. A check that follows all ways would never end."""
     value: list[Any] = []
     value += [[value, value], {"back": value}]
     return value
@@ -70,7 +70,7 @@ class StateConformance(Families, StateFixtures):
     async def test_a_saved_state_comes_back_equal(
         self, state_store: D1StateStore, unique: str, member: Callable[[str, str], str]
     ) -> None:
-        """ST-1, ST-2: every field of a state survives a save and a load; the save brings its version up to date."""
+        """ST-1, ST-2: Every field of a state survives a save and a load. The save sets the state's new version."""
         state = AgentState(
             session_id=member(unique, 'it\'s a "test" – 🎉'),
             agent_type="researcher",
@@ -103,7 +103,7 @@ class StateConformance(Families, StateFixtures):
 
     @pytest.mark.parametrize("value", NASTY_VALUES, ids=range(len(NASTY_VALUES)))
     async def test_user_json_is_exact(self, state_store: D1StateStore, unique: str, value: Any) -> None:
-        """ST-3: what a message, a custom state and an output hold comes back with type, digits and order."""
+        """ST-3: The JSON of messages, custom state and output comes back with its types, digits and order."""
         state = AgentState(session_id=unique, agent_type="x", custom_state={"v": value}, output=[value])
         state.messages.append({"role": "user", "content": value})
         await state_store.save_state(unique, state)
@@ -151,7 +151,7 @@ class StateConformance(Families, StateFixtures):
 
     @pytest.mark.parametrize("bad", ["", "x" * 513, "é" * 257, "a\nb", "__mine", "\ud800"])
     async def test_bad_ids_are_refused(self, state_store: D1StateStore, bad: str) -> None:
-        """ST-5: ids outside the rule are refused by every call."""
+        """ST-5: Every call refuses ids that break the rule."""
         with pytest.raises(InvalidArgumentError, match="session_id"):
             await state_store.load_state(bad)
         with pytest.raises(InvalidArgumentError, match="session_id"):
@@ -160,13 +160,13 @@ class StateConformance(Families, StateFixtures):
             await state_store.update_status(bad, "done")
 
     async def test_the_longest_id_works(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-5: 512 bytes are an id."""
+        """ST-5: An id may have 512 bytes."""
         session_id = unique + "é" * ((512 - len(unique)) // 2)
         await state_store.save_state(session_id, AgentState(session_id=session_id, agent_type="x"))
         assert await state_store.exists(session_id)
 
     async def test_missing_sessions(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-6: reads of the missing give None, False or an empty page; writes raise StateNotFoundError."""
+        """ST-6: Reads of a missing session return None, False or an empty page. Writes raise StateNotFoundError."""
         assert await state_store.load_state(unique) is None
         assert not await state_store.exists(unique)
         assert not await state_store.session_exists(unique)
@@ -183,7 +183,7 @@ class StateConformance(Families, StateFixtures):
             assert raised.value.session_id == unique
 
     async def test_load_change_save_again_and_again(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-2, ST-7: the version rises by one a save, and only new messages are added, in order."""
+        """ST-2, ST-7: The version rises by one with each save, and only new messages are added, in order."""
         state = AgentState(session_id=unique, agent_type="x")
         for turn in range(5):
             state.messages += [_message(f"q{turn}"), _message(f"a{turn}", "assistant")]
@@ -198,7 +198,7 @@ class StateConformance(Families, StateFixtures):
         assert page.total == 11
 
     async def test_a_stale_save_changes_nothing(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-8: of two that loaded the same version one wins; the other gets both versions and has written nothing."""
+        """ST-8: Of two callers with the same version one saves. The other gets both versions, and has written nothing."""
         await state_store.save_state(unique, AgentState(session_id=unique, agent_type="x"))
         first = await state_store.load_state(unique, required=True)
         second = await state_store.load_state(unique, required=True)
@@ -211,7 +211,7 @@ class StateConformance(Families, StateFixtures):
         assert await state_store.load_state(unique) == first
 
     async def test_a_new_state_does_not_overwrite(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-8: a state that was never loaded must not exist yet; ANY_VERSION saves it all the same."""
+        """ST-8: A state that was never loaded is refused if the session exists. With ANY_VERSION it is saved."""
         await state_store.save_state(unique, AgentState(session_id=unique, agent_type="x"))
         other = AgentState(session_id=unique, agent_type="y")
         with pytest.raises(StaleStateError):
@@ -221,7 +221,7 @@ class StateConformance(Families, StateFixtures):
         assert loaded.agent_type == "y"
 
     async def test_histories_that_do_not_meet(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-9: stored messages are never dropped or rewritten by a save, whatever version it expects."""
+        """ST-9: A save never removes or rewrites stored messages, whatever version it expects."""
         state = AgentState(session_id=unique, agent_type="x", messages=[_message("1"), _message("2")])
         await state_store.save(state)
         with pytest.raises(StaleStateError) as raised:
@@ -239,7 +239,7 @@ class StateConformance(Families, StateFixtures):
     async def test_stored_messages_that_were_changed(
         self, state_store: D1StateStore, unique: str, change: str, carried: bool
     ) -> None:
-        """ST-9: a state whose stored messages were changed in any way is refused, and nothing is written."""
+        """ST-9: A state with changed stored messages is refused, and nothing is written."""
         messages = [_message(str(n)) for n in range(4)]
         await state_store.save(AgentState(session_id=unique, agent_type="x", messages=list(messages)))
         state = await state_store.load_state(unique, required=True)
@@ -269,7 +269,7 @@ class StateConformance(Families, StateFixtures):
         assert list(await state_store.get_messages(unique)) == messages
 
     async def test_another_session_of_the_same_id(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-8, ST-9, ST-22: a state of a deleted session does not save over a new one of its id, though the versions agree."""
+        """ST-8, ST-9, ST-22: A state of a deleted session is not saved over a new session of its id, even if the versions agree."""
         old, new = (
             AgentState(session_id=unique, agent_type="x", custom_state={"owner": name}, messages=[_message(name)])
             for name in ("old", "new")
@@ -286,7 +286,7 @@ class StateConformance(Families, StateFixtures):
         assert (loaded.custom_state, loaded.messages) == ({"owner": "new"}, [_message("new")])
 
     async def test_extra_and_fields(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-18: keys of `extra` that mean a field are refused by name."""
+        """ST-18: Keys of `extra` that are names of fields are refused, and the error names them."""
         for key in ("status", "stepCount", "session_id", "extra", "storedHistory"):
             with pytest.raises(InvalidArgumentError, match=key):
                 await state_store.save(AgentState(session_id=unique, agent_type="x", extra={key: 1}))
@@ -297,7 +297,7 @@ class StateConformance(Families, StateFixtures):
         assert not await state_store.exists(unique)
 
     async def test_twenty_writers_one_winner(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-8: of twenty concurrent saves from one version exactly one takes place."""
+        """ST-8: Of twenty concurrent saves from one version exactly one succeeds."""
         await state_store.save_state(unique, AgentState(session_id=unique, agent_type="x"))
 
         async def save(name: str) -> str | None:
@@ -316,7 +316,7 @@ class StateConformance(Families, StateFixtures):
         assert [message.get("content") for message in await state_store.get_messages(unique)] == winners
 
     async def test_a_repeated_commit_gives_the_first_result(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-10: a write repeated with its commit id is stored once, also after the state has moved on."""
+        """ST-10: A write that is repeated with its commit id is stored once, also after later writes."""
         state = AgentState(session_id=unique, agent_type="x", messages=[_message("once")])
         before = AgentState.from_dict(state.to_dict())
         assert await state_store.save_state(unique, state, commit_id="commit-1") == 1
@@ -329,7 +329,7 @@ class StateConformance(Families, StateFixtures):
         assert (loaded.version, loaded.status, len(loaded.messages)) == (2, "running", 1)
 
     async def test_a_commit_id_names_one_request(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-10: a commit id of another operation, or of the same one with other arguments, is refused and nothing is written."""
+        """ST-10: A commit id of another operation or of other arguments is refused, and nothing is written."""
         state = AgentState(session_id=unique, agent_type="x", messages=[_message("1")])
         again = AgentState.from_dict(state.to_dict())
         await state_store.save_state(unique, state, commit_id="one")
@@ -345,7 +345,7 @@ class StateConformance(Families, StateFixtures):
         assert [message.get("content") for message in await state_store.get_messages(unique)] == ["1", "2"]
 
     async def test_lower_tokens_are_refused(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-11: once a token was seen, a lower one writes nothing; an equal or a higher one does."""
+        """ST-11: When a token was seen, a lower token writes nothing. An equal or higher token writes."""
         state = AgentState(session_id=unique, agent_type="x")
         await state_store.save_state(unique, state, fencing_token=7)
         await state_store.update_status(unique, "running", fencing_token=7)
@@ -367,7 +367,7 @@ class StateConformance(Families, StateFixtures):
             await state_store.update_status(unique, "x", fencing_token=token)
 
     async def test_sizes_are_refused_before_writing(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-12: over a limit nothing is written, and the error has both sizes."""
+        """ST-12: A write over a limit stores nothing, and the error has both sizes."""
         big = "x" * 1_800_001
         for state in (
             AgentState(session_id=unique, agent_type="x", custom_state={"big": big}),
@@ -379,13 +379,13 @@ class StateConformance(Families, StateFixtures):
         assert not await state_store.exists(unique)
 
     async def test_a_long_tail_is_split(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-12: a tail above the limit of one value is stored whole, in one call."""
+        """ST-12: Many new messages, above the limit of one value, are stored in one call."""
         messages = [_message(f"{n}:" + "x" * 700_000) for n in range(5)]
         await state_store.save_state(unique, AgentState(session_id=unique, agent_type="x", messages=messages))
         assert (await state_store.get_messages(unique, offset=2, limit=2)).messages == messages[2:4]
 
     async def test_pages(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-13: pages of messages are gap-free whatever the saves were, with the total and whether more follow."""
+        """ST-13: Pages of messages have no gaps. They have the total, and say whether more messages follow."""
         state = AgentState(session_id=unique, agent_type="x")
         for size in (1, 7, 2, 13, 1):
             state.messages += [{"role": "user", "n": len(state.messages) + i, "thinking": "t"} for i in range(size)]  # type: ignore[typeddict-unknown-key]
@@ -399,7 +399,7 @@ class StateConformance(Families, StateFixtures):
         assert bare.messages == [{"role": "user", "n": 0}]
 
     async def test_partial_loads(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-14: a state that was loaded with no messages, or with the last ones, saves only the added messages."""
+        """ST-14: A state that was loaded without messages, or with the last ones, saves only the added messages."""
         state = AgentState(session_id=unique, agent_type="x", messages=[_message(str(n)) for n in range(10)])
         await state_store.save(state)
         for wanted, expected in (("none", 0), (3, 3), (99, 10), (0, 0)):
@@ -412,7 +412,7 @@ class StateConformance(Families, StateFixtures):
         assert contents == [str(n) for n in range(11)]
 
     async def test_checkpoints(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-15, ST-16: a checkpoint keeps the session as it stood, counts its messages, and the latest is the last one kept."""
+        """ST-15, ST-16: A checkpoint keeps the session as it was and counts its messages. The latest is the one that was kept last."""
         state = AgentState(session_id=unique, agent_type="x", step_count=1, messages=[_message("1")])
         first = await state_store.save_checkpoint(unique, state, run_id="run", stream_sequence=17)
         assert state.version == 1
@@ -436,7 +436,7 @@ class StateConformance(Families, StateFixtures):
         assert (await state_store.load_state(unique, required=True)) == state
 
     async def test_a_checkpoint_before_a_handoff(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-15, ST-32: a checkpoint keeps the agent and the stream of its time, even if the custom state is shared."""
+        """ST-15, ST-32: A checkpoint keeps the agent and the stream of its time, even if it shares its custom state."""
         state = AgentState(session_id=unique, agent_type="planner", custom_state={"plan": 1})
         kept = [await state_store.save_checkpoint(unique, state)]
         for agent_type, plan in (("writer", 1), ("writer", 2), ("critic", 2)):
@@ -460,7 +460,7 @@ class StateConformance(Families, StateFixtures):
             assert restored == await state_store.load_state(unique)
 
     async def test_a_checkpoint_with_a_stale_state_keeps_nothing(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-16: saving and checkpointing are one transaction."""
+        """ST-16: A save and its checkpoint are one transaction."""
         state = AgentState(session_id=unique, agent_type="x")
         await state_store.save(state)
         await state_store.update_status(unique, "moved on")
@@ -469,7 +469,7 @@ class StateConformance(Families, StateFixtures):
         assert await state_store.get_latest_checkpoint(unique) is None
 
     async def test_status(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-17: update_status sets any text, compared exactly, and raises the version by one."""
+        """ST-17: Update_status sets any text exactly, and raises the version by one."""
         await state_store.save_state(unique, AgentState(session_id=unique, agent_type="x"))
         assert await state_store.update_status(unique, "Running – 🎉") == 2
         loaded = await state_store.load_state(unique)
@@ -479,7 +479,7 @@ class StateConformance(Families, StateFixtures):
             await state_store.update_status(unique, "")
 
     async def test_a_mapping_is_a_state(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-18: a mapping with camelCase or snake_case keys is taken as a state; unknown fields are kept."""
+        """ST-18: A mapping with camelCase or snake_case keys is accepted as a state. Unknown fields are kept."""
         await state_store.save_state(
             unique, {"sessionId": unique, "agent_type": "x", "stepCount": 2, "future": {"kept_as": "it is"}}
         )
@@ -490,7 +490,7 @@ class StateConformance(Families, StateFixtures):
     async def test_a_parent_stays(
         self, state_store: D1StateStore, unique: str, member: Callable[[str, str], str]
     ) -> None:
-        """ST-19: the parent of a stored session cannot be changed by a save, and the refusal says so."""
+        """ST-19: A save cannot change the parent of a stored session, and the error says so."""
         state = AgentState(session_id=unique, agent_type="x", parent_session_id=member(unique, "parent"))
         await state_store.save(state)
         state.parent_session_id = member(unique, "other")
@@ -498,7 +498,7 @@ class StateConformance(Families, StateFixtures):
             await state_store.save(state)
 
     async def test_delete(self, state_store: D1StateStore, unique: str, member: Callable[[str, str], str]) -> None:
-        """ST-22: a session goes with all of its own and its descendants, a cycle included; its fence stays."""
+        """ST-22: A deletion removes a session and its descendants with their data, also in a cycle. The fence stays."""
         family = {
             "root": None,
             "child": "root",
@@ -527,7 +527,7 @@ class StateConformance(Families, StateFixtures):
         assert list(await state_store.get_messages(member(unique, "other"))) == [_message("other")]
 
     async def test_clean_up(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-23: sessions whose time has come go, oldest expiry first and at most as many as asked; others stay."""
+        """ST-23: A clean-up deletes expired sessions, the earliest expiry first, up to its limit. Other sessions stay."""
         times = {"early": 10, "late": 20, "later": 1_000, "never": None}
         for name, expires_at in times.items():
             state = AgentState(session_id=f"{unique}-{name}", agent_type="x", expires_at=expires_at)

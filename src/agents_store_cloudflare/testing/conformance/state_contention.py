@@ -1,4 +1,4 @@
-"""What every `StateStore` must do when several write to one session at the same time, or one that should not write any more."""
+"""The conformance tests of a `StateStore` for several writers of one session, and for a writer that lost its lock."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def _set_status(state: AgentState) -> None:
     state.status = "of the old holder"
 
 
-# Every write, as a holder that has slept through the loss of its lock would make it.
+# Every write of a holder that does not know that it lost its lock.
 WRITES: dict[str, OldHolder] = {
     "create_session": lambda store, state, _: store.create_session(
         state.session_id, agent_type="old", exist_ok=True, fencing_token=OLD
@@ -109,7 +109,7 @@ class ContentionConformance(StateFixtures):
     """The contract of `StateStore` under contention, clause by clause."""
 
     async def _everything(self, store: D1StateStore, session_id: str) -> str:
-        """Return all that is stored of a session."""
+        """Return all stored rows of a session."""
         return repr(
             [
                 await store.load_state(session_id),
@@ -123,7 +123,7 @@ class ContentionConformance(StateFixtures):
 
     @pytest.mark.parametrize("write", WRITES)
     async def test_a_holder_that_was_fenced_out(self, state_store: D1StateStore, unique: str, write: str) -> None:
-        """ST-11: whatever a holder tries that lost its lock while it slept, it is refused, and nothing is written."""
+        """ST-11: A holder that lost its lock is refused by every call, and nothing is written."""
         store = state_store
         state = await store.create_session(unique, agent_type="x", fencing_token=OLD)
         state.messages.append(_message("kept"))
@@ -132,7 +132,8 @@ class ContentionConformance(StateFixtures):
         await store.stage_changes(unique, "step", StagedChange(tool_call_id="t", merge_changes={"a": 1}))
         await store.start_run(unique, "run")
         await store.add_sub_session_refs(unique, [SubSessionRef(sub_session_id="ref", agent_type="x")])
-        # The new holder has written, and one to whom the fork's id belongs: neither has changed what the old one expects.
+        # The new holder has written, and so has the holder of the fork's id. Neither has changed the version that the old holder
+        # expects.
         await store.stage_changes(unique, "mine", StagedChange(tool_call_id="t"), fencing_token=NEW)
         await store.delete_session(f"{unique}-fork", fencing_token=NEW)
         before = await self._everything(store, unique)
@@ -142,7 +143,7 @@ class ContentionConformance(StateFixtures):
         assert await self._everything(store, unique) == before
 
     async def test_statuses_are_compared_exactly(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-26, ST-39: whatever characters they have, a status is the expected one or it is not."""
+        """ST-26, ST-39: Statuses are compared exactly, whatever their characters."""
         every = "".join(map(chr, [*range(0xA0), 0x2028, 0x2029, 0xFEFF, 0xFFFF, 0x1F389]))
         statuses = ["a", "a\x00b", "a\x00", "\x00", every, '"', "\\", "[]", '","', "1", "null", "é", "e\u0301"]
         await state_store.create_session(unique, agent_type="x")
@@ -156,7 +157,7 @@ class ContentionConformance(StateFixtures):
             assert await state_store.compare_and_set_status(unique, [status], "mine")
 
     async def test_fifty_writers(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-8: round after round, of fifty that save from one version exactly one does; no message is lost or doubled."""
+        """ST-8: In each round exactly one of fifty saves from one version succeeds. No message is lost or doubled."""
         await state_store.create_session(unique, agent_type="x")
         winners: list[str] = []
         for number in range(ROUNDS):
@@ -184,7 +185,7 @@ class ContentionConformance(StateFixtures):
         assert len(set(winners)) == page.total == ROUNDS
 
     async def test_promoting_and_discarding_at_once(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-37: a staged change is promoted or discarded, never both, whoever races."""
+        """ST-37: A staged change is promoted or discarded, never both, even if both calls race."""
         await state_store.create_session(unique, agent_type="x")
         for number in range(10):
             change = StagedChange(tool_call_id="t", merge_changes={str(number): True})
@@ -196,7 +197,7 @@ class ContentionConformance(StateFixtures):
             assert (str(number) in state.custom_state) == bool(promoted.applied)
 
     async def test_promotions_over_any_version(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-37, ST-38: of saves that promote the same step at once, and overwrite one another, one promotes it."""
+        """ST-37, ST-38: When several saves promote the same step at once with `ANY_VERSION`, one of them promotes it."""
         await state_store.create_session(unique, agent_type="x")
         await state_store.stage_changes(unique, "step", StagedChange(tool_call_id="t", merge_changes={"list": [1]}))
 
@@ -210,7 +211,7 @@ class ContentionConformance(StateFixtures):
         assert sorted(await asyncio.gather(*(promote() for _ in range(4)))) == [(), (), (), ("t",)]
 
     async def test_a_mixture(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-25, ST-27, ST-29, ST-35: different writes at the same time are all there, each once."""
+        """ST-25, ST-27, ST-29, ST-35: Different concurrent writes are all stored, each once."""
         await state_store.create_session(unique, agent_type="x", initial_state={"n": 0})
 
         async def add(state: AgentState) -> None:

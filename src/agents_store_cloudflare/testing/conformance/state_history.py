@@ -1,4 +1,4 @@
-"""What every `StateStore` must do with histories: lists of sessions, messages that come and go, checkpoints, forks."""
+"""The conformance tests of a `StateStore` for messages, checkpoints and forks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def _contents(store: D1StateStore, session_id: str) -> list[object]:
 
 
 async def _session_with_checkpoints(store: D1StateStore, session_id: str, count: int) -> list[Checkpoint]:
-    """Return a session that got one message and one checkpoint `count` times."""
+    """Return a session that got one message and one checkpoint, `count` times."""
     state = AgentState(session_id=session_id, agent_type="x", custom_state={"same": "as ever"})
     kept: list[Checkpoint] = []
     for number in range(count):
@@ -47,7 +47,7 @@ class HistoryConformance(StateFixtures):
     """The contract of `StateStore` on histories, clause by clause."""
 
     async def test_appending(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-29: appended messages follow those stored; the loaded state is brought up to date and can be saved."""
+        """ST-29: Appended messages follow the stored ones. The loaded state is brought up to date and can be saved."""
         state = await state_store.create_session(unique, agent_type="x")
         assert await state_store.append_messages(unique, _messages("a", "b")) == 0
         state = await state_store.load_state(unique, required=True)
@@ -60,7 +60,7 @@ class HistoryConformance(StateFixtures):
         assert await _contents(state_store, unique) == ["a", "b", "c", "d"]
 
     async def test_appending_to_a_stale_state_leaves_it_stale(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-29: where somebody else wrote since it was loaded, the append takes place and the state stays stale."""
+        """ST-29: If somebody else wrote since the load, the append succeeds and the state stays stale."""
         state = await state_store.create_session(unique, agent_type="x")
         await state_store.append_messages(unique, _messages("other"))
         assert await state_store.append_messages(state, _messages("own")) == 1
@@ -69,7 +69,7 @@ class HistoryConformance(StateFixtures):
         assert await _contents(state_store, unique) == ["other", "own"]
 
     async def test_parallel_appends(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-29: of 20 parallel appends every message is stored once, in one piece, without gaps."""
+        """ST-29: Of 20 parallel appends every message is stored once, and the messages of a call stay together."""
         await state_store.create_session(unique, agent_type="x")
         batches = [[f"{n}.{i}" for i in range(1 + n % 4)] for n in range(20)]
         firsts = await asyncio.gather(*(state_store.append_messages(unique, _messages(*batch)) for batch in batches))
@@ -80,14 +80,14 @@ class HistoryConformance(StateFixtures):
 
     @pytest.mark.parametrize("messages", ["text", {"role": "user"}, [], [1], [["role", "user"]]], ids=range(5))
     async def test_bad_messages(self, state_store: D1StateStore, unique: str, messages: list[Message]) -> None:
-        """ST-29, ST-5: a value that is no list of messages is refused, and nothing is written."""
+        """ST-29, ST-5: A value that is no list of messages is refused, and nothing is written."""
         await state_store.create_session(unique, agent_type="x")
         with pytest.raises((TypeError, InvalidArgumentError)):
             await state_store.append_messages(unique, messages)
         assert await _contents(state_store, unique) == []
 
     async def test_truncating(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-30: the first messages stay, whether a block ends there or not; what follows is stored after them."""
+        """ST-30: The first messages stay, whether a block ends there or not. Later appends follow them."""
         state = AgentState(session_id=unique, agent_type="x")
         for block in (["0", "1\n1", "2"], ["3"], ["4", "ё5", "🎉6", "7"]):
             state.messages += _messages(*block)
@@ -105,7 +105,7 @@ class HistoryConformance(StateFixtures):
             assert await _contents(state_store, unique) == everything[:count]
 
     async def test_replacing(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-30: other messages take the place of all, on the version that was read; states loaded before are stale."""
+        """ST-30: Other messages replace all stored ones at the expected version. States loaded before are stale."""
         state = AgentState(session_id=unique, agent_type="x", messages=_messages("a", "b"))
         await state_store.save(state)
         with pytest.raises(StaleStateError):
@@ -119,7 +119,7 @@ class HistoryConformance(StateFixtures):
         assert await _contents(state_store, unique) == []
 
     async def test_history_that_checkpoints_count(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-30: history below a kept checkpoint's count stays, unless the checkpoints may go with it."""
+        """ST-30: Messages that a kept checkpoint counts stay, unless the call may delete the checkpoints."""
         kept = await _session_with_checkpoints(state_store, unique, 4)
         with pytest.raises(CheckpointKeptError) as raised:
             await state_store.truncate_messages(unique, 2)
@@ -135,7 +135,7 @@ class HistoryConformance(StateFixtures):
         assert await _contents(state_store, unique) == ["z"]
 
     async def test_getting_checkpoints(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-31: a checkpoint is found by its id within its session, with its state and the messages it counts."""
+        """ST-31: A checkpoint is found by its id within its session, with its state and messages."""
         session_id = f"{unique}-s1-t2-000003/it's"
         kept = await _session_with_checkpoints(state_store, session_id, 3)
         for number, checkpoint in enumerate(kept):
@@ -151,7 +151,7 @@ class HistoryConformance(StateFixtures):
             assert await state_store.get_checkpoint(session_id, wrong) is None
 
     async def test_listing_checkpoints(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-31: checkpoints are listed newest first, page by page, each with its own state; a bad cursor is refused."""
+        """ST-31: Checkpoints are listed newest first, page by page, each with its own state. A bad cursor is refused."""
         kept = await _session_with_checkpoints(state_store, unique, 5)
         seen: list[Checkpoint] = []
         cursor = None
@@ -172,7 +172,7 @@ class HistoryConformance(StateFixtures):
                 await state_store.list_checkpoints(unique, cursor=bad)
 
     async def test_restoring(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-32: the session is the checkpoint's again, later messages and checkpoints are gone, older checkpoints are whole."""
+        """ST-32: A restored session equals the checkpoint. Later messages and checkpoints are gone, and older checkpoints are complete."""
         kept = await _session_with_checkpoints(state_store, unique, 4)
         state = await state_store.load_state(unique, required=True)
         state.messages += _messages("4", "5")
@@ -196,7 +196,7 @@ class HistoryConformance(StateFixtures):
                 await state_store.restore_checkpoint(unique, gone)
 
     async def test_restoring_within_a_block(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-32: a checkpoint that counts a part of one save's messages is restored to that part."""
+        """ST-32: A checkpoint that counts a part of one save's messages is restored to that part."""
         await state_store.create_session(unique, agent_type="x")
         await state_store.append_messages(unique, _messages("a", "b", "c"))
         await state_store.truncate_messages(unique, 2)
@@ -206,7 +206,7 @@ class HistoryConformance(StateFixtures):
         assert restored.messages == _messages("a", "b")
 
     async def test_forking(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-33: a fork is a copy that shares nothing: either goes on without the other, and a fork outlives its source."""
+        """ST-33: A fork is a copy that shares nothing with its source. Each goes on without the other, and the fork outlives its source."""
         source, fork = f"{unique}-source", f"{unique}-fork"
         kept = await _session_with_checkpoints(state_store, source, 4)
         forked = await state_store.fork_session(source, kept[2].id, fork)
@@ -234,7 +234,10 @@ class HistoryConformance(StateFixtures):
         assert latest.state.custom_state == {"same": "as ever"}
 
     async def test_pruning(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-34: the newest stay as asked, never none; those that stay are whole though they shared with those that went."""
+        """ST-34: The wanted number of newest checkpoints stays, at least one.
+
+        They are complete, also if they shared data with pruned ones.
+        """
         kept = await _session_with_checkpoints(state_store, unique, 6)
         for keep, gone in ((6, 0), (4, 2), (4, 0), (1, 3), (1, 0)):
             assert await state_store.prune_checkpoints(unique, keep_last=keep) == gone
@@ -253,7 +256,7 @@ class HistoryConformance(StateFixtures):
             await state_store.prune_checkpoints(unique, keep_last=0)
 
     async def test_pruning_by_age(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-34: with an age only older ones go; with both, only those that neither keeps."""
+        """ST-34: With an age only older checkpoints are pruned. With both conditions, only checkpoints that neither keeps are pruned."""
         await _session_with_checkpoints(state_store, unique, 3)
         assert await state_store.prune_checkpoints(unique, older_than=3_600) == 0
         assert await state_store.prune_checkpoints(unique, older_than_ms=-0, keep_last=2) <= 1
@@ -262,7 +265,7 @@ class HistoryConformance(StateFixtures):
         assert latest.message_count == 3
 
     async def test_repeating_a_checkpoint_that_is_gone(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-10, ST-16: the first checkpoint comes back as it was, also when others went on and it was pruned."""
+        """ST-10, ST-16: A repetition returns the first checkpoint unchanged, also after later writes and after it was pruned."""
         state = AgentState(session_id=unique, agent_type="x", step_count=3, messages=_messages("0"))
 
         async def keep(given: AgentState | None, commit_id: str) -> Checkpoint:
@@ -281,7 +284,7 @@ class HistoryConformance(StateFixtures):
         assert [each.id for each in (await state_store.list_checkpoints(unique)).items] == [later.id]
 
     async def test_repeated_calls(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-10: each of these calls, repeated with its commit id, gives its first result and happens once."""
+        """ST-10: Each of these calls, repeated with its commit id, returns its first result and has one effect."""
         kept = await _session_with_checkpoints(state_store, unique, 3)
 
         async def same(*calls: Awaitable[object]) -> None:

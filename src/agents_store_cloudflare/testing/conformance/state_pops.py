@@ -1,4 +1,4 @@
-"""What every `StateStore` must do with messages of any shape, messages taken from the end, and sessions made by an append."""
+"""The conformance tests of a `StateStore` for messages of any shape, pops, and appends that make a session."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OBJECTS: list[dict[str, Any]] = [
     {"role": None, "text": 'tab\t, line\nbreak, NUL\x00, "quoted" \\ 🎉'},
 ]
 LONG = "ё" * 2_500
-"""5,000 bytes: more than a commit keeps."""
+"""A text of 5,000 bytes, which is more than a commit keeps."""
 
 ROUNDS = 40
 
@@ -46,7 +46,7 @@ class PopConformance(StateFixtures):
     """The contract of `StateStore` on the end of a history, clause by clause."""
 
     async def test_any_object_is_a_message(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-47: a message is any JSON object: stored, read, saved and popped exactly as it was."""
+        """ST-47: Any JSON object is a message. It is stored, read, saved and popped unchanged."""
         assert await state_store.append_messages(unique, OBJECTS, create="x") == 0
         state = await state_store.load_state(unique, required=True)
         assert state.messages == OBJECTS
@@ -58,7 +58,7 @@ class PopConformance(StateFixtures):
         assert type(cast("Any", popped[2])["n"]) is float
 
     async def test_popping(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-48: the last messages go and come back, oldest first, whether a block ends there or not; others stay."""
+        """ST-48: A pop removes the last messages and returns them, the oldest first, whether a block ends there or not."""
         for block in (["0", "1", "2"], ["3"], ["x" * 9_000], ["y" * 9_000, "🎉", "7"]):
             await state_store.append_messages(unique, _items(*block), create="x")
         everything = await _stored(state_store, unique)
@@ -70,7 +70,7 @@ class PopConformance(StateFixtures):
         assert await _stored(state_store, unique) == []
 
     async def test_popping_from_an_empty_session(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-48: nothing comes back and nothing changes; a missing session is an error."""
+        """ST-48: A pop from an empty session returns nothing and changes nothing. A missing session is an error."""
         await state_store.create_session(unique, agent_type="x")
         assert await state_store.pop_messages(unique) == []
         assert (await state_store.load_state(unique, required=True)).version == 1
@@ -78,7 +78,7 @@ class PopConformance(StateFixtures):
             await state_store.pop_messages(f"{unique}-none")
 
     async def test_states_loaded_before_are_stale(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-48: a pop raises the version and begins another history."""
+        """ST-48: A pop raises the version and begins another history, so loaded states are stale."""
         await state_store.append_messages(unique, _items("a", "b"), create="x")
         state = await state_store.load_state(unique, required=True)
         await state_store.pop_messages(unique)
@@ -92,7 +92,7 @@ class PopConformance(StateFixtures):
 
     @pytest.mark.parametrize("text", ["short", LONG])
     async def test_popping_on_a_version(self, state_store: D1StateStore, unique: str, text: str) -> None:
-        """ST-48: with an `expected_version` of another state of the session nothing is removed."""
+        """ST-48: A pop with another `expected_version` removes nothing."""
         await state_store.append_messages(unique, _items(text), create="x")
         with pytest.raises(StaleStateError) as raised:
             await state_store.pop_messages(unique, expected_version=2)
@@ -101,7 +101,7 @@ class PopConformance(StateFixtures):
 
     @pytest.mark.parametrize("text", ["short", LONG])
     async def test_what_checkpoints_count(self, state_store: D1StateStore, unique: str, text: str) -> None:
-        """ST-48: a message that a kept checkpoint counts stays, unless the checkpoint may go with it."""
+        """ST-48: A message that a kept checkpoint counts stays, unless the call may delete the checkpoint."""
         await state_store.append_messages(unique, _items("first"), create="x")
         kept = await state_store.save_checkpoint(unique)
         await state_store.append_messages(unique, _items(text))
@@ -113,7 +113,7 @@ class PopConformance(StateFixtures):
         assert [each.id for each in (await state_store.list_checkpoints(unique)).items] == [kept.id]
 
     async def test_a_repeated_pop(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-48, ST-10: repeated with its commit id a pop gives the same messages and removes no others."""
+        """ST-48, ST-10: A pop that is repeated with its commit id returns the same messages and removes no others."""
         await state_store.append_messages(unique, _items(*range(5)), create="x")
         first = await state_store.pop_messages(unique, 2, commit_id="pop")
         await state_store.append_messages(unique, _items("later"))
@@ -127,7 +127,7 @@ class PopConformance(StateFixtures):
         assert raised.value.deleted_since
 
     async def test_a_repeated_pop_of_long_messages(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-48: messages that are too long for a commit are popped once; a repetition says that they are not kept."""
+        """ST-48: Messages that are too long for a commit are popped once. A repetition says that they are not kept."""
         await state_store.append_messages(unique, _items("stays", LONG, LONG), create="x")
         assert await state_store.pop_messages(unique, 2, commit_id="pop") == _items(LONG, LONG)
         with pytest.raises(D1StateError, match="removed 2 messages"):
@@ -138,7 +138,7 @@ class PopConformance(StateFixtures):
     async def test_pops_and_appends_at_the_same_time(
         self, state_store: D1StateStore, unique: str, padding: str
     ) -> None:
-        """ST-48, ST-29: every message is popped once or still stored. None is lost, and none comes twice."""
+        """ST-48, ST-29: Every message is popped once or still stored. None is lost, and none comes twice."""
         rounds = ROUNDS // 4 if padding else ROUNDS
         popped: list[Any] = []
 
@@ -155,7 +155,7 @@ class PopConformance(StateFixtures):
         assert sorted([*taken, *await _stored(state_store, unique)]) == sorted(everything)
 
     async def test_an_append_that_makes_its_session(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-49: with `create` a missing session is made in the same transaction; a stored session keeps its agent type."""
+        """ST-49: With `create` a missing session is made in the same transaction. A stored session keeps its agent type."""
         with pytest.raises(StateNotFoundError):
             await state_store.append_messages(unique, _items("a"))
         assert await state_store.append_messages(unique, _items("a"), create="first") == 0
@@ -167,7 +167,7 @@ class PopConformance(StateFixtures):
             await state_store.append_messages(state, _items("c"), create="x")
 
     async def test_appends_that_make_one_session(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-49: of twenty at once one makes the session and all are stored; each repetition gives its first result."""
+        """ST-49: Of twenty concurrent appends one makes the session, and all are stored. Each repetition returns its first result."""
 
         async def append(number: int) -> int:
             return await state_store.append_messages(unique, _items(number), create="x", commit_id=f"{unique}-{number}")
@@ -179,7 +179,7 @@ class PopConformance(StateFixtures):
         assert (await state_store.load_state(unique, required=True)).version == 20
 
     async def test_an_append_after_a_deletion(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-49, ST-42: repeated after the session was deleted, it makes no other one."""
+        """ST-49, ST-42: An append that is repeated after the deletion of its session makes no new session."""
         await state_store.append_messages(unique, _items("a"), create="x", commit_id="one")
         await state_store.delete_session(unique)
         assert await state_store.append_messages(unique, _items("a"), create="x", commit_id="one") == 0

@@ -1,4 +1,4 @@
-"""The contract of `StateStore` towards callers that repeat, race and go on changing their objects: a suite for any implementation."""
+"""The conformance tests of a `StateStore` for callers that repeat calls, race, and change their objects meanwhile."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def _message(content: str) -> Message:
 
 
 class RequestsConformance(StateFixtures):
-    """Repetitions, parallel callers and objects that change, clause by clause."""
+    """The contract of `StateStore` for repetitions, parallel callers and objects that change meanwhile."""
 
     async def test_writes_of_a_deleted_session(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-42: a write repeated after its session was deleted and made again gives its first result and changes nothing."""
+        """ST-42: A write that is repeated after its session was deleted and made again returns its first result and changes nothing."""
         await state_store.create_session(unique, agent_type="x", commit_id="create")
         assert await state_store.append_messages(unique, [_message("old")], commit_id="append") == 0
         merged = await state_store.merge_custom_state(unique, {"a": 1}, commit_id="merge")
@@ -52,7 +52,7 @@ class RequestsConformance(StateFixtures):
         assert (state.version, state.messages, state.custom_state) == (1, [], {})
 
     async def test_an_older_deletion(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-42: a deletion repeated after a later deletion does not touch the session made since; nor after a cleanup."""
+        """ST-42: A deletion that is repeated after a later deletion or a cleanup leaves the new session alone."""
         for commit_id in ("d1", "d2"):
             await state_store.create_session(unique, agent_type="x")
             assert await state_store.delete_session(unique, commit_id=commit_id)
@@ -65,7 +65,7 @@ class RequestsConformance(StateFixtures):
         assert await state_store.exists(unique)
 
     async def test_calls_that_change_nothing_keep_the_fence(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-11: a token is kept from a call that has nothing to change and from a repetition."""
+        """ST-11: The store keeps the token of a call that changes nothing, and of a repetition."""
         await state_store.create_session(unique, agent_type="x", fencing_token=1, commit_id="c")
         await state_store.compare_and_set_status(unique, ["none"], "x", fencing_token=2)
         await self._refuses(state_store, unique, 1)
@@ -84,7 +84,7 @@ class RequestsConformance(StateFixtures):
             await store.update_status(session_id, "stale", fencing_token=token)
 
     async def test_messages_added_while_others_are_appended(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-44: what other tasks put into the state while it is saved or appended to is kept, and stored by the next save."""
+        """ST-44: Messages that other tasks add to the state during a save or an append are stored by the next save."""
         state = await state_store.create_session(unique, agent_type="x")
         first = _message("first")
         appending = asyncio.create_task(state_store.append_messages(state, [first]))
@@ -101,7 +101,7 @@ class RequestsConformance(StateFixtures):
         assert stored == ["first", "second", "third"] == [message.get("content") for message in state.messages]
 
     async def test_an_edit_while_a_save_is_under_way(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-44: a stored message that was edited while its save waited counts as edited: nothing gets lost without a word."""
+        """ST-44: A stored message that was edited during a save counts as edited, so nothing is lost silently."""
         state = AgentState(session_id=unique, agent_type="x", messages=[_message("sent")])
         saving = asyncio.create_task(state_store.save(state))
         await asyncio.sleep(0)
@@ -112,7 +112,7 @@ class RequestsConformance(StateFixtures):
         assert raised.value.reason == "edited"
 
     async def test_a_change_while_a_promotion_is_under_way(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-44: a promotion stores the state as it was handed over; a change made meanwhile makes the state stale."""
+        """ST-44: A promotion stores the state as it was at the call. A later change makes the state stale."""
         state = await state_store.create_session(unique, agent_type="x", initial_state={"a": 1})
         promoting = asyncio.create_task(
             state_store.save_state_and_promote_staging(unique, state, step_id="s", checkpoint=False)
@@ -126,7 +126,7 @@ class RequestsConformance(StateFixtures):
             await state_store.save(state)
 
     async def test_destructive_calls_take_a_version(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-45: with another version than expected nothing is removed."""
+        """ST-45: With another version than the expected one nothing is removed."""
         state = AgentState(session_id=unique, agent_type="x", messages=[_message("1")])
         kept = await state_store.save_checkpoint(unique, state)
         for call in (
@@ -142,7 +142,7 @@ class RequestsConformance(StateFixtures):
         assert await state_store.delete_session(unique, expected_version=1)
 
     async def test_sixteen_at_once(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-46: sixteen merges and updates at once all succeed."""
+        """ST-46: Sixteen concurrent merges and updates all succeed."""
         await state_store.create_session(unique, agent_type="x", initial_state={"merged": [], "updates": 0})
 
         def count(state: AgentState) -> None:
@@ -156,7 +156,7 @@ class RequestsConformance(StateFixtures):
         assert (sorted(cast("list[int]", stored["merged"])), stored["updates"]) == ([*range(8)], 8)
 
     async def test_an_old_deadline(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-32, ST-33: a deadline from a checkpoint does not come back by restoring or forking."""
+        """ST-32, ST-33: Neither a restore nor a fork brings the deadline of a checkpoint back."""
         state = AgentState(session_id=unique, agent_type="x", expires_at=5)
         kept = await state_store.save_checkpoint(unique, state)
         state.expires_at = FAR_MS

@@ -1,4 +1,4 @@
-"""What every `StateStore` must do around an agent's steps: creation, status, counters, staging, runs, references."""
+"""The conformance tests of a `StateStore` for an agent's steps: creation, status, counters, staging, runs, references."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class StepsConformance(Families, StateFixtures):
     """The contract of `StateStore` on steps, clause by clause."""
 
     async def test_creating(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-24: a new session has the given values. If the id is in use, creation fails, or returns the stored session unchanged."""
+        """ST-24: A new session has the given values. If the id is in use, creation fails, or returns the stored session unchanged."""
         state = await state_store.create_session(unique, agent_type="x", initial_state={"n": 2**60})
         assert (state.version, state.custom_state, state.status, state.messages) == (1, {"n": 2**60}, "active", [])
         assert state == await state_store.load_state(unique)
@@ -75,7 +75,7 @@ class StepsConformance(Families, StateFixtures):
         assert (grandchild.parent_session_id, grandchild.root_session_id) == (member(unique, "b"), member(unique, "a"))
 
     async def test_racing_creations(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-24: of those that create at the same time one succeeds; with exist_ok all get the same session."""
+        """ST-24: Of several concurrent creations one succeeds. With exist_ok all callers get the same session."""
         results = await asyncio.gather(
             *(state_store.create_session(unique, agent_type=str(n)) for n in range(10)), return_exceptions=True
         )
@@ -86,7 +86,7 @@ class StepsConformance(Families, StateFixtures):
         assert all(state == states[0] for state in states)
 
     async def test_updating(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-25: ten that change a state at once all succeed, each on what the ones before it left."""
+        """ST-25: Ten concurrent updates all succeed, and each sees the changes of the earlier ones."""
         await state_store.create_session(unique, agent_type="x", initial_state={"n": 0})
 
         async def add(state: AgentState) -> None:
@@ -107,7 +107,7 @@ class StepsConformance(Families, StateFixtures):
             await state_store.update_state(unique, lambda state: cast("None", state))
 
     async def test_updating_gives_up(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-25: when somebody else saves in between at every attempt, the conflict is raised."""
+        """ST-25: When somebody else saves in between at every attempt, the conflict is raised."""
         await state_store.create_session(unique, agent_type="x")
         calls = 0
 
@@ -121,7 +121,7 @@ class StepsConformance(Families, StateFixtures):
         assert calls == 3
 
     async def test_compare_and_set(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-26: the status changes only from one of those expected; an empty collection matches nothing, a bare text is refused."""
+        """ST-26: The status changes only from an expected one. An empty collection matches nothing, and a single text is refused."""
         await state_store.create_session(unique, agent_type="x")
         swapped = await state_store.compare_and_set_status(unique, ["paused", "active"], "running")
         assert swapped == CasResult(ok=True, new_version=2, current_status="running", current_version=2)
@@ -139,7 +139,7 @@ class StepsConformance(Families, StateFixtures):
         assert await state_store.compare_and_set_status(unique, ["running"], "done", commit_id="c") == first
 
     async def test_racing_compare_and_set(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-26: of 20 that compare and set at once, one succeeds."""
+        """ST-26: Of 20 concurrent calls one sets the status."""
         await state_store.create_session(unique, agent_type="x")
         results = await asyncio.gather(
             *(state_store.compare_and_set_status(unique, {"active"}, f"taken by {n}") for n in range(20))
@@ -147,7 +147,7 @@ class StepsConformance(Families, StateFixtures):
         assert sum(map(bool, results)) == 1
 
     async def test_counters(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-27: counters count every call once, the first gives 1."""
+        """ST-27: A counter counts every call once, and the first call returns 1."""
         await state_store.create_session(unique, agent_type="x")
         assert await state_store.increment_resume_count(unique) == 1
         counts = await asyncio.gather(*(state_store.increment_step_count(unique) for _ in range(10)))
@@ -158,7 +158,7 @@ class StepsConformance(Families, StateFixtures):
             await state_store.increment_step_count(f"{unique}-none")
 
     async def test_listing(self, state_store: D1StateStore, unique: str, member: Callable[[str, str], str]) -> None:
-        """ST-28: sessions are listed newest first, page by page, by prefix, parent, agent type and status."""
+        """ST-28: Sessions are listed newest first, page by page, by prefix, parent, agent type and status."""
         for n in range(7):
             state = AgentState(session_id=member(unique, str(n)), agent_type=f"type {n % 2}", status=f"s{n % 3}")
             state.parent_session_id = member(unique, "parent") if n < 4 else None
@@ -184,7 +184,7 @@ class StepsConformance(Families, StateFixtures):
             await state_store.list_sessions(cursor="checkpoints-1")
 
     async def _listed(self, state_store: D1StateStore, **wanted: Any) -> list[str]:
-        """Return the ids of all pages of two."""
+        """Return the ids of all pages. Each page has two."""
         ids: list[str] = []
         cursor: str | None = None
         while True:
@@ -196,7 +196,7 @@ class StepsConformance(Families, StateFixtures):
                 return ids
 
     async def test_merging(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-35: scalars and objects replace, lists append, named keys replace, a list onto another thing replaces and warns."""
+        """ST-35: Scalars and objects replace, lists append, and named keys replace. A list that replaces another value gives a warning."""
         before = {"kept": 1.0, "n": 1, "o": {"a": 1}, "l": [1], "r": [1], "s": "text"}
         await state_store.create_session(unique, agent_type="x", initial_state=cast("dict[str, Any]", before))
         changes = MergeChanges(
@@ -217,14 +217,17 @@ class StepsConformance(Families, StateFixtures):
             await state_store.merge_custom_state(f"{unique}-none", {"a": 1})
 
     async def test_racing_merges(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-35: merges at the same time are all there."""
+        """ST-35: The values of concurrent merges are all stored."""
         await state_store.create_session(unique, agent_type="x")
         await asyncio.gather(*(state_store.merge_custom_state(unique, {"l": [n]}) for n in range(4)))
         state = await state_store.load_state(unique, required=True)
         assert sorted(cast("list[int]", state.custom_state["l"])) == [0, 1, 2, 3]
 
     async def test_staging(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-36: a change is kept per step and tool call, staged again it is replaced; lists come in the order of promotion."""
+        """ST-36: A change is kept for each step and tool call, and a second change replaces the first.
+
+        Lists come in the order of promotion.
+        """
         await state_store.create_session(unique, agent_type="x")
         late, early = _patch("late", timestamp=20), _merge("early", 10, a=[2**60, 1.0, "\x00"])
         for change in (late, early, _merge("also late", 20)):
@@ -253,14 +256,14 @@ class StepsConformance(Families, StateFixtures):
         assert await state_store.get_staged_changes(f"{unique}-none") == []
 
     async def test_staged_changes_are_limited(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-12, ST-36: a change over the limit is refused and not kept."""
+        """ST-12, ST-36: A change over the limit is refused and not kept."""
         await state_store.create_session(unique, agent_type="x")
         with pytest.raises(StateSizeExceededError):
             await state_store.stage_changes(unique, "s", _merge("t", big="x" * 1_800_001))
         assert await state_store.get_staged_changes(unique) == []
 
     async def test_promoting(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-37: a promotion applies the step's changes in order, deletes them and raises the version; a second finds nothing."""
+        """ST-37: A promotion applies the step's changes in order, deletes them and raises the version. A second promotion finds none."""
         await state_store.create_session(unique, agent_type="x", initial_state={"l": [0], "n": {"deep": 1}})
         await state_store.stage_changes(unique, "s", _patch("second", {"op": "remove", "path": "/n/deep"}, timestamp=2))
         await state_store.stage_changes(unique, "s", _merge("first", 1, l=[1], x=1.0))
@@ -275,7 +278,7 @@ class StepsConformance(Families, StateFixtures):
             await state_store.promote_staging(f"{unique}-none", "s")
 
     async def test_a_repeated_promotion(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-10, ST-37: repeated with its commit id a promotion gives its first result, warnings included."""
+        """ST-10, ST-37: A promotion that is repeated with its commit id returns its first result with its warnings."""
         await state_store.create_session(unique, agent_type="x", initial_state={"s": 1})
         await state_store.stage_changes(unique, "s", _merge("t", s=["list"]), commit_id="stage")
         first = await state_store.promote_staging(unique, "s", commit_id="promote")
@@ -287,7 +290,7 @@ class StepsConformance(Families, StateFixtures):
         assert (await state_store.load_state(unique, required=True)).custom_state == {"s": ["list"]}
 
     async def test_a_promotion_of_a_deleted_session(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-42: a promotion or a merge repeated after the session was made anew says so, also where the new one cannot take it."""
+        """ST-42: A promotion or a merge that is repeated for a new session raises an error that says so."""
         size = StoreLimits().max_state_bytes - 2_000
         wide = {"w": "x" * 4_000}
         change = {"toolCallId": "c", "patches": [{"op": "add", "path": "/x", "value": 1}]}
@@ -306,7 +309,7 @@ class StepsConformance(Families, StateFixtures):
             await state_store.promote_staging(unique, "step", commit_id="another")
 
     async def test_a_bad_change_stops_the_promotion(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-37: a change that cannot be applied is named, and everything is as it was."""
+        """ST-37: The error names a change that cannot be applied, and nothing is changed."""
         await state_store.create_session(unique, agent_type="x", initial_state={"a": 1})
         await state_store.stage_changes(unique, "s", _merge("good", 1, a=2))
         await state_store.stage_changes(unique, "s", _patch("bad", {"op": "remove", "path": "/nowhere"}, timestamp=2))
@@ -318,7 +321,7 @@ class StepsConformance(Families, StateFixtures):
         assert len(await state_store.get_staged_changes(unique, "s")) == 2
 
     async def test_racing_promotions(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-37: of several promotions at once one applies the changes, the others nothing."""
+        """ST-37: Of several concurrent promotions one applies the changes, and the others find none."""
         await state_store.create_session(unique, agent_type="x")
         await state_store.stage_changes(unique, "s", _merge("t", l=[1]))
         results = await asyncio.gather(*(state_store.promote_staging(unique, "s") for _ in range(5)))
@@ -326,7 +329,7 @@ class StepsConformance(Families, StateFixtures):
         assert (await state_store.load_state(unique, required=True)).custom_state == {"l": [1]}
 
     async def test_saving_and_promoting(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-38: the state, the staged changes on top and a checkpoint of that are one transaction."""
+        """ST-38: The state, the staged changes and the checkpoint are stored in one transaction."""
         state = await state_store.create_session(unique, agent_type="x", initial_state={"l": [0]})
         await state_store.stage_changes(unique, "s", _merge("t", l=[2]))
         before = AgentState.from_dict(state.to_dict())
@@ -354,7 +357,7 @@ class StepsConformance(Families, StateFixtures):
             await state_store.save_state_and_promote_staging(unique, state, **options)
 
     async def test_a_failing_save_and_promote(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-38: a stale state or a bad change leaves everything as it was, the state in hand included."""
+        """ST-38: A stale state or a bad change leaves everything unchanged, also the caller's state."""
         state = await state_store.create_session(unique, agent_type="x", initial_state={"a": 1})
         await state_store.stage_changes(unique, "s", _patch("bad", {"op": "remove", "path": "/b"}))
         with pytest.raises(StagingError, match="bad"):
@@ -368,7 +371,7 @@ class StepsConformance(Families, StateFixtures):
         assert await state_store.get_latest_checkpoint(unique) is None
 
     async def test_runs(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-39: runs are numbered by turn; the current one is the latest that has not ended; ending and reopening show."""
+        """ST-39: Runs are numbered by turn. The current run is the latest that has not ended, also after a run was opened again."""
         await state_store.create_session(unique, agent_type="x")
         assert await state_store.get_current_run(unique) is None
         first = await state_store.start_run(unique, "r1", start_sequence=17, step_count=2)
@@ -396,7 +399,7 @@ class StepsConformance(Families, StateFixtures):
             await state_store.update_run(unique, "r1", completed_at=5)
 
     async def test_the_gate_of_runs(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-39: a run starts only from the expected status and current run, checked within the write; its id is new."""
+        """ST-39: A run starts only from the expected status and current run, and only with a new id. The write itself checks this."""
         await state_store.create_session(unique, agent_type="x")
         results = await asyncio.gather(
             *(state_store.start_run(unique, f"r{n}", expect_current_run_id=None) for n in range(10)),
@@ -424,7 +427,7 @@ class StepsConformance(Families, StateFixtures):
             await state_store.start_run(unique, "t", expect_statuses="active")
 
     async def test_references(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-40: references are added once each, updated in part, listed as they were added."""
+        """ST-40: References are added once each, changed in part, and listed in the order of their addition."""
         await state_store.create_session(unique, agent_type="x")
         refs = [
             SubSessionRef(sub_session_id="b", agent_type="y", parent_tool_call_id="call 1", started_at=5),
@@ -462,7 +465,7 @@ class StepsConformance(Families, StateFixtures):
         member: Callable[[str, str], str],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """ST-41: deleting a tree leaves a remote child alone, and says so; staged changes, runs and references go."""
+        """ST-41: The deletion of a tree leaves a remote child alone and logs it. Staged changes, runs and references are deleted."""
         for name in ("root", "local", "remote"):
             parent = None if name == "root" else member(unique, "root")
             await state_store.create_session(member(unique, name), agent_type="x", parent_session_id=parent)
@@ -489,7 +492,7 @@ class StepsConformance(Families, StateFixtures):
         assert (await state_store.start_run(root, "r")).turn == 1
 
     async def test_a_repeated_deletion(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-42: repeated with its commit id a deletion gives its first result, and does not touch a session made since."""
+        """ST-42: A deletion that is repeated with its commit id returns its first result, and leaves a newer session alone."""
         assert not await state_store.delete_session(unique, commit_id="nothing there")
         await state_store.create_session(unique, agent_type="x")
         assert not await state_store.delete_session(unique, commit_id="nothing there")
@@ -499,7 +502,7 @@ class StepsConformance(Families, StateFixtures):
         assert await state_store.exists(unique)
 
     async def test_resetting_the_fence(self, state_store: D1StateStore, unique: str) -> None:
-        """ST-43: after an operator reset the fence any token is good, and the highest is kept again."""
+        """ST-43: After an operator has reset the fence any token is accepted, and the highest is kept again."""
         await state_store.create_session(unique, agent_type="x", fencing_token=9)
         with pytest.raises(StaleFencingTokenError):
             await state_store.increment_step_count(unique, fencing_token=8)

@@ -1,4 +1,4 @@
-"""Shared by the conformance classes of streams: the fixtures that a subclass gives, and helpers to write and to wait."""
+"""The fixtures of the conformance classes of streams, and helpers to write and to wait."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 async def write_numbers(manager: DurableObjectStreamManager, stream_id: str, *numbers: int) -> None:
-    """Store a chunk for each number, by a writer of their own."""
+    """Store one chunk for each number with a new writer."""
     async with manager.create_writer(stream_id, "agent", "researcher") as writer:
         for number in numbers:
             await writer.write({"type": "text", "n": number})
@@ -35,7 +35,7 @@ async def while_time_passes(clock: Time, work: Awaitable[T]) -> T:
 
 
 class StreamFixtures(UniqueNames):
-    """The objects, the time and the options under test; a subclass overrides the first two."""
+    """The objects, the clock and the options under test. A subclass overrides the objects and the clock."""
 
     @pytest.fixture
     def stream_namespace(self) -> ObjectNamespace:
@@ -47,7 +47,7 @@ class StreamFixtures(UniqueNames):
 
     @pytest.fixture
     def stream_options(self) -> StreamOptions:
-        """Options for every manager of a test; on the host they carry the fake clock."""
+        """Options for every manager of a test. On the host they have the fake clock."""
         return StreamOptions()
 
     @pytest.fixture

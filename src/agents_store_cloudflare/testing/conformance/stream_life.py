@@ -1,4 +1,4 @@
-"""The contract of a stream's life: pause, reset, deletion, truncation, retention, and the adaptive mode.
+"""The conformance tests of a stream's life: pause, reset, deletion, truncation, retention, and the adaptive mode.
 
 Subclass `StreamLifeConformance` and give it a `stream_namespace`. Each test names the clauses that it proves.
 """
@@ -35,7 +35,7 @@ def _text(number: int) -> dict[str, Any]:
 
 
 async def _write(manager: DurableObjectStreamManager, stream_id: str, *numbers: int) -> int:
-    """Store chunks by a writer of their own. Returns the last sequence."""
+    """Store chunks with a new writer. Return the last sequence."""
     writer = await manager.create_writer(stream_id, "agent", "researcher")
     for number in numbers:
         await writer.write(_text(number))
@@ -58,7 +58,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_a_paused_stream_takes_no_chunks(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-31: a paused stream refuses writes. Refused chunks are pending, and are stored after the resumption."""
+        """SM-31: A paused stream refuses writes. Refused chunks are pending, and are stored after the stream was resumed."""
         writer = await stream_manager.create_writer(unique, "agent", "researcher")
         await writer.write(_text(1))
         await stream_manager.pause_stream(unique)
@@ -81,7 +81,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_readers_stop_at_a_pause_and_go_on(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-31: a reader gets everything, stops with status paused, also one that waits; asked again it goes on."""
+        """SM-31: A reader gets all chunks and stops with the status paused, also while it waits. A new iteration goes on."""
         await _write(stream_manager, unique, 1, 2)
         waiting = await stream_manager.create_resumable_reader(unique, 2)
         rest = asyncio.ensure_future(_read(waiting))
@@ -101,7 +101,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_an_outcome_is_neither_paused_nor_resumed(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-18, SM-31: an ended stream is not paused or resumed; a paused one may be ended or failed."""
+        """SM-18, SM-31: An ended stream cannot be paused or resumed. A paused stream can be ended or failed."""
         await _write(stream_manager, unique, 1)
         await stream_manager.pause_stream(unique)
         await stream_manager.fail_stream(unique, "no")
@@ -116,7 +116,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_a_reset_empties_and_numbers_go_on(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-1, SM-32: after a reset the stream is active and empty, whatever its outcome was, and numbers go on."""
+        """SM-1, SM-32: After a reset the stream is active and empty, whatever its outcome was, and its numbers go on."""
         await _write(stream_manager, unique, 1, 2, 3)
         await stream_manager.end_stream(unique, "done")
         await stream_manager.reset_stream(unique)
@@ -138,7 +138,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_open_readers_are_told_of_a_reset(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-32: one that waits and one that is behind are told; the first, asked again, goes on."""
+        """SM-32: A waiting reader and a reader that is behind hear of a reset. The waiting reader can then go on."""
         await _write(stream_manager, unique, 1, 2, 3)
         live = await stream_manager.create_reader(unique)
         assert [await _next(live) for _ in range(3)] == [1, 2, 3]
@@ -156,7 +156,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_calls_of_life_that_are_lost_take_effect_once(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str, moment: Moment
     ) -> None:
-        """SM-9, SM-32, SM-33: pause, resume, reset, truncation and deletion sent again after a lost reply happen once."""
+        """SM-9, SM-32, SM-33: Pause, resume, reset, truncation and deletion take effect once, even if a reply is lost."""
         faulty = FaultyNamespace(stream_namespace)
         manager = DurableObjectStreamManager(faulty, options=stream_options)
         await _write(manager, unique, 1, 2)
@@ -172,7 +172,7 @@ class StreamLifeConformance(StreamFixtures):
         assert (info.first_sequence, info.last_sequence) == (4, 4)
 
     async def test_a_deleted_stream_is_unknown(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-17, SM-33: info is None and everything else raises; readers that wait are told."""
+        """SM-17, SM-33: The info of a deleted stream is None, and all other calls raise. Waiting readers hear of the deletion."""
         await _write(stream_manager, unique, 1)
         reader = await stream_manager.create_reader(unique)
         assert await _next(reader) == 1
@@ -203,7 +203,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_numbers_and_fence_outlive_a_deletion(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-1, SM-13, SM-33: created again, numbers go on above the old ones, and a stale token stays refused."""
+        """SM-1, SM-13, SM-33: When a deleted stream is created again, its numbers go on, and stale tokens stay refused."""
         async with stream_manager.create_writer(unique, "agent", "researcher", fencing_token=7) as writer:
             await writer.write(_text(1))
             await writer.write(_text(2))
@@ -223,7 +223,7 @@ class StreamLifeConformance(StreamFixtures):
             await stream_manager.create_resumable_reader(unique, 4)
 
     async def test_stale_tokens_change_no_life(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-13: pause, resume, reset, truncation and deletion with a stale token are refused and change nothing."""
+        """SM-13: Pause, resume, reset, truncation and deletion with a stale token are refused and change nothing."""
         await (await stream_manager.create_writer(unique, "agent", "researcher", fencing_token=5)).close()
         await _write(stream_manager, unique, 1)
         before = await stream_manager.get_info(unique)
@@ -236,7 +236,7 @@ class StreamLifeConformance(StreamFixtures):
         assert await stream_manager.get_info(unique) == before
 
     async def test_readers_below_the_floor(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-34: below the floor `StreamTruncatedError` with it; without a position, from the oldest chunk kept."""
+        """SM-34: A reader before the floor gets `StreamTruncatedError` with the floor. Without a position it begins at the oldest chunk."""
         await _write(stream_manager, unique, *range(1, 11))
         behind = await stream_manager.create_resumable_reader(unique, 2)
         await stream_manager.truncate_stream(unique, 6)
@@ -254,7 +254,7 @@ class StreamLifeConformance(StreamFixtures):
             await stream_manager.create_resumable_reader(unique, 5),
         ):
             assert await _read(reader) == [(number, number) for number in range(6, 11)]
-        assert (await _read(behind))[0] == (3, 3)  # its page was there before
+        assert (await _read(behind))[0] == (3, 3)  # its page was fetched before
         await stream_manager.truncate_stream(unique, 99)
         async with stream_manager.create_reader(unique) as reader:
             assert await _read(reader) == []
@@ -267,7 +267,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_a_stream_may_keep_its_newest_chunks_only(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, unique: str
     ) -> None:
-        """SM-34: with `keep_chunks` that many are kept at least, and at most a quarter more."""
+        """SM-34: With `keep_chunks` at least this number of chunks is kept, and at most a quarter more."""
         manager = DurableObjectStreamManager(stream_namespace, options=replace(stream_options, keep_chunks=20))
         for number in range(100):
             await _write(manager, unique, number)
@@ -282,7 +282,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_a_stream_is_gone_some_time_after_its_end(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str
     ) -> None:
-        """SM-35: after `keep_after_end` an ended or failed stream is deleted; one that goes on is not."""
+        """SM-35: An ended or failed stream is deleted after `keep_after_end`. An open stream is not."""
         options = replace(stream_options, keep_after_end=0.5)
         manager = DurableObjectStreamManager(stream_namespace, options=options)
         names = [f"{unique}-{outcome}" for outcome in ("ended", "failed", "active", "reset")]
@@ -302,7 +302,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_an_idle_stream_is_gone(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str
     ) -> None:
-        """SM-35: `keep_idle` counts from the last change of a stream that never ended; None keeps."""
+        """SM-35: `keep_idle` counts from the last change of a stream that has not ended. None keeps the stream."""
         idle = DurableObjectStreamManager(stream_namespace, options=replace(stream_options, keep_idle=1))
         kept = replace(stream_options, keep_idle=None, keep_after_end=None)
         kept_manager = DurableObjectStreamManager(stream_namespace, options=kept)
@@ -319,7 +319,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_adaptive_writes_are_seen_at_once(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, unique: str
     ) -> None:
-        """SM-36: in adaptive mode a reader sees each chunk when its write returns, in order; flush gives the last one."""
+        """SM-36: In adaptive mode a reader sees each chunk when its write returns, in order. `flush` returns the last sequence."""
         options = replace(stream_options, adaptive=True, loss_window=30, flush_interval=60)
         manager = DurableObjectStreamManager(stream_namespace, options=options)
         writer = await manager.create_writer(unique, "agent", "researcher")
@@ -340,7 +340,7 @@ class StreamLifeConformance(StreamFixtures):
     async def test_a_lost_reply_in_adaptive_mode_shows_nothing_twice(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str
     ) -> None:
-        """SM-9, SM-36: a write whose reply is lost is sent again, and takes effect once."""
+        """SM-9, SM-36: A write with a lost reply is sent again, and its chunk is shown once."""
         faulty = FaultyNamespace(stream_namespace)
         options = replace(stream_options, adaptive=True)
         manager = DurableObjectStreamManager(faulty, options=options)

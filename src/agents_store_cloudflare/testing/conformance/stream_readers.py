@@ -1,4 +1,4 @@
-"""Readers of streams that begin anew, readers shared by tasks, and writers that the stream refuses.
+"""The conformance tests for readers of streams that begin anew, shared readers, and refused writers.
 
 Subclass `StreamReaderConformance` and give it a `stream_namespace`. Each test names the clauses that it proves.
 """
@@ -34,13 +34,13 @@ async def _rest(reader: DurableObjectStreamReader) -> list[Any]:
 
 
 class StreamReaderConformance(StreamFixtures):
-    """The clauses about several managers, readers and writers at one stream."""
+    """The contract of `StreamManager` for several managers, readers and writers of one stream."""
 
     @pytest.mark.parametrize("begins_by", ["reset", "deletion"])
     async def test_a_stored_position_of_an_earlier_life(
         self, stream_manager: DurableObjectStreamManager, unique: str, begins_by: str
     ) -> None:
-        """SM-40: a reader made from a stored number is told, also when it had everything; one of this life goes on."""
+        """SM-40: A reader from a position of an earlier life gets an error, even if it had all chunks. Positions of this life work."""
         await write_numbers(stream_manager, unique, 1, 2, 3)
         await (stream_manager.reset_stream if begins_by == "reset" else stream_manager.delete_stream)(unique)
         await write_numbers(stream_manager, unique, 4, 5)
@@ -57,7 +57,7 @@ class StreamReaderConformance(StreamFixtures):
     async def test_a_reader_that_was_told_goes_on(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-32, SM-40: once for each life, also where two lives have passed and no chunk has come."""
+        """SM-32, SM-40: A reader gets one error for each new life, then it goes on, also after two lives without a chunk."""
         await write_numbers(stream_manager, unique, 1)
         reader = await stream_manager.create_reader(unique)
         assert (await anext(reader))["n"] == 1
@@ -74,7 +74,7 @@ class StreamReaderConformance(StreamFixtures):
         await reader.close()
 
     async def test_tasks_that_share_a_reader(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-41: stored chunks and those that come while all wait: each once, and each task hears of the end."""
+        """SM-41: When tasks share a reader, each chunk goes to one task, and every task hears of the end."""
         await write_numbers(stream_manager, unique, 0, 1)
         reader = await stream_manager.create_reader(unique)
         tasks = [asyncio.ensure_future(_rest(reader)) for _ in range(3)]
@@ -87,7 +87,7 @@ class StreamReaderConformance(StreamFixtures):
     async def test_closing_a_shared_reader_stops_all_its_tasks(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-12, SM-41: those who wait for the stream, and those who wait for each other."""
+        """SM-12, SM-41: `close` stops the task that waits for the stream, and the tasks that wait for each other."""
         await write_numbers(stream_manager, unique, 0)
         reader = await stream_manager.create_reader(unique)
         tasks = [asyncio.ensure_future(_rest(reader)) for _ in range(3)]
@@ -106,7 +106,7 @@ class StreamReaderConformance(StreamFixtures):
         outcome: str,
         trouble: str,
     ) -> None:
-        """SM-42: the stream has its outcome, other writers' chunks are in it, and the refused writer hears why."""
+        """SM-42: The end of a stream stores the other writers' chunks. The refused writer gets the error at its next call."""
         manager = DurableObjectStreamManager(stream_namespace, options=stream_options)
         refused = await manager.create_writer(unique, "a", "t", fencing_token=1)
         await refused.write({"type": "text", "n": 1})
@@ -129,7 +129,7 @@ class StreamReaderConformance(StreamFixtures):
             await refused.flush()
 
     async def test_the_blocks_own_error_wins(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-42: a writer that cannot be closed hides neither an error nor a cancellation of its block."""
+        """SM-42: When a writer cannot be closed, the block's own error or cancellation is still raised."""
         for error in (KeyError("mine"), asyncio.CancelledError()):
             writer = await stream_manager.create_writer(unique, "a", "t")
 
@@ -144,7 +144,7 @@ class StreamReaderConformance(StreamFixtures):
             assert len(writer.pending) == 1
 
     async def test_a_reader_that_does_not_follow(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-43: it stops when everything stored was yielded; asked again it yields what has come since."""
+        """SM-43: The reader stops after the stored chunks. A new iteration yields the chunks stored since."""
         await write_numbers(stream_manager, unique, 1, 2)
         reader = await stream_manager.create_reader(unique, follow=False)
         assert await _rest(reader) == [1, 2]
@@ -162,7 +162,7 @@ class StreamReaderConformance(StreamFixtures):
     async def test_a_reader_of_one_turn(
         self, stream_manager: DurableObjectStreamManager, unique: str, closing: str
     ) -> None:
-        """SM-43: it stops behind the chunk that closes its turn, whatever other turns and chunks there are."""
+        """SM-43: The reader stops after the chunk that closes its turn, whatever other turns and chunks there are."""
         async with stream_manager.create_writer(unique, "a", "t") as writer:
             for chunk in ("other", "mine", "later"):
                 await writer.write({"type": "text", "n": chunk})
@@ -174,14 +174,14 @@ class StreamReaderConformance(StreamFixtures):
 
     @pytest.mark.parametrize("until_turn", [("t",), ("t", "a", "b"), ("t", ""), ("", "a"), (1, "a"), ["t", "a"], 5])
     async def test_no_turn(self, stream_manager: DurableObjectStreamManager, unique: str, until_turn: Any) -> None:
-        """SM-43: what names no turn and no attempt is refused before anything is sent."""
+        """SM-43: An argument that names no turn and no attempt is refused before anything is sent."""
         with pytest.raises((TypeError, InvalidArgumentError), match="until_turn"):
             await stream_manager.create_resumable_reader(unique, until_turn=until_turn)
 
     async def test_a_reader_behind_the_close_of_its_turn(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-43: where the turn was closed at or before the position, it stops at once instead of waiting."""
+        """SM-43: If the turn was closed at or before the position, the reader stops at once."""
         await write_numbers(stream_manager, unique, 1)
         closed_at = await stream_manager.close_turn(
             unique,

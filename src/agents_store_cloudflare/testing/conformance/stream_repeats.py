@@ -1,4 +1,6 @@
-"""Calls to a stream that are sent again after others have acted: each takes effect once, in the order of the first sending.
+"""The conformance tests for calls that are sent again after others have acted.
+
+Each takes effect once, in the order of the first sending.
 
 Subclass `StreamRepeatConformance` and give it a `stream_namespace`. Each test names the clauses that it proves.
 """
@@ -56,15 +58,15 @@ OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
     "reset, then end": ("reset", "end"),
     "resume, then write": ("resume", "write"),
 }
-"""What others do before a call is sent again."""
+"""The acts of others before a call is sent again."""
 
 
 class Interference:
-    """Objects that lose the replies of one caller: somebody else acts, then the call is sent again.
+    """A namespace that loses the replies of one caller. Somebody else acts before the call is sent again.
 
     Args:
-        between: what somebody else does after the first reply is lost.
-        skipped: how many of the caller's calls pass before that.
+        between: the act of somebody else after the first reply is lost.
+        skipped: the number of the caller's calls that pass before.
     """
 
     def __init__(self, namespace: ObjectNamespace, between: Callable[[], Awaitable[None]], *, skipped: int = 0) -> None:
@@ -87,10 +89,10 @@ class Interference:
 
 
 class StreamRepeatConformance(StreamFixtures):
-    """`StreamManager`: a call that is sent again takes effect once, whatever others did in between.
+    """The contract of `StreamManager` for repeated calls: each takes effect once, whatever others did in between.
 
     Attributes:
-        others: which of `OTHERS` act in between; all of them, unless a slow backend takes a sample.
+        others: the acts of `OTHERS` in between. A slow backend takes a sample of them.
     """
 
     others: tuple[str, ...] = tuple(OTHERS)
@@ -99,7 +101,7 @@ class StreamRepeatConformance(StreamFixtures):
     async def test_a_call_sent_again_after_others_have_acted(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str, call: str
     ) -> None:
-        """SM-9: the stream is as if the call's reply had come, and the others had acted after it."""
+        """SM-9: The result is the same as if the first reply had come and the others had acted after it."""
         manager = DurableObjectStreamManager(stream_namespace, options=stream_options)
 
         async def act(others: str, stream_id: str) -> None:
@@ -129,7 +131,7 @@ class StreamRepeatConformance(StreamFixtures):
         clock: Time,
         unique: str,
     ) -> None:
-        """SM-9: the stream that it made was deleted meanwhile, and stays so."""
+        """SM-9: A repeated creation does not bring back a stream that others have deleted."""
         lossy = Interference(stream_namespace, lambda: stream_manager.delete_stream(unique))
         caller = DurableObjectStreamManager(lossy, options=stream_options)
         writer = await while_time_passes(clock, _opened(caller, unique))
@@ -141,7 +143,7 @@ class StreamRepeatConformance(StreamFixtures):
     async def test_a_flush_of_a_deleted_stream_is_recognised(
         self, stream_manager: DurableObjectStreamManager, stream_namespace: ObjectNamespace, clock: Time, unique: str
     ) -> None:
-        """SM-9: it was stored before the deletion; it does not appear in the stream that others make anew."""
+        """SM-9: A flush that was stored before a deletion is not stored again in the stream that others make anew."""
         lossy = Interference(stream_namespace, lambda: stream_manager.delete_stream(unique), skipped=1)
         options = StreamOptions(sleep=clock.advance)
         writer = await DurableObjectStreamManager(lossy, options=options).create_writer(unique, "agent", "researcher")
@@ -154,7 +156,7 @@ class StreamRepeatConformance(StreamFixtures):
         assert (info.first_sequence, info.last_sequence) == (2, 2)
 
     async def test_a_call_repeated_by_its_caller(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-9: a commit id makes it one call; another call under the same id is refused."""
+        """SM-9: Calls with the same commit id take effect once. A different call under this id is refused."""
         await _write(stream_manager, unique)
         await stream_manager.end_stream(unique, 1, commit_id="end-1")
         await stream_manager.reset_stream(unique)
@@ -170,7 +172,7 @@ class StreamRepeatConformance(StreamFixtures):
     async def test_a_call_that_changes_nothing_keeps_its_fence(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-13: a higher token is kept and a lower one refused by end, fail, pause, resume, truncate alike."""
+        """SM-13: End, fail, pause, resume and truncate keep a higher token and refuse a lower one, even if they change nothing."""
         for name in ("pause", "resume", "truncate", "end", "fail"):
             stream_id = f"{unique}-{name}"
             await _write(stream_manager, stream_id)
@@ -183,7 +185,7 @@ class StreamRepeatConformance(StreamFixtures):
                 assert caught.value.expected == 9
 
     async def test_a_repetition_keeps_its_fence(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-13: a call that its new lock holder repeats has no second effect, and the holder before is refused from then on."""
+        """SM-13: When a new lock holder repeats a call, it has no second effect, and the earlier holder is refused from then on."""
         for name in ("pause", "resume", "truncate", "end", "fail", "reset", "delete"):
             stream_id = f"{unique}-{name}"
             await _write(stream_manager, stream_id)
@@ -191,14 +193,14 @@ class StreamRepeatConformance(StreamFixtures):
             await call(5)
             stood = await _stands(stream_manager, stream_id)
             await call(9)
-            await call(6)  # a late repetition of an older holder gets the first answer too
+            await call(6)  # a late repetition by an older holder gets the first answer too
             assert await _stands(stream_manager, stream_id) == stood
             with pytest.raises(StaleFencingTokenError) as caught:
                 await stream_manager.create_writer(stream_id, "a", "t", fencing_token=6)
             assert caught.value.expected == 9
 
     async def test_an_operator_forgets_a_fence(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-13: after `reset_fence` any token is good again, also on a deleted stream; an unknown one stays unknown."""
+        """SM-13: After `reset_fence` any token is accepted, also for a deleted stream. An unknown stream stays unknown."""
         await (await stream_manager.create_writer(unique, "a", "t", fencing_token=2**53 - 1)).close()
         with pytest.raises(StaleFencingTokenError):
             await stream_manager.end_stream(unique, fencing_token=3)
@@ -224,7 +226,7 @@ def _fenced(
 
 
 async def _stands(manager: DurableObjectStreamManager, stream_id: str) -> tuple[object, ...] | None:
-    """Return what can be told of a stream, its times aside."""
+    """Return the facts of a stream, without its times."""
     info = await manager.get_info(stream_id)
     if info is None:
         return None

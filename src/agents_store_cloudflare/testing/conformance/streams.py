@@ -1,4 +1,4 @@
-"""The contract of every `StreamManager` over Durable Objects: subclass `StreamConformance`, give it a `stream_namespace`.
+"""The conformance tests of a `StreamManager` over Durable Objects. Subclass `StreamConformance`, and give it a `stream_namespace`.
 
 Each test names the clauses of docs/guarantees.md that it proves.
 """
@@ -61,7 +61,7 @@ async def _read_all(reader: DurableObjectStreamReader) -> list[Any]:
 
 
 async def _stored(manager: DurableObjectStreamManager, stream_id: str) -> list[int]:
-    """Return the chunks that the stream holds now, whether it has ended or not."""
+    """Return the stored chunks of the stream, whether it has ended or not."""
     info = await manager.get_info(stream_id)
     assert info is not None
     async with manager.create_reader(stream_id) as reader:
@@ -74,7 +74,7 @@ class StreamConformance(StreamFixtures):
     async def test_chunks_are_numbered_from_one_in_order(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-1, SM-12: chunks come back in the order of their writes, numbered 1, 2, 3; flush gives the last number."""
+        """SM-1, SM-12: Chunks come back in the order of their writes, numbered 1, 2, 3. `flush` returns the last number."""
         writer = await stream_manager.create_writer(unique, "agent", "researcher")
         assert await writer.flush() == 0
         for number in range(1, 8):
@@ -89,7 +89,7 @@ class StreamConformance(StreamFixtures):
         assert reader.status == "ended"
 
     async def test_user_json_comes_back_exactly(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-2, SM-3: digits, floats, NUL, emoji, key order, own keys come back; missing ones are added."""
+        """SM-2, SM-3: Digits, floats, NUL, emoji, the order of keys and own keys come back. Missing keys are added."""
         async with stream_manager.create_writer(unique, "agent-1", "researcher") as writer:
             await writer.write(NASTY_CHUNK)
             await writer.write(_text(1))
@@ -107,7 +107,7 @@ class StreamConformance(StreamFixtures):
     async def test_bad_chunks_are_refused_before_anything_is_sent(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-4: a value that is no chunk is refused by name, and takes no sequence."""
+        """SM-4: A value that is no chunk is refused by name, and takes no sequence."""
         writer = await stream_manager.create_writer(unique, "agent", "researcher")
         not_chunks: list[Any] = [[], "text", None, {"type": 1}, {"type": "x", "y": (1,)}, {"type": "x", 1: 2}]
         for chunk in not_chunks:
@@ -125,7 +125,7 @@ class StreamConformance(StreamFixtures):
     async def test_a_chunk_over_the_limit_is_refused(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, unique: str
     ) -> None:
-        """SM-5: a chunk over the limit raises with both sizes and takes no sequence; one at the limit is stored."""
+        """SM-5: A chunk over the limit raises an error with both sizes and takes no sequence. A chunk at the limit is stored."""
         options = replace(stream_options, max_chunk_bytes=300)
         manager = DurableObjectStreamManager(stream_namespace, options=options)
         async with manager.create_writer(unique, "agent", "researcher") as writer:
@@ -139,7 +139,7 @@ class StreamConformance(StreamFixtures):
     async def test_large_flushes_are_split_and_read_back(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-1, SM-5: chunks of up to 1 MB, far more than one block, one page or one call holds, come back in order."""
+        """SM-1, SM-5: Chunks of up to 1 MB, more than a block, a page or a call holds, come back in order."""
         sizes = [900_000, 10, 300_000, 300_000, 10, 950_000, 950_000, 950_000, 950_000, 950_000]
         async with stream_manager.create_writer(unique, "agent", "researcher") as writer:
             for number, size in enumerate(sizes):
@@ -153,7 +153,7 @@ class StreamConformance(StreamFixtures):
     async def test_a_full_buffer_is_stored(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, unique: str
     ) -> None:
-        """SM-6: the write that fills the buffer stores it; before that nothing is stored."""
+        """SM-6: The write that fills the buffer stores it. Before that nothing is stored."""
         options = replace(stream_options, buffer_size=3, flush_interval=60)
         manager = DurableObjectStreamManager(stream_namespace, options=options)
         writer = await manager.create_writer(unique, "agent", "researcher")
@@ -168,7 +168,7 @@ class StreamConformance(StreamFixtures):
     async def test_the_next_write_stores_what_has_waited(
         self, stream_manager: DurableObjectStreamManager, clock: Time, unique: str
     ) -> None:
-        """SM-6: once the flush interval has passed, the next write stores what waited, itself included."""
+        """SM-6: When the flush interval has passed, the next write stores the waiting chunks and itself."""
         writer = await stream_manager.create_writer(unique, "agent", "researcher")
         await writer.write(_text(1))
         await clock.advance(0.15)
@@ -179,7 +179,7 @@ class StreamConformance(StreamFixtures):
     async def test_a_timer_stores_what_has_waited(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str
     ) -> None:
-        """SM-6: with `wait_until` a timer stores after the flush interval, without another write."""
+        """SM-6: With `wait_until` a timer stores the chunks after the flush interval, without another write."""
         kept: list[Awaitable[None]] = []
         options = replace(stream_options, wait_until=kept.append)
         manager = DurableObjectStreamManager(stream_namespace, options=options)
@@ -199,7 +199,7 @@ class StreamConformance(StreamFixtures):
     async def test_ending_stores_what_the_managers_writers_have(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-6: end and fail store first what this manager's writers of that stream have taken."""
+        """SM-6: End and fail first store the chunks of this manager's writers of the stream."""
         for stream_id in (f"{unique}-end", f"{unique}-fail"):
             writer = await stream_manager.create_writer(stream_id, "agent", "researcher")
             await writer.write(_text(1))
@@ -209,7 +209,7 @@ class StreamConformance(StreamFixtures):
         assert await _stored(stream_manager, f"{unique}-fail") == [1]
 
     async def test_writers_share_a_stream(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-7: each writer's chunks keep their order between other writers' chunks, and numbers have no gaps."""
+        """SM-7: Each writer's chunks keep their order between other writers' chunks, and the numbers have no gaps."""
 
         async def write(writer_number: int) -> None:
             async with stream_manager.create_writer(unique, f"agent-{writer_number}", "researcher") as writer:
@@ -233,7 +233,7 @@ class StreamConformance(StreamFixtures):
     async def test_concurrent_writes_of_one_writer_keep_their_order(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, unique: str
     ) -> None:
-        """SM-8: writes from many tasks are stored once each, in the order of the calls."""
+        """SM-8: Writes from many tasks are stored once each, in the order of the calls."""
         options = replace(stream_options, buffer_size=4)
         manager = DurableObjectStreamManager(stream_namespace, options=options)
         async with manager.create_writer(unique, "agent", "researcher") as writer:
@@ -244,7 +244,7 @@ class StreamConformance(StreamFixtures):
     async def test_a_failed_call_is_repeated_and_stores_once(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str, moment: Moment
     ) -> None:
-        """SM-9: each call that is lost on its way there, or whose reply is lost, takes effect exactly once."""
+        """SM-9: A call whose request or reply is lost takes effect exactly once."""
         faulty = FaultyNamespace(stream_namespace)
         manager = DurableObjectStreamManager(faulty, options=stream_options)
         faulty.fail(moment)
@@ -264,7 +264,7 @@ class StreamConformance(StreamFixtures):
     async def test_what_could_not_be_stored_stays_pending(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str, moment: Moment
     ) -> None:
-        """SM-9, SM-10: after a long silence the chunks are in `pending`, in order; later each is stored once."""
+        """SM-9, SM-10: When no reply comes for long, the chunks are in `pending`, in order. Later each is stored once."""
         faulty = FaultyNamespace(stream_namespace)
         manager = DurableObjectStreamManager(faulty, options=stream_options)
         writer = await manager.create_writer(unique, "agent", "researcher")
@@ -283,7 +283,7 @@ class StreamConformance(StreamFixtures):
     async def test_a_write_that_raises_has_not_taken_its_chunk(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str
     ) -> None:
-        """SM-10: a failure behind an earlier write surfaces at the next one, which may be repeated without doubling."""
+        """SM-10: The failure of an earlier write is raised by the next write, which can be repeated without a double chunk."""
         faulty = FaultyNamespace(stream_namespace)
         options = replace(stream_options, buffer_size=2, flush_interval=60)
         manager = DurableObjectStreamManager(faulty, options=options)
@@ -299,7 +299,7 @@ class StreamConformance(StreamFixtures):
         assert await _stored(manager, unique) == [1, 2, 3]
 
     async def test_expected_sequence(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-11: `expected_sequence` stores what waits and this chunk at once, or that write raises."""
+        """SM-11: A write with `expected_sequence` stores the waiting chunks and its own at once, or raises."""
         writer = await stream_manager.create_writer(unique, "agent", "researcher")
         await writer.write(_text(1))
         await writer.write(_text(2), expected_sequence=2)
@@ -317,7 +317,7 @@ class StreamConformance(StreamFixtures):
     async def test_only_one_of_two_racing_writers_gets_a_sequence(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-11: of writers that expect the same sequence, one is stored and the others are refused."""
+        """SM-11: Of several writers that expect the same sequence, one is stored and the others are refused."""
         writers = [await stream_manager.create_writer(unique, f"a{n}", "researcher") for n in range(5)]
         results = await asyncio.gather(
             *(writer.write(_text(n), expected_sequence=1) for n, writer in enumerate(writers)), return_exceptions=True
@@ -332,7 +332,7 @@ class StreamConformance(StreamFixtures):
         stream_options: StreamOptions,
         unique: str,
     ) -> None:
-        """SM-13: the highest fencing token is kept; writers, ends and fails with a lower one are refused."""
+        """SM-13: The stream keeps the highest fencing token. Writers, ends and fails with a lower one are refused."""
         old = await stream_manager.create_writer(unique, "old", "researcher", fencing_token=5)
         await old.write(_text(1))
         await old.flush()
@@ -360,7 +360,7 @@ class StreamConformance(StreamFixtures):
     async def test_a_reader_gets_stored_chunks_then_live_ones(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-12: a reader that waits is handed each new chunk, and the end; several readers each get everything."""
+        """SM-12: A waiting reader gets each new chunk, and the end. Several readers each get all chunks."""
         writer = await stream_manager.create_writer(unique, "agent", "researcher")
         await writer.write(_text(1))
         await writer.flush()
@@ -380,7 +380,7 @@ class StreamConformance(StreamFixtures):
     async def test_a_failed_stream_gives_everything_then_raises(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-14: a reader of a failed stream gets every chunk, then `StreamFailedError` with the text, each time."""
+        """SM-14: A reader of a failed stream gets every chunk, then `StreamFailedError` with the text, each time."""
         async with stream_manager.create_writer(unique, "agent", "researcher") as writer:
             await writer.write(_text(1))
         reader = await stream_manager.create_reader(unique)
@@ -398,7 +398,7 @@ class StreamConformance(StreamFixtures):
     async def test_a_reader_resumes_after_a_position(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-15: `from_sequence` means "I have n"; the last one waits for what comes, one above raises."""
+        """SM-15: A reader begins after `from_sequence`. From the last sequence it waits, and a higher one raises."""
         async with stream_manager.create_writer(unique, "agent", "researcher") as writer:
             for number in range(1, 11):
                 await writer.write(_text(number))
@@ -418,7 +418,7 @@ class StreamConformance(StreamFixtures):
     async def test_a_reader_goes_on_after_a_lost_connection(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str
     ) -> None:
-        """SM-16: a reader whose calls fail goes on where it was: nothing twice, nothing missing."""
+        """SM-16: A reader with failing calls goes on at its position. No chunk comes twice and none is missing."""
         faulty = FaultyNamespace(stream_namespace)
         manager = DurableObjectStreamManager(faulty, options=stream_options)
         writer = await manager.create_writer(unique, "agent", "researcher")
@@ -432,7 +432,7 @@ class StreamConformance(StreamFixtures):
         assert _numbers(await while_time_passes(clock, _read_all(reader))) == [2]
 
     async def test_closing_a_reader_stops_it(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-12: `close` ends the iteration, also one that waits."""
+        """SM-12: `close` ends the iteration, also an iteration that waits."""
         async with stream_manager.create_writer(unique, "agent", "researcher") as writer:
             await writer.write(_text(1))
         reader = await stream_manager.create_reader(unique)
@@ -444,7 +444,7 @@ class StreamConformance(StreamFixtures):
         assert _numbers(await rest) in ([], [1])
 
     async def test_unknown_streams(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-17: an unknown stream has no info, no readers, no end, and asking for it does not create it."""
+        """SM-17: An unknown stream has no info, no readers and no end. To ask for it does not create it."""
         for _ in range(2):
             assert await stream_manager.get_info(unique) is None
             with pytest.raises(StreamNotFoundError):
@@ -459,7 +459,7 @@ class StreamConformance(StreamFixtures):
     async def test_a_reader_may_wait_for_the_stream(
         self, stream_manager: DurableObjectStreamManager, clock: Time, unique: str
     ) -> None:
-        """SM-17: with `wait` a reader waits for the stream to be created, and no longer than that."""
+        """SM-17: With `wait` a reader waits until the stream is created, and no longer than that time."""
         with pytest.raises(StreamNotFoundError):
             await while_time_passes(clock, _awaited(stream_manager.create_reader(unique, wait=0.1)))
         opening = asyncio.ensure_future(_awaited(stream_manager.create_reader(unique, wait=60)))
@@ -470,7 +470,7 @@ class StreamConformance(StreamFixtures):
         assert _numbers(await _read_all(await opening)) == [1]
 
     async def test_a_stream_has_one_outcome(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-18: ending twice alike changes nothing; any other outcome raises with the first one."""
+        """SM-18: A second end with the same outcome changes nothing. Any other outcome raises an error with the first outcome."""
         await (await stream_manager.create_writer(unique, "agent", "researcher")).close()
         await stream_manager.end_stream(unique, {"a": 1, "b": [1.0]}, status="stopped")
         first = await stream_manager.get_info(unique)
@@ -487,7 +487,7 @@ class StreamConformance(StreamFixtures):
         assert await stream_manager.get_info(unique) == first
 
     async def test_a_failed_stream_stays_failed(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-18: failing twice alike changes nothing; another text or an end raises."""
+        """SM-18: A second fail with the same text changes nothing. Another text or an end raises."""
         await (await stream_manager.create_writer(unique, "agent", "researcher")).close()
         await stream_manager.fail_stream(unique, "no")
         await stream_manager.fail_stream(unique, "no")
@@ -506,7 +506,7 @@ class StreamConformance(StreamFixtures):
         stream_options: StreamOptions,
         unique: str,
     ) -> None:
-        """SM-10, SM-19: chunks for an ended stream are refused: old writers at the flush, new ones at the write."""
+        """SM-10, SM-19: An ended stream refuses chunks: of open writers at the flush, of new writers at the write."""
         old = await stream_manager.create_writer(unique, "agent", "researcher")
         other = DurableObjectStreamManager(stream_namespace, options=stream_options)
         await old.write(_text(1))
@@ -525,7 +525,7 @@ class StreamConformance(StreamFixtures):
     async def test_a_closed_writer_takes_no_chunks(
         self, stream_manager: DurableObjectStreamManager, unique: str
     ) -> None:
-        """SM-19: closing a writer leaves the stream open and is harmless twice; the writer takes no more chunks."""
+        """SM-19: A closed writer takes no more chunks, and the stream stays open. A second close does nothing."""
         async with stream_manager.create_writer(unique, "agent", "researcher") as writer:
             await writer.write(_text(1))
         assert await writer.close() == await writer.flush() == 1
@@ -536,7 +536,7 @@ class StreamConformance(StreamFixtures):
         assert await _stored(stream_manager, unique) == [1, 2]
 
     async def test_info(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-20: info tells status, outcome, numbers and times."""
+        """SM-20: The info has the status, the outcome, the numbers and the times."""
         writer = await stream_manager.create_writer(unique, "agent", "researcher")
         info = await stream_manager.get_info(unique)
         assert info is not None
@@ -554,7 +554,7 @@ class StreamConformance(StreamFixtures):
     async def test_dropping_the_oldest_is_opt_in(
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str
     ) -> None:
-        """SM-21: with `overflow="drop_oldest"` a full buffer loses its oldest chunk and says so."""
+        """SM-21: With `overflow="drop_oldest"` a full buffer drops its oldest chunk and emits an event."""
         faulty = FaultyNamespace(stream_namespace)
         options = replace(stream_options, buffer_size=3, flush_interval=60, overflow="drop_oldest")
         manager = DurableObjectStreamManager(faulty, options=options)
@@ -573,7 +573,7 @@ class StreamConformance(StreamFixtures):
         assert await _stored(manager, unique) == [4, 5, 6]
 
     async def test_ids_and_arguments_are_checked(self, stream_manager: DurableObjectStreamManager, unique: str) -> None:
-        """SM-22: ids, positions, outcomes, events and options are checked before anything is sent."""
+        """SM-22: Ids, positions, outcomes, events and options are checked before anything is sent."""
         for bad in ("", "__x", "a\nb", "x" * 513, "\ud800"):
             with pytest.raises(InvalidArgumentError, match="stream_id"):
                 await stream_manager.get_info(bad)

@@ -1,4 +1,4 @@
-"""What export and import promise, clause by clause. Subclass `TransferConformance`; give it a `store` and the store's `database`."""
+"""The conformance tests of export and import. Subclass `TransferConformance`, and give it a `store` and the store's `database`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TransferConformance(StoreFixtures):
     """The contract of `export_session` and `import_session`."""
 
     async def test_a_session_comes_back(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-1: a session that is deleted and imported is equal by every read, except for its version, and continues from where it was."""
+        """TR-1: A session that is deleted and imported is equal by every read, except for its version, and can go on."""
         await _fill(store, unique)
         before = await _reads(store, unique)
         copy = json.loads(json.dumps(await export_session(database, unique)))
@@ -54,7 +54,7 @@ class TransferConformance(StoreFixtures):
         await store.state_store.delete_session(unique, delete_usage=True)
 
     async def test_usage_counts_once(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-2: entries that are stored already count once, and days have the same totals as before."""
+        """TR-2: Entries that are stored already count once, and the totals of days stay the same."""
         await _fill(store, unique)
         days = await _days(store, f"m-{unique}")
         copy = await export_session(database, unique)
@@ -67,7 +67,7 @@ class TransferConformance(StoreFixtures):
         assert await _days(store, f"m-{unique}") == []
 
     async def test_an_existing_session(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-3: an existing session is refused. With `replace` it equals the copy, and states loaded before are stale."""
+        """TR-3: An existing session is refused. With `replace` it equals the copy, and states loaded before are stale."""
         await _fill(store, unique)
         copy = await export_session(database, unique)
         with pytest.raises(SessionExistsError):
@@ -87,7 +87,7 @@ class TransferConformance(StoreFixtures):
             await store.state_store.append_messages(unique, [{"role": "user"}], fencing_token=8)
 
     async def test_what_is_refused(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-4: a newer format, a newer schema and a copy that is not whole are refused, and nothing is written."""
+        """TR-4: A newer format, a newer schema and an incomplete copy are refused, and nothing is written."""
         await _fill(store, unique)
         copy = await export_session(database, unique)
         await store.state_store.delete_session(unique, delete_usage=True)
@@ -109,7 +109,7 @@ class TransferConformance(StoreFixtures):
         assert await store.usage_store.get_entries(unique) == []
 
     async def test_the_lines_of_a_file(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-5: a copy comes back from the lines of a file; a line that is changed, missing or doubled is named."""
+        """TR-5: A copy comes back from the lines of a file. A changed, missing or doubled line is named."""
         await _fill(store, unique)
         await _write(store, unique, 1, 2)
         copy = await export_session(database, unique, streams=store.stream_manager)
@@ -132,7 +132,7 @@ class TransferConformance(StoreFixtures):
 
     @pytest.mark.parametrize("outcome", ["open", "paused", "ended", "failed"])
     async def test_a_stream_comes_back(self, store: CloudflareStore, database: Any, unique: str, outcome: str) -> None:
-        """TR-7: chunks with their numbers, the floor and the outcome come back; a reader from any position sees the same."""
+        """TR-7: The chunks with their numbers, the floor and the outcome come back. A reader from any position sees the same."""
         manager = store.stream_manager
         await store.state_store.create_session(unique, agent_type="x")
         await _write(store, unique, *range(1, 8))
@@ -153,7 +153,10 @@ class TransferConformance(StoreFixtures):
         await store.delete_session(unique)
 
     async def test_an_existing_stream(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-8: it is refused; replaced, it is as the copy is, listeners are told, and no number is given out twice."""
+        """TR-8: An existing stream is refused.
+
+        When it is replaced, it equals the copy, listeners hear of it, and no number is used twice.
+        """
         manager = store.stream_manager
         await store.state_store.create_session(unique, agent_type="x")
         await _write(store, unique, 1, 2, 3)
@@ -186,7 +189,7 @@ class TransferConformance(StoreFixtures):
         await store.delete_session(unique)
 
     async def test_a_repeated_import(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-6, TR-8: an import that died after its stream was stored ends when it is called again; another stream stays."""
+        """TR-6, TR-8: An import that died after its stream was stored completes when it is called again. A different stream stays."""
         manager = store.stream_manager
         await store.state_store.create_session(unique, agent_type="x")
         await _write(store, unique, 1, 2, 3)
@@ -203,7 +206,7 @@ class TransferConformance(StoreFixtures):
         await store.delete_session(unique)
 
     async def test_a_closing_chunk_comes_once(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-9: a session that comes back with a closing chunk owed does not publish it a second time."""
+        """TR-9: An imported session with an unpublished closing chunk does not publish it a second time."""
         manager = store.stream_manager
         async with store.turn(unique, agent_type="x") as turn:
             await turn.write({"type": "text", "n": 1})
@@ -217,7 +220,7 @@ class TransferConformance(StoreFixtures):
         await store.delete_session(unique)
 
     async def test_other_ids(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-10: a session comes back under another id, with its stream, and what names it is changed with it."""
+        """TR-10: A session can be imported under another id with its stream, and all ids that name it are changed."""
         states, manager = store.state_store, store.stream_manager
         await _fill(store, unique)
         child, root = f"{unique}/1", f"{unique}-root"
@@ -246,7 +249,7 @@ class TransferConformance(StoreFixtures):
         await store.delete_session(root)
 
     async def test_an_open_turn_under_another_id(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-10: the reservation of an open turn stays with the original, and a sweep of the copy settles nothing of it."""
+        """TR-10: The reservation of an open turn stays with the original. A sweep of the copy settles nothing of it."""
         await store.usage_store.set_budget(unique, 100, "tokens")
         async with store.turn(unique, agent_type="a", budget=(unique, 60)) as turn:
             turn.record_tokens(model="m", prompt=7)
@@ -261,7 +264,7 @@ class TransferConformance(StoreFixtures):
         assert (budget.reserved, budget.settled) == (0, 27)
 
     async def test_budgets_come_back(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-11: a tree of budgets comes back with its spent and reserved amounts; triggers go on counting."""
+        """TR-11: A tree of budgets comes back with its spent and reserved amounts, and the triggers go on counting."""
         usage, inner = store.usage_store, f"{unique}/in"
         await usage.set_budget(unique, 100, "tokens")
         await usage.set_budget(inner, 60, "tokens", parent=unique)
@@ -301,7 +304,7 @@ class TransferConformance(StoreFixtures):
                 await import_budgets(database, {**copy, **change}, replace=True)
 
     async def test_what_deleted_sessions_leave(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-12: usage, kept totals and the fence of an id without a session come back, and count once."""
+        """TR-12: Usage, kept totals and the fence of an id without a session come back, and count once."""
         states, usage = store.state_store, store.usage_store
         await _fill(store, unique)
         await usage.delete_old_entries(1, keep_totals=True)
@@ -325,7 +328,7 @@ class TransferConformance(StoreFixtures):
         await usage.delete(unique)
 
     async def test_streams_that_are_refused(self, store: CloudflareStore, database: Any, unique: str) -> None:
-        """TR-4: a stream that is not whole is refused, and nothing is written."""
+        """TR-4: An incomplete stream is refused, and nothing is written."""
         manager = store.stream_manager
         await store.state_store.create_session(unique, agent_type="x")
         await _write(store, unique, 1, 2, 3)
@@ -356,7 +359,7 @@ async def _write(store: CloudflareStore, stream_id: str, *numbers: int, fencing_
 
 
 async def _read(store: CloudflareStore, stream_id: str, position: int) -> list[Any]:
-    """Return the numbers of the chunks after a position; the outcome of a failed stream last."""
+    """Return the numbers of the chunks after a position. For a failed stream the outcome is last."""
     found: list[Any] = []
     info = await store.stream_manager.get_info(stream_id)
     assert info is not None
@@ -388,7 +391,7 @@ async def _close(store: CloudflareStore, stream_id: str, outcome: str) -> None:
 
 
 async def _fill(store: CloudflareStore, session_id: str) -> None:
-    """A session with everything that a session can have."""
+    """Make a session with every kind of data."""
     states, usage = store.state_store, store.usage_store
     parent = AgentState(
         session_id=session_id,
@@ -418,7 +421,7 @@ async def _fill(store: CloudflareStore, session_id: str) -> None:
 
 
 async def _reads(store: CloudflareStore, session_id: str, *, model: str | None = None) -> str:
-    """Return the session by every read, as one text."""
+    """Return the results of every read of the session as one text."""
     states, usage = store.state_store, store.usage_store
     state = await states.load_state(session_id, required=True)
     checkpoints = await states.list_checkpoints(session_id)
@@ -437,5 +440,5 @@ async def _reads(store: CloudflareStore, session_id: str, *, model: str | None =
 
 
 async def _days(store: CloudflareStore, model: str) -> list[Any]:
-    """Return the totals of days, of a model that one session alone uses."""
+    """Return the totals of days for a model that only one session uses."""
     return [total.to_dict() for total in await store.usage_store.get_totals("day", model=model)]

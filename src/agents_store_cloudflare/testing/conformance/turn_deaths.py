@@ -1,4 +1,4 @@
-"""What a turn promises when something dies: exceptions, cancellations, lost Workers, sweeps, attempts."""
+"""The conformance tests of turns that end early: exceptions, cancellations, dead Workers, sweeps, attempts."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ["TurnDeathConformance"]
 
 
 class TurnDeathConformance(StoreFixtures):
-    """Turns that end before their time."""
+    """The contract of turns that end before their time."""
 
     async def test_an_exception_ends_the_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-5: the run fails, readers are told a code and no text, the lock is free, the exception goes on."""
+        """TU-5: After an exception the run is failed, readers get a code and no text, the lock is free, and the exception is raised."""
         block = begin(store, unique, turn_id="t")
         with pytest.raises(ZeroDivisionError, match="secret"):  # noqa: PT012 - the block is what is tested
             async with block as turn:
@@ -44,7 +44,7 @@ class TurnDeathConformance(StoreFixtures):
         assert not await store.locks.is_locked(unique)
 
     async def test_a_cancelled_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-5: a cancellation ends the run as interrupted."""
+        """TU-5: A cancellation ends the run as interrupted."""
         entered = asyncio.Event()
 
         async def work() -> None:
@@ -63,7 +63,7 @@ class TurnDeathConformance(StoreFixtures):
         ]
 
     async def test_each_dead_attempt_is_told(self, store: CloudflareStore, unique: str) -> None:
-        """TU-6, TU-8: attempts of one turn id that die one after the other are told to readers each, also without a chunk."""
+        """TU-6, TU-8: Readers get a closing chunk for each dead attempt of a turn id, also for one without other chunks."""
         await die(store, unique, turn_id="t")
         await die(store, unique, turn_id="t", at_once=True)
         await enter(begin(store, unique, turn_id="other"), leave=True)
@@ -75,7 +75,7 @@ class TurnDeathConformance(StoreFixtures):
         ]
 
     async def test_the_next_turn_closes_a_dead_one(self, store: CloudflareStore, unique: str) -> None:
-        """TU-6, TU-7: the next turn marks a dead one, tells its readers once, and the dead one's holder changes nothing more."""
+        """TU-6, TU-7: The next turn closes a dead turn and tells its readers once. The dead turn's holder changes nothing more."""
         dead = await die(store, unique)
         async with begin(store, unique) as turn:
             await turn.write({"type": "text", "text": "next"})
@@ -93,7 +93,7 @@ class TurnDeathConformance(StoreFixtures):
         assert (await store.state_store.load_state(unique, required=True)).messages == []
 
     async def test_the_sweep_closes_a_dead_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-6: the sweep closes a dead turn once, and leaves alone a turn that runs."""
+        """TU-6: The sweep closes a dead turn once, and leaves a running turn alone."""
         await die(store, unique)
         async with begin(store, f"{unique}-running") as running:
             assert unique in (await store.sweep_turns(1000)).closed
@@ -105,7 +105,7 @@ class TurnDeathConformance(StoreFixtures):
 
     @pytest.mark.parametrize("by", ["end", "reset", "deletion"])
     async def test_what_is_owed_to_a_stream_that_is_gone(self, store: CloudflareStore, unique: str, by: str) -> None:
-        """TU-4: where the stream was ended, reset or deleted meanwhile, no closing chunk follows."""
+        """TU-4: A stream that was ended, reset or deleted meanwhile gets no closing chunk."""
         await die(store, unique)
         if by == "end":
             await store.stream_manager.end_stream(unique)
@@ -119,7 +119,7 @@ class TurnDeathConformance(StoreFixtures):
         assert unique not in (await store.sweep_turns(1000)).closed
 
     async def test_a_closing_chunk_passes_a_pause(self, store: CloudflareStore, unique: str) -> None:
-        """TU-4: a stream that others have paused gets its closing chunk all the same, and stays paused."""
+        """TU-4: A stream that others have paused still gets its closing chunk, and stays paused."""
         await die(store, unique)
         await store.stream_manager.pause_stream(unique)
         await store.sweep_turns(1000)
@@ -128,7 +128,7 @@ class TurnDeathConformance(StoreFixtures):
         assert (info.status, info.count) == ("paused", 2)
 
     async def test_a_turn_id_succeeds_once(self, store: CloudflareStore, unique: str) -> None:
-        """TU-8: an id that has succeeded is refused with its outcome; one that has failed starts again, its messages once."""
+        """TU-8: A turn id that has succeeded is refused with its outcome. A failed id starts again, and its messages are stored once."""
         question = [{"role": "user", "content": "q"}]
         with pytest.raises(ZeroDivisionError):
             async with begin(store, unique, turn_id="t", messages=question):
@@ -146,7 +146,7 @@ class TurnDeathConformance(StoreFixtures):
         assert not await store.locks.is_locked(unique)
 
     async def test_a_death_on_a_stream_of_several_sessions(self, store: CloudflareStore, unique: str) -> None:
-        """TU-6: the readers of a shared stream are told of a turn whose Worker died before its first commit."""
+        """TU-6: The readers of a shared stream hear of a turn whose Worker died before its first commit."""
         shared = f"{unique}-shared"
         await store.state_store.save(AgentState(session_id=unique, agent_type="a", stream_id=shared))
         await die(store, unique, at_once=True)
@@ -154,14 +154,14 @@ class TurnDeathConformance(StoreFixtures):
         assert [chunk["type"] for chunk in await chunks_of(store, shared)] == ["turn-failed"]
 
     async def test_a_sweep_is_waited_for(self, store: CloudflareStore, unique: str) -> None:
-        """TU-1, TU-6: a turn that would not wait for another turn waits for a sweep, also while that closes a dead turn."""
+        """TU-1, TU-6: A turn that does not wait for other turns still waits for a sweep, also while the sweep closes a dead turn."""
         await die(store, unique, turn_id="dead")
         sweep = await store.locks.acquire(unique)
         assert sweep is not None
         with store.meter() as meter:
             turns = [asyncio.create_task(enter(begin(store, unique, turn_id="dead"), leave=True))]
             for _ in range(1000):
-                if meter.objects.calls >= 2:  # the lock was refused, and its holder asked for
+                if meter.objects.calls >= 2:  # the lock was refused, and the call has asked for its holder
                     break
                 await asyncio.sleep(0.01)
         await sweep.release()

@@ -1,4 +1,4 @@
-"""What the conformance classes of turns share: how their tests begin a turn, let its Worker die, and look."""
+"""Helpers of the conformance classes of turns: they begin a turn, let its Worker die, and look at the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def begin(store: CloudflareStore, session_id: str, *, agent_type: Any = "a", **a
 
 
 async def enter(block: TurnBlock, *, leave: bool = False) -> None:
-    """Enter a block; the turn stays open unless it is left."""
+    """Enter a block. The turn stays open unless the test leaves it."""
     turn = await block.__aenter__()
     assert turn.number
     if leave:
@@ -25,7 +25,7 @@ async def enter(block: TurnBlock, *, leave: bool = False) -> None:
 
 
 async def die(store: CloudflareStore, session_id: str, *, at_once: bool = False, **arguments: Any) -> Turn:
-    """Return a turn whose Worker died after a flushed chunk, or before: its lock is over, nothing was ended."""
+    """Return a turn whose Worker died, after a flushed chunk or before. Its lock is over, and nothing has ended the turn."""
 
     async def live() -> Turn:
         block = begin(store, session_id, auto_refresh=False, **arguments)
@@ -37,7 +37,7 @@ async def die(store: CloudflareStore, session_id: str, *, at_once: bool = False,
         return turn
 
     turn = await asyncio.create_task(live())
-    await turn.lock.release()  # as a ttl that has run out
+    await turn.lock.release()  # as if its ttl had run out
     return turn
 
 

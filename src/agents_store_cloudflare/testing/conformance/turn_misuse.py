@@ -1,4 +1,4 @@
-"""Turns that are used wrongly: each misuse gets a clear error, and nothing is left behind."""
+"""The conformance tests for wrong uses of turns. Each misuse gets a clear error and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 class TurnMisuseConformance(StoreFixtures):
-    """Misuse of `store.turn`."""
+    """The contract for wrong uses of `store.turn`."""
 
     @pytest.mark.parametrize("case", WRONG)
     async def test_wrong_arguments(self, store: CloudflareStore, unique: str, case: str) -> None:
-        """TU-2: a wrong argument is named before anything is sent."""
+        """TU-2: A wrong argument is refused by name before anything is sent."""
         with store.meter() as meter, pytest.raises((TypeError, InvalidArgumentError)) as refused:
             await enter(begin(store, unique, **WRONG[case]))
         assert next(iter(WRONG[case])).split("_")[0].rstrip("s") in str(refused.value).replace(
@@ -55,7 +55,7 @@ class TurnMisuseConformance(StoreFixtures):
         assert (meter.d1.round_trips, meter.objects.calls) == (0, 0)
 
     async def test_a_turn_inside_a_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-1: the inner turn is refused at once, whatever its wait; the outer one goes on. Another session's is none of this."""
+        """TU-1: An inner turn of the same session is refused at once, whatever its wait, and the outer turn goes on."""
         async with begin(store, unique) as turn:
             with pytest.raises(TurnError, match="around"):
                 await enter(begin(store, unique, wait=5))
@@ -66,7 +66,7 @@ class TurnMisuseConformance(StoreFixtures):
         await _is_at_rest(store, unique)
 
     async def test_a_block_that_is_used_twice(self, store: CloudflareStore, unique: str) -> None:
-        """TU-1: a block is entered once."""
+        """TU-1: A block can be entered once."""
         block = begin(store, unique)
         async with block:
             pass
@@ -76,7 +76,7 @@ class TurnMisuseConformance(StoreFixtures):
 
     @pytest.mark.parametrize("how", ["left", "suspended", "failed"])
     async def test_use_after_the_end(self, store: CloudflareStore, unique: str, how: str) -> None:
-        """TU-1: after the end every use is refused by name, and changes nothing."""
+        """TU-1: After the end of a turn every use is refused by name, and changes nothing."""
         block = begin(store, unique)
         turn = await block.__aenter__()
         if how == "failed":
@@ -102,7 +102,7 @@ class TurnMisuseConformance(StoreFixtures):
         await _is_at_rest(store, unique, stream="paused" if how == "suspended" else "active")
 
     async def test_wrong_use_inside(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3: a call that is refused inside a turn does not change the turn."""
+        """TU-3: A refused call inside a turn does not change the turn."""
         async with begin(store, unique) as turn:
             with pytest.raises(TypeError, match="message 0"):
                 turn.add("hello")  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ class TurnMisuseConformance(StoreFixtures):
         assert (await store.usage_store.get_rollup(unique)).entry_count == 1
 
     async def test_a_state_that_cannot_be_stored(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3, TU-5: the commit is refused, the turn fails, and the session stays as it was."""
+        """TU-3, TU-5: The commit is refused, the turn fails, and the session is unchanged."""
         with pytest.raises((TypeError, InvalidArgumentError)):  # noqa: PT012 - the block is what is tested
             async with begin(store, unique, messages=[{"role": "user", "content": "q"}]) as turn:
                 turn.record_tokens(model="m", prompt=1)
@@ -139,7 +139,7 @@ class TurnMisuseConformance(StoreFixtures):
         await _is_at_rest(store, unique)
 
     async def test_no_stream(self, store: CloudflareStore, unique: str) -> None:
-        """TU-4: a turn without a stream makes none, and refuses chunks."""
+        """TU-4: A turn without a stream makes none, and refuses chunks."""
         async with begin(store, unique, stream=False) as turn:
             with pytest.raises(TurnError, match="stream=False"):
                 await turn.write({"type": "text", "text": "x"})
@@ -147,7 +147,7 @@ class TurnMisuseConformance(StoreFixtures):
         assert not await store.locks.is_locked(unique)
 
     async def test_another_agent_type(self, store: CloudflareStore, unique: str) -> None:
-        """TU-2: the session of another agent type is refused, and stays as it was."""
+        """TU-2: A session of another agent type is refused and unchanged."""
         async with begin(store, unique):
             pass
         before = await store.state_store.load_state(unique, required=True)
@@ -158,7 +158,7 @@ class TurnMisuseConformance(StoreFixtures):
         await _is_at_rest(store, unique)
 
     async def test_a_budget_that_does_not_fit(self, store: CloudflareStore, unique: str) -> None:
-        """TU-2: neither a run nor a message nor a reservation is left, nor a session where there was none."""
+        """TU-2: A refused turn leaves no run, no message, no reservation and no new session."""
         await store.usage_store.set_budget(unique, 10, "tokens")
         for budget, error in (((unique, 11), BudgetExceededError), ((f"{unique}-none", 1), UsageError)):
             with pytest.raises(error):
@@ -171,7 +171,7 @@ class TurnMisuseConformance(StoreFixtures):
         assert not await store.locks.is_locked(unique)
 
     async def test_an_error_of_another_session_is_no_loss(self, store: CloudflareStore, unique: str) -> None:
-        """TU-5: a stale token of another session, raised through the block, ends the turn as any exception does."""
+        """TU-5: A stale token of another session ends the turn like any other exception."""
         other = f"{unique}-other"
         await store.state_store.create_session(other, agent_type="a")
         await store.state_store.update_status(other, "active", fencing_token=9)
@@ -183,7 +183,7 @@ class TurnMisuseConformance(StoreFixtures):
 
 
 async def _is_at_rest(store: CloudflareStore, session_id: str, *, stream: str = "active") -> None:
-    """Nobody holds the lock, no run is open, nothing is owed that the stream lacks, and the next turn enters."""
+    """Check that nobody holds the lock, no run is open, the stream has its closing chunks, and the next turn can enter."""
     assert not await store.locks.is_locked(session_id)
     assert await store.state_store.get_current_run(session_id) is None
     info = await store.stream_manager.get_info(session_id)

@@ -1,4 +1,4 @@
-"""What a turn promises to the readers of its stream, and between suspending and resuming."""
+"""The conformance tests of turns for the readers of their streams, and for suspending and resuming."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["TurnStreamConformance"]
 
 
 class TurnStreamConformance(StoreFixtures):
-    """Turns and their streams."""
+    """The contract of turns and their streams."""
 
     async def test_suspending_and_resuming(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3: a suspended turn pauses the stream; the next turn finds the context and goes on."""
+        """TU-3: A suspended turn pauses the stream. The next turn gets the context and goes on."""
         async with begin(store, unique) as turn:
             await turn.write({"type": "text", "text": "may I?"})
             await turn.suspend({"tool": "pay"})
@@ -40,7 +40,7 @@ class TurnStreamConformance(StoreFixtures):
         assert (await store.state_store.load_state(unique, required=True)).status == "active"
 
     async def test_a_run_names_the_one_that_it_resumes(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3: the run of a resumed turn names the suspended run, also when a first attempt to resume has failed."""
+        """TU-3: The run of a resumed turn names the suspended run, also when a first attempt to resume has failed."""
         async with begin(store, unique, turn_id="t1") as turn:
             await turn.suspend({"n": 1})
         with pytest.raises(ZeroDivisionError):
@@ -59,7 +59,7 @@ class TurnStreamConformance(StoreFixtures):
         ]
 
     async def test_the_name_of_the_agent(self, store: CloudflareStore, unique: str) -> None:
-        """TU-4: chunks bear the name of the agent: its type and the number of the turn, or the name that was given."""
+        """TU-4: Chunks have the name of the agent: its type and the number of the turn, or the given name."""
         for agent_id in (None, None, "ada"):
             async with begin(store, unique, agent_id=agent_id) as turn:
                 await turn.write({"type": "text", "text": "x"})
@@ -67,7 +67,7 @@ class TurnStreamConformance(StoreFixtures):
         assert [chunk["agentId"] for chunk in chunks] == ["a-1", "a-1", "a-2", "a-2", "ada", "ada"]
 
     async def test_a_stream_of_several_sessions(self, store: CloudflareStore, unique: str) -> None:
-        """TU-4, TU-7: on a shared stream turns write without a token and never pause it; each gets its closing chunk."""
+        """TU-4, TU-7: On a shared stream turns write without a token and never pause it. Each gets its closing chunk."""
         shared, sessions = f"{unique}-shared", [f"{unique}-{name}" for name in "ab"]
         for session_id in sessions:
             await store.state_store.save(AgentState(session_id=session_id, agent_type="a", stream_id=shared))
@@ -87,7 +87,7 @@ class TurnStreamConformance(StoreFixtures):
         ]
 
     async def test_following_one_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-4: a reader until a turn gets its chunks and stops at its closing chunk."""
+        """TU-4: A reader until a turn gets the chunks of the turn and stops at its closing chunk."""
         async with begin(store, unique) as turn:
             await turn.write({"type": "text", "text": "a"})
         async with begin(store, unique):
@@ -98,7 +98,7 @@ class TurnStreamConformance(StoreFixtures):
                 assert [chunk["type"] async for chunk in reader] == ["text", "turn-end"]
 
     async def test_following_one_attempt_of_a_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-4, SM-43: a reader until an attempt is not stopped by the closing chunk of the attempt before."""
+        """TU-4, SM-43: The closing chunk of an earlier attempt does not stop a reader until a later attempt."""
         manager = store.stream_manager
         dead = await die(store, unique, turn_id="t")
         async with begin(store, unique, turn_id="t") as turn:

@@ -1,4 +1,4 @@
-"""What a turn promises, clause by clause. Subclass `TurnConformance` and give it a `store`."""
+"""The conformance tests of turns. Subclass `TurnConformance`, and give it a `store`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
     """The contract of `store.turn`."""
 
     async def test_a_whole_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3, TU-4: messages, state, checkpoint, usage, run and closing chunk of one turn agree."""
+        """TU-3, TU-4: Messages, state, checkpoint, usage, run and closing chunk of one turn agree."""
         async with begin(store, unique, messages=[{"role": "user", "content": "hi"}]) as turn:
             await turn.write({"type": "text", "text": "hello"})
             turn.add({"role": "assistant", "content": "hello"})
@@ -57,7 +57,7 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
         assert not await store.locks.is_locked(unique)
 
     async def test_one_turn_at_a_time(self, store: CloudflareStore, unique: str) -> None:
-        """TU-1: a second turn is refused while the first one runs, and comes in when it waits."""
+        """TU-1: A second turn is refused while the first runs. With a wait it enters after the first."""
         async with begin(store, unique):
             with pytest.raises(LockNotAcquiredError):
                 await asyncio.create_task(enter(begin(store, unique)))
@@ -66,7 +66,7 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
         assert [status for _, status in await runs_of(store, unique)] == ["completed", "completed"]
 
     async def test_an_entry_that_fails_leaves_nothing(self, store: CloudflareStore, unique: str) -> None:
-        """TU-2: a refused entry stores nothing, and the lock is free."""
+        """TU-2: A refused turn stores nothing, and the lock is free."""
         with pytest.raises(StateNotFoundError):
             await enter(begin(store, unique, create=False))
         assert not await store.state_store.exists(unique)
@@ -81,7 +81,7 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
         assert not await store.locks.is_locked(unique)
 
     async def test_a_budget_is_settled_once(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3: the reservation is settled with what the turn has spent, in the batch that ends it."""
+        """TU-3: The batch that ends the turn settles the reservation with the spent amount."""
         await store.usage_store.set_budget(unique, 100, "tokens")
         async with begin(store, unique, budget=(unique, 60)) as turn:
             turn.record_tokens(model="m", prompt=10, completion=5)
@@ -98,7 +98,7 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
         assert (await store.usage_store.get_rollup(unique)).tokens.total == 16
 
     async def test_usage_while_a_turn_ends(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3: usage that another task records while the last commit is on the way is stored or refused."""
+        """TU-3: Usage that another task records during the last commit is stored or refused."""
         block = begin(store, unique)
         turn = await block.__aenter__()
         ending = asyncio.create_task(block.__aexit__(None, None, None))
@@ -109,8 +109,8 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
                 accepted += 1
             except TurnError:
                 refused += 1
-            await asyncio.sleep(0)  # lets the ending go on where a read waits for nothing
-            await store.state_store.exists(unique)  # a Worker gets the ending's replies while it waits for one
+            await asyncio.sleep(0)  # lets the ending go on when a read does not wait
+            await store.state_store.exists(unique)  # in a Worker the replies of the ending arrive while this read waits
         await ending
         assert refused > 0
         assert (await store.usage_store.get_rollup(unique)).tokens.total == accepted
@@ -120,7 +120,7 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
     async def test_a_session_that_goes_during_a_turn(
         self, store: CloudflareStore, unique: str, then: str, ends_by: str
     ) -> None:
-        """TU-3: where others delete the session, the turn's end settles the reservation, and stores nothing else."""
+        """TU-3: If others delete the session, the end of the turn settles the reservation and stores nothing else."""
         await store.usage_store.set_budget(unique, 100, "tokens")
         gone = StateNotFoundError if then == "gone" else StaleStateError
         with pytest.raises(gone if ends_by == "its end" else ZeroDivisionError):  # noqa: PT012 - the block is what is tested
@@ -139,7 +139,7 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
         assert not await store.locks.is_locked(unique)
 
     async def test_the_usage_of_a_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3: what a turn records is of its run, which is asked for by the turn's id; entries of each kind."""
+        """TU-3: The recorded entries of each kind belong to the turn's run, and the turn's id finds them."""
         for turn_id in ("t1", "t2"):
             async with begin(store, unique, turn_id=turn_id) as turn:
                 turn.record_tokens(model="m", prompt=turn.number, completion=4, cached=1)
@@ -153,7 +153,7 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
         assert (await store.usage_store.get_rollup(unique)).entry_count == 8
 
     async def test_staged_changes_are_promoted(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3: the step's staged changes are in the custom state with the commit."""
+        """TU-3: A commit promotes the step's staged changes into the custom state."""
         await store.state_store.create_session(unique, agent_type="a")
         change = StagedChange(tool_call_id="t", patches=[], merge_changes=MergeChanges(values={"found": 2}))
         await store.state_store.stage_changes(unique, "step", change)
@@ -164,7 +164,7 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
         assert await store.state_store.get_staged_changes(unique) == []
 
     async def test_others_write_beside_a_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3: what others have written meanwhile stays; a field that both have changed refuses the commit."""
+        """TU-3: Changes that others stored meanwhile stay. A commit is refused if both have changed the same field."""
         async with begin(store, unique) as turn:
             turn.add({"role": "assistant", "content": "mine"})
             turn.state.custom_state["mine"] = 1
@@ -180,7 +180,7 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
         assert [status for _, status in await runs_of(store, unique)] == ["failed", "completed"]
 
     async def test_commits_within_a_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3: each commit is kept, also when the turn fails afterwards."""
+        """TU-3: Each commit is kept, also when the turn fails afterwards."""
         with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what is tested
             async with begin(store, unique) as turn:
                 turn.add({"role": "assistant", "content": "kept"})
@@ -191,7 +191,7 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
         assert [message.get("content") for message in state.messages] == ["kept"]
 
     async def test_the_run_in_the_block_is_the_stored_one(self, store: CloudflareStore, unique: str) -> None:
-        """TU-3: the number, the start and the position that the block tells are those that are stored."""
+        """TU-3: The number, the start and the position of the run in the block equal the stored ones."""
         async with begin(store, unique):
             pass
         async with begin(store, unique) as turn:
@@ -200,7 +200,7 @@ class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseCon
             assert turn.run == replace(stored, end_sequence=None)
 
     async def test_batches_of_a_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-9: a turn takes two batches of D1, and no more than five waits in a row."""
+        """TU-9: A turn takes two batches of D1, and at most five waits one after the other."""
         async with begin(store, unique):
             pass
         with store.meter() as meter:

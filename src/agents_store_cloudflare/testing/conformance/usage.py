@@ -1,4 +1,6 @@
-"""What every `UsageStore` must do: subclass `UsageConformance`, give it a `usage_store` and a `state_store` on the same database.
+"""The conformance tests of a `UsageStore`.
+
+Subclass `UsageConformance`, and give it a `usage_store` and a `state_store` on the same database.
 
 Each test names the clauses of docs/guarantees.md that it proves.
 """
@@ -24,7 +26,7 @@ AGENT = {"type": "agent", "name": "researcher"}
 
 
 def entry_of_each_kind(session_id: str, at: int = 1_000) -> list[UsageEntry]:
-    """Return one valid entry of each kind, in order of time, with fields this package does not know."""
+    """Return one valid entry of each kind, in order of time, with fields that this package does not know."""
     common: dict[str, Any] = {"sessionId": session_id, "source": AGENT, "stepCount": 1}
     bodies: list[dict[str, Any]] = [
         {"kind": "tokens", "model": "m-1", "tokens": {"prompt": 10, "completion": 5, "cached": 4, "reasoning": 2}},
@@ -61,14 +63,14 @@ class UsageConformance(UsageFixtures):
     """The contract of `UsageStore`, clause by clause."""
 
     async def test_entries_come_back_exactly(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-1, US-2: entries of all four kinds, recorded in one call, come back as they were, in order of time."""
+        """US-1, US-2: Entries of all four kinds, recorded in one call, come back unchanged, in order of time."""
         entries = entry_of_each_kind(unique)
         assert await usage_store.record_entries(entries) == entries
         loaded = await usage_store.get_entries(unique)
         assert [repr(entry) for entry in loaded] == [repr(entry) for entry in entries]
 
     async def test_an_id_counts_once(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-3: recording an id again changes nothing and returns what is stored, however many do it at once."""
+        """US-3: A repeated id changes nothing and returns the stored entry, also with many concurrent calls."""
         first = await usage_store.record_entry(_tokens(unique, id=f"{unique}-1", timestamp=5))
         again = await asyncio.gather(
             *(usage_store.record_entry(_tokens(unique, id=f"{unique}-1", model="other")) for _ in range(5))
@@ -77,14 +79,14 @@ class UsageConformance(UsageFixtures):
         assert await usage_store.get_entry_count(unique) == 1
 
     async def test_ids_and_times_are_made(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-3: an entry without id and time gets both, and the result says them."""
+        """US-3: An entry without id and time gets both, and the result has them."""
         stored = await usage_store.record_entry(_tokens(unique))
         assert stored.id
         assert stored.timestamp
         assert await usage_store.get_entries(unique) == [stored]
 
     async def test_shorthands(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-4: the shorthands record the same entries."""
+        """US-4: The shorthands record the same entries as `record_entry`."""
         await usage_store.record_tokens(unique, model="m", tokens={"prompt": 3, "completion": 4}, timestamp=1)
         await usage_store.record_tool(unique, tool_name="t", duration_ms=5, success=True, timestamp=2)
         await usage_store.record_subagent(
@@ -96,7 +98,7 @@ class UsageConformance(UsageFixtures):
         assert entries[0].tokens == TokenCounts(prompt=3, completion=4, total=7)
 
     async def test_filters_and_pages(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-5: kinds, inclusive step ranges, limit and offset; no kinds match nothing; order is time, then insertion."""
+        """US-5: Kinds, inclusive step ranges, limit and offset select entries. No kinds match nothing. The order is time, insertion."""
         for step, at in enumerate([30, 10, 20, 10]):
             await usage_store.record_entry(_tokens(unique, id=f"{unique}-{step}", stepCount=step, timestamp=at))
         await usage_store.record_custom(unique, name="n", value=1, step_count=9, timestamp=40)
@@ -115,7 +117,7 @@ class UsageConformance(UsageFixtures):
         assert await usage_store.get_entries(f"{unique}-none") == []
 
     async def test_a_rollup_is_the_sum(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-6: totals of all kinds, exact, with the first and the last time."""
+        """US-6: A rollup has the exact totals of all kinds, and the first and the last time."""
         await usage_store.record_entries(entry_of_each_kind(unique))
         await usage_store.record_entry(
             _tokens(unique, tokens={"prompt": 2**53 - 1, "completion": 1, "total": 2**53 - 1}, timestamp=5_000)
@@ -148,7 +150,7 @@ class UsageConformance(UsageFixtures):
         assert UsageRollup.from_dict(rollup.to_dict()) == rollup
 
     async def test_the_usage_of_one_run(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-6: with a run id the rollup is the sum of the run's entries, and the rollups of all runs make the session's."""
+        """US-6: With a run id the rollup is the sum of the run's entries. The rollups of all runs add up to the session's."""
         for run_id, prompt in (("r1", 3), ("r2", 2**40), ("r1", 4)):
             await usage_store.record_tokens(unique, model="m", tokens={"prompt": prompt}, run_id=run_id, cost_micros=1)
         await usage_store.record_custom(unique, name="n", value=0.1, run_id="r1")
@@ -163,14 +165,14 @@ class UsageConformance(UsageFixtures):
             await usage_store.get_rollup(unique, run_id="r1", include_sub_agents=True)
 
     async def test_sums_of_whole_and_broken_numbers(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-6: whole numbers add up exactly beside broken ones, and the largest do not overflow."""
+        """US-6: Whole numbers are added exactly, also beside fractions, and the largest do not overflow."""
         for value in (1e300, 1e300, -1e300, 2**60, 1, 0.5):
             await usage_store.record_custom(unique, name="large" if abs(value) > 1e200 else "small", value=value)
         totals = (await usage_store.get_rollup(unique)).custom
         assert (totals["large"]["total"], totals["small"]["total"]) == (1e300, float(2**60 + 1))
 
     async def test_nothing_recorded(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-6: a session without entries has zeros."""
+        """US-6: A session without entries has zeros."""
         assert await usage_store.get_rollup(unique) == UsageRollup(session_id=unique)
         assert not await usage_store.exists(unique)
         assert await usage_store.get_entry_count(unique) == 0
@@ -178,7 +180,7 @@ class UsageConformance(UsageFixtures):
     async def test_a_tree_counts_each_session_once(
         self, usage_store: D1UsageStore, state_store: D1StateStore, unique: str
     ) -> None:
-        """US-7: descendants by parent and by subagent entry count once each, whatever way they are reached, cycles included."""
+        """US-7: Descendants by parent and by subagent entry count once each, in every kind of tree, also in cycles."""
         names = {"root": None, "child": "root", "grandchild": "child"}
         for name, parent in names.items():
             state = AgentState(session_id=f"{unique}-{name}", agent_type="x")
@@ -196,7 +198,7 @@ class UsageConformance(UsageFixtures):
         assert (alone.tokens.total, alone.entry_count) == (2, 2)
 
     async def test_delete(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-8: delete removes a session's entries and no other's."""
+        """US-8: A deletion removes a session's entries and no other entries."""
         for name in ("a", "b"):
             await usage_store.record_entries(entry_of_each_kind(f"{unique}-{name}"))
         assert await usage_store.delete(f"{unique}-a") == 6
@@ -205,7 +207,7 @@ class UsageConformance(UsageFixtures):
         assert await usage_store.get_entry_count(f"{unique}-b") == 6
 
     async def test_find_sessions(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-9: sessions of an agent, the most recently used first."""
+        """US-9: Sessions of an agent are found, the most recently used first."""
         source = {"type": "agent", "name": f"{unique}-agent"}
         for at, name in ((10, "old"), (30, "new"), (20, "middle"), (15, "old")):
             await usage_store.record_entry(_tokens(f"{unique}-{name}", timestamp=at, source=source))
@@ -243,13 +245,13 @@ class UsageConformance(UsageFixtures):
     async def test_bad_entries(
         self, usage_store: D1UsageStore, unique: str, change: Mapping[str, Any], word: str
     ) -> None:
-        """US-10: an entry that breaks a rule is refused by the rule's name, and the whole call writes nothing."""
+        """US-10: An entry that breaks a rule is refused, the error names the rule, and the whole call writes nothing."""
         with pytest.raises((InvalidArgumentError, TypeError), match=word):
             await usage_store.record_entries([_tokens(unique), {**_tokens(unique), **change}])
         assert not await usage_store.exists(unique)
 
     async def test_bad_arguments(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-10: filters and ages out of range, and one id twice in a call, are refused."""
+        """US-10: Filters and ages out of range, and an id that comes twice in a call, are refused."""
         for call, word in (
             (usage_store.get_entries(unique, kinds=["nonsense"]), "kinds"),
             (usage_store.get_entries(unique, kinds="tokens"), "kinds"),

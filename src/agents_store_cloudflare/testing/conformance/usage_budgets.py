@@ -1,4 +1,4 @@
-"""What every `UsageStore` must do about budgets: subclass `UsageBudgetConformance` and give it a `usage_store`.
+"""The conformance tests of a `UsageStore` for budgets. Subclass `UsageBudgetConformance`, and give it a `usage_store`.
 
 Each test names the clauses of docs/guarantees.md that it proves.
 """
@@ -26,10 +26,10 @@ async def _granted(store: D1UsageStore, scope: str, amount: int, **fields: Any) 
 
 
 class UsageBudgetConformance(UsageFixtures):
-    """The budgets of `UsageStore`, clause by clause."""
+    """The contract of `UsageStore` for budgets, clause by clause."""
 
     async def test_reserve_and_settle(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-17, US-18: what fits is reserved, what does not is None; a settlement gives the rest back."""
+        """US-17, US-18: An amount that fits is reserved, otherwise the result is None. A settlement gives the rest back."""
         assert await usage_store.get_budget(unique) is None
         assert await usage_store.set_budget(unique, 100, "tokens") == Budget(scope=unique, cap=100, unit="tokens")
         first = await _granted(usage_store, unique, 60)
@@ -51,7 +51,7 @@ class UsageBudgetConformance(UsageFixtures):
         assert await usage_store.get_budget(unique) == replace(budget, reserved=0)
 
     async def test_one_block_holds_a_reservation(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-20: a second block of the same `reserve` is refused while the first one holds it, and nothing stays reserved."""
+        """US-20: A second block of the same `reserve` is refused while the first holds it, and nothing stays reserved."""
         await usage_store.set_budget(unique, 100, "tokens")
         pending = usage_store.reserve(unique, 40)
         async with pending as first:
@@ -67,7 +67,7 @@ class UsageBudgetConformance(UsageFixtures):
         assert budget.reserved == 0
 
     async def test_a_settlement_counts_once(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-18: settling again changes nothing, also after a release; settling otherwise is refused."""
+        """US-18: A repeated settlement changes nothing, also after a release. Another amount is refused."""
         await usage_store.set_budget(unique, 100, "tokens")
         held = await _granted(usage_store, unique, 50)
         settlements = await asyncio.gather(*(usage_store.settle(held, 30) for _ in range(8)))
@@ -78,7 +78,7 @@ class UsageBudgetConformance(UsageFixtures):
         assert await usage_store.get_budget(unique) == Budget(scope=unique, cap=100, unit="tokens", settled=30)
 
     async def test_an_overrun_is_recorded(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-18: more than was reserved is recorded and marked; over the cap nothing more is granted until the cap is raised."""
+        """US-18: An amount above the reservation is recorded and marked. Over the cap nothing is granted until the cap is raised."""
         await usage_store.set_budget(unique, 100, "tokens")
         held = await _granted(usage_store, unique, 90)
         assert (await usage_store.settle(held, 130)).overrun
@@ -91,7 +91,7 @@ class UsageBudgetConformance(UsageFixtures):
         assert await usage_store.reserve(unique, 10) is not None
 
     async def test_scopes_nest(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-19: a reservation fits under every cap around it, and is counted in all of them or in none."""
+        """US-19: A reservation must fit under every cap around it, and is counted in all of these scopes or in none."""
         tenant, parent, child, other = (f"{unique}-{name}" for name in ("tenant", "parent", "child", "other"))
         await usage_store.set_budget(tenant, 100, "tokens")
         await usage_store.set_budget(parent, 80, "tokens", parent=tenant)
@@ -111,7 +111,7 @@ class UsageBudgetConformance(UsageFixtures):
         ]
 
     async def test_many_at_once(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-17: of 200 concurrent reservations under a cap for 50 exactly 50 succeed, and no read sees the cap exceeded."""
+        """US-17: Of 200 concurrent reservations under a cap for 50 exactly 50 succeed, and no read sees the cap exceeded."""
         await usage_store.set_budget(unique, 500, "tokens")
 
         async def read() -> int:
@@ -135,7 +135,7 @@ class UsageBudgetConformance(UsageFixtures):
         return held
 
     async def test_async_with(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-20: `async with` gives back what was not settled, and raises where nothing can be reserved."""
+        """US-20: `async with` gives an unsettled reservation back, and raises when the amount does not fit."""
         await usage_store.set_budget(unique, 100, "tokens")
         async with usage_store.reserve(unique, 100) as held:
             with pytest.raises(BudgetExceededError) as raised:
@@ -149,7 +149,7 @@ class UsageBudgetConformance(UsageFixtures):
         assert await usage_store.get_budget(unique) == Budget(scope=unique, cap=100, unit="tokens", settled=20)
 
     async def test_rules(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-10, US-19: budgets that do not fit together, numbers that are not whole and scopes without a budget are refused by name."""
+        """US-10, US-19: Budgets that do not fit together, numbers that are not whole and scopes without a budget are refused by name."""
         await usage_store.set_budget(unique, 100, "tokens")
         await usage_store.set_budget(f"{unique}-1", 100, "tokens", parent=unique)
         for depth in range(2, 8):

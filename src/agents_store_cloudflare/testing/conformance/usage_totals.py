@@ -1,5 +1,6 @@
-"""What every `UsageStore` must do about totals: subclass `UsageTotalsConformance`, give it a `usage_store` and a `state_store` on the
-same database.
+"""The conformance tests of a `UsageStore` for totals.
+
+Subclass `UsageTotalsConformance`, and give it a `usage_store` and a `state_store` on the same database.
 
 Each test names the clauses of docs/guarantees.md that it proves.
 """
@@ -28,7 +29,7 @@ DAY_MS = 86_400_000
 
 
 def sum_of(session_id: str, entries: Sequence[UsageEntry]) -> UsageRollup:
-    """Return the rollup that entries add up to, by plain sums."""
+    """Return the rollup of entries, computed by plain sums."""
     calls = {
         kind: [e for e in entries if e.kind == kind and e.corrects is None] for kind in ("tool", "subagent", "custom")
     }
@@ -79,7 +80,7 @@ def _sum_of_tokens(counts: Sequence[TokenCounts]) -> dict[str, int]:
 
 
 def _sum_of_values(values: Sequence[int | float]) -> int | float:
-    # Whole numbers as they are; with a broken one among them, fsum over parts that floats hold exactly.
+    # Whole numbers are added directly. If a fraction is among them, fsum adds parts that floats hold exactly.
     if not any(isinstance(value, float) for value in values):
         return sum(values)
     return math.fsum(part for value in values for part in ([value] if isinstance(value, float) else _parts(value)))
@@ -112,7 +113,7 @@ def _custom(session_id: str, value: float, **fields: Any) -> dict[str, Any]:
 
 
 class UsageTotalsConformance(UsageFixtures):
-    """The totals of `UsageStore`, clause by clause."""
+    """The contract of `UsageStore` for totals, clause by clause."""
 
     async def _is_exact(self, store: D1UsageStore, session_id: str) -> UsageRollup:
         rollup = await store.get_rollup(session_id)
@@ -120,7 +121,7 @@ class UsageTotalsConformance(UsageFixtures):
         return rollup
 
     async def test_repetitions_count_once(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-3, US-6: ids that are stored already add nothing, alone, beside new ones, or with another content."""
+        """US-3, US-6: Ids that are stored already add nothing, alone, beside new ids, or with other content."""
         await usage_store.record_entries([_tokens(unique, id=f"{unique}-{n}") for n in range(3)])
         await usage_store.record_entries([_tokens(unique, id=f"{unique}-{n}") for n in range(3)])
         mixed = [_tokens(unique, id=f"{unique}-{n}", model="other", timestamp=n) for n in range(6)]
@@ -134,7 +135,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert rollup.first_timestamp == 3
 
     async def test_an_id_of_another_session_changes_nothing(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-3, US-6, US-7: an id in use counts only in the session that stored it; its sub-session joins no tree."""
+        """US-3, US-6, US-7: An id counts only in the session that stored it. Its sub-session joins no other tree."""
         await usage_store.record_entry(_tokens(f"{unique}-a", id=unique))
         await usage_store.record_tokens(f"{unique}-c", model="m", tokens={"prompt": 1, "completion": 1})
         await usage_store.record_subagent(
@@ -145,7 +146,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert (await usage_store.get_rollup(f"{unique}-a")).entry_count == 1
 
     async def test_many_writers_at_once(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-6: totals stay exact under concurrent calls with common ids."""
+        """US-6: Totals stay exact with concurrent calls that share ids."""
         calls = [
             usage_store.record_entries([_tokens(unique, id=f"{unique}-{(writer + n) % 12}") for n in range(6)])
             for writer in range(12)
@@ -154,7 +155,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert (await self._is_exact(usage_store, unique)).entry_count == 12
 
     async def test_sums_neither_overflow_nor_round(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-6: the sum of the largest counts a call takes is exact beyond 64 bits."""
+        """US-6: The sum of the largest allowed counts is exact beyond 64 bits."""
         most = 2**53 - 1
         counts = {"prompt": most, "completion": most, "cached": most, "reasoning": most, "total": most}
         for _ in range(5):
@@ -163,7 +164,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert 2_000 * most > 2**63
 
     async def test_any_numbers_add_up(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-6: custom totals are exact for whole numbers of any size, and rounded once where a float is among them."""
+        """US-6: Custom totals are exact for whole numbers of any size, and rounded once if a value is a float."""
         generator = random.Random(7)  # noqa: S311 - the same numbers every time
         broken = [generator.uniform(-1, 1) * 10.0 ** generator.randint(-300, 299) for _ in range(60)]
         whole = [generator.randint(-(10**k), 10**k) for k in range(0, 300, 5)]
@@ -175,7 +176,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert rollup.custom["whole"] == {"count": 60, "total": sum(whole)}
 
     async def test_corrections(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-13: an entry that corrects another holds differences, negative ones too, and is no call."""
+        """US-13: A correction holds differences, also negative ones, and counts as no call."""
         first = await usage_store.record_entry(_tokens(unique, cost_micros=30))
         correction = {"prompt": -4, "completion": 0, "cached": -1}
         await usage_store.record_entry(
@@ -193,7 +194,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert (rollup.entry_count, rollup.cost_micros, rollup.unpriced_entries) == (4, 18, 0)
 
     async def test_optional_fields(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-1: run, agent, provider, models asked for and answering, time to the first token, duration and price come back."""
+        """US-1: Run, agent, provider, requested and answering model, time to the first token, duration and price come back."""
         entry = UsageEntry.from_dict(
             _tokens(
                 unique,
@@ -213,7 +214,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert await usage_store.get_entries(unique) == [entry]
 
     async def test_delete_takes_its_share(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-8: with a session go its totals, its share of the days, and its place in trees."""
+        """US-8: A deletion also removes the session's totals, its share of the days, and its place in trees."""
         await usage_store.record_entries([_tokens(f"{unique}-{n % 2}", model=unique) for n in range(8)])
         await usage_store.record_subagent(
             f"{unique}-0", agent_type="x", sub_session_id=f"{unique}-1", duration_ms=1, success=True
@@ -227,7 +228,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert await usage_store.get_totals("model", model=unique) == []
 
     async def test_delete_takes_what_was_kept(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-8: with a session goes its kept share of the days too, and no other session's."""
+        """US-8: A deletion also removes the session's kept share of the days, and no other session's."""
         entries = [_tokens(f"{unique}-{n % 2}", model=unique, timestamp=n) for n in range(4)]
         await usage_store.record_entries(entries)
         since_1970_ms = time.time_ns() // 1_000_000
@@ -243,7 +244,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert await usage_store.get_totals("model", model=unique) == []
 
     async def test_trees_as_rollups(self, usage_store: D1UsageStore, state_store: D1StateStore, unique: str) -> None:
-        """US-7: a tree is also given session by session, its root first."""
+        """US-7: A tree can be read as one rollup for each session, its root first."""
         await state_store.save(AgentState(session_id=f"{unique}-b", agent_type="x", parent_session_id=f"{unique}-a"))
         for name in ("a", "b", "c"):
             await usage_store.record_entry(_tokens(f"{unique}-{name}"))
@@ -259,8 +260,8 @@ class UsageTotalsConformance(UsageFixtures):
         assert await usage_store.get_tree_rollups(f"{unique}-none") == [UsageRollup(session_id=f"{unique}-none")]
 
     async def test_views(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-14: totals over sessions by day, model, agent and tool, filtered and paged."""
-        day = 5_000  # of a time that no other test uses
+        """US-14: Totals over sessions by day, model, agent and tool can be filtered and paged."""
+        day = 5_000  # at a time that no other test uses
         for session, at, agent, model in (
             ("a", 0, "x", "m1"),
             ("b", 0, "y", "m1"),
@@ -299,7 +300,7 @@ class UsageTotalsConformance(UsageFixtures):
         ]
 
     async def test_fencing(self, usage_store: D1UsageStore, state_store: D1StateStore, unique: str) -> None:
-        """US-15: a token below the highest one seen for a session is refused, and nothing of the call is stored."""
+        """US-15: A token below the highest seen token of a session is refused, and nothing of the call is stored."""
         await state_store.save(AgentState(session_id=unique, agent_type="x"), fencing_token=5)
         with pytest.raises(StaleFencingTokenError) as raised:
             await usage_store.record_entries([_tokens(f"{unique}-b"), _tokens(unique)], fencing_token=4)
@@ -314,7 +315,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert await usage_store.delete(unique, fencing_token=7) == 1
 
     async def test_deletions_with_commit_ids(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-15: a deletion repeated with its commit id gives its first count and leaves what was recorded since."""
+        """US-15: A deletion that is repeated with its commit id returns its first count, and leaves newer entries."""
         first, second = f"{unique}-first", f"{unique}-second"
         await usage_store.record_entries([_tokens(unique), _tokens(unique)])
         assert await usage_store.delete(unique, commit_id=first) == 2
@@ -331,7 +332,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert await usage_store.get_entries(unique) == [entry]
 
     async def test_a_commit_id_of_another_deletion(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-15: a commit id names one request: another session, age or kind of call under it is refused, and deletes nothing."""
+        """US-15: Another session, age or kind of call under a used commit id is refused, and deletes nothing."""
         commit_id = f"{unique}-commit"
         entry = await usage_store.record_entry(_tokens(unique), commit_id=commit_id)
         other = f"{unique}-other"
@@ -348,7 +349,10 @@ class UsageTotalsConformance(UsageFixtures):
         assert await usage_store.get_entries(unique) == [entry]
 
     async def test_commit_ids(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-15: a call repeated with its commit id stores nothing twice and returns the first entries; for other entries it is refused."""
+        """US-15: A call that is repeated with its commit id stores nothing twice and returns the first entries.
+
+        Other entries are refused.
+        """
         entries = [_tokens(unique, timestamp=None), _custom(unique, 1)]
         commit_id = f"{unique}-commit"
         first = await usage_store.record_entries(entries, commit_id=commit_id)
@@ -372,7 +376,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert not await usage_store.exists(unique), "the call took effect once, and was deleted"
 
     async def test_a_time_that_no_date_has(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-10, US-14: a time after the year 9999 is refused with a word about its unit."""
+        """US-10, US-14: A time after the year 9999 is refused, and the error mentions the unit."""
         with pytest.raises(InvalidArgumentError, match="milliseconds"):
             await usage_store.record_entry(_tokens(unique, timestamp=253_402_300_800_000))
         await usage_store.record_entry(_tokens(unique, timestamp=253_402_300_799_999))
@@ -381,7 +385,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert await usage_store.delete(unique) == 1
 
     async def test_what_is_stored_is_what_was_given(self, usage_store: D1UsageStore, unique: str) -> None:
-        """US-1: user JSON that its caller changes during or after the call changes neither the stored nor the returned entry."""
+        """US-1: When the caller changes user JSON during or after the call, neither the stored nor the returned entry changes."""
         data: list[Any] = [1]
         task = asyncio.ensure_future(usage_store.record_custom(unique, name="n", value=1, data=data))
         await asyncio.sleep(0)
@@ -392,7 +396,7 @@ class UsageTotalsConformance(UsageFixtures):
         assert await usage_store.get_entries(unique) == [stored]
 
     async def test_saved_with_a_state(self, usage_store: D1UsageStore, state_store: D1StateStore, unique: str) -> None:
-        """US-23, US-6: entries ride with the save: once with it, and not at all without it."""
+        """US-23, US-6: Entries of a save are stored once with it, or not at all if the save fails."""
 
         state = AgentState(session_id=unique, agent_type="x")
         step = [_tokens(unique), _custom(unique, 2)]
@@ -427,13 +431,13 @@ class UsageTotalsConformance(UsageFixtures):
         ids=lambda value: value if isinstance(value, str) else "",
     )
     async def test_bad_fields(self, usage_store: D1UsageStore, unique: str, change: dict[str, Any], word: str) -> None:
-        """US-10: costs are whole millionths, only corrections are negative, names are ids; nothing of the call is stored."""
+        """US-10: Costs must be whole millionths, only corrections may be negative, and names must be ids. A refused call stores nothing."""
         with pytest.raises((InvalidArgumentError, TypeError), match=word):
             await usage_store.record_entries([_tokens(unique), {**_tokens(unique), **change}])
         assert await usage_store.get_rollup(unique) == UsageRollup(session_id=unique)
 
     async def test_bad_views(self, usage_store: D1UsageStore) -> None:
-        """US-10: views that do not exist, days that are none, and pages out of range are refused by name."""
+        """US-10: Unknown views, invalid days, and pages out of range are refused by name."""
         views: list[tuple[dict[str, Any], str]] = [
             ({"by": "hour"}, "by"),
             ({"by": "day", "first_day": "today"}, "first_day"),

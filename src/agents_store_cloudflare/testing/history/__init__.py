@@ -1,10 +1,11 @@
-"""Checks whether a lock, and the fence behind it, kept their promises: record what callers saw, then check it.
+"""Checks whether a lock and its fence kept their promises. Record the results that callers saw, then check them.
 
-A history is a file of JSON Lines, one operation a line; `operations.py` describes it, `Recorder` writes it. On the command line::
+A history is a file of JSON Lines, one operation on each line. `operations.py` describes it, `Recorder` writes it. On the command
+line::
 
     python -m agents_store_cloudflare.testing.history FILE.jsonl
 
-prints each violation on a line, and ends with status 1. Without violations it ends with status 0.
+prints each violation on a line, and ends with status 1. Without violations its status is 0.
 """
 
 from agents_store_cloudflare.testing.history.checker import check_history

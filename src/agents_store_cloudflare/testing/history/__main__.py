@@ -17,7 +17,7 @@ MOST_SHOWN = 50
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check each file. Returns 0 without violations, 1 with some, and 2 if a file cannot be read."""
+    """Check each file. Return 0 without violations, 1 with violations, and 2 if a file cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m agents_store_cloudflare.testing.history")
     parser.add_argument("file", type=Path, nargs="+", help="a history: JSON Lines, one operation a line")
     return max(_check(path) for path in parser.parse_args(arguments).file)

@@ -21,13 +21,12 @@ SESSION_OPERATIONS = TURN_OPERATIONS | {"kept"}
 def check_history(operations: Iterable[Operation]) -> list[Violation]:
     """Return the violations that the history shows.
 
-    The checks: tokens of a key are new and rise; a lease that is over stays over; every acknowledged write is there, and no refused one;
-    writes are in the order of their tokens; registers are linearizable; no write is refused without a reason; a turn writes nothing after
-    its end, its id succeeds once, and its end is told once. O(n log n) for n
-    operations.
+    The checks: the tokens of a key are new and rise; a lease that is over stays over; every acknowledged write is there, and no
+    refused write; writes are in the order of their tokens; registers are linearizable; no write is refused without a reason; a turn
+    writes nothing after its end, its id succeeds once, and readers hear of its end once. It takes O(n log n) for n operations.
 
     Raises:
-        InvalidArgumentError: a value of a resource was written twice, so that a read cannot be matched with its write.
+        InvalidArgumentError: a value of a resource was written twice, so a read does not show which write it saw.
     """
     locks: dict[str, list[Operation]] = {}
     sessions: dict[str, list[Operation]] = {}

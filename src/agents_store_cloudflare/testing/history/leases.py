@@ -56,7 +56,7 @@ def _fallen(key: str, grants: Sequence[Operation]) -> Iterator[Violation]:
 
 
 def _revived(key: str, grants: Sequence[Operation], operations: Sequence[Operation]) -> Iterator[Violation]:
-    """Yield the refreshes that succeeded after the lease was over: taken over, given back, reported as over, or past its end."""
+    """Yield the refreshes that succeeded after the end of the lease: taken over, given back, reported as over, or expired."""
     taken_over = _first_end_above(grants)
     of_token: dict[int, list[Operation]] = {}
     for each in operations:

@@ -1,4 +1,4 @@
-"""The promises of a guarded log: it holds every acknowledged write, once, in token order, and nothing else."""
+"""The promises of a guarded log: it holds every acknowledged write once, in the order of tokens, and nothing else."""
 
 from __future__ import annotations
 

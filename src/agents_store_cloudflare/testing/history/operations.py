@@ -1,7 +1,8 @@
 r"""The operations of a history, and the format of its file.
 
-One JSON object a line, in any order. `start` and `end` are times at the caller by one clock that never goes back (one machine's
-monotonic clock, or a counter); a call whose reply was lost has the outcome `unknown`, and its `end` does not count. Fields by `op`:
+Each line is one JSON object. The lines may have any order. `start` and `end` are the caller's times, by one clock that never goes
+back (one machine's monotonic clock, or a counter). A call with a lost reply has the outcome `unknown`, and its `end` does not
+count. The fields depend on `op`:
 
 ```text
 grant     key  token                an acquire that got a lock; not needed where it got none
@@ -18,10 +19,10 @@ told      session  values           the tokens of the turns whose closing chunks
 kept      session  values           what the commits have left in the session, in its order
 ```
 
-`outcome` is `ok`, `refused` (the call came back and nothing was done) or `unknown`. A resource is guarded by one lock: its tokens
-are that lock's, and every call that brings it one is a `write`. A grant or refresh may tell `valid_until`, the end of the lease, and
-a refresh `clock`, the lowest reading of that same clock between its start and its end: then leases that lived on after their end
-are found also where nobody took them over. `client`, and any other field, is for people.
+`outcome` is `ok`, `refused` (the call returned and had no effect) or `unknown`. One lock guards a resource. Every call that sends a
+token of this lock to the resource is a `write`. A grant or a refresh may have `valid_until`, the end of the lease. A refresh may
+also have `clock`, the lowest reading of the same clock between its start and its end. With both, the check also finds leases that
+lived on after their end when nobody took them over. `client` and all other fields are for people.
 
     {"op": "grant", "key": "k", "token": 7, "outcome": "ok", "start": 10, "end": 14, "client": "a"}
     {"op": "write", "resource": "r", "token": 7, "value": "a-1", "outcome": "ok", "start": 15, "end": 19}
@@ -62,7 +63,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "kept": ("session", "values"),
 }
 VALUED: Final = frozenset({"write", "commit", "close"})
-"""The operations whose value and token are known also without a reply."""
+"""The operations whose value and token are known even without a reply."""
 
 OUTCOMES: Final = ("ok", "refused", "unknown")
 

@@ -33,7 +33,7 @@ class Recorder:
 
     Args:
         path: the file, which is made if it does not exist.
-        now: the clock of `start` and `end`; it must never go back.
+        now: the clock of `start` and `end`. It must never go back.
     """
 
     def __init__(self, path: str | Path, *, now: Callable[[], int] = time.monotonic_ns) -> None:

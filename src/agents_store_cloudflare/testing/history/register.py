@@ -1,18 +1,19 @@
-"""Is a guarded register linearizable: could all its calls have happened one at a time, each between its start and its end?
+"""Checks whether a guarded register is linearizable: whether its calls fit into one order, each at a moment between its start and
+its end.
 
-A register holds the value written last. In general that question is NP-complete; it is easy here, because each value is written
-once, so that every read names the write it saw. The write of a value and its reads form a cluster, and a register is linearizable
-where the clusters can be put in a row. Let `first_end` be the earliest end and `last_start` the latest start in a cluster. Cluster A
-must come before B where A.first_end < B.last_start: some call of A was over when some call of B began. Gibbons and Korach ("Testing
-Shared Memories", 1997) show that a row exists where no read ends before its write starts and no two clusters must both come before
-the other. A cluster with first_end < last_start occupies that span alone; any other only must not lie inside such a span. So the
-spans are sorted and neighbours compared: O(n log n) for n calls, O(n) memory.
+A register holds the value that was written last. In general the check is NP-complete. Here it is easy, because each value is
+written once, so every read shows which write it saw. The write of a value and its reads form a cluster. A register is linearizable
+if its clusters can be put into a row. Let `first_end` be the earliest end and `last_start` the latest start in a cluster. Cluster A
+must come before B if A.first_end < B.last_start, because then some call of A was over when some call of B began. Gibbons and Korach
+("Testing Shared Memories", 1997) show that a row exists if no read ends before its write starts, and no two clusters must each come
+before the other. A cluster with first_end < last_start occupies this span alone. Every other cluster only must not lie inside such
+a span. So the spans are sorted, and neighbours are compared: O(n log n) for n calls, O(n) memory.
 
-The fence adds that tokens never fall along the row: where A must come before B, A's token is not the higher one. That is a
-condition on the same pairs, found by one sweep; a row in the order of the tokens, and of must-come-before among equal ones, then
-satisfies both. So the answer is exact, for the guarded register too.
+With a fence, tokens must not fall along the row: if A must come before B, A's token is not higher than B's. One sweep checks this
+condition for the same pairs. If it holds, a row in the order of the tokens meets both conditions, when clusters with equal tokens
+stand in the order above. So the answer is exact for the guarded register too.
 
-A write whose outcome is unknown counts where it was read, and then ends at no known time; a refused one must not be read.
+A write with an unknown outcome counts if it was read; then its end is unknown. A refused write must not be read.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class _Cluster:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """The two times of a cluster that matter."""
+    """The two decisive times of a cluster."""
 
     first_end: float
     last_start: float
@@ -112,7 +113,7 @@ def _conflict(resource: str, one: _Span, other: _Span) -> Violation:
 
 
 def _falling_tokens(resource: str, spans: Sequence[_Span]) -> Iterator[Violation]:
-    """Yield each write against the highest token among those that must come before it."""
+    """Yield each write whose token is lower than the highest token among the writes that must come before it."""
     written = [span for span in spans if span.cluster.write is not None]
     by_end = sorted(written, key=lambda span: span.first_end)
     highest: Operation | None = None

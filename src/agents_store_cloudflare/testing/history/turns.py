@@ -1,4 +1,6 @@
-"""The promises of turns: one at a time, each id succeeds once, what is acknowledged is kept, every end is told once."""
+"""The promises of turns: one turn runs at a time, each id succeeds once, acknowledged writes are kept, and readers hear of every
+end once.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,7 @@ def _late(session: str, operations: Sequence[Operation]) -> Iterator[Violation]:
 
 
 def _first_overtaking(operations: Sequence[Operation]) -> Callable[[int], float]:
-    """When the first turn or sweep with a higher token than a given one was acknowledged."""
+    """Return the time at which the first turn or sweep with a higher token than a given one was acknowledged."""
     later = sorted(
         (each for each in operations if each.op in ("enter", "sweep") and each.outcome == "ok"),
         key=lambda each: each.token,
@@ -84,7 +86,7 @@ def _twice(session: str, enters: Sequence[Operation], operations: Sequence[Opera
 
 
 def _told(session: str, told: Operation, operations: Sequence[Operation]) -> Iterator[Violation]:
-    """Yield what readers of the stream have seen, against the turns that have ended."""
+    """Yield the violations between the closing chunks that readers saw and the turns that have ended."""
     counts = Counter(told.values)
     for token, count in counts.items():
         if count > 1:
