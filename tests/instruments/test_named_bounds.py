@@ -27,6 +27,7 @@ from agents_store_cloudflare.locks.ended_requests import MOST_REMEMBERED, EndedR
 from agents_store_cloudflare.streams.commits import KEPT, Commit
 from agents_store_cloudflare.streams.lifecycle import FORGOTTEN_FLUSHES
 from agents_store_cloudflare.streams.log import StreamLog
+from agents_store_cloudflare.streams.turn_closings import REMEMBERED_TURNS, TurnClosing
 from agents_store_cloudflare.transfer.lines import LineWriter
 from tests.durable_streams.outbound import World
 from tests.durable_streams.test_subscriptions import HOOK, PULL, Site, settled
@@ -77,6 +78,20 @@ def test_commits_of_a_stream(log: StreamLog) -> None:
     for number in range(KEPT + 8):
         (log.resume if number % 2 else log.pause)(now_ms=1, commit=Commit(f"c{number}"))
     assert list(log.existing_head().commits) == [f"c{number}" for number in range(8, KEPT + 8)]
+
+
+@pytest.mark.parametrize(("size", "most"), [(8, REMEMBERED_TURNS), (512, 5)])
+def test_closed_turns_of_a_stream(log: StreamLog, size: int, most: int) -> None:
+    """SM-43: a stream remembers its newest closed turns, fewer if their names are long."""
+    for number in range(REMEMBERED_TURNS + 8):
+        name = str(number).rjust(size, "t")
+        closing = TurnClosing(turn_id=name, writer=name, incarnation=None)
+        assert log.close_turn("{}", closing, now_ms=1) is not None
+    turns = log.existing_head().closed_turns
+    newest = REMEMBERED_TURNS + 7
+    assert [int(turn_id.lstrip("t")) for turn_id, _, _ in turns] == list(range(newest - len(turns) + 1, newest + 1))
+    assert len(turns) <= most
+    assert len(turns) > most // 2
 
 
 def test_releases_of_locks() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -14,6 +14,7 @@ from agents_store_cloudflare.streams.protocol_state import ProtocolState
 __all__ = [
     "KEEP_EVERYTHING",
     "SCHEMA_VERSION",
+    "ClosedTurn",
     "Flushes",
     "Retention",
     "StreamHead",
@@ -29,6 +30,9 @@ StreamStatus: TypeAlias = Literal["active", "paused", "ended", "failed"]
 
 Flushes: TypeAlias = "Mapping[str, tuple[int, int]]"
 """Writer -> the number of its newest flush, and the last sequence of that flush."""
+
+ClosedTurn: TypeAlias = "tuple[str, int, str]"
+"""A turn with a closing chunk: the turn id, the sequence of the chunk, the turn's own writer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +72,7 @@ class StreamHead:
         has_gaps: a crash has lost chunks that were shown; their numbers are missing.
         forgotten_flushes: the newest flush of each writer whose chunks are no longer kept. A repetition of it is recognised.
         facts: the state of the Durable Streams protocol, if the stream was made over it.
-        closed_turn: the turn whose closing chunk is the newest, as [turn id, sequence of the chunk, the turn's own writer]; None
-            before the first closing chunk.
+        closed_turns: the newest turns with a closing chunk, in the order of these chunks.
         commits: the requests that ended, reset, deleted or otherwise changed the stream. A request that changed nothing is
             remembered in memory only.
     """
@@ -94,8 +97,13 @@ class StreamHead:
     has_gaps: bool = False
     forgotten_flushes: Flushes = field(default_factory=dict[str, tuple[int, int]])
     facts: ProtocolState | None = None
-    closed_turn: tuple[str, int, str] | None = None
+    closed_turns: Sequence[ClosedTurn] = ()
     commits: Commits = field(default_factory=dict[str, str], compare=False)
+
+    @property
+    def closed_turn(self) -> ClosedTurn | None:
+        """The turn with the newest closing chunk; None before the first closing chunk."""
+        return self.closed_turns[-1] if self.closed_turns else None
 
     @property
     def is_closed(self) -> bool:
@@ -150,7 +158,7 @@ def encode_head(head: StreamHead) -> str:
         "hasGaps": head.has_gaps,
         "forgottenFlushes": head.forgotten_flushes,
         "protocol": None if head.facts is None else head.facts.to_json(),
-        "closedTurn": head.closed_turn,
+        "closedTurns": head.closed_turns,
         "commits": head.commits,
     }
     text = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
@@ -198,6 +206,6 @@ def decode_head(stream_id: str, text: str, newest: tuple[int, int] | None) -> St
         has_gaps=members["hasGaps"] or (ceiling or 0) > stored_last,
         forgotten_flushes={writer: (number, last) for writer, (number, last) in members["forgottenFlushes"].items()},
         facts=None if protocol is None else ProtocolState.from_json(protocol),
-        closed_turn=None if members.get("closedTurn") is None else tuple(members["closedTurn"]),
+        closed_turns=tuple((turn_id, sequence, writer) for turn_id, sequence, writer in members.get("closedTurns", ())),
         commits=members["commits"],
     )

@@ -21,7 +21,12 @@ from agents_store_cloudflare.streams.protocol_state import ProtocolState
 from agents_store_cloudflare.streams.readable_stream import Page
 from agents_store_cloudflare.streams.stored_stream import CEILING_STEP
 from agents_store_cloudflare.streams.tail import Flush
-from agents_store_cloudflare.streams.turn_closings import CLOSING_NUMBER, TurnClosing, is_settled_without_a_chunk
+from agents_store_cloudflare.streams.turn_closings import (
+    CLOSING_NUMBER,
+    TurnClosing,
+    is_settled_without_a_chunk,
+    with_closed,
+)
 
 __all__ = ["CEILING_STEP", "Appended", "Page", "StreamLog"]
 
@@ -133,7 +138,7 @@ class StreamLog(CopyableStream):
         if closing is not None:
             grown = replace(
                 grown,
-                closed_turn=(closing.turn_id, flush.last_sequence, closing.writer),
+                closed_turns=with_closed(head.closed_turns, closing, flush.last_sequence),
                 status="paused" if closing.pauses else head.status,
             )
         if is_held and self._tail.size_bytes + flush.size_bytes < MAX_BLOCK_BYTES:

@@ -14,6 +14,7 @@ from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.native_view import native_lines
 from agents_store_cloudflare.streams.operations import Arguments
+from agents_store_cloudflare.streams.turn_closings import closed_at
 
 __all__ = ["PageReads"]
 
@@ -75,8 +76,10 @@ class PageReads:
         page = log.read(position, max_bytes=min(arguments["maxBytes"], MAX_PAGE_BYTES))
         place: JsonObject = {"firstSequence": page.first_sequence, "count": page.count}
         state: JsonObject = {"status": head.status, "error": head.error, "incarnation": head.incarnation}
-        if head.closed_turn is not None:
-            state["closedTurn"] = list(head.closed_turn)
+        until: list[str | None] | None = arguments.get("untilTurn")
+        if until is not None:
+            turn_id, attempt = until
+            state["closedAt"] = closed_at(head, str(turn_id), attempt)
         body = native_lines(head.facts, page.body)
         return encode_reply({**place, **state, "lastSequence": head.last_sequence}, body)
 

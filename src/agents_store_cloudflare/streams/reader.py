@@ -42,7 +42,7 @@ class DurableObjectStreamReader(StreamReader):
         self._until_turn = until_turn
         self._attempt = attempt
         self._has_seen_turn = False
-        self._closed_turn: tuple[str, int, str] | None = None
+        self._closed_at: int | None = None
         self._client = client
         self._position = from_sequence
         self._last_held = from_sequence or 0
@@ -153,11 +153,7 @@ class DurableObjectStreamReader(StreamReader):
 
     def _is_turn_over(self) -> bool:
         """Return whether the turn was closed at or before this position, so that its closing chunk does not come any more."""
-        if self._until_turn is None or self._closed_turn is None:
-            return False
-        turn_id, sequence, writer = self._closed_turn
-        is_it = turn_id == self._until_turn and self._attempt in (None, writer)
-        return is_it and (self._position or 0) >= sequence
+        return self._closed_at is not None and (self._position or 0) >= self._closed_at
 
     def _raise_failure(self) -> None:
         if self._status == "failed" and not self._is_closed:
@@ -190,6 +186,8 @@ class DurableObjectStreamReader(StreamReader):
             "waitMs": wait_ms,
             "waitFor": wait_for,
         }
+        if self._until_turn is not None:
+            arguments["untilTurn"] = [self._until_turn, self._attempt]
         if self._incarnation is not None:
             arguments["incarnation"] = self._incarnation
         elif self._is_told:
@@ -201,7 +199,7 @@ class DurableObjectStreamReader(StreamReader):
         self._status, self._error = place["status"], place["error"]
         self._last_sequence = place["lastSequence"]
         self._incarnation = place["incarnation"]
-        self._closed_turn = place.get("closedTurn")
+        self._closed_at = place.get("closedAt")
         if self._is_turn_over():
             return  # later chunks belong to later turns
         if self._position is None:

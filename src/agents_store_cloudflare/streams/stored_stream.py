@@ -163,7 +163,7 @@ class StoredStream:
             and after.status == before.status
             and after.incarnation == before.incarnation
             and after.ceiling == before.ceiling
-            and after.closed_turn == before.closed_turn
+            and after.closed_turns == before.closed_turns
         )
 
     def _settle(self, head: StreamHead) -> None:

@@ -187,10 +187,11 @@ class StreamManager(Protocol):
             from_sequence: the sequence of the last chunk that the caller has; 0 for none.
             wait: seconds to wait for the stream to exist.
             until_turn: stop after the chunk that closes this turn (type `turn-end` or `turn-failed`, with its `turnId`). A turn id
-                means any attempt: the reader stops at the first closing chunk of this turn. When `from_sequence` is the closing
-                chunk of the newest closed attempt, the reader stops at once. `Turn.attempt` names one attempt: when `from_sequence`
-                is the closing chunk of an earlier attempt, the reader goes on. When `from_sequence` is at or after the closing
-                chunk of an older turn than the newest closed turn, the reader waits for new chunks.
+                means any attempt: the reader stops at the first closing chunk of this turn. When `from_sequence` is at or after the
+                closing chunk of the newest closed attempt, the reader stops at once. `Turn.attempt` names one attempt: when
+                `from_sequence` is the closing chunk of an earlier attempt, the reader goes on. A stream remembers its 32 newest
+                closed turns. When `from_sequence` is at or after the closing chunk of an older turn, the reader waits for new
+                chunks.
 
         Raises:
             SequenceConflictError: the position is above the last sequence.

@@ -29,6 +29,13 @@ from agents_store_cloudflare.testing.conformance.stream_fixtures import StreamFi
 __all__ = ["StreamReaderConformance"]
 
 
+async def _close_turn(
+    manager: DurableObjectStreamManager, stream_id: str, turn_id: str, writer: str, number: int
+) -> int | None:
+    chunk = f'{{"type":"turn-end","turnId":"{turn_id}","n":{number}}}'
+    return await manager.close_turn(stream_id, chunk, turn_id=turn_id, writer=writer, incarnation=None, pauses=False)
+
+
 async def _rest(reader: DurableObjectStreamReader) -> list[Any]:
     return [chunk["n"] async for chunk in reader]
 
@@ -183,16 +190,34 @@ class StreamReaderConformance(StreamFixtures):
     ) -> None:
         """SM-43: If the turn was closed at or before the position, the reader stops at once."""
         await write_numbers(stream_manager, unique, 1)
-        closed_at = await stream_manager.close_turn(
-            unique,
-            '{"type":"turn-end","turnId":"mine","n":2}',
-            turn_id="mine",
-            writer="turn-writer",
-            incarnation=None,
-            pauses=False,
-        )
-        assert closed_at == 2
+        assert await _close_turn(stream_manager, unique, "mine", "turn-writer", 2) == 2
         await write_numbers(stream_manager, unique, 3)
         for position, expected in ((1, [2]), (2, []), (3, [])):
             async with stream_manager.create_resumable_reader(unique, position, until_turn="mine") as reader:
                 assert [chunk["n"] async for chunk in reader] == expected
+
+    async def test_a_reader_behind_the_close_of_an_earlier_turn(
+        self, stream_manager: DurableObjectStreamManager, unique: str
+    ) -> None:
+        """SM-43: also where other turns were closed since; an attempt is not the other attempts of its turn id."""
+        await write_numbers(stream_manager, unique, 1)
+        await _close_turn(stream_manager, unique, "mine", "first attempt", 2)
+        await _close_turn(stream_manager, unique, "other", "other writer", 3)
+        await _close_turn(stream_manager, unique, "mine", "second attempt", 4)
+        for number in range(20):
+            await _close_turn(stream_manager, unique, f"more-{number}", f"writer {number}", 5 + number)
+        first, second = ("mine", "first attempt"), ("mine", "second attempt")
+        cases: list[tuple[str | tuple[str, str], int, list[int]]] = [
+            ("mine", 1, [2]),
+            ("mine", 2, [3, 4]),
+            ("mine", 4, []),
+            ("mine", 9, []),
+            ("other", 3, []),
+            ("more-0", 20, []),
+            (first, 2, []),
+            (first, 20, []),
+            (second, 4, []),
+        ]
+        for until_turn, position, expected in cases:
+            async with stream_manager.create_resumable_reader(unique, position, until_turn=until_turn) as reader:
+                assert [chunk["n"] async for chunk in reader] == expected, (until_turn, position)
