@@ -12,7 +12,7 @@ __all__ = ["FlushTimer"]
 
 
 class FlushTimer:
-    """Flushes in the background after the flush interval. Without the request's `wait_until` it does nothing.
+    """Flushes in the background after the flush interval. Without a `wait_until` it does nothing.
 
     Args:
         stream_id: the stream's id, for log lines.

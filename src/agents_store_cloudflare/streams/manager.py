@@ -89,13 +89,15 @@ class DurableObjectStreamManager(StreamManager):
     ) -> DurableObjectStreamWriter:
         """Return a writer that is not open. `store.turn` opens it while it sends the turn's first batch.
 
+        Its timer needs no `wait_until`: the turn's block keeps the request alive.
+
         Args:
             writer_id: the name under which streams know the writer's flushes. By default the writer makes a random one.
         """
         identity = WriterIdentity(
             stream_id=stream_id, agent_id=agent_id, agent_type=agent_type, fencing_token=fencing_token
         )
-        return self._writers.make(identity, writer_id=writer_id)
+        return self._writers.make(identity, writer_id=writer_id, in_a_block=True)
 
     def create_reader(
         self, stream_id: str, *, wait: float | timedelta | None = None, follow: bool = True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from agents_store_cloudflare.contract.errors import StreamError
 from agents_store_cloudflare.contract.streams.records import BufferOverflowEvent
@@ -24,12 +25,21 @@ class OpenWriters:
         self._writers: dict[str, list[DurableObjectStreamWriter]] = {}
         self._listeners: list[Callable[[BufferOverflowEvent], None]] = []
 
-    def make(self, identity: WriterIdentity, *, writer_id: str | None = None) -> DurableObjectStreamWriter:
-        """Return a writer that is not open. `flush` does not flush it."""
+    def make(
+        self, identity: WriterIdentity, *, writer_id: str | None = None, in_a_block: bool = False
+    ) -> DurableObjectStreamWriter:
+        """Return a writer that is not open. `flush` does not flush it.
+
+        Args:
+            in_a_block: the request waits for a block that closes the writer, so that the writer's timer needs no `wait_until`.
+        """
+        options = self._options
+        if in_a_block and options.wait_until is None:
+            options = replace(options, wait_until=_nothing)
         return DurableObjectStreamWriter(
             identity,
             self._client,
-            self._options,
+            options,
             on_drop=lambda: self._tell_overflow(identity.stream_id),
             on_close=self._forget,
             writer_id=writer_id,
@@ -84,3 +94,7 @@ class OpenWriters:
             except Exception:
                 logger = self._options.logger or logging.getLogger("agents_store_cloudflare.streams")
                 logger.warning("a buffer_overflow callback failed", exc_info=True)
+
+
+def _nothing(_task: Awaitable[None]) -> None:
+    """Do nothing: the block keeps its request alive while the timer runs."""

@@ -61,7 +61,7 @@ class StreamOptions:
         loss_window_ms: the same in milliseconds. Give one of the two.
         logger: gets the failures of background work; `agents_store_cloudflare.streams` by default.
         wait_until: `ctx.waitUntil` of the request. With it, a timer stores waiting chunks after the flush interval. Without
-            it, the next write, flush or close stores them.
+            it, the next write, flush or close stores them. A turn has this timer in any case.
         now_ms: the clock of `timestamp` and of the flush interval.
         sleep: waits for timers, and between attempts.
     """

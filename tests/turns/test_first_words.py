@@ -1,0 +1,37 @@
+"""What a reader has while the model pauses inside a turn."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agents_store_cloudflare import CloudflareStore, StreamOptions, create_cloudflare_store
+from agents_store_cloudflare.durable_streams import StreamObject
+from agents_store_cloudflare.locks.lock_object import LockObject
+from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
+
+SETTLING = 50
+
+
+async def test_a_pause_of_the_model_keeps_no_chunk_back() -> None:
+    """SM-6, TU-2: in a turn the flush interval needs neither `wait_until` nor a next write."""
+    clock = FakeClock()
+    store = create_cloudflare_store(
+        db=SqliteDatabase(),
+        streams=LocalObjects(StreamObject),
+        locks=LocalObjects(LockObject),
+        stream_options=StreamOptions(flush_interval=0.1, sleep=clock.sleep, now_ms=clock.now_ms),
+    )
+    await store.migrate()
+    async with store.turn("ada", agent_type="a") as turn:
+        await turn.write({"type": "text", "text": "Let me look this up."})
+        assert await _stored(store) == 0
+        clock.advance(100)
+        for _ in range(SETTLING):
+            await asyncio.sleep(0)
+        assert await _stored(store) == 1
+    assert await _stored(store) == 2  # and the closing chunk
+
+
+async def _stored(store: CloudflareStore) -> int:
+    info = await store.stream_manager.get_info("ada")
+    return 0 if info is None else info.last_sequence
