@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from agents_store_cloudflare import AgentState, OperatorConsole
-from tests.console.conftest import Site
+from tests.console.conftest import Parsed, Site
 from tests.console.test_acts import form_of
 from tests.homes.worlds import HomeWorld
 
@@ -93,3 +93,67 @@ async def test_acts_reach_the_home(home_site: Site, world: HomeWorld) -> None:
         answer = await (await form()).send()
         assert answer.status == 200, (name, answer.body)
     assert not await states.exists("ada")
+
+
+async def test_a_checkpoint_of_a_home_is_forked(home_site: Site, world: HomeWorld) -> None:
+    """The suggested id is a session of its own home; the first one stays, and both are listed. A taken id is refused."""
+    states = home_site.store.state_store
+    state = await states.create_session("ada", agent_type="chat")
+    state.messages.append({"role": "user", "content": "hello"})
+    first = await states.save_checkpoint("ada", state)
+    await states.append_messages("ada", [{"role": "user", "content": "later"}])
+    form = await form_of(home_site, "fork", id="ada", checkpoint=first.id)
+    new_id = form.fields["new_id"]
+    for _ in range(2):
+        answer = await form.send()
+        assert answer.status == 200, answer.body
+    assert (await states.get_messages(new_id)).total == 1
+    assert (await states.get_messages("ada")).total == 2
+    assert (await (await form_of(home_site, "fork", id="ada", checkpoint=first.id)).send(new_id=new_id)).status == 409
+    await _known(world)
+    listed = await home_site.data("/console/api/sessions")
+    assert {each["sessionId"] for each in listed["sessions"]} == {"ada", new_id}
+
+
+@pytest.mark.parametrize("session_id", ["ada", "ada//child"])
+async def test_a_dead_turn_in_a_home_is_swept(home_site: Site, world: HomeWorld, session_id: str) -> None:
+    """A running turn is left alone with 409; once its lease is over the page says why it hangs, and the act ends it."""
+    if session_id != "ada":
+        await home_site.store.state_store.create_session("ada", agent_type="chat")
+    block = home_site.store.turn(
+        session_id,
+        agent_type="chat",
+        ttl=5,
+        auto_refresh=False,
+        turn_id="t-1",
+        parent_session_id=None if session_id == "ada" else "ada",
+    )
+    turn = await block.__aenter__()
+    await turn.write({"type": "text", "text": "so far"})
+    assert (await (await form_of(home_site, "sweep", id=session_id)).send()).status == 409
+    await world.pass_time(60)
+    assert "nobody holds the session's lock" in (await home_site.page(f"/console/session?id={session_id}")).text
+    answer = await (await form_of(home_site, "sweep", id=session_id)).send()
+    assert answer.status == 200, answer.body
+    assert "t-1" in Parsed(str(answer.body)).text
+    assert (await home_site.store.state_store.list_runs(session_id))[0].status == "interrupted"
+    async with home_site.store.stream_manager.create_resumable_reader(session_id, until_turn="t-1") as reader:
+        assert [chunk["type"] async for chunk in reader][-1] == "turn-failed"
+
+
+async def test_streams_and_budgets_beside_homes(home_site: Site, world: HomeWorld) -> None:
+    """A home's own stream is ended and failed, and a budget of D1 is raised."""
+    for session_id, act, status in (("ada", "end-stream", "ended"), ("eve", "fail-stream", "failed")):
+        async with home_site.store.turn(session_id, agent_type="chat") as turn:
+            await turn.write({"type": "text", "text": "hello"})
+        answer = await (await form_of(home_site, act, id=session_id)).send()
+        assert answer.status == 200, answer.body
+        info = await home_site.store.stream_manager.get_info(session_id)
+        assert info is not None
+        assert info.status == status
+    await home_site.store.usage_store.set_budget("team", 100, "tokens")
+    answer = await (await form_of(home_site, "raise-budget", scope="team")).send(new_cap="200")
+    assert answer.status == 200, answer.body
+    budget = await home_site.store.usage_store.get_budget("team")
+    assert budget is not None
+    assert budget.cap == 200

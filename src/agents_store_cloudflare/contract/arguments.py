@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import Enum
+from types import FunctionType
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, MissingFencingTokenError
@@ -23,6 +24,7 @@ __all__ = [
     "FencingToken",
     "Seconds",
     "Unset",
+    "called_by_its_name",
     "check_fencing_token",
     "check_flag",
     "check_id",
@@ -212,3 +214,17 @@ def span_ms(
         unit = f"seconds; for milliseconds use {name}_ms" if seconds is not None else "milliseconds"
         raise InvalidArgumentError(f"{name} is {value:,.6g} {unit}; at most {most_seconds:,.0f} seconds are allowed")
     return round(in_seconds * 1000)
+
+
+def called_by_its_name(cls: type[T]) -> type[T]:
+    """Let Python's errors about the arguments of calls name this class, not the parts that it inherits the calls from.
+
+    A decorator of classes. A protocol's own calls keep their name, because other classes inherit them too.
+    """
+    for part in cls.__mro__[1:]:
+        if part.__module__.startswith("agents_store_cloudflare.") and not getattr(part, "_is_protocol", False):
+            for name, call in vars(part).items():
+                if isinstance(call, FunctionType):
+                    # Both, since `inspect.getdoc` finds the class of a call by them, and there the docstring of the protocol.
+                    call.__qualname__, call.__module__ = f"{cls.__qualname__}.{name}", cls.__module__
+    return cls

@@ -82,7 +82,9 @@ class Directory:
         try:
             return await batch_with_retry(self._database, statements)
         except SqlError as error:
-            hint = "; run_migration makes the tables" if error.is_missing_table() else ""
+            hint = (
+                "; `await store.migrate()` or `run_migration(db)` makes the tables" if error.is_missing_table() else ""
+            )
             raise D1StateError(f"{operation} failed: {error}{hint}") from error
 
 

@@ -10,6 +10,7 @@ from typing import Unpack
 
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import check_id, options_of, span_ms
+from agents_store_cloudflare.contract.blocks import Block
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockNotAcquiredError
 from agents_store_cloudflare.contract.locks import LockAcquireOptions, LockBlockOptions, LockHolder, LockManager
 from agents_store_cloudflare.locks.acquiring import Acquirer, Blocked, Wanted, checked_keys
@@ -20,6 +21,18 @@ from agents_store_cloudflare.locks.loss import CancelledWhenLost
 from agents_store_cloudflare.locks.options import MAX_TTL_S, LockOptions, LockSettings, checked_ttl_ms
 
 __all__ = ["DurableObjectLockManager"]
+
+
+class LockBlock(Block[DurableObjectLock]):
+    """The block of one lock."""
+
+    use = "async with lock_manager.lock(key) as lock:"
+
+
+class LocksBlock(Block[HeldLocks]):
+    """The block of several locks."""
+
+    use = "async with lock_manager.locks(keys) as locks:"
 
 
 class DurableObjectLockManager(LockManager):
@@ -114,8 +127,11 @@ class DurableObjectLockManager(LockManager):
                 after = answer.value["nextAfter"]
         return removed
 
+    def lock(self, key: str, **options: Unpack[LockBlockOptions]) -> LockBlock:
+        return LockBlock(self._held(key, options))
+
     @asynccontextmanager
-    async def lock(self, key: str, **options: Unpack[LockBlockOptions]) -> AsyncGenerator[DurableObjectLock, None]:
+    async def _held(self, key: str, options: LockBlockOptions) -> AsyncGenerator[DurableObjectLock, None]:
         cancel_when_lost = options.pop("cancel_when_lost", False)
         lock = await self._acquirer.one(check_id(key, "key"), self._wanted(options))
         if lock is None:
@@ -123,8 +139,11 @@ class DurableObjectLockManager(LockManager):
         async with self._block([lock], cancel_when_lost=cancel_when_lost):
             yield lock
 
+    def locks(self, keys: Iterable[str], **options: Unpack[LockBlockOptions]) -> LocksBlock:
+        return LocksBlock(self._all_held(keys, options))
+
     @asynccontextmanager
-    async def locks(self, keys: Iterable[str], **options: Unpack[LockBlockOptions]) -> AsyncGenerator[HeldLocks, None]:
+    async def _all_held(self, keys: Iterable[str], options: LockBlockOptions) -> AsyncGenerator[HeldLocks, None]:
         cancel_when_lost = options.pop("cancel_when_lost", False)
         held = await self._acquirer.all(checked_keys(keys), self._wanted(options))
         if isinstance(held, Blocked):

@@ -109,7 +109,7 @@ class StateBatches:
         self._logger.warning("%s of session %r failed: %s", operation, session_id, error)
         if error.is_full:
             return StateSizeExceededError(operation, session_id, MAX_DATABASE_BYTES, MAX_DATABASE_BYTES)
-        hint = "; run_migration makes the tables" if error.is_missing_table() else ""
+        hint = "; `await store.migrate()` or `run_migration(db)` makes the tables" if error.is_missing_table() else ""
         return D1StateError(
             f"{operation} of session {session_id!r} failed: {error}{hint}",
             outcome_unknown=error.outcome_unknown and operation != "read",

@@ -70,7 +70,7 @@ async def fenced_batch(
     except SqlError as error:
         if error.guard is not None:
             raise _refusal(operation, session_id, token, error.guard, faults or {}) from None
-        hint = "; run_migration makes the tables" if error.is_missing_table() else ""
+        hint = "; `await store.migrate()` or `run_migration(db)` makes the tables" if error.is_missing_table() else ""
         raise D1StateError(
             f"{operation} of session {session_id!r} failed: {error}{hint}", outcome_unknown=error.outcome_unknown
         ) from error

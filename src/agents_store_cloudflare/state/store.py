@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agents_store_cloudflare.contract.arguments import called_by_its_name
 from agents_store_cloudflare.contract.state.store import StateStore
 from agents_store_cloudflare.state.deletions import DeletionCalls
 from agents_store_cloudflare.state.references import ReferenceCalls
@@ -13,6 +14,7 @@ from agents_store_cloudflare.state.turns import TurnCalls
 __all__ = ["D1StateStore"]
 
 
+@called_by_its_name
 class D1StateStore(SessionCalls, StatusCalls, TurnCalls, RunCalls, ReferenceCalls, DeletionCalls, StateStore):
     """`StateStore` on D1.
 

@@ -214,7 +214,7 @@ def _failed(copy: Mapping[str, Any], error: SqlError) -> D1StateError | InvalidA
         return InvalidArgumentError(
             f"session {session_id!r} was not imported: its rows contradict each other ({error})"
         )
-    hint = "; run_migration makes the tables" if error.is_missing_table() else ""
+    hint = "; `await store.migrate()` or `run_migration(db)` makes the tables" if error.is_missing_table() else ""
     return D1StateError(
         f"import_session of session {session_id!r} failed: {error}{hint}", outcome_unknown=error.outcome_unknown
     )

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Never
 
+from agents_store_cloudflare.contract.blocks import AsyncBlock
 from agents_store_cloudflare.contract.errors import AgentsStoreError, StaleFencingTokenError, TurnError
 from agents_store_cloudflare.database.finishing import Finishing, quietly
 from agents_store_cloudflare.locks import DurableObjectLockManager
@@ -29,8 +30,10 @@ _logger = logging.getLogger("agents_store_cloudflare.turns")
 _inside: ContextVar[frozenset[tuple[str, int]]] = ContextVar("agents_store_turns", default=frozenset())
 
 
-class TurnBlock:
+class TurnBlock(AsyncBlock):
     """The block of one turn. Make it with `store.turn`, and use it once."""
+
+    use = "async with store.turn(…) as turn:"
 
     def __init__(
         self,
@@ -58,9 +61,7 @@ class TurnBlock:
             Raises:
                 AttributeError: always.
             """
-            raise AttributeError(
-                f"the turn is not entered yet, so it has no {name!r}: write `async with store.turn(…) as turn:`"
-            )
+            raise AttributeError(f"the turn is not entered yet, so it has no {name!r}: write `{self.use}`")
 
     async def __aenter__(self) -> Turn:
         session_id = self._options.session_id

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
-from agents_store_cloudflare.contract.arguments import MAX_LABEL_BYTES, check_text
+from agents_store_cloudflare.contract.arguments import MAX_LABEL_BYTES, called_by_its_name, check_text
 from agents_store_cloudflare.contract.errors import (
     AgentsStoreError,
     InvalidArgumentError,
@@ -44,6 +44,7 @@ class _Sent:
     closing: JsonObject | None
 
 
+@called_by_its_name
 class Turn(RecordingTurn):
     """One turn of an agent in a session. `store.turn` makes it; it ends with the block.
 

@@ -120,7 +120,7 @@ class UsageBatches:
         self.logger.warning("usage call failed: %s", error)
         hint = ""
         if error.is_missing_table():
-            hint = "; run_migration makes the documented tables, ensure_table makes a table of another name"
+            hint = "; `await store.migrate()` makes the documented tables, ensure_table makes a table of another name"
         return UsageError(
             f"the usage table {self._table!r} failed: {error}{hint}", outcome_unknown=error.outcome_unknown
         )

@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 from agents_store_cloudflare.contract.arguments import (
     UNSET,
     FencingToken,
+    called_by_its_name,
     check_fencing_token,
     check_id,
     options_of,
@@ -59,6 +60,7 @@ class TokenFields(EntryFields, total=False):
     duration_ms: int
 
 
+@called_by_its_name
 class D1UsageStore(Reading, UsageStore):
     """`UsageStore` on D1.
 
