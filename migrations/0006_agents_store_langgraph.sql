@@ -36,15 +36,22 @@ CREATE TABLE __agents_graph_lines (
   PRIMARY KEY (session_id, ns, log, start)
 ) WITHOUT ROWID;
 
--- LangGraph's long-term memory. namespace: its parts, joined by the unit separator, with one at the end, so that a prefix is a range.
--- expires_at: when an item is gone (milliseconds), NULL for never; ttl_ms: how long each refresh keeps it.
+-- LangGraph's long-term memory. namespace: its labels, each with a unit separator behind it, so that a prefix is a range.
+-- value: a JSON object; NULL for a deleted item, whose row stays for a while. expires_at: when the row is of no use any more
+-- (milliseconds since 1970), NULL for never; ttl_ms: how long each read keeps it. writes: the names of the last writes of this item, the newest
+-- first, so that a repeated one is recognised.
 CREATE TABLE __agents_graph_items (
   namespace TEXT NOT NULL,
   key TEXT NOT NULL,
-  value TEXT NOT NULL,
+  value TEXT,
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL,
   expires_at INTEGER,
   ttl_ms INTEGER,
+  writes TEXT NOT NULL,
   PRIMARY KEY (namespace, key)
 ) WITHOUT ROWID;
+
+-- Only items with a time to live, and deleted ones, pay for it.
+CREATE INDEX idx___agents_graph_items_expiry ON __agents_graph_items (expires_at)
+WHERE expires_at IS NOT NULL;

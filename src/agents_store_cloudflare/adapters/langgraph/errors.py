@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 
 from agents_store_cloudflare.adapters.errors import ForeignValueError
-from agents_store_cloudflare.contract.errors import StaleStateError
+from agents_store_cloudflare.contract.errors import D1StateError, StaleStateError
 
-__all__ = ["ForeignValueError", "StaleHeadError"]
+__all__ = ["ForeignValueError", "StaleHeadError", "StaleItemError", "WideSearchError"]
 
 
 @dataclass(eq=False, repr=False)
@@ -35,4 +35,45 @@ class StaleHeadError(StaleStateError):
         return (
             f"thread {self.session_id!r} is stale: the newest checkpoint of namespace {self.checkpoint_ns!r} is "
             f"{self.actual_head!r}, this saver last saw {self.expected_head!r}; load the thread again and run it again"
+        )
+
+
+@dataclass(eq=False, repr=False)
+class StaleItemError(D1StateError):
+    """Somebody else wrote or deleted an item since this store read or wrote it, or it expired; nothing was written.
+
+    Attributes:
+        namespace: the labels of the item's namespace.
+        key: the item's key.
+    """
+
+    code = "stale_item"
+    http_status = 409
+
+    namespace: list[str]
+    key: str
+
+    def _describe(self) -> str:
+        return f"item {self.key!r} of {tuple(self.namespace)!r} is not the one any more that this store saw last; read it again"
+
+
+@dataclass(eq=False, repr=False)
+class WideSearchError(D1StateError):
+    """A search, or a list of namespaces, looked at as many rows as it may and is not complete.
+
+    Attributes:
+        prefix: the namespaces that it looked at begin with these labels.
+        rows: how many rows, or namespaces, it may look at.
+    """
+
+    code = "wide_search"
+    http_status = 422
+
+    prefix: list[str]
+    rows: int
+
+    def _describe(self) -> str:
+        return (
+            f"below {tuple(self.prefix)!r} there are more than {self.rows:,} rows, and the first of them do not fill the answer: "
+            "name a narrower namespace, or make D1Store with a larger search_rows"
         )
