@@ -5,7 +5,9 @@ import io
 
 import pytest
 
+from agents_store_cloudflare import OperatorConsole, StreamObject, UsageOptions, create_cloudflare_store
 from agents_store_cloudflare.console.csv_text import csv_text
+from agents_store_cloudflare.testing import LocalObjects
 from tests.console.conftest import Site
 
 
@@ -148,3 +150,15 @@ def test_no_cell_is_a_formula() -> None:
     rows = list(csv.reader(io.StringIO(csv_text(["text", "number"], [(text, -5) for text in texts]), newline="")))
     assert [row[1] for row in rows[1:]] == ["-5"] * len(texts)
     assert [row[0] for row in rows[1:]] == [f"'{text}" for text in texts[:8]] + texts[8:]
+
+
+async def test_a_store_with_a_usage_table_of_its_own(site: Site) -> None:
+    """The console reads the table that `usage_options` name: here for the totals of tenants."""
+    streams = LocalObjects(StreamObject)
+    options = UsageOptions(table_name="mine")
+    site.store = create_cloudflare_store(db=site.database, streams=streams, locks=site.locks, usage_options=options)
+    site.console = OperatorConsole(site.store, authorize=site.yes)
+    await site.store.usage_store.ensure_table()
+    await _use(site, "a/1", "m1", 2_000_000)
+    [tenant] = (await site.data("/console/api/usage?by=tenant"))["totals"]
+    assert (tenant["key"], tenant["costMicros"]) == ("a/", 2_000_000)

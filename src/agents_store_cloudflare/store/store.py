@@ -1,47 +1,33 @@
-"""`create_cloudflare_store` makes the stores of one request from its bindings."""
+"""`CloudflareStore`: the stores of one request."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-from agents_store_cloudflare.cloudflare.d1 import as_database
-from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_whole_number
-from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamNotFoundError
-from agents_store_cloudflare.contract.streams.records import StreamMark
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.turns import SweptTurns
 from agents_store_cloudflare.database import Database
-from agents_store_cloudflare.homes.options import SessionOptions
-from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
-from agents_store_cloudflare.metering.meter import Meter, MeteredDatabase, OpenMeters, metered_namespace
+from agents_store_cloudflare.locks import DurableObjectLockManager
+from agents_store_cloudflare.metering.meter import Meter, OpenMeters
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.objects.wiring import ObjectKind
-from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
-from agents_store_cloudflare.state.accounts import Accounts
-from agents_store_cloudflare.state.deletions import ANY_SESSION, MOST_LEFT
+from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.store.session_deletion import SessionDeletion
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
-from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.turns import TurnBlock, TurnOptions, sweep_turns
-from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
-from agents_store_cloudflare.usage.options import DEFAULT_TABLE
+from agents_store_cloudflare.usage import D1UsageStore
 from agents_store_cloudflare.wiring import check_objects_once
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.homes.database import ObjectHomes
 
-__all__ = ["CloudflareStore", "create_cloudflare_store"]
-
-MANY_STREAMS = 8
-"""The number of deleted streams that the deleted session's row may keep. To forget them costs a row."""
-
-STREAM_ATTEMPTS = 3
-"""The most attempts to delete a stream while somebody writes to it."""
+__all__ = ["CloudflareStore", "StoreParts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +73,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         *,
         meters: OpenMeters,
         objects: Mapping[ObjectKind, ObjectNamespace],
-        usage_table: str = DEFAULT_TABLE,
+        usage_table: str,
         homes: ObjectHomes | None = None,
         stream_namespace: ObjectNamespace | None = None,
     ) -> Self:
@@ -302,41 +288,9 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
 
         Cost: 2 D1 batches (156-184 rows read, 3-4 written), 2 object calls (6 rows read, 6 written).
         """
-        plan = await self.state_store.plan_deletion(
+        return await self._deletion().delete(
             session_id, expected_version=expected_version, fencing_token=fencing_token, commit_id=commit_id
         )
-        if plan.done is not None:
-            for stream_id, known in plan.streams.items():
-                await self._delete_left(session_id, stream_id, known)
-            await self._delete_homeless_usage(session_id, commit_id, is_deleted=plan.done)
-            return plan.done
-        marks = await self._marks(plan.streams, fencing_token)
-        is_deleted, left = await self.state_store.carry_out(plan, marks)
-        unmarked = [stream_id for stream_id, mark in left.items() if mark is None]
-        for stream_id, mark in left.items():
-            if mark is not None:
-                await self._delete_stream(session_id, stream_id, mark)
-        for stream_id in (*unmarked, *list(marks)[MOST_LEFT:]):
-            await self._delete_left(session_id, stream_id, None)
-        if len(left) > MANY_STREAMS:
-            await self.state_store.forget_streams(session_id)
-        await self._delete_homeless_usage(session_id, commit_id, is_deleted=is_deleted)
-        return is_deleted
-
-    async def _delete_homeless_usage(self, session_id: str, commit_id: str | None, *, is_deleted: bool) -> None:
-        """With homes: tell D1 about the deletion now, and delete the usage of an id that has no session.
-
-        The home itself tells D1 to delete the usage of its session, before it tells D1 the usage of a later session of the same id.
-        So this method deletes usage by id only when there was no session and there is none now.
-        """
-        homes = self._parts.homes
-        if homes is None:
-            return
-        if is_deleted:
-            await homes.drain(session_id)
-        elif not await self.state_store.exists(session_id):
-            name = None if commit_id is None else uuid.uuid5(uuid.NAMESPACE_OID, f"delete_session {commit_id}").hex
-            await self.usage_store.delete(session_id, commit_id=name)
 
     async def cleanup_expired_sessions(self, now: int | None = None, limit: int = 100) -> list[str]:
         """Delete up to `limit` expired sessions and their descendants with their streams, usage and state. Return the deleted ids.
@@ -353,108 +307,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
 
         Cost: 2 D1 batches (134 rows read, 3 written), 1 object call.
         """
-        at_ms = self.state_store.now_ms() if now is None else now
-        streams = await self.state_store.find_expired_streams(at_ms, limit)
-        marks = await self._marks(dict.fromkeys(streams), UNSET)
-        tree = await self.state_store.cleanup_expired_trees(at_ms, limit, delete_usage=True)
-        for stream_id in tree.stream_ids:
-            if stream_id in marks:
-                await self._delete_stream(ANY_SESSION, stream_id, marks[stream_id])
-            elif stream_id not in streams:
-                await self._delete_left(ANY_SESSION, stream_id, None)
-        return list(tree.session_ids)
+        return await self._deletion().delete_expired(now, limit)
 
-    async def _marks(
-        self, streams: Mapping[str, StreamMark | None], fencing_token: FencingToken
-    ) -> dict[str, StreamMark]:
-        """Return the marks of the existing streams: the known mark, or a mark of the present state. The streams keep the token."""
-        found: dict[str, StreamMark] = {}
-        for stream_id, known in streams.items():
-            mark = known or await self.stream_manager.mark_stream(stream_id, fencing_token=fencing_token)
-            if mark is not None:
-                found[stream_id] = mark
-        return found
-
-    async def _delete_left(self, session_id: str, stream_id: str, known: StreamMark | None) -> None:
-        """Delete a stream that an earlier deletion has left. If another session uses it by now, only the older chunks are deleted."""
-        mark = known or await self.stream_manager.mark_stream(stream_id)
-        if mark is None:
-            return
-        if not await self.state_store.is_stream_used(session_id, stream_id):
-            await self._delete_stream(session_id, stream_id, mark)
-        elif known is not None:
-            await self._drop_chunks(stream_id, known)
-
-    async def _delete_stream(self, session_id: str, stream_id: str, mark: StreamMark) -> None:
-        """Delete a marked stream. If a new session uses it by now, delete only the chunks up to the mark."""
-        seen = mark
-        for _ in range(STREAM_ATTEMPTS):
-            now = await self.stream_manager.delete_marked_stream(stream_id, seen)
-            if now is None or now.life != mark.life:
-                return
-            if await self.state_store.is_stream_used(session_id, stream_id):
-                break
-            seen = now  # the deleted session's own writer is still at work
-        await self._drop_chunks(stream_id, mark)
-
-    async def _drop_chunks(self, stream_id: str, mark: StreamMark) -> None:
-        with suppress(StreamNotFoundError):
-            await self.stream_manager.truncate_stream(stream_id, mark.last_sequence + 1)
-
-
-def create_cloudflare_store(
-    *,
-    db: object,
-    streams: object,
-    locks: object = None,
-    state_options: StateStoreOptions | None = None,
-    stream_options: StreamOptions | None = None,
-    lock_options: LockOptions | None = None,
-    usage_options: UsageOptions | None = None,
-    sessions: object = None,
-    session_options: SessionOptions | None = None,
-) -> CloudflareStore:
-    """Return the stores of one request, made from its bindings.
-
-    Args:
-        db: the D1 binding (`env.AGENT_DB`) or a read-replica session of it, raw or as the Workers SDK wraps it.
-        streams: the Durable Object binding of `StreamServer` (`env.STREAMS`).
-        locks: the Durable Object binding of `LockServer` (`env.LOCKS`), if there is one.
-        sessions: the Durable Object binding of `SessionServer` (`env.SESSIONS`). With it each tree of sessions lives in an object
-            of its own, and D1 keeps the directory, usage and budgets. Without it all sessions are in D1.
-        session_options: the options of homes, for `sessions`.
-
-    Raises:
-        TypeError: a binding is missing, or is not a binding of the right kind.
-        InvalidArgumentError: `session_options` without `sessions`.
-    """
-    if session_options is not None and sessions is None:
-        raise InvalidArgumentError("session_options go with sessions=, the binding of SessionServer")
-    meters = OpenMeters()
-    database = MeteredDatabase(as_database(db), meters)
-    objects: dict[ObjectKind, ObjectNamespace] = {"stream": metered_namespace(as_namespace(streams), meters)}
-    if locks is not None:
-        objects["lock"] = metered_namespace(as_namespace(locks), meters)
-    homes, named = None, objects
-    given = state_options or StateStoreOptions()
-    state_store = D1StateStore(database, options=given, accounts=Accounts(usage_options, given.now_ms))
-    usage_store = D1UsageStore(database, options=usage_options)
-    if sessions is not None:
-        from agents_store_cloudflare.homes.roles import home_parts, home_roles  # noqa: PLC0415 - most stores have no homes
-
-        objects["session"] = metered_namespace(as_namespace(sessions), meters)
-        homes, state_store, usage_store = home_roles(
-            database, objects["session"], session_options, state_options, usage_options
-        )
-        named = home_parts(objects, session_options)
-    return CloudflareStore(
-        database,
-        state_store,
-        DurableObjectStreamManager(named["stream"], options=stream_options),
-        usage_store,
-        None if locks is None else DurableObjectLockManager(named["lock"], options=lock_options),
-        meters=meters,
-        objects=objects,
-        homes=homes,
-        stream_namespace=named["stream"],
-    )
+    def _deletion(self) -> SessionDeletion:
+        return SessionDeletion(self.state_store, self.stream_manager, self.usage_store, self._parts.homes)

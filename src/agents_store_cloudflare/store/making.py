@@ -1,0 +1,79 @@
+"""`create_cloudflare_store` makes the stores of one request from its bindings."""
+
+from __future__ import annotations
+
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.cloudflare.namespace import as_namespace
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.homes.options import SessionOptions
+from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
+from agents_store_cloudflare.metering.meter import MeteredDatabase, OpenMeters, metered_namespace
+from agents_store_cloudflare.objects import ObjectNamespace
+from agents_store_cloudflare.objects.wiring import ObjectKind
+from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
+from agents_store_cloudflare.state.accounts import Accounts
+from agents_store_cloudflare.store.store import CloudflareStore
+from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.streams.options import StreamOptions
+from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
+
+__all__ = ["create_cloudflare_store"]
+
+
+def create_cloudflare_store(
+    *,
+    db: object,
+    streams: object,
+    locks: object = None,
+    state_options: StateStoreOptions | None = None,
+    stream_options: StreamOptions | None = None,
+    lock_options: LockOptions | None = None,
+    usage_options: UsageOptions | None = None,
+    sessions: object = None,
+    session_options: SessionOptions | None = None,
+) -> CloudflareStore:
+    """Return the stores of one request, made from its bindings.
+
+    Args:
+        db: the D1 binding (`env.AGENT_DB`) or a read-replica session of it, raw or as the Workers SDK wraps it.
+        streams: the Durable Object binding of `StreamServer` (`env.STREAMS`).
+        locks: the Durable Object binding of `LockServer` (`env.LOCKS`), if there is one.
+        sessions: the Durable Object binding of `SessionServer` (`env.SESSIONS`). With it each tree of sessions lives in an object
+            of its own, and D1 keeps the directory, usage and budgets. Without it all sessions are in D1.
+        session_options: the options of homes, for `sessions`.
+
+    Raises:
+        TypeError: a binding is missing, or is not a binding of the right kind.
+        InvalidArgumentError: `session_options` without `sessions`.
+    """
+    if session_options is not None and sessions is None:
+        raise InvalidArgumentError("session_options go with sessions=, the binding of SessionServer")
+    meters = OpenMeters()
+    database = MeteredDatabase(as_database(db), meters)
+    objects: dict[ObjectKind, ObjectNamespace] = {"stream": metered_namespace(as_namespace(streams), meters)}
+    if locks is not None:
+        objects["lock"] = metered_namespace(as_namespace(locks), meters)
+    homes, named = None, objects
+    given = state_options or StateStoreOptions()
+    state_store = D1StateStore(database, options=given, accounts=Accounts(usage_options, given.now_ms))
+    usage_store = D1UsageStore(database, options=usage_options)
+    if sessions is not None:
+        from agents_store_cloudflare.homes.roles import home_parts, home_roles  # noqa: PLC0415 - most stores have no homes
+
+        objects["session"] = metered_namespace(as_namespace(sessions), meters)
+        homes, state_store, usage_store = home_roles(
+            database, objects["session"], session_options, state_options, usage_options
+        )
+        named = home_parts(objects, session_options)
+    return CloudflareStore(
+        database,
+        state_store,
+        DurableObjectStreamManager(named["stream"], options=stream_options),
+        usage_store,
+        None if locks is None else DurableObjectLockManager(named["lock"], options=lock_options),
+        meters=meters,
+        objects=objects,
+        usage_table=(usage_options or UsageOptions()).table_name,
+        homes=homes,
+        stream_namespace=named["stream"],
+    )
