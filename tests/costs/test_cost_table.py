@@ -56,7 +56,7 @@ WITHIN_OTHERS = {
     "state_store.now_ms",
     "state_store.settle_closings",
     "state_store.settle_statements",
-    "state_store.settle_without_session",
+    "state_store.settle_orphaned",
     "store.project_home",  # an operator's call to one home; docs/homes.md tells what homes cost
     "state_store.turn_outgoing",
     "state_store.usage_statements",

@@ -42,6 +42,7 @@ from agents_store_cloudflare.state import D1StateStore, checkpoint_sql, codec, m
 from agents_store_cloudflare.state.calls import state_for
 from agents_store_cloudflare.state.checkpoints import existing_checkpoint
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
+from agents_store_cloudflare.state.damage import open_turn_of
 from agents_store_cloudflare.state.deletions import ANY_SESSION, DeletionPlan
 from agents_store_cloudflare.state.guard import Guard
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
@@ -299,14 +300,12 @@ class HomeStateStore(D1StateStore):
             raise
         return replace(entered, unit=unit)
 
-    async def settle_without_session(
-        self,
-        session_id: str,  # noqa: ARG002
-        reservation: Reservation,
-        actual: int,
-    ) -> None:
-        """Settle a reservation in D1 at once, because a home without sessions has no outbox."""
-        await self._budgets.settle(reservation, actual)
+    async def settle_orphaned(self, session_id: str, token: int, reservation: Reservation, actual: int) -> None:
+        """`D1StateStore.settle_orphaned`: in D1 at once, because a home that has no session makes no outbox for it."""
+        [rows] = await self._batches.read([Statement(_DUE_TURN, (session_id,))])
+        open_turn = open_turn_of(session_id, cast("str | None", rows[0][0]) if rows else None)
+        if open_turn is None or open_turn["token"] != token:
+            await self._budgets.settle(reservation, actual)
 
     async def list_due_turns(self, limit: int, after: tuple[int, int] = (0, 0)) -> list[DueTurn]:
         """Return the due turns. The directory proposes sessions, and each session's home has the facts.

@@ -71,6 +71,13 @@ class Accounts:
         """Return the statements that settle the reservation. Sent several times, they settle it once."""
         return [settle_statement(reservation, actual, now_ms)]
 
+    def settle_orphaned(
+        self, session_id: str, token: int, reservation: Reservation, actual: int, now_ms: int
+    ) -> list[Statement]:
+        """Return the statements that settle the reservation of a turn that its session does not have as its open turn."""
+        own = (reservation.scope, reservation.expires_at, reservation.id, reservation.amount)
+        return [Statement(turn_sql.SETTLE_ORPHANED, (*own, actual, now_ms, session_id, token))]
+
     def settle_interrupted(self, session_id: str, now_ms: int) -> list[Statement]:
         """Return the statements that settle the reservation of the session's open turn with the amount that its commits have spent."""
         return [Statement(turn_sql.SETTLE_INTERRUPTED, (session_id, now_ms))]

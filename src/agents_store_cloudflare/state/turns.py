@@ -105,13 +105,19 @@ class TurnCalls(TurnEntering):
         """Return the statements that settle a reservation as part of a batch of the store. Sent several times, they settle it once."""
         return self._accounts.settle(session_id, reservation, actual, now_ms)
 
-    async def settle_without_session(self, session_id: str, reservation: Reservation, actual: int) -> None:
-        """Settle the reservation of a turn whose session is gone. Repeated calls settle it once.
+    async def settle_orphaned(self, session_id: str, token: int, reservation: Reservation, actual: int) -> None:
+        """Settle the reservation of a turn whose session was deleted, once, however often the call comes.
+
+        While the turn is the open one of its session, nothing happens: the next turn closes it and settles.
+
+        Args:
+            token: the fencing token of the turn.
+            actual: what the turn has spent.
 
         Raises:
             D1StateError: the settlement was not stored. The reservation expires by itself.
         """
-        statements = self.settle_statements(session_id, reservation, actual, self._now_ms())
+        statements = self._accounts.settle_orphaned(session_id, token, reservation, actual, self._now_ms())
         await self._batches.repeatable("close_turn", session_id, statements)
 
     def now_ms(self) -> int:

@@ -141,10 +141,10 @@ class TurnBlock(AsyncBlock):
 
     async def _fail(self, turn: Turn, error: BaseException) -> None:
         lock = self._parts.lock
-        if lock.lost:
-            return  # the present holder of the lock closes the turn
-        if self._is_stale(error):
-            await quietly(lock.release(), "the lock ends with its ttl", _logger)
+        if lock.lost or self._is_stale(error):  # the present holder of the lock closes the turn
+            await quietly(turn.settle_orphaned(), "the reservation ends by its time", _logger)
+            if not lock.lost:
+                await quietly(lock.release(), "the lock ends with its ttl", _logger)
             return
         if _is_cancellation(error):
             await quietly(turn.settle(), "the commit that was cancelled could not be sent again", _logger)

@@ -13,6 +13,7 @@ from agents_store_cloudflare.contract.errors import (
     AgentsStoreError,
     InvalidArgumentError,
     LockLostError,
+    StaleFencingTokenError,
     StateNotFoundError,
     TurnError,
 )
@@ -258,11 +259,20 @@ class Turn(RecordingTurn):
             await self._parts.state_store.close_turn_state(replace(commit, error=error))
         except BaseException as refusal:
             self.closing = None
-            if isinstance(refusal, StateNotFoundError) and self._parts.reservation is not None:
-                await self._parts.state_store.settle_without_session(
-                    self.state.session_id, self._parts.reservation, self.spent
-                )
+            if isinstance(refusal, StateNotFoundError | StaleFencingTokenError):
+                await self.settle_orphaned()
             raise
+
+    async def settle_orphaned(self) -> None:
+        """Settle the reservation if the session has not got this turn any more: others have deleted it. The block calls it.
+
+        Nobody else knows of the reservation then. If the session still has the turn, its next turn settles.
+        """
+        parts = self._parts
+        if parts.reservation is not None:
+            await parts.state_store.settle_orphaned(
+                self.state.session_id, parts.lock.fencing_token, parts.reservation, self.spent
+            )
 
     def _has_no_stream(self) -> TurnError:
         return TurnError(f"turn {self.id!r} has no stream; it was begun with stream=False")

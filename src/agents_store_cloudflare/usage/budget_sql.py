@@ -17,6 +17,7 @@ __all__ = [
     "SELECT_RESERVED",
     "SELECT_SETTLED",
     "UPSERT_BUDGET",
+    "settlement_of_turn",
 ]
 
 
@@ -148,6 +149,38 @@ INSERT_SETTLEMENT: LiteralString = """
     WHERE own.scope = ?1
     ON CONFLICT (id) DO NOTHING
 """
+
+
+def settlement_of_turn(given: LiteralString) -> LiteralString:
+    """Return the SQL that settles the reservation of a turn, once. It never aborts the batch, because a turn has to end.
+
+    If the settled sum of a scope in the chain would pass 2^53 - 1, the settlement fills the scope and counts no more. If another program
+    has damaged a sum of the chain, nothing is settled, and the reservation ends by its time. Primary keys.
+
+    Args:
+        given: a SELECT of one row, or of none: scope, expires at, id, amount, actual, now.
+    """
+    return f"""
+    INSERT INTO __agents_settlements (id, root, expires_at, scope, amount, actual, settled_at)
+    WITH given (scope, expires_at, id, amount, actual, settled_at) AS ({given}),
+    judged AS MATERIALIZED (
+      SELECT
+        given.*,
+        own.root,
+        (
+          SELECT CASE WHEN min(typeof(b.settled) = 'integer') THEN 9007199254740991 - max(b.settled) END
+          FROM json_each({_chain("own")}) AS link
+          CROSS JOIN __agents_budgets AS b ON b.scope = link.value
+        ) AS room
+      FROM given
+      JOIN __agents_budgets AS own ON own.scope = given.scope
+    )
+    SELECT id, root, expires_at, scope, amount, min(CAST(actual AS INTEGER), room), settled_at
+    FROM judged
+    WHERE room >= 0
+    ON CONFLICT (id) DO NOTHING
+    """
+
 
 # ?1 id -> (id, scope, amount, actual, settled at), or no row. Primary key.
 SELECT_SETTLED: LiteralString = """

@@ -10,6 +10,9 @@ from agents_store_cloudflare.usage import budget_sql
 
 __all__ = ["reserve_statements", "settle_statement"]
 
+# ?1 scope, ?2 expires at, ?3 id, ?4 amount, ?5 actual, ?6 now
+SETTLE: LiteralString = budget_sql.settlement_of_turn("SELECT ?1, ?2, ?3, ?4, ?5, ?6")
+
 # ?1 scope, ?2 expires at, ?3 id: aborts the batch unless the reservation was made by the statements before. Primary keys.
 RESERVED: LiteralString = """
     SELECT
@@ -33,6 +36,6 @@ def reserve_statements(reservation: Reservation, now_ms: int) -> list[Statement]
 
 
 def settle_statement(reservation: Reservation, actual: int, now_ms: int) -> Statement:
-    """Return the statement that settles the reservation, once, however often it is sent."""
+    """Return the statement that settles the reservation of a turn, once, however often it is sent. It refuses no batch."""
     own = (reservation.scope, reservation.expires_at, reservation.id, reservation.amount)
-    return Statement(budget_sql.INSERT_SETTLEMENT, (*own, actual, now_ms))
+    return Statement(SETTLE, (*own, actual, now_ms))

@@ -24,8 +24,10 @@ async def enter(block: TurnBlock, *, leave: bool = False) -> None:
         await block.__aexit__(None, None, None)
 
 
-async def die(store: CloudflareStore, session_id: str, *, at_once: bool = False, **arguments: Any) -> Turn:
-    """Return a turn whose Worker died, after a flushed chunk or before. Its lock is over, and nothing has ended the turn."""
+async def die(
+    store: CloudflareStore, session_id: str, *, at_once: bool = False, records: int = 0, **arguments: Any
+) -> Turn:
+    """Return a turn whose Worker died after a commit with a flushed chunk and so many tokens, or before: its lock is over, nothing was ended."""
 
     async def live() -> Turn:
         block = begin(store, session_id, auto_refresh=False, **arguments)
@@ -33,6 +35,8 @@ async def die(store: CloudflareStore, session_id: str, *, at_once: bool = False,
         if at_once:
             return turn
         await turn.write({"type": "text", "text": "half"})
+        if records:
+            turn.record_tokens(model="m", prompt=records)
         await turn.commit()
         return turn
 

@@ -16,6 +16,7 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.state.records import MergeChanges, StagedChange
 from agents_store_cloudflare.store import CloudflareStore
+from agents_store_cloudflare.testing.conformance.turn_budgets import TurnBudgetConformance
 from agents_store_cloudflare.testing.conformance.turn_deaths import TurnDeathConformance
 from agents_store_cloudflare.testing.conformance.turn_fixtures import (
     begin,
@@ -29,7 +30,7 @@ from agents_store_cloudflare.testing.conformance.turn_streams import TurnStreamC
 __all__ = ["TurnConformance"]
 
 
-class TurnConformance(TurnDeathConformance, TurnStreamConformance, TurnMisuseConformance):
+class TurnConformance(TurnBudgetConformance, TurnDeathConformance, TurnStreamConformance, TurnMisuseConformance):
     """The contract of `store.turn`."""
 
     async def test_a_whole_turn(self, store: CloudflareStore, unique: str) -> None:
