@@ -27,7 +27,7 @@ async def enter(block: TurnBlock, *, leave: bool = False) -> None:
 async def die(
     store: CloudflareStore, session_id: str, *, at_once: bool = False, records: int = 0, **arguments: Any
 ) -> Turn:
-    """Return a turn whose Worker died after a commit with a flushed chunk and so many tokens, or before: its lock is over, nothing was ended."""
+    """Return a turn whose Worker died after a commit with a chunk and so many tokens, or before: its lock is over, nothing was ended."""
 
     async def live() -> Turn:
         block = begin(store, session_id, auto_refresh=False, **arguments)
