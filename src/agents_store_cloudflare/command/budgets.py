@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from functools import partial
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from agents_store_cloudflare.command.failure import CommandError
 from agents_store_cloudflare.command.opening import OpenDatabase, open_database
@@ -14,7 +14,7 @@ from agents_store_cloudflare.command.salvage import Shown, rows_of_tables, show
 from agents_store_cloudflare.command.text import print_table
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.usage.budgets import Budget
-from agents_store_cloudflare.database import Row, Statement, batch_with_retry
+from agents_store_cloudflare.database import Statement, batch_with_retry
 from agents_store_cloudflare.usage.budget_sql import LIST_BUDGETS
 from agents_store_cloudflare.usage.budgets import budget_of
 
@@ -47,21 +47,7 @@ async def _budgets(opened: OpenDatabase, scope: str | None) -> list[Budget]:
     [rows] = await batch_with_retry(opened.database, [statement])
     if scope is not None and not rows:
         raise CommandError(f"scope {scope!r} has no budget; `budgets` lists those there are")
-    return [_checked(row) for row in rows]
-
-
-def _checked(row: Row) -> Budget:
-    """Return the budget of a row.
-
-    Raises:
-        ValueError: another program has damaged the row.
-    """
-    budget = budget_of(row)
-    if not all(isinstance(cast("object", each), str) for each in (budget.scope, budget.unit, budget.parent or "")):
-        raise ValueError("a name is no text")
-    if not isinstance(cast("object", budget.overruns), int):
-        raise ValueError("overruns is no whole number")  # noqa: TRY004 - the row's content is wrong
-    return budget
+    return [budget_of(row) for row in rows]
 
 
 def _body(budget: Budget) -> JsonObject:

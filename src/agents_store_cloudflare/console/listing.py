@@ -15,7 +15,8 @@ from agents_store_cloudflare.contract.record import Record
 from agents_store_cloudflare.database import SqlValue, Statement
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
 from agents_store_cloudflare.usage.amounts import count
-from agents_store_cloudflare.usage.table_names import for_table
+from agents_store_cloudflare.usage.rollup import UNREADABLE, stored_amounts
+from agents_store_cloudflare.usage.tables import for_table
 
 __all__ = ["SessionFilter", "SessionList", "SessionSummary", "View", "list_sessions", "list_tree", "read_summary"]
 
@@ -46,6 +47,7 @@ class SessionSummary(Record):
             session's next turn or the sweep removes the id.
         cost_micros: the cost of its models in millionths of a dollar; None if it was not read.
         depth: in a tree, the number of levels below the root of the list.
+        unreadable: the facts that another program has damaged. Each has a neutral value here.
     """
 
     session_id: str
@@ -72,6 +74,7 @@ class SessionSummary(Record):
     cost_micros: int | None = None
     unpriced_entries: int | None = None
     depth: int = 0
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +141,21 @@ _IN_DIRECTORY: Final[Mapping[str, LiteralString]] = {
     "running": directory.LIST_TURNS,
     "expired": directory.LIST_EXPIRED,
 }
+
+_KINDS: Final[Mapping[str, tuple[type, Any]]] = {
+    **dict.fromkeys(("session_id", "agent_type", "status"), (str, "")),
+    **dict.fromkeys(("step_count", "version", "message_count"), (int, 0)),
+    **dict.fromkeys(("checkpoint_count", "staged_count", "run_count", "open_run_count"), (int, None)),
+    **dict.fromkeys(("parent_session_id", "root_session_id", "stream_id"), (str, None)),
+    **dict.fromkeys(("created_at", "updated_at"), (int, 0)),
+    "expires_at": (int, None),
+    "aborted": (int, 0),
+    "error": (str, None),
+    "turn_since": (int, None),
+    "open_turn": (dict, None),
+    "owed_closings": (list, ()),
+}
+"""Fact of a summary -> its kind, and the value of a damaged one. The order is that of the SQL."""
 
 Start: TypeAlias = "tuple[int | str, int | str]"
 _STARTS: Final[Mapping[str, Start]] = {
@@ -223,30 +241,50 @@ async def _with_costs(sources: Sources, sessions: Sequence[SessionSummary]) -> l
     statement = Statement(for_table(sql.MODEL_COSTS, sources.usage_table), parameters)
     [rows] = await sources.rows(statement)
     costs: dict[int, list[int]] = {}
+    damaged: set[int] = set()
     for place, text in rows:
-        amounts: dict[str, int] = json.loads(cast("str", text))
+        amounts = stored_amounts(text)
+        damaged |= {cast("int", place)} if UNREADABLE in amounts else set()
         sums = costs.setdefault(cast("int", place), [0, 0])
         sums[0] += count(amounts, "costMicros")
         sums[1] += amounts.get("unpriced", 0)
     # The last session may have more rows than were read.
     known = len(sessions) if len(rows) < COST_ROWS else max(costs, default=0)
     return [
-        replace(each, cost_micros=sums[0], unpriced_entries=sums[1]) if place < known else each
+        replace(each, cost_micros=sums[0], unpriced_entries=sums[1]) if place < known and place not in damaged else each
         for place, each in enumerate(sessions)
         for sums in [costs.get(place, [0, 0])]
     ]
 
 
 def _summary(text: SqlValue, *, depth: int = 0) -> SessionSummary:
-    values: list[Any] = json.loads(cast("str", text))
-    names = [name for name in SessionSummary.__slots__ if name not in {"cost_micros", "unpriced_entries", "depth"}]
-    facts = dict(zip(names, values, strict=True))
+    facts, unreadable = _facts(json.loads(cast("str", text)))
     facts["agent_type"], facts["status"] = text_of(facts["agent_type"]), text_of(facts["status"])
     facts["error"] = text_of(facts["error"])
     facts["stream_id"] = facts["stream_id"] or facts["session_id"]
-    facts["owed_closings"] = tuple(str(each["turnId"]) for each in facts["owed_closings"])
+    facts["owed_closings"] = tuple(facts["owed_closings"])
     facts["aborted"] = bool(facts["aborted"])
-    return SessionSummary(**facts, depth=depth)
+    return SessionSummary(**facts, depth=depth, unreadable=tuple(unreadable))
+
+
+def _facts(values: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the facts by name, and the names of those that another program has damaged. These have neutral values."""
+    facts: dict[str, Any] = {}
+    unreadable: list[str] = []
+    for (name, (kind, neutral)), value in zip(_KINDS.items(), values, strict=True):
+        facts[name] = value
+        if name == "owed_closings" and isinstance(value, list):
+            facts[name] = [each.get("turnId") if isinstance(each, dict) else None for each in cast("list[Any]", value)]
+        if not _is_of(facts[name], kind) and not (value is None and neutral is None):
+            facts[name] = neutral
+            unreadable.append(name)
+    return facts, unreadable
+
+
+def _is_of(value: object, kind: type) -> bool:
+    if kind is list:
+        return isinstance(value, list) and all(isinstance(each, str) for each in cast("list[object]", value))
+    return isinstance(value, kind) and (kind is not int or abs(cast("int", value)) <= MAX_SAFE_INTEGER)
 
 
 def _cursor(path: str, row: Sequence[SqlValue]) -> str:

@@ -19,11 +19,29 @@ __all__ = [
     "SELECT_TREE",
 ]
 
-# The columns of `listing.SessionSummary`, as one JSON text.
-_SUMMARY: LiteralString = """json_array(
-        s.session_id, s.agent_type, s.status, s.step_count, s.version, s.message_count, s.checkpoint_count, s.staged_count,
-        s.run_count, s.open_run_count, s.parent_session_id, s.root_session_id, s.stream_id, s.created_at, s.updated_at,
-        s.expires_at, s.aborted, substr(s.error, 1, 500), s.turn_since, json(s.open_turn), json(s.owed_closings)
+
+def _text(column: LiteralString) -> LiteralString:
+    """Return the SQL of a text. Bytes, which JSON cannot hold and which only another program writes, become a number."""
+    return f"CASE typeof({column}) WHEN 'blob' THEN 0 ELSE {column} END"
+
+
+def _number(column: LiteralString) -> LiteralString:
+    """Return the SQL of a number. Bytes become a text."""
+    return f"CASE typeof({column}) WHEN 'blob' THEN '' ELSE {column} END"
+
+
+def _json(column: LiteralString) -> LiteralString:
+    """Return the SQL of JSON. A value that is no JSON becomes `false`."""
+    return f"json(CASE WHEN json_valid({column}) THEN {column} WHEN {column} IS NOT NULL THEN 'false' END)"
+
+
+# The columns of `listing.SessionSummary`, as one JSON text. A value of the wrong kind stays of a wrong kind.
+_SUMMARY: LiteralString = f"""json_array(
+        s.session_id, {_text("s.agent_type")}, {_text("s.status")}, {_number("s.step_count")}, {_number("s.version")},
+        {_number("s.message_count")}, {_number("s.checkpoint_count")}, {_number("s.staged_count")}, {_number("s.run_count")},
+        {_number("s.open_run_count")}, {_text("s.parent_session_id")}, {_text("s.root_session_id")}, {_text("s.stream_id")},
+        {_number("s.created_at")}, {_number("s.updated_at")}, {_number("s.expires_at")}, {_number("s.aborted")},
+        substr({_text("s.error")}, 1, 500), {_number("s.turn_since")}, {_json("s.open_turn")}, {_json("s.owed_closings")}
       )"""
 
 # ?3 agent type or NULL, ?4 status or NULL, ?5 parent or NULL, ?6 prefix or NULL, ?7 the first text after all texts with that

@@ -87,7 +87,7 @@ async def session_page(asked: Asked) -> Shown:
         sub_sessions=tuple(refs),
         descendants=below,
         usage=usage,
-        budgets=tuple(budgets),
+        budgets=budgets.found,
     )
     whole = {first + place: _whole(asked, session_id, first + place) for place in range(len(page.messages))}
 
@@ -100,7 +100,7 @@ async def session_page(asked: Asked) -> Shown:
             _runs(asked, view),
             _tree(asked, view),
             usage_panel(usage),
-            panel("Budgets", budgets_table(asked, view.budgets)) if view.budgets else None,
+            panel("Budgets", budgets_table(asked, budgets)) if budgets.found or budgets.unreadable else None,
             _acts(asked, session_id),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -14,6 +13,7 @@ from agents_store_cloudflare.console.text import dollars
 from agents_store_cloudflare.contract.record import Record
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.usage.amounts import count
+from agents_store_cloudflare.usage.rollup import UNREADABLE, stored_amounts
 from agents_store_cloudflare.usage.sql import SELECT_ROLLUP
 from agents_store_cloudflare.usage.table_names import for_table
 
@@ -27,6 +27,7 @@ class UsageLine(Record):
     Attributes:
         kind: "tokens", "tool", "subagent" or "custom".
         name: the model, the tool, the agent type or the custom name.
+        unreadable_rows: the rows that another program has damaged. The sums do not have them.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class UsageLine(Record):
     duration_ms: int
     cost_micros: int
     unpriced: int
+    unreadable_rows: int = 0
 
 
 _COUNTS: Final = {
@@ -54,6 +56,7 @@ _COUNTS: Final = {
     "duration_ms": "durationMs",
     "cost_micros": "costMicros",
     "unpriced": "unpriced",
+    "unreadable_rows": UNREADABLE,
 }
 _OF_MODELS: Final[Sequence[str]] = ("Model", "Calls", "Prompt", "Cached of it", "Completion", "Reasoning of it", "Cost")
 _OF_OTHERS: Final = ("Calls", "Failed", "Took in all, ms", "Cost")
@@ -66,7 +69,7 @@ async def session_usage(sources: Sources, session_id: str) -> tuple[UsageLine, .
     [rows] = await sources.rows(statement)
     sums: dict[tuple[str, str], dict[str, int]] = {}
     for _, kind, name, _, _, text in rows:
-        amounts: dict[str, int] = json.loads(cast("str", text))
+        amounts = stored_amounts(text)
         line = sums.setdefault((cast("str", kind), cast("str", name)), dict.fromkeys(_COUNTS, 0))
         for field, key in _COUNTS.items():
             line[field] += count(amounts, key)
@@ -79,6 +82,8 @@ def usage_panel(lines: Sequence[UsageLine]) -> Markup:
         return panel("Usage", h("p", "Nothing was recorded."))
     cost, unpriced = sum(each.cost_micros for each in lines), sum(each.unpriced for each in lines)
     rest = f" and {unpriced:,} entries without a price" if unpriced else ""
+    damaged = sum(each.unreadable_rows for each in lines)
+    rest += f"; {damaged:,} damaged rows are left out" if damaged else ""
     return panel(
         "Usage",
         h("p", f"{sum(each.entries for each in lines):,} entries, {dollars(cost)}{rest}."),

@@ -123,6 +123,8 @@ def signs(session: SessionSummary, now_ms: int) -> Child:
         found.append(h("span", f"turn open, or not swept since, {age(session.turn_since, now_ms)}", class_="sign live"))
     elif session.open_run_count:
         found.append(h("span", f"{session.open_run_count} open run(s)", class_="sign live"))
+    if session.unreadable:
+        found.append(h("span", f"unreadable: {', '.join(session.unreadable)}", class_="sign warn"))
     if session.expires_at is not None and session.expires_at <= now_ms:
         found.append(h("span", f"expired {age(session.expires_at, now_ms)} ago", class_="sign warn"))
     return found

@@ -133,6 +133,7 @@ def _totals(row: Row) -> UsageTotals:
         cost,
         cost_high,
         unpriced,
+        unreadable,
     ) = cast("list[Any]", row)
     return UsageTotals(
         key=tenant,
@@ -142,4 +143,5 @@ def _totals(row: Row) -> UsageTotals:
         tokens=TokenCounts(prompt=prompt + prompt_high * SPLIT, completion=completion + completion_high * SPLIT),
         cost_micros=cost + cost_high * SPLIT,
         unpriced_entries=unpriced,
+        unreadable_rows=unreadable,
     )

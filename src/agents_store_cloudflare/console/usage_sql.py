@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from agents_store_cloudflare.usage.amounts_sql import EXACT, UNREADABLE, readable
+
 __all__ = ["LIST_BUDGETS", "TENANT_TOTALS"]
+
+
+def _sum(counter: LiteralString) -> LiteralString:
+    """Return the SQL of the sum of one counter. A value that is none, which only another program writes, adds nothing."""
+    value: LiteralString = f"t.amounts ->> '$.{counter}'"
+    return f"sum(CASE WHEN {value} {EXACT} THEN {value} ELSE 0 END)"
+
 
 # ?1 the session id after which the list begins, ?2 prefix of the ids, ?3 the first text after all texts with that prefix, ?4 the
 # text that ends a tenant's name, ?5 most rows -> for each tenant: (name, rows, last session id, sums …). A tenant is the text of a
 # session id up to the first ?4, or the whole id, so that its sessions are neighbours. Primary key: reads at most ?5 rows of the
 # totals by session.
-TENANT_TOTALS: LiteralString = """
+TENANT_TOTALS: LiteralString = f"""
     SELECT
       CASE instr(t.session_id, ?4)
         WHEN 0 THEN t.session_id
@@ -18,18 +27,19 @@ TENANT_TOTALS: LiteralString = """
       END AS tenant,
       count(*) AS row_count,
       max(t.session_id) AS last_id,
-      sum(coalesce(t.amounts ->> '$.entries', 0)) AS entries,
-      sum(coalesce(t.amounts ->> '$.calls', 0)) AS calls,
-      sum(coalesce(t.amounts ->> '$.failed', 0)) AS failed,
-      sum(coalesce(t.amounts ->> '$.prompt', 0)) AS prompt,
-      sum(coalesce(t.amounts ->> '$.promptHigh', 0)) AS prompt_high,
-      sum(coalesce(t.amounts ->> '$.completion', 0)) AS completion,
-      sum(coalesce(t.amounts ->> '$.completionHigh', 0)) AS completion_high,
-      sum(coalesce(t.amounts ->> '$.costMicros', 0)) AS cost,
-      sum(coalesce(t.amounts ->> '$.costMicrosHigh', 0)) AS cost_high,
-      sum(coalesce(t.amounts ->> '$.unpriced', 0)) AS unpriced
+      {_sum("entries")} AS entries,
+      {_sum("calls")} AS calls,
+      {_sum("failed")} AS failed,
+      {_sum("prompt")} AS prompt,
+      {_sum("promptHigh")} AS prompt_high,
+      {_sum("completion")} AS completion,
+      {_sum("completionHigh")} AS completion_high,
+      {_sum("costMicros")} AS cost,
+      {_sum("costMicrosHigh")} AS cost_high,
+      {_sum("unpriced")} AS unpriced,
+      {_sum("unreadable")} AS unreadable
     FROM (
-      SELECT session_id, amounts
+      SELECT session_id, {readable("amounts", UNREADABLE)} AS amounts
       FROM __agents_usage_by_session
       WHERE session_id > ?1
         AND session_id >= ?2

@@ -261,18 +261,24 @@ def budget_of(row: Row) -> Budget:
     scope, unit, cap, parent, reserved, settled, overruns = cast("list[Any]", row)
     try:
         return Budget(
-            scope=scope,
+            scope=_text(scope),
             cap=int(cap),
-            unit=unit,
-            parent=parent,
+            unit=_text(unit),
+            parent=None if parent is None else _text(parent),
             reserved=int(reserved),
             settled=int(settled),
-            overruns=overruns,
+            overruns=int(str(overruns)),  # a fraction is no count
         )
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(
             f"the row of the budget of scope {scope!r} cannot be read; `agents-store doctor` names its column"
         ) from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a {type(value).__name__} is no name")
+    return value
 
 
 def _settlement_of(row: Row) -> Settlement:

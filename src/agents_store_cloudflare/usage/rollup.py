@@ -19,7 +19,7 @@ from agents_store_cloudflare.contract.usage.records import (
 from agents_store_cloudflare.database import Row
 from agents_store_cloudflare.usage.amounts import Amounts, amounts_of, count, custom_total, name_of, token_counts
 
-__all__ = ["day_text", "rollup_of", "rollup_of_entries", "rollups_of", "totals_of"]
+__all__ = ["UNREADABLE", "day_text", "rollup_of", "rollup_of_entries", "rollups_of", "stored_amounts", "totals_of"]
 
 EPOCH = date(1970, 1, 1)
 
@@ -45,7 +45,7 @@ def rollup_of(session_id: str, rows: Iterable[Row]) -> UsageRollup:
     firsts: list[int] = []
     lasts: list[int] = []
     for _, kind, name, first, last, text in rows:
-        amounts = _amounts_of(text)
+        amounts = stored_amounts(text)
         _add(totals[cast("str", kind), cast("str", name)], amounts)
         _add(everything, amounts)
         firsts += [first] if isinstance(first, int) else []
@@ -90,11 +90,11 @@ def rollups_of(session_id: str, rows: Iterable[Row]) -> list[UsageRollup]:
 
 
 def totals_of(row: Row, *, by_day: bool) -> UsageTotals:
-    """Return the totals of a row (key, amounts)."""
+    """Return the totals of a row (key, amounts). A key that is no text, which only another program can write, becomes one."""
     key, text = cast("tuple[Any, str]", tuple(row))
-    amounts = _amounts_of(text)
+    amounts = stored_amounts(text)
     return UsageTotals(
-        key=day_text(key) if by_day else key,
+        key=day_text(key) if by_day else str(key),
         entry_count=amounts.get("entries", 0),
         calls=amounts.get("calls", 0),
         failed=amounts.get("failed", 0),
@@ -107,7 +107,7 @@ def totals_of(row: Row, *, by_day: bool) -> UsageTotals:
     )
 
 
-def _amounts_of(text: object) -> Amounts:
+def stored_amounts(text: object) -> Amounts:
     """Return the amounts of a row. A damaged row counts as one unreadable row."""
     try:
         amounts: Any = parse_json(cast("str", text), name="the amounts")
