@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -72,7 +73,7 @@ async def test_a_damaged_row_costs_its_own_pages(site: Site) -> None:
     """CN-6: whatever value stands in whatever column, all lists, all totals and the pages of other sessions are shown."""
     for session_id in ("bad", "good"):
         await _fill(site, session_id)
-    connection = site.database._connection._connection
+    connection = cast("Any", site.database)._connection._connection
     whole, refused = connection.serialize(), list[object]()
     changes = [each for place, each in enumerate(_changes(connection)) if place % length(9, 1) == 0]
     assert len(changes) > 50
@@ -94,7 +95,8 @@ async def test_a_damaged_budget_is_named(site: Site, column: str) -> None:
     for scope in ("a", "b", "c"):
         await usage.set_budget(scope, 10, "tokens")
     value = "x'00ff'" if column in {"unit", "parent"} else "'abc'"
-    await site.database.batch([Statement(f"UPDATE __agents_budgets SET {column} = {value} WHERE scope = 'b'")])  # type: ignore[arg-type]
+    sql = cast("Any", f"UPDATE __agents_budgets SET {column} = {value} WHERE scope = 'b'")
+    await site.database.batch([Statement(sql)])
     data = await site.data("/console/api/budgets")
     assert [each["scope"] for each in data["budgets"]] == ["a", "c"]
     assert data["unreadable"] == ["b"]

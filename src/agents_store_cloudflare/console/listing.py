@@ -274,11 +274,15 @@ def _facts(values: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:
     for (name, (kind, neutral)), value in zip(_KINDS.items(), values, strict=True):
         facts[name] = value
         if name == "owed_closings" and isinstance(value, list):
-            facts[name] = [each.get("turnId") if isinstance(each, dict) else None for each in cast("list[Any]", value)]
+            facts[name] = [_turn_id(each) for each in cast("list[object]", value)]
         if not _is_of(facts[name], kind) and not (value is None and neutral is None):
             facts[name] = neutral
             unreadable.append(name)
     return facts, unreadable
+
+
+def _turn_id(owed: object) -> object:
+    return cast("dict[str, object]", owed).get("turnId") if isinstance(owed, dict) else None
 
 
 def _is_of(value: object, kind: type) -> bool:
