@@ -16,7 +16,7 @@ from agents_store_cloudflare.database import SqlValue, Statement
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
 from agents_store_cloudflare.usage.amounts import count
 from agents_store_cloudflare.usage.rollup import UNREADABLE, stored_amounts
-from agents_store_cloudflare.usage.tables import for_table
+from agents_store_cloudflare.usage.table_names import for_table
 
 __all__ = ["SessionFilter", "SessionList", "SessionSummary", "View", "list_sessions", "list_tree", "read_summary"]
 
