@@ -8,8 +8,8 @@ from typing import LiteralString
 from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import SqlValue, Statement
-from agents_store_cloudflare.state import turn_sql
 from agents_store_cloudflare.state.deletion_sql import with_tree
+from agents_store_cloudflare.usage.budget_sql import settlement_of_turn
 from agents_store_cloudflare.usage.deletion_sql import deletion_of
 from agents_store_cloudflare.usage.options import UsageOptions
 from agents_store_cloudflare.usage.prices import as_price_book
@@ -17,10 +17,26 @@ from agents_store_cloudflare.usage.recording import completed, usage_statements
 from agents_store_cloudflare.usage.reserving import reserve_statements, settle_statement
 from agents_store_cloudflare.usage.table_names import check_table_name, for_table
 
-__all__ = ["DELETE_USAGE", "Accounts"]
+__all__ = ["DELETE_USAGE", "SETTLE_INTERRUPTED", "SETTLE_ORPHANED", "Accounts"]
 
 # The parameters of `with_tree`: deletes the usage of a tree of sessions, and its share of the totals.
 DELETE_USAGE: tuple[LiteralString, ...] = deletion_of(with_tree(""))
+
+# ?1 session id, ?2 now. Settles the reservation of an open turn with the amount that its commits have spent. Primary keys.
+SETTLE_INTERRUPTED: LiteralString = settlement_of_turn("""
+      SELECT
+        open_turn ->> '$.reservation[0]', open_turn ->> '$.reservation[1]', open_turn ->> '$.reservation[2]',
+        open_turn ->> '$.reservation[3]', open_turn ->> '$.spent', ?2
+      FROM __agents_states
+      WHERE session_id = ?1
+    """)
+
+# ?1 scope, ?2 expires at, ?3 id, ?4 amount, ?5 actual, ?6 now, ?7 session id, ?8 fencing token. Settles the reservation of a turn unless
+# the turn is the open one of its session: then the next turn settles it. Primary keys.
+SETTLE_ORPHANED: LiteralString = settlement_of_turn("""
+      SELECT ?1, ?2, ?3, ?4, ?5, ?6
+      WHERE NOT EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?7 AND open_turn ->> '$.token' = ?8)
+    """)
 
 
 class Accounts:
@@ -76,8 +92,8 @@ class Accounts:
     ) -> list[Statement]:
         """Return the statements that settle the reservation of a turn that its session does not have as its open turn."""
         own = (reservation.scope, reservation.expires_at, reservation.id, reservation.amount)
-        return [Statement(turn_sql.SETTLE_ORPHANED, (*own, actual, now_ms, session_id, token))]
+        return [Statement(SETTLE_ORPHANED, (*own, actual, now_ms, session_id, token))]
 
     def settle_interrupted(self, session_id: str, now_ms: int) -> list[Statement]:
         """Return the statements that settle the reservation of the session's open turn with the amount that its commits have spent."""
-        return [Statement(turn_sql.SETTLE_INTERRUPTED, (session_id, now_ms))]
+        return [Statement(SETTLE_INTERRUPTED, (session_id, now_ms))]

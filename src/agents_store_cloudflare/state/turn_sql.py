@@ -6,7 +6,6 @@ from typing import LiteralString
 
 from agents_store_cloudflare.state.commit_sql import session_update
 from agents_store_cloudflare.state.session_sql import UPDATE_STATE
-from agents_store_cloudflare.usage.budget_sql import settlement_of_turn
 
 __all__ = [
     "CLOSE_STATE",
@@ -21,8 +20,6 @@ __all__ = [
     "SELECT_TURN",
     "SELECT_TURN_RUN",
     "SETTLE_CLOSINGS",
-    "SETTLE_INTERRUPTED",
-    "SETTLE_ORPHANED",
     "TURN_GATE",
     "TURN_IS_OPEN",
     "UPDATE_TURN_RUN",
@@ -99,22 +96,6 @@ INTERRUPT_RUN: LiteralString = """
     WHERE session_no = (SELECT session_no FROM __agents_states WHERE session_id = ?1)
       AND turn = (SELECT open_turn ->> '$.turn' FROM __agents_states WHERE session_id = ?1)
 """
-
-# ?1 session id, ?2 now. Settles the reservation of an open turn with the amount that its commits have spent. Primary keys.
-SETTLE_INTERRUPTED: LiteralString = settlement_of_turn("""
-      SELECT
-        open_turn ->> '$.reservation[0]', open_turn ->> '$.reservation[1]', open_turn ->> '$.reservation[2]',
-        open_turn ->> '$.reservation[3]', open_turn ->> '$.spent', ?2
-      FROM __agents_states
-      WHERE session_id = ?1
-    """)
-
-# ?1 scope, ?2 expires at, ?3 id, ?4 amount, ?5 actual, ?6 now, ?7 session id, ?8 fencing token. Settles the reservation of a turn unless
-# the turn is the open one of its session: then the next turn settles it. Primary keys.
-SETTLE_ORPHANED: LiteralString = settlement_of_turn("""
-      SELECT ?1, ?2, ?3, ?4, ?5, ?6
-      WHERE NOT EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?7 AND open_turn ->> '$.token' = ?8)
-    """)
 
 # ?1 session id, ?2 turn id. Renames the run of an earlier attempt, so that the next attempt can have the turn id. Index of run ids.
 RENAME_ATTEMPT: LiteralString = """
