@@ -1,8 +1,8 @@
 """`make bench`: the same jobs by this package and by an idiomatic JavaScript Worker, on the same runtime, in alternating pairs.
 
-Every job's result is read back and compared with what was given. Exit status 0: all jobs ran, and both sides agreed. With `--publish`
-everything else is measured too (growth, first request, memory) and docs/performance.md written anew; with `--page` it is written
-from what was published last.
+Every job's result is read back and compared with what was given. Exit status 0: all jobs ran, and both sides agreed. With
+`--publish` everything else is measured too (growth, first request, memory) and docs/performance.md is written anew. With `--page`
+the page is written from the results that were published last.
 """
 
 import argparse
@@ -30,7 +30,7 @@ STARTS = 15
 
 
 def main() -> int:
-    """Run the bench; its exit status."""
+    """Run the bench, and return its exit status."""
     parser = _parser()
     options = parser.parse_args()
     if options.page:
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def _measured(options: argparse.Namespace) -> tuple[Published, list[str]]:
-    """What was asked for, and what went wrong."""
+    """Return the measurements, and the errors."""
     jobs = [job for job in all_jobs() if options.only in job.name]
     series = [each for each in all_series() if options.only in each.name]
     run: Published = {
@@ -93,7 +93,7 @@ def _show(run: Published, pairs: int) -> None:
 
 
 def _kept(run: Published, folder: Path) -> Path:
-    """Keep the results under the time of the run; the file."""
+    """Store the results under the time of the run, and return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     file.write_text(json.dumps(run, indent=2) + "\n")
@@ -101,7 +101,7 @@ def _kept(run: Published, folder: Path) -> Path:
 
 
 def _shown(file: Path) -> str:
-    """The file's path as one would type it here."""
+    """Return the file's path relative to the current folder."""
     return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench.capacity`: what a month costs in one D1 database, and with homes, from the counts that the tests pin.
+"""`python -m bench.capacity` computes the cost of a month in one D1 database and with homes, from counts that tests check.
 
 Rows and calls of a turn are measured (docs/costs.md; tests/in_worker/worker/suite/test_homes.py). Everything else is an argument or a
 named assumption, which the output repeats. It is arithmetic: nothing is run.
@@ -18,7 +18,7 @@ BEGIN, END = "<!-- capacity -->\n", "<!-- /capacity -->\n"
 GB: Final = 1_000_000_000
 D1_LIMIT_GB: Final = 10.0
 MEMORY_GB: Final = 0.125
-"""What an object is billed for while it is awake, whatever it uses."""
+"""The memory that is billed while an object is awake."""
 
 # Dollars, 26 November 2026, beyond what the plan includes.
 ROWS_WRITTEN_M: Final = 1.00
@@ -60,7 +60,7 @@ class Load:
 
 
 LOADS: Final = (Load(sessions=1_000_000), Load(sessions=10_000_000))
-"""What docs/homes.md shows."""
+"""The loads in docs/homes.md."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +110,13 @@ class Shape:
 
 
 def in_d1(load: Load) -> Shape:
-    """All sessions in one D1 database."""
+    """Return all sessions in one D1 database."""
     gigabytes = load.sessions * load.kilobytes * 1_000 / GB
     return _shape("one D1", load, IN_D1, gigabytes, gigabytes * D1_GB_MONTH, fits=gigabytes <= D1_LIMIT_GB)
 
 
 def in_homes(load: Load) -> Shape:
-    """Each session in a home of its own; D1 keeps directory, usage and totals."""
+    """Return each session in a home of its own; D1 keeps directory, usage and totals."""
     gigabytes = load.sessions * (load.kilobytes * 1_000 + HOME_PAGES_BYTES) / GB
     return _shape("homes", load, IN_HOMES, gigabytes, gigabytes * OBJECT_GB_MONTH, fits=True)
 
@@ -141,7 +141,7 @@ def _shape(name: str, load: Load, turn: _Turn, gigabytes: float, storage: float,
 
 
 def table(loads: Sequence[Load]) -> str:
-    """The table in Markdown: both shapes for each load."""
+    """Return the table in Markdown: both shapes for each load."""
     lines = [
         "| sessions | shape | stored | storage | rows written | | rows read | requests | | awake | a month | D1 busy at the peak |",
         "|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -152,7 +152,7 @@ def table(loads: Sequence[Load]) -> str:
 
 
 def page_with(page: str) -> str:
-    """A page with the table of `LOADS` and the assumptions between its marks."""
+    """Return a page with the table of `LOADS` and the assumptions between its marks."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n{table(LOADS)}\n{_assumed()}\n{END}{after}"

@@ -1,4 +1,4 @@
-"""What a run found, as it is kept in JSON: every time of every pair, and what they come to."""
+"""The results of a run for its JSON file: every time of every pair, and the summaries."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,12 +17,12 @@ Published: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one job gave. A cost is None where the job asks nothing of D1.
+    """The result of one job. A cost is None if the job sends nothing to D1.
 
     Attributes:
-        comparison: with JavaScript doing the same.
-        over_floor: with Python making the floor's calls, in the same pairs.
-        javascript_floor_ms: JavaScript making them.
+        comparison: the comparison with the same work in JavaScript.
+        over_floor: the comparison with the floor's calls made by Python, in the same pairs.
+        javascript_floor_ms: the time of the floor's calls made by JavaScript.
     """
 
     job: Job
@@ -35,14 +35,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """A series' times: for each size those of its measurements, in milliseconds."""
+    """The times of a series in milliseconds: the measurements of each size."""
 
     series: Series
     times_ms: tuple[tuple[float, ...], ...]
 
 
 def job_entry(finding: Finding) -> Published:
-    """One job, as a published run has it."""
+    """Return the entry of one job in a published run."""
     job, comparison, over_floor = finding.job, finding.comparison, finding.over_floor
     return {
         "name": job.name,
@@ -61,7 +61,7 @@ def job_entry(finding: Finding) -> Published:
 
 
 def growth_entry(growth: Growth) -> Published:
-    """One series, as a published run has it."""
+    """Return the entry of one series in a published run."""
     sizes = [size for size, _ in growth.series.jobs]
     medians_ms = [median(times_ms) for times_ms in growth.times_ms]
     return {

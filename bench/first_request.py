@@ -1,4 +1,4 @@
-"""What importing the package adds to the first request of a Worker that just came up."""
+"""Measures the time that the import of the package adds to the first request of a new Worker."""
 
 import time
 from pathlib import Path
@@ -19,7 +19,7 @@ def run_first_request(starts: int) -> Published:
     times_ms: dict[LocalRuntime, list[float]] = {empty: [], importing: []}
     try:
         for runtime in (empty, importing):
-            _start_ms(runtime)  # warms the disk
+            _start_ms(runtime)  # this start warms the disk
         for start in range(starts):
             for runtime in (empty, importing) if start % 2 == 0 else (importing, empty):
                 times_ms[runtime].append(_start_ms(runtime))
@@ -30,7 +30,7 @@ def run_first_request(starts: int) -> Published:
 
 
 def first_request_entry(empty_ms: list[float], importing_ms: list[float]) -> Published:
-    """The differences within the pairs, and their median."""
+    """Return the differences within the pairs, and their median."""
     extra_ms = [importing - empty for empty, importing in zip(empty_ms, importing_ms, strict=True)]
     return {
         "starts": len(extra_ms),
@@ -46,7 +46,7 @@ def first_request_entry(empty_ms: list[float], importing_ms: list[float]) -> Pub
 
 def _start_ms(runtime: LocalRuntime) -> float:
     """From the start of the runtime to the first answer."""
-    runtime.log()  # stages the Worker: not part of its start
+    runtime.log()  # stages the Worker, which is not part of its start
     started_s = time.perf_counter()
     runtime.start()
     elapsed_ms = (time.perf_counter() - started_s) * 1_000

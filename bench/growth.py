@@ -1,4 +1,4 @@
-"""How the package's time grows with the size of the work."""
+"""Measures how the package's time grows with the size of the work."""
 
 import math
 from collections.abc import Sequence
@@ -21,9 +21,8 @@ class Series:
     """One job in several sizes.
 
     Attributes:
-        unit: what the sizes count.
-        target: the exponent that is not to be exceeded: about 0 where the size must not matter, about 1 where the time may
-            grow as the size.
+        unit: the unit of the sizes.
+        target: the highest allowed exponent: about 0 if the size must not matter, about 1 if the time may grow with the size.
     """
 
     name: str
@@ -33,7 +32,7 @@ class Series:
 
 
 def all_series() -> list[Series]:
-    """Every series, each at 1, 10 and 100 times its size."""
+    """Return every series, each at 1, 10 and 100 times its size."""
     return [
         Series(
             name="save, 1 new message",
@@ -128,10 +127,10 @@ def all_series() -> list[Series]:
 
 
 def exponent(points: Sequence[tuple[float, float]]) -> float:
-    """The slope of the line of least squares through (size, time) on logarithmic scales: 0 is flat, 1 linear, 2 quadratic.
+    """Return the slope of the line of least squares through (size, time) on logarithmic scales: 0 is flat, 1 linear, 2 quadratic.
 
     Raises:
-        ValueError: fewer than two sizes, or something that has no logarithm.
+        ValueError: there are fewer than two sizes, or a number has no logarithm.
     """
     if any(size <= 0 or time <= 0 for size, time in points):
         raise ValueError("sizes and times must be above zero")

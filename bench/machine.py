@@ -15,7 +15,7 @@ NPM_PACKAGES = ("workerd", "wrangler", "pyodide")
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on and what may be told of it: neither names nor paths."""
+    """Return the facts of the machine that the numbers depend on, without names and paths."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -25,7 +25,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of the package, of the runtime and of its tools."""
+    """Return the versions of the package, of the runtime and of its tools."""
     node = {name: json.loads((NODE_MODULES / name / "package.json").read_text())["version"] for name in NPM_PACKAGES}
     return {"agents-store-cloudflare": version("agents-store-cloudflare"), **node}
 

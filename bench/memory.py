@@ -1,4 +1,4 @@
-"""What idle streams take of the runtime's memory."""
+"""Measures the memory that idle streams take in the runtime."""
 
 import os
 import time
@@ -15,14 +15,15 @@ STREAMS = 1_000
 WARM_UP_STREAMS = 50
 AGAIN_STREAMS = 300
 MOST_ROUNDS = 4
-IDLE_S = 15.0  # the local runtime evicts an object after 10
+IDLE_S = 15.0  # the local runtime evicts an object after 10 s
 
 
 def run_memory() -> Published:
-    """A thousand streams with one chunk each, on both sides: the process before and after; then what becomes of Python's.
+    """Measure the process before and after a thousand streams with one chunk each, on both sides, and Python's streams after an
+    eviction.
 
     Raises:
-        BenchError: a Worker could not do it, or no runtime was found.
+        BenchError: a Worker failed, or no runtime was found.
     """
     print(f"bench: memory of {STREAMS:,} idle streams", flush=True)
     with served("JavaScript", "javascript_worker") as javascript:
@@ -48,11 +49,11 @@ def memory_entry(
     living_later: int,
     later_bytes: int,
 ) -> Published:
-    """The growth of one stream on both sides.
+    """Return the growth of one stream on both sides.
 
     Args:
-        javascript_bytes, python_bytes: the process before and after.
-        living, living_later: streams whose objects are in the interpreter: right after, and when the idle ones were evicted.
+        javascript_bytes, python_bytes: the process before and after. living, living_later: the streams whose objects are in the
+        interpreter: directly after the writes, and after the eviction of idle ones.
         later_bytes: the process then.
     """
     return {
@@ -76,7 +77,7 @@ def _touched_bytes(worker: ServedWorker) -> tuple[int, int]:
 
 
 def _living_later(python: ServedWorker) -> int:
-    """Let all of them idle until they are evicted, and touch some again: they are new objects, and the old ones are let go."""
+    """Wait until all streams are evicted, and touch some of them again. These get new objects, and the old objects can be freed."""
     living = STREAMS
     for _ in range(MOST_ROUNDS):
         time.sleep(IDLE_S)
@@ -98,7 +99,7 @@ def _living(python: ServedWorker) -> int:
 
 
 def _runtime_bytes() -> int:
-    """The resident memory of every workerd that this process has started."""
+    """Return the resident memory of every workerd that this process has started."""
     sizes = [_resident_bytes(process) for process in _descendants(os.getpid()) if _is_workerd(process)]
     if not sizes:
         raise BenchError("no workerd is running below this process; memory is measured on Linux only")

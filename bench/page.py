@@ -24,7 +24,7 @@ MEMORY_BOUND_KB = 512
 
 
 def publish(run: Published) -> None:
-    """Keep the run as the published one, and write the page and its figures from it."""
+    """Store the run as the published run, and write the page and its figures from it."""
     RESULTS_FILE.parent.mkdir(exist_ok=True)
     RESULTS_FILE.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
     rewrite_page()
@@ -39,7 +39,7 @@ def rewrite_page() -> None:
 
 
 def published() -> Published:
-    """The run that was published last."""
+    """Return the run that was published last."""
     run: Published = json.loads(RESULTS_FILE.read_text())
     return run
 
@@ -54,7 +54,7 @@ def page_with(run: Published, page: str) -> str:
 
 
 def machine_section(run: Published) -> str:
-    """When, on what, and with which versions."""
+    """Return the section about the time, the machine and the versions."""
     machine, versions = run["machine"], run["versions"]
     when = datetime.fromisoformat(run["when"])
     names = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -65,7 +65,7 @@ def machine_section(run: Published) -> str:
 
 
 def jobs_section(run: Published) -> str:
-    """Every job beside JavaScript and beside its floor, and how many targets are met."""
+    """Return every job beside JavaScript and beside its floor, and how many targets are met."""
     verdicts = [is_met(entry) for entry in run["jobs"]]
     missed = [entry["name"] for entry in run["jobs"] if is_met(entry) is False]
     tally = f"{verdicts.count(True)} of {len(verdicts) - verdicts.count(None)} targets are met."
@@ -75,22 +75,22 @@ def jobs_section(run: Published) -> str:
 
 
 def growth_section(run: Published) -> str:
-    """Every series with its exponent."""
+    """Return every series with its exponent."""
     return "\n".join([GROWTH_HEAD, *map(_growth_row, run["growth"])])
 
 
 def platform_section(run: Published) -> str:
-    """What the platform's own steps cost."""
+    """Return the section about the costs of the platform's own steps."""
     return "\n".join([PLATFORM_HEAD, *map(_platform_row, run["platform"])])
 
 
 def waiting_section(run: Published) -> str:
-    """Each job's time in its parts."""
+    """Return each job's time in its parts."""
     return "\n".join([WAITING_HEAD, *map(_waiting_row, run["waiting"])])
 
 
 def first_request_section(run: Published) -> str:
-    """The extra time, and its spread."""
+    """Return the extra time, and its spread."""
     first = run["firstRequest"]
     return (
         f"The package adds **{first['extraMedianMs']:,.0f} ms** (median of {first['starts']} pairs, "
@@ -169,7 +169,7 @@ def _platform_row(entry: Published) -> str:
 
 
 def microseconds(value: float) -> str:
-    """With as many digits as mean something."""
+    """Return the microseconds with only the significant digits."""
     return milliseconds(value)
 
 

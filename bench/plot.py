@@ -1,4 +1,4 @@
-"""The figures of docs/performance.md: SVG, readable on light and dark ground, without scripts."""
+"""The figures of docs/performance.md: SVG without scripts, readable on light and dark backgrounds."""
 
 import math
 from collections.abc import Sequence
@@ -45,13 +45,13 @@ class LogScale:
         self._start, self._end = start, end
 
     def place(self, value: float) -> float:
-        """Where the value stands; beyond the ends it stands on the end."""
+        """Return the place of the value. A value beyond an end gets the place of this end."""
         part = (math.log(value) - self._low) / (self._high - self._low)
         return self._start + min(max(part, 0.0), 1.0) * (self._end - self._start)
 
 
 def ratios_svg(run: Published) -> str:
-    """Each job's ratio to JavaScript with its spread and its target; the line in the middle is as fast as JavaScript."""
+    """Return each job's ratio to JavaScript with its spread and its target; the line in the middle is as fast as JavaScript."""
     jobs = run["jobs"]
     bottom = TOP + ROW * len(jobs)
     ratios = [entry["ratio"][part] for entry in jobs for part in ("lowest", "highest")]
@@ -75,7 +75,7 @@ def ratios_svg(run: Published) -> str:
 
 
 def growth_svg(run: Published) -> str:
-    """Each series' time at 1, 10 and 100 times its size, beside its time at the first: flat lines stay at the bottom."""
+    """Return each series' time at 1, 10 and 100 times its size, beside its time at the first: flat lines stay at the bottom."""
     series = run["growth"]
     height, left, end = 420, 60, WIDTH - GROWTH_LABELS
     grown = [[time / entry["medianMs"][0] for time in entry["medianMs"]] for entry in series]
@@ -128,7 +128,7 @@ def _growth_line(entry: Published, points: Sequence[tuple[float, float]], label_
 
 
 def _spread_out(places: Sequence[float], least: float) -> list[float]:
-    """The places moved down as little as keeps so much between any two, each in its turn."""
+    """Return the places, moved down as little as possible so that any two keep a minimal distance."""
     moved = list(places)
     free = -math.inf
     for number in sorted(range(len(moved)), key=lambda each: places[each]):

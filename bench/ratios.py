@@ -9,7 +9,7 @@ __all__ = ["Comparison", "Ratio", "compared"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """One time over the other: the median over the pairs, and the pairs furthest from it."""
+    """The ratio of two times: the median over the pairs, and the pairs furthest from it."""
 
     median: float
     lowest: float
@@ -18,14 +18,14 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The times of one job and of what it is compared with, in milliseconds; the n-th of each belong to one pair."""
+    """The times of one job and of its reference in milliseconds. The n-th times of both belong to one pair."""
 
     reference_ms: tuple[float, ...]
     own_ms: tuple[float, ...]
 
     @property
     def reference_median_ms(self) -> float:
-        """The median of what it is compared with."""
+        """The median of the reference."""
         return median(self.reference_ms)
 
     @property
@@ -35,16 +35,16 @@ class Comparison:
 
     @property
     def ratio(self) -> Ratio:
-        """The ratios within the pairs, never the ratio of the medians: what slows the machine for a while slows a pair."""
+        """The ratios within the pairs, not the ratio of the medians, because a slow moment of the machine slows both times of a pair."""
         ratios = [own / reference for reference, own in zip(self.reference_ms, self.own_ms, strict=True)]
         return Ratio(median=median(ratios), lowest=min(ratios), highest=max(ratios))
 
 
 def compared(pairs: Sequence[tuple[float, float]]) -> Comparison:
-    """The comparison of pairs of (the reference's, the job's) milliseconds.
+    """Return the comparison of pairs of (the reference's, the job's) milliseconds.
 
     Raises:
-        ValueError: no pair, or a time that the clock was too coarse to see.
+        ValueError: there is no pair, or a time is too short for the clock.
     """
     if not pairs:
         raise ValueError("there is nothing to compare without a pair")

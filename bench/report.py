@@ -1,4 +1,4 @@
-"""What a run found, in aligned columns for a terminal."""
+"""The results of a run, in aligned columns for a terminal."""
 
 from collections.abc import Sequence
 

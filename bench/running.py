@@ -37,13 +37,13 @@ PLATFORM_STEPS = {
 
 
 def run_jobs(jobs: Sequence[Job], pairs: int) -> tuple[list[Published], list[str]]:
-    """Every job's entry, and what went wrong with those that have none."""
+    """Return the entries of the jobs, and the errors of jobs without an entry."""
     with both_served() as (javascript, python):
         return _each(jobs, lambda job: job.name, lambda job: job_entry(compare(job, javascript, python, pairs)))
 
 
 def compare(job: Job, javascript: ServedWorker, python: ServedWorker, pairs: int) -> Finding:
-    """Both sides in turn, the other one first each time; before that one round of each that warms up and counts.
+    """Measure both sides in turn. The first side changes each time. One round of each before warms up and counts.
 
     Each pair makes the floor's calls too, right after the job.
     """
@@ -71,13 +71,16 @@ def compare(job: Job, javascript: ServedWorker, python: ServedWorker, pairs: int
 
 
 def run_growth(series: Sequence[Series]) -> tuple[list[Published], list[str]]:
-    """Every series' entry, and what went wrong with those that have none. By the package alone, in a Worker of its own."""
+    """Return the entries of the series, and the errors of series without an entry.
+
+    Only the package is measured, in a Worker of its own.
+    """
     with served("Python", "python_worker") as python:
         return _each(series, lambda each: each.name, lambda each: growth_entry(grow(each, python)))
 
 
 def grow(series: Series, python: ServedWorker) -> Growth:
-    """One measurement of each size that warms up, then the sizes in turn."""
+    """Measure each size once to warm up, then the sizes in turn."""
     for size, job in series.jobs:
         for preparation in job.preparations:
             python.prepare(preparation)
@@ -90,7 +93,7 @@ def grow(series: Series, python: ServedWorker) -> Growth:
 
 
 def run_platform() -> list[Published]:
-    """What the platform's own steps cost: an empty D1 batch, an empty call of an object, what Python needs to wait."""
+    """Return what the platform's own steps cost: an empty D1 batch, an empty call of an object, what Python needs to wait."""
     with both_served() as (javascript, python):
         entries = [
             _platform_entry(name, javascript_us=_step_us(javascript, job), python_us=_step_us(python, job))
@@ -103,7 +106,10 @@ def run_platform() -> list[Published]:
 
 
 def run_waiting(jobs: Sequence[Job]) -> tuple[list[Published], list[str]]:
-    """How each job's time divides into waiting for D1, waiting for objects, and Python in the Worker. Not those with many tasks."""
+    """Return how each job's time divides into waiting for D1, waiting for objects, and Python in the Worker.
+
+    Not those with many tasks.
+    """
     with served("Python", "python_worker") as python:
         alone = [job for job in jobs if job.kind not in MANY_AT_ONCE and "tuned" not in job.input]
         return _each(alone, lambda job: job.name, lambda job: _waiting_entry(job, python))

@@ -1,4 +1,4 @@
-"""Targets, met or missed, and numbers as people read them."""
+"""Says whether targets are met, and formats numbers for people."""
 
 from bench.findings import Published
 
@@ -6,7 +6,7 @@ __all__ = ["floor_verdict", "growth_verdict", "is_met", "javascript_verdict", "m
 
 
 def is_met(entry: Published) -> bool | None:
-    """Whether a job meets its target; None where it has none."""
+    """Return whether a job meets its target; None if it has none."""
     target = entry["target"]
     if target is None:
         return None
@@ -15,22 +15,22 @@ def is_met(entry: Published) -> bool | None:
 
 
 def javascript_verdict(entry: Published) -> str:
-    """The target beside JavaScript, and whether it is met; nothing where there is none."""
+    """Return the target beside JavaScript, and whether it is met; "" if there is none."""
     return _job_verdict(entry, "JavaScript")
 
 
 def floor_verdict(entry: Published) -> str:
-    """The target beside the floor."""
+    """Return the target beside the floor."""
     return _job_verdict(entry, "floor")
 
 
 def growth_verdict(entry: Published) -> str:
-    """The exponent's target."""
+    """Return the exponent's target."""
     return _verdict(entry["target"], is_met=_rounded(entry["exponent"]) <= entry["target"])
 
 
 def milliseconds(value: float) -> str:
-    """With as many digits as mean something."""
+    """Return the milliseconds with only the significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
@@ -46,5 +46,5 @@ def _verdict(target: float, *, is_met: bool) -> str:
 
 
 def _rounded(value: float) -> float:
-    """To what is shown: nobody is to see 0.80 miss 0.8."""
+    """Round the ratio as it is shown, so that a shown 0.80 does not miss 0.8."""
     return round(value, 2)

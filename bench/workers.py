@@ -19,12 +19,12 @@ TIMEOUT_S = 300
 
 
 class BenchError(Exception):
-    """A Worker could not do its job, or did another one."""
+    """A Worker could not do its job, or did another job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one repetition costs in D1, by D1's own count. What a Durable Object costs is not counted."""
+    """The cost of one repetition in D1, by D1's own count. The cost of Durable Objects is not counted."""
 
     batches: float
     rows_read: float
@@ -33,7 +33,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One repetition's part of what the Worker measured around all of them."""
+    """The time of one repetition, from the time that the Worker measured around all repetitions."""
 
     elapsed_ms: float
     cost: Cost | None
@@ -48,22 +48,22 @@ class ServedWorker:
         self._prepared: list[Preparation] = []
 
     def prepare(self, preparation: Preparation) -> None:
-        """Store what a job reads, once."""
+        """Store the data that a job reads, once."""
         if preparation not in self._prepared:
             self._ask({"prepare": preparation.kind, "input": preparation.input})
             self._prepared.append(preparation)
 
     def measure(self, job: Job, *, key: str, count: bool = False) -> Measurement:
-        """Let the Worker do the job under a key that it never saw, and check what it read back.
+        """Let the Worker do the job under a new key, and check the result that it read back.
 
-        The Worker times itself: the local runtime's clock runs on while it computes (at Cloudflare's edge it stands still between
-        two I/Os), so that HTTP and the reading back stay out of it.
+        The Worker times itself, so HTTP and the reading back are not measured. The local runtime's clock runs while the Worker
+        computes. On Cloudflare's network it stands still between two I/Os.
 
         Args:
-            count: count what D1 counts, which takes time of its own: such a measurement's time is not to be used.
+            count: also read D1's counts. This takes time, so the time of such a measurement must not be used.
 
         Raises:
-            BenchError: it failed, or read back something else than it was given.
+            BenchError: the Worker failed, or read back a wrong result.
         """
         order = {"job": job.kind, "key": key, "repetitions": job.repetitions, "count": count, "input": job.input}
         answer = self._ask(order)
@@ -74,12 +74,12 @@ class ServedWorker:
         )
 
     def waiting(self, job: Job, *, key: str) -> dict[str, float]:
-        """One repetition's time, and its parts that were waiting for D1 and for objects, in milliseconds."""
+        """Return one repetition's time, and its parts that were waiting for D1 and for objects, in milliseconds."""
         order = {"job": job.kind, "key": key, "repetitions": job.repetitions, "waiting": True, "input": job.input}
         return {name: time_ms / job.repetitions for name, time_ms in self._ask(order).items()}
 
     def ask(self, kind: str) -> Any:
-        """What a job that only asks has read."""
+        """Return the result of a job that only reads."""
         return self._ask({"job": kind, "key": "", "repetitions": 1, "count": False, "input": {}})["result"]
 
     def _ask(self, order: Mapping[str, Any]) -> Any:
@@ -110,7 +110,7 @@ def both_served() -> Generator[tuple[ServedWorker, ServedWorker]]:
 
 
 def cost_of(counted: Mapping[str, int] | None, repetitions: int) -> Cost | None:
-    """One repetition's cost; None where nothing was asked of D1."""
+    """Return one repetition's cost; None if nothing was sent to D1."""
     if not counted or not counted["batches"]:
         return None
     return Cost(
@@ -121,7 +121,7 @@ def cost_of(counted: Mapping[str, int] | None, repetitions: int) -> Cost | None:
 
 
 def difference(expected: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """The first thing that was read back otherwise, in words."""
+    """Return the first difference between the expected and the read result, in words."""
     name = next(name for name in sorted({*expected, *result}) if expected.get(name) != result.get(name))
     wanted, got = cast("object", expected.get(name)), cast("object", result.get(name))
     if type(wanted) is type(got) is list:
@@ -134,6 +134,6 @@ def difference(expected: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 
 
 def short(value: object) -> str:
-    """A value as text that fits a line."""
+    """Return a value as text that fits a line."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 300 else text[:300] + "…"

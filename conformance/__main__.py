@@ -1,7 +1,7 @@
 """Start the example Worker and run the published suite and both published clients against it, then the AI SDK against a chat Worker.
 
-`python -m conformance [vitest arguments]`, e.g. `-t "Long-Poll"`. What they need is installed by the first run, from the locks
-of this folder, below `.runtime/conformance`.
+`python -m conformance [vitest arguments]`, e.g. `-t "Long-Poll"`. The first run installs their packages below
+`.runtime/conformance`, from the locks of this folder.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def _install() -> None:
-    """Bring the suite and the clients in, where the locks have changed since the last time."""
+    """Install the suite and the clients if the locks have changed since the last time."""
     INSTALLED.mkdir(parents=True, exist_ok=True)
     stamp, key = INSTALLED / "stamp", fingerprint(sys.version, paths=[HERE / name for name in LOCKED])
     if not stamp.exists() or stamp.read_text() != key:
@@ -59,7 +59,7 @@ def _install() -> None:
 
 
 def _suite(environment: dict[str, str], arguments: list[str]) -> bool:
-    """Whether every test passed, and all of them were there and ran (where no arguments choose some)."""
+    """Return whether every test passed. Without arguments, all tests must exist and run."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         reporters = ["--reporter=default", "--reporter=json", f"--outputFile.json={report}"]
@@ -83,7 +83,7 @@ def _suite(environment: dict[str, str], arguments: list[str]) -> bool:
 
 
 def _clients(environment: dict[str, str]) -> bool:
-    """Whether both clients were served."""
+    """Return whether both clients succeeded."""
     commands = (
         [str(NODE_BIN / "node"), str(INSTALLED / "typescript_client.mjs")],
         [str(VENV / "bin/python"), str(HERE / "python_client.py")],
@@ -93,7 +93,7 @@ def _clients(environment: dict[str, str]) -> bool:
 
 
 def _page(environment: dict[str, str]) -> bool:
-    """Whether the AI SDK's client had each message whole."""
+    """Return whether the AI SDK's client got each complete message."""
     with LocalRuntime(PAGES) as runtime:
         command = [str(NODE_BIN / "node"), str(INSTALLED / "ai_client.mjs")]
         return subprocess.run(command, env={**environment, "CHAT_URL": runtime.url}, check=False).returncode == 0

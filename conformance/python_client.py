@@ -16,7 +16,7 @@ NAME = f"python-{time.time_ns()}"
 
 
 def followed(url: str, offset: str, live: str, count: int) -> tuple[list[Any], str]:
-    """The items that come, until there are `count` of them, and the place after them."""
+    """Return the first `count` items, and the offset after them."""
     items: list[Any] = []
     place = offset
     with stream(url, offset=offset, live=live, timeout=20.0) as response:
@@ -33,7 +33,7 @@ def numbers(*values: int) -> list[dict[str, int]]:
 
 
 def later(act: Iterator[object]) -> threading.Thread:
-    """Do it a moment from now, beside the reader who waits for it."""
+    """Call the function after a moment, while a reader waits for its effect."""
 
     def run() -> None:
         time.sleep(0.5)

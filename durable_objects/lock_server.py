@@ -18,12 +18,12 @@ __all__ = ["LockServer"]
 
 
 class LockServer(DurableObject):
-    """The leases of one key. RPC reaches `call` alone; `LockObject` does the work."""
+    """The Durable Object of one key's leases. RPC reaches only `call`. `LockObject` does the work."""
 
     def __init__(self, ctx: JsObject, env: JsObject) -> None:
         super().__init__(ctx, env)
         self._lock = LockObject(CloudflareHost(self.ctx))
 
     def call(self, request: object = None, *_more: object, **_named: object) -> object:
-        """Answer one request text with one reply text. It gives no lines, because a lock's holder makes few calls."""
+        """Answer one request text with one reply text. It returns no lines, because a lock's holder makes few calls."""
         return answered(request, partial(answer_at_once, self._lock), gives_lines=False)

@@ -25,20 +25,20 @@ __all__ = ["SessionServer"]
 
 
 class _SessionServerType(type):
-    """Holds functions that must not be on the class, because every function there can be called over RPC."""
+    """Holds functions that must not be on the class itself, because RPC can call every function of the class."""
 
     def with_options(
         cls, *, database: str = "AGENT_DB", usage: UsageOptions | None = None, logger: logging.Logger | None = None
     ) -> type[SessionServer]:
-        """A subclass of the same name whose objects know these options. In the entry module:
+        """Return a subclass of the same name with these options. Use it in the entry module:
 
         Example:
             >>> SessionServer = SessionServer.with_options(database="AGENTS")
 
         Args:
             database: the name of the D1 binding with directory, usage and budgets.
-            usage: the options of the Workers' usage store; its table is what counts here.
-            logger: takes what goes wrong in the background.
+            usage: the options of the Workers' usage store. Only its table is used here.
+            logger: gets the failures of background work.
         """
         own = {
             "_database": database,
@@ -51,7 +51,10 @@ class _SessionServerType(type):
 
 
 class SessionServer(DurableObject, metaclass=_SessionServerType):
-    """The home of one tree of sessions. RPC reaches `call`; `fetch` answers listeners of its stream. `SessionObject` does the work."""
+    """The Durable Object of one tree of sessions.
+
+    RPC reaches `call`. `fetch` answers listeners of its stream. `SessionObject` does the work.
+    """
 
     _database: str = "AGENT_DB"
     _usage: UsageOptions = UsageOptions()
@@ -87,7 +90,7 @@ class SessionServer(DurableObject, metaclass=_SessionServerType):
         self._home.socket_closed(CloudflareSocket(socket), 1011)
 
     async def alarm(self, _info: JsObject = None) -> None:
-        """Do what is due."""
+        """Do the due work."""
         await self._home.alarm()
 
 

@@ -21,10 +21,10 @@ __all__ = ["StreamServer"]
 
 
 class _StreamServerType(type):
-    """Holds functions that must not be on the class, because every function there can be called over RPC."""
+    """Holds functions that must not be on the class itself, because RPC can call every function of the class."""
 
     def with_logger(cls, logger: logging.Logger) -> type[StreamServer]:
-        """A subclass of the same name whose objects log to `logger`. In the entry module:
+        """Return a subclass of the same name whose objects log to `logger`. Use it in the entry module:
 
         Example:
             >>> StreamServer = StreamServer.with_logger(logging.getLogger("my-worker"))
@@ -34,7 +34,10 @@ class _StreamServerType(type):
 
 
 class StreamServer(DurableObject, metaclass=_StreamServerType):
-    """One stream. RPC reaches `call`; `fetch` answers listeners and the Durable Streams protocol. `StreamObject` does the work."""
+    """The Durable Object of one stream.
+
+    RPC reaches `call`. `fetch` answers listeners and the Durable Streams protocol. `StreamObject` does the work.
+    """
 
     _logger: logging.Logger | None = None
 
@@ -53,7 +56,7 @@ class StreamServer(DurableObject, metaclass=_StreamServerType):
         )
 
     async def alarm(self, _info: JsObject = None) -> None:
-        """Do what is due."""
+        """Do the due work."""
         await self._stream.alarm()
 
     async def webSocketMessage(self, socket: JsObject, message: JsObject) -> None:  # noqa: N802 - the platform's name

@@ -1,11 +1,11 @@
 -- Version 2: versions, messages, checkpoints, staged changes, runs, references to sub-sessions, fencing.
 --
--- The file begins by claiming its version. Whoever comes second (another isolate, a repeated `wrangler d1 execute --file`) fails at
+-- The file begins with a claim of its version. The second caller (another isolate, a repeated `wrangler d1 execute --file`) fails at
 -- the claim, and the transaction changes nothing. A statement ends with a semicolon at the end of a line before an empty line.
 --
--- `wrangler d1 export` writes tables with their rows first, then indexes, triggers and views. No table has a foreign key: the unique
--- index that it needs would not be there yet. A trigger deletes what belongs to a session. No column holds a raw line break or a NUL,
--- which the export does not give back: tabs join messages, and state/stored_text.py encodes free texts.
+-- `wrangler d1 export` writes tables with their rows first, then indexes, triggers and views. No table has a foreign key, because the unique
+-- index that it needs would not exist yet. A trigger deletes the rows of a session. No column holds a raw line break or a NUL,
+-- because the export changes them: tabs join messages, and state/stored_text.py encodes free texts.
 
 CREATE TABLE IF NOT EXISTS __agents_schema (
   version INTEGER PRIMARY KEY,
@@ -23,8 +23,8 @@ CREATE TABLE IF NOT EXISTS d1_migrations (
 );
 
 -- Each file from version 2 on records its own name, so that `wrangler d1 migrations apply` after `wrangler d1 execute --file` has
--- nothing to do. Under `apply`, wrangler records the name once more at the end: the second time is ignored, for these names alone.
--- 0001_init.sql does not record its name, because your own first migration may have the same one. It can be run again at any time.
+-- nothing to do. Under `apply`, wrangler records the name again at the end. A trigger ignores the second record of these names.
+-- 0001_init.sql does not record its name, because your own first migration may have the same name. It can be run again at any time.
 CREATE TRIGGER IF NOT EXISTS __agents_recorded_once
 BEFORE INSERT ON d1_migrations
 WHEN NEW.name GLOB '[0-9][0-9][0-9][0-9]_agents_store_*.sql'
@@ -43,8 +43,8 @@ ALTER TABLE __agents_states ADD COLUMN session_no INTEGER;
 
 ALTER TABLE __agents_states ADD COLUMN message_count INTEGER NOT NULL DEFAULT 0;
 
--- A random number, drawn when the session is created and whenever stored messages are dropped. It tells whether a list of messages that
--- was loaded earlier still continues what is stored. 0: this package never saved the session.
+-- A random number, drawn when the session is created and whenever stored messages are dropped. It shows whether a list of messages that
+-- was loaded earlier still fits the stored messages. 0: this package never saved the session.
 ALTER TABLE __agents_states ADD COLUMN history_epoch INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE __agents_states ADD COLUMN checkpoint_count INTEGER NOT NULL DEFAULT 0;
@@ -60,13 +60,13 @@ ALTER TABLE __agents_states ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
 
 -- The last 32 writes with their results: [commit id, request, version, messages before, messages after, checkpoints, time,
 -- history epoch, result]. A request is the operation's name, '#' and a digest of its arguments.
--- A write that is repeated after a lost reply is answered from here. In the state row, which a write touches anyway.
+-- A write that is repeated after a lost reply is answered from here. The column is in the state row, because every write changes that row.
 ALTER TABLE __agents_states ADD COLUMN commits TEXT NOT NULL DEFAULT '[]';
 
--- How many changes were ever staged: gives each one its place, never the same twice.
+-- How many changes were ever staged. Each change gets a new number as its place.
 ALTER TABLE __agents_states ADD COLUMN staged_count INTEGER NOT NULL DEFAULT 0;
 
--- The turn of the latest run, and how many runs have not ended: with none open, nobody looks for one.
+-- The turn of the latest run, and the number of open runs. Statements look for an open run only if there is one.
 ALTER TABLE __agents_states ADD COLUMN run_count INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE __agents_states ADD COLUMN open_run_count INTEGER NOT NULL DEFAULT 0;
@@ -79,8 +79,8 @@ CREATE UNIQUE INDEX idx___agents_states_session_no ON __agents_states (session_n
 -- The tree of a session: WHERE parent_session_id = ?. Partial: sessions without a parent cost nothing.
 CREATE INDEX idx___agents_states_parent ON __agents_states (parent_session_id) WHERE parent_session_id IS NOT NULL;
 
--- cleanup_expired_sessions: WHERE expires_at <= ?. The one index on a column that a save writes: a session with an expiry costs
--- one more row a save, one without costs nothing.
+-- cleanup_expired_sessions: WHERE expires_at <= ?. It is the only index on a column that a save writes. A session with an expiry costs
+-- one more row for each save, a session without an expiry costs nothing.
 CREATE INDEX idx___agents_states_expires_at ON __agents_states (expires_at) WHERE expires_at IS NOT NULL;
 
 -- Deleting a session: does another session use its stream? Partial: a session that uses the stream of its own name costs nothing.
@@ -94,7 +94,7 @@ CREATE TABLE __agents_message_blocks (
   body TEXT NOT NULL
 );
 
--- One row per message, for people and for other services; reads all of a session. A block that is no JSON, which only others write, is
+-- One row per message, for people and for other services; reads all of a session. A block that is no JSON, from another program, is
 -- shown as one message.
 CREATE VIEW __agents_messages AS
 SELECT
@@ -112,8 +112,8 @@ JOIN json_each(
 ) AS m;
 
 -- id = session_no * 2^24 + the checkpoint's number (1, 2, 3 …): the newest is the highest, without an index.
--- agent_type, stream_id: the agent and the stream of the session at that time; stream_id is '' where the session had none. NULL:
---   as in the checkpoint that this one shares with (base_id).
+-- agent_type, stream_id: the agent and the stream of the session at that time; stream_id is '' if the session had none. NULL:
+--   the same value as in the checkpoint of base_id.
 -- base_id: the earlier checkpoint with the same custom state. This one's own custom_state is then ''.
 -- pruned: 1 for a checkpoint that was pruned and is kept only because later checkpoints name it as their base.
 CREATE TABLE __agents_checkpoints (
@@ -140,7 +140,7 @@ CREATE TABLE __agents_checkpoints (
   stream_id TEXT
 );
 
--- The number of the next session: above the numbers of all sessions, blocks and checkpoints, so that no session adopts what another
+-- The number of the next session. It is above the numbers of all sessions, blocks and checkpoints, so that no session gets rows that another
 -- left behind.
 CREATE VIEW __agents_next_session_no AS
 SELECT 1 + max(
@@ -149,7 +149,7 @@ SELECT 1 + max(
   (SELECT coalesce(max(id), 0) / 16777216 FROM __agents_checkpoints)
 ) AS next_no;
 
--- Rows that others insert get a number too.
+-- Rows that other programs insert get a number too.
 CREATE TRIGGER __agents_numbered
 AFTER INSERT ON __agents_states
 WHEN NEW.session_no IS NULL
@@ -159,16 +159,16 @@ BEGIN
   WHERE session_id = NEW.session_id;
 END;
 
--- What outlives a session under its id.
--- token: the highest fencing token seen; 0 where none was.
+-- The facts that stay under the id of a deleted session.
+-- token: the highest fencing token seen; 0 if none was seen.
 -- lives: how many sessions of this id were deleted.
 -- past: their deletions and their last writes, the newest, at most 32 and 5,000 bytes of each kind, in the form of
 --   __agents_states.commits. A write or a deletion that is repeated after the session was deleted, and perhaps made again, is answered
 --   from here. Results that hold text are left out.
 -- plans: deletions across stores that have begun and are not decided, at most eight: [commit id, request, lives at that time, whether
---   there was a session]. A plan belongs to the session that it met.
--- streams: of the session deleted last, streams that may still be there, as a JSON list: [stream id, and where it is known the stream's
---   life, last sequence and fencing token at that time]. NULL where there are none, or the one of the session's own name alone.
+--   there was a session]. A plan belongs to the session that existed at that time.
+-- streams: the streams of the last deleted session that may still exist, as a JSON list: [stream id, and if known the stream's
+--   life, last sequence and fencing token at that time]. NULL for none, or for only the stream with the session's own name.
 CREATE TABLE __agents_fences (
   session_id TEXT PRIMARY KEY,
   token INTEGER NOT NULL,
@@ -178,8 +178,8 @@ CREATE TABLE __agents_fences (
   streams TEXT
 ) WITHOUT ROWID;
 
--- Changes that wait for their step to be promoted. WITHOUT ROWID: one row written for each, and short-lived, so that the pages
--- which large rows spill to do not stay. The key serves the step's promotion, and the session's deletion.
+-- Changes that wait for their step to be promoted. WITHOUT ROWID: each change writes one row. The rows live shortly, so the overflow pages
+-- of large rows do not stay. The key serves the step's promotion, and the session's deletion.
 CREATE TABLE __agents_staged_changes (
   session_no INTEGER NOT NULL,
   step_id TEXT NOT NULL,
@@ -222,7 +222,7 @@ CREATE TABLE __agents_sub_sessions (
   PRIMARY KEY (session_no, sub_session_id)
 ) WITHOUT ROWID;
 
--- These rows go with the session's row, whoever deletes it. delete_session deletes messages and checkpoints itself.
+-- These rows are deleted with the session's row, also by other programs. delete_session deletes messages and checkpoints itself.
 CREATE TRIGGER __agents_session_deleted
 AFTER DELETE ON __agents_states
 BEGIN

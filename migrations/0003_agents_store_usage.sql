@@ -8,8 +8,8 @@ INSERT INTO __agents_schema (version, name) VALUES (3, '0003_agents_store_usage.
 INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0003_agents_store_usage.sql');
 
 -- The totals of a session: one row for each model, tool, agent type or custom name. `amounts` is a JSON object of whole numbers, which
--- add up and subtract exactly; what they count is said at the view below. kept = 1: of entries that were deleted with keep_totals.
--- WITHOUT ROWID: an upsert is one row written, and the key serves get_rollup.
+-- add up and subtract exactly. The view below explains them. kept = 1: the totals of entries that were deleted with keep_totals.
+-- WITHOUT ROWID: an upsert writes one row, and the key serves get_rollup.
 CREATE TABLE IF NOT EXISTS __agents_usage_by_session (
   session_id TEXT NOT NULL,
   kept INTEGER NOT NULL,
@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS __agents_usage_by_session (
   PRIMARY KEY (session_id, kept, kind, name)
 ) WITHOUT ROWID;
 
--- The same for a day (UTC, counted from 1970-01-01), over all sessions.
+-- The totals of a day (UTC, counted from 1970-01-01), over all sessions.
 CREATE TABLE IF NOT EXISTS __agents_usage_by_day (
   day INTEGER NOT NULL,
   kept INTEGER NOT NULL,
@@ -32,8 +32,8 @@ CREATE TABLE IF NOT EXISTS __agents_usage_by_day (
   PRIMARY KEY (day, kept, kind, name, agent)
 ) WITHOUT ROWID;
 
--- The share of each session in the days' totals that stay (kept = 1): a deletion of the session subtracts it. A row for each total that
--- delete_old_entries keeps, none for living entries.
+-- The share of each session in the kept totals of days (kept = 1). A deletion of the session subtracts it. There is one row for each total that
+-- delete_old_entries keeps, and no row for stored entries.
 CREATE TABLE IF NOT EXISTS __agents_usage_kept (
   session_id TEXT NOT NULL,
   day INTEGER NOT NULL,
@@ -52,8 +52,8 @@ CREATE TABLE IF NOT EXISTS __agents_usage_sub_sessions (
   PRIMARY KEY (session_id, kept, sub_session_id)
 ) WITHOUT ROWID;
 
--- The commit ids of calls that recorded or deleted, each with a digest of its whole request: a repetition is recognised, another request
--- is refused. deleted: how many entries a deletion took; NULL for a call that recorded.
+-- The commit ids of calls that recorded or deleted, each with a digest of its whole request. So a repetition is recognised, and another request
+-- is refused. deleted: the number of deleted entries; NULL for a call that recorded.
 CREATE TABLE IF NOT EXISTS __agents_usage_commits (
   commit_id TEXT PRIMARY KEY,
   digest TEXT NOT NULL,
@@ -61,14 +61,14 @@ CREATE TABLE IF NOT EXISTS __agents_usage_commits (
   deleted INTEGER
 ) WITHOUT ROWID;
 
--- What each entry adds to the totals; usage/amounts.py says the same in Python. Large counts are split at 2^32 ("…High"), whole custom
--- values at 10^9 (w0, w1 …), broken ones at 2^32 (b0, b-1 …): so sums of them neither overflow nor lose a digit.
+-- The amounts that each entry adds to the totals, as in usage/amounts.py. Large counts are split at 2^32 ("…High"), whole custom
+-- values at 10^9 (w0, w1 …), fractions at 2^32 (b0, b-1 …). So their sums neither overflow nor lose a digit.
 CREATE VIEW IF NOT EXISTS __agents_usage_parts AS
 SELECT
   id,
   session_id,
   timestamp,
-  -- Others may write a time that is no whole number.
+  -- Other programs may write a time that is no whole number.
   CAST(timestamp AS INTEGER) AS time,
   CAST(timestamp AS INTEGER) / 86400000 AS day,
   kind,
@@ -122,7 +122,7 @@ SELECT
         SELECT json_group_object('w' || place, sign * CAST(substr(digits, max(1, length(digits) - 8)) AS INTEGER))
         FROM limb
       )
-      -- Infinity, which only others write, has no limbs.
+      -- Infinity, which only other programs write, has no limbs.
       WHEN json_type(data, '$.value') IS 'real' AND abs(data ->> '$.value') < 1.0e308 THEN (
         WITH RECURSIVE limb (place, rest, sign) AS (
           SELECT
@@ -144,12 +144,12 @@ SELECT
     END
   ) AS amounts
 FROM (
-  -- Others may write into the table, and what they write need not be JSON.
+  -- Other programs may write into the table, and their data may be no JSON.
   SELECT id, session_id, timestamp, kind, source_type, source_name, CASE WHEN json_valid(data) THEN data ELSE '{}' END AS data
   FROM __agents_usage
 );
 
--- The entries there are: where no totals are kept yet, which is so now, when a custom table is upgraded, and in rebuild_rollups.
+-- The entries of sessions without totals: now, when a custom table is upgraded, and in rebuild_rollups.
 INSERT INTO __agents_usage_by_session (session_id, kept, kind, name, first_timestamp, last_timestamp, amounts)
 WITH counted AS (
   SELECT
@@ -184,9 +184,9 @@ FROM __agents_usage_parts
 WHERE sub_session_id IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM __agents_usage_sub_sessions WHERE kept = 0);
 
--- A cap, and what was taken of it. `chain` is the scope itself and those it stands in, outermost last, as a JSON list; `root` is the
--- outermost. What is reserved and settled in a scope counts in its whole chain: the triggers below do that, so it cannot be forgotten.
--- A chain that is no JSON, which only others write, counts as the scope, its parent and the root: it breaks no other scope.
+-- A cap, and the amounts taken. `chain` is a JSON list of the scope and the scopes around it, the outermost last; `root` is the
+-- outermost. Amounts that are reserved and settled in a scope count in its whole chain. The triggers below add them.
+-- A chain that is no JSON, from another program, counts as the scope, its parent and the root. It damages no other scope.
 CREATE TABLE __agents_budgets (
   scope TEXT PRIMARY KEY,
   unit TEXT NOT NULL,
@@ -199,7 +199,7 @@ CREATE TABLE __agents_budgets (
   overruns INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
--- What is reserved now. The key finds the expired ones of a whole tree of scopes.
+-- The present reservations. The key finds the expired reservations of a whole tree of scopes.
 CREATE TABLE __agents_reservations (
   root TEXT NOT NULL,
   expires_at INTEGER NOT NULL,
@@ -209,7 +209,7 @@ CREATE TABLE __agents_reservations (
   PRIMARY KEY (root, expires_at, id)
 ) WITHOUT ROWID;
 
--- What reservations came to, so that none is settled twice.
+-- The settlements of reservations, so that none is settled twice.
 CREATE TABLE __agents_settlements (
   id TEXT PRIMARY KEY,
   root TEXT NOT NULL,

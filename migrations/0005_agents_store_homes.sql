@@ -1,12 +1,12 @@
--- Version 5: the directory of sessions that live in Durable Objects (homes). Empty where all sessions live here.
+-- Version 5: the directory of sessions that live in Durable Objects (homes). Empty if all sessions live in this database.
 
 INSERT INTO __agents_schema (version, name) VALUES (5, '0005_agents_store_homes.sql');
 
 INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0005_agents_store_homes.sql');
 
--- A session as it stood at some moment. Its home writes the row, and of two writes the one with the higher edition stays.
+-- A session at some moment. Its home writes the row, and of two writes the one with the higher edition stays.
 -- place: 1024 times the time of creation, and a number among the sessions of that millisecond: the newest first.
--- deleted: 1 for a session that is gone; such a row goes after a day.
+-- deleted: 1 for a deleted session; such a row is deleted after a day.
 CREATE TABLE __agents_directory (
   session_id TEXT PRIMARY KEY,
   home TEXT NOT NULL,
@@ -35,8 +35,8 @@ CREATE INDEX idx___agents_directory_parent ON __agents_directory (parent_session
 -- cleanup_expired_sessions: WHERE expires_at <= ?. Partial: sessions without an expiry cost nothing.
 CREATE INDEX idx___agents_directory_expires_at ON __agents_directory (expires_at) WHERE expires_at IS NOT NULL;
 
--- sweep_turns: WHERE turn_since IS NOT NULL. Partial: sessions without an open turn, which owe nothing, cost nothing.
+-- sweep_turns: WHERE turn_since IS NOT NULL. Partial: sessions without an open turn and without unconfirmed closing chunks cost nothing.
 CREATE INDEX idx___agents_directory_turns ON __agents_directory (turn_since) WHERE turn_since IS NOT NULL;
 
--- Rows of deleted sessions that go: WHERE deleted = 1 AND updated_at < ?.
+-- The deletion of rows of deleted sessions: WHERE deleted = 1 AND updated_at < ?.
 CREATE INDEX idx___agents_directory_deleted ON __agents_directory (updated_at) WHERE deleted = 1;

@@ -4,13 +4,13 @@ INSERT INTO __agents_schema (version, name) VALUES (6, '0006_agents_store_langgr
 
 INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0006_agents_store_langgraph.sql');
 
--- One row per checkpoint. session_id is LangGraph's thread id, ns its checkpoint_ns. WITHOUT ROWID: one row written for each, and the
--- newest of a thread is the last of its keys.
+-- One row per checkpoint. session_id is LangGraph's thread id, ns its checkpoint_ns. WITHOUT ROWID: each checkpoint writes one row, and the
+-- newest checkpoint of a thread has the last key.
 -- body: the checkpoint as JSON; NULL while only writes have come for it. Version 1 of its form begins with 1.
--- refs: which lines of which logs the body needs, as [[log, first, end], …].
+-- refs: the lines of logs that the body needs, as [[log, first, end], …].
 -- metadata: as JSON.
--- writes: what the tasks of this checkpoint have written, as a JSON object by task; NULL for none.
--- write_refs: which lines they need.
+-- writes: the writes of this checkpoint's tasks, as a JSON object by task; NULL for none.
+-- write_refs: the lines that the writes need.
 CREATE TABLE __agents_graph_checkpoints (
   session_id TEXT NOT NULL,
   ns TEXT NOT NULL,
@@ -24,7 +24,7 @@ CREATE TABLE __agents_graph_checkpoints (
   PRIMARY KEY (session_id, ns, checkpoint_id)
 ) WITHOUT ROWID;
 
--- Logs: lines that are only ever added, joined by tabs. A growing list is a log; longer values are lines of another one. Small appends
+-- Logs: lines joined by tabs, to which lines are only added. A growing list is a log; longer values are lines of another log. Small appends
 -- go into the log's last row.
 CREATE TABLE __agents_graph_lines (
   session_id TEXT NOT NULL,

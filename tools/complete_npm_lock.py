@@ -1,4 +1,4 @@
-"""Enter every platform's binary into package-lock.json, also binaries that the registry at hand does not hold.
+"""Enter every platform's binary into package-lock.json, also binaries that the used registry does not have.
 
 npm leaves an optional dependency out of the lock when it cannot fetch its metadata, and `npm ci` then refuses the whole
 lock on every platform. Such a package is entered by its exact version, without an integrity hash.

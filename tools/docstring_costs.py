@@ -1,4 +1,4 @@
-"""What each call costs, as docs/costs.md has measured it, beside the call: in its docstring, and in the reference.
+"""Writes the measured cost of each call, from docs/costs.md, into the call's docstring and into the reference.
 
 The table of that page is the only source. `make costs` measures it and writes the lines of the docstrings, which `inspect.getdoc` and an
 editor's hover show. The reference shows every row of the table in the place of that line. Tests fail where one of them is stale.
@@ -39,14 +39,14 @@ OWNERS = {
     "lock": ("Lock", "locks.lock.DurableObjectLock"),
     "held_locks": ("HeldLocks",),
 }
-"""How the table calls an object -> the class that the reference shows it as, and the class of what the package returns."""
+"""The name of an object in the table -> the class that the reference shows, and the class that the package returns."""
 
 
 class DocstringCosts(griffe.Extension):
-    """Put a list "Costs" in the place of the docstring's line, for every call that the table measures."""
+    """Replace the line of the docstring by a list "Costs", for every call that the table measures."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
-        """Go through the table once the package is read."""
+        """Go through the table when the package was read."""
         for call, lines in cost_lines(PAGE.read_text(encoding="utf-8")).items():
             function = find_entry(pkg, call)
             if function is not None and function.docstring is not None:
@@ -56,13 +56,13 @@ class DocstringCosts(griffe.Extension):
 
 
 def find_entry(package: griffe.Module, call: str) -> griffe.Function | None:
-    """Return the function that the reference shows for a call of the table; None for what it does not show."""
+    """Return the function that the reference shows for a call of the table; None if it shows none."""
     owner, _, name = call.rpartition(".")
     return _member(package[OWNERS[owner][0]] if owner else package, name)
 
 
 def documented(package: griffe.Module, call: str) -> list[griffe.Function]:
-    """Return the functions whose docstrings tell of a call: those of its owner's classes, or of the class that they inherit it from."""
+    """Return the functions whose docstrings describe a call: in its owner's classes, or in the class from which they inherit it."""
     owner, _, name = call.rpartition(".")
     found: list[griffe.Function] = []
     for shown in OWNERS[owner] if owner else ("",):
@@ -85,7 +85,7 @@ def _member(shown: Any, name: str) -> griffe.Function | None:
 
 
 def cost_lines(page: str) -> dict[str, list[str]]:
-    """Return what each call of the table costs, a line for each of its rows."""
+    """Return the costs of each call of the table, one line for each of its rows."""
     costs: dict[str, list[str]] = {}
     for call, data, counts in _rows(page):
         costs.setdefault(call, []).append(_sentence(data, counts))
@@ -93,7 +93,7 @@ def cost_lines(page: str) -> dict[str, list[str]]:
 
 
 def summaries(page: str) -> dict[str, str]:
-    """Return what each call of the table costs in one line: from the least to the most of its rows."""
+    """Return the costs of each call of the table in one line, from the lowest to the highest of its rows."""
     counted: dict[str, list[list[int]]] = {}
     for call, _, counts in _rows(page):
         counted.setdefault(call, []).append([int(count or 0) for count in counts])
@@ -101,7 +101,7 @@ def summaries(page: str) -> dict[str, str]:
 
 
 def write_summaries(page: str, source: Path = ROOT / "src") -> list[Path]:
-    """Write the summary of each call into the docstrings that tell of it. Returns the files that changed."""
+    """Write the summary of each call into the docstrings that describe it. Return the files that changed."""
     package = cast("griffe.Module", griffe.load(PACKAGE, search_paths=[source]))
     places = {
         (cast("Path", each.filepath), each.name, cast("int", each.lineno)): summary
@@ -122,7 +122,7 @@ def write_summaries(page: str, source: Path = ROOT / "src") -> list[Path]:
 
 
 def _written(text: str, line: int, name: str, summary: str) -> str:
-    """The module with the summary in the docstring of the function `name` that begins at `line`, or whose decorators do."""
+    """Return the module's source with the summary in the docstring of the function `name` that begins at `line`, decorators included."""
     [function] = [
         node
         for node in ast.walk(ast.parse(text))

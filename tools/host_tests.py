@@ -1,8 +1,8 @@
 """Run the tests that need no Workers runtime on other Pythons, and measure which lines they reach.
 
-`.venv` holds one Python. The package promises 3.11 to 3.14, so `make test` runs `python -m tools.host_tests`: the host tests on
-the oldest and the newest version too. uv downloads the newest where it can reach its download host. Elsewhere the newest Python
-of this machine stands in, and the output says so.
+`.venv` holds one Python. The package promises 3.11 to 3.14, so `make test` runs `python -m tools.host_tests`: the host tests on the
+oldest and the newest version too. uv downloads the newest if it can reach its download host. Otherwise the newest Python of this
+machine replaces it, and the output says so.
 
 The run on the newest Python is measured. `sys.monitoring` (3.12 and later) makes that free; the tracer of 3.11 adds two thirds.
 `python -m tools.host_tests --coverage` runs only this one and lists the lines that no host test reaches.
@@ -26,7 +26,7 @@ SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 
 HOST_TESTS = ("-m", "not runtime", "--ignore=tests/in_worker", "--ignore=tests/end_to_end")
 ONLY_ONCE = ("--ignore=tests/tools", "--ignore=tests/bench", "--deselect=tests/package/test_typing.py")
-"""Tests of the repository's own tools and of the type checker, which do not depend on the Python that runs them."""
+"""The tests of the repository's own tools and of the type checker. They do not depend on the Python that runs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def reached(python: Path, *, in_full: bool) -> str:
 
 
 def _is_version(python: Path, version: str) -> bool:
-    """Whether this Python runs and has that version. A pyenv shim also exists for versions that are switched off."""
+    """Return whether this Python runs and has that version. A pyenv shim also exists for versions that are switched off."""
     code = "import sys; print(f'{sys.version_info.major}.{sys.version_info.minor}', sys.implementation.name)"
     done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
     return done.returncode == 0 and done.stdout.split() == [version, "cpython"]

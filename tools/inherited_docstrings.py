@@ -1,4 +1,7 @@
-"""An extension of griffe, which reads the package for the reference: a method without a docstring shows the one that it inherits."""
+"""An extension of griffe, which reads the package for the reference.
+
+With it a method without a docstring shows the inherited docstring.
+"""
 
 from typing import Any
 
@@ -11,7 +14,7 @@ class InheritedDocstrings(griffe.Extension):
     """Give methods the docstring of the base class that has one, as `inspect.getdoc` does."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
-        """Go through the classes of the package once it is read."""
+        """Go through the classes of the package when it was read."""
         for module in _modules(pkg):
             for found in module.classes.values():
                 if not found.is_alias:

@@ -64,9 +64,9 @@ class LocalRuntime:
 
         Args:
             config: The Worker's `wrangler.toml`, `.json` or `.jsonc`.
-            persist: Folder for D1 and Durable Object state; a temporary one, gone at `close()`, when absent.
+            persist: Folder for D1 and Durable Object state; by default a temporary folder, which `close()` removes.
             vars: Added to the Worker's `[vars]`.
-            port: A free one when absent; it stays the same over restarts.
+            port: By default a free port. It stays the same over restarts.
             ready_path: Requested once the Worker is loaded, to warm it up. Without it no request reaches the Worker.
             deadline_s: How long one start may take before it counts as failed.
             echo: Print the runtime's output instead of keeping it in `log()`.
@@ -92,7 +92,7 @@ class LocalRuntime:
         return self._staged() / "runtime.log"
 
     def persist(self) -> Path:
-        """Return the folder that holds the state, as `wrangler(..., persist=)` wants it."""
+        """Return the folder that holds the state, for `wrangler(..., persist=)`."""
         return self._persist.resolve() if self._persist else self._staged() / "state"
 
     def start(self) -> None:
@@ -184,7 +184,7 @@ class LocalRuntime:
         raise RuntimeStartError(f"the runtime ended before it answered\n{self._tail()}")
 
     def _warm_up(self, timeout_s: float) -> None:
-        """Send the caller's request, so that the Worker was used once. Any answer will do."""
+        """Send the caller's request, so that the Worker has answered once. Any answer is accepted."""
         if self._ready_path is None:
             return
         with suppress(HTTPError), urlopen(self.url + self._ready_path, timeout=timeout_s):
@@ -204,7 +204,7 @@ class LocalRuntime:
             process.stdin.close()
 
     def _printed(self) -> str:
-        """The runtime's output since its last start."""
+        """Return the runtime's output since its last start."""
         with self.log().open("rb") as log:
             log.seek(self._begins_at)
             return ANSI_COLOUR.sub("", log.read().decode(errors="replace"))
@@ -241,7 +241,7 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 def _await_free(port: int) -> None:
     """Refuse a port that another program holds: wrangler would fail, but that program would answer in its place.
 
-    A killed workerd takes a moment to let go of its port, so one refusal is not yet an answer.
+    A killed workerd takes a moment to free its port, so a single refusal is not final.
     """
     deadline = time.monotonic() + PORT_RELEASE_S
     while not _is_free(port):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OWN_PACKAGE = "agents-store-cloudflare"
-# The SDK is the runtime's own; the other two are what the package itself needs. Pinned, since a Worker without a lock
-# must still be the same Worker tomorrow.
+# The SDK belongs to the runtime, and the package needs the other two. They are pinned, because a Worker without a lock must be the
+# same Worker tomorrow.
 ALWAYS = {
     "jsonpatch": ("1.47", "c9ba6de59c481bf2be05041514ecb0d97f994aa645c4e00831805dbe2281811a"),
     "jsonpointer": ("3.12", "89f391335ee2719ae72149e1bf30a4d4c7c5d92f15a3f53faa8d20cc7c6c7f19"),
@@ -37,7 +37,9 @@ def requirement_name(line: str) -> str:
 
 
 def worker_requirements(config: Path, main: Path) -> Requirements:
-    """Return the requirements of the Worker, from the `pyproject.toml` nearest to `main` up to the config's folder.
+    """Return the requirements of the Worker.
+
+    They are in the `pyproject.toml` nearest to `main`, at most as high as the config's folder.
 
     A Worker without one gets the package alone. A `requirements.lock` beside it must name every requirement.
     """

@@ -53,7 +53,7 @@ def follow_edits(config: Path, folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> set[Path]:
-    """The files of a Worker's folder, relative to it, without what a staged copy leaves out."""
+    """Return the files of a Worker's folder, relative to it, without what a staged copy leaves out."""
     found: set[Path] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         left_out = NOT_THE_WORKERS(parent, [*folders, *names])

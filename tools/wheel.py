@@ -1,4 +1,4 @@
-"""Build the package's wheel when a source changed; Workers and host tests both run on that wheel, never on src/."""
+"""Build the package's wheel when a source changed. Workers and host tests run on this wheel, never on src/."""
 
 import shutil
 import subprocess

@@ -36,7 +36,7 @@ def official_runtime() -> bool:
 
 
 def config_file(path: Path) -> Path:
-    """Return the configuration that `path` names: the file itself, or the one of a Worker's folder."""
+    """Return the configuration file of `path`: the file itself, or the file in a Worker's folder."""
     if not path.is_dir():
         return path
     for name in CONFIG_NAMES:

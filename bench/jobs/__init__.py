@@ -12,7 +12,7 @@ SINGLE_CALL = Target(ratio=1.3, over="floor")
 
 
 def all_jobs() -> list[Job]:
-    """Every job, in the order of the table."""
+    """Return every job, in the order of the table."""
     save_20 = save_job(added=20, repetitions=20, target=Target(ratio=0.95))
     page = page_job(
         "page of 50 at message 10,000", count=12_000, offset=10_000, repetitions=40, target=Target(ratio=0.5)

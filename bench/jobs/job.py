@@ -8,12 +8,12 @@ __all__ = ["TABLES", "Floor", "Job", "Json", "Preparation", "Target"]
 
 Json: TypeAlias = Mapping[str, Any]
 
-FEWEST_FLOOR_CALLS = 40  # one alone is too short for the Workers' clock
+FEWEST_FLOOR_CALLS = 40  # a single call is too short for the Workers' clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """What both Workers make before anything is timed: the "tables", a "session", a "stream", "usage"."""
+    """The data that both Workers make before anything is timed: the "tables", a "session", a "stream", "usage"."""
 
     kind: str
     input: Json
@@ -24,11 +24,11 @@ TABLES = Preparation(kind="tables", input={})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
-    """The fewest possible calls that the job could be done with, empty ones.
+    """The fewest calls with which the job can be done, as empty calls.
 
     Attributes:
         batches, calls: D1 batches, then calls of Durable Objects, one after the other in each lane.
-        lanes: how many of these go on at once.
+        lanes: the number of lanes that run at the same time.
     """
 
     batches: int = 0
@@ -36,7 +36,7 @@ class Floor:
     lanes: int = 1
 
     def in_words(self) -> str:
-        """As a reader counts them."""
+        """Return the calls in words."""
         parts = [(self.batches, "D1 batch", "D1 batches"), (self.calls, "object call", "object calls")]
         words = " + ".join(f"{count:,} {one if count == 1 else many}" for count, one, many in parts if count)
         return words if self.lanes == 1 else f"{self.lanes:,} × ({words}) at once"
@@ -44,10 +44,10 @@ class Floor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The ratio that is not to be exceeded.
+    """The highest allowed ratio.
 
     Attributes:
-        over: beside what: JavaScript doing the same job, or Python doing the empty calls.
+        over: the reference: the same job in JavaScript, or the empty calls in Python.
     """
 
     ratio: float
@@ -60,9 +60,10 @@ class Job:
 
     Attributes:
         kind: the name under which both Workers know it.
-        repetitions: within one measurement; their sum must be long beside the Workers' clock, which ticks every millisecond.
-        expected: what a Worker must read back after one measurement.
-        target: None: the ratio is stated, nothing is promised.
+        repetitions: the repetitions within one measurement. Together they must be much longer than a tick of the Workers' clock,
+            which is a millisecond.
+        expected: the result that a Worker must read back after one measurement.
+        target: the target, or None if the ratio is only shown.
     """
 
     name: str
@@ -75,14 +76,14 @@ class Job:
     preparations: tuple[Preparation, ...] = field(default=())
 
     def beside_tuned(self, how: str) -> "Job":
-        """The same job beside JavaScript that does it in the way which this package does: stated, without a target."""
+        """Return the same job without a target, compared with JavaScript that works in the same way as this package."""
         return replace(self, name=f"{self.name}, JavaScript {how}", input={**self.input, "tuned": True}, target=None)
 
     def as_floor(self, *, is_fresh: bool = False) -> "Job":
-        """The job of making its floor's calls.
+        """Return the job that makes the floor's calls.
 
         Args:
-            is_fresh: each call goes to an object that never was before.
+            is_fresh: each call goes to a new object.
         """
         floor = self.floor
         calls = (floor.batches + floor.calls) * floor.lanes

@@ -1,4 +1,4 @@
-"""What is stored: messages, chunks, usage entries, changes, and the sessions they belong to."""
+"""The data of the jobs: messages, chunks, usage entries, changes, and their sessions."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ __all__ = [
     "usage_rollup",
 ]
 
-# An agent's turn: the user, the model's tool call, the tool's answer, the model.
+# The messages of an agent's turn: the user, the model's tool call, the tool's answer, the model.
 ROLES = ("user", "assistant", "tool", "assistant")
 START_MS = 1_700_000_000_000
 CUSTOM_STATE: Json = {"topic": "durable storage", "plan": ["search", "read", "answer"], "budget": {"left": 12.5}}
@@ -34,19 +34,19 @@ def message(number: int, size_bytes: int) -> Json:
 
 
 def session_of_turns(session: str, stored: list[Json]) -> Preparation:
-    """A session saved once a turn, as an agent saves it."""
+    """Return a session saved once a turn, as an agent saves it."""
     turns = [stored[first : first + len(ROLES)] for first in range(0, len(stored), len(ROLES))]
     state: Json = {"messages": [], "customState": CUSTOM_STATE}
     return Preparation(kind="session", input={"session": session, "state": state, "turns": turns})
 
 
 def session_read_back(stored: list[Json], *, step_count: int) -> dict[str, Any]:
-    """What both sides say of a session."""
+    """Return the description of a session that both sides give."""
     return {"status": "active", "stepCount": step_count, "customState": CUSTOM_STATE, "messages": stored}
 
 
 def chunks(count: int) -> list[Json]:
-    """Chunks as a model's tokens arrive, each with all that a stored chunk has."""
+    """Return chunks like a model's tokens, each with all keys of a stored chunk."""
     return [
         {
             "type": "text-delta",
@@ -77,7 +77,7 @@ def changes(count: int) -> list[Json]:
 
 
 def usage_entry(number: int) -> Json:
-    """Three model calls, then a tool call, and so on."""
+    """Return a usage entry: three model calls, then a tool call, and so on."""
     entry: dict[str, Any] = {
         "stepCount": number // 4,
         "timestamp": START_MS + number,
@@ -90,7 +90,7 @@ def usage_entry(number: int) -> Json:
 
 
 def usage_rollup(entries: list[Json], *, times: int) -> Json:
-    """The totals of entries that were recorded so many times."""
+    """Return the totals of entries that were recorded so many times."""
     tokens = [entry["tokens"] for entry in entries if "tokens" in entry]
     return {
         "entryCount": len(entries) * times,

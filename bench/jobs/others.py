@@ -9,7 +9,7 @@ MOST_ENTRIES_AT_ONCE = 1_000
 
 
 def lock_job(*, repetitions: int, target: Target | None = None) -> Job:
-    """Take a lock and give it back. The object is awake: one more round goes before the timed ones."""
+    """Acquire a lock and release it. One more round goes before the timed ones, so the object is awake."""
     return Job(
         name="lock: acquire + release",
         kind="acquire_release",
@@ -22,7 +22,7 @@ def lock_job(*, repetitions: int, target: Target | None = None) -> Job:
 
 
 def waiters_job(*, waiters: int, repetitions: int) -> Job:
-    """All ask for one lock at once. The job is done when the last of them has had it."""
+    """All callers ask for one lock at once. The job is done when the last of them has had it."""
     return Job(
         name=f"lock: {waiters:,} waiters served",
         kind="waiters",
@@ -34,9 +34,9 @@ def waiters_job(*, waiters: int, repetitions: int) -> Job:
 
 
 def usage_job(*, count: int, repetitions: int, target: Target | None = None) -> Job:
-    """Record entries under ids that are made on the spot, in one call, and add them to the totals."""
+    """Record entries with new ids in one call, and add them to the totals."""
     entries = [usage_entry(number) for number in range(count)]
-    # Read back by time, then insertion: each entry stands once for every repetition.
+    # The entries are read back by time, then insertion, so each entry appears once for every repetition.
     stored = [entry for entry in entries for _ in range(repetitions)]
     return Job(
         name=f"{count:,} usage entries with totals",

@@ -11,7 +11,7 @@ ONE_BATCH = Floor(batches=1)
 
 
 def save_job(*, added: int, repetitions: int, stored: int = 20, target: Target | None = None) -> Job:
-    """Save a session of so many stored messages with `added` more, again and again."""
+    """Save a session with this number of stored messages and `added` more, again and again."""
     history = messages(stored)
     new = messages(added, first=stored)
     return Job(
@@ -90,7 +90,7 @@ def promote_job(*, calls: int, repetitions: int) -> Job:
 
 
 def promoted_state(calls: int, *, times: int) -> dict[str, Any]:
-    """The custom state after `changes(calls)`, by their meaning rather than by a patch library."""
+    """Return the custom state after `changes(calls)`, computed without a patch library."""
     plan = [*CUSTOM_STATE["plan"], *[f"read {number}" for number in range(calls)] * times]
     results = {f"call-{number}": {"title": f"Result {number}", "score": number / 2} for number in range(calls)}
     return {**CUSTOM_STATE, "plan": plan[-len(CUSTOM_STATE["plan"]) :], "budget": {"left": 1}, **results}

@@ -1,7 +1,7 @@
-"""The bench's Python side: this package as its documentation shows it.
+"""The Python side of the bench. It uses this package as the documentation shows it.
 
-POST {"job" or "prepare", "key", "repetitions", "count", "input"}; the answer is described in bench/workers.py. The stores are made
-anew in every repetition, as every request of a real Worker makes them.
+POST {"job" or "prepare", "key", "repetitions", "count", "input"}; bench/workers.py describes the answer. The stores are made anew
+in every repetition, as in every request of a real Worker.
 """
 
 import json
@@ -46,12 +46,12 @@ PREPARATIONS: Mapping[str, Prepare] = {
 
 
 class Default(WorkerEntrypoint):
-    """The door for the host."""
+    """Answers the requests of the host."""
 
     env: Any
 
     async def fetch(self, request: Request) -> Response:
-        """Prepare what the jobs read, or run one job."""
+        """Prepare the data of the jobs, or run one job."""
         if request.method != "POST":
             return Response("ready")
         order = json.loads(await request.text())
@@ -62,7 +62,7 @@ class Default(WorkerEntrypoint):
 
 
 async def run(env: Any, order: Mapping[str, Any]) -> object:
-    """Time one job's repetitions, then read back what it did."""
+    """Time one job's repetitions, then read back its result."""
     costs: list[BatchCost] = []
     observer = costs.append if order["count"] else None
     job = JOBS[order["job"]](env=env, key=order["key"], input=order["input"], observer=observer)
@@ -77,7 +77,7 @@ async def run(env: Any, order: Mapping[str, Any]) -> object:
 
 
 async def waiting(env: Any, order: Mapping[str, Any]) -> object:
-    """One job's time, and how much of it was waiting for the platform."""
+    """Return one job's time, and the part of it that was waiting for the platform."""
     bindings = TimedBindings.of(env)
     job = JOBS[order["job"]](env=bindings, key=order["key"], input=order["input"])
     await job.set_up()
@@ -93,7 +93,7 @@ async def waiting(env: Any, order: Mapping[str, Any]) -> object:
 
 
 async def timed(job: Job, repetitions: int) -> float:
-    """The time of all repetitions."""
+    """Return the time of all repetitions."""
     started_ms = now_ms()
     for _ in range(repetitions):
         await job.once()
@@ -101,7 +101,7 @@ async def timed(job: Job, repetitions: int) -> float:
 
 
 async def timed_each(job: Job, repetitions: int) -> float:
-    """The time of all repetitions, without what goes before each."""
+    """Return the time of all repetitions, without `before_each`."""
     elapsed_ms = 0.0
     for _ in range(repetitions):
         await job.before_each()
@@ -112,7 +112,7 @@ async def timed_each(job: Job, repetitions: int) -> float:
 
 
 def total(costs: list[BatchCost]) -> object:
-    """The costs of all batches."""
+    """Return the costs of all batches."""
     return {
         "batches": len(costs),
         "rowsRead": sum(cost.rows_read for cost in costs),

@@ -1,4 +1,4 @@
-"""What every job has."""
+"""The base of all jobs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ __all__ = ["Job", "described", "new_state", "now_ms", "raw"]
 
 @dataclass(kw_only=True)
 class Job:
-    """One job: `once` is timed, `read_back` says what was stored or read.
+    """One job. `once` is timed, and `read_back` returns the stored or read data.
 
     Attributes:
-        has_before_each: `before_each` does something: each repetition is timed by itself.
+        has_before_each: True if `before_each` does something. Then each repetition is timed by itself.
     """
 
     env: Any
@@ -26,38 +26,38 @@ class Job:
     has_before_each: bool = False
 
     def database(self) -> Database:
-        """The database, its batches counted where the order says so."""
+        """Return the database. Its batches are counted if the order asks for it."""
         return as_database(self.env.AGENT_DB, observer=self.observer)
 
     async def set_up(self) -> None:
-        """Before all repetitions, untimed: nothing, unless the job says otherwise."""
+        """Run before all repetitions, untimed. By default it does nothing."""
 
     async def before_each(self) -> None:
-        """Before each repetition, untimed."""
+        """Run before each repetition, untimed."""
 
     async def once(self) -> None:
-        """One repetition."""
+        """Run one repetition."""
         raise NotImplementedError
 
     async def read_back(self) -> object:
-        """What was stored or read, as JSON."""
+        """Return the stored or read data as JSON."""
         raise NotImplementedError
 
 
 def now_ms() -> float:
-    """The clock that the JavaScript side reads too."""
+    """Return the clock that the JavaScript side reads too."""
     from js import performance  # noqa: PLC0415  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 
     return float(performance.now())  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
 
 
 def new_state(session_id: str, given: Mapping[str, Any]) -> AgentState:
-    """A state that was never saved."""
+    """Return a state that was never saved."""
     return AgentState.from_dict({"sessionId": session_id, "agentType": "bench", **given["state"]})
 
 
 def described(state: AgentState) -> dict[str, Any]:
-    """What both sides know of a session."""
+    """Return the description of a session that both sides give."""
     return {
         "status": state.status,
         "stepCount": state.step_count,
@@ -67,5 +67,5 @@ def described(state: AgentState) -> dict[str, Any]:
 
 
 def raw(binding: Any) -> Any:
-    """The binding without the SDK's wrapper."""
+    """Return the binding without the SDK's wrapper."""
     return getattr(binding, "_binding", binding)

@@ -1,4 +1,4 @@
-"""The floor: as many D1 batches and Durable Object calls as a job needs, with nothing in them, by the raw bindings."""
+"""The floor: as many empty D1 batches and Durable Object calls as a job needs, by the raw bindings."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class Idle(DurableObject):
     """An object that does nothing."""
 
     def call(self, _request: str) -> str:
-        """Nothing."""
+        """Do nothing."""
         return ""
 
 

@@ -1,6 +1,6 @@
 """One append and its live readers, on WebSockets that let the object hibernate.
 
-The readers' side is JavaScript's own promises, as on the other side: what is measured is the way to them, not Python's handlers.
+As on the JavaScript side, the readers are JavaScript's own promises. So the way to them is measured, and not Python's handlers.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
 @dataclass(kw_only=True)
 class FanOut(Job):
-    """Ends when the last reader has the chunk."""
+    """Append a chunk, and end when the last reader has it."""
 
     has_before_each: bool = True
     writer: Any = field(init=False)
@@ -61,7 +61,7 @@ LIVE_JOBS: Mapping[str, type[Job]] = {"fan_out": FanOut}
 
 
 def messages_of(readers: list[JsObject]) -> JsObject:
-    """A promise of the next message of every reader."""
+    """Return a promise of every reader's next message."""
     import js  # noqa: PLC0415
     from pyodide.ffi import to_js  # noqa: PLC0415
 

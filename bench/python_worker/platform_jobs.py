@@ -1,4 +1,4 @@
-"""What the platform's own steps cost in Python: the parts of which the package's times are made. And a thousand idle streams."""
+"""The costs of the platform's own steps in Python, which are parts of the package's times. And a thousand idle streams."""
 
 import asyncio
 import gc
@@ -27,7 +27,7 @@ class PlatformStep(Job):
 
 
 async def ffi_calls(times: int) -> None:
-    """A call of a JavaScript function that does nothing to speak of."""
+    """Call a JavaScript function that does almost nothing."""
     from js import Math  # noqa: PLC0415
 
     absolute = Math.abs
@@ -36,7 +36,7 @@ async def ffi_calls(times: int) -> None:
 
 
 async def promises(times: int) -> None:
-    """Waiting for a JavaScript promise that is resolved already."""
+    """Wait for a JavaScript promise that is resolved already."""
     from js import Promise  # noqa: PLC0415
 
     for _ in range(times):
@@ -44,36 +44,36 @@ async def promises(times: int) -> None:
 
 
 async def coroutines(times: int) -> None:
-    """Waiting for a Python coroutine that waits for nothing."""
+    """Wait for a Python coroutine that waits for nothing."""
     for _ in range(times):
         await nothing()
 
 
 async def tasks(times: int) -> None:
-    """The same in a task of its own."""
+    """Wait for such a coroutine in a task of its own."""
     for _ in range(times):
         await asyncio.create_task(nothing())
 
 
 async def encodings(times: int) -> None:
-    """One chunk as JSON text."""
+    """Encode one chunk as JSON text."""
     for _ in range(times):
         json.dumps(CHUNK)
 
 
 async def decodings(times: int) -> None:
-    """One chunk out of JSON text."""
+    """Decode one chunk from JSON text."""
     for _ in range(times):
         json.loads(CHUNK_TEXT)
 
 
 async def nothing() -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 @dataclass(kw_only=True)
 class TouchStreams(Job):
-    """One chunk into each of many streams, by the package."""
+    """Write one chunk into each of many streams, by the package."""
 
     async def once(self) -> None:
         manager = stream_manager(self.env)
@@ -87,7 +87,7 @@ class TouchStreams(Job):
 
 @dataclass(kw_only=True)
 class CountStreams(Job):
-    """The streams whose objects are in the interpreter's memory: all objects of an isolate share it."""
+    """Count the streams whose objects are in the interpreter's memory. All objects of an isolate share it."""
 
     async def once(self) -> None:
         gc.collect()

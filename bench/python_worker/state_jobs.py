@@ -120,6 +120,6 @@ async def prepare_session(env: Any, given: Mapping[str, Any]) -> None:
 
 
 async def checkpoint_count(env: Any, session_id: str) -> int:
-    """How many checkpoints a session has, up to a page of them."""
+    """Return how many checkpoints a session has, up to a page of them."""
     page = await D1StateStore(env.AGENT_DB).list_checkpoints(session_id, limit=100, include_state=False)
     return len(page.items)

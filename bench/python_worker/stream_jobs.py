@@ -52,7 +52,7 @@ async def prepare_stream(env: Any, given: Mapping[str, Any]) -> None:
 
 
 def stream_manager(env: Any, flush_chunks: int = FLUSH_CHUNKS) -> DurableObjectStreamManager:
-    """A manager whose writers flush by count alone."""
+    """Return a manager whose writers flush by count alone."""
     return DurableObjectStreamManager(env.STREAMS, buffer_size=flush_chunks, flush_interval=60)
 
 
@@ -64,6 +64,6 @@ async def write_chunks(manager: DurableObjectStreamManager, stream_id: str, chun
 
 
 async def read_chunks(manager: DurableObjectStreamManager, stream_id: str) -> list[Any]:
-    """Every chunk of an ended stream."""
+    """Return every chunk of an ended stream."""
     async with manager.create_reader(stream_id) as reader:
         return [chunk async for chunk in reader]

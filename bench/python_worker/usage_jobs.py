@@ -42,7 +42,7 @@ USAGE_JOBS: Mapping[str, type[Job]] = {"record_usage": RecordUsage, "rollup": Ro
 
 
 async def prepare_usage(env: Any, given: Mapping[str, Any]) -> None:
-    """The same entries under new ids, again and again."""
+    """Record the same entries under new ids, again and again."""
     store = D1UsageStore(env.AGENT_DB)
     entries = [{**entry, "sessionId": given["session"]} for entry in given["entries"]]
     for _ in range(given["times"]):
@@ -50,7 +50,7 @@ async def prepare_usage(env: Any, given: Mapping[str, Any]) -> None:
 
 
 def rollup_of(rollup: UsageRollup) -> object:
-    """What both sides know of a session's totals."""
+    """Return the totals of a session that both sides give."""
     return {
         "entryCount": rollup.entry_count,
         "prompt": rollup.tokens.prompt,
@@ -61,7 +61,7 @@ def rollup_of(rollup: UsageRollup) -> object:
 
 
 def without_ids(entry: UsageEntry) -> object:
-    """The fields that the entry was given."""
+    """Return the fields of the entry without its id."""
     return {
         key: value for key, value in entry.to_dict().items() if key not in {"id", "sessionId"} and value is not None
     }

@@ -1,4 +1,4 @@
-"""How long a job waits for the platform: its bindings with a clock around them."""
+"""Measures how long a job waits for the platform, by a clock around the bindings."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,14 +13,14 @@ __all__ = ["TimedBindings"]
 
 @dataclass(kw_only=True)
 class TimedCalls:
-    """The seam's own adapter; each call is awaited and timed, what the adapter converts included."""
+    """An adapter of the package whose calls are timed, with the conversions of the adapter."""
 
     target: Any
     waited_ms: float = 0.0
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
-            raise AttributeError(name)  # the stores look for the raw binding inside
+            raise AttributeError(name)  # the stores look for the raw binding in this attribute
         method = getattr(self.target, name)
 
         async def timed(*arguments: object) -> object:
@@ -35,7 +35,7 @@ class TimedCalls:
 
 @dataclass(kw_only=True)
 class TimedBindings:
-    """What a job knows as `env`."""
+    """The `env` of a job, with timed bindings."""
 
     AGENT_DB: TimedCalls
     STREAMS: TimedCalls
@@ -51,7 +51,7 @@ class TimedBindings:
         )
 
     def waited(self) -> dict[str, float]:
-        """The milliseconds so far."""
+        """Return the milliseconds so far."""
         return {
             "d1Ms": self.AGENT_DB.waited_ms,
             "objectsMs": self.STREAMS.waited_ms + self.LOCKS.waited_ms,

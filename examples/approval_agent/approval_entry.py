@@ -1,10 +1,8 @@
 """An agent that asks before it spends: its turn is suspended until somebody presses Approve or Reject.
 
-POST /orders                  {"item": "…"}: a turn that proposes the order, and is suspended
-POST /orders/{id}/answer      {"approve": true, "pending": "…"}: the turn that takes it up
-GET  /orders/{id}             what was said, and the order that waits for an answer
-GET  /streams/{id}/events     the agent's words while it says them
-GET  /                        the page
+POST /orders                  {"item": "…"}: a turn that proposes the order, and is suspended POST /orders/{id}/answer {"approve":
+true, "pending": "…"}: the turn that resumes the suspended one GET  /orders/{id}             the messages, and the order that waits
+for an answer GET  /streams/{id}/events     the agent's words while it says them GET  /                        the page
 
 Everybody may press the button here: put your own sign-in in front of it.
 """
@@ -40,7 +38,7 @@ class Default(WorkerEntrypoint):
     """Answers HTTP."""
 
     async def fetch(self, request: Request) -> Any:
-        """Answer one request; what is below /streams is the gateway's."""
+        """Answer one request. The gateway answers requests below /streams."""
         env = cast("Any", self).env
         store = create_cloudflare_store(db=env.AGENT_DB, streams=env.STREAMS, locks=env.LOCKS)
         gateway = StreamGateway(env.STREAMS, authorize=lambda _request, _id, action: action == "read")
@@ -71,7 +69,7 @@ async def _answer(request: Request, store: CloudflareStore, pause_s: float) -> R
 
 
 async def _propose(store: CloudflareStore, order_id: str, item: str, pause_s: float) -> None:
-    """The turn that ends with a question to a person: the pending call is in the state, and the lock is free."""
+    """Run the turn that ends with a question to a person. Then the pending call is in the state, and the lock is free."""
     asked = {"role": "user", "content": item}
     async with store.turn(order_id, agent_type="buyer", messages=[asked]) as turn:
         words, call = propose(item)
@@ -82,7 +80,7 @@ async def _propose(store: CloudflareStore, order_id: str, item: str, pause_s: fl
 async def _decide(
     store: CloudflareStore, order_id: str, *, approves: bool, pending: str, pause_s: float
 ) -> dict[str, object]:
-    """The turn that goes on. It is named by the call that it answers: a button that is pressed twice decides once."""
+    """Run the turn that goes on. Its id comes from the call that it answers, so a button that is pressed twice decides once."""
     said = {"role": "user", "content": "approved" if approves else "rejected"}
     async with store.turn(order_id, agent_type="buyer", turn_id=f"answer-{pending}", wait=5, create=False) as turn:
         waiting: Any = turn.resumed_from

@@ -48,5 +48,5 @@ class Default(WorkerEntrypoint):
 
 
 def may(_request: Request, _stream_id: str, _action: StreamAction) -> bool:
-    """Whether the request may do this with the stream: look at its session or token here."""
+    """Return whether the request may do this with the stream: look at its session or token here."""
     return True

@@ -1,7 +1,7 @@
-"""A lock whose holder pauses for too long, and the store that refuses what it then writes.
+"""A lock whose holder pauses for too long, and the store that refuses the holder's late write.
 
-GET /write?who=ada&pause=0   takes the lock of the one document here, pauses, and writes it; answers with what happened
-GET /                        who wrote the document, and whether somebody holds its lock
+GET /write?who=ada&pause=0   takes the lock of the document, pauses, and writes it; the answer lists the events GET / the writers of
+the document, and whether somebody holds its lock
 """
 
 import asyncio
@@ -31,7 +31,7 @@ LONGEST_WAIT_S = 20
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a writer did, under which fencing token; the time in seconds since 1970."""
+    """An act of a writer with its fencing token, and the time in seconds since 1970."""
 
     at: float
     who: str
@@ -45,7 +45,7 @@ class Default(WorkerEntrypoint):
     env: Any  # the bindings of wrangler.toml
 
     async def fetch(self, request: Request) -> Response:
-        """Write, or show who wrote."""
+        """Write, or show the writers."""
         url = urlsplit(request.url)
         query = parse_qs(url.query)
         states = D1StateStore(self.env.AGENT_DB)
@@ -62,12 +62,12 @@ class Default(WorkerEntrypoint):
 
 
 async def write(states: D1StateStore, locks: DurableObjectLockManager, who: str, pause_s: int) -> Response:
-    """Write under the lock, after a pause in which nobody refreshes it: as if the isolate stood still."""
+    """Write under the lock, after a pause in which nobody refreshes it, as if the isolate stood still."""
     async with locks.lock(DOCUMENT, wait=LONGEST_WAIT_S, owner=who) as lock:
         events = [Event(time.time(), who, lock.fencing_token, "took the lock")]
         await asyncio.sleep(pause_s)
-        # Asking lock.lost here would not do: the pause can come right after having asked. Nor does the version tell, for the
-        # document is loaded after the pause. What refuses a late write is its token.
+        # A check of lock.lost does not help here, because the pause can come directly after the check. The version does not help
+        # either, because the document is loaded after the pause. Only the token refuses a late write.
         document = await load(states)
         before = [Event(**event) for event in document.custom_state.get("events", [])]
         events.append(Event(time.time(), who, lock.fencing_token, "writes"))
@@ -81,12 +81,12 @@ async def write(states: D1StateStore, locks: DurableObjectLockManager, who: str,
 
 
 async def load(states: D1StateStore) -> AgentState:
-    """The document, or the one that it is before anybody wrote it."""
+    """Return the document, or an empty document if nobody has written it."""
     return await states.load_state(DOCUMENT) or AgentState(session_id=DOCUMENT, agent_type="document")
 
 
 def timeline(events: list[Event]) -> str:
-    """A line for each event, in the order of time."""
+    """Return a line for each event, in the order of time."""
     ordered = sorted(events, key=lambda event: event.at)
     return "".join(
         f"{event.at - ordered[0].at:4.1f} s  token {event.token}  {event.who} {event.did}\n" for event in ordered
@@ -94,7 +94,7 @@ def timeline(events: list[Event]) -> str:
 
 
 def whole_seconds(given: str) -> int:
-    """How long to pause."""
+    """Return the length of the pause."""
     if not (given.isascii() and given.isdecimal() and len(given) < 3 and int(given) <= LONGEST_WAIT_S):
         raise InvalidArgumentError(f"pause must be whole seconds, at most {LONGEST_WAIT_S}")
     return int(given)

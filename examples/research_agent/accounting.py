@@ -1,4 +1,4 @@
-"""What a turn used, by the model's own figures."""
+"""The usage of a turn, from the model's own figures."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +11,7 @@ __all__ = ["record_tokens", "total"]
 
 
 def record_tokens(turn: Turn, messages: Iterable[ModelMessage]) -> list[UsageEntry]:
-    """Record the tokens of each request to the model; return the entries."""
+    """Record the tokens of each request to the model, and return the entries."""
     return [
         turn.record_tokens(
             model=message.model_name or "unknown",

@@ -35,7 +35,7 @@ def research_agent(settings: Settings) -> Agent[None, str]:
 def _model(settings: Settings) -> Model:
     if settings.openai_api_key is None:
         return offline_model(settings.token_delay_s)
-    # The client library takes seconds to import: only those who use it wait for it.
+    # The client library takes seconds to import, so it is imported only when it is used.
     from live_model import live_model  # noqa: PLC0415
 
     return live_model(settings)

@@ -1,4 +1,4 @@
-"""What a reader wants to see of a stored message: role, content, tool calls."""
+"""The parts of a stored message that a reader wants to see: role, content, tool calls."""
 
 from pydantic_ai.messages import ModelMessage, TextPart, ToolCallPart, ToolReturnPart, UserPromptPart
 
@@ -9,7 +9,7 @@ __all__ = ["plain"]
 
 
 def plain(stored: Message) -> dict[str, object]:
-    """Return the message without what only pydantic-ai needs."""
+    """Return the message without the parts that only pydantic-ai needs."""
     [message] = messages_from_state([stored])
     shown: dict[str, object] = {"role": stored.get("role"), "content": _content(message)}
     calls = [part for part in message.parts if isinstance(part, ToolCallPart)]

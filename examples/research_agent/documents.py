@@ -45,7 +45,7 @@ class Library:
     passages_with: Counter[str]
 
     def search(self, query: str, *, limit: int = 3) -> list[Passage]:
-        """Return the best passages for a query, best first; none where no word of it occurs."""
+        """Return the best passages for a query, best first; none if no word of the query occurs."""
         wanted = set(words(query))
         average = sum(count.total() for count in self.counts) / max(1, len(self.counts))
         scores = [sum(self._weight(word, count, average) for word in wanted) for count in self.counts]
@@ -72,7 +72,7 @@ def library() -> Library:
 
 
 def words(text: str) -> list[str]:
-    """Return the words that tell texts apart, in their singular."""
+    """Return the words that distinguish texts, in their singular."""
     return [_singular(word) for word in _WORD.findall(text.lower()) if word not in _COMMON]
 
 
@@ -85,7 +85,7 @@ def _passages(source: str, text: str) -> list[Passage]:
 
 
 def _sections(text: str) -> list[tuple[str, str]]:
-    """Split at headings, not at a `#` inside code; each is named by those it stands under, without the title."""
+    """Split at headings, but not at a `#` inside code. The name of a section has the headings above it, without the title."""
     path: list[str] = []
     sections: list[tuple[str, list[str]]] = [("", [])]
     in_code = False

@@ -1,12 +1,11 @@
-"""The Worker: a page, and the four things one can do with a session.
+"""The Worker: a page, and the requests about a session.
 
-POST /sessions/{id}/turns    ask; the answer is written to the session's stream while nobody has to wait for it
-GET  /sessions/{id}/events   the stream as server-sent events, resumable by Last-Event-ID or ?from=
-GET  /sessions/{id}          messages, latest checkpoint, usage, lock
-GET  /console                the operator's console, on your own machine only
-GET  /                       the page, which the platform serves: [assets] in wrangler.toml
+POST /sessions/{id}/turns    ask; the answer is written to the session's stream, and the request does not wait for it GET
+/sessions/{id}/events   the stream as server-sent events, resumable by Last-Event-ID or ?from= GET  /sessions/{id}
+messages, latest checkpoint, usage, lock GET  /console                the operator's console, on your own machine only GET  /
+the page, which the platform serves: [assets] in wrangler.toml
 
-A cron trigger tells the readers of turns whose Worker was lost.
+A cron trigger closes the turns of Workers that died, and their readers hear of it.
 """
 
 import asyncio
@@ -37,18 +36,18 @@ logging.basicConfig(level=logging.INFO)
 
 
 class Default(WorkerEntrypoint):
-    """Answers HTTP. Everything is built per request: bindings, and what holds them, belong to one request only."""
+    """Answers HTTP. Everything is built for each request, because bindings, and objects that hold them, belong to one request."""
 
     async def fetch(self, request: Request) -> Any:
-        """Answer one request; a raw `js.Response` where the gateway does."""
+        """Answer one request. Answers of the gateway are raw `js.Response` objects."""
         worker = cast("Any", self)
         try:
             return await _Site(worker.env, worker.ctx).answer(request)
-        except Exception as error:  # noqa: BLE001 - the last frame there is: everything becomes an answer
+        except Exception as error:  # noqa: BLE001 - the outermost frame: every error becomes an answer
             return error_response(error)
 
     async def scheduled(self, _controller: object, _env: object, _ctx: object) -> None:
-        """Close the turns of Workers that were lost; running turns are left alone."""
+        """Close the turns of Workers that died. Running turns are left alone."""
         worker = cast("Any", self)
         await store_of(worker.env, worker.ctx.waitUntil).sweep_turns()
 
@@ -79,7 +78,7 @@ class _Site:
 
     async def _ask(self, session_id: str, question: str) -> Response:
         begun: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
-        # Registered before anything is awaited: when the asker goes away, this handler stops, the turn does not.
+        # This stands before the first await: when the client goes away, the handler stops, but the turn goes on.
         turn = answer(self._store(), Settings.of(self._env), session_id, question, begun)
         self._ctx.waitUntil(asyncio.create_task(turn))
         started = await begun
@@ -94,11 +93,12 @@ class _Site:
 
 
 def _everybody(*_asked: object) -> bool:
-    return True  # who knows a session's name reads it, here; ask for your own users' rights instead
+    return True  # here everybody who knows a session's name may read it; check the rights of your users instead
 
 
 def _on_this_machine(request: Request, _action: str) -> bool:
-    # Nobody signs in here, so only `make dev` shows the console: a deployed Worker has other names. Ask for your own operators instead.
+    # Nobody signs in here, so only `make dev` shows the console, because a deployed Worker has another host name. Check for your
+    # own operators instead.
     return urlsplit(request.url).hostname in ("localhost", "127.0.0.1")
 
 

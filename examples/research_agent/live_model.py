@@ -12,12 +12,12 @@ from settings import Settings
 
 __all__ = ["live_model"]
 
-TIMEOUT_S = 25.0  # under the 30 seconds that a Worker has once its answer is sent
+TIMEOUT_S = 25.0  # less than the 30 seconds that a Worker has after its answer is sent
 RETRIES = 1
 
 
 def live_model(settings: Settings) -> Model:
-    """Return the model that the settings name; built per request, as everything that holds a connection."""
+    """Return the model of the settings. It is built for each request, because it holds a connection."""
     client = AsyncOpenAI(
         api_key=settings.openai_api_key,
         base_url=settings.openai_base_url,

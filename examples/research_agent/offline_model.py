@@ -1,4 +1,6 @@
-"""A model that needs no network and no key: it searches with the question's words and answers out of what it finds.
+"""A model that needs no network and no key.
+
+It searches with the words of the question, and answers with the passages that it finds.
 
 It is deterministic, so tests can rely on it, and it takes the same way through pydantic-ai as a live model: a streamed
 tool call first, then an answer streamed word by word.
@@ -38,7 +40,7 @@ def offline_model(token_delay_s: float) -> FunctionModel:
 
 
 def _found(message: ModelMessage) -> list[dict[str, str]] | None:
-    """The passages that the tool returned in the last message, None where it was not called yet."""
+    """Return the passages that the tool returned in the last message; None if it was not called yet."""
     for part in message.parts:
         if isinstance(part, ToolReturnPart):
             return cast("list[dict[str, str]]", part.content)
@@ -68,7 +70,7 @@ def _answer(query: str, passages: list[dict[str, str]]) -> str:
 
 
 def _quote(query: str, text: str) -> str:
-    """Whole sentences of about `QUOTE_CHARACTERS` in all, from the one on that has most of the query's words."""
+    """Return whole sentences of about `QUOTE_CHARACTERS` together. The first sentence has most of the query's words."""
     sentences: list[str] = _SENTENCE.findall(text)
     wanted = set(words(query))
     start = max(range(len(sentences)), key=lambda index: len(wanted.intersection(words(sentences[index]))))

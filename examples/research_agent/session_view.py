@@ -1,4 +1,4 @@
-"""A session as it stands, for the page and for people with curl."""
+"""The present session, for the page and for people with curl."""
 
 import asyncio
 
@@ -18,7 +18,8 @@ async def session_view(store: CloudflareStore, session_id: str) -> dict[str, obj
         state = await store.state_store.load_state(session_id)
         if state is None:
             raise StateNotFoundError(session_id)
-        # The lock first: where it is free and the latest turn is still open afterwards, that turn's Worker was lost, or a new turn began.
+        # The lock is read first. If it is free and the latest turn is open afterwards, the turn's Worker has died, or a new turn
+        # has begun.
         locked = await store.locks.is_locked(session_id)
         turns, checkpoint, usage = await asyncio.gather(
             store.state_store.list_runs(session_id, limit=1),

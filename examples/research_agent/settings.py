@@ -1,4 +1,4 @@
-"""What the Worker's variables and secrets say."""
+"""The variables and secrets of the Worker."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -13,8 +13,8 @@ class Settings:
     Attributes:
         openai_api_key: set it to ask a live model; without it the offline model answers.
         openai_base_url: any service that speaks OpenAI's chat completions.
-        token_delay_s: the offline model's pace, seconds a word.
-        lock_ttl_s: for how long a session stays locked after the Worker that held it is lost.
+        token_delay_s: the offline model's pause before each word, in seconds.
+        lock_ttl_s: the time in seconds for which a session stays locked after the Worker that held it died.
     """
 
     openai_api_key: str | None

@@ -14,6 +14,6 @@ def store_of(env: Any, wait_until: Callable[[Awaitable[None]], object]) -> Cloud
         db=env.AGENT_DB,
         streams=env.STREAMS,
         locks=env.LOCKS,
-        # With it a timer stores what the model said last, also while it thinks about what comes next.
+        # With it a timer stores the last words of the model, also during the model's pauses.
         stream_options=StreamOptions(wait_until=wait_until),
     )

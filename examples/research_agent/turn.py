@@ -19,14 +19,14 @@ AGENT_TYPE = "research"
 STILL_TO_COME = Cost(
     d1=D1Cost(round_trips=1, rows_read=50, rows_written=24), objects=ObjectCost(calls=3, rows_read=4, rows_written=4)
 )
-"""What follows the chunk that tells the cost of two requests and a tool call: its flush, the last commit, closing chunk, release."""
+"""The costs that come after the chunk with the costs: its flush, the last commit, the closing chunk and the release."""
 
 _logger = logging.getLogger("research_agent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """What the asker is told: the question is stored, and the turn's chunks follow `from_sequence` of the stream."""
+    """The answer to the client: the question is stored, and the turn's chunks come after `from_sequence` in the stream."""
 
     turn: int
     stream_id: str
@@ -36,9 +36,9 @@ class Started:
 async def answer(
     store: CloudflareStore, settings: Settings, session_id: str, question: str, started: asyncio.Future[Started]
 ) -> None:
-    """Answer one question. `started` is done once the question is stored and can be followed.
+    """Answer one question. `started` is done when the question is stored and the turn can be followed.
 
-    What goes wrong before that is raised by `started`; what goes wrong later is told in the stream, by the block.
+    `started` raises an earlier error. After that, the block reports an error in the stream.
     """
     asked = messages_to_state([ModelRequest(parts=[UserPromptPart(content=question)])])
     with store.meter() as meter:

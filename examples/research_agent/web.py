@@ -1,4 +1,4 @@
-"""Requests checked, answers made: every error leaves as `{"error": {"code", "message"}}`, and nothing else does."""
+"""Checks requests and makes answers. Every error is `{"error": {"code", "message"}}`."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ class NotFoundError(AgentsStoreError):
 
 
 class MethodNotAllowedError(AgentsStoreError):
-    """The endpoint does not take this method."""
+    """The endpoint does not allow this method."""
 
     code = "method_not_allowed"
     http_status = 405
@@ -46,7 +46,7 @@ def json_response(body: Mapping[str, object], *, status: int = 200) -> Response:
 
 
 def error_response(error: Exception) -> Response:
-    """Return the answer for an exception; one that is nobody's fault is logged under an id, and only the id is told."""
+    """Return the answer for an exception. An unexpected one is logged under an id, and the answer has only the id."""
     if isinstance(error, AgentsStoreError):
         return json_response(error.to_dict(), status=error.http_status)
     incident = secrets.token_hex(6)
@@ -59,7 +59,7 @@ async def question_of(request: Request) -> str:
     """Return the question in a request's JSON body.
 
     Raises:
-        BodyTooLargeError: the body is over `MAX_BODY_BYTES`; no more than that is read.
+        BodyTooLargeError: the body is over `MAX_BODY_BYTES`. No more bytes than this are read.
         InvalidArgumentError: it is not a JSON object with a question.
     """
     body = await _body(request)
@@ -69,12 +69,12 @@ async def question_of(request: Request) -> str:
     question = value.get("question") if isinstance(value, dict) else None
     if not isinstance(question, str) or not question.strip():
         raise InvalidArgumentError('the body must be {"question": "…"} with some text')
-    encode_json(question, name="the question")  # JSON can name half characters, which no text can hold
+    encode_json(question, name="the question")  # JSON can name lone surrogates, which no text can hold
     return question
 
 
 async def _body(request: Request) -> bytes:
-    """Read piece by piece: a body without a length must not fill the memory first."""
+    """Read the body piece by piece, so that a body without a length cannot fill the memory."""
     stream = cast("Any", request).js_object.body
     if not stream:
         return b""

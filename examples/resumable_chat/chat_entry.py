@@ -1,9 +1,8 @@
 """A chat whose answers survive a reload, a lost connection, and a browser that comes back tomorrow.
 
-POST /chats               {"question": "…"}: the answer is generated into a stream while nobody has to wait for it
-GET  /chats/{id}?from=n   signed addresses of the chat's events, good for a minute, for the visitor who asked
-/streams/…                the gateway: the events themselves
-GET  /                    the page
+POST /chats               {"question": "…"}: the answer is written into a stream, and the request does not wait for it GET
+/chats/{id}?from=n   signed addresses of the chat's events, valid for a minute, for the visitor who asked /streams/… the gateway:
+the events themselves GET  /                    the page
 """
 
 import asyncio
@@ -41,7 +40,7 @@ class Default(WorkerEntrypoint):
     """Answers HTTP."""
 
     async def fetch(self, request: Request) -> Any:
-        """Answer one request; what is below /streams is the gateway's."""
+        """Answer one request. The gateway answers requests below /streams."""
         worker = cast("Any", self)
         site = _Site(worker.env, worker.ctx, _visitor(request))
         try:
@@ -57,7 +56,7 @@ class _Site:
         self._env = env
         self._ctx = ctx
         self._visitor = visitor
-        # The cookie is a secret, and ids stand in addresses and logs: chats bear a name that only the key makes from it.
+        # The cookie is a secret, but ids appear in URLs and logs. So a chat has a name that only the key can make from the cookie.
         self._owner = hmac.new(env.SIGNING_KEY.encode(), f"visitor {visitor}".encode(), hashlib.sha256).hexdigest()[:32]
         self.gateway = StreamGateway(env.STREAMS, authorize=self._may, signer=StreamUrlSigner({"k1": env.SIGNING_KEY}))
 
@@ -77,7 +76,7 @@ class _Site:
 
     @staticmethod
     def _is_own_page(request: Request) -> bool:
-        """Whether no other site's page sends this: a browser would add the visitor's cookie."""
+        """Return whether the request comes from no other site's page. A browser would add the visitor's cookie to such a request."""
         url, origin = urlsplit(request.url), request.headers.get("origin")
         return origin is None or origin == f"{url.scheme}://{url.netloc}"
 
@@ -93,7 +92,7 @@ class _Site:
                     await asyncio.sleep(float(self._env.WORD_DELAY_MS) / 1000)
             await streams.end_stream(chat_id, {"question": question})
 
-        # The asker may go away: the answer does not.
+        # The client may go away, but the answer goes on.
         self._ctx.waitUntil(asyncio.create_task(generate()))
         return chat_id
 
@@ -104,7 +103,7 @@ class _Site:
         return {"events": signed("events"), "socket": signed("socket")}
 
     def _may(self, _request: Request, chat_id: str, action: StreamAction) -> bool:
-        """Each visitor reads their own chats; a signed address is let in without this."""
+        """Allow each visitor to read their own chats. A signed address is admitted without this check."""
         return action == "read" and chat_id.startswith(f"{self._owner}-")
 
 

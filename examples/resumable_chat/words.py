@@ -1,4 +1,4 @@
-"""Stands in for a model: the same question always gets the same sentences, as many as it likes."""
+"""Stands in for a model. The same question always gets the same sentences."""
 
 import hashlib
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ SENTENCES = (
 
 
 def answer_words(question: str) -> Iterator[str]:
-    """Yield the words of six to eight sentences, each word with the space behind it."""
+    """Yield the words of six to eight sentences, each word with the space after it."""
     digest = hashlib.sha256(question.encode()).digest()
     order = sorted(range(len(SENTENCES)), key=lambda number: digest[number])
     sentences = [SENTENCES[number] for number in order[: 6 + digest[31] % 3]]

@@ -1,4 +1,4 @@
-"""A cron Worker that keeps the database small: expired sessions go, usage older than a limit goes."""
+"""A cron Worker that keeps the database small. It deletes expired sessions, and usage that is older than a limit."""
 
 from datetime import timedelta
 from typing import Any
@@ -14,12 +14,12 @@ MOST_ROUNDS = 50
 
 
 class Default(WorkerEntrypoint):
-    """Works by its schedule; requests only hear that it does."""
+    """Works on its schedule. A request only gets a text that says so."""
 
     env: Any  # the bindings of wrangler.toml
 
     async def scheduled(self, controller: Any, env: Any, ctx: Any) -> None:
-        """Delete what has had its time. Running again, or being cut off in between, does no harm."""
+        """Delete expired data. It is safe to run again, also after it was cut off."""
         await run_migration(self.env.AGENT_DB)
         sessions = await delete_expired_sessions(D1StateStore(self.env.AGENT_DB))
         keep = timedelta(days=float(self.env.KEEP_USAGE_DAYS))
@@ -34,7 +34,7 @@ class Default(WorkerEntrypoint):
 
 
 async def delete_expired_sessions(state_store: D1StateStore) -> int:
-    """In rounds, so that no batch grows large; the next run takes what this one leaves."""
+    """Delete expired sessions in rounds, so that no batch grows large. The next run deletes the rest."""
     deleted = 0
     for _ in range(MOST_ROUNDS):
         ids = await state_store.cleanup_expired_sessions(limit=MOST_SESSIONS_A_ROUND)

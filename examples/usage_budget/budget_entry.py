@@ -1,7 +1,7 @@
-"""Model calls under a cap: reserve before the call, settle what it came to, and say 402 where it does not fit.
+"""Model calls under a cap. Reserve before the call, settle the used amount, and answer 402 if the amount does not fit.
 
-GET /ask?session=ada&question=…   a pretend model's answer, or 402 and what is left
-GET /usage?session=ada            what the session used, what that cost, and what is left of its budget and its tenant's
+GET /ask?session=ada&question=…   a pretend model's answer, or 402 and the remaining amounts GET /usage?session=ada            the
+session's usage and costs, and the rest of its budget and its tenant's
 """
 
 import json
@@ -25,7 +25,7 @@ from agents_store_cloudflare import (
 
 __all__ = ["Default"]
 
-TENANT = "acme"  # a real Worker knows it from who signed in
+TENANT = "acme"  # a real Worker takes it from the user who signed in
 MODEL = "pretend-1"
 PRICES = PriceBook(version="2026-11", models={MODEL: ModelPrice(prompt=2_500_000, completion=10_000_000)})
 INSTRUCTION_TOKENS = 1_000
@@ -38,7 +38,7 @@ class Default(WorkerEntrypoint):
     env: Any  # the bindings of wrangler.toml
 
     async def fetch(self, request: Request) -> Response:
-        """Answer a question, or tell what was used."""
+        """Answer a question, or show the usage."""
         url = urlsplit(request.url)
         query = parse_qs(url.query)
         session_id = f"{TENANT}/{query.get('session', ['ada'])[0]}"
@@ -64,7 +64,7 @@ class Default(WorkerEntrypoint):
 async def ask(usage: D1UsageStore, session_id: str, question: str) -> dict[str, object]:
     """Call the model under the session's budget and its tenant's, or raise `BudgetExceededError` before the call."""
     prompt = INSTRUCTION_TOKENS + 10 * len(question.split())
-    # The most that the call can come to. What it did not come to goes back, all of it where the call fails.
+    # The most tokens that the call can use. The unused amount is given back, or all of it if the call fails.
     async with usage.reserve(session_id, prompt + MAX_COMPLETION) as reservation:
         answer, completion = pretend_model(question)
         tokens = TokenCounts(prompt=prompt, completion=completion)
@@ -74,13 +74,13 @@ async def ask(usage: D1UsageStore, session_id: str, question: str) -> dict[str, 
 
 
 def used(rollup: UsageRollup) -> dict[str, object]:
-    """A session's totals, the money in dollars."""
+    """Return a session's totals, with the costs in dollars."""
     cost = f"${rollup.cost_micros / 1_000_000:.6f}"
     return {"calls": rollup.entry_count, "tokens": rollup.tokens.total, "cost": cost}
 
 
 async def left(usage: D1UsageStore, session_id: str) -> dict[str, object]:
-    """The tokens that can still be reserved; None in a budget that nobody has asked under."""
+    """Return the tokens that can still be reserved; None if the budget does not exist yet."""
     session, tenant = await usage.get_budget(session_id), await usage.get_budget(TENANT)
     return {"session": session and session.remaining, "tenant": tenant and tenant.remaining}
 
