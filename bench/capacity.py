@@ -31,7 +31,7 @@ OBJECT_GB_MONTH: Final = 0.20
 D1_BATCH_MS: Final = 1.0
 
 ASSUMPTIONS: Final = (
-    "A turn writes 10 chunks in one flush, 2 messages, a tokens entry and a checkpoint.",
+    "A turn writes 10 chunks in one flush, 2 messages, a tokens entry and a checkpoint. In a home the flush is part of the commit.",
     "Calls to objects count as requests one by one, also where a line makes them cheaper.",
     "The stream's object, or the home, is awake for the whole turn; the lock's object only while it answers.",
     "The alarm of a home rings once a turn: turns of one session are more than a second apart.",
@@ -79,7 +79,7 @@ IN_D1: Final = _Turn(rows_written=24, rows_read=68, requests=5, d1_batches=2, fi
 """`store.turn` in docs/costs.md: 18 rows in D1 and 6 in objects; 21 and 9 for the first."""
 
 IN_HOMES: Final = _Turn(
-    rows_written=17 + 3 + 9, rows_read=52 + 30, requests=7 + 1, d1_batches=2, first_rows_written=25, first_requests=4
+    rows_written=17 + 3 + 9, rows_read=52 + 30, requests=2 + 1, d1_batches=2, first_rows_written=25, first_requests=4
 )
 """17 rows in the home (42 for the first turn). Its alarm writes 3 more, and in D1 7 of usage and 2 of the directory."""
 

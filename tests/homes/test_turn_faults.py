@@ -13,7 +13,7 @@ from tests.turns.faulty_worker import OUTCOMES, FaultyWorker, Outcome, WorkerDie
 from tests.turns.retries import retries_at_once
 from tests.turns.world import FOLLOWERS, KINDS, World, agent, check
 
-MOST_CALLS = 9
+MOST_CALLS = 5
 """What the longest turn sends, its reservation included."""
 
 

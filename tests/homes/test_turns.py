@@ -25,10 +25,10 @@ class TestTurns(TurnConformance):
         )
 
     async def test_batches_of_a_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-9: a turn over homes asks D1 nothing: two calls to the home, besides its lock and its stream."""
+        """TU-9, HM-4: a turn over homes asks D1 nothing, and is two calls to its home."""
         async with store.turn(unique, agent_type="a"):
             pass
         with store.meter() as meter:
             async with store.turn(unique, agent_type="a", messages=[{"role": "user"}]) as turn:
                 turn.add({"role": "assistant"})
-        assert meter.d1.round_trips == 0
+        assert (meter.d1.round_trips, meter.objects.calls) == (0, 2)

@@ -1,80 +1,14 @@
 """How often a turn waits for the network, one wait after the other. That number, times the latency, is what a user feels."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from agents_store_cloudflare import CloudflareStore, StagedChange, create_cloudflare_store
-from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.locks.lock_object import LockObject
-from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
-
-SETTLING = 50
-"""Steps of the event loop after which only calls on the network can be waiting."""
-
-
-class Network:
-    """All calls that are on their way arrive together; each arrival of any is one wait."""
-
-    def __init__(self) -> None:
-        self.waits = 0
-        self._under_way: list[asyncio.Future[None]] = []
-
-    async def hop(self) -> None:
-        """Be on the way."""
-        arrival = asyncio.get_running_loop().create_future()
-        self._under_way.append(arrival)
-        await arrival
-
-    async def run(self, work: Awaitable[None]) -> int:
-        """Do the work; how many waits in a row it took, what it left in the background not counted."""
-        self.waits = 0
-        task = asyncio.ensure_future(work)
-        while True:
-            for _ in range(SETTLING):
-                await asyncio.sleep(0)
-            if task.done():
-                break
-            self.waits += 1
-            self._arrive()
-        waits = self.waits
-        while self._under_way:
-            self._arrive()
-            for _ in range(SETTLING):
-                await asyncio.sleep(0)
-        await task
-        return waits
-
-    def _arrive(self) -> None:
-        arriving, self._under_way = self._under_way, []
-        for each in arriving:
-            each.set_result(None)
-
-
-class FarDatabase:
-    """A database behind the network."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self.near = SqliteDatabase()
-
-    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        await self._network.hop()
-        return await self.near.batch(statements)
-
-
-class FarObjects:
-    """Objects behind the network."""
-
-    def __init__(self, network: Network, objects: LocalObjects) -> None:
-        self._network = network
-        self._objects = objects
-
-    async def call(self, name: str, request: str) -> str:
-        await self._network.hop()
-        return await self._objects.call(name, request)
+from agents_store_cloudflare.testing import LocalObjects
+from tests.turns.network import FarDatabase, FarObjects, Network
 
 
 @pytest.fixture

@@ -18,15 +18,25 @@ from agents_store_cloudflare.database.interfaces import (
     RowCursor,
 )
 from agents_store_cloudflare.database.retry import ATTEMPTS, batch_with_retry, pause_before_retry
-from agents_store_cloudflare.database.statements import MAX_VALUE_BYTES, Row, SqlValue, Statement, compact_sql
+from agents_store_cloudflare.database.statements import (
+    LOCK_TOKEN,
+    MAX_VALUE_BYTES,
+    HomeNumber,
+    Row,
+    SqlValue,
+    Statement,
+    compact_sql,
+)
 
 __all__ = [
     "ATTEMPTS",
     "GUARD_MARK",
+    "LOCK_TOKEN",
     "MAX_VALUE_BYTES",
     "BatchCost",
     "BatchObserver",
     "Database",
+    "HomeNumber",
     "Homes",
     "LostReplyError",
     "ObjectSql",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import LiteralString, TypeAlias
+from typing import Final, LiteralString, Self, TypeAlias
 
-__all__ = ["MAX_VALUE_BYTES", "Row", "SqlValue", "Statement", "compact_sql"]
+__all__ = ["LOCK_TOKEN", "MAX_VALUE_BYTES", "HomeNumber", "Row", "SqlValue", "Statement", "compact_sql"]
 
 SqlValue: TypeAlias = "str | int | float | None"
 
@@ -24,6 +24,25 @@ class Statement:
 
     sql: LiteralString
     parameters: tuple[SqlValue, ...] = ()
+
+
+class HomeNumber(int):
+    """A parameter that the session's home puts in, because the caller cannot know it yet. The value is what the caller expects.
+
+    Attributes:
+        name: "token", the fencing token that the home grants in the same call, or "sequence", where the stream is after it.
+    """
+
+    name: str
+
+    def __new__(cls, name: str, value: int = 0) -> Self:
+        """Return a number of this name."""
+        number = super().__new__(cls, value)
+        number.name = name
+        return number
+
+
+LOCK_TOKEN: Final = HomeNumber("token", 1)
 
 
 @lru_cache(maxsize=1_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError, StreamClosedError
 from agents_store_cloudflare.contract.json_values import JsonObject
@@ -83,6 +83,17 @@ class StreamObject:
         except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
             return encode_error(error, self.logger)
 
+    def answer_part(self, request: str) -> str:
+        """Reply to an append, a create or a closing that is a part of a larger call: at once. The index is told afterwards."""
+        try:
+            message = decode_request(request)
+            log = self._log_of(message.head["streamId"])
+            reply = self._replied(message, message.head["op"], log)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
+            return encode_error(error, self.logger)
+        self._tellings.tell_later(log)
+        return cast("str", reply)
+
     async def alarm(self) -> None:
         """Delete the stream if its retention has run out. Otherwise set the alarm for that time."""
         index = self._subscriptions()
@@ -106,6 +117,18 @@ class StreamObject:
         log = self._log or StreamLog(self._host.sql, "")
         head = log.head()
         return None if head is None else next_alarm_ms(head)
+
+    def sequence_after(self, append: str) -> int:
+        """Return the last sequence that the stream will have after this append, if it takes it."""
+        message = decode_request(append)
+        arguments = message.head
+        count = message.payload.count("\n") + 1
+        log = self._log_of(arguments["streamId"])
+        return log.sequence_after(arguments["writer"], arguments["writerSequence"], count)
+
+    def forget(self) -> None:
+        """Read the stream from its rows again: a transaction around a change was undone."""
+        self._log = self._rules = None
 
     def subscribe(self, stream_id: str, from_sequence: int, sink: FrameSink) -> Subscription:
         """Send the chunks after `from_sequence` to `sink`, then new chunks, then the outcome.

@@ -16,11 +16,25 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.contract.homes import child_id, home_of
 from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.database import Database, LostReplyError, Row, SqlError, Statement
+from agents_store_cloudflare.homes.companions import Companions
 from agents_store_cloudflare.homes.missing_tables import changes_rows
+from agents_store_cloudflare.homes.places import Places
 from agents_store_cloudflare.homes.schema import READABLE_FROM, SCHEMA, STEPS
-from agents_store_cloudflare.homes.wire import BATCH, DRAIN, PART, PROJECT, read_rows, statements_text
+from agents_store_cloudflare.homes.wire import (
+    BATCH,
+    DRAIN,
+    PART,
+    PROJECT,
+    TOGETHER,
+    joined,
+    read_rows,
+    split,
+    statements_text,
+)
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace, with_retry
+from agents_store_cloudflare.objects.companion import Companion
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_reply, encode_request
+from agents_store_cloudflare.state.turn_records import TurnHome
 
 __all__ = ["HomeDatabase", "ObjectHomes"]
 
@@ -44,12 +58,32 @@ class ObjectHomes:
         options: the options that a new home gets once.
         in_db: returns the sessions that D1 holds itself. It is called before a session is created. None means that no check is
             made.
+        places: finds the places of locks and streams. None means that the store needs none.
     """
 
-    def __init__(self, namespace: ObjectNamespace, options: Mapping[str, JsonValue], in_db: InDb | None = None) -> None:
+    def __init__(
+        self,
+        namespace: ObjectNamespace,
+        options: Mapping[str, JsonValue],
+        in_db: InDb | None = None,
+        places: Places | None = None,
+    ) -> None:
         self._namespace = namespace
+        self._places = places
         self._options = options
         self._in_db = in_db
+
+    def turn_home(self, session_id: str) -> TurnHome | None:
+        """Return the home as turns of this session use it, or None where the session's lock and stream live elsewhere."""
+        if self._places is None or not self._places.may_be_home(session_id):
+            return None
+        return _HomeOfTurns(self, self._places, session_id)
+
+    def together(self, session_id: str, companions: Companions) -> Database:
+        """Return the home as a database whose batch goes together with calls of the home's lock and stream."""
+        return TogetherDatabase(
+            self._namespace, home_of(session_id), session_id, self._options, self._in_db, companions=companions
+        )
 
     def of(self, session_id: str) -> Database:
         """Return the home that holds the session, as a database.
@@ -120,6 +154,19 @@ class ObjectHomes:
         return value
 
 
+class _HomeOfTurns(TurnHome):
+    def __init__(self, homes: ObjectHomes, places: Places, session_id: str) -> None:
+        self._homes = homes
+        self._places = places
+        self._session_id = session_id
+
+    def entering(self, acquire: Companion, others: Sequence[Companion]) -> Database:
+        return self._homes.together(self._session_id, Companions(self._places, acquire, others))
+
+    def committing(self, others: Sequence[Companion]) -> Database:
+        return self._homes.together(self._session_id, Companions(self._places, None, others))
+
+
 class HomeDatabase:
     """The database of one home, for the calls of one session."""
 
@@ -151,7 +198,7 @@ class HomeDatabase:
             MigrationError: the home's schema is newer than this code.
             SessionNotMovedError: the batch creates a session whose id D1 holds.
         """
-        reply, text = await self._answered(statements)
+        reply, text = await self._answered(statements, is_first=True)
         results = read_rows(text)
         if "next" in reply:
             return await self._paged(statements, results, reply)
@@ -184,15 +231,16 @@ class HomeDatabase:
             place, stamp = answer["next"], answer["stamp"]
 
     async def _answered(
-        self, statements: Sequence[Statement], more: Mapping[str, JsonValue] | None = None
+        self, statements: Sequence[Statement], more: Mapping[str, JsonValue] | None = None, *, is_first: bool = False
     ) -> tuple[Mapping[str, Any], str]:
-        payload = statements_text(statements)
+        payload = statements_text(statements, leaves_numbers=is_first)
         head = dict(more or {})
         if len(payload) > MOST_CHARACTERS:
             head |= await self._in_parts(payload)
             payload = ""
         while True:
-            reply, rows = await self._call(head, payload)
+            request = encode_request(BATCH, {**self._head, **head}, payload)
+            reply, rows = await (self._first(request) if is_first else self._call(request))
             if "unchecked" in reply:
                 await self._check_db()
             elif "behind" in reply:
@@ -221,13 +269,20 @@ class HomeDatabase:
             raise SessionNotMovedError(found[0])
         self._head["checked"] = True
 
-    async def _call(self, more: Mapping[str, JsonValue], payload: str) -> tuple[Mapping[str, Any], str]:
-        reply = await self._reply(encode_request(BATCH, {**self._head, **more}, payload))
+    async def _first(self, request: str) -> tuple[Mapping[str, Any], str]:
+        """Send the statements themselves. Everything after this call only reads the rest of a long reply."""
+        return await self._call(request)
+
+    async def _call(self, request: str) -> tuple[Mapping[str, Any], str]:
+        reply = await self._reply(request)
         return reply.head["ok"], reply.payload
 
     async def _reply(self, request: str, *, attempts: int = 1) -> WireMessage:
+        return await self._heard(lambda: self._namespace.call(self._home, request), attempts=attempts)
+
+    async def _heard(self, send: Callable[[], Awaitable[str]], *, attempts: int = 1) -> WireMessage:
         try:
-            return decode_reply(await with_retry(lambda: self._namespace.call(self._home, request), attempts=attempts))
+            return decode_reply(await with_retry(send, attempts=attempts))
         except ObjectCallError as error:
             lasting = error.is_final() or TOO_LARGE in str(error)
             raise LostReplyError(f"home {self._home!r} gave no reply ({error})", transient=not lasting) from error
@@ -235,6 +290,50 @@ class HomeDatabase:
             if type(error) is not AgentsStoreError:
                 raise
             raise LostReplyError(f"home {self._home!r}: {error}", transient=False) from error
+
+
+class TogetherDatabase(HomeDatabase):
+    """The database of one home, whose batches go together with calls of the home's lock and stream.
+
+    Args:
+        companions: the calls; see `homes/companions.py`.
+    """
+
+    def __init__(
+        self,
+        namespace: ObjectNamespace,
+        home: str,
+        session_id: str,
+        options: Mapping[str, JsonValue],
+        in_db: InDb | None,
+        *,
+        companions: Companions,
+    ) -> None:
+        super().__init__(namespace, home, session_id, options, in_db)
+        self._companions = companions
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """`Database.batch`: the batch and its companions.
+
+        Raises:
+            NotTogetherError: the lock is not free, or the home has no lock of its own.
+            AgentsStoreError: a companion was refused; nothing has happened.
+            SqlError, MigrationError, SessionNotMovedError: as in `HomeDatabase.batch`.
+        """
+        try:
+            return await super().batch(statements)
+        finally:
+            self._companions.settle()
+
+    async def _first(self, request: str) -> tuple[Mapping[str, Any], str]:
+        lengths, texts = joined(self._companions.requests(request))
+        acquires = self._companions.acquire is not None
+        head: dict[str, JsonValue] = {"home": self._home, "acquires": acquires, "lengths": lengths}
+        together = encode_request(TOGETHER, head, texts)
+        reply = await self._heard(lambda: self._companions.send(self._home, together))
+        batch = self._companions.hear(split(reply.head["ok"]["lengths"], reply.payload))
+        answer = decode_reply(batch)
+        return answer.head["ok"], answer.payload
 
 
 def _join(results: list[list[Row]], page: list[list[Row]]) -> None:

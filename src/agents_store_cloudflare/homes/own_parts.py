@@ -40,17 +40,25 @@ class OwnParts:
         self._is_here = False
 
     def answer(self, head: Mapping[str, Any], request: str) -> str | Awaitable[str]:
-        """Return the reply to an operation of the stream or the lock, or the place where they live."""
-        name = head.get("streamId", head.get("key", head.get("home")))
-        record = self._tables.record()
-        if record is not None and name != record.home:
-            raise InvalidArgumentError(f"this object is home {record.home!r}, the call is for {name!r:.600}")
-        place = self._place(str(name), head.get("place"))
+        """Return the reply to an operation of the stream or of the lock, or the place where they live."""
+        place = self.place_of(head)
         if place is not None:
             return place
         if head["op"] == WHERE:
             return encode_reply(None)
         return self.stream.answer(request) if "streamId" in head else self.lock.answer(request)
+
+    def place_of(self, head: Mapping[str, Any]) -> str | None:
+        """Return None if the lock and the stream live here, and otherwise the answer for the caller.
+
+        Raises:
+            InvalidArgumentError: the call is for another home.
+        """
+        name = head.get("streamId", head.get("key", head.get("home")))
+        record = self._tables.record()
+        if record is not None and name != record.home:
+            raise InvalidArgumentError(f"this object is home {record.home!r}, the call is for {name!r:.600}")
+        return self._place(str(name), head.get("place"))
 
     def are_here(self, home: str) -> bool:
         """Return whether the lock or the stream has ever had a row here."""
@@ -62,7 +70,6 @@ class OwnParts:
         return self._is_here
 
     def _place(self, home: str, wanted: str | None) -> str | None:
-        """Return None if the lock and the stream live here, otherwise the answer for the caller."""
         if self.are_here(home):
             return None
         record = self._tables.record()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, LiteralString, cast
 
 from agents_store_cloudflare.database import ObjectSql, SqlError, SqlValue
+from agents_store_cloudflare.homes.wire import put_in
 
 __all__ = ["Parts", "StoredStatements"]
 
@@ -61,14 +62,15 @@ _EXISTS: LiteralString = "SELECT 1 FROM sqlite_master\nWHERE name = '__agents_pa
 class StoredStatements:
     """The statements of a request that came in parts. They are read one by one, because together they may not fit into memory."""
 
-    def __init__(self, sql: ObjectSql, request: str) -> None:
+    def __init__(self, sql: ObjectSql, request: str, numbers: Mapping[str, int]) -> None:
         self._sql = sql
         self._request = request
+        self._numbers = numbers
 
     def __iter__(self) -> Iterator[tuple[str, tuple[SqlValue, ...]]]:
         for line in self._lines():
             sql, parameters = json.loads(line)
-            yield sql, tuple(parameters)
+            yield sql, put_in(parameters, self._numbers)
 
     def _lines(self) -> Iterator[str]:
         begun, part, place = "", -1, -1
@@ -95,7 +97,7 @@ class Parts:
 
         self._sql.transaction(keep)
 
-    def statements(self, request: str, parts: int) -> StoredStatements:
+    def statements(self, request: str, parts: int, numbers: Mapping[str, int]) -> StoredStatements:
         """Return the statements of a request.
 
         Raises:
@@ -104,7 +106,7 @@ class Parts:
         found = self._sql.exec(_COUNT, request)[0][0] if self._is_there() else 0
         if found != parts:
             raise SqlError(f"{found} of {parts} parts of this request are there; send it again: SQLITE_ABORT")
-        return StoredStatements(self._sql, request)
+        return StoredStatements(self._sql, request, numbers)
 
     def drop(self, request: str) -> None:
         """Forget a request, because it has run or was refused."""

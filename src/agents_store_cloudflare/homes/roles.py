@@ -17,46 +17,35 @@ from agents_store_cloudflare.objects.wiring import ObjectKind
 from agents_store_cloudflare.state import StateStoreOptions
 from agents_store_cloudflare.usage import UsageOptions
 
-__all__ = ["home_parts", "home_roles"]
+__all__ = ["home_roles"]
 
 
 def home_roles(
     database: Database,
-    namespace: ObjectNamespace,
+    objects: Mapping[ObjectKind, ObjectNamespace],
     options: SessionOptions | None,
     state: StateStoreOptions | None,
     usage: UsageOptions | None,
-) -> tuple[ObjectHomes, HomeStateStore, HomeUsageStore]:
-    """Return the homes of the sessions, and the state store and the usage store that use them.
-
-    Args:
-        database: D1, for the directory, usage and budgets.
-        namespace: the binding of `SessionServer`.
-    """
-    own = options or SessionOptions()
-    directory = Directory(database, is_kept=own.directory)
-    homes = ObjectHomes(namespace, own.for_home(), directory.in_db if own.check_db else None)
-    budgets = HomeBudgets(database, (state or StateStoreOptions()).now_ms)
-    return (
-        homes,
-        HomeStateStore(homes, directory, budgets, options=state, usage=usage),
-        HomeUsageStore(database, homes, usage),
-    )
-
-
-def home_parts(
-    objects: Mapping[ObjectKind, ObjectNamespace], options: SessionOptions | None
-) -> dict[ObjectKind, ObjectNamespace]:
-    """Return the namespaces of streams and locks.
+) -> tuple[ObjectHomes, HomeStateStore, HomeUsageStore, dict[ObjectKind, ObjectNamespace]]:
+    """Return the homes, the state store and the usage store that use them, and the namespaces of streams and locks.
 
     The lock and the stream of a home are in the home, all others have objects of their own.
 
     Args:
-        objects: the bindings of the store.
+        database: D1, for the directory, usage and budgets.
+        objects: the bindings of the store, by kind.
     """
     own = options or SessionOptions()
     places = Places(
         objects["session"], objects["stream"], objects.get("lock"), in_homes=own.home_streams, asks=own.check_db
     )
+    directory = Directory(database, is_kept=own.directory)
+    homes = ObjectHomes(objects["session"], own.for_home(), directory.in_db if own.check_db else None, places)
+    budgets = HomeBudgets(database, (state or StateStoreOptions()).now_ms)
     kinds: tuple[ObjectKind, ...] = ("stream", "lock")
-    return {kind: HomeParts(places, objects[kind]) for kind in kinds if kind in objects}
+    return (
+        homes,
+        HomeStateStore(homes, directory, budgets, options=state, usage=usage),
+        HomeUsageStore(database, homes, usage),
+        {kind: HomeParts(places, objects[kind]) for kind in kinds if kind in objects},
+    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from agents_store_cloudflare.contract.errors import BindingError, InvalidArgumentError
 from agents_store_cloudflare.database import Database, SqlError
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
+from agents_store_cloudflare.homes.dead_turns import DeadTurns
 from agents_store_cloudflare.homes.outbox import Outbox
 from agents_store_cloudflare.homes.own_parts import OwnParts
 from agents_store_cloudflare.homes.parts import KEPT_MS, Parts
@@ -23,7 +24,18 @@ from agents_store_cloudflare.homes.tables import (
     MovedError,
     UncheckedSessionError,
 )
-from agents_store_cloudflare.homes.wire import BATCH, DRAIN, PART, PROJECT, SIZE, WHERE, read_statements
+from agents_store_cloudflare.homes.together import BatchDone, Together
+from agents_store_cloudflare.homes.wire import (
+    BATCH,
+    DRAIN,
+    PART,
+    PROJECT,
+    SIZE,
+    TOGETHER,
+    WHERE,
+    joined,
+    read_statements,
+)
 from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply
@@ -83,9 +95,23 @@ class SessionObject:
             BATCH: self._batch,
             DRAIN: self._drained,
             PART: self._part,
+            TOGETHER: self._together,
         }
         self._own = OwnParts(host, self._tables, self.logger)
-        self._alarm.waits = (self._publishing.waits, self._own.stream.waits, self._parts.waits)
+        self._dead_turns = DeadTurns(
+            host,
+            self._tables,
+            self._own,
+            call=self.call,
+            wrote=lambda: self._publishing.wrote(FALLBACK_MS),
+            logger=self.logger,
+        )
+        self._alarm.waits = (
+            self._publishing.waits,
+            self._own.stream.waits,
+            self._parts.waits,
+            self._dead_turns.waits,
+        )
 
     @property
     def stream(self) -> StreamObject:
@@ -107,6 +133,7 @@ class SessionObject:
     async def alarm(self) -> None:
         """Do the work that is due now."""
         self._alarm.rang()
+        await self._dead_turns.ring()
         await self._publishing.ring()
         await self._own.stream.alarm()
         if self._parts.drop_old(self._host.now_ms()):
@@ -149,45 +176,69 @@ class SessionObject:
         return encode_reply(None)
 
     def _batch(self, message: WireMessage) -> str | Awaitable[str]:
-        try:
-            request = self._request(message)
-        except SqlError as error:
-            return encode_reply({"failed": str(error)})
-        reply = self._ran(request)
-        if (stored := message.head.get("request")) is not None and reply not in (UNCHECKED, BEHIND):
-            self._parts.drop(stored)
-        return reply
+        done = self._ran(message, {})
+        return self._after(done, done.reply)
 
-    def _ran(self, request: BatchRequest) -> str | Awaitable[str]:
-        delay_ms: int = request.options.get("delayMs", 1_000)
+    def _together(self, message: WireMessage) -> str | Awaitable[str]:
+        place = self._own.place_of(message.head)
+        if place is not None:
+            return place
+        together = Together(self._own, self._ran)
+        lengths, texts = joined(together.work(message, self._tables.transaction))
+        reply = encode_reply({"lengths": lengths}, texts)
+        return reply if together.done is None else self._after(together.done, reply)
+
+    def _after(self, done: BatchDone, reply: str) -> str | Awaitable[str]:
+        """Return the reply, and tell D1 what the batch has changed: before the reply where the caller wants that."""
+        if done.is_write is None:
+            return reply
+        if not done.is_write:
+            self._publishing.wake(done.delay_ms)
+            return reply
+        if done.adds_run:
+            self._dead_turns.entered()
+        self._publishing.wrote(done.delay_ms or FALLBACK_MS)
+        return self._told(reply) if done.delay_ms == 0 else reply
+
+    def _ran(self, message: WireMessage, numbers: Mapping[str, int]) -> BatchDone:
+        try:
+            request = self._request(message, numbers)
+        except SqlError as error:
+            return BatchDone(encode_reply({"failed": str(error)}), fault=error)
+        done = self._run(request)
+        if (stored := message.head.get("request")) is not None and done.reply not in (UNCHECKED, BEHIND):
+            self._parts.drop(stored)
+        return done
+
+    def _run(self, request: BatchRequest) -> BatchDone:
         try:
             result = self._tables.run(request)
         except SqlError as error:
-            return encode_reply({"failed": str(error)})
+            return BatchDone(encode_reply({"failed": str(error)}), fault=error)
         except HomeBehindError:
-            return BEHIND
+            return BatchDone(BEHIND)
         except UncheckedSessionError:
-            return UNCHECKED
+            return BatchDone(UNCHECKED)
         except MovedError:
-            return encode_reply({"moved": True})
+            return BatchDone(encode_reply({"moved": True}))
         place = {} if result.place is None else {"next": list(result.place), "stamp": result.stamp}
-        reply = encode_reply(place, result.text)
-        if not result.is_write:
-            self._publishing.wake(delay_ms)
-            return reply
-        self._publishing.wrote(delay_ms or FALLBACK_MS)
-        return self._told(reply) if delay_ms == 0 else reply
+        return BatchDone(
+            encode_reply(place, result.text),
+            is_write=result.is_write,
+            adds_run=result.adds_run,
+            delay_ms=request.options.get("delayMs", 1_000),
+        )
 
-    def _request(self, message: WireMessage) -> BatchRequest:
+    def _request(self, message: WireMessage, numbers: Mapping[str, int]) -> BatchRequest:
         head = message.head
         stored = head.get("request")
         return BatchRequest(
             home=head["home"],
             session=head["session"],
             schema=head["schema"],
-            statements=read_statements(message.payload)
+            statements=read_statements(message.payload, numbers)
             if stored is None
-            else self._parts.statements(stored, head["parts"]),
+            else self._parts.statements(stored, head["parts"], numbers),
             options=head["options"],
             is_checked=head["checked"],
             place=tuple(head.get("next", (0, 0))),

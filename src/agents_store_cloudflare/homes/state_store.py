@@ -49,7 +49,7 @@ from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.options import StateStoreOptions
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.session_lists import MAX_PAGE, ListedSessions
-from agents_store_cloudflare.state.turn_records import DueTurn, EnteredTurn, TurnEntry
+from agents_store_cloudflare.state.turn_records import DueTurn, EnteredTurn, TurnEntry, TurnHome
 from agents_store_cloudflare.state.turns import due_turn
 from agents_store_cloudflare.usage import UsageOptions
 
@@ -286,6 +286,9 @@ class HomeStateStore(D1StateStore):
 
     async def _is_used(self, place: str, stream_id: str) -> bool:
         return await super().is_stream_used(place, stream_id)
+
+    def turn_home(self, session_id: str) -> TurnHome | None:
+        return self._homes.turn_home(session_id)
 
     async def enter_turn(self, entry: TurnEntry, commit_id: str) -> EnteredTurn:
         """Enter a turn. Its reservation is made in D1 before, and is given back if the turn cannot be entered."""

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 RECORD: Final = "home_v1"
+RUNS: Final = "__agents_runs"
 
 T = TypeVar("T")
 
@@ -117,12 +118,14 @@ class BatchResult:
         place: the place at which the Worker continues; None at the end.
         stamp: a text of the page. While it stays the same, the session has not changed.
         is_write: True when rows may have changed.
+        adds_run: whether the batch adds a run, as the entering of a turn does.
     """
 
     text: str
     place: Place | None
     stamp: str | None
     is_write: bool
+    adds_run: bool = False
 
 
 class HomeBehindError(Exception):
@@ -184,7 +187,8 @@ class HomeTables:
         except _NothingKeptError as nothing:
             answer, is_write = nothing.answer, False
         stamp = None if answer.next_place is None else self._stamp(request)
-        return BatchResult(answer.text(), answer.next_place, stamp, is_write)
+        adds_run = is_write and any(inserts_into(sql) == RUNS for sql, _ in request.statements)
+        return BatchResult(answer.text(), answer.next_place, stamp, is_write, adds_run)
 
     def transaction(self, body: Callable[[], T]) -> T:
         """Run `body`. If it raises, everything that it wrote is undone."""

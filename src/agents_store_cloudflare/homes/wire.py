@@ -9,15 +9,27 @@ reply    {"ok": {}}\n[rows of the first statement]\n…
          {"ok": {"unchecked": true}}                         it would create a session: does D1 hold one of this id?
          {"ok": {"behind": 1}}                               the object knows schema 1 alone: send the statements of the steps
 ```
+
+A turn enters and commits in one call. Its parts are the texts that the lock, the home and the stream understand by themselves:
+
+```text
+request  {"place": …, "op": "together", "home": …, "acquires": true, "lengths": [characters of each part]}\nthe parts, one after the other
+reply    {"ok": {"lengths": […]}}\nthe replies that there are: a part that is refused ends the call
+```
+
+A batch that goes along may leave numbers to the home: `{"put": "token"}` as a parameter is the fencing token that the call acquires,
+`{"put": "sequence"}` is where the stream stands after the call's chunks.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
-from agents_store_cloudflare.database import Row, SqlValue, Statement, compact_sql
+from agents_store_cloudflare.contract.json_values import JsonValue
+from agents_store_cloudflare.database import HomeNumber, Row, SqlValue, Statement, compact_sql
 from agents_store_cloudflare.objects.rpc_text import encode_reply
 
 __all__ = [
@@ -31,10 +43,14 @@ __all__ = [
     "PART",
     "PROJECT",
     "SIZE",
+    "TOGETHER",
     "UNASKED",
     "WHERE",
+    "joined",
+    "put_in",
     "read_rows",
     "read_statements",
+    "split",
     "statements_text",
     "with_place",
 ]
@@ -62,6 +78,9 @@ WHERE: Final = "where"
 `where` and every operation of the lock and the stream carry a place, which is one of the next three constants or `APART`.
 """
 
+TOGETHER: Final = "together"
+"""The operation that does calls of a home's lock, sessions and stream in one transaction."""
+
 HERE: Final = "here"
 """The home gets them: no other object has the name, or no check is needed."""
 
@@ -83,18 +102,49 @@ def with_place(request: str, place: str) -> str:
     return f'{{"place":"{place}",{request[1:]}'
 
 
+PUT: Final = "put"
+
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def statements_text(statements: Iterable[Statement]) -> str:
-    """Return the payload of a request: one line for each statement."""
-    return "\n".join(_encode([compact_sql(each.sql), each.parameters]) for each in statements)
+def statements_text(statements: Iterable[Statement], *, leaves_numbers: bool = False) -> str:
+    """Return the payload of a request: one line for each statement.
+
+    Args:
+        leaves_numbers: let the home put in the value of each `HomeNumber`.
+    """
+    parameters_of = _left if leaves_numbers else _as_given
+    return "\n".join(_encode([compact_sql(each.sql), parameters_of(each)]) for each in statements)
 
 
-def read_statements(payload: str) -> list[tuple[str, tuple[SqlValue, ...]]]:
+def _as_given(statement: Statement) -> Sequence[object]:
+    return statement.parameters
+
+
+def _left(statement: Statement) -> Sequence[object]:
+    return [{PUT: each.name} if isinstance(each, HomeNumber) else each for each in statement.parameters]
+
+
+def put_in(parameters: Iterable[Any], numbers: Mapping[str, int]) -> tuple[SqlValue, ...]:
+    """Return the parameters of a statement with the numbers that the caller has left to the home."""
+    return tuple(numbers[each[PUT]] if isinstance(each, dict) else each for each in parameters)
+
+
+def read_statements(payload: str, numbers: Mapping[str, int]) -> list[tuple[str, tuple[SqlValue, ...]]]:
     """Return the statements of a request."""
     lines: list[list[Any]] = [json.loads(line) for line in payload.split("\n")]
-    return [(sql, tuple(parameters)) for sql, parameters in lines]
+    return [(sql, put_in(parameters, numbers)) for sql, parameters in lines]
+
+
+def joined(texts: Sequence[str]) -> tuple[list[JsonValue], str]:
+    """Return the lengths of several texts, and the texts as one."""
+    return [len(text) for text in texts], "".join(texts)
+
+
+def split(lengths: Iterable[int], text: str) -> list[str]:
+    """Return the texts that `joined` has put together."""
+    ends = list(accumulate(lengths, initial=0))
+    return [text[start:end] for start, end in pairwise(ends)]
 
 
 def read_rows(payload: str) -> list[list[Row]]:

@@ -32,6 +32,10 @@ class Wanted:
     delay_ms: int
     hold_ms: int | None
 
+    def request(self, request_id: str) -> Mapping[str, JsonValue]:
+        """Return the arguments of an acquire, without the time to wait."""
+        return {"requestId": request_id, "owner": self.owner, "ttlMs": self.ttl_ms, "delayMs": self.delay_ms}
+
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
@@ -50,13 +54,11 @@ class Acquirer:
     async def one(self, key: str, wanted: Wanted) -> DurableObjectLock | None:
         """Return the lock, or None if the key is not free in time. A cancelled call leaves the queue."""
         request_id = uuid.uuid4().hex
-        request: Mapping[str, JsonValue] = {
-            "requestId": request_id,
-            "owner": wanted.owner,
-            "ttlMs": wanted.ttl_ms,
-            "delayMs": wanted.delay_ms,
-        }
-        answer = await self._ask(key, request_id, request, wanted.wait_ms)
+        answer = await self._ask(key, request_id, wanted.request(request_id), wanted.wait_ms)
+        return self.granted(key, answer, request_id, wanted)
+
+    def granted(self, key: str, answer: Answer, request_id: str, wanted: Wanted) -> DurableObjectLock | None:
+        """Return the lock of an answer to an acquire, or None if the key is not free."""
         if answer.value is None:
             return None
         lock = DurableObjectLock(self._calls, key, self._lease(answer, request_id, wanted))

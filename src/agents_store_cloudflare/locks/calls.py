@@ -15,7 +15,7 @@ from agents_store_cloudflare.locks.options import LockOptions
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
 from agents_store_cloudflare.objects.rpc_text import decode_reply, encode_request
 
-__all__ = ["Answer", "LockCalls"]
+__all__ = ["Answer", "LockCalls", "request_text", "value_of"]
 
 ATTEMPTS: Final = 4
 
@@ -62,7 +62,7 @@ class LockCalls:
         attempt = 1
         while True:
             sent_s = self.now_s()
-            request = encode_request(op, {"key": key, **arguments()})
+            request = request_text(key, op, arguments())
             try:
                 reply = await self._namespace.call(name or self._object_name(key), request)
             except ObjectCallError as error:
@@ -71,12 +71,23 @@ class LockCalls:
                         f"lock {key!r} gave no reply to {op!r} in {attempt} attempts ({error})", outcome_unknown=True
                     ) from error
             else:
-                return Answer(value=_value(key, reply), sent_s=sent_s)
+                return Answer(value=value_of(key, reply), sent_s=sent_s)
             await self.sleep(backoff_s(attempt))
             attempt += 1
 
 
-def _value(key: str, reply: str) -> Any:
+def request_text(key: str, op: str, arguments: Mapping[str, JsonValue]) -> str:
+    """Return the text of a call."""
+    return encode_request(op, {"key": key, **arguments})
+
+
+def value_of(key: str, reply: str) -> Any:
+    """Return the value of a reply.
+
+    Raises:
+        AgentsStoreError: the error that the lock's object raised.
+        LockError: something else failed in the object.
+    """
     try:
         return decode_reply(reply).head["ok"]
     except AgentsStoreError as error:

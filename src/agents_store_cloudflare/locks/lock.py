@@ -51,6 +51,7 @@ class DurableObjectLock(Lock):
         self._is_releasing = False
         self._is_given_back = False
         self._is_left = False
+        self._is_leaving = False
         self._loss = Loss(calls.logger)
         self._hold_until_s = 0.0
         self._refresher: asyncio.Task[None] | None = None
@@ -104,6 +105,8 @@ class DurableObjectLock(Lock):
         answer = await self._calls.call(self._key, "refresh", {"fencingToken": self.fencing_token, "ttlMs": wanted_ms})
         if self._was_released_meanwhile():
             return False
+        if answer.value is None and self._is_leaving:
+            return False
         if answer.value is None:
             self._stop_watching()
             self._loss.tell(self)
@@ -153,9 +156,26 @@ class DurableObjectLock(Lock):
         return was_held and is_first
 
     async def _release(self) -> bool:
-        arguments: JsonObject = {"fencingToken": self.fencing_token, "requestId": self._lease.request_id}
-        answer = await self._calls.call(self._key, "release", arguments)
+        answer = await self._calls.call(self._key, "release", self.release_arguments())
         return bool(answer.value)
+
+    def release_arguments(self) -> JsonObject:
+        """Return the arguments of a release."""
+        return {"fencingToken": self.fencing_token, "requestId": self._lease.request_id}
+
+    @property
+    def is_given_back(self) -> bool:
+        """Whether a release has had its answer."""
+        return self._is_given_back
+
+    def leave(self, *, is_leaving: bool) -> None:
+        """While the lock is leaving, a refresh that finds no lease is no loss: a release is on its way with other calls."""
+        self._is_leaving = is_leaving
+
+    def gave_back(self) -> None:
+        """Note that a release on its way with other calls has had its answer."""
+        self._is_released = self._is_given_back = True
+        self.stop_background()
 
     def on(self, event: Literal["lost"], callback: LostCallback) -> Callable[[], None]:
         if event != "lost":

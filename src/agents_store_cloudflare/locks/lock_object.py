@@ -67,6 +67,11 @@ class LockObject:
     async def alarm(self) -> None:
         """Do nothing. Locks set no alarm: an expiry matters only to callers who ask or wait."""
 
+    def frees_at(self, key: str) -> int | None:
+        """Return when the key becomes free (milliseconds since 1970), or None if it is free. Waiting requests come first."""
+        self._serve(key)
+        return self._leases.frees_at(key, now_ms=self._host.now_ms())
+
     def _answer(self, arguments: Arguments) -> str | Awaitable[str]:
         op = arguments["op"]
         if op == DESCRIBE:
@@ -151,9 +156,7 @@ class LockObject:
         return is_abandoned
 
     def _is_locked(self, arguments: Arguments) -> JsonValue:
-        key = arguments["key"]
-        self._serve(key)
-        return self._leases.frees_at(key, now_ms=self._host.now_ms()) is not None
+        return self.frees_at(arguments["key"]) is not None
 
     def _get_holder(self, arguments: Arguments) -> JsonValue:
         key = arguments["key"]

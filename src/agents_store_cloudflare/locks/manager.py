@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import check_id, options_of, span_ms
@@ -19,6 +19,9 @@ from agents_store_cloudflare.locks.held_locks import HeldLocks
 from agents_store_cloudflare.locks.lock import DurableObjectLock
 from agents_store_cloudflare.locks.loss import CancelledWhenLost
 from agents_store_cloudflare.locks.options import MAX_TTL_S, LockOptions, LockSettings, checked_ttl_ms
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.locks.companions import Acquiring
 
 __all__ = ["DurableObjectLockManager"]
 
@@ -84,6 +87,12 @@ class DurableObjectLockManager(LockManager):
 
     async def acquire(self, key: str, **options: Unpack[LockAcquireOptions]) -> DurableObjectLock | None:
         return await self._acquirer.one(check_id(key, "key"), self._wanted(options))
+
+    def acquiring(self, key: str, **options: Unpack[LockAcquireOptions]) -> Acquiring:
+        """Return an acquire that goes to the key's object together with other calls. `store.turn` uses it."""
+        from agents_store_cloudflare.locks.companions import Acquiring  # noqa: PLC0415 - homes alone need it
+
+        return Acquiring(self._acquirer, check_id(key, "key"), self._wanted(options), self._calls.now_s)
 
     async def acquire_all(self, keys: Iterable[str], **options: Unpack[LockAcquireOptions]) -> HeldLocks | None:
         held = await self._acquirer.all(checked_keys(keys), self._wanted(options))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from agents_store_cloudflare.contract.errors import D1StateError, StateSizeExceededError
-from agents_store_cloudflare.database import Homes, Row, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.database import Database, Homes, Row, SqlError, Statement, batch_with_retry
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
 from agents_store_cloudflare.state.guard import Commit, Facts, Guard
 
@@ -24,7 +24,9 @@ class StateBatches:
         self.homes: Homes = homes
         self._logger = logger
 
-    async def write(self, guard: Guard, statements: Sequence[Statement]) -> tuple[Commit, list[list[Row]]]:
+    async def write(
+        self, guard: Guard, statements: Sequence[Statement], database: Database | None = None
+    ) -> tuple[Commit, list[list[Row]]]:
         """Send guard, fence and statements as one batch; the first statement returns the commit.
 
         It is safe to send again after a lost reply: the guard recognises the commit id.
@@ -32,20 +34,25 @@ class StateBatches:
         Returns:
             The commit and the rows of the statements. A repetition gives the first commit and no rows.
         """
-        first, results = await self.guarded(guard, statements)
+        first, results = await self.guarded(guard, statements, database)
         if first is not None:
             return first, []
         return Commit.from_text(cast("str", results[0][0][0])), results
 
-    async def guarded(self, guard: Guard, statements: Sequence[Statement]) -> tuple[Commit | None, list[list[Row]]]:
+    async def guarded(
+        self, guard: Guard, statements: Sequence[Statement], database: Database | None = None
+    ) -> tuple[Commit | None, list[list[Row]]]:
         """Send guard, fence and statements as one batch, when the statements may return no commit.
+
+        Args:
+            database: sends the batch together with other calls; the session's own database where absent.
 
         Returns:
             None and the rows of the statements. A repetition gives the first commit and no rows.
         """
         guards = guard.statements()
         try:
-            results = await batch_with_retry(self.homes.of(guard.session_id), [*guards, *statements])
+            results = await batch_with_retry(database or self.homes.of(guard.session_id), [*guards, *statements])
         except SqlError as error:
             if error.guard is None:
                 raise self._failed(guard.operation, guard.session_id, error, guard.commit_id) from error

@@ -16,7 +16,7 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.json_values import JsonValue, decode_json, encode_json
 from agents_store_cloudflare.contract.state.records import Message
-from agents_store_cloudflare.database import Row, Statement
+from agents_store_cloudflare.database import LOCK_TOKEN, Row, Statement
 from agents_store_cloudflare.state import message_sql, turn_sql
 from agents_store_cloudflare.state.calls import new_epoch
 from agents_store_cloudflare.state.damage import open_turn_of, owed_closings_of
@@ -68,7 +68,7 @@ class TurnEntering(MessageCalls, StagingCalls):
             conditions=(_gate(entry, earlier), *self._reserving(entry.reservation, now_ms)),
         )
         created = (session_id, now_ms, entry.agent_type, entry.parent_session_id, new_epoch())
-        enter = (*self._commit(guard), len(messages), turn_text(entry.turn))
+        enter = (*self._commit(guard), len(messages), turn_text(entry.turn), entry.token)
         run = (session_id, entry.turn_id, entry.token)
         scope = None if entry.reservation is None else entry.reservation.scope
         entered = [Statement(turn_sql.SELECT_TURN, (session_id, scope)), *loading(session_id)]
@@ -89,6 +89,7 @@ class TurnEntering(MessageCalls, StagingCalls):
                 Statement(turn_sql.INSERT_TURN_RUN, run),
                 *entered,
             ],
+            entry.database,
         )
         if first is not None:
             results = await self._batches.read(entered)
@@ -158,7 +159,7 @@ def _entered(entry: TurnEntry, results: list[list[Row]]) -> EnteredTurn:
         raise StateNotFoundError(entry.session_id)
     open_turn, owed, unit = cast("list[Any]", turns[0])
     turn = open_turn_of(entry.session_id, open_turn) or {}
-    if turn.get("token") != entry.token:
+    if entry.token is not LOCK_TOKEN and turn.get("token") != entry.token:
         raise StaleFencingTokenError(
             entry.session_id, expected=int(cast("int", turn.get("token", 0))), actual=entry.token
         )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.contract.state.records import AgentState, Message
-from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.database import Database, Statement
 from agents_store_cloudflare.state import turn_sql
 from agents_store_cloudflare.state.stored_text import stored_text
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.contract.usage.budgets import Reservation
+    from agents_store_cloudflare.objects.companion import Companion
 
-__all__ = ["DueTurn", "EnteredTurn", "StoredTurn", "TurnCommit", "TurnEntry"]
+__all__ = ["DueTurn", "EnteredTurn", "NotTogetherError", "StoredTurn", "TurnCommit", "TurnEntry", "TurnHome"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +24,12 @@ class TurnEntry:
     """The facts with which a turn enters.
 
     Attributes:
-        token: the fencing token of the session's lock.
+        token: the fencing token of the session's lock; `LOCK_TOKEN` where the lock is acquired by the same call.
         turn: the JSON object that the state row keeps while the turn is open.
         messages: messages to store first.
         create: whether to make a missing session.
         reservation: the budget that the turn takes, or None.
+        database: sends the batch together with other calls, or None.
     """
 
     session_id: str
@@ -39,6 +41,7 @@ class TurnEntry:
     parent_session_id: str | None = None
     create: bool = True
     reservation: Reservation | None = None
+    database: Database | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,7 @@ class TurnCommit:
         checkpoint: whether to keep a checkpoint.
         step_id: the step whose staged changes are promoted, or None.
         more: statements that belong to the same batch.
+        database: sends the batch together with other calls, or None.
     """
 
     session_id: str
@@ -90,6 +94,7 @@ class TurnCommit:
     checkpoint: bool = False
     step_id: str | None = None
     more: Sequence[Statement] = ()
+    database: Database | None = None
 
     def run_statement(self) -> Statement:
         """Return the statement that brings the run up to date."""
@@ -97,6 +102,22 @@ class TurnCommit:
         return Statement(
             turn_sql.UPDATE_TURN_RUN, (self.session_id, self.number, *facts, self.output, stored_text(self.error))
         )
+
+
+class NotTogetherError(Exception):
+    """The home could not enter the turn in one call: its lock is not free, or has an object of its own. The calls go one by one."""
+
+
+class TurnHome(Protocol):
+    """The home of a session, as its turns use it: one call changes the session, its lock and its stream."""
+
+    def entering(self, acquire: Companion, others: Sequence[Companion]) -> Database:
+        """Return a database whose batch comes after an acquire of the lock, and before the other calls."""
+        ...
+
+    def committing(self, others: Sequence[Companion]) -> Database:
+        """Return a database whose batch comes before the other calls."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,13 +120,14 @@ _SUSPENDED_RUN: LiteralString = """CASE WHEN status = 'suspended' THEN (
           LIMIT 1
         ) END"""
 
-# ?6 new messages, ?7 the turn as a JSON object. The row adds the facts that only it has: number, start, position, agent, stream,
-# and the run that the turn resumes. A stream with another name is shared with other sessions. The version stays when only the run
-# is new.
+# ?6 new messages, ?7 the turn as a JSON object, ?8 its fencing token. The row adds the facts that only it knows: number, start, position,
+# agent, stream, and the run that the turn resumes. A stream with another name is shared with other sessions. The version stays when
+# only the run is new.
 ENTER_STATE: LiteralString = session_update(
     f"""owed_closings = {_OWED_AFTER_A_DEATH},
       open_turn = json_set(
         ?7, '$.turn', run_count + 1,
+        '$.token', CAST(?8 AS INTEGER),
         '$.startedAt', CAST(?2 AS INTEGER),
         '$.agentId', coalesce(?7 ->> '$.agentId', (?7 ->> '$.agentType') || '-' || (run_count + 1)),
         '$.streamId', coalesce(nullif(stream_id, ''), session_id),

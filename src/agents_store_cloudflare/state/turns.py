@@ -29,7 +29,7 @@ from agents_store_cloudflare.state.staging_sql import SELECT_STAGED
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
 from agents_store_cloudflare.state.turn_entering import TurnEntering, turn_text
 from agents_store_cloudflare.state.turn_merge import TurnFields, merged
-from agents_store_cloudflare.state.turn_records import DueTurn, StoredTurn, TurnCommit
+from agents_store_cloudflare.state.turn_records import DueTurn, StoredTurn, TurnCommit, TurnHome
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.contract.usage.budgets import Reservation
@@ -120,6 +120,10 @@ class TurnCalls(TurnEntering):
         statements = self._accounts.settle_orphaned(session_id, token, reservation, actual, self._now_ms())
         await self._batches.repeatable("close_turn", session_id, statements)
 
+    def turn_home(self, session_id: str) -> TurnHome | None:  # noqa: ARG002 - in a database nothing goes together
+        """Return the home that changes the session with its lock and its stream in one call, or None."""
+        return None
+
     def now_ms(self) -> int:
         """Return the present time of the store's clock (milliseconds since 1970)."""
         return self._now_ms()
@@ -208,6 +212,7 @@ class TurnCalls(TurnEntering):
                 *commit.more,
                 *kept,
             ],
+            commit.database,
         )
         guard.living(done)
         if promotes and results:

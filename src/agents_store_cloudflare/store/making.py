@@ -58,13 +58,12 @@ def create_cloudflare_store(
     state_store = D1StateStore(database, options=given, accounts=Accounts(usage_options, given.now_ms))
     usage_store = D1UsageStore(database, options=usage_options)
     if sessions is not None:
-        from agents_store_cloudflare.homes.roles import home_parts, home_roles  # noqa: PLC0415 - most stores have no homes
+        from agents_store_cloudflare.homes.roles import home_roles  # noqa: PLC0415 - most stores have no homes
 
         objects["session"] = metered_namespace(as_namespace(sessions), meters)
-        homes, state_store, usage_store = home_roles(
-            database, objects["session"], session_options, state_options, usage_options
+        homes, state_store, usage_store, named = home_roles(
+            database, objects, session_options, state_options, usage_options
         )
-        named = home_parts(objects, session_options)
     return CloudflareStore(
         database,
         state_store,

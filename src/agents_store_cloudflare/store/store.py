@@ -20,7 +20,7 @@ from agents_store_cloudflare.objects.wiring import ObjectKind
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.store.session_deletion import SessionDeletion
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
-from agents_store_cloudflare.turns import TurnBlock, TurnOptions, sweep_turns
+from agents_store_cloudflare.turns import TurnBlock, TurnOptions
 from agents_store_cloudflare.usage import D1UsageStore
 from agents_store_cloudflare.wiring import check_objects_once
 
@@ -241,6 +241,8 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
 
         Cost: 1-3 D1 batches (2-5 rows read, 0-1 written), 0-1 object calls.
         """
+        from agents_store_cloudflare.turns.sweeping import sweep_turns  # noqa: PLC0415 - cron triggers alone need it
+
         check_whole_number(limit, "limit", low=1, high=10_000)
         state = self.state_store
         return await sweep_turns(state, self.stream_manager, self.locks, limit, state.now_ms)

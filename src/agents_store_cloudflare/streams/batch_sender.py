@@ -37,6 +37,7 @@ class BatchSender:
     """Sends the chunks of one writer's buffer to its stream, and remembers the outcome of the last call.
 
     Attributes:
+        fencing_token: goes with each call.
         failure: the error of the last call. None if the call succeeded, or if the error concerned one chunk alone and was raised.
         last_attempt_ms: when the last call ended; 0 before the first one.
         last_sequence: the last sequence that the stream has confirmed.
@@ -50,14 +51,14 @@ class BatchSender:
         client: StreamClient,
         options: StreamOptions,
     ) -> None:
-        self._stream_id = identity.stream_id
-        self._fencing_token = identity.fencing_token
+        self.stream_id: str = identity.stream_id
+        self.fencing_token: int | None = identity.fencing_token
         self._writer_id = writer_id
-        self._buffer = buffer
+        self.buffer: WriterBuffer = buffer
         self._client = client
         self._options = options
         self._shown = ShownChunks()
-        self._sending = asyncio.Lock()
+        self.sending: asyncio.Lock = asyncio.Lock()
         self.failure: AgentsStoreError | None = None
         self.last_attempt_ms: int = 0
         self.last_sequence: int = 0
@@ -74,16 +75,16 @@ class BatchSender:
             StreamError: restarts of the object have lost some of them.
         """
         if self._shown:
-            reply = await self._client.call(self._stream_id, "store", {})
+            reply = await self._client.call(self.stream_id, "store", {})
             self._shown.hear(reply.head["ok"])
         if self._shown.doubtful:
             sequences: list[JsonValue] = [last_sequence for last_sequence, _ in self._shown.doubtful]
-            reply = await self._client.call(self._stream_id, "lost", {"sequences": sequences})
+            reply = await self._client.call(self.stream_id, "lost", {"sequences": sequences})
             lost_count = self._shown.settle(reply.head["ok"])
             if not lost_count:
                 return
             raise StreamError(
-                f"{lost_count} chunks of stream {self._stream_id!r} were shown and lost: its object restarted before they "
+                f"{lost_count} chunks of stream {self.stream_id!r} were shown and lost: its object restarted before they "
                 "were stored; write them again where they matter"
             )
 
@@ -98,7 +99,7 @@ class BatchSender:
             yield
         except AgentsStoreError as error:
             if not error.outcome_unknown:
-                self._buffer.discard_refused(
+                self.buffer.discard_refused(
                     error.limit_bytes if isinstance(error, StreamChunkTooLargeError) else MAX_CHUNK_BYTES
                 )
             if isinstance(error, SequenceConflictError | StreamChunkTooLargeError):
@@ -111,32 +112,37 @@ class BatchSender:
         Args:
             is_durable: store them before this returns. Otherwise the stream shows them now and stores them within the loss window.
         """
-        last_place = self._buffer.last_place
-        async with self._sending:
-            while self._buffer.has_up_to(last_place):
-                await self._send_batch(self._buffer.next_batch(last_place), is_durable=is_durable)
+        last_place = self.buffer.last_place
+        async with self.sending:
+            while self.buffer.has_up_to(last_place):
+                await self.send_batch(self.buffer.next_batch(last_place), is_durable=is_durable)
 
-    async def _send_batch(self, batch: Batch, *, is_durable: bool) -> None:
-        arguments: JsonObject = {
+    def arguments(self, batch: Batch) -> JsonObject:
+        """Return the arguments of the call that stores a batch."""
+        return {
             "writer": self._writer_id,
             "writerSequence": batch.number,
             "expectedSequence": batch.expected_sequence,
-            "fencingToken": self._fencing_token,
+            "fencingToken": self.fencing_token,
         }
+
+    async def send_batch(self, batch: Batch, *, is_durable: bool) -> None:
+        """Store one batch with a call of its own."""
+        arguments = self.arguments(batch)
         if not is_durable:
             arguments["lossWindowMs"] = self._options.whole_loss_window_ms()
         batch.in_flight = True
         try:
-            reply = await self._client.call(self._stream_id, "append", arguments, self._buffer.payload(batch))
+            reply = await self._client.call(self.stream_id, "append", arguments, self.buffer.payload(batch))
         except AgentsStoreError as error:
             self.failure = error
             if not error.outcome_unknown:
-                self._buffer.refused()
+                self.buffer.refused()
             raise
         finally:
             batch.in_flight = False
             self.last_attempt_ms = self._options.now_ms()
-        self._buffer.stored(batch)
+        self.buffer.stored(batch)
         self.failure = None
         stored = reply.head["ok"]
         self.last_sequence = stored["lastSequence"]

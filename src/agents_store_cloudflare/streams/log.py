@@ -7,6 +7,7 @@ head of the stream is in memory (`stored_stream.py`). `lifecycle.py` has the rul
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -147,6 +148,15 @@ class StreamLog(CopyableStream):
             self._store(head, self._retained(grown), [*self._tail.flushes(), flush], now_ms)
         self._known_flushes().note(writer, writer_sequence, flush.last_sequence)
         return Appended(first_sequence=first_sequence, last_sequence=flush.last_sequence)
+
+    def sequence_after(self, writer: str, writer_sequence: int, count: int) -> int:
+        """Return the last sequence of a flush of `count` chunks, stored now or before."""
+        with suppress(InvalidArgumentError):  # the append itself will be refused
+            repeated = self._repeated_flush(writer, writer_sequence)
+            if repeated is not None:
+                return repeated
+        head = self.head()
+        return count if head is None else head.last_sequence + count
 
     def close_turn(self, chunk: str, closing: TurnClosing, *, now_ms: int) -> Appended | None:
         """Store the chunk that closes a turn, once. Returns None if the stream has begun anew, or has its outcome."""

@@ -31,7 +31,7 @@ from agents_store_cloudflare.streams.sse import parse_position
 from agents_store_cloudflare.streams.stream_client import StreamClient
 from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
 
-__all__ = ["DurableObjectStreamManager"]
+__all__ = ["DurableObjectStreamManager", "closing_arguments"]
 
 MAX_WAIT_S: Final = 86_400
 
@@ -188,12 +188,7 @@ class DurableObjectStreamManager(StreamManager):
         Raises:
             StreamConnectionError: the stream could not be reached.
         """
-        arguments: JsonObject = {
-            "turnId": turn_id,
-            "writer": writer,
-            "incarnation": incarnation,
-            "pauses": pauses,
-        }
+        arguments = closing_arguments(turn_id, writer, incarnation, pauses=pauses)
         reply = await self._client.call(stream_id, "close_turn", arguments, chunk)
         sequence: int | None = reply.head["ok"]["lastSequence"]
         return sequence
@@ -295,6 +290,11 @@ class DurableObjectStreamManager(StreamManager):
         check_id(stream_id, "stream_id")
         position = parse_position(last_event_id, None)
         return await self._client.fetch(stream_id, {"Last-Event-ID": str(position)})
+
+
+def closing_arguments(turn_id: str, writer: str, incarnation: str | None, *, pauses: bool) -> JsonObject:
+    """Return the arguments of `close_turn`."""
+    return {"turnId": turn_id, "writer": writer, "incarnation": incarnation, "pauses": pauses}
 
 
 def _named(fencing_token: FencingToken, commit_id: str | None) -> dict[str, JsonValue]:

@@ -11,7 +11,7 @@ from agents_store_cloudflare.objects import KeepsLines, ObjectCallError, ObjectN
 from agents_store_cloudflare.objects.http_messages import HttpRequest
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_reply, encode_request
 
-__all__ = ["StreamClient"]
+__all__ = ["StreamClient", "reply_of", "request_text"]
 
 T = TypeVar("T")
 
@@ -20,6 +20,26 @@ class _AnswersHttp(Protocol):
     async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> object: ...
 
     async def forward(self, name: str, request: HttpRequest, original: object) -> object: ...
+
+
+def request_text(stream_id: str, op: str, arguments: Mapping[str, JsonValue], payload: str = "") -> str:
+    """Return the text of a call."""
+    return encode_request(op, {"streamId": stream_id, **arguments}, payload)
+
+
+def reply_of(stream_id: str, reply: str) -> WireMessage:
+    """Return the reply of a text.
+
+    Raises:
+        AgentsStoreError: the object has raised it.
+        StreamError: something else failed in the object. The call may have worked.
+    """
+    try:
+        return decode_reply(reply)
+    except AgentsStoreError as error:
+        if type(error) is not AgentsStoreError:
+            raise
+        raise StreamError(f"stream {stream_id!r}: {error}", outcome_unknown=True) from error
 
 
 class StreamClient:
@@ -42,14 +62,9 @@ class StreamClient:
             StreamConnectionError: no reply came to any attempt, or the object is overloaded. The call may have worked.
             StreamError: something else failed in the object. The call may have worked.
         """
-        request = encode_request(op, {"streamId": stream_id, **arguments}, payload)
+        request = request_text(stream_id, op, arguments, payload)
         reply = await self._repeated(stream_id, op, lambda: self._namespace.call(stream_id, request), attempts)
-        try:
-            return decode_reply(reply)
-        except AgentsStoreError as error:
-            if type(error) is not AgentsStoreError:
-                raise
-            raise StreamError(f"stream {stream_id!r}: {error}", outcome_unknown=True) from error
+        return reply_of(stream_id, reply)
 
     def hang_up(self, stream_id: str) -> None:
         """Close the connection to the object that the namespace keeps open for faster calls, because no call follows soon."""

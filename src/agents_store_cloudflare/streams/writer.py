@@ -6,10 +6,11 @@ import asyncio
 import logging
 import secrets
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from agents_store_cloudflare.contract.arguments import check_whole_number
 from agents_store_cloudflare.contract.errors import (
@@ -24,9 +25,12 @@ from agents_store_cloudflare.streams.batch_sender import BatchSender, WriterIden
 from agents_store_cloudflare.streams.chunks import EncodedChunk, encode_chunk
 from agents_store_cloudflare.streams.flush_timer import FlushTimer
 from agents_store_cloudflare.streams.options import StreamOptions
-from agents_store_cloudflare.streams.stream_client import StreamClient
+from agents_store_cloudflare.streams.stream_client import StreamClient, reply_of, request_text
 from agents_store_cloudflare.streams.time_limit import is_done_within
 from agents_store_cloudflare.streams.writer_buffer import MAX_BATCH_BYTES, WriterBuffer
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.streams.travelling import Travelling
 
 __all__ = ["DurableObjectStreamWriter"]
 
@@ -129,15 +133,33 @@ class DurableObjectStreamWriter(StreamWriter):
         self._identity = replace(self._identity, agent_id=agent_id)
 
     async def open(self) -> Self:
-        """Make the stream if it does not exist, and give it the fencing token."""
-        arguments: JsonObject = {
+        """Make the stream unless it exists, and tell it the fencing token."""
+        reply = await self._client.call(self.stream_id, "create", self._open_arguments())
+        self._opened(reply.head["ok"])
+        return self
+
+    def open_request(self) -> str:
+        """Return the text of `open`, for a writer that is opened together with other calls."""
+        return request_text(self.stream_id, "create", self._open_arguments())
+
+    def open_heard(self, reply: str) -> None:
+        """Take note of the reply to `open_request`. Raises as `open` does."""
+        self._opened(reply_of(self.stream_id, reply).head["ok"])
+
+    def hold(self, fencing_token: int) -> None:
+        """Send this token with everything from now on."""
+        self._identity = replace(self._identity, fencing_token=fencing_token)
+        self._sender.fencing_token = fencing_token
+
+    def _open_arguments(self) -> JsonObject:
+        return {
             "fencingToken": self._identity.fencing_token,
             "retention": self._options.retention_spans(),
             "commitId": self._id,
         }
-        reply = await self._client.call(self.stream_id, "create", arguments)
+
+    def _opened(self, stream: Mapping[str, Any]) -> None:
         self._is_opened = True
-        stream = reply.head["ok"]
         self._sender.last_sequence = stream["lastSequence"]
         self._incarnation = stream["incarnation"]
         self._closed_writer = stream["closedTurn"] and stream["closedTurn"][2]
@@ -146,7 +168,6 @@ class DurableObjectStreamWriter(StreamWriter):
             self._sender.failure = StreamClosedError(
                 self.stream_id, status=stream["status"], end_status=stream["endStatus"]
             )
-        return self
 
     async def write(self, chunk: Mapping[str, object], *, expected_sequence: int | None = None) -> None:
         identity, options = self._identity, self._options
@@ -181,6 +202,22 @@ class DurableObjectStreamWriter(StreamWriter):
         await self._sender.flush()
         await self._sender.make_durable()
         return self._sender.last_sequence
+
+    @asynccontextmanager
+    async def travelling(self) -> AsyncGenerator[Travelling | None, None]:
+        """Give the last chunks to a call that does more, inside the block. None if no chunk waits; an adaptive writer flushes first.
+
+        Raises:
+            AgentsStoreError: as `flush`.
+        """
+        if self._options.adaptive:
+            await self.flush()
+            yield None
+            return
+        from agents_store_cloudflare.streams.travelling import travelling  # noqa: PLC0415 - homes alone need it
+
+        async with travelling(self._sender) as chunks:
+            yield chunks
 
     async def flush_for_end(self) -> None:
         """Store all taken chunks before the stream ends. If the stream refuses them, the writer's own next call raises the error.

@@ -108,6 +108,11 @@ class WriterBuffer:
             self._batch = Batch(self._last_number, self._fitting_count(last_place), self._queue[0].expected_sequence)
         return self._batch
 
+    def ends_at(self, batch: Batch, place: int) -> bool:
+        """Whether no chunk up to `place` comes after the batch."""
+        after = next(islice(self._queue, batch.count, None), None)
+        return after is None or after.place > place
+
     def payload(self, batch: Batch) -> str:
         """Return the batch's chunks as they are sent."""
         return "\n".join(taken.text for taken in islice(self._queue, batch.count))

@@ -71,19 +71,15 @@ class TurnBlock(AsyncBlock):
         if self._place in _inside.get():
             raise TurnError(f"session {session_id!r} has an open turn around this one; a turn has none inside")
         self._is_used = True
-        lock = await self._entrance.lock()
         try:
-            self._parts = await self._entrance.enter(lock)
+            self._parts = await self._entrance.come_in()
         except BaseException as error:
             if self._entrance.abandoned is not None:
                 self._parts = self._entrance.abandoned
                 await self._failed(Turn(self._parts), error)
                 self._close_writer()
-            elif isinstance(error, AgentsStoreError) and error.outcome_unknown:
-                lock.let_expire()
-            else:
-                await quietly(lock.release(), "the lock could not be given back", _logger)
             raise
+        lock = self._parts.lock
         try:
             await self._entrance.tell(self._parts)
         except BaseException as error:
@@ -201,6 +197,8 @@ class TurnBlock(AsyncBlock):
 
 
 async def _released(lock: DurableObjectLock) -> None:
+    if lock.is_given_back:
+        return  # the last commit took the release along
     await quietly(lock.release(), "the lock ends with its ttl", _logger)
 
 

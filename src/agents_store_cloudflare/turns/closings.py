@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from agents_store_cloudflare.contract.json_values import JsonObject, encode_json
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 
-__all__ = ["INTERRUPTED", "closing_chunk", "publish"]
+__all__ = ["INTERRUPTED", "closing_chunk", "closing_facts", "closing_text", "publish"]
 
 INTERRUPTED: Final = "interrupted"
 _FAILED: Final = frozenset({"failed", INTERRUPTED})
@@ -44,15 +44,30 @@ async def publish(streams: DurableObjectStreamManager, owed: Sequence[JsonObject
     """
     sequences: dict[str, int] = {}
     for each in owed:
-        facts: dict[str, Any] = each
-        sequence = await streams.close_turn(
-            facts["streamId"],
-            encode_json(closing_chunk(each, now_ms), name="the closing chunk"),
-            turn_id=facts["turnId"],
-            writer=facts["writer"],
-            incarnation=facts.get("incarnation"),
-            pauses=facts.get("pauses", False),
-        )
+        sequence = await streams.close_turn(str(each["streamId"]), closing_text(each, now_ms), **closing_facts(each))
         if sequence is not None:
-            sequences[facts["streamId"]] = sequence
+            sequences[str(each["streamId"])] = sequence
     return sequences
+
+
+def closing_text(owed: JsonObject, now_ms: int) -> str:
+    """Return a closing chunk as JSON."""
+    return encode_json(closing_chunk(owed, now_ms), name="the closing chunk")
+
+
+class _Facts(TypedDict):
+    turn_id: str
+    writer: str
+    incarnation: str | None
+    pauses: bool
+
+
+def closing_facts(owed: JsonObject) -> _Facts:
+    """Return what names a closing chunk to its stream."""
+    facts: dict[str, Any] = owed
+    return {
+        "turn_id": facts["turnId"],
+        "writer": facts["writer"],
+        "incarnation": facts.get("incarnation"),
+        "pauses": facts.get("pauses", False),
+    }

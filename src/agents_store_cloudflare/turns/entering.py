@@ -1,15 +1,19 @@
-"""Enters a turn: it acquires the session's lock, then sends one batch, and opens the stream at the same time."""
+"""Entering a turn: acquire the lock, then send one batch and open the stream at the same time. In a home all three are one call."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import uuid
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from dataclasses import replace
+from typing import Final, cast
 
 from agents_store_cloudflare.contract.errors import (
+    AgentsStoreError,
     LockNotAcquiredError,
+    StaleFencingTokenError,
     StreamError,
     StreamNotFoundError,
     TurnEndedError,
@@ -18,17 +22,18 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.state.records import AgentStatus
 from agents_store_cloudflare.contract.usage.budgets import Reservation
-from agents_store_cloudflare.database.finishing import Finishing
+from agents_store_cloudflare.database import LOCK_TOKEN, HomeNumber
+from agents_store_cloudflare.database.finishing import Finishing, quietly
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.locks.lock import DurableObjectLock
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.state.turn_entering import RESTARTABLE
-from agents_store_cloudflare.state.turn_records import EnteredTurn, TurnEntry
+from agents_store_cloudflare.state.turn_records import EnteredTurn, NotTogetherError, TurnEntry, TurnHome
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
 from agents_store_cloudflare.turns.closings import publish
 from agents_store_cloudflare.turns.options import TurnOptions
-from agents_store_cloudflare.turns.parts import TurnParts
+from agents_store_cloudflare.turns.parts import TurnParts, opening_logged
 
 __all__ = ["Entrance"]
 
@@ -38,7 +43,11 @@ _logger = logging.getLogger("agents_store_cloudflare.turns")
 
 
 class Entrance:
-    """Enters one turn. Call `lock`, then `enter`, then `tell`."""
+    """Enters one turn. Call `come_in`, then `tell`.
+
+    Attributes:
+        abandoned: the parts of a turn that was entered after its caller was cancelled. The caller has to end the turn.
+    """
 
     def __init__(
         self,
@@ -54,7 +63,22 @@ class Entrance:
         self._finishing = Finishing(asyncio.sleep)
         self.abandoned: TurnParts | None = None
 
-    async def lock(self) -> DurableObjectLock:
+    async def come_in(self) -> TurnParts:
+        """Acquire the session's lock and enter the turn. If it raises, the lock is given back, or left to its ttl.
+
+        Raises:
+            TurnRunningError, TurnEndedError: the turn is running, or has ended.
+            LockNotAcquiredError: somebody else holds the lock.
+        """
+        home = self._state.turn_home(self._options.session_id)
+        if home is not None:
+            try:
+                return await self._enter_at_once(home)
+            except NotTogetherError:
+                pass
+        return await self._enter_with(await self._lock())
+
+    async def _lock(self) -> DurableObjectLock:
         """Return the session's lock.
 
         Raises:
@@ -110,54 +134,124 @@ class Entrance:
             from_sequence=int(str(running["from"])),
         )
 
-    async def enter(self, lock: DurableObjectLock) -> TurnParts:
-        """Enter the turn in one batch, and open the stream's writer at the same time.
-
-        If the call raises, at most an empty stream is left.
-
-        A cancelled call still waits for the reply. If the turn was entered, `abandoned` holds its parts, and the caller has to end
-        it. A call that is cancelled a second time stops waiting. Then the session's next turn or a sweep closes the turn.
-        """
-        options, reservation = self._options, self._reservation()
-        writer = self._new_writer(options.session_id, lock.fencing_token) if options.stream else None
-        entry = TurnEntry(
-            session_id=options.session_id,
-            turn_id=options.turn_id,
-            agent_type=options.agent_type,
-            token=lock.fencing_token,
-            turn=self._facts(lock, writer, reservation),
-            messages=options.messages,
-            parent_session_id=options.parent_session_id,
-            create=options.create,
-            reservation=reservation,
-        )
+    async def _enter_with(self, lock: DurableObjectLock) -> TurnParts:
+        """Enter the turn in one batch, and open the writer at the same time. If the call raises, at most an empty stream is left."""
+        writer = self._new_writer(lock.fencing_token)
         opening = None if writer is None else asyncio.ensure_future(self._opened(writer))
+        entry = self._entry(lock.fencing_token, writer)
+        try:
+            return await self._entered(entry, writer, lambda: lock, opening)
+        except BaseException as error:
+            if opening is not None and writer is not None:
+                await asyncio.gather(opening, return_exceptions=True)
+            await self._come_out(lock, error, writer)
+            raise
+
+    async def _enter_at_once(self, home: TurnHome) -> TurnParts:
+        """Acquire the lock, enter the turn and open its writer in one call of the session's home.
+
+        Raises:
+            NotTogetherError: the lock is not free, or has an object of its own; nothing has happened.
+        """
+        from agents_store_cloudflare.turns.at_home import Opening  # noqa: PLC0415 - homes alone need it
+
+        options = self._options
+        acquire = self._locks.acquiring(options.session_id, ttl=options.ttl, owner=options.turn_id)
+        writer = self._new_writer(None)
+        others = [] if writer is None else [Opening(writer, options.turn_id)]
+        entry = replace(self._entry(LOCK_TOKEN, writer), database=home.entering(acquire, others))
+
+        def lock_of() -> DurableObjectLock:
+            lock = cast("DurableObjectLock", acquire.lock)
+            if writer is not None:
+                writer.hold(lock.fencing_token)
+            return lock
+
+        try:
+            return self._of_its_lock(await self._entered(entry, writer, lock_of))
+        except BaseException as error:
+            if acquire.lock is None:
+                acquire.leave()  # a caller that was cancelled twice has not waited for the reply
+                if writer is not None and self.abandoned is None:
+                    writer.let_go()
+                raise
+            await self._come_out(acquire.lock, error, writer)
+            if isinstance(error, StaleFencingTokenError) and isinstance(error.actual, HomeNumber):
+                raise self._stale(acquire.lock, error.expected) from None
+            raise
+
+    def _of_its_lock(self, parts: TurnParts) -> TurnParts:
+        """Return the parts, unless the turn was entered under an earlier grant of the same acquire, which is over."""
+        token = cast("int", parts.entered.turn["token"])
+        if token != parts.lock.fencing_token:
+            raise self._stale(parts.lock, token)
+        return parts
+
+    def _stale(self, lock: DurableObjectLock, newest: int) -> StaleFencingTokenError:
+        return StaleFencingTokenError(self._options.session_id, expected=newest, actual=lock.fencing_token)
+
+    async def _entered(
+        self,
+        entry: TurnEntry,
+        writer: DurableObjectStreamWriter | None,
+        lock_of: Callable[[], DurableObjectLock],
+        opening: Awaitable[None] | None = None,
+    ) -> TurnParts:
+        """Send the batch that enters.
+
+        A cancelled call still waits for the reply. If the turn was entered, `abandoned` holds its parts. A call that is cancelled a
+        second time stops waiting. Then the session's next turn or a sweep closes the turn.
+        """
 
         def parts_of(entered: EnteredTurn) -> TurnParts:
             return TurnParts(
-                options=options,
+                options=self._options,
                 state_store=self._state,
-                lock=lock,
+                streams=self._streams,
+                lock=lock_of(),
                 entered=entered,
                 writer=writer,
-                reservation=reservation,
+                reservation=entry.reservation,
                 owed=entered.owed,
                 opening=opening,
+                home=self._state.turn_home(self._options.session_id),
             )
 
         entering = self._finishing.start(self._state.enter_turn(entry, uuid.uuid4().hex))
         try:
             return parts_of(await asyncio.shield(entering))
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                await self._finishing.wait_for([entering])
-                if entering.done() and not entering.cancelled() and entering.exception() is None:
-                    self.abandoned = parts_of(entering.result())
-            if opening is not None and writer is not None:
-                await asyncio.gather(opening, return_exceptions=True)
-                if self.abandoned is None:
-                    writer.let_go()
+        except asyncio.CancelledError:
+            await self._finishing.wait_for([entering])
+            if entering.done() and not entering.cancelled() and entering.exception() is None:
+                self.abandoned = parts_of(entering.result())
             raise
+
+    async def _come_out(
+        self, lock: DurableObjectLock, error: BaseException, writer: DurableObjectStreamWriter | None
+    ) -> None:
+        """Give back what was acquired for a turn that was not entered."""
+        if self.abandoned is not None:
+            return
+        if writer is not None:
+            writer.let_go()
+        if isinstance(error, AgentsStoreError) and error.outcome_unknown:
+            lock.let_expire()
+        else:
+            await quietly(lock.release(), "the lock could not be given back", _logger)
+
+    def _entry(self, token: int, writer: DurableObjectStreamWriter | None) -> TurnEntry:
+        options, reservation = self._options, self._reservation()
+        return TurnEntry(
+            session_id=options.session_id,
+            turn_id=options.turn_id,
+            agent_type=options.agent_type,
+            token=token,
+            turn=self._facts(writer, reservation),
+            messages=options.messages,
+            parent_session_id=options.parent_session_id,
+            create=options.create,
+            reservation=reservation,
+        )
 
     async def tell(self, parts: TurnParts) -> None:
         """Bring the stream up to date: write the missing closing chunks of earlier turns, and resume the stream after a suspension.
@@ -166,8 +260,9 @@ class Entrance:
             StreamError: the stream of a suspended session cannot be reached.
         """
         writer, is_resumed = parts.writer, parts.entered.state.status == AgentStatus.SUSPENDED
-        if writer is not None and parts.opening is not None:
-            await parts.opening
+        if writer is not None:
+            if parts.opening is not None:
+                await parts.opening
             if parts.stream_id != writer.stream_id:
                 writer = parts.writer = await self._moved(writer, parts)
             writer.speak_as(str(parts.entered.turn["agentId"]))
@@ -195,11 +290,15 @@ class Entrance:
     async def _moved(self, writer: DurableObjectStreamWriter, parts: TurnParts) -> DurableObjectStreamWriter:
         """Return a writer of the same name, without the token, for a stream that the session shares with others."""
         writer.let_go()
-        shared = self._new_writer(parts.stream_id, None, writer_id=writer.writer_id)
+        shared = self._writer_of(parts.stream_id, None, writer_id=writer.writer_id)
         await self._opened(shared)
         return shared
 
-    def _new_writer(
+    def _new_writer(self, fencing_token: int | None) -> DurableObjectStreamWriter | None:
+        """A writer of the stream that bears the session's name, or None for a turn without a stream."""
+        return self._writer_of(self._options.session_id, fencing_token) if self._options.stream else None
+
+    def _writer_of(
         self, stream_id: str, fencing_token: int | None, *, writer_id: str | None = None
     ) -> DurableObjectStreamWriter:
         options = self._options
@@ -218,9 +317,7 @@ class Entrance:
         expires_at = self._state.now_ms() + self._options.max_hold_ms
         return Reservation(id=uuid.uuid4().hex, scope=scope, amount=amount, expires_at=expires_at)
 
-    def _facts(
-        self, lock: DurableObjectLock, writer: DurableObjectStreamWriter | None, reservation: Reservation | None
-    ) -> JsonObject:
+    def _facts(self, writer: DurableObjectStreamWriter | None, reservation: Reservation | None) -> JsonObject:
         """Return the facts of the open turn for the state row. The batch adds the facts that only the row has."""
         options = self._options
         kept = (
@@ -230,7 +327,6 @@ class Entrance:
         )
         return {
             "turnId": options.turn_id,
-            "token": lock.fencing_token,
             "writer": None if writer is None else writer.writer_id,
             "incarnation": None,
             "agentId": options.agent_id,
@@ -241,7 +337,5 @@ class Entrance:
 
     async def _opened(self, writer: DurableObjectStreamWriter) -> None:
         """Open a writer. If the stream cannot be reached now, the first flush tries again."""
-        try:
+        with opening_logged(self._options.turn_id):
             await writer.open()
-        except StreamError:
-            _logger.warning("the stream of turn %r could not be opened yet", self._options.turn_id, exc_info=True)

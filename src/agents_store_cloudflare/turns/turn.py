@@ -36,13 +36,17 @@ _ENDS: Final = frozenset({"completed", "failed", "aborted"})
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A commit that was sent: its data, the fields at that moment, its number of usage entries, and its closing chunk."""
+    """A commit that was sent: its data, the fields as they were then, its number of usage entries, and its closing chunk.
+
+    The commit owes the closing chunk to the stream, or takes it along (`carried`).
+    """
 
     commit: TurnCommit
     outgoing: Outgoing
     fields: TurnFields
     usage_count: int
     closing: JsonObject | None
+    carried: JsonObject | None
 
 
 @called_by_its_name
@@ -284,7 +288,8 @@ class Turn(RecordingTurn):
     async def _store(self, *, is_last: bool) -> None:
         self._is_ending = is_last
         try:
-            await self._flush()
+            if not self._parts.is_stream_at_home:
+                await self._flush()
             await self._send_all(is_last=is_last)
         finally:
             self._is_ending = self._is_ending and self._unsure is not None
@@ -295,19 +300,21 @@ class Turn(RecordingTurn):
         now_ms = self._parts.state_store.now_ms()
         status, ended_at = (self._end_status, now_ms) if is_last else ("running", None)
         closing = self._parts.closing(status, None) if is_last else None
+        carried = closing if self._parts.takes_closing_along else None
         commit = replace(
-            self._commit_of(status, ended_at, closing, now_ms),
+            self._commit_of(status, ended_at, closing if carried is None else None, now_ms),
             checkpoint=self._parts.options.checkpoint,
             step_id=self._step_id,
             output=self._output,
         )
         outgoing = self._parts.state_store.turn_outgoing(self.state)
-        await self._send(_Sent(commit, outgoing, TurnFields.of(self.state), len(self._usage), closing))
+        owed = closing if carried is None else None
+        await self._send(_Sent(commit, outgoing, TurnFields.of(self.state), len(self._usage), owed, carried))
 
     async def _send(self, sent: _Sent) -> None:
         self._unsure = sent
         try:
-            await self._parts.state_store.commit_turn(sent.commit, sent.outgoing, self._base)
+            await self._commit(sent)
         except AgentsStoreError as error:
             if not error.outcome_unknown:
                 self._unsure, self._is_ending = None, False
@@ -318,6 +325,16 @@ class Turn(RecordingTurn):
         del self._usage[: sent.usage_count]
         if sent.commit.ended_at is not None:
             self._is_over, self.closing = True, sent.closing
+
+    async def _commit(self, sent: _Sent) -> None:
+        parts, store = self._parts, self._parts.state_store
+        if parts.home is None:
+            await store.commit_turn(sent.commit, sent.outgoing, self._base)
+            return
+        from agents_store_cloudflare.turns.at_home import with_companions  # noqa: PLC0415 - homes alone need it
+
+        async with with_companions(parts, parts.home, sent.commit, sent.carried) as commit:
+            await store.commit_turn(commit, sent.outgoing, self._base)
 
     def _commit_of(self, status: str, ended_at: int | None, closing: JsonObject | None, now_ms: int) -> TurnCommit:
         parts, writer = self._parts, self._parts.writer

@@ -74,13 +74,13 @@ class TestTurns(TurnConformance):
         )
 
     async def test_batches_of_a_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-9: a turn over homes asks D1 nothing."""
+        """TU-9, HM-4: a turn over homes asks D1 nothing, and is two calls to its home."""
         async with store.turn(unique, agent_type="a"):
             pass
         with store.meter() as meter:
             async with store.turn(unique, agent_type="a", messages=[{"role": "user"}]) as turn:
                 turn.add({"role": "assistant"})
-        assert meter.d1.round_trips == 0
+        assert (meter.d1.round_trips, meter.objects.calls) == (0, 2)
 
 
 class InHomes:
@@ -174,6 +174,7 @@ async def test_rows_of_a_turn(env: Any, database: Any, unique: str) -> None:
         stream_options=StreamOptions(flush_interval=60),
     )
     written: list[int] = []
+    calls: list[int] = []
     for _ in range(2):
         with store.meter() as meter:
             async with store.turn(unique, agent_type="x", messages=[{"role": "user"}]) as turn:
@@ -183,6 +184,8 @@ async def test_rows_of_a_turn(env: Any, database: Any, unique: str) -> None:
                 turn.record_tokens(model="m", prompt=1, completion=1)
         assert meter.d1.rows_written == 0
         written.append(_rows(meter.cost()))
+        calls.append(meter.objects.calls)
+    assert calls == [6, 2]  # the first asks whether the name has a lock, a stream or a session elsewhere
     assert written[0] <= 42
     assert written[1] <= 17
     assert store.parts.homes is not None

@@ -1,0 +1,65 @@
+"""The calls of a home's lock and stream that go with a batch of its sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents_store_cloudflare.homes.places import Places
+from agents_store_cloudflare.objects.companion import Companion
+from agents_store_cloudflare.state.turn_records import NotTogetherError
+
+__all__ = ["Companions"]
+
+
+class Companions:
+    """The calls that go with one batch, in their order: perhaps the lock's before it, the others after it.
+
+    Args:
+        places: the way to the home.
+        acquire: the acquire of the home's lock. Nothing else happens where the lock is not free.
+        others: calls of the stream and of the lock.
+    """
+
+    def __init__(self, places: Places, acquire: Companion | None, others: Sequence[Companion]) -> None:
+        self._places = places
+        self.acquire: Companion | None = acquire
+        self._others = others
+
+    def requests(self, batch: str) -> list[str]:
+        """Return the texts of all calls, the batch among them."""
+        before = [] if self.acquire is None else [self.acquire.request()]
+        return [*before, batch, *(each.request() for each in self._others)]
+
+    async def send(self, home: str, request: str) -> str:
+        """Send all of them as one request.
+
+        Raises:
+            NotTogetherError: the home's lock and stream have objects of their own.
+            ObjectCallError: no reply came.
+        """
+        reply = await self._places.call(home, request)
+        if reply is None:
+            raise NotTogetherError
+        return reply
+
+    def hear(self, replies: Sequence[str]) -> str:
+        """Hand the replies to the calls, and return the batch's own.
+
+        Raises:
+            NotTogetherError: the lock is not free.
+            AgentsStoreError: a call was refused.
+        """
+        rest = list(replies)
+        if self.acquire is not None:
+            self.acquire.hear(rest.pop(0))
+            if not rest:
+                raise NotTogetherError
+        batch = rest.pop(0)
+        for companion, reply in zip(self._others, rest, strict=False):
+            companion.hear(reply)
+        return batch
+
+    def settle(self) -> None:
+        """The sending has ended."""
+        for each in self._others:
+            each.settle()

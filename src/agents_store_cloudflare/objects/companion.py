@@ -1,0 +1,27 @@
+"""A call that goes to an object together with other calls."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = ["Companion"]
+
+
+class Companion(Protocol):
+    """A call of a lock or of a stream that a home does in the transaction of a batch."""
+
+    def request(self) -> str:
+        """Return the text to send. It is asked for again with each sending."""
+        ...
+
+    def hear(self, reply: str) -> None:
+        """Take note of the reply.
+
+        Raises:
+            AgentsStoreError: the call was refused.
+        """
+        ...
+
+    def settle(self) -> None:
+        """The sending has ended. A call that has heard no reply may have happened or not."""
+        ...

@@ -1,0 +1,109 @@
+"""A turn whose Worker died, and nobody comes back: the home closes it by its own alarm."""
+
+import asyncio
+
+import pytest
+
+from agents_store_cloudflare import CloudflareStore
+from agents_store_cloudflare.turns import TurnBlock
+from tests.homes.worlds import HomeWorld
+from tests.turns.faulty_worker import FaultyWorker
+
+
+@pytest.fixture
+def world() -> HomeWorld:
+    return HomeWorld()
+
+
+def _worker(world: HomeWorld) -> FaultyWorker:
+    return FaultyWorker(world.database, world.streams, world.locks, world.clock, {}, sessions=world.sessions)
+
+
+async def _dead_turn(world: HomeWorld, *, wait: float | None = None) -> None:
+    """A turn of a Worker that has stored one commit, and then dies."""
+    worker = _worker(world)
+    block = worker.store.turn(
+        "ada", agent_type="t", turn_id="dead", auto_refresh=False, budget=("tenant", 100), wait=wait
+    )
+    turn = await block.__aenter__()
+    await turn.write({"type": "text", "text": "half"})
+    turn.record_tokens(model="m", prompt=7)
+    await turn.commit()
+    worker.die()
+
+
+async def _entered(block: TurnBlock) -> None:
+    await block.__aenter__()
+
+
+async def _check_closed(world: HomeWorld, store: CloudflareStore) -> None:
+    """What a sweep would have left."""
+    calls = world.sessions.calls
+    run = (await store.state_store.list_runs("ada"))[0]
+    assert (run.run_id, run.status) == ("dead", "interrupted")
+    async with store.stream_manager.create_reader("ada", follow=False) as reader:
+        chunks = [chunk async for chunk in reader]
+    assert [chunk["type"] for chunk in chunks] == ["text", "turn-failed"]
+    assert not await store.locks.is_locked("ada")
+    assert world.sessions.calls > calls
+    assert await world.rows("SELECT turn_since FROM __agents_directory") == [[None]]
+    budget = await store.usage_store.get_budget("tenant")
+    assert budget is not None
+    assert (budget.reserved, budget.settled) == (0, 7)
+
+
+@pytest.mark.parametrize("directory", [True, False])
+@pytest.mark.parametrize("sleeps", [True, False])
+async def test_a_dead_turn_is_closed_without_a_visit(world: HomeWorld, *, directory: bool, sleeps: bool) -> None:
+    """HM-16: once the lease of a dead turn is over, the home's alarm ends its run, tells its readers and settles its budget."""
+    store = await world.store(directory=directory)
+    await store.usage_store.set_budget("tenant", 1_000, "tokens")
+    await asyncio.create_task(_dead_turn(world))  # the loss of its lock cancels its task
+    if sleeps:
+        world.sessions.restart()
+    calls = world.sessions.calls
+    await world.pass_time(40)
+    assert world.sessions.calls == calls
+    if directory:
+        await _check_closed(world, store)
+    run = (await store.state_store.list_runs("ada"))[0]
+    assert run.status == "interrupted"
+
+
+async def test_a_turn_that_waited_for_the_lock(world: HomeWorld) -> None:
+    """HM-16: it does not matter in how many calls the dead turn has entered."""
+    store = await world.store()
+    await store.usage_store.set_budget("tenant", 1_000, "tokens")
+    lock = await store.locks.acquire("ada")
+    assert lock is not None
+    waiting = asyncio.create_task(_dead_turn(world, wait=20))
+    await world.pass_time(2)
+    await lock.release()
+    await world.pass_time(2)
+    await waiting
+    await world.pass_time(40)
+    await _check_closed(world, store)
+
+
+async def test_a_living_turn_is_left_alone(world: HomeWorld) -> None:
+    """HM-16: a turn whose lock is refreshed goes on for as long as it wants."""
+    await world.store()
+    worker = _worker(world)
+    async with worker.store.turn("ada", agent_type="t", turn_id="alive") as turn:
+        for _ in range(10):
+            await world.pass_time(20)
+        turn.add({"role": "assistant"})
+    assert (await worker.store.state_store.list_runs("ada"))[0].status == "completed"
+
+
+async def test_a_child_waits_for_a_sweep(world: HomeWorld) -> None:
+    """HM-16: the lock and the stream of a child are elsewhere, so its dead turn is closed by its next turn or a sweep."""
+    store = await world.store()
+    await store.state_store.create_session("ada", agent_type="t")
+    worker = _worker(world)
+    block = worker.store.turn("ada//x", agent_type="t", parent_session_id="ada", auto_refresh=False)
+    await asyncio.create_task(_entered(block))
+    worker.die()
+    await world.pass_time(100)
+    assert (await store.state_store.list_runs("ada//x"))[0].status == "running"
+    assert (await store.sweep_turns()).closed == ("ada//x",)
