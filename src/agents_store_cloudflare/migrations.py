@@ -39,6 +39,7 @@ MIGRATION_FILES: tuple[str, ...] = (
     "0005_agents_store_homes.sql",
     "0006_agents_store_langgraph.sql",
     "0007_agents_store_pydantic_ai.sql",
+    "0008_agents_store_a2a.sql",
 )
 """The files in order. The number of a file is the version that it brings."""
 
@@ -74,6 +75,7 @@ TABLE_NAMES: tuple[str, ...] = (
     "__agents_graph_items",
     "__agents_conversations",
     "__agents_conversation_entries",
+    "__agents_a2a_tasks",
 )
 
 _ATTEMPTS = 5
@@ -100,6 +102,7 @@ _EXISTING_TABLES: LiteralString = """
 """
 
 _DROPS: tuple[LiteralString, ...] = (
+    "DROP TABLE IF EXISTS __agents_a2a_tasks",
     "DROP TABLE IF EXISTS __agents_conversations",
     "DROP TABLE IF EXISTS __agents_conversation_entries",
     "DROP TABLE IF EXISTS __agents_graph_items",

@@ -13,7 +13,16 @@ import pytest
 import agents_store_cloudflare
 from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text
 
-PACKAGES = ("state", "usage", "transfer", "console", "homes", "adapters.langgraph", "adapters.pydantic_ai")
+PACKAGES = (
+    "state",
+    "usage",
+    "transfer",
+    "console",
+    "homes",
+    "adapters.langgraph",
+    "adapters.pydantic_ai",
+    "adapters.a2a",
+)
 STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 ONE_ROW_VIEW = "__agents_next_session_no"
 SCANS_THAT_ARE_MEANT = {  # operators' calls, which say so

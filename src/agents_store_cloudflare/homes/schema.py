@@ -359,8 +359,11 @@ BASE_TABLES: Final = frozenset(
 OWN_TABLES: Final = frozenset({"__agents_projected", "__agents_outbox"})
 """Tables that exist only in homes."""
 
-ELSEWHERE: Final[dict[str, str]] = {"__agents_budgets": "SELECT NULL AS scope, NULL AS root, NULL AS unit WHERE false"}
-"""Tables of D1 that reads of a session mention and homes do not have, each with a query that replaces it."""
+ELSEWHERE: Final[dict[str, str]] = {
+    "__agents_budgets": "SELECT NULL AS scope, NULL AS root, NULL AS unit WHERE false",
+    "__agents_a2a_tasks": "SELECT NULL AS session_id WHERE false",
+}
+"""Tables of D1 that statements of a session mention and homes do not have, each with a query that replaces it."""
 
 TABLES: Final = frozenset({*BASE_TABLES, *LATER, *ELSEWHERE})
 """Every table and view that a home may have."""

@@ -10,6 +10,7 @@ SESSION_TABLES: Final[tuple[LiteralString, ...]] = (
     "__agents_graph_checkpoints",
     "__agents_graph_lines",
     "__agents_conversations",
+    "__agents_a2a_tasks",
 )
 """The adapters' tables.
 

@@ -1,0 +1,228 @@
+"""`D1TaskStore`: the tasks of an A2A server in D1."""
+
+from __future__ import annotations
+
+import builtins
+import secrets
+from typing import Final, cast
+
+from a2a.server.cluster.task_store import ConcurrentTaskModificationError, StoredTask, VersionedTaskStore
+from a2a.server.cluster.version import TaskVersion
+from a2a.server.context import ServerCallContext
+from a2a.server.events.event_queue import Event
+from a2a.server.owner_resolver import OwnerResolver, resolve_user_scope
+from a2a.types.a2a_pb2 import ListTasksRequest, ListTasksResponse, Task, TaskState
+from a2a.utils.constants import DEFAULT_LIST_TASKS_PAGE_SIZE
+from a2a.utils.errors import InvalidParamsError
+from a2a.utils.task import ListTasksCursor, decode_list_tasks_cursor, encode_list_tasks_cursor
+
+from agents_store_cloudflare.adapters.a2a import tasks_sql
+from agents_store_cloudflare.adapters.a2a.rows import FIRST, body_of, position_at, session_of, task_of, updated_at
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_fencing_token, check_id, check_text
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.database import Homes, OneDatabase, Row, SqlValue, Statement
+from agents_store_cloudflare.migrations import run_migration
+from agents_store_cloudflare.state.fencing import Faults, fenced_batch
+
+__all__ = ["D1TaskStore"]
+
+MOST_CHARACTERS: Final = 4_000_000
+"""The characters of a page of tasks, its first task aside: the memory of a Worker is small."""
+
+
+class D1TaskStore(VersionedTaskStore):
+    """A2A's `VersionedTaskStore` on D1, or on sqlite in tests. Each call is one batch, which is one transaction.
+
+    A task belongs to the session of its context id, and to the owner of the call. It makes no table: `run_migration` does, or `setup()`.
+
+    Args:
+        database: a D1 binding (`env.AGENT_DB`) or a `Database` (`testing.SqliteDatabase`). A task is asked for without its context, so it
+            cannot live in the home of one.
+        fencing_token: the lock of the context, or its number. Every write compares it, in the same transaction, with the highest one that
+            was seen for the session of the context id: here, by the state store, or by another adapter.
+        owner_resolver: whose tasks a call may see, as in the SDK's own stores: by default the name of the user.
+
+    Example:
+        >>> tasks = D1TaskStore(env.AGENT_DB)
+        >>> handler = DefaultRequestHandler(agent_executor=executor, task_store=tasks, agent_card=card)
+
+    Errors that every write raises: `StaleFencingTokenError` (a newer holder of the lock has written), `ForeignValueError` (JSON cannot hold
+    the task, or it is too large), `D1StateError` (the database failed). Nothing was written then.
+    """
+
+    def __init__(
+        self,
+        database: object,
+        *,
+        fencing_token: FencingToken = UNSET,
+        owner_resolver: OwnerResolver = resolve_user_scope,
+    ) -> None:
+        if isinstance(database, Homes) and not isinstance(database, OneDatabase):
+            raise InvalidArgumentError(
+                "tasks cannot live in homes: A2A asks for a task without its context. Give the D1 binding"
+            )
+        self._database = database
+        self._homes: Homes = database if isinstance(database, OneDatabase) else OneDatabase(as_database(database))
+        self._token = check_fencing_token(fencing_token)
+        self._owner = owner_resolver
+
+    async def setup(self) -> None:
+        """Make the tables, as `run_migration` does; safe to call again.
+
+        Raises:
+            MigrationError: the database is of a newer version.
+        """
+        await run_migration(self._database)
+
+    async def save(
+        self,
+        task: Task,
+        *,
+        event: Event | None = None,  # noqa: ARG002 - the SDK passes it
+        prev: Task | None = None,  # noqa: ARG002
+        prev_version: TaskVersion,
+        context: ServerCallContext,
+    ) -> TaskVersion:
+        """Store a task, if the version that it was made of is the stored one. Costs one batch.
+
+        A task that has ended stays as it ended. A cancellation needs no version: it ends whatever has not ended.
+
+        Args:
+            task: the task. The call takes its own copy before it waits.
+            event: not stored.
+            prev: not needed.
+            prev_version: the version that `get` or `save` returned; `TaskVersion.MISSING` for a new task.
+            context: whose call it is.
+
+        Returns:
+            The version of what is stored now.
+
+        Raises:
+            ConcurrentTaskModificationError: another version is stored, or the task has ended.
+            StaleFencingTokenError: a newer holder of the lock has written. It goes before a conflict.
+            ForeignValueError: JSON cannot hold the task, or it is too large.
+            InvalidArgumentError: the task is stored with another context, or an id is no id.
+        """
+        owner, task_id, session_id = self._owner_of(context), check_id(task.id, "task.id"), _session(task)
+        state, write_id = int(task.status.state), secrets.token_urlsafe(9)
+        cancels = state == TaskState.TASK_STATE_CANCELED
+        guard = (owner, task_id, session_id, _text_of(prev_version), write_id, state, int(cancels))
+        row = (owner, task_id, session_id, write_id, state, updated_at(task), body_of(task))
+        faults: Faults = {
+            "done": lambda facts: _SavedAlreadyError(facts["version"]),
+            "conflict": lambda _: ConcurrentTaskModificationError(task_id),
+            "context": lambda _: InvalidArgumentError(f"task {task_id!r} is stored with another context id"),
+        }
+        statements = [Statement(tasks_sql.GUARD_SAVE, guard), Statement(tasks_sql.UPSERT, row)]
+        try:
+            _, saved = await fenced_batch(self._homes, "save", session_id, statements, token=self._token, faults=faults)
+        except _SavedAlreadyError as done:
+            return _Version(done.version)
+        return _Version(cast("str", saved[0][0]))
+
+    async def get(self, task_id: str, context: ServerCallContext) -> StoredTask | None:
+        """Return a task with its version, or None if it is not stored for this owner. Costs one batch.
+
+        Raises:
+            ForeignValueError: another program or a newer version wrote it.
+        """
+        row = await self._row(self._owner_of(context), check_id(task_id, "task_id"))
+        return None if row is None else StoredTask(task_of(task_id, row[2]), _Version(cast("str", row[0])))
+
+    async def list(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
+        """Return a page of the owner's tasks, the newest status first. Costs one batch.
+
+        A page ends after 4,000,000 characters of tasks. If there are more, it has a token, as every page that is not the last.
+
+        Raises:
+            InvalidParamsError: the page's token is no token.
+            ForeignValueError: another program or a newer version wrote a task.
+        """
+        size = params.page_size or DEFAULT_LIST_TASKS_PAGE_SIZE
+        filters = (self._owner_of(context), *_filters(params))
+        counted = Statement(tasks_sql.COUNT, filters)
+        paged = Statement(tasks_sql.SELECT_PAGE, (*filters, *_position(params.page_token), size + 1, MOST_CHARACTERS))
+        [total], rows = await fenced_batch(self._homes, "list", "*", [counted, paged])
+        tasks = [task_of(cast("str", task_id), body) for task_id, body, _ in rows[:size]]
+        has_more = bool(rows) and cast("int", rows[0][2]) > len(tasks)
+        return ListTasksResponse(
+            tasks=tasks,
+            total_size=cast("int", total[0]),
+            page_size=size,
+            next_page_token=_token_after(tasks[-1]) if has_more else "",
+        )
+
+    async def delete(self, task_id: str, context: ServerCallContext) -> None:
+        """Delete a task of this owner. One that is not stored is no error. Costs one batch, with a lock two.
+
+        Raises:
+            StaleFencingTokenError: a newer holder of the lock has written.
+        """
+        owner, own = self._owner_of(context), check_id(task_id, "task_id")
+        session_id: str | None = None
+        if self._token is not None:
+            row = await self._row(owner, own)
+            if row is None:
+                return
+            session_id = cast("str", row[1])
+        statement = Statement(tasks_sql.DELETE, (owner, own, session_id))
+        await fenced_batch(self._homes, "delete", session_id or "*", [statement], token=self._token)
+
+    async def _row(self, owner: str, task_id: str) -> Row | None:
+        statement = Statement(tasks_sql.SELECT_TASK, (owner, task_id))
+        [rows] = await fenced_batch(self._homes, "get", task_id, [statement])
+        return rows[0] if rows else None
+
+    def _owner_of(self, context: ServerCallContext) -> str:
+        return check_text(self._owner(context), "the owner", empty=True)
+
+
+class _Version(TaskVersion):
+    """The version of a stored row."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class _SavedAlreadyError(Exception):
+    """The write has taken place: the reply to an earlier attempt was lost. No error of a caller's."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(version)
+        self.version = version
+
+
+def _text_of(version: TaskVersion) -> str | None:
+    if version.is_missing:
+        return None
+    if not isinstance(version, _Version):
+        raise InvalidArgumentError(f"prev_version must be one that this store gave or MISSING, got {version!r}")
+    return version.text
+
+
+def _session(task: Task) -> str:
+    return check_id(session_of(task), "task.context_id")
+
+
+def _filters(params: ListTasksRequest) -> tuple[SqlValue, ...]:
+    after = params.status_timestamp_after.ToNanoseconds() if params.HasField("status_timestamp_after") else None
+    return (params.context_id or None, int(params.status) or None, position_at(after))
+
+
+def _position(page_token: str) -> builtins.list[SqlValue]:
+    if not page_token:
+        return [FIRST, ""]
+    cursor = decode_list_tasks_cursor(page_token)
+    if cursor is None:
+        raise InvalidParamsError(f"Invalid page token: {page_token}")
+    return [position_at(cursor.timestamp_ns), cursor.task_id]
+
+
+def _token_after(task: Task) -> str:
+    has_time = updated_at(task) != ""
+    timestamp_ns = task.status.timestamp.ToNanoseconds() if has_time else None
+    return encode_list_tasks_cursor(ListTasksCursor(timestamp_ns=timestamp_ns, task_id=task.id))
