@@ -35,7 +35,7 @@ def test_rows_that_this_package_did_not_write(command: Command, file: Path, fill
     shown = command("show", "trip", "--database", file)
     assert shown.status == 1
     assert shown.err.count("\n") == 1
-    assert "`doctor` looks closer" in shown.err
+    assert "`doctor` shows more" in shown.err
 
 
 def test_a_file_that_is_no_database(command: Command, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ Lines = list[str]
 BAD: list[tuple[Callable[[Lines], Lines], str]] = [
     (lambda lines: ['{"type": "export", "format": 2}', *lines[1:]], "line 1"),
     (lambda lines: [*lines[:3], "{", *lines[4:]], "line 4"),
-    (lambda lines: [*lines[:-3], *lines[-2:]], "counts other lines"),
+    (lambda lines: [*lines[:-3], *lines[-2:]], "another number of lines"),
     (lambda lines: lines[:-1], "ends within"),
     (lambda lines: [*lines[:3], '{"type": "x"}', *lines[3:]], "line 4"),
 ]

@@ -100,7 +100,7 @@ def test_show_as_json(command: Command, file: Path, filled: SqliteDatabase) -> N
 def test_show_what_is_not_there(command: Command, file: Path, filled: SqliteDatabase) -> None:
     """A missing session is a failure, on one line."""
     assert command("show", "gone", "--database", file) == Outcome(
-        1, "", "error: there is no session 'gone'; `sessions` lists those there are\n"
+        1, "", "error: there is no session 'gone'; `sessions` lists all sessions\n"
     )
 
 

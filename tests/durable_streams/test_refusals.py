@@ -48,7 +48,7 @@ async def site() -> Site:
 @pytest.mark.parametrize(
     ("method", "path", "headers", "refusal"),
     [
-        ("PATCH", "s", {}, (405, "no such method")),
+        ("PATCH", "s", {}, (405, "do not allow this method")),
         ("GET", "%ff", {}, (400, "the path is not UTF-8")),
         ("GET", "s?" + "a=1&" * 200, {}, (400, "the query is malformed")),
         ("GET", f"s?offset=-1&offset={offset_of(1)}", {}, (400, "may be given once")),

@@ -70,7 +70,7 @@ async def served(
 
 def no_room() -> HttpResponse:
     """Return the answer to a request with a large body when other requests hold all the room for large bodies."""
-    message = "too many large bodies are under way; send the request again in a second"
+    message = "the Worker has no room for another large body now; send the request again in a second"
     return HttpResponse.refusal(429, "too_many_bodies", message, headers={"retry-after": "1"})
 
 

@@ -45,7 +45,7 @@ CLASS_MISSING: Final = "internal error; reference ="
 """The platform's error for a class that the entry module does not export. Failures of the platform have the same text."""
 
 HINT: Final = (
-    "if every call ends so, the entry module does not export the object's class: write "
+    "if every call fails like this, the entry module does not export the object's class: write "
     "`from agents_store_cloudflare import LockServer, StreamServer` (and SessionServer for homes) there, and name them in __all__ "
     "where it has one"
 )

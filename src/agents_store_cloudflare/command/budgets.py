@@ -46,7 +46,7 @@ async def _budgets(opened: OpenDatabase, scope: str | None) -> list[Budget]:
     statement = Statement(LIST_BUDGETS, (scope, int(time.time() * 1000)))
     [rows] = await batch_with_retry(opened.database, [statement])
     if scope is not None and not rows:
-        raise CommandError(f"scope {scope!r} has no budget; `budgets` lists those there are")
+        raise CommandError(f"scope {scope!r} has no budget; `budgets` lists all budgets")
     return [budget_of(row) for row in rows]
 
 

@@ -32,7 +32,9 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(
         commands, "console", _run, help="show the operator's console in a browser, until Ctrl-C", json=False
     )
-    parser.add_argument("--port", type=whole_number, default=8799, metavar="N", help="default: 8799; 0 is any free one")
+    parser.add_argument(
+        "--port", type=whole_number, default=8799, metavar="N", help="default: 8799; 0 means any free port"
+    )
     parser.add_argument(
         "--allow-acts", action="store_true", help="restore, fork, export and raise budgets; without it pages only read"
     )

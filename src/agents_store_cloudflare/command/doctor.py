@@ -70,8 +70,8 @@ def _other_version(version: int) -> Finding:
     return Finding(
         level="problem",
         check="schema_version",
-        text=f"the schema is at version {version}, this command knows {CURRENT_SCHEMA_VERSION}; no more was checked",
-        remedy="install the newer agents-store-cloudflare" if newer else "`migrate` brings it there, then ask again",
+        text=f"the schema is at version {version}, this command knows {CURRENT_SCHEMA_VERSION}; nothing else was checked",
+        remedy="install the newer agents-store-cloudflare" if newer else "run `migrate`, then `doctor` again",
     )
 
 
@@ -83,7 +83,9 @@ async def _quick_check(database: Database) -> list[Finding]:
         if "not authorized" not in str(error) and "SQLITE_AUTH" not in str(error):
             raise
         text = "the database does not allow PRAGMA quick_check; its pages were not checked"
-        return [Finding(level="note", check="quick_check", text=text, remedy="nothing: D1 looks after its own storage")]
+        return [
+            Finding(level="note", check="quick_check", text=text, remedy="nothing to do: D1 checks its own storage")
+        ]
     said = tuple(str(row[0]) for row in rows)
     if said == ("ok",):
         return []
@@ -105,7 +107,7 @@ async def _bad_values(database: Database) -> list[Finding]:
             check="bad_values",
             sql=fault_statement(table, columns),
             text=f"rows of {table} with values that no call of this package writes",
-            remedy="somebody wrote them by hand: set the column to what it should be, or delete the row",
+            remedy="somebody wrote them by hand: set the column to the right value, or delete the row",
         )
         for table, columns in (await columns_by_table()).items()
     ]

@@ -65,21 +65,21 @@ LISTS: tuple[Listing, ...] = (
     Listing(
         check="blocks_without_session",
         sql=doctor_sql.BLOCKS_ALONE,
-        text="messages of sessions that are not there",
+        text="messages of sessions that do not exist",
         remedy=f"they take space, no more: DELETE FROM __agents_message_blocks WHERE id / {KEYS_PER_SESSION} NOT IN "  # noqa: S608 - constants alone
         "(SELECT session_no FROM __agents_states WHERE session_no IS NOT NULL)",
     ),
     Listing(
         check="checkpoints_without_session",
         sql=doctor_sql.CHECKPOINTS_ALONE,
-        text="checkpoints of sessions that are not there",
+        text="checkpoints of sessions that do not exist",
         remedy=f"they take space, no more: DELETE FROM __agents_checkpoints WHERE id / {KEYS_PER_SESSION} NOT IN "  # noqa: S608 - constants alone
         "(SELECT session_no FROM __agents_states WHERE session_no IS NOT NULL)",
     ),
     Listing(
         check="parts_without_session",
         sql=doctor_sql.PARTS_ALONE,
-        text="staged changes, runs or references of sessions that are not there",
+        text="staged changes, runs or references of sessions that do not exist",
         remedy="sessions were deleted without the trigger __agents_session_deleted: delete the rows of these session_no in "
         "__agents_staged_changes, "
         "__agents_runs, __agents_sub_sessions",
@@ -105,7 +105,7 @@ LISTS: tuple[Listing, ...] = (
     Listing(
         check="checkpoints_above_messages",
         sql=doctor_sql.CHECKPOINTS_ABOVE,
-        text="checkpoints that count messages which are not there",
+        text="checkpoints that count messages that do not exist",
         remedy="restoring them gives fewer messages; truncate_messages with drop_checkpoints=True drops them",
     ),
     Listing(
@@ -127,13 +127,13 @@ COUNTS: tuple[Count, ...] = (
     Count(
         check="fences_without_session",
         sql=doctor_sql.FENCES_ALONE,
-        text="fencing marks of sessions that are not there",
-        remedy="nothing: they keep a late writer of a deleted session out",
+        text="fencing marks of sessions that do not exist",
+        remedy="nothing to do: they keep out late writers of deleted sessions",
     ),
     Count(
         check="usage_without_session",
         sql=doctor_sql.USAGE_ALONE,
-        text="usage entries of sessions that are not there",
-        remedy="nothing, if their cost is still to be known; else usage_store.delete or delete_old_entries",
+        text="usage entries of sessions that do not exist",
+        remedy="nothing, to keep their cost; otherwise usage_store.delete or delete_old_entries",
     ),
 )

@@ -29,10 +29,12 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "export", _run, help="write all of a session as JSON lines", json=False)
     parser.add_argument("session", nargs="?", metavar="SESSION")
     parser.add_argument(
-        "--all", action="store_true", help="every session, the newest first, and what deleted ones have left"
+        "--all",
+        action="store_true",
+        help="every session, the newest first, and the rows that deleted sessions have left",
     )
     parser.add_argument("--budgets", action="store_true", help="budgets too: all, or the budgets of the scope SESSION")
-    parser.add_argument("--streams", action="store_true", help="not from here: see docs/command.md")
+    parser.add_argument("--streams", action="store_true", help="not possible here: see docs/command.md")
 
 
 async def _run(options: argparse.Namespace) -> int:
@@ -64,7 +66,7 @@ async def _run(options: argparse.Namespace) -> int:
 async def _state(opened: OpenDatabase, session_id: str) -> AgentState:
     state = await opened.states.load_state(session_id, messages="none")
     if state is None:
-        raise CommandError(f"there is no session {session_id!r}; `sessions` lists those there are")
+        raise CommandError(f"there is no session {session_id!r}; `sessions` lists all sessions")
     return state
 
 

@@ -36,7 +36,7 @@ STREAMS_NEED_A_WORKER = (
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "import", _run, help="store the sessions and budgets of an export")
-    parser.add_argument("file", type=Path, metavar="FILE", help="what `export` wrote; - reads standard input")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a file from `export`; - reads standard input")
     parser.add_argument("--replace", action="store_true", help="replace sessions and budgets that exist")
     parser.add_argument("--rename", action="append", default=[], type=_pair, metavar="OLD=NEW", help="may be repeated")
     parser.add_argument("--without-streams", action="store_true", help="leave out the streams of the file")

@@ -43,5 +43,5 @@ def _copied(target: Path, text: str) -> bool:
         print(f"{target} exists with another content; rename yours", file=sys.stderr)
         return False
     else:
-        print(f"{target} is there already")
+        print(f"{target} exists already")
     return True

@@ -39,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that reports an error on one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_ARGUMENTS, f"error: {printable(message)}; --help lists what there is\n")
+        self.exit(BAD_ARGUMENTS, f"error: {printable(message)}; --help lists the commands and options\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,7 +71,7 @@ def _failure(error: Exception) -> tuple[str, int]:
             return str(error), FAILED
         case _:
             what = f"{type(error).__name__}: {error}"
-            return f"what is stored is not as this package writes it ({what}); `doctor` looks closer", FAILED
+            return f"the stored data does not have the form of this package ({what}); `doctor` shows more", FAILED
 
 
 def _parser() -> argparse.ArgumentParser:

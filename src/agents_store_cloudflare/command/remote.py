@@ -111,7 +111,9 @@ class RemoteDatabase:
             raise self._refusal(200, reply)
         results = body.get("result")
         if not isinstance(results, list) or len(cast("list[object]", results)) != expected:
-            raise self._error(f"the API's reply has not the results of {expected} statements", outcome_unknown=True)
+            raise self._error(
+                f"the API's reply does not have the results of {expected} statements", outcome_unknown=True
+            )
         for result in cast("list[Mapping[str, Any]]", results):
             if result.get("success") is not True:
                 raise self._error("the API says that a statement failed, but not why", outcome_unknown=True)
@@ -126,7 +128,7 @@ class RemoteDatabase:
         broken = status >= 500
         refused = 300 <= status < 500 and status != 408
         return self._error(
-            f"D1 over HTTP answered {status}: {words or 'without a word'}{_HINTS.get(status, '')}",
+            f"D1 over HTTP answered {status}: {words or 'without a message'}{_HINTS.get(status, '')}",
             transient=plain.transient or ((broken or status in _WORTH_ANOTHER_TRY) and "SQLITE_" not in words),
             outcome_unknown=plain.outcome_unknown and (plain.transient or not refused),
         )

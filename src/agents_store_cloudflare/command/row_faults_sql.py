@@ -38,7 +38,7 @@ def _whens(table: str, column: Column) -> Iterator[str]:
     if name in IDS:
         yield f"WHEN {name} GLOB {_CONTROLS} THEN '{name} holds a control character'"
     if name == "session_id":
-        yield f"WHEN {name} = '' OR {name} GLOB '__*' OR length(CAST({name} AS BLOB)) > 512 THEN '{name} is none that a call takes'"
+        yield f"WHEN {name} = '' OR {name} GLOB '__*' OR length(CAST({name} AS BLOB)) > 512 THEN '{name} is no id that a call accepts'"
     if kind is not None:
         shared = "base_id IS NULL AND " if (table, name) == ("__agents_checkpoints", "custom_state") else ""
         yield f"WHEN {shared}{name} IS NOT NULL AND json_valid({name}) = 0 THEN '{name} is no JSON'"
@@ -50,10 +50,16 @@ def _json_whens(name: str, kind: JsonKind) -> Iterator[tuple[str, str]]:
         return
     yield f"json_type({name}) <> '{'array' if kind == 'array' else 'object'}'", "is JSON of another kind"
     if kind == "amounts":
-        yield f"EXISTS (SELECT 1 FROM json_each({name}) WHERE type <> 'integer')", "holds what is no whole number"
+        yield (
+            f"EXISTS (SELECT 1 FROM json_each({name}) WHERE type <> 'integer')",
+            "holds a value that is no whole number",
+        )
     if kind in FIELDS:
         known = ", ".join(f"'{field}'" for field in sorted(FIELDS[kind]))
-        yield f"EXISTS (SELECT 1 FROM json_each({name}) WHERE key NOT IN ({known}))", "holds what does not belong there"
+        yield (
+            f"EXISTS (SELECT 1 FROM json_each({name}) WHERE key NOT IN ({known}))",
+            "holds a member that is not allowed",
+        )
 
 
 _CONTROLS = "'*[' || char(1) || '-' || char(31) || char(127) || '-' || char(159) || ']*'"

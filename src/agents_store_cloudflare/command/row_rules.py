@@ -152,7 +152,7 @@ def _json_fault(text: str, kind: JsonKind) -> str | None:
         return "is JSON of another kind"
     members = cast("dict[str, object]", value) if isinstance(value, dict) else {}
     if kind == "amounts" and not all(type(each) is int for each in members.values()):
-        return "holds what is no whole number"
+        return "holds a value that is no whole number"
     if kind in FIELDS and not members.keys() <= FIELDS[kind]:
-        return "holds what does not belong there"
+        return "holds a member that is not allowed"
     return None

@@ -83,7 +83,7 @@ async def show(opened: OpenDatabase, view: View, rows: Callable[[], Rows], *, js
     else:
         print(shown.text, end="")
     for place, each in enumerate(unreadable, 1):
-        hint = "; `doctor` looks closer" if place == len(unreadable) else ""
+        hint = "; `doctor` shows more" if place == len(unreadable) else ""
         print(printable(f"unreadable: {each}{hint}"), file=sys.stderr)
     return int(bool(unreadable))
 

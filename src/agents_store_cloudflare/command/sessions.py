@@ -41,7 +41,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--agent-type", metavar="TYPE")
     parser.add_argument("--parent", metavar="SESSION", help="the children of this session")
     parser.add_argument("--limit", type=whole_number, default=50, metavar="N", help="at most 1,000; default: 50")
-    parser.add_argument("--cursor", metavar="CURSOR", help="go on where an earlier page ended")
+    parser.add_argument("--cursor", metavar="CURSOR", help="continue after an earlier page")
 
 
 async def _run(options: argparse.Namespace) -> int:

@@ -62,7 +62,7 @@ async def _look(opened: OpenDatabase, options: argparse.Namespace) -> _Shown:
     session_id, states, checkpoints = options.session, opened.states, options.checkpoints
     state = await states.load_state(session_id, messages=options.messages)
     if state is None:
-        raise CommandError(f"there is no session {session_id!r}; `sessions` lists those there are")
+        raise CommandError(f"there is no session {session_id!r}; `sessions` lists all sessions")
     page = await states.list_checkpoints(session_id, limit=CHECKPOINTS, include_state=False) if checkpoints else None
     return _Shown(
         state,

@@ -187,7 +187,7 @@ class OperatorConsole:
             if inspect.isawaitable(answer):
                 answer = await answer
         except Exception:
-            self._logger.exception("authorize failed, so it is a no: incident %s", secrets.token_hex(6))
+            self._logger.exception("authorize failed, so the request is denied: incident %s", secrets.token_hex(6))
             return False
         return answer is True
 

@@ -184,7 +184,7 @@ async def list_sessions(sources: Sources, wanted: SessionFilter, cursor: str | N
     """
     is_directory = sources.database_of is not None
     if is_directory and wanted.view == "open-runs":
-        raise InvalidArgumentError("the directory does not know runs; a session's page does")
+        raise InvalidArgumentError("the directory has no runs; see the page of a session")
     most = PAGE + 1 if wanted.is_complete else SCANNED
     starts, statements = (_DIRECTORY_STARTS, _IN_DIRECTORY) if is_directory else (_STARTS, _IN_DATABASE)
     parameters = (
@@ -321,4 +321,4 @@ def _position(cursor: str | None, wanted: SessionFilter, start: Start) -> tuple[
                 return first, second
         case _:
             pass
-    raise InvalidArgumentError("cursor is none that this list gave; pass nextCursor as it is")
+    raise InvalidArgumentError("cursor is not from this list; pass nextCursor unchanged")

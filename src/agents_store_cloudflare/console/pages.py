@@ -45,7 +45,7 @@ async def live_events(asked: Asked) -> object:
     """
     objects = asked.sources.objects
     if objects is None:
-        raise StreamError("streams cannot be read from here: there is a database alone")
+        raise StreamError("this console has only a database and cannot read streams")
     stream_id = asked.session_id("stream")
     return await objects.stream_client.fetch(stream_id, {"Last-Event-ID": str(position_of(asked.request))})
 

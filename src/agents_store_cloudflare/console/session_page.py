@@ -132,7 +132,7 @@ async def _lock(asked: Asked, session_id: str) -> LockFacts | None:
 
 def _findings(asked: Asked, view: SessionView) -> Child:
     if not view.findings:
-        return note("good", "Nothing hangs here: no turn or run is open, and nothing is owed.")
+        return note("good", "Nothing hangs here: no turn or run is open, and no closing chunk is missing.")
     kinds = {"hang": ("bad", "Hangs: "), "warn": ("warn", "Look: "), "ok": ("good", "")}
     return [
         note(

@@ -52,14 +52,14 @@ def _body(asked: Asked, wanted: SessionFilter, found: SessionList) -> Markup:
 
 def _nothing(found: SessionList) -> str:
     if found.next_cursor:
-        return f"None of the {found.scanned:,} sessions looked at fits. There are more: go on looking."
+        return f"None of the {found.scanned:,} sessions that were read matches. There are more: continue the search."
     return "No session fits."
 
 
 def _scanned(wanted: SessionFilter, found: SessionList) -> Child:
     if wanted.is_complete or not found.sessions:
         return None
-    return note("plain", f"{len(found.sessions):,} of the {found.scanned:,} sessions looked at are shown.")
+    return note("plain", f"{len(found.sessions):,} of the {found.scanned:,} sessions that were read are shown.")
 
 
 def _form(asked: Asked, wanted: SessionFilter) -> Markup:

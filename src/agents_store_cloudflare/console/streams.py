@@ -51,7 +51,7 @@ async def chunks_after(sources: Sources, info: StreamInfo, position: int) -> Chu
         StreamError: the stream could not be reached, or this console has no streams.
     """
     if sources.objects is None:
-        raise StreamError("streams cannot be read from here: there is a database alone")
+        raise StreamError("this console has only a database and cannot read streams")
     arguments: dict[str, Any] = {
         "fromSequence": max(position, info.first_sequence - 1, 0) or None,
         "maxBytes": PAGE_BYTES,

@@ -79,7 +79,7 @@ def _body(asked: Asked, query: UsageQuery, found: UsageTable) -> Markup:
         table(f"Usage by {query.by}", (named, *_COLUMNS), rows, numeric=range(1, 9)),
         None
         if found.partial is None
-        else note("warn", f"{found.partial} has more sessions than one part holds: this is not all."),
+        else note("warn", f"{found.partial} has more sessions than one part holds, so its totals are not complete."),
         more(("As CSV", asked.link("usage.csv", **asked.query)), ("More tenants", onward)),
     )
 

@@ -1,4 +1,4 @@
-"""What is a block and nothing else: `async with` enters it, and every other use names that line."""
+"""Objects that are only used with `async with`. Every other use raises an error that shows the right line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class AsyncBlock:
-    """The base of blocks: an await, a `with` and a loop raise a TypeError that shows the right line."""
+    """The base of such objects. An await, a `with` and a loop raise a TypeError that shows the right line."""
 
     use: ClassVar[str]
     """The line that enters the block."""
@@ -33,10 +33,10 @@ class AsyncBlock:
 
 
 class Block(AsyncBlock, AbstractAsyncContextManager[T]):
-    """A context manager as such a block. A subclass says how it is used.
+    """A context manager that can only be used with `async with`. A subclass gives the line of its use.
 
     Args:
-        inner: enters and leaves.
+        inner: the context manager that enters and leaves.
     """
 
     def __init__(self, inner: AbstractAsyncContextManager[T]) -> None:

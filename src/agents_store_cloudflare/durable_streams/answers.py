@@ -106,7 +106,7 @@ class ProtocolAnswers:
                 return _described(rules.existing())
             case _:
                 headers = {"allow": "GET, HEAD, POST, PUT, DELETE, OPTIONS"}
-                raise Refusal(405, "method_not_allowed", "streams know PUT, POST, GET, HEAD and DELETE", headers)
+                raise Refusal(405, "method_not_allowed", "streams allow PUT, POST, GET, HEAD and DELETE", headers)
 
     def _create(self, log: StreamLog, rules: ProtocolLog, request: HttpRequest) -> HttpResponse:
         creation = parse_creation(request)

@@ -121,7 +121,7 @@ class ProtocolLog:
         if head.status != "active" and (
             append.producer is None or self._producers.taken(facts, append.producer) is None
         ):
-            raise Refusal(409, "stream_paused", "the stream is paused and takes nothing now")
+            raise Refusal(409, "stream_paused", "the stream is paused and takes no messages now")
         if append.content_type is not None and media_type(append.content_type) != media_type(facts.content_type):
             raise Refusal(409, "content_type_mismatch", f"the stream holds {facts.content_type}")
         producer = append.producer
@@ -221,7 +221,7 @@ class ProtocolLog:
         if append.closes and not append.body and producer is None:
             return Accepted(head=head, is_repetition=True)
         headers = {"stream-closed": "true", "stream-next-offset": offset_in(head, head.last_sequence)}
-        raise Refusal(409, "stream_closed", "the stream is closed and takes nothing more", headers)
+        raise Refusal(409, "stream_closed", "the stream is closed and takes no more messages", headers)
 
     def _commit(self, facts: ProtocolState, append: Append, now_ms: int) -> Accepted:
         producer = append.producer

@@ -146,7 +146,7 @@ class DurableStreams:
         action = ACTIONS.get(request.method)
         if action is None:
             headers = {"allow": self.methods, **SECURITY_HEADERS}
-            return HttpResponse.refusal(405, "method_not_allowed", "streams know no such method", headers=headers)
+            return HttpResponse.refusal(405, "method_not_allowed", "streams do not allow this method", headers=headers)
         fork = parse_fork(request, self._stream_id) if request.method == "PUT" else None
         read = parse_read(request, wait_ms=self._long_poll_ms) if request.method == "GET" else None
         if not await _is_admitted(admits, stream_id, action, fork, read):

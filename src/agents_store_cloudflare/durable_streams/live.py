@@ -89,7 +89,7 @@ class LiveFeeds:
         try:
             yield
         except Exception:
-            self._logger.exception("a live reader was let go: incident %s", secrets.token_hex(6))
+            self._logger.exception("a live reader was disconnected: incident %s", secrets.token_hex(6))
             feed.end()
 
     def _tick(self) -> None:

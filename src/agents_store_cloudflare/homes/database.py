@@ -121,7 +121,7 @@ class ObjectHomes:
             return None
         if not told["told"]:
             raise D1StateError(
-                f"home {told['home']!r} could not tell the directory; its log has the cause, and it tries again"
+                f"home {told['home']!r} could not reach the directory; its log has the cause, and it tries again"
             )
         return cast("str", told["home"])
 
@@ -134,7 +134,7 @@ class ObjectHomes:
         """
         if not await self.call(session_id, DRAIN):
             raise UsageError(
-                f"the home of session {session_id!r} could not tell D1 what the session used; its log has the cause, and it "
+                f"the home of session {session_id!r} could not send the session's usage to D1; its log has the cause, and it "
                 "tries again by itself"
             )
 

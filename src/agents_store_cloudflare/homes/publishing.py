@@ -92,7 +92,7 @@ class Publishing:
         except Exception as error:  # noqa: BLE001 - whatever it is, the next alarm tries again
             self._failures += 1
             pause_ms = min(FIRST_PAUSE_MS * 2 ** min(self._failures - 1, 10), LONGEST_PAUSE_MS)
-            self._logger.warning("D1 could not be told, again in %d s: %s", pause_ms // 1000, error)
+            self._logger.warning("D1 could not be reached, next attempt in %d s: %s", pause_ms // 1000, error)
             self._set(self._host.now_ms() + pause_ms)
             return False
         self._failures = 0

@@ -71,7 +71,7 @@ class HomeRecord:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def text(self) -> str:
-        """The record as it is stored."""
+        """Return the record as it is stored."""
         return json.dumps([self.home, self.schema, self.readable_from, self.options], separators=(",", ":"))
 
     @classmethod

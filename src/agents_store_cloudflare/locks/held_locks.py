@@ -12,7 +12,7 @@ __all__ = ["HeldLocks", "released"]
 
 
 async def released(locks: Sequence[DurableObjectLock], finishing: Finishing) -> Sequence[bool | BaseException]:
-    """Release all locks at once. Returns for each lock whether it was still held, or the error of its release."""
+    """Release all locks at once. Return for each lock whether it was still held, or the error of its release."""
     if len(locks) != 1:
         return await finishing.outcomes(lock.release() for lock in locks) if locks else []
     try:

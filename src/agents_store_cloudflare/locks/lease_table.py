@@ -3,8 +3,8 @@
 The table has no waiting, no callers and no clock: each call passes the time. Every decision reads one row by key and writes at most
 one row, so no change can be half done.
 
-A lease is a text under its key and not a row of a table, because the runtime counts two written rows for a new table, and by
-default an object holds one key. A later format must use another prefix.
+A lease is a text under its key and not a row of a table. The reason: by default an object holds one key, and the runtime counts two
+written rows for a new table. A later format must use another prefix.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class LeaseTable:
         return stored is not None and stored.request_id == request.request_id and stored.is_released
 
     def refresh(self, key: str, *, fencing_token: int, ttl_ms: int, now_ms: int) -> int | None:
-        """Move the end of the lease to `ttl_ms` from now, and return it. Returns None if the token's lease is over."""
+        """Move the end of the lease to `ttl_ms` from now, and return it. Return None if the token's lease is over."""
         stored = self._read(key)
         if stored is None:
             return None

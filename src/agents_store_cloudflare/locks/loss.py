@@ -52,7 +52,7 @@ class Loss:
         if self._lost is not None:
             return
         self._lost = lock
-        self._logger.warning("lock %r is lost; what its token protects is refused from here on", lock.key)
+        self._logger.warning("lock %r is lost; writes with its token are refused from now on", lock.key)
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             self._call(callback, lock)

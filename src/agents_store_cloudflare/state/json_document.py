@@ -175,7 +175,7 @@ def same_json(left: JsonValue, right: JsonValue) -> bool:
 
 def _index(token: str) -> int:
     if not _INDEX.fullmatch(token):
-        raise RefusedError("it names an element of a list by something that is no index")
+        raise RefusedError("it names an element of a list without an index")
     return int(token)
 
 

@@ -33,8 +33,8 @@ class SessionDeletion:
     Args:
         state: decides whether a session is deleted, and remembers streams that are left.
         streams: the streams of the sessions.
-        usage: usage of ids that have no session.
-        homes: where the sessions live, when not in the database.
+        usage: the usage store, for ids without a session.
+        homes: the homes of the sessions; None when the sessions are in the database.
     """
 
     def __init__(

@@ -84,7 +84,7 @@ class Audience:
             listener.pull_all()
         elif sink.is_pestering():
             listener.cancel()
-            socket.close(POLICY_VIOLATION, "acknowledge what you are asked about, nothing else")
+            socket.close(POLICY_VIOLATION, "send an ack only when you are asked for it")
         else:
             listener.remember()
 
@@ -144,7 +144,7 @@ class Audience:
         try:
             yield
         except Exception:
-            self._logger.exception("a listener was let go: incident %s", secrets.token_hex(6))
+            self._logger.exception("a listener was disconnected: incident %s", secrets.token_hex(6))
             self.remove(listener)
             with suppress(Exception):
                 sink.close()

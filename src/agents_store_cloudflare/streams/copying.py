@@ -56,7 +56,7 @@ class CopyableStream(ReadableStream):
             self._rows.arrive(list(zip(blocks, _bodies(blocks, body), strict=True)))
 
     def restore(self, token: str, head: str, *, counts: tuple[int, int], replaces: bool, now_ms: int) -> bool:
-        """Replace the stream by the copy that has arrived. Returns False if an earlier call with this `token` did so.
+        """Replace the stream by the copy that has arrived. Return False if an earlier call with this `token` did so.
 
         Chunks keep their numbers. If this stream has used higher numbers than the copy, these numbers are not used again, and a
         position among them belongs to an earlier life. The fence never falls.

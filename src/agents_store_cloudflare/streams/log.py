@@ -159,7 +159,7 @@ class StreamLog(CopyableStream):
         return count if head is None else head.last_sequence + count
 
     def close_turn(self, chunk: str, closing: TurnClosing, *, now_ms: int) -> Appended | None:
-        """Store the chunk that closes a turn, once. Returns None if the stream has begun anew, or has its outcome."""
+        """Store the chunk that closes a turn, once. Return None if the stream has begun anew, or has its outcome."""
         head = self.head()
         flush = None if head is None else self._known_flushes().newest().get(closing.writer)
         is_repeated = flush is not None and flush[0] == CLOSING_NUMBER
@@ -177,7 +177,7 @@ class StreamLog(CopyableStream):
     def end(
         self, *, status: str, output: str, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None
     ) -> bool:
-        """End the stream with a status and an output (JSON text). Returns False if it has ended with the same ones before.
+        """End the stream with a status and an output (JSON text). Return False if it has ended with the same ones before.
 
         This call and the calls below return False and change nothing if their `commit` was used before, whatever others have done
         since. A call that changes nothing else, and a repetition, still keep a higher token.
@@ -193,7 +193,7 @@ class StreamLog(CopyableStream):
         return self._changes(ended, now_ms, fencing_token, commit)
 
     def fail(self, *, error: str, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
-        """Fail the stream with a text. Returns False if it has failed with the same text before. Raises as `end` does."""
+        """Fail the stream with a text. Return False if it has failed with the same text before. It raises the errors of `end`."""
 
         def failed(head: StreamHead) -> StreamHead:
             return lifecycle.close(self.stream_id, head, "failed", now_ms, error=error)
@@ -201,11 +201,11 @@ class StreamLog(CopyableStream):
         return self._changes(failed, now_ms, fencing_token, commit)
 
     def pause(self, *, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
-        """Take no chunks until `resume`. Returns False if the stream was paused already. Raises as `end` does."""
+        """Take no chunks until `resume`. Return False if the stream was paused already. It raises the errors of `end`."""
         return self._changes(lambda head: lifecycle.pause(self.stream_id, head, now_ms), now_ms, fencing_token, commit)
 
     def resume(self, *, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
-        """Take chunks again. Returns False if the stream was not paused. Raises as `end` does."""
+        """Take chunks again. Return False if the stream was not paused. It raises the errors of `end`."""
         return self._changes(lambda head: lifecycle.resume(self.stream_id, head, now_ms), now_ms, fencing_token, commit)
 
     def reset(self, *, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None) -> bool:
@@ -221,7 +221,7 @@ class StreamLog(CopyableStream):
     def truncate(
         self, *, first_sequence: int, now_ms: int, fencing_token: int | None = None, commit: Commit | None = None
     ) -> bool:
-        """Drop the chunks before `first_sequence`. Returns False if they were gone already. Raises as `reset` does."""
+        """Drop the chunks before `first_sequence`. Return False if they were gone already. It raises the errors of `reset`."""
         return self._changes(
             lambda head: lifecycle.truncate(head, first_sequence, self._known_flushes().newest()),
             now_ms,
@@ -259,7 +259,7 @@ class StreamLog(CopyableStream):
         return now
 
     def reset_fence(self, *, commit: Commit | None = None) -> bool:
-        """Forget the highest fencing token, also of a deleted stream. Returns False if there was none."""
+        """Forget the highest fencing token, also of a deleted stream. Return False if there was none."""
         head = self.last_known()
         if head is None or head.fencing_token is None or self.is_repeated(commit):
             return False
@@ -282,7 +282,7 @@ class StreamLog(CopyableStream):
         self._head = replace(before, facts=facts)
 
     def close_with(self, facts: ProtocolState, *, now_ms: int) -> StreamHead:
-        """End the stream as completed, without an output, and store the protocol's state with it. Raises as `end` does."""
+        """End the stream as completed, without an output, and store the protocol's state with it. It raises the errors of `end`."""
         head = self.existing_head()
         closed = lifecycle.close(self.stream_id, head, "ended", now_ms, end_status="completed", output="null")
         return self._change(replace(closed, facts=facts), None, now_ms, None)

@@ -70,7 +70,7 @@ class OpenWriters:
             raise unknown
 
     def on_overflow(self, listener: Callable[[BufferOverflowEvent], None]) -> Callable[[], None]:
-        """Call `listener` for each chunk that a full buffer drops. Returns a function that ends this."""
+        """Call `listener` for each chunk that a full buffer drops. Return a function that ends this."""
         self._listeners.append(listener)
 
         def unsubscribe() -> None:

@@ -58,7 +58,7 @@ class WriterBuffer:
         return len(self._queue) if self._batch is None else len(self._queue) - self._in_flight_count()
 
     def waiting_since_ms(self) -> int | None:
-        """The time at which the oldest waiting chunk was taken; None if no chunk waits."""
+        """Return the time at which the oldest waiting chunk was taken; None if no chunk waits."""
         if self._batch is None:
             return self._queue[0].taken_ms if self._queue else None
         oldest = next(islice(self._queue, self._in_flight_count(), None), None)

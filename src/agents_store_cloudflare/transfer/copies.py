@@ -98,7 +98,7 @@ def _rows(table: str, value: object, columns: set[str]) -> list[dict[str, Any]]:
         raise InvalidArgumentError(f"the copy's rows of {table} are missing or have columns this schema does not know")
     for row in cast("list[dict[str, object]]", rows):
         if not all(value is None or isinstance(value, str | int | float) for value in row.values()):
-            raise InvalidArgumentError(f"the copy's rows of {table} hold what no column can hold")
+            raise InvalidArgumentError(f"the copy's rows of {table} hold values that no column can hold")
     return cast("list[dict[str, Any]]", rows)
 
 
@@ -109,7 +109,7 @@ def _check_session(copy: CheckedCopy) -> None:
     if len(states) > 1 or any(row.get("session_id", copy.session_id) != copy.session_id for row in rows):
         raise InvalidArgumentError("the copy's rows do not belong to its session id")
     if states and states[0].get("message_count") != len(copy.messages):
-        raise InvalidArgumentError("the copy's state row counts other messages than there are")
+        raise InvalidArgumentError("the copy's state row counts another number of messages than the copy has")
     if not states and (copy.messages or any(copy.stored[table] for table in HIDDEN)):
         raise InvalidArgumentError("the copy has messages or rows of a session, but no state row")
     numbers: set[object] = {row["session_no"] for row in rows if "session_no" in row}

@@ -216,8 +216,8 @@ class _Part:
         if item.get("changed"):
             raise InvalidArgumentError(f"{where}{self} changed while it was exported; export it again")
         if item.get("lines") != {kind: self._counts[kind] for kind in self._kinds}:
-            raise InvalidArgumentError(f"{where}the end counts other lines than there are")
+            raise InvalidArgumentError(f"{where}the end counts another number of lines than there are")
         if item.get("digest") != self._digest.hexdigest():
             raise InvalidArgumentError(
-                f"{where}lines {self.first_line} to {number - 1} are not as they were written; take a file that nobody has changed"
+                f"{where}lines {self.first_line} to {number - 1} were changed; use a file that nobody has changed"
             )

@@ -39,7 +39,7 @@ class Table:
     page: int = 500
 
     def statement(self, columns: LiteralString, key: LiteralString) -> LiteralString:
-        """The SQL of a page. ?1 session id, ?2 the key of the last row of the page before, ?3 most rows -> (key, the columns)."""
+        """Return the SQL of a page. ?1 session id, ?2 the key of the last row of the page before, ?3 most rows -> (key, the columns)."""
         sql: LiteralString = f"SELECT {self.key} AS page_key, {columns}\n{self.rows}\nORDER BY 1\nLIMIT ?3"
         return sql.replace("{key}", key)
 

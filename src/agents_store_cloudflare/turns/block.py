@@ -180,7 +180,7 @@ class TurnBlock(AsyncBlock):
         # awaits.
         async def tell() -> None:
             publishing = publish(self._streams, owed, self._state.now_ms())
-            await quietly(publishing, "the closing chunk stays owed", _logger)
+            await quietly(publishing, "the closing chunk must still be published", _logger)
 
         if not owed:
             await _released(parts.lock)

@@ -281,7 +281,9 @@ class Entrance:
         except StreamError:
             if must_succeed:
                 raise  # a closing chunk that pauses the stream must not arrive after the stream was resumed
-            _logger.warning("closing chunks of session %r stay owed", self._options.session_id, exc_info=True)
+            _logger.warning(
+                "closing chunks of session %r must still be published", self._options.session_id, exc_info=True
+            )
             return
         parts.owed = []
         # The turn's own chunks begin after the closing chunks of earlier turns.

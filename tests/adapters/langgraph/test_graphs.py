@@ -284,9 +284,9 @@ async def test_homes(database: SqliteDatabase) -> None:
     await saver.acopy_thread("t", "t//copy")
     with pytest.raises(InvalidArgumentError, match="one home"):
         await saver.acopy_thread("t", "other")
-    with pytest.raises(InvalidArgumentError, match="spans threads"):
+    with pytest.raises(InvalidArgumentError, match="several threads"):
         await saver.adelete_for_runs(["r"])
-    with pytest.raises(InvalidArgumentError, match="spans threads"):
+    with pytest.raises(InvalidArgumentError, match="several threads"):
         [each async for each in saver.alist(None)]
 
 

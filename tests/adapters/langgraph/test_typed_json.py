@@ -241,7 +241,7 @@ STORED: dict[str, tuple[str, str]] = {
     "a class that is not allowed": ('{"$":["model",["os","system"],{}]}', "os.system is not allowed"),
     "an unknown tag": ('{"$":["new",1]}', "tag 'new'"),
     "no tag": ('{"$":5}', "cannot be rebuilt"),
-    "more keys": ('{"$":["tuple",[]],"x":1}', "beside others"),
+    "more keys": ('{"$":["tuple",[]],"x":1}', "and other keys"),
     "no JSON": ("{", "cannot be rebuilt"),
     "parts that do not fit": ('{"$":["message","human.HumanMessage",{}]}', "HumanMessage cannot be rebuilt"),
     "bad bytes": ('{"$":["bytes","x"]}', "cannot be rebuilt"),

@@ -120,5 +120,5 @@ async def test_a_tool_waits_for_its_approval() -> None:
 def test_what_is_no_request() -> None:
     """PA-12: another context is none; a broken one is refused."""
     assert deferred_requests(None) is deferred_requests({"approve": 1}) is deferred_requests("x") is None
-    with pytest.raises(ForeignValueError, match="waits for"):
+    with pytest.raises(ForeignValueError, match="suspended turn"):
         deferred_requests({"deferredToolRequests": {"calls": 1}})

@@ -90,7 +90,7 @@ class GraphBatches:
         """
         if not isinstance(self.homes, OneDatabase):
             raise InvalidArgumentError(
-                f"{operation} spans threads, and these live in homes of their own: name the thread"
+                f"{operation} concerns several threads, which are in several homes: name the thread"
             )
         return "*"
 

@@ -1,4 +1,4 @@
-"""Filters of searches as data for SQL: no text of a filter becomes SQL."""
+"""Turns the filters of searches into data for SQL. No text of a filter becomes SQL."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from agents_store_cloudflare.contract.errors import InvalidArgumentError
 __all__ = ["MOST_LEAVES", "filter_json"]
 
 MOST_LEAVES: Final = 200
-"""The most values that one filter compares. Each is looked up in every item that a search reads."""
+"""The most values that one filter compares. Every item that a search reads is compared with each of them."""
 
 _ORDERS: Final = frozenset({"$gt", "$gte", "$lt", "$lte"})
 _INT64: Final = 2**63
 _LARGEST: Final = 1e308
 
 Leaf: TypeAlias = "tuple[str, str, str | float | None]"
-"""(JSON path, kind, operand): see item_sql."""
+"""One comparison of a filter: (JSON path, kind, operand). See item_sql."""
 
 
 def filter_json(wanted: Mapping[str, Any] | None) -> str:
-    """A filter as SQL takes it: `[[is negated, [leaf, …]], …]`; an item fits if every group says so.
+    """Return a filter for SQL: `[[is negated, [leaf, …]], …]`. An item matches if every group holds.
 
-    A value of the filter is a value that the item has at its key, or `{"$eq" | "$ne" | "$gt" | "$gte" | "$lt" | "$lte": operand}`. A dict
-    without operators names only some keys of the item's dict; a list names all elements. None fits a missing key too.
+    A value of the filter is the wanted value of the item's key, or `{"$eq" | "$ne" | "$gt" | "$gte" | "$lt" | "$lte": operand}`. A
+    dict without operators has only some keys of the item's dict. A list has all elements. None also matches a missing key.
 
     Raises:
-        InvalidArgumentError: an unknown operator, an operand that it cannot compare, a key that no path can name, or too many values.
+        InvalidArgumentError: the filter has an unknown operator, an operand that it cannot compare, a key that no path can name, or
+            too many values.
     """
     parts = _Parts()
     for key, value in (wanted or {}).items():
@@ -50,7 +51,7 @@ class _Parts:
         return len(self.leaves) + sum(map(len, self.negated))
 
     def compare(self, path: str, wanted: Any) -> None:
-        """The item's value has what is wanted."""
+        """Add the comparison of the item's value with the wanted value."""
         if isinstance(wanted, Mapping):
             named = cast("Mapping[str, Any]", wanted)
             if any(str(key).startswith("$") for key in named):
@@ -84,7 +85,7 @@ class _Parts:
 
 
 def _equal(path: str, wanted: Any, *, may_miss: bool) -> list[Leaf]:
-    """The value is the wanted one, all of it."""
+    """Add the comparison that the whole value equals the wanted value."""
     if isinstance(wanted, Mapping):
         named = cast("Mapping[str, Any]", wanted)
         inner = [leaf for key, value in named.items() for leaf in _equal(_below(path, key), value, may_miss=False)]

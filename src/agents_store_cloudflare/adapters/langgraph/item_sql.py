@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 REVISION: Final = 12
-"""The characters of a write's name."""
+"""The number of characters of a write's name."""
 
 _FIRST_WRITE: LiteralString = "substr(i.writes, 1, 12)"
 
@@ -28,7 +28,7 @@ _IS_LIVE: LiteralString = "i.value IS NOT NULL AND (i.expires_at IS NULL OR i.ex
 # The columns of an item.
 _ITEM: LiteralString = f"i.namespace, i.key, i.value, i.created_at, i.updated_at, {_FIRST_WRITE}"
 
-# Whether what a leaf of a filter says is so: [path, kind, operand]. See filters.py.
+# Whether a leaf of a filter holds: [path, kind, operand]. See filters.py.
 _HOLDS: LiteralString = """
     CASE leaf.value ->> 1
       WHEN 'null or missing' THEN coalesce(json_type(i.value, leaf.value ->> 0), 'null') = 'null'
@@ -53,7 +53,7 @@ _HOLDS: LiteralString = """
     END
 """
 
-# ?5: the filter, as [[is negated, [leaf, …]], …]. Every group holds, or does not hold where it is negated.
+# ?5: the filter, as [[is negated, [leaf, …]], …]. Every group must hold, and a negated group must not hold.
 _MATCHES: LiteralString = f"""
     NOT EXISTS (
       SELECT 1
@@ -86,7 +86,7 @@ _PAGE: LiteralString = f"""
 # -> (namespace, key, value, created, updated, revision). Primary key.
 SEARCH: LiteralString = f"SELECT {_ITEM} {_PAGE}"
 
-# The same parameters: what SEARCH finds is kept for another while.
+# The same parameters: the found items of SEARCH get their time to live anew.
 REFRESH_FOUND: LiteralString = f"""
     UPDATE __agents_graph_items
     SET expires_at = ?3 + ttl_ms
@@ -95,7 +95,7 @@ REFRESH_FOUND: LiteralString = f"""
       AND (namespace, key) IN (SELECT i.namespace, i.key {_PAGE})
 """
 
-# ?1 first namespace, ?2 the end of the range, ?3 most rows -> one row where there are more. Primary key.
+# ?1 first namespace, ?2 the end of the range, ?3 most rows -> one row if there are more. Primary key.
 BEYOND: LiteralString = """
     SELECT 1
     FROM __agents_graph_items
@@ -115,7 +115,7 @@ GET: LiteralString = f"""
       AND ?2 IS NULL
 """
 
-# ?1 JSON list of [namespace, key], ?3 now: they are kept for another while.
+# ?1 JSON list of [namespace, key], ?3 now: these items get their time to live anew.
 REFRESH_GOT: LiteralString = """
     UPDATE __agents_graph_items
     SET expires_at = ?3 + ttl_ms
@@ -126,8 +126,8 @@ REFRESH_GOT: LiteralString = """
       AND (namespace, key) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
 """
 
-# ?1 first namespace, ?2 the end of the range, ?3 now, ?4 most namespaces -> (namespace, whether an item is in it), in order, and one
-# more where there is one. Primary key: one row a namespace, and the deleted or expired items before its first other one.
+# ?1 first namespace, ?2 the end of the range, ?3 now, ?4 most namespaces -> (namespace, whether an item is in it), in order, and
+# one more if there is one. Primary key: one row for each namespace, and the deleted or expired items before its first valid item.
 NAMESPACES: LiteralString = f"""
     WITH RECURSIVE found (namespace, place) AS (
       SELECT (
@@ -159,8 +159,8 @@ NAMESPACES: LiteralString = f"""
     WHERE found.namespace IS NOT NULL
 """
 
-# ?1 JSON list of [namespace, key, [the writes that may be the last one, "" for no item]], ?2 the write's name, ?3 now: aborts the batch
-# with `item` where another is. Primary key.
+# ?1 JSON list of [namespace, key, [the writes that may be the last, "" for no item]], ?2 the write's name, ?3 now: aborts the batch
+# with `item` if another write is the last. Primary key.
 GUARD_ITEMS: LiteralString = f"""
     SELECT json_extract('{{}}', 'agents-store ' || json_object(
       'fault', 'item',
@@ -172,8 +172,8 @@ GUARD_ITEMS: LiteralString = f"""
       AND CASE WHEN {_IS_LIVE} THEN {_FIRST_WRITE} ELSE '' END NOT IN (SELECT value FROM json_each(expected.value, '$[2]'))
 """
 
-# ?1 namespace, ?2 key, ?3 now, ?4 value or NULL to delete, ?5 when it expires or NULL, ?6 its time to live or NULL, ?7 the write's name.
-# Where this write has taken place before, nothing changes, whoever wrote since. Primary key.
+# ?1 namespace, ?2 key, ?3 now, ?4 value or NULL to delete, ?5 when it expires or NULL, ?6 its time to live or NULL, ?7 the write's
+# name. If this write was stored before, nothing changes, even if others wrote since. Primary key.
 PUT: LiteralString = """
     INSERT INTO __agents_graph_items AS i (namespace, key, value, created_at, updated_at, expires_at, ttl_ms, writes)
     VALUES (?1, ?2, ?4, ?3, ?3, ?5, ?6, ?7)
@@ -190,7 +190,7 @@ PUT: LiteralString = """
     WHERE instr(i.writes, excluded.writes) = 0
 """
 
-# ?1 now, ?2 most rows -> one row for each that is gone. idx___agents_graph_items_expiry.
+# ?1 now, ?2 most rows -> one row for each deleted row. idx___agents_graph_items_expiry.
 SWEEP: LiteralString = """
     DELETE FROM __agents_graph_items
     WHERE (namespace, key) IN (

@@ -36,7 +36,7 @@ __all__ = ["D1Store"]
 MINUTE_MS: Final = 60_000
 
 TOMBSTONE_MS: Final = 10 * MINUTE_MS
-"""How long the row of a deleted item stays, so that a repeated put does not bring the item back."""
+"""The time for which the row of a deleted item stays, so that a repeated put does not bring the item back."""
 
 SWEPT_PER_CALL: Final = 20
 SWEPT_AT_ONCE: Final = 500
@@ -46,25 +46,27 @@ MOST_ROWS: Final = 1_000_000
 class D1Store(BaseStore):
     """A LangGraph store on D1, or on sqlite in tests: items that outlive threads. It has no vectors.
 
-    The reads of a call are one batch, and its puts are one batch, which is one transaction. Reads come first, as in LangGraph's store in
-    memory. It makes no table: `run_migration` does, or `setup()`.
+    The reads of a call are one batch, and its puts are one batch, which is one transaction. Reads come first, as in LangGraph's
+    store in memory. `run_migration` or `setup()` makes the tables.
 
     Args:
         database: a D1 binding (`env.AGENT_DB`) or a `Database` (`testing.SqliteDatabase`).
-        fencing_token: the lock of a thread, or its number. Every put compares it, in its transaction, with the highest one that was seen
-            for that id: here, by a saver, or by the state store.
-        session_id: the id whose fence that is. By default the key of the lock.
+        fencing_token: the lock of a thread, or its token. Every put compares it, in its own transaction, with the highest token
+            that any saver or store has seen for that id.
+        session_id: the id whose fence is used. The default is the key of the lock.
         item_check: refuse to put or delete an item that somebody else wrote since this store read it.
-        ttl: LangGraph's settings for a time to live, in minutes: `{"default_ttl": 60, "refresh_on_read": True}`. Without it items stay
-            for ever. Expired items are never returned. Every call with puts removes some expired rows, `sweep_ttl` all of them.
+        ttl: LangGraph's settings for a time to live, in minutes: `{"default_ttl": 60, "refresh_on_read": True}`. Without it items
+            stay for ever. Expired items are never returned. Every call with puts removes some expired rows. `sweep_ttl` removes all
+            of them.
         search_rows: the most items that a search looks at, and the most namespaces that a list looks at.
         now_ms: the clock (milliseconds since 1970).
 
     Example:
         >>> graph = builder.compile(checkpointer=D1Saver(env.AGENT_DB), store=D1Store(env.AGENT_DB))
 
-    Errors that every put raises: `StaleFencingTokenError` (a newer holder of the lock has written), `StaleItemError` (with `item_check`),
-    `ForeignValueError` (JSON cannot hold the value, or it is too large), `D1StateError` (the database failed). Nothing was written then.
+    Every put may raise `StaleFencingTokenError` (a newer holder of the lock has written), `StaleItemError` (with `item_check`),
+    `ForeignValueError` (JSON cannot hold the value, or it is too large) and `D1StateError` (the database failed). Then nothing was
+    written.
     """
 
     def __init__(
@@ -92,17 +94,17 @@ class D1Store(BaseStore):
         _ttl_ms((ttl or {}).get("default_ttl"))
 
     async def setup(self) -> None:
-        """Make the tables, as `run_migration` does; safe to call again.
+        """Make the tables, as `run_migration` does. You may call it again.
 
         Raises:
-            MigrationError: the database is of a newer version.
+            MigrationError: the database is newer than this code.
         """
         await run_migration(self._database)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Run operations: the reads in one batch, then the puts in one. Of several puts of one item the last one counts.
+        """Run operations: the reads in one batch, then the puts in one batch. If an item has several puts, the last one counts.
 
-        Reads never see the puts of their own call, also when a reply was lost. Everything is checked before anything is sent.
+        Reads never see the puts of their own call, even if a reply was lost. Everything is checked before anything is sent.
 
         Returns:
             The answer of each operation, in their order; None for a put.
@@ -110,7 +112,7 @@ class D1Store(BaseStore):
         Raises:
             WideSearchError: a search looked at `search_rows` items and is not complete.
             ForeignValueError: JSON cannot hold a value, or another program wrote a row.
-            InvalidArgumentError: an argument breaks a rule. InvalidNamespaceError: a namespace does.
+            InvalidArgumentError: an argument breaks a rule. InvalidNamespaceError: a namespace breaks a rule.
             StaleFencingTokenError, StaleItemError: somebody else has written.
         """
         now_ms, asked = self._now_ms(), list(ops)
@@ -122,14 +124,14 @@ class D1Store(BaseStore):
         return [answers.get(place) for place in range(len(asked))]
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """`abatch` for synchronous code; not in a Worker."""
+        """Call `abatch` from synchronous code. It does not work in a Worker."""
         return run_now(self.abatch(ops), "batch")
 
     async def sweep_ttl(self) -> int:
-        """Remove the rows of all expired and deleted items, 500 a batch. Return how many.
+        """Remove the rows of all expired and deleted items, 500 in each batch. Return their number.
 
         Raises:
-            D1StateError: the database failed; what was removed before stays removed.
+            D1StateError: the database failed. Rows that were removed before stay removed.
         """
         count, now_ms = 0, self._now_ms()
         while True:
@@ -151,7 +153,7 @@ class D1Store(BaseStore):
                 raise InvalidArgumentError(f"D1Store has no operation {type(op).__name__}")
 
     def _puts(self, asked: Sequence[Op]) -> dict[Name, tuple[str | None, int | None]]:
-        """The value as JSON, or None, and the time to live of each item that is put. The last one counts."""
+        """Return the value as JSON, or None, and the time to live of each item to put. The last put of an item counts."""
         puts = dict[Name, tuple[str | None, int | None]]()
         for op in asked:
             if not isinstance(op, PutOp):
@@ -188,7 +190,7 @@ class D1Store(BaseStore):
 
     @contextmanager
     def _noted(self, writes: Mapping[Name, str]) -> Generator[None]:
-        """Tell what was seen that this store writes, and whether it was stored. After a lost reply nobody knows."""
+        """Note that this store writes these items, and whether they were stored. After a lost reply the outcome is unknown."""
         if self._seen is None:
             yield
             return

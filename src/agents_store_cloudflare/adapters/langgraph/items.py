@@ -1,4 +1,4 @@
-"""Items of the long-term memory as rows, and back."""
+"""Turns items of the long-term memory into rows, and back."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = [
 Namespace = tuple[str, ...]
 
 MOST_ITEM_BYTES: Final = 1_900_000
-"""The most bytes of an item's value as JSON: D1 takes 2,000,000 bytes for a row."""
+"""The most bytes of an item's value as JSON, because D1 takes at most 2,000,000 bytes for a row."""
 
 MOST_NAME_BYTES: Final = 2_000
 """The most bytes of a namespace, and of a key."""
 
 SEPARATOR: Final = "\x1f"
-"""Ends each label of a stored namespace: below all characters of labels, so texts are in the order of their labels."""
+"""The end of each label of a stored namespace. It is below all characters of labels, so the order of texts is the order of labels."""
 
 _LAST: Final = "\U0010ffff"
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f\U0010ffff]")
@@ -44,7 +44,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def namespace_text(namespace: object, *, empty: bool = True, wildcards: bool = False) -> str:
-    """A namespace, or the beginning of one, as it is stored.
+    """Return the stored form of a namespace, or of the beginning of a namespace.
 
     Args:
         empty: allow a namespace without labels.
@@ -79,21 +79,21 @@ def _is_utf8(text: str) -> bool:
 
 
 def labels_of(text: str) -> Namespace:
-    """The labels of a stored namespace."""
+    """Return the labels of a stored namespace."""
     return tuple(text.split(SEPARATOR)[:-1])
 
 
 def range_of(prefix: str) -> tuple[str, str]:
-    """The first stored namespace that begins with the prefix, and the end of those that do."""
+    """Return the first stored namespace with the prefix, and the end of the range of these namespaces."""
     return prefix, f"{prefix[:-1]} " if prefix else _LAST
 
 
 def key_text(key: object) -> str:
-    """An item's key, checked.
+    """Return an item's key after checking it.
 
     Raises:
-        TypeError: it is no text.
-        InvalidArgumentError: it has a control character or half a character, or is too long.
+        TypeError: the key is no text.
+        InvalidArgumentError: the key has a control character or a lone surrogate, or is too long.
     """
     text = check_text(key, "the key of an item", empty=True, max_bytes=MOST_NAME_BYTES)
     if _CONTROL.search(text):
@@ -102,10 +102,10 @@ def key_text(key: object) -> str:
 
 
 def value_json(value: object, name: str) -> str:
-    """An item's value as JSON text.
+    """Return an item's value as JSON text.
 
     Raises:
-        ForeignValueError: it is no mapping, JSON cannot hold it, or it is too large.
+        ForeignValueError: the value is no mapping, JSON cannot hold it, or it is too large.
     """
     if not isinstance(value, Mapping):
         raise ForeignValueError(f"the value of {name} is a mapping, or None to delete it; got {type(value).__name__}")
@@ -121,7 +121,7 @@ def value_json(value: object, name: str) -> str:
 
 
 def item_of(row: Row) -> Item:
-    """The item of a row.
+    """Return the item of a row.
 
     Raises:
         ForeignValueError: another program or a newer version wrote the row.
@@ -130,7 +130,7 @@ def item_of(row: Row) -> Item:
 
 
 def search_item_of(row: Row) -> SearchItem:
-    """The item of a row that a search found.
+    """Return the found item of a row of a search.
 
     Raises:
         ForeignValueError: another program or a newer version wrote the row.

@@ -57,7 +57,7 @@ class StoredWrite:
                 return f"[{','.join(lines.elements(thread, Range(log, first, end)))}]"
             case _:
                 raise ForeignValueError(
-                    f"a write of task {self.task_id!r} in thread {thread[0]!r} is not as this version writes it"
+                    f"a write of task {self.task_id!r} in thread {thread[0]!r} does not have the form of this version"
                 )
 
     def needs(self) -> tuple[Range, ...]:
@@ -157,7 +157,9 @@ def read_writes(text: str | None) -> list[StoredWrite]:
                 if number != PATH
             ]
     except (ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
-        raise ForeignValueError(f"the writes of a checkpoint are not as this version writes them: {error!r}") from error
+        raise ForeignValueError(
+            f"the writes of a checkpoint do not have the form of this version: {error!r}"
+        ) from error
     return sorted(found, key=lambda write: writes_sort_key(write.path, write.task_id, write.index))
 
 

@@ -96,7 +96,7 @@ class _Reading:
         except (ValueError, TypeError) as error:
             if isinstance(error, ForeignValueError):
                 raise
-            raise ForeignValueError(f"its body is not as this version writes it: {error}") from error
+            raise ForeignValueError(f"its body does not have the form of this version: {error}") from error
 
     def result(self) -> tuple[CheckpointTuple, KnownCheckpoint]:
         row = self.row

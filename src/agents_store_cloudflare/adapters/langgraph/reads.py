@@ -1,4 +1,4 @@
-"""The reading operations of a store: which statements they are, and their answers from the rows."""
+"""The reading operations of a store: their statements, and their answers from the rows."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ __all__ = ["Read", "gets", "namespaces", "search"]
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Statements, and what makes the answers of their rows: by the place of each operation in its batch."""
+    """Statements, and the function that makes the answers from their rows, by the place of each operation in its batch."""
 
     statements: list[Statement]
     answers: Callable[[list[list[Row]]], dict[int, Any]]
 
 
 def gets(asked: dict[int, GetOp], now_ms: int, *, keeps: bool, seen: SeenItems | None) -> Read:
-    """All items that a batch names, in one statement, and one that keeps those with a time to live for another while.
+    """Return the read of all items of a batch in one statement, and a statement that renews their time to live.
 
     Args:
-        keeps: whether reading keeps items alive.
-        seen: is told which write made each item.
+        keeps: True when a read renews the time to live of its items.
+        seen: gets the name of the write that made each item.
     """
     places = list(asked)
     names = [(namespace_text(op.namespace), key_text(op.key)) for op in asked.values()]
@@ -64,12 +64,12 @@ def gets(asked: dict[int, GetOp], now_ms: int, *, keeps: bool, seen: SeenItems |
 
 
 def search(place: int, op: SearchOp, now_ms: int, rows: int, *, keeps: bool, seen: SeenItems | None) -> Read:
-    """A page of the items below a namespace that fit a filter, in the order of namespaces and keys.
+    """Return the read of a page of the items below a namespace that match a filter, in the order of namespaces and keys.
 
     Args:
         rows: the most rows that it looks at.
-        keeps: whether reading keeps items alive.
-        seen: is told which write made each item.
+        keeps: True when a read renews the time to live of its items.
+        seen: gets the name of the write that made each item.
     """
     if op.query is not None:
         raise InvalidArgumentError("D1Store has no vectors: search by filter, not by query")
@@ -94,10 +94,10 @@ def search(place: int, op: SearchOp, now_ms: int, rows: int, *, keeps: bool, see
 
 
 def namespaces(place: int, op: ListNamespacesOp, now_ms: int, most: int) -> Read:
-    """The namespaces that have items and fit the conditions, in order.
+    """Return the read of the namespaces that have items and match the conditions, in order.
 
     Args:
-        most: how many namespaces it looks at.
+        most: the most namespaces that it looks at.
     """
     conditions = op.match_conditions or ()
     prefix = max((_checked(condition) for condition in conditions), key=len, default="")
@@ -120,7 +120,7 @@ def namespaces(place: int, op: ListNamespacesOp, now_ms: int, most: int) -> Read
 
 
 def _checked(condition: MatchCondition) -> str:
-    """The stored beginning that all namespaces of a condition share; "" where it does not say."""
+    """Return the stored beginning that all namespaces of a condition share; "" if the condition has no beginning."""
     text = namespace_text(condition.path, wildcards=True)
     if condition.match_type not in {"prefix", "suffix"}:
         raise InvalidArgumentError(f"a namespace is matched by prefix or suffix, not {condition.match_type!r}")

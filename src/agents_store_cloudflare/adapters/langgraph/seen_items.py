@@ -1,4 +1,4 @@
-"""What a store with `item_check` has read: which write made each item."""
+"""The items that a store with `item_check` has read, each with the name of the write that made it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Final
 __all__ = ["MOST_FLYING", "MOST_ITEMS", "Expected", "Name", "SeenItems"]
 
 Name = tuple[str, str]
-"""The stored namespace, and the key."""
+"""The stored namespace and the key of an item."""
 
 Expected = tuple[str, str, list[str]]
-"""The stored namespace, the key, and the writes of which one must be the item's last; "" for no item."""
+"""The stored namespace, the key, and the allowed last writes of the item; "" for no item."""
 
 MOST_ITEMS: Final = 10_000
-"""The number of items that a store remembers. The one that was touched longest ago is forgotten first, and is not checked any more."""
+"""The number of items that a store remembers. The least recently used item is forgotten first, and is no longer checked."""
 
 MOST_FLYING: Final = 16
-"""The number of a store's own writes of one item that are remembered while their outcome is not known."""
+"""The number of a store's own writes of one item that are remembered while their outcome is unknown."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    # The write that was read, or this store's own last one; None where neither is known.
+    # The write that was read, or this store's own last write; None if neither is known.
     write_id: str | None = None
-    # The newest of the store's own writes whose outcome is not known.
+    # The newest of the store's own writes with an unknown outcome.
     flying: list[str] = field(default_factory=list[str])
-    # When the store last began or finished a write of its own.
+    # The moment at which the store last began or finished a write of its own.
     own_at: int = 0
 
 
 class SeenItems:
-    """The writes that a store has seen last, and its own writes that are on their way."""
+    """The last writes that a store has seen, and its own writes with an unknown outcome."""
 
     def __init__(self) -> None:
         self._items: dict[Name, _Seen] = {}
@@ -43,22 +43,22 @@ class SeenItems:
         return self._moment
 
     def see(self, name: Name, write_id: str, sent: int) -> None:
-        """Note which write made an item that was read, "" where the item is not there.
+        """Note the write that made an item that was read; "" if the item does not exist.
 
         Args:
-            sent: the moment at which the read was sent. A write of this store's own since then is newer than the answer.
+            sent: the moment at which the read was sent. Later writes of this store are newer than the answer.
         """
         item = self._touch(name)
         if item.own_at <= sent:
             item.write_id = write_id
 
     def expected(self, names: Iterable[Name]) -> list[Expected]:
-        """Of the items that are known: namespace, key, and the writes of which one must still be the last."""
+        """Return the known ones of these items: namespace, key, and the allowed last writes."""
         known = [(name, self._items[name]) for name in names if name in self._items]
         return [(*name, [item.write_id, *item.flying]) for name, item in known if item.write_id is not None]
 
     def begin(self, writes: Mapping[Name, str]) -> None:
-        """This store's own writes are sent: the name of the write of each item, "" where it deletes the item."""
+        """Note that this store sends writes. Each item has the name of its write, or "" if the write deletes the item."""
         self._moment += 1
         for name, write_id in writes.items():
             item = self._touch(name)
@@ -66,7 +66,7 @@ class SeenItems:
             item.own_at = self._moment
 
     def end(self, writes: Mapping[Name, str], *, is_stored: bool) -> None:
-        """They were stored, or refused."""
+        """Note that the writes were stored or refused."""
         self._moment += 1
         for name, write_id in writes.items():
             item = self._touch(name)

@@ -100,7 +100,9 @@ def checkpoint_of(
             else [channels[each] if isinstance(each, int) else each for each in updated],
         }
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, StopIteration) as error:
-        raise ForeignValueError(f"checkpoint {checkpoint_id!r} is not as this version writes it: {error!r}") from error
+        raise ForeignValueError(
+            f"checkpoint {checkpoint_id!r} does not have the form of this version: {error!r}"
+        ) from error
     return cast("Checkpoint", made)
 
 

@@ -62,5 +62,5 @@ class TextCodec:
                 return self.serde.loads_typed((kind, base64.b64decode(content)))
             case _:
                 raise ForeignValueError(
-                    "a stored value was written by another serializer than this saver's; give the saver that one"
+                    "a stored value was written by another serializer than this saver's; give the saver that serializer"
                 )

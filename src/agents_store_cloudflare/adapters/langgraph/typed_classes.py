@@ -80,7 +80,7 @@ class ClassPort:
             return DeltaSnapshot(parts[0])
         if tag == "serde":
             raise ForeignValueError(
-                f"a value of kind {parts[0]!r} was written by another serializer; give the saver that one"
+                f"a value of kind {parts[0]!r} was written by another serializer; give the saver that serializer"
             )
         if tag not in {"message", "enum", "object", "model", "namedtuple", "single"}:
             raise ForeignValueError(f"a stored value has the tag {tag!r}, which this version does not know")

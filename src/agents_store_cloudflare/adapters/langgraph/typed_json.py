@@ -66,7 +66,7 @@ class TypedJsonSerializer:
         kind, content = data
         if kind != KIND:
             raise ForeignValueError(
-                f"a value of kind {kind!r} was written by another serializer; give the saver that one"
+                f"a value of kind {kind!r} was written by another serializer; give the saver that serializer"
             )
         return self.load(content.decode())
 
@@ -149,7 +149,7 @@ class TypedJsonSerializer:
         if MARK not in found:
             return found
         if len(found) != 1:
-            raise ForeignValueError(f"a stored object has the key {MARK!r} beside others; another program wrote it")
+            raise ForeignValueError(f"a stored object has the key {MARK!r} and other keys; another program wrote it")
         tag, *parts = found[MARK]
         if (maker := _MAKERS.get(tag)) is not None:
             return maker(*parts)

@@ -66,4 +66,4 @@ def deferred_requests(context: JsonValue) -> DeferredToolRequests | None:
     try:
         return _requests.validate_json(json.dumps(asked))
     except ValidationError as error:
-        raise ForeignValueError(f"what the turn waits for is not pydantic-ai's: {told(error)}") from error
+        raise ForeignValueError(f"the context of the suspended turn is not from pydantic-ai: {told(error)}") from error

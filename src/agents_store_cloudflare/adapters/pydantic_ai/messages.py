@@ -52,7 +52,7 @@ def _restored(message: Message, number: int) -> ModelMessage:
     try:
         [restored] = ModelMessagesTypeAdapter.validate_json(json.dumps([own]))
     except ValueError as error:
-        raise ForeignValueError(f"message {number} of the session is not pydantic-ai's: {told(error)}") from error
+        raise ForeignValueError(f"message {number} of the session is not from pydantic-ai: {told(error)}") from error
     return restored
 
 

@@ -202,7 +202,7 @@ def _joined(rows: Sequence[Row]) -> Iterator[tuple[str, str | None, str, str]]:
 def _entry(entry_id: str, parent_id: str | None, kind: str, body: str) -> ConversationEntry:
     where = f"the row of entry {entry_id!r} in __agents_conversation_entries"
     if kind != "message":
-        raise ForeignValueError(f"{where} is of kind {kind!r}, which a newer version may know")
+        raise ForeignValueError(f"{where} is of kind {kind!r}, which this version does not know")
     try:
         [message] = ModelMessagesTypeAdapter.validate_json(f"[{body}]")
     except ValueError as error:

@@ -81,7 +81,7 @@ class D1ConversationStore(ConversationStore):
         self._token = check_fencing_token(fencing_token)
         if usage is not None and not isinstance(self._homes, OneDatabase):
             raise InvalidArgumentError(
-                "usage= needs the database of the usage: with homes, record it by the usage store"
+                "usage= works only if the usage is in the same database; with homes, record it with the usage store"
             )
         self._usage = usage
         self._places: dict[str, str] = {}
@@ -155,9 +155,7 @@ class D1ConversationStore(ConversationStore):
             ForeignValueError: another program or a newer version wrote a record.
         """
         if not isinstance(self._homes, OneDatabase):
-            raise InvalidArgumentError(
-                "a list spans conversations, and these live in homes of their own: name the conversation"
-            )
+            raise InvalidArgumentError("conversations in several homes cannot be listed: name the conversation")
         most = _most(limit)
         statement = (
             Statement(conversation_sql.SELECT_ALL, (most,))
@@ -199,7 +197,7 @@ class D1ConversationStore(ConversationStore):
             "done": lambda _: _WrittenAlreadyError(),
             "conflict": lambda _: ConversationConflict(own),
             "tree": lambda _: InvalidArgumentError(
-                f"conversation {own!r} would continue an entry of another conversation; `fork` makes one that may"
+                f"conversation {own!r} continues an entry of another conversation; use `fork` for that"
             ),
             "entry": lambda _: InvalidArgumentError(f"an entry of conversation {own!r} is stored already under its id"),
         }
@@ -318,7 +316,7 @@ class D1ConversationStore(ConversationStore):
             return "*"
         if entry_id not in self._places:
             raise InvalidArgumentError(
-                f"nobody knows the home of entry {entry_id!r}: read the record of its conversation with this store first"
+                f"this store does not know the home of entry {entry_id!r}: read the record of its conversation with this store first"
             )
         return self._places[entry_id]
 

@@ -1,4 +1,4 @@
-"""What an act of an operator is: the page that explains it, the act itself, and its report."""
+"""The parts of an operator's act: the page that explains it, the act itself, and its report."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Act:
 
 
 def new_commit_id() -> str:
-    """Return a commit id for the form of an act: pressed twice, the act has one effect."""
+    """Return a commit id for the form of an act. With it the act has one effect, even if its button is pressed twice."""
     return secrets.token_hex(16)
 
 
@@ -86,10 +86,10 @@ def objects_of(asked: Asked) -> Objects:
     """Return the Durable Objects behind the console.
 
     Raises:
-        StreamError: the console has a database alone.
+        StreamError: the console has only a database.
     """
     if asked.sources.objects is None:
-        raise StreamError("this act needs the Worker's Durable Objects; there is a database alone")
+        raise StreamError("this act needs the Worker's Durable Objects, and this console has only a database")
     return asked.sources.objects
 
 
@@ -114,7 +114,7 @@ async def holding(asked: Asked, session_id: str) -> AsyncGenerator[dict[str, Any
 
 
 def who_is_kept_out(asked: Asked) -> str:
-    """Return a sentence for a plan: whether `holding` keeps agents away from the session."""
+    """Return a sentence for a plan that says whether `holding` keeps agents away from the session."""
     objects = asked.sources.objects
     if objects is not None and objects.locks is not None:
         return "The session's lock is held meanwhile. Where somebody else holds it, nothing happens."

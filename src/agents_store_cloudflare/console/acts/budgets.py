@@ -33,7 +33,7 @@ async def _plan_budget(asked: Asked) -> Plan:
         title=f"Raise the budget of {budget.scope}",
         says=(
             f"The cap is {budget.cap:,} {budget.unit}; {budget.settled:,} are spent and {budget.reserved:,} reserved.{within}",
-            "What was reserved and spent stays as it is.",
+            "Reserved and spent amounts stay unchanged.",
         ),
         fixed={"scope": budget.scope, "cap": str(budget.cap)},
         entries=(Entry(name="new_cap", label=f"New cap, in {budget.unit}", value=str(budget.cap), kind="number"),),

@@ -36,7 +36,7 @@ async def _plan_export(asked: Asked) -> Plan:
                 "The session is downloaded as one JSON file: state, messages, checkpoints, staged changes, runs, references and usage. "
                 "`agents-store import` takes it."
             ),
-            "It holds all that was said. Nobody may write to the session meanwhile, or the file may mix two moments.",
+            "It holds the whole conversation. Nobody may write to the session meanwhile, or the file may mix two moments.",
         ),
         fixed={"id": session.session_id},
         button="Download",

@@ -71,7 +71,7 @@ class CheckpointNotFoundError(StateNotFoundError):
     def _describe(self) -> str:
         return (
             f"session {self.session_id!r} keeps no checkpoint {self.checkpoint_id!r}; "
-            "list_checkpoints gives the ones it keeps"
+            "list_checkpoints gives its checkpoints"
         )
 
 
@@ -122,7 +122,7 @@ class SessionExistsError(D1StateError):
     session_id: str
 
     def _describe(self) -> str:
-        return f"session {self.session_id!r} exists already; pass exist_ok=True to take the stored one"
+        return f"session {self.session_id!r} exists already; pass exist_ok=True to get the stored session"
 
 
 @dataclass(eq=False, repr=False)

@@ -153,9 +153,9 @@ class AgentState(Record):
             return super(AgentState, cls).from_dict(body)
         state = super(AgentState, cls).from_dict({key: value for key, value in body.items() if key != STORED_HISTORY})
         if not isinstance(stored, list) or [*map(type, cast("Any", stored))] != [int] * 4:
-            raise InvalidArgumentError(f"{STORED_HISTORY} must be as to_dict gave it")
+            raise InvalidArgumentError(f"{STORED_HISTORY} must be unchanged from to_dict")
         first, count, epoch, fingerprint = cast("list[int]", stored)
         if not 0 <= first <= count <= MAX_SAFE_INTEGER or not 0 <= epoch <= MAX_SAFE_INTEGER:
-            raise InvalidArgumentError(f"{STORED_HISTORY} must be as to_dict gave it")
+            raise InvalidArgumentError(f"{STORED_HISTORY} must be unchanged from to_dict")
         state.stored_history = StoredHistory(first=first, count=count, epoch=epoch, fingerprint=fingerprint)
         return state

@@ -79,8 +79,8 @@ class SessionStore(Protocol):
             The new version.
 
         Raises:
-            StaleStateError: another version is stored (`reason` is "version"), the stored messages are not the ones that `state` was
-                loaded with ("history"), or `state` holds changed copies of stored messages ("edited").
+            StaleStateError: `reason` is "version" if another version is stored, "history" if the stored messages are not the loaded
+                ones, and "edited" if `state` holds changed copies of stored messages.
             StateSizeExceededError: the state or a message is larger than the store's limits.
             StaleFencingTokenError: a newer holder of the lock has written.
 

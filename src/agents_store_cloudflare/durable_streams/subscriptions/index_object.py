@@ -317,7 +317,7 @@ class SubscriptionIndex:
         try:
             stream = await self._asked(path, marks_it=True)
         except (AgentsStoreError, ObjectCallError) as error:
-            self._logger.warning("stream %r could not be asked to tell of its changes: %s", path, error)
+            self._logger.warning("stream %r could not be asked to report its changes: %s", path, error)
             return False
         now_ms = self._host.now_ms()
         if stream.is_gone:
@@ -341,7 +341,7 @@ class SubscriptionIndex:
         try:
             stream = await self._asked(path)
         except (AgentsStoreError, ObjectCallError) as error:
-            self._logger.warning("stream %r could not be asked whether it is still there: %s", path, error)
+            self._logger.warning("stream %r could not be asked whether it still exists: %s", path, error)
             return
         self._wakes.links.checked(stream, now_ms)
         if stream.is_gone:

@@ -122,7 +122,7 @@ class SubscriptionRoutes:
                 return HttpResponse(status=204)
             case _:
                 raise Refusal(
-                    405, "method_not_allowed", "subscriptions know PUT, GET and DELETE", {"allow": "GET, PUT, DELETE"}
+                    405, "method_not_allowed", "subscriptions allow PUT, GET and DELETE", {"allow": "GET, PUT, DELETE"}
                 )
 
     async def _put(self, request: HttpRequest, subscription_id: str, admits: Admits) -> HttpResponse:

@@ -333,7 +333,7 @@ class Wakes:
         found = self.table.existing(subscription_id)
         spoken = signs_wake(self.table.secret(), subscription_id, token)
         if spoken is None:
-            raise Refusal(401, "INVALID_TOKEN", "the token is not one of this subscription")
+            raise Refusal(401, "INVALID_TOKEN", "the token does not belong to this subscription")
         current = (found.state.generation, found.state.wake_id)
         if found.state.phase == "idle" or spoken != current or (wake.get("generation"), wake.get("wake_id")) != current:
             raise Refusal(409, "FENCED", "another wake has begun since")

@@ -1,4 +1,4 @@
-"""What a turn promises of its budget: the reservation is settled with what was spent, however the turn ends."""
+"""The conformance tests of a turn's budget: every end of a turn settles the reservation with the spent amount."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MOST = 2**53 - 1
 
 
 class TurnBudgetConformance(StoreFixtures):
-    """Budgets of turns."""
+    """The contract of turns with budgets."""
 
     @pytest.mark.parametrize("ends_by", ["its end", "an exception", "a death"])
     async def test_more_than_a_scope_can_count(self, store: CloudflareStore, unique: str, ends_by: str) -> None:
-        """TU-3, US-17: where the settled sum has no room, a turn ends all the same, keeps its usage, and fills the scope."""
+        """TU-3, US-17: If the settled sum has no room, the turn still ends, keeps its usage, and fills the scope."""
         usage, org = store.usage_store, f"{unique}-org"
         await usage.set_budget(org, MOST, "tokens")
         await usage.set_budget(unique, MOST, "tokens", parent=org)
@@ -39,12 +39,12 @@ class TurnBudgetConformance(StoreFixtures):
 
     @pytest.mark.parametrize("then", ["gone", "made anew", "in another turn"])
     async def test_a_session_that_goes_after_the_lock(self, store: CloudflareStore, unique: str, then: str) -> None:
-        """TU-3, TU-7: a holder that has lost its lock and its session settles the reservation, which nobody else knows."""
+        """TU-3, TU-7: A holder that has lost its lock and its session settles its reservation."""
         await store.usage_store.set_budget(unique, 100, "tokens")
         block = begin(store, unique, budget=(unique, 60), auto_refresh=False)
         turn = await asyncio.create_task(block.__aenter__())
         turn.record_tokens(model="m", prompt=7)
-        await turn.lock.release()  # as a ttl that has run out
+        await turn.lock.release()  # as if its ttl had run out
         await store.delete_session(unique)
         if then == "made anew":
             lock = await store.locks.acquire(unique)
@@ -61,14 +61,14 @@ class TurnBudgetConformance(StoreFixtures):
         assert await store.usage_store.get_entry_count(unique) == 0
 
     async def test_a_late_holder_settles_nothing_twice(self, store: CloudflareStore, unique: str) -> None:
-        """TU-7: where the next turn has closed the turn of a lost holder, the settlement of the next turn stands."""
+        """TU-7: If the next turn has closed the turn of a lost holder, the settlement of the next turn stays."""
         await store.usage_store.set_budget(unique, 100, "tokens")
         block = begin(store, unique, budget=(unique, 60), auto_refresh=False)
         turn = await asyncio.create_task(block.__aenter__())
         turn.record_tokens(model="m", prompt=7)
         await turn.commit()
         turn.record_tokens(model="m", prompt=9)
-        await turn.lock.release()  # as a ttl that has run out
+        await turn.lock.release()  # as if its ttl had run out
         await asyncio.create_task(enter(begin(store, unique), leave=True))
         with pytest.raises((LockLostError, StaleFencingTokenError)):
             await block.__aexit__(None, None, None)
