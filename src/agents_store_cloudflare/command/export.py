@@ -17,6 +17,7 @@ from agents_store_cloudflare.contract.arguments import system_now_ms
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.transfer import budget_roots, export_budgets, list_remains
 from agents_store_cloudflare.transfer.lines import LineWriter
+from agents_store_cloudflare.transfer.moments import Mark, mark_of
 from agents_store_cloudflare.transfer.tables import TABLES, rows_of
 
 __all__ = ["add_parser"]
@@ -83,22 +84,31 @@ async def _all_states(opened: OpenDatabase) -> AsyncIterator[AgentState]:
 
 async def _export(opened: OpenDatabase, writer: LineWriter, state: AgentState) -> None:
     """Yield the lines of one session. Its state comes first, its `end` line last. A session without an `end` line is incomplete."""
+    before = await mark_of(opened.database, state.session_id)
     print(writer.begin(state.session_id, bare_state(state)))
     async for line in _lines(opened, writer, state):
         print(line)
-    now = await opened.states.load_state(state.session_id, messages="none")
-    changed = now is None or now.version != state.version
+    is_as_listed = [row["version"] for row in before[0]] == [state.version]
+    await _end(opened, writer, state.session_id, before, changed=not is_as_listed)
+
+
+async def _end(
+    opened: OpenDatabase, writer: LineWriter, session_id: str, before: Mark, *, changed: bool = False
+) -> None:
+    """Print the last line of a session. It says whether somebody changed the session or its usage meanwhile."""
+    changed = changed or before != await mark_of(opened.database, session_id)
     print(writer.end(changed=changed))
     if changed:
-        print(printable(f"session {state.session_id!r} changed meanwhile; export it again"), file=sys.stderr)
+        print(printable(f"session {session_id!r} changed meanwhile; export it again"), file=sys.stderr)
 
 
 async def _export_remains(opened: OpenDatabase, writer: LineWriter, session_id: str) -> None:
+    before = await mark_of(opened.database, session_id)
     print(writer.begin(session_id, None))
     for table in TABLES:
         async for row in rows_of(opened.database, table, session_id):
             print(writer.line("row", table=table, row=row))
-    print(writer.end())
+    await _end(opened, writer, session_id, before, changed=bool(before[0]))
 
 
 async def _roots(opened: OpenDatabase, scope: str | None) -> AsyncIterator[str]:

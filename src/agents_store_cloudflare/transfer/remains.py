@@ -7,13 +7,14 @@ from typing import Final, LiteralString, cast
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.arguments import check_id
-from agents_store_cloudflare.contract.errors import D1StateError
+from agents_store_cloudflare.contract.errors import D1StateError, SessionExistsError
 from agents_store_cloudflare.database import Row, SqlError, Statement, batch_with_retry
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
 from agents_store_cloudflare.state.session_tables import SESSION_TABLES
 from agents_store_cloudflare.transfer.copies import FORMAT, SessionCopy
 from agents_store_cloudflare.transfer.import_sql import ids_without_session
-from agents_store_cloudflare.transfer.tables import ENTRIES, KEPT, TABLES, rows_of
+from agents_store_cloudflare.transfer.moments import rows_at_one_moment
+from agents_store_cloudflare.transfer.tables import ENTRIES, KEPT
 
 __all__ = ["export_remains", "list_remains"]
 
@@ -42,9 +43,15 @@ async def list_remains(database: object) -> AsyncIterator[str]:
 
 
 async def export_remains(database: object, session_id: str) -> SessionCopy:
-    """Return the rows of an id without a session, for `import_session`: usage, fence, adapters' rows."""
-    db = as_database(database)
-    stored = {table: [row async for row in rows_of(db, table, check_id(session_id, "session_id"))] for table in TABLES}
+    """Return the rows of an id without a session, for `import_session`: usage, fence, adapters' rows.
+
+    Raises:
+        SessionExistsError: there is a session by now; `export_session` copies it.
+        D1StateError: the usage changed again and again meanwhile.
+    """
+    state, stored = await rows_at_one_moment(as_database(database), check_id(session_id, "session_id"))
+    if state is not None:
+        raise SessionExistsError(session_id)
     return {
         "format": FORMAT,
         "schema": CURRENT_SCHEMA_VERSION,

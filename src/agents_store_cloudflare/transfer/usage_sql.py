@@ -12,7 +12,7 @@ from agents_store_cloudflare.state.numbering import first_key, last_key
 from agents_store_cloudflare.usage.amounts_sql import amounts_added
 from agents_store_cloudflare.usage.deletion_sql import DELETE_SESSION
 
-__all__ = ["COUNT_ENTRIES", "DELETE_STAGED", "FORGET_TOTALS", "INSERT_STAGED", "REPLACED"]
+__all__ = ["COUNT_ENTRIES", "DELETE_STAGED", "FORGET_TOTALS", "INSERT_STAGED", "REPLACED", "SELECT_MARK"]
 
 # ?1 session id. Deletes the entries, the totals and the share of days, as `usage_store.delete` does.
 REPLACED: tuple[LiteralString, ...] = DELETE_SESSION
@@ -103,3 +103,26 @@ COUNT_ENTRIES: tuple[LiteralString, ...] = (
     """
     + amounts_added("__agents_usage_by_day"),
 )
+
+# ?1 session id -> (its totals as one text, the key of its newest entry). Each change of the session's usage changes one of them, because
+# entries count in the totals. Primary key of the totals; index on session_id, backwards: one row.
+SELECT_MARK: LiteralString = """
+    SELECT
+      (
+        SELECT group_concat(line, char(10))
+        FROM (
+          SELECT
+            quote(kept) || quote(kind) || quote(name) || quote(first_timestamp) || quote(last_timestamp) || quote(amounts) AS line
+          FROM __agents_usage_by_session
+          WHERE session_id = ?1
+          ORDER BY kept, kind, name
+        )
+      ) AS totals,
+      (
+        SELECT rowid
+        FROM __agents_usage
+        WHERE session_id = ?1
+        ORDER BY session_id DESC, rowid DESC
+        LIMIT 1
+      ) AS newest
+"""

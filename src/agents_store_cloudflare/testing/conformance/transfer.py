@@ -17,7 +17,7 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.state.records import AgentState, StagedChange, SubSessionRef
 from agents_store_cloudflare.store import CloudflareStore
-from agents_store_cloudflare.testing.conformance.fixtures import StoreFixtures
+from agents_store_cloudflare.testing.conformance.transfer_moments import TransferMomentConformance
 from agents_store_cloudflare.transfer import (
     check_copy,
     copies_of,
@@ -34,7 +34,7 @@ from agents_store_cloudflare.transfer import (
 __all__ = ["TransferConformance"]
 
 
-class TransferConformance(StoreFixtures):
+class TransferConformance(TransferMomentConformance):
     """The contract of `export_session` and `import_session`."""
 
     async def test_a_session_comes_back(self, store: CloudflareStore, database: Any, unique: str) -> None:

@@ -1,0 +1,93 @@
+"""What a copy promises about usage that others change while the copy is made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare.cloudflare.d1 import as_database
+from agents_store_cloudflare.contract.errors import D1StateError
+from agents_store_cloudflare.database import Database, Row, Statement
+from agents_store_cloudflare.store import CloudflareStore
+from agents_store_cloudflare.testing.conformance.fixtures import StoreFixtures
+from agents_store_cloudflare.transfer import export_remains, export_session
+
+__all__ = ["TransferMomentConformance"]
+
+STEP = 3
+"""A table is read by at least so many batches, so no gap between two tables is missed."""
+
+LONG = 50 * 365 * 86_400
+"""An age in seconds that only entries of these tests have."""
+
+
+class TransferMomentConformance(StoreFixtures):
+    """The usage in a copy belongs to one moment."""
+
+    @pytest.mark.parametrize("what", ["a session", "an id without a session"])
+    @pytest.mark.parametrize("how", ["recorded", "kept", "deleted"])
+    async def test_usage_that_changes_meanwhile(
+        self, store: CloudflareStore, database: Any, unique: str, how: str, what: str
+    ) -> None:
+        """TR-1, TR-12: whenever others record or delete usage, a copy has it as it was before, or as it was after."""
+        export: Any = export_session if what == "a session" else export_remains
+        acts: dict[str, Callable[[str], Awaitable[object]]] = {
+            "recorded": lambda name: _record(store, name, 2),
+            "kept": lambda _: store.usage_store.delete_old_entries(LONG, keep_totals=True),
+            "deleted": store.usage_store.delete,
+        }
+        found: set[tuple[int, int]] = set()
+        at, was_in_time = 0, True
+        while was_in_time:
+            name = f"{unique}-{at}"
+            if what == "a session":
+                await store.state_store.create_session(name, agent_type="a")
+            await _record(store, name, 1)
+            await store.usage_store.delete_old_entries(LONG, keep_totals=True)
+            await _record(store, name, 3)
+            meddled = Meddled(as_database(database), at, partial(acts[how], name))
+            found.add(_usage_of(await export(meddled, name)))
+            at, was_in_time = at + STEP, meddled.has_acted
+        assert at > 10
+        after = {"recorded": (5, 1), "kept": (0, 4), "deleted": (0, 0)}[how]
+        assert found == {(3, 1), after}
+
+    async def test_usage_that_never_rests(self, store: CloudflareStore, database: Any, unique: str) -> None:
+        """TR-1: where usage is recorded again and again meanwhile, the copy is refused."""
+        await store.state_store.create_session(unique, agent_type="a")
+        meddled = Meddled(as_database(database), None, lambda: _record(store, unique, 1))
+        with pytest.raises(D1StateError, match="was written while it was copied"):
+            await export_session(meddled, unique)
+
+
+class Meddled(Database):
+    """A database during whose batch number `at` somebody else acts; during every batch if it is None."""
+
+    def __init__(self, database: Database, at: int | None, act: Callable[[], Awaitable[object]]) -> None:
+        self._database = database
+        self._at = at
+        self._act = act
+        self._sent = 0
+        self.has_acted = False
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        if self._at in (None, self._sent):
+            self.has_acted = True
+            await self._act()
+        self._sent += 1
+        return await self._database.batch(statements)
+
+
+async def _record(store: CloudflareStore, session_id: str, count: int) -> None:
+    entry = {"session_id": session_id, "kind": "custom", "name": "n", "value": 1, "timestamp": 1}
+    await store.usage_store.record_entries([{**entry, "source": {"type": "agent", "name": "a"}} for _ in range(count)])
+
+
+def _usage_of(copy: dict[str, Any]) -> tuple[int, int]:
+    """Return how many entries a copy has, and how many deleted entries its kept totals count."""
+    kept = [json.loads(row["amounts"])["entries"] for row in copy["stored"]["__agents_usage_by_session"]]
+    return len(copy["stored"]["__agents_usage"]), sum(kept)
