@@ -52,9 +52,10 @@ def memory_entry(
     """Return the growth of one stream on both sides.
 
     Args:
-        javascript_bytes, python_bytes: the process before and after. living, living_later: the streams whose objects are in the
-        interpreter: directly after the writes, and after the eviction of idle ones.
-        later_bytes: the process then.
+        javascript_bytes, python_bytes: the process before and after.
+        living, living_later: the streams whose objects are in the interpreter: directly after the writes, and after the eviction of
+            idle ones.
+        later_bytes: the process after the eviction.
     """
     return {
         "streams": STREAMS,

@@ -74,8 +74,9 @@ def check_bindings(
     """Check that a Worker's `env` has the bindings of the package. It sends nothing.
 
     Args:
-        env: `self.env` of the entry class. db, streams, locks, sessions: the names of the bindings; `locks` is None for a Worker
-            without locks. `sessions` is given only when sessions live in Durable Objects.
+        env: `self.env` of the entry class.
+        db, streams, locks, sessions: the names of the bindings. `locks` is None for a Worker without locks. `sessions` is given
+            only when sessions live in Durable Objects.
 
     Raises:
         BindingError: a binding is missing or of another kind. The message names all faults, with the lines for wrangler.toml.

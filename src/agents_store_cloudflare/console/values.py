@@ -27,7 +27,8 @@ class Difference(Record):
 
     Attributes:
         path: the place as a JSON pointer.
-        kind: "added", "removed" or "changed". before, after: the values; None if there was or is none.
+        kind: "added", "removed" or "changed".
+        before, after: the values; None if there was or is none.
     """
 
     path: str

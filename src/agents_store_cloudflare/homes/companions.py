@@ -1,4 +1,4 @@
-"""The calls of a home's lock and stream that go with a batch of its sessions."""
+"""The calls of a home's lock and stream that are sent with a batch of its sessions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Companions"]
 
 
 class Companions:
-    """The calls that go with one batch, in their order: perhaps the lock's before it, the others after it.
+    """The calls that are sent with one batch, in order: an acquire may stand before the batch, the other calls after it.
 
     Args:
-        places: the way to the home.
-        acquire: the acquire of the home's lock. Nothing else happens where the lock is not free.
+        places: finds the home.
+        acquire: the acquire of the home's lock, or None. If the lock is not free, no other call runs.
         others: calls of the stream and of the lock.
     """
 
@@ -31,7 +31,7 @@ class Companions:
         return [*before, batch, *(each.request() for each in self._others)]
 
     async def send(self, home: str, request: str) -> str:
-        """Send all of them as one request.
+        """Send all calls as one request.
 
         Raises:
             NotTogetherError: the home's lock and stream have objects of their own.
@@ -43,7 +43,7 @@ class Companions:
         return reply
 
     def hear(self, replies: Sequence[str]) -> str:
-        """Hand the replies to the calls, and return the batch's own.
+        """Give the replies to the calls, and return the reply of the batch.
 
         Raises:
             NotTogetherError: the lock is not free.
@@ -60,6 +60,6 @@ class Companions:
         return batch
 
     def settle(self) -> None:
-        """The sending has ended."""
+        """Note that the request is no longer sent."""
         for each in self._others:
             each.settle()

@@ -74,13 +74,13 @@ class ObjectHomes:
         self._in_db = in_db
 
     def turn_home(self, session_id: str) -> TurnHome | None:
-        """Return the home as turns of this session use it, or None where the session's lock and stream live elsewhere."""
+        """Return the home for turns of this session, or None if the session's lock and stream live elsewhere."""
         if self._places is None or not self._places.may_be_home(session_id):
             return None
         return _HomeOfTurns(self, self._places, session_id)
 
     def together(self, session_id: str, companions: Companions) -> Database:
-        """Return the home as a database whose batch goes together with calls of the home's lock and stream."""
+        """Return the home as a database whose batch is sent with calls of the home's lock and stream."""
         return TogetherDatabase(
             self._namespace, home_of(session_id), session_id, self._options, self._in_db, companions=companions
         )
@@ -114,7 +114,7 @@ class ObjectHomes:
         """Have the session's home send all its sessions to the directory again. Return the home's name, or None if it has no sessions.
 
         Raises:
-            D1StateError: the home gave no reply, or could not tell the directory.
+            D1StateError: the home gave no reply, or could not reach the directory.
         """
         told: Any = await self.call(session_id, PROJECT)
         if told is None:
@@ -293,7 +293,7 @@ class HomeDatabase:
 
 
 class TogetherDatabase(HomeDatabase):
-    """The database of one home, whose batches go together with calls of the home's lock and stream.
+    """The database of one home. Its batches are sent with calls of the home's lock and stream.
 
     Args:
         companions: the calls; see `homes/companions.py`.
@@ -313,12 +313,12 @@ class TogetherDatabase(HomeDatabase):
         self._companions = companions
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """`Database.batch`: the batch and its companions.
+        """Run the batch and its companions in one transaction.
 
         Raises:
             NotTogetherError: the lock is not free, or the home has no lock of its own.
             AgentsStoreError: a companion was refused; nothing has happened.
-            SqlError, MigrationError, SessionNotMovedError: as in `HomeDatabase.batch`.
+            SqlError, MigrationError, SessionNotMovedError: as `HomeDatabase.batch` raises them.
         """
         try:
             return await super().batch(statements)

@@ -1,4 +1,4 @@
-"""A home closes the turn of its own session when the turn's lock has ended and nobody came back."""
+"""Closes the open turn of a home's own session when the lease of the turn's lock has ended."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _IS_OPEN: LiteralString = """
 
 
 class DeadTurns:
-    """Closes dead turns of the session that bears the home's name, by the home's alarm. Turns of its children wait for a sweep.
+    """Closes dead turns of the session with the home's name, by the home's alarm. Dead turns of its children wait for a sweep.
 
-    A turn is dead when its session's lock is free: whoever enters next has a higher token. The home does what `sweep_turns` does, with
-    its own lock, its own tables and its own stream.
+    A turn is dead when its session's lock is free, because the next holder has a higher token. The home does what `sweep_turns`
+    does, with its own lock, its own tables and its own stream.
 
     Args:
         host: the object's platform, with the shared alarm.
         call: answers a call of the home's lock or stream.
-        wrote: is called after each batch, so that the directory hears of it.
+        wrote: is called after each batch, so that the directory gets the change.
         logger: gets the error of a turn that could not be closed. The session's next turn or a sweep closes it.
     """
 
@@ -55,13 +55,13 @@ class DeadTurns:
         self._logger = logger
 
     def entered(self) -> None:
-        """A turn may have entered: look again when its lease ends."""
+        """Note that a turn may have entered. Look again when its lease ends."""
         due_ms = self.waits()
         if due_ms is not None:
             self._host.set_alarm(due_ms)
 
     def waits(self) -> int | None:
-        """Return when this part next needs the alarm: at the end of the lease of an open turn."""
+        """Return the next time at which this part needs the alarm: the end of the lease of an open turn."""
         record = self._tables.record()
         if record is None or not self._is_open(record.home):
             return None
@@ -69,7 +69,7 @@ class DeadTurns:
         return None if frees_at is None else frees_at + 1
 
     async def ring(self) -> None:
-        """Close a dead turn, or look again when the lease of a living one ends. Never raises."""
+        """Close a dead turn, or look again when the lease of a living turn ends. It never raises."""
         record = self._tables.record()
         if record is None or not self._is_open(record.home) or not self._own.are_here(record.home):
             return
@@ -85,7 +85,7 @@ class DeadTurns:
         return bool(self._tables.query(_IS_OPEN, home))
 
     async def _close(self, home: str) -> None:
-        from agents_store_cloudflare.homes.accounts import OutboxAccounts  # noqa: PLC0415 - few homes ever need it
+        from agents_store_cloudflare.homes.accounts import OutboxAccounts  # noqa: PLC0415 - few homes need it
         from agents_store_cloudflare.locks import DurableObjectLockManager  # noqa: PLC0415
         from agents_store_cloudflare.state import D1StateStore  # noqa: PLC0415
         from agents_store_cloudflare.streams.manager import DurableObjectStreamManager  # noqa: PLC0415
@@ -111,11 +111,11 @@ class _OwnHome(Homes):
         self._tables = tables
         self._wrote = wrote
 
-    def of(self, session_id: str) -> _OwnHome:  # noqa: ARG002 - the home's session alone is swept here
+    def of(self, session_id: str) -> _OwnHome:  # noqa: ARG002 - only the home's own session is swept here
         return self
 
     def admit(self, session_id: str, parent_session_id: str | None) -> None:
-        """Allow every id: no session is created here."""
+        """Allow every id, because no session is created here."""
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """Run the statements as one transaction."""

@@ -40,7 +40,7 @@ class OwnParts:
         self._is_here = False
 
     def answer(self, head: Mapping[str, Any], request: str) -> str | Awaitable[str]:
-        """Return the reply to an operation of the stream or of the lock, or the place where they live."""
+        """Return the reply to an operation of the stream or the lock, or the place where they live."""
         place = self.place_of(head)
         if place is not None:
             return place
@@ -49,7 +49,7 @@ class OwnParts:
         return self.stream.answer(request) if "streamId" in head else self.lock.answer(request)
 
     def place_of(self, head: Mapping[str, Any]) -> str | None:
-        """Return None if the lock and the stream live here, and otherwise the answer for the caller.
+        """Return None if the lock and the stream live here, otherwise the answer for the caller.
 
         Raises:
             InvalidArgumentError: the call is for another home.

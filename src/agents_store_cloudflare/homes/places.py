@@ -28,7 +28,8 @@ class Places:
     """The places of locks and streams that one store knows. A home decides once for both, and keeps its decision for ever.
 
     Args:
-        sessions: the binding of `SessionServer`. streams, locks: the bindings of the objects outside homes.
+        sessions: the binding of `SessionServer`.
+        streams, locks: the bindings of the objects outside homes.
         in_homes: True when a new home gets its lock and its stream.
         asks: True when the caller of a new home first checks whether objects outside homes have the name.
     """

@@ -189,7 +189,7 @@ class SessionObject:
         return reply if together.done is None else self._after(together.done, reply)
 
     def _after(self, done: BatchDone, reply: str) -> str | Awaitable[str]:
-        """Return the reply, and tell D1 what the batch has changed: before the reply where the caller wants that."""
+        """Return the reply, and send the changes of the batch to D1. If the caller wants it, the changes are sent before the reply."""
         if done.is_write is None:
             return reply
         if not done.is_write:

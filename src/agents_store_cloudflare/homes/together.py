@@ -1,4 +1,4 @@
-"""Calls of the lock, the batches and the stream of one home, as one transaction of its object."""
+"""Runs calls of the lock, batches, and calls of the stream of one home as one transaction of its object."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SEQUENCE: Final = "sequence"
 
 @dataclass(frozen=True, slots=True)
 class BatchDone:
-    """What became of a batch.
+    """The outcome of a batch.
 
     Attributes:
-        is_write: whether it may have changed rows; None where it did not run to its end.
-        adds_run: whether a turn may have entered.
-        fault: why the database refused it.
+        is_write: True if it may have changed rows; None if it did not run to its end.
+        adds_run: True if a turn may have entered.
+        fault: the text of the database's refusal.
     """
 
     reply: str
@@ -46,13 +46,13 @@ Transaction: TypeAlias = "Callable[[Callable[[], None]], None]"
 
 
 class _RefusedError(Exception):
-    """A part was refused, so the parts before it must not stay."""
+    """A part was refused, so the earlier parts must be undone."""
 
 
 class Together:
-    """One call of several parts: perhaps the lock first, then a batch, then calls of the stream and of the lock.
+    """Runs one call of several parts: an acquire may come first, then a batch, then calls of the stream and of the lock.
 
-    Nothing of a commit stays if one of its parts is refused. Nothing awaits, so no other call runs in between.
+    If one part of a commit is refused, all parts are undone. There is no await, so no other call runs in between.
 
     Args:
         own: the lock and the stream of the home.
@@ -66,7 +66,7 @@ class Together:
         self.done: BatchDone | None = None
 
     def work(self, message: WireMessage, transaction: Transaction) -> list[str]:
-        """Do all parts, and return the replies up to the first refusal."""
+        """Run all parts, and return the replies up to the first refusal."""
         parts = split(message.head["lengths"], message.payload)
         try:
             transaction(lambda: self._enter(parts) if message.head["acquires"] else self._commit(parts))
@@ -76,9 +76,9 @@ class Together:
         return self._replies
 
     def _enter(self, parts: list[str]) -> None:
-        """Acquire the lock, and go on with its token if it was free. The lock stays with its caller also where the batch is refused."""
+        """Acquire the lock, and go on with its token if it was free. The caller keeps the lock even if the batch is refused."""
         acquire, batch, *others = parts
-        reply = cast("str", self._own.lock.answer(acquire))  # it does not wait, so the reply comes at once
+        reply = cast("str", self._own.lock.answer(acquire))  # this acquire does not wait, so the reply comes at once
         self._replies.append(reply)
         granted = decode_request(reply).head.get("ok")
         if granted is None:
@@ -104,7 +104,7 @@ class Together:
         return self.done.counts
 
     def _ask(self, request: str) -> bool:
-        """Put a request to the stream or to the lock. Return whether it was not refused."""
+        """Send a request to the stream or to the lock. Return whether it was accepted."""
         is_stream = "streamId" in decode_request(request).head
         # A release does not wait, so its reply comes at once too.
         reply = self._own.stream.answer_part(request) if is_stream else cast("str", self._own.lock.answer(request))

@@ -10,15 +10,15 @@ reply    {"ok": {}}\n[rows of the first statement]\n…
          {"ok": {"behind": 1}}                               the object knows schema 1 alone: send the statements of the steps
 ```
 
-A turn enters and commits in one call. Its parts are the texts that the lock, the home and the stream understand by themselves:
+A turn enters in one call, and commits in one call. The parts of a call are ordinary requests to the lock, the home and the stream:
 
 ```text
 request  {"place": …, "op": "together", "home": …, "acquires": true, "lengths": [characters of each part]}\nthe parts, one after the other
 reply    {"ok": {"lengths": […]}}\nthe replies that there are: a part that is refused ends the call
 ```
 
-A batch that goes along may leave numbers to the home: `{"put": "token"}` as a parameter is the fencing token that the call acquires,
-`{"put": "sequence"}` is where the stream stands after the call's chunks.
+The home puts two numbers into the parameters of such a batch. `{"put": "token"}` is the fencing token that the call acquires.
+`{"put": "sequence"}` is the stream's last sequence after the call's chunks.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def statements_text(statements: Iterable[Statement], *, leaves_numbers: bool = F
     """Return the payload of a request: one line for each statement.
 
     Args:
-        leaves_numbers: let the home put in the value of each `HomeNumber`.
+        leaves_numbers: True lets the home put in the value of each `HomeNumber`.
     """
     parameters_of = _left if leaves_numbers else _as_given
     return "\n".join(_encode([compact_sql(each.sql), parameters_of(each)]) for each in statements)
@@ -126,7 +126,7 @@ def _left(statement: Statement) -> Sequence[object]:
 
 
 def put_in(parameters: Iterable[Any], numbers: Mapping[str, int]) -> tuple[SqlValue, ...]:
-    """Return the parameters of a statement with the numbers that the caller has left to the home."""
+    """Return the parameters of a statement with the numbers that the home puts in."""
     return tuple(numbers[each[PUT]] if isinstance(each, dict) else each for each in parameters)
 
 
@@ -142,7 +142,7 @@ def joined(texts: Sequence[str]) -> tuple[list[JsonValue], str]:
 
 
 def split(lengths: Iterable[int], text: str) -> list[str]:
-    """Return the texts that `joined` has put together."""
+    """Return the texts from the result of `joined`."""
     ends = list(accumulate(lengths, initial=0))
     return [text[start:end] for start, end in pairwise(ends)]
 

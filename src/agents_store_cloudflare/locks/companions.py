@@ -1,4 +1,4 @@
-"""The calls of a lock that go to its object together with other calls."""
+"""The calls of a lock that are sent to its object together with other calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Acquiring:
     """An acquire as a `Companion`. It does not wait for the key.
 
     Attributes:
-        lock: the lock. None before it is granted, and if the key is not free.
+        lock: the lock. None before the grant, and if the key is not free.
     """
 
     def __init__(self, acquirer: Acquirer, key: str, wanted: Wanted, now_s: Callable[[], float]) -> None:
@@ -36,16 +36,16 @@ class Acquiring:
     def hear(self, reply: str) -> None:
         answer = Answer(value=value_of(self._key, reply), sent_s=self._sent_s)
         if self.lock is not None:
-            self.lock.let_expire()  # a repetition was given the same grant again
+            self.lock.let_expire()  # a repetition has got the same grant again
         self.lock = self._acquirer.granted(self._key, answer, self._request_id, self._wanted)
         if self._is_left:
             self.leave()
 
     def settle(self) -> None:
-        """Do nothing: a grant whose reply was lost ends with its ttl."""
+        """Do nothing, because a grant with a lost reply ends with its ttl."""
 
     def leave(self) -> None:
-        """Leave the lock to its ttl, also if it is granted later."""
+        """Do not release the lock: it ends with its ttl, also if it is granted later."""
         self._is_left = True
         if self.lock is not None:
             self.lock.let_expire()

@@ -1,4 +1,4 @@
-"""A call that goes to an object together with other calls."""
+"""A call that is sent to an object together with other calls."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["Companion"]
 
 
 class Companion(Protocol):
-    """A call of a lock or of a stream that a home does in the transaction of a batch."""
+    """A call of a lock or of a stream that a home runs in the transaction of a batch."""
 
     def request(self) -> str:
-        """Return the text to send. It is asked for again with each sending."""
+        """Return the text to send. It is called again for each sending."""
         ...
 
     def hear(self, reply: str) -> None:
@@ -23,5 +23,5 @@ class Companion(Protocol):
         ...
 
     def settle(self) -> None:
-        """The sending has ended. A call that has heard no reply may have happened or not."""
+        """Note that the request is no longer sent. A call without a reply may have happened or not."""
         ...

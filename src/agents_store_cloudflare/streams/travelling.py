@@ -1,4 +1,4 @@
-"""The last chunks of a writer in a call that does more, such as the commit of a turn in its home."""
+"""The last chunks of a writer as a part of a larger call, such as the commit of a turn in its home."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Travelling:
     """A batch of chunks as a `Companion`.
 
     Attributes:
-        last_sequence: the sequence of the last chunk, unless others write to the stream at the same time.
+        last_sequence: the sequence of the last chunk. It is right unless others write to the stream at the same time.
     """
 
     def __init__(self, sender: BatchSender, batch: Batch) -> None:
@@ -54,10 +54,10 @@ class Travelling:
 
 @asynccontextmanager
 async def travelling(sender: BatchSender) -> AsyncGenerator[Travelling | None, None]:
-    """Give the last batch of the chunks taken up to now, inside the block. The batches before it are stored first.
+    """Give the block the last batch of the chunks that were taken up to now. The batches before it are stored first.
 
     Raises:
-        AgentsStoreError: a batch before it was refused, or brought no reply.
+        AgentsStoreError: an earlier batch was refused, or got no reply.
     """
     last_place = sender.buffer.last_place
     async with sender.sending:

@@ -1,4 +1,4 @@
-"""A turn in its home: it enters in one call, and its commit takes along the last chunks, the closing chunk and the release."""
+"""A turn in its home. It enters in one call. Its commit, the last chunks, the closing chunk and the release are one call too."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = ["Opening", "with_companions"]
 async def with_companions(
     parts: TurnParts, home: TurnHome, commit: TurnCommit, closing: JsonObject | None
 ) -> AsyncGenerator[TurnCommit, None]:
-    """Give the commit with everything that goes along.
+    """Give the block the commit with the calls that are sent with it.
 
     Args:
         home: the session's home.
-        closing: the closing chunk that goes along, or None.
+        closing: the closing chunk of the turn, or None.
     """
     writer = parts.writer
     travelling = writer.travelling() if writer is not None and parts.is_stream_at_home else nullcontext(None)
@@ -46,7 +46,7 @@ async def with_companions(
 
 
 class Opening:
-    """The opening of a writer in the call that enters its turn: a `Companion`."""
+    """The opening of a writer as a `Companion` in the call that enters its turn."""
 
     def __init__(self, writer: DurableObjectStreamWriter, turn_id: str) -> None:
         self._writer = writer
@@ -60,11 +60,11 @@ class Opening:
             self._writer.open_heard(reply)
 
     def settle(self) -> None:
-        """Do nothing: the first flush opens a writer whose reply was lost."""
+        """Do nothing, because after a lost reply the first flush opens the writer."""
 
 
 class _Closing:
-    """The closing chunk in the call that commits its turn: a `Companion`."""
+    """The closing chunk as a `Companion` in the call that commits its turn."""
 
     def __init__(self, owed: JsonObject, now_ms: int) -> None:
         self._stream_id = str(owed["streamId"])
@@ -79,4 +79,4 @@ class _Closing:
         reply_of(self._stream_id, reply)
 
     def settle(self) -> None:
-        """Do nothing: the chunk is stored once, however often it is sent."""
+        """Do nothing, because the chunk is stored once, even if it is sent several times."""

@@ -64,7 +64,7 @@ class Entrance:
         self.abandoned: TurnParts | None = None
 
     async def come_in(self) -> TurnParts:
-        """Acquire the session's lock and enter the turn. If it raises, the lock is given back, or left to its ttl.
+        """Acquire the session's lock and enter the turn. If the call raises, the lock is given back, or it ends with its ttl.
 
         Raises:
             TurnRunningError, TurnEndedError: the turn is running, or has ended.
@@ -153,7 +153,7 @@ class Entrance:
         Raises:
             NotTogetherError: the lock is not free, or has an object of its own; nothing has happened.
         """
-        from agents_store_cloudflare.turns.at_home import Opening  # noqa: PLC0415 - homes alone need it
+        from agents_store_cloudflare.turns.at_home import Opening  # noqa: PLC0415 - only homes need it
 
         options = self._options
         acquire = self._locks.acquiring(options.session_id, ttl=options.ttl, owner=options.turn_id)
@@ -171,7 +171,7 @@ class Entrance:
             return self._of_its_lock(await self._entered(entry, writer, lock_of))
         except BaseException as error:
             if acquire.lock is None:
-                acquire.leave()  # a caller that was cancelled twice has not waited for the reply
+                acquire.leave()  # a caller that was cancelled twice did not wait for the reply
                 if writer is not None and self.abandoned is None:
                     writer.let_go()
                 raise
@@ -181,7 +181,7 @@ class Entrance:
             raise
 
     def _of_its_lock(self, parts: TurnParts) -> TurnParts:
-        """Return the parts, unless the turn was entered under an earlier grant of the same acquire, which is over."""
+        """Return the parts. If the turn was entered with an earlier grant of the same acquire, which is over, raise an error."""
         token = cast("int", parts.entered.turn["token"])
         if token != parts.lock.fencing_token:
             raise self._stale(parts.lock, token)
@@ -197,7 +197,7 @@ class Entrance:
         lock_of: Callable[[], DurableObjectLock],
         opening: Awaitable[None] | None = None,
     ) -> TurnParts:
-        """Send the batch that enters.
+        """Send the batch that enters the turn.
 
         A cancelled call still waits for the reply. If the turn was entered, `abandoned` holds its parts. A call that is cancelled a
         second time stops waiting. Then the session's next turn or a sweep closes the turn.
@@ -229,7 +229,7 @@ class Entrance:
     async def _come_out(
         self, lock: DurableObjectLock, error: BaseException, writer: DurableObjectStreamWriter | None
     ) -> None:
-        """Give back what was acquired for a turn that was not entered."""
+        """Give back the lock and the writer of a turn that was not entered."""
         if self.abandoned is not None:
             return
         if writer is not None:
@@ -297,7 +297,7 @@ class Entrance:
         return shared
 
     def _new_writer(self, fencing_token: int | None) -> DurableObjectStreamWriter | None:
-        """A writer of the stream that bears the session's name, or None for a turn without a stream."""
+        """Return a writer of the stream with the session's name, or None for a turn without a stream."""
         return self._writer_of(self._options.session_id, fencing_token) if self._options.stream else None
 
     def _writer_of(

@@ -93,8 +93,8 @@ async def sweep_session(
         How many closing chunks were published or found in their streams. None when somebody holds the session's lock.
 
     Raises:
-        StateNotFoundError: there is no such session. StreamError, LockError: an object could not be reached. The closing chunks
-            must still be published.
+        StateNotFoundError: there is no such session.
+        StreamError, LockError: an object could not be reached. The closing chunks must still be published.
     """
     swept = await _interrupted(session_id, state, streams, locks, now_ms)
     if swept is None:

@@ -1,4 +1,4 @@
-"""A task as a row, and back."""
+"""Turns a task into a row, and back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agents_store_cloudflare.database import MAX_VALUE_BYTES
 __all__ = ["FIRST", "body_of", "position_at", "session_of", "task_of", "updated_at"]
 
 FIRST: Final = "~"
-"""Sorts after every `updated_at`."""
+"""A text that sorts after every `updated_at`."""
 
 _SECONDS_BEFORE_1970: Final = 62_135_596_800
 _NS: Final = 1_000_000_000
@@ -38,10 +38,10 @@ def position_at(timestamp_ns: int | None) -> str:
 
 
 def body_of(task: Task) -> str:
-    """The JSON text of a task.
+    """Return the JSON text of a task.
 
     Raises:
-        ForeignValueError: JSON cannot hold a value of it, or it is too large.
+        ForeignValueError: JSON cannot hold a value of the task, or the task is too large.
     """
     name = f"task {task.id!r}"
     try:
@@ -56,7 +56,7 @@ def body_of(task: Task) -> str:
 
 
 def task_of(task_id: str, body: object) -> Task:
-    """The task of a row.
+    """Return the task of a row.
 
     Raises:
         ForeignValueError: another program or a newer version wrote the row.

@@ -28,27 +28,28 @@ from agents_store_cloudflare.state.fencing import Faults, fenced_batch
 __all__ = ["D1TaskStore"]
 
 MOST_CHARACTERS: Final = 4_000_000
-"""The characters of a page of tasks, its first task aside: the memory of a Worker is small."""
+"""The most characters of a page of tasks after its first task. The memory of a Worker is small."""
 
 
 class D1TaskStore(VersionedTaskStore):
     """A2A's `VersionedTaskStore` on D1, or on sqlite in tests. Each call is one batch, which is one transaction.
 
-    A task belongs to the session of its context id, and to the owner of the call. It makes no table: `run_migration` does, or `setup()`.
+    A task belongs to the session of its context id, and to the owner of the call. `run_migration` or `setup()` makes the tables.
 
     Args:
-        database: a D1 binding (`env.AGENT_DB`) or a `Database` (`testing.SqliteDatabase`). A task is asked for without its context, so it
-            cannot live in the home of one.
-        fencing_token: the lock of the context, or its number. Every write compares it, in the same transaction, with the highest one that
-            was seen for the session of the context id: here, by the state store, or by another adapter.
-        owner_resolver: whose tasks a call may see, as in the SDK's own stores: by default the name of the user.
+        database: a D1 binding (`env.AGENT_DB`) or a `Database` (`testing.SqliteDatabase`). Homes do not work, because a task is
+            asked for without its context.
+        fencing_token: the lock of the context, or its token. Every write compares it, in its own transaction, with the highest
+            token that the state store or any adapter has seen for the session of the context id.
+        owner_resolver: returns the owner whose tasks a call may see, as in the SDK's own stores. The default is the name of the
+            user.
 
     Example:
         >>> tasks = D1TaskStore(env.AGENT_DB)
         >>> handler = DefaultRequestHandler(agent_executor=executor, task_store=tasks, agent_card=card)
 
-    Errors that every write raises: `StaleFencingTokenError` (a newer holder of the lock has written), `ForeignValueError` (JSON cannot hold
-    the task, or it is too large), `D1StateError` (the database failed). Nothing was written then.
+    Every write may raise `StaleFencingTokenError` (a newer holder of the lock has written), `ForeignValueError` (JSON cannot hold
+    the task, or it is too large) and `D1StateError` (the database failed). Then nothing was written.
     """
 
     def __init__(
@@ -68,10 +69,10 @@ class D1TaskStore(VersionedTaskStore):
         self._owner = owner_resolver
 
     async def setup(self) -> None:
-        """Make the tables, as `run_migration` does; safe to call again.
+        """Make the tables, as `run_migration` does. You may call it again.
 
         Raises:
-            MigrationError: the database is of a newer version.
+            MigrationError: the database is newer than this code.
         """
         await run_migration(self._database)
 
@@ -84,25 +85,25 @@ class D1TaskStore(VersionedTaskStore):
         prev_version: TaskVersion,
         context: ServerCallContext,
     ) -> TaskVersion:
-        """Store a task, if the version that it was made of is the stored one. Costs one batch.
+        """Store a task if the version from which it was made is the stored one. It costs one batch.
 
-        A task that has ended stays as it ended. A cancellation needs no version: it ends whatever has not ended.
+        A task that has ended does not change. A cancellation needs no version: it ends every task that has not ended.
 
         Args:
             task: the task. The call takes its own copy before it waits.
-            event: not stored.
-            prev: not needed.
+            event: it is not stored.
+            prev: it is not used.
             prev_version: the version that `get` or `save` returned; `TaskVersion.MISSING` for a new task.
-            context: whose call it is.
+            context: the context of the call, with its user.
 
         Returns:
-            The version of what is stored now.
+            The version that is stored now.
 
         Raises:
             ConcurrentTaskModificationError: another version is stored, or the task has ended.
-            StaleFencingTokenError: a newer holder of the lock has written. It goes before a conflict.
+            StaleFencingTokenError: a newer holder of the lock has written. This error is raised even if there is a conflict too.
             ForeignValueError: JSON cannot hold the task, or it is too large.
-            InvalidArgumentError: the task is stored with another context, or an id is no id.
+            InvalidArgumentError: the task is stored with another context, or an id is not valid.
         """
         owner, task_id, session_id = self._owner_of(context), check_id(task.id, "task.id"), _session(task)
         state, write_id = int(task.status.state), secrets.token_urlsafe(9)
@@ -122,21 +123,21 @@ class D1TaskStore(VersionedTaskStore):
         return _Version(cast("str", saved[0][0]))
 
     async def get(self, task_id: str, context: ServerCallContext) -> StoredTask | None:
-        """Return a task with its version, or None if it is not stored for this owner. Costs one batch.
+        """Return a task with its version, or None if it is not stored for this owner. It costs one batch.
 
         Raises:
-            ForeignValueError: another program or a newer version wrote it.
+            ForeignValueError: another program or a newer version wrote the row.
         """
         row = await self._row(self._owner_of(context), check_id(task_id, "task_id"))
         return None if row is None else StoredTask(task_of(task_id, row[2]), _Version(cast("str", row[0])))
 
     async def list(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
-        """Return a page of the owner's tasks, the newest status first. Costs one batch.
+        """Return a page of the owner's tasks, the newest status first. It costs one batch.
 
-        A page ends after 4,000,000 characters of tasks. If there are more, it has a token, as every page that is not the last.
+        A page ends after 4,000,000 characters of tasks. If more tasks follow, the page has a token.
 
         Raises:
-            InvalidParamsError: the page's token is no token.
+            InvalidParamsError: the page's token is not valid.
             ForeignValueError: another program or a newer version wrote a task.
         """
         size = params.page_size or DEFAULT_LIST_TASKS_PAGE_SIZE
@@ -154,7 +155,7 @@ class D1TaskStore(VersionedTaskStore):
         )
 
     async def delete(self, task_id: str, context: ServerCallContext) -> None:
-        """Delete a task of this owner. One that is not stored is no error. Costs one batch, with a lock two.
+        """Delete a task of this owner. A missing task is no error. It costs one batch, or two with a lock.
 
         Raises:
             StaleFencingTokenError: a newer holder of the lock has written.
@@ -189,7 +190,7 @@ class _Version(TaskVersion):
 
 
 class _SavedAlreadyError(Exception):
-    """The write has taken place: the reply to an earlier attempt was lost. No error of a caller's."""
+    """The write is stored already, because the reply to an earlier attempt was lost. Callers do not get this error."""
 
     def __init__(self, version: str) -> None:
         super().__init__(version)

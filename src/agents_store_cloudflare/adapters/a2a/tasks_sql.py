@@ -6,11 +6,11 @@ from typing import LiteralString
 
 __all__ = ["COUNT", "DELETE", "GUARD_SAVE", "SELECT_PAGE", "SELECT_TASK", "UPSERT"]
 
-# COMPLETED, FAILED, CANCELED, REJECTED: numbers of the protocol.
+# The protocol's numbers of COMPLETED, FAILED, CANCELED, REJECTED.
 _ENDED: LiteralString = "(3, 4, 5, 7)"
 
 # Aborts the batch unless the task may be written. ?1 owner, ?2 task, ?3 session, ?4 the version that must be stored (NULL: none),
-# ?5 the write's name, ?6 the new state, ?7 whether any version that has not ended may be stored (1 or 0). Unique index.
+# ?5 the write's name, ?6 the new state, ?7 1 to accept any stored version that has not ended, otherwise 0. Unique index.
 GUARD_SAVE: LiteralString = f"""
     SELECT
       CASE WHEN fault IS NOT NULL THEN json_extract('{{}}', 'agents-store ' || json_object(
@@ -61,11 +61,11 @@ _FOUND: LiteralString = """
       AND (?2 IS NULL OR (session_id = ?2 AND body ->> '$.contextId' = ?2))
 """
 
-# As above -> (how many). Reads the index of the owner's tasks.
+# As above -> (number of tasks). Reads the index of the owner's tasks.
 COUNT: LiteralString = f"SELECT count(*) {_FOUND}"
 
-# As above, ?5 and ?6 the updated_at and the id of the task before the page, ?7 most tasks, ?8 most characters
-# -> (task, body, how many are left of those that were found), the newest first. The first task comes whatever its length.
+# As above, ?5 and ?6 the updated_at and the id of the task before the page, ?7 most tasks, ?8 most characters -> (task, body, the
+# number of found tasks from this one on), the newest first. The first task comes at any length.
 SELECT_PAGE: LiteralString = f"""
     SELECT task_id, body, found
     FROM (
@@ -87,7 +87,7 @@ SELECT_PAGE: LiteralString = f"""
     ORDER BY updated_at DESC, task_id DESC
 """
 
-# ?1 owner, ?2 task, ?3 the session that it must have, or NULL. Unique index.
+# ?1 owner, ?2 task, ?3 the session that the task must have, or NULL. Unique index.
 DELETE: LiteralString = """
     DELETE FROM __agents_a2a_tasks
     WHERE owner = ?1
