@@ -85,6 +85,26 @@ async def test_a_slow_reader_holds_nobody(site: Site) -> None:
     assert late == list(range(12))
 
 
+@pytest.mark.parametrize("news", ["delete", "close", "minute"])
+async def test_an_ended_response_that_nobody_reads_is_let_go(site: Site, news: str) -> None:
+    """DS-7: what it still holds when the stream is closed or gone is dropped after a minute without a read."""
+    await site.ask("PUT", "s", json.dumps([["x" * 60_000]] * 3).encode())
+    silent, late = [(await site.ask("GET", "s?offset=-1&live=sse")).body for _ in range(2)]
+    for body in (silent, late):
+        body.pull()
+    assert silent.held_bytes > 180_000
+    if news == "delete":
+        await site.ask("DELETE", "s")
+    elif news == "close":
+        await site.ask("POST", "s", headers={**JSON, "stream-closed": "true"})
+    await site.clock.advance(30)
+    assert late.read().count("event: data") >= 1
+    await site.clock.advance(100)
+    assert (silent.held_bytes, silent.was_broken_off) == (0, True)
+    assert late.held_bytes == 0
+    site.objects.hibernate()
+
+
 async def test_a_connection_ends(site: Site) -> None:
     """DS-7: it shows that it lives every 15 seconds, ends after a minute, and leaves the object free to sleep."""
     await site.ask("PUT", "s")

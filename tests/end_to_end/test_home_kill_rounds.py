@@ -12,13 +12,13 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.lengths import length
+from tests.lengths import rounds
 from tools.local_runtime import LocalRuntime
 
 pytestmark = pytest.mark.runtime
 
 CONFIG = Path(__file__).parent / "homes_worker/wrangler.toml"
-ROUNDS = length(2, 30)
+ROUNDS = rounds(2, 30)
 KINDS = ("append", "append", "turn", "turn")
 PATIENCE_S = 150
 """An alarm that failed tries again within a minute."""

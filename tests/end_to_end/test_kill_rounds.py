@@ -11,13 +11,13 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.lengths import length
+from tests.lengths import rounds
 from tools.local_runtime import LocalRuntime, wrangler
 
 pytestmark = pytest.mark.runtime
 
 CONFIG = Path(__file__).parents[2] / "examples/quickstart/wrangler.toml"
-ROUNDS = length(2, 40)
+ROUNDS = rounds(2, 40)
 SESSIONS = 4
 STORED = (
     "SELECT session_id, json_extract(message, '$.content') AS said FROM __agents_messages ORDER BY session_id, sequence"

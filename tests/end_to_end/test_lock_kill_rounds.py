@@ -18,13 +18,13 @@ import pytest
 
 from agents_store_cloudflare.testing.history import Recorder, check_history, read_history
 from agents_store_cloudflare.testing.history.operations import Outcome
-from tests.lengths import length
+from tests.lengths import length, rounds
 from tools.local_runtime import LocalRuntime
 
 pytestmark = pytest.mark.runtime
 
 CONFIG = Path(__file__).parent / "locks_worker/wrangler.toml"
-ROUNDS = length(2, 12)
+ROUNDS = rounds(2, 12)
 OPERATIONS_A_ROUND = length(100, 450)
 HOLDERS = 8
 KEYS = ("crowded", "crowded", "crowded", "busy", "busy", "quiet", "quieter")

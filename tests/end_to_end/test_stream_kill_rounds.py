@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.sse_client import call, events
-from tests.lengths import length
+from tests.lengths import rounds
 from tools.local_runtime import LocalRuntime
 
 pytestmark = pytest.mark.runtime
 
 CONFIG = Path(__file__).parent / "streams_worker/wrangler.toml"
-ROUNDS = length(3, 100)
+ROUNDS = rounds(3, 100)
 WRITERS = 3
 SSE_READERS = 2
 STREAM = "kill-rounds"

@@ -14,13 +14,13 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.lengths import length
+from tests.lengths import rounds
 from tools.local_runtime import LocalRuntime
 
 pytestmark = pytest.mark.runtime
 
 CONFIG = Path(__file__).parent / "turns_worker/wrangler.toml"
-ROUNDS = length(2, 30)
+ROUNDS = rounds(2, 30)
 SESSIONS = 3
 CALLERS = 2
 WORDS = 4

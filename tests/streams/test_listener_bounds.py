@@ -167,6 +167,51 @@ async def test_events_that_nobody_reads_end(caplog: pytest.LogCaptureFixture) ->
     assert "incident" not in caplog.text
 
 
+@pytest.mark.parametrize("news", ["delete", "end", "fail", "expiry"])
+@pytest.mark.parametrize("size", [10, 60_000, 130_000])
+async def test_an_ended_response_that_nobody_reads_is_let_go(news: str, size: int) -> None:
+    """SM-27: what a response still holds when the stream has its outcome, or is gone, is dropped after a minute without a read."""
+    stream = Stream()
+    if news == "expiry":
+        stream.manager = DurableObjectStreamManager(stream.objects, buffer_size=100_000, keep_idle=60)
+    await stream.write(4, size)
+    silent, late = await stream.events(), await stream.events()
+    for events in (silent, late):
+        events.pull()
+    assert silent.held_bytes > 4 * min(size, 60_000)
+    if news == "expiry":
+        await stream.clock.advance(64)
+        assert await stream.manager.get_info("s") is None
+    else:
+        calls = {"delete": "delete_stream", "end": "end_stream", "fail": "fail_stream"}
+        await getattr(stream.manager, calls[news])("s", **({"error": "no"} if news == "fail" else {}))
+    await stream.clock.advance(30)
+    heard = _kinds(late.read())
+    assert heard.count("chunk") >= 2
+    await stream.clock.advance(90)
+    assert silent.held_bytes == late.held_bytes == 0
+    assert silent.was_broken_off
+    assert not late.was_broken_off
+    assert stream.timers() == 0
+
+
+async def test_a_slow_reader_of_an_ended_response_stays() -> None:
+    """SM-27: a client that reads something each minute gets everything and a clean end."""
+    stream = Stream()
+    await stream.write(6, 30_000)
+    slow = await stream.events()
+    slow.pull()
+    await stream.manager.delete_stream("s")
+    received = ""
+    while slow.held_bytes:
+        await stream.clock.advance(45)
+        received += slow.read_some()
+    await stream.clock.advance(45)
+    assert not slow.was_broken_off
+    assert received.count("event: chunk") == 6
+    assert stream.timers() == 0
+
+
 async def test_a_quiet_stream_keeps_its_readers() -> None:
     """SM-27: a client that has read everything stays, however long nothing comes."""
     stream = Stream()

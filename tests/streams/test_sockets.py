@@ -268,4 +268,7 @@ async def test_listeners_hear_of_a_reset_and_of_a_deletion() -> None:
     await stream.write(2)
     assert seen(socket) == [(1, 1), (2, 2)]
     await stream.manager.delete_stream("s")
-    assert (socket.is_open, events.is_open, stream.clock.pending) == (False, False, set())
+    assert (socket.is_open, events.is_open) == (False, False)
+    assert events.read().count("event: chunk") == 1
+    await stream.clock.advance(1)
+    assert stream.clock.pending == set()

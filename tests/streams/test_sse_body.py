@@ -42,20 +42,40 @@ class Proxy:
 class JsStream:
     """`ReadableStream` with its controller in one."""
 
-    def __init__(self, source: dict[str, Any], _strategy: object) -> None:
+    def __init__(self, source: dict[str, Any], strategy: dict[str, int]) -> None:
         self.source = source
+        self.window = strategy["highWaterMark"]
         self.chunks: list[bytes] = []
-        self.is_closed = False
-        self.desiredSize: Any = 1
+        self.received = b""
+        self.is_closed = self.is_errored = self.refuses = False
         source["start"](self)
 
+    @property
+    def desiredSize(self) -> object:  # noqa: N802 - JavaScript's name
+        if self.is_errored:
+            return object()  # JavaScript's null, which is not None
+        return 0 if self.is_closed else self.window - sum(map(len, self.chunks))
+
     def enqueue(self, chunk: bytes) -> None:
-        if self.is_closed:
+        if self.is_closed or self.refuses:
             raise JsError("closed")
         self.chunks.append(chunk)
 
     def close(self) -> None:
         self.is_closed = True
+
+    def error(self, _reason: object) -> None:
+        """Fail. A closed stream stays closed, and keeps what it holds."""
+        if not self.is_closed:
+            self.is_errored = True
+            self.chunks.clear()
+
+    def read(self) -> None:
+        """Read everything, as a client does; the platform asks for more."""
+        self.received += b"".join(self.chunks)
+        self.chunks.clear()
+        if not self.is_closed:
+            self.source["pull"](self)
 
 
 class Response(SimpleNamespace):
@@ -91,6 +111,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         Response=SimpleNamespace(new=new_response),
         Object=SimpleNamespace(fromEntries=Entries),
         queueMicrotask=_run,
+        Error=SimpleNamespace(new=JsError),
     )
     ffi = _fake("pyodide.ffi", JsException=JsError, create_proxy=Proxy, create_once_callable=_same, to_js=to_js)
     workers = _fake("workers", DurableObject=object)
@@ -116,7 +137,8 @@ class Stream:
     """A stream "s" with one chunk, its object, and what listens to it."""
 
     def __init__(self) -> None:
-        self.manager = DurableObjectStreamManager(LocalObjects(self._make, clock=FakeClock()))
+        self.clock = FakeClock()
+        self.manager = DurableObjectStreamManager(LocalObjects(self._make, clock=self.clock))
         self.object: Any = None
 
     def _make(self, host: ObjectHost) -> StreamObject:
@@ -165,7 +187,8 @@ async def test_a_listener_is_fed_and_let_go(server: Any) -> None:
     body.source["pull"](body)
     await stream.write(2)
     await stream.manager.end_stream("s")
-    assert b"".join(body.chunks).count(b"event: chunk") == 2
+    body.read()
+    assert body.received.count(b"event: chunk") == 2
     assert body.is_closed
     assert (Proxy.alive, stream.listeners()) == (0, 0)
 
@@ -180,9 +203,28 @@ async def test_a_client_that_leaves_is_let_go(server: Any) -> None:
     assert stream.listeners() == 3
     said.source["cancel"]("bye")
     assert stream.listeners() == 2
-    closed.is_closed = True
-    errored.desiredSize = object()  # JavaScript's null, which is not None
+    closed.refuses = True
+    errored.is_errored = True
     await stream.write(2)
+    assert (Proxy.alive, stream.listeners()) == (0, 0)
+
+
+async def test_an_ended_response_that_nobody_reads_is_let_go(server: Any) -> None:
+    """SM-27: the deleted stream's text is dropped after a minute, with everything that fed it."""
+    stream = Stream()
+    await stream.write(1)
+    read, unread = [(await _get(server, stream)).body for _ in range(2)]
+    for body in (read, unread):
+        body.source["pull"](body)
+    await stream.manager.delete_stream("s")
+    assert unread.chunks
+    assert not unread.is_closed
+    read.read()
+    assert read.is_closed
+    assert read.received.count(b"event: chunk") == 1
+    await stream.clock.advance(90)
+    assert (unread.is_errored, unread.chunks) == (True, [])
+    assert not read.is_errored
     assert (Proxy.alive, stream.listeners()) == (0, 0)
 
 

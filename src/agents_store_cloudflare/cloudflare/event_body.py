@@ -31,6 +31,7 @@ class SseBody:
     def __init__(self) -> None:
         self._source: PullsFrames | None = None
         self._controller: JsObject = None
+        self._is_ending = False
         self._pushed_bytes = 0
         self._taken_bytes = 0
         self._proxies: list[JsObject] = [create_proxy(each) for each in (self._start, self._pull, self._cancel)]
@@ -47,7 +48,7 @@ class SseBody:
 
     def push(self, frames: str) -> bool:
         """Push a text. Return False, and take nothing, if the body is full or its client is gone."""
-        if self._controller is None:
+        if self._controller is None or self._is_ending:
             return False
         room = self._controller.desiredSize
         if not isinstance(room, int | float):
@@ -84,18 +85,37 @@ class SseBody:
         self._let_go()
 
     def close(self) -> None:
-        """End the body after the text that it holds."""
-        if self._controller is not None:
-            with suppress(JsException):
-                self._controller.close()
-        self._let_go()
+        """End the body after the text that it holds.
+
+        A closed JavaScript stream keeps its text for a client that reads nothing, and takes no error any more. So the stream is
+        closed when the client has read everything.
+        """
+        self._is_ending = True
+        self._end_if_read()
+
+    def has_ended(self) -> bool:
+        """Return whether the client has read everything of a closed body or is gone, or the body was broken off."""
+        self._end_if_read()
+        return self._controller is None
 
     def _start(self, controller: JsObject) -> None:
         self._controller = controller
 
     def _pull(self, _controller: JsObject) -> None:
-        if self._source is not None:
+        if self._is_ending:
+            self._end_if_read()
+        elif self._source is not None:
             self._source.pull()
+
+    def _end_if_read(self) -> None:
+        if not self._is_ending or self._controller is None:
+            return
+        room = self._controller.desiredSize
+        if isinstance(room, int | float) and room < QUEUE_BYTES:
+            return
+        with suppress(JsException):
+            self._controller.close()
+        self._let_go()
 
     def _cancel(self, _reason: JsObject = None) -> None:
         self._let_go()

@@ -22,6 +22,7 @@ from agents_store_cloudflare.durable_streams.cursors import cursor_of
 from agents_store_cloudflare.durable_streams.messages import body_of
 from agents_store_cloudflare.durable_streams.stream_facts import facts_of, offset_in
 from agents_store_cloudflare.objects import EventBody, ObjectHost
+from agents_store_cloudflare.streams.body_ends import BodyEnds
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.protocol_state import ProtocolState
@@ -38,8 +39,9 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 class LiveFeeds:
     """The live readers of one stream. These calls do not raise when a reader fails."""
 
-    def __init__(self, host: ObjectHost, logger: logging.Logger) -> None:
+    def __init__(self, host: ObjectHost, ends: BodyEnds, logger: logging.Logger) -> None:
         self._host = host
+        self._ends = ends
         self._logger = logger
         self._feeds: set[LiveFeed] = set()
         self._cancel_timer: Callable[[], None] | None = None
@@ -82,6 +84,10 @@ class LiveFeeds:
         """End all connections: the stream is gone or begins anew, so the readers have to ask again."""
         for feed in list(self._feeds):
             feed.end()
+
+    def end(self, body: EventBody) -> None:
+        """End a body after the events that it holds."""
+        self._ends.end(body)
 
     @contextmanager
     def serving(self, feed: LiveFeed) -> Generator[None, None, None]:
@@ -166,10 +172,10 @@ class LiveFeed:
         """End the body. This reader gets no more events."""
         self.cancel()
         with suppress(Exception):
-            self._body.close()
+            self._feeds.end(self._body)
 
     def _break_off(self) -> None:
-        """End the body, and drop the bytes that the client has not read. A closed body would keep them until the connection ends."""
+        """End the body at once, and drop the bytes that the client has not read."""
         self.cancel()
         with suppress(Exception):
             self._body.break_off()

@@ -21,6 +21,7 @@ from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpRespo
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply
 from agents_store_cloudflare.objects.wiring import DESCRIBE, check_addressed, describe
 from agents_store_cloudflare.streams.audience import Audience
+from agents_store_cloudflare.streams.body_ends import BodyEnds
 from agents_store_cloudflare.streams.changes import Changes
 from agents_store_cloudflare.streams.event_requests import EventRequests
 from agents_store_cloudflare.streams.head import StreamHead
@@ -55,8 +56,9 @@ class StreamObject:
         self.logger: logging.Logger = logger or logging.getLogger("agents_store_cloudflare.streams")
         self._log: StreamLog | None = None
         self._audience = Audience(host, self.logger, self._log_of)
-        self._listening = EventRequests(host, self._audience)
-        self._feeds = LiveFeeds(host, self.logger)
+        ends = BodyEnds(host)
+        self._listening = EventRequests(host, self._audience, ends)
+        self._feeds = LiveFeeds(host, ends, self.logger)
         self._protocol = ProtocolAnswers(host, self, self._feeds, self.logger)
         self._upkeep = ForkUpkeep(host, self.logger)
         self._rules: ProtocolLog | None = None

@@ -67,6 +67,10 @@ class EventBody(Protocol):
         """End the body after the text that it holds."""
         ...
 
+    def has_ended(self) -> bool:
+        """Return whether the client has read everything of a closed body or is gone, or the body was broken off."""
+        ...
+
     def break_off(self) -> None:
         """End the body with an error, and drop the text that it holds."""
         ...

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from agents_store_cloudflare.objects import EventBody, ObjectHost, ObjectSocket
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.streams.audience import Audience
+from agents_store_cloudflare.streams.body_ends import BodyEnds
 from agents_store_cloudflare.streams.log import StreamLog
 from agents_store_cloudflare.streams.page_wires import RESUME, MessageSink, PageWire, idle, message_start, wire_of
 from agents_store_cloudflare.streams.socket_sink import ACKNOWLEDGEMENT
@@ -38,9 +39,10 @@ def position_of(request: HttpRequest) -> int:
 class EventRequests:
     """Opens, serves and closes the listeners of one stream's object."""
 
-    def __init__(self, host: ObjectHost, audience: Audience) -> None:
+    def __init__(self, host: ObjectHost, audience: Audience, ends: BodyEnds) -> None:
         self._host = host
         self._audience = audience
+        self._ends = ends
 
     def answer(self, log: StreamLog, stream_id: str, request: HttpRequest) -> HttpResponse:
         """Answer with the events after the request's position: over a WebSocket if the request asks for one.
@@ -80,26 +82,30 @@ class EventRequests:
                 return HttpResponse(status=204)
             position = message_start(head)
         body = self._host.event_body()
-        sink = MessageSink(body)
+        sink = MessageSink(body, self._ends)
         sink.listener = self._audience.add(log, place_at(head, position), sink, wire)
         body.feed_from(sink.listener)
         return HttpResponse(status=200, headers=dict(wire.headers), body=body.stream)
 
     def _as_events(self, log: StreamLog, place: Place) -> HttpResponse:
         body = self._host.event_body()
-        body.feed_from(self._audience.add(log, place, _BodySink(body)))
+        body.feed_from(self._audience.add(log, place, _BodySink(body, self._ends)))
         return HttpResponse(status=200, headers=dict(HEADERS), body=body.stream)
 
 
 class _BodySink:
     """A response body as a `FrameSink`. The listener's place is forgotten when the response ends."""
 
-    def __init__(self, body: EventBody) -> None:
+    def __init__(self, body: EventBody, ends: BodyEnds) -> None:
         self._body = body
+        self._ends = ends
         self.push = body.push
         self.has_read = body.has_read
-        self.close = body.close
         self.break_off = body.break_off
+
+    def close(self) -> None:
+        """End the response after the frames that it holds."""
+        self._ends.end(self._body)
 
     def remember(self, place: Place) -> None:
         """Do nothing: when the object's memory ends, the open response ends too."""

@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 
 from agents_store_cloudflare.objects import EventBody
 from agents_store_cloudflare.objects.http_messages import HttpRequest
+from agents_store_cloudflare.streams.body_ends import BodyEnds
 from agents_store_cloudflare.streams.head import StreamHead
 from agents_store_cloudflare.streams.subscription import Place, Subscription
 
@@ -117,8 +118,9 @@ def idle(head: StreamHead) -> bool:
 class MessageSink:
     """A response body as a `FrameSink` that ends with the message."""
 
-    def __init__(self, body: EventBody) -> None:
+    def __init__(self, body: EventBody, ends: BodyEnds) -> None:
         self._body = body
+        self._ends = ends
         self._is_over = False
         self.listener: Subscription | None = None
 
@@ -128,7 +130,7 @@ class MessageSink:
 
     def close(self) -> None:
         """End the response after the frames that it holds."""
-        self._body.close()
+        self._ends.end(self._body)
 
     def break_off(self) -> None:
         """End the response with an error."""
@@ -146,7 +148,7 @@ class MessageSink:
         self._is_over = True
         if self.listener is not None:
             self.listener.cancel()
-        self._body.close()
+        self._ends.end(self._body)
         return True
 
     def remember(self, place: Place) -> None:

@@ -20,6 +20,7 @@ class LocalEvents:
 
     Attributes:
         is_open: True while neither side has closed it.
+        was_broken_off: the object has ended it with an error.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class LocalEvents:
         self._waiting_size = 0
         self._was_read = False
         self.is_open: bool = True
+        self.was_broken_off: bool = False
 
     @property
     def stream(self) -> LocalEvents:
@@ -56,34 +58,52 @@ class LocalEvents:
         has_read, self._was_read = self._was_read or not self._waiting, False
         return has_read
 
+    def has_ended(self) -> bool:
+        """Return whether the client has read everything of a closed body or is gone, or the body was broken off."""
+        return not self.is_open and not self._waiting
+
     def close(self) -> None:
         """End the body after the text that it holds."""
         self.is_open = False
 
     def break_off(self) -> None:
         """End the body with an error, and drop the text that it holds."""
-        self.is_open = False
-        self._waiting.clear()
-        self._waiting_size = 0
+        self.is_open, self.was_broken_off = False, True
+        self._drop()
 
     def read(self) -> str:
         """Read all available text, as a client does. A listener that is behind pushes the rest meanwhile."""
         received: list[str] = []
         while True:
-            if self._source is not None and self.is_open:
-                self._source.pull()
+            self.pull()
             if not self._waiting:
                 return "".join(received)
             received += self._waiting
             self._was_read = True
-            self._waiting.clear()
-            self._waiting_size = 0
+            self._drop()
+
+    def read_some(self) -> str:
+        """Read the oldest pushed text alone."""
+        self._was_read = True
+        text = self._waiting.popleft()
+        self._waiting_size -= len(text)
+        return text
+
+    def pull(self) -> None:
+        """Ask for text, as the platform does while there is room. Nothing is read."""
+        if self._source is not None and self.is_open:
+            self._source.pull()
 
     def leave(self) -> None:
         """Go away, as a client does."""
         self.is_open = False
+        self._drop()
         if self._source is not None:
             self._source.cancel()
+
+    def _drop(self) -> None:
+        self._waiting.clear()
+        self._waiting_size = 0
 
 
 class LocalSocket:
