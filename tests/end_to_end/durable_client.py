@@ -46,6 +46,10 @@ class Streams:
         """One request's messages."""
         return self.ask("POST", path, body, {**JSON, **(headers or {})})
 
+    def append_pieces(self, path: str, pieces: Iterator[bytes], headers: dict[str, str]) -> Answer:
+        """One request's messages, sent without the length of the body."""
+        return call(self.url, "POST", f"/v1/stream/{path}", body=pieces, headers=headers)
+
     def events(self, path: str) -> Iterator[Event]:
         """Server-sent events, until the server ends."""
         connection = HTTPConnection(urlsplit(self.url).netloc, timeout=PATIENCE_S)

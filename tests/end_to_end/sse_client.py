@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -36,9 +36,14 @@ class Event:
 
 
 def call(
-    base: str, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
+    base: str,
+    method: str,
+    path: str,
+    *,
+    body: bytes | Iterable[bytes] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Answer:
-    """Send one request and read the whole answer."""
+    """Send one request and read the whole answer. A body of several pieces is sent chunked, without its length."""
     connection = HTTPConnection(urlsplit(base).netloc, timeout=PATIENCE_S)
     try:
         # A server may answer before it has read a body that is too large.

@@ -26,9 +26,9 @@ BUDGET = "tokens of s"
 class TurnWorld:
     """A session with one turn behind it, a budget, and two Workers."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: SqliteDatabase | None = None) -> None:
         self.seam = Seam()
-        self.database = SqliteDatabase()
+        self.database = database or SqliteDatabase()
         self.streams, self.lock_objects = LocalObjects(StreamObject), LocalObjects(LockObject)
         self.mine: CloudflareStore = create_cloudflare_store(
             db=WatchedDatabase(self.database, self.seam),
@@ -40,8 +40,8 @@ class TurnWorld:
         )
 
     @classmethod
-    async def open(cls) -> TurnWorld:
-        world = cls()
+    async def open(cls, database: SqliteDatabase | None = None) -> TurnWorld:
+        world = cls(database)
         await run_migration(world.database)
         await world.theirs.usage_store.set_budget(BUDGET, 1_000, "tokens")
         await whole(world.theirs, "first")
