@@ -25,6 +25,7 @@ __all__ = [
     "drop_all_tables",
     "get_agents_migration_version",
     "get_agents_table_names",
+    "has_other_record",
     "is_migrated",
     "migration_text",
     "run_migration",
@@ -134,6 +135,16 @@ _DROPS: tuple[LiteralString, ...] = (
     "DROP TRIGGER IF EXISTS __agents_recorded_once",
 )
 
+# -> (type) of the user's own `d1_migrations`, where it cannot hold wrangler's record of the applied files
+_OTHER_RECORD = Statement(
+    """
+    SELECT type
+    FROM sqlite_master
+    WHERE name = 'd1_migrations'
+      AND (type <> 'table' OR NOT EXISTS (SELECT 1 FROM pragma_table_info('d1_migrations') WHERE name = 'name'))
+    """
+)
+
 # ?1 JSON list of file names
 _FORGET_FILES: LiteralString = """
     DELETE FROM d1_migrations
@@ -183,15 +194,19 @@ async def run_migration(database: object) -> int:
     raise MigrationError(f"the schema did not settle in {_ATTEMPTS} attempts; is something else changing it?")
 
 
-async def _apply_after(db: Database, version: int) -> None:
-    """Apply all missing files in one transaction. If another caller was faster, the call succeeds too."""
-    statements = [
-        Statement(sql) for name in MIGRATION_FILES[version:] for sql in split_statements(migration_text(name))
-    ]
+async def _apply_after(db: Database, version: int, *, is_recorded: bool = True) -> None:
+    """Apply all missing files in one transaction. If another caller was faster, the call succeeds too.
+
+    A database whose own `d1_migrations` is not wrangler's gets no record of the files.
+    """
+    texts = [sql for name in MIGRATION_FILES[version:] for sql in split_statements(migration_text(name))]
     try:
-        await db.batch(statements)
+        await db.batch([Statement(sql) for sql in texts if is_recorded or "d1_migrations" not in sql])
     except SqlError as error:
         if not (error.transient or error.constraint in {"PRIMARYKEY", "UNIQUE"}):
+            if is_recorded and await has_other_record(db):
+                await _apply_after(db, version, is_recorded=False)
+                return
             raise MigrationError(
                 f"schema version {version} could not be brought to {CURRENT_SCHEMA_VERSION}: {error}"
             ) from error
@@ -228,6 +243,12 @@ async def _read(db: Database, statement: Statement) -> list[list[Row]]:
         raise MigrationError(f"the schema could not be read: {error}") from error
 
 
+async def has_other_record(db: Database) -> bool:
+    """Return whether the user has a table or view `d1_migrations` that is not wrangler's."""
+    [rows] = await _read(db, _OTHER_RECORD)
+    return bool(rows)
+
+
 async def is_migrated(database: object) -> bool:
     """Return whether the database has the schema that this code needs.
 
@@ -257,7 +278,7 @@ async def drop_all_tables(database: object) -> None:
     try:
         await db.batch([Statement(_FORGET_FILES, (_json_list(RECORDED_FILES),)), *map(Statement, _DROPS)])
     except SqlError as error:
-        if not error.is_missing_table():
+        if not (error.is_missing_table() or await has_other_record(db)):
             raise MigrationError(
                 f"the tables could not be dropped: {error}", outcome_unknown=error.transient
             ) from error

@@ -10,6 +10,7 @@ from typing import LiteralString, cast
 import pytest
 
 from agents_store_cloudflare import migrations
+from agents_store_cloudflare.command.doctor_schema import look_at_schema
 from agents_store_cloudflare.contract.errors import MigrationError
 from agents_store_cloudflare.database import Row, SqlError, Statement
 from agents_store_cloudflare.migrations import (
@@ -181,6 +182,30 @@ async def test_tables_of_ordinary_names_are_left_alone() -> None:
     await drop_all_tables(database)
     assert [each for each in await schema_of(database) if each[1] != "d1_migrations"] == before
     assert await run_migration(database) == CURRENT_SCHEMA_VERSION
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, file TEXT NOT NULL)",
+        "CREATE TABLE d1_migrations (name TEXT PRIMARY KEY, batch INTEGER NOT NULL)",
+        "CREATE VIEW d1_migrations AS SELECT 1 AS id",
+    ],
+)
+async def test_a_record_that_is_not_wranglers(own: LiteralString) -> None:
+    """MG-10: your own table or view of the name `d1_migrations` stays as it is; the migration succeeds without a record."""
+    database = SqliteDatabase()
+    await database.batch([Statement(own)])
+    if "file" in own:
+        await database.batch([Statement("INSERT INTO d1_migrations (file) VALUES ('mine.sql')")])
+    before = [await database.batch([Statement("SELECT * FROM d1_migrations")]), await schema_of(database)]
+    for _ in range(2):
+        assert await run_migration(database) == CURRENT_SCHEMA_VERSION
+        findings = await look_at_schema(database)
+        assert [each.check for each in findings] in ([], ["unrecorded_files"])
+        assert await database.batch([Statement("SELECT * FROM d1_migrations")]) == before[0]
+        await drop_all_tables(database)
+        assert [await database.batch([Statement("SELECT * FROM d1_migrations")]), await schema_of(database)] == before
 
 
 async def test_no_table_refers_to_another_one() -> None:

@@ -11,7 +11,7 @@ from agents_store_cloudflare.command import doctor_sql
 from agents_store_cloudflare.command.doctor_findings import Finding
 from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
 from agents_store_cloudflare.database.sqlite import SqliteDatabase
-from agents_store_cloudflare.migrations import RECORDED_FILES, run_migration
+from agents_store_cloudflare.migrations import RECORDED_FILES, has_other_record, run_migration
 
 __all__ = ["look_at_schema"]
 
@@ -34,6 +34,8 @@ async def look_at_schema(database: Database) -> list[Finding]:
         for kind, name in wanted.keys() & present
         if _different_texts(wanted, present, (kind, name))
     ]
+    if await has_other_record(database):
+        return [each for each in findings if "__agents_recorded_once" not in each.text]
     recorded = await _recorded_files(database)
     if unrecorded := [name for name in RECORDED_FILES if name not in recorded]:
         findings.append(_unrecorded(unrecorded))
