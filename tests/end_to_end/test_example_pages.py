@@ -12,6 +12,7 @@ from tools.places import ROOT
 EXAMPLES = ROOT / "examples"
 WITH_A_PAGE = {
     "approval_agent": "test_approval_agent.py",
+    "chat_page": "test_chat_page.py",
     "research_agent": "test_research_page.py",
     "resumable_chat": "test_resumable_chat.py",
 }

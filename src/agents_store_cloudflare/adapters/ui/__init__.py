@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from agents_store_cloudflare.adapters.ui.messages import MessageStreams, ui_chunks
+from agents_store_cloudflare.adapters.ui.stopping import request_stop, stop_requested
 
-__all__ = ["MessageStreams", "ui_chunks"]
+__all__ = ["MessageStreams", "request_stop", "stop_requested", "ui_chunks"]
