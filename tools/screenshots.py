@@ -28,10 +28,19 @@ def main() -> int:
     with LocalRuntime(CONFIG) as runtime, sync_playwright() as playwright:
         planted(runtime, "demo")
         browser = playwright.chromium.launch(executable_path=browser_executable(), args=OPTIONS)
-        for name, path, width, height, scheme in PICTURES:
-            _take(browser, runtime.url + path, FOLDER / f"{name}.png", (width, height), scheme)
+        for file in take_all(browser, runtime.url, FOLDER):
+            print(f"screenshots: {file.relative_to(ROOT)}")
         browser.close()
     return 0
+
+
+def take_all(browser: Browser, url: str, folder: Path) -> list[Path]:
+    """Take each picture of the console at `url`, which shows what `planted(…, "demo")` plants, and return the files."""
+    files: list[Path] = []
+    for name, path, width, height, scheme in PICTURES:
+        _take(browser, url + path, folder / f"{name}.png", (width, height), scheme)
+        files.append(folder / f"{name}.png")
+    return files
 
 
 def _take(browser: Browser, address: str, file: Path, size: tuple[int, int], scheme: Literal["light", "dark"]) -> None:
@@ -41,7 +50,6 @@ def _take(browser: Browser, address: str, file: Path, size: tuple[int, int], sch
     page.wait_for_load_state("networkidle")
     page.screenshot(path=file)
     context.close()
-    print(f"screenshots: {file.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

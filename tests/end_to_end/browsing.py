@@ -3,6 +3,7 @@
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -26,9 +27,9 @@ def started_browser() -> Generator[Browser]:
 
 
 @contextmanager
-def new_window(browser: Browser) -> Generator[Page]:
-    """Open a window without cookies. At the end, an error of the page's own scripts fails the test."""
-    context = browser.new_context()
+def new_window(browser: Browser, **options: Any) -> Generator[Page]:
+    """Open a window without cookies. At the end, an error of the page's own scripts fails the test. The options are `new_context`'s."""
+    context = browser.new_context(**options)
     opened = context.new_page()
     opened.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)

@@ -30,10 +30,10 @@ PAGES = [
     "/console/usage",
     "/console/usage?by=tenant",
     "/console/budgets",
-    "/console/act/delete?id=gamma/research",
+    *(f"/console/act/{act}?id=gamma/research" for act in ("end-stream", "fail-stream", "sweep", "export", "delete")),
     "/console/act/raise-budget?scope=acme",
 ]
-"""Each kind of page, over what `demo` plants."""
+"""Each kind of page, over what `demo` plants. The pages of restore and fork, which name a checkpoint, have a test of their own."""
 
 
 def planted(runtime: LocalRuntime, what: str, **query: object) -> Any:

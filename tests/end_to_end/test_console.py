@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -12,8 +13,12 @@ from tests.end_to_end.browsing import PATIENCE_MS, findings
 from tests.end_to_end.console_site import CONFIG, PAGES, planted
 from tests.end_to_end.sse_client import call
 from tools.local_runtime import LocalRuntime
+from tools.screenshots import take_all
 
 pytestmark = pytest.mark.runtime
+
+SMALLEST_PICTURE_BYTES = 20_000
+"""A picture of an error page is smaller."""
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +204,12 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, site: LocalRuntime, pat
     window.page.goto(site.url + path)
     assert window.page.evaluate("document.documentElement.scrollWidth") <= 360
     window.context.close()
+
+
+def test_every_picture_of_the_docs_can_be_taken(browser: Browser, site: LocalRuntime, tmp_path: Path) -> None:
+    """`make screenshots` opens pages that exist and fill the picture."""
+    files = take_all(browser, site.url, tmp_path)
+    assert [file.name for file in files if file.stat().st_size < SMALLEST_PICTURE_BYTES] == []
 
 
 def test_hostile_texts_do_nothing(site: LocalRuntime, window: Window) -> None:

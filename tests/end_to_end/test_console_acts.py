@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+from tests.end_to_end.browsing import findings, new_window
 from tests.end_to_end.console_site import CONFIG, planted
 from tests.end_to_end.sse_client import call
 from tools.local_runtime import LocalRuntime
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.runtime
 MANY = 10_000
 UNFILTERED_ROWS = 60
 FILTERED_ROWS = 500
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,39 @@ def test_raise_a_budget(site: LocalRuntime, page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("The cap is raised")
     assert _data(site, "budgets")["budgets"][0]["cap"] == 30_000_000
+
+
+ACTS_BY_KEYBOARD = {
+    "end-stream": "The stream has ended",
+    "fail-stream": "The stream has failed",
+    "sweep": "Swept",
+    "restore": "Restored",
+    "fork": "Forked",
+    "delete": "Deleted",
+}
+"""An act -> the heading of its receipt. Export gives a file, and a budget has a test of its own."""
+
+
+@pytest.mark.parametrize("act", ACTS_BY_KEYBOARD)
+def test_each_act_by_keyboard_alone(site: LocalRuntime, browser: Browser, act: str) -> None:
+    """Tab leads to the button, Enter presses it; its page has no finding of axe, in light and dark, and fits a phone."""
+    planted(site, "session", id=f"keys-{act}")
+    [checkpoint, *_] = _data(site, f"checkpoints?id=keys-{act}")["checkpoints"]
+    address = f"{site.url}/console/act/{act}?id=keys-{act}&checkpoint={checkpoint['id']}"
+    for scheme in SCHEMES:
+        with new_window(browser, color_scheme=scheme, viewport={"width": 360, "height": 640}, bypass_csp=True) as page:
+            page.goto(address)
+            assert findings(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    with new_window(browser) as page:
+        page.goto(address)
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.tagName") == "BUTTON":
+                break
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text(ACTS_BY_KEYBOARD[act])
 
 
 def test_a_form_that_somebody_else_sends_does_nothing(site: LocalRuntime, page: Page) -> None:
