@@ -135,6 +135,7 @@ ACTS_BY_KEYBOARD = {
 def test_each_act_by_keyboard_alone(site: LocalRuntime, browser: Browser, act: str) -> None:
     """Tab leads to the button, Enter presses it; its page has no finding of axe, in light and dark, and fits a phone."""
     planted(site, "session", id=f"keys-{act}")
+    planted(site, "chunks", id=f"keys-{act}", first=1, count=2)
     [checkpoint, *_] = _data(site, f"checkpoints?id=keys-{act}")["checkpoints"]
     address = f"{site.url}/console/act/{act}?id=keys-{act}&checkpoint={checkpoint['id']}"
     for scheme in SCHEMES:

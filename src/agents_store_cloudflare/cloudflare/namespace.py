@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, cast
@@ -48,6 +49,14 @@ HINT: Final = (
     "if every call fails like this, the entry module does not export the object's class: write "
     "`from agents_store_cloudflare import LockServer, StreamServer` (and SessionServer for homes) there, and name them in __all__ "
     "where it has one"
+)
+
+ELSEWHERE: Final = "on behalf of a different "
+"""The platform's words for the use of something that belongs to another request, or to another Durable Object."""
+
+SHARED: Final = (
+    "a store, writer, reader or lock of another request is in use, for example one in a module global. Make a store in each request: "
+    "create_cloudflare_store makes no round trip"
 )
 
 MAX_REMEMBERED: Final = 100
@@ -277,6 +286,10 @@ def _call_error(error: Exception) -> ObjectCallError:
         message = "the class of the object raised an exception outside the package; the Worker's log has the traceback"
     if message.startswith(CLASS_MISSING) and getattr(error, "durableObjectReset", False) is True:
         message += f"; {HINT}"
+    if ELSEWHERE in message:
+        # Sent again over a line of this request, the call works, so most of the time only the warning shows the mistake.
+        warnings.warn(SHARED, RuntimeWarning, stacklevel=2)
+        message += f"; {SHARED}"
     return ObjectCallError(
         message,
         retryable=getattr(error, "retryable", False) is True,
