@@ -94,6 +94,7 @@ if TYPE_CHECKING:
         SubSessionRef,
     )
     from agents_store_cloudflare.contract.state.store import StateStore
+    from agents_store_cloudflare.contract.state.summaries import SessionSummary
     from agents_store_cloudflare.contract.streams.manager import (
         ResumableReaderOptions,
         ResumableStreamReader,
@@ -141,6 +142,7 @@ if TYPE_CHECKING:
         GatewayFace as GatewayFace,
         HttpRequest as HttpRequest,
         HttpResponse as HttpResponse,
+        SessionStates as SessionStates,
         StreamAction as StreamAction,
         StreamGateway as StreamGateway,
         StreamUrlSigner as StreamUrlSigner,
@@ -230,6 +232,7 @@ __all__ = [
     "SessionNotMovedError",
     "SessionOptions",
     "SessionPage",
+    "SessionSummary",
     "SessionTree",
     "StagedChange",
     "StagingError",
@@ -340,6 +343,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "UsageError",
     ),
     "contract.homes": ("child_id", "home_of"),
+    "contract.state.summaries": ("SessionSummary",),
     "contract.json_values": ("JsonObject", "JsonValue", "parse_json"),
     "contract.locks": ("Lock", "LockAcquireOptions", "LockHolder", "LockManager", "LockSet"),
     "contract.state.marks": ("ANY_VERSION", "AnyVersion"),
@@ -399,6 +403,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "GatewayFace",
         "HttpRequest",
         "HttpResponse",
+        "SessionStates",
         "StreamAction",
         "StreamGateway",
         "StreamUrlSigner",

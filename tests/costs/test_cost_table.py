@@ -30,13 +30,23 @@ CLASSES: dict[str, type] = {
     "held_locks": held_locks.HeldLocks,
 }
 SEND_NOTHING = {
+    "store.follow",  # each step of the iteration is one call to the home
     "store.meter",
     "stream_manager.on",
     "writer.open",  # within create_writer
     "writer.speak_as",
     "reader.open",  # within create_reader
     "writer.flush_for_end",  # within end_stream and its like
+    "lock.gave_back",
+    "lock.leave",
     "lock.let_expire",
+    "lock.release_arguments",
+    "lock_manager.acquiring",  # goes with the call that enters a turn in its home
+    "writer.hold",
+    "writer.open_heard",
+    "writer.open_request",
+    "writer.travelling",  # goes with the commit of a turn in its home
+    "state_store.turn_home",
     "writer.let_go",
     "lock.keep_refreshed",  # within acquire; a refresh each third of the ttl
     "lock.on",

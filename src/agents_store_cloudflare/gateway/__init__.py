@@ -4,6 +4,7 @@ from agents_store_cloudflare.gateway.admission import Authorize, StreamAction
 from agents_store_cloudflare.gateway.cors import CorsPolicy
 from agents_store_cloudflare.gateway.faces import Admits, GatewayFace
 from agents_store_cloudflare.gateway.gateway import StreamGateway
+from agents_store_cloudflare.gateway.session_states import SessionStates
 from agents_store_cloudflare.gateway.signing import StreamUrlSigner
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 
@@ -14,6 +15,7 @@ __all__ = [
     "GatewayFace",
     "HttpRequest",
     "HttpResponse",
+    "SessionStates",
     "StreamAction",
     "StreamGateway",
     "StreamUrlSigner",

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 __all__ = ["Admission", "Authorize", "StreamAction"]
 
-StreamAction: TypeAlias = Literal["read", "append", "create", "delete", "fork"]
-"""What a request wants to do with a stream. The gateway's own routes only read."""
+StreamAction: TypeAlias = Literal["read", "append", "create", "delete", "fork", "follow"]
+"""What a request wants to do with a stream, or, as `follow`, with a session. The gateway's own routes only read."""
 
 Authorize: TypeAlias = Callable[[Any, str, StreamAction], "bool | Awaitable[bool]"]
 """`authorize(request, stream_id, action)`, sync or async. It gets the same request object as `handle`."""

@@ -149,6 +149,8 @@ class StreamGateway:
             preflight = self._cors.preflight_headers(value, methods) if self._cors else {}
             return HttpResponse(status=204, headers={"allow": methods, **preflight})
 
+        if (value.header("Upgrade") or "").lower() == "websocket" and not self._is_welcome(value):
+            return HttpResponse.refusal(403, "forbidden", "not from this origin")
         if value.method not in SAFE_METHODS and self._is_forged(value):
             return HttpResponse.refusal(403, "forbidden", "pages of this origin may not change streams")
 
@@ -188,7 +190,7 @@ class StreamGateway:
             return HttpResponse.refusal(
                 426, "upgrade_required", "connect a WebSocket here", headers={"upgrade": "websocket"}
             )
-        return None if self._is_welcome(value) else HttpResponse.refusal(403, "forbidden", "not from this origin")
+        return None
 
     def _is_welcome(self, value: HttpRequest) -> bool:
         """Return whether a page of the request's origin may open a WebSocket. Browsers do not check this."""

@@ -144,14 +144,22 @@ class ObjectHomes:
         Raises:
             D1StateError: the home gave no reply.
         """
+        value: JsonValue = (await self.ask(session_id, op, {})).head["ok"]
+        return value
+
+    async def ask(self, session_id: str, op: str, arguments: Mapping[str, JsonValue]) -> WireMessage:
+        """Return the reply of the session's home to an operation that is safe to repeat.
+
+        Raises:
+            D1StateError: the home gave no reply.
+        """
         home = home_of(session_id)
-        request = encode_request(op, {"home": home})
+        request = encode_request(op, {"home": home, **arguments})
         try:
             reply = await with_retry(lambda: self._namespace.call(home, request))
         except ObjectCallError as error:
             raise D1StateError(f"home {home!r} gave no reply to {op!r} ({error})", outcome_unknown=True) from error
-        value: JsonValue = decode_reply(reply).head["ok"]
-        return value
+        return decode_reply(reply)
 
 
 class _HomeOfTurns(TurnHome):

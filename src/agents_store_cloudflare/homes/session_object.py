@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
-from agents_store_cloudflare.contract.errors import BindingError, InvalidArgumentError
+from agents_store_cloudflare.contract.errors import AgentsStoreError, BindingError, InvalidArgumentError
 from agents_store_cloudflare.database import Database, SqlError
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.homes.dead_turns import DeadTurns
+from agents_store_cloudflare.homes.followers import Followers
 from agents_store_cloudflare.homes.outbox import Outbox
 from agents_store_cloudflare.homes.own_parts import OwnParts
 from agents_store_cloudflare.homes.parts import KEPT_MS, Parts
@@ -32,6 +34,7 @@ from agents_store_cloudflare.homes.wire import (
     PROJECT,
     SIZE,
     TOGETHER,
+    WATCH,
     WHERE,
     joined,
     read_statements,
@@ -39,7 +42,7 @@ from agents_store_cloudflare.homes.wire import (
 from agents_store_cloudflare.objects import ObjectHost, ObjectSocket
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_error, encode_reply
-from agents_store_cloudflare.objects.wiring import DESCRIBE, check_addressed, describe
+from agents_store_cloudflare.objects.wiring import DESCRIBE, FOLLOW_PATH, check_addressed, describe
 from agents_store_cloudflare.usage.options import DEFAULT_TABLE
 
 __all__ = ["SessionObject"]
@@ -71,6 +74,7 @@ class SessionObject:
         logger: logging.Logger | None = None,
     ) -> None:
         self._alarm = SharedAlarm(host)
+        for_stream = SharedHost(host, self._alarm, owns=lambda socket: not Followers.has(socket))
         host = SharedHost(host, self._alarm)
         self._host = host
         self.logger: logging.Logger = logger or logging.getLogger("agents_store_cloudflare.homes")
@@ -96,14 +100,16 @@ class SessionObject:
             DRAIN: self._drained,
             PART: self._part,
             TOGETHER: self._together,
+            WATCH: self._watch,
         }
-        self._own = OwnParts(host, self._tables, self.logger)
+        self._own = OwnParts(for_stream, self._tables, self.logger)
+        self._followers = Followers(host, self._tables, self.logger)
         self._dead_turns = DeadTurns(
             host,
             self._tables,
             self._own,
             call=self.call,
-            wrote=lambda: self._publishing.wrote(FALLBACK_MS),
+            wrote=self._wrote_by_itself,
             logger=self.logger,
         )
         self._alarm.waits = (
@@ -140,20 +146,33 @@ class SessionObject:
             self._publishing.changed(KEPT_MS)
 
     def fetch(self, stream_id: str, request: HttpRequest) -> HttpResponse:
-        """Return the answer to a listener of the home's stream."""
-        return self.stream.fetch(stream_id, request)
+        """Return the answer to a listener of the home's stream, or to a follower of a session."""
+        if urlsplit(request.url).path != FOLLOW_PATH:
+            return self.stream.fetch(stream_id, request)
+        try:
+            return self._followers.answer(request)
+        except AgentsStoreError as error:
+            return HttpResponse.of_error(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
+            return HttpResponse.of_failure(error, self.logger)
 
     async def serve(self, stream_id: str, request: HttpRequest) -> HttpResponse:
         """Return the answer to a request of the Durable Streams protocol."""
         return await self.stream.serve(stream_id, request)
 
     def socket_message(self, socket: ObjectSocket, text: object) -> None:
-        """Take a listener's message over its WebSocket."""
-        self.stream.socket_message(socket, text)
+        """Take a client's message over its WebSocket."""
+        if Followers.has(socket):
+            self._followers.message(socket)
+        else:
+            self.stream.socket_message(socket, text)
 
     def socket_closed(self, socket: ObjectSocket, code: int) -> None:
-        """Note that a listener has closed its WebSocket with this code, or that it broke."""
-        self.stream.socket_closed(socket, code)
+        """Note that a client has closed its WebSocket with this code, or that it broke."""
+        if Followers.has(socket):
+            self._followers.closed(socket)
+        else:
+            self.stream.socket_closed(socket, code)
 
     def _answer(self, message: WireMessage, request: str) -> str | Awaitable[str]:
         head = message.head
@@ -168,6 +187,12 @@ class SessionObject:
                 f"a home has no operation {head['op']!r:.100}; does the Worker run an older version?"
             )
         return operation_of(message)
+
+    async def _watch(self, message: WireMessage) -> str:
+        try:
+            return await self._followers.watch(message.head)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a traceback must not leave the object
+            return encode_error(error, self.logger)
 
     def _part(self, message: WireMessage) -> str:
         head = message.head
@@ -195,10 +220,15 @@ class SessionObject:
         if not done.is_write:
             self._publishing.wake(done.delay_ms)
             return reply
+        self._followers.changed()
         if done.adds_run:
             self._dead_turns.entered()
         self._publishing.wrote(done.delay_ms or FALLBACK_MS)
         return self._told(reply) if done.delay_ms == 0 else reply
+
+    def _wrote_by_itself(self) -> None:
+        self._followers.changed()
+        self._publishing.wrote(FALLBACK_MS)
 
     def _ran(self, message: WireMessage, numbers: Mapping[str, int]) -> BatchDone:
         try:

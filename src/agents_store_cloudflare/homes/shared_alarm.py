@@ -44,9 +44,12 @@ class SharedAlarm:
 class SharedHost:
     """The platform for one part of an object. It is the object's platform, but the alarm is shared with other parts."""
 
-    def __init__(self, host: ObjectHost, alarm: SharedAlarm) -> None:
+    def __init__(
+        self, host: ObjectHost, alarm: SharedAlarm, *, owns: Callable[[ObjectSocket], bool] = lambda _: True
+    ) -> None:
         self._host = host
         self._alarm = alarm
+        self._owns = owns
 
     @property
     def sql(self) -> ObjectSql:
@@ -84,4 +87,4 @@ class SharedHost:
 
     def sockets(self) -> Sequence[ObjectSocket]:
         """Return the open WebSockets of the object."""
-        return self._host.sockets()
+        return [socket for socket in self._host.sockets() if self._owns(socket)]

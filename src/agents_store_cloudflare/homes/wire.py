@@ -45,6 +45,7 @@ __all__ = [
     "SIZE",
     "TOGETHER",
     "UNASKED",
+    "WATCH",
     "WHERE",
     "joined",
     "put_in",
@@ -80,6 +81,9 @@ WHERE: Final = "where"
 
 TOGETHER: Final = "together"
 """The operation that does calls of a home's lock, sessions and stream in one transaction."""
+
+WATCH: Final = "watch"
+"""The operation that waits until the summary of a session is not the known one."""
 
 HERE: Final = "here"
 """The home gets them: no other object has the name, or no check is needed."""

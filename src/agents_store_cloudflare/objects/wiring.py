@@ -9,12 +9,15 @@ from agents_store_cloudflare.contract.errors import BindingError
 from agents_store_cloudflare.database import ObjectSql, Statement
 from agents_store_cloudflare.objects.rpc_text import encode_reply
 
-__all__ = ["DESCRIBE", "ObjectKind", "check_addressed", "describe"]
+__all__ = ["DESCRIBE", "FOLLOW_PATH", "ObjectKind", "check_addressed", "describe"]
 
 ObjectKind: TypeAlias = Literal["stream", "lock", "session"]
 
 DESCRIBE: Final = "describe"
 """The operation that every object of the package answers under any name."""
+
+FOLLOW_PATH: Final = "/__follow"
+"""The path of a request to a home that follows the session `?session=`. Paths of users' streams have no segment of this name."""
 
 _PROBE = Statement("SELECT 1")
 _BINDINGS: Final[Mapping[str, str]] = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_whole_number
+from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_id, check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.turns import SweptTurns
 from agents_store_cloudflare.database import Database
@@ -25,6 +25,7 @@ from agents_store_cloudflare.usage import D1UsageStore
 from agents_store_cloudflare.wiring import check_objects_once
 
 if TYPE_CHECKING:
+    from agents_store_cloudflare.contract.state.summaries import SessionSummary
     from agents_store_cloudflare.homes.database import ObjectHomes
 
 __all__ = ["CloudflareStore", "StoreParts"]
@@ -246,6 +247,30 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         check_whole_number(limit, "limit", low=1, high=10_000)
         state = self.state_store
         return await sweep_turns(state, self.stream_manager, self.locks, limit, state.now_ms)
+
+    def follow(self, session_id: str) -> AsyncGenerator[SessionSummary, None]:
+        """Follow a session that lives in a home: its newest summary now, and a newer one after each commit, until it is deleted.
+
+        Summaries may be skipped, and an older one never comes. `get_messages(offset=…)` reads the messages that a follower lacks. For
+        pages there is `SessionStates` of `agents_store_cloudflare.gateway`.
+
+        Example:
+            >>> async for summary in store.follow("ada"):
+            ...     print(summary.status, summary.message_count)
+
+        Raises:
+            InvalidArgumentError: the store has no homes, or the id breaks a rule.
+            StateNotFoundError: there is no such session. It is raised by the first step, as the next error is.
+            D1StateError: the home gave no reply.
+        """
+        check_id(session_id, "session_id")
+        if self._parts.homes is None:
+            raise InvalidArgumentError(
+                "a session in D1 cannot be followed; pass sessions=env.SESSIONS to create_cloudflare_store, or follow its stream"
+            )
+        from agents_store_cloudflare.homes.following import follow  # noqa: PLC0415 - most stores have no homes
+
+        return follow(self._parts.homes, session_id)
 
     async def project_home(self, session_id: str) -> str | None:
         """Make a session's home send all its sessions to the directory again.
