@@ -68,7 +68,7 @@ WITHIN_OTHERS = {
     "state_store.settle_statements",
     "state_store.settle_orphaned",
     "store.project_home",  # an operator's call to one home; docs/homes.md tells what homes cost
-    "state_store.turn_outgoing",
+    "state_store.turn_sending",
     "state_store.usage_statements",
     "stream_manager.close_turn",
     "stream_manager.turn_writer",

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from agents_store_cloudflare import (
     CloudflareStore,
+    D1StateError,
     InvalidArgumentError,
     StaleStateError,
     TurnError,
     create_cloudflare_store,
     run_migration,
 )
-from agents_store_cloudflare.database import Row, Statement
+from agents_store_cloudflare.database import Row, Statement, retry
 from agents_store_cloudflare.durable_streams import StreamObject
 from agents_store_cloudflare.locks.lock_object import LockObject
 from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
+from agents_store_cloudflare.testing.faults import FaultyDatabase
+from agents_store_cloudflare.turns import Turn
+
+UNKNOWN = "D1_ERROR: something that this code does not know"
+"""A failure whose outcome nobody knows, and which is not sent again."""
 
 
 class HeldDatabase:
@@ -158,3 +164,95 @@ async def test_more_than_a_budget_can_count(store: CloudflareStore) -> None:
 async def _settled() -> None:
     for _ in range(50):
         await asyncio.sleep(0)
+
+
+async def _held_commit(database: HeldDatabase, turn: Turn, act: Callable[[], object], *, batches: int = 1) -> None:
+    """Commit; while the last of so many batches is on its way, another task acts."""
+    *others, gate = database.hold(batches)
+    for each in others:
+        each.set()
+    committing = asyncio.ensure_future(turn.commit())
+    await database.arrived.wait()
+    await _settled()
+    act()
+    gate.set()
+    await committing
+
+
+async def test_a_change_while_others_are_taken_up(database: HeldDatabase, store: CloudflareStore) -> None:
+    """TU-3: a change that comes while a commit is sent again goes with the next commit, also where that one meets others too."""
+    async with store.turn("s", agent_type="a") as turn:
+        await store.state_store.merge_custom_state("s", {"first": 1})
+        await _held_commit(database, turn, lambda: turn.state.custom_state.update(late=1), batches=3)
+        await store.state_store.merge_custom_state("s", {"second": 2})
+    state = await store.state_store.load_state("s", required=True)
+    assert state.custom_state == {"first": 1, "late": 1, "second": 2}
+
+
+@pytest.mark.parametrize("key", ["late", "list"])
+async def test_a_change_while_a_step_is_promoted(database: HeldDatabase, store: CloudflareStore, key: str) -> None:
+    """TU-3: a change that comes while a commit promotes a step is kept; where both change one key, the next commit is refused."""
+    await store.state_store.create_session("s", agent_type="a", initial_state={"list": [1], "same": 0})
+    change = {"toolCallId": "c", "mergeChanges": {"list": [2]}}
+    await store.state_store.stage_changes("s", "step", change)
+    block = store.turn("s", agent_type="a", step_id="step")
+    turn = await block.__aenter__()
+    await _held_commit(database, turn, lambda: turn.state.custom_state.update({key: 9}), batches=2)
+    if key == "list":
+        with pytest.raises(StaleStateError):
+            await block.__aexit__(None, None, None)
+    else:
+        await block.__aexit__(None, None, None)
+    state = await store.state_store.load_state("s", required=True)
+    assert state.custom_state == {"list": [1, 2], "same": 0, **({"late": 9} if key == "late" else {})}
+
+
+async def test_a_change_while_chunks_are_flushed(store: CloudflareStore) -> None:
+    """TU-3: a commit stores the state as it was when its turn came; what comes during its flush goes with the next commit."""
+    async with store.turn("s", agent_type="a") as turn:
+        await turn.write({"type": "text", "text": "x"})
+        turn.state.custom_state["early"] = 1
+        committing = asyncio.ensure_future(turn.commit())
+        await asyncio.sleep(0)
+        turn.state.custom_state["late"] = 1
+        turn.add({"role": "user", "content": "late"})
+        turn.record_tokens(model="m", prompt=1)
+        await committing
+        stored = await store.state_store.load_state("s", required=True)
+        assert (stored.custom_state, stored.messages) == ({"early": 1}, [])
+        assert await store.usage_store.get_entry_count("s") == 0
+    stored = await store.state_store.load_state("s", required=True)
+    assert (stored.custom_state, len(stored.messages)) == ({"early": 1, "late": 1}, 1)
+    assert await store.usage_store.get_entry_count("s") == 1
+
+
+@pytest.mark.parametrize("retried_by", ["the client", "the turn"])
+async def test_a_promotion_without_a_reply(retried_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TU-3: what a step has promoted stays, where the reply to its commit was lost and the turn commits again."""
+
+    async def no_pause(_attempt: int) -> None:
+        """Send again at once."""
+
+    monkeypatch.setattr(retry, "pause_before_retry", no_pause)
+    database = FaultyDatabase(SqliteDatabase())
+    await run_migration(database)
+    store = create_cloudflare_store(db=database, streams=LocalObjects(StreamObject), locks=LocalObjects(LockObject))
+    await store.state_store.create_session("s", agent_type="a", initial_state={"list": [1]})
+    change = {"toolCallId": "c", "mergeChanges": {"list": [2]}}
+    await store.state_store.stage_changes("s", "step", change)
+    async with store.turn("s", agent_type="a", step_id="step") as turn:
+        turn.add({"role": "user", "content": "one"})
+        database.leave_alone(1)  # the read of the staged changes
+        if retried_by == "the client":
+            database.fail("after")
+            await turn.commit()
+        else:
+            database.fail("after", message=UNKNOWN)
+            with pytest.raises(D1StateError):
+                await turn.commit()
+            await turn.commit()
+        turn.state.custom_state["mine"] = True
+        turn.add({"role": "user", "content": "two"})
+    state = await store.state_store.load_state("s", required=True)
+    assert state.custom_state == {"list": [1, 2], "mine": True}
+    assert [message.get("content") for message in state.messages] == ["one", "two"]

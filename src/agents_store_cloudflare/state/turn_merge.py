@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agents_store_cloudflare.contract.errors import StaleStateError
-from agents_store_cloudflare.contract.json_values import encode_json
+from agents_store_cloudflare.contract.json_values import JsonObject, encode_json
 from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.database import Row
 from agents_store_cloudflare.state.blocks import stored_messages
 from agents_store_cloudflare.state.history import history_of, know_more
 
-__all__ = ["TurnFields", "merged"]
+__all__ = ["TurnBase", "TurnFields", "merged", "take_promoted"]
 
 _FIELDS: Final = (
     "agent_type",
@@ -53,12 +53,19 @@ class TurnFields:
         )
 
 
-def merged(state: AgentState, base: TurnFields, stored: AgentState, blocks: Sequence[Row]) -> None:
+@dataclass(slots=True)
+class TurnBase:
+    """The fields that are stored, as far as a turn knows. A field that differs in the turn's state was changed by the turn since."""
+
+    known: TurnFields
+
+
+def merged(state: AgentState, base: TurnBase, stored: AgentState, blocks: Sequence[Row]) -> None:
     """Bring a turn's state up to date with the stored state. The turn's changes stay, and its new messages follow the others' messages.
 
     Args:
         state: the turn's state, which is changed.
-        base: the fields of the state when it was last the same as the stored one.
+        base: the fields that the turn knows to be stored, which become those of the stored state.
         stored: the stored state without messages.
         blocks: the stored messages after the ones that the turn knows.
 
@@ -68,12 +75,12 @@ def merged(state: AgentState, base: TurnFields, stored: AgentState, blocks: Sequ
     known, there = history_of(state), history_of(stored)
     if there.epoch != known.epoch or there.count < known.count:
         raise StaleStateError(state.session_id, reason="history", expected=known.count, actual=there.count)
-    mine, theirs = TurnFields.of(state), TurnFields.of(stored)
-    fields = {name: _chosen(state, name, base.fields[name], mine.fields[name], theirs.fields[name]) for name in _FIELDS}
+    knew, mine, theirs = base.known, TurnFields.of(state), TurnFields.of(stored)
+    fields = {name: _chosen(state, name, knew.fields[name], mine.fields[name], theirs.fields[name]) for name in _FIELDS}
     custom = {}
     for key in dict.fromkeys([*theirs.custom, *mine.custom]):
         text = _chosen(
-            state, f"custom_state[{key!r}]", base.custom.get(key), mine.custom.get(key), theirs.custom.get(key)
+            state, f"custom_state[{key!r}]", knew.custom.get(key), mine.custom.get(key), theirs.custom.get(key)
         )
         if text is not None:
             custom[key] = json.loads(text)
@@ -86,6 +93,42 @@ def merged(state: AgentState, base: TurnFields, stored: AgentState, blocks: Sequ
         setattr(state, name, json.loads(text or "null"))
     state.custom_state = custom
     state.version, state.updated_at = stored.version, stored.updated_at
+    base.known = theirs
+
+
+def take_promoted(state: AgentState, base: TurnBase, sent: TurnFields, promoted: JsonObject) -> None:
+    """Give a turn's state the custom state that its commit has stored, with the changes of a promoted step.
+
+    Keys that other tasks have changed since the commit was sent keep these changes. If the step has changed such a key too, the state
+    counts as stale: the next commit meets both changes and is refused.
+
+    Args:
+        state: the turn's state, which is changed.
+        base: the fields that the turn knows to be stored, which are changed.
+        sent: the fields of the commit, before the promotion.
+        promoted: the stored custom state.
+    """
+    stored = {key: encode_json(value, name="custom_state") for key, value in promoted.items()}
+    live, known = TurnFields.of(state).custom, dict(stored)
+    if live == sent.custom:
+        state.custom_state = promoted
+    else:
+        for key in dict.fromkeys([*sent.custom, *stored]):
+            before = sent.custom.get(key)
+            if live.get(key) == before:
+                _put(state.custom_state, key, promoted.get(key), is_there=key in promoted)
+            elif stored.get(key) != before:
+                _put(known, key, before, is_there=before is not None)
+    base.known = TurnFields(sent.fields, known)
+    if known != stored:
+        state.version -= 1
+
+
+def _put(target: dict[str, Any], key: str, value: Any, *, is_there: bool) -> None:
+    if is_there:
+        target[key] = value
+    else:
+        target.pop(key, None)
 
 
 def _chosen(state: AgentState, name: str, base: str | None, mine: str | None, theirs: str | None) -> str | None:

@@ -10,13 +10,24 @@ from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.contract.state.records import AgentState, Message
 from agents_store_cloudflare.database import Database, Statement
 from agents_store_cloudflare.state import turn_sql
+from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.stored_text import stored_text
+from agents_store_cloudflare.state.turn_merge import TurnFields
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.contract.usage.budgets import Reservation
     from agents_store_cloudflare.objects.companion import Companion
 
-__all__ = ["DueTurn", "EnteredTurn", "NotTogetherError", "StoredTurn", "TurnCommit", "TurnEntry", "TurnHome"]
+__all__ = [
+    "DueTurn",
+    "EnteredTurn",
+    "NotTogetherError",
+    "StoredTurn",
+    "TurnCommit",
+    "TurnEntry",
+    "TurnHome",
+    "TurnSending",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +129,14 @@ class TurnHome(Protocol):
     def committing(self, others: Sequence[Companion]) -> Database:
         """Return a database whose batch comes before the other calls."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSending:
+    """The content of a commit, fixed so that the state may change while the commit is stored; and its fields as they are then."""
+
+    outgoing: Outgoing
+    fields: TurnFields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

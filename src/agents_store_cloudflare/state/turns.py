@@ -13,23 +13,23 @@ from agents_store_cloudflare.contract.errors import (
     TurnError,
 )
 from agents_store_cloudflare.contract.json_values import JsonObject, decode_json
-from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint
-from agents_store_cloudflare.database import Row, Statement
+from agents_store_cloudflare.contract.state.records import AgentState
+from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import codec, message_sql, session_sql, turn_sql
 from agents_store_cloudflare.state.calls import new_epoch
 from agents_store_cloudflare.state.changes import apply_changes
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
 from agents_store_cloudflare.state.damage import open_turn_of, owed_closings_of
-from agents_store_cloudflare.state.guard import Commit, Condition, Guard
+from agents_store_cloudflare.state.guard import Condition, Guard
 from agents_store_cloudflare.state.history import history_of
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.staging import StagedDiffers, promoting, staged_change
 from agents_store_cloudflare.state.staging_sql import SELECT_STAGED
-from agents_store_cloudflare.state.stored_text import stored_text, text_of
+from agents_store_cloudflare.state.stored_text import text_of
 from agents_store_cloudflare.state.turn_entering import TurnEntering, turn_text
-from agents_store_cloudflare.state.turn_merge import TurnFields, merged
-from agents_store_cloudflare.state.turn_records import DueTurn, StoredTurn, TurnCommit, TurnHome
+from agents_store_cloudflare.state.turn_merge import TurnBase, TurnFields, merged, take_promoted
+from agents_store_cloudflare.state.turn_records import DueTurn, StoredTurn, TurnCommit, TurnHome, TurnSending
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.contract.usage.budgets import Reservation
@@ -41,16 +41,15 @@ __all__ = ["TurnCalls", "due_turn"]
 class TurnCalls(TurnEntering):
     """The batches of turns. `store.turn` calls them with the token of the lock, and trusts that its caller holds the lock."""
 
-    async def commit_turn(self, commit: TurnCommit, outgoing: Outgoing, base: TurnFields) -> Checkpoint | None:
+    async def commit_turn(self, commit: TurnCommit, sending: TurnSending, base: TurnBase) -> None:
         """Store a commit of a turn. Changes that others have stored meanwhile are merged, and the state is brought up to date.
+
+        Where others have written, the commit is sent again with the state as it is then.
 
         Args:
             commit: the facts of the commit.
-            outgoing: the state, as it was when the commit began.
-            base: the fields of the state when it was last the same as the stored one.
-
-        Returns:
-            The checkpoint without its state, if one was kept.
+            sending: the state, as it was when the commit began.
+            base: the fields that the turn knows to be stored. It is brought up to date too.
 
         Raises:
             StaleStateError: others have changed a field that the turn changed, or have removed messages.
@@ -59,19 +58,21 @@ class TurnCalls(TurnEntering):
         """
         for attempt in range(1, MOST_ATTEMPTS + 1):
             try:
-                return await self._commit_once(commit, outgoing)
+                await self._commit_once(commit, sending, base)
             except StaleStateError as error:
                 if attempt == MOST_ATTEMPTS or error.reason == "edited":
                     raise
-                await self._take_up_others(outgoing.state, base)
-                outgoing = self.turn_outgoing(outgoing.state)
+                await self._take_up_others(sending.outgoing.state, base)
+                sending = self.turn_sending(sending.outgoing.state)
                 await pause_after_conflict(attempt)
             except StagedDiffers:
                 if attempt == MOST_ATTEMPTS:
                     raise TurnError(f"the staged changes of session {commit.session_id!r} kept changing") from None
+            else:
+                return
         raise AssertionError("the last attempt returns or raises")
 
-    def turn_outgoing(self, state: AgentState) -> Outgoing:
+    def turn_sending(self, state: AgentState) -> TurnSending:
         """Fix the content of a commit now, so that the state may change while the commit is stored.
 
         Raises:
@@ -80,7 +81,7 @@ class TurnCalls(TurnEntering):
             InvalidArgumentError: a field breaks a rule.
             StateSizeExceededError: the state or a message is over a limit.
         """
-        return Outgoing.of(state, self._limits, "commit_turn")
+        return TurnSending(Outgoing.of(state, self._limits, "commit_turn"), TurnFields.of(state))
 
     async def close_turn_state(self, commit: TurnCommit) -> None:
         """End the run of a turn that failed. The usage, the settlement and the closing chunks are stored. The state is not."""
@@ -185,7 +186,8 @@ class TurnCalls(TurnEntering):
         if statements:
             await self._batches.repeatable("settle_closings", settled[0][0], statements)
 
-    async def _commit_once(self, commit: TurnCommit, outgoing: Outgoing) -> Checkpoint | None:
+    async def _commit_once(self, commit: TurnCommit, sending: TurnSending, base: TurnBase) -> None:
+        outgoing = sending.outgoing
         guard = replace(
             self._turn_guard(outgoing.operation, commit.session_id, commit.token, commit.commit_id),
             version=outgoing.version,
@@ -215,14 +217,14 @@ class TurnCalls(TurnEntering):
             commit.database,
         )
         guard.living(done)
-        if promotes and results:
-            outgoing.state.custom_state = cast("JsonObject", decode_json(saved.custom_state))
         outgoing.bring_up_to_date(done)
-        if not commit.checkpoint:
-            return None
+        base.known = sending.fields
+        if commit.step_id is None:
+            return
         if results:
-            return codec.bare_checkpoint_of(commit.session_id, results[-1][0])
-        return _repeated_checkpoint(commit, outgoing.state, done)
+            take_promoted(outgoing.state, base, sending.fields, cast("JsonObject", decode_json(saved.custom_state)))
+        else:  # a repetition, and what was promoted then is not known here: the next commit takes it up as a change of others
+            outgoing.state.version -= 1
 
     async def _promoted(
         self, commit: TurnCommit, outgoing: Outgoing
@@ -241,7 +243,7 @@ class TurnCalls(TurnEntering):
         as_read, delete = promoting(session_id, commit.step_id, staged)
         return outgoing.with_custom_state(applied.text), [delete], as_read
 
-    async def _take_up_others(self, state: AgentState, base: TurnFields) -> None:
+    async def _take_up_others(self, state: AgentState, base: TurnBase) -> None:
         history = history_of(state)
         rows, blocks = await self._batches.read(
             [
@@ -275,15 +277,3 @@ def due_turn(session_id: str, session_no: int, since: int, open_turn: str | None
         return replace(due, owed=owed_closings_of(session_id, owed_text))
     except D1StateError as error:
         return replace(due, unreadable=error.message)
-
-
-def _repeated_checkpoint(commit: TurnCommit, state: AgentState, done: Commit) -> Checkpoint:
-    facts: Row = [
-        done.checkpoint_number,
-        done.at_ms,
-        commit.run_id,
-        commit.end_sequence,
-        stored_text(state.status),
-        state.step_count,
-    ]
-    return codec.bare_checkpoint_of(commit.session_id, [*facts, done.message_count_after])

@@ -20,10 +20,10 @@ from agents_store_cloudflare.contract.errors import (
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, encode_json
 from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.contract.state.records import AgentStatus, Message, Run
+from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state.blocks import message_list
-from agents_store_cloudflare.state.outgoing import Outgoing
-from agents_store_cloudflare.state.turn_merge import TurnFields
-from agents_store_cloudflare.state.turn_records import TurnCommit
+from agents_store_cloudflare.state.turn_merge import TurnBase, TurnFields
+from agents_store_cloudflare.state.turn_records import TurnCommit, TurnSending
 from agents_store_cloudflare.turns.parts import TurnParts
 from agents_store_cloudflare.turns.recording import RecordingTurn
 
@@ -36,17 +36,26 @@ _ENDS: Final = frozenset({"completed", "failed", "aborted"})
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A commit that was sent: its data, the fields as they were then, its number of usage entries, and its closing chunk.
+    """A commit that was sent: its data, the state as it was then, its number of usage entries, and its closing chunk.
 
     The commit owes the closing chunk to the stream, or takes it along (`carried`).
     """
 
     commit: TurnCommit
-    outgoing: Outgoing
-    fields: TurnFields
+    sending: TurnSending
     usage_count: int
     closing: JsonObject | None
     carried: JsonObject | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    """What a turn has used when a commit begins."""
+
+    statements: list[Statement]
+    entries: int
+    amount: int
+    step_count: int
 
 
 @called_by_its_name
@@ -65,7 +74,7 @@ class Turn(RecordingTurn):
         self.stream_id: str = parts.stream_id
         self.resumed_from: JsonValue = None
         self.closing: JsonObject | None = None
-        self._base = TurnFields.of(self.state)
+        self._base = TurnBase(TurnFields.of(self.state))
         self._end_status = "completed"
         self._output: str | None = None
         self._unsure: _Sent | None = None
@@ -258,7 +267,7 @@ class Turn(RecordingTurn):
         self._is_over = True
         self.closing = self._parts.closing(status, code)
         now_ms = self._parts.state_store.now_ms()
-        commit = self._commit_of(status, now_ms, self.closing, now_ms)
+        commit = self._commit_of(status, now_ms, self.closing, now_ms, self._spent())
         try:
             await self._parts.state_store.close_turn_state(replace(commit, error=error))
         except BaseException as refusal:
@@ -287,14 +296,18 @@ class Turn(RecordingTurn):
 
     async def _store(self, *, is_last: bool) -> None:
         self._is_ending = is_last
+        sending, spent, output = self._parts.state_store.turn_sending(self.state), self._spent(), self._output
         try:
             if not self._parts.is_stream_at_home:
                 await self._flush()
-            await self._send_all(is_last=is_last)
+            await self._send_all(sending, spent, output, is_last=is_last)
         finally:
             self._is_ending = self._is_ending and self._unsure is not None
 
-    async def _send_all(self, *, is_last: bool) -> None:
+    def _spent(self) -> _Spent:
+        return _Spent(self._usage_statements(), len(self._usage), self.spent, self.state.step_count)
+
+    async def _send_all(self, sending: TurnSending, spent: _Spent, output: str | None, *, is_last: bool) -> None:
         if self._parts.lock.lost:
             raise LockLostError(self._parts.lock.key)
         now_ms = self._parts.state_store.now_ms()
@@ -302,14 +315,13 @@ class Turn(RecordingTurn):
         closing = self._parts.closing(status, None) if is_last else None
         carried = closing if self._parts.takes_closing_along else None
         commit = replace(
-            self._commit_of(status, ended_at, closing if carried is None else None, now_ms),
+            self._commit_of(status, ended_at, closing if carried is None else None, now_ms, spent),
             checkpoint=self._parts.options.checkpoint,
             step_id=self._step_id,
-            output=self._output,
+            output=output,
         )
-        outgoing = self._parts.state_store.turn_outgoing(self.state)
         owed = closing if carried is None else None
-        await self._send(_Sent(commit, outgoing, TurnFields.of(self.state), len(self._usage), owed, carried))
+        await self._send(_Sent(commit, sending, spent.entries, owed, carried))
 
     async def _send(self, sent: _Sent) -> None:
         self._unsure = sent
@@ -320,8 +332,6 @@ class Turn(RecordingTurn):
                 self._unsure, self._is_ending = None, False
             raise
         self._unsure, self._step_id = None, None
-        is_as_sent = sent.outgoing.version + 1 == self.state.version and sent.commit.step_id is None
-        self._base = sent.fields if is_as_sent else TurnFields.of(self.state)
         del self._usage[: sent.usage_count]
         if sent.commit.ended_at is not None:
             self._is_over, self.closing = True, sent.closing
@@ -329,22 +339,24 @@ class Turn(RecordingTurn):
     async def _commit(self, sent: _Sent) -> None:
         parts, store = self._parts, self._parts.state_store
         if parts.home is None:
-            await store.commit_turn(sent.commit, sent.outgoing, self._base)
+            await store.commit_turn(sent.commit, sent.sending, self._base)
             return
         from agents_store_cloudflare.turns.at_home import with_companions  # noqa: PLC0415 - homes alone need it
 
         async with with_companions(parts, parts.home, sent.commit, sent.carried) as commit:
-            await store.commit_turn(commit, sent.outgoing, self._base)
+            await store.commit_turn(commit, sent.sending, self._base)
 
-    def _commit_of(self, status: str, ended_at: int | None, closing: JsonObject | None, now_ms: int) -> TurnCommit:
+    def _commit_of(
+        self, status: str, ended_at: int | None, closing: JsonObject | None, now_ms: int, spent: _Spent
+    ) -> TurnCommit:
         parts, writer = self._parts, self._parts.writer
-        turn: JsonObject = {**parts.entered.turn, "spent": self.spent}
+        turn: JsonObject = {**parts.entered.turn, "spent": spent.amount}
         if writer is not None:
             turn["incarnation"] = writer.incarnation
-        more = self._usage_statements()
+        more = spent.statements
         if ended_at is not None and parts.reservation is not None:
             session_id = self.state.session_id
-            more += parts.state_store.settle_statements(session_id, parts.reservation, self.spent, now_ms)
+            more += parts.state_store.settle_statements(session_id, parts.reservation, spent.amount, now_ms)
         return TurnCommit(
             session_id=self.state.session_id,
             token=parts.lock.fencing_token,
@@ -354,7 +366,7 @@ class Turn(RecordingTurn):
             owed=[*parts.owed, *([] if closing is None else [closing])],
             status=status,
             ended_at=ended_at,
-            step_count=self.state.step_count,
+            step_count=spent.step_count,
             from_sequence=self.from_sequence,
             end_sequence=None if writer is None else writer.last_sequence,
             run_id=self.id,
