@@ -199,8 +199,9 @@ async def _apply_after(db: Database, version: int, *, is_recorded: bool = True) 
 
     A database whose own `d1_migrations` is not wrangler's gets no record of the files.
     """
-    texts = [sql for name in MIGRATION_FILES[version:] for sql in split_statements(migration_text(name))]
-    statements = [Statement(sql) for sql in texts]
+    statements = [
+        Statement(sql) for name in MIGRATION_FILES[version:] for sql in split_statements(migration_text(name))
+    ]
     try:
         await db.batch([each for each in statements if is_recorded or "d1_migrations" not in each.sql])
     except SqlError as error:
