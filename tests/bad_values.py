@@ -28,7 +28,7 @@ def _nested(depth: int) -> list[Any]:
 
 
 class Odd(dict[str, Any]):
-    """A dict that is one, with what JSON has not."""
+    """A dict with values that JSON does not have."""
 
 
 OTHER_TYPES: list[Any] = [
@@ -151,7 +151,7 @@ STORED_HISTORIES: list[Any] = [
 
 
 def bad_state(choice: random.Random) -> Any:
-    """A state as an object or a mapping, one thing of which is wrong."""
+    """Return a state, as an object or a mapping, with one wrong part."""
     good: dict[str, Any] = {"session_id": "s", "agent_type": "x", "version": 1, "storedHistory": [0, 0, 0, 0]}
     kind = choice.randrange(10)
     if kind == 0:
@@ -177,7 +177,7 @@ def bad_state(choice: random.Random) -> Any:
 
 
 def bad_change(choice: random.Random) -> Any:
-    """A staged change, one thing of which is wrong."""
+    """Return a staged change with one wrong part."""
     good: dict[str, Any] = {"toolCallId": "t", "patches": [{"op": "remove", "path": "/a"}]}
     operations = [
         *OTHER_TYPES,
@@ -202,7 +202,7 @@ def bad_change(choice: random.Random) -> Any:
 
 
 def bad_merge(choice: random.Random) -> Any:
-    """Changes to merge that are none."""
+    """Return something that is no changes to merge."""
     replacements = choice.choice([5, "x", [1], [None], ["\ud800"], [b"x"], None])
     several: list[Any] = [
         choice.choice([*BAD["object"], None]),
@@ -213,7 +213,7 @@ def bad_merge(choice: random.Random) -> Any:
 
 
 def bad_refs(choice: random.Random) -> Any:
-    """References, one of which is wrong."""
+    """Return references with one wrong reference."""
     good: dict[str, Any] = {"subSessionId": "c", "agentType": "x"}
     wrong: dict[str, list[Any]] = {
         "subSessionId": BAD["id"],
@@ -237,7 +237,7 @@ MAKERS = {"state": bad_state, "change": bad_change, "merge": bad_merge, "refs": 
 
 
 def bad_value(kind: str, choice: random.Random) -> Any:
-    """A value that is none of its kind."""
+    """Return a value of a wrong kind."""
     if kind in MAKERS:
         return MAKERS[kind](choice)
     if kind.startswith("optional "):

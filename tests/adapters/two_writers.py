@@ -15,26 +15,26 @@ THREAD = "thread"
 
 
 class TwoWriters:
-    """A adapter's test is a subclass that says how to make a writer, to load, to write and to read."""
+    """The tests for two writers of one thread. An adapter's subclass makes a writer, loads, writes and reads."""
 
     def writer(self, database: Any, **token: Any) -> Any:
-        """A writer of the adapter; without `fencing_token` one that takes part in no lock."""
+        """Return a writer of the adapter. Without `fencing_token` it uses no lock."""
         raise NotImplementedError
 
     async def load(self, writer: Any) -> Any:
-        """What a writer loads before it writes."""
+        """Return what a writer loads before it writes."""
         raise NotImplementedError
 
     async def write(self, writer: Any, loaded: Any, text: str) -> None:
-        """Write a text after what was loaded."""
+        """Write a text after the loaded ones."""
         raise NotImplementedError
 
     async def texts(self, database: Any) -> list[str]:
-        """All texts of the thread, as a new reader finds them."""
+        """Return all texts of the thread for a new reader."""
         raise NotImplementedError
 
     async def test_the_stalled_holder_is_refused(self, database: SqliteDatabase) -> None:
-        """LG-4: A loads, B takes over and writes, A writes: refused by name, with both tokens; only B's text is there."""
+        """LG-4: A loads, B takes over and writes, then A writes: A is refused with both tokens, and only B's text is stored."""
         a, b = self.writer(database, fencing_token=OLD), self.writer(database, fencing_token=NEW)
         loaded = await self.load(a)
         await self.write(b, await self.load(b), "b")
@@ -46,12 +46,12 @@ class TwoWriters:
         assert await self.texts(database) == ["b", "b again"]
 
     async def test_it_may_still_read(self, database: SqliteDatabase) -> None:
-        """LG-4: a fence is for writes."""
+        """LG-4: A holder whose lock was lost may still read."""
         await self.write(b := self.writer(database, fencing_token=NEW), await self.load(b), "b")
         assert await self.load(self.writer(database, fencing_token=OLD)) is not None
 
     async def test_the_fence_of_the_session(self, database: SqliteDatabase) -> None:
-        """LG-4: what the state store has seen refuses here, and what was seen here refuses there."""
+        """LG-4: A token that the state store has seen counts here, and a token that was seen here counts there."""
         store = D1StateStore(database)
         await store.create_session(THREAD, agent_type="x", fencing_token=NEW)
         old = self.writer(database, fencing_token=OLD)
@@ -63,7 +63,7 @@ class TwoWriters:
         assert await self.texts(database) == ["newest"]
 
     async def test_one_holder_writes_on(self, database: SqliteDatabase) -> None:
-        """LG-4: the token of the holder is good as long as nobody has a higher one."""
+        """LG-4: The holder's token is accepted as long as nobody has a higher one."""
         writer = self.writer(database, fencing_token=OLD)
         for text in "abc":
             await self.write(writer, await self.load(writer), text)
@@ -76,7 +76,7 @@ class TwoWriters:
 
     @pytest.mark.parametrize("token", [{}, {"fencing_token": NEW}], ids=["no lock", "a lock"])
     async def test_a_lost_reply(self, database: SqliteDatabase, token: dict[str, int]) -> None:
-        """LG-7: the same batch twice has happened once."""
+        """LG-7: A batch that is sent twice has one effect."""
         faulty = FaultyDatabase(database)
         writer = self.writer(faulty, **token)
         await self.write(writer, await self.load(writer), "first")

@@ -10,13 +10,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_page_has_the_table() -> None:
-    """docs/homes.md shows what `python -m bench.capacity` prints."""
+    """docs/homes.md shows the output of `python -m bench.capacity`."""
     page = (ROOT / "docs/homes.md").read_text()
     assert page_with(page) == page
 
 
 def test_counts_of_d1() -> None:
-    """What a turn costs over D1 is what docs/costs.md has measured."""
+    """The costs of a turn over D1 equal those of docs/costs.md."""
     lines = [line for line in (ROOT / "docs/costs.md").read_text().splitlines() if line.startswith("| `store.turn` |")]
     first, later = ([int(cell) for cell in line.split("|")[3:9]] for line in lines[:2])
     load = Load(sessions=1_000_000, turns=1)
@@ -28,7 +28,7 @@ def test_counts_of_d1() -> None:
 
 
 def test_what_fits() -> None:
-    """500,000 sessions of 20 KB fit into D1; homes have no limit, and more pages."""
+    """500,000 sessions of 20 KB fit into D1. Homes have no limit, and more pages."""
     assert in_d1(Load(sessions=500_000)).fits
     assert not in_d1(Load(sessions=500_001)).fits
     for load in LOADS:

@@ -17,19 +17,19 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_the_page_is_what_the_published_run_generates() -> None:
-    """`make bench ARGS=--page` writes it from bench/results/latest.json; nobody edits a number."""
+    """`make bench ARGS=--page` writes the page from bench/results/latest.json, so nobody edits a number."""
     assert PAGE.read_text() == page_with(published(), PAGE.read_text())
 
 
 @pytest.mark.parametrize("file", FIGURES, ids=lambda file: file.stem)
 def test_the_figures_are_what_the_published_run_generates(file: object) -> None:
-    """As the page."""
+    """The figures come from the published run, like the page."""
     path = next(each for each in FIGURES if each == file)
     assert path.read_text() == FIGURES[path](published())
 
 
 def test_the_published_run_has_every_job_and_every_series() -> None:
-    """A job that was added is to be published; at least seven pairs and fifteen starts."""
+    """The published run has every job, at least seven pairs and fifteen starts."""
     results = published()
 
     assert [entry["name"] for entry in results["jobs"]] == [job.name for job in all_jobs()]
@@ -39,7 +39,7 @@ def test_the_published_run_has_every_job_and_every_series() -> None:
 
 
 def test_the_page_shows_every_number_of_its_run() -> None:
-    """Targets met and missed, exponents, what import and memory cost; what is written by hand stays."""
+    """The page shows met and missed targets, exponents, and the costs of import and memory. Text written by hand stays."""
     page = page_with(run(), PAGE.read_text())
 
     assert "| save | 2.00 ms | 2.00 ms | **1.00** | 0.50–1.50 | ≤ 0.8 missed | 1 D1 batch |" in page
@@ -70,7 +70,7 @@ def test_a_page_without_its_places_is_refused() -> None:
 
 
 def test_the_ratios_figure_has_a_row_for_each_job() -> None:
-    """The point stands at the ratio, the stroke at the target, left of it where it is smaller; the colour says whether it is met."""
+    """The point is at the ratio, the stroke at the target. The colour shows whether the target is met."""
     figure = ET.fromstring(ratios_svg(run()))
     points = figure.findall(f"{SVG}circle")
     targets = [line for line in figure.findall(f"{SVG}line") if line.get("class") == "target"]
@@ -94,7 +94,7 @@ def test_the_growth_figure_has_a_line_for_each_series() -> None:
 
 @pytest.mark.parametrize("file", FIGURES, ids=lambda file: file.stem)
 def test_figures_are_readable_on_light_and_on_dark_ground(file: object) -> None:
-    """Each has its colours for both, no background, and a title; names are escaped."""
+    """Each figure has colours for both backgrounds, no background of its own, and a title. Names are escaped."""
     path = next(each for each in FIGURES if each == file)
     results = run()
     results["jobs"][0]["name"] = results["growth"][0]["name"] = "a < b & c"
@@ -107,7 +107,7 @@ def test_figures_are_readable_on_light_and_on_dark_ground(file: object) -> None:
 
 
 def test_a_logarithmic_scale_puts_the_geometric_middle_in_the_middle() -> None:
-    """And what is beyond its ends onto them."""
+    """The geometric middle is in the middle, and values beyond the ends are at the ends."""
     scale = LogScale(0.25, 4.0, 100, 300)
 
     assert scale.place(1.0) == pytest.approx(200)
@@ -115,7 +115,7 @@ def test_a_logarithmic_scale_puts_the_geometric_middle_in_the_middle() -> None:
 
 
 def _alter(results: Published, part: str) -> None:
-    """Every number of that part is twice as large."""
+    """Double every number of this part."""
     text = json.dumps(results[part])
     results[part] = json.loads(
         text, parse_int=lambda digits: 2 * int(digits), parse_float=lambda digits: 2 * float(digits)

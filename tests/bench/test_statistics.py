@@ -14,14 +14,14 @@ from tests.bench.results import JOB, finding, growth, run
 
 
 def test_the_ratio_is_the_median_of_the_pairs_with_the_furthest_ones() -> None:
-    """A slow moment of the machine, which hits both of a pair, leaves the ratio alone."""
+    """A slow moment of the machine slows both of a pair, so the ratio stays."""
     comparison = compared([(10.0, 20.0), (100.0, 150.0), (10.0, 30.0)])
 
     assert comparison.ratio == Ratio(median=2.0, lowest=1.5, highest=3.0)
 
 
 def test_each_side_has_its_own_median() -> None:
-    """An even number of pairs has its median between the two in the middle."""
+    """With an even number of pairs the median lies between the two middle values."""
     comparison = compared([(1.0, 8.0), (4.0, 2.0), (3.0, 6.0), (2.0, 4.0)])
 
     assert comparison.reference_median_ms == 2.5
@@ -30,7 +30,7 @@ def test_each_side_has_its_own_median() -> None:
 
 @pytest.mark.parametrize("pairs", [[], [(0.0, 1.0)], [(1.0, 2.0), (1.0, 0.0)]])
 def test_what_cannot_be_compared_is_refused(pairs: list[tuple[float, float]]) -> None:
-    """No pair has no median, and no time has no ratio."""
+    """Without pairs there is no median, and without a time no ratio."""
     with pytest.raises(ValueError, match=r"pair|ratio"):
         compared(pairs)
 
@@ -39,7 +39,7 @@ def test_what_cannot_be_compared_is_refused(pairs: list[tuple[float, float]]) ->
     ("times_ms", "slope"), [((3.0, 3.0, 3.0), 0.0), ((1.0, 10.0, 100.0), 1.0), ((1.0, 100.0, 10_000.0), 2.0)]
 )
 def test_the_exponent_is_that_of_the_power(times_ms: tuple[float, float, float], slope: float) -> None:
-    """Flat, linear and quadratic times have the exponents 0, 1 and 2, whatever the unit."""
+    """Flat, linear and quadratic times have the exponents 0, 1 and 2, with any unit."""
     points = list(zip((20, 200, 2_000), times_ms, strict=True))
 
     assert exponent(points) == pytest.approx(slope)
@@ -47,13 +47,13 @@ def test_the_exponent_is_that_of_the_power(times_ms: tuple[float, float, float],
 
 
 def test_the_exponent_is_that_of_the_line_of_least_squares() -> None:
-    """Times that lie on no line: by hand, the slope through (0, 0), (1, 1), (2, 1) is one half."""
+    """The slope through (0, 0), (1, 1), (2, 1) is one half, computed by hand."""
     assert exponent([(1, 1.0), (10, 10.0), (100, 10.0)]) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("points", [[], [(1, 1.0)], [(5, 1.0), (5, 2.0)], [(1, 1.0), (10, 0.0)]])
 def test_an_exponent_takes_two_sizes_and_times_above_zero(points: list[tuple[float, float]]) -> None:
-    """A point has no slope, and zero no logarithm."""
+    """One point has no slope, and zero has no logarithm."""
     with pytest.raises(ValueError, match=r"two sizes|above zero"):
         exponent(points)
 
@@ -79,7 +79,7 @@ def test_growth_is_judged_by_the_medians() -> None:
     ],
 )
 def test_a_target_is_met_by_the_ratio_it_speaks_of(target: Target | None, met: bool | None) -> None:
-    """2 ms in the middle, beside 2 ms of JavaScript and 1 ms of floor."""
+    """Each target is compared with its own ratio: 2 ms beside 2 ms of JavaScript and 1 ms of floor."""
     assert is_met(job_entry(finding(target=target))) is met
 
 
@@ -91,7 +91,7 @@ def test_a_target_is_judged_as_it_is_shown() -> None:
 
 
 def test_a_verdict_stands_in_its_own_column() -> None:
-    """Beside JavaScript, or beside the floor, or nowhere."""
+    """A verdict is in the column of JavaScript or of the floor, or in none."""
     beside_javascript = job_entry(finding(target=Target(ratio=1.0)))
     beside_the_floor = job_entry(finding(target=Target(ratio=1.3, over="floor")))
 
@@ -101,7 +101,7 @@ def test_a_verdict_stands_in_its_own_column() -> None:
 
 
 def test_a_floor_makes_enough_calls_to_be_measured() -> None:
-    """What it reads back counts every call, in every lane; a single call is made as often as the clock needs."""
+    """The floor counts every call in every lane, and repeats a single call as often as the clock needs."""
     floor = all_jobs()[0].as_floor()
 
     assert floor.expected["made"] == floor.repetitions >= 40
@@ -111,7 +111,7 @@ def test_a_floor_makes_enough_calls_to_be_measured() -> None:
 
 
 def test_what_promoting_gives_is_known_without_a_patch_library() -> None:
-    """Five calls, twice: the plan is the last three that were added, the results are there once."""
+    """After five calls, twice, the plan has the last three additions, and each result once."""
     state = promoted_state(5, times=2)
 
     assert state["plan"] == ["read 2", "read 3", "read 4"]
@@ -132,7 +132,7 @@ def test_memory_is_that_of_one_stream() -> None:
 
 
 def test_costs_are_those_of_one_repetition() -> None:
-    """A job that asked nothing of D1 has no cost, rather than one of zero."""
+    """A job that sends nothing to D1 has no cost, not a cost of zero."""
     cost = cost_of({"batches": 10, "rowsRead": 45, "rowsWritten": 20}, 10)
 
     assert cost is not None
@@ -142,19 +142,19 @@ def test_costs_are_those_of_one_repetition() -> None:
 
 
 def test_what_was_read_back_otherwise_is_named() -> None:
-    """The message leads to the place, however long the list."""
+    """The message names the place of the difference, in a list of any length."""
     assert "messages[1]" in difference({"messages": [1, 2, 3]}, {"messages": [1, 9, 3]})
     assert "should have 2 items" in difference({"messages": [1, 2]}, {"messages": [1, 2, 3]})
     assert "total should be 5" in difference({"total": 5}, {})
 
 
 def test_times_are_shown_with_the_digits_that_mean_something() -> None:
-    """Three, or all of a large number."""
+    """Times have three digits, or all digits of a large number."""
     assert [milliseconds(value) for value in (1.234, 12.34, 123.4, 1_234.5)] == ["1.23", "12.3", "123", "1,234"]
 
 
 def test_every_job_and_every_series_has_a_name_of_its_own() -> None:
-    """Names become the keys under which both sides work."""
+    """Names are unique, because they become the keys of both sides."""
     names = [job.name for job in all_jobs()]
     series = [each.name for each in all_series()]
 

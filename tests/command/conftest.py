@@ -25,7 +25,7 @@ HOSTILE = "a\u202eb\u2028c 日本"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of the command gave."""
+    """The result of one run of the command."""
 
     status: int
     out: str

@@ -27,7 +27,7 @@ _CODE = re.compile(r": SQLITE\w* \(extended: (SQLITE_[A-Z]+)\w*\)")
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """What the next request is answered with. `after`: the batch happens, and its reply is lost. `delay_s`: the answer is late."""
+    """The answer to the next request. `after`: the batch happens, and its reply is lost. `delay_s`: the answer is late."""
 
     status: int = 200
     body: bytes = b""
@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
     of: dict[int, tuple[D1ApiStub, Path]] = {}  # noqa: RUF012 - port -> what is served there
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
     def do_POST(self) -> None:
         stub, file = self.of[cast("HTTPServer", self.server).server_port]

@@ -63,7 +63,7 @@ CHANGES = [each for place, each in enumerate(_changes()) if place % length(5, 1)
 def test_a_bad_value(  # noqa: PLR0917 - fixtures
     command: Command, file: Path, filled: SqliteDatabase, table: str, column: str, value: object
 ) -> None:
-    """Each view shows the rest; where it cannot show a value it says so, with status 1; `doctor` finds what no call writes."""
+    """Each view shows the other values, and names a value that it cannot show, with status 1. `doctor` finds values that no call writes."""
     with closing(sqlite3.connect(file)) as connection, connection:
         changed = connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ?", (value,)).rowcount
     unreadable = 0
@@ -85,6 +85,6 @@ def test_a_bad_value(  # noqa: PLR0917 - fixtures
 
 
 def _is_bad(table: str, column: str, value: object) -> bool:
-    """Whether no call can have written the value there."""
+    """Return whether no call can have written the value there."""
     never = isinstance(value, bytes | int | float) or value == "abc" or len(str(value)) > 2_000_000
     return never or (column in JSON_COLUMNS.get(table, {}) and str(value)[0] in "{\x1b" and value != TEXTS[4])

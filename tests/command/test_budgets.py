@@ -34,7 +34,7 @@ def test_no_budgets(command: Command, file: Path) -> None:
 
 @pytest.mark.usefixtures("_budgets")
 def test_scopes_and_trees(command: Command, file: Path) -> None:
-    """Limits, spent, reserved and remaining amounts; a scope shows its tree; an unknown one is named."""
+    """The command shows limits, spent, reserved and remaining amounts, and the tree of a scope. It names an unknown scope."""
     rows = [line.split() for line in command("budgets", "--database", file).out.splitlines()]
     assert rows[0] == ["scope", "unit", "cap", "spent", "reserved", "remaining", "overruns", "in"]
     assert rows[1][:6] == ["other", "micros", "7", "0", "0", "7"]
@@ -53,7 +53,7 @@ def test_scopes_and_trees(command: Command, file: Path) -> None:
 @pytest.mark.parametrize("column", ["cap", "unit", "parent", "root", "chain", "reserved", "settled", "overruns"])
 @pytest.mark.parametrize("value", ["{", "abc", b"\x00\xff", 1.5])
 def test_a_damaged_row(command: Command, file: Path, column: str, value: object) -> None:
-    """The other scopes are shown as they are; a value that cannot be shown is named, with status 1."""
+    """The other scopes are shown unchanged. A value that cannot be shown is named, with status 1."""
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute(f"UPDATE __agents_budgets SET {column} = ? WHERE scope = 'other'", (value,))
     done = command("budgets", "--database", file, "--json")

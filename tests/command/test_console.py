@@ -69,7 +69,7 @@ async def _two_sessions(database: SqliteDatabase) -> str:
 
 
 async def test_pages_for_who_has_the_key(file: Path, migrated: SqliteDatabase) -> None:
-    """The printed address lets a browser in; without its key, or under another name, nobody is."""
+    """The printed address opens the console. Without its key, or under another host name, nobody gets in."""
     await _two_sessions(migrated)
     with served("--database", str(file)) as site:
         assert site.ask("/console")[0] == 403
@@ -88,7 +88,7 @@ async def test_pages_for_who_has_the_key(file: Path, migrated: SqliteDatabase) -
 
 
 async def test_acts_where_they_are_allowed(file: Path, migrated: SqliteDatabase) -> None:
-    """With --allow-acts a session is forked; what needs a Durable Object is not there."""
+    """With --allow-acts a session can be forked. Acts that need a Durable Object are not offered."""
     checkpoint = await _two_sessions(migrated)
     with served("--database", str(file), "--allow-acts") as site:
         site.ask(f"{site.url.path}?{site.url.query}")
@@ -105,7 +105,7 @@ async def test_acts_where_they_are_allowed(file: Path, migrated: SqliteDatabase)
 
 
 async def test_a_remote_database(stub: D1ApiStub, migrated: SqliteDatabase) -> None:
-    """The same pages over Cloudflare's HTTP API."""
+    """The same pages work over Cloudflare's HTTP API."""
     await _two_sessions(migrated)
     remote = ("--remote", "--account-id", ACCOUNT, "--database-id", DATABASE, "--api-url", stub.url)
     with served(*remote, CLOUDFLARE_API_TOKEN=TOKEN) as site:
@@ -117,6 +117,6 @@ async def test_a_remote_database(stub: D1ApiStub, migrated: SqliteDatabase) -> N
 
 @pytest.mark.parametrize("port", ["x", "-1"])
 def test_a_bad_port(port: str) -> None:
-    """What is no port is a bad argument."""
+    """A value that is no port is a bad argument."""
     command = [sys.executable, "-m", "agents_store_cloudflare", "console", "--port", port]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 2

@@ -47,7 +47,7 @@ BESIDE = {
 
 
 def _break(file: Path, sql: str) -> None:
-    """As somebody does who knows no rules."""
+    """Damage the database as somebody does who knows no rules."""
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute(sql)
 
@@ -57,7 +57,7 @@ def _findings(done: Outcome, level: str) -> dict[str, Any]:
 
 
 def test_a_sound_database(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """No problems, status 0; usage of a session that is there is no orphan."""
+    """An undamaged database has no problems and status 0. Usage of an existing session is no orphan."""
     done = command("doctor", "--database", file)
     version = len(MIGRATION_FILES)
     assert done == Outcome(0, f"{file}: schema version {version}\n0 problems\n", "")
@@ -65,7 +65,7 @@ def test_a_sound_database(command: Command, file: Path, filled: SqliteDatabase) 
 
 @pytest.mark.parametrize("check", FAULTS)
 def test_each_fault(command: Command, file: Path, filled: SqliteDatabase, check: str) -> None:
-    """It is found, and nothing else but what comes with it; status 1; each says what to do."""
+    """Each fault is found with its remedy and status 1, and only together with faults that belong to it."""
     _break(file, FAULTS[check])
     done = command("doctor", "--database", file, "--json")
     assert (done.status, done.err) == (1, "")
@@ -81,7 +81,7 @@ def test_every_listing_has_a_fault() -> None:
 
 
 def test_an_overlap(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """Gaps and overlaps are told apart, with their places."""
+    """Gaps and overlaps are distinguished, with their places."""
     _break(file, FAULTS["message_gaps"])
     about = _findings(command("doctor", "--database", file, "--json"), "problem")["message_gaps"]["about"]
     assert about == ["trip: gap between 120 and 121"]
@@ -91,7 +91,7 @@ def test_an_overlap(command: Command, file: Path, filled: SqliteDatabase) -> Non
 
 
 def test_the_remedy_for_an_index_works(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """What it says to execute makes the database sound again."""
+    """The statement of the remedy repairs the database."""
     for check in ("missing_index", "missing_trigger", "missing_view", "unrecorded_files", "blocks_without_session"):
         _break(file, FAULTS[check])
         remedy = _findings(command("doctor", "--database", file, "--json"), "problem")[check]["remedy"]
@@ -100,7 +100,7 @@ def test_the_remedy_for_an_index_works(command: Command, file: Path, filled: Sql
 
 
 def test_many_are_cut_short(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """Five are named, and that there are more."""
+    """Five are named, and the finding says that there are more."""
     for number in range(100, 107):
         _break(file, f"INSERT INTO __agents_message_blocks VALUES (16777216 * {number}, 1, '{{}}')")
     finding = _findings(command("doctor", "--database", file, "--json"), "problem")["blocks_without_session"]
@@ -109,7 +109,7 @@ def test_many_are_cut_short(command: Command, file: Path, filled: SqliteDatabase
 
 @pytest.fixture
 async def left_over(filled: SqliteDatabase) -> SqliteDatabase:
-    """What is no fault: an expired session, and what a deleted one leaves on purpose."""
+    """Make rows that are no fault: an expired session, and the rows that a deleted session leaves on purpose."""
     states = D1StateStore(filled)
     await states.update_status("trip", "running", fencing_token=7)
     await states.delete_session("trip", fencing_token=8)
@@ -118,7 +118,7 @@ async def left_over(filled: SqliteDatabase) -> SqliteDatabase:
 
 
 def test_notes(command: Command, file: Path, left_over: SqliteDatabase) -> None:
-    """They are counted, with what to do, and are no problems."""
+    """Notes are counted, have advice, and are no problems."""
     done = command("doctor", "--database", file, "--json")
     assert done.status == 0
     notes = _findings(done, "note")
@@ -129,7 +129,7 @@ def test_notes(command: Command, file: Path, left_over: SqliteDatabase) -> None:
 
 
 def test_a_damaged_file(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """SQLite's own check finds a page that was overwritten; the status is 1, whatever else can be read."""
+    """SQLite's own check finds an overwritten page. The status is 1, even if other data can be read."""
     filled.close()
     with closing(sqlite3.connect(file)) as connection:
         [[page]] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'idx___agents_usage_kind'")
@@ -145,7 +145,7 @@ def test_a_damaged_file(command: Command, file: Path, filled: SqliteDatabase) ->
 def test_a_check_that_is_not_allowed(
     command: Command, filled: SqliteDatabase, stub: D1ApiStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where PRAGMA quick_check is refused, that is a note, and the rest is checked."""
+    """If PRAGMA quick_check is refused, the finding is a note, and the other checks run."""
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", TOKEN)
     remote = ("--remote", "--account-id", ACCOUNT, "--database-id", DATABASE, "--api-url", stub.url)
     stub.forbidden = "quick_check"
@@ -155,7 +155,7 @@ def test_a_check_that_is_not_allowed(
 
 
 def test_its_statements_prepare() -> None:
-    """Against the schema as it is; and they read alone."""
+    """The statements can be prepared against the present schema, and they only read."""
     with closing(sqlite3.connect(":memory:")) as connection:
         for name in MIGRATION_FILES:
             connection.executescript(migration_text(name))

@@ -29,7 +29,7 @@ def _of(lines: list[Any], kind: str) -> list[Any]:
 
 
 def test_all_of_a_session(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """A head, the state, every part in its order, and an end that counts them."""
+    """An export has a head, the state, every part in its order, and an end that counts them."""
     done = command("export", "trip", "--database", file)
     assert (done.status, done.err) == (0, "")
     lines = done.lines()
@@ -54,7 +54,7 @@ def test_all_of_a_session(command: Command, file: Path, filled: SqliteDatabase) 
 
 
 def test_pages_do_not_show(command: Command, file: Path, filled: SqliteDatabase, small_pages: None) -> None:
-    """Page by page it is the same, the head's time aside."""
+    """The export is the same with any page size, except for the head's time."""
     small = command("export", "trip", "--database", file).out.splitlines()[1:]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session_parts, "MESSAGES_PAGE", 1000)
@@ -62,13 +62,13 @@ def test_pages_do_not_show(command: Command, file: Path, filled: SqliteDatabase,
 
 
 def test_all_sessions(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """Each with its own end."""
+    """Each session has its own end."""
     lines = command("export", "--all", "--database", file).lines()
     assert [line["sessionId"] for line in _of(lines, "end")] == [HOSTILE, "trip/1", "trip"]
 
 
 def test_exact_json(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """Digits, floats, NUL, emoji, empty keys, key order."""
+    """Digits, floats, NUL, emoji, empty keys and the order of keys stay."""
     text = command("export", "trip", "--database", file).out
     wanted = {"big": 10**40, "whole": 1.0, "text": "é\0😀\x7f", "": None}
     assert f'"customState": {json.dumps(wanted)}'.replace("\x7f", r"\u007f") in text
@@ -86,7 +86,7 @@ async def _new_database() -> SqliteDatabase:
 
 
 async def load(lines: list[Any], database: SqliteDatabase) -> None:
-    """What docs/command.md says about loading an export."""
+    """Load an export as docs/command.md describes it."""
     states, usage = D1StateStore(database), D1UsageStore(database)
     for line in lines:
         match line["type"]:
@@ -110,7 +110,7 @@ def exported(filled: SqliteDatabase, file: Path, command: Command) -> list[Any]:
 
 
 async def test_it_can_be_loaded_again(exported: list[Any], filled: SqliteDatabase) -> None:
-    """Into an empty database: the same sessions, messages, references, staged changes and usage."""
+    """An empty database gets the same sessions, messages, references, staged changes and usage."""
     other = await _new_database()
     await load(exported, other)
     for session_id in ("trip", "trip/1", HOSTILE):
@@ -126,7 +126,7 @@ async def test_it_can_be_loaded_again(exported: list[Any], filled: SqliteDatabas
 def test_a_change_meanwhile(
     command: Command, file: Path, filled: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A session that was saved while it was exported says so at its end."""
+    """The end of a session says if it was saved during the export."""
     plain = session_parts.runs_of
 
     async def runs_of(opened: Any, session_id: str) -> Any:
@@ -142,13 +142,13 @@ def test_a_change_meanwhile(
 
 @pytest.mark.parametrize("arguments", [[], ["trip", "--all"]])
 def test_one_or_all(command: Command, file: Path, filled: SqliteDatabase, arguments: list[str]) -> None:
-    """Neither, and both, are refused."""
+    """Neither option and both options are refused."""
     done = command("export", *arguments, "--database", file)
     assert (done.status, done.out) == (2, "")
     assert done.err == "error: export needs a SESSION or --all\n"
 
 
 def test_a_missing_session(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """Nothing is written, not even a head."""
+    """Nothing is written for a missing session, not even a head."""
     done = command("export", "gone", "--database", file)
     assert (done.status, done.out) == (1, "")

@@ -28,7 +28,7 @@ def test_a_reader_that_has_seen_enough(file: Path, filled: SqliteDatabase) -> No
 
 
 def test_rows_that_this_package_did_not_write(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """One line names what is wrong, and the command that looks closer."""
+    """One line names the fault, and the command that shows more."""
     with sqlite3.connect(file) as connection:
         connection.execute("UPDATE __agents_states SET custom_state = '{' WHERE session_id = 'trip'")
     connection.close()
@@ -50,7 +50,7 @@ def test_a_file_that_is_no_database(command: Command, tmp_path: Path) -> None:
 def test_an_import_from_standard_input(
     command: Command, file: Path, filled: SqliteDatabase, empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`export … | import -` copies; with --json the program that reads gets the ids."""
+    """`export … | import -` copies. With --json the reading program gets the ids."""
     text = command("export", "trip", "--database", file).out
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     answer = command("import", "-", "--database", empty, "--json")
@@ -59,7 +59,7 @@ def test_an_import_from_standard_input(
 
 
 def test_an_import_of_bytes_that_are_no_text(command: Command, empty: Path, tmp_path: Path) -> None:
-    """The line is named."""
+    """The error names the line."""
     dump = tmp_path / "dump.jsonl"
     dump.write_bytes(b"\xff\xfe\n")
     answer = command("import", dump, "--database", empty)
@@ -67,19 +67,19 @@ def test_an_import_of_bytes_that_are_no_text(command: Command, empty: Path, tmp_
 
 
 def test_sessions_without_messages(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """`show` says so; checkpoints come along where they are asked for."""
+    """`show` says that there are no messages. Checkpoints are shown on request."""
     assert "0 messages" in command("show", "trip/1", "--database", file).out
     shown = command("show", "trip", "--database", file, "--checkpoints", "--json").json()
     assert len(shown["checkpoints"]) == 2
 
 
 def test_usage_of_custom_kinds(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """Counts and totals of custom entries stand in a table, whatever their size."""
+    """A table has the counts and totals of custom entries of any size."""
     out = command("usage", "trip/1", "--database", file).out
     assert ("pages" in out, str(10**30) in out) == (True, True), out
 
 
 @pytest.mark.parametrize("at_ms", [10**18, -(10**18)])
 def test_times_that_no_calendar_has(at_ms: int) -> None:
-    """They are shown as they are stored."""
+    """Times outside the calendar are shown as they are stored."""
     assert time_text(at_ms) == str(at_ms)

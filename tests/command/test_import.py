@@ -38,7 +38,7 @@ def _comparable(text: str, *, versions: bool = True) -> list[Any]:
 def test_an_export_comes_back(
     command: Command, file: Path, filled: SqliteDatabase, empty: Path, tmp_path: Path
 ) -> None:
-    """Exported, imported and exported again, every line is the same; a second import is refused, --replace is not."""
+    """After export, import and export every line is the same. A second import is refused, with --replace it works."""
     text = command("export", "--all", "--database", file).out
     dump = tmp_path / "dump.jsonl"
     dump.write_text(text)
@@ -77,7 +77,7 @@ BAD: list[tuple[Callable[[Lines], Lines], str]] = [
 def test_a_bad_file_leaves_nothing(  # noqa: PLR0917 - fixtures
     command: Command, file: Path, filled: SqliteDatabase, empty: Path, tmp_path: Path, change: Any, said: str
 ) -> None:
-    """The line is named, and no session was stored."""
+    """The error names the line, and no session is stored."""
     dump = tmp_path / "dump.jsonl"
     dump.write_text("\n".join(change(command("export", "--all", "--database", file).out.splitlines())))
     done = command("import", dump, "--database", empty)
@@ -86,7 +86,7 @@ def test_a_bad_file_leaves_nothing(  # noqa: PLR0917 - fixtures
 
 
 async def test_the_library_call(filled: SqliteDatabase) -> None:
-    """A copy holds versions, fences and checkpoints; later writes go on from it."""
+    """A copy holds versions, fences and checkpoints, and later writes continue from it."""
     other = SqliteDatabase()
     await run_migration(other)
     copy = json.loads(json.dumps(await export_session(filled, "trip")))
@@ -107,7 +107,7 @@ async def test_the_library_call(filled: SqliteDatabase) -> None:
 
 
 def test_other_ids(command: Command, file: Path, filled: SqliteDatabase, empty: Path, tmp_path: Path) -> None:
-    """TR-10: --rename gives sessions other ids; what no session can be called is refused before anything is stored."""
+    """TR-10: --rename gives sessions other ids. An invalid id is refused before anything is stored."""
     dump = tmp_path / "dump.jsonl"
     dump.write_text(command("export", "--all", "--database", file).out)
     options = ("--rename", "trip=tour", "--rename", "trip/1=tour/1", "--json")
@@ -134,7 +134,7 @@ def test_other_ids(command: Command, file: Path, filled: SqliteDatabase, empty: 
 def test_everything_refused_is_listed(
     command: Command, file: Path, filled: SqliteDatabase, empty: Path, tmp_path: Path
 ) -> None:
-    """TR-3: all sessions that exist are named with their lines, and no other one is stored."""
+    """TR-3: All existing sessions are named with their lines, and no other session is stored."""
     dump, one = tmp_path / "dump.jsonl", tmp_path / "one.jsonl"
     dump.write_text(command("export", "--all", "--database", file).out)
     for session in ("trip", "trip/1"):
@@ -148,7 +148,7 @@ def test_everything_refused_is_listed(
 
 @pytest.fixture
 async def reserved(filled: SqliteDatabase) -> Reservation:
-    """Two trees of budgets, a reservation, and what a deleted session leaves."""
+    """Make two trees of budgets, a reservation, and the rows that a deleted session leaves."""
     usage = D1UsageStore(filled)
     await usage.set_budget("team", 100, "tokens")
     await usage.set_budget("trip", 50, "tokens", parent="team")
@@ -162,7 +162,7 @@ async def reserved(filled: SqliteDatabase) -> Reservation:
 def test_budgets_and_remains(  # noqa: PLR0917 - fixtures
     command: Command, file: Path, filled: SqliteDatabase, reserved: Reservation, empty: Path, tmp_path: Path
 ) -> None:
-    """TR-11, TR-12: --all has what deleted sessions left; --budgets has the trees of scopes."""
+    """TR-11, TR-12: TR-12: --all has the rows that deleted sessions left. --budgets has the trees of scopes."""
     dump = tmp_path / "dump.jsonl"
     dump.write_text(command("export", "--all", "--budgets", "--database", file).out)
     done = command("import", dump, "--database", empty)
@@ -184,7 +184,7 @@ def test_budgets_and_remains(  # noqa: PLR0917 - fixtures
 
 @pytest.fixture
 async def with_stream(filled: SqliteDatabase) -> SessionCopy:
-    """A copy that has a stream."""
+    """Return a copy with a stream."""
     manager = DurableObjectStreamManager(LocalObjects(StreamObject))
     async with manager.create_writer("trip", "agent", "x") as writer:
         await writer.write({"type": "text"})
@@ -194,7 +194,7 @@ async def with_stream(filled: SqliteDatabase) -> SessionCopy:
 def test_streams_need_a_worker(
     command: Command, with_stream: SessionCopy, file: Path, empty: Path, tmp_path: Path
 ) -> None:
-    """TR-7: the command reaches no Durable Object: it says so, and takes a file without its streams."""
+    """TR-7: The command cannot reach Durable Objects. It says so, and imports a file without its streams."""
     asked = command("export", "trip", "--streams", "--database", file)
     assert (asked.status, "only a Worker" in asked.err) == (2, True)
     dump = tmp_path / "dump.jsonl"

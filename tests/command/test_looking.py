@@ -15,7 +15,7 @@ Command = Callable[..., Outcome]
 
 
 def test_sessions_as_a_table(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """One line a session, the newest first, its columns in line."""
+    """Each session is one line, the newest first, in aligned columns."""
     done = command("sessions", "--database", file)
     assert (done.status, done.err) == (0, "")
     assert done.out.splitlines() == [
@@ -37,13 +37,13 @@ def test_sessions_as_a_table(command: Command, file: Path, filled: SqliteDatabas
     ],
 )
 def test_filters(command: Command, file: Path, filled: SqliteDatabase, options: list[str], found: list[str]) -> None:
-    """Each filter is the store's."""
+    """Each filter is a filter of the store."""
     done = command("sessions", "--database", file, "--json", *options)
     assert [session["sessionId"] for session in done.json()["sessions"]] == found
 
 
 def test_pages(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """The cursor of one page leads to the next; it is shown to people too."""
+    """The cursor of a page leads to the next page. People see it too."""
     first = command("sessions", "--database", file, "--json", "--limit", 2).json()
     rest = command("sessions", "--database", file, "--json", "--cursor", first["nextCursor"]).json()
     assert [session["sessionId"] for session in rest["sessions"]] == ["trip"]
@@ -58,7 +58,7 @@ def test_no_sessions(command: Command, file: Path, migrated: SqliteDatabase) -> 
 
 
 def test_show_as_text(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """The state, the last messages cut to the terminal's width, and what hangs on the session."""
+    """`show` has the state, the last messages cut to the terminal's width, and the rows of the session."""
     done = command("show", "trip", "--database", file, "--messages", 2, "--checkpoints")
     assert done.status == 0
     lines = done.out.splitlines()
@@ -82,7 +82,7 @@ def test_show_as_text(command: Command, file: Path, filled: SqliteDatabase) -> N
 
 
 def test_show_as_json(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """User JSON is exact; all of it is one line of ASCII."""
+    """User JSON is exact, on one line of ASCII."""
     done = command("show", "trip", "--database", file, "--json", "--messages", 1)
     assert done.out.isascii()
     assert done.out.count("\n") == 1
@@ -98,7 +98,7 @@ def test_show_as_json(command: Command, file: Path, filled: SqliteDatabase) -> N
 
 
 def test_show_what_is_not_there(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """A missing session is a failure, on one line."""
+    """A missing session is a failure in one line."""
     assert command("show", "gone", "--database", file) == Outcome(
         1, "", "error: there is no session 'gone'; `sessions` lists all sessions\n"
     )
@@ -106,7 +106,7 @@ def test_show_what_is_not_there(command: Command, file: Path, filled: SqliteData
 
 @pytest.fixture
 async def hostile(migrated: SqliteDatabase) -> SqliteDatabase:
-    """A session whose every text would move the cursor."""
+    """Make a session whose every text would move the cursor."""
     text = "\x1b[2J\x07\x9b31m\r\u202e"
     store = D1StateStore(migrated)
     await store.create_session("s", agent_type=text, initial_state={"k" + text: text})
@@ -119,21 +119,21 @@ async def hostile(migrated: SqliteDatabase) -> SqliteDatabase:
     "arguments", [["sessions"], ["show", "s"], ["show", "s", "--json"], ["export", "--all"], ["doctor"]], ids=" ".join
 )
 def test_no_control_characters(command: Command, file: Path, hostile: SqliteDatabase, arguments: list[str]) -> None:
-    """Whatever is stored, the terminal gets none of it raw."""
+    """The terminal gets no stored control character."""
     done = command(*arguments, "--database", file)
     assert done.status == 0
     assert all(character == "\n" or character.isprintable() for character in done.out + done.err)
 
 
 def test_an_error_is_printable(command: Command, tmp_path: Path) -> None:
-    """Nor from the arguments."""
+    """The terminal gets no control character of the arguments."""
     done = command("sessions", "--database", tmp_path / "\x1b[2J")
     assert done.status == 2
     assert done.err == rf"error: there is no file {tmp_path}/\x1b[2J" + "\n"
 
 
 def test_usage_of_a_session(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """Its sums by model and tool; with --tree those of its children too."""
+    """`usage` has the sums by model and tool, with --tree also those of its children."""
     done = command("usage", "trip", "--database", file)
     assert done.out.splitlines() == [
         "trip: 2 entries, $1.234567",
@@ -149,7 +149,7 @@ def test_usage_of_a_session(command: Command, file: Path, filled: SqliteDatabase
 
 
 def test_usage_of_all(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """The totals by model, or by what is asked, of what is asked for."""
+    """`usage` has the totals by model or by another key, with filters."""
     done = command("usage", "--database", file)
     assert done.out.splitlines() == [
         "model  entries  calls  failed  prompt  completion  reasoning  cached  total  cost",
@@ -168,13 +168,13 @@ def test_usage_of_all(command: Command, file: Path, filled: SqliteDatabase) -> N
 def test_usage_options_that_would_mean_nothing(
     command: Command, file: Path, filled: SqliteDatabase, arguments: list[str]
 ) -> None:
-    """They are refused, not passed over."""
+    """Options without an effect are refused."""
     done = command("usage", "--database", file, *arguments)
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
 
 
 def test_reading_commands_write_nothing(command: Command, file: Path, filled: SqliteDatabase) -> None:
-    """Not a byte of the database."""
+    """Reading commands change no byte of the database."""
     filled.close()
     before = file.read_bytes()
     for arguments in (

@@ -21,7 +21,7 @@ LANGGRAPH = ROOT / "tests/in_worker/langgraph_worker"
 
 @pytest.fixture(params=["none", *FRAMEWORKS])
 def framework(request: pytest.FixtureRequest) -> str:
-    """What the agent is written with."""
+    """The framework of the agent."""
     return str(request.param)
 
 
@@ -56,7 +56,7 @@ def test_it_is_formatted_and_typed(project: Path) -> None:
 
 
 def test_it_names_nothing_but_the_new_project(project: Path) -> None:
-    """No placeholder is left; the Worker bears the folder's name."""
+    """No placeholder is left, and the Worker has the folder's name."""
     texts = [path.read_text() for path in project.rglob("*") if path.is_file()]
     assert not any("@name@" in text for text in texts)
     assert 'name = "my-agent"' in (project / "wrangler.toml").read_text()
@@ -68,7 +68,7 @@ def test_it_names_nothing_but_the_new_project(project: Path) -> None:
     [("My Agent", "cannot be a Worker's name"), ("used", "exists already"), ("used/file", "exists already")],
 )
 def test_a_wrong_folder_is_refused(tmp_path: Path, name: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A name that no Worker can have, and a folder that is in use: nothing is written."""
+    """A name that no Worker can have and a folder in use are refused, and nothing is written."""
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").write_text("mine")
     assert main(["new", str(tmp_path / name)]) == 2
@@ -88,7 +88,7 @@ def test_a_wheel_is_the_package_of_the_project(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing-0.1.0-py3-none-any.whl", "pytest-9.0.0-py3-none-any.whl"])
 def test_another_file_is_no_wheel(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that is not there, or another package's wheel, is refused before anything is written."""
+    """A missing file and another package's wheel are refused before anything is written."""
     if not name.startswith("missing"):
         (tmp_path / name).write_bytes(b"another")
     assert main(["new", str(tmp_path / "my-agent"), "--wheel", str(tmp_path / name)]) == 2
@@ -97,7 +97,7 @@ def test_another_file_is_no_wheel(tmp_path: Path, name: str, capsys: pytest.Capt
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--version` tells the package's version."""
+    """`--version` prints the package's version."""
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert ended.value.code == 0
@@ -119,7 +119,7 @@ def test_it_serves(project: Path, framework: str, tmp_path: Path) -> None:
 
 
 def test_the_project_needs_what_the_package_offers(project: Path, framework: str) -> None:
-    """The project's dependency is this package under its own name, with the framework's extra where it has one."""
+    """The project depends on this package under its own name, with the framework's extra."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     extra = f"[{framework}]" if framework in extras else ""
     [needed, *_] = tomllib.loads((project / "pyproject.toml").read_text())["project"]["dependencies"]
@@ -127,7 +127,7 @@ def test_the_project_needs_what_the_package_offers(project: Path, framework: str
 
 
 def test_another_framework_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The error names the frameworks there are; nothing is written."""
+    """The error names the frameworks, and nothing is written."""
     with pytest.raises(SystemExit) as ended:
         main(["new", str(tmp_path / "my-agent"), "--framework", "other"])
     assert ended.value.code == 2

@@ -54,7 +54,7 @@ async def worker_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(("arguments", "output"), SHOWN, ids=[arguments for arguments, _ in SHOWN])
 def test_what_the_page_shows(worker_folder: None, command: Callable[..., Outcome], arguments: str, output: str) -> None:
-    """Each command of the page prints what stands below it; `…` at a line's end stands for the rest of it, if it is not there."""
+    """Each command of the page prints the text below it. `…` at the end of a line stands for its rest."""
     done = command(*shlex.split(arguments))
     shown, printed = output.strip("\n").split("\n"), done.out.splitlines()
     assert done.status == 0
@@ -64,7 +64,7 @@ def test_what_the_page_shows(worker_folder: None, command: Callable[..., Outcome
 
 
 def test_the_page_shows_something() -> None:
-    """Each command but one for wrangler's files stands there with its output."""
+    """The page has the output of each command except one for wrangler's files."""
     assert {arguments.split()[0] for arguments, _ in SHOWN} == {
         "sessions",
         "show",

@@ -32,7 +32,7 @@ def state(tmp_path: Path, file: Path, filled: SqliteDatabase, monkeypatch: pytes
 
 
 def test_it_is_found(command: Command, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the Worker's folder without an option, from elsewhere with what wrangler was given."""
+    """The database is found in the Worker's folder without an option, and elsewhere with wrangler's options."""
     here = command("sessions")
     assert here.status == 0
     assert "planner" in here.out
@@ -41,7 +41,7 @@ def test_it_is_found(command: Command, state: Path, tmp_path: Path, monkeypatch:
 
 
 def test_several(command: Command, state: Path) -> None:
-    """All that hold the tables are listed; one is to be named."""
+    """All databases with the tables are listed, and the user has to name one."""
     shutil.copy(state / "aaaa.sqlite", state / "cccc.sqlite")
     done = command("sessions")
     assert (done.status, done.out) == (2, "")
@@ -54,7 +54,7 @@ def test_several(command: Command, state: Path) -> None:
 
 
 def test_none(command: Command, state: Path) -> None:
-    """With one database it is that one, whose schema is missing; with several they are listed; with none it says where it looked."""
+    """A single database is used, and its schema is missing. Several are listed. With none the error names the searched folder."""
     (state / "aaaa.sqlite").unlink()
     one = command("sessions")
     assert (one.status, one.out) == (1, "")
@@ -68,7 +68,7 @@ def test_none(command: Command, state: Path) -> None:
 
 
 def test_what_is_no_database(command: Command, tmp_path: Path) -> None:
-    """Another file is refused, a missing one too; none is made."""
+    """Another file and a missing file are refused, and no file is made."""
     (tmp_path / "page.html").write_text("<html>" * 10)
     assert "is no SQLite database" in command("doctor", "--database", tmp_path / "page.html").err
     assert "there is no file" in command("migrate", "--database", tmp_path / "gone.sqlite").err
@@ -91,7 +91,7 @@ def test_what_is_no_database(command: Command, tmp_path: Path) -> None:
     ids=str,
 )
 def test_bad_arguments(command: Command, arguments: list[str], words: str) -> None:
-    """Status 2, one line."""
+    """Bad arguments give status 2 and one line."""
     done = command(*arguments)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("error: ")
@@ -110,7 +110,7 @@ def test_bad_arguments(command: Command, arguments: list[str], words: str) -> No
 def test_arguments_that_the_store_refuses(
     command: Command, file: Path, migrated: SqliteDatabase, arguments: list[str], words: str
 ) -> None:
-    """They are bad arguments as well."""
+    """Arguments that the store refuses are bad arguments too."""
     done = command("sessions", "--database", file, *arguments)
     assert done.status == 2
     assert words in done.err
@@ -119,7 +119,7 @@ def test_arguments_that_the_store_refuses(
 def test_a_remote_that_refuses(
     command: Command, stub: D1ApiStub, monkeypatch: pytest.MonkeyPatch, no_pauses: None
 ) -> None:
-    """One line with the API's words and what to look at; never the token."""
+    """One line has the API's text and a hint, and never the token."""
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "another" + TOKEN)
     remote = ("--remote", "--account-id", ACCOUNT, "--database-id", DATABASE, "--api-url", stub.url)
     refused = command("sessions", *remote)
@@ -132,7 +132,7 @@ def test_a_remote_that_refuses(
 
 
 def test_migrate(command: Command, file: Path) -> None:
-    """From nothing to the current version; a dry run says so and does nothing; the second time there is nothing to do."""
+    """`migrate` brings any version to the current one. A dry run only says so, and a second run has nothing to do."""
     SqliteDatabase(file).close()
     file.touch()
     dry = command("migrate", "--database", file, "--dry-run")
@@ -160,7 +160,7 @@ async def version_2(file: Path) -> SqliteDatabase:
 
 
 def test_an_older_schema(command: Command, file: Path, version_2: SqliteDatabase) -> None:
-    """Reading commands say what to do; `migrate` does it."""
+    """Reading commands name `migrate`, and `migrate` works."""
     for arguments in (["sessions"], ["show", "s"], ["usage"], ["export", "--all"]):
         done = command(*arguments, "--database", file)
         assert (done.status, done.out) == (1, "")
@@ -178,14 +178,14 @@ async def newer(migrated: SqliteDatabase) -> SqliteDatabase:
 
 @pytest.mark.parametrize("arguments", [["sessions"], ["migrate"], ["migrate", "--dry-run"], ["doctor"]], ids=" ".join)
 def test_a_newer_schema(command: Command, file: Path, newer: SqliteDatabase, arguments: list[str]) -> None:
-    """Nobody touches it."""
+    """No command changes a newer schema."""
     done = command(*arguments, "--database", file)
     assert done.status == 1
     assert "install the newer agents-store-cloudflare" in done.out + done.err
 
 
 def test_the_package_does_not_load_it() -> None:
-    """A Worker that imports the package gets none of the command, nor what only it needs."""
+    """A Worker that imports the package loads neither the command nor its dependencies."""
     code = "import sys, agents_store_cloudflare as p; [getattr(p, n) for n in p.__all__ if not n.endswith('Server')]; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not [name for name in loaded if name.startswith("agents_store_cloudflare.command")]
@@ -194,7 +194,7 @@ def test_the_package_does_not_load_it() -> None:
 
 @pytest.mark.parametrize("reader", ["head -1", "true"])
 def test_a_reader_that_has_seen_enough(file: Path, filled: SqliteDatabase, reader: str) -> None:
-    """`export | head -1` ends quietly, and so does what nobody reads."""
+    """`export | head -1` ends without an error, and so does an export that nobody reads."""
     command = f"{sys.executable} -m agents_store_cloudflare export --all --database {file} | {reader}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.startswith('{"type": "export"') == (reader != "true")

@@ -56,7 +56,7 @@ class TestUsage(UsageConformance):
 
 
 async def test_what_is_sent(stub: D1ApiStub, remote: RemoteDatabase) -> None:
-    """One POST a batch, to the documented path; numbers go as numbers, texts as texts, whole floats come back as integers."""
+    """Each batch is one POST to the documented path. Numbers stay numbers, texts stay texts, and whole floats come back as integers."""
     sql = "SELECT ?1, ?2, ?3, ?4, typeof(?1)"
     assert await remote.batch([Statement(sql, (7, "é\0😀", None, 1.5)), *ONE]) == [
         [[7, "é\0😀", None, 1.5, "real"]],
@@ -69,7 +69,7 @@ async def test_what_is_sent(stub: D1ApiStub, remote: RemoteDatabase) -> None:
 
 
 async def test_it_migrates(stub: D1ApiStub, remote: RemoteDatabase) -> None:
-    """`run_migration` works over HTTP, and finds nothing to do the second time."""
+    """`run_migration` works over HTTP, and a second run has nothing to do."""
     assert await get_agents_migration_version(remote) == 0
     assert await run_migration(remote) == CURRENT_SCHEMA_VERSION
     sent = len(stub.requests)
@@ -78,7 +78,7 @@ async def test_it_migrates(stub: D1ApiStub, remote: RemoteDatabase) -> None:
 
 
 async def test_a_refused_statement(remote: RemoteDatabase) -> None:
-    """The database's words, nothing happened, and which constraint it was though the API does not say."""
+    """The error has the database's text and the violated constraint, which the API leaves out. Nothing has happened."""
     make = Statement("CREATE TABLE t (a INTEGER PRIMARY KEY)")
     insert = Statement("INSERT INTO t VALUES (1)")
     with pytest.raises(SqlError, match=r"UNIQUE constraint failed: t\.a") as caught:
@@ -111,7 +111,7 @@ async def test_a_refused_statement(remote: RemoteDatabase) -> None:
 async def test_other_answers(
     stub: D1ApiStub, remote: RemoteDatabase, planned: Planned, flags: tuple[bool, bool], words: str
 ) -> None:
-    """Every answer is rows or an error with whether to try again and whether it may have happened; redirects are errors."""
+    """Every answer gives rows, or an error that says whether to try again and whether the batch may have happened. Redirects are errors."""
     stub.planned.append(planned)
     with pytest.raises(SqlError, match=words) as caught:
         await remote.batch(ONE)
@@ -120,7 +120,7 @@ async def test_other_answers(
 
 
 async def test_a_late_answer(file: Path) -> None:
-    """After the time-out the outcome is unknown, and it is worth another try."""
+    """After the time-out the outcome is unknown, and the batch may be tried again."""
     with d1_api_stub(file) as stub:
         stub.planned.append(Planned(delay_s=0.5, body=b"{}"))
         with pytest.raises(SqlError, match="timed out") as caught:
@@ -139,7 +139,7 @@ async def test_nobody_there() -> None:
 
 
 async def test_lost_replies(stub: D1ApiStub, state_store: D1StateStore, no_pauses: None) -> None:
-    """A save whose replies are lost is stored once; a read is tried again."""
+    """A save with lost replies is stored once, and a read is tried again."""
     stub.planned += [Planned(after=True, hang_up=True), Planned(after=True, status=502)]
     state = AgentState(session_id="s", agent_type="x", messages=[{"role": "user"}])
     assert await state_store.save_state("s", state) == 1
@@ -149,7 +149,7 @@ async def test_lost_replies(stub: D1ApiStub, state_store: D1StateStore, no_pause
 
 
 async def test_a_read_gives_up(stub: D1ApiStub, remote: RemoteDatabase, no_pauses: None) -> None:
-    """Four attempts, then the error."""
+    """After four attempts the read raises the error."""
     stub.planned += [Planned(status=503)] * 4
     with pytest.raises(SqlError, match="503"):
         await batch_with_retry(remote, ONE)
@@ -157,7 +157,7 @@ async def test_a_read_gives_up(stub: D1ApiStub, remote: RemoteDatabase, no_pause
 
 
 async def test_the_token_is_in_no_message(stub: D1ApiStub, remote: RemoteDatabase) -> None:
-    """Not even when the server says it."""
+    """No message has the token, even if the server's text has it."""
     stub.planned.append(Planned(status=400, body=f'{{"errors":[{{"code":1,"message":"bad {TOKEN}"}}]}}'.encode()))
     with pytest.raises(SqlError) as caught:
         await remote.batch(ONE)
@@ -170,7 +170,7 @@ async def test_the_token_is_in_no_message(stub: D1ApiStub, remote: RemoteDatabas
 
 @pytest.mark.parametrize("url", ["http://example.com/v4", "ftp://127.0.0.1", "file:///etc/passwd", "127.0.0.1"])
 def test_the_token_travels_encrypted(url: str) -> None:
-    """Only this machine is spoken to without TLS."""
+    """Only this machine is called without TLS."""
     with pytest.raises(InvalidArgumentError, match="https"):
         RemoteDatabase(ACCOUNT, DATABASE, TOKEN, base_url=url)
 
@@ -179,7 +179,7 @@ def test_the_token_travels_encrypted(url: str) -> None:
     ("account", "database"), [("../x", DATABASE), (ACCOUNT, "a/b"), (ACCOUNT, ""), ("é", DATABASE)]
 )
 def test_ids_stay_in_their_place(account: str, database: str) -> None:
-    """What is no id does not become a part of the address."""
+    """A value that is no id does not become a part of the address."""
     with pytest.raises(InvalidArgumentError, match="letters, digits"):
         RemoteDatabase(account, database, TOKEN)
 

@@ -22,7 +22,7 @@ HOST = "https://agents.example"
 
 
 class Parsed(HTMLParser):
-    """A page as a browser would read it: its elements with their attributes, and its text."""
+    """A page as a browser reads it: its elements with their attributes, and its text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -54,7 +54,7 @@ async def _stream(site: Site, stream_id: str = "s") -> None:
 
 
 async def test_a_stream_is_ended_with_a_status(site: Site) -> None:
-    """The confirmation says what happens; the status is the operator's; sending it twice is one act."""
+    """The confirmation explains the act, and the operator gives the status. The same form sent twice is one act."""
     await _session(site)
     await _stream(site)
     form = await form_of(site, "end-stream", id="s")
@@ -69,7 +69,7 @@ async def test_a_stream_is_ended_with_a_status(site: Site) -> None:
 
 
 async def test_a_stream_is_failed_with_an_error(site: Site) -> None:
-    """Readers get the operator's words."""
+    """Readers get the operator's text."""
     await _session(site)
     await _stream(site)
     answer = await (await form_of(site, "fail-stream", id="s")).send(error="out of order")
@@ -80,7 +80,7 @@ async def test_a_stream_is_failed_with_an_error(site: Site) -> None:
 
 
 async def test_a_dead_turn_is_marked_interrupted(site: Site) -> None:
-    """One session's dead turn ends; a running one is left alone with 409."""
+    """The dead turn of one session ends. A running turn is left alone with 409."""
     block = site.store.turn("s", agent_type="chat", ttl=5, auto_refresh=False, turn_id="t-1")
     turn = await block.__aenter__()
     await turn.write({"type": "text", "text": "so far"})
@@ -98,7 +98,7 @@ async def test_a_dead_turn_is_marked_interrupted(site: Site) -> None:
 
 
 async def test_a_checkpoint_is_restored(site: Site) -> None:
-    """Later messages go; a session that has changed since the confirmation stays as it is."""
+    """Later messages are deleted. A session that has changed since the confirmation stays unchanged."""
     first, _ = await _session(site)
     form = await form_of(site, "restore", id="s", checkpoint=first)
     assert "1 later messages" in form.page.text
@@ -112,7 +112,7 @@ async def test_a_checkpoint_is_restored(site: Site) -> None:
 
 
 async def test_nothing_is_restored_under_a_holder(site: Site) -> None:
-    """Where somebody holds the session's lock, restoring and deleting are refused."""
+    """If somebody holds the session's lock, restoring and deleting are refused."""
     first, _ = await _session(site)
     async with site.store.locks.lock("s"):
         for act, query in (("restore", {"checkpoint": first}), ("delete", {})):
@@ -121,7 +121,7 @@ async def test_nothing_is_restored_under_a_holder(site: Site) -> None:
 
 
 async def test_a_checkpoint_is_forked(site: Site) -> None:
-    """A new session begins there; an id that is taken is refused."""
+    """A new session begins at the checkpoint. An existing id is refused."""
     first, _ = await _session(site)
     form = await form_of(site, "fork", id="s", checkpoint=first)
     assert form.fields["new_id"].startswith("s-fork-")
@@ -134,7 +134,7 @@ async def test_a_checkpoint_is_forked(site: Site) -> None:
 
 
 async def test_a_session_is_exported(site: Site) -> None:
-    """The download is what `export_session` gives."""
+    """The download equals the result of `export_session`."""
     await _session(site)
     answer = await (await form_of(site, "export", id="s")).send()
     assert answer.headers["content-disposition"] == 'attachment; filename="session.json"'
@@ -143,7 +143,7 @@ async def test_a_session_is_exported(site: Site) -> None:
 
 
 async def test_a_session_is_deleted_with_a_receipt(site: Site) -> None:
-    """The receipt names what went: sessions, streams, messages, checkpoints, usage."""
+    """The receipt lists the deleted sessions, streams, messages, checkpoints and usage."""
     await _session(site)
     await site.store.state_store.create_session("child", agent_type="chat", parent_session_id="s")
     await _stream(site)
@@ -161,7 +161,7 @@ async def test_a_session_is_deleted_with_a_receipt(site: Site) -> None:
 
 
 async def test_a_budget_is_raised(site: Site) -> None:
-    """Higher only, and only from the cap that was shown."""
+    """A cap can only rise, and only from the cap that was shown."""
     await site.store.usage_store.set_budget("team", 100, "tokens")
     form = await form_of(site, "raise-budget", scope="team")
     assert (await form.send(new_cap="50")).status == 400
@@ -176,7 +176,7 @@ async def test_a_budget_is_raised(site: Site) -> None:
 
 
 async def test_only_true_lets_act(site: Site) -> None:
-    """`authorize` is asked for `act`, for the confirmation and for the act."""
+    """`authorize` is called with `act` for the confirmation and for the act."""
     await _session(site)
     form = await form_of(site, "delete", id="s")
     assert site.asked == ["act"]
@@ -204,7 +204,7 @@ async def test_only_true_lets_act(site: Site) -> None:
     ],
 )
 async def test_forged_forms_are_refused(site: Site, headers: dict[str, str]) -> None:
-    """A form from another page, without this browser's cookie, or of a type that any page may send does nothing."""
+    """A form from another page, without this browser's cookie, or of a simple content type has no effect."""
     await _session(site)
     form = await form_of(site, "delete", id="s")
     assert (await form.send(headers)).status in (400, 403)
@@ -215,7 +215,7 @@ async def test_forged_forms_are_refused(site: Site, headers: dict[str, str]) -> 
     "changed", [{"id": "t"}, {"version": "1"}, {"token": "0" * 64}, {"token": "é"}, {"expires": "1"}, {"x": "y"}]
 )
 async def test_what_a_form_fixes_cannot_be_changed(site: Site, changed: dict[str, str]) -> None:
-    """CN-5: The token is good for what was confirmed and for nothing else."""
+    """CN-5: The token is valid only for the confirmed values."""
     await _session(site)
     await _session(site, "t")
     form = await form_of(site, "delete", id="s")
@@ -225,7 +225,7 @@ async def test_what_a_form_fixes_cannot_be_changed(site: Site, changed: dict[str
 
 
 async def test_a_form_is_good_for_its_own_act_and_an_hour(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token of one act does not do another; an old one does nothing."""
+    """A token of one act is not valid for another act, and an old token is not valid."""
     await _session(site)
     form = await form_of(site, "export", id="s")
     form.path = "/console/act/sweep"
@@ -242,7 +242,7 @@ async def test_a_form_is_good_for_its_own_act_and_an_hour(site: Site, monkeypatc
 
 
 async def test_requests_without_an_origin(site: Site) -> None:
-    """Old browsers send none: what the browser says about the site decides."""
+    """Old browsers send no origin. Then the browser's other header about the site decides."""
     await _session(site)
     form = await form_of(site, "export", id="s")
     assert (await form.send({"origin": "", "sec_fetch_site": "cross-site"})).status == 403
@@ -255,7 +255,7 @@ async def test_requests_without_an_origin(site: Site) -> None:
 
 
 async def test_acts_are_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    """CN-5: Beginning, end and failure stand in the log, without the token, on one line each."""
+    """CN-5: The log has the beginning and the end or failure of an act, one line each, without the token."""
     first, _ = await _session(site)
     with caplog.at_level(logging.WARNING):
         form = await form_of(site, "fork", id="s", checkpoint=first)
@@ -272,7 +272,7 @@ async def test_acts_are_logged(site: Site, caplog: pytest.LogCaptureFixture) -> 
 
 
 async def test_acts_over_json(site: Site) -> None:
-    """A program asks for the form, and sends it back as JSON with the cookie."""
+    """A program gets the form, and sends it back as JSON with the cookie."""
     first, _ = await _session(site)
     shown = await site.ask(f"/console/api/act/fork?id=s&checkpoint={first}")
     form = json.loads(str(shown.body))["data"]["form"]
@@ -286,7 +286,7 @@ async def test_acts_over_json(site: Site) -> None:
 
 
 async def test_the_cookie_is_out_of_reach(site: Site) -> None:
-    """No script reads the cookie, no other site sends it; over https no other host sets it."""
+    """No script can read the cookie, no other site can send it, and over https no other host can set it."""
     await _session(site)
     answer = await site.ask("/console/act/export?id=s")
     name, _, attributes = answer.headers["set-cookie"].partition("=")
@@ -295,7 +295,7 @@ async def test_the_cookie_is_out_of_reach(site: Site) -> None:
 
 
 async def test_a_database_alone_offers_what_needs_no_object(tmp_path: Any) -> None:
-    """Without Durable Objects pages read, and acts on streams and locks are not there."""
+    """Without Durable Objects pages read, and acts on streams and locks are not offered."""
     site = Site()
     await site.store.migrate()
     first, _ = await _session(site)

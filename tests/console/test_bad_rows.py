@@ -46,7 +46,7 @@ PAGES = (
 
 
 async def _fill(site: Site, session_id: str) -> None:
-    """Make a session that has something of everything."""
+    """Make a session with every kind of row."""
     states, usage = site.store.state_store, site.store.usage_store
     await states.save(AgentState(session_id=session_id, agent_type="a", messages=[{"role": "user", "content": "hi"}]))
     await states.save_checkpoint(session_id, run_id="r1", stream_sequence=5)
@@ -70,7 +70,7 @@ def _changes(connection: sqlite3.Connection) -> Iterator[tuple[str, str, object]
 
 
 async def test_a_damaged_row_costs_its_own_pages(site: Site) -> None:
-    """CN-6: whatever value stands in whatever column, all lists, all totals and the pages of other sessions are shown."""
+    """CN-6: With any value in any column, all lists, all totals and the pages of other sessions are shown."""
     for session_id in ("bad", "good"):
         await _fill(site, session_id)
     connection = cast("Any", site.database)._connection._connection
@@ -89,7 +89,7 @@ async def test_a_damaged_row_costs_its_own_pages(site: Site) -> None:
 
 @pytest.mark.parametrize("column", ["cap", "unit", "parent", "reserved", "settled", "overruns"])
 async def test_a_damaged_budget_is_named(site: Site, column: str) -> None:
-    """CN-6: the page shows the other budgets and names the scope, and so does a session's page."""
+    """CN-6: The page shows the other budgets and names the scope. A session's page does the same."""
     usage = site.store.usage_store
     await site.store.state_store.create_session("b", agent_type="a")
     for scope in ("a", "b", "c"):
@@ -105,7 +105,7 @@ async def test_a_damaged_budget_is_named(site: Site, column: str) -> None:
 
 
 async def test_a_damaged_session_is_named(site: Site) -> None:
-    """CN-6: the list shows the session with what can be read of it, and says what cannot."""
+    """CN-6: The list shows the readable facts of the session, and names the others."""
     await site.store.state_store.create_session("b", agent_type="a")
     await site.database.batch([Statement("UPDATE __agents_states SET created_at = 'abc', open_turn = '{'")])
     [row] = (await site.data("/console/api/sessions"))["sessions"]

@@ -119,7 +119,7 @@ def _check(page: str) -> None:
 @settings(max_examples=length(short=60, long=2_000), deadline=None)
 @given(messages=st.lists(MESSAGES, max_size=3), custom=st.dictionaries(TEXTS, VALUES, max_size=3), error=TEXTS)
 def test_no_stored_text_becomes_an_element(messages: list[dict[str, Any]], custom: dict[str, Any], error: str) -> None:
-    """CN-4: hostile messages, states and errors in any shape are shown as texts."""
+    """CN-4: Hostile messages, states and errors of any shape are shown as text."""
 
     async def run() -> None:
         site = Site()
@@ -140,7 +140,7 @@ def test_no_stored_text_becomes_an_element(messages: list[dict[str, Any]], custo
 @settings(max_examples=length(short=150, long=5_000), deadline=None)
 @given(page=PAGES, query=QUERIES, is_api=st.booleans(), method=st.sampled_from(["GET", "GET", "HEAD", "POST", "PUT"]))
 def test_whatever_is_asked_is_answered(page: str, query: str, *, is_api: bool, method: str) -> None:
-    """CN-1: no request raises, and none is answered with 500."""
+    """CN-1: No request raises, and none is answered with 500."""
 
     async def run() -> None:
         site = Site()

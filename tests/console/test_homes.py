@@ -27,12 +27,12 @@ async def home_site(world: HomeWorld) -> Site:
 
 
 async def _known(world: HomeWorld) -> None:
-    """Let the homes tell the directory."""
+    """Let the homes send their sessions to the directory."""
     await world.clock.advance(5)
 
 
 async def test_lists_come_from_the_directory(home_site: Site, world: HomeWorld) -> None:
-    """CN-2: newest first, by prefix and parent, page by page; a deleted session is not listed."""
+    """CN-2: Lists come newest first, by prefix and parent, page by page. A deleted session is not listed."""
     states = home_site.store.state_store
     for number in range(20):
         await states.create_session(f"s-{number:02}", agent_type="chat")
@@ -60,7 +60,7 @@ async def test_lists_come_from_the_directory(home_site: Site, world: HomeWorld) 
 
 
 async def test_pages_come_from_the_home(home_site: Site, world: HomeWorld) -> None:
-    """Each page of a session reads its home, also one that has no table of what it asks for yet."""
+    """Each page of a session reads its home, also if the home does not have all tables yet."""
     states = home_site.store.state_store
     await states.create_session("ada", agent_type="chat", initial_state={"n": 1})
     for page in ("session", "messages", "state", "checkpoints", "runs", "stream"):
@@ -76,7 +76,7 @@ async def test_pages_come_from_the_home(home_site: Site, world: HomeWorld) -> No
 
 
 async def test_acts_reach_the_home(home_site: Site, world: HomeWorld) -> None:
-    """Restore and delete work where the session lives; an export, which does not, is refused by name."""
+    """Restore and delete work in the session's home. An export is refused by name."""
     states = home_site.store.state_store
     state = await states.create_session("ada", agent_type="chat")
     first = await states.save_checkpoint("ada", state)
@@ -96,7 +96,7 @@ async def test_acts_reach_the_home(home_site: Site, world: HomeWorld) -> None:
 
 
 async def test_a_checkpoint_of_a_home_is_forked(home_site: Site, world: HomeWorld) -> None:
-    """The suggested id is a session of its own home; the first one stays, and both are listed. A taken id is refused."""
+    """The suggested id has its own home. Both sessions are listed, and an existing id is refused."""
     states = home_site.store.state_store
     state = await states.create_session("ada", agent_type="chat")
     state.messages.append({"role": "user", "content": "hello"})
@@ -116,9 +116,9 @@ async def test_a_checkpoint_of_a_home_is_forked(home_site: Site, world: HomeWorl
 
 
 async def test_a_dead_turn_in_a_home_is_swept(home_site: Site, world: HomeWorld) -> None:
-    """A running turn is left alone with 409; once its lease is over the page says why it hangs, and the act ends it.
+    """A running turn is left alone with 409. After its lease the page gives the reason, and the act ends the turn.
 
-    It is the turn of a sub-session: of the home's own session the home closes it by itself.
+    The turn is a sub-session's. A home closes a dead turn of its own session by itself.
     """
     await home_site.store.state_store.create_session("ada", agent_type="chat")
     child = "ada//child"

@@ -11,14 +11,14 @@ async def _codes(site: Site, session_id: str) -> list[str]:
 
 
 async def test_a_missing_session_is_404(site: Site) -> None:
-    """An unknown id is told so; a missing one is a bad request."""
+    """An unknown id gives 404, and a missing id is a bad request."""
     assert (await site.ask("/console/session?id=nobody")).status == 404
     assert (await site.ask("/console/session")).status == 400
     assert (await site.ask("/console/api/session?id=__x")).status == 400
 
 
 async def test_ids_that_are_no_path(site: Site) -> None:
-    """Ids of dots, slashes and markup are found by their links."""
+    """Sessions with dots, slashes and markup in their ids are found by their links."""
     for session_id in ("..", ".", "a/b", "<b>&\"'", "ä?#%", "a" * 512, "+ +"):
         await site.store.state_store.create_session(session_id, agent_type="chat")
     page = await site.page("/console")
@@ -29,7 +29,7 @@ async def test_ids_that_are_no_path(site: Site) -> None:
 
 
 async def test_a_dead_turn_says_why_it_hangs(site: Site) -> None:
-    """CN-3: A turn whose lease ended without an end: the page names it, says that nobody holds the lock, and what mends it."""
+    """CN-3: The page names a turn whose lease ended without an end, says that nobody holds the lock, and names the remedy."""
     block = site.store.turn("s", agent_type="chat", ttl=5, auto_refresh=False)
     await block.__aenter__()
     assert await _codes(site, "s") == ["turn-running"]
@@ -43,7 +43,7 @@ async def test_a_dead_turn_says_why_it_hangs(site: Site) -> None:
 
 
 async def test_a_run_without_a_lock_hangs(site: Site) -> None:
-    """An open run of a session that nobody has locked is named."""
+    """The page names an open run of a session that nobody has locked."""
     await site.store.state_store.create_session("s", agent_type="chat")
     await site.store.state_store.start_run("s", "r-1")
     assert await _codes(site, "s") == ["run-without-lock"]
@@ -54,7 +54,7 @@ async def test_a_run_without_a_lock_hangs(site: Site) -> None:
 
 
 async def test_an_expired_session_and_a_paused_stream_are_told(site: Site) -> None:
-    """What outlived its time and what takes no chunks stands out."""
+    """The page names an expired session and a paused stream."""
     state = await site.store.state_store.create_session("s", agent_type="chat")
     state.expires_at = site.store.state_store.now_ms() - 5_000
     await site.store.state_store.save(state)
@@ -65,7 +65,7 @@ async def test_an_expired_session_and_a_paused_stream_are_told(site: Site) -> No
 
 
 async def test_messages_tools_and_thinking(site: Site) -> None:
-    """Messages of each kind are shown: text open, tool calls, results and thinking folded."""
+    """Messages of each kind are shown: text open, and tool calls, results and thinking folded."""
     await site.store.state_store.create_session("s", agent_type="chat")
     await site.store.state_store.append_messages(
         "s",
@@ -110,7 +110,7 @@ async def test_the_tree_below_a_session(site: Site) -> None:
 
 
 async def test_usage_and_cost_of_the_page(site: Site) -> None:
-    """The models, tools and money of a session; the footer tells what the page has cost."""
+    """The page has the models, tools and money of a session. The footer has the cost of the page."""
     await site.store.state_store.create_session("s", agent_type="chat")
     await site.store.usage_store.record_tokens(
         "s", model="gpt-x", tokens={"prompt": 1000, "completion": 50}, cost_micros=1_234_567

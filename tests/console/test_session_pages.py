@@ -7,7 +7,7 @@ from tests.console.conftest import Site
 
 
 async def _history(site: Site) -> tuple[AgentState, str, str]:
-    """A session of 60 messages with two checkpoints between which its state has changed."""
+    """Make a session of 60 messages with two checkpoints and a change of state between them."""
     states = site.store.state_store
     state = await states.create_session(
         "s", agent_type="chat", initial_state={"plan": ["a", "b"], "gone": 1, "deep": {"n": 1}, "same": True}
@@ -23,7 +23,7 @@ async def _history(site: Site) -> tuple[AgentState, str, str]:
 
 
 async def test_messages_page_by_page(site: Site) -> None:
-    """The last 25 first, then earlier ones; each has a page of its own."""
+    """The last 25 messages come first, then earlier ones. Each message has a page of its own."""
     await _history(site)
     page = await site.page("/console/messages?id=s")
     assert "message 59" in page.text
@@ -37,7 +37,7 @@ async def test_messages_page_by_page(site: Site) -> None:
 
 
 async def test_a_long_message_is_cut_and_has_a_whole_page(site: Site) -> None:
-    """Two megabytes on one line: the list shows the beginning and leads to the rest."""
+    """The list shows the beginning of a line of two megabytes, and links to the whole message."""
     await site.store.state_store.create_session("s", agent_type="chat")
     text = "x" * 1_700_000
     await site.store.state_store.append_messages("s", [{"role": "user", "content": text}])
@@ -48,7 +48,7 @@ async def test_a_long_message_is_cut_and_has_a_whole_page(site: Site) -> None:
 
 
 async def test_state_as_a_tree(site: Site) -> None:
-    """Keys, values and sizes are there; a long value leads to its whole."""
+    """The tree has keys, values and sizes, and a long value links to its page."""
     states = site.store.state_store
     await states.create_session("s", agent_type="chat", initial_state={"a/b": ["x", {"y": None}], "long": "z" * 3000})
     await states.stage_changes("s", "step-1", StagedChange(tool_call_id="call-1", merge_changes={"n": 1}))
@@ -62,7 +62,7 @@ async def test_state_as_a_tree(site: Site) -> None:
 
 
 async def test_what_differs_between_checkpoints(site: Site) -> None:
-    """Added, removed and changed places are named by their path; 1 and 1.0 differ; now can be compared too."""
+    """Added, removed and changed places are named by their paths. 1 and 1.0 differ. The present state can be compared too."""
     _, first, second = await _history(site)
     data = await site.data(f"/console/api/compare?id=s&from={first}&to={second}")
     found = {each["path"]: (each["kind"], each["before"], each["after"]) for each in data["differences"]}
@@ -83,7 +83,7 @@ async def test_what_differs_between_checkpoints(site: Site) -> None:
 
 
 async def test_checkpoints_on_a_line_of_time(site: Site) -> None:
-    """Newest first, with the forms and links that compare, fork and restore."""
+    """Checkpoints come newest first, with forms and links to compare, fork and restore."""
     _, first, second = await _history(site)
     listed = (await site.data("/console/api/checkpoints?id=s"))["checkpoints"]
     assert [each["id"] for each in listed] == [second, first]
@@ -109,7 +109,7 @@ async def test_runs_page_by_page(site: Site) -> None:
 
 
 async def test_the_chunks_of_a_stream(site: Site) -> None:
-    """The last 50 chunks, earlier ones behind a link, and the address from which the live ones come."""
+    """The page has the last 50 chunks, a link to earlier ones, and the address of live chunks."""
     await site.store.state_store.create_session("s", agent_type="chat")
     async with site.store.stream_manager.create_writer("s", "a", "chat") as writer:
         for number in range(120):
@@ -130,7 +130,7 @@ async def test_the_chunks_of_a_stream(site: Site) -> None:
 
 
 async def test_live_events_are_for_readers(site: Site) -> None:
-    """The stream's own route asks `authorize` too."""
+    """The route of live events also calls `authorize`."""
 
     def nobody(request: object, action: str) -> bool:
         return False
@@ -142,7 +142,7 @@ async def test_live_events_are_for_readers(site: Site) -> None:
 
 
 async def test_state_that_is_deep_and_wide_is_cut(site: Site) -> None:
-    """A state of 190 levels and one of 5,000 keys are shown in part."""
+    """Parts of a state of 190 levels and of one with 5,000 keys are shown."""
     deep: object = 1
     for _ in range(190):
         deep = [deep]

@@ -9,7 +9,7 @@ async def _sessions(site: Site, count: int, **facts: str) -> None:
 
 
 async def test_the_newest_sessions_come_first_and_pages_follow(site: Site) -> None:
-    """40 sessions fill three pages, each session once; so do those of a prefix."""
+    """40 sessions fill three pages, each session once, also with a prefix."""
     await _sessions(site, 40)
 
     async def listed(path: str | None) -> list[str]:
@@ -25,7 +25,7 @@ async def test_the_newest_sessions_come_first_and_pages_follow(site: Site) -> No
 
 
 async def test_filters_of_a_form(site: Site) -> None:
-    """Prefix, status, agent and parent narrow the list; an empty field means nothing."""
+    """Prefix, status, agent and parent narrow the list. An empty field has no effect."""
     states = site.store.state_store
     await states.create_session("team-a/1", agent_type="chat")
     await states.create_session("team-a/2", agent_type="coder", parent_session_id="team-a/1")
@@ -45,7 +45,7 @@ async def test_filters_of_a_form(site: Site) -> None:
 
 
 async def test_a_filter_stops_after_its_rows_and_goes_on(site: Site) -> None:
-    """CN-2: A filter that nothing near fits says how far it looked, and its cursor goes on to the only session that fits."""
+    """CN-2: A filter without near matches says how many rows it read. Its cursor leads to the only match."""
     await site.store.state_store.create_session("wanted", agent_type="rare")
     await _sessions(site, 500)
     first = await site.data("/console/api/sessions?agent=rare")
@@ -58,7 +58,7 @@ async def test_a_filter_stops_after_its_rows_and_goes_on(site: Site) -> None:
 
 
 async def test_open_turns_expired_sessions_and_runs_have_lists(site: Site) -> None:
-    """The three views show what is open, expired, or has an open run, and nothing else."""
+    """The three views show open turns, expired sessions and open runs, and no other sessions."""
     states = site.store.state_store
     await states.create_session("idle", agent_type="chat")
     await states.create_session("run", agent_type="chat")
@@ -93,7 +93,7 @@ async def test_the_cost_of_the_models_is_shown(site: Site) -> None:
 
 
 async def test_cursors_of_others_are_refused(site: Site) -> None:
-    """A cursor that this list did not give is an error, as a page and as JSON."""
+    """A cursor of another list is an error, as a page and as JSON."""
     for cursor in ("x", "[]", '["prefix","a",0]', '["all",-1,0]', '["all",1e400,0]', '["all",true,0]', "[" * 3000):
         answer = await site.ask(f"/console/api/sessions?cursor={cursor}")
         assert answer.status == 400, cursor

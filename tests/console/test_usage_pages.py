@@ -21,7 +21,7 @@ async def _use(
 
 @pytest.mark.parametrize("by", ["day", "model", "agent", "tool"])
 async def test_totals_are_the_stores(site: Site, by: str) -> None:
-    """The page says what `get_totals` says, as a chart, a table, JSON and CSV."""
+    """The page shows the result of `get_totals` as a chart, a table, JSON and CSV."""
     await _use(site, "a/1", "m1", 2_000_000)
     await _use(site, "a/2", "m2", 500_000, agent="coder")
     await site.store.usage_store.record_tool("a/1", tool_name="search", duration_ms=3, success=False)
@@ -39,7 +39,7 @@ async def test_totals_are_the_stores(site: Site, by: str) -> None:
 
 
 async def test_filters_and_bad_ones(site: Site) -> None:
-    """Days and names narrow the totals; what is no day is refused."""
+    """Days and names narrow the totals. A bad day is refused."""
     await _use(site, "a/1", "m1")
     await _use(site, "a/1", "m2")
     found = await site.data("/console/api/usage?by=model&model=m2&first_day=2000-01-01")
@@ -51,7 +51,7 @@ async def test_filters_and_bad_ones(site: Site) -> None:
 
 
 async def test_tenants_are_prefixes_of_session_ids(site: Site) -> None:
-    """The cost of each tenant, and of those that begin with a text."""
+    """The page has the cost of each tenant, also with a prefix."""
     for session_id, cost in (("acme/1", 1), ("acme/2", 2), ("beta/1", 5), ("solo", 7)):
         await _use(site, session_id, cost_micros=cost * 1_000_000)
 
@@ -65,7 +65,7 @@ async def test_tenants_are_prefixes_of_session_ids(site: Site) -> None:
 
 
 async def test_many_tenants_come_in_parts(site: Site) -> None:
-    """2,000 rows of totals are a part; the next begins behind the last whole tenant, and nobody is counted twice."""
+    """2,000 rows of totals are one part. The next part begins after the last complete tenant, and nobody is counted twice."""
     entries = [
         {
             "session_id": f"t{number // 3:04}/{number % 3}",
@@ -88,7 +88,7 @@ async def test_many_tenants_come_in_parts(site: Site) -> None:
 
 
 async def test_a_tenant_of_very_many_sessions_is_told_to_be_counted_in_part(site: Site) -> None:
-    """A tenant that fills a part alone is marked, and the next part begins behind it."""
+    """A tenant that fills a whole part is marked, and the next part begins after it."""
     for start in range(0, 2001, 400):
         await site.store.usage_store.record_entries(
             [
@@ -112,7 +112,7 @@ async def test_a_tenant_of_very_many_sessions_is_told_to_be_counted_in_part(site
 
 
 async def test_budgets_with_bars(site: Site) -> None:
-    """Each scope has a bar of what is spent and reserved; a session shows its own and those around it."""
+    """Each scope has a bar of spent and reserved amounts. A session shows its own scope and the scopes around it."""
     usage = site.store.usage_store
     await usage.set_budget("team", 10_000_000, "micro_usd")
     await usage.set_budget("s", 4_000_000, "micro_usd", parent="team")
@@ -145,7 +145,7 @@ async def test_budgets_page_by_page(site: Site) -> None:
 
 
 def test_no_cell_is_a_formula() -> None:
-    """A text that a spreadsheet would compute is a text for it; quotes, commas and line breaks stay in their cell."""
+    """A text that a spreadsheet would compute stays text. Quotes, commas and line breaks stay in their cell."""
     texts = ["=1+1", "+1", "-1", "@x", "\t=1", "  =1", "\r\n=1", "＝1", 'a"b,c\nd', "plain"]
     rows = list(csv.reader(io.StringIO(csv_text(["text", "number"], [(text, -5) for text in texts]), newline="")))
     assert [row[1] for row in rows[1:]] == ["-5"] * len(texts)
@@ -153,7 +153,7 @@ def test_no_cell_is_a_formula() -> None:
 
 
 async def test_a_store_with_a_usage_table_of_its_own(site: Site) -> None:
-    """The console reads the table that `usage_options` name: here for the totals of tenants."""
+    """The console reads the table of `usage_options`, for example for the totals of tenants."""
     streams = LocalObjects(StreamObject)
     options = UsageOptions(table_name="mine")
     site.store = create_cloudflare_store(db=site.database, streams=streams, locks=site.locks, usage_options=options)

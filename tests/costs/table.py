@@ -24,7 +24,7 @@ MEASURING_TIMEOUT_S = 120
 
 
 def measured() -> list[Line]:
-    """Every call's line, from a new Worker with an empty database.
+    """Return every call's line from a new Worker with an empty database.
 
     Raises:
         RuntimeError: a call failed inside; the message is its traceback.
@@ -39,7 +39,7 @@ def measured() -> list[Line]:
 
 
 def table_of(lines: Sequence[Line]) -> str:
-    """The table in Markdown; what a call does not touch stays empty."""
+    """Return the table in Markdown. A count of zero stays empty."""
     return HEAD + "".join(map(_row, lines))
 
 
@@ -51,7 +51,7 @@ def _row(line: Line) -> str:
 
 
 def page_with(lines: Sequence[Line], page: str) -> str:
-    """The page with a new table."""
+    """Return the page with a new table."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n{table_of(lines)}\n{END}{after}"

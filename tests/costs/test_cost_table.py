@@ -101,7 +101,7 @@ def _calls_in_the_page() -> set[str]:
 
 
 def test_every_public_call_has_a_line() -> None:
-    """CO-9: a new public call is measured in tests/costs/worker, or said to send nothing; no line outlives its call."""
+    """CO-9: A new public call is measured in tests/costs/worker, or is listed as one that sends nothing. No line outlives its call."""
     calls = set(_public_calls())
     assert calls >= SEND_NOTHING | WITHIN_OTHERS
     priced = _calls_in_the_page() - {"reader"}
@@ -111,7 +111,7 @@ def test_every_public_call_has_a_line() -> None:
 
 @pytest.mark.runtime
 def test_calls_cost_what_the_page_says() -> None:
-    """CO-9: measured again in the real runtime, each line is as it stands; `make costs` rewrites it, for you to read the difference."""
+    """CO-9: A new measurement in the real runtime equals each line. `make costs` rewrites the lines, so that you see the difference."""
     lines = measured()
     assert len(lines) > 100
     stated = PAGE.read_text()
@@ -119,7 +119,7 @@ def test_calls_cost_what_the_page_says() -> None:
 
 
 def test_a_dearer_call_shows() -> None:
-    """CO-9: one row more in one call is another page."""
+    """CO-9: One more row in one call changes the page."""
     line: Line = ["store.migrate", "a current one", 1, 1, 0, 0, 0, 0]
     dearer: Line = ["store.migrate", "a current one", 1, 2, 0, 0, 0, 0]
     assert "| `store.migrate` | a current one | 1 | 1 | 0 | | | |" in table_of([line])

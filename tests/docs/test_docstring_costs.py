@@ -32,7 +32,7 @@ ENTRIES = {
 
 
 def test_a_row_is_one_sentence() -> None:
-    """What a call does not touch is left out; a call that sends nothing says so."""
+    """Counts of zero are left out. A call that sends nothing says so."""
     page = "| `a.b` | 2 messages | 1 | 9 | 2 | | | |\n| `a.b` | | | | | 2 | 1 | 0 |\n| `c` | | | | | | | |\n"
     assert cost_lines(page) == {
         "a.b": ["2 messages: 1 D1 batch, rows: 9 read, 2 written", "2 object calls, rows: 1 read, 0 written"],
@@ -41,7 +41,7 @@ def test_a_row_is_one_sentence() -> None:
 
 
 def test_each_entry_shows_its_rows() -> None:
-    """CO-9: the reader of the package, as the site uses it, puts the table's lines into the entries; the page is their only source."""
+    """CO-9: The site's reader of the package puts the table's lines into the entries. The page is their only source."""
     package = griffe.load("agents_store_cloudflare", extensions=griffe.load_extensions(*EXTENSIONS))
     costs = cost_lines(PAGE.read_text())
     for call, entry in ENTRIES.items():
@@ -54,7 +54,7 @@ def test_each_entry_shows_its_rows() -> None:
 
 
 def test_no_measured_call_is_without_an_entry() -> None:
-    """CO-9: every call of the table has its costs in the reference."""
+    """CO-9: Every call of the table has its costs in the reference."""
     package: Any = griffe.load("agents_store_cloudflare", extensions=griffe.load_extensions(*EXTENSIONS))
     silent: list[str] = []
     for call in cost_lines(PAGE.read_text()):
@@ -69,7 +69,7 @@ RETURNED = {"writer": DurableObjectStreamWriter, "reader": DurableObjectStreamRe
 
 @pytest.mark.parametrize(("call", "summary"), summaries(PAGE.read_text()).items())
 def test_getdoc_tells_the_cost(call: str, summary: str) -> None:
-    """CO-9: the last line of a measured call's docstring is the table's range, on the concrete class and on the protocol."""
+    """CO-9: The last line of a measured call's docstring is the table's range, on the class and on the protocol."""
     owner, _, name = call.rpartition(".")
     places: list[Any] = [RETURNED[owner]] if owner in RETURNED else []
     places += [getattr(agents_store_cloudflare, OWNERS[owner][0])] if owner else [agents_store_cloudflare]
@@ -80,7 +80,7 @@ def test_getdoc_tells_the_cost(call: str, summary: str) -> None:
 
 
 def test_a_summary_is_a_range_over_the_rows() -> None:
-    """From the least to the most; what is never touched is left out."""
+    """A summary goes from the lowest to the highest count. Counts that are always zero are left out."""
     page = "| `a.b` | 2 | 1 | 9 | 2 | | | |\n| `a.b` | 3 | 2 | 1 | 0 | 1 | 0 | 0 |\n| `c` | | | | | | | |\n| `d` | | 1 | 1 | 0 | | | |\n"
     assert summaries(page) == {
         "a.b": "Cost: 1-2 D1 batches (1-9 rows read, 0-2 written), 0-1 object calls.",
@@ -90,14 +90,14 @@ def test_a_summary_is_a_range_over_the_rows() -> None:
 
 
 def test_a_summary_is_written_once() -> None:
-    """Written again it replaces itself, and a docstring of one line gets more."""
+    """A second writing replaces the summary. A docstring of one line gets more lines."""
     once = with_summary('    """Save it."""\n', "    ", "Cost: 1 D1 batch.")
     assert once == '    """Save it.\n\n    Cost: 1 D1 batch.\n    """\n'
     assert with_summary(once, "    ", "Cost: 2 D1 batches.") == once.replace("1 D1 batch", "2 D1 batches")
 
 
 def test_other_figures_change_the_sources(tmp_path: Path) -> None:
-    """`make costs` rewrites the docstrings where the table has changed, and nothing where it has not."""
+    """`make costs` rewrites the docstrings if the table has changed, and nothing otherwise."""
     package = tmp_path / "agents_store_cloudflare"
     shutil.copytree(ROOT / "src" / "agents_store_cloudflare", package)
     page = PAGE.read_text()

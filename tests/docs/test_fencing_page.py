@@ -9,7 +9,7 @@ PAGE = Path(__file__).parents[2] / "docs/fencing.md"
 
 
 def test_its_program_runs() -> None:
-    """LK-4, ST-11: the page's program shows the refused write, and what stays stored."""
+    """LK-4, ST-11: The page's program shows the refused write, and the stored state."""
     [program] = [
         code
         for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

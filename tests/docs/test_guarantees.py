@@ -15,7 +15,7 @@ RESERVED = {"HM-9", "HM-10"}
 
 
 def _cited(paths: list[Path]) -> dict[str, set[str]]:
-    """Test -> the clauses its docstring names."""
+    """Return each test with the clauses that its docstring names."""
     found: dict[str, set[str]] = {}
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -35,7 +35,7 @@ def test_every_clause_has_a_test() -> None:
 
 
 def test_every_cited_clause_exists() -> None:
-    """No test names a clause that is not there."""
+    """No test names a missing clause."""
     cited = set[str]().union(*_cited([*CONFORMANCE, *TESTS]).values())
     assert sorted(cited - set(_clauses())) == []
 

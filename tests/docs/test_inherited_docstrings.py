@@ -32,7 +32,7 @@ HOVERS = {
 
 @pytest.mark.parametrize("concrete", CLASSES, ids=lambda concrete: concrete.__name__)
 def test_each_call_has_its_whole_docstring(concrete: type) -> None:
-    """Each public method says what it guarantees, itself or by the protocol that it inherits; none only names another place."""
+    """Each public method has a full docstring, of its own or inherited from the protocol. None only refers to another place."""
     methods = inspect.getmembers(concrete, inspect.isroutine)
     silent = [
         name for name, method in methods if not name.startswith("_") and _is_pointer(inspect.getdoc(method) or "")
@@ -45,7 +45,7 @@ def _is_pointer(docstring: str) -> bool:
 
 
 def test_an_editor_shows_the_contract() -> None:
-    """CO-9: Pyright's language server answers a hover over a concrete class's method with the protocol's docstring and the cost."""
+    """CO-9: Pyright's language server answers a hover over a method of a class with the protocol's docstring and the cost."""
     lines = [f"from agents_store_cloudflare import {', '.join(sorted(name.split('.')[0] for name in HOVERS))}", *HOVERS]
     with LanguageServer(ROOT) as server:
         document = server.open("tests/docs/hovered.py", "\n".join(lines) + "\n")
@@ -60,7 +60,7 @@ def _first_line(call: str) -> str:
 
 
 def _last_line(call: str) -> str:
-    """The line that says what the call costs."""
+    """Return the line with the cost of the call."""
     line = _docstring(call).splitlines()[-1]
     assert line.startswith("Cost: ")
     return line

@@ -11,7 +11,7 @@ TEXT = (DOCS / "llms.txt").read_text(encoding="utf-8")
 
 
 def test_every_page_of_the_site_is_named() -> None:
-    """Pages that people find in the navigation are there, and nothing else is."""
+    """The file names exactly the pages of the navigation."""
     named = set(re.findall(r"\]\(([^)]+)\)", TEXT))
     navigation = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
     pages = {page for page in navigation if not page.startswith("reference/")} - {"index.md"}
@@ -20,7 +20,7 @@ def test_every_page_of_the_site_is_named() -> None:
 
 
 def test_the_names_exist() -> None:
-    """Names in code belong to the package: a program would copy a wrong one."""
+    """Names in code belong to the package, because a program would copy a wrong name."""
     owners = [agents_store_cloudflare, testing, CloudflareStore, D1StateStore, Turn]
     known = {name for owner in owners for name in dir(owner)} | {"LockServer", "StreamServer"}
     calls = set(re.findall(r"`(?:await )?(?:store\.|turn\.)?(\w+)[`(]", TEXT))

@@ -30,7 +30,7 @@ def test_its_shape() -> None:
     "page", [page for page in PAGES if RUNNABLE.search(page.read_text())], ids=lambda page: page.name
 )
 def test_code_that_is_marked_runs(page: Path) -> None:
-    """What is marked to run does, warnings being errors."""
+    """Code that is marked to run runs without warnings."""
     for code in RUNNABLE.findall(page.read_text(encoding="utf-8")):
         done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -24,7 +24,7 @@ def _public_modules() -> list[ModuleType]:
 
 
 def test_every_public_name_stands_on_one_page() -> None:
-    """No name is missing from the reference, none stands twice, and none is shown that is not public."""
+    """Every public name is in the reference exactly once, and no other name is."""
     public = {f"{module.__name__}.{name}" for module in _public_modules() for name in module.__all__}
     shown = _shown()
     assert sorted(name for name in shown if shown.count(name) > 1) == []
@@ -33,7 +33,7 @@ def test_every_public_name_stands_on_one_page() -> None:
 
 @pytest.mark.parametrize("module", _public_modules(), ids=lambda module: module.__name__)
 def test_every_public_class_and_function_has_a_docstring(module: ModuleType) -> None:
-    """Classes, functions, and the public methods that they define themselves say what they guarantee."""
+    """Classes, functions and the public methods that they define have docstrings."""
     silent: list[str] = []
     for name in sorted(set(module.__all__) - SHOWN_AS_SOURCE):
         value = getattr(module, name)

@@ -79,7 +79,7 @@ def landing() -> Page:
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.asked)
 def test_two_clicks_lead_to_the_answer(landing: Page, question: Question) -> None:
-    """The first page links to the page, whose table of contents links to the section, which holds the answer."""
+    """The first page links to the page, and its table of contents links to the section with the answer."""
     assert question.page in landing.links
     page = _page(question.page)
     assert f"#{question.section}" in page.links
@@ -87,7 +87,7 @@ def test_two_clicks_lead_to_the_answer(landing: Page, question: Question) -> Non
 
 
 def test_there_are_ten() -> None:
-    """No question went missing because its answer was hard to find."""
+    """No question was dropped because its answer was hard to find."""
     assert len({question.asked for question in QUESTIONS}) == 10
     assert all(Path(question.page).suffix == ".html" for question in QUESTIONS)
 
@@ -97,7 +97,7 @@ def test_there_are_ten() -> None:
     ["What lives where", "A turn's way", "Fencing: a stale Worker", "Crash and recovery", "Homes and their directory"],
 )
 def test_the_concepts_have_pictures(section: str) -> None:
-    """Each is drawn with characters, so the page reads the same as plain markdown, and none is wider than its page."""
+    """Each picture consists of characters, so that it reads the same as plain markdown. None is wider than its page."""
     text = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
     _, _, after = text.partition(f"## {section}")
     picture = after.partition("\n## ")[0].partition("```text\n")[2].partition("```")[0]

@@ -60,13 +60,13 @@ def test_marked_code_of_all_pages(tmp_path: Path) -> None:
 
 
 def test_messages_of_other_libraries_and_user_json(tmp_path: Path) -> None:
-    """OpenAI's and Anthropic's keys are known; what a user stored is usable without casts."""
+    """The keys of OpenAI and Anthropic are known, and stored user JSON needs no casts."""
     (tmp_path / "strangers.py").write_text(STRANGERS)
     assert _check(tmp_path) == []
 
 
 @pytest.mark.parametrize("mistake", ['message: Message = {"role": 5}', "AgentState(agent_type='x')"])
 def test_mistakes_are_found(tmp_path: Path, mistake: str) -> None:
-    """The checker does look: a message whose role is a number, a state without an id."""
+    """The checker finds a message whose role is a number, and a state without an id."""
     (tmp_path / "mistake.py").write_text(f"from agents_store_cloudflare import AgentState, Message\n\n{mistake}\n")
     assert _check(tmp_path) != []

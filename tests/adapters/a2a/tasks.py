@@ -21,7 +21,7 @@ class Named(User):
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether somebody has checked who it is."""
+        """True when the user has signed in."""
         return True
 
     @property
@@ -31,12 +31,12 @@ class Named(User):
 
 
 def call_of(user: str = "ada") -> ServerCallContext:
-    """A call of a user."""
+    """Return the call context of a user."""
     return ServerCallContext(user=Named(user))
 
 
 def message(text: str) -> Message:
-    """A message of the user with one text."""
+    """Return a message of the user with one text."""
     return Message(message_id=f"m-{text[:9]}", role=Role.ROLE_USER, parts=[Part(text=text)])
 
 
@@ -47,7 +47,7 @@ def task(
     context_id: str = CONTEXT,
     time_ns: int | None = None,
 ) -> Task:
-    """A task with a history of texts."""
+    """Return a task with a history of texts."""
     made = Task(
         id=task_id,
         context_id=context_id,
@@ -60,5 +60,5 @@ def task(
 
 
 def texts_of(found: Task) -> list[str]:
-    """The texts of a task's history."""
+    """Return the texts of a task's history."""
     return [part.text for each in found.history for part in each.parts]

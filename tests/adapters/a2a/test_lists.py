@@ -21,7 +21,7 @@ TIMES = (None, 0, -1, 1_700_000_000_000_000_000, 1_700_000_000_000_000_001, 1_80
 
 
 class Both:
-    """The same calls to both stores."""
+    """Makes the same calls to both stores."""
 
     def __init__(self, database: SqliteDatabase, choice: Random) -> None:
         self.choice = choice
@@ -29,7 +29,7 @@ class Both:
         self.calls = 0
 
     async def go_on(self) -> None:
-        """One call, and its results compared."""
+        """Make one call to both, and compare the results."""
         self.calls += 1
         context = call_of(self.choice.choice(USERS))
         task_id = f"t{self.choice.randrange(12)}"
@@ -92,14 +92,14 @@ class Both:
 
 @pytest.mark.parametrize("seed", range(length(4, 40)))
 async def test_random_calls(database: SqliteDatabase, seed: int) -> None:
-    """A2-1: get, list and its pages give what the SDK's store in memory gives, whatever was saved."""
+    """A2-1: Get, list and its pages return the same as the SDK's store in memory, after any saves."""
     both = Both(database, Random(seed))
     for _ in range(500):
         await both.go_on()
 
 
 async def test_a_page_is_bounded(database: SqliteDatabase) -> None:
-    """A2-7: large tasks come on more pages, each of them once, and one that is larger than a page comes too."""
+    """A2-7: Large tasks come on several pages, each task once. A task that is larger than a page comes too."""
     store, call = D1TaskStore(database), call_of()
     for number in range(7):
         await store.save(
@@ -121,7 +121,7 @@ async def test_a_page_is_bounded(database: SqliteDatabase) -> None:
 
 
 async def test_calls_cost_one_batch(database: SqliteDatabase) -> None:
-    """A2-7: a save, a get, a list and a deletion."""
+    """A2-7: A save, a get, a list and a deletion cost one batch each."""
     store, call = D1TaskStore(database), call_of()
     database.batches = 0
     await store.save(task(), prev_version=TaskVersion.MISSING, context=call)
@@ -132,6 +132,6 @@ async def test_calls_cost_one_batch(database: SqliteDatabase) -> None:
 
 
 async def test_a_token_that_is_none(database: SqliteDatabase) -> None:
-    """A2-7: the SDK's error for parameters."""
+    """A2-7: A bad token gives the SDK's error for parameters."""
     with pytest.raises(InvalidParamsError):
         await D1TaskStore(database).list(ListTasksRequest(page_token="x"), call_of())

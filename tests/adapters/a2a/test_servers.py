@@ -28,13 +28,13 @@ ADA = call_of()
 
 
 class Waiting(AgentExecutor):
-    """An agent that makes a task and answers when it may. To cancel it does nothing more."""
+    """An agent that makes a task and answers when the test allows it. A cancellation does nothing more."""
 
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
-        """Make the task, wait, answer."""
+        """Make the task, wait, then answer."""
         assert context.task_id is not None
         assert context.context_id is not None
         made = task(context.task_id, context_id=context.context_id)
@@ -46,14 +46,14 @@ class Waiting(AgentExecutor):
         await updater.complete()
 
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
-        """Leave it to the server."""
+        """Leave the cancellation to the server."""
         assert context.task_id is not None
         assert context.context_id is not None
         await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
 
 
 def server(database: SqliteDatabase, agent: AgentExecutor) -> Any:  # the SDK's decorators hide the types of its calls
-    """One Worker's server."""
+    """Return one Worker's server."""
     card = AgentCard(
         name="guide",
         description="d",
@@ -67,7 +67,7 @@ def server(database: SqliteDatabase, agent: AgentExecutor) -> Any:  # the SDK's 
 
 
 async def test_a_message_becomes_a_task(database: SqliteDatabase) -> None:
-    """A2-1: the SDK's server runs an agent; another server on the same database shows and lists its task."""
+    """A2-1: The SDK's server runs an agent, and another server on the same database shows and lists its task."""
     agent = Waiting()
     agent.may_answer.set()
     first, second = server(database, agent), server(database, agent)
@@ -84,7 +84,7 @@ async def test_a_message_becomes_a_task(database: SqliteDatabase) -> None:
 
 
 async def test_a_task_that_another_worker_cancelled(database: SqliteDatabase) -> None:
-    """A2-2: the Worker that is still at work wakes and answers: the task stays cancelled, without a trace of the answer."""
+    """A2-2: When the Worker that is still at work answers, the task stays cancelled, and the answer is not stored."""
     agent, other = Waiting(), Waiting()
     at_work, elsewhere = server(database, agent), server(database, other)
     asking = asyncio.ensure_future(at_work.on_message_send(SendMessageRequest(message=message("q")), ADA))
@@ -104,7 +104,7 @@ async def test_a_task_that_another_worker_cancelled(database: SqliteDatabase) ->
 
 
 async def _at_work(server: Any) -> Any:
-    """The task, once it is stored as one under way: the SDK stores an agent's events in a task of its own."""
+    """Return the task when it is stored as working. The SDK stores an agent's events in a task of its own."""
     for _ in range(1_000):
         found = (await server.on_list_tasks(ListTasksRequest(status=TaskState.TASK_STATE_WORKING), ADA)).tasks
         if found and found[0].status.HasField("timestamp"):

@@ -52,11 +52,11 @@ class TestTwoWriters(TwoWriters):
     """A2-3: the holder whose lock was lost is refused by name; A2-4: a lost reply has one effect."""
 
     def writer(self, database: Any, **token: Any) -> D1TaskStore:
-        """A store of its own."""
+        """Return a store of its own."""
         return D1TaskStore(database, **token)
 
     async def load(self, writer: D1TaskStore) -> StoredTask:
-        """The task, or a new one."""
+        """Return the task, or a new one."""
         return await writer.get("task", ADA) or StoredTask(task(), MISSING)
 
     async def write(self, writer: D1TaskStore, loaded: StoredTask, text: str) -> None:
@@ -65,11 +65,11 @@ class TestTwoWriters(TwoWriters):
         await save(writer, loaded.task, loaded.version)
 
     async def texts(self, database: Any) -> list[str]:
-        """The texts of the history."""
+        """Return the texts of the history."""
         return texts_of((await stored(D1TaskStore(database))).task)
 
     async def test_the_stalled_holder_deletes_nothing(self, database: SqliteDatabase) -> None:
-        """A2-3: what a newer holder wrote stays."""
+        """A2-3: A holder whose lock was lost cannot delete what a newer holder wrote."""
         await save(self.writer(database, fencing_token=NEW), task("task", "new"))
         with pytest.raises(StaleFencingTokenError):
             await self.writer(database, fencing_token=OLD).delete("task", ADA)
@@ -80,7 +80,7 @@ class TestTwoWriters(TwoWriters):
 
 
 async def test_the_late_writer_is_told(database: SqliteDatabase) -> None:
-    """A2-2: of two writers of one version the late one gets the SDK's error, and nothing of it is stored."""
+    """A2-2: Of two writers of one version, the late writer gets the SDK's error, and nothing of its task is stored."""
     a, b = D1TaskStore(database), D1TaskStore(database)
     with pytest.raises(ConcurrentTaskModificationError):
         await save(a, task("task", "never stored"), await save(a, task("other")))
@@ -97,7 +97,7 @@ async def test_the_late_writer_is_told(database: SqliteDatabase) -> None:
 
 
 async def test_a_worker_that_wakes_after_the_cancellation(database: SqliteDatabase) -> None:
-    """A2-2: what it still writes is refused, with an old version, without one, and with the newest."""
+    """A2-2: A save after a cancellation is refused with an old version, without one, and with the newest."""
     store = D1TaskStore(database)
     version = await save(store, task())
     ended = await save(D1TaskStore(database), task(state=CANCELED), MISSING)
@@ -109,7 +109,7 @@ async def test_a_worker_that_wakes_after_the_cancellation(database: SqliteDataba
 
 @pytest.mark.parametrize("state", sorted(TERMINAL_TASK_STATES))
 async def test_every_state_that_ends(database: SqliteDatabase, state: Any) -> None:
-    """A2-2: no other state comes after it, whoever knows the version; what comes late to the same end is taken with the version."""
+    """A2-2: After a final state no other state can be stored, with any version. The same final state is accepted with the version."""
     store = D1TaskStore(database)
     version = await save(store, task())
     version = await save(store, task(state=state), version)
@@ -127,7 +127,7 @@ async def test_every_state_that_ends(database: SqliteDatabase, state: Any) -> No
 
 
 async def test_a_cancellation_needs_no_version(database: SqliteDatabase) -> None:
-    """A2-2: it ends what has not ended, and makes no task."""
+    """A2-2: A cancellation ends a task that has not ended, and makes no task."""
     store = D1TaskStore(database)
     with pytest.raises(ConcurrentTaskModificationError):
         await save(store, task(state=CANCELED))
@@ -141,7 +141,7 @@ async def test_a_cancellation_needs_no_version(database: SqliteDatabase) -> None
 
 @pytest.mark.parametrize("state", [WORKING, CANCELED])
 async def test_a_reply_that_is_lost(database: SqliteDatabase, state: Any) -> None:
-    """A2-4: the save is sent again, has one effect, and returns the version with which the next one goes on."""
+    """A2-4: A save with a lost reply is sent again, has one effect, and returns the version for the next save."""
     store = D1TaskStore(faulty := FaultyDatabase(database))
     version = await save(store, task())
     faulty.fail("after", "after")
@@ -153,7 +153,7 @@ async def test_a_reply_that_is_lost(database: SqliteDatabase, state: Any) -> Non
 
 
 async def test_a_database_that_fails(database: SqliteDatabase) -> None:
-    """A2-4: no error becomes a missing task or an empty list."""
+    """A2-4: An error of the database never becomes a missing task or an empty list."""
     store = D1TaskStore(faulty := FaultyDatabase(database))
     version = await save(store, task())
     for call in (
@@ -171,7 +171,7 @@ async def test_a_database_that_fails(database: SqliteDatabase) -> None:
 
 
 async def test_a_cancelled_save(database: SqliteDatabase) -> None:
-    """A2-4: it has happened whole or not at all; the next one is stored, or told."""
+    """A2-4: A cancelled save has its whole effect or none. The next save is stored, or gets an error."""
     for turns in range(6):
         store = D1TaskStore(database)
         name = f"task-{turns}"
@@ -187,7 +187,7 @@ async def test_a_cancelled_save(database: SqliteDatabase) -> None:
 
 
 async def test_what_a_save_stores_is_fixed_before_it_waits(database: SqliteDatabase) -> None:
-    """A2-4: the SDK goes on with its object while the save is under way."""
+    """A2-4: Changes of the SDK's object during a save are not stored."""
     store, what = D1TaskStore(database), task("task", "a")
     saving = asyncio.ensure_future(save(store, what))
     await asyncio.sleep(0)
@@ -197,7 +197,7 @@ async def test_what_a_save_stores_is_fixed_before_it_waits(database: SqliteDatab
 
 
 async def test_owners_do_not_meet(database: SqliteDatabase) -> None:
-    """A2-1: the same id of another owner is another task."""
+    """A2-1: The same id of another owner is another task."""
     store = D1TaskStore(database)
     await save(store, task("task", "ada's"))
     assert await store.get("task", call_of("bob")) is None
@@ -209,7 +209,7 @@ async def test_owners_do_not_meet(database: SqliteDatabase) -> None:
 
 
 async def test_a_large_task(database: SqliteDatabase) -> None:
-    """A2-5: above the 2 MB of a row it is refused by name, and what is stored stays."""
+    """A2-5: A task above the 2 MB of a row is refused by name, and the stored task stays."""
     store = D1TaskStore(database)
     version = await save(store, task("task", "x" * 1_900_000))
     with pytest.raises(ForeignValueError, match="2,000,"):
@@ -218,7 +218,7 @@ async def test_a_large_task(database: SqliteDatabase) -> None:
 
 
 async def test_values_that_json_cannot_hold(database: SqliteDatabase) -> None:
-    """A2-5: they are refused before anything is sent."""
+    """A2-5: Values that JSON cannot hold are refused before anything is sent."""
     store, what = D1TaskStore(database), task()
     what.metadata.update({"x": float("nan")})
     with pytest.raises(ForeignValueError, match="task 'task'"):
@@ -245,7 +245,7 @@ FOREIGN: dict[str, LiteralString] = {
 
 @pytest.mark.parametrize("change", FOREIGN)
 async def test_rows_of_others(database: SqliteDatabase, change: str) -> None:
-    """A2-5: they are errors that name the task, and stay."""
+    """A2-5: Rows of another program are errors that name the task, and stay."""
     store = D1TaskStore(database)
     await save(store, task())
     await database.batch([Statement(FOREIGN[change])])
@@ -256,7 +256,7 @@ async def test_rows_of_others(database: SqliteDatabase, change: str) -> None:
 
 
 async def test_tasks_go_with_their_session(database: SqliteDatabase) -> None:
-    """A2-6: a deletion takes the tasks of its context, also where there is no session; a copy has them."""
+    """A2-6: A deletion removes the tasks of its context, also without a session. A copy has them."""
     store, state = D1TaskStore(database), D1StateStore(database)
     await save(store, task("a"))
     await save(store, task("b", context_id="other"))
@@ -274,7 +274,7 @@ async def test_tasks_go_with_their_session(database: SqliteDatabase) -> None:
 
 
 async def test_homes_are_refused() -> None:
-    """A2-6: by name, when the store is made."""
+    """A2-6: A store over homes is refused by name when it is made."""
     world = HomeWorld()
     cloud = await world.store()
     homes: Any = cloud.state_store._batches.homes  # pyright: ignore[reportPrivateUsage,reportAttributeAccessIssue]
@@ -283,7 +283,7 @@ async def test_homes_are_refused() -> None:
 
 
 async def test_setup_makes_the_tables() -> None:
-    """A2-6: without a migration of the user's."""
+    """A2-6: `setup` makes the tables without a migration of the user's."""
     store = D1TaskStore(SqliteDatabase())
     await store.setup()
     await save(store, task())

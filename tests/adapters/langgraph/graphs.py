@@ -29,12 +29,12 @@ START, END = "__start__", "__end__"
 
 
 def messages_graph() -> Any:
-    """A builder of graphs whose state is a list of messages."""
+    """Return a builder of graphs whose state is a list of messages."""
     return GRAPH.StateGraph(GRAPH.MessagesState)
 
 
 def state_graph(schema: Any) -> Any:
-    """A builder of graphs of this state."""
+    """Return a builder of graphs of this state."""
     return GRAPH.StateGraph(schema)
 
 
@@ -47,7 +47,7 @@ async def _review(state: Any) -> dict[str, Any]:
 
 
 def chat(saver: BaseCheckpointSaver[Any], answer: Answering = _answer, review: Answering = _review) -> Any:
-    """A graph of two nodes, one after the other, each of which adds a message."""
+    """Return a graph of two nodes, one after the other, each of which adds a message."""
     builder = messages_graph()
     builder.add_node("answer", answer)
     builder.add_node("review", review)
@@ -58,19 +58,19 @@ def chat(saver: BaseCheckpointSaver[Any], answer: Answering = _answer, review: A
 
 
 def config_of(thread_id: str, **more: Any) -> Any:
-    """The config of a run."""
+    """Return the config of a run."""
     return {"configurable": {"thread_id": thread_id, **more}}
 
 
 async def turn(saver: BaseCheckpointSaver[Any], thread_id: str, text: str, answer: Answering = _answer) -> list[str]:
-    """Run the chat once; the texts of all messages."""
+    """Run the chat once, and return the texts of all messages."""
     question = {"messages": [{"role": "user", "content": text}]}
     state = await chat(saver, answer).ainvoke(question, config_of(thread_id))
     return [message.content for message in state["messages"]]
 
 
 async def texts(saver: BaseCheckpointSaver[Any], thread_id: str) -> list[str]:
-    """The texts of the messages of the newest checkpoint."""
+    """Return the texts of the messages of the newest checkpoint."""
     state = await chat(saver).aget_state(config_of(thread_id))
     return [message.content for message in state.values.get("messages", [])]
 

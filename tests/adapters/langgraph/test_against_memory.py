@@ -24,7 +24,7 @@ SPECIAL = ("__error__", "__interrupt__", "__resume__")
 
 
 class World:
-    """Both savers, and what was put into them."""
+    """Both savers, and the checkpoints that were put into them."""
 
     def __init__(self, database: SqliteDatabase, choice: random.Random) -> None:
         self.choice = choice
@@ -119,7 +119,7 @@ class World:
         self.stored.append((cast("dict[str, Any]", made), checkpoint))
 
     def tasks_of(self, config: Any, values: dict[str, Any]) -> list[asyncio.Future[None]]:
-        """Writes of the step that makes these values, on their way when the checkpoint is put."""
+        """Return writes of the step that makes these values. They are on their way when the checkpoint is put."""
         started: list[asyncio.Future[None]] = []
         for number in range(self.choice.randint(1, 3)):
             new = values.get("messages") or [self.value()]
@@ -172,7 +172,7 @@ class World:
             same(one, other)
 
     async def forget(self) -> None:
-        """Another saver, which remembers nothing, goes on."""
+        """Go on with another saver, which remembers nothing."""
         self.saver = D1Saver(self.database)
 
     async def delete(self) -> None:
@@ -194,7 +194,7 @@ def _id(found: Any) -> str:
 
 
 def same(one: CheckpointTuple | None, other: CheckpointTuple | None) -> None:
-    """Compare two tuples, types of values included."""
+    """Compare two tuples with the types of their values."""
     if one is None or other is None:
         assert one is other
         return
@@ -216,7 +216,7 @@ def same(one: CheckpointTuple | None, other: CheckpointTuple | None) -> None:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 async def test_no_difference(database: SqliteDatabase, seed: int) -> None:
-    """LG-1, LG-3: what one saver gives back the other gives back: values, their types, writes in order, metadata, lists."""
+    """LG-1, LG-3: Both savers return the same values, types, order of writes, metadata and lists."""
     world = World(database, random.Random(seed))
     calls = [world.put, world.put_writes, world.compare_one, world.compare_lists, world.forget, world.delete]
     for _ in range(CALLS // SEEDS):

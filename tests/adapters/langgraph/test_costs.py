@@ -35,7 +35,7 @@ async def _changes(database: SqliteDatabase) -> int:
 
 
 async def _turn(database: SqliteDatabase, saver: D1Saver, durability: str = "async") -> tuple[int, int, Any]:
-    """One turn; its batches, the rows it wrote, and the state."""
+    """Run one turn. Return its batches, the rows that it wrote, and the state."""
     before = await _changes(database)
     database.batches = 0
     question = {"messages": [{"role": "user", "content": _text()}]}
@@ -49,7 +49,7 @@ async def _turn(database: SqliteDatabase, saver: D1Saver, durability: str = "asy
 async def test_a_turn_of_two_nodes(
     database: SqliteDatabase, durability: str, batches: int, rows: int, fresh: bool
 ) -> None:
-    """LG-15: 5 batches and 10 rows; with durability "exit" 2 and 2. The first turns of a thread name its channels too."""
+    """LG-15: A turn is 5 batches and 10 rows, or 2 and 2 with durability "exit". The first turns also store the channels' names."""
     saver = D1Saver(database)
     for _ in range(3):
         await _turn(database, saver, durability)
@@ -58,7 +58,7 @@ async def test_a_turn_of_two_nodes(
 
 
 async def test_bytes_of_two_hundred_turns(database: SqliteDatabase) -> None:
-    """LG-15: at most twice the bytes of the messages, keys included."""
+    """LG-15: 200 turns take at most twice the bytes of their messages, keys included."""
     saver = D1Saver(database)
     state: Any = None
     for _ in range(TURNS):
@@ -72,7 +72,7 @@ async def test_bytes_of_two_hundred_turns(database: SqliteDatabase) -> None:
 
 
 async def test_reads(database: SqliteDatabase) -> None:
-    """LG-15: a checkpoint is one batch, 100 of a history are one."""
+    """LG-15: A checkpoint is read in one batch, and 100 of a history in one."""
     saver = D1Saver(database)
     for _ in range(60):
         await _turn(database, saver)
@@ -86,7 +86,7 @@ async def test_reads(database: SqliteDatabase) -> None:
 
 
 async def test_new_elements_alone_are_encoded(database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LG-3: putting a list again encodes what is new in it, however long it is."""
+    """LG-3: When a list of any length is put again, only its new elements are encoded."""
     from agents_store_cloudflare.adapters.langgraph import typed_json
 
     saver, encoded = D1Saver(database), list[Any]()

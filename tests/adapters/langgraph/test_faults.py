@@ -62,7 +62,7 @@ def _config(number: int) -> Any:
 
 
 async def _step(saver: D1Saver) -> None:
-    """Writes of two tasks, and the checkpoint that they make, in one batch."""
+    """Store writes of two tasks, and the checkpoint that they make, in one batch."""
     tasks = [
         asyncio.ensure_future(saver.aput_writes(_config(1), [("list", [f"{LONG}3"]), ("long", LONG)], "one", "~a")),
         asyncio.ensure_future(saver.aput_writes(_config(1), [("other", {"x": LONG})], "two", "~b")),
@@ -105,7 +105,7 @@ async def _prepare(path: Path) -> None:
 
 
 class World:
-    """One database file, and a saver on it with faults to order, which has loaded the thread."""
+    """A database file, and a saver on it that has loaded the thread. Tests order its faults."""
 
     def __init__(self, template: Path, path: Path) -> None:
         shutil.copy(template, path)
@@ -121,7 +121,7 @@ class World:
         return await self.file.batch(ROWS)
 
     async def seen(self) -> list[Any]:
-        """What a new reader finds in all threads, names of logs apart."""
+        """Return what a new reader finds in all threads, without the names of logs."""
         reader = D1Saver(self.file)
         found: list[Any] = []
         for thread in ("t", "copy"):
@@ -141,7 +141,7 @@ async def made(template: Path, tmp_path: Path) -> Callable[[str], Awaitable[Worl
 
 @writes
 async def test_every_statement(made: Callable[[str], Awaitable[World]], write: str) -> None:
-    """LG-7: whichever statement fails, before or after its effect: nothing has happened; called again it happens once."""
+    """LG-7: Whichever statement fails, before or after its effect, nothing has happened. A second call has one effect."""
     expected = await made("expected")
     await WRITES[write](expected.saver)
     wanted, batches = await expected.seen(), list(expected.faults.sent)
@@ -164,7 +164,7 @@ async def test_every_statement(made: Callable[[str], Awaitable[World]], write: s
 @writes
 @pytest.mark.parametrize("lost", [1, 2, 3])
 async def test_lost_replies(made: Callable[[str], Awaitable[World]], write: str, lost: int) -> None:
-    """LG-7: a batch that was sent again because its reply was lost has happened once."""
+    """LG-7: A batch that was sent again after a lost reply has one effect."""
     expected = await made("expected")
     await WRITES[write](expected.saver)
     world = await made("world")
@@ -175,7 +175,7 @@ async def test_lost_replies(made: Callable[[str], Awaitable[World]], write: str,
 
 @writes
 async def test_unknown_outcomes(made: Callable[[str], Awaitable[World]], write: str) -> None:
-    """LG-7: where nobody can know whether it happened the error says so; called again it happens once."""
+    """LG-7: If the outcome is unknown, the error says so. A second call has one effect."""
     expected = await made("expected")
     await WRITES[write](expected.saver)
     world = await made("world")
@@ -191,7 +191,7 @@ async def test_unknown_outcomes(made: Callable[[str], Awaitable[World]], write: 
 
 @writes
 async def test_cancellation(made: Callable[[str], Awaitable[World]], write: str) -> None:
-    """LG-7: wherever a call is cancelled, it has happened whole or not at all; called again it happens once."""
+    """LG-7: A call that is cancelled at any moment has its whole effect or none. A second call has one effect."""
     expected = await made("expected")
     untouched = await expected.seen()
     await WRITES[write](expected.saver)
@@ -215,7 +215,7 @@ async def _called(write: Write, saver: D1Saver) -> None:
 
 @pytest.mark.parametrize("size", [1_499_990, 2_100_000, 4_000_000])
 async def test_large_values(database: SqliteDatabase, size: int) -> None:
-    """LG-8: values over the 2 MB of a row come back: a value, an element of a list, a write, and after more checkpoints."""
+    """LG-8: Values over the 2 MB of a row come back: a value, an element of a list, a write, also after more checkpoints."""
     saver = D1Saver(database)
     long = "x" * size + "ё"
     values: dict[str, Any] = {"list": ["1", long, "3"], "text": long, "__start__": {"a": long}}
@@ -247,7 +247,7 @@ FOREIGN: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("name", FOREIGN)
 async def test_foreign_rows(database: SqliteDatabase, name: str) -> None:
-    """LG-9: a row that this version did not write so is an error that names the checkpoint. The row stays, others are readable."""
+    """LG-9: A row of another program is an error that names the checkpoint. The row stays, and other rows are readable."""
     saver = D1Saver(database)
     await _put(saver, 0, {"list": ["1", "2" * 99]})
     await _put(saver, 1, {"list": ["1", "2" * 99, "3"]})
@@ -274,7 +274,7 @@ async def test_foreign_rows(database: SqliteDatabase, name: str) -> None:
 
 
 async def test_lines_that_somebody_deleted(database: SqliteDatabase) -> None:
-    """LG-9: they are missed by name; a saver that still has the values stores them again."""
+    """LG-9: Deleted lines give an error that names them. A saver that still has the values stores them again."""
     saver = D1Saver(database)
     values = {"list": ["1" * 99, "2" * 99], "text": "t" * 99}
     await _put(saver, 0, values)
@@ -288,7 +288,7 @@ async def test_lines_that_somebody_deleted(database: SqliteDatabase) -> None:
 
 
 async def test_without_tables() -> None:
-    """LG-9: the error says what makes them, and `setup` does."""
+    """LG-9: Without tables the error says how to make them, and `setup` makes them."""
     saver = D1Saver(SqliteDatabase())
     with pytest.raises(D1StateError, match="run_migration"):
         await _put(saver, 0, {"list": ["1"]})
@@ -310,7 +310,7 @@ async def test_a_newer_schema(database: SqliteDatabase) -> None:
 
 
 async def test_bad_arguments(database: SqliteDatabase) -> None:
-    """LG-9: a config without a thread, ids that are none, an unknown strategy: refused before anything is sent."""
+    """LG-9: A config without a thread, bad ids and an unknown strategy are refused before anything is sent."""
     saver = D1Saver(database)
     database.batches = 0
     nothing: Any = {"configurable": {}}
@@ -328,7 +328,7 @@ async def test_bad_arguments(database: SqliteDatabase) -> None:
 
 
 async def test_a_deleted_session_takes_its_thread_along(database: SqliteDatabase) -> None:
-    """LG-10: `delete_session` deletes the checkpoints of its id, also where there is no session; others stay."""
+    """LG-10: `delete_session` deletes the checkpoints of its id, also without a session. Other checkpoints stay."""
     store, saver = D1StateStore(database), D1Saver(database)
     await store.create_session("with", agent_type="x")
     for thread in ("with", "without", "other"):
@@ -347,7 +347,7 @@ async def test_a_deleted_session_takes_its_thread_along(database: SqliteDatabase
 
 
 async def test_an_expired_session_takes_its_thread_along(database: SqliteDatabase) -> None:
-    """LG-10: so does `cleanup_expired_sessions`."""
+    """LG-10: `cleanup_expired_sessions` deletes the checkpoints of expired sessions."""
     store, saver = D1StateStore(database), D1Saver(database)
     state = await store.create_session("old", agent_type="x")
     state.expires_at = 1
@@ -360,7 +360,7 @@ async def test_an_expired_session_takes_its_thread_along(database: SqliteDatabas
 
 
 async def test_a_copied_session_has_its_thread(database: SqliteDatabase) -> None:
-    """LG-10: `export_session` and `import_session` carry the checkpoints of the session's id."""
+    """LG-10: `export_session` and `import_session` copy the checkpoints of the session's id."""
     from agents_store_cloudflare.transfer import export_session, import_session
 
     await D1StateStore(database).create_session("s", agent_type="x")

@@ -23,7 +23,7 @@ DELTA: Any = importlib.import_module("langgraph.channels.delta")
 
 @tool
 def look_up(city: str) -> str:
-    """The weather of a city, once a person agrees."""
+    """Return the weather of a city after a person agrees."""
     answer = interrupt(f"look up {city}?")
     return f"{city}: sunny" if answer == "yes" else "not allowed"
 
@@ -37,7 +37,7 @@ async def _model(state: Any) -> dict[str, Any]:
 
 
 def weather(saver: D1Saver) -> Any:
-    """A model, a tool that asks a person, and back."""
+    """Return a graph of a model, and a tool that asks a person."""
     builder = messages_graph()
     builder.add_node("model", _model)
     builder.add_node("tools", PREBUILT.ToolNode([look_up]))
@@ -56,7 +56,7 @@ def _said(state: Any) -> list[Any]:
 
 
 async def test_tools_and_an_interrupt(database: SqliteDatabase) -> None:
-    """LG-1: the run stops at the interrupt; another saver, in another request, resumes it."""
+    """LG-1: The run stops at the interrupt, and another saver in another request resumes it."""
     asked = await weather(D1Saver(database)).ainvoke({"messages": [HumanMessage("Oslo")]}, config_of("t"))
     assert asked["__interrupt__"][0].value == "look up Oslo?"
     waiting = await weather(D1Saver(database)).aget_state(config_of("t"))
@@ -67,7 +67,7 @@ async def test_tools_and_an_interrupt(database: SqliteDatabase) -> None:
 
 
 async def test_time_travel(database: SqliteDatabase) -> None:
-    """LG-1: a run goes on from an earlier checkpoint; both branches stay in the history."""
+    """LG-1: A run can go on from an earlier checkpoint. Both branches stay in the history."""
     graph = weather(D1Saver(database))
     await graph.ainvoke({"messages": [HumanMessage("Oslo")]}, config_of("t"))
     await graph.ainvoke(Command(resume="yes"), config_of("t"))
@@ -109,7 +109,7 @@ class Many(TypedDict):
 
 
 async def test_parallel_tasks(database: SqliteDatabase) -> None:
-    """LG-2, LG-3: tasks that end at different times; what each wrote is in the history, once."""
+    """LG-2, LG-3: The writes of tasks that end at different times are in the history, each once."""
 
     async def work(state: dict[str, int]) -> dict[str, list[int]]:
         for _ in range(state["number"] * 7):
@@ -131,7 +131,7 @@ async def test_parallel_tasks(database: SqliteDatabase) -> None:
 
 
 async def test_subgraphs(database: SqliteDatabase) -> None:
-    """LG-1: a subgraph's checkpoints have a namespace of their own in the thread."""
+    """LG-1: A subgraph's checkpoints have a namespace of their own in the thread."""
 
     async def ask(state: Any) -> dict[str, Any]:
         return {"messages": [AIMessage(f"heard {interrupt('go on?')}")]}
@@ -149,7 +149,7 @@ async def test_subgraphs(database: SqliteDatabase) -> None:
 
 
 async def test_streaming(database: SqliteDatabase) -> None:
-    """LG-1: updates and messages are streamed while checkpoints are put."""
+    """LG-1: Updates and messages are streamed while checkpoints are put."""
     seen = [
         kind
         async for kind, _ in chat(D1Saver(database)).astream(
@@ -180,7 +180,7 @@ def _two(state: Any) -> dict[str, Any]:
 
 
 def delta(saver: D1Saver) -> Any:
-    """A graph whose channel is stored by its changes."""
+    """Return a graph whose channel is stored by its changes."""
     builder = state_graph(Log)
     builder.add_node("one", _one)
     builder.add_node("two", _two)
@@ -191,7 +191,7 @@ def delta(saver: D1Saver) -> Any:
 
 @pytest.mark.parametrize("turns", [1, 2, 3, 5])
 async def test_delta_channels(database: SqliteDatabase, turns: int) -> None:
-    """LG-1, LG-11: they are rebuilt from their writes; after pruning too, and the thread goes on."""
+    """LG-1, LG-11: Delta channels are rebuilt from their writes, also after pruning, and the thread goes on."""
     for number in range(turns):
         await delta(D1Saver(database)).ainvoke({"lines": [f"turn {number}"]}, config_of("t"))
     expected = (await delta(D1Saver(database)).aget_state(config_of("t"))).values["lines"]
@@ -206,7 +206,7 @@ async def test_delta_channels(database: SqliteDatabase, turns: int) -> None:
 
 
 async def test_a_long_delta_chain(database: SqliteDatabase) -> None:
-    """LG-11: more ancestors than one batch reads."""
+    """LG-11: A delta channel may have more ancestors than one batch reads."""
     graph = delta(D1Saver(database))
     graph.channels["lines"] = DELTA.DeltaChannel(_append, snapshot_frequency=10_000)
     for number in range(70):
@@ -219,7 +219,7 @@ async def test_a_long_delta_chain(database: SqliteDatabase) -> None:
 
 
 async def test_pruning_keeps_the_newest(database: SqliteDatabase) -> None:
-    """LG-11: the newest checkpoint stays with all its values; lines that nobody needs go; the thread goes on."""
+    """LG-11: The newest checkpoint stays with all its values, unneeded lines are deleted, and the thread goes on."""
     for text in ("one", "two", "three"):
         said = await turn(D1Saver(database), "t", text)
     await turn(D1Saver(database), "other", "hello")
@@ -231,7 +231,7 @@ async def test_pruning_keeps_the_newest(database: SqliteDatabase) -> None:
 
 
 async def test_deleted_runs(database: SqliteDatabase) -> None:
-    """LG-11: the checkpoints of a run go from every thread; the others keep their values, and unneeded lines go."""
+    """LG-11: The checkpoints of a run are deleted from every thread. The others keep their values, and unneeded lines are deleted."""
     for thread in ("a", "b"):
         for run in ("r1", "r2"):
             config = config_of(thread, run_id=run)
@@ -246,7 +246,7 @@ async def test_deleted_runs(database: SqliteDatabase) -> None:
 
 
 async def test_copied_threads(database: SqliteDatabase) -> None:
-    """LG-11: a copy has the whole history, and either goes on without the other."""
+    """LG-11: A copy has the whole history, and the copy and its source go on independently."""
     await turn(D1Saver(database), "t", "hello")
     await D1Saver(database).acopy_thread("t", "copy")
     await turn(D1Saver(database), "copy", "only here")
@@ -270,7 +270,7 @@ class TwoHomes:
 
 
 async def test_homes(database: SqliteDatabase) -> None:
-    """LG-10: threads live where their sessions live; calls that span threads say that they cannot."""
+    """LG-10: Threads live where their sessions live. Calls about several threads raise an error that says so."""
     from agents_store_cloudflare.migrations import run_migration
 
     elsewhere = SqliteDatabase()
@@ -291,7 +291,7 @@ async def test_homes(database: SqliteDatabase) -> None:
 
 
 async def test_lists_of_all_threads(database: SqliteDatabase) -> None:
-    """LG-1: without a config the newest of all threads come first, page after page."""
+    """LG-1: Without a config the newest checkpoints of all threads come first, page after page."""
     for number in range(60):
         await turn(D1Saver(database), f"t{number % 7}", "hello")
     listed = [each async for each in D1Saver(database).alist(None, filter={"source": "loop"})]
@@ -312,7 +312,7 @@ def _sync(_: Any) -> dict[str, Any]:
 
 @pytest.mark.skipif(sys.platform == "emscripten", reason="the next test tells what a Worker says")
 def test_synchronous_calls(database: SqliteDatabase) -> None:
-    """LG-13: `invoke` and its like work on CPython, called with and without an event loop around them."""
+    """LG-13: `invoke` and similar calls work on CPython, with and without an event loop around them."""
     saver = D1Saver(database)
     builder = messages_graph().add_node("answer", _sync)
     graph = builder.add_edge(START, "answer").compile(checkpointer=saver)
@@ -337,7 +337,7 @@ def test_synchronous_calls(database: SqliteDatabase) -> None:
 
 
 def test_synchronous_calls_in_a_worker(database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LG-13: where nothing can wait without await, the error names the calls that work."""
+    """LG-13: In a Worker the error of a synchronous call names the calls that work."""
     monkeypatch.setattr(sys, "platform", "emscripten")
     with pytest.raises(NotImplementedError, match="ainvoke"):
         D1Saver(database).get_tuple(config_of("t"))

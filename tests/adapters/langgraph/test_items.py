@@ -63,7 +63,7 @@ class TestTwoWriters(TwoWriters):
 
 
 async def test_in_a_graph(database: SqliteDatabase) -> None:
-    """LG-16: a node reads and writes what other threads left."""
+    """LG-16: A node reads and writes items of other threads."""
 
     async def remember(state: Any) -> dict[str, Any]:
         store = get_store()
@@ -82,7 +82,7 @@ async def test_in_a_graph(database: SqliteDatabase) -> None:
 
 
 async def test_reads_come_before_puts(database: SqliteDatabase) -> None:
-    """LG-16: within one call; the last put of an item counts."""
+    """LG-16: Within one call reads come before puts, and the last put of an item counts."""
     store = D1Store(database)
     await store.aput(ADA, "k", {"n": 1})
     ops: list[Any] = [
@@ -105,7 +105,7 @@ async def test_reads_come_before_puts(database: SqliteDatabase) -> None:
 
 
 async def test_when_items_were_written(database: SqliteDatabase) -> None:
-    """LG-16: an item keeps the time of its creation; a deleted one is made anew."""
+    """LG-16: An item keeps the time of its creation. A deleted item is made anew."""
     clock = FakeClock()
     store = D1Store(database, now_ms=clock.now_ms)
     times: list[tuple[datetime, datetime]] = []
@@ -120,7 +120,7 @@ async def test_when_items_were_written(database: SqliteDatabase) -> None:
 
 
 async def test_filters(database: SqliteDatabase) -> None:
-    """LG-16: a missing key is None; numbers compare with numbers alone; a filter is data, not SQL."""
+    """LG-16: A missing key is None, numbers compare only with numbers, and a filter is data, not SQL."""
     store = D1Store(database)
     values: list[dict[str, Any]] = [
         {"n": 1, "tags": ["a"], "o": {"x": 1, "y": 2}},
@@ -155,7 +155,7 @@ async def test_filters(database: SqliteDatabase) -> None:
 
 
 async def test_prefixes(database: SqliteDatabase) -> None:
-    """LG-16: a prefix is made of whole labels."""
+    """LG-16: A prefix consists of whole labels."""
     store = D1Store(database)
     for namespace in (("a",), ("a", "b"), ("a b",), ("ab",), ("a", "b", "c"), ("b", "a")):
         await store.aput(namespace, "k", {"n": 1})
@@ -170,7 +170,7 @@ async def test_prefixes(database: SqliteDatabase) -> None:
 
 
 async def test_time_to_live(database: SqliteDatabase) -> None:
-    """LG-19: an item expires so long after it was last read or written, and is in no answer then."""
+    """LG-19: An item expires this long after its last read or write, and no later answer has it."""
     clock = FakeClock()
     store = D1Store(database, ttl={"default_ttl": 1}, now_ms=clock.now_ms)
     for key in ("got", "searched", "filtered", "peeked", "left"):
@@ -190,7 +190,7 @@ async def test_time_to_live(database: SqliteDatabase) -> None:
 
 
 async def test_reads_that_keep_nothing(database: SqliteDatabase) -> None:
-    """LG-19: with refresh_on_read off, reading does not keep an item; a put does."""
+    """LG-19: With refresh_on_read off a read does not renew an item's time to live, and a put does."""
     clock = FakeClock()
     store = D1Store(database, ttl={"default_ttl": 1, "refresh_on_read": False}, now_ms=clock.now_ms)
     await store.aput(ADA, "k", {"n": 1})
@@ -202,7 +202,7 @@ async def test_reads_that_keep_nothing(database: SqliteDatabase) -> None:
 
 
 async def test_expired_rows_go(database: SqliteDatabase) -> None:
-    """LG-19: each call with puts removes up to 20 of them, `sweep_ttl` all, those of deleted items too; living ones stay."""
+    """LG-19: Each call with puts removes up to 20 expired rows. `sweep_ttl` removes all, also of deleted items. Living items stay."""
     clock = FakeClock()
     store = D1Store(database, ttl={}, now_ms=clock.now_ms)
     await store.abatch([PutOp(ADA, f"{number}", {"n": number}, ttl=1) for number in range(1_230)])
@@ -218,7 +218,7 @@ async def test_expired_rows_go(database: SqliteDatabase) -> None:
 
 
 async def test_without_time_to_live(database: SqliteDatabase) -> None:
-    """LG-19: a store that was made without it refuses it, and does not return what another store's has expired."""
+    """LG-19: A store without a time to live refuses one, and does not return expired items of another store."""
     clock = FakeClock()
     plain, timed = D1Store(database, now_ms=clock.now_ms), D1Store(database, ttl={}, now_ms=clock.now_ms)
     with pytest.raises(NotImplementedError):
@@ -234,7 +234,7 @@ async def test_without_time_to_live(database: SqliteDatabase) -> None:
 
 
 async def test_a_search_has_a_bound(database: SqliteDatabase) -> None:
-    """LG-18: it looks at so many rows; an answer that they do not fill is an error, never a short list."""
+    """LG-18: A search looks at a limited number of rows. If that is not enough, it raises, and never returns a short list."""
     store = D1Store(database, search_rows=50)
     await store.abatch([PutOp(ADA, f"{number:03}", {"n": number}) for number in range(50)])
     assert len(await store.asearch(ADA, limit=100)) == 50
@@ -250,7 +250,7 @@ async def test_a_search_has_a_bound(database: SqliteDatabase) -> None:
 
 
 async def test_what_was_deleted_counts_for_nothing(database: SqliteDatabase) -> None:
-    """LG-18: a namespace with many more items than the bound is emptied page by page."""
+    """LG-18: A namespace with many more items than the bound can be emptied page by page."""
     store = D1Store(database, search_rows=50)
     await store.abatch([PutOp(ADA, f"{number:03}", {"n": number}) for number in range(300)])
     pages = 0
@@ -261,7 +261,7 @@ async def test_what_was_deleted_counts_for_nothing(database: SqliteDatabase) -> 
 
 
 async def test_a_list_has_a_bound(database: SqliteDatabase) -> None:
-    """LG-18: it looks at so many namespaces, whatever they hold."""
+    """LG-18: A list looks at a limited number of namespaces, whatever they hold."""
     store = D1Store(database, search_rows=20)
     for group in range(3):
         namespaces = [("a", f"{group}", f"{number:02}") for number in range(10)]
@@ -275,7 +275,7 @@ async def test_a_list_has_a_bound(database: SqliteDatabase) -> None:
 
 
 async def test_rows_that_a_search_reads(database: SqliteDatabase) -> None:
-    """LG-18: by key, from the beginning of the range: items elsewhere are not touched."""
+    """LG-18: A search reads by key from the beginning of its range, and no items outside it."""
     store = D1Store(database)
     for namespace in (("a",), ADA, ("z",)):
         await store.abatch([PutOp(namespace, f"{number}", {"n": number}) for number in range(3)])
@@ -288,7 +288,7 @@ async def test_rows_that_a_search_reads(database: SqliteDatabase) -> None:
 
 
 async def test_remembered_items_have_a_bound() -> None:
-    """LG-20: the item that was touched longest ago is forgotten first."""
+    """LG-20: The least recently used item is forgotten first."""
     from agents_store_cloudflare.adapters.langgraph.seen_items import MOST_FLYING, MOST_ITEMS, SeenItems
 
     seen = SeenItems()
@@ -305,7 +305,7 @@ async def test_remembered_items_have_a_bound() -> None:
 
 
 async def test_an_item_that_others_wrote(database: SqliteDatabase) -> None:
-    """LG-20: with `item_check` a put or a deletion after somebody else's is refused by name, and nothing of the call is stored."""
+    """LG-20: With `item_check` a put or a deletion after somebody else's write is refused by name, and nothing of the call is stored."""
     mine, others = D1Store(database, item_check=True), D1Store(database)
     await others.aput(ADA, "k", {"n": 1})
     for change in (PutOp(ADA, "k", {"n": 2}), PutOp(ADA, "k", None)):
@@ -333,7 +333,7 @@ async def test_an_item_that_others_wrote(database: SqliteDatabase) -> None:
 
 
 async def test_a_store_knows_its_own_writes(database: SqliteDatabase) -> None:
-    """LG-20: several puts of one item at once, reads beside them, and a put whose outcome nobody knows, are nobody else's."""
+    """LG-20: The store recognises its own writes: concurrent puts of one item, reads beside them, and a put with an unknown outcome."""
     faults = FaultyDatabase(database)
     store = D1Store(faults, item_check=True)
     await _value(store)
@@ -349,7 +349,7 @@ async def test_a_store_knows_its_own_writes(database: SqliteDatabase) -> None:
 
 
 async def test_the_last_put_counts(database: SqliteDatabase) -> None:
-    """LG-20: without a lock and a check the later put replaces the earlier one, as in LangGraph's stores."""
+    """LG-20: Without a lock and a check the later put replaces the earlier one, as in LangGraph's stores."""
     one, other = D1Store(database), D1Store(database)
     await one.aget(ADA, "k")
     await other.aput(ADA, "k", {"n": 1})
@@ -358,7 +358,7 @@ async def test_the_last_put_counts(database: SqliteDatabase) -> None:
 
 
 async def test_one_lock_covers_all(database: SqliteDatabase) -> None:
-    """LG-20: the fence is that of the session: saver, store and state refuse an old holder alike."""
+    """LG-20: The fence is the session's: saver, store and state refuse an old holder alike."""
     await D1StateStore(database).create_session(THREAD, agent_type="x", fencing_token=NEW)
     before = await database.batch(ROWS)
     for op in (PutOp(ADA, "k", {"n": 1}), PutOp(ADA, "k", None)):
@@ -397,7 +397,7 @@ async def _all(file: SqliteDatabase) -> list[tuple[Any, ...]]:
 
 @writes
 async def test_every_statement(write: str) -> None:
-    """LG-17: whichever statement fails: nothing has happened; called again it happens once."""
+    """LG-17: Whichever statement fails, nothing has happened. A second call has one effect."""
     faults, store, file = await _world()
     await WRITES[write](store)
     wanted, [count] = await _all(file), faults.sent
@@ -413,7 +413,7 @@ async def test_every_statement(write: str) -> None:
 
 
 class _Meanwhile:
-    """A database whose first reply is lost, and where others write before the call is repeated."""
+    """A database that loses its first reply. Others write before the call is repeated."""
 
     def __init__(self, database: Any, others: Callable[[], Awaitable[object]]) -> None:
         self._faults = FaultyDatabase(database)
@@ -443,7 +443,7 @@ OTHERS: dict[str, tuple[PutOp, ...]] = {
 async def test_a_repeated_put_undoes_nothing(
     database: SqliteDatabase, mine: dict[str, Any] | None, is_there: bool, others: str
 ) -> None:
-    """LG-17: what others wrote after a put whose reply was lost stays, although the put is sent again."""
+    """LG-17: A repeated put does not undo what others wrote after its first sending."""
     plain = D1Store(database)
     if is_there:
         await plain.aput(ADA, "k", {"n": 1})
@@ -465,7 +465,7 @@ async def test_a_repeated_put_undoes_nothing(
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
 async def test_lost_replies_of_a_mixed_call(lost: int) -> None:
-    """LG-17: it has one effect and one answer: its reads do not see its puts, whichever reply is lost."""
+    """LG-17: A mixed call has one effect and one answer, whichever reply is lost. Its reads do not see its puts."""
     for spared in range(2):
         faults, store, file = await _world()
         faults.leave_alone(spared)
@@ -487,7 +487,7 @@ async def test_lost_replies_of_a_mixed_call(lost: int) -> None:
 
 @writes
 async def test_cancellation(write: str) -> None:
-    """LG-17: wherever a call is cancelled, it has happened whole or not at all."""
+    """LG-17: A call that is cancelled at any moment has its whole effect or none."""
     _, store, file = await _world()
     before = await _all(file)
     await WRITES[write](store)
@@ -509,7 +509,7 @@ async def _called(write: Write, store: D1Store) -> None:
 
 
 async def test_a_value_is_fixed_before_the_call_waits(database: SqliteDatabase) -> None:
-    """LG-17: what the caller changes in it meanwhile is not stored."""
+    """LG-17: Changes of a value during the call are not stored."""
     store, value = D1Store(database), {"list": [1]}
     putting = asyncio.ensure_future(store.aput(ADA, "k", value))
     await asyncio.sleep(0)
@@ -558,7 +558,7 @@ BAD: dict[str, tuple[Any, type[Exception]]] = {
 
 @pytest.mark.parametrize("name", BAD)
 async def test_bad_input(database: SqliteDatabase, name: str) -> None:
-    """LG-21: it is refused by name before anything of the call is sent."""
+    """LG-21: Bad input is refused by name before anything of the call is sent."""
     op, error = BAD[name]
     faults = FaultyDatabase(database)
     store = D1Store(faults, ttl={})
@@ -568,7 +568,7 @@ async def test_bad_input(database: SqliteDatabase, name: str) -> None:
 
 
 async def test_bad_settings(database: SqliteDatabase) -> None:
-    """LG-21: a store that could not work is not made."""
+    """LG-21: A store with settings that cannot work is refused."""
     for settings in ({"search_rows": 0}, {"ttl": {"default_ttl": 0}}, {"session_id": ""}):
         with pytest.raises(InvalidArgumentError):
             D1Store(database, **cast("Any", settings))
@@ -581,7 +581,7 @@ FOREIGN = ["{", "[1]", "1", '{"a": NaN}', "null"]
 
 @pytest.mark.parametrize("text", FOREIGN)
 async def test_foreign_rows(database: SqliteDatabase, text: str) -> None:
-    """LG-21: an item that another program wrote is an error that names it. The row stays, others are readable."""
+    """LG-21: An item of another program is an error that names it. The row stays, and other items are readable."""
     store = D1Store(database)
     await store.abatch([PutOp(ADA, "k", {"n": 1}), PutOp(ADA, "l", {"n": 2})])
     await database.batch([Statement("UPDATE __agents_graph_items SET value = ?1 WHERE key = 'k'", (text,))])
@@ -595,7 +595,7 @@ async def test_foreign_rows(database: SqliteDatabase, text: str) -> None:
 
 
 async def test_without_tables() -> None:
-    """LG-21: the error says what makes them, and `setup` does."""
+    """LG-21: Without tables the error says how to make them, and `setup` makes them."""
     store = D1Store(SqliteDatabase())
     with pytest.raises(D1StateError, match="run_migration"):
         await store.aput(ADA, "k", {"n": 1})
@@ -604,7 +604,7 @@ async def test_without_tables() -> None:
 
 
 async def test_sync_calls(database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LG-13: they work on CPython; in a Worker their error names the calls to use."""
+    """LG-13: Synchronous calls work on CPython. In a Worker their error names the calls to use."""
     store = D1Store(database)
     store.put(ADA, "k", {"n": 1})
     found = store.get(ADA, "k")
@@ -619,7 +619,7 @@ async def test_sync_calls(database: SqliteDatabase, monkeypatch: pytest.MonkeyPa
 
 
 async def test_costs(database: SqliteDatabase) -> None:
-    """LG-22: reads are one batch, puts another; a put writes one row, and a read none unless it keeps an item alive."""
+    """LG-22: Reads are one batch, and puts another. A put writes one row. A read writes none unless it renews a time to live."""
     clock = FakeClock()
     store, timed = D1Store(database, now_ms=clock.now_ms), D1Store(database, ttl={}, now_ms=clock.now_ms)
 

@@ -95,7 +95,7 @@ class World:
         return MatchCondition(self.choice.choice(["prefix", "suffix"]), path)
 
     async def step(self) -> int:
-        """One batch, with a reply or two lost at times. Return how many operations it had."""
+        """Run one batch, sometimes with a lost reply or two. Return its number of operations."""
         ops = [self.operation() for _ in range(self.choice.choice([1, 1, 1, 2, 4]))]
         expected = [self.expected(op) for op in ops]
         self.memory.batch([op for op in ops if isinstance(op, PutOp)])
@@ -108,7 +108,7 @@ class World:
         return len(ops)
 
     def expected(self, op: Op) -> Any:
-        """What the memory says: a page of a search is cut from all that it finds, in the order of namespaces and keys."""
+        """Return the memory's answer. A page of a search is cut from all found items, in the order of namespaces and keys."""
         if isinstance(op, SearchOp):
             [found] = self.memory.batch([op._replace(limit=ALL, offset=0)])
             ordered = sorted(cast("list[Item]", found), key=lambda item: (item.namespace, item.key))
@@ -120,7 +120,7 @@ class World:
         return found
 
     def forget_empty(self) -> None:
-        """The memory goes on listing namespaces whose last item was deleted, and those where somebody looked."""
+        """Remove empty namespaces from the memory, which goes on listing them."""
         data = held(self.memory)
         for namespace in [each for each, items in data.items() if not items]:
             del data[namespace]
@@ -139,7 +139,9 @@ def plain(answer: Any) -> Any:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 async def test_no_difference(database: SqliteDatabase, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LG-16, LG-18: answers, types and order of values, filters, pages, lists of namespaces; reads before puts, also after lost replies."""
+    """LG-16, LG-18: Both stores return the same answers, types and order: filters, pages, lists of namespaces, reads before puts,
+    lost replies.
+    """
     from agents_store_cloudflare.database import retry
 
     async def pause(attempt: int) -> None:

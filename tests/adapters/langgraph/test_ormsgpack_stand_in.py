@@ -109,7 +109,7 @@ REFUSED: list[Any] = [2**64, -(2**63) - 1, object(), {"\ud800": 1}, {object(): 1
 
 
 def _packed(module: Any, value: Any) -> Any:
-    """The bytes that LangGraph's serializer would store on this module, or TypeError."""
+    """Return the bytes that LangGraph's serializer would store with this module, or TypeError."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jsonplus, "ormsgpack", module)
         try:
@@ -120,7 +120,7 @@ def _packed(module: Any, value: Any) -> Any:
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_the_same_bytes(value: Any) -> None:
-    """LG-14: byte for byte, and the same value back."""
+    """LG-14: Both modules give the same bytes and read back the same value."""
     packed = _packed(ormsgpack, value)
     assert packed is not TypeError
     assert _packed(ormsgpack_stand_in, value) == packed
@@ -133,7 +133,7 @@ def test_the_same_bytes(value: Any) -> None:
 
 @pytest.mark.parametrize("value", REFUSED, ids=repr)
 def test_the_same_refusals(value: Any) -> None:
-    """LG-14: what the real module refuses is refused by the same error."""
+    """LG-14: Both modules refuse the same values with the same error."""
     assert _packed(ormsgpack, value) is _packed(ormsgpack_stand_in, value) is TypeError
 
 
@@ -169,7 +169,7 @@ TREES = st.recursive(
 @settings(max_examples=length(400, 5_000), deadline=None)
 @given(TREES)
 def test_fuzzed(value: Any) -> None:
-    """LG-14: so it is for generated values."""
+    """LG-14: Both modules give the same bytes for generated values."""
     packed = _packed(ormsgpack, value)
     assert _packed(ormsgpack_stand_in, value) == packed
     if packed is not TypeError:
@@ -180,14 +180,14 @@ def test_fuzzed(value: Any) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x92\x01", b"\xa5ab"])
 def test_bytes_that_are_none(data: bytes) -> None:
-    """LG-14: what is no msgpack is a ValueError, as in the real module."""
+    """LG-14: Bytes that are no msgpack are a ValueError, as in the real module."""
     for module in (ormsgpack, ormsgpack_stand_in):
         with pytest.raises(ValueError):  # noqa: PT011 - their words differ
             module.unpackb(data)
 
 
 def test_the_options_of_the_real_module() -> None:
-    """LG-14: their numbers are the same, and one that is not there is refused by name."""
+    """LG-14: The numbers of the options are the same, and a missing option is refused by name."""
     names = [name for name in ormsgpack_stand_in.__all__ if name.startswith("OPT")]
     assert names
     for name in names:
@@ -197,7 +197,7 @@ def test_the_options_of_the_real_module() -> None:
 
 
 def test_an_installed_module_stays() -> None:
-    """LG-14: the stand-in takes the place of a module that is missing, never of one that is there."""
+    """LG-14: The stand-in replaces a missing module, never an installed one."""
     ormsgpack_place.fill_in_ormsgpack()
     assert sys.modules["ormsgpack"] is ormsgpack
 

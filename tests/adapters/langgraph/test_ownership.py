@@ -55,7 +55,7 @@ class TestTwoWriters(TwoWriters):
 
 
 async def _overtaken(database: SqliteDatabase) -> tuple[D1Saver, Any, list[Any]]:
-    """A saver whose lock was lost, the checkpoint that it knows, and the rows after the new holder has written."""
+    """Return a saver whose lock was lost, its checkpoint, and the rows after the new holder has written."""
     old, new = D1Saver(database, fencing_token=OLD), D1Saver(database, fencing_token=NEW)
     config = await _put(old, None, {"texts": ["first"]})
     await new.aget_tuple(_config())
@@ -79,7 +79,7 @@ CALLS: dict[str, Call] = {
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_every_write_of_an_old_holder(database: SqliteDatabase, call: str) -> None:
-    """LG-4: it is refused by name, and the rows are as they were."""
+    """LG-4: Every write of an old holder is refused by name, and the rows are unchanged."""
     saver, config, rows = await _overtaken(database)
     with pytest.raises(StaleFencingTokenError) as raised:
         await CALLS[call](saver, config)
@@ -88,7 +88,7 @@ async def test_every_write_of_an_old_holder(database: SqliteDatabase, call: str)
 
 
 async def test_reads_of_an_old_holder(database: SqliteDatabase) -> None:
-    """LG-4: they find what the new holder wrote."""
+    """LG-4: An old holder can read what the new holder wrote."""
     saver, _, _ = await _overtaken(database)
     found = await saver.aget_tuple(_config())
     assert found is not None
@@ -97,13 +97,13 @@ async def test_reads_of_an_old_holder(database: SqliteDatabase) -> None:
 
 
 async def test_another_thread(database: SqliteDatabase) -> None:
-    """LG-4: the fence is the thread's; on another one the token is as good as any."""
+    """LG-4: The fence belongs to one thread. On another thread the token is accepted."""
     saver, _, _ = await _overtaken(database)
     await _put(saver, None, {"texts": ["elsewhere"]}, thread="other")
 
 
 async def test_a_refused_write_takes_no_fence(database: SqliteDatabase) -> None:
-    """LG-5: a batch that another condition refuses leaves the fence as it was."""
+    """LG-5: A batch that another condition refuses leaves the fence unchanged."""
     saver = D1Saver(database, fencing_token=NEW, head_check=True)
     await saver.aget_tuple(_config())
     await _put(D1Saver(database, fencing_token=OLD), None, {"texts": ["other"]})
@@ -113,7 +113,7 @@ async def test_a_refused_write_takes_no_fence(database: SqliteDatabase) -> None:
 
 
 async def test_writes_that_wait_hear_of_the_refusal(database: SqliteDatabase) -> None:
-    """LG-2, LG-4: a task's writes that would be stored with the next checkpoint are refused with it."""
+    """LG-2, LG-4: A task's writes that wait for the next checkpoint are refused together with it."""
     saver, config, rows = await _overtaken(database)
     waiting = asyncio.ensure_future(saver.aput_writes(config, [("texts", ["late"])], "task"))
     await asyncio.sleep(0)
@@ -123,13 +123,13 @@ async def test_writes_that_wait_hear_of_the_refusal(database: SqliteDatabase) ->
 
 
 async def test_no_token_in_metadata(database: SqliteDatabase) -> None:
-    """LG-4: the token is the saver's. Nothing of it stands in what is stored."""
+    """LG-4: The token is not stored with the checkpoint."""
     await turn(D1Saver(database, fencing_token=123_456_789), THREAD, "hello")
     assert "123456789" not in repr(await database.batch(ALL_ROWS))
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until the database shows it: another task is at work, and a real one takes its time."""
+    """Wait until the database shows the condition, because another task is at work."""
     while not await holds():  # noqa: ASYNC110 - the database sends no events
         await asyncio.sleep(0)
 
@@ -143,7 +143,7 @@ async def _has_checkpoints(database: Any, count: int) -> bool:
 
 
 async def _stall(database: SqliteDatabase, a: D1Saver, b: D1Saver) -> Any:
-    """A stalls in its model call, B runs a whole turn, A wakes; A's error or answer."""
+    """A stalls in its model call, B runs a whole turn, then A wakes. Return A's error or answer."""
     await turn(D1Saver(database), THREAD, "before")
     model = Stalled()
     late = asyncio.ensure_future(turn(a, THREAD, "of a", model.answer))
@@ -157,7 +157,7 @@ async def _stall(database: SqliteDatabase, a: D1Saver, b: D1Saver) -> Any:
 
 
 async def test_a_graph_that_stalls_under_a_lock(database: SqliteDatabase) -> None:
-    """LG-4: its run ends with the refusal; the newest checkpoint is the new holder's, and its chain is whole."""
+    """LG-4: The late run ends with the refusal. The newest checkpoint is the new holder's, and its chain is complete."""
     outcome = await _stall(database, D1Saver(database, fencing_token=OLD), D1Saver(database, fencing_token=NEW))
     assert isinstance(outcome, StaleFencingTokenError)
     found = await texts(D1Saver(database), THREAD)
@@ -167,7 +167,7 @@ async def test_a_graph_that_stalls_under_a_lock(database: SqliteDatabase) -> Non
 
 
 async def test_a_graph_that_stalls_without_a_lock(database: SqliteDatabase) -> None:
-    """LG-5: with the head check the one that others overtook is told, and the chain is whole."""
+    """LG-5: With the head check the late run gets an error, and the chain is complete."""
     outcome = await _stall(database, D1Saver(database, head_check=True), D1Saver(database, head_check=True))
     assert isinstance(outcome, StaleHeadError)
     assert isinstance(outcome, StaleStateError)
@@ -178,7 +178,7 @@ async def test_a_graph_that_stalls_without_a_lock(database: SqliteDatabase) -> N
 
 
 async def test_a_graph_that_stalls_with_neither(database: SqliteDatabase) -> None:
-    """LG-6: both branches are kept, each whole."""
+    """LG-6: Without lock and head check both branches are kept complete."""
     outcome = await _stall(database, D1Saver(database), D1Saver(database))
     assert outcome[-2:] == ["a late answer", f"review {len(outcome) - 1}"]
     said = [
@@ -190,7 +190,7 @@ async def test_a_graph_that_stalls_with_neither(database: SqliteDatabase) -> Non
 
 
 async def test_the_head_check_of_one_writer(database: SqliteDatabase) -> None:
-    """LG-5: turn after turn, in namespaces of their own, and back in time: a saver that saw the newest checkpoint goes on."""
+    """LG-5: A saver that saw the newest checkpoint can go on: turn after turn, in other namespaces, and back in time."""
     saver = D1Saver(database, head_check=True)
     for text in ("one", "two"):
         await turn(saver, THREAD, text)
@@ -202,7 +202,7 @@ async def test_the_head_check_of_one_writer(database: SqliteDatabase) -> None:
 
 
 class _LateReplies:
-    """A database whose replies come late: what was sent is done, and the sender does not know it yet."""
+    """A database whose replies come late. A batch is done before its sender knows it."""
 
     def __init__(self, database: Any) -> None:
         self._database = database
@@ -216,7 +216,7 @@ class _LateReplies:
 
 
 async def test_the_head_check_knows_its_own(database: SqliteDatabase) -> None:
-    """LG-5: a checkpoint of this saver is no one else's, although the reply to its put has not come. Others are refused still."""
+    """LG-5: The saver accepts its own checkpoint, even if the reply to its put has not come. It still refuses others' checkpoints."""
     late = _LateReplies(database)
     late.may_reply.set()
     saver = D1Saver(late, head_check=True)
@@ -235,7 +235,7 @@ async def test_the_head_check_knows_its_own(database: SqliteDatabase) -> None:
 
 
 async def test_the_head_check_before_anything_was_seen(database: SqliteDatabase) -> None:
-    """LG-5: who never looked at the thread has seen no head, and is not refused; who found it empty is."""
+    """LG-5: A saver that never looked at the thread is not refused. A saver that found it empty is refused."""
     looked = D1Saver(database, head_check=True)
     assert await looked.aget_tuple(_config()) is None
     await _put(D1Saver(database, head_check=True), None, {"texts": ["first"]})
@@ -245,7 +245,7 @@ async def test_the_head_check_before_anything_was_seen(database: SqliteDatabase)
 
 
 async def test_the_head_check_of_writes(database: SqliteDatabase) -> None:
-    """LG-5: a task's writes after somebody else's checkpoint are refused too."""
+    """LG-5: A task's writes after somebody else's checkpoint are refused too."""
     saver = D1Saver(database, head_check=True)
     config = await _put(saver, None, {"texts": ["first"]})
     await _put(D1Saver(database), config, {"texts": ["other"]})

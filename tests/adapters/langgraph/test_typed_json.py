@@ -103,7 +103,7 @@ VALUES: list[Any] = [
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_values(value: Any) -> None:
-    """LG-9: equal, of the same type, on one line of text that UTF-8 can carry."""
+    """LG-9: Values come back equal and with the same type, from one line of UTF-8 text."""
     text = OWN.dump(value)
     again = OWN.load(text)
     assert type(again) is type(value)
@@ -151,14 +151,14 @@ TREES = st.recursive(
 @settings(max_examples=length(400, 5_000), deadline=None)
 @given(TREES)
 def test_fuzzed(value: Any) -> None:
-    """LG-9: so it is for generated values."""
+    """LG-9: Generated values come back equal and with the same type."""
     again = OWN.load(OWN.dump(value))
     assert again == value
     assert _kinds(again) == _kinds(value)
 
 
 def _kinds(value: Any) -> Any:
-    """The types of a value and of all that it holds."""
+    """Return the types of a value and of all values in it."""
     name = type(value).__name__
     if name == "dict":
         return name, [(_kinds(key), _kinds(value[key])) for key in value]
@@ -172,12 +172,12 @@ def _kinds(value: Any) -> Any:
 
 
 def test_not_a_number() -> None:
-    """LG-9: NaN comes back as one, which no `==` can tell."""
+    """LG-9: NaN comes back as NaN, which `==` cannot show."""
     assert math.isnan(OWN.load(OWN.dump(math.nan)))
 
 
 def test_kinds_made_from_plain_ones() -> None:
-    """LG-9: dicts, lists, texts and numbers of subclasses come back plain; an exception as its text."""
+    """LG-9: Dicts, lists, texts and numbers of subclasses come back plain. An exception comes back as its text."""
 
     class Text(str):
         __slots__ = ()
@@ -225,14 +225,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals(name: str) -> None:
-    """LG-9: what cannot come back is refused when it is written, by name."""
+    """LG-9: A value that could not come back is refused by name when it is written."""
     value, words = REFUSED[name]
     with pytest.raises(ForeignValueError, match=words):
         TypedJsonSerializer().dump(value)
 
 
 def test_a_class_inside_a_function() -> None:
-    """LG-9: nobody could rebuild it, so it is refused even where everything is allowed."""
+    """LG-9: A class inside a function is refused even if everything is allowed, because nobody could rebuild it."""
     with pytest.raises(ForeignValueError, match="inside a function"):
         TypedJsonSerializer(allow=True).dump(_local())
 
@@ -250,14 +250,14 @@ STORED: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("name", STORED)
 def test_stored_texts_that_are_none(name: str) -> None:
-    """LG-9: a text that `dump` did not make is an error, never another value."""
+    """LG-9: A text that `dump` did not make is an error, never another value."""
     text, words = STORED[name]
     with pytest.raises(ForeignValueError, match=words):
         TypedJsonSerializer().load(text)
 
 
 def test_classes_that_are_gone() -> None:
-    """LG-9: the error names the class; with the class back the value is readable."""
+    """LG-9: The error names a missing class. When the class exists again, the value is readable."""
     allowed = [("tests.nowhere", "Gone"), ("datetime", "Gone"), ("math", "pi")]
     serde = TypedJsonSerializer(allow=allowed)
     for module, name in allowed:
@@ -266,7 +266,7 @@ def test_classes_that_are_gone() -> None:
 
 
 def test_a_model_whose_rules_have_changed() -> None:
-    """LG-9: what was stored is given back as it was stored."""
+    """LG-9: A stored model comes back as it was stored, even if the class has new rules."""
     text = OWN.dump(Model(name="m")).replace('"m"', "5")
     again = OWN.load(text)
     assert isinstance(again, Model)
@@ -274,13 +274,13 @@ def test_a_model_whose_rules_have_changed() -> None:
 
 
 def test_another_serializers_bytes() -> None:
-    """LG-9: they are refused by their kind."""
+    """LG-9: Bytes of another serializer are refused by their kind."""
     with pytest.raises(ForeignValueError, match="msgpack"):
         OWN.loads_typed(JsonPlusSerializer().dumps_typed({"a": 1}))
 
 
 def test_more_classes() -> None:
-    """LG-9: LangGraph's allow-lists widen the serializer; the one they were made from stays."""
+    """LG-9: LangGraph's allow-lists give a wider serializer, and the first serializer stays unchanged."""
     narrow = TypedJsonSerializer()
     wide = narrow.with_allowlist({(Model.__module__, "Model")})
     assert wide.load(wide.dump(Model(name="m"))) == Model(name="m")
@@ -306,7 +306,7 @@ class Rot:
     ids=["JsonPlus", "pickle", "encrypted"],
 )
 async def test_any_other_serializer(database: SqliteDatabase, serde: Any) -> None:
-    """LG-12: a saver takes it; lists still grow by what is new, and another serializer's values are refused by name."""
+    """LG-12: A saver accepts any serializer. Lists still grow by new elements, and another serializer's values are refused by name."""
     for text in ("one", "two"):
         await turn(D1Saver(database, serde=serde), "t", text)
     assert await texts(D1Saver(database, serde=serde), "t") == [
@@ -322,7 +322,7 @@ async def test_any_other_serializer(database: SqliteDatabase, serde: Any) -> Non
 
 
 async def test_an_allow_list_for_a_saver(database: SqliteDatabase) -> None:
-    """LG-9, LG-12: LangGraph derives savers that allow more; they share what is known, and the fence."""
+    """LG-9, LG-12: LangGraph derives savers that allow more classes. They share the known checkpoints and the fence."""
     saver = D1Saver(database)
     wide = saver.with_allowlist({(Model.__module__, "Model")})
     assert wide is not saver

@@ -13,7 +13,7 @@ from agents_store_cloudflare.testing.conformance.openai_session import OpenAISes
 
 
 class TestD1Session(OpenAISessionConformance):
-    """OA-1: a `D1Session` is a session as the runner knows it."""
+    """OA-1: A `D1Session` passes the kit."""
 
     @pytest.fixture(autouse=True)
     def _database(self, database: SqliteDatabase) -> None:
@@ -25,7 +25,7 @@ class TestD1Session(OpenAISessionConformance):
 
 
 class TestTheSdksOwnSession(OpenAISessionConformance):
-    """The kit holds for the SDK's reference."""
+    """The SDK's reference session passes the kit."""
 
     @pytest.fixture(autouse=True)
     def _file(self, tmp_path: Path) -> Iterator[None]:

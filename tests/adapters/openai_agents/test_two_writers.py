@@ -39,11 +39,11 @@ class TestTwoWriters(TwoWriters):
     """OA-2: the holder whose lock was lost is refused by name; a lost reply has one effect."""
 
     def writer(self, database: Any, **token: Any) -> D1Session:
-        """A session object of its own."""
+        """Return a session object of its own."""
         return D1Session(THREAD, database, **token)
 
     async def load(self, writer: D1Session) -> Any:
-        """The items."""
+        """Return the items."""
         return await writer.get_items()
 
     async def write(self, writer: D1Session, loaded: Any, text: str) -> None:
@@ -51,12 +51,12 @@ class TestTwoWriters(TwoWriters):
         await writer.add_items(users(text))
 
     async def texts(self, database: Any) -> list[str]:
-        """The texts of all items."""
+        """Return the texts of all items."""
         return texts(await D1Session(THREAD, database).get_items())
 
     @pytest.mark.parametrize("change", ["pop_item", "clear_session"])
     async def test_the_stalled_holder_removes_nothing(self, database: SqliteDatabase, change: str) -> None:
-        """OA-2: what a newer holder wrote stays."""
+        """OA-2: A holder whose lock was lost cannot remove what a newer holder wrote."""
         old, new = self.writer(database, fencing_token=3), self.writer(database, fencing_token=4)
         await new.add_items(users("new"))
         with pytest.raises(StaleFencingTokenError):
@@ -67,7 +67,7 @@ class TestTwoWriters(TwoWriters):
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("change", ["add", "pop", "clear"])
 async def test_a_reply_that_is_lost_once(database: SqliteDatabase, change: str, moment: Moment) -> None:
-    """OA-3: the call is sent again and has one effect."""
+    """OA-3: A call with a lost reply is sent again and has one effect."""
     faulty = FaultyDatabase(database)
     session = D1Session("s", faulty)
     await session.add_items(users("a", "b"))
@@ -85,7 +85,7 @@ async def test_a_reply_that_is_lost_once(database: SqliteDatabase, change: str, 
 
 @pytest.mark.parametrize("change", ["get_items", "add_items", "pop_item", "clear_session"])
 async def test_a_database_that_fails(database: SqliteDatabase, change: str) -> None:
-    """OA-3: no error becomes an empty history; what is stored stays."""
+    """OA-3: An error never becomes an empty history, and stored items stay."""
     faulty = FaultyDatabase(database)
     session = D1Session("s", faulty)
     await session.add_items(users("a"))
@@ -97,7 +97,7 @@ async def test_a_database_that_fails(database: SqliteDatabase, change: str) -> N
 
 @pytest.mark.parametrize("change", ["add", "pop", "clear"])
 async def test_a_cancelled_change_has_ended(database: SqliteDatabase, change: str) -> None:
-    """OA-4: a caller that is cancelled twice gets its cancellation when the change is stored."""
+    """OA-4: A caller that is cancelled twice gets its cancellation when the change is stored."""
     slow = _Slow(database)
     session = D1Session("s", slow)
     await session.add_items(users("a", "b"))
@@ -120,7 +120,7 @@ async def test_a_cancelled_change_has_ended(database: SqliteDatabase, change: st
 
 
 async def test_an_output_without_its_call(database: SqliteDatabase) -> None:
-    """OA-5: it is refused before it makes every later run fail; the call may be stored, or come in the same list."""
+    """OA-5: An output without its call is refused. The call may be stored before, or come in the same list."""
     session = D1Session("s", database)
     with pytest.raises(OrphanToolOutputError, match="call-1") as raised:
         await session.add_items([*users("q"), OUTPUT, CALL])  # type: ignore[list-item]
@@ -136,7 +136,7 @@ async def test_an_output_without_its_call(database: SqliteDatabase) -> None:
 
 
 async def test_the_calls_that_are_remembered_have_a_bound(database: SqliteDatabase) -> None:
-    """OA-5: an older call costs a read of the history, and its output is taken."""
+    """OA-5: An older call costs a read of the history, and its output is accepted."""
     session = D1Session("s", database)
     calls: list[Any] = [{**CALL, "call_id": f"call-{n}"} for n in range(MAX_KNOWN + 5)]
     await session.add_items(calls)
@@ -148,7 +148,7 @@ async def test_the_calls_that_are_remembered_have_a_bound(database: SqliteDataba
 
 
 async def test_a_default_limit_cuts_no_tool_call_in_two(database: SqliteDatabase) -> None:
-    """OA-6: the window that a run reads has no output whose call lies before it."""
+    """OA-6: The items of a limited read have no output without its call."""
     session = D1Session("s", database, session_settings={"limit": 2})
     await session.add_items([*users("q"), CALL, OUTPUT, ANSWER])  # type: ignore[list-item]
     assert await session.get_items() == [ANSWER]
@@ -158,7 +158,7 @@ async def test_a_default_limit_cuts_no_tool_call_in_two(database: SqliteDatabase
 
 
 async def test_usage_is_counted_once(database: SqliteDatabase) -> None:
-    """OA-7: the same result again changes no total."""
+    """OA-7: A repeated result changes no total."""
     session = D1Session("s", database)
     await session.add_items(users("q"))
     result = _Result([_answer("r1"), _answer("r2")])
@@ -181,7 +181,7 @@ async def test_usage_is_counted_once(database: SqliteDatabase) -> None:
 
 
 async def test_the_session_is_an_ordinary_one(database: SqliteDatabase) -> None:
-    """OA-1: the state store sees the items as messages, a deletion takes them."""
+    """OA-1: The state store reads the items as messages, and a deletion removes them."""
     session = D1Session("s", database, agent_type="guide")
     await session.add_items([CALL, OUTPUT])  # type: ignore[list-item]
     store = D1StateStore(database)
@@ -194,7 +194,7 @@ async def test_the_session_is_an_ordinary_one(database: SqliteDatabase) -> None:
 
 
 async def test_bad_input(database: SqliteDatabase) -> None:
-    """OA-8: each is a clear error, and nothing is stored."""
+    """OA-8: Bad input gives a clear error, and nothing is stored."""
     session = D1Session("s", database)
     bad: Any
     for bad, error, words in [
@@ -245,7 +245,7 @@ def _answer(response_id: str | None) -> ModelResponse:
 
 
 class LateDatabase:
-    """A database whose next reply comes when somebody lets it."""
+    """A database whose next reply comes when the test lets it."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
@@ -264,7 +264,7 @@ class LateDatabase:
 @pytest.mark.parametrize("waiting", ["add_items", "get_items"])
 @pytest.mark.parametrize("removal", ["clear_session", "pop_item"])
 async def test_a_call_removed_while_a_reply_is_late(database: SqliteDatabase, waiting: str, removal: str) -> None:
-    """OA-5: a reply that comes after the call was removed does not make the call known again."""
+    """OA-5: A reply that comes after the call was removed does not make the call known again."""
     late = LateDatabase(database)
     session: Any = D1Session(THREAD, late)
     await session.add_items([*users("x"), *([CALL] if waiting == "get_items" else [])])

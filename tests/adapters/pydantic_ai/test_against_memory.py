@@ -57,7 +57,7 @@ class World:
         return f"{kind}-{self.random.randrange(10**9)}-{self.made}"
 
     async def both(self, call: Callable[[ConversationStore], Awaitable[Any]]) -> Any:
-        """Make a call of both stores; the same result or the same refusal."""
+        """Make a call to both stores, and compare the results or refusals."""
         self.calls += 1
         outcomes: list[Any] = []
         for store in (self.memory, self.ours):
@@ -94,7 +94,7 @@ class World:
                 )
 
     async def write(self) -> None:
-        """Append, move back, fork, begin, or come late with an old revision."""
+        """Append, move back, fork, begin, or write with an old revision."""
         now = START + timedelta(seconds=self.made)
         before = await self.stored()
         choice = self.random.randrange(10)
@@ -177,7 +177,7 @@ async def _listed(store: ConversationStore, scope: str | None, limit: int | None
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_random_primitives(database: SqliteDatabase, seed: int) -> None:
-    """PA-1: 12,000 random primitives in all; then everything that is stored is the same, and nothing else is."""
+    """PA-1: After 12,000 random primitives both stores hold the same, and nothing else."""
     world = World(database, seed)
     while world.calls < CALLS:
         step = world.random.choices([world.write, world.delete, world.read], [6, 1, 5])[0]

@@ -90,7 +90,7 @@ class TestTwoWriters(TwoWriters):
 
 
 async def test_an_agent_goes_on(database: SqliteDatabase) -> None:
-    """PA-1: an agent's runs from stored conversations; a load is two batches, a save two, a history of any length one."""
+    """PA-1: An agent runs from stored conversations. A load is two batches, a save two, and a history of any length one."""
     agent = Agent(TestModel(custom_output_text="heard"))
     for number in range(3):
         store = D1ConversationStore(faults := FaultyDatabase(database), usage=UsageOptions())
@@ -108,7 +108,7 @@ async def test_an_agent_goes_on(database: SqliteDatabase) -> None:
 
 
 async def test_a_long_history_is_one_batch(database: SqliteDatabase) -> None:
-    """PA-2: a thousand messages are read in one batch, and so is the tail of them."""
+    """PA-2: A thousand messages, or the last of them, are read in one batch."""
     store = D1ConversationStore(database)
     entries = [
         ConversationEntry(id=f"e{number}", parent_id=f"e{number - 1}" if number else None, message=said(str(number)))
@@ -124,7 +124,7 @@ async def test_a_long_history_is_one_batch(database: SqliteDatabase) -> None:
 
 
 async def test_the_late_writer_is_told(database: SqliteDatabase) -> None:
-    """PA-3: of two writers without a lock the second gets a conflict, and nothing of it is stored."""
+    """PA-3: Of two writers without a lock the second gets a conflict, and nothing of it is stored."""
     store = D1ConversationStore(database)
     first, second = await say(store, said("a")), await loaded(store)
     await say(store, said("b"))
@@ -139,7 +139,7 @@ async def test_the_late_writer_is_told(database: SqliteDatabase) -> None:
 
 
 async def test_an_unknown_head_is_a_conflict(database: SqliteDatabase) -> None:
-    """PA-3: a head, or the parent of a new entry, that nobody stored, or a deletion has released."""
+    """PA-3: A head, or the parent of a new entry, that is not stored or was deleted is a conflict."""
     store = D1ConversationStore(database)
     await say(store, said("a"))
     origin = await store.read_record(THREAD)
@@ -154,7 +154,7 @@ async def test_an_unknown_head_is_a_conflict(database: SqliteDatabase) -> None:
 
 
 async def test_the_old_holder_of_the_lock(database: SqliteDatabase) -> None:
-    """PA-4: each write of it is refused by both tokens, and changes nothing."""
+    """PA-4: Each write of an old holder is refused with both tokens, and changes nothing."""
     old, new = D1ConversationStore(database, fencing_token=OLD), D1ConversationStore(database, fencing_token=NEW)
     conversation = await say(old, said("a"))
     await say(new, said("b"))
@@ -188,7 +188,7 @@ async def _written(database: Any) -> tuple[D1ConversationStore, ConversationReco
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
 async def test_lost_replies(database: SqliteDatabase, lost: int) -> None:
-    """PA-5: a batch that was sent again has happened once; the caller's own repetition is a conflict, as everywhere."""
+    """PA-5: A batch that was sent again has one effect. The caller's own repetition is a conflict."""
     faults = FaultyDatabase(database)
     store, record, entries = await _written(faults)
     faults.fail(*["after"] * lost)  # type: ignore[arg-type]
@@ -223,7 +223,7 @@ class OvertakenDatabase:
 
 
 async def test_a_lost_reply_and_another_writer(database: SqliteDatabase) -> None:
-    """PA-5: what was stored before somebody else wrote on top of it is no conflict when it is sent again."""
+    """PA-5: A repeated write is no conflict if somebody else wrote after its first sending."""
     other = D1ConversationStore(database)
     await say(other, said("1"))
 
@@ -240,7 +240,7 @@ async def test_a_lost_reply_and_another_writer(database: SqliteDatabase) -> None
 
 
 async def test_a_lost_reply_and_a_deletion(database: SqliteDatabase) -> None:
-    """PA-5: where somebody else has deleted what was stored, sending it again is a conflict and stores nothing."""
+    """PA-5: If somebody else has deleted the conversation, the repeated write is a conflict and stores nothing."""
     other = D1ConversationStore(database)
     await say(other, said("1"))
     mine = D1ConversationStore(OvertakenDatabase(database, lambda: other.delete(THREAD)))
@@ -252,7 +252,7 @@ async def test_a_lost_reply_and_a_deletion(database: SqliteDatabase) -> None:
 
 
 async def test_every_failing_statement(database: SqliteDatabase) -> None:
-    """PA-5: a batch that fails anywhere has changed nothing."""
+    """PA-5: A batch that fails at any statement has changed nothing."""
     faults = FaultyDatabase(database)
     store, record, entries = await _written(faults)
     for index in range(12):
@@ -268,7 +268,7 @@ async def test_every_failing_statement(database: SqliteDatabase) -> None:
 
 
 async def test_cancellation(database: SqliteDatabase) -> None:
-    """PA-5: wherever a save is cancelled, it has happened whole or not at all; then it is done again, or a conflict."""
+    """PA-5: A save that is cancelled at any moment has its whole effect or none. A second save is done, or is a conflict."""
     outcomes: set[str] = set()
     for turns in range(12):
         name = f"c{turns}"
@@ -292,7 +292,7 @@ async def test_cancellation(database: SqliteDatabase) -> None:
 
 @pytest.mark.parametrize("size_bytes", [199_999, 1_125_000, 2_000_000, 5_000_000])
 async def test_large_messages(database: SqliteDatabase, size_bytes: int) -> None:
-    """PA-6: a message above the 2 MB of a row comes back; one that lost a part is missed by name."""
+    """PA-6: A message above the 2 MB of a row comes back. A message with a missing part is an error that names it."""
     document = BinaryContent(b"\xff" * size_bytes, media_type="application/pdf")
     messages = [
         said("a"),
@@ -316,7 +316,7 @@ async def test_large_messages(database: SqliteDatabase, size_bytes: int) -> None
 
 
 async def test_usage_in_the_same_transaction(database: SqliteDatabase) -> None:
-    """PA-7: each response counts once, with the write that stores it; a refused write counts nothing."""
+    """PA-7: Each response counts once, with the write that stores it. A refused write counts nothing."""
     store = D1ConversationStore(database, usage=UsageOptions())
     usage = RequestUsage(input_tokens=100, output_tokens=20, cache_read_tokens=64, details={"reasoning_tokens": 3})
     late = await say(store, said("a"), ModelResponse(parts=[TextPart("x")], usage=usage, model_name="m"))
@@ -346,7 +346,7 @@ BAD: dict[str, Callable[[], ModelMessage]] = {
 
 @pytest.mark.parametrize("name", BAD)
 async def test_what_json_cannot_hold(database: SqliteDatabase, name: str) -> None:
-    """PA-8: it is refused by name before anything is sent."""
+    """PA-8: A value that JSON cannot hold is refused by name before anything is sent."""
     store = D1ConversationStore(database)
     entry = ConversationEntry(id="bad", parent_id=None, message=BAD[name]())
     database.batches = 0
@@ -358,7 +358,7 @@ async def test_what_json_cannot_hold(database: SqliteDatabase, name: str) -> Non
 
 
 async def test_bad_arguments(database: SqliteDatabase) -> None:
-    """PA-8: ids that are none, ids twice, entries of others: refused, and nothing is stored."""
+    """PA-8: Bad ids, repeated ids and entries of others are refused, and nothing is stored."""
     store = D1ConversationStore(database)
     await say(store, said("a"), conversation_id="other")
     other = await store.read_record("other")
@@ -398,7 +398,7 @@ UPDATES: dict[str, tuple[LiteralString, str]] = {
 
 @pytest.mark.parametrize("name", UPDATES)
 async def test_foreign_rows(database: SqliteDatabase, name: str) -> None:
-    """PA-8: rows of another program or a newer version are errors that name them; they stay."""
+    """PA-8: Rows of another program or a newer version are errors that name them, and they stay."""
     store = D1ConversationStore(database)
     await say(store, said("a"))
     sql, match = UPDATES[name]
@@ -411,7 +411,7 @@ async def test_foreign_rows(database: SqliteDatabase, name: str) -> None:
 
 
 async def test_without_tables_and_with_newer_ones() -> None:
-    """PA-8: the error says what makes the tables; `setup` does, and refuses a database of a newer version."""
+    """PA-8: Without tables the error says how to make them. `setup` makes them, and refuses a newer database."""
     database = SqliteDatabase()
     store = D1ConversationStore(database)
     with pytest.raises(D1StateError, match="run_migration"):
@@ -425,7 +425,7 @@ async def test_without_tables_and_with_newer_ones() -> None:
 
 
 async def test_deletions_release_what_nobody_reaches(database: SqliteDatabase) -> None:
-    """PA-9: a session's deletion takes its conversation along, and of its messages those that no fork shares."""
+    """PA-9: The deletion of a session removes its conversation, and the messages that no fork shares."""
     store, states = D1ConversationStore(database), D1StateStore(database)
     await say(store, said("a"), said("b"))
     fork = await store.fork(THREAD, at=1, new_conversation_id="fork")
@@ -446,7 +446,7 @@ async def test_deletions_release_what_nobody_reaches(database: SqliteDatabase) -
 
 
 async def test_left_branches_go_with_their_conversation(database: SqliteDatabase) -> None:
-    """PA-9: also a branch that the record names no more."""
+    """PA-9: A deletion also removes a branch that the record no longer names."""
     store = D1ConversationStore(database)
     conversation = await say(store, said("a"), said("b"))
     branched = await store.branch(THREAD, at=1, expected_revision=conversation.revision)
@@ -465,7 +465,7 @@ async def test_left_branches_go_with_their_conversation(database: SqliteDatabase
 
 @pytest.mark.parametrize("replace", [False, True])
 async def test_copies(database: SqliteDatabase, replace: bool) -> None:
-    """PA-9: export and import carry conversations, forks with what they share, messages in parts too."""
+    """PA-9: Export and import copy conversations, forks with shared messages, and messages in parts."""
     store = D1ConversationStore(database)
     await say(store, said("a"), said("b" * 2_500_000), *(said(str(number)) for number in range(120)))
     await store.fork(THREAD, at=2, new_conversation_id="fork")
@@ -489,7 +489,7 @@ async def test_copies(database: SqliteDatabase, replace: bool) -> None:
 
 
 async def test_conversations_in_homes() -> None:
-    """PA-10: a conversation lives where its session lives, and goes with it; lists and unknown entries are refused by name."""
+    """PA-10: A conversation lives in the home of its session and is deleted with it. Lists and unknown entries are refused by name."""
     world = HomeWorld()
     cloud = await world.store()
     homes: Any = cloud.state_store._batches.homes  # pyright: ignore[reportPrivateUsage,reportAttributeAccessIssue]
@@ -512,7 +512,7 @@ async def test_conversations_in_homes() -> None:
 
 
 async def test_so_many_entries_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PA-10: the homes of the latest entries are known; an older one is asked for by its conversation."""
+    """PA-10: The homes of the latest entries are known. An older entry needs the read of its conversation."""
     monkeypatch.setattr(f"{D1ConversationStore.__module__}.MOST_PLACES", 3)
     cloud = await HomeWorld().store()
     homes: Any = cloud.state_store._batches.homes  # pyright: ignore[reportPrivateUsage,reportAttributeAccessIssue]
@@ -533,7 +533,7 @@ async def test_so_many_entries_are_remembered(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("scope", [None, "ada"])
 async def test_costs(database: SqliteDatabase, scope: str | None) -> None:
-    """PA-2: what docs/pydantic-ai.md says of batches; rows: one a save, one a message (sqlite does not count those of indexes)."""
+    """PA-2: Batches are as docs/pydantic-ai.md says. A save writes one row, and each message one (sqlite does not count index rows)."""
     store = D1ConversationStore(database)
     for _ in range(2):
         conversation = await loaded(store)

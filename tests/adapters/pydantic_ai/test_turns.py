@@ -37,7 +37,7 @@ MESSAGES: list[ModelMessage] = [
 
 
 async def test_messages_of_a_session() -> None:
-    """PA-11: they come back equal, through the store too; other readers find a role."""
+    """PA-11: Messages come back equal, also through the store. Other readers find a role."""
     store = await HomeWorld().store()
     async with store.turn("ada", agent_type="x", messages=messages_to_state(MESSAGES)):
         pass
@@ -51,14 +51,14 @@ async def test_messages_of_a_session() -> None:
     "message", [{"role": "user", "content": "hi"}, {"role": "user"}, {"role": "user", "kind": "summary", "parts": []}]
 )
 def test_messages_of_others(message: dict[str, object]) -> None:
-    """PA-11: what another program stored is refused by its number."""
+    """PA-11: A message of another program is refused by its number."""
     good = messages_to_state(MESSAGES)
     with pytest.raises(ForeignValueError, match="message 3"):
         messages_from_state([*good, cast("Message", message)])
 
 
 def test_messages_that_json_cannot_hold() -> None:
-    """PA-11: they are refused, and none becomes another one."""
+    """PA-11: Messages that JSON cannot hold are refused, and none becomes another message."""
     bad: list[ModelMessage] = [*MESSAGES, ModelRequest(parts=[ToolReturnPart("t", [float("nan")], "c")])]
     with pytest.raises(ForeignValueError, match="message 3"):
         messages_to_state(bad)
@@ -100,7 +100,7 @@ async def _turn(store: CloudflareStore, paid: list[int], question: str | None = 
 
 
 async def test_a_tool_waits_for_its_approval() -> None:
-    """PA-12: the turn is suspended with the calls; the next turn, in another Worker, goes on from them, and the tool runs once."""
+    """PA-12: The turn is suspended with the calls. The next turn in another Worker goes on from them, and the tool runs once."""
     world, paid = HomeWorld(), list[int]()
     assert await _turn(await world.store(), paid, "pay it") is None
     state = await (await world.store()).state_store.load_state("ada")
@@ -118,7 +118,7 @@ async def test_a_tool_waits_for_its_approval() -> None:
 
 
 def test_what_is_no_request() -> None:
-    """PA-12: another context is none; a broken one is refused."""
+    """PA-12: Another context gives no requests, and a damaged one is refused."""
     assert deferred_requests(None) is deferred_requests({"approve": 1}) is deferred_requests("x") is None
     with pytest.raises(ForeignValueError, match="suspended turn"):
         deferred_requests({"deferredToolRequests": {"calls": 1}})

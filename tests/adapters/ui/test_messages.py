@@ -32,7 +32,7 @@ CHUNKS: list[JsonObject] = [
 
 
 class Reading:
-    """A page's connection: what it has read."""
+    """A page's connection, with the text that it has read."""
 
     def __init__(self, answer: HttpResponse) -> None:
         assert answer.status == 200
@@ -40,7 +40,7 @@ class Reading:
         self.text = ""
 
     def read(self) -> list[str]:
-        """The data of all frames so far."""
+        """Return the data of all frames so far."""
         while piece := self.body.read():
             self.text += piece
         return self.data()
@@ -52,7 +52,7 @@ class Reading:
 
 
 def plain(texts: list[str]) -> list[Any]:
-    """The chunks without what the writer adds."""
+    """Return the chunks without the keys that the writer adds."""
     found = [text if text == "[DONE]" else json.loads(text) for text in texts]
     return [each if isinstance(each, str) else {k: each[k] for k in each if k not in ADDED} for each in found]
 
@@ -79,7 +79,10 @@ async def _no_wait(_seconds: float) -> None:
 
 
 async def test_a_message_live_and_resumed_at_every_chunk() -> None:
-    """UI-1, UI-2: whoever leaves after any chunk and resumes has the identical message; before and after there is nothing to resume."""
+    """UI-1, UI-2: A page that leaves after any chunk and resumes gets the identical message.
+
+    Before and after the message there is none to resume.
+    """
     store, pages, _ = await world()
     assert (await pages.resume("ada")).status == 204
     async with store.turn("ada", agent_type="x") as turn:
@@ -106,7 +109,7 @@ async def test_a_message_live_and_resumed_at_every_chunk() -> None:
 
 
 async def test_headers() -> None:
-    """UI-1: those that the AI SDK wants."""
+    """UI-1: The answer has the headers of the AI SDK."""
     store, pages, _ = await world()
     async with store.turn("ada", agent_type="x") as turn:
         await turn.write(CHUNKS[0])
@@ -121,7 +124,7 @@ async def test_headers() -> None:
 
 
 async def test_the_second_turn_replays_itself_only() -> None:
-    """UI-2: a resumed message begins at its own turn."""
+    """UI-2: A resumed message begins at its own turn."""
     store, pages, _ = await world()
     async with store.turn("ada", agent_type="x") as turn:
         await turn.write({"type": "start", "messageId": "first"})
@@ -135,7 +138,7 @@ async def test_the_second_turn_replays_itself_only() -> None:
 
 
 async def test_a_failed_turn_is_an_error() -> None:
-    """UI-3: an error chunk, then the end; nothing of the cause."""
+    """UI-3: A failed turn is an error chunk, then the end, without the cause."""
     store, pages, _ = await world()
     readings: list[Reading] = []
 
@@ -155,7 +158,7 @@ async def test_a_failed_turn_is_an_error() -> None:
 
 @pytest.mark.parametrize("protocol", ["vercel", "ag-ui"])
 async def test_streams_without_turns(protocol: str) -> None:
-    """UI-3, UI-4: a stream that is ended or failed is a message too; AG-UI has no [DONE], and an error of its own."""
+    """UI-3, UI-4: An ended or failed stream is a message too. AG-UI has no [DONE], and an error of its own."""
     store, pages, _ = await world(protocol)
     manager = store.stream_manager
     failure: dict[str, str] = {"type": "error", "errorText": "no model"}
@@ -178,7 +181,7 @@ async def test_streams_without_turns(protocol: str) -> None:
 
 
 async def test_nobody_stays_behind() -> None:
-    """UI-2: a reader whose message is over is forgotten, and one who left in the middle holds nothing up."""
+    """UI-2: A reader whose message is over is forgotten. A reader that left in the middle delays nobody."""
     store, pages, objects = await world()
     async with store.turn("ada", agent_type="x") as turn:
         await turn.write(CHUNKS[0])
@@ -192,7 +195,7 @@ async def test_nobody_stays_behind() -> None:
 
 
 async def test_bad_arguments() -> None:
-    """UI-1: refused before anything is asked."""
+    """UI-1: Bad arguments are refused before any call."""
     _, pages, _ = await world()
     with pytest.raises(InvalidArgumentError):
         await pages.resume("")
@@ -204,7 +207,7 @@ async def test_bad_arguments() -> None:
 
 
 async def test_an_agent_of_pydantic_ai() -> None:
-    """UI-5: the chunks of its Vercel adapter are stored as they are, and its [DONE] is left out."""
+    """UI-5: The chunks of pydantic-ai's Vercel adapter are stored unchanged, without its [DONE]."""
     store, pages, _ = await world()
     question = UIMessage(id="q", role="user", parts=[TextUIPart(text="hello")])
     agent = Agent(TestModel(custom_output_text="heard you"))
