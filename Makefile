@@ -64,7 +64,7 @@ bench: setup ## Measure the package beside idiomatic JavaScript, in one run
 soak: setup ## The tests' long versions: kill rounds and random operations at full length
 	@SOAK=1 $(run) pytest $(ARGS)
 
-conformance: setup ## Run the published conformance suites against the example Worker
+conformance: setup ## Run the published conformance suites: of the stream protocol, of the AI SDK, of LangGraph
 	@test -d conformance || { echo "make conformance: there is no conformance/ folder" >&2; exit 2; }
 	@$(run) conformance $(ARGS)
 
@@ -81,6 +81,8 @@ lock: setup ## Regenerate package-lock.json and requirements-dev.lock from what 
 	@cp .npmrc conformance/ && cd conformance && npm install --package-lock-only --no-audit --no-fund --loglevel=error; rm -f .npmrc
 	@$(run) uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
 		--custom-compile-command "make lock" conformance/requirements.txt --output-file conformance/requirements.lock
+	@$(run) uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
+		--custom-compile-command "make lock" conformance/langgraph/requirements.txt --output-file conformance/langgraph/requirements.lock
 
 lock-worker: setup ## Write requirements.lock for a Worker: CONFIG=path/to/wrangler.toml
 	@test -n "$(CONFIG)" || { echo "make lock-worker needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }

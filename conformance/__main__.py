@@ -1,4 +1,5 @@
-"""Start the example Worker and run the published suite and both published clients against it, then the AI SDK against a chat Worker.
+"""Start the example Worker and run the published suite and both published clients against it, then the AI SDK against a chat Worker, then
+LangGraph's suite for checkpointers on `D1Saver`.
 
 `python -m conformance [vitest arguments]`, e.g. `-t "Long-Poll"`. The first run installs their packages below
 `.runtime/conformance`, from the locks of this folder.
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from conformance.langgraph_suite import langgraph
 from tools.local_runtime import LocalRuntime
 from tools.places import NODE_BIN, ROOT, RUNTIME, exclusive, fingerprint
 
@@ -38,7 +40,8 @@ def main() -> int:
             is_suite_passed = _suite(environment, sys.argv[1:])
             are_clients_served = _clients(environment) if len(sys.argv) == 1 else True
         is_page_served = _page(environment) if len(sys.argv) == 1 else True
-    return 0 if is_suite_passed and are_clients_served and is_page_served else 1
+        is_graph_kept = langgraph() if len(sys.argv) == 1 else True
+    return 0 if is_suite_passed and are_clients_served and is_page_served and is_graph_kept else 1
 
 
 def _install() -> None:

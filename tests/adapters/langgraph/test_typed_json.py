@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from langchain_core.agents import AgentAction, AgentActionMessageLog, AgentFinish, AgentStep
 from langchain_core.documents import Document
 from langchain_core.messages import (
     AIMessage,
@@ -96,6 +97,9 @@ VALUES: list[Any] = [
         Overwrite([1]),
     ),
     Item(value={"a": 1}, key="k", namespace=("a", "b"), created_at=NOW, updated_at=NOW),
+    AgentAction("tool", {"a": [1]}, "log"),
+    AgentActionMessageLog(tool="t", tool_input="x", log="", message_log=[AIMessage("m")]),
+    *(AgentStep(action=AgentAction("t", "x", ""), observation=(1, "seen")), AgentFinish({"answer": (1,)}, "log")),
     *(Color.RED, Color.BOTH, Point(1, (2,)), Box(Box(1)), Model(name="m", more=[Model(name="n"), (1,)])),
     *(Outer.Inner(number=1), SecretStr("hush")),
 ]

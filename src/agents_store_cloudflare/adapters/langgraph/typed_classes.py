@@ -35,6 +35,11 @@ _DEFAULTS: Final[Mapping[str, object]] = {
 }
 """The fields of messages that are not written if they have this value."""
 
+_AGENTS: Final = frozenset(
+    ("langchain_core.agents", name) for name in ("AgentAction", "AgentActionMessageLog", "AgentStep", "AgentFinish")
+)
+"""What LangChain's agents keep in their states. LangGraph's own serializer takes them without being told."""
+
 Key = tuple[str, ...]
 DeltaSnapshot: Any = vars(serde_types)["_DeltaSnapshot"]
 
@@ -48,7 +53,7 @@ class ClassPort:
 
     def __init__(self, allow: Iterable[type | Key] | Literal[True]) -> None:
         self._all = allow is True
-        self._allowed: set[Key] = set(SAFE_MSGPACK_TYPES)
+        self._allowed: set[Key] = set(SAFE_MSGPACK_TYPES | _AGENTS)
         if not isinstance(allow, bool):
             self._allowed |= {_key_of(each) if isinstance(each, type) else tuple(each) for each in allow}
         self._found: dict[Key, type] = {}

@@ -1,0 +1,57 @@
+"""LangGraph's conformance suite: on sqlite in an environment of its own, and inside the Workers runtime on D1."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+from tools.local_runtime import LocalRuntime
+from tools.places import ROOT, RUNTIME, fingerprint
+
+HERE = Path(__file__).parent / "langgraph"
+LOCK = HERE / "requirements.lock"
+INSTALLED = RUNTIME / "conformance-langgraph"
+PYTHON = INSTALLED / "venv/bin/python"
+WORKER = ROOT / "tests/in_worker/langgraph_worker"
+TEST = "suite/test_conformance.py::test_the_whole_suite"
+PACKAGE = ROOT / "build/package"
+WORKER_TIMEOUT_S = 300
+
+
+def langgraph() -> bool:
+    """Whether `D1Saver` passes the suite in both places; prints the figures."""
+    _install()
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
+    on_sqlite = subprocess.run([str(PYTHON), str(HERE / "kit.py")], env=environment, check=False).returncode == 0
+    return _in_the_worker() and on_sqlite
+
+
+def _install() -> None:
+    stamp, key = INSTALLED / "stamp", fingerprint(sys.version, paths=[LOCK])
+    if stamp.exists() and stamp.read_text() == key:
+        return
+    print("conformance: installing LangGraph and its suite …", flush=True)
+    INSTALLED.mkdir(parents=True, exist_ok=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(INSTALLED / "venv")], check=True)
+    install = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    subprocess.run([*install, "--require-hashes", "-r", str(LOCK)], check=True)
+    stamp.write_text(key)
+
+
+def _in_the_worker() -> bool:
+    """The same suite on D1: the test that the Worker's own pytest runs counts its tests."""
+    with LocalRuntime(WORKER / "wrangler.toml") as runtime:
+        request = Request(runtime.url, data=json.dumps({"tests": [TEST]}).encode(), method="POST")
+        with urlopen(request, timeout=WORKER_TIMEOUT_S) as response:
+            answer = json.load(response)
+    calls = [report for report in answer["reports"] if report.get("when") == "call"]
+    is_passed = [report["outcome"] for report in calls] == ["passed"]
+    figures = [text for report in calls for name, text in report["sections"] if name.startswith("Captured stdout")]
+    print(f"conformance: {' '.join(figures).strip() or 'the suite did not run'}", flush=True)
+    if not is_passed:
+        print(answer["output"][-3_000:], flush=True)
+    return is_passed and bool(figures)
