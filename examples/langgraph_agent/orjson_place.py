@@ -21,5 +21,5 @@ def fill_in_orjson() -> None:
     sys.modules["orjson"] = module
 
 
-def _dumps(value: Any, default: Callable[[Any], Any] | None = None, option: int | None = None) -> bytes:  # noqa: ARG001 - orjson's
+def _dumps(value: Any, default: Callable[[Any], Any] | None = None, *_: Any, **__: Any) -> bytes:
     return json.dumps(value, default=default, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,19 +1,15 @@
 """SIGKILL at random moments of turns, two callers a session: messages, checkpoint, usage, runs and streams agree after each."""
 
-import json
 import random
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
-from urllib.request import urlopen
 
 import pytest
 
+from tests.end_to_end.kill_rounds import TIMEOUT_S, Told, ask, until_served
 from tests.lengths import rounds
 from tools.local_runtime import LocalRuntime
 
@@ -25,62 +21,12 @@ SESSIONS = 3
 CALLERS = 2
 WORDS = 4
 SPENT = 3
-TIMEOUT_S = 60
-DEAD = (URLError, HTTPException, OSError, ValueError)
-
-
-class Told:
-    """What callers know: the turns that were acknowledged, and those of which nobody knows."""
-
-    def __init__(self) -> None:
-        self.done: set[tuple[str, str]] = set()
-        self.unsure: set[tuple[str, str]] = set()
-
-    def call(self, url: str, session: str, caller: int) -> None:
-        """Make one turn after another until the Worker dies."""
-        for number in range(1_000):
-            name = f"c{caller}n{number}"
-            try:
-                _ask(url, op="turn", session=session, turn=name)
-            except HTTPError as error:
-                _check_refusal(error)
-                self.unsure.add((session, name))  # the other caller was faster for all the time that this one waits
-            except DEAD:
-                self.unsure.add((session, name))
-                return
-            else:
-                self.done.add((session, name))
-        raise AssertionError("nobody killed the runtime")
-
-
-def _ask(url: str, **asked: str) -> Any:
-    with urlopen(f"{url}/?{urlencode(asked)}", timeout=TIMEOUT_S) as response:
-        return json.load(response)
-
-
-def _check_refusal(error: HTTPError) -> None:
-    if error.code != 409:
-        raise AssertionError(f"{error.code}: {error.read()!r}")
-
-
-def _until_served(url: str, session: str, name: str) -> None:
-    """A retry of a turn whose answer was lost: it comes again until it is told that the turn has succeeded."""
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while True:
-        try:
-            assert _ask(url, op="turn", session=session, turn=name)["status"] == "completed"
-        except HTTPError as error:
-            _check_refusal(error)
-        else:
-            return
-        if time.monotonic() > deadline_s:
-            raise AssertionError("the lock of a dead Worker does not end")
 
 
 def _swept(url: str) -> None:
     """Sweep until no dead turn's lock is held any more."""
     deadline_s = time.monotonic() + TIMEOUT_S
-    while _ask(url, op="sweep")["held"]:
+    while ask(url, op="sweep")["held"]:
         assert time.monotonic() < deadline_s, "the lock of a dead Worker does not end"
         time.sleep(0.2)
 
@@ -95,7 +41,7 @@ def test_no_kill_parts_what_belongs_together(tmp_path: Path) -> None:
             sessions = [f"r{number}s{session}" for session in range(SESSIONS)]
             names += sessions
             for session in sessions:
-                _ask(runtime.url, op="open", session=session)
+                ask(runtime.url, op="open", session=session)
             with ThreadPoolExecutor(SESSIONS * CALLERS) as pool:
                 work = [
                     pool.submit(told.call, runtime.url, session, caller)
@@ -111,7 +57,7 @@ def test_no_kill_parts_what_belongs_together(tmp_path: Path) -> None:
             # Some are retried, beside the sweep; the others stay as the kill left them.
             retried = [each for each in unsure if dice.random() < 0.5]
             with ThreadPoolExecutor(SESSIONS * CALLERS + 1) as pool:
-                retries = [pool.submit(_until_served, runtime.url, *each) for each in retried]
+                retries = [pool.submit(until_served, runtime.url, *each) for each in retried]
                 pool.submit(_swept, runtime.url).result()
                 for each in retries:
                     each.result()
@@ -119,15 +65,11 @@ def test_no_kill_parts_what_belongs_together(tmp_path: Path) -> None:
             told.done |= set(retried)
             told.unsure.clear()
             for session in sessions:
-                seen += _check(_ask(runtime.url, op="report", session=session), _of(told, session))
+                seen += _check(ask(runtime.url, op="report", session=session), told.of(session))
             print(f"round {number + 1}: {len(told.done)} turns acknowledged, {dict(seen)}", flush=True)
         for session in names:
-            _check(_ask(runtime.url, op="report", session=session), _of(told, session))
+            _check(ask(runtime.url, op="report", session=session), told.of(session))
     assert seen["completed"] >= len(told.done) > 0
-
-
-def _of(told: Told, session: str) -> set[str]:
-    return {name for of, name in told.done if of == session}
 
 
 def _check(report: dict[str, Any] | None, acknowledged: set[str]) -> Counter[str]:

@@ -1,0 +1,1 @@
+../../../examples/langgraph_agent/orjson_place.py
