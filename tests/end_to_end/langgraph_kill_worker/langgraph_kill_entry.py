@@ -6,6 +6,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from import_cost import import_cost
 from workers import Request, Response, WorkerEntrypoint
 
 from agents_store_cloudflare import AgentsStoreError, DurableObjectLockManager, LockServer, run_migration
@@ -35,8 +36,7 @@ class Default(WorkerEntrypoint):
 
     async def _migrate(self, _: dict[str, str]) -> object:
         await run_migration(self.env.AGENT_DB)
-        _graph(self.env.AGENT_DB)
-        return None
+        return import_cost("agents_store_cloudflare.adapters.langgraph", "langgraph.graph")
 
     async def _turn(self, asked: dict[str, str]) -> object:
         """Finish what a dead Worker has begun, then answer, and reply when everything is stored."""

@@ -5,6 +5,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from import_cost import import_cost
 from workers import Request, Response, WorkerEntrypoint
 
 from agents_store_cloudflare import (
@@ -37,8 +38,7 @@ class Default(WorkerEntrypoint):
 
     async def _migrate(self, _: dict[str, str]) -> object:
         await run_migration(self.env.AGENT_DB)
-        _agent()
-        return None
+        return import_cost("agents_store_cloudflare.adapters.pydantic_ai", "pydantic_ai")
 
     async def _turn(self, asked: dict[str, str]) -> object:
         """Answer, and reply when everything is stored."""
