@@ -1,29 +1,33 @@
 """examples/langgraph_agent in the real runtime: tools, an interrupt, a killed server, time travel, two runs at once, its memory."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 
-from tests.end_to_end.sse_client import call
 from tools.local_runtime import LocalRuntime
 
 pytestmark = pytest.mark.runtime
 
+TIMEOUT_S = 120
 CONFIG = Path(__file__).parents[2] / "examples/langgraph_agent/wrangler.toml"
 
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRuntime]:
-    with LocalRuntime(CONFIG, persist=tmp_path_factory.mktemp("state")) as runtime:
+    with LocalRuntime(CONFIG, persist=tmp_path_factory.mktemp("state"), ready_path="/trips") as runtime:
         yield runtime
 
 
 def _get(runtime: LocalRuntime, path: str, **query: str) -> Any:
-    return call(runtime.url, "GET", f"/{path}?{urlencode(query)}").json
+    with urlopen(f"{runtime.url}/{path}?{urlencode(query)}", timeout=TIMEOUT_S) as response:
+        return json.load(response)
 
 
 def test_a_question_waits_through_a_kill(runtime: LocalRuntime) -> None:
@@ -65,5 +69,6 @@ def test_threads_and_turns(runtime: LocalRuntime) -> None:
 
 def test_what_is_not_there(runtime: LocalRuntime) -> None:
     """Another path is refused by name."""
-    answer = call(runtime.url, "GET", "/else")
-    assert (answer.status, answer.json["error"]["code"]) == (400, "invalid_argument")
+    with pytest.raises(HTTPError) as raised:
+        _get(runtime, "else")
+    assert (raised.value.code, json.load(raised.value)["error"]["code"]) == (400, "invalid_argument")
