@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.kill_rounds import Told, ask, until_served
-from tests.lengths import length
+from tests.lengths import rounds
 from tools.local_runtime import LocalRuntime
 
 pytestmark = pytest.mark.runtime
 
 HERE = Path(__file__).parent
-ROUNDS = length(2, 30)
+ROUNDS = rounds(2, 30)
 SESSIONS = 2
 CALLERS = 2
 FRAMEWORKS = ("langgraph", "pydantic_ai")
