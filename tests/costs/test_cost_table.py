@@ -46,7 +46,6 @@ SEND_NOTHING = {
     "writer.open_heard",
     "writer.open_request",
     "writer.travelling",  # goes with the commit of a turn in its home
-    "state_store.turn_home",
     "writer.let_go",
     "lock.keep_refreshed",  # within acquire; a refresh each third of the ttl
     "lock.on",
@@ -56,22 +55,11 @@ SEND_NOTHING = {
 }
 WITHIN_OTHERS = {
     # The parts of a turn: store.turn and store.sweep_turns have their lines.
-    "state_store.close_turn_state",
-    "state_store.commit_turn",
-    "state_store.complete_usage",
-    "state_store.enter_turn",
-    "state_store.find_turn",
-    "state_store.interrupt_turn",
-    "state_store.list_due_turns",
-    "state_store.now_ms",
-    "state_store.settle_closings",
-    "state_store.settle_statements",
-    "state_store.settle_orphaned",
-    "store.project_home",  # an operator's call to one home; docs/homes.md tells what homes cost
-    "state_store.turn_sending",
-    "state_store.usage_statements",
     "stream_manager.close_turn",
     "stream_manager.turn_writer",
+    "store.project_home",  # an operator's call to one home; docs/homes.md tells what homes cost
+    "state_store.now_ms",
+    "has_other_record",  # within run_migration
     # The parts of store.delete_session and store.cleanup_expired_sessions.
     "state_store.carry_out",
     "state_store.cleanup_expired_trees",

@@ -11,7 +11,7 @@ from agents_store_cloudflare.contract.arguments import system_now_ms
 from agents_store_cloudflare.database import Database, Row, Statement, batch_with_retry
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.metering.meter import Meter, MeteredDatabase, OpenMeters
-from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.state.turn_store import D1TurnStore
 from agents_store_cloudflare.store import CloudflareStore
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.stream_client import StreamClient
@@ -41,7 +41,7 @@ class Sources:
     """
 
     database: Database
-    states: D1StateStore
+    states: D1TurnStore
     usage: D1UsageStore
     usage_table: str
     meter: Callable[[], AbstractContextManager[Meter]]
@@ -76,7 +76,7 @@ class Sources:
         metered = MeteredDatabase(database, meters)
         return cls(
             database=metered,
-            states=D1StateStore(metered),
+            states=D1TurnStore(metered),
             usage=D1UsageStore(metered),
             usage_table=DEFAULT_TABLE,
             meter=meters.open,

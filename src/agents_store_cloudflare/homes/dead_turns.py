@@ -87,14 +87,14 @@ class DeadTurns:
     async def _close(self, home: str) -> None:
         from agents_store_cloudflare.homes.accounts import OutboxAccounts  # noqa: PLC0415 - few homes need it
         from agents_store_cloudflare.locks import DurableObjectLockManager  # noqa: PLC0415
-        from agents_store_cloudflare.state import D1StateStore  # noqa: PLC0415
+        from agents_store_cloudflare.state.turn_store import D1TurnStore  # noqa: PLC0415
         from agents_store_cloudflare.streams.manager import DurableObjectStreamManager  # noqa: PLC0415
         from agents_store_cloudflare.turns.sweeping import sweep_session  # noqa: PLC0415
         from agents_store_cloudflare.usage import UsageOptions  # noqa: PLC0415
 
         now_ms = self._host.now_ms
         objects = _OwnObject(home, self._call)
-        state = D1StateStore(
+        state = D1TurnStore(
             _OwnHome(home, self._tables, self._wrote),
             now_ms=now_ms,
             accounts=OutboxAccounts(UsageOptions(), now_ms),

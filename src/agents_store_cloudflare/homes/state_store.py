@@ -38,7 +38,7 @@ from agents_store_cloudflare.homes.accounts import OutboxAccounts
 from agents_store_cloudflare.homes.budgets import HomeBudgets
 from agents_store_cloudflare.homes.database import ObjectHomes
 from agents_store_cloudflare.homes.directory import LISTED, Directory
-from agents_store_cloudflare.state import D1StateStore, checkpoint_sql, codec, message_sql, session_sql
+from agents_store_cloudflare.state import checkpoint_sql, codec, message_sql, session_sql
 from agents_store_cloudflare.state.calls import state_for
 from agents_store_cloudflare.state.checkpoints import existing_checkpoint
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
@@ -50,6 +50,7 @@ from agents_store_cloudflare.state.options import StateStoreOptions
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.session_lists import MAX_PAGE, ListedSessions
 from agents_store_cloudflare.state.turn_records import DueTurn, EnteredTurn, TurnEntry, TurnHome
+from agents_store_cloudflare.state.turn_store import D1TurnStore
 from agents_store_cloudflare.state.turns import due_turn
 from agents_store_cloudflare.usage import UsageOptions
 
@@ -67,7 +68,7 @@ FROM_A_LIST: Final = ("agent_type", "status", "step_count", "expires_at")
 """The attributes that a save takes from a state of a list, in addition to its new messages."""
 
 
-class HomeStateStore(D1StateStore):
+class HomeStateStore(D1TurnStore):
     """The state store over homes. It has the calls, records and errors of `D1StateStore`.
 
     `list_sessions` and `cleanup_expired_sessions` read the directory. A fork into another home takes two calls.

@@ -14,7 +14,7 @@ from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.locks import Lock
 from agents_store_cloudflare.locks.calls import Answer, LockCalls
 from agents_store_cloudflare.locks.lease import Grant
-from agents_store_cloudflare.locks.loss import Loss, LostCallback
+from agents_store_cloudflare.locks.loss import Loss
 from agents_store_cloudflare.locks.options import checked_ttl_ms
 
 __all__ = ["DurableObjectLock", "Lease"]
@@ -52,7 +52,7 @@ class DurableObjectLock(Lock):
         self._is_given_back = False
         self._is_left = False
         self._is_leaving = False
-        self._loss = Loss(calls.logger)
+        self._loss = Loss[DurableObjectLock](calls.logger)
         self._hold_until_s = 0.0
         self._refresher: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -177,7 +177,7 @@ class DurableObjectLock(Lock):
         self._is_released = self._is_given_back = True
         self.stop_background()
 
-    def on(self, event: Literal["lost"], callback: LostCallback) -> Callable[[], None]:
+    def on(self, event: Literal["lost"], callback: Callable[[DurableObjectLock], object]) -> Callable[[], None]:
         if event != "lost":
             raise InvalidArgumentError(f"there is no event {event!r}; there is 'lost'")
         if not callable(callback):

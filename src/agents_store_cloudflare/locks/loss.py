@@ -7,19 +7,17 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Generic, TypeVar
 
 from agents_store_cloudflare.contract.errors import LockLostError
+from agents_store_cloudflare.contract.locks import Lock
 
-if TYPE_CHECKING:
-    from agents_store_cloudflare.locks.lock import DurableObjectLock
+__all__ = ["CancelledWhenLost", "Loss"]
 
-__all__ = ["CancelledWhenLost", "Loss", "LostCallback"]
-
-LostCallback: TypeAlias = "Callable[[DurableObjectLock], object]"
+LockT = TypeVar("LockT", bound=Lock)
 
 
-class Loss:
+class Loss(Generic[LockT]):
     """The loss of one lock, and its callbacks. Each callback is called once, also when it is added after the loss.
 
     The loss is final when the callbacks were called: the holder has stopped, even if a late reply says that the lease goes on.
@@ -27,8 +25,8 @@ class Loss:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._callbacks: list[LostCallback] = []
-        self._lost: DurableObjectLock | None = None
+        self._callbacks: list[Callable[[LockT], object]] = []
+        self._lost: LockT | None = None
 
     def is_told(self) -> bool:
         return self._lost is not None
@@ -36,7 +34,7 @@ class Loss:
     def has_callbacks(self) -> bool:
         return bool(self._callbacks)
 
-    def subscribe(self, callback: LostCallback) -> Callable[[], None]:
+    def subscribe(self, callback: Callable[[LockT], object]) -> Callable[[], None]:
         if self._lost is not None:
             self._call(callback, self._lost)
             return lambda: None
@@ -48,7 +46,7 @@ class Loss:
 
         return unsubscribe
 
-    def tell(self, lock: DurableObjectLock) -> None:
+    def tell(self, lock: LockT) -> None:
         if self._lost is not None:
             return
         self._lost = lock
@@ -57,7 +55,7 @@ class Loss:
         for callback in callbacks:
             self._call(callback, lock)
 
-    def _call(self, callback: LostCallback, lock: DurableObjectLock) -> None:
+    def _call(self, callback: Callable[[LockT], object], lock: LockT) -> None:
         try:
             callback(lock)
         except Exception:
@@ -70,7 +68,7 @@ class CancelledWhenLost:
     After a loss it raises `LockLostError`. An error of the block itself, or a cancellation by somebody else, comes first.
     """
 
-    def __init__(self, locks: Sequence[DurableObjectLock]) -> None:
+    def __init__(self, locks: Sequence[Lock]) -> None:
         self._locks = locks
         self._subscriptions: list[Callable[[], None]] = []
         self._lost: str | None = None
@@ -101,7 +99,7 @@ class CancelledWhenLost:
         if not is_cancelled_outside and (error is None or is_cancelled):
             raise LockLostError(self._lost) from error
 
-    def _cancel(self, lock: DurableObjectLock) -> None:
+    def _cancel(self, lock: Lock) -> None:
         if self._lost is None:
             self._lost = lock.key
             self._task.cancel()

@@ -68,6 +68,10 @@ class StateCalls:
             self._given_accounts = Accounts(self._usage_options, self._now_ms)
         return self._given_accounts
 
+    def now_ms(self) -> int:
+        """Return the present time of the store's clock (milliseconds since 1970)."""
+        return self._now_ms()
+
     def _guard(
         self,
         operation: str,

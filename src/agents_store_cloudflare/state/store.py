@@ -5,17 +5,20 @@ from __future__ import annotations
 from agents_store_cloudflare.contract.arguments import called_by_its_name
 from agents_store_cloudflare.contract.state.store import StateStore
 from agents_store_cloudflare.state.deletions import DeletionCalls
+from agents_store_cloudflare.state.messages import MessageCalls
 from agents_store_cloudflare.state.references import ReferenceCalls
 from agents_store_cloudflare.state.runs import RunCalls
 from agents_store_cloudflare.state.sessions import SessionCalls
+from agents_store_cloudflare.state.staging import StagingCalls
 from agents_store_cloudflare.state.statuses import StatusCalls
-from agents_store_cloudflare.state.turns import TurnCalls
 
 __all__ = ["D1StateStore"]
 
 
 @called_by_its_name
-class D1StateStore(SessionCalls, StatusCalls, TurnCalls, RunCalls, ReferenceCalls, DeletionCalls, StateStore):
+class D1StateStore(
+    SessionCalls, StatusCalls, MessageCalls, StagingCalls, RunCalls, ReferenceCalls, DeletionCalls, StateStore
+):
     """`StateStore` on D1.
 
     Args:

@@ -125,10 +125,6 @@ class TurnCalls(TurnEntering):
         """Return the home that changes the session with its lock and its stream in one call, or None."""
         return None
 
-    def now_ms(self) -> int:
-        """Return the present time of the store's clock (milliseconds since 1970)."""
-        return self._now_ms()
-
     async def find_turn(self, session_id: str, turn_id: str) -> StoredTurn | None:
         """Return the turn of this id and the turn that is open now; None if there is no such session."""
         [rows] = await self._batches.read([Statement(turn_sql.SELECT_TURN_RUN, (session_id, turn_id))])

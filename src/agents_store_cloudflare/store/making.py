@@ -10,8 +10,9 @@ from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
 from agents_store_cloudflare.metering.meter import MeteredDatabase, OpenMeters, metered_namespace
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.objects.wiring import ObjectKind
-from agents_store_cloudflare.state import D1StateStore, StateStoreOptions
+from agents_store_cloudflare.state import StateStoreOptions
 from agents_store_cloudflare.state.accounts import Accounts
+from agents_store_cloudflare.state.turn_store import D1TurnStore
 from agents_store_cloudflare.store.store import CloudflareStore
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
@@ -55,7 +56,7 @@ def create_cloudflare_store(
         objects["lock"] = metered_namespace(as_namespace(locks), meters)
     homes, named = None, objects
     given = state_options or StateStoreOptions()
-    state_store = D1StateStore(database, options=given, accounts=Accounts(usage_options, given.now_ms))
+    state_store = D1TurnStore(database, options=given, accounts=Accounts(usage_options, given.now_ms))
     usage_store = D1UsageStore(database, options=usage_options)
     if sessions is not None:
         from agents_store_cloudflare.homes.roles import home_roles  # noqa: PLC0415 - most stores have no homes

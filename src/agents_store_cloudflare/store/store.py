@@ -17,7 +17,7 @@ from agents_store_cloudflare.metering.meter import Meter, OpenMeters
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.objects import ObjectNamespace
 from agents_store_cloudflare.objects.wiring import ObjectKind
-from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.state.turn_store import D1TurnStore
 from agents_store_cloudflare.store.session_deletion import SessionDeletion
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.turns import TurnBlock, TurnOptions
@@ -47,7 +47,7 @@ class StoreParts:
     homes: ObjectHomes | None = None
 
 
-class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa: SLOT001 - a tuple with attributes cannot have slots
+class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: SLOT001 - a tuple with attributes cannot have slots
     """The stores of one request. Make it for each request, and never keep it in a module global.
 
     It can be unpacked as `state_store, stream_manager`.
@@ -59,7 +59,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
         lock_manager: fenced locks; None when the store has no `locks` binding. The property `locks` raises an error then.
     """
 
-    state_store: D1StateStore
+    state_store: D1TurnStore
     stream_manager: DurableObjectStreamManager
     usage_store: D1UsageStore
     lock_manager: DurableObjectLockManager | None
@@ -67,7 +67,7 @@ class CloudflareStore(tuple[D1StateStore, DurableObjectStreamManager]):  # noqa:
     def __new__(
         cls,
         database: Database,
-        state_store: D1StateStore,
+        state_store: D1TurnStore,
         stream_manager: DurableObjectStreamManager,
         usage_store: D1UsageStore,
         lock_manager: DurableObjectLockManager | None,

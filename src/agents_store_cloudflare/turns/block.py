@@ -14,7 +14,7 @@ from agents_store_cloudflare.database.finishing import Finishing, quietly
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.locks.lock import DurableObjectLock
 from agents_store_cloudflare.locks.loss import CancelledWhenLost
-from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.state.turn_store import D1TurnStore
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.turns.closings import INTERRUPTED, publish
 from agents_store_cloudflare.turns.entering import Entrance
@@ -38,7 +38,7 @@ class TurnBlock(AsyncBlock):
     def __init__(
         self,
         options: TurnOptions,
-        state: D1StateStore,
+        state: D1TurnStore,
         streams: DurableObjectStreamManager,
         locks: DurableObjectLockManager,
     ) -> None:

@@ -26,9 +26,9 @@ from agents_store_cloudflare.database import LOCK_TOKEN, HomeNumber
 from agents_store_cloudflare.database.finishing import Finishing, quietly
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.locks.lock import DurableObjectLock
-from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.state.turn_entering import RESTARTABLE
 from agents_store_cloudflare.state.turn_records import EnteredTurn, NotTogetherError, TurnEntry, TurnHome
+from agents_store_cloudflare.state.turn_store import D1TurnStore
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
 from agents_store_cloudflare.turns.closings import publish
@@ -52,7 +52,7 @@ class Entrance:
     def __init__(
         self,
         options: TurnOptions,
-        state: D1StateStore,
+        state: D1TurnStore,
         streams: DurableObjectStreamManager,
         locks: DurableObjectLockManager,
     ) -> None:

@@ -13,8 +13,8 @@ from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.state.records import AgentStatus
 from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.locks.lock import DurableObjectLock
-from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.state.turn_records import EnteredTurn, TurnHome
+from agents_store_cloudflare.state.turn_store import D1TurnStore
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
 from agents_store_cloudflare.turns.options import TurnOptions
@@ -35,7 +35,7 @@ class TurnParts:
     """
 
     options: TurnOptions
-    state_store: D1StateStore
+    state_store: D1TurnStore
     streams: DurableObjectStreamManager
     lock: DurableObjectLock
     entered: EnteredTurn

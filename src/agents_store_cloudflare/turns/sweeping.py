@@ -10,8 +10,8 @@ from typing import Final
 from agents_store_cloudflare.contract.errors import AgentsStoreError
 from agents_store_cloudflare.contract.turns import SweptTurns
 from agents_store_cloudflare.locks import DurableObjectLockManager
-from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.state.turn_records import DueTurn
+from agents_store_cloudflare.state.turn_store import D1TurnStore
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.turns.closings import publish
 
@@ -25,7 +25,7 @@ _logger = logging.getLogger("agents_store_cloudflare.turns")
 
 
 async def sweep_turns(
-    state: D1StateStore,
+    state: D1TurnStore,
     streams: DurableObjectStreamManager,
     locks: DurableObjectLockManager,
     limit: int,
@@ -68,7 +68,7 @@ async def sweep_turns(
 
 async def _swept(
     due: DueTurn,
-    state: D1StateStore,
+    state: D1TurnStore,
     streams: DurableObjectStreamManager,
     locks: DurableObjectLockManager,
     now_ms: Callable[[], int],
@@ -82,7 +82,7 @@ async def _swept(
 
 async def sweep_session(
     session_id: str,
-    state: D1StateStore,
+    state: D1TurnStore,
     streams: DurableObjectStreamManager,
     locks: DurableObjectLockManager,
     now_ms: Callable[[], int],
@@ -106,7 +106,7 @@ async def sweep_session(
 
 async def _interrupted(
     session_id: str,
-    state: D1StateStore,
+    state: D1TurnStore,
     streams: DurableObjectStreamManager,
     locks: DurableObjectLockManager,
     now_ms: Callable[[], int],
