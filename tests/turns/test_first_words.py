@@ -25,7 +25,7 @@ async def test_a_pause_of_the_model_keeps_no_chunk_back() -> None:
     async with store.turn("ada", agent_type="a") as turn:
         await turn.write({"type": "text", "text": "Let me look this up."})
         assert await _stored(store) == 0
-        clock.advance(100)
+        await clock.advance(100)
         for _ in range(SETTLING):
             await asyncio.sleep(0)
         assert await _stored(store) == 1

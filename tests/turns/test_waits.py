@@ -100,6 +100,21 @@ async def _ignoring(call: Awaitable[object]) -> None:
     await call
 
 
+async def test_no_write_waits_for_the_network(network: Network, store: CloudflareStore) -> None:
+    """TU-9: the model speaks while a full buffer is on its way; only a second full buffer waits."""
+    waits_of_writes: list[int] = []
+
+    async def talkative() -> None:
+        async with store.turn("ada", agent_type="t") as turn:
+            before = network.waits
+            for number in range(199):
+                await turn.write({"type": "text", "text": f"{number} "})
+            waits_of_writes.append(network.waits - before)
+
+    assert await network.run(talkative()) <= 6  # the buffer that is on its way, then the rest
+    assert waits_of_writes == [0]
+
+
 async def test_a_further_wait_shows(network: Network, store: CloudflareStore) -> None:
     """TU-9: one call more before the end is one wait more."""
 

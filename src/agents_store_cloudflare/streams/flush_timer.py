@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 from agents_store_cloudflare.contract.errors import AgentsStoreError
 
@@ -12,7 +12,7 @@ __all__ = ["FlushTimer"]
 
 
 class FlushTimer:
-    """Flushes in the background after the flush interval. Without a `wait_until` it does nothing.
+    """Flushes in the background, after the flush interval or at once. Without a `wait_until` it does nothing.
 
     Args:
         stream_id: the stream's id, for log lines.
@@ -36,7 +36,8 @@ class FlushTimer:
         self._wait_until = wait_until
         self._sleep = sleep
         self._logger = logger
-        self._running: asyncio.Task[None] | None = None
+        self._interval: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopped = False
 
     @property
@@ -46,31 +47,50 @@ class FlushTimer:
 
     def start(self) -> None:
         """Begin the interval, unless it runs already."""
-        if self._wait_until is None or self._running is not None:
-            return
-        self._running = task = asyncio.ensure_future(self._flush_later())
+        if self._interval is None:
+            self._interval = self._begin(self._flush_later)
+
+    def flush_now(self) -> None:
+        """Flush in the background at once. An interval that runs ends without a flush of its own."""
+        self._interval = None
+        self._begin(self._flush_quietly)
+
+    def stop(self) -> None:
+        """End the timer: the writer is closed. A flush on its way ends too; its chunks stay with the writer."""
+        self._is_stopped = True
+        for task in self._tasks:
+            task.cancel()
+
+    def _begin(self, work: Callable[[], Coroutine[None, None, None]]) -> asyncio.Task[None] | None:
+        if self._wait_until is None or self._is_stopped:
+            return None
+        task = asyncio.ensure_future(self._until_stopped(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         try:
             self._wait_until(task)
         except Exception:
             self._logger.warning("wait_until failed; no more timers for stream %r", self._stream_id, exc_info=True)
             task.cancel()
-            self._running = self._wait_until = None
+            self._wait_until = None
+            return None
+        return task
 
-    def stop(self) -> None:
-        """End the timer: the writer is closed."""
-        self._is_stopped = True
-        if self._running is not None:
-            self._running.cancel()
-
-    async def _flush_later(self) -> None:
+    async def _until_stopped(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         try:
-            await self._sleep(self._interval_s)
+            await work()
         except asyncio.CancelledError:
             if not self._is_stopped:
                 raise
-            return
-        finally:
-            self._running = None
+
+    async def _flush_later(self) -> None:
+        await self._sleep(self._interval_s)
+        if self._interval is not asyncio.current_task():
+            return  # a flush has begun meanwhile
+        self._interval = None
+        await self._flush_quietly()
+
+    async def _flush_quietly(self) -> None:
         try:
             await self._flush()
         except AgentsStoreError:

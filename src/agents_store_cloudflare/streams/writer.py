@@ -183,8 +183,7 @@ class DurableObjectStreamWriter(StreamWriter):
             check_whole_number(expected_sequence, "expected_sequence", low=1)
         if self._taking == 0 and expected_sequence is None and self._is_at_ease(encoded.taken_ms):
             self._buffer.take(encoded)
-            if self._timer.is_usable:
-                self._timer.start()
+            await self._flush_in_background()
             return
         self._taking += 1  # from here on no other write overtakes this one
         try:
@@ -333,14 +332,22 @@ class DurableObjectStreamWriter(StreamWriter):
             )
 
     def _is_at_ease(self, now_ms: int) -> bool:
-        """Return whether the buffer can take a chunk without any other work: no failure is known, and the chunk makes no flush due."""
-        return (
-            self._sender.failure is None
-            and not self._is_closed
-            and not self._options.adaptive
-            and self._interval_ms > 0
-            and self._buffer.is_at_rest(self._options.buffer_size - 1, now_ms - self._interval_ms)
-        )
+        """Whether the buffer can take a chunk without any wait: no failure is known, and the chunk makes no flush due.
+
+        With a timer, flushes run in the background, and a chunk only needs room.
+        """
+        if self._sender.failure is not None or self._is_closed or self._options.adaptive or self._interval_ms == 0:
+            return False
+        if self._timer.is_usable:
+            return not self._is_full() and self._buffer.size_bytes < MAX_BATCH_BYTES
+        return self._buffer.is_at_rest(self._options.buffer_size - 1, now_ms - self._interval_ms)
+
+    async def _flush_in_background(self) -> None:
+        if self._is_full() or self._buffer.size_bytes >= MAX_BATCH_BYTES // 2:
+            self._timer.flush_now()
+            await asyncio.sleep(0)  # the flush takes its chunks: the buffer has room again
+        else:
+            self._timer.start()
 
     def _is_full(self) -> bool:
         return self._buffer.waiting_count() >= self._options.buffer_size
