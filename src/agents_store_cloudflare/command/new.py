@@ -18,7 +18,7 @@ __all__ = ["FRAMEWORKS", "add_parser", "make_project"]
 
 SUFFIX = ".template"
 NAME = "@name@"
-FRAMEWORKS: Final = ("langgraph", "pydantic-ai")
+FRAMEWORKS: Final = ("langgraph", "openai-agents", "pydantic-ai")
 """The frameworks with an adapter and a template."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,53}", re.ASCII)
 """The characters of a Worker's name, which is a part of its address."""
