@@ -22,8 +22,8 @@ REVISION: Final = 12
 
 _FIRST_WRITE: LiteralString = "substr(i.writes, 1, 12)"
 
-# ?3: now. A deleted item is a row without a value.
-_IS_LIVE: LiteralString = "i.value IS NOT NULL AND (i.expires_at IS NULL OR i.expires_at > ?3)"
+# ?1: now. A deleted item is a row without a value.
+_IS_LIVE: LiteralString = "i.value IS NOT NULL AND (i.expires_at IS NULL OR i.expires_at > ?1)"
 
 # The columns of an item.
 _ITEM: LiteralString = f"i.namespace, i.key, i.value, i.created_at, i.updated_at, {_FIRST_WRITE}"
@@ -54,8 +54,9 @@ _HOLDS: LiteralString = """
 """
 
 # ?5: the filter, as [[is negated, [leaf, …]], …]. Every group must hold, and a negated group must not hold.
+# A row that holds no object matches, so that whoever reads it hears of it.
 _MATCHES: LiteralString = f"""
-    NOT EXISTS (
+    CASE WHEN NOT json_valid(i.value) THEN 1 WHEN json_type(i.value) <> 'object' THEN 1 ELSE NOT EXISTS (
       SELECT 1
       FROM json_each(?5) AS part
       WHERE part.value ->> 0 = NOT EXISTS (
@@ -63,15 +64,15 @@ _MATCHES: LiteralString = f"""
         FROM json_each(part.value, '$[1]') AS leaf
         WHERE NOT coalesce({_HOLDS}, 0)
       )
-    )
+    ) END
 """
 
 _PAGE: LiteralString = f"""
     FROM (
       SELECT namespace, key, value, created_at, updated_at, expires_at, writes
       FROM __agents_graph_items
-      WHERE namespace >= ?1
-        AND namespace < ?2
+      WHERE namespace >= ?2
+        AND namespace < ?3
         AND value IS NOT NULL
       ORDER BY namespace, key
       LIMIT ?4
@@ -82,16 +83,16 @@ _PAGE: LiteralString = f"""
     LIMIT ?6 OFFSET ?7
 """
 
-# ?1 first namespace, ?2 the end of the range of namespaces, ?3 now, ?4 most rows to look at, ?5 filter, ?6 limit, ?7 offset
+# ?1 now, ?2 first namespace, ?3 the end of the range of namespaces, ?4 most rows to look at, ?5 filter, ?6 limit, ?7 offset
 # -> (namespace, key, value, created, updated, revision). Primary key.
 SEARCH: LiteralString = f"SELECT {_ITEM} {_PAGE}"
 
 # The same parameters: the found items of SEARCH get their time to live anew.
 REFRESH_FOUND: LiteralString = f"""
     UPDATE __agents_graph_items
-    SET expires_at = ?3 + ttl_ms
+    SET expires_at = ?1 + ttl_ms
     WHERE ttl_ms IS NOT NULL
-      AND expires_at < ?3 + ttl_ms
+      AND expires_at < ?1 + ttl_ms
       AND (namespace, key) IN (SELECT i.namespace, i.key {_PAGE})
 """
 
@@ -106,42 +107,40 @@ BEYOND: LiteralString = """
     LIMIT 1 OFFSET ?3
 """
 
-# ?1 JSON list of [namespace, key], ?3 now -> (place in the list, namespace, key, value, created, updated, revision). Primary key.
+# ?1 now, ?2 JSON list of [namespace, key] -> (place in the list, namespace, key, value, created, updated, revision). Primary key.
 GET: LiteralString = f"""
     SELECT asked.key, {_ITEM}
-    FROM json_each(?1) AS asked
+    FROM json_each(?2) AS asked
     CROSS JOIN __agents_graph_items AS i ON i.namespace = asked.value ->> 0 AND i.key = asked.value ->> 1
     WHERE {_IS_LIVE}
-      AND ?2 IS NULL
 """
 
-# ?1 JSON list of [namespace, key], ?3 now: these items get their time to live anew.
+# ?1 now, ?2 JSON list of [namespace, key]: these items get their time to live anew.
 REFRESH_GOT: LiteralString = """
     UPDATE __agents_graph_items
-    SET expires_at = ?3 + ttl_ms
+    SET expires_at = ?1 + ttl_ms
     WHERE ttl_ms IS NOT NULL
-      AND expires_at > ?3
-      AND expires_at < ?3 + ttl_ms
-      AND ?2 IS NULL
-      AND (namespace, key) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
+      AND expires_at > ?1
+      AND expires_at < ?1 + ttl_ms
+      AND (namespace, key) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2))
 """
 
-# ?1 first namespace, ?2 the end of the range, ?3 now, ?4 most namespaces -> (namespace, whether an item is in it), in order, and
+# ?1 now, ?2 first namespace, ?3 the end of the range, ?4 most namespaces -> (namespace, whether an item is in it), in order, and
 # one more if there is one. Primary key: one row for each namespace, and the deleted or expired items before its first valid item.
 NAMESPACES: LiteralString = f"""
     WITH RECURSIVE found (namespace, place) AS (
       SELECT (
         SELECT min(n.namespace)
         FROM __agents_graph_items AS n
-        WHERE n.namespace >= ?1
-          AND n.namespace < ?2
+        WHERE n.namespace >= ?2
+          AND n.namespace < ?3
       ), 0
       UNION ALL
       SELECT (
         SELECT min(n.namespace)
         FROM __agents_graph_items AS n
         WHERE n.namespace > found.namespace
-          AND n.namespace < ?2
+          AND n.namespace < ?3
       ), found.place + 1
       FROM found
       WHERE found.namespace IS NOT NULL
@@ -159,28 +158,28 @@ NAMESPACES: LiteralString = f"""
     WHERE found.namespace IS NOT NULL
 """
 
-# ?1 JSON list of [namespace, key, [the writes that may be the last, "" for no item]], ?2 the write's name, ?3 now: aborts the batch
+# ?1 now, ?2 JSON list of [namespace, key, [the writes that may be the last, "" for no item]], ?3 the write's name: aborts the batch
 # with `item` if another write is the last. Primary key.
 GUARD_ITEMS: LiteralString = f"""
     SELECT json_extract('{{}}', 'agents-store ' || json_object(
       'fault', 'item',
       'place', expected.key
     )) AS verdict
-    FROM json_each(?1) AS expected
+    FROM json_each(?2) AS expected
     LEFT JOIN __agents_graph_items AS i ON i.namespace = expected.value ->> 0 AND i.key = expected.value ->> 1
-    WHERE instr(coalesce(i.writes, ''), ?2) = 0
+    WHERE instr(coalesce(i.writes, ''), ?3) = 0
       AND CASE WHEN {_IS_LIVE} THEN {_FIRST_WRITE} ELSE '' END NOT IN (SELECT value FROM json_each(expected.value, '$[2]'))
 """
 
-# ?1 namespace, ?2 key, ?3 now, ?4 value or NULL to delete, ?5 when it expires or NULL, ?6 its time to live or NULL, ?7 the write's
+# ?1 now, ?2 namespace, ?3 key, ?4 value or NULL to delete, ?5 when it expires or NULL, ?6 its time to live or NULL, ?7 the write's
 # name. If this write was stored before, nothing changes, even if others wrote since. Primary key.
 PUT: LiteralString = """
     INSERT INTO __agents_graph_items AS i (namespace, key, value, created_at, updated_at, expires_at, ttl_ms, writes)
-    VALUES (?1, ?2, ?4, ?3, ?3, ?5, ?6, ?7)
+    VALUES (?2, ?3, ?4, ?1, ?1, ?5, ?6, ?7)
     ON CONFLICT (namespace, key) DO UPDATE SET
       value = excluded.value,
       created_at = CASE
-        WHEN i.value IS NOT NULL AND (i.expires_at IS NULL OR i.expires_at > ?3) THEN i.created_at
+        WHEN i.value IS NOT NULL AND (i.expires_at IS NULL OR i.expires_at > ?1) THEN i.created_at
         ELSE excluded.created_at
       END,
       updated_at = excluded.updated_at,

@@ -179,7 +179,7 @@ class D1Store(BaseStore):
     async def _write(self, puts: dict[Name, tuple[str | None, int | None]], now_ms: int) -> None:
         write_id = secrets.token_urlsafe(item_sql.REVISION * 3 // 4)
         expected: list[Expected] = self._seen.expected(puts) if self._seen is not None else []
-        guard = [Statement(item_sql.GUARD_ITEMS, (json.dumps(expected), write_id, now_ms))] if expected else []
+        guard = [Statement(item_sql.GUARD_ITEMS, (now_ms, json.dumps(expected), write_id))] if expected else []
         statements = [_put(name, value, ttl_ms, now_ms, write_id) for name, (value, ttl_ms) in puts.items()]
         sweep = Statement(item_sql.SWEEP, (now_ms, max(SWEPT_PER_CALL, 2 * len(puts))))
         faults: Faults = {"item": lambda facts: _stale(expected[cast("int", facts["place"])])}
@@ -210,7 +210,7 @@ class D1Store(BaseStore):
 def _put(name: Name, value: str | None, ttl_ms: int | None, now_ms: int, write_id: str) -> Statement:
     lasts_ms = TOMBSTONE_MS if value is None else ttl_ms
     expires_at = None if lasts_ms is None else now_ms + lasts_ms
-    return Statement(item_sql.PUT, (*name, now_ms, value, expires_at, ttl_ms, write_id))
+    return Statement(item_sql.PUT, (now_ms, *name, value, expires_at, ttl_ms, write_id))
 
 
 def _stale(expected: Expected) -> StaleItemError:
