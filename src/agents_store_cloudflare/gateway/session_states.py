@@ -1,4 +1,4 @@
-"""The states of sessions over HTTP, live, for sessions that live in homes."""
+"""Shows sessions that live in homes over HTTP, as they change."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SessionStates:
 
     Args:
         sessions: the binding of `SessionServer`, raw or as the SDK wraps it, or `LocalObjects` in tests.
-        prefix: the path below which it answers.
+        prefix: the path of all sessions' states.
         sleep: waits between attempts.
     """
 
@@ -60,7 +60,7 @@ class SessionStates:
 
     @property
     def prefix(self) -> str:
-        """The path below which it answers."""
+        """The path of all sessions' states."""
         return self._prefix
 
     @property

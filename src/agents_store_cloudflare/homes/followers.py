@@ -32,7 +32,7 @@ MAX_WAIT_MS: Final = 60_000
 NORMAL_CLOSURE: Final = 1000
 POLICY_VIOLATION: Final = 1008
 _FOLLOWS: Final = "follows "
-"""The attachment of a follower's socket begins so; the session id comes after it."""
+"""The beginning of the attachment of a follower's socket. The session id comes after it."""
 
 # ?1 session id -> (version, status, step count, message count, updated at), or no row. Primary key.
 _SUMMARY: LiteralString = """
@@ -110,7 +110,7 @@ class Followers:
         return encode_reply(None, summary)
 
     def changed(self) -> None:
-        """A batch may have changed sessions: show their followers. Without followers it reads nothing. It never raises."""
+        """Show the followers the changes of a batch. Without followers it reads nothing. It never raises."""
         if self._watched:
             self._changes.wake()
         followed: dict[str, list[_Follower]] = {}
@@ -146,7 +146,7 @@ class Followers:
         """Forget a socket, and close this side of it."""
         socket.close(NORMAL_CLOSURE, "")
         self._sockets = (
-            None  # the open ones are looked up again: the platform's object of this socket may be another one by now
+            None  # looks up the open sockets again, because the platform may have another object for this socket now
         )
 
     def _existing(self, session_id: str) -> str:

@@ -1,4 +1,4 @@
-"""How a page stops an answer: it names the turn, and the turn asks whether somebody has."""
+"""Lets a page stop an answer. The page requests it by the turn's id, and the turn asks for such a request now and then."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _MARK: Final = "stop "
 
 
 class StoppableTurn(Protocol):
-    """What `stop_requested` needs of a turn."""
+    """The part of a turn that `stop_requested` uses."""
 
     id: str
     state: AgentState
 
     async def commit(self) -> None:
-        """Store what the turn has so far, and load what others have changed."""
+        """Store the changes of the turn so far, and load the changes of others."""
         ...
 
 
 async def request_stop(states: StateStore, session_id: str, turn_id: str) -> None:
-    """Ask a turn to stop, from any Worker. Costs two batches.
+    """Ask a turn to stop, from any Worker. It costs two batches.
 
-    Only that turn stops: a request that comes after its end stops no later one. A client that stops listening stops nothing.
+    Only the turn with this id stops. A request after its end stops no later turn. A client that stops listening stops no turn.
 
     Args:
         states: `store.state_store`.
@@ -36,7 +36,7 @@ async def request_stop(states: StateStore, session_id: str, turn_id: str) -> Non
     Raises:
         StateNotFoundError: there is no such session.
         StaleStateError: somebody else saved at the same time, at each of 30 attempts.
-        InvalidArgumentError: an id is no id.
+        InvalidArgumentError: an id is not valid.
     """
     mark = f"{_MARK}{check_id(turn_id, 'turn_id')}"
 
@@ -47,9 +47,11 @@ async def request_stop(states: StateStore, session_id: str, turn_id: str) -> Non
 
 
 async def stop_requested(turn: StoppableTurn) -> bool:
-    """Commit the turn, and return whether somebody has asked it to stop. Costs one batch, or two when others have changed the session.
+    """Commit the turn, and return whether somebody has asked it to stop.
 
-    Ask it now and then, not for each chunk: once a second is soon enough for a person.
+    It costs one batch, or two if others have changed the session.
+
+    Call it about once a second, not for each chunk. That is soon enough for a person.
 
     Raises:
         StaleStateError, StaleFencingTokenError, LockLostError, TurnError: as `turn.commit`.
