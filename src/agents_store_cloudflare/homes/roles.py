@@ -29,7 +29,7 @@ def home_roles(
 ) -> tuple[ObjectHomes, HomeStateStore, HomeUsageStore, dict[ObjectKind, ObjectNamespace]]:
     """Return the homes, the state store and the usage store that use them, and the namespaces of streams and locks.
 
-    The lock and the stream of a home are in the home, all others have objects of their own.
+    The lock and the stream with the home's name live in the home. All other locks and streams have objects of their own.
 
     Args:
         database: D1, for the directory, usage and budgets.

@@ -49,7 +49,7 @@ class Commit:
 
     @classmethod
     def from_text(cls, text: str, *, past: bool = False) -> Commit:
-        """Return the commit of its JSON text in the database."""
+        """Return the commit that a JSON text from the database describes."""
         return replace(cls(*cast("list[Any]", json.loads(text))), past=past)
 
     @property

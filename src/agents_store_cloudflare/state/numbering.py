@@ -1,4 +1,7 @@
-"""The integer keys of messages and checkpoints. Each session owns one range of keys: its number times the length of a range, and on."""
+"""The integer keys of messages and checkpoints.
+
+Each session owns one range of keys. It begins at the session's number times the length of a range.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends the batches of a saver, each behind the fence."""
+"""Sends the batches of a saver. Each batch checks the fencing token first."""
 
 from __future__ import annotations
 

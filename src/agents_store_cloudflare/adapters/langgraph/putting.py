@@ -155,7 +155,7 @@ class Putting:
         return None if accepted is None else Seen(accepted[-1], dump(accepted))
 
     def _take_up(self, thread: Thread, checkpoint_id: str | None) -> list[_Held]:
-        """Return the writes that wait for a child of this checkpoint, and that tasks of this event loop have put."""
+        """Return the writes of tasks of this event loop that wait for a child of this checkpoint."""
         waiting = self._held.pop((thread, checkpoint_id or ""), [])
         taken = list(waiting)
         waiting.clear()

@@ -301,7 +301,7 @@ class StreamManager(Protocol):
     ) -> None:
         """Delete the chunks before `first_sequence`.
 
-        Readers before it get `StreamTruncatedError`. A lower `first_sequence` later brings no chunks back.
+        Readers that want an earlier chunk get `StreamTruncatedError`. A lower `first_sequence` later brings no chunks back.
 
         Raises:
             StreamNotFoundError: the stream does not exist.
