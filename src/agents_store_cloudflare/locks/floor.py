@@ -37,7 +37,7 @@ class ForgottenTokens:
     def lost_of(self, key: str, *, first: int) -> LostTokens:
         """Return the lost tokens of a key that has no lease.
 
-        `first` is the next token of the key. It is the first token if no key was forgotten.
+        `first` is the key's next token. If no key was forgotten, no lower token was ever given.
         """
         if not self.token:
             return LostTokens(first=first)

@@ -104,7 +104,7 @@ def stored_messages(session_id: str, rows: Sequence[Row], first: int, end: int) 
 
 
 def _damaged_sequence(rows: Sequence[Row], first: int) -> int:
-    """Return the sequence of the first message, from `first` on, of the first block that cannot be read."""
+    """Return the sequence at which the first unreadable block begins, or `first` if it begins earlier."""
     for row in rows:
         start = cast("int", row[0])
         try:

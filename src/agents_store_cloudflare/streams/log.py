@@ -150,7 +150,7 @@ class StreamLog(CopyableStream):
         return Appended(first_sequence=first_sequence, last_sequence=flush.last_sequence)
 
     def sequence_after(self, writer: str, writer_sequence: int, count: int) -> int:
-        """Return the last sequence of a flush of `count` chunks, stored now or before."""
+        """Return the last sequence of a flush of `count` chunks. The flush may be stored already, or be about to be stored."""
         with suppress(InvalidArgumentError):  # the append itself will be refused
             repeated = self._repeated_flush(writer, writer_sequence)
             if repeated is not None:

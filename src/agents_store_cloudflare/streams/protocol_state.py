@@ -105,7 +105,7 @@ class ProtocolState:
     def from_json(cls, facts: dict[str, Any]) -> Self:
         """Return the state that a head stores.
 
-        The head may lack the latest reads, so the stream lives longer by the time that they can have added.
+        The head may lack the latest reads. So the time that they can have added is added to the stream's life.
         """
         written_ms, ttl_s = facts["touchedMs"], facts["ttlS"]
         closed_by, source = facts["closedBy"], facts["source"]

@@ -52,7 +52,7 @@ class SeenStream:
         return self.life < known.life or (self.is_gone and self.life == known.life)
 
     def check_at(self, now_ms: int) -> int:
-        """Return the time at which the index asks whether the stream still exists, or forgets that it is gone."""
+        """Return the time of the index's next check. It then asks whether the stream still exists, or forgets a stream that is gone."""
         if self.is_gone:
             return now_ms + REMEMBERED_MS
         latest = now_ms + LONGEST_UNCHECKED_MS

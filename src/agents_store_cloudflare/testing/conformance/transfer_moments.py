@@ -65,7 +65,7 @@ class TransferMomentConformance(StoreFixtures):
 
 
 class Meddled(Database):
-    """A database during whose batch number `at` somebody else acts; during every batch if it is None."""
+    """A database in which somebody else acts during the batch number `at`, or during every batch if `at` is None."""
 
     def __init__(self, database: Database, at: int | None, act: Callable[[], Awaitable[object]]) -> None:
         self._database = database
