@@ -7,6 +7,7 @@ import pytest
 
 import agents_store_cloudflare
 from agents_store_cloudflare import Turn
+from agents_store_cloudflare.adapters import langgraph, openai_agents
 from tools.places import ROOT
 
 TEXT = (ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8")
@@ -26,7 +27,7 @@ def _known() -> set[str]:
     """Every public name, and every public member of a public class."""
     values = [getattr(agents_store_cloudflare, name) for name in agents_store_cloudflare.__all__]
     members = {name for value in values if inspect.isclass(value) for name in dir(value)}
-    return {*dir(agents_store_cloudflare), *members, *dir(Turn)}
+    return {*dir(agents_store_cloudflare), *members, *dir(Turn), *langgraph.__all__, *openai_agents.__all__}
 
 
 def test_the_frameworks() -> None:
