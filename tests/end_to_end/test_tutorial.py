@@ -38,7 +38,7 @@ def test_every_mark_is_understood() -> None:
     """A mark that nothing runs would make the page's first paragraph false."""
     kinds = [step.what for step in _steps()]
     assert sorted(set(kinds)) == ["append", "asked", "by", "file", "replace", "test"]
-    assert PAGE.count("<!--") == len(kinds) == 11
+    assert PAGE.count("<!--") == len(kinds) == 12
 
 
 def test_the_page_from_its_first_line_to_its_last(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
