@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,20 @@ import griffe
 import pytest
 
 from agents_store_cloudflare import (
+    CloudflareStore,
     D1StateStore,
     D1UsageStore,
     DurableObjectLockManager,
     DurableObjectStreamManager,
+    Turn,
 )
+from agents_store_cloudflare.locks.lock import DurableObjectLock
+from agents_store_cloudflare.streams.reader import DurableObjectStreamReader
+from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
+from tests.costs.test_cost_table import SEND_NOTHING, WITHIN_OTHERS
+
+PARTS = {"fail", "hold", "leave"}
+"""Of a turn's object, of its writer and of its lock: what the turn's block and the store call."""
 
 ROOT = Path(__file__).parents[2]
 LANGUAGE_SERVER = ROOT / "node_modules" / ".bin" / "pyright-langserver"
@@ -38,6 +48,26 @@ def test_each_call_has_its_whole_docstring(concrete: type) -> None:
         name for name, method in methods if not name.startswith("_") and _is_pointer(inspect.getdoc(method) or "")
     ]
     assert silent == []
+
+
+DESCRIBED = (*CLASSES, CloudflareStore, DurableObjectStreamWriter, DurableObjectStreamReader, DurableObjectLock, Turn)
+
+
+@pytest.mark.parametrize("concrete", DESCRIBED, ids=lambda concrete: concrete.__name__)
+def test_each_argument_is_described(concrete: type) -> None:
+    """The docstring of a public call names every argument. The parts that other calls stand on are not called by users."""
+    parts = {call.rpartition(".")[2] for call in WITHIN_OTHERS | SEND_NOTHING} | PARTS
+    silent: list[str] = []
+    for name, method in inspect.getmembers(concrete, inspect.isroutine):
+        if name.startswith("_") or name in parts or hasattr(tuple, name):
+            continue
+        shown = inspect.getdoc(method) or ""
+        silent += [f"{name}({each})" for each in _arguments(method) if re.search(rf"\b{each}\b", shown) is None]
+    assert silent == []
+
+
+def _arguments(method: Any) -> list[str]:
+    return [name for name in inspect.signature(method).parameters if name != "self"]
 
 
 def _is_pointer(docstring: str) -> bool:

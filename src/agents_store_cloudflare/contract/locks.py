@@ -121,6 +121,10 @@ class Lock(Protocol):
         A process that was paused gets the call too late. Then the fencing token protects the data. An exception of the callback is
         logged and has no other effect.
 
+        Args:
+            event: "lost", the only one.
+            callback: called with this lock.
+
         Returns:
             A function that unsubscribes the callback.
         """

@@ -114,6 +114,8 @@ class StreamGateway:
         It is for EventSource and WebSocket.
 
         Args:
+            stream_id: any id of a stream.
+            wire: how it is read: "events" (Server-Sent Events), "socket" (WebSocket) and the others of `StreamWire`.
             expires_in: the seconds until it expires, 1 to 86,400. An open connection goes on after that, but a reconnection is
                 refused.
             from_sequence: reading begins after this sequence, and earlier chunks are not permitted.

@@ -196,6 +196,7 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
             checkpoint: keep a checkpoint with each commit.
             step_id: the step whose staged changes are promoted with the first commit.
             budget: the scope and the amount to reserve. The spent amount is settled when the turn ends.
+            parent_session_id: the session whose sub-session is created, if one is.
             wait_until: `ctx.waitUntil` of the request. With it, the end of the block does not wait for the closing chunk.
 
         Raises:
@@ -258,6 +259,9 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
             >>> async for summary in store.follow("ada"):
             ...     print(summary.status, summary.message_count)
 
+        Args:
+            session_id: the session.
+
         Raises:
             InvalidArgumentError: the store has no homes, or the id breaks a rule.
             StateNotFoundError: there is no such session. It is raised by the first step, as the next error is.
@@ -278,6 +282,9 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
         Return the home's name, or None when it has no sessions.
 
         This is for an operator whose directory has lost rows. The call returns when the directory has the sessions.
+
+        Args:
+            session_id: any session of the home.
 
         Raises:
             InvalidArgumentError: the store has no homes.
@@ -303,6 +310,7 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
         session uses stay, and so do sub-sessions that live elsewhere (`remote`).
 
         Args:
+            session_id: the session.
             expected_version: delete only at this version; None deletes at any.
             fencing_token: the lock that the caller holds, or its token. The state and each stream compare it with the highest token
                 that they have seen.

@@ -275,6 +275,7 @@ class DurableObjectStreamManager(StreamManager):
         Over `LocalObjects` the result is an `HttpResponse` whose body is a `LocalEvents`.
 
         Args:
+            stream_id: any id of a stream.
             last_event_id: the request's `Last-Event-ID` header as it came: the last sequence that the client has.
 
         Returns:

@@ -65,22 +65,49 @@ class RecordingTurn:
         return completed
 
     def record_tokens(self, *, model: str, prompt: int = 0, completion: int = 0, **counts: int) -> UsageEntry:
-        """Record the tokens of one model call. `reasoning`, `cached` and `total` may follow."""
+        """Record the tokens of one model call. `reasoning`, `cached` and `total` may follow.
+
+        Args:
+            model: the model's name, by which totals and prices go.
+            prompt: the tokens that the model read.
+            completion: the tokens that it wrote.
+            counts: `reasoning`, `cached` and `total`, in tokens.
+        """
         tokens = {"prompt": prompt, "completion": completion, **counts}
         return self.record({**self._facts("tokens"), "model": model, "tokens": tokens})
 
     def record_tool(self, *, tool_name: str, duration_ms: int, success: bool, error: str | None = None) -> UsageEntry:
-        """Record one call of a tool."""
+        """Record one call of a tool.
+
+        Args:
+            tool_name: the tool, by which totals go.
+            duration_ms: how long it took, in milliseconds.
+            success: whether it worked.
+            error: why it did not.
+        """
         facts: dict[str, object] = {"toolName": tool_name, "durationMs": duration_ms, "success": success}
         return self.record({**self._facts("tool"), **facts, **({} if error is None else {"error": error})})
 
     def record_subagent(self, *, agent_type: str, sub_session_id: str, duration_ms: int, success: bool) -> UsageEntry:
-        """Record one run of a sub-agent. The sub-agent's own session holds its usage."""
+        """Record one run of a sub-agent. The sub-agent's own session holds its usage.
+
+        Args:
+            agent_type: the kind of the sub-agent.
+            sub_session_id: its own session.
+            duration_ms: how long it took, in milliseconds.
+            success: whether it worked.
+        """
         facts: dict[str, object] = {"agentType": agent_type, "subSessionId": sub_session_id}
         return self.record({**self._facts("subagent"), **facts, "durationMs": duration_ms, "success": success})
 
     def record_custom(self, *, name: str, value: float, data: JsonValue = None) -> UsageEntry:
-        """Record a number of your own."""
+        """Record a number of your own.
+
+        Args:
+            name: what is counted.
+            value: the number, in your own unit.
+            data: JSON beside it.
+        """
         facts: dict[str, object] = {"name": name, "value": value}
         return self.record({**self._facts("custom"), **facts, **({} if data is None else {"data": data})})
 

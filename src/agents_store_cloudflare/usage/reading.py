@@ -115,6 +115,9 @@ class Reading(Deletions, EntryStore, TotalsStore):
     async def exists(self, session_id: str) -> bool:
         """Return whether entries are stored for the session.
 
+        Args:
+            session_id: the session.
+
         Cost: 1 D1 batch (1 row read).
         """
         [rows] = await self._batches.run(self._batches.statement(sql.SELECT_EXISTS, check_id(session_id, "session_id")))
@@ -122,6 +125,9 @@ class Reading(Deletions, EntryStore, TotalsStore):
 
     async def get_entry_count(self, session_id: str) -> int:
         """Return how many entries are stored for the session. It reads them all.
+
+        Args:
+            session_id: the session.
 
         Cost: 1 D1 batch (100 rows read).
         """

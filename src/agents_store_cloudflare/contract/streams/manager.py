@@ -154,6 +154,12 @@ class StreamManager(Protocol):
     ) -> OpensWriter:
         """Return a writer. It creates the stream if there is none. Chunks without `agentId` and `agentType` get the writer's.
 
+        Args:
+            stream_id: any id of a stream.
+            agent_id: who writes.
+            agent_type: the kind of that agent.
+            fencing_token: a lock or its token, for every chunk. A writer with a lower one than the stream has seen is refused.
+
         Cost: 1 object call (0-2 rows read, 0-4 written).
         """
         ...
@@ -162,6 +168,7 @@ class StreamManager(Protocol):
         """Return a reader that begins at the oldest chunk that is kept.
 
         Args:
+            stream_id: any id of a stream.
             wait: seconds to wait for the stream to exist.
             follow: wait for new chunks until the stream ends. With False the iteration stops after the stored chunks. A second
                 iteration yields the chunks that were stored since.
@@ -184,6 +191,7 @@ class StreamManager(Protocol):
         """Return a reader of the chunks after `from_sequence`.
 
         Args:
+            stream_id: any id of a stream.
             from_sequence: the sequence of the last chunk that the caller has; 0 for none.
             wait: seconds to wait for the stream to exist.
             until_turn: stop after the chunk that closes this turn (type `turn-end` or `turn-failed`, with its `turnId`). A turn id
@@ -216,6 +224,13 @@ class StreamManager(Protocol):
 
         Ending it again with the same outcome does nothing.
 
+        Args:
+            stream_id: any id of a stream.
+            output: JSON that readers and `get_info` get.
+            status: a word for the outcome, for readers.
+            fencing_token: a lock or its token. A lower one than the stream has seen is refused.
+            commit_id: a name of this call. Repeated with it, the call has one effect.
+
         Raises:
             StreamClosedError: the stream has another outcome; the error names it.
             StreamNotFoundError: the stream does not exist.
@@ -233,6 +248,12 @@ class StreamManager(Protocol):
 
         Readers get every chunk, then `StreamFailedError` with this text.
 
+        Args:
+            stream_id: any id of a stream.
+            error: the text for readers.
+            fencing_token: a lock or its token. A lower one than the stream has seen is refused.
+            commit_id: a name of this call. Repeated with it, the call has one effect.
+
         Cost: 1 object call (1 row read, 1 written).
         """
         ...
@@ -243,6 +264,11 @@ class StreamManager(Protocol):
         """Pause the stream. The chunks in this manager's writers are stored first. A paused stream stays paused.
 
         Then writing raises `StreamClosedError`. Readers get every chunk and stop.
+
+        Args:
+            stream_id: any id of a stream.
+            fencing_token: a lock or its token. A lower one than the stream has seen is refused.
+            commit_id: a name of this call. Repeated with it, the call has one effect.
 
         Raises:
             StreamClosedError: the stream has ended or failed.
@@ -258,6 +284,11 @@ class StreamManager(Protocol):
     ) -> None:
         """Make a paused stream take chunks again. An active stream stays unchanged. It raises the errors of `pause_stream`.
 
+        Args:
+            stream_id: any id of a stream.
+            fencing_token: a lock or its token. A lower one than the stream has seen is refused.
+            commit_id: a name of this call. Repeated with it, the call has one effect.
+
         Cost: 1 object call (0-1 rows read, 0-1 written).
         """
         ...
@@ -269,6 +300,11 @@ class StreamManager(Protocol):
 
         Each open reader raises `StreamTruncatedError` once. A reader that had yielded all chunks goes on when it is iterated again.
         Chunks that writers have taken and not stored come after the reset.
+
+        Args:
+            stream_id: any id of a stream.
+            fencing_token: a lock or its token. A lower one than the stream has seen is refused.
+            commit_id: a name of this call. Repeated with it, the call has one effect.
 
         Raises:
             StreamNotFoundError: the stream does not exist.
@@ -282,6 +318,11 @@ class StreamManager(Protocol):
         self, stream_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> None:
         """Delete the stream. If it is created again, its numbers go on, and old fencing tokens stay refused.
+
+        Args:
+            stream_id: any id of a stream.
+            fencing_token: a lock or its token. A lower one than the stream has seen is refused.
+            commit_id: a name of this call. Repeated with it, the call has one effect.
 
         Raises:
             StreamNotFoundError: the stream does not exist.
@@ -303,6 +344,11 @@ class StreamManager(Protocol):
 
         Readers that want an earlier chunk get `StreamTruncatedError`. A lower `first_sequence` later brings no chunks back.
 
+        Args:
+            stream_id: any id of a stream.
+            fencing_token: a lock or its token. A lower one than the stream has seen is refused.
+            commit_id: a name of this call. Repeated with it, the call has one effect.
+
         Raises:
             StreamNotFoundError: the stream does not exist.
             StaleFencingTokenError: a higher fencing token has been seen.
@@ -317,6 +363,9 @@ class StreamManager(Protocol):
         This is for operators, after somebody used a wrong token or the lock service lost its count. An unknown stream stays
         unknown.
 
+        Args:
+            stream_id: any id of a stream.
+
         Cost: 1 object call (1 row read, 1 written).
         """
         ...
@@ -325,6 +374,9 @@ class StreamManager(Protocol):
         """Return the stream's status, numbers and outcome, or None if it does not exist.
 
         `writers` counts the writers of the chunks that are kept.
+
+        Args:
+            stream_id: any id of a stream.
 
         Cost: 1 object call.
         """
