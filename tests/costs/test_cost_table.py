@@ -55,6 +55,7 @@ SEND_NOTHING = {
 }
 WITHIN_OTHERS = {
     # The parts of a turn: store.turn and store.sweep_turns have their lines.
+    "state_store.append_after",  # by an adapter, as append_messages
     "stream_manager.close_turn",
     "stream_manager.turn_writer",
     "store.project_home",  # an operator's call to one home; docs/homes.md tells what homes cost

@@ -17,6 +17,7 @@ __all__ = [
     "NO_CHECKPOINT_ABOVE",
     "POP_MESSAGES",
     "REPLACE_MESSAGES",
+    "SAME_HISTORY",
     "SELECT_MESSAGE_COUNT",
     "TAIL_FITS",
     "TRUNCATE_MESSAGES",
@@ -162,6 +163,17 @@ POP_MESSAGES: LiteralString = session_update(
 REPLACE_MESSAGES: LiteralString = session_update(
     "history_epoch = ?7, message_count = ?6", messages="CAST(?6 AS INTEGER)", epoch="?7"
 )
+
+# ?1 session id, ?2 the epoch of a history, 0 if there was no session: aborts the batch if the session has another history. Primary key.
+SAME_HISTORY: LiteralString = """
+    SELECT
+      CASE WHEN coalesce(s.history_epoch, 0) <> ?2 THEN json_extract('{}', 'agents-store ' || json_object(
+        'fault', 'removed',
+        'message_count', coalesce(s.message_count, 0)
+      )) END AS verdict
+    FROM (SELECT ?1 AS id) AS wanted
+    LEFT JOIN __agents_states AS s ON s.session_id = wanted.id
+"""
 
 # ?1 session id, ?2 a number of messages, ?3 1 to count it from the end: aborts the batch when a kept checkpoint counts more messages than
 # would stay. The newest checkpoint is enough, because a later one never counts fewer messages. Primary keys.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -93,25 +93,63 @@ class MessageCalls(StateCalls, MessageStore):
         if not added:
             raise InvalidArgumentError("append_messages needs at least one message")
         blocks = self._blocks(added, session_id, "append_messages")
-        bodies = [block.body for block in blocks]
-        guard = self._guard("append_messages", session_id, fencing_token, commit_id, bodies, create)
-        guard = replace(guard, new_messages=len(added), must_exist=create is None)
-        creates = [] if create is None else [self._creating(session_id, create)]
-        update = Statement(message_sql.APPEND_MESSAGES, (*self._commit(guard), len(added)))
-        appends = [
-            Statement(
-                message_sql.APPEND_BLOCK,
-                (session_id, len(added) - block.first_sequence, block.count, block.body),
-            )
-            for block in blocks
-        ]
-        first, results = await self._batches.guarded(guard, [*creates, update, *appends])
-        commit = first or Commit.from_text(cast("str", results[len(creates)][0][0]))
+        guard = self._append_guard(session_id, blocks, create, fencing_token, commit_id)
+        commit = await self._append(guard, blocks, create)
         if state is not None:
             # These are the messages that were sent. The caller's objects may have changed since.
             sent = messages_of([[block.first_sequence, block.body] for block in blocks], 0, len(added))
             take_up(state, sent, commit)
         return commit.message_count_before
+
+    async def append_after(
+        self,
+        session_id: str,
+        messages: Sequence[Mapping[str, object]],
+        *,
+        history_epoch: int | None,
+        create: str,
+        fencing_token: FencingToken,
+        commit_id: str,
+    ) -> int:
+        """Append messages for an adapter that has decided by the history that it read. Return the epoch of the history.
+
+        Args:
+            history_epoch: the epoch of that history, 0 for a session that does not exist; None appends to any history.
+
+        Raises:
+            StaleStateError: messages of that history were removed since (`reason` is "history").
+        """
+        blocks = self._blocks(messages, session_id, "append_messages")
+        guard = self._append_guard(session_id, blocks, create, fencing_token, commit_id)
+        if history_epoch is not None:
+            guard = replace(guard, conditions=(_same_history(session_id, history_epoch),))
+        return (await self._append(guard, blocks, create)).history_epoch
+
+    def _append_guard(
+        self,
+        session_id: str,
+        blocks: Sequence[Block],
+        create: str | None,
+        fencing_token: FencingToken,
+        commit_id: str | None,
+    ) -> Guard:
+        bodies = [block.body for block in blocks]
+        guard = self._guard("append_messages", session_id, fencing_token, commit_id, bodies, create)
+        return replace(guard, new_messages=sum(block.count for block in blocks), must_exist=create is None)
+
+    async def _append(self, guard: Guard, blocks: Sequence[Block], create: str | None) -> Commit:
+        session_id, count = guard.session_id, guard.new_messages
+        creates = [] if create is None else [self._creating(session_id, create)]
+        update = Statement(message_sql.APPEND_MESSAGES, (*self._commit(guard), count))
+        appends = [
+            Statement(
+                message_sql.APPEND_BLOCK,
+                (session_id, count - block.first_sequence, block.count, block.body),
+            )
+            for block in blocks
+        ]
+        first, results = await self._batches.guarded(guard, [*creates, update, *appends])
+        return first or Commit.from_text(cast("str", results[len(creates)][0][0]))
 
     async def pop_messages(
         self,
@@ -231,6 +269,18 @@ class MessageCalls(StateCalls, MessageStore):
 
 class _LongTailError(Exception):
     """The messages that a pop removes are too long for its commit. Callers do not get this error."""
+
+
+def _same_history(session_id: str, epoch: int) -> Condition:
+    """Return the condition that no message was removed since the history of this epoch was read."""
+    return Condition(
+        statement=Statement(message_sql.SAME_HISTORY, (session_id, epoch)),
+        errors={
+            "removed": lambda facts: StaleStateError(
+                session_id, reason="history", expected=None, actual=facts.get("message_count")
+            )
+        },
+    )
 
 
 def _keeping_tail(guard: Guard, count: int) -> Guard:

@@ -277,3 +277,36 @@ async def test_a_call_removed_while_a_reply_is_late(database: SqliteDatabase, wa
     with pytest.raises(OrphanToolOutputError):
         await session.add_items([OUTPUT])
     assert OUTPUT not in await session.get_items()
+
+
+@pytest.mark.parametrize("removal", ["clear_session", "pop_item", "delete", "delete and add"])
+async def test_a_call_that_another_session_object_removed(database: SqliteDatabase, removal: str) -> None:
+    """OA-5: an output is refused also where another object, or another Worker, has removed its call since it was read."""
+    mine: Any = D1Session(THREAD, database)
+    theirs: Any = D1Session(THREAD, database)
+    await mine.add_items([*users("x"), CALL])
+    if removal.startswith("delete"):
+        await D1StateStore(database).delete_session(THREAD)
+        if removal == "delete and add":
+            await theirs.add_items(users("y"))
+    else:
+        await getattr(theirs, removal)()
+    before = await theirs.get_items()
+    with pytest.raises(OrphanToolOutputError):
+        await mine.add_items([OUTPUT])
+    assert await theirs.get_items() == before
+
+
+async def test_an_output_after_others_have_removed_something_else(database: SqliteDatabase) -> None:
+    """OA-5: where the call is still there, the output is added; one that answers a known call costs one batch."""
+    mine: Any = D1Session(THREAD, database)
+    theirs: Any = D1Session(THREAD, database)
+    await mine.add_items([*users("x"), CALL, *users("y")])
+    await theirs.pop_item()
+    await mine.add_items([OUTPUT])
+    assert await mine.get_items() == [*users("x"), CALL, OUTPUT]
+    another: Any = {**CALL, "call_id": "another"}
+    await mine.add_items([another])
+    sent = database.batches
+    await mine.add_items([{**OUTPUT, "call_id": "another"}])
+    assert database.batches == sent + 1

@@ -19,9 +19,11 @@ from agents_store_cloudflare.adapters.openai_agents.tool_calls import (
 )
 from agents_store_cloudflare.adapters.openai_agents.usage import usage_entries
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_fencing_token, check_flag, check_id
-from agents_store_cloudflare.contract.errors import InvalidArgumentError, StateNotFoundError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, StaleStateError, StateNotFoundError
 from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.state.contention import MOST_ATTEMPTS
+from agents_store_cloudflare.state.history import history_of
 from agents_store_cloudflare.usage import D1UsageStore
 
 if TYPE_CHECKING:
@@ -104,8 +106,9 @@ class D1Session:
         settings = self.session_settings
         default = settings.limit if limit is None and settings is not None else None
         known = self._known
-        items = await self._last_items(limit if limit is not None else default)
-        known.add(items)
+        items, epoch = await self._last_items(limit if limit is not None else default)
+        if epoch is not None:
+            known.add(items, epoch)
         return cast("list[TResponseInputItem]", without_cut_outputs(items) if default is not None else items)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
@@ -158,23 +161,40 @@ class D1Session:
             D1UsageStore(self._database).record_entries(entries, commit_id=name, fencing_token=self._token)
         )
 
-    async def _last_items(self, limit: int | None) -> list[dict[str, Any]]:
+    async def _last_items(self, limit: int | None) -> tuple[list[dict[str, Any]], int | None]:
+        """Return the last items, and the epoch of their history: 0 without a session, None if nothing was read."""
         if limit == 0:
-            return []
+            return [], None
         state = await self._state.load_state(self.session_id, messages="all" if limit is None or limit < 0 else limit)
-        return [] if state is None else [dict(message) for message in state.messages]
+        if state is None:
+            return [], 0
+        return [dict(message) for message in state.messages], history_of(state).epoch
 
     async def _append(self, items: list[dict[str, Any]], commit_id: str) -> None:
         known = self._known  # a pop or a clearing meanwhile replaces this object
-        if self._checks_outputs and calls_missing(items, known.ids):
-            stored = await self._last_items(None)
-            if missing := calls_missing(items, call_ids(stored)):
-                raise OrphanToolOutputError(session_id=self.session_id, call_ids=missing)
-            known.add(stored)
-        await self._state.append_messages(
-            self.session_id, items, create=self._agent_type, commit_id=commit_id, fencing_token=self._token
-        )
-        known.add(items)
+        is_answer = self._checks_outputs and bool(calls_missing(items, ()))
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            if is_answer and calls_missing(items, known.ids):
+                stored, epoch = await self._last_items(None)
+                if missing := calls_missing(items, call_ids(stored)):
+                    raise OrphanToolOutputError(session_id=self.session_id, call_ids=missing)
+                known.add(stored, epoch or 0)
+            try:
+                epoch = await self._state.append_after(
+                    self.session_id,
+                    items,
+                    history_epoch=known.epoch if is_answer else None,
+                    create=self._agent_type,
+                    fencing_token=self._token,
+                    commit_id=commit_id,
+                )
+            except StaleStateError:  # somebody has removed items since they were read: the call may be among them
+                if attempt == MOST_ATTEMPTS:
+                    raise
+                known.ids.clear()
+            else:
+                known.add(items, epoch)
+                return
 
     async def _pop(self, commit_id: str) -> dict[str, Any] | None:
         try:
@@ -183,7 +203,7 @@ class D1Session:
             )
         except StateNotFoundError:
             return None
-        self._known = self._known.without(popped)
+        self._known = KnownCalls()
         return dict(popped[0]) if popped else None
 
     async def _clear(self, commit_id: str) -> None:

@@ -13,26 +13,25 @@ MAX_KNOWN: Final = 1_000
 
 
 class KnownCalls:
-    """The newest 1,000 ids of calls that a session object has read or added. Other calls cost a read of the history.
+    """The ids of calls that a session object has read or added: at most 1,000, the newest. Others cost a read of the history.
 
     Attributes:
         ids: the ids, the oldest first.
+        epoch: the history that they were in. It changes when messages are removed. None as long as nothing is known.
     """
 
     def __init__(self) -> None:
         self.ids: dict[str, None] = {}
+        self.epoch: int | None = None
 
-    def add(self, items: Iterable[Mapping[str, Any]]) -> None:
-        """Remember the calls among the items."""
+    def add(self, items: Iterable[Mapping[str, Any]], epoch: int) -> None:
+        """Remember the calls among the items. Calls of another history are forgotten: messages were removed since."""
+        if epoch != self.epoch:
+            self.ids.clear()
+        self.epoch = epoch
         self.ids |= dict.fromkeys(call_ids(items))
         for oldest in list(self.ids)[:-MAX_KNOWN]:
             del self.ids[oldest]
-
-    def without(self, items: Iterable[Mapping[str, Any]]) -> KnownCalls:
-        """Return the calls that stay known when the items are removed. Calls that are added to this object later are forgotten."""
-        left, removed = KnownCalls(), set(call_ids(items))
-        left.ids = {call_id: None for call_id in self.ids if call_id not in removed}
-        return left
 
 
 def call_ids(items: Iterable[Mapping[str, Any]]) -> list[str]:
