@@ -125,7 +125,7 @@ def check_whole_number(value: object, name: str, *, low: int = 0, high: int = MA
 
     Raises:
         TypeError: it is not an int, or it is a bool.
-        InvalidArgumentError: out of range.
+        InvalidArgumentError: it is out of range.
     """
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")

@@ -169,7 +169,7 @@ class DurableObjectLock(Lock):
         return self._is_given_back
 
     def leave(self, *, is_leaving: bool) -> None:
-        """While the lock is leaving, a refresh that finds no lease is no loss: a release is on its way with other calls."""
+        """Note that a release with other calls has begun, or has failed. While it runs, a refresh that finds no lease is no loss."""
         self._is_leaving = is_leaving
 
     def gave_back(self) -> None:

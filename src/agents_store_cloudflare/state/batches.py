@@ -42,10 +42,10 @@ class StateBatches:
     async def guarded(
         self, guard: Guard, statements: Sequence[Statement], database: Database | None = None
     ) -> tuple[Commit | None, list[list[Row]]]:
-        """Send guard, fence and statements as one batch, when the statements may return no commit.
+        """Send guard, fence and statements as one batch. The first row of the statements need not be a commit.
 
         Args:
-            database: sends the batch together with other calls; the session's own database where absent.
+            database: a database that sends the batch together with other calls. None means the session's own database.
 
         Returns:
             None and the rows of the statements. A repetition gives the first commit and no rows.
