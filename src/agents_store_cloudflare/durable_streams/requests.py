@@ -102,7 +102,7 @@ class Read:
 
     @classmethod
     def from_header(cls, text: str) -> Self:
-        """Return the read that gave this text."""
+        """Return the read that `to_header` wrote as this text."""
         place, live, cursor, if_none_match, wait_ms = json.loads(text)
         position: Any = Offset(*cast("Any", place)) if isinstance(place, list) else place
         return cls(position=position, live=live, cursor=cursor, if_none_match=if_none_match, wait_ms=wait_ms)

@@ -2,11 +2,11 @@
 
 | event       | data                                    | when                                              |
 |-------------|-----------------------------------------|---------------------------------------------------|
-| `chunk`     | the chunk, as its writer encoded it     | one each, in order; the sequence is its id        |
+| `chunk`     | the chunk, as its writer encoded it     | for each chunk, in order; the sequence is its id  |
 | `caught-up` | `{"sequence"}`                          | once, when everything stored has been sent        |
-| `truncated` | `{"fromSequence", "firstSequence"}`     | the chunks that the listener has are no longer the |
-|             |                                         | stream, or chunks after them are gone; the oldest |
-|             |                                         | kept follow                                       |
+| `truncated` | `{"fromSequence", "firstSequence"}`     | the listener has chunks that the stream no longer |
+|             |                                         | has, or its next chunks are gone; then the oldest |
+|             |                                         | kept chunks follow                                |
 | `end`       | `{"status", "output"}`                  | the stream ended; nothing follows                 |
 | `fail`      | `{"error"}`                             | the stream was failed; nothing follows            |
 """

@@ -48,7 +48,7 @@ class History:
         self._checks_head = checks_head
 
     async def get(self, thread: Thread, checkpoint_id: str | None, codec: TextCodec) -> CheckpointTuple | None:
-        """Return the checkpoint of an id, or the newest, in one batch. The saver remembers it."""
+        """Return the checkpoint with an id, or the newest one. It costs one batch, and the saver remembers the checkpoint."""
         select = (
             Statement(reading_sql.SELECT_LATEST, thread)
             if checkpoint_id is None
