@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_id, check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.turns import SweptTurns
-from agents_store_cloudflare.database import Database
+from agents_store_cloudflare.database import Database, Homes, OneDatabase
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.metering.meter import Meter, OpenMeters
 from agents_store_cloudflare.migrations import run_migration
@@ -108,6 +108,15 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
             >>> gateway = StreamGateway(store.stream_namespace, authorize=may_read)
         """
         return self._stream_namespace
+
+    @property
+    def session_homes(self) -> Homes:
+        """Where the sessions live, for the adapters of frameworks. Without homes it is the database.
+
+        Example:
+            >>> session = D1Session("ada", store.session_homes, fencing_token=lock)
+        """
+        return self._parts.homes or OneDatabase(self._parts.database)
 
     def __repr__(self) -> str:
         roles = "state, streams, usage" + ("" if self.lock_manager is None else ", locks")

@@ -277,7 +277,7 @@ async def test_homes_are_refused() -> None:
     """A2-6: A store over homes is refused by name when it is made."""
     world = HomeWorld()
     cloud = await world.store()
-    homes: Any = cloud.state_store._batches.homes  # pyright: ignore[reportPrivateUsage,reportAttributeAccessIssue]
+    homes = cloud.session_homes
     with pytest.raises(InvalidArgumentError, match="cannot live in homes"):
         D1TaskStore(homes)
 

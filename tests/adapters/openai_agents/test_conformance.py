@@ -10,6 +10,7 @@ from agents import SQLiteSession
 from agents_store_cloudflare.adapters.openai_agents import D1Session
 from agents_store_cloudflare.testing import SqliteDatabase
 from agents_store_cloudflare.testing.conformance.openai_session import OpenAISessionConformance
+from tests.homes.worlds import HomeWorld
 
 
 class TestD1Session(OpenAISessionConformance):
@@ -22,6 +23,18 @@ class TestD1Session(OpenAISessionConformance):
     async def open(self, session_id: str, **settings: Any) -> Any:
         """Open a session of the test's database."""
         return D1Session(session_id, self.database, **settings)
+
+
+class TestInHomes(OpenAISessionConformance):
+    """OA-1: the same for sessions that live in homes of their own."""
+
+    @pytest.fixture(autouse=True)
+    async def _world(self) -> None:
+        self.homes = (await HomeWorld().store()).session_homes
+
+    async def open(self, session_id: str, **settings: Any) -> Any:
+        """Open a session in its home."""
+        return D1Session(session_id, self.homes, **settings)
 
 
 class TestTheSdksOwnSession(OpenAISessionConformance):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from agents import Agent, ModelResponse, Usage
 
+from agents_store_cloudflare import LockObject, StreamObject, create_cloudflare_store
 from agents_store_cloudflare.adapters.openai_agents import D1Session, OrphanToolOutputError, usage_entries
 from agents_store_cloudflare.adapters.openai_agents.tool_calls import MAX_KNOWN
 from agents_store_cloudflare.contract.errors import (
@@ -18,11 +19,12 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.database import Row, Statement, retry
 from agents_store_cloudflare.state import D1StateStore
-from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
+from agents_store_cloudflare.testing import FaultyDatabase, LocalObjects, SqliteDatabase
 from agents_store_cloudflare.testing.conformance.openai_items import ANSWER, CALL, OUTPUT, texts, users
 from agents_store_cloudflare.testing.faults import Moment
 from agents_store_cloudflare.usage import D1UsageStore
 from tests.adapters.two_writers import THREAD, TwoWriters
+from tests.homes.worlds import HomeWorld
 
 UNKNOWN = "internal error; reference = x"
 
@@ -214,6 +216,35 @@ async def test_bad_input(database: SqliteDatabase) -> None:
     with pytest.raises(InvalidArgumentError, match="session_id"):
         D1Session("", database)
     assert repr(session) == "D1Session('s')"
+
+
+async def test_a_session_in_a_home() -> None:
+    """OA-2, OA-7: one lock covers it and the state; a deletion takes it; its usage is recorded by the usage store, which the error says."""
+    store = await HomeWorld().store()
+    session = D1Session("s", store.session_homes, fencing_token=4)
+    await session.add_items(users("a"))
+    with pytest.raises(StaleFencingTokenError):
+        await D1Session("s", store.session_homes, fencing_token=3).add_items(users("late"))
+    with pytest.raises(StaleFencingTokenError):
+        await store.state_store.update_status("s", "late", fencing_token=3)
+    result = _Result([_answer("r1")])
+    with pytest.raises(InvalidArgumentError, match="usage_store"):
+        await session.record_usage(result)
+    await store.usage_store.record_entries(usage_entries(result, session_id="s"), commit_id="c")
+    assert (await store.usage_store.get_rollup("s")).tokens.prompt == 10
+    assert texts(await D1Session("s", store.session_homes).get_items()) == ["a"]
+    await store.delete_session("s")
+    assert await D1Session("s", store.session_homes).get_items() == []
+
+
+async def test_the_homes_of_a_store_without_homes(database: SqliteDatabase) -> None:
+    """OA-1: they are its database, and usage is recorded there too."""
+    store = create_cloudflare_store(db=database, streams=LocalObjects(StreamObject), locks=LocalObjects(LockObject))
+    session = D1Session("s", store.session_homes)
+    await session.add_items(users("a"))
+    assert texts(await D1Session("s", database).get_items()) == ["a"]
+    await session.record_usage(_Result([_answer("r1")]))
+    assert (await store.usage_store.get_rollup("s")).tokens.prompt == 10
 
 
 class _Slow:

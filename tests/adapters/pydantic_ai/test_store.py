@@ -492,7 +492,7 @@ async def test_conversations_in_homes() -> None:
     """PA-10: A conversation lives in the home of its session and is deleted with it. Lists and unknown entries are refused by name."""
     world = HomeWorld()
     cloud = await world.store()
-    homes: Any = cloud.state_store._batches.homes  # pyright: ignore[reportPrivateUsage,reportAttributeAccessIssue]
+    homes = cloud.session_homes
     store = D1ConversationStore(homes)
     await say(store, said("a"), said("b"), conversation_id="ada")
     empty = Conversation(conversation_id="empty")
@@ -515,7 +515,7 @@ async def test_so_many_entries_are_remembered(monkeypatch: pytest.MonkeyPatch) -
     """PA-10: The homes of the latest entries are known. An older entry needs the read of its conversation."""
     monkeypatch.setattr(f"{D1ConversationStore.__module__}.MOST_PLACES", 3)
     cloud = await HomeWorld().store()
-    homes: Any = cloud.state_store._batches.homes  # pyright: ignore[reportPrivateUsage,reportAttributeAccessIssue]
+    homes = cloud.session_homes
     store = D1ConversationStore(homes)
     heads: list[str] = []
     for number in range(5):

@@ -47,7 +47,8 @@ class D1Saver(BaseCheckpointSaver[int]):
     the checkpoints that it read or put last, so use one saver for a whole run. `run_migration` or `setup()` makes the tables.
 
     Args:
-        database: a D1 binding (`env.AGENT_DB`), a `Database` (`testing.SqliteDatabase`), or the `Homes` of sessions.
+        database: a D1 binding (`env.AGENT_DB`), a `Database` (`testing.SqliteDatabase`), or
+            `store.session_homes` for sessions in homes.
         fencing_token: the lock of the thread, or its token. Every write compares it, in its own transaction, with the highest token
             that the state store or any saver has seen for the thread's id.
         head_check: refuse a write when somebody else has put a checkpoint: the newest checkpoint of the thread must be the one that

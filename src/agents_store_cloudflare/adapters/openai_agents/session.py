@@ -21,6 +21,7 @@ from agents_store_cloudflare.adapters.openai_agents.usage import usage_entries
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_fencing_token, check_flag, check_id
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, StaleStateError, StateNotFoundError
 from agents_store_cloudflare.contract.usage.records import UsageEntry
+from agents_store_cloudflare.database import Homes, OneDatabase
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS
 from agents_store_cloudflare.state.history import history_of
@@ -45,7 +46,8 @@ class D1Session:
 
     Args:
         session_id: the session.
-        database: a D1 binding (`env.AGENT_DB`), a `Database` (`testing.SqliteDatabase`), or the `Homes` of sessions.
+        database: a D1 binding (`env.AGENT_DB`), a `Database` (`testing.SqliteDatabase`), or
+            `store.session_homes` for sessions in homes.
         agent_type: the agent type of the session that the first `add_items` makes.
         session_settings: the SDK's settings, or a mapping of them. `limit` is the most items that a run reads.
         fencing_token: the lock of the session, or its token. Every change compares it, in its own transaction, with the highest
@@ -152,13 +154,19 @@ class D1Session:
 
         Raises:
             UsageError: the database failed.
+            InvalidArgumentError: the session lives in a home. The usage store of the same `CloudflareStore` records `usage_entries(…)`.
         """
+        database = self._database.of(self.session_id) if isinstance(self._database, OneDatabase) else self._database
+        if isinstance(database, Homes):
+            raise InvalidArgumentError(
+                "usage of a session in a home is recorded by the usage store: store.usage_store.record_entries(usage_entries(…))"
+            )
         entries = usage_entries(result, session_id=self.session_id, model=model, run_id=run_id)
         if not entries:
             return []
         name = str(uuid.uuid4()) if commit_id is None else commit_id
         return await _to_its_end(
-            D1UsageStore(self._database).record_entries(entries, commit_id=name, fencing_token=self._token)
+            D1UsageStore(database).record_entries(entries, commit_id=name, fencing_token=self._token)
         )
 
     async def _last_items(self, limit: int | None) -> tuple[list[dict[str, Any]], int | None]:

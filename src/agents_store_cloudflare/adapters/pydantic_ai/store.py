@@ -56,7 +56,8 @@ class D1ConversationStore(ConversationStore):
     one row. A message above 1.5 MB has one row for each part. `run_migration` or `setup()` makes the tables.
 
     Args:
-        database: a D1 binding (`env.AGENT_DB`), a `Database` (`testing.SqliteDatabase`), or the `Homes` of sessions.
+        database: a D1 binding (`env.AGENT_DB`), a `Database` (`testing.SqliteDatabase`), or
+            `store.session_homes` for sessions in homes.
         fencing_token: the lock of the conversation, or its token. Every write compares it, in its own transaction, with the highest
             token that the state store or any adapter has seen for the conversation's id.
         usage: record the tokens of each new response as usage of the session with the conversation's id, in the transaction of the write.
