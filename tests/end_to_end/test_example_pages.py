@@ -30,7 +30,7 @@ def _readme(example: str) -> str:
 
 
 def test_each_example_is_of_one_kind() -> None:
-    """An example that serves HTML has a page; every other README says that there is none."""
+    """An example that serves HTML has a page. The README of every other example says that it has none."""
     for example in sorted(WITH_A_PAGE.keys() | IN_ITS_OWN_TEST.keys() | set(WITHOUT_A_PAGE)):
         has_page = any((EXAMPLES / example).rglob("*.html"))
         assert has_page == (NO_PAGE not in _readme(example)), example
@@ -39,7 +39,7 @@ def test_each_example_is_of_one_kind() -> None:
 
 @pytest.mark.parametrize("test", WITH_A_PAGE.values())
 def test_each_page_is_driven_in_a_browser(test: str) -> None:
-    """Its test opens it, kills the server under it, and looks for what axe finds."""
+    """The page's test opens it, kills its server, and fails on every finding of axe."""
     text = Path(__file__).with_name(test).read_text(encoding="utf-8")
     for part in (r"\bpage\.goto\(", r"\.kill\(\)", r"\bfindings\(page\)", r"set_offline\(True\)"):
         assert re.search(part, text), part
@@ -47,7 +47,7 @@ def test_each_page_is_driven_in_a_browser(test: str) -> None:
 
 @pytest.mark.parametrize(("example", "test"), IN_ITS_OWN_TEST.items())
 def test_other_lines_are_in_another_test(example: str, test: str) -> None:
-    """The paths that the README asks for are asked for there."""
+    """Another test requests the paths of the remaining README lines."""
     text = Path(__file__).with_name(test).read_text(encoding="utf-8")
     for path in re.findall(r"localhost:\d+(/[a-z]*\?who=[a-z]+)", _readme(example)):
         assert path in text
@@ -56,6 +56,6 @@ def test_other_lines_are_in_another_test(example: str, test: str) -> None:
 @pytest.mark.runtime
 @pytest.mark.parametrize("example", WITHOUT_A_PAGE)
 def test_the_printed_lines_work(example: str, tmp_path: Path) -> None:
-    """They print what the README shows below them."""
+    """The README's lines print the text that the README shows below them."""
     with LocalRuntime(EXAMPLES / example / "wrangler.toml", persist=tmp_path) as runtime:
         assert run_printed(_readme(example), runtime.url) >= 2

@@ -26,7 +26,7 @@ def worker() -> Iterator[LocalRuntime]:
 
 @pytest.fixture
 def logged(worker: LocalRuntime) -> Callable[[str], list[str]]:
-    """Returns the log's lines since the test began, when one of them has the text. Output arrives after its answer."""
+    """Return the log's lines since the test began, as soon as one of them contains the text. Output arrives after its answer."""
     begins_at = len(worker.log().read_text())
 
     def lines(awaited: str) -> list[str]:
@@ -45,7 +45,7 @@ def logged(worker: LocalRuntime) -> Callable[[str], list[str]]:
 def test_a_failure_is_logged_once(
     worker: LocalRuntime, logged: Callable[[str], list[str]], path: str, cause: str
 ) -> None:
-    """CO-12: the caller's error has the id; one line of the log has it with the cause, and the caller's own line is the other."""
+    """CO-12: The caller's error has the id. One line of the log has the id with the cause, and one line is the caller's own."""
     answer = call(worker.url, "GET", path)
     told = answer.body.decode()
     found = re.search(r"the object failed; its log has the cause under id '(\w+)'", told)
@@ -61,7 +61,7 @@ def test_a_failure_is_logged_once(
 
 
 def test_a_class_that_raises_is_called_once(worker: LocalRuntime, logged: Callable[[str], list[str]]) -> None:
-    """CO-12: the platform prints a traceback for each call, so the call is not repeated; the caller is told where to look."""
+    """CO-12: The call is not repeated, because the platform prints a traceback for each call. The error says where to look."""
     answer = call(worker.url, "GET", "/raising")
     assert "in 1 attempts (the class of the object raised an exception" in answer.body.decode()
     lines = logged(f"GET /raising {answer.status}")

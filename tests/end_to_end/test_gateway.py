@@ -31,7 +31,7 @@ def worker() -> Iterator[LocalRuntime]:
 
 @pytest.fixture
 def stream() -> str:
-    """A stream of this test's own."""
+    """Return a stream for this test only."""
     return f"stream {uuid.uuid4().hex[:12]}/ü"
 
 
@@ -50,7 +50,7 @@ def _write(worker: LocalRuntime, stream: str, *, first: int, count: int = 1, siz
 
 
 def test_the_wires_tell_the_same(worker: LocalRuntime, stream: str) -> None:
-    """GW-2, GW-3, GW-4, GW-5: events, socket and chunks of one stream, live and to its end."""
+    """GW-2, GW-3, GW-4, GW-5: Events, WebSocket and pages of one stream give the same chunks, live and to its end."""
     _write(worker, stream, first=1, count=2)
     with SocketClient(worker.url, f"{_path(stream)}/socket?from=1", headers=ADA) as socket:
         received = socket.frames()
@@ -78,7 +78,7 @@ def test_the_wires_tell_the_same(worker: LocalRuntime, stream: str) -> None:
 
 
 def test_the_managers_own_response(worker: LocalRuntime, stream: str) -> None:
-    """SM-25: `sse_response` without a gateway: the same events, resumed; an unknown stream is 404."""
+    """SM-25: `sse_response` without a gateway gives the same events, and resumes. An unknown stream is 404."""
     _write(worker, stream, first=1, count=3)
     _do(worker, "end", stream)
     path = f"/manager?{urlencode({'stream': stream})}"
@@ -89,7 +89,7 @@ def test_the_managers_own_response(worker: LocalRuntime, stream: str) -> None:
 
 
 def test_a_page_waits_for_the_next_chunk(worker: LocalRuntime, stream: str) -> None:
-    """GW-4: the answer comes with the chunk."""
+    """GW-4: The answer comes when the chunk comes."""
     _write(worker, stream, first=1)
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(call, worker.url, "GET", f"{_path(stream)}/chunks?from=1&wait=15", headers=ADA)
@@ -100,7 +100,7 @@ def test_a_page_waits_for_the_next_chunk(worker: LocalRuntime, stream: str) -> N
 
 
 def test_an_object_sleeps_under_an_open_socket(worker: LocalRuntime, stream: str) -> None:
-    """GW-10: its constructions rise after idle time, while the same socket, pinging, goes on to receive what comes."""
+    """GW-10: An idle object is built again, and the same socket, which only pings meanwhile, receives the next chunks."""
     _write(worker, stream, first=1)
     with SocketClient(worker.url, f"{_path(stream)}/socket", headers=ADA) as socket:
         assert [frame["event"] for frame in socket.frames()] == ["chunk", "caught-up"]
@@ -124,7 +124,7 @@ def test_an_object_sleeps_under_an_open_socket(worker: LocalRuntime, stream: str
 
 
 def test_a_socket_that_owes_an_ack(worker: LocalRuntime, stream: str) -> None:
-    """GW-11: a backlog of 2 MB comes window by window, all of it, in order."""
+    """GW-11: A backlog of 2 MB comes completely, in order, one window at a time."""
     for first in range(1, 41, 10):
         _write(worker, stream, first=first, count=10, size=50_000)
     _do(worker, "end", stream)
@@ -141,7 +141,7 @@ def test_a_socket_that_owes_an_ack(worker: LocalRuntime, stream: str) -> None:
 
 
 def test_who_may_not_read(worker: LocalRuntime, stream: str) -> None:
-    """GW-7, GW-8, GW-9: 403 as JSON on every wire; a signed path admits; other origins are told so."""
+    """GW-7, GW-8, GW-9: A refusal is 403 as JSON on every wire. A signed path admits, and other origins can read the refusal."""
     _write(worker, stream, first=1)
     for path in ("", "/events", "/chunks"):
         answer = call(worker.url, "GET", _path(stream) + path)
@@ -160,7 +160,7 @@ def test_who_may_not_read(worker: LocalRuntime, stream: str) -> None:
 
 
 def test_other_origins(worker: LocalRuntime, stream: str) -> None:
-    """GW-8: on events, pages and errors alike; a preflight is not asked about."""
+    """GW-8: Events, pages and errors carry the CORS headers. A preflight needs no permission."""
     _write(worker, stream, first=1)
     _do(worker, "end", stream)
     origin = {"origin": "https://app.example"}
@@ -177,7 +177,7 @@ def test_other_origins(worker: LocalRuntime, stream: str) -> None:
 
 
 def test_bad_requests(worker: LocalRuntime, stream: str) -> None:
-    """GW-6: the right status and a JSON error, by way of the object too."""
+    """GW-6: A bad request gets the right status and a JSON error, also through the object."""
     _write(worker, stream, first=1)
     for method, path, status, code in (
         ("GET", "/streams/nobody/events", 404, "stream_not_found"),

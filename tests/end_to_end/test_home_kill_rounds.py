@@ -30,7 +30,7 @@ def _ask(url: str, *path: object) -> Any:
 
 
 def _work(url: str, kind: str, session_id: str) -> list[str]:
-    """Do one thing after another until the Worker dies; the numbers of what was answered."""
+    """Write again and again until the Worker dies. Return the numbers of the answered writes."""
     answered: list[str] = []
     for number in range(1_000):
         try:
@@ -42,7 +42,10 @@ def _work(url: str, kind: str, session_id: str) -> list[str]:
 
 
 def _check(answered: list[str], found: dict[str, Any] | None, *, is_turn: bool) -> None:
-    """HM-5: all that was answered, at most one more, nothing twice; what belongs to a turn stands and falls with it."""
+    """HM-5: Every answered write is stored, at most one other is, and none is stored twice.
+
+    The writes of a turn are stored together or not at all.
+    """
     messages: list[str] = [] if found is None else found["messages"]
     assert messages[: len(answered)] == answered
     assert messages[len(answered) :] in ([], [str(len(answered))])
@@ -53,7 +56,7 @@ def _check(answered: list[str], found: dict[str, Any] | None, *, is_turn: bool) 
 
 
 def test_homes_survive(tmp_path: Path) -> None:
-    """HM-5, HM-7, HM-8: after every kill homes hold what was answered; nobody touches them until the directory is right."""
+    """HM-5, HM-7, HM-8: After every kill the homes have every answered write, and the directory becomes right without any call."""
     dice = random.Random()
     answered: dict[str, list[str]] = {}
     with LocalRuntime(CONFIG, persist=tmp_path, ready_path="/migrate") as runtime:
@@ -73,7 +76,7 @@ def test_homes_survive(tmp_path: Path) -> None:
 
 
 def _until_right(url: str) -> None:
-    """Wait until the directory stands still, and compare it with the homes, which nobody has asked for anything before."""
+    """Wait until the directory no longer changes, and compare it with the homes, to which no call was made before."""
     before: dict[str, int] = {}
     listed: dict[str, int] = _ask(url, "list")
     end_s = time.monotonic() + PATIENCE_S

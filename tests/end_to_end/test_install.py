@@ -26,7 +26,7 @@ def _lines() -> list[str]:
 
 
 def _newcomer(home: Path) -> dict[str, str]:
-    """Return the environment of somebody who has uv and nothing else: an empty home, no active environment."""
+    """Return the environment of a user who has only uv: an empty home and no active environment."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -37,7 +37,7 @@ def _newcomer(home: Path) -> dict[str, str]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """What a newcomer has cloned, as far as the wheel is built from it."""
+    """Return a clone with the files from which the wheel is built."""
     folder = tmp_path / "agents-store-cloudflare"
     folder.mkdir()
     for name in COPIED:
@@ -48,7 +48,7 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("framework", ["none", *FRAMEWORKS])
 def test_before_the_first_release(clone: Path, tmp_path: Path, framework: str) -> None:
-    """A clone, its wheel, a new project: the project's tests pass on the package that was built, with each framework."""
+    """A clone gives a wheel and a new project. The project's tests pass with this wheel, for each framework."""
     home = tmp_path / "home"
     home.mkdir()
     *install, serve = _lines()

@@ -25,7 +25,7 @@ STORED = (
 
 
 def _talk(url: str, session_id: str) -> list[str]:
-    """Say one thing after another until the Worker dies; what was answered, in order."""
+    """Add messages one by one until the Worker dies. Return the answered ones, in order."""
     answered: list[str] = []
     for number in range(1_000):
         said = f"{session_id}-{number}"
@@ -49,7 +49,7 @@ def _stored(persist: Path) -> dict[str, list[str]]:
 
 
 def test_what_was_answered_survives(tmp_path: Path) -> None:
-    """ST-7, ST-8: after every kill each session holds all that was answered, at most one more, nothing twice."""
+    """ST-7, ST-8: After every kill each session has every answered message, at most one other, and none twice."""
     dice = random.Random()
     answered: dict[str, list[str]] = {}
     with LocalRuntime(CONFIG, persist=tmp_path, ready_path="/?session=warm-up") as runtime:

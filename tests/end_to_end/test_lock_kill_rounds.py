@@ -33,11 +33,11 @@ MARGIN_MS = 50  # the object reads its clock a little before or after its caller
 
 
 class LostReplyError(Exception):
-    """The request may have been served, or not."""
+    """The reply is lost. The request may have been served or not."""
 
 
 class Holder:
-    """One caller, who goes on for as long as the world does, with tokens that may be old."""
+    """A caller that continues until the world ends. Its tokens may be old."""
 
     def __init__(
         self, number: int, url: str, recorder: Recorder, is_over: threading.Event, is_up: threading.Event
@@ -140,7 +140,7 @@ def _ask(url: str, **asked: object) -> tuple[Outcome, Any]:
 
 
 def _tables(persist: Path) -> Iterator[tuple[set[str], int]]:
-    """Of each lock's object: the tables of its database, and how many texts it keeps."""
+    """For each lock's object, return its tables and the number of texts that it keeps."""
     for path in persist.rglob("*LockServer/*.sqlite"):
         if path.name.startswith("metadata"):
             continue
@@ -156,7 +156,7 @@ def _tables(persist: Path) -> Iterator[tuple[set[str], int]]:
 
 
 def test_no_kill_breaks_a_promise(tmp_path: Path) -> None:
-    """LK-2, LK-3, LK-28, ST-11, SM-13: through kills and restarts the histories of all holders show no violation."""
+    """LK-2, LK-3, LK-28, ST-11, SM-13: The recorded histories of all holders show no violation, through kills and restarts."""
     is_over, is_up = threading.Event(), threading.Event()
     history = tmp_path / "history.jsonl"
     persist = tmp_path / "state"

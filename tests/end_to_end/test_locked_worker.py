@@ -21,13 +21,13 @@ TTL_S = 2.0
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[LocalRuntime]:
-    """The example as it is."""
+    """Serve the unchanged example."""
     with LocalRuntime(EXAMPLE / "wrangler.toml") as runtime:
         yield runtime
 
 
 def _timeline(answer: Answer) -> list[tuple[float, int, str]]:
-    """(seconds, token, what was done) of each line."""
+    """Return (seconds, token, action) of each line."""
     matches = [LINE.fullmatch(line) for line in answer.body.decode().splitlines()]
     assert all(matches), answer.body
     return [(float(match[1]), int(match[2]), match[3]) for match in matches if match is not None]
@@ -44,7 +44,7 @@ def _await_locked(worker: LocalRuntime) -> None:
 
 
 def test_the_late_write_is_refused(worker: LocalRuntime) -> None:
-    """LK-4, ST-11: it knows the version, and is refused for its token alone; what the other one wrote stays."""
+    """LK-4, ST-11: The late write knows the version and is refused only for its token. The other holder's write stays."""
     with ThreadPoolExecutor() as pool:
         # Long beside the lease: the other one has ten seconds to write, on however busy a machine.
         slow = pool.submit(call, worker.url, "GET", "/write?who=slow&pause=12")
@@ -71,7 +71,7 @@ def test_the_late_write_is_refused(worker: LocalRuntime) -> None:
 
 
 def test_within_the_lease_both_write(worker: LocalRuntime) -> None:
-    """One after the other, with a token that rises."""
+    """Both write one after the other, and the second token is higher."""
     ada = call(worker.url, "GET", "/write?who=ada")
     bob = call(worker.url, "GET", "/write?who=bob")
     assert (ada.status, bob.status) == (200, 200)
@@ -82,6 +82,6 @@ def test_within_the_lease_both_write(worker: LocalRuntime) -> None:
 
 @pytest.mark.parametrize("pause", ["-1", "21", "1.5", "x", "%C2%B2", "9" * 5000])
 def test_a_pause_it_cannot_make_is_refused(worker: LocalRuntime, pause: str) -> None:
-    """By a 400 that says what it takes."""
+    """A pause outside the range is a 400 that names the range."""
     answer = call(worker.url, "GET", f"/write?pause={pause}")
     assert (answer.status, answer.body) == (400, b"pause must be whole seconds, at most 20\n")

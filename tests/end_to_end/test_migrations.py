@@ -19,7 +19,7 @@ OLD_SESSION = "INSERT INTO __agents_states (session_id, agent_type, created_at, 
 
 
 class Databases:
-    """wrangler's commands on one persist folder, and the Worker beside them."""
+    """Runs wrangler's commands on one persist folder, and the Worker on the same folder."""
 
     def __init__(self, persist: Path) -> None:
         self.persist = persist
@@ -42,7 +42,9 @@ def _get(runtime: LocalRuntime, path: str) -> Any:
 
 
 def test_every_order_ends_in_the_same_schema(tmp_path: Path) -> None:
-    """MG-3, MG-5, MG-8: wrangler before the Worker, the Worker before wrangler, files by hand, and racing callers."""
+    """MG-3, MG-5, MG-8: The schema is the same when wrangler is first, when the Worker is first, after files by hand, and after
+    racing callers.
+    """
     databases = Databases(tmp_path)
     databases.apply("DB_A")
     for name in MIGRATION_FILES:
@@ -70,7 +72,7 @@ def test_every_order_ends_in_the_same_schema(tmp_path: Path) -> None:
 
 
 def test_wrangler_after_files_by_hand(tmp_path: Path) -> None:
-    """MG-5: `migrations apply` straight after `execute --file` of some or all files applies what is missing, no more."""
+    """MG-5: After `execute --file` of some or all files, `migrations apply` applies exactly the missing ones."""
     databases = Databases(tmp_path)
     for name in MIGRATION_FILES:
         databases.execute_file("DB_A", name)

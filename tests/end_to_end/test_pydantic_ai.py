@@ -27,7 +27,7 @@ def url() -> Iterator[str]:
 
 
 def test_an_agent_talks(url: str) -> None:
-    """PA-1, PA-7: two runs of an agent with a tool, their usage, a list by scope; after the deletion nothing."""
+    """PA-1, PA-7: Two runs of an agent with a tool store their usage, and a list by scope finds them. The deletion leaves nothing."""
     seen = call(url, "POST", "/talk").json
     assert seen == {
         "kinds": ["request", "response"] * 3,
@@ -38,22 +38,22 @@ def test_an_agent_talks(url: str) -> None:
 
 
 def test_two_writers(url: str) -> None:
-    """PA-3, PA-4: the late one is refused by name, without a lock and with one."""
+    """PA-3, PA-4: The late writer gets a clear refusal, with and without a lock."""
     assert call(url, "POST", "/race").json == ["race", [4, 3], ["a", "new"]]
 
 
 def test_large_messages(url: str) -> None:
-    """PA-6: messages above the 2 MB of a row come back."""
+    """PA-6: Messages over 2 MB, the limit of a row, come back unchanged."""
     assert call(url, "POST", "/large").json is True
 
 
 def test_a_thousand_messages(url: str) -> None:
-    """PA-2: one batch stores them, one reads them; a row each, and the record's."""
+    """PA-2: One batch stores a thousand messages, and one batch reads them. Each message is a row, and the record is a row."""
     assert call(url, "POST", "/long").json == [True, 2, 1_001]
 
 
 def test_costs(url: str) -> None:
-    """PA-2: what docs/pydantic-ai.md says of batches and rows."""
+    """PA-2: The batches and rows are those in docs/pydantic-ai.md."""
     assert call(url, "POST", "/costs").json == {
         "save plain first": [2, 3],
         "save plain next": [2, 3],
@@ -68,7 +68,7 @@ def test_costs(url: str) -> None:
 
 
 def test_its_size() -> None:
-    """docs/pydantic-ai.md says what a Worker with pydantic-ai uploads, to a tenth of a megabyte; Cloudflare takes 10 MB."""
+    """The upload of a Worker with pydantic-ai is as large as docs/pydantic-ai.md says, to 0.1 MB. Cloudflare takes 10 MB."""
     config = FOLDER / "wrangler.toml"
     folder = third_party(worker_requirements(config, FOLDER / "pydantic_ai_entry.py"))
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]

@@ -32,13 +32,13 @@ def _forget_peaks() -> None:
 
 
 def _growth_mb(before: dict[int, float]) -> float:
-    """The most that the processes of the runtime held since `_forget_peaks`, beyond what they held before."""
+    """Return how much memory the processes of the runtime held at most since `_forget_peaks`, above the memory that they held then."""
     return sum(peak - before.get(pid, 0) for pid, peak in memory_fields("VmHWM").items())
 
 
 @pytest.mark.parametrize("bodies", [1, 2])
 def test_the_memory_of_the_largest_bodies(tmp_path: Path, bodies: int) -> None:
-    """DS-13: the process grows by less than four times the bodies, the platform's own copies of them included.
+    """DS-13: The process grows by less than four times the bodies, including the platform's own copies.
 
     The JavaScript engine frees its copies when it likes, which moves the peak by a fifth: the least of three runtimes counts. Another copy
     in this package raises all of them.
@@ -52,7 +52,7 @@ def test_the_memory_of_the_largest_bodies(tmp_path: Path, bodies: int) -> None:
 
 
 def _growth_of(bodies: int, folder: Path) -> float:
-    """The growth in MB of a new runtime that takes so many bodies at once."""
+    """Return how many MB a new runtime grows by when it takes this number of bodies at once."""
     with LocalRuntime(CONFIG, persist=folder, vars={"LONG_POLL_S": "2"}) as runtime:
         streams = Streams(runtime.url)
         for number in range(bodies):

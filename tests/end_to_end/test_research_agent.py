@@ -24,7 +24,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 @pytest.fixture
 def session() -> str:
-    """A session of this test's own."""
+    """Return a session for this test only."""
     return f"session-{uuid.uuid4().hex[:12]}"
 
 
@@ -34,7 +34,7 @@ def ask(base: str, session: str, question: str = QUESTION) -> Answer:
 
 
 def follow_turn(base: str, session: str, *, from_sequence: int) -> list[Event]:
-    """The chunks of a turn up to its last one."""
+    """Yield the chunks of a turn up to its last one."""
     chunks: list[Event] = []
     for event in events(base, f"/sessions/{session}/events?from={from_sequence}"):
         if event.kind == "chunk":
@@ -45,7 +45,7 @@ def follow_turn(base: str, session: str, *, from_sequence: int) -> list[Event]:
 
 
 def stored_turns(base: str, session: str, *, from_sequence: int, count: int) -> list[Event]:
-    """The chunks of several turns up to the last one's end."""
+    """Return the chunks of several turns, up to the end of the last turn."""
     chunks: list[Event] = []
     for _ in range(count):
         chunks += follow_turn(base, session, from_sequence=chunks[-1].sequence if chunks else from_sequence)
@@ -53,7 +53,7 @@ def stored_turns(base: str, session: str, *, from_sequence: int, count: int) -> 
 
 
 def stored_chunks(base: str, session: str) -> list[Event]:
-    """Everything that the stream holds now."""
+    """Return all chunks that the stream has now."""
     chunks: list[Event] = []
     for event in events(base, f"/sessions/{session}/events"):
         if event.kind == "caught-up":
@@ -63,14 +63,14 @@ def stored_chunks(base: str, session: str) -> list[Event]:
 
 
 def view(base: str, session: str) -> dict[str, Any]:
-    """The session as it stands."""
+    """Return the session's view."""
     answer = call(base, "GET", f"/sessions/{session}")
     assert answer.status == 200, answer.body
     return dict(answer.json)
 
 
 def view_once_free(base: str, session: str) -> dict[str, Any]:
-    """The session once its turn has given back the lock."""
+    """Return the session's view after its turn has released the lock."""
     deadline = time.monotonic() + PATIENCE_S
     while (seen := view(base, session))["locked"]:
         assert time.monotonic() < deadline, "the lock was not released"
@@ -79,13 +79,13 @@ def view_once_free(base: str, session: str) -> dict[str, Any]:
 
 
 def spoken(chunks: list[Event]) -> str:
-    """The text of the answer in these chunks."""
+    """Return the text of the answer in these chunks."""
     return "".join(chunk.data["text"] for chunk in chunks if chunk.data["type"] == "text")
 
 
 @pytest.mark.runtime
 def test_a_turn_streams_an_answer_that_names_its_source(worker: LocalRuntime, session: str) -> None:
-    """202 at once; then the tool's call and result, the answer word by word, and the end, numbered without a gap."""
+    """The 202 comes at once. Then come the tool's call and result, the answer word by word, and the end, without a gap in the numbers."""
     answer = ask(worker.url, session)
     assert answer.status == 202
     assert answer.json == {"turn": 1, "streamId": session, "fromSequence": 0}
@@ -103,7 +103,7 @@ def test_a_turn_streams_an_answer_that_names_its_source(worker: LocalRuntime, se
 
 @pytest.mark.runtime
 def test_the_session_view_agrees_with_the_stream(worker: LocalRuntime, session: str) -> None:
-    """The stored messages, usage and checkpoint say the same as the chunks did."""
+    """The stored messages, usage and checkpoint agree with the chunks."""
     ask(worker.url, session)
     chunks = follow_turn(worker.url, session, from_sequence=0)
 
@@ -125,7 +125,7 @@ def test_the_session_view_agrees_with_the_stream(worker: LocalRuntime, session: 
 
 @pytest.mark.runtime
 def test_a_stream_resumes_without_gap_or_double(worker: LocalRuntime, session: str) -> None:
-    """A client that breaks off in the middle and comes back with Last-Event-ID has every chunk once."""
+    """A client that disconnects in the middle and returns with Last-Event-ID gets every chunk once."""
     ask(worker.url, session)
     received: list[Event] = []
     for event in events(worker.url, f"/sessions/{session}/events"):
@@ -146,7 +146,7 @@ def test_a_stream_resumes_without_gap_or_double(worker: LocalRuntime, session: s
 
 @pytest.mark.runtime
 def test_a_second_turn_on_a_locked_session_is_refused(worker: LocalRuntime, session: str) -> None:
-    """409 while the first turn runs; it goes on unharmed, and afterwards the session takes the next one."""
+    """A second turn gets 409 while the first one runs. The first turn ends normally, and then the session takes another."""
     ask(worker.url, session)
 
     refused = ask(worker.url, session, "Me too?")
@@ -198,7 +198,7 @@ BAD_INPUT: dict[str, tuple[str, str, bytes | None, int, str]] = {
 @pytest.mark.runtime
 @pytest.mark.parametrize("case", BAD_INPUT)
 def test_bad_input_is_told_apart(worker: LocalRuntime, case: str) -> None:
-    """Each gets its status and code as JSON, without a word about the Worker's insides."""
+    """Each bad input gets its status and code as JSON, without internals of the Worker."""
     method, path, body, status, code = BAD_INPUT[case]
 
     answer = call(worker.url, method, path, body=body)
@@ -212,7 +212,7 @@ def test_bad_input_is_told_apart(worker: LocalRuntime, case: str) -> None:
 
 @pytest.mark.runtime
 def test_the_page_is_served(worker: LocalRuntime) -> None:
-    """The page loads nothing from elsewhere, and its policy keeps it so."""
+    """The page loads nothing from other servers, and its policy forbids it."""
     answer = call(worker.url, "GET", "/")
 
     assert answer.status == 200
@@ -223,7 +223,7 @@ def test_the_page_is_served(worker: LocalRuntime) -> None:
 
 @pytest.mark.runtime
 def test_a_killed_runtime_loses_nothing_that_was_acknowledged(worker: LocalRuntime, session: str) -> None:
-    """After SIGKILL in the middle of an answer: every chunk seen, every message, and numbers that go on."""
+    """After SIGKILL in the middle of an answer, every seen chunk and every message is there, and the numbers continue."""
     ask(worker.url, session, "What is a checkpoint?")
     first = follow_turn(worker.url, session, from_sequence=0)
     before = view_once_free(worker.url, session)["messages"]
@@ -255,7 +255,7 @@ def test_a_killed_runtime_loses_nothing_that_was_acknowledged(worker: LocalRunti
 
 
 def ask_once_unlocked(base: str, session: str, question: str) -> Answer:
-    """Start a turn as soon as the lock that a lost Worker held has expired."""
+    """Start a turn as soon as the lock of a dead Worker has expired."""
     deadline = time.monotonic() + PATIENCE_S
     while (answer := ask(base, session, question)).status == 409:
         assert time.monotonic() < deadline, "the lock did not expire"
@@ -266,7 +266,7 @@ def ask_once_unlocked(base: str, session: str, question: str) -> Answer:
 
 @pytest.mark.runtime
 def test_the_cron_trigger_tells_the_readers_of_a_lost_turn(worker: LocalRuntime, session: str) -> None:
-    """TU-6: nobody asks again after a SIGKILL; the cron trigger closes the turn once its lock has expired."""
+    """TU-6: After a SIGKILL without further requests, the cron trigger closes the turn once its lock has expired."""
     ask(worker.url, session)
     for event in events(worker.url, f"/sessions/{session}/events"):
         if event.kind == "chunk" and event.sequence > 5:
@@ -284,7 +284,7 @@ def test_the_cron_trigger_tells_the_readers_of_a_lost_turn(worker: LocalRuntime,
 
 @pytest.mark.runtime
 def test_a_live_model_is_reached_by_fetch(live_worker: LiveWorker, session: str) -> None:
-    """The streamed tool call is put together, the answer streams, and its own usage figures are recorded."""
+    """The parts of a streamed tool call are joined, the answer streams, and the model's own usage figures are recorded."""
     base, stub = live_worker.runtime.url, live_worker.stub
     ask(base, session)
 
@@ -298,7 +298,7 @@ def test_a_live_model_is_reached_by_fetch(live_worker: LiveWorker, session: str)
 
 @pytest.mark.runtime
 def test_a_live_model_is_told_the_whole_history(live_worker: LiveWorker, session: str) -> None:
-    """Messages come back from the store as they went in: the second turn sends the first one's call and result."""
+    """Stored messages return unchanged: the second turn sends the call and the result of the first."""
     base, stub = live_worker.runtime.url, live_worker.stub
     ask(base, session)
     chunks = follow_turn(base, session, from_sequence=0)
@@ -316,7 +316,7 @@ def test_a_live_model_is_told_the_whole_history(live_worker: LiveWorker, session
 
 @pytest.mark.runtime
 def test_a_model_that_fails_ends_the_turn_with_an_error_chunk(live_worker: LiveWorker, session: str) -> None:
-    """Readers are told, the question is kept, the lock is free, and the next turn answers."""
+    """Readers get the error, the question is kept, the lock is free, and the next turn answers."""
     base = live_worker.runtime.url
     ask(base, session, "Please FAIL")
 
@@ -333,7 +333,7 @@ def test_a_model_that_fails_ends_the_turn_with_an_error_chunk(live_worker: LiveW
 
 @pytest.mark.runtime
 def test_a_turn_costs_what_the_readme_says(live_worker: LiveWorker, session: str) -> None:
-    """TU-9: two D1 batches; what the reader is told before the end is what the whole turn has cost, as the log says."""
+    """TU-9: A turn is two D1 batches. The cost chunk before the end has the cost of the whole turn, and the log has the same."""
     base = live_worker.runtime.url
     ask(base, session)
     first = follow_turn(base, session, from_sequence=0)
@@ -367,7 +367,7 @@ def _logged_costs(runtime: LocalRuntime, session: str) -> list[dict[str, Any]]:
 @pytest.mark.runtime
 @pytest.mark.parametrize("page", [ROOT / "README.md", EXAMPLE / "README.md"], ids=["the project's", "the example's"])
 def test_the_readmes_show_what_happens(worker: LocalRuntime, page: Path) -> None:
-    """Every curl line of the READMEs runs as printed, and prints what the README says about it."""
+    """Every curl line of the READMEs runs as printed, and prints the text that the README shows."""
     text = page.read_text()
     commands = re.findall(r"^\$ (curl .*(?:\\\n.*)*)\n((?:(?!\$ |```).*\n)*)", text, re.MULTILINE)
     assert len(commands) >= 4
@@ -380,7 +380,7 @@ def test_the_readmes_show_what_happens(worker: LocalRuntime, page: Path) -> None
 
 
 def test_every_document_is_in_the_library() -> None:
-    """The Worker carries what lies below its entry module: a link to each document, and each link leads to one."""
+    """The Worker carries the documents below its entry module. The library links to each document, and each link works."""
     documents = {path.name: path for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
 
     links = {path.name: path for path in (EXAMPLE / "library").iterdir()}

@@ -26,17 +26,17 @@ def ask(page: Page, question: str = QUESTION) -> None:
 
 
 def ready(page: Page) -> None:
-    """Wait until no turn is running."""
+    """Wait until no turn runs."""
     expect(page.locator("#facts")).to_have_text(re.compile("^Ready"))
 
 
 def answers(page: Page) -> Locator:
-    """All answers shown."""
+    """Return all shown answers."""
     return page.locator(".answer")
 
 
 def test_a_start_explains_and_suggests(worker: LocalRuntime, page: Page) -> None:
-    """A first visit says what this is; a suggestion asks."""
+    """The first visit shows an explanation. A click on a suggestion asks it."""
     page.goto(worker.url)
     expect(page.get_by_text("A small research agent")).to_be_visible()
     page.get_by_role("button", name="What does a save promise?").click()
@@ -46,7 +46,7 @@ def test_a_start_explains_and_suggests(worker: LocalRuntime, page: Page) -> None
 
 
 def test_a_reload_in_the_middle_goes_on(worker: LocalRuntime, page: Page) -> None:
-    """A page that is loaded again during an answer shows the whole answer once."""
+    """After a reload during an answer, the page shows the whole answer once."""
     page.goto(worker.url)
     ask(page)
     expect(answers(page)).to_contain_text(re.compile(r"\w+"))
@@ -61,7 +61,7 @@ def test_a_reload_in_the_middle_goes_on(worker: LocalRuntime, page: Page) -> Non
 
 
 def test_a_question_during_an_answer_is_asked_next(worker: LocalRuntime, page: Page) -> None:
-    """The question box stays usable; a second question waits for the end of the first answer."""
+    """The question box stays usable. A second question is asked when the first answer ends."""
     page.goto(worker.url)
     ask(page)
     expect(page.locator(".answer.live")).to_be_visible()
@@ -74,7 +74,7 @@ def test_a_question_during_an_answer_is_asked_next(worker: LocalRuntime, page: P
 
 
 def test_markdown_is_shown_and_scripts_are_not(worker: LocalRuntime, page: Page) -> None:
-    """Markdown of an answer becomes elements; scripts, handlers, styles and forms in it do nothing."""
+    """The page renders markdown. Scripts, handlers, styles and forms in an answer do nothing."""
     page.goto(worker.url)
     page.evaluate(
         """async () => {
@@ -93,7 +93,7 @@ def test_markdown_is_shown_and_scripts_are_not(worker: LocalRuntime, page: Page)
 
 
 def test_a_server_that_dies_is_told_and_recovered(migrated_state: Path, tmp_path: Path, page: Page) -> None:
-    """The page says that the server is gone; once it is back, the interrupted answer is shown as such and a new question works."""
+    """The page says that the server is gone. When it is back, the page shows that the answer was interrupted, and a new question works."""
     state = shutil.copytree(migrated_state, tmp_path / "state")
     variables = {"TOKEN_DELAY_MS": "150", "LOCK_TTL_S": "3"}
     runtime = LocalRuntime(CONFIG, persist=state, vars=variables)
@@ -120,7 +120,7 @@ def test_a_server_that_dies_is_told_and_recovered(migrated_state: Path, tmp_path
 
 
 def test_offline_is_told(worker: LocalRuntime, page: Page) -> None:
-    """A question that cannot be sent stays in the box, and the page says why."""
+    """A question that cannot be sent stays in the box, and the page gives the reason."""
     page.goto(worker.url)
     page.context.set_offline(True)
     ask(page)
@@ -133,7 +133,7 @@ def test_offline_is_told(worker: LocalRuntime, page: Page) -> None:
 
 @pytest.mark.parametrize("name", ["%", "%zz", "a/b", "<b>"])
 def test_any_hash_is_a_session(worker: LocalRuntime, page: Page, name: str) -> None:
-    """An address whose hash is no percent-encoding still opens a session."""
+    """An address opens a session even if its hash is not valid percent-encoding."""
     page.goto(f"{worker.url}/#{name}")
     expect(page.locator("#start")).to_be_visible()
 
@@ -155,7 +155,7 @@ def test_nothing_is_wider_than_the_window(worker: LocalRuntime, page: Page, widt
 
 
 def test_reading_above_is_not_disturbed(worker: LocalRuntime, page: Page) -> None:
-    """Words that arrive do not move a reader who has scrolled up; a button leads to the end."""
+    """New words do not move a reader who has scrolled up. A button leads to the end."""
     page.set_viewport_size({"width": 600, "height": 400})
     page.goto(worker.url)
     add = """async (count) => {
@@ -184,7 +184,7 @@ def test_axe_finds_nothing(worker: LocalRuntime, page: Page, scheme: Any) -> Non
 
 
 def test_the_console_beside_it_shows_why_a_session_hangs(worker: LocalRuntime, page: Page) -> None:
-    """CN-3: a turn whose server was killed: from the list to the reason in two clicks, and to its end in two more."""
+    """CN-3: For a turn whose server was killed, two clicks lead from the list to the reason, and two more end the turn."""
     asked = call(worker.url, "POST", "/sessions/planted/turns", body=b'{"question": "What does a save promise?"}')
     assert asked.status == 202, asked.body
     next(event for event in events(worker.url, "/sessions/planted/events") if event.kind == "chunk")

@@ -30,7 +30,7 @@ def worker() -> Iterator[LocalRuntime]:
 
 @pytest.fixture
 def cookie(worker: LocalRuntime) -> dict[str, str]:
-    """A new visitor's."""
+    """Return the cookie of a new visitor."""
     answer = call(worker.url, "GET", "/")
     assert b"EventSource" in answer.body
     assert b"WebSocket" in answer.body
@@ -69,7 +69,7 @@ def _some(followed: Iterator[Event], count: int) -> list[Event]:
 
 
 def test_the_cookie_stays_in_the_browser(worker: LocalRuntime, cookie: dict[str, str]) -> None:
-    """The visitor's secret is in no id and no address; a page of another site asks nothing in the visitor's name."""
+    """No id and no address contains the visitor's secret. Another site cannot ask in the visitor's name."""
     chat_id = _ask(worker, cookie)
     secret = cookie["cookie"].partition("=")[2]
     assert secret not in chat_id + str(_addresses(worker, chat_id, cookie))
@@ -78,7 +78,7 @@ def test_the_cookie_stays_in_the_browser(worker: LocalRuntime, cookie: dict[str,
 
 
 def test_an_answer_survives_reloads(worker: LocalRuntime, cookie: dict[str, str]) -> None:
-    """GW-9: by EventSource's own reconnection, by a new signed address, and from the start: every word once, in order."""
+    """GW-9: Every word comes once and in order: by EventSource's own reconnection, by a new signed address, and from the start."""
     chat_id = _ask(worker, cookie)
     address = _addresses(worker, chat_id, cookie)["events"]
     received = _some(events(worker.url, address), 5)
@@ -94,7 +94,7 @@ def test_an_answer_survives_reloads(worker: LocalRuntime, cookie: dict[str, str]
 
 
 def test_the_same_over_a_websocket(worker: LocalRuntime, cookie: dict[str, str]) -> None:
-    """GW-3: as the page does with its tick set, a reload in the middle."""
+    """GW-3: The WebSocket wire gives the same after a reload in the middle."""
     chat_id = _ask(worker, cookie)
     frames: list[dict[str, Any]] = []
     with SocketClient(worker.url, _addresses(worker, chat_id, cookie)["socket"]) as socket:
@@ -109,7 +109,7 @@ def test_the_same_over_a_websocket(worker: LocalRuntime, cookie: dict[str, str])
 
 
 def test_nobody_else_reads_it(worker: LocalRuntime, cookie: dict[str, str]) -> None:
-    """GW-7, GW-9: another visitor gets no address; without one or with another chat's, 403."""
+    """GW-7, GW-9: Another visitor gets no address. A request without an address, or with another chat's, gets 403."""
     chat_id, other_id = _ask(worker, cookie), _ask(worker, cookie, "Another?")
     stranger = {"cookie": "visitor=0123456789abcdef"}
     for headers in ({}, stranger):
@@ -124,7 +124,7 @@ def test_nobody_else_reads_it(worker: LocalRuntime, cookie: dict[str, str]) -> N
 
 
 def test_what_was_said_survives_a_killed_server(worker: LocalRuntime, cookie: dict[str, str]) -> None:
-    """SM-28: what a reader has seen is there after SIGKILL, under the same numbers."""
+    """SM-28: After SIGKILL every chunk that a reader has seen is there under the same number."""
     chat_id = _ask(worker, cookie)
     seen = _some(events(worker.url, _addresses(worker, chat_id, cookie)["events"]), 20)
     worker.kill()
@@ -138,7 +138,7 @@ def _answer(page: Page) -> str:
 
 
 def test_the_page_goes_on_after_a_reload_and_a_killed_server(worker: LocalRuntime, page: Page) -> None:
-    """The answer is whole and shown once, though the page was loaded again and the server died in the middle."""
+    """The page shows the whole answer once, although it was reloaded and the server died in the middle."""
     with LocalRuntime(EXAMPLE / "wrangler.toml", vars={"WORD_DELAY_MS": "80"}) as slow:
         page.goto(slow.url)
         page.get_by_role("button", name="Ask").click()
@@ -171,7 +171,7 @@ def test_the_page_tells_that_it_is_offline(worker: LocalRuntime, page: Page) -> 
 
 
 def test_the_page_is_for_everybody(worker: LocalRuntime, page: Page) -> None:
-    """axe finds nothing in either colour scheme, 320 px are enough, and the keyboard is."""
+    """axe finds nothing in either colour scheme. A window of 320 px and the keyboard are enough."""
     page.set_viewport_size({"width": 320, "height": 600})
     schemes: list[Literal["light", "dark"]] = ["light", "dark"]
     for scheme in schemes:

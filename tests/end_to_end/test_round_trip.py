@@ -57,7 +57,7 @@ async def _read(file: Path) -> str:
 
 
 def test_export_and_import(tmp_path: Path) -> None:
-    """MG-11: texts with line breaks beside backslashes, NUL and quotes come back, and the next write goes on from them."""
+    """MG-11: Texts with line breaks beside backslashes, NUL and quotes come back unchanged, and later writes work."""
     source, target, dump = tmp_path / "source", tmp_path / "target", tmp_path / "dump.sql"
     wrangler("d1", "migrations", "apply", "DB_A", "--local", config=CONFIG, persist=source)
     asyncio.run(_fill(database_file(source)))

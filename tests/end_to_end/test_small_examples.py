@@ -24,7 +24,7 @@ def _get(runtime: LocalRuntime, path: str) -> Any:
 
 
 def _wait_for_log(runtime: LocalRuntime, line: str) -> None:
-    """The runtime's output arrives a little after its answer."""
+    """Wait for a line of the log. The runtime's output arrives a little after its answer."""
     deadline = time.monotonic() + 10
     while line not in runtime.log().read_text():
         assert time.monotonic() < deadline, runtime.log().read_text()
@@ -32,7 +32,7 @@ def _wait_for_log(runtime: LocalRuntime, line: str) -> None:
 
 
 def test_the_quickstart_remembers(tmp_path: Path) -> None:
-    """Each request adds a message; what was answered is there after a SIGKILL."""
+    """Each request adds a message. Every answered message is there after a SIGKILL."""
     with LocalRuntime(
         EXAMPLES / "quickstart/wrangler.toml", persist=tmp_path, ready_path="/?session=warm-up"
     ) as runtime:
@@ -47,7 +47,7 @@ def test_the_quickstart_remembers(tmp_path: Path) -> None:
 
 
 def test_the_worker_of_the_readme_runs(tmp_path: Path) -> None:
-    """The README's first code, in a folder outside this project, with the quickstart's configuration."""
+    """The README's first code runs in a folder outside this project with the quickstart's configuration."""
     folder = tmp_path / "mine"
     shutil.copytree(EXAMPLES / "quickstart", folder)
     [code, *_] = re.findall(r"```python\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(), re.DOTALL)
@@ -57,7 +57,7 @@ def test_the_worker_of_the_readme_runs(tmp_path: Path) -> None:
 
 
 def test_the_clean_up_deletes_what_has_had_its_time(tmp_path: Path) -> None:
-    """Expired sessions and old usage go; the rest stays."""
+    """Expired sessions and old usage are deleted, and everything else stays."""
     config = EXAMPLES / "scheduled_cleanup/wrangler.toml"
     now = int(time.time() * 1000)
 

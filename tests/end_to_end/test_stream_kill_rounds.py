@@ -27,7 +27,7 @@ DEAD = (OSError, HTTPException, ValueError)
 
 
 class Writer:
-    """Writes its own numbers; what is not acknowledged it never writes again."""
+    """Writes its own numbers. It never writes an unacknowledged number again."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -49,7 +49,7 @@ class Writer:
 
 
 class Reader:
-    """Follows the stream; what it has is what it has kept, and its position is kept with it."""
+    """Follows the stream. It keeps its chunks and its position together."""
 
     def __init__(self) -> None:
         self.kept: list[tuple[int, str, int]] = []
@@ -83,7 +83,9 @@ class Reader:
 
 
 def test_every_acknowledged_chunk_is_read_once(tmp_path: Path) -> None:
-    """SM-1, SM-9, SM-16, SM-28: every reader has every acknowledged chunk once, in order, without a gap; others at most once."""
+    """SM-1, SM-9, SM-16, SM-28: Every reader gets every acknowledged chunk once, in order and without a gap, and any other chunk at
+    most once.
+    """
     dice = random.Random()
     writers = [Writer(f"w{number}") for number in range(WRITERS)]
     readers = [Reader() for _ in range(SSE_READERS + 1)]

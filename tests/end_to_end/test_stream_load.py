@@ -33,7 +33,7 @@ async def _connect(port: int, stream: str) -> tuple[asyncio.StreamReader, asynci
 
 
 async def _follow(port: int, stream: str) -> list[int]:
-    """Every number that an SSE reader gets, to the end."""
+    """Return every number that an SSE reader gets, to the end."""
     reader, writer = await _connect(port, stream)
     received = b""
     while part := await reader.read(2**16):
@@ -45,12 +45,12 @@ async def _follow(port: int, stream: str) -> list[int]:
 
 
 def _memory_mb() -> float:
-    """Of the workerd below this process."""
+    """Return the memory of the workerd processes below this process."""
     return sum(memory_fields("VmRSS").values())
 
 
 def memory_fields(name: str) -> dict[int, float]:
-    """A field of `/proc/<pid>/status` in MB, for each workerd below this process."""
+    """Return one field of `/proc/<pid>/status` in MB, for each workerd below this process."""
     statuses: dict[int, str] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -94,7 +94,7 @@ async def _load(url: str, stream: str, *, slow: int) -> tuple[list[list[int]], f
 
 
 def test_many_readers_of_one_stream(tmp_path: Path) -> None:
-    """SM-26: every reader gets every chunk in order; a slow one holds nobody, gets everything, and costs no memory."""
+    """SM-26: Every reader gets every chunk in order. A slow reader gets everything too, delays nobody, and costs no memory."""
     with LocalRuntime(CONFIG, persist=tmp_path) as runtime:
         for name in ("warm", "load", "slow"):
             call(runtime.url, "POST", f"/append?stream={name}", body=b"[]")

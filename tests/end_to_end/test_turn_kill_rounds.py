@@ -32,7 +32,7 @@ def _swept(url: str) -> None:
 
 
 def test_no_kill_parts_what_belongs_together(tmp_path: Path) -> None:
-    """TU-1 to TU-8: after every kill each session agrees; nothing acknowledged is lost; each interrupted turn is told once."""
+    """After every kill each session is consistent. No acknowledged turn is lost, and each interrupted turn is closed once."""
     dice = random.Random()
     told, seen = Told(), Counter[str]()
     names: list[str] = []
@@ -73,7 +73,7 @@ def test_no_kill_parts_what_belongs_together(tmp_path: Path) -> None:
 
 
 def _check(report: dict[str, Any] | None, acknowledged: set[str]) -> Counter[str]:
-    """Compare all that one session has. Returns how many runs ended how."""
+    """Compare all parts of one session. Return how many runs ended in each way."""
     if report is None:
         assert not acknowledged
         return Counter()
@@ -109,7 +109,7 @@ def _check_messages(report: dict[str, Any], names: list[str], completed: list[st
 
 
 def _check_chunks(chunks: list[dict[str, Any]], runs: list[tuple[int, str, str]]) -> None:
-    """Every run was closed once, in order, behind its own chunks."""
+    """Every run was closed once, in order, after its own chunks."""
     closings = [chunk for chunk in chunks if chunk["type"].startswith("turn-")]
     assert [(each["turn"], each["turnId"], each["status"]) for each in closings] == runs
     for turn, name, status in runs:

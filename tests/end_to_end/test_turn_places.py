@@ -33,7 +33,7 @@ def _get(worker: LocalRuntime, path: str) -> str:
 
 
 def _answered(worker: LocalRuntime, session: str) -> dict[str, Any]:
-    """The session's report, once it has an answer."""
+    """Return the session's report as soon as it has an answer."""
     deadline_s = time.monotonic() + PATIENCE_S
     while True:
         report: dict[str, Any] | None = json.loads(_get(worker, f"/?session={session}"))
@@ -44,7 +44,7 @@ def _answered(worker: LocalRuntime, session: str) -> dict[str, Any]:
 
 
 def test_a_client_that_goes_away(worker: LocalRuntime) -> None:
-    """TU-2 to TU-4: with `waitUntil` the turn goes on to its end when nobody listens any more."""
+    """With `waitUntil` the turn runs to its end after its client has gone."""
     url = urlsplit(worker.url)
     with socket.create_connection((str(url.hostname), int(url.port or 0))) as connection:
         connection.sendall(b"GET /?op=fetch&session=gone HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -56,7 +56,7 @@ def test_a_client_that_goes_away(worker: LocalRuntime) -> None:
 
 
 def test_a_queue_consumer(worker: LocalRuntime) -> None:
-    """TU-8: a message that comes twice, and again after a failure, has one turn that succeeds."""
+    """TU-8: A message that is delivered twice, or again after a failure, has one turn that succeeds."""
     _get(worker, "/?op=queue&session=queued")
     report = _answered(worker, "queued")
     assert report == {
@@ -67,20 +67,20 @@ def test_a_queue_consumer(worker: LocalRuntime) -> None:
 
 
 def test_a_cron_trigger(worker: LocalRuntime) -> None:
-    """TU-8: a trigger that fires again finds its turn ended."""
+    """TU-8: A trigger that fires again finds that its turn has ended."""
     for _ in range(2):
         _get(worker, "/cdn-cgi/local/scheduled")
     assert _answered(worker, "scheduled") == {"messages": ANSWERED, "runs": ["completed"], "ends": ["turn-end"]}
 
 
 def test_a_durable_object(worker: LocalRuntime) -> None:
-    """TU-8: an object of the user's has turns as a Worker has."""
+    """TU-8: A user's own object runs turns as a Worker does."""
     assert [_get(worker, "/?op=room&session=room") for _ in range(2)] == ["now", "before"]
     assert _answered(worker, "room") == {"messages": ANSWERED, "runs": ["completed"], "ends": ["turn-end"]}
 
 
 def test_a_workflow_step(worker: LocalRuntime) -> None:
-    """TU-8: a step that is retried with the same turn id has one turn that succeeds."""
+    """TU-8: A step that is retried with the same turn id has one turn that succeeds."""
     _get(worker, "/?op=workflow&session=flow")
     report = _answered(worker, "flow")
     assert report == {

@@ -35,14 +35,14 @@ def _steps() -> Iterator[Step]:
 
 
 def test_every_mark_is_understood() -> None:
-    """A mark that nothing runs would make the page's first paragraph false."""
+    """Every mark of the page is one that this test runs."""
     kinds = [step.what for step in _steps()]
     assert sorted(set(kinds)) == ["append", "asked", "by", "file", "replace", "test"]
     assert PAGE.count("<!--") == len(kinds) == 12
 
 
 def test_the_page_from_its_first_line_to_its_last(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Each step does what the page says; only the deployment is left out."""
+    """Each step does the thing that the page says. Only the deployment is left out."""
     project = tmp_path / "my-agent"
     assert main(["new", str(project)]) == 0
     _tests_pass(project)
@@ -75,6 +75,6 @@ def _tests_pass(project: Path) -> None:
 
 
 def _ask(project: Path, state: Path, text: str) -> None:
-    """Run the curl lines against the Worker as it stands; its sessions stay for the steps after."""
+    """Run the curl lines against the present Worker. Its sessions stay for the later steps."""
     with LocalRuntime(project / "wrangler.toml", persist=state) as runtime:
         run_printed(text, runtime.url)

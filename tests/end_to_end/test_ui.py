@@ -35,7 +35,7 @@ class Page:
         self.answer = self._connection.getresponse()
 
     def read(self, count: int | None = None) -> list[Any]:
-        """The next frames' data, up to the end of the answer without a count."""
+        """Return the data of the next frames: `count` of them, or all up to the end of the answer."""
         found: list[Any] = []
         while count is None or len(found) < count:
             line = self.answer.readline()
@@ -57,7 +57,10 @@ def ask(base: str, chat: str, text: str) -> Page:
 
 
 def test_a_page_leaves_and_resumes(worker: LocalRuntime) -> None:
-    """UI-1, UI-2: nothing before; a page that left has the whole message, others at once too; nothing after, and no hung Worker."""
+    """UI-1, UI-2: Before an answer there is none.
+
+    A page that left gets the whole message, and other pages get it too. After it there is none.
+    """
     base, chat = worker.url, f"chat-{uuid.uuid4().hex[:8]}"
     assert call(base, "GET", f"/api/chat/{chat}/stream").status == 204
     first = ask(base, chat, "HOLD")
@@ -79,7 +82,7 @@ def test_a_page_leaves_and_resumes(worker: LocalRuntime) -> None:
 
 
 def test_a_failed_answer_and_the_next_one(worker: LocalRuntime) -> None:
-    """UI-2, UI-3: an error chunk and the end; then a second message, which begins at itself."""
+    """UI-2, UI-3: A failed answer gives an error chunk and the end. A second message begins at its own first chunk."""
     base, chat = worker.url, f"chat-{uuid.uuid4().hex[:8]}"
     failed = ask(base, chat, "FAIL").read()
     assert failed[-2:] == [{"type": "error", "errorText": "failed"}, "[DONE]"]

@@ -20,7 +20,7 @@ RESERVED = 1_000 + 10 * 5 + 2_000
 
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[LocalRuntime]:
-    """The example as it is, nothing spent."""
+    """Serve the unchanged example with nothing spent."""
     with LocalRuntime(CONFIG, persist=tmp_path) as runtime:
         yield runtime
 
@@ -36,7 +36,7 @@ def _used(worker: LocalRuntime, session: str) -> Any:
 
 
 def test_the_caps_of_session_and_tenant(worker: LocalRuntime) -> None:
-    """US-17, US-19: as the README says it; the totals are there after a SIGKILL, and so are the refusals."""
+    """US-17, US-19: The caps are those of the README. Totals and refusals are the same after a SIGKILL."""
     first, second, third = [_ask(worker, "ada") for _ in range(3)]
     assert (first.status, second.status, third.status) == (200, 200, 402)
     assert first.json == {
@@ -58,14 +58,14 @@ def test_the_caps_of_session_and_tenant(worker: LocalRuntime) -> None:
 
 
 def test_a_shorter_question_costs_less(worker: LocalRuntime) -> None:
-    """What was not used of a reservation is there for the next."""
+    """The unused part of a reservation is available to the next question."""
     answer = call(worker.url, "GET", "/ask?session=ada&question=Why%3F")
     assert answer.json == {"answer": "You asked in 1 words.", "tokens": 1110, "left": {"session": 3890, "tenant": 6890}}
     assert _used(worker, "ada")["cost"] == "$0.003525"
 
 
 def test_many_at_once_pass_no_cap(worker: LocalRuntime) -> None:
-    """US-17, US-19: twelve questions at once in three sessions: what was granted is what was used, and it fits."""
+    """US-17, US-19: Of twelve questions at once in three sessions, the granted ones are the used ones, and they stay under the cap."""
     sessions = ["ada", "bob", "carol"]
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(partial(_ask, worker), sessions * 4))
@@ -84,7 +84,7 @@ def test_many_at_once_pass_no_cap(worker: LocalRuntime) -> None:
 
 
 def test_what_it_refuses(worker: LocalRuntime) -> None:
-    """Another path; an id that no store takes; a session that nobody asked in has used nothing."""
+    """It refuses other paths and ids that no store takes. A session without questions has used nothing."""
     assert call(worker.url, "GET", "/").status == 404
     assert call(worker.url, "GET", "/ask?session=" + "x" * 600).status == 400
     assert _used(worker, "nobody") == {

@@ -32,7 +32,7 @@ NO_EXPORT = ("LockServer, StreamServer, ", "")
 
 
 def answer(tmp_path: Path, config: str, *, without: tuple[str, str] | None = None) -> str:
-    """What the Worker says with this configuration, and with its entry module changed."""
+    """Return the Worker's answer with this configuration and the changed entry module."""
     folder = tmp_path / "worker"
     shutil.copytree(WORKER, folder)
     head = 'name = "wiring"\nmain = "entry.py"\ncompatibility_date = "2026-11-01"\ncompatibility_flags = ["python_workers"]\n'
@@ -47,7 +47,7 @@ def answer(tmp_path: Path, config: str, *, without: tuple[str, str] | None = Non
 
 
 def test_a_right_worker_is_wired(tmp_path: Path) -> None:
-    """CO-11: with all sections in place nothing is refused."""
+    """CO-11: With all sections in place nothing is refused."""
     assert answer(tmp_path, DATABASE + OBJECTS + MIGRATIONS) == "wired"
 
 

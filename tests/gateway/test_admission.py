@@ -13,7 +13,7 @@ LOGGER = logging.getLogger(__name__)
 
 @pytest.mark.parametrize("action", get_args(StreamAction))
 async def test_each_action_is_asked_for_by_its_name(action: StreamAction) -> None:
-    """GW-7: read, append, create, delete, fork."""
+    """GW-7: `authorize` is asked for read, append, create, delete and fork by these names."""
     admission = Admission(lambda _request, _stream_id, asked: asked == action, LOGGER)
     for other in get_args(StreamAction):
         assert await admission.admits(None, "s", other) is (other == action)
@@ -42,7 +42,7 @@ async def test_a_fork_asks_for_its_source_too(allowed: set[tuple[str, str]], adm
 
 
 async def test_a_source_that_cannot_be_asked_about_denies(caplog: pytest.LogCaptureFixture) -> None:
-    """GW-7: an exception at the second question is a no as well."""
+    """GW-7: An exception at the second question denies too."""
 
     async def authorize(_request: object, stream_id: str, _action: str) -> bool:
         if stream_id == "old":
@@ -54,7 +54,7 @@ async def test_a_source_that_cannot_be_asked_about_denies(caplog: pytest.LogCapt
 
 
 async def test_what_is_truthy_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """GW-7: by its type, not by its content: a developer who returns a user object finds out why nobody gets in."""
+    """GW-7: The log names the type of a truthy value, not its content. A developer who returns a user object sees why nobody gets in."""
     admission = Admission(lambda *_asked: {"user": "a secret"}, LOGGER)  # type: ignore[arg-type]
     assert not await admission.admits(None, "s", "read")
     assert "dict" in caplog.text

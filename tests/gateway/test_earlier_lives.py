@@ -38,7 +38,7 @@ class Site:
 
 @pytest.mark.parametrize("begins_by", ["reset_stream", "delete_stream"])
 async def test_a_page_for_a_position_of_an_earlier_life(begins_by: str) -> None:
-    """SM-40, GW-13: refused with 410, also where the client had everything; from 0 it begins anew."""
+    """SM-40, GW-13: A position from before a reset gets 410, even if the client had every chunk. From 0 it begins anew."""
     site = Site()
     await site.write(1, 2, 3)
     await getattr(site.manager, begins_by)("s")
@@ -52,7 +52,7 @@ async def test_a_page_for_a_position_of_an_earlier_life(begins_by: str) -> None:
 
 
 async def test_who_has_read_nothing_of_a_new_life_may_go_on_asking() -> None:
-    """SM-40, GW-4: the empty page of a stream that was just reset gives a position that is good later."""
+    """SM-40, GW-4: The empty page of a stream that was just reset gives a position that stays valid."""
     site = Site()
     await site.write(1, 2)
     await site.manager.reset_stream("s")
@@ -65,7 +65,7 @@ async def test_who_has_read_nothing_of_a_new_life_may_go_on_asking() -> None:
 
 @pytest.mark.parametrize("position", [0, 1])
 async def test_a_page_never_has_the_outcome_of_the_next_life(position: int) -> None:
-    """SM-40, GW-4: the stream is reset and ended anew between its page and its outcome. The request begins anew too."""
+    """SM-40, GW-4: The stream is reset and ended between the page and its outcome. The request then begins anew."""
     site = Site()
     await site.write(1)
     await site.manager.end_stream("s", "first")

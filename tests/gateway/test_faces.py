@@ -40,7 +40,7 @@ class ForkFace:
 
 
 class Site:
-    """A gateway with the face, for one who may do only this."""
+    """A gateway with the face, for a caller who may do only the given action."""
 
     def __init__(self, *allowed: tuple[str, str]) -> None:
         def authorize(_request: object, stream_id: str, action: str) -> bool:
@@ -69,12 +69,12 @@ class Site:
     ],
 )
 async def test_a_fork_by_way_of_a_face(allowed: list[tuple[str, str]], status: int) -> None:
-    """GW-7, GW-14: the same `authorize`, for the new stream and for its source."""
+    """GW-7, GW-14: `authorize` is asked for the new stream and for its source."""
     assert (await Site(*allowed).ask("/v1/old/new")).status == status
 
 
 async def test_a_face_lives_under_the_gateways_rules() -> None:
-    """GW-14: CORS, preflights with its methods, errors as JSON; other paths stay what they were."""
+    """GW-14: A face has the gateway's CORS, preflights with its own methods, and errors as JSON. Other paths do not change."""
     site = Site()
     preflight = await site.ask("/v1/old/new", "OPTIONS")
     assert preflight.headers["access-control-allow-methods"] == "PUT, OPTIONS"
@@ -89,7 +89,7 @@ async def test_a_face_lives_under_the_gateways_rules() -> None:
 
 
 async def test_a_signed_fork_asks_for_its_source() -> None:
-    """GW-9, GW-14: what was signed is about one stream; `authorize` is asked about the other."""
+    """GW-9, GW-14: A signature covers one stream. `authorize` is asked about the other."""
     access = Site().signer.sign("new", "fork")
     assert (await Site(("old", "read")).ask(f"/v1/old/new?access={access}")).status == 201
     assert (await Site(("new", "fork")).ask(f"/v1/old/new?access={access}")).status == 403

@@ -71,7 +71,7 @@ class Site:
 @settings(max_examples=length(1_500, 12_000), deadline=None)
 @given(METHODS, URLS, HEADERS)
 def test_every_request_gets_an_answer(method: str, url: str, headers: dict[str, str]) -> None:
-    """GW-6: a stream, a page or a JSON error, whose status is below 500."""
+    """GW-6: Every request gets a stream, a page or a JSON error with a status below 500."""
     site = Site()
     answer = asyncio.run(site.answer(HttpRequest(method=method, url=url, headers=headers)))
     if answer is None:

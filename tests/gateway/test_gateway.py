@@ -37,7 +37,7 @@ def _broken(*_asked: object) -> bool:
 
 
 class Site:
-    """A gateway at /streams, its streams, and who asked for what."""
+    """A gateway at /streams, its streams, and a record of the questions to `authorize`."""
 
     def __init__(self, **options: Any) -> None:
         self.clock = FakeClock()
@@ -82,7 +82,7 @@ def frames(socket: Any) -> list[dict[str, Any]]:
 
 
 async def test_what_is_not_below_the_prefix_is_not_its_own() -> None:
-    """GW-1: None, and nobody is asked."""
+    """GW-1: A path outside the prefix gives None, and `authorize` is not asked."""
     site = Site(prefix="/live/v1")
     for path in ("/", "/live", "/live/v", "/live/v1x/s/events", "/streams/s/events", "//live/v1/s"):
         assert await site.gateway.handle(HttpRequest(url=HOST + path)) is None
@@ -93,7 +93,7 @@ async def test_what_is_not_below_the_prefix_is_not_its_own() -> None:
 
 @pytest.mark.parametrize("prefix", ["", "/", "streams", "/streams/", "/str eams", "/ü", "/a?b", "/a#b"])
 def test_a_prefix_is_a_path(prefix: str) -> None:
-    """GW-1: anything else is refused when the gateway is made."""
+    """GW-1: A gateway with a prefix that is no path cannot be made."""
     with pytest.raises(InvalidArgumentError, match="prefix"):
         StreamGateway(LocalObjects(StreamObject), prefix=prefix, authorize=_yes)
 
@@ -130,7 +130,7 @@ async def test_sockets_send_the_same_frames() -> None:
 
 
 async def test_a_page_of_chunks() -> None:
-    """GW-4: what is stored comes at once; the last page of an ended stream has the outcome."""
+    """GW-4: Stored chunks come at once. The last page of an ended stream has the outcome."""
     site = Site()
     await site.write(1, 2, 3)
     page = body(await site.ask("/streams/s/chunks?from=1"))
@@ -167,7 +167,7 @@ async def test_a_page_waits_for_the_next_chunk() -> None:
 
 
 async def test_a_stream_as_it_stands() -> None:
-    """GW-5: its info as JSON, the output as its writer encoded it."""
+    """GW-5: The info comes as JSON, with the output exactly as its writer encoded it."""
     site = Site()
     await site.write(1, stream_id="a b/ü")
     await site.manager.end_stream("a b/ü", {"x": 1.0})
@@ -178,7 +178,7 @@ async def test_a_stream_as_it_stands() -> None:
 
 
 async def test_a_page_below_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """GW-13: 410, with the oldest number kept in its text."""
+    """GW-13: A page below the oldest kept chunk is 410, and its text has the oldest kept number."""
     site = Site()
     await site.write(1)
 
@@ -192,7 +192,7 @@ async def test_a_page_below_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_who_has_nothing_begins_with_the_oldest_chunk_kept() -> None:
-    """GW-13: on every wire, without a position and with 0; who has chunk 1 is told of the gap."""
+    """GW-13: Without a position, or with 0, every wire begins with the oldest kept chunk. A client that has chunk 1 hears of the gap."""
     site = Site()
     await site.write(1, 2, 3)
     await site.manager.truncate_stream("s", 3)
@@ -210,7 +210,7 @@ async def test_who_has_nothing_begins_with_the_oldest_chunk_kept() -> None:
 
 
 async def test_head_says_what_get_would() -> None:
-    """GW-5: status and type without a body; nobody listens after it, and nobody waits for it."""
+    """GW-5: HEAD gives status and type without a body. It leaves no listener and never waits."""
     site = Site()
     await site.write(1)
     head = await site.ask("/streams/s/events", "HEAD")
@@ -258,7 +258,7 @@ BAD: dict[str, tuple[str, str, dict[str, str], int, str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 async def test_bad_requests_are_told_apart(case: str) -> None:
-    """GW-6: the right status and a JSON error each; nothing stays behind in any object."""
+    """GW-6: Each bad request gets its own status and a JSON error. No object keeps anything."""
     method, path, headers, status, code = BAD[case]
     site = Site()
     await site.write(1)
@@ -270,7 +270,7 @@ async def test_bad_requests_are_told_apart(case: str) -> None:
 
 
 async def test_what_fails_within_is_an_answer(caplog: pytest.LogCaptureFixture) -> None:
-    """GW-6: 503 with Retry-After where the object is out of reach; anything else is 500 with an id, and a log line."""
+    """GW-6: An object out of reach is 503 with Retry-After. Any other failure is 500 with an id, and a log line."""
 
     class Broken:
         def __init__(self, error: Exception) -> None:
@@ -280,7 +280,7 @@ async def test_what_fails_within_is_an_answer(caplog: pytest.LogCaptureFixture) 
             raise self._error
 
     async def no_pause(_seconds: float) -> None:
-        """At once."""
+        """Make every pause end at once."""
 
     for error, status in ((ObjectCallError("gone", overloaded=True), 503), (OSError("a secret"), 500)):
         gateway = StreamGateway(Broken(error), authorize=_yes, sleep=no_pause)
@@ -296,7 +296,7 @@ async def test_what_fails_within_is_an_answer(caplog: pytest.LogCaptureFixture) 
 @pytest.mark.parametrize("answer", [False, None, 1, "yes", [True], object()])
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_only_true_admits(answer: object, is_async: bool) -> None:
-    """GW-7: anything else denies, and the object is not asked."""
+    """GW-7: Any value but True denies, and the object is not called."""
 
     async def later(*_asked: object) -> object:
         return answer
@@ -315,7 +315,7 @@ async def test_only_true_admits(answer: object, is_async: bool) -> None:
 
 
 async def test_authorize_is_asked_with_the_request_itself() -> None:
-    """GW-7: the request as `handle` was given it, the decoded stream id, the action; async answers are awaited."""
+    """GW-7: It gets the request that `handle` got, the decoded stream id and the action. Async answers are awaited."""
     asked: list[tuple[object, str, str]] = []
 
     async def authorize(request: object, stream_id: str, action: str) -> bool:
@@ -332,7 +332,7 @@ async def test_authorize_is_asked_with_the_request_itself() -> None:
 
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_an_exception_denies(is_async: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """GW-7: 403 without details; the log has the cause."""
+    """GW-7: An exception is 403 without details. The log has the cause."""
 
     async def later(*_asked: object) -> bool:
         raise KeyError("the session table is gone")
@@ -350,7 +350,7 @@ async def test_an_exception_denies(is_async: bool, caplog: pytest.LogCaptureFixt
 
 
 async def test_authorize_is_required() -> None:
-    """GW-7: there is no gateway without one."""
+    """GW-7: A gateway without `authorize` cannot be made."""
     with pytest.raises(TypeError, match="authorize"):
         StreamGateway(LocalObjects(StreamObject))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     with pytest.raises(TypeError, match="authorize"):
@@ -358,7 +358,7 @@ async def test_authorize_is_required() -> None:
 
 
 async def test_a_signed_path_admits_without_being_asked_about() -> None:
-    """GW-9: its bearer reads from where it says, until it expires; every wire takes it; others are still asked about."""
+    """GW-9: Its bearer reads from the signed position until it expires, on every wire. `authorize` is asked about others."""
     clock = FakeClock()
     signer = StreamUrlSigner({"k1": "0123456789abcdef"}, now_ms=clock.now_ms)
     site = Site(signer=signer, authorize=_no)
@@ -381,7 +381,7 @@ async def test_a_signed_path_admits_without_being_asked_about() -> None:
 
 
 async def test_an_access_that_is_not_good_is_not_saved_by_authorize() -> None:
-    """GW-9: `access` alone decides where it is given and the gateway has a signer; without one it means nothing."""
+    """GW-9: In a gateway with a signer, `access` alone decides if it is given. Without a signer it has no meaning."""
     site = Site(signer=StreamUrlSigner({"k1": "0123456789abcdef"}))
     await site.write(1)
     assert refusal(await site.ask("/streams/s/events?access=k1.1.1.x")) == (403, "forbidden")
@@ -392,7 +392,7 @@ async def test_an_access_that_is_not_good_is_not_saved_by_authorize() -> None:
 
 
 async def test_other_origins() -> None:
-    """GW-8: named origins get their name back, on errors too; others get nothing; caches are told."""
+    """GW-8: Named origins get their name back, on errors too. Other origins get nothing, and caches are told."""
     site = Site(cors=CorsPolicy(allowed_origins=["https://app.example"], allow_credentials=True))
     await site.write(1)
     for path in ("/streams/s/events", "/streams/no", "/streams/s/x"):
@@ -410,7 +410,7 @@ async def test_other_origins() -> None:
 
 
 async def test_preflights() -> None:
-    """GW-8: answered without asking `authorize`; methods and headers for admitted origins only."""
+    """GW-8: A preflight is answered without asking `authorize`. Only admitted origins get methods and headers."""
     site = Site(cors=CorsPolicy(allowed_origins=["https://app.example"], max_age=60), authorize=_broken)
     answer = await site.ask("/streams/s/events", "OPTIONS", origin="https://app.example")
     assert (answer.status, answer.body) == (204, None)
@@ -425,7 +425,7 @@ async def test_preflights() -> None:
 
 
 async def test_any_origin() -> None:
-    """GW-8: `*` as it is, and never with credentials."""
+    """GW-8: `*` is sent as it is, and never with credentials."""
     site = Site(cors=CorsPolicy(allowed_origins=["*"]))
     await site.write(1)
     answer = await site.ask("/streams/s", origin="https://any.example")
@@ -441,7 +441,7 @@ async def test_any_origin() -> None:
 
 
 async def test_sockets_look_at_the_origin() -> None:
-    """GW-8: browsers do not guard WebSockets by CORS; pages of other origins than those admitted are refused."""
+    """GW-8: CORS does not guard WebSockets, so pages of other origins are refused."""
     site = Site(cors=CorsPolicy(allowed_origins=["https://app.example"]))
     await site.write(1)
     for origin, status in (
@@ -458,7 +458,7 @@ async def test_sockets_look_at_the_origin() -> None:
 
 
 async def test_a_signed_info_is_judged_by_the_end_of_the_stream() -> None:
-    """GW-9: the info tells the end and the outcome, whatever position its address names."""
+    """GW-9: The info has the end and the outcome, so the position in its address does not limit it."""
     site = Site(authorize=_broken, signer=StreamUrlSigner({"k1": b"0123456789abcdef"}))
     await site.write(1, 2)
     await site.manager.end_stream("s", "secret")

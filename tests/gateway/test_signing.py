@@ -18,7 +18,7 @@ def _signer(clock: FakeClock, **keys: str | bytes) -> StreamUrlSigner:
 
 
 def test_it_covers_stream_action_expiry_and_lowest_position() -> None:
-    """GW-9: nothing of it can be changed."""
+    """GW-9: No part of the signed text can be changed."""
     clock = FakeClock()
     signer = _signer(clock)
     access = signer.sign("s", expires_in=60, from_sequence=5)
@@ -45,7 +45,7 @@ def test_it_covers_stream_action_expiry_and_lowest_position() -> None:
 
 
 def test_it_expires() -> None:
-    """GW-9: after its seconds, by the clock that was given; never later than a day from now."""
+    """GW-9: It expires after its seconds by the given clock, at most a day from now."""
     clock = FakeClock()
     signer = _signer(clock)
     access = signer.sign("s", expires_in=timedelta(minutes=1))
@@ -60,7 +60,7 @@ def test_it_expires() -> None:
 
 
 def test_keys_change_without_a_break() -> None:
-    """GW-9: the first key signs, every key is taken; one taken away is refused."""
+    """GW-9: The first key signs and every key is accepted. A removed key is refused."""
     clock = FakeClock()
     old = _signer(clock, k1=OLD).sign("s")
     both = _signer(clock, k2=NEW, k1=OLD)
@@ -74,7 +74,7 @@ def test_keys_change_without_a_break() -> None:
 
 
 def test_signatures_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """GW-9: by `hmac.compare_digest`, whatever the outcome."""
+    """GW-9: `hmac.compare_digest` compares them, whatever the outcome."""
     compared: list[tuple[Any, Any]] = []
     real = hmac.compare_digest
 
@@ -91,7 +91,7 @@ def test_signatures_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_breaks_a_rule_is_refused() -> None:
-    """GW-9: keys, ids, actions, spans and positions are checked by name."""
+    """GW-9: A bad key, id, action, span or position gives an error that names it."""
     signer = _signer(FakeClock())
     for options, name in (
         ({"expires_in": 0}, "expires_in"),
@@ -113,5 +113,5 @@ def test_what_breaks_a_rule_is_refused() -> None:
 
 @given(st.text(), st.text())
 def test_any_text_is_refused_in_peace(access: str, stream_id: str) -> None:
-    """GW-9: what was not signed permits nothing, and raises nothing."""
+    """GW-9: An unsigned text permits nothing and raises nothing."""
     assert not _signer(FakeClock()).permits(access, stream_id, "read")

@@ -152,7 +152,7 @@ class StoredStream:
     def _is_said_by_blocks(self, before: StreamHead, after: StreamHead, flushes: Sequence[Flush]) -> bool:
         """Return whether this is a plain append, which needs no new head.
 
-        A comparison of whole heads would cost more time than the row.
+        A comparison of whole heads would cost more time than writing the head's row.
         """
         return (
             len(flushes) == 1

@@ -77,7 +77,7 @@ class DeletionStore(Protocol):
     async def reset_fence(self, session_id: str) -> None:
         """Forget the highest fencing token of a session id, so that any token is good again.
 
-        For operators whose lock service lost its count.
+        Operators use it when their lock service has lost its count.
 
         Args:
             session_id: the session.
