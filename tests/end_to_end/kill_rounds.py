@@ -15,7 +15,7 @@ DEAD = (URLError, HTTPException, OSError, ValueError)
 
 
 class Told:
-    """What callers know: the turns that were acknowledged, and those of which nobody knows."""
+    """The callers' knowledge: the acknowledged turns, and the turns with an unknown outcome."""
 
     def __init__(self) -> None:
         self.done: set[tuple[str, str]] = set()

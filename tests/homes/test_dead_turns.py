@@ -20,7 +20,7 @@ def _worker(world: HomeWorld) -> FaultyWorker:
 
 
 async def _dead_turn(world: HomeWorld, *, wait: float | None = None) -> None:
-    """A turn of a Worker that has stored one commit, and then dies."""
+    """Begin a turn whose Worker dies after one commit."""
     worker = _worker(world)
     block = worker.store.turn(
         "ada", agent_type="t", turn_id="dead", auto_refresh=False, budget=("tenant", 100), wait=wait
@@ -37,7 +37,7 @@ async def _entered(block: TurnBlock) -> None:
 
 
 async def _check_closed(world: HomeWorld, store: CloudflareStore) -> None:
-    """What a sweep would have left."""
+    """Check that everything is as after a sweep."""
     calls = world.sessions.calls
     run = (await store.state_store.list_runs("ada"))[0]
     assert (run.run_id, run.status) == ("dead", "interrupted")
@@ -55,7 +55,7 @@ async def _check_closed(world: HomeWorld, store: CloudflareStore) -> None:
 @pytest.mark.parametrize("directory", [True, False])
 @pytest.mark.parametrize("sleeps", [True, False])
 async def test_a_dead_turn_is_closed_without_a_visit(world: HomeWorld, *, directory: bool, sleeps: bool) -> None:
-    """HM-16: once the lease of a dead turn is over, the home's alarm ends its run, tells its readers and settles its budget."""
+    """HM-16: When the lease of a dead turn has ended, the home's alarm ends its run, tells its readers and settles its budget."""
     store = await world.store(directory=directory)
     await store.usage_store.set_budget("tenant", 1_000, "tokens")
     await asyncio.create_task(_dead_turn(world))  # the loss of its lock cancels its task
@@ -71,7 +71,7 @@ async def test_a_dead_turn_is_closed_without_a_visit(world: HomeWorld, *, direct
 
 
 async def test_a_turn_that_waited_for_the_lock(world: HomeWorld) -> None:
-    """HM-16: it does not matter in how many calls the dead turn has entered."""
+    """HM-16: A dead turn that entered in several calls is closed too."""
     store = await world.store()
     await store.usage_store.set_budget("tenant", 1_000, "tokens")
     lock = await store.locks.acquire("ada")
@@ -86,7 +86,7 @@ async def test_a_turn_that_waited_for_the_lock(world: HomeWorld) -> None:
 
 
 async def test_a_living_turn_is_left_alone(world: HomeWorld) -> None:
-    """HM-16: a turn whose lock is refreshed goes on for as long as it wants."""
+    """HM-16: A turn whose lock is refreshed runs as long as it wants."""
     await world.store()
     worker = _worker(world)
     async with worker.store.turn("ada", agent_type="t", turn_id="alive") as turn:
@@ -97,7 +97,7 @@ async def test_a_living_turn_is_left_alone(world: HomeWorld) -> None:
 
 
 async def test_a_child_waits_for_a_sweep(world: HomeWorld) -> None:
-    """HM-16: the lock and the stream of a child are elsewhere, so its dead turn is closed by its next turn or a sweep."""
+    """HM-16: A child's lock and stream are elsewhere, so its next turn or a sweep closes its dead turn."""
     store = await world.store()
     await store.state_store.create_session("ada", agent_type="t")
     worker = _worker(world)

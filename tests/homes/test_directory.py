@@ -32,7 +32,7 @@ async def _listed(store: CloudflareStore, **wanted: Any) -> list[str]:
 
 
 async def test_the_directory_follows(world: HomeWorld) -> None:
-    """HM-7: a second after a change the directory has the session as it stands, however many changes there were."""
+    """HM-7: A second after many changes, the directory has the session's present facts."""
     store = await world.store()
     for status in ("a", "b", "c"):
         await _save(store, "ada", status=status)
@@ -45,7 +45,7 @@ async def test_the_directory_follows(world: HomeWorld) -> None:
 
 
 async def test_deleted_sessions_leave_it(world: HomeWorld) -> None:
-    """HM-7: a deleted session is listed no more; one made again takes a new place."""
+    """HM-7: A deleted session is not listed. A session that is made again takes a new place."""
     store = await world.store()
     await _save(store, "ada")
     await _save(store, "ada//child", parent_session_id="ada")
@@ -62,7 +62,7 @@ async def test_deleted_sessions_leave_it(world: HomeWorld) -> None:
 
 
 async def test_d1_out_of_reach(world: HomeWorld, caplog: pytest.LogCaptureFixture) -> None:
-    """HM-7: sessions go on while D1 is away; it is asked after 1, 2, 4 … 60 seconds, and within a minute of its return it is right."""
+    """HM-7: Sessions go on while D1 is away. The home retries after 1, 2, 4 … 60 seconds, so all is right a minute after D1's return."""
     store = await world.store()
     world.d1.is_out = True
     await _save(store, "ada", status="a")
@@ -80,7 +80,7 @@ async def test_d1_out_of_reach(world: HomeWorld, caplog: pytest.LogCaptureFixtur
 
 
 async def test_an_alarm_that_was_lost(world: HomeWorld) -> None:
-    """HM-7: an object that wakes for a mere read tells what was left to tell, also if its alarm was lost."""
+    """HM-7: After a lost alarm, any read of the home sends the waiting changes to D1."""
     store = await world.store()
     world.d1.is_out = True
     await _save(store, "ada")
@@ -96,7 +96,7 @@ async def test_an_alarm_that_was_lost(world: HomeWorld) -> None:
 
 
 async def test_a_batch_that_arrives_after_its_successor(world: HomeWorld) -> None:
-    """HM-7: of two batches the one with the higher edition stays, in whichever order they arrive."""
+    """HM-7: Of two batches the one with the higher edition stays, in either order of arrival."""
     sent: list[Sequence[Statement]] = []
     store = await world.store()
     real = world.d1.batch
@@ -119,7 +119,7 @@ async def test_a_batch_that_arrives_after_its_successor(world: HomeWorld) -> Non
 
 
 async def test_a_clock_that_was_set_back(world: HomeWorld) -> None:
-    """HM-7: editions rise whatever the clock says, also in an object that has forgotten its last one."""
+    """HM-7: Editions rise with any clock, also in an object that has forgotten its last edition."""
     store = await world.store()
     await _save(store, "ada", status="a")
     await world.pass_time(1)
@@ -134,7 +134,7 @@ async def test_a_clock_that_was_set_back(world: HomeWorld) -> None:
 
 
 async def test_rebuilding(world: HomeWorld) -> None:
-    """HM-15, HM-7: a directory whose rows were lost is told again by each home, asked by name."""
+    """HM-15, HM-7: A directory with lost rows gets them back when each home is asked by name."""
     store = await world.store()
     await _save(store, "ada")
     await _save(store, "ada//child", parent_session_id="ada")
@@ -146,7 +146,7 @@ async def test_rebuilding(world: HomeWorld) -> None:
 
 
 async def test_no_directory(world: HomeWorld) -> None:
-    """HM-7: without a directory the two calls that need it say so, and D1 is told nothing."""
+    """HM-7: Without a directory, the two calls that need it raise an error that says so. D1 gets nothing."""
     store = await world.store(directory=False)
     await _save(store, "ada", expires_at=1)
     await world.pass_time(60)
@@ -157,7 +157,7 @@ async def test_no_directory(world: HomeWorld) -> None:
 
 
 async def test_the_home_decides_what_has_expired(world: HomeWorld) -> None:
-    """HM-7: the directory only proposes: a session whose own row says that it goes on stays, and the directory hears of it."""
+    """HM-7: The directory only proposes. A session whose own row says that it is not expired stays, and the directory is corrected."""
     store = await world.store()
     await _save(store, "ada", expires_at=10)
     await _save(store, "bob", expires_at=20)
@@ -173,7 +173,7 @@ async def test_the_home_decides_what_has_expired(world: HomeWorld) -> None:
 
 
 async def test_states_from_a_list(world: HomeWorld) -> None:
-    """HM-7: a state from a list saves what was changed of what it has, and nothing else is lost; what it has not is refused."""
+    """HM-7: Saving a state from a list stores the changes and loses nothing. A change of a part that the list lacks is refused."""
     store = await world.store()
     state = AgentState(session_id="ada", agent_type="x", custom_state={"kept": 1}, output={"also": 2})
     state.messages = [{"role": "user", "content": "one"}]
@@ -200,7 +200,7 @@ async def test_states_from_a_list(world: HomeWorld) -> None:
 
 
 async def test_more_sessions_than_one_batch_takes(world: HomeWorld) -> None:
-    """HM-7: a tree of any size is told whole."""
+    """HM-7: The directory gets a tree of any size completely."""
     store = await world.store()
     await _save(store, "ada")
     for n in range(1_100):
@@ -211,7 +211,7 @@ async def test_more_sessions_than_one_batch_takes(world: HomeWorld) -> None:
 
 
 async def test_an_error_of_the_directory_is_an_error(world: HomeWorld) -> None:
-    """HM-7: a list that cannot be read raises; it is never empty for that."""
+    """HM-7: A list that cannot be read raises an error, and never counts as empty."""
     store = await world.store()
     await world.database.batch([Statement("DROP TABLE __agents_directory")])
     with pytest.raises(D1StateError, match="run_migration"):
@@ -219,7 +219,7 @@ async def test_an_error_of_the_directory_is_an_error(world: HomeWorld) -> None:
 
 
 async def test_streams_of_expired_sessions(world: HomeWorld) -> None:
-    """HM-7: a clean-up deletes the streams of what it deletes, and leaves one that a session of its own name uses."""
+    """HM-7: A clean-up deletes the streams of the deleted sessions, but not a stream that a session of the same name uses."""
     store = await world.store()
     await _save(store, "ada", expires_at=10, stream_id="bob")
     await _save(store, "cyd", expires_at=10)
@@ -236,7 +236,7 @@ async def test_streams_of_expired_sessions(world: HomeWorld) -> None:
 
 
 async def test_a_sweep_over_a_directory_that_is_behind(world: HomeWorld) -> None:
-    """HM-15: a page of stale rows, and homes that do not answer, keep no dead turn from being closed; the directory is mended."""
+    """HM-15: Stale rows and homes that do not answer do not keep dead turns open. The directory is corrected."""
     store = await world.store(directory_delay=0)
     for session_id in ("gone", "behind", "unreachable", "dead"):
         async with store.turn(session_id, agent_type="t"):

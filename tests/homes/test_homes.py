@@ -39,7 +39,7 @@ def world() -> HomeWorld:
 
 @pytest.mark.parametrize("call", ["create", "save", "turn"])
 async def test_a_child_elsewhere(world: HomeWorld, call: str) -> None:
-    """HM-2: a child that would not live in its parent's home is refused, with the id that it should have; nothing is sent."""
+    """HM-2: A child with another home than its parent's is refused, and the error has the right id. Nothing is sent."""
     store = await world.store()
     child = AgentState(session_id="bob", agent_type="x", parent_session_id="ada")
     calls: dict[str, Callable[[], Awaitable[object]]] = {
@@ -53,14 +53,14 @@ async def test_a_child_elsewhere(world: HomeWorld, call: str) -> None:
 
 
 async def test_a_child_that_has_no_place(world: HomeWorld) -> None:
-    """HM-2: under a parent whose id is a URL no id would do, and the refusal says why."""
+    """HM-2: No child id fits under a parent whose id is a URL, and the refusal gives the reason."""
     store = await world.store()
     with pytest.raises(InvalidArgumentError, match="home of its own"):
         await store.state_store.create_session("x", agent_type="x", parent_session_id="https://example.org")
 
 
 async def test_sessions_that_are_in_d1(world: HomeWorld) -> None:
-    """HM-2: a session, and a child of a session, that D1 holds are not made in a home; turning the check off is explicit."""
+    """HM-2: A session that D1 has, or a child of one, is not made in a home. Only an explicit option turns the check off."""
     store = await world.store()
     old = create_cloudflare_store(db=world.database, streams=world.streams, locks=world.locks)
     await old.state_store.create_session("ada", agent_type="x")
@@ -80,7 +80,7 @@ async def test_sessions_that_are_in_d1(world: HomeWorld) -> None:
 
 
 async def test_reads_make_nothing(world: HomeWorld) -> None:
-    """HM-13: reads, refused writes and deletions of unknown sessions leave an object as empty as it was."""
+    """HM-13: Reads, refused writes and deletions of unknown sessions leave an empty object empty."""
     store = await world.store()
     state_store = store.state_store
     assert await state_store.load_state("ada") is None
@@ -103,7 +103,7 @@ async def test_reads_make_nothing(world: HomeWorld) -> None:
 
 
 async def test_tables_come_with_their_first_row(world: HomeWorld) -> None:
-    """HM-13: a new home has the four tables of every session; the others are made by what needs them, for good."""
+    """HM-13: A new home has the four tables that every session needs. The first row of another table makes it, for good."""
     state_store = (await world.store()).state_store
     await state_store.create_session("ada", agent_type="x")
     sql = world.sql("ada")
@@ -131,7 +131,7 @@ async def test_tables_come_with_their_first_row(world: HomeWorld) -> None:
 
 
 async def test_a_failed_batch_makes_no_table(world: HomeWorld) -> None:
-    """HM-5: tables that a refused batch has made are gone with it, and the next batch makes them."""
+    """HM-5: Tables of a refused batch are not kept. The next batch makes them again."""
     state_store = (await world.store()).state_store
     await state_store.create_session("ada", agent_type="x")
     homes = ObjectHomes(world.sessions, SessionOptions().for_home())
@@ -144,7 +144,7 @@ async def test_a_failed_batch_makes_no_table(world: HomeWorld) -> None:
 
 
 async def test_a_newer_home(world: HomeWorld) -> None:
-    """HM-12: a home whose schema older code would not understand is refused by name; nothing is read or written."""
+    """HM-12: A home with a newer schema is refused by name. Nothing is read or written."""
     state_store = (await world.store()).state_store
     await state_store.create_session("ada", agent_type="x")
     newer = HomeRecord(home="ada", schema=9, readable_from=9)
@@ -165,7 +165,7 @@ MOODS = Statement("SELECT mood FROM __agents_states")
 
 
 async def test_a_newer_worker(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HM-12: a Worker that needs a newer schema sends its steps to an older object, once, for old homes and new ones."""
+    """HM-12: A Worker that needs a newer schema sends its migration steps once to an older object, for old homes and for new ones."""
     await (await world.store()).state_store.create_session("ada", agent_type="x")
     monkeypatch.setattr("agents_store_cloudflare.homes.database.SCHEMA", 2)
     monkeypatch.setattr("agents_store_cloudflare.homes.database.STEPS", STEPS)
@@ -181,7 +181,7 @@ async def test_a_newer_worker(world: HomeWorld, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_newer_object(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HM-12: newer code in the object brings a home up with the first call, and serves Workers of the version before."""
+    """HM-12: Newer code in the object migrates a home at the first call, and serves Workers of the version before."""
     state_store = (await world.store()).state_store
     await state_store.create_session("ada", agent_type="x")
     monkeypatch.setattr("agents_store_cloudflare.homes.tables.SCHEMA", 2)
@@ -193,7 +193,7 @@ async def test_a_newer_object(world: HomeWorld, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_calls_without_a_reply(world: HomeWorld) -> None:
-    """HM-5: a lost reply is asked for again and stored once; an overloaded object is not asked again; the outcome is unknown."""
+    """HM-5: A lost reply is asked for again and stored once. An overloaded object is not asked again, and its outcome is unknown."""
     state_store = (await world.store()).state_store
     real = world.sessions.call
     failures: list[ObjectCallError] = [ObjectCallError("lost", retryable=True)]
@@ -224,7 +224,7 @@ async def test_calls_without_a_reply(world: HomeWorld) -> None:
 
 
 async def test_a_full_home(world: HomeWorld) -> None:
-    """HM-5: a home at its size limit refuses writes by name and goes on giving what it has."""
+    """HM-5: A home at its size limit refuses writes by name, and its reads still work."""
     state_store = (await world.store()).state_store
     await state_store.create_session("ada", agent_type="x")
     sql = world.sql("ada")
@@ -236,7 +236,7 @@ async def test_a_full_home(world: HomeWorld) -> None:
 
 
 async def test_bindings_that_are_exchanged(world: HomeWorld) -> None:
-    """HM-12: a binding of another class is named, by the migration and by the first call."""
+    """HM-12: The migration and the first call both name a binding of another class."""
     database = SqliteDatabase()
     await run_migration(database)
     store = create_cloudflare_store(db=database, streams=world.streams, sessions=LocalObjects(StreamObject))
@@ -251,7 +251,7 @@ async def test_bindings_that_are_exchanged(world: HomeWorld) -> None:
 
 
 async def test_a_class_without_sqlite() -> None:
-    """HM-12: a SessionServer that no [[migrations]] lists as a class with SQLite is named with the lines to add, tag v3."""
+    """HM-12: If no [[migrations]] lists SessionServer as a class with SQLite, the error has the lines to add, tag v3."""
 
     class Bare:
         async def call(self, name: str, request: str) -> str:
@@ -264,7 +264,7 @@ async def test_a_class_without_sqlite() -> None:
 
 
 async def test_a_home_without_d1(caplog: pytest.LogCaptureFixture) -> None:
-    """HM-7: a home that has no D1 says in its log which option names the binding, and keeps what it has to tell."""
+    """HM-7: A home without D1 keeps its changes, and its log names the option for the binding."""
     world = HomeWorld()
     world.sessions = LocalObjects(SessionObject, clock=world.clock)
     store = await world.store()
@@ -274,7 +274,7 @@ async def test_a_home_without_d1(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_lost_replies() -> None:
-    """HM-5: whatever words a lost call has, it is no guard's refusal and no failure of a statement."""
+    """HM-5: A lost call counts as lost, even if its error text looks like a guard's refusal or a failed statement."""
     error = LostReplyError('agents-store {"fault":"x"} SQLITE_CONSTRAINT_UNIQUE', transient=True)
     assert (error.guard, error.transient, error.outcome_unknown) == (None, True, True)
 

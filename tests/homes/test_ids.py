@@ -22,7 +22,7 @@ from agents_store_cloudflare import InvalidArgumentError, child_id, home_of
     ],
 )
 def test_the_home_of_an_id(session_id: str, home: str) -> None:
-    """HM-1: the home is the text before the first `//`; an id with `://` before any other `//` is its own."""
+    """HM-1: The home is the text before the first `//`. An id with `://` before any other `//` is its own home."""
     assert home_of(session_id) == home
 
 
@@ -35,7 +35,7 @@ def test_an_empty_home(session_id: str) -> None:
 
 @pytest.mark.parametrize("session_id", ["", "a\n", "__x", "a" * 513])
 def test_what_is_no_id(session_id: str) -> None:
-    """HM-1: what is no id has no home."""
+    """HM-1: A text that is not a valid id has no home."""
     with pytest.raises(InvalidArgumentError):
         home_of(session_id)
 
@@ -53,7 +53,7 @@ def test_a_child_lives_with_its_parent(parent: str, name: str) -> None:
 
 
 def test_a_child_id_that_is_too_long() -> None:
-    """HM-1: over 512 bytes are refused, counted in UTF-8."""
+    """HM-1: A child id over 512 bytes of UTF-8 is refused."""
     assert len(child_id("a" * 509, "b")) == 512
     with pytest.raises(InvalidArgumentError, match="513 bytes"):
         child_id("a" * 509, "é")

@@ -15,7 +15,7 @@ def world() -> HomeWorld:
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages of 20,000 characters, so that tests need not move 40 MB."""
+    """Make pages 20,000 characters long, so that tests need not move 40 MB."""
     monkeypatch.setattr(answers, "PAGE_CHARACTERS", 20_000)
 
 
@@ -71,7 +71,7 @@ async def test_a_turn_of_a_long_history(world: HomeWorld) -> None:
 @pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("changes", [1, 100])
 async def test_a_session_that_changes_while_it_is_read(world: HomeWorld, changes: int) -> None:
-    """HM-11: what is read is one version of the session; where it never stands still, that is an error."""
+    """HM-11: The result is one version of the session. If the session changes at every attempt, the call raises an error."""
     store = (await world.store()).state_store
     await _filled(store, "ada", 50)
     real, left = world.sessions.call, changes
@@ -100,7 +100,7 @@ async def test_a_session_that_changes_while_it_is_read(world: HomeWorld, changes
 
 @pytest.mark.usefixtures("small_pages")
 async def test_a_first_reply_that_is_full(world: HomeWorld) -> None:
-    """HM-11: the row that fills a page comes once, and what follows it is not lost, also where nothing follows."""
+    """HM-11: The row that fills a page comes once, and the rows after it are not lost, also if there are none."""
     store = (await world.store()).state_store
     for count in (1, 2, 6, 7, 8):
         state = AgentState(session_id=f"s{count}", agent_type="x", custom_state={"big": "x" * 30_000})
@@ -110,7 +110,7 @@ async def test_a_first_reply_that_is_full(world: HomeWorld) -> None:
 
 
 async def test_a_request_that_is_too_large_for_one_call(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HM-11: a batch that does not fit into one call goes in parts, and takes place once, as one transaction, or not at all."""
+    """HM-11: A large batch goes in parts. It then runs once, as one transaction, or not at all."""
     monkeypatch.setattr("agents_store_cloudflare.homes.database.MOST_CHARACTERS", 50_000)
     monkeypatch.setattr("agents_store_cloudflare.homes.parts.ROW_CHARACTERS", 7_000)
     store = (await world.store()).state_store
@@ -129,7 +129,7 @@ async def test_a_request_that_is_too_large_for_one_call(world: HomeWorld, monkey
 
 
 async def test_parts_that_nobody_finishes(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HM-11: parts whose Worker died go after an hour; a batch whose parts are gone is refused and leaves nothing."""
+    """HM-11: Parts of a dead Worker are deleted after an hour. A batch whose parts are gone is refused and leaves nothing."""
     monkeypatch.setattr("agents_store_cloudflare.homes.database.MOST_CHARACTERS", 50_000)
     store = (await world.store()).state_store
     real = world.sessions.call
@@ -150,7 +150,7 @@ async def test_parts_that_nobody_finishes(world: HomeWorld, monkeypatch: pytest.
 
 
 async def test_parts_that_are_sent_again(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HM-11: a lost reply to a part, or to the whole, is asked for again; the batch takes place once."""
+    """HM-11: A lost reply to a part, or to the whole, is asked for again. The batch runs once."""
     monkeypatch.setattr("agents_store_cloudflare.homes.database.MOST_CHARACTERS", 50_000)
     store = (await world.store()).state_store
     real, calls = world.sessions.call, 0

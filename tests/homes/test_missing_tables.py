@@ -29,7 +29,7 @@ def d1() -> Iterator[sqlite3.Connection]:
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> dict[str, tuple[object, ...]]:
-    """Column -> type, not null, default, place in the key."""
+    """Return type, not null, default and place in the key of each column."""
     rows = connection.execute(f"PRAGMA table_info({table})").fetchall()
     return {row[1]: row[2:] for row in rows}
 
@@ -43,7 +43,7 @@ NAMESAKES = TABLES - OWN_TABLES - ELSEWHERE.keys() - {"__agents_next_session_no"
 
 @pytest.mark.parametrize("table", sorted(NAMESAKES))
 def test_columns_are_those_of_d1(home: sqlite3.Connection, d1: sqlite3.Connection, table: str) -> None:
-    """HM-1: the tables of a home have D1's columns, types, defaults and keys."""
+    """HM-1: A home's tables have the same columns, types, defaults and keys as D1's."""
     expected = _columns(d1, table)
     assert expected
     assert _columns(home, table) == {**expected, **OWN.get(table, {})}
@@ -51,7 +51,7 @@ def test_columns_are_those_of_d1(home: sqlite3.Connection, d1: sqlite3.Connectio
 
 @pytest.mark.parametrize("table", sorted(TABLES - ELSEWHERE.keys()))
 def test_what_stands_for_a_missing_table(home: sqlite3.Connection, table: str) -> None:
-    """HM-1: it has the table's columns, and no rows but the view's one."""
+    """HM-1: A stand-in for a missing table has the table's columns and no rows. The view's stand-in has one row."""
     empty = home.execute(EMPTY_TABLES[table])
     there = home.execute(f"SELECT * FROM {table}")
     assert [column[0] for column in empty.description] == [column[0] for column in there.description]
@@ -59,7 +59,7 @@ def test_what_stands_for_a_missing_table(home: sqlite3.Connection, table: str) -
 
 
 def test_statements_without_their_tables() -> None:
-    """HM-1: reads of missing tables find nothing; changes have nothing to do; other tables are untouched."""
+    """HM-1: Reads of missing tables find nothing, and changes do nothing. Other tables do not change."""
     missing = frozenset({"__agents_runs"})
     joined = "SELECT r.run_id\nFROM __agents_states AS s\nLEFT JOIN __agents_runs AS r ON r.session_no = s.session_no"
     text = statement_without(missing, joined)

@@ -18,7 +18,7 @@ from tests.homes.worlds import HomeWorld
 
 
 class InHomes:
-    """The objects under test: homes, with nothing elsewhere."""
+    """The objects under test: homes, and nothing elsewhere."""
 
     @pytest.fixture
     def clock(self) -> FakeClock:
@@ -42,7 +42,7 @@ class InHomes:
 
 
 def in_homes(clock: FakeClock, kind: str = "stream") -> HomeParts:
-    """The streams, or the locks, of homes; shards of locks have objects of their own."""
+    """Return the streams, or the locks, of homes. Shards of locks have objects of their own."""
     streams, locks = LocalObjects(StreamObject, clock=clock), LocalObjects(LockObject, clock=clock)
     sessions = LocalObjects(SessionObject, clock=clock)
     return HomeParts(
@@ -71,7 +71,7 @@ def world() -> HomeWorld:
 
 
 async def test_a_turn_is_in_one_object(world: HomeWorld) -> None:
-    """HM-3: state, lock and stream of a home are in one object; the objects of their own are asked once, and stay empty."""
+    """HM-3: A home has its state, lock and stream in one object. The separate objects are asked once and stay empty."""
     store = await world.store()
     for _ in range(2):
         async with store.turn("ada", agent_type="x") as turn:
@@ -87,7 +87,7 @@ async def test_a_turn_is_in_one_object(world: HomeWorld) -> None:
 
 
 async def test_a_child_has_objects_of_its_own(world: HomeWorld) -> None:
-    """HM-3: the stream and the lock of a child have objects of their own: a home does not answer for all of its tree."""
+    """HM-3: A child's stream and lock have objects of their own, because a home does not answer for its whole tree."""
     store = await world.store()
     await store.state_store.create_session("ada", agent_type="x")
     async with store.turn("ada//child", agent_type="x", parent_session_id="ada") as turn:
@@ -99,7 +99,7 @@ async def test_a_child_has_objects_of_its_own(world: HomeWorld) -> None:
 
 @pytest.mark.parametrize("first", ["stream", "lock"])
 async def test_what_was_there_before(world: HomeWorld, first: str) -> None:
-    """HM-3: a stream, or a lease that is held, from before the homes stays where it is, for every store and for good."""
+    """HM-3: A stream or held lease from before the homes stays in its place, for every store and for good."""
     before = await world.store(home_streams=False)
     lock = await before.locks.acquire("ada", ttl=60) if first == "lock" else None
     async with before.stream_manager.create_writer("ada" if first == "stream" else "bob", "a", "x") as writer:
@@ -118,7 +118,7 @@ async def test_what_was_there_before(world: HomeWorld, first: str) -> None:
 
 
 async def test_apart_for_good(world: HomeWorld) -> None:
-    """HM-3: what a home's first Worker asked for holds for Workers with the other option, in both directions."""
+    """HM-3: The choice of a home's first Worker holds for Workers with the other option too, in both directions."""
     apart, here = await world.store(home_streams=False), await world.store()
     await apart.state_store.create_session("ada", agent_type="x")
     await here.state_store.create_session("bob", agent_type="x")
@@ -136,14 +136,14 @@ async def test_apart_for_good(world: HomeWorld) -> None:
 
 
 async def test_a_name_of_another_home(world: HomeWorld) -> None:
-    """HM-3: a home refuses the calls of a stream that does not bear its name."""
+    """HM-3: A home refuses calls for a stream with another name."""
     await (await world.store()).state_store.create_session("ada", agent_type="x")
     reply = await world.sessions.call("ada", '{"op":"info","streamId":"bob"}')
     assert InvalidArgumentError.code in reply
 
 
 async def test_one_alarm(world: HomeWorld) -> None:
-    """HM-7: the stream's retention does not put off what the home has to tell D1, also after the object has slept."""
+    """HM-7: The stream's retention does not delay the home's changes to D1, also after the object has slept."""
     store = await world.store()
     await store.state_store.create_session("ada", agent_type="x")
     world.sessions.restart()
@@ -159,7 +159,7 @@ async def test_one_alarm(world: HomeWorld) -> None:
 
 
 async def test_so_many_names_are_remembered(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HM-3: beyond the limit names are forgotten and asked for again; the answers stay the same."""
+    """HM-3: Names beyond the limit are forgotten and asked for again, with the same answers."""
     monkeypatch.setattr(f"{Places.__module__}.MOST_NAMES", 3)
     names = [f"ada{number}" for number in range(5)]
     apart, here = await world.store(home_streams=False), await world.store()

@@ -27,7 +27,7 @@ USED = "SELECT coalesce(sum(json_extract(data, '$.tokens.prompt')), 0) FROM __ag
 
 
 class Trouble:
-    """D1 that fails, loses replies, and gets batches long after the sender gave up."""
+    """A D1 that fails, loses replies, and receives batches long after the sender gave up."""
 
     def __init__(self, world: HomeWorld, chance: random.Random) -> None:
         self._real = world.database
@@ -48,14 +48,14 @@ class Trouble:
         return result
 
     async def deliver(self, *, everything: bool = False) -> None:
-        """Batches arrive, in any order."""
+        """Deliver batches in any order."""
         self._chance.shuffle(self._late)
         while self._late and (everything or self._chance.random() < 0.5):
             await self._real.batch(self._late.pop())
 
 
 async def _round(seed: int, *, has_alarms: bool = True) -> bool:
-    """Whether directory and usage are right in the end."""
+    """Return whether directory and usage are right in the end."""
     chance = random.Random(seed)
     world = HomeWorld()
     store = await world.store()
@@ -85,7 +85,7 @@ async def _round(seed: int, *, has_alarms: bool = True) -> bool:
 
 
 async def _something(store: CloudflareStore, chance: random.Random) -> int:
-    """Save or delete a session, or write to the stream of a home; the prompt tokens that were saved with it."""
+    """Save or delete a session, or write to the stream of a home. Return the saved prompt tokens."""
     session_id = chance.choice(SESSIONS)
     if chance.random() < 0.2:
         async with store.stream_manager.create_writer(session_id, "a", "x") as writer:
@@ -113,12 +113,12 @@ async def _something(store: CloudflareStore, chance: random.Random) -> int:
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
 async def test_the_directory_is_right_in_the_end(seed: int) -> None:
-    """HM-7, HM-8: whatever fails or comes late, a minute after D1 is back the directory is as the homes are, and usage counted once."""
+    """HM-7, HM-8: A minute after D1's return, the directory agrees with the homes and usage counts once, whatever failed or came late."""
     assert await _round(seed)
 
 
 async def test_without_editions_it_goes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HM-7: a directory that takes whichever batch comes last is wrong in some of the same rounds."""
+    """HM-7: A directory that takes the batch that comes last is wrong in some of the same rounds."""
     text = directory_sql.PROJECT.replace("WHERE excluded.edition > edition", "WHERE true")
     assert text != directory_sql.PROJECT
     monkeypatch.setattr(directory_sql, "PROJECT", text)
@@ -126,12 +126,12 @@ async def test_without_editions_it_goes_wrong(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_without_alarms_it_goes_wrong() -> None:
-    """HM-7: homes that forget their alarms, and are not called again, leave the directory wrong."""
+    """HM-7: Homes that forget their alarms and get no further call leave the directory wrong."""
     assert not all([await _round(seed, has_alarms=False) for seed in range(TWINS)])
 
 
 async def test_usage_without_ids_counts_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HM-8: a home that gave its entries a new id with each sending would count some of them twice."""
+    """HM-8: A home that gives its entries a new id with each sending counts some of them twice."""
     read = Outbox._waiting  # pyright: ignore[reportPrivateUsage]
 
     def renamed(outbox: Outbox, most: int) -> list[Any]:
@@ -145,7 +145,7 @@ async def test_usage_without_ids_counts_twice(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_parts_that_put_each_other_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HM-3: parts that set the alarm without asking what the others wait for leave the directory wrong."""
+    """HM-3: Parts that set the alarm without asking the others for their times leave the directory wrong."""
 
     def put_off(alarm: SharedAlarm, at_ms: int) -> None:
         alarm._host.set_alarm(at_ms)  # pyright: ignore[reportPrivateUsage]

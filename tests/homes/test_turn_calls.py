@@ -113,12 +113,12 @@ async def _of_a_child(store: CloudflareStore) -> None:
 async def test_waits_in_a_row(
     network: Network, store: CloudflareStore, turn: Callable[[CloudflareStore], Awaitable[None]], waits: int
 ) -> None:
-    """HM-4: a turn waits twice and for its flushes; once more for a budget, staged changes or a further commit."""
+    """HM-4: A turn waits twice, and once for each flush. A budget, staged changes or a further commit cost one wait more each."""
     assert await network.run(turn(store)) == waits
 
 
 async def test_calls_of_a_turn(network: Network, store: CloudflareStore) -> None:
-    """HM-4: nothing goes on in the background either: a turn is two calls."""
+    """HM-4: A turn is two calls, background calls included."""
 
     async def counted() -> None:
         with store.meter() as meter:
@@ -129,7 +129,7 @@ async def test_calls_of_a_turn(network: Network, store: CloudflareStore) -> None
 
 
 def _rows(world: HomeWorld) -> dict[str, list[Row]]:
-    """Everything that a commit changes, beside the lock."""
+    """Return everything that a commit changes, and the lock."""
     sql = world.sql("ada")
     return {
         table: sql.exec(f"SELECT * FROM {table}")
@@ -168,7 +168,7 @@ async def _refused_turn(
 async def test_a_refused_commit_leaves_nothing(
     others: Callable[[CloudflareStore], Awaitable[None]], refusal: type[AgentsStoreError]
 ) -> None:
-    """HM-4: where the state or the stream refuses its part of a commit, nothing of the commit is there."""
+    """HM-4: If the state or the stream refuses its part of a commit, no part of the commit is stored."""
     world = HomeWorld()
     store = await world.store()
     async with store.turn("ada", agent_type="t"):
@@ -181,7 +181,7 @@ async def test_a_refused_commit_leaves_nothing(
 
 
 async def test_a_holder_whose_lease_is_over_changes_nothing() -> None:
-    """HM-6: after the next turn has entered, the paused holder of the lock stores no message, no chunk and no usage."""
+    """HM-6: After the next turn has entered, the old holder of the lock stores no message, no chunk and no usage."""
     world = HomeWorld()
     await world.store()
     paused = FaultyWorker(world.database, world.streams, world.locks, world.clock, {}, sessions=world.sessions)
@@ -206,7 +206,7 @@ async def test_a_holder_whose_lease_is_over_changes_nothing() -> None:
 
 
 async def test_a_home_from_before_keeps_its_lock_apart() -> None:
-    """HM-3, HM-4: where lock and stream have objects of their own, a turn makes the calls that it makes in D1."""
+    """HM-3, HM-4: If lock and stream have objects of their own, a turn makes the same calls as in D1."""
     world = HomeWorld()
     store = await world.store(home_streams=False)
     async with store.turn("ada", agent_type="t") as turn:
@@ -219,7 +219,7 @@ async def test_a_home_from_before_keeps_its_lock_apart() -> None:
 
 
 async def test_a_large_first_message_comes_in_parts() -> None:
-    """HM-4, HM-11: what does not fit into one call is sent ahead; the call that enters is one transaction all the same."""
+    """HM-4, HM-11: The parts of a large message are sent before. The call that enters is still one transaction."""
     world = HomeWorld()
     store = await world.store()
     large = [{"role": "user", "content": "x" * 1_500_000} for _ in range(4)]

@@ -18,24 +18,24 @@ MOST_CALLS = 5
 
 
 class HomesWorld(World):
-    """The same world, its session in a home."""
+    """The world of `tests/turns`, with its session in a home."""
 
     def __init__(self, database: SqliteDatabase, kind: str) -> None:
         super().__init__(database, kind)
         self.sessions = LocalObjects(lambda host: SessionObject(host, database=lambda: database), clock=self.clock)
 
     def worker(self, faults: Mapping[int, Outcome] | None = None) -> FaultyWorker:
-        """A Worker of its own."""
+        """Return a new Worker."""
         return FaultyWorker(self.database, self.streams, self.locks, self.clock, faults or {}, sessions=self.sessions)
 
     async def later(self) -> None:
-        """The leases of Workers that died are over, and so are their reservations."""
+        """Let the leases and the reservations of dead Workers end."""
         await self.clock.advance(3_700)
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come at once."""
+    """Make retries come at once."""
     retries_at_once(monkeypatch)
 
 
@@ -58,7 +58,7 @@ async def _turn_then(kind: str, faults: Mapping[int, Outcome], follow: Callable[
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_calls_are_all_covered(kind: str) -> None:
-    """TU-9: a turn over homes sends no more calls than are made to fail below; none of them reaches an object of its own."""
+    """TU-9: A turn over homes sends no more calls than the tests below make fail. No call reaches an object of its own."""
     world = await HomesWorld.of(kind)
     worker = world.worker()
     await agent(worker.store, kind, "t")
@@ -69,7 +69,7 @@ async def test_the_calls_are_all_covered(kind: str) -> None:
 @pytest.mark.parametrize("follow", FOLLOWERS, ids=lambda follow: follow.__name__)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_one_fault(kind: str, follow: Callable[[World], Awaitable[None]]) -> None:
-    """TU-3 to TU-8, HM-3: everything agrees, whatever happens to whichever call, and whoever goes on; all of it where SOAK is set."""
+    """Everything agrees after any fault of any call, whoever goes on. `SOAK` tries all combinations."""
     plans: list[dict[int, Outcome]] = [{at: outcome} for at in range(MOST_CALLS) for outcome in OUTCOMES]
     share = length(5, 1)
     for faults in plans[(KINDS.index(kind) + FOLLOWERS.index(follow)) % share :: share]:
@@ -78,7 +78,7 @@ async def test_one_fault(kind: str, follow: Callable[[World], Awaitable[None]]) 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_two_faults(kind: str) -> None:
-    """TU-3 to TU-8, HM-3: the same with two faults in one turn; a share of all pairs."""
+    """Everything agrees after two faults in one turn. The test tries a share of all pairs."""
     share = length(41, 3)
     pairs: list[tuple[int, int, Outcome]] = [
         (first, second, outcome)

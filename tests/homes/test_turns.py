@@ -25,7 +25,7 @@ class TestTurns(TurnConformance):
         )
 
     async def test_batches_of_a_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-9, HM-4: a turn over homes asks D1 nothing, and is two calls to its home."""
+        """TU-9, HM-4: A turn over homes sends nothing to D1, and two calls to its home."""
         async with store.turn(unique, agent_type="a"):
             pass
         with store.meter() as meter:

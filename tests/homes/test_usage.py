@@ -40,7 +40,7 @@ async def _total(store: CloudflareStore, session_id: str) -> int:
 
 
 async def test_usage_follows_a_save(world: HomeWorld) -> None:
-    """HM-8: usage saved with a state is in the totals a second later, and at once for whoever asks for the session's."""
+    """HM-8: Usage saved with a state is in the totals a second later. A question for the session's usage gets it at once."""
     store = await world.store()
     await _save(store, "ada", _tokens("ada", 3))
     assert await store.usage_store.find_session_ids() == []
@@ -53,7 +53,7 @@ async def test_usage_follows_a_save(world: HomeWorld) -> None:
 
 
 async def test_usage_counts_once(world: HomeWorld) -> None:
-    """HM-8: a reply of D1's that was lost, and an object that dies after it, double nothing."""
+    """HM-8: A lost reply of D1, and an object that dies after it, double nothing."""
     store = await world.store()
     await _save(store, "ada", _tokens("ada", 3), _tokens("ada", 4))
     real = world.d1.batch
@@ -73,7 +73,7 @@ async def test_usage_counts_once(world: HomeWorld) -> None:
 
 
 async def test_d1_out_of_reach(world: HomeWorld) -> None:
-    """HM-8: a home keeps what D1 has not heard; whoever asks for the session's usage meanwhile gets an error, not less."""
+    """HM-8: A home keeps the usage that D1 does not have yet. Meanwhile a question for the session's usage raises an error."""
     store = await world.store()
     world.d1.is_out = True
     await _save(store, "ada", _tokens("ada", 3))
@@ -86,7 +86,7 @@ async def test_d1_out_of_reach(world: HomeWorld) -> None:
 
 
 async def test_a_refusal_sets_one_entry_aside(world: HomeWorld, caplog: pytest.LogCaptureFixture) -> None:
-    """HM-8: what D1 refuses for good is set aside with a line in the log, and nothing behind it waits."""
+    """HM-8: An entry that D1 refuses for good is set aside with a line in the log. The entries behind it do not wait."""
     store = await world.store()
     await world.database.batch(
         [
@@ -110,7 +110,7 @@ async def test_a_refusal_sets_one_entry_aside(world: HomeWorld, caplog: pytest.L
 
 
 async def test_prices_are_fixed_with_the_save(world: HomeWorld) -> None:
-    """HM-8: an entry costs what it cost when the state was saved, whenever D1 hears of it."""
+    """HM-8: An entry keeps the cost of the moment of its save, whenever D1 gets it."""
     book = as_price_book({"version": "1", "models": {"m": {"prompt": 2_000_000, "completion": 0}}})
     store = await world.store(usage=UsageOptions(price_book=book))
     await _save(store, "ada", _tokens("ada", 3))
@@ -119,7 +119,7 @@ async def test_prices_are_fixed_with_the_save(world: HomeWorld) -> None:
 
 
 async def test_usage_of_deleted_sessions(world: HomeWorld) -> None:
-    """HM-8: a deletion with usage deletes what D1 has, and what waits; what is saved after it counts."""
+    """HM-8: A deletion with usage deletes the entries in D1 and the waiting ones. Entries that are saved later count."""
     store = await world.store()
     await _save(store, "ada", _tokens("ada", 3))
     await world.pass_time(1)
@@ -146,7 +146,7 @@ async def test_rollups_of_trees(world: HomeWorld) -> None:
 
 
 async def test_a_deletion_leaves_what_a_later_session_used(world: HomeWorld) -> None:
-    """HM-8, SM-37: a session that others make before the deletion is over keeps its usage, also when the call is repeated."""
+    """HM-8, SM-37: A session that others make before the deletion ends keeps its usage, also when the call is repeated."""
     store = await world.store()
     await _save(store, "ada", _tokens("ada", 3))
     await store.usage_store.record_entry(_tokens("ada", 5))
@@ -165,7 +165,7 @@ async def test_a_deletion_leaves_what_a_later_session_used(world: HomeWorld) -> 
 
 
 async def test_usage_of_an_id_without_a_session(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SM-37: a deletion that broke off before D1's usage completes when it is repeated, once, whoever has recorded since."""
+    """SM-37: A deletion that failed before D1's usage completes when it is repeated, once, whoever has recorded since."""
     store = await world.store()
     await store.usage_store.record_entry(_tokens("ada", 5))
     real = store.usage_store.delete

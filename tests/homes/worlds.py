@@ -24,7 +24,7 @@ __all__ = ["HomeWorld"]
 
 
 class Switch:
-    """A database that can be out of reach."""
+    """A database that a test can put out of reach."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
@@ -41,7 +41,7 @@ class Switch:
 
 @dataclass
 class HomeWorld:
-    """Everything that a store with homes needs."""
+    """The parts of a store with homes."""
 
     clock: FakeClock = field(default_factory=lambda: FakeClock(1_700_000_000_000))
     database: SqliteDatabase = field(default_factory=SqliteDatabase)
@@ -53,7 +53,7 @@ class HomeWorld:
         self.locks = LocalObjects(LockObject, clock=self.clock)
 
     async def store(self, usage: UsageOptions | None = None, **options: Any) -> CloudflareStore:
-        """A store over this world."""
+        """Return a store over this world."""
         await run_migration(self.database)
         return create_cloudflare_store(
             db=self.database,
@@ -65,20 +65,20 @@ class HomeWorld:
         )
 
     def host(self, home: str) -> Any:
-        """The platform of one home."""
+        """Return the platform of one home."""
         return self.sessions._host(home)  # pyright: ignore[reportPrivateUsage]
 
     def sql(self, home: str) -> Any:
-        """The database of one home."""
+        """Return the database of one home."""
         return self.host(home).sql
 
     async def pass_time(self, seconds: float) -> None:
-        """Let time pass, and what is due happen."""
+        """Let time pass, and make the due calls."""
         await self.clock.advance(seconds)
         for _ in range(200):
             await asyncio.sleep(0)
 
     async def rows(self, sql: LiteralString) -> list[Row]:
-        """What D1 holds."""
+        """Return the rows of D1."""
         [rows] = await self.database.batch([Statement(sql)])
         return rows

@@ -33,7 +33,7 @@ class InWorkerRun:
         self._outputs: dict[Path, str] = {}
 
     def reports(self, item: pytest.Item) -> list[dict[str, Any]]:
-        """The serialised reports of one test.
+        """Return the serialised reports of one test.
 
         Raises:
             RuntimeError: the Worker did not run it.
@@ -81,7 +81,7 @@ class InWorkerRun:
 
 
 def _worker(item: pytest.Item) -> Path | None:
-    """The folder of the Worker that runs a test; None for a test of the host."""
+    """Return the folder of the Worker that runs a test, or None for a test of the host."""
     parts = item.path.relative_to(HERE).parts if item.path.is_relative_to(HERE) else ()
     return HERE / parts[0] if len(parts) > 1 and parts[1] == "suite" else None
 

@@ -29,7 +29,7 @@ def test_inside():
 
 
 def _run_copy(folder: Path, *, entry: str | None = None) -> str:
-    """The output of pytest over a copy of this folder with a suite of its own."""
+    """Return the output of pytest over a copy of this folder with another suite."""
     copy = folder / "in_worker"
     shutil.copytree(HERE / "worker", copy / "worker", ignore=shutil.ignore_patterns("test_*", "__pycache__"))
     shutil.copy(HERE / "conftest.py", copy)
@@ -59,7 +59,7 @@ def _run_copy(folder: Path, *, entry: str | None = None) -> str:
 
 
 def test_failures_inside_are_shown_outside(tmp_path: Path) -> None:
-    """Each test is shown for itself, a failing one with the traceback it had inside."""
+    """Each test has its own result. A failing one has the traceback from inside the Worker."""
     output = _run_copy(tmp_path)
     assert "1 failed, 2 passed" in output
     assert "assert answer == 42" in output
@@ -67,7 +67,7 @@ def test_failures_inside_are_shown_outside(tmp_path: Path) -> None:
 
 
 def test_a_runtime_that_does_not_start_fails_every_test(tmp_path: Path) -> None:
-    """An entry module that cannot be imported is a failure of each test, with the reason."""
+    """If the entry module cannot be imported, each test fails with the reason."""
     output = _run_copy(tmp_path, entry="import no_such_module\n")
     assert "3 failed" in output
     assert "no_such_module" in output

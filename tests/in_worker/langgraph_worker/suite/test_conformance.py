@@ -10,7 +10,7 @@ SUITE_0_0_2 = 81
 
 
 async def test_the_whole_suite(database: Any) -> None:
-    """LG-1: every capability is there, and every test of each passes."""
+    """LG-1: Every capability is found, and every test of each capability passes."""
     suite: Any = importlib.import_module("langgraph.checkpoint.conformance")
 
     async def savers() -> AsyncIterator[D1Saver]:

@@ -12,7 +12,7 @@ from tests.adapters.langgraph.graphs import chat, config_of
 
 @pytest.mark.parametrize(("durability", "batches", "rows"), [("sync", 8, 12), ("async", 8, 12), ("exit", 2, 2)])
 async def test_a_turn_of_two_nodes(env: Any, database: Any, durability: str, batches: int, rows: int) -> None:
-    """LG-15: at most so many round trips and rows written, however long the replies take."""
+    """LG-15: A turn stays below the limits of round trips and of written rows, however long the replies take."""
     costs: list[BatchCost] = []
     saver = D1Saver(as_database(env.AGENT_DB, observer=costs.append))
     for number in range(4):

@@ -74,7 +74,7 @@ class TestTurns(TurnConformance):
         )
 
     async def test_batches_of_a_turn(self, store: CloudflareStore, unique: str) -> None:
-        """TU-9, HM-4: a turn over homes asks D1 nothing, and is two calls to its home."""
+        """TU-9, HM-4: A turn over homes sends nothing to D1, and two calls to its home."""
         async with store.turn(unique, agent_type="a"):
             pass
         with store.meter() as meter:
@@ -111,7 +111,7 @@ def _places(env: Any) -> Places:
 
 
 async def test_events_of_a_home(env: Any, database: Any, unique: str) -> None:
-    """HM-3: listeners get the stream of a home over HTTP, from the home; a child's from an object of its own."""
+    """HM-3: Listeners get the home's stream over HTTP from the home, and a child's stream from an object of its own."""
     store = create_cloudflare_store(db=database, streams=env.STREAMS, locks=env.LOCKS, sessions=env.SESSIONS)
     await store.state_store.create_session(unique, agent_type="x")
     for session_id in (unique, f"{unique}//child"):
@@ -141,7 +141,7 @@ async def test_forty_megabytes(env: Any, database: Any, unique: str) -> None:
 
 
 async def test_a_new_home(env: Any, database: Any, unique: str) -> None:
-    """HM-13: a new home writes at most 13 rows beside the session's own, and has 32 KB before its first save."""
+    """HM-13: A new home writes at most 13 rows beside the session's own, and takes 32 KB before its first save."""
     homes, plain = _both(env, database)
     with homes.meter() as meter, plain.meter() as beside:
         await homes.state_store.create_session(unique, agent_type="x")
@@ -152,7 +152,7 @@ async def test_a_new_home(env: Any, database: Any, unique: str) -> None:
 
 
 async def test_rows_as_in_d1(env: Any, database: Any, unique: str) -> None:
-    """HM-13: the calls of a session write as many rows in its home as in D1, or fewer: D1 has indexes over all sessions."""
+    """HM-13: The calls of a session write as many rows in its home as in D1, or fewer, because D1 has indexes over all sessions."""
     homes, plain = _both(env, database)
     for store in (homes, plain):
         await _work(store, unique, {})  # the home makes its tables with their first rows
@@ -165,7 +165,7 @@ async def test_rows_as_in_d1(env: Any, database: Any, unique: str) -> None:
 
 
 async def test_rows_of_a_turn(env: Any, database: Any, unique: str) -> None:
-    """HM-13: what a turn writes in its home; bench/capacity.py counts with these figures. D1's turn writes 24 rows."""
+    """HM-13: A turn in a home writes the rows that bench/capacity.py counts with. D1's turn writes 24 rows."""
     store = create_cloudflare_store(
         db=database,
         streams=env.STREAMS,
@@ -193,7 +193,7 @@ async def test_rows_of_a_turn(env: Any, database: Any, unique: str) -> None:
 
 
 def _both(env: Any, database: Any) -> tuple[CloudflareStore, CloudflareStore]:
-    """A store over homes that tell no directory, and one over D1."""
+    """Return a store over homes without a directory, and one over D1."""
     options = SessionOptions(directory=False, check_db=False)
     homes = create_cloudflare_store(
         db=database, streams=env.STREAMS, locks=env.LOCKS, sessions=env.SESSIONS, session_options=options
@@ -206,7 +206,7 @@ def _rows(cost: Cost) -> int:
 
 
 async def _work(store: CloudflareStore, session_id: str, rows: dict[str, int]) -> None:
-    """Each kind of write to one session; how many rows it wrote."""
+    """Do each kind of write to one session. Return the rows that each wrote."""
     state_store = store.state_store
     await state_store.create_session(session_id, agent_type="x", exist_ok=True)
     state = await state_store.load_state(session_id, required=True)

@@ -17,7 +17,7 @@ INFO = '{"op":"info","streamId":"s"}'
 
 
 class CountingBinding:
-    """A Durable Object binding that counts the calls of methods: what goes over a line is none."""
+    """A Durable Object binding that counts the calls of methods. A call over a line does not count."""
 
     def __init__(self, binding: Any) -> None:
         self._binding = getattr(binding, "_binding", binding)
@@ -51,7 +51,7 @@ def _manager(namespace: object) -> DurableObjectStreamManager:
 async def test_flushes_in_a_row_go_over_a_line(
     binding: CountingBinding, namespace: CloudflareNamespace, unique: str
 ) -> None:
-    """SM-39: two calls of a method, whatever follows; and what comes back is what was written, long replies included."""
+    """SM-39: Many flushes make two calls of a method. The read data equals the written data, long replies included."""
     manager = _manager(namespace)
     texts = [f"ü {number} " + "x" * 1_000 for number in range(200)]
     async with manager.create_writer(unique, "a", "t") as writer:
@@ -66,7 +66,7 @@ async def test_flushes_in_a_row_go_over_a_line(
 async def test_a_line_is_given_back_when_it_is_not_used(
     binding: CountingBinding, namespace: CloudflareNamespace, unique: str
 ) -> None:
-    """SM-39: by itself within half a second, or at once by who knows that nothing follows; later calls are as the first."""
+    """SM-39: A line ends within half a second of its last use, or at once if the caller knows that nothing follows."""
     await _in_a_row(namespace, unique, calls=5)
     assert binding.calls == 2
     await asyncio.sleep(2.5 * IDLE_S)
@@ -81,7 +81,7 @@ async def test_a_line_is_given_back_when_it_is_not_used(
 async def test_calls_that_are_not_in_a_row_need_no_line(
     binding: CountingBinding, namespace: CloudflareNamespace, unique: str
 ) -> None:
-    """SM-39: a writer that flushes now and then lets its object sleep in between."""
+    """SM-39: Between the flushes of a slow writer its object sleeps."""
     await namespace.call(unique, CREATE)
     for calls in (2, 3, 4):
         await asyncio.sleep(0.05)
@@ -90,7 +90,7 @@ async def test_calls_that_are_not_in_a_row_need_no_line(
 
 
 def _deaf(line: Any) -> Callable[[str], Awaitable[str]]:
-    """The line's call, whose reply is lost: it breaks once the object has acted."""
+    """Make the line's call lose its reply: it breaks after the object has acted."""
     whole = line.call
 
     async def call(request: str) -> str:
@@ -105,7 +105,7 @@ def _deaf(line: Any) -> Callable[[str], Awaitable[str]]:
 async def test_a_line_that_breaks_is_a_lost_reply(
     binding: CountingBinding, namespace: CloudflareNamespace, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SM-9, SM-39: the flush is sent again by another way, and stored once, whether or not it had arrived."""
+    """SM-9, SM-39: The flush is sent again in another way and stored once, whether it had arrived or not."""
     manager = _manager(namespace)
     lines: dict[str, Any] = vars(namespace)["_lines"]
     async with manager.create_writer(unique, "a", "t") as writer:
@@ -121,7 +121,7 @@ async def test_a_line_that_breaks_is_a_lost_reply(
 
 
 async def test_a_closed_line_raises_as_any_lost_call(namespace: CloudflareNamespace, unique: str) -> None:
-    """SM-39: and the call after it goes through."""
+    """SM-39: A closed line raises the error of a lost call, and the next call works."""
     await _in_a_row(namespace, unique, calls=3)
     vars(namespace)["_lines"][unique].close()
     with pytest.raises(ObjectCallError):
@@ -130,7 +130,7 @@ async def test_a_closed_line_raises_as_any_lost_call(namespace: CloudflareNamesp
 
 
 async def test_a_call_may_wait_on_a_line(namespace: CloudflareNamespace, unique: str) -> None:
-    """SM-39: while it waits, others are answered on the same line; a long reply that had to be waited for comes whole."""
+    """SM-39: While a call waits, the line answers others. A long reply that had to wait comes completely."""
     manager = _manager(namespace)
     await _in_a_row(namespace, unique, calls=3)
     read = '{"op":"read","streamId":"s","fromSequence":0,"maxBytes":100000,"waitMs":5000,"waitFor":"chunks"}'
@@ -146,7 +146,7 @@ async def test_a_call_may_wait_on_a_line(namespace: CloudflareNamespace, unique:
 
 
 async def test_rows_are_counted_over_a_line(namespace: CloudflareNamespace, unique: str) -> None:
-    """SM-39: a meter sees what the object counted."""
+    """SM-39: A meter gets the rows that the object counted."""
     await _in_a_row(namespace, unique, calls=3)
     reply = await namespace.call(unique, '{"countRows":true,' + INFO[1:])
     assert reply.startswith('{"rows":[')
@@ -155,7 +155,7 @@ async def test_rows_are_counted_over_a_line(namespace: CloudflareNamespace, uniq
 async def test_calls_that_are_cancelled_leave_no_line(
     namespace: CloudflareNamespace, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SM-39: a reply that comes after the cancellation is given back with the line that it brings."""
+    """SM-39: If a reply comes after the cancellation, its line is given back."""
     given_back: list[Any] = []
     let_go = vars(namespace_module)["_let_go"]
 
@@ -178,7 +178,7 @@ async def test_calls_that_are_cancelled_leave_no_line(
 
 @pytest.mark.parametrize("objects", ["STREAMS", "LOCKS"])
 async def test_what_is_no_request_is_answered_without_a_traceback(env: Any, unique: str, objects: str) -> None:
-    """SM-29, LK-20: numbers, bytes, nothing, too much, no JSON, and JSON that is no request."""
+    """SM-29, LK-20: Numbers, bytes, nothing, too much, no JSON, and JSON that is no request get an error reply."""
     binding = getattr(env, objects)
     stub = getattr(binding, "_binding", binding).getByName(unique)
     for arguments in (

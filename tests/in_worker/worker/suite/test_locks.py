@@ -25,7 +25,7 @@ class TestLocks(LockConformance):
 
 
 async def test_a_hundred_wait_without_polling(env: Any, unique: str) -> None:
-    """LK-8, LK-18: a hundred waiters in the real runtime are all served, in order, with two calls each."""
+    """LK-8, LK-18: A hundred waiters in the real runtime are all served in order, with two calls each."""
     namespace = as_namespace(env.LOCKS)
     calls = 0
 

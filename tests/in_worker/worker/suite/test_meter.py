@@ -30,7 +30,7 @@ def store(env: Any, database: Any) -> CloudflareStore:
 
 
 async def test_rows_of_both(store: CloudflareStore, unique: str) -> None:
-    """CO-1: a save, a lock and a stream, each by the count of its database."""
+    """CO-1: A save, a lock and a stream each count the rows of their own database."""
     state = AgentState(session_id=unique, agent_type="x", messages=[{"role": "user", "content": "hi"}])
     with store.meter() as m:
         await store.state_store.save(state)
@@ -53,7 +53,7 @@ async def test_rows_of_both(store: CloudflareStore, unique: str) -> None:
 
 
 async def test_waiting_readers_count(store: CloudflareStore, unique: str) -> None:
-    """CO-4: a read that waits for a chunk is a call, and so is a listener's request; each call tells its own rows."""
+    """CO-4: A waiting read is a call, and so is a listener's request. Each call reports its own rows."""
     manager = store.stream_manager
     async with manager.create_writer(unique, "a", "x") as writer, manager.create_reader(unique) as reader:
         with store.meter() as reading:
@@ -72,7 +72,7 @@ async def test_waiting_readers_count(store: CloudflareStore, unique: str) -> Non
 
 
 class _Seen:
-    """A JavaScript object seen through a window that writes down what is asked of it."""
+    """A JavaScript object that records which properties Python asks for."""
 
     def __init__(self, inner: Any, log: list[str]) -> None:
         self._seen_inner = inner
@@ -98,7 +98,7 @@ class _SeenD1:
 
 
 async def test_d1_is_asked_for_nothing_more(env: Any, database: Any) -> None:
-    """CO-3: without an open meter a batch's `meta` is not touched; with one it is, once a statement, whoever else observes."""
+    """CO-3: Without an open meter a batch's `meta` is not read. With one it is read once for each statement."""
     del database
     raw, log = getattr(env.AGENT_DB, "_binding", env.AGENT_DB), list[str]()
     meters = OpenMeters()
@@ -119,7 +119,7 @@ async def test_d1_is_asked_for_nothing_more(env: Any, database: Any) -> None:
 
 
 class _SeenSql:
-    """`ctx.storage.sql` that answers with seen cursors."""
+    """`ctx.storage.sql` whose cursors record the questions."""
 
     def __init__(self, log: list[str]) -> None:
         self.log = log
@@ -179,7 +179,7 @@ class _OneStatement:
 
 
 async def test_an_object_is_asked_for_nothing_more() -> None:
-    """CO-3: a cursor is asked for its rows only in a call that asks."""
+    """CO-3: A cursor is asked for its rows only in a call that wants them."""
     log: list[str] = []
     logic, request = _OneStatement(CloudflareHost(_Context(log))), encode_request("x", {})
     plain = await answer(logic, request)
@@ -189,7 +189,7 @@ async def test_an_object_is_asked_for_nothing_more() -> None:
 
 
 class _RecordingNamespace(CloudflareNamespace):
-    """The real binding; every text that crosses is kept."""
+    """The real binding. It keeps every text that crosses."""
 
     def __init__(self, binding: Any) -> None:
         super().__init__(getattr(binding, "_binding", binding))
@@ -202,7 +202,7 @@ class _RecordingNamespace(CloudflareNamespace):
 
 
 async def test_not_a_byte_more_on_the_wire(env: Any, unique: str) -> None:
-    """CO-3: the same requests and replies with and without the store around them; the flag and the rows only while metered."""
+    """CO-3: Requests and replies are the same with and without the store around them. Only metered calls have the flag and the rows."""
     plain, stored = _RecordingNamespace(env.STREAMS), _RecordingNamespace(env.STREAMS)
     await DurableObjectStreamManager(plain, options=StreamOptions()).get_info(unique)
     store = create_cloudflare_store(db=env.AGENT_DB, streams=stored)

@@ -5,7 +5,7 @@ from typing import Any
 
 
 async def test_a_long_answer() -> None:
-    """DS-16: the beginning of a long answer is read, and no more; a short one is read whole, and none is empty."""
+    """DS-16: Only the beginning of a long answer is read. A short one is read completely, and a missing body counts as empty."""
     js: Any = import_module("js")
     outbound = import_module("agents_store_cloudflare.cloudflare.outbound")
     answer_text, most = outbound.answer_text, outbound.MAX_ANSWER_BYTES

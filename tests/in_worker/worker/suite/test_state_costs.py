@@ -17,14 +17,14 @@ BLOCK = 20
 
 
 class Counted:
-    """A store whose calls are counted one by one."""
+    """A store that counts each call."""
 
     def __init__(self, binding: Any) -> None:
         self._costs: list[BatchCost] = []
         self.store = D1StateStore(as_database(binding, observer=self._costs.append))
 
     async def costs(self, call: Awaitable[object]) -> Costs:
-        """Rows read and written by each batch of one call."""
+        """Return the rows read and written by each batch of one call."""
         self._costs.clear()
         await call
         return [(cost.rows_read, cost.rows_written) for cost in self._costs]
@@ -41,7 +41,7 @@ def counted(env: Any, unique: str) -> Counted:
 
 
 async def _neighbour(store: D1StateStore, session_id: str) -> None:
-    """A session before or after those that are counted: a search that ends at another's row reads that, too."""
+    """Make a session before or after the counted ones. A search that ends at another session's row reads that row too."""
     state = AgentState(session_id=session_id, agent_type="x", messages=_messages(1), expires_at=2**50)
     state.parent_session_id = f"{session_id}-parent"
     await store.save_checkpoint(session_id, state)
@@ -55,7 +55,7 @@ def _messages(count: int) -> list[Message]:
 
 
 async def _session(store: D1StateStore, session_id: str, count: int) -> AgentState:
-    """A session of so many messages, in blocks of twenty."""
+    """Make a session with this number of messages, in blocks of twenty."""
     state = await store.create_session(session_id, agent_type="x", initial_state={"n": 0})
     for _ in range(count // BLOCK):
         await store.append_messages(session_id, _messages(BLOCK))
@@ -98,7 +98,7 @@ async def test_saves(counted: Counted, unique: str) -> None:
 
 
 async def test_reads(counted: Counted, unique: str) -> None:
-    """ST-13, ST-14, ST-20: a read costs what it gives, wherever in the history it is."""
+    """ST-13, ST-14, ST-20: The cost of a read depends on the size of its result, not on its place in the history."""
     store = counted.store
     await _session(store, unique, 10_100)
     await _session(store, f"{unique}-50", 60)
@@ -224,6 +224,6 @@ async def test_growth(env: Any, unique: str) -> None:
 
 
 async def _size_bytes(env: Any) -> int:
-    """The size of the whole database, as D1 tells it with every result."""
+    """Return the size of the whole database, as D1 reports it with every result."""
     result = await env.AGENT_DB.prepare("SELECT 1").run()
     return int(result.meta.size_after)

@@ -67,7 +67,7 @@ async def test_a_long_stream_is_caught_up_with_in_few_calls(namespace: CountingN
 
 
 async def test_asking_for_unknown_streams_writes_nothing(namespace: CountingNamespace, unique: str) -> None:
-    """SM-17, SM-38: no row, whatever is asked."""
+    """SM-17, SM-38: Questions about unknown streams write no row."""
     manager = DurableObjectStreamManager(namespace)
     assert await manager.get_info(unique) is None
     for call in (manager.create_reader, manager.end_stream, manager.pause_stream, manager.delete_stream):

@@ -44,7 +44,7 @@ def observed(env: Any, costs: list[BatchCost]) -> Any:
 
 @pytest.fixture
 def filled(observed: Database, unique: str) -> Iterator[str]:
-    """The id of a session that may have many entries; they go at the end."""
+    """Return the id of a session that may have many entries, which are deleted at the end."""
     from pyodide.ffi import run_sync
 
     yield unique
@@ -80,7 +80,7 @@ async def test_recording(observed: Database, costs: list[BatchCost], unique: str
 
 
 async def test_repetitions(observed: Database, costs: list[BatchCost], unique: str) -> None:
-    """US-2, US-3: what is stored already writes nothing; beside it a new entry costs what it costs alone."""
+    """US-2, US-3: A repeated entry writes nothing. A new entry beside it costs the same as alone."""
     store = D1UsageStore(observed)
     stored = await store.record_entries(_entries(unique, 40))
     costs.clear()
@@ -90,7 +90,7 @@ async def test_repetitions(observed: Database, costs: list[BatchCost], unique: s
 
 
 async def test_a_save_with_usage(observed: Database, costs: list[BatchCost], unique: str) -> None:
-    """US-23: one batch, and the rows of both."""
+    """US-23: A save with usage is one batch, and costs the rows of both."""
     store = D1StateStore(observed)
     state = AgentState(session_id=unique, agent_type="x")
     await store.save(state)
