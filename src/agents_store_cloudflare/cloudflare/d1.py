@@ -7,10 +7,12 @@ from typing import cast
 
 from agents_store_cloudflare.cloudflare.raw import JsObject, not_a_binding, raw_binding
 from agents_store_cloudflare.cloudflare.values import SHORT, crossed, message_of, rows_of
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.database import (
     BatchCost,
     BatchObserver,
     Database,
+    DatabaseSession,
     Row,
     SqlError,
     SqlValue,
@@ -68,6 +70,26 @@ class D1Database:
             return await self._binding.batch(to_js(prepared))
         except JsException as error:
             raise SqlError(message_of(error)) from error
+
+    def session(self, bookmark: str) -> DatabaseSession:
+        """Return a session of the database that sees at least what `bookmark` has seen.
+
+        Raises:
+            InvalidArgumentError: the binding is a session itself.
+        """
+        if not hasattr(self._binding, "withSession"):
+            raise InvalidArgumentError("bookmark= needs the D1 binding itself, and got a session of it")
+        return _D1Session(self._binding.withSession(bookmark), observer=self._observer)
+
+
+class _D1Session(D1Database):
+    """A session of a D1 database."""
+
+    @property
+    def bookmark(self) -> str | None:
+        """The point that the session has seen; None before its first batch."""
+        found = self._binding.getBookmark()
+        return found if isinstance(found, str) else None
 
 
 def _all_rows(results: JsObject) -> list[list[Row]]:

@@ -12,10 +12,13 @@ from agents_store_cloudflare.database.interfaces import (
     BatchCost,
     BatchObserver,
     Database,
+    DatabaseSession,
+    HasSessions,
     Homes,
     ObjectSql,
     OneDatabase,
     RowCursor,
+    primary_of,
 )
 from agents_store_cloudflare.database.retry import ATTEMPTS, batch_with_retry, pause_before_retry
 from agents_store_cloudflare.database.statements import (
@@ -36,6 +39,8 @@ __all__ = [
     "BatchCost",
     "BatchObserver",
     "Database",
+    "DatabaseSession",
+    "HasSessions",
     "HomeNumber",
     "Homes",
     "LostReplyError",
@@ -49,4 +54,5 @@ __all__ = [
     "batch_with_retry",
     "compact_sql",
     "pause_before_retry",
+    "primary_of",
 ]

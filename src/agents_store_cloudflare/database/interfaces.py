@@ -8,7 +8,19 @@ from typing import LiteralString, Protocol, TypeAlias, TypeVar, runtime_checkabl
 
 from agents_store_cloudflare.database.statements import Row, SqlValue, Statement
 
-__all__ = ["BatchCost", "BatchObserver", "Database", "Homes", "ObjectSql", "OneDatabase", "RowCursor", "T"]
+__all__ = [
+    "BatchCost",
+    "BatchObserver",
+    "Database",
+    "DatabaseSession",
+    "HasSessions",
+    "Homes",
+    "ObjectSql",
+    "OneDatabase",
+    "RowCursor",
+    "T",
+    "primary_of",
+]
 
 T = TypeVar("T")
 
@@ -38,6 +50,38 @@ class Database(Protocol):
             SqlError: a statement failed and nothing was written, or the reply was lost (`outcome_unknown`).
         """
         ...
+
+
+class DatabaseSession(Protocol):
+    """A sequence of batches in which no read is older than an earlier batch. Read replicas may serve its reads."""
+
+    @property
+    def bookmark(self) -> str | None:
+        """The point that the session has seen; None before its first batch."""
+        ...
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Run the statements as `Database.batch` does. A batch that writes goes to the primary database."""
+        ...
+
+
+@runtime_checkable
+class HasSessions(Protocol):
+    """A database with read replicas."""
+
+    def session(self, bookmark: str) -> DatabaseSession:
+        """Return a session that sees at least what `bookmark` has seen.
+
+        Args:
+            bookmark: the `bookmark` of another session, "first-primary" or "first-unconstrained".
+        """
+        ...
+
+
+def primary_of(database: Database) -> Database:
+    """Return the way to the primary database: a session has one, and everything else is its own."""
+    primary: Database = getattr(database, "primary", database)
+    return primary
 
 
 @runtime_checkable

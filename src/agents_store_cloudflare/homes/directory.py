@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError
 from agents_store_cloudflare.contract.state.records import AgentState, SessionPage
-from agents_store_cloudflare.database import Database, Row, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.database import Database, Row, SqlError, Statement, batch_with_retry, primary_of
 from agents_store_cloudflare.homes import directory_sql
 from agents_store_cloudflare.state.cursors import cursor_after
 from agents_store_cloudflare.state.session_lists import ListedSessions
@@ -69,7 +69,9 @@ class Directory:
     async def in_db(self, session_ids: Sequence[str]) -> list[str]:
         """Return the sessions, of those given, that D1 holds itself."""
         given = json.dumps(list(session_ids), ensure_ascii=False)
-        [rows] = await self._read("the look into D1", [Statement(directory_sql.SESSION_IN_DB, (given,))])
+        [rows] = await self._read(
+            "the look into D1", [Statement(directory_sql.SESSION_IN_DB, (given,))], primary_of(self._database)
+        )
         return [cast("str", row[0]) for row in rows]
 
     def _check(self, operation: str) -> None:
@@ -78,9 +80,11 @@ class Directory:
                 f"{operation} needs the directory, and this store was made with SessionOptions(directory=False)"
             )
 
-    async def _read(self, operation: str, statements: list[Statement]) -> list[list[Row]]:
+    async def _read(
+        self, operation: str, statements: list[Statement], database: Database | None = None
+    ) -> list[list[Row]]:
         try:
-            return await batch_with_retry(self._database, statements)
+            return await batch_with_retry(database or self._database, statements)
         except SqlError as error:
             hint = (
                 "; `await store.migrate()` or `run_migration(db)` makes the tables" if error.is_missing_table() else ""

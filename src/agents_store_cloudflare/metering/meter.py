@@ -78,11 +78,16 @@ class _CountsRows(Protocol):
 
 
 class MeteredDatabase(Database):
-    """A `Database` that passes batches on, and counts them while a meter is open."""
+    """A `Database` that passes batches on, and counts them while a meter is open.
 
-    def __init__(self, inner: Database, meters: OpenMeters) -> None:
+    Attributes:
+        primary: the way to the primary database, where `inner` is a session.
+    """
+
+    def __init__(self, inner: Database, meters: OpenMeters, *, primary: Database | None = None) -> None:
         self._inner = inner
         self._meters = meters
+        self.primary: Database = self if primary is None else primary
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
         if not self._meters.now:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Final, cast
 
 from agents_store_cloudflare.contract.errors import D1StateError, StateSizeExceededError
-from agents_store_cloudflare.database import Database, Homes, Row, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.database import Database, Homes, Row, SqlError, Statement, batch_with_retry, primary_of
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
 from agents_store_cloudflare.state.guard import Commit, Facts, Guard
 
@@ -15,6 +16,9 @@ __all__ = ["StateBatches"]
 
 MAX_DATABASE_BYTES: Final = 10_000_000_000
 """https://developers.cloudflare.com/d1/platform/limits/; the same for a Durable Object."""
+
+
+_WRITES = re.compile(r"^\s*(INSERT|UPDATE|DELETE)\b", re.MULTILINE)
 
 
 class StateBatches:
@@ -51,8 +55,12 @@ class StateBatches:
             None and the rows of the statements. A repetition gives the first commit and no rows.
         """
         guards = guard.statements()
+        whole = [*guards, *statements]
+        place = database or self.homes.of(guard.session_id)
+        if not any(_WRITES.search(each.sql) for each in whole):
+            place = primary_of(place)  # a replica would judge it
         try:
-            results = await batch_with_retry(database or self.homes.of(guard.session_id), [*guards, *statements])
+            results = await batch_with_retry(place, whole)
         except SqlError as error:
             if error.guard is None:
                 raise self._failed(guard.operation, guard.session_id, error, guard.commit_id) from error
@@ -90,13 +98,30 @@ class StateBatches:
         if guard.token is not None and guard.token > known:
             await self.repeatable(guard.operation, guard.session_id, guard.fence())
 
+    async def show(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Send the reads of a call that shows the caller what is stored. A read replica may answer, if the store has a bookmark.
+
+        The first parameter of the first statement is the session id.
+        """
+        return await self._read(self.homes.of(cast("str", statements[0].parameters[0])), statements)
+
     async def read(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """Send statements that only read. The first parameter of the first statement is the session id."""
+        """Send reads whose rows decide about a write, to the primary database. The first parameter is as in `show`."""
+        return await self._read(primary_of(self.homes.of(cast("str", statements[0].parameters[0]))), statements)
+
+    async def _read(self, database: Database, statements: Sequence[Statement]) -> list[list[Row]]:
         session_id = cast("str", statements[0].parameters[0])
         try:
-            return await batch_with_retry(self.homes.of(session_id), statements)
+            return await batch_with_retry(database, statements)
         except SqlError as error:
             raise self._failed("read", session_id, error) from error
+
+    async def decide(self, operation: str, session_id: str, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Send reads of another call than `read`, to the primary database."""
+        try:
+            return await batch_with_retry(primary_of(self.homes.of(session_id)), statements)
+        except SqlError as error:
+            raise self._failed(operation, session_id, error) from error
 
     async def repeatable(self, operation: str, session_id: str, statements: Sequence[Statement]) -> list[list[Row]]:
         """Send statements whose second run changes nothing."""

@@ -123,7 +123,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
         name = _name_of(checkpoint_id)
         if name is None or name.session_id != session_id:
             return None
-        rows, blocks = await self._batches.read(
+        rows, blocks = await self._batches.show(
             [
                 Statement(checkpoint_sql.SELECT_CHECKPOINT, (session_id, name.number)),
                 Statement(checkpoint_sql.BLOCKS_OF_CHECKPOINT, (session_id, name.number)),
@@ -135,7 +135,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
 
     async def get_latest_checkpoint(self, session_id: str) -> Checkpoint | None:
         check_id(session_id, "session_id")
-        rows, blocks = await self._batches.read(
+        rows, blocks = await self._batches.show(
             [
                 Statement(checkpoint_sql.LATEST_CHECKPOINT, (session_id,)),
                 Statement(checkpoint_sql.LATEST_BLOCKS, (session_id,)),
@@ -152,7 +152,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
         below = min(number_of(cursor, "checkpoints"), MAX_MESSAGES)
         page = (session_id, below, limit + 1)
         if include_state:
-            rows, blocks = await self._batches.read(
+            rows, blocks = await self._batches.show(
                 [
                     Statement(checkpoint_sql.LIST_CHECKPOINTS, page),
                     Statement(checkpoint_sql.BLOCKS_OF_PAGE, (session_id, below)),
@@ -160,7 +160,7 @@ class CheckpointCalls(StateCalls, CheckpointStore):
             )
             items = [codec.listed_checkpoint_of(row, blocks) for row in rows[:limit]]
         else:
-            [rows] = await self._batches.read([Statement(checkpoint_sql.LIST_BARE_CHECKPOINTS, page)])
+            [rows] = await self._batches.show([Statement(checkpoint_sql.LIST_BARE_CHECKPOINTS, page)])
             items = [codec.bare_checkpoint_of(session_id, row) for row in rows[:limit]]
         more = len(rows) > limit
         return CheckpointPage(

@@ -225,7 +225,7 @@ class DeletionCalls(StateCalls, DeletionStore):
     async def _expired_streams(self, place: str, at_ms: int, limit: int) -> tuple[str, ...]:
         """Return the streams of expired sessions in the database at `place`, a session id or `ANY_SESSION`."""
         select = Statement(deletion_sql.SELECT_STREAMS, (None, at_ms, limit))
-        [rows] = await self._batches.repeatable("cleanup_expired_sessions", place, [select])
+        [rows] = await self._batches.decide("cleanup_expired_sessions", place, [select])
         return tuple(_marked(rows))
 
     async def reset_fence(self, session_id: str) -> None:

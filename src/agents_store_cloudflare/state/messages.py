@@ -60,7 +60,7 @@ class MessageCalls(StateCalls, MessageStore):
         check_whole_number(offset, "offset", high=MAX_MESSAGES)
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         check_flag(include_thinking, "include_thinking")
-        counts, blocks = await self._batches.read(
+        counts, blocks = await self._batches.show(
             [
                 Statement(message_sql.SELECT_MESSAGE_COUNT, (session_id,)),
                 Statement(message_sql.BLOCKS_FROM, (session_id, offset, limit, None)),

@@ -101,7 +101,7 @@ class ReferenceCalls(StateCalls, ReferenceStore):
 
     async def get_sub_session_refs(self, session_id: str) -> list[SubSessionRef]:
         check_id(session_id, "session_id")
-        [rows] = await self._batches.read([Statement(reference_sql.SELECT_REFERENCES, (session_id,))])
+        [rows] = await self._batches.show([Statement(reference_sql.SELECT_REFERENCES, (session_id,))])
         return [_listed_reference(session_id, row) for row in rows]
 
     def _row(self, session_id: str, ref: SubSessionRef) -> tuple[SqlValue, ...]:

@@ -130,14 +130,14 @@ class RunCalls(StateCalls, RunStore):
 
     async def get_current_run(self, session_id: str) -> Run | None:
         check_id(session_id, "session_id")
-        [rows] = await self._batches.read([Statement(run_sql.CURRENT_RUN, (session_id,))])
+        [rows] = await self._batches.show([Statement(run_sql.CURRENT_RUN, (session_id,))])
         return _run(session_id, rows, "") if rows else None
 
     async def list_runs(self, session_id: str, *, limit: int = 50, before_turn: int | None = None) -> list[Run]:
         check_id(session_id, "session_id")
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         below = MAX_SAFE_INTEGER if before_turn is None else check_whole_number(before_turn, "before_turn", low=1)
-        [rows] = await self._batches.read([Statement(run_sql.LIST_RUNS, (session_id, below, limit))])
+        [rows] = await self._batches.show([Statement(run_sql.LIST_RUNS, (session_id, below, limit))])
         return [_listed_run(session_id, row) for row in rows]
 
 

@@ -73,7 +73,10 @@ class SessionCalls(StateCalls, SessionStore):
             raise SessionExistsError(session_id) from error
         if first is not None:
             guard.living(first)
-            return await self.load_state(session_id, required=True)
+            rows, blocks = await self._batches.read(loading(session_id))
+            if not rows:
+                raise StateNotFoundError(session_id)
+            return loaded(rows, blocks)
         return loaded(results[1], results[2])
 
     async def save_state(
@@ -187,7 +190,7 @@ class SessionCalls(StateCalls, SessionStore):
         check_id(session_id, "session_id")
         check_flag(required, "required")
         wanted = _wanted_messages(messages)
-        rows, *blocks = await self._batches.read(loading(session_id, wanted))
+        rows, *blocks = await self._batches.show(loading(session_id, wanted))
         if not rows:
             if required:
                 raise StateNotFoundError(session_id)
@@ -196,7 +199,7 @@ class SessionCalls(StateCalls, SessionStore):
 
     async def exists(self, session_id: str) -> bool:
         check_id(session_id, "session_id")
-        [rows] = await self._batches.read([Statement(session_sql.SELECT_EXISTS, (session_id,))])
+        [rows] = await self._batches.show([Statement(session_sql.SELECT_EXISTS, (session_id,))])
         return bool(rows)
 
     async def session_exists(self, session_id: str) -> bool:
@@ -231,7 +234,7 @@ class SessionCalls(StateCalls, SessionStore):
             statement = Statement(session_sql.LIST_CHILDREN, (*page, parent))
         else:
             statement = Statement(session_sql.LIST_SESSIONS, page)
-        [rows] = await self._batches.read([statement])
+        [rows] = await self._batches.show([statement])
         more = len(rows) > wanted.limit
         return SessionPage(
             items=[codec.listed_state_of(row[1:]) for row in rows[: wanted.limit]],

@@ -93,7 +93,7 @@ class StagingCalls(CheckpointCalls, StagingStore):
             statement = Statement(staging_sql.SELECT_STAGED_ALL, (session_id,))
         else:
             statement = Statement(staging_sql.SELECT_STAGED, (session_id, check_id(step_id, "step_id")))
-        [rows] = await self._batches.read([statement])
+        [rows] = await self._batches.show([statement])
         return [staged_change(row) for row in rows]
 
     async def discard_staging(

@@ -13,6 +13,7 @@ from agents_store_cloudflare.objects.wiring import ObjectKind
 from agents_store_cloudflare.state import StateStoreOptions
 from agents_store_cloudflare.state.accounts import Accounts
 from agents_store_cloudflare.state.turn_store import D1TurnStore
+from agents_store_cloudflare.store.bookmarks import session_of
 from agents_store_cloudflare.store.store import CloudflareStore
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
@@ -32,6 +33,7 @@ def create_cloudflare_store(
     usage_options: UsageOptions | None = None,
     sessions: object = None,
     session_options: SessionOptions | None = None,
+    bookmark: str | None = None,
 ) -> CloudflareStore:
     """Return the stores of one request, made from its bindings.
 
@@ -42,15 +44,22 @@ def create_cloudflare_store(
         sessions: the Durable Object binding of `SessionServer` (`env.SESSIONS`). With it each tree of sessions lives in an object
             of its own, and D1 keeps the directory, usage and budgets. Without it all sessions are in D1.
         session_options: the options of homes, for `sessions`.
+        bookmark: lets D1's read replicas answer calls that only show what is stored. The store sees its own writes, and at least
+            what the given bookmark has seen: the `store.bookmark` of an earlier request. "first-primary" begins at the newest
+            state, "first-unconstrained" at any. No write is judged by a replica.
 
     Raises:
         TypeError: a binding is missing, or is not a binding of the right kind.
-        InvalidArgumentError: `session_options` without `sessions`.
+        InvalidArgumentError: `session_options` without `sessions`; a malformed bookmark, or one for a database without sessions.
     """
     if session_options is not None and sessions is None:
         raise InvalidArgumentError("session_options go with sessions=, the binding of SessionServer")
     meters = OpenMeters()
     database = MeteredDatabase(as_database(db), meters)
+    session = None
+    if bookmark is not None:
+        session = session_of(as_database(db), bookmark)
+        database = MeteredDatabase(session, meters, primary=database)
     objects: dict[ObjectKind, ObjectNamespace] = {"stream": metered_namespace(as_namespace(streams), meters)}
     if locks is not None:
         objects["lock"] = metered_namespace(as_namespace(locks), meters)
@@ -76,4 +85,5 @@ def create_cloudflare_store(
         usage_table=(usage_options or UsageOptions()).table_name,
         homes=homes,
         stream_namespace=named["stream"],
+        session=session,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_id, check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.turns import SweptTurns
-from agents_store_cloudflare.database import Database, Homes, OneDatabase
+from agents_store_cloudflare.database import Database, DatabaseSession, Homes, OneDatabase, primary_of
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.metering.meter import Meter, OpenMeters
 from agents_store_cloudflare.migrations import run_migration
@@ -77,6 +77,7 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
         usage_table: str,
         homes: ObjectHomes | None = None,
         stream_namespace: ObjectNamespace | None = None,
+        session: DatabaseSession | None = None,
     ) -> Self:
         """Use `create_cloudflare_store`."""
         store = super().__new__(cls, (state_store, stream_manager))
@@ -86,10 +87,12 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
         store.usage_store = usage_store
         store.lock_manager = lock_manager
         store._meters = meters
+        store._session = session
         store._stream_namespace = stream_namespace or objects["stream"]
         return store
 
     _meters: OpenMeters
+    _session: DatabaseSession | None
     _parts: StoreParts
     _stream_namespace: ObjectNamespace
 
@@ -116,7 +119,16 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
         Example:
             >>> session = D1Session("ada", store.session_homes, fencing_token=lock)
         """
-        return self._parts.homes or OneDatabase(self._parts.database)
+        return self._parts.homes or OneDatabase(primary_of(self._parts.database))
+
+    @property
+    def bookmark(self) -> str | None:
+        """The point in D1's history that this store has seen, for the `bookmark` of the next request's store.
+
+        Send it to the client, e.g. in a header. Of several, `max()` is the newest. None before the first call, and in a store that was
+        made without `bookmark`.
+        """
+        return None if self._session is None else self._session.bookmark
 
     def __repr__(self) -> str:
         roles = "state, streams, usage" + ("" if self.lock_manager is None else ", locks")
@@ -161,7 +173,7 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
 
         Cost: 1 D1 batch (1 row read), 2 object calls (2 rows read).
         """
-        version = await run_migration(self._parts.database)
+        version = await run_migration(primary_of(self._parts.database))
         await check_objects_once(self._parts.objects)
         return version
 

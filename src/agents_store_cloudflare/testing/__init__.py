@@ -9,6 +9,7 @@ Example:
 from agents_store_cloudflare.database.sqlite import SqliteDatabase, SqliteObjectSql
 from agents_store_cloudflare.testing.clock import Clock, FakeClock, SystemClock
 from agents_store_cloudflare.testing.faults import FaultyDatabase, FaultyNamespace
+from agents_store_cloudflare.testing.lagging_database import LaggingDatabase
 from agents_store_cloudflare.testing.local_objects import LocalObjects
 from agents_store_cloudflare.testing.local_wires import LocalEvents, LocalSocket
 
@@ -17,6 +18,7 @@ __all__ = [
     "FakeClock",
     "FaultyDatabase",
     "FaultyNamespace",
+    "LaggingDatabase",
     "LocalEvents",
     "LocalObjects",
     "LocalSocket",

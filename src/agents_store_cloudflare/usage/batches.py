@@ -16,7 +16,7 @@ from agents_store_cloudflare.contract.errors import (
     UsageError,
 )
 from agents_store_cloudflare.contract.json_values import JsonValue, encode_json
-from agents_store_cloudflare.database import Row, SqlError, SqlValue, Statement, batch_with_retry
+from agents_store_cloudflare.database import Database, Row, SqlError, SqlValue, Statement, batch_with_retry, primary_of
 from agents_store_cloudflare.usage.deletion_sql import remember_deletion
 from agents_store_cloudflare.usage.sql import COMMIT_GUARD
 from agents_store_cloudflare.usage.table_names import for_table
@@ -51,6 +51,10 @@ class UsageBatches:
             UsageError: the batch failed.
         """
         return await self._sent(statements, again=True)
+
+    async def run_on_primary(self, *statements: Statement) -> list[list[Row]]:
+        """Send reads whose rows decide about a write, to the primary database. Raises as `run` does."""
+        return await self._sent(statements, again=True, database=primary_of(self._database))
 
     async def run_once(self, *statements: Statement) -> list[list[Row]]:
         """Send a batch once, because a repetition after a lost reply would give another result."""
@@ -106,10 +110,12 @@ class UsageBatches:
             await self.run(*fences)
         return cast("int", facts["deleted"])
 
-    async def _sent(self, statements: Sequence[Statement], *, again: bool) -> list[list[Row]]:
+    async def _sent(
+        self, statements: Sequence[Statement], *, again: bool, database: Database | None = None
+    ) -> list[list[Row]]:
         try:
             if again:
-                return await batch_with_retry(self._database, statements)
+                return await batch_with_retry(database or self._database, statements)
             return await self._database.batch(statements)
         except SqlError as error:
             if error.guard is not None:

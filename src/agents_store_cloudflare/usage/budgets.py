@@ -105,7 +105,9 @@ class Budgets(BudgetStore):
 
     async def get_budget(self, scope: str) -> Budget | None:
         check_id(scope, "scope")
-        [rows] = await self._batches.run(self._batches.statement(sql.SELECT_BUDGET, scope, self._batches.now_ms()))
+        [rows] = await self._batches.run_on_primary(
+            self._batches.statement(sql.SELECT_BUDGET, scope, self._batches.now_ms())
+        )
         return budget_of(rows[0]) if rows else None
 
     def reserve(
@@ -192,7 +194,7 @@ class Budgets(BudgetStore):
         # reply.
         if self._batches.now_ms() >= reservation.expires_at:
             return False
-        [settled] = await self._batches.run(self._batches.statement(sql.SELECT_SETTLED, reservation.id))
+        [settled] = await self._batches.run_on_primary(self._batches.statement(sql.SELECT_SETTLED, reservation.id))
         return not settled
 
     async def delete_old_settlements(

@@ -1,0 +1,46 @@
+"""Bookmarks: texts that name a point in the history of a D1 database, for its read replicas."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.database import Database, DatabaseSession, HasSessions
+
+__all__ = ["check_bookmark", "session_of"]
+
+MOST_CHARACTERS: Final = 200
+BEGINNINGS: Final = ("first-primary", "first-unconstrained")
+_BOOKMARK = re.compile(r"[0-9a-f]+(-[0-9a-f]+){3}", re.ASCII)
+
+
+def check_bookmark(bookmark: object) -> str:
+    """Return a bookmark, as it may come from a client. The platform takes any text, and so an older state.
+
+    Raises:
+        TypeError: it is not text.
+        InvalidArgumentError: it is no bookmark.
+    """
+    if not isinstance(bookmark, str):
+        raise TypeError(f"bookmark must be text, not {type(bookmark).__name__}")
+    if bookmark in BEGINNINGS:
+        return bookmark
+    if len(bookmark) > MOST_CHARACTERS or _BOOKMARK.fullmatch(bookmark) is None:
+        raise InvalidArgumentError(
+            "bookmark must be the store.bookmark of an earlier request (four groups of hexadecimal digits), "
+            '"first-primary" or "first-unconstrained"'
+        )
+    return bookmark
+
+
+def session_of(database: Database, bookmark: object) -> DatabaseSession:
+    """Return a session of the database.
+
+    Raises:
+        TypeError, InvalidArgumentError: the bookmark is none, or the database has no sessions.
+    """
+    checked = check_bookmark(bookmark)
+    if not isinstance(database, HasSessions):
+        raise InvalidArgumentError("bookmark= needs a D1 binding: this database has no sessions")
+    return database.session(checked)
