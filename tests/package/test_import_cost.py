@@ -11,7 +11,9 @@ import pytest
 import agents_store_cloudflare
 
 MAX_MODULES = 180
-MAX_BYTES = 908_000  # 5,000 of them are the costs in the docstrings, 8,000 the calls that a turn in a home makes as one
+MAX_BYTES = (
+    912_000  # 5,000 are the costs in the docstrings, 12,000 the calls that a turn in a home makes as one, and bookmarks
+)
 HALF_MODULES, HALF_BYTES = 84, 450_000
 """Half of what `import agents_store_cloudflare` loaded when all names loaded with it: 169 modules, and the limit of bytes."""
 

@@ -13,7 +13,6 @@ from agents_store_cloudflare.objects.wiring import ObjectKind
 from agents_store_cloudflare.state import StateStoreOptions
 from agents_store_cloudflare.state.accounts import Accounts
 from agents_store_cloudflare.state.turn_store import D1TurnStore
-from agents_store_cloudflare.store.bookmarks import session_of
 from agents_store_cloudflare.store.store import CloudflareStore
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
@@ -58,6 +57,8 @@ def create_cloudflare_store(
     database = MeteredDatabase(as_database(db), meters)
     session = None
     if bookmark is not None:
+        from agents_store_cloudflare.store.bookmarks import session_of  # noqa: PLC0415 - most stores have no bookmark
+
         session = session_of(as_database(db), bookmark)
         database = MeteredDatabase(session, meters, primary=database)
     objects: dict[ObjectKind, ObjectNamespace] = {"stream": metered_namespace(as_namespace(streams), meters)}
