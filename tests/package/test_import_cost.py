@@ -11,9 +11,7 @@ import pytest
 import agents_store_cloudflare
 
 MAX_MODULES = 180
-MAX_BYTES = (
-    912_000  # 5,000 are the costs in the docstrings, 12,000 the calls that a turn in a home makes as one, and bookmarks
-)
+MAX_BYTES = 916_000  # 5,000: costs in docstrings; 12,000: turns in homes as one call, bookmarks
 HALF_MODULES, HALF_BYTES = 84, 450_000
 """Half of what `import agents_store_cloudflare` loaded when all names loaded with it: 169 modules, and the limit of bytes."""
 
