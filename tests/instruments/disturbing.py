@@ -51,7 +51,7 @@ async def settle() -> None:
 
 
 def mutate(value: Any, seen: set[int] | None = None) -> int:
-    """Change everything changeable within a value; how many things there were."""
+    """Change every mutable part of a value, and return how many parts there were."""
     seen = set() if seen is None else seen
     if id(value) in seen or value is None:
         return 0

@@ -15,12 +15,12 @@ def image_of(database: SqliteDatabase) -> bytes:
 
 
 def open_image(image: bytes) -> SqliteDatabase:
-    """Return a database of its own that holds the same."""
+    """Return a new database with the same content."""
     database = SqliteDatabase()
     _connection(database).deserialize(image)
     return database
 
 
 def _connection(database: SqliteDatabase) -> Any:
-    """Return the connection to SQLite, which the database keeps to itself."""
+    """Return the private SQLite connection of the database."""
     return cast("Any", database)._connection._connection

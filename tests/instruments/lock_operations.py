@@ -39,7 +39,7 @@ class LockWorld:
         return self.clock.now_ms() / 1000
 
     async def _sleep(self, seconds: float) -> None:
-        """Pauses between attempts pass at once; those of refreshing and watching, whose ttl is 30 s, do not end."""
+        """Let the pauses between attempts end at once. Refreshing and watching pause for 30 s, and these pauses do not end."""
         if seconds < 3:
             await asyncio.sleep(0)
         else:
@@ -80,7 +80,7 @@ async def settle() -> None:
 
 
 def shown(held: Any) -> Any:
-    """What is held, without live objects."""
+    """Return the held locks as plain values."""
     if held is None or isinstance(held, bool):
         return held
     locks: list[Any] = list(held.values()) if hasattr(held, "values") else [held]
@@ -98,7 +98,7 @@ def _op(name: str, method: str, *arguments: Any, **keywords: Any) -> Operation:
 
 
 async def _lock_of(world: LockWorld, client: DurableObjectLockManager) -> Any:
-    """The lock on `held` as this client holds it; another client holds none, and takes `c` for its own calls."""
+    """Return the lock on `held` as this client holds it. Another client takes `c` for its own calls."""
     return world.lock if client is world.mine else await client.acquire("c", owner="them")
 
 

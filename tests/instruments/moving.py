@@ -54,7 +54,7 @@ class Life:
         self.usage = D1UsageStore(database, now_ms=self._clock.now_ms)
 
     async def reopen(self, database: SqliteDatabase) -> None:
-        """Go on in another database: it must be equal by every read."""
+        """Continue in another database, which must be equal by every read."""
         before = await self.reads()
         self._take(database)
         assert await self.reads() == before
@@ -63,7 +63,7 @@ class Life:
         await self.check_totals()
 
     async def live(self, steps: int) -> None:
-        """Make so many calls, of sessions for the most part."""
+        """Make this number of calls, most of them on sessions."""
         for _ in range(steps):
             match self._random.randrange(8):
                 case 0:
@@ -125,7 +125,7 @@ class Life:
             pass  # no budget yet, or settled with another amount: the outcome is part of the reads
 
     async def reads(self) -> list[str]:
-        """What is there, read by read."""
+        """Return the result of every read."""
         ids = [*await self._sessions(), "nobody", "gone"]
         found: list[Any] = [ids]
         for session_id in ids:
@@ -144,7 +144,7 @@ class Life:
         return [[total.to_dict() for total in await self.usage.get_totals(by)] for by in kinds]
 
     async def check_totals(self) -> None:
-        """The totals are those of the entries, and of the kept ones."""
+        """Check that the totals are the sums of the stored entries and the kept totals."""
         before = await self.reads()
         await self.usage.rebuild_rollups()
         assert await self.reads() == before
@@ -160,7 +160,7 @@ async def _copies(database: SqliteDatabase) -> AsyncIterator[dict[str, Any]]:
 
 
 async def moved(source: SqliteDatabase, target: SqliteDatabase) -> None:
-    """Everything of a database through our own export, as lines of a file, into an empty one."""
+    """Copy everything from a database through our own export into an empty one."""
     lines = list(transfer.lines_of([copy async for copy in _copies(source)], now_ms=1))
     for _, copy in reversed(list(copies_of(lines))):
         await import_copy(target, copy)

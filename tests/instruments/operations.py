@@ -34,15 +34,15 @@ class World(Protocol):
     theirs: Any
 
     async def picture(self) -> str:
-        """All that public reads show, as text without what is drawn by chance."""
+        """Return everything that public reads show, as text without random values."""
         ...
 
     async def left_over(self) -> list[str]:
-        """What is held for nobody: locks, reservations, listeners."""
+        """Return the locks, reservations and listeners that nobody holds any more."""
         ...
 
     async def probe(self, client: Any) -> None:
-        """Use the client once more; raises where it cannot be used."""
+        """Use the client once more. Raise if it cannot be used."""
         ...
 
     def close(self) -> None:
@@ -52,7 +52,7 @@ class World(Protocol):
 
 @dataclass(frozen=True)
 class Call:
-    """A call that is about to be made: its arguments are there, nothing is sent."""
+    """A prepared call with its arguments. Nothing is sent yet."""
 
     method: Callable[..., Awaitable[Any]]
     arguments: Sequence[Any] = ()
@@ -62,11 +62,11 @@ class Call:
         return await self.method(*self.arguments, **self.keywords)
 
     def takes(self, name: str) -> bool:
-        """Whether the call has such a parameter."""
+        """Return whether the call has this parameter."""
         return name in signature(self.method).parameters
 
     def having(self, **keywords: object) -> Call:
-        """The call with these keywords, as far as it takes them and has not got them."""
+        """Return the call with those of these keywords that it accepts and lacks."""
         more = {name: value for name, value in keywords.items() if self.takes(name)}
         return replace(self, keywords={**more, **self.keywords})
 
@@ -107,7 +107,7 @@ class Role:
 
 
 async def outcome_of(call: Call) -> str:
-    """The result, or the error, as text."""
+    """Return the result, or the error, as text."""
     try:
         return plain(await call.make())
     except SqlError:
@@ -117,7 +117,7 @@ async def outcome_of(call: Call) -> str:
 
 
 def plain(value: object) -> str:
-    """The value as text, without what is drawn by chance."""
+    """Return the value as text without random values."""
     shown = getattr(value, "to_dict", None)
     text = repr(shown() if callable(shown) else value)
     return _BY_CHANCE.sub("*", text)

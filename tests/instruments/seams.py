@@ -46,7 +46,7 @@ class Seam:
         self._at, self._stays_away = None, False
 
     async def pass_through(self, send: Callable[[], Awaitable[T]], lost: Exception) -> T:
-        """The reply of `send`, or the failure that was ordered."""
+        """Return the reply of `send`, or make the ordered failure."""
         index, self.calls = self.calls, self.calls + 1
         if self._stays_away and self._at is None:
             raise lost
@@ -67,11 +67,11 @@ class Seam:
 
 
 async def _nothing() -> None:
-    """Nobody acts."""
+    """Do nothing, because nobody acts."""
 
 
 async def _travelling(send: Callable[[], Awaitable[T]]) -> T:
-    """The reply, after a way back on which others run: a call that is cancelled there has had its effect."""
+    """Return the reply after other tasks have run. A call that is cancelled there has had its effect."""
     reply = await send()
     await asyncio.sleep(0)
     return reply
@@ -89,7 +89,7 @@ class WatchedDatabase:
 
 
 class WatchedNamespace:
-    """Objects behind a seam; HTTP passes by."""
+    """Objects behind a seam. HTTP does not go through the seam."""
 
     def __init__(self, objects: LocalObjects, seam: Seam) -> None:
         self._objects = objects

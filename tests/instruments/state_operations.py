@@ -32,7 +32,7 @@ FENCE = 5
 
 
 class StateWorld:
-    """A session that has something of everything, a child, and a session that expired."""
+    """A session with every kind of content, a child, and an expired session."""
 
     store_type: type[D1StateStore] = D1StateStore
     filled: tuple[bytes, list[str]] | None = None
@@ -97,7 +97,7 @@ class StateWorld:
         return plain(shown)
 
     async def _fence(self, session_id: str) -> int:
-        """The lowest token that is not refused. Asked last: it is kept."""
+        """Return the lowest accepted token. Ask it last, because the token is kept."""
         for token in range(1, 20):
             try:
                 await self.theirs.compare_and_set_status(session_id, [], "x", fencing_token=token)
@@ -129,7 +129,7 @@ def _op(name: str, method: str, *arguments: Any, is_retried: bool = True, **keyw
 
 
 def _with_state(name: str, method: str, *, named: bool = True, **keywords: Any) -> Operation:
-    """A call that takes the loaded state, which was changed."""
+    """Return a call that gets the loaded and changed state."""
 
     async def prepare(world: StateWorld, client: D1StateStore) -> Call:
         state = await world.theirs.load_state("s", required=True)

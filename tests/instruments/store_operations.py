@@ -78,7 +78,7 @@ class StoreWorld:
 
 
 async def make(store: CloudflareStore, session_id: str, *, stream_id: str | None = None, **fields: Any) -> None:
-    """A session with an entry of usage and a chunk."""
+    """Make a session with an entry of usage and a chunk."""
     await store.state_store.save(
         AgentState(session_id=session_id, agent_type="x", stream_id=stream_id or session_id, **fields)
     )
@@ -103,7 +103,7 @@ def _op(name: str, method: str, *arguments: Any, is_retried: bool = True, **keyw
 
 
 def _by_others(name: str, act: Callable[[CloudflareStore], Awaitable[object]]) -> Operation:
-    """What others do meanwhile, one call or several."""
+    """Return one or several calls that others make meanwhile."""
 
     async def prepare(world: StoreWorld, client: CloudflareStore) -> Call:
         return Call(act, [client])

@@ -33,7 +33,7 @@ async def no_pause(_seconds: float) -> None:
 
 
 class StreamWorld:
-    """A stream that goes on, one that is paused, one that has ended."""
+    """An open stream, a paused one, and an ended one."""
 
     manager_type: type[DurableObjectStreamManager] = DurableObjectStreamManager
 
@@ -110,7 +110,7 @@ def _op(name: str, method: str, *arguments: Any, is_retried: bool = True, **keyw
 def _writer(
     name: str, method: str, *arguments: Any, stream_id: str = "s", waiting: int = 0, **keywords: Any
 ) -> Operation:
-    """A call of a writer that is open, with so many chunks in its buffer."""
+    """Return a call of an open writer with this number of chunks in its buffer."""
 
     async def prepare(world: StreamWorld, client: DurableObjectStreamManager) -> Call:
         writer = await client.create_writer(stream_id, "a", "t")

@@ -15,7 +15,7 @@ CASES = [(role, operation) for role in ROLES for operation in role.operations]
 
 
 async def aliases(role: Role, operation: Operation) -> tuple[int, list[str]]:
-    """How many (suspension point × changeable thing) pairs were tried, and what went wrong."""
+    """Return how many pairs of a suspension point and a mutable part were tried, and the failures."""
     result, picture, results = await _run(role, operation, -1)
     tried = results
     found: list[str] = []
@@ -75,7 +75,7 @@ def _countable(value: Any) -> int:
 
 @pytest.mark.parametrize(("role", "operation"), CASES, ids=[f"{role.name}-{each.name}" for role, each in CASES])
 async def test_changed_everywhere(role: Role, operation: Operation) -> None:
-    """ST-45, SM-8: what a call stores is fixed before its first await, and what it returns is the caller's own."""
+    """ST-45, SM-8: A call stores its arguments as they were before its first await. Its result belongs to the caller alone."""
     tried, wrong = await aliases(role, operation)
     print(f"aliasing, {role.name}, {operation.name}: {tried} changes")
     assert not wrong, "\n".join(wrong)

@@ -27,14 +27,14 @@ CEILING_BYTES = 4 * 16 * MEGABYTE
 
 
 def rows() -> list[list[str]]:
-    """The cells of each row of each table."""
+    """Return the cells of each row of each table."""
     lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [row for row in cells if row[0] != "what grows"]
 
 
 def growing_attributes(source: str) -> set[str]:
-    """`Class.attribute` of each private attribute that an `__init__` makes an empty collection."""
+    """Return `Class.attribute` of each private attribute that an `__init__` sets to an empty collection."""
     found: set[str] = set()
     for owner in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)):
         begins = [each for each in owner.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
@@ -62,7 +62,7 @@ def _sources() -> list[Path]:
 
 
 def test_every_collection_has_a_row() -> None:
-    """A collection that outlives a call stands in docs/bounds.md."""
+    """docs/bounds.md names every collection that outlives a call."""
     growing = {name for path in _sources() for name in growing_attributes(path.read_text(encoding="utf-8"))}
     assert growing, "the source was not found"
     page = PAGE.read_text(encoding="utf-8")
@@ -70,7 +70,7 @@ def test_every_collection_has_a_row() -> None:
 
 
 def test_every_table_has_a_row() -> None:
-    """A table of D1 or of an object stands in docs/bounds.md."""
+    """docs/bounds.md names every table of D1 and of an object."""
     sql = [path.read_text(encoding="utf-8") for path in (*_sources(), *(ROOT / "migrations").glob("*.sql"))]
     made = {name for text in sql for name in re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(?!IF\b)(\w+)", text)}
     dropped = {name for text in sql for name in re.findall(r"DROP TABLE (?:IF EXISTS )?(\w+)", text)}
@@ -80,7 +80,7 @@ def test_every_table_has_a_row() -> None:
 
 
 def test_every_row_names_a_test() -> None:
-    """The test that a row names exists, and says so in its file."""
+    """The test that a row names exists in the named file."""
     assert len(rows()) > 40
     for row in rows():
         path, _, name = row[-1].partition("::")
@@ -97,7 +97,7 @@ def test_a_new_collection_is_seen() -> None:
 
 
 def _held(root: Any) -> int:
-    """How many things the object's collections hold, its parts included."""
+    """Return how many things the object's collections hold, its parts included."""
     todo: list[Any] = [root]
     count, seen = 0, set[int]()
     while todo:
@@ -120,7 +120,7 @@ def _kept(logic: LockObject, objects: list[LockObject]) -> LockObject:
 
 
 async def test_nothing_grows_with_the_calls() -> None:
-    """SM-39: managers and lock objects hold after a thousand calls what they held after a few."""
+    """SM-39: After a thousand calls, managers and lock objects hold as much as after a few."""
     clock = FakeClock()
     streams = DurableObjectStreamManager(LocalObjects(StreamObject, clock=clock))
     objects: list[LockObject] = []
@@ -144,7 +144,7 @@ async def test_nothing_grows_with_the_calls() -> None:
 
 
 def _body(choice: random.Random, size: int) -> tuple[str, bytes]:
-    """A content type, and a body of one of the shapes that cost most."""
+    """Return a content type, and a body of one of the most expensive shapes."""
     shapes = [
         ("application/octet-stream", bytes([choice.randrange(256)]) * size),
         ("text/plain", "é".encode() * (size // 2)),
@@ -159,7 +159,7 @@ def _body(choice: random.Random, size: int) -> tuple[str, bytes]:
 
 
 async def most_memory(seed: int, requests: int) -> int:
-    """The most bytes that one of the requests took beyond what was there, its own body aside."""
+    """Return the most extra memory of one request in bytes, without its own body."""
     choice, most = random.Random(seed), 0
     streams = LocalObjects(StreamObject, clock=FakeClock())
     gateway = StreamGateway(
@@ -181,5 +181,5 @@ async def most_memory(seed: int, requests: int) -> int:
 
 
 async def test_requests_of_every_shape_stay_below_the_ceiling() -> None:
-    """DS-13: no request of any size or shape makes a 5xx, or takes four times the largest body that is permitted."""
+    """DS-13: No request of any size or shape causes a 5xx or takes four times the largest permitted body."""
     assert await most_memory(1, length(12, 300)) < CEILING_BYTES

@@ -16,7 +16,7 @@ CASES = [(role, operation) for role in ROLES for operation in role.operations]
 
 
 async def cancellations(role: Role, operation: Operation) -> tuple[int, list[str]]:
-    """How many suspension points the operation has, and what went wrong at them."""
+    """Return how many suspension points the operation has, and the failures at them."""
     before, after = await _pictures(role, operation)
     found: list[str] = []
     for point in range(MOST_POINTS):
@@ -89,7 +89,7 @@ async def _wrong(world: Any, operation: Operation, allowed: set[str] | None) -> 
 
 @pytest.mark.parametrize(("role", "operation"), CASES, ids=[f"{role.name}-{each.name}" for role, each in CASES])
 async def test_cancelled_everywhere(role: Role, operation: Operation) -> None:
-    """SM-10, LK-7, US-20: a cancelled call has had its effect or none, leaves nothing held, and its cancellation arrives."""
+    """SM-10, LK-7, US-20: A cancelled call happened once or not at all. It leaves nothing held, and its caller gets the cancellation."""
     points, wrong = await cancellations(role, operation)
     print(f"cancellation, {role.name}, {operation.name}: {points} suspension points")
     assert points > 0

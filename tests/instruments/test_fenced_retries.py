@@ -28,7 +28,7 @@ ROLES_WITH_FENCES = [role for role in ROLES if role.name in {"state", "usage", "
 
 
 async def retried_by_client(role: Role, pairs: Iterable[tuple[Operation, Operation]]) -> Tally:
-    """The first client loses a reply, the newer holder acts, the client sends again by itself."""
+    """Let the first client lose a reply, let the newer holder act, and let the client send again by itself."""
     tally = Tally()
     for first, second in pairs:
         allowed, calls = await _orders(role, first, second)
@@ -51,7 +51,7 @@ async def retried_by_client(role: Role, pairs: Iterable[tuple[Operation, Operati
 
 
 async def retried_by_caller(role: Role, pairs: Iterable[tuple[Operation, Operation]]) -> Tally:
-    """The first client loses a reply and then its connection, the newer holder acts, the caller makes the same call again."""
+    """Let the first client lose a reply and its connection, let the newer holder act, and repeat the same call."""
     tally = Tally()
     for first, second in pairs:
         allowed, calls = await _orders(role, first, second)
@@ -72,7 +72,7 @@ async def retried_by_caller(role: Role, pairs: Iterable[tuple[Operation, Operati
 async def _judge(
     tally: Tally, role: Role, what: tuple[Operation, Operation, int], seen: Outcome, allowed: list[Outcome]
 ) -> None:
-    """Count an outcome. A call of several requests may also find the other one between two of them, without any loss."""
+    """Count an outcome. Without any loss, a call of several requests may find the other call between two of its requests."""
     tally.outcomes += 1
     _, second, _ = what
     if seen in allowed or is_told(seen, allowed[0]) or is_after(second, seen, allowed[1]):
@@ -82,7 +82,7 @@ async def _judge(
 
 
 async def _between(role: Role, first: Operation, second: Operation, index: int) -> Outcome | None:
-    """The outcome where the second call runs after a request of the first one, and no reply is lost."""
+    """Return the outcome when the second call runs after a request of the first one, and no reply is lost."""
     world = await role.open()
     mine, theirs = await _prepared(world, first, second)
     other: list[str] = []
@@ -128,7 +128,7 @@ async def _prepared(world: Any, first: Operation, second: Operation) -> tuple[Ca
 
 
 async def _is_fenced(role: Role, operation: Operation) -> bool:
-    """Whether the operation takes a token."""
+    """Return whether the operation takes a token."""
     world = await role.open()
     call = await operation.prepare(world, world.mine)
     world.close()
@@ -138,7 +138,7 @@ async def _is_fenced(role: Role, operation: Operation) -> bool:
 @pytest.mark.parametrize("role", ROLES_WITH_FENCES, ids=lambda role: role.name)
 @pytest.mark.parametrize("who", [retried_by_client, retried_by_caller], ids=["by the client", "by the caller"])
 async def test_a_retry_after_a_newer_holder(role: Role, who: Any) -> None:
-    """ST-10, ST-11, ST-42, US-15, SM-9, SM-13, SM-37: it has its one effect before the newer holder, or is refused."""
+    """ST-10, ST-11, ST-42, US-15, SM-9, SM-13, SM-37: A retry has its one effect before the newer holder, or is refused."""
     fenced = {each.name for each in role.operations if await _is_fenced(role, each)}
     others = {each.name for each in role.operations} if role.name == "store" else fenced  # there many act at once
     pairs = [pair for pair in pairs_of(role, ALL_PAIRS) if pair[0].name in fenced and pair[1].name in others]

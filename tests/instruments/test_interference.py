@@ -19,7 +19,7 @@ SHORT_PAIRS, ALL_PAIRS = 40, 100_000
 
 @dataclass
 class Tally:
-    """What was tried, and what gave way."""
+    """Counts the tries and the failures."""
 
     pairs: int = 0
     outcomes: int = 0
@@ -27,7 +27,7 @@ class Tally:
 
 
 async def interfere(role: Role, pairs: Iterable[tuple[Operation, Operation]]) -> Tally:
-    """Try the pairs: each call of the first operation loses its reply once, and the second operation runs before the retry."""
+    """Try the pairs. Each call of the first operation loses its reply once, and the second operation runs before the retry."""
     tally = Tally()
     for first, second in pairs:
         tally.pairs += 1
@@ -50,13 +50,13 @@ async def interfere(role: Role, pairs: Iterable[tuple[Operation, Operation]]) ->
 
 
 def is_told(seen: Outcome, order: Outcome) -> bool:
-    """Whether all is as after "first, second", and only the result differs: a state as it is now, or that it is gone since."""
+    """Return whether everything is as after "first, second" and only the result differs: the present state, or that it is gone."""
     result, theirs, picture = seen
     return (theirs, picture) == order[1:] and ("took place before" in result or _is_state(result, picture))
 
 
 def is_after(second: Operation, seen: Outcome, order: Outcome) -> bool:
-    """Whether all is as after "second, first", and only the count of what a deletion of usage found differs.
+    """Return whether all is as after "second, first", and only the number of entries that a deletion of usage found differs.
 
     No row stays of entries that were deleted, so a retry records them after the deletion. Each counts once then.
     """
@@ -126,14 +126,14 @@ def _difference(seen: str, wanted: str) -> str:
 def pairs_of(
     role: Role, count: int, seed: int = 1, *, among: Sequence[tuple[Operation, Operation]] | None = None
 ) -> list[tuple[Operation, Operation]]:
-    """All pairs, or so many of them, drawn by the seed."""
+    """Return all pairs, or this number of pairs, drawn by the seed."""
     pairs = [(a, b) for a in role.operations if a.is_retried for b in role.operations] if among is None else list(among)
     return pairs if count >= len(pairs) else random.Random(seed).sample(pairs, count)
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 async def test_a_retry_after_others(role: Role, record_property: Any) -> None:
-    """ST-10, ST-42, US-15, SM-9, LK-9: a call whose reply was lost has its one effect, whatever others did before it came again."""
+    """ST-10, ST-42, US-15, SM-9, LK-9: A call with a lost reply has its one effect, whatever others did before its retry."""
     short = ALL_PAIRS if role.name in {"locks", "subscriptions"} else SHORT_PAIRS
     pairs = pairs_of(role, length(short, ALL_PAIRS))
     tally = await interfere(role, pairs)

@@ -35,7 +35,7 @@ from tests.instruments.state_operations import REFS
 
 
 def held(owner: object, name: str) -> Any:
-    """A private collection."""
+    """Return a private collection."""
     return getattr(owner, name)
 
 
@@ -47,7 +47,7 @@ def log() -> StreamLog:
 
 
 def test_writers_whose_chunks_are_gone(log: StreamLog) -> None:
-    """SM-9: the newest thousand are remembered, after a restart too; a producer among them is recognised."""
+    """SM-9: The newest thousand are remembered, after a restart too. A producer among them is recognised."""
     count = FORGOTTEN_FLUSHES + 200
     for number in range(count):
         log.append("1", writer=f"w{number}", writer_sequence=1, now_ms=1)
@@ -60,7 +60,7 @@ def test_writers_whose_chunks_are_gone(log: StreamLog) -> None:
 
 
 def test_producers_whose_messages_are_gone(log: StreamLog) -> None:
-    """DS-4: an index of producers holds no more than the stream remembers."""
+    """DS-4: An index of producers holds only producers that the stream remembers."""
     producers, facts = Producers(log), facts_of(log.existing_head())
     count = FORGOTTEN_FLUSHES + 50
     for number in range(count):
@@ -82,7 +82,7 @@ def test_commits_of_a_stream(log: StreamLog) -> None:
 
 @pytest.mark.parametrize(("size", "most"), [(8, REMEMBERED_TURNS), (512, 5)])
 def test_closed_turns_of_a_stream(log: StreamLog, size: int, most: int) -> None:
-    """SM-43: a stream remembers its newest closed turns, fewer if their names are long."""
+    """SM-43: A stream remembers its newest closed turns. Long names make their number smaller."""
     for number in range(REMEMBERED_TURNS + 8):
         name = str(number).rjust(size, "t")
         closing = TurnClosing(turn_id=name, writer=name, incarnation=None)
@@ -105,7 +105,7 @@ def test_releases_of_locks() -> None:
 
 
 def test_sql_texts() -> None:
-    """So many statements are parsed once; a longer list pushes the oldest out."""
+    """Up to the limit each statement is parsed once. A new one beyond it replaces the oldest."""
     for number in range(1_200):
         compact_sql(f"SELECT {number}")
     assert compact_sql.cache_info().currsize == compact_sql.cache_info().maxsize == 1_000
@@ -121,7 +121,7 @@ class Hanging(World):
 
 
 async def test_deliveries_under_way() -> None:
-    """DS-15: one for each subscription, however much is appended meanwhile."""
+    """DS-15: Each subscription has at most one delivery under way, however much is appended meanwhile."""
     site = Site()
     site.world = site.objects.outbound = Hanging()
     before = len(asyncio.all_tasks())
@@ -138,7 +138,7 @@ async def test_deliveries_under_way() -> None:
 
 
 async def test_so_many_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DS-15: one more is refused by name; a deleted one makes room."""
+    """DS-15: One subscription beyond the limit is refused by name. A deleted one makes room."""
     assert table.MAX_SUBSCRIPTIONS == 1_000
     monkeypatch.setattr(table, "MAX_SUBSCRIPTIONS", 3)
     site = Site()
@@ -152,7 +152,7 @@ async def test_so_many_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("what", ["kept", "seen", "begun"])
 def test_threads_of_graphs(what: str) -> None:
-    """A saver remembers so many threads, however it came to know them, and so many checkpoints of each."""
+    """A saver remembers a limited number of threads, and of checkpoints in each thread."""
     known = KnownThreads()
     for number in range(MOST_THREADS + 20):
         thread = (f"t{number}", "")
@@ -175,13 +175,13 @@ def _known() -> KnownCheckpoint:
 
 
 def test_lines_of_a_graph() -> None:
-    """What was read is held by thread and log, and goes with the answer."""
+    """The read lines are held by thread and log, until the answer is returned."""
     lines = Lines([["t", "", "log", number, str(number)] for number in range(50)])
     assert len(held(lines, "_logs")) == 1
 
 
 def test_the_kinds_of_lines() -> None:
-    """An export counts its lines by kind, and bears the name of one session, however many there are."""
+    """An export counts its lines by kind and has one session's name in memory, however many lines there are."""
     writer = LineWriter()
     for session in range(20):
         writer.begin(f"s{session}", None)
@@ -193,13 +193,13 @@ def test_the_kinds_of_lines() -> None:
 
 
 async def count(database: SqliteDatabase, table: LiteralString) -> int:
-    """The number of rows."""
+    """Return the number of rows."""
     [[[number]]] = await database.batch([Statement(f"SELECT COUNT(*) FROM {table}")])
     return int(str(number))
 
 
 async def test_what_a_deleted_session_takes_along() -> None:
-    """ST-22: staged changes, runs and references go with their session; its fence mark alone stays, one row for each id."""
+    """ST-22: Staged changes, runs and references are deleted with their session. Only its fence mark stays, one row for each id."""
     database = SqliteDatabase()
     await run_migration(database)
     store = D1StateStore(database)

@@ -34,7 +34,7 @@ def _with(store: type[D1StateStore]) -> Role:
 
 
 class CountsAgain(D1StateStore):
-    """Sends a count again that it does not recognise."""
+    """A fault: it counts an unrecognised repetition again."""
 
     async def increment_step_count(self, session_id: str, **_given: Any) -> int:
         sql = "UPDATE __agents_states SET step_count = step_count + 1 WHERE session_id = ?1 RETURNING step_count"
@@ -43,14 +43,14 @@ class CountsAgain(D1StateStore):
 
 
 class ForgetsItsToken(D1StateStore):
-    """Sets a status whoever has come since."""
+    """A fault: it sets a status even if a newer holder has come."""
 
     async def update_status(self, session_id: str, status: str, **_given: Any) -> int:
         return await super().update_status(session_id, status)
 
 
 class InTwoBatches(D1StateStore):
-    """Adds the messages of one call one by one."""
+    """A fault: it adds the messages of one call one by one."""
 
     async def append_messages(self, session: Any, messages: Iterable[Any], **given: Any) -> int:
         first = await super().append_messages(session, list(messages), **given)
@@ -59,7 +59,7 @@ class InTwoBatches(D1StateStore):
 
 
 class Deaf(D1StateStore):
-    """Goes on when it is cancelled."""
+    """A fault: it goes on after a cancellation."""
 
     async def update_status(self, session_id: str, status: str, **given: Any) -> int:
         try:
@@ -69,7 +69,7 @@ class Deaf(D1StateStore):
 
 
 class Hesitates(D1StateStore):
-    """Waits before it reads its arguments."""
+    """A fault: it waits before it reads its arguments."""
 
     async def merge_custom_state(self, session_id: str, changes: Any, **given: Any) -> MergeResult:
         await asyncio.sleep(0)
@@ -77,7 +77,7 @@ class Hesitates(D1StateStore):
 
 
 class Forgets(DurableObjectLockManager):
-    """Releases at the end of a block, and not when the block is broken off."""
+    """A fault: it releases at the end of a block, but not after an exception."""
 
     @asynccontextmanager
     async def lock(self, key: str, **given: Any) -> AsyncGenerator[Any, None]:

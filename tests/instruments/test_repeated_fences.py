@@ -40,7 +40,7 @@ PROBES = {"state": _probe_state, "usage": _probe_usage, "streams": _probe_stream
 
 
 async def _named(role: Role) -> list[Operation]:
-    """The operations of calls that take a token and a commit id."""
+    """Return the operations that take a token and a commit id."""
     world = await role.open()
     calls = [(each, await each.prepare(world, world.theirs)) for each in role.operations]
     world.close()
@@ -48,7 +48,7 @@ async def _named(role: Role) -> list[Operation]:
 
 
 async def _refusals(role: Role, operation: Operation) -> tuple[str, str, list[str]]:
-    """Both results, and the ids for which the token of the first call is too old after its repetition."""
+    """Return both results, and the ids for which the first call's token is too old after the repetition."""
     world = await role.open()
     first, again = [await operation.prepare(world, world.theirs) for _ in range(2)]
     results = [
@@ -81,5 +81,5 @@ async def test_a_repetition_keeps_its_token(role: Role) -> None:
 
 
 def _is_error(result: str) -> bool:
-    """Whether the call was refused. It keeps no token then, and its repetition is a first call."""
+    """Return whether the call was refused. A refused call keeps no token, and its repetition is a first call."""
     return re.match(r"""["']\w+Error: """, result) is not None

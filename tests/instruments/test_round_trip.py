@@ -38,7 +38,7 @@ async def _empty() -> SqliteDatabase:
 
 @pytest.mark.parametrize("seed", range(length(3, 60)))
 async def test_our_own_export(seed: int) -> None:
-    """TR-1, TR-2, TR-11, TR-12: a life of sessions, usage and budgets goes on in copies of copies."""
+    """TR-1, TR-2, TR-11, TR-12: Sessions, usage and budgets stay usable in copies of copies."""
     life = Life(await _empty(), Random(seed))
     for _ in range(length(3, 8)):
         await life.live(length(150, 400))
@@ -129,7 +129,7 @@ async def test_turns_and_conversations_through_wrangler(tmp_path: Path) -> None:
 @pytest.mark.runtime
 @pytest.mark.parametrize("seed", range(length(1, 8)))
 async def test_wranglers_export(seed: int, tmp_path: Path) -> None:
-    """MG-11: the same through `wrangler d1 export` and `execute --file`, into an empty database."""
+    """MG-11: `wrangler d1 export` and `execute --file` into an empty database give the same."""
     source, target, dump = tmp_path / "source", tmp_path / "target", tmp_path / "dump.sql"
     wrangler("d1", "migrations", "apply", "DB_A", "--local", config=CONFIG, persist=source)
     life = Life(SqliteDatabase(database_file(source)), Random(seed))
@@ -143,7 +143,7 @@ async def test_wranglers_export(seed: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", sorted(set(TABLES) - {*SESSION_TABLES, *SHARED_TABLES}))
 async def test_a_lost_table_is_seen(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Planted: a copy without the rows of one table does not pass for the original."""
+    """Planted fault: a copy without the rows of one table does not count as equal."""
     whole = transfer.lines_of
 
     def without(copies: Iterable[Copy], *, now_ms: int) -> Iterator[str]:

@@ -34,7 +34,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", TURNS)
 async def test_cancelled_everywhere(kind: str) -> None:
-    """TU-5: a turn that is cancelled at any point leaves no lock, no reservation, no task, and everything agrees."""
+    """TU-5: A turn that is cancelled at any point leaves no lock, no reservation and no task, and everything agrees."""
     found: list[str] = []
     point = 0
     for point in range(0, MOST_POINTS, length(2, 1)):
@@ -94,7 +94,7 @@ OTHERS: dict[str, tuple[Act, bool]] = {
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("kind", TURNS)
 async def test_every_reply_is_lost(kind: str, other: str) -> None:
-    """TU-3, TU-4, TU-8: whichever reply of a turn is lost, and whoever acts before the retry, everything agrees in the end."""
+    """TU-3, TU-4, TU-8: If any reply of a turn is lost and anybody acts before the retry, everything agrees in the end."""
     act, is_stream_whole = OTHERS[other]
     found: list[str] = []
     outcomes = 0

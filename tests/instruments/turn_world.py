@@ -24,7 +24,7 @@ BUDGET = "tokens of s"
 
 
 class TurnWorld:
-    """A session with one turn behind it, a budget, and two Workers."""
+    """A session with one finished turn, a budget, and two Workers."""
 
     def __init__(self, database: SqliteDatabase | None = None) -> None:
         self.seam = Seam()
@@ -48,7 +48,7 @@ class TurnWorld:
         return world
 
     async def left_open(self) -> list[str]:
-        """What a turn that is over leaves to the next turn or a sweep, beside a closing chunk that is owed."""
+        """Return the things that an ended turn leaves to the next turn or a sweep, apart from an owed closing chunk."""
         runs: LiteralString = "SELECT turn FROM __agents_runs WHERE completed_at IS NULL"
         opened: LiteralString = (
             "SELECT open_run_count FROM __agents_states WHERE open_run_count > 0 OR open_turn IS NOT NULL"
@@ -87,7 +87,7 @@ class TurnWorld:
         return found if budget.settled == spent else [*found, f"{budget.settled} settled, {spent} spent"]
 
     async def usable(self) -> list[str]:
-        """Whether both Workers can make a turn more."""
+        """Return whether each Worker can make one more turn."""
         for store, turn_id in ((self.mine, "mine after"), (self.theirs, "theirs after")):
             try:
                 async with asyncio.timeout(20):
@@ -117,7 +117,7 @@ class TurnWorld:
 
 
 def _wrong_run(run: Run, answers: list[str], entries: list[UsageEntry], chunks: list[Any] | None) -> list[str]:
-    """What does not agree about one run. A failed attempt before another one of the same turn id has a name of its own."""
+    """Return the disagreements about one run. A failed attempt before another attempt of its turn id has its own name."""
     if run.run_id.startswith("__attempt-"):
         return []
     is_done = run.status == "completed"
@@ -135,7 +135,7 @@ def _wrong_run(run: Run, answers: list[str], entries: list[UsageEntry], chunks: 
 
 
 async def whole(store: CloudflareStore, turn_id: str, *, fails: bool = False, commits: bool = False) -> None:
-    """A turn with a question, chunks, an answer, usage and a budget."""
+    """Make a turn with a question, chunks, an answer, usage and a budget."""
     question = {"role": "user", "content": f"question of {turn_id}"}
     async with store.turn(SESSION, agent_type="x", turn_id=turn_id, messages=[question], budget=(BUDGET, 10)) as turn:
         await turn.write({"type": "text", "text": turn_id})

@@ -16,12 +16,12 @@ AGAIN_S = 5
 
 
 class StandstillError(SystemExit):
-    """Somebody waits for what never comes. A `SystemExit`, because any other exception may end in one task, and the rest waits on."""
+    """Somebody waits for ever. It is a `SystemExit`, because any other exception could end one task while the others wait on."""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """End a test of this folder, its tear-down included, when it takes too long, also where it turns in a circle."""
+    """End a test of this folder that takes too long, its tear-down included, also when it loops without waiting."""
     if not item.path.is_relative_to(HERE):  # pytest asks every conftest.py about every test
         return (yield)
     seconds = DEADLINE_OF_SIMULATIONS_S if item.path.name == "test_simulation.py" else DEADLINE_S

@@ -40,11 +40,11 @@ LockLogic: TypeAlias = Callable[[ObjectHost], ObjectLogic]
 
 
 class StalledError(AssertionError):
-    """Time went on and on, and nobody got anywhere."""
+    """Much time passed, and no holder made progress."""
 
 
 class CorrectedClock:
-    """The objects' clock: it runs with the world's, and is set to another time now and then. Timers do not notice."""
+    """The objects' clock. It runs with the world's clock and is corrected now and then. Timers do not notice."""
 
     def __init__(self, world: FakeClock) -> None:
         self._world = world
@@ -73,14 +73,14 @@ class CorrectedClock:
 
 
 class Lowest:
-    """The lowest reading of a clock since it is watched."""
+    """The lowest reading of a clock since the watch began."""
 
     def __init__(self, ms: int) -> None:
         self.ms = ms
 
 
 class Network:
-    """Bad, and now and then for a while very bad."""
+    """A bad network, which is very bad at times."""
 
     def __init__(self, clock: FakeClock, dice: random.Random) -> None:
         self._clock = clock
@@ -88,7 +88,7 @@ class Network:
         self._down_until_ms = 0
 
     def fate(self) -> float:
-        """Under 0.03: the request is lost; under 0.06: its reply is; under 0.1: it arrives twice."""
+        """Return a number. Under 0.03 the request is lost, under 0.06 its reply is lost, and under 0.1 the request arrives twice."""
         fate = self._dice.random()
         if fate > 0.998:
             self._down_until_ms = self._clock.now_ms() + self._dice.randint(50, 3_000)
@@ -149,7 +149,7 @@ class UnreliableDatabase:
 
 
 class World:
-    """Everything, and what was seen of it.
+    """The objects, the database and the holders, with a record of everything that the holders saw.
 
     Args:
         lock_logic, state_store, drops_stream_fence: where mutants are planted.

@@ -66,7 +66,7 @@ GOOD = [
 
 
 def test_a_good_history_passes() -> None:
-    """LK-27: refusals, lost replies and what overlaps are no violations."""
+    """LK-27: Refusals, lost replies and overlapping calls are no violations."""
     assert _rules(*GOOD) == set()
     assert _rules(_write("a", 1, 0, 1), _write("u", 1, 2, 2, outcome="unknown"), _contents("a", "u")) == set()
 
@@ -97,7 +97,7 @@ def test_a_good_history_passes() -> None:
     ],
 )
 def test_what_is_broken_is_found(rule: str, operations: list[dict[str, Any]]) -> None:
-    """LK-27: each rule, broken by the fewest operations that can."""
+    """LK-27: Each rule is broken by as few operations as possible, and the checker finds it."""
     assert rule in _rules(*operations)
 
 
@@ -118,12 +118,12 @@ def test_what_is_broken_is_found(rule: str, operations: list[dict[str, Any]]) ->
     ],
 )
 def test_what_may_have_been_is_let_pass(operations: list[dict[str, Any]]) -> None:
-    """LK-27: where calls overlap, or an outcome is unknown, some order in which all is well is enough."""
+    """LK-27: If calls overlap or an outcome is unknown, one order without a violation is enough."""
     assert _rules(*operations) == set()
 
 
 def _can_be_put_in_order(operations: Sequence[Operation]) -> bool:
-    """By trying every order: each call between its start and its end, reads see the last write, tokens never fall."""
+    """Return whether some order works, by trying every order. Reads see the last write, and tokens never fall."""
     sure = [each for each in operations if each.outcome == "ok"]
     unsure = [each for each in operations if each.outcome == "unknown"]
     happened = itertools.chain.from_iterable(itertools.combinations(unsure, count) for count in range(len(unsure) + 1))
@@ -173,12 +173,12 @@ def _registers(draw: st.DrawFn) -> list[Operation]:
 @settings(max_examples=length(600, 20_000), deadline=None)
 @given(_registers())
 def test_the_answer_is_exact(operations: list[Operation]) -> None:
-    """LK-27: the quick check of a guarded register says what trying every order says."""
+    """LK-27: The quick check of a guarded register gives the same answer as trying every order."""
     assert (check_history(operations) == []) == _can_be_put_in_order(operations)
 
 
 def test_values_that_look_alike_are_refused() -> None:
-    """LK-27: two writes of one value cannot be told apart by who reads them."""
+    """LK-27: Two writes of one value are refused, because a read cannot tell them apart."""
     with pytest.raises(InvalidArgumentError, match="line 2"):
         _rules(_write("a", 1, 0, 1), _write("a", 1, 2, 3))
 
@@ -200,13 +200,13 @@ def test_values_that_look_alike_are_refused() -> None:
     ],
 )
 def test_what_is_no_operation_is_refused(line: str) -> None:
-    """LK-27: a line outside the format is an error that names it, never skipped."""
+    """LK-27: A line outside the format is an error that names the line. It is never skipped."""
     with pytest.raises(InvalidArgumentError, match="line 3"):
         list(parse_operations(["", json.dumps(GOOD[0]), line]))
 
 
 def test_what_is_recorded_is_read(tmp_path: Path) -> None:
-    """LK-27: the recorder writes what the checker reads."""
+    """LK-27: The checker reads the lines that the recorder writes."""
     times = itertools.count(1)
     with Recorder(tmp_path / "h.jsonl", now=lambda: next(times)) as recorder:
         start = recorder.now()
@@ -238,7 +238,7 @@ def test_what_is_recorded_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_the_command(tmp_path: Path, operations: list[dict[str, Any]], status: int, says: str) -> None:
-    """LK-27: the command's status is 0, 1 or 2: nothing found, violations, not a history; what it prints names the lines."""
+    """LK-27: The exit status is 0 without findings, 1 for violations, and 2 for a file that is no history. The output names the lines."""
     path = tmp_path / "h.jsonl"
     path.write_text("".join(json.dumps(each) + "\n" for each in operations))
     command = [sys.executable, "-m", "agents_store_cloudflare.testing.history", str(path)]

@@ -16,7 +16,7 @@ from tests.counting_clock import CountingClock
 
 
 class Reachable:
-    """Objects that can be cut off."""
+    """Objects that a test can cut off."""
 
     def __init__(self, objects: LocalObjects) -> None:
         self.objects = objects
@@ -62,7 +62,7 @@ def manager(objects: Reachable, options: LockOptions) -> DurableObjectLockManage
 async def test_a_loss_is_told_before_another_can_hold_the_key(
     objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock, way: str
 ) -> None:
-    """LK-22: an auto-refresh that cannot get through, or hangs in a call, ends in `lost` while the object still says: held."""
+    """LK-22: An auto-refresh that gets no answer sets `lost` while the object still counts the key as held."""
     lock = await manager.acquire("k", auto_refresh=True)
     assert lock is not None
     told: list[tuple[Lock, int]] = []
@@ -84,7 +84,7 @@ async def test_a_loss_is_told_before_another_can_hold_the_key(
 async def test_a_late_reply_does_not_undo_a_loss(
     objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-22: who was told that its lock is lost is not told otherwise by a refresh that was on its way."""
+    """LK-22: After a loss is reported, a late reply to a refresh does not take it back."""
     lock = await manager.acquire("k", ttl=10)
     assert lock is not None
     told: list[Lock] = []
@@ -103,7 +103,7 @@ async def test_a_late_reply_does_not_undo_a_loss(
 
 
 async def test_a_refusal_tells_at_once(manager: DurableObjectLockManager, clock: CountingClock) -> None:
-    """LK-22: a refresh that is refused is a loss, and whoever asks to be told after it is told at once."""
+    """LK-22: A refused refresh is a loss. A callback that is registered later is called at once."""
     lock = await manager.acquire("k", ttl=10)
     assert lock is not None
     told: list[str] = []
@@ -119,7 +119,7 @@ async def test_a_refusal_tells_at_once(manager: DurableObjectLockManager, clock:
 
 
 async def test_a_release_is_no_loss(manager: DurableObjectLockManager, clock: CountingClock) -> None:
-    """LK-22: who has released is told nothing, and no timer is left behind."""
+    """LK-22: A released lock reports no loss and leaves no timer."""
     lock = await manager.acquire("k", ttl=10, auto_refresh=True)
     assert lock is not None
     told: list[Lock] = []
@@ -133,7 +133,7 @@ async def test_a_release_is_no_loss(manager: DurableObjectLockManager, clock: Co
 async def test_a_release_that_failed_is_none(
     objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-22: who could not release is told all the same when its lease ends."""
+    """LK-22: A holder whose release failed still hears when its lease ends."""
     lock = await manager.acquire("k", ttl=100)
     assert lock is not None
     told: list[Lock] = []
@@ -150,7 +150,7 @@ async def test_a_release_that_failed_is_none(
 async def test_a_callback_that_fails_stops_nothing(
     manager: DurableObjectLockManager, clock: CountingClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """LK-22: the other callbacks are called, and the log has the cause."""
+    """LK-22: The other callbacks are called, and the log has the error."""
     lock = await manager.acquire("k", ttl=1)
     assert lock is not None
     told: list[Lock] = []
@@ -162,7 +162,7 @@ async def test_a_callback_that_fails_stops_nothing(
 
 
 async def test_events_and_callbacks_are_checked(manager: DurableObjectLockManager) -> None:
-    """LK-17: an event that does not exist, or a callback that cannot be called, is refused by name."""
+    """LK-17: An unknown event and a callback that is not callable are refused by name."""
     lock = await manager.acquire("k")
     assert lock is not None
     with pytest.raises(InvalidArgumentError, match="won"):
@@ -172,7 +172,7 @@ async def test_events_and_callbacks_are_checked(manager: DurableObjectLockManage
 
 
 async def _cut_off_in_its_block(objects: Reachable, manager: DurableObjectLockManager, body: str) -> str:
-    """What a block does that loses its lock."""
+    """Enter a block whose lock is lost inside it."""
     async with manager.lock("k", ttl=10, cancel_when_lost=True) as lock:
         objects.hangs = True
         try:
@@ -195,7 +195,7 @@ async def _cut_off_in_its_block(objects: Reachable, manager: DurableObjectLockMa
 async def test_a_block_is_cancelled_when_its_lock_is_lost(
     objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock, body: str, error: type[Exception]
 ) -> None:
-    """LK-23: with cancel_when_lost a block is cancelled before another can hold the key, and ends with LockLostError or its own error."""
+    """LK-23: With cancel_when_lost a block ends, before another can hold the key, with LockLostError or its own error."""
     task = asyncio.ensure_future(_cut_off_in_its_block(objects, manager, body))
     await clock.advance(9.7)
     assert not task.done()
@@ -207,7 +207,7 @@ async def test_a_block_is_cancelled_when_its_lock_is_lost(
 
 
 async def test_a_block_that_finds_out_by_itself(manager: DurableObjectLockManager, clock: CountingClock) -> None:
-    """LK-23: a loss that the block's own refresh reveals in its last line ends it with LockLostError, and cancels nothing after it."""
+    """LK-23: If a refresh in the block's last line finds the loss, the block ends with LockLostError. Nothing later is cancelled."""
 
     async def work() -> None:
         async with manager.lock("k", ttl=1, cancel_when_lost=True) as lock:
@@ -226,7 +226,7 @@ async def test_a_block_that_finds_out_by_itself(manager: DurableObjectLockManage
 async def test_a_cancellation_from_outside_stays_one(
     objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-23: a block whose task is cancelled by somebody else ends with that cancellation, lost lock or not."""
+    """LK-23: A block that somebody else cancels ends with that cancellation, with or without a lost lock."""
     for elapsed_ms in (1_000, 9_900):
         task = asyncio.ensure_future(_cut_off_in_its_block(objects, manager, "waits"))
         await clock.advance(0)
@@ -240,7 +240,7 @@ async def test_a_cancellation_from_outside_stays_one(
 async def test_a_block_that_keeps_its_lock_is_not_cancelled(
     manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-23: a block that ends in time ends as any other."""
+    """LK-23: A block that ends in time ends normally."""
     async with manager.lock("k", ttl=1, cancel_when_lost=True):
         await asyncio.sleep(0)
     await clock.advance(5)
@@ -250,7 +250,7 @@ async def test_a_block_that_keeps_its_lock_is_not_cancelled(
 async def test_two_that_want_the_same_keys_do_not_wait_in_a_circle(
     manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-25: whatever order the keys are named in, everybody gets all of them in the end, one after the other."""
+    """LK-25: In any order of the keys, every caller gets all its keys in the end, one caller after the other."""
     inside = 0
     turns: list[int] = []
 
@@ -273,7 +273,7 @@ async def test_two_that_want_the_same_keys_do_not_wait_in_a_circle(
 
 
 async def test_all_or_none(manager: DurableObjectLockManager, objects: Reachable, clock: CountingClock) -> None:
-    """LK-25: where one key is held none is taken, and the error names it; what was taken on the way is free again."""
+    """LK-25: If one key is held, no key stays taken, and the error names the held key."""
     held = await manager.acquire("b")
     assert held is not None
     assert await manager.acquire_all(["c", "b", "a"]) is None
@@ -295,7 +295,7 @@ async def test_all_or_none(manager: DurableObjectLockManager, objects: Reachable
 async def test_what_was_taken_on_the_way_is_given_back(
     manager: DurableObjectLockManager, objects: Reachable, clock: CountingClock, way: str
 ) -> None:
-    """LK-25: an acquire_all that is cancelled, or whose next call fails, leaves nothing held and nobody in a queue."""
+    """LK-25: An acquire_all that is cancelled or fails leaves no key held and no waiter in a queue."""
     held = await manager.acquire("b", ttl=1_000)
     assert held is not None
     waiting = asyncio.ensure_future(manager.acquire_all(["a", "b"], wait=20, ttl=60))
@@ -322,7 +322,7 @@ async def test_what_was_taken_on_the_way_is_given_back(
 async def test_what_is_held_is_kept_while_the_rest_is_waited_for(
     manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-25: a wait that is longer than the ttl costs none of the keys; afterwards they last for what remains, and end by themselves."""
+    """LK-25: A wait longer than the ttl loses no key. Afterwards the keys last for the rest of the ttl, and end by themselves."""
     held = await manager.acquire("b", ttl=1_000)
     assert held is not None
     waiting = asyncio.ensure_future(manager.acquire_all(["a", "b"], wait=200, ttl=30))
@@ -342,7 +342,7 @@ async def test_what_is_held_is_kept_while_the_rest_is_waited_for(
 async def test_a_key_lost_on_the_way_begins_again(
     manager: DurableObjectLockManager, objects: Reachable, clock: CountingClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """LK-25: where a lock is lost before the last one is there, none counts: while there is time it is tried again."""
+    """LK-25: If a lock is lost before the last one is granted, all are acquired again while there is time."""
     held = await manager.acquire("b", ttl=50)
     assert held is not None
     waiting = asyncio.ensure_future(manager.acquire_all(["a", "b"], wait=300, ttl=10))
@@ -364,7 +364,7 @@ async def test_a_key_lost_on_the_way_begins_again(
 async def test_locks_are_released_together(
     manager: DurableObjectLockManager, objects: Reachable, clock: CountingClock
 ) -> None:
-    """LK-25: a release gives all back, tells whether all were held, and goes on where one cannot be reached."""
+    """LK-25: A release gives all keys back and returns whether all were held. One unreachable object does not stop it."""
     locks = await manager.acquire_all(["a", "b"], auto_refresh=True)
     assert locks is not None
     await clock.advance(100)
@@ -396,7 +396,7 @@ async def test_locks_are_released_together(
 async def test_bad_keys_are_refused(
     manager: DurableObjectLockManager, objects: Reachable, keys: list[str], error: type[Exception]
 ) -> None:
-    """LK-17: nothing is sent for a collection of keys that breaks a rule."""
+    """LK-17: An invalid collection of keys is refused before anything is sent."""
     with pytest.raises(error, match="key"):
         await manager.acquire_all(keys)
     with pytest.raises(error, match="key"):
@@ -408,7 +408,7 @@ async def test_bad_keys_are_refused(
 async def test_one_loss_ends_the_block_of_all(
     manager: DurableObjectLockManager, objects: Reachable, clock: CountingClock
 ) -> None:
-    """LK-23, LK-25: with cancel_when_lost a block over several keys ends with the first of them that is lost."""
+    """LK-23, LK-25: With cancel_when_lost a block over several keys ends with the first loss."""
 
     async def work() -> None:
         async with manager.locks(["a", "b"], ttl=10, cancel_when_lost=True) as locks:
@@ -445,7 +445,7 @@ async def _used(manager: DurableObjectLockManager, call: str, keys: list[str]) -
 async def test_a_cancellation_leaves_nothing(
     objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock, call: str
 ) -> None:
-    """LK-12, LK-16, LK-25: a call or block that is cancelled at any of its suspensions leaves no lock, waiter, timer or task."""
+    """LK-12, LK-16, LK-25: A call or block that is cancelled at any suspension leaves no lock, waiter, timer or task."""
     keys = ["a", "b", "c"]
     before = asyncio.all_tasks()
     for steps in range(100):
@@ -470,7 +470,7 @@ async def test_a_cancellation_leaves_nothing(
 async def test_a_cancelled_call_does_not_wait_for_ever(
     objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-16: a cancellation goes on after 5 seconds, or when it comes again, also when the object gives no answer."""
+    """LK-16: If the object does not answer, a cancellation goes on after 5 seconds, or at a second cancellation."""
     for seconds, again in ((5.1, False), (0, True)):
         lock = await manager.acquire("k", ttl=10)
         assert lock is not None
@@ -491,7 +491,7 @@ async def test_a_cancelled_call_does_not_wait_for_ever(
 async def test_two_releases_at_once(
     manager: DurableObjectLockManager, objects: Reachable, clock: CountingClock
 ) -> None:
-    """LK-7: of two releases at the same time one is told that the lease was held, and the key is free when either returns."""
+    """LK-7: One of two simultaneous releases returns True, and the key is free when either returns."""
     lock = await manager.acquire("k")
     assert lock is not None
     assert list(await asyncio.gather(lock.release(), lock.release())) == [True, False]
@@ -503,7 +503,7 @@ async def test_two_releases_at_once(
 async def test_two_refreshes_at_once_count_as_the_shorter(
     objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-14: of two refreshes on their way at once nobody knows which came last: `remaining` follows the shorter one."""
+    """LK-14: The order of two simultaneous refreshes is unknown, so `remaining` follows the shorter one."""
     lock = await manager.acquire("k", ttl=10)
     assert lock is not None
     assert all(await asyncio.gather(lock.refresh(60), lock.refresh(1)))
@@ -513,7 +513,7 @@ async def test_two_refreshes_at_once_count_as_the_shorter(
 
 
 async def test_a_shorter_ttl_is_watched(manager: DurableObjectLockManager, clock: CountingClock) -> None:
-    """LK-15, LK-22: after a refresh to a shorter ttl auto-refresh and the watch for the loss follow it."""
+    """LK-15, LK-22: After a refresh to a shorter ttl, auto-refresh and the watch for the loss use it."""
     lock = await manager.acquire("k", ttl=600, auto_refresh=True)
     assert lock is not None
     await clock.advance(0)
@@ -537,7 +537,7 @@ async def test_a_lock_says_what_it_is(manager: DurableObjectLockManager) -> None
 
 
 async def test_the_same_lock_twice_names_its_owner(manager: DurableObjectLockManager, objects: Reachable) -> None:
-    """LK-30: a block inside a block on the same key is told that it is itself the holder; a stranger is not."""
+    """LK-30: A block inside a block on the same key gets an error that names the same holder. Other callers do not."""
     async with manager.lock("k", owner="worker-1"):
         with pytest.raises(LockNotAcquiredError, match=r"owner 'worker-1'.*not re-entrant") as refused:
             async with manager.lock("k"):
@@ -570,7 +570,7 @@ async def test_a_ttl_that_looks_like_milliseconds_warns(manager: DurableObjectLo
 async def test_two_releases_of_which_one_gets_no_reply(
     objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-7: the lock is given back when one of them returns, and that one returns True."""
+    """LK-7: The lock is released when one of them returns, and that one returns True."""
     lock = await manager.acquire("k")
     assert lock is not None
     call, lost = objects.call, set[asyncio.Task[bool] | None]()
@@ -596,7 +596,7 @@ async def test_two_releases_of_which_one_gets_no_reply(
 async def test_a_block_that_cannot_give_back_leaves_nothing(
     objects: Reachable, manager: DurableObjectLockManager
 ) -> None:
-    """LK-16: its failure is logged. No task stays, and nobody is told that the lock was dropped."""
+    """LK-16: The failed release is logged. No task stays, and no warning about a dropped lock comes."""
     before = asyncio.all_tasks()
 
     async def work() -> None:
@@ -613,7 +613,7 @@ async def test_a_block_that_cannot_give_back_leaves_nothing(
 
 
 async def test_a_subscription_that_ends_leaves_no_task(manager: DurableObjectLockManager) -> None:
-    """LK-22: nothing waits for the loss when nobody wants to be told of it."""
+    """LK-22: No task waits for the loss when no callback is left."""
     async with manager.lock("k") as lock:
         before = asyncio.all_tasks()
         stops = [lock.on("lost", lambda _lock: None) for _ in range(2)]

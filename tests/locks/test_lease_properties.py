@@ -17,7 +17,7 @@ DELAYS = st.sampled_from([0, 0, 100, 700])
 
 @dataclass
 class Key:
-    """What the world was told about one key."""
+    """The facts that callers were told about one key."""
 
     tokens: list[int] = field(default_factory=list[int])
     request_ids: dict[str, int] = field(default_factory=dict[str, int])
@@ -34,7 +34,7 @@ class Key:
 
 
 class LeaseMachine(RuleBasedStateMachine):
-    """The promises, each checked when it is spoken."""
+    """The guarantees. Each is checked when the table gives an answer."""
 
     requests: Bundle[LeaseRequest] = Bundle("requests")
 
@@ -51,11 +51,11 @@ class LeaseMachine(RuleBasedStateMachine):
         self.sql.close()
 
     def is_live(self, key: Key) -> bool:
-        """By what was told: granted or refreshed, not yet at its end, not told to be over."""
+        """Return whether the lease counts as held: granted or refreshed, before its end, and not reported as ended."""
         return bool(key.tokens) and key.last() not in key.over and self.now_ms < key.told_until
 
     def look(self, key: Key) -> bool:
-        """What a call that looks at the key must find, and from then on stands."""
+        """Return the state that a call on the key must find. It holds from then on."""
         if self.is_live(key):
             key.told_until = min(key.told_until, self.now_ms + key.ttl_ms)
             return True
@@ -69,7 +69,7 @@ class LeaseMachine(RuleBasedStateMachine):
         return False
 
     def frees_at(self, key: Key) -> int | None:
-        """When the key can be had again; None: now."""
+        """Return the time at which the key becomes free; None means now."""
         if self.look(key):
             return key.told_until + key.delay_ms
         return key.opens_at or None
@@ -209,6 +209,6 @@ class LeaseMachine(RuleBasedStateMachine):
 
 
 def test_any_history_keeps_the_promises() -> None:
-    """LK-1, LK-2, LK-4, LK-5, LK-9, LK-19, LK-21, LK-24: no order of calls, repetitions, restarts and clock jumps breaks one."""
+    """LK-1, LK-2, LK-4, LK-5, LK-9, LK-19, LK-21, LK-24: No order of calls, repetitions, restarts and clock jumps breaks a guarantee."""
     steps = settings(max_examples=length(60, 2_000), stateful_step_count=length(40, 100), deadline=None)
     run_state_machine_as_test(LeaseMachine, settings=steps)

@@ -14,7 +14,7 @@ NOW = 1_700_000_000_000
 
 
 class WatchedSql(SqliteObjectSql):
-    """Knows every row that was written, and that no statement was run."""
+    """Records every written row, and whether a statement was run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class WatchedSql(SqliteObjectSql):
         super().delete_text(key)
 
     def writes(self) -> list[str]:
-        """The keys of the rows written since this was asked last."""
+        """Return the keys of the rows written since the last question."""
         found, self.written = self.written, []
         return found
 
@@ -58,7 +58,7 @@ def _granted(table: LeaseTable, request_id: str, now_ms: int, *, ttl_ms: int = 1
 
 
 def test_each_change_writes_one_row(table: LeaseTable, sql: WatchedSql) -> None:
-    """LK-18: a grant, a refresh and a release are one written row each, and what changes nothing writes nothing."""
+    """LK-18: A grant, a refresh and a release write one row each. A call that changes nothing writes nothing."""
     grant = _granted(table, "a", NOW)
     assert len(sql.writes()) == 1
     assert table.acquire(_wants("b"), now_ms=NOW) is None
@@ -76,7 +76,7 @@ def test_each_change_writes_one_row(table: LeaseTable, sql: WatchedSql) -> None:
 
 
 def test_asking_writes_nothing(table: LeaseTable, sql: WatchedSql) -> None:
-    """LK-18: whatever is asked about a key that was never granted, nothing is written."""
+    """LK-18: Questions about a key that was never granted write nothing."""
     assert table.expires_at("k", now_ms=NOW) is None
     assert table.refresh("k", fencing_token=1, ttl_ms=5, now_ms=NOW) is None
     assert not table.release("k", fencing_token=1, now_ms=NOW)
@@ -88,7 +88,7 @@ def test_asking_writes_nothing(table: LeaseTable, sql: WatchedSql) -> None:
 
 
 def test_a_grant_is_stored_before_it_is_told(table: LeaseTable, sql: WatchedSql) -> None:
-    """LK-3: what another instance of the object reads is what was granted: the same lease, and a higher token after it."""
+    """LK-3: Another instance of the object reads the granted lease, and gives a higher token after it."""
     grant = _granted(table, "a", NOW)
     restarted = LeaseTable(sql)
     assert restarted.acquire(_wants("b"), now_ms=NOW + 999) is None
@@ -97,7 +97,7 @@ def test_a_grant_is_stored_before_it_is_told(table: LeaseTable, sql: WatchedSql)
 
 
 def test_tokens_are_times_unless_those_stand_still(table: LeaseTable) -> None:
-    """LK-2: a token is the time of its grant, or one more than the last where that is higher, also with a clock set back by years."""
+    """LK-2: A token is the time of its grant, or one more than the last if that is higher, also after a clock was set back by years."""
     tokens: list[int] = []
     for now_ms in (NOW, NOW, NOW + 10, NOW - 100_000_000_000, 1, NOW + 5):
         grant = _granted(table, f"r{len(tokens)}", now_ms)
@@ -108,7 +108,7 @@ def test_tokens_are_times_unless_those_stand_still(table: LeaseTable) -> None:
 
 @pytest.mark.parametrize("ask", ["expires_at", "refresh", "release"])
 def test_an_end_that_was_told_is_final(table: LeaseTable, sql: WatchedSql, ask: str) -> None:
-    """LK-4: who was told that a lease is over was told for good: neither a restart nor a clock set back brings it back."""
+    """LK-4: After a caller heard that a lease ended, neither a restart nor a clock set back revives it."""
     token = _granted(table, "a", NOW).fencing_token
     later = NOW + 1_000
     answers: dict[str, Callable[[], object]] = {
@@ -124,7 +124,7 @@ def test_an_end_that_was_told_is_final(table: LeaseTable, sql: WatchedSql, ask: 
 
 
 def test_a_clock_set_back_does_not_hold_a_key_for_hours(table: LeaseTable, sql: WatchedSql) -> None:
-    """LK-19: after a clock was set back a lease lasts for its ttl at most, from when that is seen; the holder keeps it till then."""
+    """LK-19: After a clock was set back, a lease lasts at most its ttl from that moment, and its holder keeps it until then."""
     token = _granted(table, "a", NOW).fencing_token
     back = NOW - 3_600_000
     sql.writes()
@@ -136,7 +136,7 @@ def test_a_clock_set_back_does_not_hold_a_key_for_hours(table: LeaseTable, sql: 
 
 
 def test_a_request_that_gave_its_lease_back_gets_no_other(table: LeaseTable) -> None:
-    """LK-9: an acquire that arrives again after its lease was released takes nothing: nobody would use it."""
+    """LK-9: An acquire that arrives again after its release takes nothing, because nobody would use it."""
     grant = _granted(table, "a", NOW)
     assert not table.is_given_back(_wants("a"))
     assert table.release("k", fencing_token=grant.fencing_token, now_ms=NOW)
@@ -146,7 +146,7 @@ def test_a_request_that_gave_its_lease_back_gets_no_other(table: LeaseTable) -> 
 
 
 def test_a_release_is_answered_alike_after_a_takeover(table: LeaseTable) -> None:
-    """LK-9: a release whose reply was lost gets its answer again also when the key has gone to the next one."""
+    """LK-9: A release with a lost reply gets the same answer again, also after the key has a new holder."""
     grant = _granted(table, "a", NOW)
     assert table.release("k", fencing_token=grant.fencing_token, now_ms=NOW)
     _granted(table, "b", NOW)
@@ -155,7 +155,7 @@ def test_a_release_is_answered_alike_after_a_takeover(table: LeaseTable) -> None
 
 
 def test_a_request_that_is_asked_again_after_its_expiry_is_a_new_one(table: LeaseTable) -> None:
-    """LK-4, LK-9: a grant that nobody collected and that has expired is not revived; asking again gives a higher token."""
+    """LK-4, LK-9: An expired grant that nobody collected is not revived. A repeated request gets a higher token."""
     first = _granted(table, "a", NOW)
     assert _granted(table, "a", NOW + 1_000).fencing_token > first.fencing_token
 
@@ -178,7 +178,7 @@ def test_many_keys_share_a_table(table: LeaseTable) -> None:
 
 
 def test_a_key_stays_closed_after_an_expiry_for_its_delay(table: LeaseTable, sql: WatchedSql) -> None:
-    """LK-21: nobody gets the key before the delay has passed, its request included, and the lease is over meanwhile."""
+    """LK-21: Nobody gets the key before the delay ends, not even the same request, and the lease has ended meanwhile."""
     first = table.acquire(_wants("a", delay_ms=500), now_ms=NOW)
     assert first is not None
     assert table.frees_at("k", now_ms=NOW + 999) == NOW + 1_500
@@ -193,7 +193,7 @@ def test_a_key_stays_closed_after_an_expiry_for_its_delay(table: LeaseTable, sql
 
 @pytest.mark.parametrize("end", ["release", "late release", "abandon", "late abandon"])
 def test_a_holder_that_has_stopped_closes_nothing(table: LeaseTable, end: str) -> None:
-    """LK-21: after a release there is no delay; one that comes too late is no release, but ends the delay."""
+    """LK-21: A release in time causes no delay. A late release is no release, but it ends the delay."""
     grant = table.acquire(_wants("a", delay_ms=500), now_ms=NOW)
     assert grant is not None
     now_ms = NOW + (1_100 if "late" in end else 100)
@@ -209,7 +209,7 @@ def test_a_holder_that_has_stopped_closes_nothing(table: LeaseTable, end: str) -
 
 
 def test_a_clock_set_back_does_not_lengthen_a_delay(table: LeaseTable) -> None:
-    """LK-19, LK-21: the delay too lasts for at most its length from the moment that a clock set back is seen."""
+    """LK-19, LK-21: After a clock was set back, the delay too lasts at most its own length from that moment."""
     assert table.acquire(_wants("a", delay_ms=500), now_ms=NOW) is not None
     assert table.frees_at("k", now_ms=NOW + 1_100) == NOW + 1_500
     back = NOW - 3_600_000
@@ -218,7 +218,7 @@ def test_a_clock_set_back_does_not_lengthen_a_delay(table: LeaseTable) -> None:
 
 
 def test_a_forgotten_key_leaves_its_token(table: LeaseTable, sql: WatchedSql) -> None:
-    """LK-2, LK-24: after a delete the tokens rise on, also after a restart and with a clock set back; it is two written rows."""
+    """LK-2, LK-24: After a delete the tokens still rise, also after a restart and with a clock set back. A delete writes two rows."""
     grant = _granted(table, "a", NOW)
     assert not table.delete("k", now_ms=NOW)
     assert table.acquire(_wants("a"), now_ms=NOW) == grant
@@ -235,14 +235,14 @@ def test_a_forgotten_key_leaves_its_token(table: LeaseTable, sql: WatchedSql) ->
 
 
 def test_a_closed_key_is_not_forgotten(table: LeaseTable) -> None:
-    """LK-21, LK-24: a delay outlives a delete."""
+    """LK-21, LK-24: A delete does not end a delay."""
     assert table.acquire(_wants("a", delay_ms=500), now_ms=NOW) is not None
     assert not table.delete("k", now_ms=NOW + 1_100)
     assert table.delete("k", now_ms=NOW + 1_500)
 
 
 def test_idle_keys_are_forgotten_and_keep_a_floor(table: LeaseTable, sql: WatchedSql) -> None:
-    """LK-2, LK-24: a clean-up forgets the keys that have been free for long enough, page by page; no token comes again."""
+    """LK-2, LK-24: A clean-up forgets, page by page, the keys that were free long enough. No token is given twice."""
     highest = 0
     for number in range(25):
         grant = table.acquire(_wants("a", key=f"{number:02}é"), now_ms=NOW + number)
@@ -268,7 +268,7 @@ def test_idle_keys_are_forgotten_and_keep_a_floor(table: LeaseTable, sql: Watche
 
 
 def test_a_release_is_recognised_whoever_came_after_it(table: LeaseTable) -> None:
-    """LK-9: a release that is repeated after others held the key, or after the key was forgotten, gets its first answer."""
+    """LK-9: A repeated release gets its first answer after other holders, and after the key was forgotten."""
     first = _granted(table, "a", NOW)
     assert table.release("k", fencing_token=first.fencing_token, now_ms=NOW)
     lost = _granted(table, "b", NOW)
@@ -286,7 +286,7 @@ def test_a_release_is_recognised_whoever_came_after_it(table: LeaseTable) -> Non
 
 
 def test_what_is_remembered_of_expiries_is_bounded(table: LeaseTable, sql: WatchedSql) -> None:
-    """LK-9: of many leases that expired the newest are remembered; for an older token the careful answer is given."""
+    """LK-9: Only the newest expired leases are remembered. An older token gets the careful answer."""
     now_ms, tokens = NOW, list[int]()
     for number in range(200):
         tokens.append(_granted(table, f"a{number}", now_ms).fencing_token)

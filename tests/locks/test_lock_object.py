@@ -47,7 +47,7 @@ async def _ask(objects: LocalObjects, request: str) -> Any:
 async def test_a_hundred_waiters_are_served_in_order(
     objects: LocalObjects, manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-8: a hundred that wait for one key are all served, in order, with two calls each, and no timer is left."""
+    """LK-8: A hundred waiters for one key are all served in order with two calls each, and no timer is left."""
     served: list[int] = []
 
     async def turn(number: int) -> None:
@@ -68,7 +68,7 @@ async def test_a_hundred_waiters_are_served_in_order(
 async def test_waiters_come_back_after_a_restart(
     objects: LocalObjects, manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-3, LK-10: a restart keeps the lease and its token; those who waited ask again by themselves, and are served."""
+    """LK-3, LK-10: A restart keeps the lease and its token. The waiters ask again by themselves and are served."""
     holder = await manager.acquire("k")
     assert holder is not None
     waiting = [asyncio.ensure_future(manager.acquire("k", wait=20, ttl=1)) for _ in range(3)]
@@ -87,7 +87,7 @@ async def test_waiters_come_back_after_a_restart(
 
 
 async def test_a_caller_that_vanished_holds_nobody_beyond_its_ttl(objects: LocalObjects, clock: CountingClock) -> None:
-    """LK-13: a grant that nobody collects holds the key until its ttl ends, then the next one gets it."""
+    """LK-13: An uncollected grant holds the key until its ttl ends. Then the next waiter gets it."""
     held = await _ask(objects, _acquire_request("a"))
     vanished = asyncio.ensure_future(objects.call("k", _acquire_request("b", wait_ms=60_000)))
     await clock.advance(0.1)
@@ -103,7 +103,7 @@ async def test_a_caller_that_vanished_holds_nobody_beyond_its_ttl(objects: Local
 
 
 async def test_a_request_asked_again_keeps_its_place(objects: LocalObjects, clock: CountingClock) -> None:
-    """LK-8, LK-9: a waiter that asks again stands where it stood, both its calls get the one grant, and the next one follows it."""
+    """LK-8, LK-9: A waiter that asks again keeps its place. Both calls get the same grant, and the next waiter follows."""
     held = await _ask(objects, _acquire_request("a"))
     first = asyncio.ensure_future(_ask(objects, _acquire_request("b", wait_ms=60_000)))
     await clock.advance(0.01)
@@ -120,7 +120,7 @@ async def test_a_request_asked_again_keeps_its_place(objects: LocalObjects, cloc
 
 
 async def test_a_request_asked_for_the_last_time_leaves_the_queue(objects: LocalObjects, clock: CountingClock) -> None:
-    """LK-8: a waiter that asks without waiting any more is told None, and gets nothing later behind its caller's back."""
+    """LK-8: A waiter whose last call does not wait gets None, and is granted nothing later."""
     await _ask(objects, _acquire_request("a"))
     waiting = asyncio.ensure_future(_ask(objects, _acquire_request("b", wait_ms=60_000)))
     await clock.advance(0.01)
@@ -132,7 +132,7 @@ async def test_a_request_asked_for_the_last_time_leaves_the_queue(objects: Local
 
 
 async def test_a_released_request_does_not_wait(objects: LocalObjects, clock: CountingClock) -> None:
-    """LK-9: an acquire that arrives once more after its release neither holds nor waits."""
+    """LK-9: An acquire that arrives again after its release neither holds nor waits."""
     held = await _ask(objects, _acquire_request("a"))
     await _ask(objects, encode_request("release", {"key": "k", "fencingToken": held["fencingToken"]}))
     assert await _ask(objects, _acquire_request("a", wait_ms=60_000)) is None
@@ -143,7 +143,7 @@ async def test_a_released_request_does_not_wait(objects: LocalObjects, clock: Co
 async def test_a_cancelled_acquire_gives_back_what_it_was_granted(
     objects: LocalObjects, manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-12: cancelled while its grant was on the way, an acquire gives it back."""
+    """LK-12: An acquire that is cancelled while its grant is on the way releases the key."""
     cancelled = asyncio.ensure_future(manager.acquire("k", ttl=3_600))
     await asyncio.sleep(0)
     assert objects.calls == 1
@@ -155,7 +155,7 @@ async def test_a_cancelled_acquire_gives_back_what_it_was_granted(
 
 
 async def test_a_request_id_is_not_enough_to_hold_twice(objects: LocalObjects) -> None:
-    """LK-1, LK-9: the same request gets the same grant, another request of the same owner none."""
+    """LK-1, LK-9: The same request gets the same grant. Another request of the same owner gets none."""
     first = await _ask(objects, _acquire_request("a"))
     assert await _ask(objects, _acquire_request("a")) == first
     assert await _ask(objects, _acquire_request("b")) is None
@@ -164,7 +164,7 @@ async def test_a_request_id_is_not_enough_to_hold_twice(objects: LocalObjects) -
 async def test_what_is_not_ours_stays_inside(
     clock: CountingClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """LK-20: a failure of the object's own leaves it as an id, for those who call and for those who wait; its log has the cause."""
+    """LK-20: An internal error reaches callers and waiters only as an id. The object's log has the cause."""
     hosts: list[Any] = []
 
     def logic(host: Any) -> LockObject:
@@ -192,14 +192,14 @@ async def test_what_is_not_ours_stays_inside(
 
 
 async def test_an_unknown_operation_is_refused(objects: LocalObjects) -> None:
-    """LK-20: what the object does not know is refused by name."""
+    """LK-20: An unknown operation is refused by name."""
     reply = json.loads(await objects.call("k", encode_request("steal", {"key": "k"})))
     assert reply["error"]["code"] == InvalidArgumentError.code
     assert "steal" in reply["error"]["facts"]["message"]
 
 
 async def test_an_overloaded_object_is_asked_once(clock: CountingClock) -> None:
-    """LK-11: an object that has too much to do is not asked again."""
+    """LK-11: A call to an overloaded object is not repeated."""
 
     class Overloaded:
         calls = 0
@@ -215,7 +215,7 @@ async def test_an_overloaded_object_is_asked_once(clock: CountingClock) -> None:
 
 
 async def test_auto_refresh_outlives_a_bad_moment(clock: CountingClock, caplog: pytest.LogCaptureFixture) -> None:
-    """LK-15: while the object cannot be reached auto-refresh goes on trying; what remains counts down; at 0 the lock is lost."""
+    """LK-15: While the object cannot be reached, auto-refresh tries again and `remaining` falls. At 0 the lock is lost."""
     inner = LocalObjects(LockObject, clock=clock)
 
     class Unreliable:
@@ -252,7 +252,7 @@ async def test_auto_refresh_outlives_a_bad_moment(clock: CountingClock, caplog: 
 
 
 async def test_a_waiter_is_out_of_the_queue_before_it_is_told(clock: CountingClock) -> None:
-    """LK-8: a release in the very moment in which a wait has run out hands the key to nobody."""
+    """LK-8: A release at the moment when a wait ends gives the key to nobody."""
     made: list[LockObject] = []
     timers: list[Callable[[], None]] = []
 
@@ -282,7 +282,7 @@ async def test_a_waiter_is_out_of_the_queue_before_it_is_told(clock: CountingClo
 async def test_a_delay_holds_up_who_waits(
     objects: LocalObjects, manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-21: who waits for a key whose lease expired is served when the delay has passed, by one timer."""
+    """LK-21: A waiter for an expired key is served when the delay has passed, by one timer."""
     lost = await manager.acquire("k", ttl=1, lock_delay=2)
     assert lost is not None
     waiting = asyncio.ensure_future(manager.acquire("k", wait=20))
@@ -296,7 +296,7 @@ async def test_a_delay_holds_up_who_waits(
 
 
 async def test_a_late_release_serves_who_waits(manager: DurableObjectLockManager, clock: CountingClock) -> None:
-    """LK-21: a holder that comes back too late has lost its lease, but nobody needs to wait for it any more."""
+    """LK-21: A late holder has lost its lease, but its release lets the waiters go on."""
     lost = await manager.acquire("k", ttl=1, lock_delay=3_600)
     assert lost is not None
     waiting = asyncio.ensure_future(manager.acquire("k", wait=20))
@@ -307,7 +307,7 @@ async def test_a_late_release_serves_who_waits(manager: DurableObjectLockManager
 
 
 async def test_a_manager_has_a_delay_for_all_its_locks(objects: LocalObjects, clock: CountingClock) -> None:
-    """LK-21: `lock_delay` of the options holds for every lock, but where a call gives its own."""
+    """LK-21: The option `lock_delay` applies to every lock, unless a call gives its own delay."""
     options = LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=clock.sleep, default_ttl=1, lock_delay=2)
     manager = DurableObjectLockManager(objects, options=options)
     assert await manager.acquire("k") is not None
@@ -344,7 +344,7 @@ async def test_shards_share_objects(objects: LocalObjects, clock: CountingClock)
 
 
 async def test_another_number_of_shards_is_another_set_of_locks(objects: LocalObjects, clock: CountingClock) -> None:
-    """LK-26: keys in 4 shards, in 5 and in objects of their own do not know each other; no key can name a shard."""
+    """LK-26: Keys in 4 shards, in 5 shards and in objects of their own are independent. No key can name a shard."""
     managers = [
         DurableObjectLockManager(objects, options=LockOptions(now_s=lambda: clock.now_ms() / 1000, shards=shards))
         for shards in (None, 4, 5)
@@ -360,7 +360,7 @@ async def test_another_number_of_shards_is_another_set_of_locks(objects: LocalOb
 async def test_idle_keys_of_shards_are_cleaned_up(
     objects: LocalObjects, manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:
-    """LK-24, LK-26: clean_up forgets what has been free for long enough in every shard, and nothing else; tokens rise on."""
+    """LK-24, LK-26: Clean_up forgets, in every shard, exactly the keys that were free long enough. Tokens still rise."""
     options = LockOptions(now_s=lambda: clock.now_ms() / 1000, sleep=clock.sleep, shards=3)
     sharded = DurableObjectLockManager(objects, options=options)
     tokens: dict[str, int] = {}

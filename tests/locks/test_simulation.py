@@ -31,7 +31,7 @@ MOST_WORLDS = 8
 
 @pytest.fixture(autouse=True)
 def no_real_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The state store pauses before it repeats a batch; nothing here takes real time."""
+    """Make the state store's pauses between retries take no real time."""
 
     def none(_attempt: int) -> float:
         return 0.0
@@ -40,7 +40,7 @@ def no_real_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_no_history_shows_a_violation(tmp_path: Path) -> None:
-    """LK-2, LK-4, LK-28, ST-11, SM-13: clocks that jump, lost and doubled calls, pauses and restarts; the fence holds."""
+    """LK-2, LK-4, LK-28, ST-11, SM-13: With clock jumps, lost and doubled calls, pauses and restarts, the fence holds."""
     missing = set(BAD_OUTCOMES)
     for number in range(MOST_WORLDS):
         seed = random.randrange(2**32)
@@ -58,14 +58,14 @@ async def test_no_history_shows_a_violation(tmp_path: Path) -> None:
 
 
 class NoFence(D1StateStore):
-    """Forgets to check the token."""
+    """A mutant: it does not check the token."""
 
     def _token(self, fencing_token: Any) -> int | None:
         return None
 
 
 class CounterInMemory(LeaseTable):
-    """Counts its tokens in memory: a restart begins again."""
+    """A mutant: it counts its tokens in memory, and a restart begins again."""
 
     _last = 0
 
@@ -75,7 +75,7 @@ class CounterInMemory(LeaseTable):
 
 
 class NoFloor(LeaseTable):
-    """Forgets the token with the key."""
+    """A mutant: it forgets the token together with the key."""
 
     def delete(self, key: str, *, now_ms: int) -> bool:
         if self.frees_at(key, now_ms=now_ms) is not None:
@@ -85,7 +85,7 @@ class NoFloor(LeaseTable):
 
 
 class Revives(LeaseTable):
-    """Refreshes by the token alone, expired or not."""
+    """A mutant: it refreshes by the token alone, also after the expiry."""
 
     def refresh(self, key: str, *, fencing_token: int, ttl_ms: int, now_ms: int) -> int | None:
         stored = self._read(key)
@@ -122,7 +122,7 @@ def _with_table(table: type[LeaseTable]) -> Callable[[ObjectHost], LockObject]:
     ids=["skips the fence check", "skips the stream's", "counts in memory", "counts anew", "forgets", "revives"],
 )
 async def test_a_mutant_is_found(tmp_path: Path, mutant: dict[str, Any], rule: str) -> None:
-    """LK-27: a lock that skips the fence, resets its counter or revives a lease shows in the history, and holds nothing up."""
+    """LK-27: The history shows a lock that skips the fence, resets its counter or revives a lease, and the run still ends."""
     world = World(tmp_path, random.randrange(2**32), **mutant)
     await world.run(4_000)
     assert rule in {violation.rule for violation in check_history(read_history(world.history))}
