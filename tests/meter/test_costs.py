@@ -20,7 +20,7 @@ COSTS = st.builds(
 
 @given(COSTS, COSTS)
 def test_sums_and_differences(a: Cost, b: Cost) -> None:
-    """CO-7: addition commutes and subtraction undoes it; what was not counted stays not counted."""
+    """CO-7: Addition commutes, and subtraction undoes it. An uncounted part stays uncounted."""
     assert a + b == b + a
     assert a + Cost() == a
     assert (a + b).objects.calls == a.objects.calls + b.objects.calls
@@ -45,7 +45,7 @@ def test_a_cost_is_a_record(cost: Cost) -> None:
 
 
 def test_dollars_by_hand() -> None:
-    """CO-8: 6 rows read, 4 written in D1, 3 calls with 7 rows read and 2 written, at list prices."""
+    """CO-8: The estimate of 6 rows read and 4 written in D1, and 3 calls with 7 rows read and 2 written, equals a calculation by hand."""
     cost = Cost(
         d1=D1Cost(round_trips=2, rows_read=6, rows_written=4),
         objects=ObjectCost(calls=3, rows_read=7, rows_written=2),
@@ -66,7 +66,7 @@ def test_dollars_by_hand() -> None:
 
 @given(COSTS.filter(lambda cost: None not in (*cost.d1.to_dict().values(), *cost.objects.to_dict().values())), COUNTS)
 def test_estimates_are_exact(cost: Cost, price: int) -> None:
-    """CO-8: whole numbers all the way: the estimate of a sum is the sum of the estimates, at any price and any size."""
+    """CO-8: The calculation uses only whole numbers: the estimate of a sum is the sum of the estimates, at any price and size."""
     prices = Prices(
         d1_row_read=price,
         d1_row_written=price + 1,

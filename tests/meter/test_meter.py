@@ -37,7 +37,7 @@ FIRST_NAMES = ("ada", "bob", "cleo")
 
 
 class Recorder:
-    """A namespace that keeps every text that passes."""
+    """A namespace that keeps every text that crosses it."""
 
     def __init__(self, inner: ObjectNamespace) -> None:
         self._inner = inner
@@ -50,7 +50,7 @@ class Recorder:
 
 
 class CountingDatabase(SqliteDatabase):
-    """A database that says what its batches cost: 3 rows read and 2 written a statement."""
+    """A database that reports 3 rows read and 2 written for each statement."""
 
     measured = 0
 
@@ -61,7 +61,7 @@ class CountingDatabase(SqliteDatabase):
 
 
 class CountingObjects(LocalObjects):
-    """Objects that answer with rows where they are asked: 5 read, 4 written a call."""
+    """Objects that report 5 rows read and 4 written for each call, if they are asked."""
 
     async def call(self, name: str, request: str) -> str:
         reply = await super().call(name, request)
@@ -120,7 +120,7 @@ async def test_all_roles_are_counted(store: CloudflareStore, streams: Recorder) 
 
 
 async def test_bytes_of_a_batch(database: CountingDatabase) -> None:
-    """CO-1: statements travel without their layout; text counts as UTF-8, numbers as eight bytes, null as none."""
+    """CO-1: Statements are sent without their layout. Text counts as UTF-8, a number as eight bytes, null as none."""
     meters = OpenMeters()
     with meters.open() as m:
         await MeteredDatabase(database, meters).batch([Statement("SELECT ?1, ?2,\n    ?3", ("hä", 5, None))])
@@ -129,7 +129,7 @@ async def test_bytes_of_a_batch(database: CountingDatabase) -> None:
 
 
 async def test_meters_are_independent(store: CloudflareStore) -> None:
-    """CO-2: a nested meter counts its own block, the outer one both; after its block a meter stays as it is."""
+    """CO-2: A nested meter counts its own block, and the outer one counts both. A closed meter does not change."""
     with store.meter() as outer:
         await store.state_store.exists("s")
         with store.meter() as inner:
@@ -153,7 +153,7 @@ async def test_overlapping_meters(store: CloudflareStore) -> None:
 
 
 async def test_concurrent_tasks_count(store: CloudflareStore) -> None:
-    """CO-2: every task of the store counts; another store does not."""
+    """CO-2: A meter counts every task of its store, and no other store."""
     other = create_cloudflare_store(db=SqliteDatabase(), streams=LocalObjects(StreamObject))
     await other.migrate()
     with store.meter() as m:
@@ -164,7 +164,7 @@ async def test_concurrent_tasks_count(store: CloudflareStore) -> None:
 
 
 async def test_what_began_inside_counts_to_its_end(store: CloudflareStore) -> None:
-    """CO-2: a call that is under way when the block ends brings its rows later; one that began before does not count."""
+    """CO-2: A call that runs when the block ends adds its rows later. A call that began before the block does not count."""
     early = asyncio.ensure_future(store.state_store.exists("s"))
     await asyncio.sleep(0)
     with store.meter() as m:
@@ -176,7 +176,7 @@ async def test_what_began_inside_counts_to_its_end(store: CloudflareStore) -> No
 
 
 async def test_unused_it_changes_nothing(database: CountingDatabase) -> None:
-    """CO-3: without an open meter nothing is measured, and the texts that cross are the same as if there were no meter."""
+    """CO-3: Without an open meter nothing is measured, and the crossing texts are the same as without a meter."""
 
     async def texts(*, through_a_store: bool, after_a_meter: bool) -> list[str]:
         objects = Recorder(CountingObjects(StreamObject))
@@ -203,7 +203,7 @@ async def test_unused_it_changes_nothing(database: CountingDatabase) -> None:
 
 
 async def test_failures_count(database: CountingDatabase) -> None:
-    """CO-4: a batch that fails is a round trip; a call without a reply is a call, and so is its repetition."""
+    """CO-4: A failed batch is a round trip. A call without a reply is a call, and so is its repetition."""
     objects = FaultyNamespace(CountingObjects(StreamObject))
     store = create_cloudflare_store(db=database, streams=objects)
     await store.migrate()
@@ -220,7 +220,7 @@ async def test_failures_count(database: CountingDatabase) -> None:
 
 
 async def test_rows_that_nobody_counts_are_none() -> None:
-    """CO-5: sqlite and objects in process count calls and bytes, but no rows: None, and no estimate."""
+    """CO-5: Sqlite and objects in process count calls and bytes but no rows, so rows and estimate are None."""
     database = SqliteDatabase()
     store = create_cloudflare_store(db=database, streams=LocalObjects(StreamObject))
     await store.migrate()  # the first one of a process also asks the objects whether they are wired
@@ -237,7 +237,7 @@ async def test_rows_that_nobody_counts_are_none() -> None:
 
 
 async def test_http_counts_as_a_call(database: CountingDatabase) -> None:
-    """CO-4: a listener is a call; what it is sent is not counted."""
+    """CO-4: A listener counts as a call. The data that it gets does not count."""
     store = create_cloudflare_store(db=database, streams=CountingObjects(StreamObject))
     async with store.stream_manager.create_writer("s", "a", "x") as writer:
         await writer.write({"type": "text"})
@@ -248,7 +248,7 @@ async def test_http_counts_as_a_call(database: CountingDatabase) -> None:
 
 
 async def test_a_namespace_without_http_stays_one(database: CountingDatabase, streams: Recorder) -> None:
-    """CO-4: what the namespace cannot do, the counted one cannot do either."""
+    """CO-4: A counted namespace has HTTP only if its namespace has it."""
     from agents_store_cloudflare import StreamError
 
     store = create_cloudflare_store(db=database, streams=streams)
@@ -257,7 +257,7 @@ async def test_a_namespace_without_http_stays_one(database: CountingDatabase, st
 
 
 class _Logic:
-    """An object whose calls count as many rows as they say, in two halves with a wait between them."""
+    """An object whose calls count the rows that they name, in two halves with a wait between them."""
 
     async def call(self, request: str) -> str:
         for _ in range(2):
@@ -271,7 +271,7 @@ class _Logic:
 
 
 async def test_each_call_pays_for_itself() -> None:
-    """CO-6: calls that take turns in one object each tell their own rows; who does not ask is told none."""
+    """CO-6: Calls that alternate in one object each report their own rows. A call that does not ask gets none."""
     replies = await asyncio.gather(
         *(answer(_Logic(), ask_for_rows(encode_request("x", {"n": n}))) for n in (1, 2, 3)),
         answer(_Logic(), encode_request("x", {"n": 4})),
@@ -281,7 +281,7 @@ async def test_each_call_pays_for_itself() -> None:
 
 
 def test_rows_do_not_disturb_a_reply() -> None:
-    """CO-6: the reply without the rows is the same text as for somebody who did not ask, user JSON that looks alike included."""
+    """CO-6: Without the rows, the reply is the same text as an unmetered one, also with user JSON that looks like the rows."""
     lookalike: Mapping[str, Any] = {"rows": [1, 2], "countRows": True}
     reply = encode_reply(dict(lookalike), '{"rows":[1,2],"x":1}')
     assert split_rows(reply) == (reply, None)
@@ -289,7 +289,7 @@ def test_rows_do_not_disturb_a_reply() -> None:
 
 
 async def test_a_failed_batch_is_raised_as_it_is(database: CountingDatabase) -> None:
-    """CO-4: a meter changes no error."""
+    """CO-4: A meter does not change an error."""
     meters = OpenMeters()
     with meters.open() as m, pytest.raises(SqlError, match="no such table"):
         await MeteredDatabase(database, meters).batch([Statement("SELECT * FROM missing")])
@@ -297,7 +297,7 @@ async def test_a_failed_batch_is_raised_as_it_is(database: CountingDatabase) -> 
 
 
 def test_a_meter_takes_what_happened_elsewhere() -> None:
-    """CO-2: `add` counts a cost that is known otherwise; a `Cost` taken before does not change."""
+    """CO-2: `add` adds a cost from elsewhere. A `Cost` that was read before does not change."""
     from agents_store_cloudflare import Meter
 
     m = Meter()

@@ -32,7 +32,7 @@ FOLDER = Path(__file__).parents[2] / "migrations"
 
 
 class Recording(SqliteDatabase):
-    """Keeps the statements that were sent."""
+    """A database that keeps the sent statements."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ async def at_version_1() -> SqliteDatabase:
 
 
 async def test_an_empty_database() -> None:
-    """MG-1: from nothing to the current schema."""
+    """MG-1: The migration of an empty database gives the current schema."""
     database = SqliteDatabase()
     assert await get_agents_migration_version(database) == 0
     assert not await is_migrated(database)
@@ -65,7 +65,7 @@ async def test_an_empty_database() -> None:
 
 
 async def test_version_1_reaches_the_same_schema_with_its_data() -> None:
-    """MG-1, MG-8: a database that version 1 made ends up like a fresh one, its rows in place."""
+    """MG-1, MG-8: A database of version 1 gets the same schema as a new one, and keeps its rows."""
     database = await at_version_1()
     assert await get_agents_migration_version(database) == 1
     old: Statement = Statement(
@@ -99,7 +99,7 @@ async def test_a_current_schema_costs_one_read() -> None:
 
 
 async def test_racers_all_succeed() -> None:
-    """MG-3: twenty callers at once; the claim lets one of them do it."""
+    """MG-3: Of twenty callers at once, the claim lets one migrate."""
     database = SqliteDatabase()
     assert await asyncio.gather(*(run_migration(database) for _ in range(20))) == [CURRENT_SCHEMA_VERSION] * 20
     [rows] = await database.batch([Statement("SELECT version FROM __agents_schema ORDER BY version")])
@@ -107,7 +107,7 @@ async def test_racers_all_succeed() -> None:
 
 
 async def test_a_newer_database_is_refused() -> None:
-    """MG-4: nothing is written into a schema of a later version."""
+    """MG-4: Nothing is written into a database with a later schema."""
     database = SqliteDatabase()
     await run_migration(database)
     await database.batch([Statement("INSERT INTO __agents_schema (version, name) VALUES (99, '0099.sql')")])
@@ -118,7 +118,7 @@ async def test_a_newer_database_is_refused() -> None:
 
 
 async def test_a_failing_file_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MG-1: a migration is all or nothing, and its failure has a cause."""
+    """MG-1: A migration happens completely or not at all, and its error has the cause."""
 
     def broken(name: str) -> str:
         return migration_text(name) + "\n\nSELECT nonsense FROM nowhere;\n"
@@ -131,7 +131,7 @@ async def test_a_failing_file_leaves_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_drop_and_again() -> None:
-    """MG-7: everything goes, wrangler forgets the files, and a new start works; dropping nothing is no error."""
+    """MG-7: A drop removes everything, wrangler's records too, and a new migration works. A drop of nothing is no error."""
     database = SqliteDatabase()
     await drop_all_tables(database)
     await run_migration(database)
@@ -143,7 +143,7 @@ async def test_drop_and_again() -> None:
 
 
 async def test_names_of_other_migrations_are_left_alone() -> None:
-    """MG-10: wrangler's record of your own files, 0001_init.sql among them, is neither made nor removed."""
+    """MG-10: Wrangler's records of your own files, 0001_init.sql among them, are neither made nor removed."""
     database = SqliteDatabase()
     await run_migration(database)
     [rows] = await database.batch([Statement("SELECT name FROM d1_migrations ORDER BY id")])
@@ -166,7 +166,7 @@ ORDINARY = (
 
 
 async def test_tables_of_ordinary_names_are_left_alone() -> None:
-    """MG-10: a database with tables, indexes and views of the user's own is migrated, dropped and migrated again; they stay as they are."""
+    """MG-10: Migration, drop and a second migration leave the user's own tables, indexes and views as they are."""
     database = SqliteDatabase()
     for name in ORDINARY:
         for text in (
@@ -209,7 +209,7 @@ async def test_a_record_that_is_not_wranglers(own: LiteralString) -> None:
 
 
 async def test_no_table_refers_to_another_one() -> None:
-    """MG-11: a restored dump fills tables before it makes indexes, so a foreign key onto an index would refuse the rows."""
+    """MG-11: No table has a foreign key, because a restored dump fills tables before it makes indexes."""
     database = SqliteDatabase()
     await run_migration(database)
     for table in TABLE_NAMES:
@@ -234,7 +234,7 @@ async def test_the_first_file_makes_the_documented_tables() -> None:
 
 
 async def test_constants_and_files_agree() -> None:
-    """MG-9: the folder, the list of files, their claims and the table names say the same."""
+    """MG-9: The folder, the list of files, their claims and the table names agree."""
     assert sorted(path.name for path in FOLDER.glob("*.sql")) == list(MIGRATION_FILES)
     for number, name in enumerate(MIGRATION_FILES, start=1):
         assert name.startswith(f"{number:04}_")
@@ -252,7 +252,7 @@ async def test_constants_and_files_agree() -> None:
 
 @pytest.mark.parametrize("name", MIGRATION_FILES)
 def test_files_split_into_whole_statements(name: str) -> None:
-    """MG-9: what the runner sends one by one are complete statements, and together the whole file."""
+    """MG-9: The runner sends complete statements one by one, and together they are the whole file."""
     parts = migrations.split_statements(migration_text(name))
     assert all(sqlite3.complete_statement(part + ";") for part in parts)
     assert all(part.split()[0] in {"CREATE", "INSERT", "ALTER", "UPDATE"} for part in parts)

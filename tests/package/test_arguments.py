@@ -26,14 +26,14 @@ def test_a_span_that_looks_like_milliseconds() -> None:
 
 @pytest.mark.parametrize("bad", [-1, float("nan"), float("inf")])
 def test_spans_that_are_none(bad: float) -> None:
-    """Negative and endless spans are refused."""
+    """Negative and infinite spans are refused."""
     with pytest.raises(InvalidArgumentError, match="ttl"):
         span_ms(bad, None, "ttl")
 
 
 @pytest.mark.parametrize("bad", [True, "1", []])
 def test_wrong_types(bad: object) -> None:
-    """A bool, text or list is no number."""
+    """A bool, a text or a list does not count as a number."""
     with pytest.raises(TypeError):
         span_ms(bad, None, "ttl")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
@@ -43,7 +43,7 @@ def test_wrong_types(bad: object) -> None:
 
 
 def test_a_lock_is_its_token() -> None:
-    """Whatever has a `fencing_token` may stand for the number."""
+    """Any object with a `fencing_token` may replace the number."""
 
     class Held:
         fencing_token = 7

@@ -6,7 +6,7 @@ from agents_store_cloudflare.cloudflare.body_room import LARGE_BYTES, ROOM_BYTES
 
 
 def _fail(size_bytes: int) -> None:
-    """Take room, see that none is left, and fail."""
+    """Take room, check that none is left, and fail."""
     with BodyRoom() as second:
         second.take(size_bytes)
         with pytest.raises(NoRoomError), BodyRoom() as third:
@@ -15,7 +15,7 @@ def _fail(size_bytes: int) -> None:
 
 
 def test_room_is_taken_and_given_back() -> None:
-    """DS-13: two bodies of half the room fit, a third one does not; each end of a request, a failure too, gives its room back."""
+    """DS-13: Two bodies of half the room fit, and a third does not. Every end of a request, a failure too, gives its room back."""
     half = ROOM_BYTES // 2
     with BodyRoom() as first:
         first.take(half)
@@ -28,7 +28,7 @@ def test_room_is_taken_and_given_back() -> None:
 
 
 def test_a_body_that_grows() -> None:
-    """DS-13: a body of unknown length takes more room as it comes; a small one takes none, also where there is none."""
+    """DS-13: A body of unknown length takes more room as it comes. A small body takes none, also if no room is left."""
     with BodyRoom() as growing:
         for size_bytes in range(0, ROOM_BYTES + 1, LARGE_BYTES):
             growing.take(size_bytes)

@@ -6,7 +6,7 @@ from agents_store_cloudflare.testing import FakeClock
 
 
 async def test_a_cancelled_sleeper_that_has_not_run_since() -> None:
-    """A cancelled sleep that has not come to its end yet is left alone by the clock."""
+    """The clock leaves a cancelled sleep alone that has not ended yet."""
     clock = FakeClock()
     sleeper = asyncio.ensure_future(clock.sleep(0))
     await asyncio.sleep(0)

@@ -25,7 +25,7 @@ class Requests:
         self.locks = LocalObjects(LockObject)
 
     async def run(self, handler: Callable[[CloudflareStore], Awaitable[object]]) -> list[str]:
-        """Run one request to its end and return the warnings about what it dropped."""
+        """Run one request to its end, and return the warnings about dropped objects."""
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", ResourceWarning)
             with suppress(RuntimeError):
@@ -46,7 +46,7 @@ async def requests() -> AsyncIterator[Requests]:
 
 
 async def test_a_dropped_writer_tells_what_it_held(requests: Requests) -> None:
-    """SM-44: the warning names the stream, the chunks that are lost, and the remedy."""
+    """SM-44: The warning names the stream, the lost chunks and the remedy."""
 
     async def handler(store: CloudflareStore) -> None:
         writer = await store.stream_manager.create_writer("dropped-news", "a", "t")
@@ -59,7 +59,7 @@ async def test_a_dropped_writer_tells_what_it_held(requests: Requests) -> None:
 
 
 async def test_a_dropped_reader_tells_where_it_stood(requests: Requests) -> None:
-    """SM-44: a reader that is dropped before the end of its stream."""
+    """SM-44: A reader that is dropped before the end of its stream warns with its position."""
 
     async def handler(store: CloudflareStore) -> None:
         async with store.stream_manager.create_writer("dropped-news", "a", "t") as writer:
@@ -73,7 +73,7 @@ async def test_a_dropped_reader_tells_where_it_stood(requests: Requests) -> None
 
 
 async def test_a_dropped_lock_tells_how_long_the_key_stays_closed(requests: Requests) -> None:
-    """LK-29: the key stays closed until the ttl ends."""
+    """LK-29: The warning says that the key stays closed until the ttl ends."""
 
     async def handler(store: CloudflareStore) -> None:
         assert await store.locks.acquire("dropped-ada", ttl=20)
@@ -135,12 +135,12 @@ HANDLERS = [_blocks, _read_to_the_end, _a_turn, _a_turn_that_fails, _a_turn_that
 async def test_blocks_leave_nothing(
     requests: Requests, handler: Callable[[CloudflareStore], Awaitable[object]]
 ) -> None:
-    """SM-44, LK-29: what leaves by its block, or reads to the end, drops nothing; nor does a turn, however it ends."""
+    """SM-44, LK-29: A block, a read to the end and a turn that ends in any way leave no warning."""
     assert await requests.run(handler) == []
 
 
 async def test_reprs_tell_what_and_where(requests: Requests) -> None:
-    """A newcomer prints what a call gave: the name, the state and the place are in it."""
+    """The repr of a result has its name, its state and its place."""
 
     async def handler(store: CloudflareStore) -> None:
         assert repr(store) == "<CloudflareStore: state, streams, usage, locks>"

@@ -67,7 +67,7 @@ def test_facts_are_arguments_of_the_constructor(kind: type[AgentsStoreError]) ->
 
 
 def test_facts_are_typed() -> None:
-    """The type checkers know each fact, in the constructor and at the error."""
+    """The type checkers know each fact, as an argument and as an attribute."""
     error = errors.TurnEndedError("s", "t", status="completed", from_sequence=3)
     assert_type(error.session_id, str)
     assert_type(error.from_sequence, int | None)
@@ -90,7 +90,7 @@ def test_every_public_error_is_exported_and_has_its_own_code() -> None:
 
 
 def test_foreign_errors_leave_as_an_id(caplog: pytest.LogCaptureFixture) -> None:
-    """What is not ours is logged in one line with its cause, and leaves as an id, without type, text or path."""
+    """An error of other code is logged in one line with its cause. The caller gets an id without type, text or path."""
     with caplog.at_level(logging.ERROR):
         reply = wire.encode_error(KeyError("a secret"), logging.getLogger(__name__))
     assert "secret" not in reply
@@ -104,7 +104,7 @@ def test_foreign_errors_leave_as_an_id(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_texts_cross_unchanged() -> None:
-    """The payload's lines arrive as they were sent, whatever the head holds."""
+    """The payload's lines arrive unchanged, whatever the head holds."""
     lines = '{"a":"\\n"}\n{"b":"ü🎉"}'
     request = wire.decode_request(wire.encode_request("append", {"name": "x\ny"}, lines))
     assert (request.head, request.payload) == ({"op": "append", "name": "x\ny"}, lines)
@@ -113,7 +113,7 @@ def test_texts_cross_unchanged() -> None:
 
 
 def test_an_incident_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """CO-12: the error, the errors behind it, and the calls that led to each; the runtime makes an event of every printed line."""
+    """CO-12: One line has the error, its causes and their calls, because the runtime makes an event of every printed line."""
 
     def fails() -> None:
         try:
@@ -136,7 +136,7 @@ def test_an_incident_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("kind", ["overloaded", "raised"])
 async def test_what_would_fail_again_is_not_sent_again(kind: str) -> None:
-    """CO-12: an exception of the object's class is logged by the platform with each call, so there is one call."""
+    """CO-12: The platform logs each exception of an object's class, so such a call is not repeated."""
     calls = 0
 
     async def send() -> str:

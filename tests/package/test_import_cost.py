@@ -122,7 +122,7 @@ print(json.dumps([files, asyncio.run(work(SqliteDatabase()))]))
 
 
 def _run(part: Part) -> tuple[dict[str, int], list[str]]:
-    """The modules that the part's imports load, each with the bytes of its source, and the modules that its work loads later."""
+    """Return the modules that the part's imports load, with the bytes of their sources, and the modules that its work loads later."""
     work = (part.work or "pass").strip().replace("\n", "\n    ")
     program = PROGRAM.format(imports=part.imports, objects=part.objects or "AgentsStoreError", work=work)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -139,13 +139,13 @@ def _size(file: str | None) -> int:
 
 @pytest.fixture(scope="module", params=list(PARTS))
 def part(request: pytest.FixtureRequest) -> tuple[Part, dict[str, int], list[str]]:
-    """A part, and what it loads: by its imports, and later."""
+    """Return a part with the modules that it loads by its imports and later."""
     chosen = PARTS[request.param]
     return (chosen, *_run(chosen))
 
 
 def test_modules_and_bytes(part: tuple[Part, dict[str, int], list[str]]) -> None:
-    """CO-10: no more than stated; and what is stated is not far from what is, so that growth is somebody's decision."""
+    """CO-10: The imports load no more than the stated limit, and not much less, so that growth is a decision."""
     stated, loaded, _ = part
     own = {name: size for name, size in loaded.items() if name.split(".")[0] == agents_store_cloudflare.__name__}
     assert stated.max_modules / SLACK <= len(own) <= stated.max_modules
@@ -153,13 +153,13 @@ def test_modules_and_bytes(part: tuple[Part, dict[str, int], list[str]]) -> None
 
 
 def test_ordinary_work_loads_no_module(part: tuple[Part, dict[str, int], list[str]]) -> None:
-    """CO-10: the imports are what a Worker pays: no module of the package waits for the first request."""
+    """CO-10: No module of the package loads at the first request, so a Worker pays only for its imports."""
     _, _, later = part
     assert [name for name in later if name.split(".")[0] == agents_store_cloudflare.__name__] == []
 
 
 def test_what_is_not_loaded(part: tuple[Part, dict[str, int], list[str]]) -> None:
-    """CO-10: of others' packages only jsonpatch; no test tools, command line, gateway, protocol or Workers runtime."""
+    """CO-10: Of other packages only jsonpatch loads. Test tools, command line, gateway, protocol and Workers runtime do not load."""
     _, loaded, _ = part
     foreign = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {agents_store_cloudflare.__name__}
     assert foreign <= OTHERS
@@ -169,6 +169,6 @@ def test_what_is_not_loaded(part: tuple[Part, dict[str, int], list[str]]) -> Non
 
 
 def test_each_part_alone_is_at_most_half() -> None:
-    """CO-10: a Worker that uses one role loads at most half of what the package loaded when it loaded whole."""
+    """CO-10: A Worker that uses one role loads at most half of the former size of the whole package."""
     assert all(PARTS[name].max_modules <= HALF_MODULES for name in ALONE)
     assert all(PARTS[name].max_bytes <= HALF_BYTES for name in ALONE)

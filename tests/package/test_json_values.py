@@ -27,7 +27,7 @@ values = st.recursive(
 
 @given(st.lists(values | st.sampled_from(["\x1e", ["a", "\x1e", "b"], ["\x1e", "\x1e"], {"k": ["", "\x1e", 1]}])))
 def test_values_encoded_together(several: list[object]) -> None:
-    """Together they become what each becomes alone, also where one holds what stands between them."""
+    """Values that are encoded together give the same texts as alone, also if one contains the separator."""
     assert encode_each(several, name="value") == [encode_json(value, name="value") for value in several]
 
 
@@ -42,7 +42,7 @@ def test_values_come_back_exactly(value: object) -> None:
 
 @given(st.integers(1, 400), st.sampled_from(["list", "dict"]))
 def test_depth_is_the_limit(depth: int, kind: str) -> None:
-    """200 levels pass in both directions, 201 do not, whatever they are made of."""
+    """200 levels pass in both directions and 201 do not, whatever the containers are."""
     value: object = [] if kind == "list" else {}
     for _ in range(depth - 1):
         value = [value] if kind == "list" else {"k": value}
@@ -57,7 +57,7 @@ def test_depth_is_the_limit(depth: int, kind: str) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "\udfff", {"\ud800": 1}, 10**5_000], ids=_short)
 def test_values_json_cannot_carry(value: object) -> None:
-    """NaN, infinities, lone surrogates and endless integers are a ValueError that names the value."""
+    """NaN, infinities, lone surrogates and huge integers are a ValueError that names the value."""
     with pytest.raises(ValueError, match="the thing"):
         encode_json([value], name="the thing")
 
@@ -88,7 +88,7 @@ def test_types_json_does_not_have(value: object) -> None:
     ids=lambda text: repr(text[:12]),
 )
 def test_text_from_outside_is_refused(text: str | bytes) -> None:
-    """What is not strict JSON is refused with the package's error, however deep or long."""
+    """A text that is not strict JSON raises the package's error, however deep or long it is."""
     with pytest.raises(InvalidArgumentError, match="the body"):
         parse_json(text, name="the body")
 
@@ -127,13 +127,13 @@ class _Colour(enum.Enum):
     ],
 )
 def test_a_refusal_names_the_place_and_the_remedy(value: object, told: str) -> None:
-    """The error says where in the value the misfit stands, and what to write instead."""
+    """The error names the place of the bad value and its replacement."""
     with pytest.raises((TypeError, ValueError), match=told):
         encode_json(value, name="state")
 
 
 def test_a_container_that_holds_itself_is_refused() -> None:
-    """A cycle ends in the refusal of its depth, with a misfit inside it too."""
+    """A cycle is refused for its depth, also with a bad value inside it."""
     cycle: list[object] = []
     cycle.append(cycle)
     with pytest.raises(ValueError, match="nests deeper"):

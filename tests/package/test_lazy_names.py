@@ -18,7 +18,7 @@ def _lazy_packages() -> list[str]:
 
 
 def _checked_imports(package: str) -> dict[str, str]:
-    """Name -> the module from which the package imports it below `TYPE_CHECKING`."""
+    """For each name, return the module from which the package imports it below `TYPE_CHECKING`."""
     tree = ast.parse(Path(str(import_module(package).__file__)).read_text(encoding="utf-8"))
     blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     return {
@@ -31,7 +31,7 @@ def _checked_imports(package: str) -> dict[str, str]:
 
 
 def _run_time_names(package: str) -> dict[str, str]:
-    """Name -> the module that the package's `__getattr__` loads for it."""
+    """For each name, return the module that the package's `__getattr__` loads for it."""
     tree = ast.parse(Path(str(import_module(package).__file__)).read_text(encoding="utf-8"))
     tables = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
     [table] = [ast.literal_eval(node) for node in tables]
@@ -39,13 +39,13 @@ def _run_time_names(package: str) -> dict[str, str]:
 
 
 def test_there_are_lazy_packages() -> None:
-    """The tests below look at the top level and at the roles."""
+    """The tests below cover the top level and the roles."""
     assert {"agents_store_cloudflare", "agents_store_cloudflare.state"} <= set(_lazy_packages())
 
 
 @pytest.mark.parametrize("package", _lazy_packages())
 def test_checkers_and_run_time_agree(package: str) -> None:
-    """CO-10: each late name is imported for type checkers from the module that defines it at run time, and `__all__` knows no other."""
+    """CO-10: Type checkers import each late name from the module that defines it at run time. `__all__` has no other late names."""
     assert _run_time_names(package) == _checked_imports(package)
     seeds = set(import_module(package).__all__)
     assert seeds <= _run_time_names(package).keys()
@@ -55,7 +55,7 @@ def test_checkers_and_run_time_agree(package: str) -> None:
 
 @pytest.mark.parametrize("package", _lazy_packages())
 def test_each_name_is_found_and_kept(package: str) -> None:
-    """CO-10: a late name is the object of its module; after its first use it is an attribute of the package like any other."""
+    """CO-10: A late name is the object of its module. After its first use it is a normal attribute of the package."""
     module = import_module(package)
     for name in module.__all__:
         found = getattr(module, name)

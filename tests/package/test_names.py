@@ -39,7 +39,7 @@ def test_a_part_s_names_are_also_found_at_the_top(part: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(SERVERS))
 def test_servers_say_what_they_need(name: str) -> None:
-    """The Durable Object classes cannot load on CPython, and the error names the way out."""
+    """The Durable Object classes cannot load on CPython, and the error names the remedy."""
     assert name in dir(agents_store_cloudflare)
     with pytest.raises(ImportError, match=f"{name}.*Workers runtime.*LocalObjects"):
         getattr(agents_store_cloudflare, name)
@@ -62,7 +62,7 @@ reveal_type(Same)
 
 
 def test_checkers_know_the_late_names(tmp_path: Path) -> None:
-    """Type checkers resolve the names that load late, and refuse one that does not exist."""
+    """Type checkers resolve the late names, and refuse a name that does not exist."""
     (tmp_path / "right.py").write_text(LATE_NAMES, encoding="utf-8")
     (tmp_path / "wrong.py").write_text("from agents_store_cloudflare import StreamGatway", encoding="utf-8")
     done = subprocess.run(

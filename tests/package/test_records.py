@@ -64,7 +64,7 @@ def test_camel_and_snake() -> None:
 
 
 def test_missing_and_unknown_fields() -> None:
-    """A missing required field is named; an unknown one survives where the record has `extra` and is refused elsewhere."""
+    """A missing required field is named. An unknown field survives if the record has `extra`, and is refused otherwise."""
     with pytest.raises(InvalidArgumentError, match="agent_type"):
         AgentState.from_dict({"sessionId": "s"})
     assert AgentState.from_dict({"sessionId": "s", "agentType": "x", "new": [1]}).extra == {"new": [1]}
@@ -105,7 +105,7 @@ def test_records_are_slotted_and_frozen_but_for_the_state() -> None:
     ],
 )
 def test_a_state_without_its_names_is_refused_at_once(given: Callable[[], AgentState], named: str) -> None:
-    """An id that is None would show only when the state is saved, far from the mistake."""
+    """An id that is None is refused at once, and not only when the state is saved."""
     with pytest.raises(TypeError, match=f"AgentState.{named} must be text"):
         given()
 
@@ -126,6 +126,6 @@ def test_pages_iterate_alike() -> None:
 
 @pytest.mark.parametrize("other", ["prompt_tokens", "completion_tokens", "input_tokens"])
 def test_another_librarys_name_is_answered_with_the_names_there_are(other: str) -> None:
-    """A count under another name is refused with every name that would do."""
+    """An unknown name of a count is refused with all valid names."""
     with pytest.raises(InvalidArgumentError, match=f"no field '{other}'; its fields are prompt, completion, .*total"):
         usage.TokenCounts.from_dict({other: 1})

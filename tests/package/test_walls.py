@@ -12,7 +12,7 @@ HERE = Path(next(iter(agents_store_cloudflare.__path__)))
 
 @pytest.fixture(scope="module")
 def imports() -> list[walls.Import]:
-    """Every import of the installed package."""
+    """Return every import of the installed package."""
     return walls.imports_of(HERE)
 
 
@@ -61,7 +61,7 @@ ALLOWED = {
 
 @pytest.fixture
 def planted(tmp_path: Path) -> list[walls.Import]:
-    """The imports of a tree with eight violations, and some imports that are allowed."""
+    """Return the imports of a tree with eight violations and some allowed imports."""
     for name, text in {**PLANTED, **ALLOWED}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")

@@ -22,12 +22,12 @@ OBJECTS = SimpleNamespace(idFromName=None)
 
 @pytest.fixture(autouse=True)
 def nothing_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An isolate that has checked nothing yet."""
+    """Make an isolate that has checked nothing yet."""
     monkeypatch.setattr(wiring, "_checked", set[str]())
 
 
 def test_right_bindings_pass() -> None:
-    """CO-11: raw bindings and wrapped ones pass; a Worker without locks says so."""
+    """CO-11: Raw and wrapped bindings pass. A Worker without locks says so."""
     check_bindings(SimpleNamespace(AGENT_DB=D1, STREAMS=OBJECTS, LOCKS=SimpleNamespace(_binding=OBJECTS)))
     check_bindings(SimpleNamespace(AGENT_DB=D1, STREAMS=OBJECTS), locks=None)
 
@@ -41,7 +41,7 @@ def test_right_bindings_pass() -> None:
     ],
 )
 def test_what_is_missing_is_named_with_the_lines_to_add(env: dict[str, Any], told: list[str]) -> None:
-    """CO-11: everything that is wrong stands in one error, with the lines for wrangler.toml."""
+    """CO-11: One error has every mistake, with the lines for wrangler.toml."""
     with pytest.raises(BindingError) as caught:
         check_bindings(SimpleNamespace(**env))
     for each in told:
@@ -69,7 +69,7 @@ async def test_exchanged_bindings_are_named_by_any_call() -> None:
 
 
 async def test_migrate_asks_once_an_isolate() -> None:
-    """CO-11: the check costs one call a class in an isolate's first migration, and nothing later."""
+    """CO-11: In an isolate the first migration makes one call for each class. Later migrations make none."""
     store = create_cloudflare_store(
         db=SqliteDatabase(), streams=LocalObjects(StreamObject), locks=LocalObjects(LockObject)
     )
@@ -80,12 +80,12 @@ async def test_migrate_asks_once_an_isolate() -> None:
 
 
 def test_a_path_as_database_names_the_class_to_use() -> None:
-    """CO-11: a path where a database should be names `SqliteDatabase`."""
+    """CO-11: A path in place of a database gives an error that names `SqliteDatabase`."""
     with pytest.raises(TypeError, match="SqliteDatabase"):
         create_cloudflare_store(db="agents.db", streams=LocalObjects(StreamObject))
 
 
 def test_a_binding_error_is_caught_as_the_packages_own() -> None:
-    """CO-11: the error is of the package, with a code."""
+    """CO-11: The error belongs to the package and has a code."""
     assert issubclass(BindingError, AgentsStoreError)
     assert BindingError.code == "binding"

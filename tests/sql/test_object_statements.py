@@ -47,7 +47,7 @@ def _statements() -> Iterator[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module")
 def connections() -> Iterator[dict[str, sqlite3.Connection]]:
-    """For each part a database with the tables that its constants create."""
+    """Return, for each part, a database with the tables that its constants create."""
     made = {part: sqlite3.connect(":memory:") for part in OBJECTS}
     for part, connection in made.items():
         for text in _tables(OBJECTS[part]):
@@ -58,7 +58,7 @@ def connections() -> Iterator[dict[str, sqlite3.Connection]]:
 
 
 def test_the_constants_are_found() -> None:
-    """Each part has tables and statements: a moved module does not empty this file unseen."""
+    """Each part has tables and statements, so a moved module cannot empty this test."""
     parts = [part for part, _, _ in _statements()]
     assert all(_tables(module) for module in OBJECTS.values())
     assert {part: parts.count(part) > 3 for part in OBJECTS} == dict.fromkeys(OBJECTS, True)

@@ -18,19 +18,19 @@ from agents_store_cloudflare.testing import SqliteDatabase
     ],
 )
 async def test_values_that_cannot_be_bound(value: SqlValue, code: str) -> None:
-    """A value that JavaScript or D1 would change or refuse is an error of the batch."""
+    """The batch refuses a value that JavaScript or D1 would change or refuse."""
     with pytest.raises(SqlError, match=code):
         await SqliteDatabase().batch([Statement("SELECT ?1", (value,))])
 
 
 async def test_an_empty_batch() -> None:
-    """A batch of no statements is a mistake, as in D1."""
+    """A batch without statements is an error, as in D1."""
     with pytest.raises(SqlError, match="No SQL statements"):
         await SqliteDatabase().batch([])
 
 
 @pytest.mark.parametrize("head", ["[" * 5_000, "[1]", "5"])
 def test_requests_that_are_no_requests(head: str) -> None:
-    """An object answers a request that is no JSON object, however deep, with an error and no crash."""
+    """A request that is no JSON object, however deep, gets an error, and the object does not crash."""
     with pytest.raises(ValueError, match=r"JSON|nest"):
         decode_request(head + "\npayload")

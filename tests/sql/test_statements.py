@@ -50,7 +50,7 @@ def test_the_length_of_a_key_range_has_one_name() -> None:
 
 
 def _constants() -> Iterator[tuple[str, str]]:
-    """Module-level SQL texts of the D1 roles; test_object_statements.py prepares the statements of the Durable Objects."""
+    """Return the module-level SQL texts of the D1 roles. test_object_statements.py prepares those of the Durable Objects."""
     for package in PACKAGES:
         path = [f"{root}/{package.replace('.', '/')}" for root in agents_store_cloudflare.__path__]
         for module in pkgutil.iter_modules(path):

@@ -25,7 +25,7 @@ LIMITS = StoreLimits(max_state_bytes=MOST_BYTES, max_message_bytes=MOST_BYTES, m
 
 
 class Watched(SqliteDatabase):
-    """Keeps the statements that are sent and counts the rows that ever changed."""
+    """Keeps the sent statements, and counts all changed rows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ SIGNATURES = """
 
 
 def _calls() -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
-    """Each call, its good arguments, and of which kind its arguments are."""
+    """Return each call with its good arguments and their kinds."""
     for signature in re.split(r"\n    (?! )", SIGNATURES.rstrip())[1:]:
         name, _, rest = signature.partition(":")
         parts = [part.partition("=") for part in rest.split()]
@@ -157,14 +157,17 @@ async def database() -> Watched:
 
 @pytest.mark.parametrize(("name", "good", "_"), CALLS, ids=lambda value: value if isinstance(value, str) else "")
 async def test_the_good_inputs_are_good(database: Watched, name: str, good: dict[str, Any], _: dict[str, str]) -> None:
-    """ST-5: what the bad inputs are made from is taken, so that each is refused for the one thing that is wrong in it."""
+    """ST-5: The good inputs are accepted, so each bad input is refused only for its one mistake."""
     await getattr(D1StateStore(database, limits=LIMITS), name)(**good)
     assert database.sent
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 async def test_bad_inputs_are_refused(database: Watched, seed: int) -> None:
-    """ST-4, ST-5, ST-11, ST-12, ST-18, ST-28, ST-36: TypeError, ValueError or StateSizeExceededError; nothing sent, nothing changed."""
+    """ST-4, ST-5, ST-11, ST-12, ST-18, ST-28, ST-36: A bad input raises TypeError, ValueError or StateSizeExceededError.
+
+    Nothing is sent or changed.
+    """
     choice, store, before = random.Random(seed), D1StateStore(database, limits=LIMITS), await database.changes()
     for _ in range(CASES // SEEDS):
         name, good, kinds = choice.choice(CALLS)
@@ -188,7 +191,7 @@ async def test_bad_inputs_are_refused(database: Watched, seed: int) -> None:
     "wrong", ["", "s9999999999999999-t5-000001", "s0-t9999999999999999-000001", "s0-t5-00000g", "s0-t٥-000001"]
 )
 async def test_checkpoint_ids_that_no_store_gave(database: Watched, wrong: str) -> None:
-    """ST-31, ST-32: they name no checkpoint, and nobody is asked."""
+    """ST-31, ST-32: Such an id names no checkpoint, and nothing is sent."""
     store, checkpoint_id = D1StateStore(database), f"cpv1-s-{wrong}"
     database.sent.clear()
     assert await store.get_checkpoint("s", checkpoint_id) is None

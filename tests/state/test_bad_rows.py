@@ -56,7 +56,7 @@ async def database() -> AsyncIterator[SqliteDatabase]:
 
 
 async def _filled(database: SqliteDatabase, clock: FakeClock) -> CloudflareStore:
-    """A store with three sessions. Each lived once before, has a turn behind it that owes nothing, and has expired."""
+    """Return a store with three expired sessions. Each id was used before, and each session has a finished turn."""
     store = create_cloudflare_store(
         db=database,
         streams=LocalObjects(StreamObject, clock=clock),
@@ -75,7 +75,7 @@ async def _filled(database: SqliteDatabase, clock: FakeClock) -> CloudflareStore
 @pytest.mark.parametrize("name", OF_STATES)
 @pytest.mark.parametrize("whole", [True, False])
 async def test_the_clean_up_goes_on(database: SqliteDatabase, name: str, *, whole: bool) -> None:
-    """ST-51: the expired sessions go, the damaged one too; nothing of it stays."""
+    """ST-51: All expired sessions are deleted completely, the damaged one too."""
     clock = FakeClock(10_000_000)
     store = await _filled(database, clock)
     await database.batch([Statement(OF_STATES[name])])
@@ -89,7 +89,7 @@ async def test_the_clean_up_goes_on(database: SqliteDatabase, name: str, *, whol
 
 @pytest.mark.parametrize("name", OF_STATES)
 async def test_one_deletion(database: SqliteDatabase, name: str) -> None:
-    """ST-51: a damaged session can be deleted, by its own deletion and by its parent's."""
+    """ST-51: A damaged session can be deleted directly and through its parent."""
     clock = FakeClock(10_000_000)
     store = await _filled(database, clock)
     await store.state_store.create_session("child of bad", agent_type="t", parent_session_id="bad")
@@ -101,7 +101,7 @@ async def test_one_deletion(database: SqliteDatabase, name: str) -> None:
 
 @pytest.mark.parametrize("name", OF_STATES)
 async def test_the_sweep_goes_on(database: SqliteDatabase, caplog: pytest.LogCaptureFixture, name: str) -> None:
-    """ST-51: dead turns before and after the damaged session are closed; the damaged one is named."""
+    """ST-51: Dead turns before and after the damaged session are closed, and the damaged session is named."""
     clock = FakeClock(10_000_000)
     store = await _filled(database, clock)
     die: LiteralString = """
@@ -137,7 +137,7 @@ OF_LISTS: dict[str, LiteralString] = {
 
 @pytest.mark.parametrize("name", OF_LISTS)
 async def test_lists_of_one_session_go_on(database: SqliteDatabase, name: str) -> None:
-    """ST-51: runs, references, checkpoints and staged changes are listed; the damaged one says that it is."""
+    """ST-51: Runs, references, checkpoints and staged changes are listed, and a damaged row is marked as damaged."""
     store = D1StateStore(database)
     await store.create_session("s", agent_type="t")
     for n in (1, 2, 3):
@@ -175,7 +175,7 @@ async def test_lists_of_one_session_go_on(database: SqliteDatabase, name: str) -
 
 
 async def test_a_damaged_block_of_messages(database: SqliteDatabase) -> None:
-    """ST-51: the other messages can be read, in the view too; what needs the damaged one names it, and nothing takes it for a message."""
+    """ST-51: The other messages can be read, in the view too. A call that needs the damaged block names it and returns no wrong message."""
     store = D1StateStore(database)
     for session_id in ("bad", "good"):
         await store.save(

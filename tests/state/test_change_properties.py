@@ -37,7 +37,7 @@ merges = st.builds(MergeChanges, values=objects, array_replacements=st.frozenset
 @settings(max_examples=length(200, 3_000))
 @given(objects, st.lists(merges, max_size=5))
 def test_merges_do_what_a_dict_does(state: Any, changes: list[MergeChanges]) -> None:
-    """A promotion of merges equals a loop over a dict; it warns of overwritten work and of lists onto something else."""
+    """A promotion of merges equals a loop over a dict. It warns of overwritten work and of lists onto other values."""
     expected, warnings, written = deepcopy(state), 0, set[str]()
     for change in changes:
         for key, value in change.values.items():
@@ -55,7 +55,7 @@ def test_merges_do_what_a_dict_does(state: Any, changes: list[MergeChanges]) -> 
 
 
 class Model:
-    """RFC 6902 as its sections say it, on a document rebuilt by every change."""
+    """RFC 6902 as its sections say it. Every change makes a new document."""
 
     def __init__(self, document: Any) -> None:
         self.document = deepcopy(document)
@@ -137,7 +137,7 @@ def _tokens(pointer: str) -> list[str]:
 
 
 def _typed(value: Any) -> Any:
-    """Something that `==` compares as JSON does: Python calls True and 1 equal."""
+    """Return a value that `==` compares as JSON does. Python alone calls True and 1 equal."""
     if isinstance(value, bool):
         return ("bool", value)
     if is_list(value):
@@ -146,7 +146,7 @@ def _typed(value: Any) -> Any:
 
 
 def _places(value: Any, pointer: str = "") -> list[str]:
-    """Every existing place, and next to each container's members the places where one can be added."""
+    """Return every existing place, and the places beside each container's members at which one can be added."""
     inner = value.items() if is_object(value) else enumerate(value) if is_list(value) else ()
     places = [pointer]
     for key, item in inner:
@@ -161,7 +161,7 @@ def _places(value: Any, pointer: str = "") -> list[str]:
 @settings(max_examples=length(300, 5_000))
 @given(objects, st.data())
 def test_patches_do_what_the_standard_says(state: Any, data: st.DataObject) -> None:
-    """Operation by operation: the same document, key order included, or a refusal by both; the size is exact throughout."""
+    """Each operation gives the same document, key order included, or both refuse it. The size is always exact."""
     document, model = SizedDocument(state, max_bytes=MAX_BYTES), Model(state)
     for _ in range(6):
         places = st.sampled_from(_places(model.document))
@@ -213,7 +213,7 @@ BAD_VALUES: list[Any] = [float("nan"), float("inf"), "\ud800", (1,), {1}, b"x", 
 
 
 def bad_operation(choice: random.Random) -> Any:
-    """An operation that cannot be applied to `STATE`, for one reason or another."""
+    """Return an operation that cannot be applied to `STATE`."""
     op = choice.choice(OPS)
     good: Any = {"op": op, "path": "/n", "from": "/list/0", "value": choice.choice(FILLINGS)}
     if op == "test":
@@ -242,7 +242,7 @@ def bad_operation(choice: random.Random) -> Any:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_bad_patches_change_nothing(seed: int) -> None:
-    """Ten thousand generated bad patches in all, some behind good operations: each refused by its error, the state as it was."""
+    """Each of ten thousand bad patches, some after good operations, is refused with its error and changes nothing."""
     choice, before = random.Random(seed), deepcopy(STATE)
     good: Any = [{"op": "add", "path": "/list/-", "value": [1]}, {"op": "copy", "from": "/list", "path": "/copied"}]
     for _ in range(1_000):

@@ -15,7 +15,7 @@ MAX_BYTES = 10_000
 
 
 def promote(state: Any, *changes: StagedChange, max_bytes: int = MAX_BYTES) -> Applied:
-    """Apply the changes, and require that the arguments are as they were and share nothing with the result."""
+    """Apply the changes. Check that the arguments are unchanged and share nothing with the result."""
     before, staged = deepcopy(state), [change.to_dict() for change in changes]
     try:
         result = apply_changes("session-1", state, changes, max_bytes=max_bytes)
@@ -78,7 +78,10 @@ class TestMerge:
         assert result.warnings == ()
 
     def test_array_replacements(self) -> None:
-        """A list that is named replaces; a name without a value means nothing; a list can replace anything unwarned."""
+        """A named list replaces the stored one.
+
+        A name without a value has no effect, and a named list replaces any value without a warning.
+        """
         changes = MergeChanges(values={"a": [9], "b": [9], "c": [9]}, array_replacements=frozenset({"a", "b", "z"}))
         result = promote({"a": [1], "b": "text", "c": [1], "z": [1]}, merge(changes))
         assert result.custom_state == {"a": [9], "b": [9], "c": [1, 9], "z": [1]}
@@ -86,28 +89,28 @@ class TestMerge:
 
     @pytest.mark.parametrize("present", [None, "text", 1, {"a": 1}], ids=repr)
     def test_a_list_onto_something_else(self, present: object) -> None:
-        """A list onto what is no list replaces it and warns."""
+        """A list replaces a value that is no list, with a warning."""
         result = promote({"k": present}, merge({"k": [1]}))
         assert result.custom_state == {"k": [1]}
         assert len(result.warnings) == 1
         assert "'k'" in result.warnings[0]
 
     def test_two_calls_replace_one_key(self) -> None:
-        """The last one wins, and a warning names the key and both tool calls; appending twice needs none."""
+        """The last call wins, and a warning names the key and both tool calls. Two appends give no warning."""
         result = promote({"list": []}, merge({"k": 1, "list": [1]}, "first"), merge({"k": 2, "list": [2]}, "second"))
         assert result.custom_state == {"list": [1, 2], "k": 2}
         (warning,) = result.warnings
         assert all(word in warning for word in ("'k'", "'first'", "'second'"))
 
     def test_a_call_replaces_what_another_appended(self) -> None:
-        """What another tool call appended is not dropped without a warning."""
+        """A warning comes if a call replaces the values that another call appended."""
         replacing = MergeChanges(values={"k": [9]}, array_replacements=frozenset({"k"}))
         result = promote({"k": [0]}, merge({"k": [1]}, "first"), merge(replacing, "second"))
         assert result.custom_state == {"k": [9]}
         assert len(result.warnings) == 1
 
     def test_merge_before_patches(self) -> None:
-        """`patches` are ignored where `merge_changes` is present, an empty one included, and count only where applied."""
+        """With `merge_changes`, even empty, `patches` are ignored. Only applied patches count."""
         operations: list[Any] = [{"op": "remove", "path": "/missing"}] * (MAX_OPERATIONS + 1)
         changes = StagedChange(tool_call_id="t", patches=operations, merge_changes={})
         assert promote({"a": 1}, changes).custom_state == {"a": 1}
@@ -118,7 +121,7 @@ class TestMerge:
         assert merge_changes("s", {"a/b": [1]}, values, max_bytes=MAX_BYTES).custom_state == {**values, "a/b": [1, 2]}
 
     def test_size(self) -> None:
-        """The limit is met to the byte; over it the error names the call, and its cause the tool call."""
+        """The limit is exact to the byte. Above it, the error names the call, and its cause names the tool call."""
         text = "ü" * 100
         size_bytes = len(encode_json({"k": text}, name="state").encode())
         assert promote({}, merge({"k": text}), max_bytes=size_bytes).custom_state == {"k": text}
@@ -132,7 +135,7 @@ class TestMerge:
             merge_changes("s", {}, {"k": text}, max_bytes=size_bytes - 1)
 
     def test_depth(self) -> None:
-        """Values nest as deep as they may in a custom state, whether they are set or appended, and no deeper."""
+        """Set and appended values may nest as deep as custom state allows, and no deeper."""
         deep = _nested(MAX_DEPTH - 1)
         assert promote({}, merge({"k": deep})).custom_state == {"k": deep}
         assert promote({"k": [1]}, merge({"k": deep})).custom_state == {"k": [1, *deep]}
@@ -140,7 +143,7 @@ class TestMerge:
             merge({"k": [deep]})
 
     def test_refusals_of_the_bare_merge(self) -> None:
-        """What is not JSON, or nests too deep, is refused by name; what is spoilt later, without a tool call to name."""
+        """A value that is not JSON, or nests too deep, is refused by name, also if it was changed after its record was made."""
         with pytest.raises(ValueError, match="nests"):
             merge_changes("s", {}, {"k": _nested(MAX_DEPTH)}, max_bytes=MAX_BYTES)
         changes = MergeChanges(values={"k": 1})
@@ -263,7 +266,7 @@ class TestPatch:
         ids=repr,
     )
     def test_operations(self, state: Any, operation: Any, expected: Any) -> None:
-        """Each operation does what the standard says."""
+        """Each operation does the same as the standard says."""
         assert repr(patched(state, operation)) == repr(expected)
 
     @pytest.mark.parametrize(
@@ -272,11 +275,11 @@ class TestPatch:
         ids=lambda value: ascii(value)[:80],
     )
     def test_refusals(self, state: Any, operation: Any, reason: str) -> None:
-        """What the standard forbids, or leaves to accident, is a StagingError with a reason."""
+        """An operation that the standard forbids or leaves open is a StagingError with a reason."""
         assert reason in refused(state, operation).reason
 
     def test_the_error_names_the_operation_without_content(self) -> None:
-        """Its index is there, and nothing of the document or the operation, whichever way the error is printed."""
+        """The error has the operation's index, and no content of the document or the operation, however it is printed."""
         good = {"op": "add", "path": "/secret", "value": "hidden"}
         error = refused({"private": "hidden"}, good, good, {"op": "remove", "path": "/secret/private"})
         assert error.operation_index == 2
@@ -286,7 +289,7 @@ class TestPatch:
         assert error.__suppress_context__
 
     def test_all_or_nothing_over_several_calls(self) -> None:
-        """The last of three tool calls fails: it is named, and the state is untouched (`promote` checks it)."""
+        """When the last of three tool calls fails, the error names it and the state does not change."""
         state = {"a": [1]}
         with pytest.raises(StagingError) as raised:
             promote(
@@ -299,7 +302,7 @@ class TestPatch:
         assert state == {"a": [1]}
 
     def test_changes_build_on_each_other(self) -> None:
-        """Each change sees what those before it did, and a value used twice is two values."""
+        """Each change sees the changes before it. A value that is used twice becomes two values."""
         shared: Any = {"list": []}
         result = promote(
             {},
@@ -311,11 +314,11 @@ class TestPatch:
         assert result.custom_state == {"items": [{"list": [2]}], "b": {"list": []}, "c": {"list": [1]}}
 
     def test_the_root_may_pass_through_other_types(self) -> None:
-        """Within one change the document may be anything, after it an object."""
+        """Within one change the document may have any type. After the change it is an object."""
         assert patched({"a": 1}, {"op": "add", "path": "", "value": [1]}, {"op": "add", "path": "", "value": {}}) == {}
 
     def test_values_stay_exact(self) -> None:
-        """Integers of any size, floats, NUL and key order come through."""
+        """Integers of any size, floats, NUL and key order do not change."""
         state = {"z": 2**70, "a": 1.0, "m": "\0"}
         result = promote(state, patch({"op": "add", "path": "/b", "value": {"y": -0.0, "x": 10**30}}))
         assert (
@@ -324,7 +327,7 @@ class TestPatch:
 
     @pytest.mark.parametrize("raised", [KeyError("x"), RecursionError(), TypeError(), jsonpatch.JsonPatchException()])
     def test_whatever_the_library_raises(self, raised: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Every exception of the patch library is a StagingError that names the tool call."""
+        """Every exception of the patch library becomes a StagingError that names the tool call."""
 
         def fail(*_: object, **__: object) -> None:
             raise raised
@@ -333,7 +336,7 @@ class TestPatch:
         assert refused({"a": {}}, {"op": "add", "path": "/a/b", "value": 1}).operation_index == 0
 
     def test_changes_after_staging(self) -> None:
-        """An operation spoilt after its record was made is refused all the same."""
+        """An operation that was changed after its record was made is still refused."""
         change = patch({"op": "add", "path": "/a", "value": 1})
         change.patches[0]["value"] = cast("Any", {1, 2})
         with pytest.raises(StagingError, match="not JSON"):
@@ -341,10 +344,10 @@ class TestPatch:
 
 
 class TestLimits:
-    """Bombs end before they take memory or time."""
+    """The limits stop bombs before they take memory or time."""
 
     def test_doubling_copies_stop_at_the_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The copy that would pass the limit is refused by its size, before it is made."""
+        """The copy that would pass the limit is refused before it is made."""
         largest = 0
         apply_patch = jsonpatch.apply_patch
 
@@ -363,7 +366,7 @@ class TestLimits:
         assert (raised.value.__cause__.operation_index or 0) < 10
 
     def test_copies_onto_one_place(self) -> None:
-        """A thousand large copies that never grow the document are refused after a few."""
+        """A thousand large copies to one place are refused after a few, although the document does not grow."""
         one: Any = {"op": "copy", "from": "/a", "path": "/b"}
         size_bytes = MAX_BYTES // 4
         assert patched({"a": "x" * size_bytes}, *[one] * 4 * (COPY_FACTOR - 1))
@@ -374,7 +377,7 @@ class TestLimits:
 
     @pytest.mark.parametrize("op", ["copy", "move"])
     def test_depth(self, op: str) -> None:
-        """Nesting by copying a parent into its child, or by moving deeper, stops at 200 levels."""
+        """Nesting by copies of a parent into its child, or by moves to a deeper place, stops at 200 levels."""
         if op == "copy":
             bomb: Any = [{"op": "copy", "from": "", "path": "/a" * power} for power in (1, 2, 4, 8, 16, 32, 64, 128)]
             assert "nest" in refused({}, *bomb, max_bytes=10**6).reason
@@ -386,7 +389,7 @@ class TestLimits:
         assert "nest" in refused(state, too_deep).reason
 
     def test_operations_of_all_calls_count(self) -> None:
-        """A thousand operations pass; the one after them is refused, whoever's it is."""
+        """The limit of a thousand operations counts the operations of all calls."""
         half: list[Any] = [{"op": "test", "path": "", "value": {}}] * (MAX_OPERATIONS // 2)
         first, second = patch(*half, tool_call_id="first"), patch(*half, tool_call_id="second")
         assert promote({}, first, second).custom_state == {}
@@ -395,7 +398,7 @@ class TestLimits:
         assert (raised.value.tool_call_id, raised.value.operation_index) == ("third", 0)
 
     def test_a_state_over_the_limit(self) -> None:
-        """A state that is too large already can be made smaller, not left too large."""
+        """A state over the limit can be made smaller, but must not stay over the limit."""
         state = {"a": "x" * MAX_BYTES, "b": 1}
         assert patched(state, {"op": "remove", "path": "/a"}) == {"b": 1}
         with pytest.raises(StateSizeExceededError):
@@ -404,7 +407,7 @@ class TestLimits:
     def test_a_thousand_operations_near_the_limit_measure_what_they_change(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The bytes encoded are those of the values and a few times the document, not the document each time."""
+        """The encoded bytes are those of the values and a few times the document, not the document for each operation."""
         from agents_store_cloudflare.state import json_document
 
         encoded = 0
@@ -427,10 +430,10 @@ def _depth(value: Any) -> int:
 
 
 class TestRecords:
-    """What `StagedChange` and `MergeChanges` take."""
+    """The values that `StagedChange` and `MergeChanges` accept."""
 
     def test_a_mapping_as_merge_changes(self) -> None:
-        """A mapping with exactly the record's two keys is the record's; every other one is plain values."""
+        """A mapping with exactly the record's two keys is the record. Any other mapping is plain values."""
         record = MergeChanges(values={"a_b": [1]}, array_replacements=frozenset({"a_b"}))
         for mapping in (
             {"values": {"a_b": [1]}, "arrayReplacements": ["a_b"]},
@@ -442,7 +445,7 @@ class TestRecords:
             assert merge(values).merge_changes == MergeChanges(values=values)
 
     def test_round_trip(self) -> None:
-        """Records come back from their mapping and from its JSON, user keys as they were."""
+        """Records come back from their mapping and from its JSON, with unchanged user keys."""
         change = StagedChange(
             tool_call_id="t",
             patches=[{"op": "add", "path": "/snake_key", "value": {"inner_key": 1}}],
@@ -481,6 +484,6 @@ class TestRecords:
         ids=lambda value: ascii(value)[:60],
     )
     def test_refusals(self, fields: Any, kind: type[Exception], named: str) -> None:
-        """What cannot be staged is refused at once, by name."""
+        """A value that cannot be staged is refused at once, by name."""
         with pytest.raises(kind, match=named):
             StagedChange(**{"tool_call_id": cast("Any", "t"), **fields})
