@@ -51,7 +51,7 @@ async def test_a_filter_stops_after_its_rows_and_goes_on(site: Site) -> None:
     first = await site.data("/console/api/sessions?agent=rare")
     assert (first["sessions"], first["scanned"]) == ([], 460)
     page = await site.page("/console?agent=rare")
-    assert "None of the 460 sessions looked at fits" in page.text
+    assert "None of the 460 sessions that were read matches" in page.text
     onward = next(link for link in page.links() if "cursor=" in link)
     assert "agent=rare" in onward
     assert "wanted" in (await site.page(onward)).text
