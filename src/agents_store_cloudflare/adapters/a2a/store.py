@@ -17,6 +17,7 @@ from a2a.utils.errors import InvalidParamsError
 from a2a.utils.task import ListTasksCursor, decode_list_tasks_cursor, encode_list_tasks_cursor
 
 from agents_store_cloudflare.adapters.a2a import tasks_sql
+from agents_store_cloudflare.adapters.a2a.plain import PlainTasks
 from agents_store_cloudflare.adapters.a2a.rows import FIRST, body_of, position_at, session_of, task_of, updated_at
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_fencing_token, check_id, check_text
@@ -67,6 +68,11 @@ class D1TaskStore(VersionedTaskStore):
         self._homes: Homes = database if isinstance(database, OneDatabase) else OneDatabase(as_database(database))
         self._token = check_fencing_token(fencing_token)
         self._owner = owner_resolver
+
+    @property
+    def as_task_store(self) -> PlainTasks:
+        """A new `TaskStore` over this one, for code of the SDK that knows no versions. Make one per request."""
+        return PlainTasks(self, self._owner)
 
     async def setup(self) -> None:
         """Make the tables, as `run_migration` does. You may call it again.
