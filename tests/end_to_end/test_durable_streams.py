@@ -1,11 +1,13 @@
 """The Durable Streams protocol over HTTP, against the example Worker in the real runtime."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -235,6 +237,45 @@ def test_bad_input(with_streams: Streams, case: BadRequest) -> None:
     if method != "HEAD":
         assert answer.json["error"]["code"] == code
     assert with_streams.ask("GET", "open").json == [1]
+
+
+@pytest.mark.parametrize("size", [1_000, 3_000_000])
+@pytest.mark.parametrize("is_chunked", [True, False], ids=["chunked", "declared"])
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_body_that_breaks_off(streams: Streams, method: str, is_chunked: bool, size: int) -> None:
+    """DS-13: nothing of it is stored, with or without a declared length; the same body sent whole is."""
+    path = f"breaks-off-{method}-{is_chunked}-{size}"
+    if method == "POST":
+        assert streams.ask("PUT", path, "before ", TEXT).status == 201
+    length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {size}"
+    piece = b"x" * (size // 2)
+    head = f"{method} /v1/stream/{path} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n{length}\r\n\r\n"
+    address = urlsplit(streams.url)
+    with socket.create_connection((address.hostname or "", address.port or 80), timeout=30) as connection:
+        connection.sendall(head.encode() + (b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece))
+        time.sleep(0.5)  # the first half is on its way, through the Worker to the object
+    for _ in range(5):
+        time.sleep(0.2)
+        answer = streams.ask("GET", path)
+        assert (answer.status, answer.body) == ((200, b"before ") if method == "POST" else (404, answer.body))
+    pieces = [piece, piece] if is_chunked else piece * 2
+    sent = call(streams.url, method, f"/v1/stream/{path}", body=pieces, headers=TEXT)
+    assert sent.status == (204 if method == "POST" else 201)
+    page = streams.ask("GET", path)
+    whole = page.body
+    while "stream-up-to-date" not in page.headers:
+        page = streams.ask("GET", f"{path}?offset={page.headers['stream-next-offset']}")
+        whole += page.body
+    assert whole == (b"before " if method == "POST" else b"") + piece * 2
+
+
+def test_a_body_without_a_length_that_is_too_long(streams: Streams) -> None:
+    """DS-13: 413, and nothing is stored; the largest one is taken."""
+    assert streams.create("long", headers=TEXT).status == 201
+    piece = b"x" * 1024 * 1024
+    assert streams.append_pieces("long", iter([piece] * 16 + [b"x"]), TEXT).status == 413
+    assert streams.ask("GET", "long").body == b""
+    assert streams.append_pieces("long", iter([piece] * 16), TEXT).status == 204
 
 
 def test_random_requests(with_streams: Streams, runtime: LocalRuntime) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from agents_store_cloudflare.cloudflare.body_room import LARGE_BYTES, BodyRoom, NoRoomError
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
+
+T = TypeVar("T")
 
 __all__ = [
     "drain",
@@ -23,12 +26,18 @@ __all__ = [
     "served",
     "status_of",
     "with_headers",
+    "with_marked_end",
 ]
 
 SWITCHING_PROTOCOLS: Final = 101
 
 PIECE_BYTES: Final = LARGE_BYTES
 """A larger body is read in pieces of this size."""
+
+END_HEADER: Final = "agents-body-end"
+"""The header of a request whose body ends with `END_MARK`."""
+
+END_MARK: Final = b"\0agents-body-end\0"
 
 
 def http_request(request: object) -> HttpRequest:
@@ -56,16 +65,59 @@ async def served(
     A body over the limit is refused, and so is a large body when there is no room for it.
     """
     value = http_request(request)
+    mark = END_MARK if value.header(END_HEADER) else b""
     with BodyRoom() as room:
         try:
-            body = b"" if value.method in ("GET", "HEAD") else await read_body(request, limit_bytes, room)
+            body = b"" if value.method in ("GET", "HEAD") else await read_body(request, limit_bytes + len(mark), room)
         except NoRoomError:
             await drain(request)
             return js_response(no_room())
         if body is None:
             message = f"a body may have {limit_bytes:,} bytes; send it in parts"
             return js_response(HttpResponse.refusal(413, "body_too_large", message))
-        return js_response(await serve(replace(value, body=body)))
+        return js_response(await serve(replace(value, body=_without_mark(body, mark))))
+
+
+def _without_mark(body: bytes | bytearray, mark: bytes) -> bytes:
+    if not body.endswith(mark):
+        raise OSError("the body broke off on its way")
+    if isinstance(body, bytearray):
+        del body[len(body) - len(mark) :]  # in place: a copy would double the memory
+        return cast("bytes", body)
+    return body[: len(body) - len(mark)]
+
+
+async def with_marked_end(request: object, send: Callable[[JsObject], Awaitable[T]]) -> T:
+    """Send a JavaScript request on whose body has no length, with a mark behind the body.
+
+    The receiver sees a body that breaks off on its way as a complete one. The mark is there only if the client has sent the whole body.
+    No part of the body comes into Python here.
+    """
+    from js import Headers, IdentityTransformStream, Object, Request
+    from pyodide.ffi import to_js
+
+    raw: JsObject = getattr(request, "js_object", request)
+    # Bytes pass through this kind of stream without a copy in JavaScript.
+    pipe, headers = IdentityTransformStream.new(), Headers.new(raw.headers)
+    headers.set(END_HEADER, "1")
+    init = {"method": raw.method, "headers": headers, "body": pipe.readable, "duplex": "half"}
+    marked = Request.new(raw.url, to_js(init, dict_converter=Object.fromEntries))
+    marking = asyncio.ensure_future(_pipe_and_mark(raw.body, pipe.writable))
+    try:
+        return await send(marked)
+    finally:
+        marking.cancel()
+
+
+async def _pipe_and_mark(body: JsObject, writable: JsObject) -> None:
+    from js import Object
+    from pyodide.ffi import JsException, to_js
+
+    with suppress(JsException):  # the client has gone, or the receiver has answered before the end
+        await body.pipeTo(writable, to_js({"preventClose": True}, dict_converter=Object.fromEntries))
+        writer = writable.getWriter()
+        await writer.write(to_js(END_MARK))
+        await writer.close()
 
 
 def no_room() -> HttpResponse:
@@ -105,33 +157,18 @@ async def read_body(request: object, limit_bytes: int, room: BodyRoom | None = N
             return None
         if room is not None:
             room.take(int(declared))
-        whole = await (_in_pieces(raw, int(declared)) if int(declared) > PIECE_BYTES else _at_once(raw))
-        if len(whole) != int(declared):
+        size_bytes = int(declared)
+        whole = await (_in_pieces(raw, size_bytes, size_bytes) if size_bytes > PIECE_BYTES else _at_once(raw))
+        if len(whole) != size_bytes:
             raise OSError("the body broke off on its way")
         return whole
     if not hasattr(raw.body, "getReader"):
         return b""
-    reader = raw.body.getReader()
-    try:
-        found = await _of_unknown_length(reader, limit_bytes, room)
-    finally:
-        reader.releaseLock()
-    if found is None:
+    found = await _in_pieces(raw, limit_bytes + 1, min(PIECE_BYTES, limit_bytes + 1), room)
+    if len(found) > limit_bytes:
         await drain(raw)
+        return None
     return found
-
-
-async def _of_unknown_length(reader: JsObject, limit_bytes: int, room: BodyRoom | None) -> bytes | None:
-    whole = bytearray()
-    while len(whole) <= limit_bytes:
-        piece = await reader.read()
-        if piece.done:
-            # As in `_in_pieces`: nobody changes the array.
-            return cast("bytes", whole)
-        whole += piece.value.to_bytes()
-        if room is not None:
-            room.take(len(whole))
-    return None
 
 
 async def _at_once(raw: JsObject) -> bytes:
@@ -139,26 +176,44 @@ async def _at_once(raw: JsObject) -> bytes:
     return whole
 
 
-async def _in_pieces(raw: JsObject, size_bytes: int) -> bytes:
-    """Return the first `size_bytes` of a large body, or less if it is shorter. JavaScript holds one piece of it at a time."""
+async def _in_pieces(raw: JsObject, most_bytes: int, first_bytes: int, room: BodyRoom | None = None) -> bytes:
+    """Return the first `most_bytes` of a body, or less if it is shorter. JavaScript holds one piece of it at a time.
+
+    Args:
+        first_bytes: the memory to take first. If the body is longer, memory for `most_bytes` is taken at once: memory that grows in
+            steps would hold two copies at each step.
+    """
     from js import Uint8Array
 
-    whole, at = bytearray(size_bytes), 0
+    whole, at = bytearray(first_bytes), 0
     reader = raw.body.getReader(mode="byob")
     view = Uint8Array.new(PIECE_BYTES)
-    while at < size_bytes:
-        wanted = min(PIECE_BYTES, size_bytes - at)
-        piece = await reader.readAtLeast(wanted, Uint8Array.new(view.buffer, 0, wanted))
-        if piece.value is None or not piece.value.byteLength:
-            break
-        end = at + int(piece.value.byteLength)
-        piece.value.assign_to(memoryview(whole)[at:end])
-        view, at = Uint8Array.new(piece.value.buffer), end
-        if piece.done:
-            break
-    reader.releaseLock()
+    try:
+        while at < most_bytes:
+            if at == len(whole):
+                if room is not None:
+                    room.take(most_bytes - most_bytes % PIECE_BYTES)  # without the few bytes beyond the limit
+                whole = _longer(whole, most_bytes)
+            wanted = min(PIECE_BYTES, len(whole) - at)
+            piece = await reader.readAtLeast(wanted, Uint8Array.new(view.buffer, 0, wanted))
+            if piece.value is None or not piece.value.byteLength:
+                break
+            end = at + int(piece.value.byteLength)
+            piece.value.assign_to(memoryview(whole)[at:end])
+            view, at = Uint8Array.new(piece.value.buffer), end
+            if piece.done:
+                break
+    finally:
+        reader.releaseLock()
+    del whole[at:]
     # A copy to `bytes` would double the memory. Nobody changes the array, so it may stand for bytes.
-    return cast("bytes", whole if at == size_bytes else whole[:at])
+    return cast("bytes", whole)
+
+
+def _longer(array: bytearray, size_bytes: int) -> bytearray:
+    longer = bytearray(size_bytes)
+    longer[: len(array)] = array
+    return longer
 
 
 def has_known_length(request: object) -> bool:

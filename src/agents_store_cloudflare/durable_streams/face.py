@@ -9,14 +9,13 @@ from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from agents_store_cloudflare.cloudflare.body_room import BodyRoom, NoRoomError
 from agents_store_cloudflare.cloudflare.http import (
     drain,
     has_known_length,
     header_of,
-    no_room,
     read_body,
     status_of,
+    with_marked_end,
 )
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import check_id, span_ms
@@ -24,7 +23,6 @@ from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArg
 from agents_store_cloudflare.durable_streams.answers import BEGUN_HEADER, DUE_HEADER, LIFE_HEADER, SECURITY_HEADERS
 from agents_store_cloudflare.durable_streams.fork_copies import ForkCopies
 from agents_store_cloudflare.durable_streams.fork_request import ForkRequest, parse_fork
-from agents_store_cloudflare.durable_streams.messages import MAX_BODY_BYTES
 from agents_store_cloudflare.durable_streams.offsets import Offset, parse_offset
 from agents_store_cloudflare.durable_streams.requests import READ_HEADER, Read, parse_read
 from agents_store_cloudflare.durable_streams.subscriptions.index_object import INDEX_NAME
@@ -232,20 +230,11 @@ class DurableStreams:
         return check_id(decoded, "the stream's path")
 
     async def _forward(self, stream_id: str, request: HttpRequest, original: object) -> Any:
-        """Return the object's own answer. `original` is passed on with its body, unless the length of the body is unknown."""
+        """Return the object's own answer. `original` is passed on with its body."""
         if request.method not in ("PUT", "POST") or original is request or has_known_length(original):
             return await self._streams.forward(stream_id, request, original)
         # A body that breaks off on its way could look complete to the object.
-        with BodyRoom() as room:
-            try:
-                body = await read_body(original, MAX_BODY_BYTES, room)
-            except NoRoomError:
-                return no_room().with_headers(SECURITY_HEADERS)
-            if body is None:
-                message = f"a body may have {MAX_BODY_BYTES:,} bytes; send it in parts"
-                return HttpResponse.refusal(413, "body_too_large", message, headers=SECURITY_HEADERS)
-            whole = replace(request, body=body)
-            return await self._streams.forward(stream_id, whole, whole)
+        return await with_marked_end(original, lambda marked: self._streams.forward(stream_id, request, marked))
 
 
 async def _is_admitted(
