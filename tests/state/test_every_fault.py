@@ -104,7 +104,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file with a session that has something of everything, a child, and one that expired."""
+    """Make a database file with a session that has every kind of content, a child, and an expired session."""
     path = tmp_path_factory.mktemp("faults") / "template.sqlite"
     asyncio.run(_prepare(path))
     return path
@@ -132,7 +132,7 @@ async def _prepare(path: Path) -> None:
 
 
 class Session:
-    """One database file, and the store on it with faults to order."""
+    """One database file, and the store on it with ordered faults."""
 
     def __init__(self, template: Path, path: Path) -> None:
         shutil.copy(template, path)
@@ -142,7 +142,7 @@ class Session:
         self.store = D1StateStore(self.faults, now_ms=lambda: NOW_MS)
 
     async def call(self, write: str) -> str:
-        """Make the call from what was loaded before anything went wrong; its result, and the state after it."""
+        """Make the call with the state that was loaded before the fault. Return its result, and the state after it."""
         state = AgentState.from_dict(self._loaded)
         _grow(state)
         result = await WRITES[write](self.store, state)
@@ -153,7 +153,7 @@ class Session:
         self._loaded = state.to_dict() if state else {}
 
     async def picture(self) -> str:
-        """All rows of all tables but numbers drawn by chance."""
+        """Return all rows of all tables, without random numbers."""
         tables: dict[str, Any] = {}
         for name in TABLE_NAMES:
             [columns] = await self.file.batch([Statement("SELECT name FROM pragma_table_info(?1)", (name,))])
@@ -190,7 +190,7 @@ async def _new(template: Path, tmp_path: Path, name: str = "db") -> Session:
 
 
 async def _undisturbed(template: Path, tmp_path: Path, write: str) -> tuple[list[int], str, str]:
-    """The statements of its batches, its result, and the database afterwards."""
+    """Return the statements of the call's batches, its result, and the database afterwards."""
     session = await _new(template, tmp_path, "undisturbed")
     result = await session.call(write)
     sent = list(session.faults.sent)
@@ -200,7 +200,7 @@ async def _undisturbed(template: Path, tmp_path: Path, write: str) -> tuple[list
 
 
 async def _once(session: Session, write: str, result: str, picture: str) -> None:
-    """It is as if nothing had ever gone wrong; also after the file was opened again, and the call repeated."""
+    """Check that everything is as without the fault, also after the file was opened again and the call repeated."""
     assert _even(await session.call(write)) == result
     assert await session.picture() == picture
     session.reopen()

@@ -45,7 +45,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Prepared(FaultyDatabase):
-    """A database with one session, and that session as somebody loaded it and added a message."""
+    """A database with one session, and that session loaded with one added message."""
 
     def __init__(self, database: SqliteDatabase, loaded: AgentState) -> None:
         super().__init__(database)
@@ -71,7 +71,7 @@ async def _prepared() -> Prepared:
 
 
 async def _picture(database: FaultyDatabase) -> list[Any]:
-    """What is stored, without times and commit ids."""
+    """Return the stored rows without times and commit ids."""
     store = D1StateStore(database)
     state = await store.load_state("s", required=True)
     checkpoint = await store.get_latest_checkpoint("s")
@@ -90,7 +90,7 @@ async def _undisturbed(write: Write) -> list[Any]:
 async def test_a_lost_reply_is_answered_by_the_retry(
     database: Prepared, write: Write, moments: tuple[Moment, ...]
 ) -> None:
-    """ST-10, ST-20, ST-21: the store's own retries store once, and the caller notices nothing."""
+    """ST-10, ST-20, ST-21: The store's own retries store once, and the caller notices nothing."""
     database.fail(*moments)
     await write(D1StateStore(database), "c", database.changed())
     assert len(database.sent) <= len(moments) + 2
@@ -100,7 +100,7 @@ async def test_a_lost_reply_is_answered_by_the_retry(
 @writes
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_when_retries_run_out_the_caller_repeats(database: Prepared, write: Write, moment: Moment) -> None:
-    """ST-10, ST-21: the error says that the outcome is unknown; the same commit id makes it exactly one."""
+    """ST-10, ST-21: The error says that the outcome is unknown. A repetition with the same commit id takes effect once."""
     moments: list[Moment] = [moment] * retry.ATTEMPTS
     database.fail(*moments)
     store = D1StateStore(database)
@@ -116,7 +116,7 @@ async def test_when_retries_run_out_the_caller_repeats(database: Prepared, write
 
 @pytest.mark.parametrize("name", ["load_state", "exists", "get_messages", "get_latest_checkpoint"])
 async def test_reads_are_one_batch_and_raise(database: Prepared, name: str) -> None:
-    """ST-20, ST-21: a read is one batch, is retried, and turns no failure into "nothing there"."""
+    """ST-20, ST-21: A read is one batch and is retried. A failure is never reported as a missing session."""
     read: Callable[[str], Awaitable[object]] = getattr(D1StateStore(database), name)
     await read("s")
     assert len(database.sent) == 1

@@ -39,7 +39,7 @@ async def _read(database: SqliteDatabase) -> object:
 
 
 async def test_an_old_holder_is_refused(database: SqliteDatabase) -> None:
-    """ST-50: a batch of an older token writes nothing and names both tokens; a batch without a token has no fence."""
+    """ST-50: A batch with an older token writes nothing, and the error has both tokens. A batch without a token has no fence."""
     await _write(database, "new", NEW)
     with pytest.raises(StaleFencingTokenError) as raised:
         await _write(database, "old", OLD)
@@ -50,7 +50,7 @@ async def test_an_old_holder_is_refused(database: SqliteDatabase) -> None:
 
 
 async def test_the_fence_is_the_sessions(database: SqliteDatabase) -> None:
-    """ST-50: what raises the fence here refuses the old holder in the state store, and the other way round."""
+    """ST-50: A raised fence refuses the old holder in the state store too, and the other way round."""
     store = D1StateStore(database)
     await _write(database, "a", OLD)
     await store.create_session("s", agent_type="x", fencing_token=NEW)
@@ -62,7 +62,7 @@ async def test_the_fence_is_the_sessions(database: SqliteDatabase) -> None:
 
 
 async def test_a_lost_reply(database: SqliteDatabase) -> None:
-    """ST-50: the batch is sent again; it has happened once."""
+    """ST-50: The batch is sent again and happens once."""
     faulty = FaultyDatabase(database)
     faulty.fail("after", "before")
     await _write(faulty, "once", NEW)
@@ -74,7 +74,7 @@ async def test_a_lost_reply(database: SqliteDatabase) -> None:
 
 
 async def test_conditions_of_ones_own(database: SqliteDatabase) -> None:
-    """ST-50: a guard among the statements undoes the batch, the raised fence with it, and becomes the error that the caller names."""
+    """ST-50: A guard among the statements undoes the batch and the raised fence, and becomes the error that the caller chose."""
     statements = [Statement(IS_EMPTY, ("s",)), Statement(PUT, ("s", "first"))]
     homes = OneDatabase(database)
     await fenced_batch(homes, "claim", "s", statements, token=OLD)
@@ -88,6 +88,6 @@ async def test_conditions_of_ones_own(database: SqliteDatabase) -> None:
 
 
 async def test_a_database_without_tables() -> None:
-    """ST-50: the error says what to do."""
+    """ST-50: The error names the remedy."""
     with pytest.raises(D1StateError, match="run_migration"):
         await _write(SqliteDatabase(), "x", NEW)

@@ -19,7 +19,7 @@ DAMAGES: dict[str, LiteralString] = {
 
 @pytest.mark.parametrize("name", DAMAGES)
 async def test_a_bad_row_costs_itself_not_the_list(name: str) -> None:
-    """ST-28: the list goes on over a damaged session, names it, and gives no state that a save would take."""
+    """ST-28: A list names a damaged session and continues. It returns no state that could be saved over the damage."""
     database = SqliteDatabase()
     await run_migration(database)
     store = D1StateStore(database)

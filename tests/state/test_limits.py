@@ -31,7 +31,7 @@ def store(database: SqliteDatabase) -> D1StateStore:
 
 
 async def _largest_row(database: SqliteDatabase) -> int:
-    """The bytes of the largest state row, as a sum of its columns."""
+    """Return the bytes of the largest state row, as a sum of its columns."""
     [rows] = await database.batch(
         [
             Statement(
@@ -64,7 +64,7 @@ async def test_long_results_beside_the_largest_state(database: SqliteDatabase, s
 
 
 async def test_a_fork_of_large_blocks(database: SqliteDatabase, store: D1StateStore) -> None:
-    """ST-12, ST-33: blocks that are joined never make a row above D1's limit, whatever their sizes and characters."""
+    """ST-12, ST-33: Joined blocks never make a row above D1's limit, whatever their sizes and characters."""
     state = AgentState(session_id="s", agent_type="x")
     for size in (200_000, 1_790_000, 60_000, 10, 130_000, 130_000, 1_790_000, 255_000, 255_000, 7, 7):
         for fill in ("x" * size, "🎉" * (size // 4)):
@@ -85,7 +85,7 @@ async def test_a_fork_of_large_blocks(database: SqliteDatabase, store: D1StateSt
 
 @pytest.mark.parametrize("count", range(len(NASTY_VALUES) + 1))
 async def test_cutting_between_nasty_values(store: D1StateStore, count: int) -> None:
-    """ST-3, ST-30, ST-32, ST-33: a block of every nasty value is cut, restored and forked at every place, character for character."""
+    """ST-3, ST-30, ST-32, ST-33: A block of every special value is cut, restored and forked at every place without a changed character."""
     messages: list[Any] = [{"role": "user", "content": value, "key\u2028\x00\n": [value]} for value in NASTY_VALUES]
     await store.create_session("s", agent_type="x")
     await store.append_messages("s", messages)
@@ -122,7 +122,7 @@ async def test_growth(tmp_path: Path) -> None:
 
 
 async def test_the_ring_keeps_order(store: D1StateStore) -> None:
-    """ST-10: the last 32 writes are remembered, whatever they were; the 33rd last is not."""
+    """ST-10: The last 32 writes of any kind are remembered. An older one is not."""
     await store.create_session("s", agent_type="x")
     counts = [await store.increment_step_count("s", commit_id=f"c{number}") for number in range(40)]
     assert all(after == before + 1 for before, after in pairwise(counts))

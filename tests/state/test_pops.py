@@ -21,7 +21,7 @@ THREADS, CALLS_EACH = 4, 150
 
 
 class LosingReplies(SqliteDatabase):
-    """Every tenth write happens and its reply is lost."""
+    """Every tenth write happens, but its reply is lost."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class LosingReplies(SqliteDatabase):
 
 
 async def test_ten_thousand_pops_and_appends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ST-48, ST-49, ST-29: nothing is lost and nothing comes twice, one batch each, whatever replies are lost."""
+    """ST-48, ST-49, ST-29: No message is lost or returned twice, and each call is one batch, whatever replies are lost."""
 
     async def no_pause(attempt: int) -> None:
         assert attempt < retry.ATTEMPTS
@@ -71,7 +71,7 @@ async def test_ten_thousand_pops_and_appends(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_call_is_one_batch() -> None:
-    """ST-48, ST-49: whether the session exists or not, an append that may make it and a pop are one batch each."""
+    """ST-48, ST-49: An append that may create the session and a pop are one batch each, with and without the session."""
     database = SqliteDatabase()
     await run_migration(database)
     store = D1StateStore(database)
@@ -84,7 +84,7 @@ async def test_a_call_is_one_batch() -> None:
 
 
 def test_two_threads_share_a_database() -> None:
-    """ST-29: batches of threads with loops of their own run one after the other; none meets another's transaction."""
+    """ST-29: Batches from threads with their own loops run one after the other, never inside another transaction."""
     database = SqliteDatabase()
     asyncio.run(run_migration(database))
     asyncio.run(D1StateStore(database).create_session("s", agent_type="x"))

@@ -72,7 +72,7 @@ def _state(session_id: str, *contents: str) -> AgentState:
 
 
 async def test_rows_that_others_insert(database: SqliteDatabase, store: D1StateStore) -> None:
-    """ST-7: a row that another service inserted becomes a session of its own; nobody's messages mix."""
+    """ST-7: A row that another service inserted becomes a separate session, and messages of sessions never mix."""
     await store.save(_state("a", "a0"))
     foreign = Statement(
         "INSERT INTO __agents_states (session_id, agent_type, created_at, updated_at) VALUES ('ext', 'x', 1, 1)"
@@ -87,7 +87,7 @@ async def test_rows_that_others_insert(database: SqliteDatabase, store: D1StateS
 
 
 async def test_what_a_deleted_row_leaves_behind(database: SqliteDatabase, store: D1StateStore) -> None:
-    """ST-22: after somebody deleted a state row by hand, no other session adopts its messages or checkpoints."""
+    """ST-22: After somebody deleted a state row by hand, no other session gets its messages or checkpoints."""
     await store.save_checkpoint("a", _state("a", "secret"))
     await database.batch([Statement("DELETE FROM __agents_states")])
     fresh = _state("b")
@@ -100,7 +100,7 @@ async def test_what_a_deleted_row_leaves_behind(database: SqliteDatabase, store:
 
 @pytest.mark.parametrize(("column", "value"), [("message_count", 2**24 - 1), ("checkpoint_count", 2**24 - 1)])
 async def test_a_full_session(database: SqliteDatabase, store: D1StateStore, column: str, value: int) -> None:
-    """ST-12: the integer keys end at 2^24 messages and checkpoints; what does not fit is refused, not written next door."""
+    """ST-12: A session has at most 2^24 messages and checkpoints. More are refused and never stored in another session's range."""
     await store.save(_state("a"))
     setting: dict[str, Statement] = {
         "message_count": Statement("UPDATE __agents_states SET message_count = ?1", (value,)),
@@ -118,7 +118,7 @@ async def test_a_full_session(database: SqliteDatabase, store: D1StateStore, col
     ["…exceeded timeout which caused object to be reset.", "internal error; reference = x", "error code: 502"],
 )
 async def test_unknown_outcomes(database: SqliteDatabase, message: str) -> None:
-    """ST-21: whatever does not say that nothing happened may have happened; the error has the commit id to ask with."""
+    """ST-21: An error counts as an unknown outcome unless it says that nothing happened. It has the commit id for a repetition."""
     from agents_store_cloudflare.testing import FaultyDatabase
 
     faulty = FaultyDatabase(database)
@@ -133,13 +133,13 @@ async def test_unknown_outcomes(database: SqliteDatabase, message: str) -> None:
 
 
 def test_limits_keep_clear_of_d1s() -> None:
-    """ST-12: a limit above what D1 takes is refused."""
+    """ST-12: A limit above D1's own is refused."""
     with pytest.raises(InvalidArgumentError, match="max_state_bytes"):
         StoreLimits(max_state_bytes=2_000_000)
 
 
 async def test_enums_in_messages(store: D1StateStore) -> None:
-    """ST-3, ST-9: text and numbers of subclasses are stored as what they are, and compare as that afterwards."""
+    """ST-3, ST-9: Text and numbers of subclasses are stored as plain values, and later compare as these."""
 
     class Role(enum.StrEnum):
         USER = "user"
@@ -156,7 +156,7 @@ async def test_enums_in_messages(store: D1StateStore) -> None:
 
 
 async def test_user_text_is_no_word_of_the_database(database: SqliteDatabase) -> None:
-    """ST-21: a refused write sends one batch, whatever the stored status says; shortened facts are a refusal all the same."""
+    """ST-21: A refused write sends one batch, whatever the stored status says. Shortened facts count as a refusal too."""
     from agents_store_cloudflare.contract.errors import RunConflictError
     from agents_store_cloudflare.database import SqlError
     from agents_store_cloudflare.testing import FaultyDatabase

@@ -19,7 +19,7 @@ STEPS_AN_EXAMPLE = 50
 
 
 class StateMachine(RuleBasedStateMachine):
-    """Each rule is one step of the walk; hypothesis leaves out steps and draws until it has the shortest way to a failure."""
+    """Each rule is one step of the walk. hypothesis leaves out steps and draws until it has the shortest failing walk."""
 
     @initialize()
     def start(self) -> None:
@@ -54,7 +54,7 @@ TestStateMachine.settings = settings(
 
 @pytest.mark.parametrize("seed", range(length(1, 20)))
 async def test_a_long_walk(seed: int, tmp_path: Path) -> None:
-    """ST-6 to ST-43: 2,000 steps on one database, reopened twice; every call succeeds and fails often enough to mean something."""
+    """2,000 steps on one database, reopened twice. Every call succeeds often and fails often."""
     clock = WalkClock()
     path = tmp_path / "agents.sqlite"
     walk, random = StateWalk(await _new_store(clock, path), clock), Random(seed)

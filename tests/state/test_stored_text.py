@@ -22,7 +22,7 @@ TEXTS = [
 
 
 def exported(text: str) -> str:
-    """The SQL expression that the export writes for a text, as documented by its behaviour."""
+    """Return the SQL expression that the export writes for a text."""
     quoted = "'" + text.replace("'", "''").replace("\n", r"\n").replace("\r", r"\r") + "'"
     if "\r" in text:
         quoted = rf"replace({quoted},'\r',char(13))"
@@ -31,7 +31,7 @@ def exported(text: str) -> str:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_text_comes_back(text: str) -> None:
-    """MG-11: stored, exported, imported and read, it is the same text; a text of one line is stored as it is."""
+    """MG-11: After storing, export, import and reading, the text is the same. A text of one line is stored as it is."""
     stored = stored_text(text)
     with closing(sqlite3.connect(":memory:")) as connection:
         [imported] = connection.execute(f"SELECT {exported(stored)}").fetchone()
@@ -40,6 +40,6 @@ def test_a_text_comes_back(text: str) -> None:
 
 
 def test_texts_of_others_are_given_back() -> None:
-    """A text that is no JSON string, and none at all, stay what they are."""
+    """A stored text that is no JSON string does not change, and neither does NULL."""
     assert text_of('"unfinished') == '"unfinished'
     assert (stored_text(None), text_of(None)) == (None, None)

@@ -76,7 +76,7 @@ class Stream:
                 await writer.write({"type": "text", "n": number})
 
     def timers(self) -> int:
-        """How many timers are pending."""
+        """Return how many timers are pending."""
         return len(self.clock.pending)
 
     def subscribe(self, sink: Sink, from_sequence: int = 0) -> Any:
@@ -94,7 +94,7 @@ def _seen(sink: Sink) -> list[tuple[str, int]]:
 
 
 async def test_stored_chunks_then_caught_up_then_live_ones_then_the_end() -> None:
-    """SM-25: chunk frames carry their sequence as id; caught-up comes once; end closes."""
+    """SM-25: Chunk frames carry their sequence as id, caught-up comes once, and the end closes."""
     stream, sink = Stream(), Sink()
     await stream.write(1, 2)
     stream.subscribe(sink, from_sequence=1)
@@ -112,7 +112,7 @@ async def test_stored_chunks_then_caught_up_then_live_ones_then_the_end() -> Non
 
 
 async def test_a_failed_stream_says_so() -> None:
-    """SM-25: fail carries the text."""
+    """SM-25: The frame `fail` has the error text."""
     stream, sink = Stream(), Sink()
     await stream.write(1)
     stream.subscribe(sink)
@@ -122,7 +122,7 @@ async def test_a_failed_stream_says_so() -> None:
 
 
 async def test_a_slow_sink_falls_behind_and_catches_up() -> None:
-    """SM-26: what a full sink does not take waits in the log; other sinks are not held; nothing is lost or doubled."""
+    """SM-26: Chunks that a full sink does not take wait in the log. Other sinks do not wait, and nothing is lost or doubled."""
     stream, slow, fast = Stream(), Sink(room=2), Sink()
     await stream.write(1)
     subscription = stream.subscribe(slow)
@@ -146,7 +146,7 @@ async def test_a_slow_sink_falls_behind_and_catches_up() -> None:
 
 
 async def test_catch_up_goes_page_by_page() -> None:
-    """SM-26: each pull of a listener who is behind hands over one page."""
+    """SM-26: Each pull of a listener that is behind gives one page."""
     stream, sink = Stream(), Sink()
     for number in range(5):
         async with stream.manager.create_writer("s", "a", "t") as writer:
@@ -159,7 +159,7 @@ async def test_catch_up_goes_page_by_page() -> None:
 
 
 async def test_caught_up_is_said_once_in_a_listeners_life() -> None:
-    """SM-25: not again after falling behind, however many pages the way back takes."""
+    """SM-25: Caught-up does not come again after a listener has fallen behind, whatever number of pages follows."""
     stream, sink = Stream(), Sink(room=1)
     await stream.write(0)
     subscription = stream.subscribe(sink)
@@ -175,7 +175,7 @@ async def test_caught_up_is_said_once_in_a_listeners_life() -> None:
 
 
 async def test_heartbeats_only_while_somebody_listens() -> None:
-    """SM-27: a comment every 15 s; no timer is left when the last listener has gone."""
+    """SM-27: Listeners get a comment every 15 s. No timer is left when the last listener has gone."""
     stream, sink = Stream(), Sink()
     await stream.write(1)
     subscription = stream.subscribe(sink)
@@ -188,7 +188,7 @@ async def test_heartbeats_only_while_somebody_listens() -> None:
 
 
 async def test_no_timer_is_left_when_a_waiting_reader_is_answered() -> None:
-    """SM-27: a long-poll that ends takes its timer with it, so that the object may sleep."""
+    """SM-27: A long-poll that ends removes its timer, so that the object may sleep."""
     stream = Stream()
     await stream.write(1)
     reader = await stream.manager.create_reader("s")
@@ -202,7 +202,7 @@ async def test_no_timer_is_left_when_a_waiting_reader_is_answered() -> None:
 
 
 async def test_a_position_that_is_not_there() -> None:
-    """SM-25: unknown streams and positions above the last are refused before anything is sent."""
+    """SM-25: Unknown streams and positions above the last are refused before anything is sent."""
     stream = Stream()
     with pytest.raises(StreamNotFoundError):
         await stream.manager.create_reader("s")
@@ -232,7 +232,7 @@ class BrokenSink(Sink):
 
 @pytest.mark.parametrize("outcome", ["append", "end", "keep-alive"])
 async def test_a_sink_that_raises_is_let_go_and_harms_nobody(outcome: str, caplog: pytest.LogCaptureFixture) -> None:
-    """SM-26: the append, the end or the heartbeat goes on; the other listeners get everything; the log has the cause."""
+    """SM-26: The append, the end or the heartbeat goes on. Other listeners get everything, and the log has the cause."""
     stream = Stream()
     await stream.write(1)
     sinks = [Sink(), BrokenSink(at=2), Sink(), BrokenSink(at=2), Sink()]
@@ -257,7 +257,7 @@ async def test_a_sink_that_raises_is_let_go_and_harms_nobody(outcome: str, caplo
 async def test_a_log_that_cannot_be_read_costs_its_listener_only(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """SM-26, SM-27: a `pull` never raises; its listener is closed and forgotten, and with the last one the timer."""
+    """SM-26, SM-27: A `pull` never raises. Its listener is closed and forgotten, and the last one's timer too."""
     stream, live, dead = Stream(), Sink(), Sink()
     await stream.write(1)
     stream.subscribe(live)
@@ -280,14 +280,14 @@ async def test_a_log_that_cannot_be_read_costs_its_listener_only(
 
 
 def _say_nothing(*_arguments: object) -> None:
-    """In place of a method that reaches nobody."""
+    """Replace a method and send nothing."""
 
 
 @pytest.mark.parametrize("last", [2, 3])
 async def test_a_listener_never_skips_a_block(
     last: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """SM-26: one that was not offered a block is let go at the next, or at the end, and comes back with the position it really has."""
+    """SM-26: A listener that missed a block is closed at the next block or at the end, and comes back with its real position."""
     stream, sink, late = Stream(), Sink(), Sink()
     await stream.write(1)
     subscription = stream.subscribe(sink)
@@ -308,7 +308,7 @@ async def test_a_listener_never_skips_a_block(
 
 
 def test_positions_from_requests() -> None:
-    """SM-25: `Last-Event-ID` wins over `from`; anything but a whole number is refused."""
+    """SM-25: `Last-Event-ID` wins over `from`. Any text but a whole number is refused."""
     assert parse_position(None, None) == 0
     assert parse_position("7", "3") == 7
     assert parse_position("", "3") == 3

@@ -25,7 +25,7 @@ DAY_S = 24 * HOUR_S
 
 @dataclass
 class Platform:
-    """An object's platform that notes its alarms and can fail; the object over it can crash and come again."""
+    """An object's platform that records its alarms and can fail. Its object can crash and start again."""
 
     host: ObjectHost
     alarms: list[int | None]
@@ -58,7 +58,7 @@ class Platform:
 
 
 class Stream:
-    """A manager, the object behind it, and what that asked of its platform."""
+    """A manager, the object behind it, and the object's calls to its platform."""
 
     def __init__(self, **options: Any) -> None:
         self.clock = FakeClock(NOW_MS)
@@ -99,7 +99,7 @@ def stream() -> Iterator[Stream]:
 
 
 async def test_one_alarm_serves_a_stream_that_ends_soon(stream: Stream) -> None:
-    """SM-35: set at its creation, not by appends nor by the end; when it rings, one row is left."""
+    """SM-35: The alarm is set at the creation, not by appends or the end. When it rings, one row is left."""
     await stream.write(1, 2)
     await stream.clock.advance(HOUR_S / 2)
     await stream.write(3)
@@ -114,7 +114,7 @@ async def test_one_alarm_serves_a_stream_that_ends_soon(stream: Stream) -> None:
 
 
 async def test_an_alarm_that_comes_too_early_is_set_again(stream: Stream) -> None:
-    """SM-35: a stream that runs on is looked at when its idle time would be over, and after its end in time."""
+    """SM-35: The alarm of an open stream rings at the end of its idle time, and after its end in time."""
     await stream.write(1)
     await stream.clock.advance(26 * HOUR_S)
     idle_ms = NOW_MS + 7 * DAY_S * 1_000
@@ -127,7 +127,7 @@ async def test_an_alarm_that_comes_too_early_is_set_again(stream: Stream) -> Non
 
 
 async def test_an_idle_stream_goes_by_alarm(stream: Stream) -> None:
-    """SM-35: seven days after the last change, without anybody asking."""
+    """SM-35: An idle stream is deleted seven days after its last change, without any call."""
     await stream.write(1)
     await stream.clock.advance(6 * DAY_S)
     await stream.write(2)
@@ -138,7 +138,7 @@ async def test_an_idle_stream_goes_by_alarm(stream: Stream) -> None:
 
 
 async def test_what_is_kept_for_ever_has_no_alarm() -> None:
-    """SM-35: None keeps, and costs nothing."""
+    """SM-35: A retention of None keeps the stream and sets no alarm."""
     stream = Stream(keep_after_end=None, keep_idle=None)
     await stream.write(1)
     await stream.manager.end_stream("s")
@@ -149,7 +149,7 @@ async def test_what_is_kept_for_ever_has_no_alarm() -> None:
 
 
 async def test_retention_is_the_streams_own(stream: Stream) -> None:
-    """SM-35: a later writer's manager with other options changes nothing."""
+    """SM-35: The options of a later writer's manager change nothing."""
     await stream.write(1)
     other = DurableObjectStreamManager(stream.objects, keep_after_end=None, keep_idle=None)
     await (await other.create_writer("s", "agent", "researcher")).close()
@@ -159,7 +159,7 @@ async def test_retention_is_the_streams_own(stream: Stream) -> None:
 
 
 async def test_a_flush_is_recognised_after_a_reset_and_a_deletion() -> None:
-    """SM-9, SM-32, SM-33: the chunks are gone; the flush that brought them is known, after a restart too."""
+    """SM-9, SM-32, SM-33: After its chunks are gone, a repeated flush is still recognised, after a restart too."""
     sql = SqliteObjectSql()
     log = StreamLog(sql, "s")
     log.create(now_ms=NOW_MS)
@@ -176,7 +176,7 @@ async def test_a_flush_is_recognised_after_a_reset_and_a_deletion() -> None:
 
 
 async def test_a_deletion_leaves_one_row(stream: Stream) -> None:
-    """SM-33: the numbering and the fence, nothing else, however many chunks there were."""
+    """SM-33: Only the numbering and the fence stay, however many chunks there were."""
     for number in range(20):
         await stream.write(number)
     assert len(stream.rows()) == 21
@@ -189,7 +189,7 @@ async def test_a_deletion_leaves_one_row(stream: Stream) -> None:
 
 
 async def test_adaptive_chunks_are_stored_in_blocks() -> None:
-    """SM-27, SM-36: many writes within a window are one row; when nothing comes, no timer is left and no number lost."""
+    """SM-27, SM-36: Many writes within a window are one row. Without further writes no timer is left and no number is lost."""
     stream = Stream(adaptive=True, loss_window=1, keep_idle=None)
     writer = await stream.manager.create_writer("s", "agent", "researcher")
     for number in range(1, 51):
@@ -208,7 +208,7 @@ async def test_adaptive_chunks_are_stored_in_blocks() -> None:
 
 
 async def test_a_crash_loses_the_window_and_no_more() -> None:
-    """SM-36: what was stored or flushed is there; numbers go on above the ceiling; the writer is told, once."""
+    """SM-36: Stored and flushed chunks survive. The numbers continue above the ceiling, and the writer hears of the loss once."""
     stream = Stream(adaptive=True, loss_window=1, keep_idle=None)
     writer = await stream.manager.create_writer("s", "agent", "researcher")
     reader = await stream.manager.create_reader("s")
@@ -243,7 +243,7 @@ async def test_a_crash_loses_the_window_and_no_more() -> None:
 
 
 async def test_a_reader_waits_above_lost_numbers() -> None:
-    """SM-16, SM-36: a reader that has seen what a crash has lost waits without asking on and on, then goes on."""
+    """SM-16, SM-36: A reader whose last chunk a crash has lost waits without repeated questions, and then continues."""
     stream = Stream(adaptive=True, loss_window=1, keep_idle=None)
     writer = await stream.manager.create_writer("s", "agent", "researcher")
     await writer.write({"type": "text", "n": 1})
@@ -260,7 +260,7 @@ async def test_a_reader_waits_above_lost_numbers() -> None:
 
 
 async def test_what_cannot_be_stored_now_is_stored_later(caplog: pytest.LogCaptureFixture) -> None:
-    """SM-36: a database that fails at the end of the window is asked again at the end of the next one."""
+    """SM-36: If the database fails at the end of a window, the chunks are stored at the end of the next one."""
     stream = Stream(adaptive=True, loss_window=1, keep_idle=None)
     writer = await stream.manager.create_writer("s", "agent", "researcher")
     await writer.write({"type": "text", "n": 1})
@@ -279,7 +279,7 @@ async def test_what_cannot_be_stored_now_is_stored_later(caplog: pytest.LogCaptu
 
 
 async def test_a_writer_is_told_of_its_loss_after_several_restarts() -> None:
-    """SM-36: others have stored chunks above the lost numbers meanwhile; each lost chunk is told once, stored ones never."""
+    """SM-36: Others have stored chunks above the lost numbers. Each lost chunk is reported once, and stored ones never."""
     stream = Stream(adaptive=True, loss_window=1, keep_idle=None)
     writer = await stream.manager.create_writer("s", "agent", "researcher")
     await writer.write({"type": "text", "n": 1})
@@ -301,7 +301,7 @@ async def test_a_writer_is_told_of_its_loss_after_several_restarts() -> None:
 
 
 async def test_what_was_dropped_on_purpose_is_not_lost() -> None:
-    """SM-36: neither a truncation nor a reset between two restarts is told as a crash."""
+    """SM-36: A truncation or a reset between two restarts is not reported as a crash."""
     for drop in ("truncate", "reset"):
         stream = Stream(adaptive=True, loss_window=1, keep_idle=None)
         writer = await stream.manager.create_writer("s", "agent", "researcher")

@@ -27,13 +27,13 @@ class Stream:
         )
 
     async def write(self, count: int, size: int = 0) -> None:
-        """Store so many chunks by one flush."""
+        """Store this number of chunks by one flush."""
         async with self.manager.create_writer("s", "a", "t") as writer:
             for _ in range(count):
                 await writer.write({"type": "text", "text": "x" * size})
 
     def timers(self) -> int:
-        """How many timers are pending."""
+        """Return how many timers are pending."""
         return len(self.clock.pending)
 
     async def events(self, from_sequence: int = 0) -> LocalEvents:
@@ -57,7 +57,7 @@ def _socket_frames(socket: LocalSocket) -> list[dict[str, Any]]:
 
 
 async def _heard(socket: LocalSocket) -> list[str]:
-    """Acknowledge as long as it is asked for; the events in order."""
+    """Acknowledge as often as the stream asks, and return the events in order."""
     answered = 0
     while (asked := sum(frame["event"] == "ack" for frame in _socket_frames(socket))) > answered:
         answered += 1
@@ -68,7 +68,7 @@ async def _heard(socket: LocalSocket) -> list[str]:
 
 @pytest.mark.parametrize("size", [0, 10_000, 300_000])
 async def test_one_flush_is_held_by_pages(size: int) -> None:
-    """SM-26, GW-11: of a flush of any size an idle listener holds its window and one page; the rest it gets when it reads."""
+    """SM-26, GW-11: Of any flush an idle listener holds its window and one page. It gets the rest when it reads."""
     stream = Stream()
     await stream.write(1)
     events, socket = await stream.events(), await stream.socket()
@@ -86,7 +86,7 @@ async def test_one_flush_is_held_by_pages(size: int) -> None:
 @pytest.mark.parametrize("wire", ["events", "socket"])
 @pytest.mark.parametrize("news", ["reset", "end", "fail", "reset twice", "reset and end"])
 async def test_news_reaches_a_listener_behind_a_full_window(wire: str, news: str) -> None:
-    """SM-26, SM-32, GW-13: what happens while its window is full is told after what it still gets."""
+    """SM-26, SM-32, GW-13: A listener with a full window gets later news after the events that it still gets."""
     stream = Stream()
     await stream.write(1)
     listener: Any = await (stream.events() if wire == "events" else stream.socket())
@@ -119,7 +119,7 @@ async def test_news_reaches_a_listener_behind_a_full_window(wire: str, news: str
 
 @pytest.mark.parametrize("wire", ["events", "socket"])
 async def test_a_position_of_an_earlier_life_is_told(wire: str) -> None:
-    """SM-40: after a reset, and after a deletion and a new creation; also to who had everything of the earlier life."""
+    """SM-40: After a reset, or a deletion and a new creation, every listener hears of it, also one that had every chunk."""
     for name, begin_anew in (("reset", "reset_stream"), ("deletion", "delete_stream")):
         stream = Stream()
         await stream.write(3)
@@ -134,7 +134,7 @@ async def test_a_position_of_an_earlier_life_is_told(wire: str) -> None:
 
 
 async def test_a_sleeping_socket_is_told_of_the_life_it_missed() -> None:
-    """SM-40, GW-10: its attachment names the life of the stream that it has heard."""
+    """SM-40, GW-10: The socket's attachment names the life of the stream that it has heard."""
     stream = Stream()
     await stream.write(2)
     socket = await stream.socket()
@@ -146,7 +146,7 @@ async def test_a_sleeping_socket_is_told_of_the_life_it_missed() -> None:
 
 
 async def test_events_that_nobody_reads_end(caplog: pytest.LogCaptureFixture) -> None:
-    """SM-27: a client that reads nothing for a minute is let go, live or behind, and after the end too; readers stay."""
+    """SM-27: A client that reads nothing for a minute is closed: live, behind, or after the end. Clients that read stay."""
     stream = Stream()
     await stream.write(1)
     idle, behind, reading = await stream.events(), await stream.events(), await stream.events()
@@ -213,7 +213,7 @@ async def test_a_slow_reader_of_an_ended_response_stays() -> None:
 
 
 async def test_a_quiet_stream_keeps_its_readers() -> None:
-    """SM-27: a client that has read everything stays, however long nothing comes."""
+    """SM-27: A client that has read everything stays, however long the stream is quiet."""
     stream = Stream()
     await stream.write(1)
     events = await stream.events()
@@ -225,7 +225,7 @@ async def test_a_quiet_stream_keeps_its_readers() -> None:
 
 
 async def test_acknowledgements_that_nobody_asked_for_end() -> None:
-    """GW-12: a few are forgiven, across sleeps too; then the socket is closed."""
+    """GW-12: A few are tolerated, also across sleeps. Then the socket is closed."""
     stream = Stream()
     await stream.write(1)
     socket = await stream.socket()
@@ -241,7 +241,7 @@ async def test_acknowledgements_that_nobody_asked_for_end() -> None:
 
 @pytest.mark.parametrize(("code", "answered"), [(1000, 1000), (3001, 3001), (1005, 1000), (1001, 1000)])
 async def test_a_close_is_answered(code: int, answered: int) -> None:
-    """GW-12: the object closes its end, after a sleep too: the client's close is clean, and its listener forgotten."""
+    """GW-12: The object closes its end, after a sleep too. The client's close is clean, and its listener is forgotten."""
     stream = Stream()
     await stream.write(1)
     socket = await stream.socket()

@@ -25,7 +25,7 @@ NOW_MS = 1_700_000_000_000
 
 
 class RecordingSql(SqliteObjectSql):
-    """Notes each statement."""
+    """Records each statement."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def _append(log: StreamLog, body: str, flush: int, *, writer: str = "w", now_ms:
 
 
 def test_reads_of_an_unknown_stream_write_nothing(sql: RecordingSql) -> None:
-    """SM-17: no table is made before the stream is."""
+    """SM-17: No table is made before the stream."""
     log = StreamLog(sql, "s")
     assert log.head() is None
     assert log.writer_count() == 0
@@ -78,7 +78,7 @@ def test_a_plain_append_writes_one_row_and_no_other(sql: RecordingSql, log: Stre
 
 
 def test_a_repeated_flush_gives_the_first_result(sql: RecordingSql, log: StreamLog) -> None:
-    """SM-9: in the same object, in a reopened one, after later flushes of others, and after the end."""
+    """SM-9: In the same object, in a reopened one, after later flushes of others, and after the end, the result is the first one."""
     assert _append(log, '{"n":1}\n{"n":2}', 1) == 2
     assert _append(log, '{"n":3}', 1, writer="other") == 3
     assert _append(log, '{"n":1}\n{"n":2}', 1) == 2
@@ -91,7 +91,7 @@ def test_a_repeated_flush_gives_the_first_result(sql: RecordingSql, log: StreamL
 
 
 def test_an_overtaken_flush_is_found_or_refused(log: StreamLog) -> None:
-    """SM-9: a flush that arrives after a later one of its writer is never stored late."""
+    """SM-9: A flush that arrives after a later one of its writer is never stored late."""
     assert _append(log, "1", 1) == 1
     assert _append(log, "2\n3", 3) == 3
     assert _append(log, "1", 1) == 1
@@ -102,7 +102,7 @@ def test_an_overtaken_flush_is_found_or_refused(log: StreamLog) -> None:
 
 
 def test_a_flush_over_the_block_size_is_split_in_one_transaction(sql: RecordingSql, log: StreamLog) -> None:
-    """SM-5: blocks hold at most 256 KB, a larger chunk one of its own; a repetition finds all of them."""
+    """SM-5: A block holds at most 256 KB, or one larger chunk. A repetition finds all blocks of the flush."""
     texts = ["a" * 200_000, "é" * 100_000, "b" * 1_500_000, "c", "d"]
     assert _append(log, "\n".join(texts), 1) == 5
     rows = sql.exec("SELECT first_sequence, count, size_bytes FROM blocks WHERE first_sequence > 0")
@@ -117,7 +117,7 @@ def test_a_flush_over_the_block_size_is_split_in_one_transaction(sql: RecordingS
 
 
 def test_a_chunk_that_fits_no_row_is_refused_whole(sql: RecordingSql, log: StreamLog) -> None:
-    """SM-5: the flush it came in stores nothing."""
+    """SM-5: Its flush stores nothing."""
     with pytest.raises(StreamChunkTooLargeError):
         _append(log, "a\n" + "b" * (MAX_CHUNK_BYTES + 1), 1)
     assert sql.exec("SELECT * FROM blocks WHERE first_sequence > 0") == []
@@ -125,7 +125,7 @@ def test_a_chunk_that_fits_no_row_is_refused_whole(sql: RecordingSql, log: Strea
 
 
 def test_a_failing_transaction_changes_nothing(sql: RecordingSql, log: StreamLog) -> None:
-    """SM-9: rows and memory agree after a failure in the middle; the flush can come again."""
+    """SM-9: Rows and memory agree after a failure in the middle, and the flush can be sent again."""
     body = "\n".join(["x" * 150_000] * 4)
     sql.exec(
         "CREATE TRIGGER broken BEFORE INSERT ON blocks WHEN NEW.first_sequence > 2 BEGIN SELECT RAISE(ABORT, 'no'); END"
@@ -140,7 +140,7 @@ def test_a_failing_transaction_changes_nothing(sql: RecordingSql, log: StreamLog
 
 
 def test_pages_end_at_the_block_that_reaches_the_limit(log: StreamLog) -> None:
-    """SM-12: a page holds whole blocks from the one of its position, at least one."""
+    """SM-12: A page holds whole blocks from the block of its position on, at least one."""
     for flush in range(1, 11):
         _append(log, "\n".join(["x" * 9] * 3), flush)
     page = log.read(4, max_bytes=60)
@@ -153,7 +153,7 @@ def test_pages_end_at_the_block_that_reaches_the_limit(log: StreamLog) -> None:
 
 
 def test_more_blocks_than_one_page_takes(log: StreamLog) -> None:
-    """SM-12: a page of very small blocks stops somewhere, and the next one goes on there."""
+    """SM-12: A page of very small blocks ends at a limit, and the next page continues there."""
     for flush in range(1, 2_101):
         _append(log, str(flush), flush)
     seen: list[str] = []
@@ -172,7 +172,7 @@ def test_a_stream_of_newer_code_is_not_touched(sql: RecordingSql, log: StreamLog
 
 
 def test_no_statement_scans_but_those_that_must(sql: RecordingSql, log: StreamLog) -> None:
-    """SM-23: reads go by key; only a writer's repetition after a restart looks at all blocks."""
+    """SM-23: Reads use the key. Only a writer's repetition after a restart reads all blocks."""
     run: Callable[..., list[Row]] = sql.exec
     for name in q.__all__:
         text: Any = getattr(q, name)
@@ -188,7 +188,7 @@ def test_no_statement_scans_but_those_that_must(sql: RecordingSql, log: StreamLo
     ("count", "text"), [(150_000, "1"), (400, '"' + 10_000 * "x" + '"'), (300, '"' + 3_000 * "🎉" + '"')]
 )
 def test_a_large_flush_needs_little_memory(log: StreamLog, count: int, text: str) -> None:
-    """SM-5: below four times its body, however many chunks there are."""
+    """SM-5: A flush takes less than four times its body, whatever number of chunks it has."""
     body = "\n".join([text] * count)
     size_bytes = len(body.encode())
     tracemalloc.start()

@@ -32,7 +32,7 @@ RETENTION = Retention(after_end_ms=1_000, idle_ms=10_000)
 
 
 class LogMachine(RuleBasedStateMachine):
-    """The model: each number's chunk, each flush's result, the highest token, the status, what is only shown."""
+    """The model: each number's chunk, each flush's result, the highest token, the status, and the chunks that are only shown."""
 
     @initialize()
     def begin(self) -> None:
@@ -56,7 +56,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        """After a crash what was only shown is gone, its numbers are not; otherwise nothing has changed."""
+        """Restart. After a crash the only-shown chunks are gone and their numbers are not used again. Otherwise nothing changes."""
         had_ceiling, last = self.log.has_held(), self.last
         self.log = StreamLog(self.sql, "s")
         for flush in self.shown:
@@ -126,7 +126,7 @@ class LogMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.exists and not self.shown)
     @rule()
     def rest(self) -> None:
-        """With nothing new the ceiling comes down: a restart from here on skips no number."""
+        """Pass time without new chunks, so that the ceiling falls. From then on a restart skips no number."""
         assert self.log.store_held(now_ms=self.now_ms) is False
         assert not self.log.has_held()
 
@@ -199,7 +199,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(span_ms=st.sampled_from([0, 500, 1_500]))
     def expire(self, span_ms: int) -> None:
-        """Gone once the span has passed since the end, or the longer one since the last change."""
+        """Check that the stream is gone after its time since the end, or after the longer one since the last change."""
         self.now_ms += span_ms
         if self.exists:
             due_ms = self.changed_ms + (10_000 if self.outcome is None else 1_000)
@@ -247,7 +247,7 @@ class LogMachine(RuleBasedStateMachine):
         self.sql.close()
 
     def _does(self, call: Any, token: int | None, *, is_change_of_time: bool = True) -> bool:
-        """Whether a change that the stream's own state allows has happened; refused as it must be otherwise."""
+        """Return whether a change that the stream's state allows has happened. Check that any other change is refused rightly."""
         if not self.exists:
             self._refused(StreamNotFoundError, call)
         elif self._is_stale(token):
@@ -262,7 +262,7 @@ class LogMachine(RuleBasedStateMachine):
         return False
 
     def _does_nothing(self, call: Any, token: int | None) -> None:
-        """There is nothing to change but the fence."""
+        """Check that the call changes at most the fence."""
         if self._is_stale(token):
             self._refused(StaleFencingTokenError, call)
             return

@@ -28,7 +28,7 @@ class Store:
         )
 
     def before(self, operation: str, meddle: Callable[[], Awaitable[object]]) -> None:
-        """Once, just before a stream gets a call of this operation, others do this."""
+        """Let others act once, just before a stream gets a call of this operation."""
         self._meddling = operation, meddle
 
     async def call(self, name: str, request: str) -> str:
@@ -39,7 +39,7 @@ class Store:
         return await self.namespace.call(name, request)
 
     async def _no_pause(self, _seconds: float) -> None:
-        """Nothing waits here."""
+        """Replace every pause with none."""
 
     async def fill(self, *sessions: tuple[str, str | None]) -> None:
         for session_id, parent_session_id in sessions:
@@ -60,12 +60,12 @@ class Store:
                 await writer.write({"type": "text"})
 
     async def sequences(self, stream_id: str) -> list[int] | None:
-        """The first and the last number of a stream."""
+        """Return the first and the last number of a stream."""
         info = await self.store.stream_manager.get_info(stream_id)
         return None if info is None else [info.first_sequence, info.last_sequence]
 
     async def left(self, *session_ids: str) -> list[str]:
-        """Those of which anything is there."""
+        """Return the sessions of which anything is left."""
         return [
             session_id
             for session_id in session_ids
@@ -87,7 +87,7 @@ ALL = ("root", "child", "grandchild", "other")
 
 
 async def test_a_session_goes_with_its_descendants_and_streams(store: Store) -> None:
-    """SM-37: nothing of the tree is left; a session whose stream was never made is deleted too; others stay."""
+    """SM-37: Nothing of the tree is left. A session whose stream was never made is deleted too. Other sessions stay."""
     await store.store.stream_manager.delete_stream("grandchild")
     assert await store.store.delete_session("root") is True
     assert await store.left(*ALL) == ["other"]
@@ -99,7 +99,7 @@ UNREACHABLE: list[Moment] = ["before"] * 4
 
 
 async def test_a_deletion_that_was_not_decided(store: Store) -> None:
-    """SM-37: a stream that is out of reach before the decision raises, and leaves everything; called again, everything goes."""
+    """SM-37: A stream out of reach before the decision raises, and nothing is deleted. A repetition deletes everything."""
     store.namespace.fail(*UNREACHABLE)
     with pytest.raises(StreamConnectionError):
         await store.store.delete_session("root")
@@ -110,7 +110,7 @@ async def test_a_deletion_that_was_not_decided(store: Store) -> None:
 
 @pytest.mark.parametrize("commit_id", [None, "d"])
 async def test_a_deletion_that_was_broken_off(store: Store, commit_id: str | None) -> None:
-    """SM-37: streams out of reach after the decision raise; called again, the streams of the whole tree go."""
+    """SM-37: Streams out of reach after the decision raise. A repetition deletes the streams of the whole tree."""
 
     async def break_off() -> None:
         store.namespace.fail(*UNREACHABLE)
@@ -125,7 +125,7 @@ async def test_a_deletion_that_was_broken_off(store: Store, commit_id: str | Non
 
 
 async def test_a_repetition_after_others_have_made_the_session_again(store: Store) -> None:
-    """SM-37, ST-42: a deletion that was broken off belongs to the session that it met, not to one that was made since."""
+    """SM-37, ST-42: A deletion that failed midway deletes only the session that it first found, not a newer one."""
     store.namespace.fail(*UNREACHABLE)
     with pytest.raises(StreamConnectionError):
         await store.store.delete_session("other", commit_id="d")
@@ -138,7 +138,7 @@ async def test_a_repetition_after_others_have_made_the_session_again(store: Stor
 
 
 async def test_a_repetition_after_the_decision_keeps_new_chunks(store: Store) -> None:
-    """SM-37: of the stream that a new session has taken over, the repetition drops the old chunks alone."""
+    """SM-37: If a new session has taken over the stream, the repetition drops only the old chunks."""
 
     async def break_off() -> None:
         store.namespace.fail(*UNREACHABLE)
@@ -153,7 +153,7 @@ async def test_a_repetition_after_the_decision_keeps_new_chunks(store: Store) ->
 
 
 async def test_a_session_that_is_made_while_another_is_deleted(store: Store) -> None:
-    """SM-37: a session that others make in between keeps its chunks, whether its stream is the old one or a new one."""
+    """SM-37: A session that others make in between keeps its chunks, in the old stream or in a new one."""
     store.before("delete_marked", lambda: store.fill(("other", None)))
     assert await store.store.delete_session("other") is True
     assert await store.store.state_store.exists("other")
@@ -170,7 +170,7 @@ async def test_a_session_that_is_made_while_another_is_deleted(store: Store) -> 
 
 
 async def test_a_writer_of_the_deleted_session(store: Store) -> None:
-    """SM-37: what the deleted session's own writer stores in between goes with the stream."""
+    """SM-37: Chunks that the deleted session's own writer stores in between are deleted with the stream."""
 
     async def write() -> None:
         async with store.store.stream_manager.create_writer("other", "a", "t") as writer:
@@ -182,7 +182,7 @@ async def test_a_writer_of_the_deleted_session(store: Store) -> None:
 
 
 async def test_a_newer_holder_in_between(store: Store) -> None:
-    """SM-37: a holder who comes before the decision is not deleted; the refusal leaves the streams as they were."""
+    """SM-37: A holder that comes before the decision keeps its session, and the refusal changes no stream."""
     state_store = store.store.state_store
     store.before("mark", lambda: state_store.update_status("root", "running", fencing_token=9))
     with pytest.raises(StaleFencingTokenError):
@@ -192,7 +192,7 @@ async def test_a_newer_holder_in_between(store: Store) -> None:
 
 
 async def test_what_stays_of_a_deleted_session_is_small(store: Store) -> None:
-    """ST-42: the row of a deleted id has at most 5,000 bytes of each kind of commits, the newest, and of plans at most eight."""
+    """ST-42: The row of a deleted id has at most 5,000 bytes of each kind of commit, the newest ones, and at most eight plans."""
     state_store = store.store.state_store
     for number in range(40):
         await state_store.update_status("other", "x" * 400, commit_id=f"{number:03}{'i' * 480}")
@@ -215,7 +215,7 @@ async def test_what_stays_of_a_deleted_session_is_small(store: Store) -> None:
 
 
 async def test_usage_in_a_table_of_ones_own() -> None:
-    """SM-37, US-8: it goes in the transaction of the state."""
+    """SM-37, US-8: Usage in another table is deleted in the transaction of the state."""
     database, streams = SqliteDatabase(), LocalObjects(StreamObject, clock=FakeClock())
     store = create_cloudflare_store(db=database, streams=streams, usage_options=UsageOptions(table_name="mine"))
     await store.migrate()
@@ -231,14 +231,14 @@ async def test_usage_in_a_table_of_ones_own() -> None:
 
 
 async def test_a_stale_holder_deletes_nothing(store: Store) -> None:
-    """SM-13, SM-37: a token below the one that a stream has seen is refused, and the session is as it was."""
+    """SM-13, SM-37: A token below the highest of a stream is refused, and the session does not change."""
     with pytest.raises(StaleFencingTokenError):
         await store.store.delete_session("root", fencing_token=4)
     assert await store.left(*ALL) == [*ALL]
 
 
 async def test_a_token_that_one_stream_refuses(store: Store) -> None:
-    """SM-37: when the last of several streams refuses the token, the others are as they were."""
+    """SM-37: When the last of several streams refuses the token, the other streams do not change."""
     async with store.store.stream_manager.create_writer("grandchild", "a", "t", fencing_token=9) as writer:
         await writer.write({"type": "text"})
     with pytest.raises(StaleFencingTokenError):
@@ -247,7 +247,7 @@ async def test_a_token_that_one_stream_refuses(store: Store) -> None:
 
 
 async def test_what_has_no_state_row(store: Store) -> None:
-    """SM-37: streams and usage go where the state row is gone, a stream of another name included."""
+    """SM-37: If the state row is gone, streams and usage are deleted, a stream with another name included."""
     state = await store.store.state_store.load_state("other", required=True)
     state.stream_id = "shared"
     await store.store.state_store.save(state)
@@ -260,7 +260,7 @@ async def test_what_has_no_state_row(store: Store) -> None:
 
 
 async def test_a_stream_that_another_session_uses(store: Store) -> None:
-    """SM-37: it stays as long as that session is there."""
+    """SM-37: A shared stream stays as long as the other session exists."""
     for name in ("one", "two"):
         await store.store.state_store.save(AgentState(session_id=name, agent_type="a", stream_id="room"))
     async with store.store.stream_manager.create_writer("room", "a", "t") as writer:
@@ -272,7 +272,7 @@ async def test_a_stream_that_another_session_uses(store: Store) -> None:
 
 
 async def test_a_deletion_repeated_after_the_session_was_made_again(store: Store) -> None:
-    """SM-37, ST-42: repeated with its commit id it touches neither the new session nor its stream."""
+    """SM-37, ST-42: A repetition with its commit id changes neither the new session nor its stream."""
     assert await store.store.delete_session("other", commit_id="d")
     await store.fill(("other", None))
     assert await store.store.delete_session("other", commit_id="d")
@@ -281,7 +281,7 @@ async def test_a_deletion_repeated_after_the_session_was_made_again(store: Store
 
 
 async def test_cleaning_up_everything(store: Store) -> None:
-    """SM-45: expired sessions go with their streams and usage."""
+    """SM-45: Expired sessions are deleted with their streams and usage."""
     state = await store.store.state_store.load_state("root", required=True)
     state.expires_at = 1
     await store.store.state_store.save(state)
@@ -290,7 +290,7 @@ async def test_cleaning_up_everything(store: Store) -> None:
 
 
 async def test_a_session_that_is_made_while_expired_ones_are_cleaned_up(store: Store) -> None:
-    """SM-45: a session that others make in between, of the same id, keeps its chunks."""
+    """SM-45: A session of the same id that others make in between keeps its chunks."""
     state = await store.store.state_store.load_state("other", required=True)
     state.expires_at = 1
     await store.store.state_store.save(state)
@@ -301,7 +301,7 @@ async def test_a_session_that_is_made_while_expired_ones_are_cleaned_up(store: S
 
 
 async def test_a_session_that_expires_while_others_are_cleaned_up(store: Store) -> None:
-    """SM-37: its stream goes too, although nobody has looked at it before."""
+    """SM-37: Its stream is deleted too, although it was not in the first list."""
     for session_id, when in (("root", 1), ("other", None)):
         state = await store.store.state_store.load_state(session_id, required=True)
         state.expires_at = when
@@ -318,7 +318,7 @@ async def test_a_session_that_expires_while_others_are_cleaned_up(store: Store) 
 
 
 async def test_the_streams_of_a_large_tree_are_forgotten(store: Store) -> None:
-    """ST-42: once they are gone, a long list of streams does not stay under the id."""
+    """ST-42: When the streams are gone, the id keeps no long list of them."""
     await store.fill(*((f"child-{number}", "root") for number in range(8)))
     await store.store.delete_session("root")
     select = Statement("SELECT streams FROM __agents_fences WHERE session_id = 'root'")

@@ -50,7 +50,7 @@ def kinds(socket: LocalSocket) -> list[str]:
 
 
 async def test_a_listener_gets_the_next_chunk_after_the_object_has_slept() -> None:
-    """GW-10: its place comes back with its socket: nothing twice, nothing missing, caught-up once, the end."""
+    """GW-10: The socket keeps its place: no chunk comes twice or is missing, then caught-up once, then the end."""
     stream = Stream()
     await stream.write(1, 2)
     first, second = await stream.listen(), await stream.listen(from_sequence=2)
@@ -70,7 +70,7 @@ async def test_a_listener_gets_the_next_chunk_after_the_object_has_slept() -> No
 
 
 async def test_the_first_thing_an_object_does_may_be_a_new_listener() -> None:
-    """GW-10: new or just awake, it tells the new socket from those it finds again."""
+    """GW-10: A new object, and one that has just woken, tells the new socket from the old ones."""
     stream = Stream()
     await stream.write(1)
     sockets: list[LocalSocket] = []
@@ -83,7 +83,7 @@ async def test_the_first_thing_an_object_does_may_be_a_new_listener() -> None:
 
 
 async def test_no_timer_keeps_the_object_awake() -> None:
-    """GW-10: not for sockets, however many; a client's ping is answered without the object."""
+    """GW-10: Sockets need no timer, however many there are. The platform answers a client's ping."""
     stream = Stream()
     await stream.write(1)
     sockets = [await stream.listen() for _ in range(3)]
@@ -98,7 +98,7 @@ async def test_no_timer_keeps_the_object_awake() -> None:
 
 
 async def test_a_client_that_owes_an_ack_is_sent_no_more_than_a_window() -> None:
-    """GW-11: at most 256 KB and one page ahead of its acks; what it misses waits in the log; others are not held."""
+    """GW-11: A client is at most 256 KB and one page ahead of its acks. The rest waits in the log, and others do not wait."""
     stream = Stream()
     await stream.write(0)
     slow, quick = await stream.listen(), await stream.listen()
@@ -123,7 +123,7 @@ async def test_a_client_that_owes_an_ack_is_sent_no_more_than_a_window() -> None
 
 
 async def test_catching_up_stops_at_the_window() -> None:
-    """GW-11: a long backlog goes page by page too, an ack at a time; the end comes after it."""
+    """GW-11: A long backlog comes page by page, one for each ack, and the end comes after it."""
     stream = Stream()
     for number in range(40):
         await stream.write(number, size=50 * KB)
@@ -142,7 +142,7 @@ async def test_catching_up_stops_at_the_window() -> None:
 
 
 async def test_an_ack_that_nobody_asked_for_changes_nothing() -> None:
-    """GW-11: it earns no room."""
+    """GW-11: An extra ack gives no more room."""
     stream = Stream()
     await stream.write(0)
     socket = await stream.listen()
@@ -155,7 +155,7 @@ async def test_an_ack_that_nobody_asked_for_changes_nothing() -> None:
 
 @pytest.mark.parametrize("message", ["", "hello", "ACK", '{"event":"ack"}', "ping "])
 async def test_a_listener_that_talks_is_closed(message: str) -> None:
-    """GW-12: every message wakes the object; 1008, and the others go on."""
+    """GW-12: Every message wakes the object, so the socket is closed with 1008. Others go on."""
     stream = Stream()
     await stream.write(1)
     talker, other = await stream.listen(), await stream.listen()
@@ -168,7 +168,7 @@ async def test_a_listener_that_talks_is_closed(message: str) -> None:
 
 
 async def test_a_socket_that_closes_is_forgotten() -> None:
-    """GW-12: said or not; the append goes on."""
+    """GW-12: With or without a close message the socket is forgotten, and the append goes on."""
     stream = Stream()
     await stream.write(1)
     said, silent, last = [await stream.listen() for _ in range(3)]
@@ -184,7 +184,7 @@ async def test_a_socket_that_closes_is_forgotten() -> None:
 
 @pytest.mark.parametrize("attachment", ["", "{}", "[1]", "null", '{"key": 1}', "not json"])
 async def test_an_attachment_of_other_code_closes_the_socket(attachment: str) -> None:
-    """GW-12: 1012: the client comes back with its position, and nothing fails."""
+    """GW-12: The socket is closed with 1012, and the client comes back with its position. Nothing fails."""
     stream = Stream()
     await stream.write(1)
     socket, other = await stream.listen(), await stream.listen()
@@ -200,7 +200,7 @@ async def test_an_attachment_of_other_code_closes_the_socket(attachment: str) ->
 
 
 async def test_a_restart_breaks_connections_and_loses_nothing() -> None:
-    """GW-10: an object that is reset loses its sockets; a client that comes back with its position has everything once."""
+    """GW-10: A reset object loses its sockets. A client that comes back with its position has every chunk once."""
     stream = Stream()
     await stream.write(1)
     before = await stream.listen()
@@ -214,7 +214,7 @@ async def test_a_restart_breaks_connections_and_loses_nothing() -> None:
 async def test_a_listener_that_cannot_be_served_is_let_go_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """GW-12: its socket is closed and the log has the cause."""
+    """GW-12: Only its socket is closed, and the log has the cause."""
     stream = Stream()
     await stream.write(1)
     broken, other = await stream.listen(), await stream.listen()
@@ -231,7 +231,7 @@ async def test_a_listener_that_cannot_be_served_is_let_go_alone(
 
 @pytest.mark.parametrize("wire", ["socket", "events"])
 async def test_what_is_no_longer_kept_is_said_once(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """GW-13: a listener below the floor is told what is gone, and goes on with the oldest chunk kept."""
+    """GW-13: A listener below the floor hears once which chunks are gone, and continues with the oldest kept chunk."""
     stream = Stream()
     await stream.write(1, 2, 3, 4)
     read = StreamLog.read
@@ -255,7 +255,7 @@ async def test_what_is_no_longer_kept_is_said_once(wire: str, monkeypatch: pytes
 
 
 async def test_listeners_hear_of_a_reset_and_of_a_deletion() -> None:
-    """GW-13, SM-32, SM-33: on both wires, also after a sleep: `truncated`, and a close."""
+    """GW-13, SM-32, SM-33: On both wires, also after a sleep, listeners get `truncated` and a close."""
     stream = Stream()
     await stream.write(1)
     socket = await stream.listen()

@@ -169,7 +169,7 @@ def _bodies(server: Any) -> int:
 
 
 async def test_a_refused_request_leaves_nothing_behind(server: Any) -> None:
-    """SM-25: no proxy, no stream of bytes, no listener stays of a request that is answered with an error."""
+    """SM-25: A request that gets an error leaves no proxy, no byte stream and no listener."""
     stream = Stream()
     assert await stream.manager.get_info("s") is None
     assert (await _get(server, stream)).status == 404
@@ -180,7 +180,7 @@ async def test_a_refused_request_leaves_nothing_behind(server: Any) -> None:
 
 
 async def test_a_listener_is_fed_and_let_go(server: Any) -> None:
-    """SM-25, SM-27: events until the end; then neither proxies nor listeners."""
+    """SM-25, SM-27: The events come until the end. Then no proxies and no listeners are left."""
     stream = Stream()
     await stream.write(1)
     body = (await _get(server, stream)).body
@@ -194,7 +194,7 @@ async def test_a_listener_is_fed_and_let_go(server: Any) -> None:
 
 
 async def test_a_client_that_leaves_is_let_go(server: Any) -> None:
-    """SM-27: said (`cancel`), or noticed at a push: the stream is closed, or has no size any more."""
+    """SM-27: A client that leaves, by `cancel` or noticed at a push, has its stream closed."""
     stream = Stream()
     await stream.write(1)
     said, closed, errored = [(await _get(server, stream)).body for _ in range(3)]
@@ -231,7 +231,7 @@ async def test_an_ended_response_that_nobody_reads_is_let_go(server: Any) -> Non
 async def test_a_log_that_cannot_be_read_raises_nothing_into_javascript(
     server: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """SM-26, SM-29: `pull` closes the response instead; the traceback stays in the object's log."""
+    """SM-26, SM-29: `pull` closes the response instead. The traceback stays in the object's log."""
     stream = Stream()
     await stream.write(1)
     body = (await _get(server, stream)).body

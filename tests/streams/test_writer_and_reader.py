@@ -28,7 +28,7 @@ SHELL = Path(__file__).parents[2] / "durable_objects" / "stream_server.py"
 
 
 class SilentNamespace:
-    """Objects that answer only while they speak."""
+    """Objects that answer only while the test lets them."""
 
     def __init__(self, objects: LocalObjects) -> None:
         self._objects = objects
@@ -59,7 +59,7 @@ async def _read(manager: DurableObjectStreamManager, stream_id: str = "s") -> li
 
 
 async def test_everything_stored_survives_a_restart(tmp_path: Path) -> None:
-    """SM-28: after the objects have lost their memory, readers, writers, outcome and numbering go on as before."""
+    """SM-28: After the objects have lost their memory, readers, writers, outcome and numbering continue as before."""
     objects = LocalObjects(StreamObject, folder=tmp_path)
     manager = _manager(objects)
     writer = await manager.create_writer("s", "a", "t", fencing_token=4)
@@ -90,7 +90,7 @@ async def _rest(reader: Any) -> list[Any]:
 
 
 async def test_a_waiting_reader_survives_a_restart() -> None:
-    """SM-16, SM-28: a reader that waits when its object is reset waits on in the new one."""
+    """SM-16, SM-28: When its object is reset, a waiting reader waits on in the new one."""
     objects = LocalObjects(StreamObject)
     manager = _manager(objects)
     async with manager.create_writer("s", "a", "t") as writer:
@@ -107,7 +107,7 @@ async def test_a_waiting_reader_survives_a_restart() -> None:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_a_flush_repeated_after_a_restart_stores_once(moment: Any) -> None:
-    """SM-9, SM-28: the object has lost its memory between a flush whose reply was lost and its repetition."""
+    """SM-9, SM-28: The object loses its memory between a flush with a lost reply and its repetition, and stores once."""
     objects = LocalObjects(StreamObject)
     faulty = FaultyNamespace(objects)
     manager = _manager(faulty)
@@ -126,7 +126,7 @@ async def test_a_flush_repeated_after_a_restart_stores_once(moment: Any) -> None
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_a_conditional_write_whose_reply_was_lost_stays_pending(moment: Any) -> None:
-    """SM-10, SM-11: with `outcome_unknown` the chunk is in `pending`; the next call settles it, once."""
+    """SM-10, SM-11: With `outcome_unknown` the chunk is in `pending`. The next call settles it once."""
     faulty = FaultyNamespace(LocalObjects(StreamObject))
     manager = _manager(faulty)
     writer = await manager.create_writer("s", "a", "t")
@@ -141,7 +141,7 @@ async def test_a_conditional_write_whose_reply_was_lost_stays_pending(moment: An
 
 
 async def test_a_cancelled_flush_is_settled_by_the_next_one() -> None:
-    """SM-9: cancelling a flush in flight neither loses nor doubles its chunks."""
+    """SM-9: A cancelled flush neither loses nor doubles its chunks."""
     manager = _manager(LocalObjects(StreamObject))
     writer = await manager.create_writer("s", "a", "t")
     for number in range(20):
@@ -157,7 +157,7 @@ async def test_a_cancelled_flush_is_settled_by_the_next_one() -> None:
 
 
 async def test_a_full_buffer_waits_thirty_seconds() -> None:
-    """SM-21: a write that finds the buffer full waits for room, at most 30 s, and then has not taken its chunk."""
+    """SM-21: With a full buffer a write waits at most 30 s for room. If it fails, its chunk was not taken."""
     namespace = SilentNamespace(LocalObjects(StreamObject))
     faulty = FaultyNamespace(namespace)
     spans: list[float] = []
@@ -187,7 +187,7 @@ async def test_a_full_buffer_waits_thirty_seconds() -> None:
 
 
 async def test_a_failure_behind_a_timer_surfaces_at_the_next_call(caplog: pytest.LogCaptureFixture) -> None:
-    """SM-10: the next write, flush or close raises what a flush by timer met."""
+    """SM-10: The next write, flush or close raises the error of a flush by timer."""
     objects = LocalObjects(StreamObject)
     kept: list[Any] = []
     manager = _manager(objects, wait_until=kept.append)
@@ -204,7 +204,7 @@ async def test_a_failure_behind_a_timer_surfaces_at_the_next_call(caplog: pytest
 
 
 async def test_leaving_the_block_with_an_exception_shows_that_one(caplog: pytest.LogCaptureFixture) -> None:
-    """SM-10: the block's own exception is not hidden by a close that fails too."""
+    """SM-10: A close that fails too does not hide the block's own exception."""
     objects = LocalObjects(StreamObject)
     manager = _manager(objects)
     with pytest.raises(KeyError, match="mine"):  # noqa: PT012
@@ -233,7 +233,7 @@ async def test_round_trips() -> None:
 
 
 async def test_an_overloaded_object_is_not_pressed() -> None:
-    """SM-9: a call that the platform refused for overload is not sent again at once."""
+    """SM-9: A call that the platform refused for overload is not sent again at once."""
 
     class Overloaded:
         calls = 0
@@ -249,7 +249,7 @@ async def test_an_overloaded_object_is_not_pressed() -> None:
 
 
 async def test_what_is_not_ours_leaves_the_object_as_an_id(caplog: pytest.LogCaptureFixture) -> None:
-    """SM-29: unknown operations are refused by name; anything else goes to the given logger, its id to the caller."""
+    """SM-29: Unknown operations are refused by name. Any other error goes to the given logger, and the caller gets its id."""
     logger = logging.getLogger("mine")
     objects = LocalObjects(lambda host: StreamObject(host, logger=logger))
     assert "invalid_argument" in await objects.call("s", encode_request("nope", {"streamId": "s"}))
@@ -279,7 +279,7 @@ async def test_events_of_an_object_in_process() -> None:
 
 
 class HttpNamespace:
-    """Objects whose HTTP answers are what was asked for, after so many failures."""
+    """Objects whose HTTP answers follow after a number of failures."""
 
     def __init__(self, failures: int = 0, *, overloaded: bool = False) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []
@@ -297,7 +297,7 @@ class HttpNamespace:
 
 
 async def test_an_sse_request_is_repeated_like_a_call() -> None:
-    """SM-25, SM-30: with pauses, four times; then `StreamConnectionError`. An overloaded object is asked once."""
+    """SM-25, SM-30: It is tried four times with pauses, then raises `StreamConnectionError`. An overloaded object is asked once."""
     patient = HttpNamespace(failures=3)
     assert await _manager(patient).sse_response("s", last_event_id=7) == "response"
     assert patient.asked == [("s", {"Last-Event-ID": "7"})] * 4
@@ -308,7 +308,7 @@ async def test_an_sse_request_is_repeated_like_a_call() -> None:
 
 
 async def test_a_malformed_position_is_refused_before_anything_is_sent() -> None:
-    """SM-25: `sse_response` raises, with status 400; an empty header is none."""
+    """SM-25: `sse_response` raises an error with status 400. An empty header counts as none."""
     namespace = HttpNamespace()
     bad_positions: list[Any] = ["1\n2", "x", "-1", -1, 1.5, 2**53, 10**5_000, True]
     for bad in bad_positions:
@@ -323,7 +323,7 @@ async def test_a_malformed_position_is_refused_before_anything_is_sent() -> None
 
 
 async def test_a_consumer_cancelled_while_its_reader_closes_is_cancelled() -> None:
-    """SM-12: `close` ends an iteration that waits, but swallows no cancellation."""
+    """SM-12: `close` ends a waiting iteration, but swallows no cancellation."""
     manager = _manager(LocalObjects(StreamObject))
     await manager.create_writer("s", "a", "t")
     for cancel_first in (False, True):
@@ -352,7 +352,7 @@ def test_only_call_can_be_reached_over_rpc() -> None:
 
 
 def test_options_are_checked() -> None:
-    """SM-22: options out of their range are refused by name; milliseconds given as seconds name the unit."""
+    """SM-22: Options out of their range are refused by name. Milliseconds given as seconds give an error that names the unit."""
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"buffer_size": 0}, "buffer_size"),
         ({"flush_interval": 100}, "flush_interval_ms"),

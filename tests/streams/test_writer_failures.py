@@ -97,7 +97,7 @@ async def _another_writer_stores(objects: LocalObjects, number: int) -> None:
 
 
 async def _with_unsettled_condition(objects: LocalObjects, **options: Any) -> DurableObjectStreamWriter:
-    """A writer whose chunk 1 expects sequence 1, which another writer took before it reached the object."""
+    """Return a writer whose chunk 1 expects sequence 1, which another writer took first."""
     faulty = FaultyNamespace(objects)
     writer = await _manager(faulty, **options).create_writer("s", "a", "t")
     faulty.fail("before", "before", "before", "before")
@@ -110,7 +110,7 @@ async def _with_unsettled_condition(objects: LocalObjects, **options: Any) -> Du
 
 
 async def test_a_refused_condition_takes_its_chunk_along() -> None:
-    """SM-11: once `expected_sequence` is refused, its chunk is never stored, whatever is flushed later."""
+    """SM-11: After a refused `expected_sequence` its chunk is never stored, whatever is flushed later."""
     objects = LocalObjects(StreamObject)
     writer = await _with_unsettled_condition(objects)
     with pytest.raises(SequenceConflictError) as caught:
@@ -124,7 +124,7 @@ async def test_a_refused_condition_takes_its_chunk_along() -> None:
 
 
 async def test_a_write_that_meets_a_refused_condition_may_be_repeated() -> None:
-    """SM-10, SM-11: the write that surfaces an earlier refusal has not taken its own chunk."""
+    """SM-10, SM-11: The write that raises an earlier refusal has not taken its own chunk."""
     objects = LocalObjects(StreamObject)
     writer = await _with_unsettled_condition(objects)
     with pytest.raises(SequenceConflictError):
@@ -136,7 +136,7 @@ async def test_a_write_that_meets_a_refused_condition_may_be_repeated() -> None:
 
 
 async def test_a_condition_refused_for_another_reason_takes_its_chunk_along() -> None:
-    """SM-11: so does any other refusal: the stream has ended meanwhile."""
+    """SM-11: Any other refusal drops the chunk too, for example after the end of the stream."""
     objects = LocalObjects(StreamObject)
     writer = await _with_unsettled_condition(objects)
     await _manager(objects).end_stream("s")
@@ -147,7 +147,7 @@ async def test_a_condition_refused_for_another_reason_takes_its_chunk_along() ->
 
 
 async def test_a_condition_refused_behind_a_timer_surfaces_at_the_next_call(caplog: pytest.LogCaptureFixture) -> None:
-    """SM-10, SM-11: a flush by timer leaves the refused chunk to the next call, which raises."""
+    """SM-10, SM-11: A flush by timer leaves the refused chunk to the next call, which raises."""
     objects = LocalObjects(StreamObject)
     faulty = FaultyNamespace(objects)
     kept: list[Awaitable[None]] = []
@@ -175,7 +175,7 @@ async def test_a_condition_refused_behind_a_timer_surfaces_at_the_next_call(capl
 
 
 async def test_a_cancelled_conditional_write_stays_conditional() -> None:
-    """SM-10, SM-11: a conditional write cancelled on its way is in `pending`, with its condition."""
+    """SM-10, SM-11: A conditional write that is cancelled on its way is in `pending` with its condition."""
     objects = LocalObjects(StreamObject)
     gate = GatedNamespace(objects)
     writer = await _manager(gate).create_writer("s", "a", "t")
@@ -195,7 +195,7 @@ async def test_a_cancelled_conditional_write_stays_conditional() -> None:
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("expected_sequence", [None, 1])
 async def test_a_write_cancelled_on_its_way_is_pending(before: bool, expected_sequence: int | None) -> None:
-    """SM-10: it may have left, so `pending` has it until the next call settles it, once."""
+    """SM-10: It may have been sent, so `pending` has it until the next call settles it once."""
     objects = LocalObjects(StreamObject)
     gate = GatedNamespace(objects)
     writer = await _manager(gate, buffer_size=1).create_writer("s", "a", "t")
@@ -228,7 +228,7 @@ async def test_a_write_cancelled_before_it_left_has_not_taken_its_chunk(expected
 
 
 async def test_a_flush_sends_nothing_that_was_taken_after_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SM-10: a write cancelled just as a flush before it is done has not been stored by that flush."""
+    """SM-10: A flush does not store a write that is cancelled just when the flush ends."""
     objects = LocalObjects(StreamObject)
     gate = GatedNamespace(objects)
     writer = await _manager(gate, buffer_size=2).create_writer("s", "a", "t")
@@ -258,7 +258,7 @@ async def test_a_flush_sends_nothing_that_was_taken_after_it_began(monkeypatch: 
 
 
 async def test_a_failing_wait_until_fails_no_write(caplog: pytest.LogCaptureFixture) -> None:
-    """SM-6, SM-10: it is logged once; the chunk is taken, and stored as without `wait_until`."""
+    """SM-6, SM-10: It is logged once. The chunk is taken, and stored as without `wait_until`."""
     objects = LocalObjects(StreamObject)
 
     def wait_until(work: Awaitable[None]) -> None:
@@ -274,7 +274,7 @@ async def test_a_failing_wait_until_fails_no_write(caplog: pytest.LogCaptureFixt
 
 
 async def test_a_chunk_of_exactly_the_top_limit_is_stored() -> None:
-    """SM-5: what `write` accepts, the object can store, among others in one flush too."""
+    """SM-5: The object can store every chunk that `write` accepts, also among others in one flush."""
     objects = LocalObjects(StreamObject)
     writer = await _manager(objects, max_chunk_bytes=blocks.MAX_CHUNK_BYTES).create_writer("s", "a", "t")
     stamped = {**_chunk(2), "agentId": "a", "agentType": "t", "timestamp": 1, "text": ""}
@@ -289,7 +289,7 @@ async def test_a_chunk_of_exactly_the_top_limit_is_stored() -> None:
 
 
 async def test_a_chunk_too_large_for_the_object_leaves_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SM-5: an object with a lower limit refuses the flush; the chunks beside the offending one stay and are stored."""
+    """SM-5: An object with a lower limit refuses the flush. The chunks beside the large one stay and are stored."""
     monkeypatch.setattr(blocks, "MAX_BLOCK_BYTES", 100)
     monkeypatch.setattr(blocks, "MAX_CHUNK_BYTES", 200)
     objects = LocalObjects(StreamObject)
@@ -308,7 +308,7 @@ async def test_a_chunk_too_large_for_the_object_leaves_the_writer(monkeypatch: p
 async def test_an_object_that_fails_within_is_a_stream_error_of_unknown_outcome(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """SM-30: what is not the package's own error comes as `StreamError`, `outcome_unknown`; the chunks stay."""
+    """SM-30: An error of other code comes as `StreamError` with `outcome_unknown`, and the chunks stay."""
     objects = LocalObjects(StreamObject)
     writer = await _manager(objects).create_writer("s", "a", "t")
     await writer.write(_chunk(1))
@@ -346,7 +346,7 @@ class ChancyNamespace:
 
 @pytest.mark.parametrize("seed", range(length(25, 1_000)))
 async def test_every_chunk_is_stored_once_or_was_not_taken(seed: int) -> None:
-    """SM-8, SM-9, SM-10: under lost calls, restarts and cancellations: what was taken, or was in `pending`, and no more."""
+    """SM-8, SM-9, SM-10: Under lost calls, restarts and cancellations, exactly the taken and the pending chunks may be stored."""
     chance = random.Random(seed)
     objects = LocalObjects(StreamObject)
     namespace = ChancyNamespace(objects, chance)
@@ -355,7 +355,7 @@ async def test_every_chunk_is_stored_once_or_was_not_taken(seed: int) -> None:
     taken: set[int] = set()
 
     async def hurried(call: Awaitable[object]) -> bool:
-        """Whether the call returned, before its caller lost patience."""
+        """Return whether the call returned before its caller gave up."""
         task = asyncio.ensure_future(call)
         for _ in range(chance.randrange(15)):
             await asyncio.sleep(0)

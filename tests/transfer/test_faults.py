@@ -26,7 +26,7 @@ HIDDEN = (
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several batches for a small session, without pauses between attempts."""
+    """Make imports use several batches for a small session, without pauses between attempts."""
 
     async def pause(_attempt: int) -> None: ...
 
@@ -48,7 +48,7 @@ async def _filled(text: str) -> SqliteDatabase:
 
 
 async def _all(database: SqliteDatabase) -> dict[str, list[Row]]:
-    """Every table, without what hangs on the number of no session."""
+    """Return every table, without the values that depend on a session's number."""
     [numbers] = await database.batch([Statement("SELECT session_no FROM __agents_states")])
     live = {row[0] for row in numbers}
     found: dict[str, list[Row]] = {}
@@ -61,7 +61,7 @@ async def _all(database: SqliteDatabase) -> dict[str, list[Row]]:
 
 
 async def _seen(database: SqliteDatabase) -> str:
-    """The session by its reads, the version and times of the copy aside."""
+    """Return the session by its reads, without the version and the times of the copy."""
     states, usage = D1StateStore(database), D1UsageStore(database)
     state = await states.load_state("s")
     if state is None:
@@ -76,7 +76,7 @@ async def _seen(database: SqliteDatabase) -> str:
 @pytest.mark.parametrize("replaces", [False, True], ids=["a new one", "replace"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_every_batch(moment: Moment, replaces: bool) -> None:
-    """TR-6: an import that dies at any batch leaves nothing new or the whole; called again, it ends, and leaves no second effect."""
+    """TR-6: An import that fails at any batch leaves nothing or everything. A repetition ends it, without a second effect."""
     copy = await export_session(await _filled("new"), "s")
     old = await _seen(await _filled("old")) if replaces else "nothing"
     await import_session(plain := await _target(replaces), copy, replace=True)
@@ -100,7 +100,7 @@ async def test_every_batch(moment: Moment, replaces: bool) -> None:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_lost_replies(moment: Moment) -> None:
-    """TR-6: a reply that is lost is asked for again, and the import takes place once."""
+    """TR-6: A lost reply is asked for again, and the import takes effect once."""
     copy = await export_session(await _filled("new"), "s")
     await import_session(plain := await _target(True), copy, replace=True)
     wanted = await _all(plain)
@@ -118,7 +118,7 @@ async def test_lost_replies(moment: Moment) -> None:
 
 @pytest.mark.parametrize("replaces", [False, True], ids=["a new one", "replace"])
 async def test_every_statement_of_the_last_batch(replaces: bool) -> None:
-    """TR-6: the batch that shows the session is undone whole by a failure anywhere inside it."""
+    """TR-6: A failure anywhere in the batch that makes the session visible undoes the whole batch."""
     copy = await export_session(await _filled("new"), "s")
     batches = await _batches(copy, replaces)
     index = 0

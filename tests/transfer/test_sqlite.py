@@ -35,7 +35,7 @@ class TestTransfer(TransferConformance):
 
 
 class _Meddling(SqliteDatabase):
-    """A database during whose batches somebody else works."""
+    """A database in which somebody else works during its batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class _Meddling(SqliteDatabase):
 
 
 async def test_a_copy_that_is_changed_meanwhile() -> None:
-    """TR-1, TR-11: an import stores what it was given, whatever other tasks do with the copy during its awaits."""
+    """TR-1, TR-11: An import stores the copy as it was given, whatever other tasks change during its awaits."""
     database = _Meddling()
     await run_migration(database)
     states, usage = D1StateStore(database), D1UsageStore(database)
@@ -77,7 +77,7 @@ async def test_a_copy_that_is_changed_meanwhile() -> None:
 
 @pytest.mark.parametrize("how", ["made anew", "staged"])
 async def test_a_session_that_is_written_while_it_is_copied(how: str) -> None:
-    """TR-1: a copy shows the session at one moment; one that is written again and again is refused."""
+    """TR-1: A copy shows the session at one moment. If it is written again and again, the copy is refused."""
     database = _Meddling()
     await run_migration(database)
     states = D1StateStore(database)
@@ -126,7 +126,7 @@ async def test_a_session_that_is_written_while_it_is_copied(how: str) -> None:
 
 
 async def test_budgets_that_are_used_while_they_are_copied() -> None:
-    """TR-11: a copy of budgets has the sums of its own reservations and settlements; used again and again, it is refused."""
+    """TR-11: A copy of budgets has the sums of its own rows. If they are used again and again, the copy is refused."""
     database = _Meddling()
     await run_migration(database)
     usage = D1UsageStore(database)
