@@ -1,4 +1,4 @@
-"""Staging keeps the changes of tool calls until their step is promoted. Merges change the custom state without staging.
+"""Staging keeps the changes of tool calls until their step is promoted.
 
 A promotion reads the version and the staged changes, decides in Python, and writes under the condition that both are still the same.
 It starts again when somebody else wrote in between. It deletes only the changes that it read; a change that is staged meanwhile stays.
@@ -6,10 +6,9 @@ It starts again when somebody else wrote in between. It deletes only the changes
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
 
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_flag, check_id
 from agents_store_cloudflare.contract.errors import (
@@ -19,45 +18,30 @@ from agents_store_cloudflare.contract.errors import (
     StateNotFoundError,
     StateSizeExceededError,
 )
-from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
+from agents_store_cloudflare.contract.json_values import JsonObject, decode_json, encode_json
 from agents_store_cloudflare.contract.state.marks import AnyVersion
 from agents_store_cloudflare.contract.state.records import (
     AgentState,
-    MergeChanges,
-    MergeResult,
     PromoteResult,
     StagedChange,
 )
-from agents_store_cloudflare.contract.state.staging import StagingStore
-from agents_store_cloudflare.database import Row, Statement
+from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import codec, session_sql, staging_sql
 from agents_store_cloudflare.state.calls import expected, state_for
-from agents_store_cloudflare.state.changes import Applied, apply_changes, merge_changes
-from agents_store_cloudflare.state.checkpoints import CheckpointCalls, check_kept_beside
+from agents_store_cloudflare.state.changes import apply_changes
+from agents_store_cloudflare.state.checkpoints import check_kept_beside
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
-from agents_store_cloudflare.state.damage import DAMAGE, decode_row
-from agents_store_cloudflare.state.guard import Commit, Condition, Facts, Guard
+from agents_store_cloudflare.state.custom_state import CustomStateCalls, result_text
+from agents_store_cloudflare.state.guard import Commit
 from agents_store_cloudflare.state.outgoing import Outgoing
 from agents_store_cloudflare.state.requests import digest
+from agents_store_cloudflare.state.staged_rows import StagedDiffers, promoting, staged_change
 
-__all__ = ["StagedDiffers", "StagingCalls", "promoting", "staged_change"]
-
-MAX_RESULT_BYTES = 32_000
-"""The most bytes of a promotion's result. The state row keeps the result among its last commits."""
-
-UNREADABLE: Final = "unreadable"
-"""The operation of a staged change whose row another program has damaged."""
+__all__ = ["StagingCalls"]
 
 
-class StagedDiffers(Exception):  # noqa: N818 - it starts the next attempt, and no caller sees it
-    """The staged changes have changed since they were read."""
-
-    def __init__(self, _: Facts) -> None:
-        super().__init__()
-
-
-class StagingCalls(CheckpointCalls, StagingStore):
+class StagingCalls(CustomStateCalls):
     """The calls about staged changes: `StagingStore` on D1."""
 
     async def stage_changes(
@@ -153,38 +137,6 @@ class StagingCalls(CheckpointCalls, StagingStore):
             await pause_after_conflict(attempt)
         raise _disturbed(session_id)
 
-    async def merge_custom_state(
-        self,
-        session_id: str,
-        changes: MergeChanges | Mapping[str, JsonValue],
-        *,
-        fencing_token: FencingToken = UNSET,
-        commit_id: str | None = None,
-    ) -> MergeResult:
-        given = MergeChanges.of(changes).to_dict()
-        text = encode_json(given, name="changes")
-        merge = MergeChanges.from_dict(
-            cast("JsonObject", decode_json(text))
-        )  # a copy: the caller may change the object meanwhile
-        guard = self._guard("merge_custom_state", session_id, fencing_token, commit_id, text)
-        for attempt in range(1, MOST_ATTEMPTS + 1):
-            stored, _ = await self._stored(guard)
-            if stored.first is not None:
-                return _merged(stored.first)
-            max_bytes = self._limits.max_state_bytes - stored.other_bytes
-            try:
-                applied = merge_changes(session_id, stored.custom_state, merge, max_bytes=max_bytes)
-            except AgentsStoreError:
-                await self._check_past(guard)
-                raise
-            try:
-                return _merged(await self._write_custom_state(guard, stored, applied, []))
-            except StaleStateError:
-                if attempt == MOST_ATTEMPTS:
-                    raise
-            await pause_after_conflict(attempt)
-        raise AssertionError("the last attempt returns or raises")
-
     async def save_state_and_promote_staging(
         self,
         session_id: str,
@@ -228,7 +180,7 @@ class StagingCalls(CheckpointCalls, StagingStore):
             guarded = replace(guard, conditions=as_read, later_digest=later)
             kept = self._checkpoint_statements(session_id, run_id, stream_sequence) if checkpoint else []
             facts = {"step": step_count} if checkpoint else {}
-            saving = self._save_statements(promoted, guarded, _result_text(guard, applied, **facts))
+            saving = self._save_statements(promoted, guarded, result_text(guard, applied, **facts))
             try:
                 commit, results = await self._batches.write(guarded, [*saving, delete, *kept])
             except StagedDiffers:
@@ -253,60 +205,6 @@ class StagingCalls(CheckpointCalls, StagingStore):
         kept_id = codec.checkpoint_id(session_id, step, commit.at_ms, commit.checkpoint_number)
         return replace(_promoted(commit), checkpoint_id=kept_id)
 
-    async def _stored(self, guard: Guard, *more: Statement) -> tuple[_Stored, list[list[Row]]]:
-        """Read the facts for a decision and the rows of other statements, in one batch.
-
-        Raises:
-            StateNotFoundError: there is no such session.
-        """
-        select = Statement(session_sql.SELECT_CUSTOM_STATE, (guard.session_id, guard.commit_id))
-        rows, *others = await self._batches.read([select, *more])
-        if not rows:
-            raise StateNotFoundError(guard.session_id)
-        custom_state, version, other_bytes, first_commit = cast("list[Any]", rows[0])
-        stored = _Stored(
-            custom_state=cast("JsonObject", decode_json(custom_state)),
-            version=version,
-            other_bytes=other_bytes,
-            first=None if first_commit is None else guard.first(first_commit),
-        )
-        if stored.first is not None:
-            await self._batches.raise_fence(guard)
-        return stored, others
-
-    async def _check_past(self, guard: Guard) -> None:
-        """Raise the error of a repetition whose session was deleted since. Changes of a new session do not belong to it."""
-        [commits] = await self._batches.read([Statement(FIRST_COMMIT, (guard.session_id, guard.commit_id))])
-        if commits:
-            guard.living(guard.first(cast("str", commits[0][0]), past=bool(commits[0][1])))
-
-    async def _write_custom_state(
-        self, guard: Guard, stored: _Stored, applied: Applied, more: Sequence[Statement]
-    ) -> Commit:
-        update = Statement(
-            session_sql.SET_CUSTOM_STATE,
-            (*self._commit(guard, _result_text(guard, applied)), applied.text),
-        )
-        commit, _ = await self._batches.write(replace(guard, version=stored.version), [update, *more])
-        return guard.living(commit)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    """The stored facts that a decision needs.
-
-    Attributes:
-        custom_state: the stored custom state.
-        version: the stored version.
-        other_bytes: the bytes of the other columns of the state.
-        first: the commit of an earlier attempt, or None.
-    """
-
-    custom_state: JsonObject
-    version: int
-    other_bytes: int
-    first: Commit | None
-
 
 def _take_promoted(outgoing: Outgoing, custom_state: JsonObject, commit: Commit) -> None:
     """Give the caller's state the promoted custom state.
@@ -328,57 +226,11 @@ def _change_text(change: StagedChange) -> str:
     return encode_json({"patches": body["patches"], "mergeChanges": body["mergeChanges"]}, name="change")
 
 
-def staged_change(row: Row) -> StagedChange:
-    """Return the staged change of a row of `SELECT_STAGED`.
-
-    A row that another program has damaged gives a change that no promotion can apply: the promotion names its tool call.
-    """
-    tool_call_id, timestamp, change, _ = cast("list[Any]", row)
-    try:
-        return StagedChange.from_dict(
-            {"toolCallId": tool_call_id, "timestamp": timestamp, **cast("JsonObject", decode_row(change))}
-        )
-    except DAMAGE as error:
-        return StagedChange(
-            tool_call_id=str(tool_call_id),
-            patches=[{"op": UNREADABLE, "path": "", "value": type(error).__name__}],
-            timestamp=timestamp if isinstance(timestamp, int) and timestamp >= 0 else None,
-        )
-
-
-def promoting(session_id: str, step_id: str, staged: Sequence[Row]) -> tuple[tuple[Condition, ...], Statement]:
-    """Return the condition that the read changes are still staged, and the statement that deletes them.
-
-    No other condition notices that the changes were discarded meanwhile, or promoted by another call with `ANY_VERSION`.
-    """
-    parameters = (session_id, step_id, json.dumps([row[3] for row in staged]))
-    condition = Condition(statement=Statement(staging_sql.STAGED_AS_READ, parameters), errors={"staged": StagedDiffers})
-    return (condition,) if staged else (), Statement(staging_sql.DELETE_PROMOTED, parameters)
-
-
 def _disturbed(session_id: str) -> StagingError:
     reason = f"the changes of its step were discarded or staged again in between, {MOST_ATTEMPTS} times; call it again"
     return StagingError(session_id, tool_call_id=None, reason=reason)
 
 
-def _result_text(guard: Guard, applied: Applied, **more: int) -> str:
-    """Return the result as the state row keeps it for a repetition.
-
-    Raises:
-        StateSizeExceededError: the ids of its tool calls and its warnings have more than 32,000 bytes.
-    """
-    facts = {"applied": list(applied.applied), "warnings": list(applied.warnings), **more}
-    text = encode_json(facts, name="result")
-    if (size_bytes := len(text.encode())) > MAX_RESULT_BYTES:
-        raise StateSizeExceededError(f"the result of {guard.operation}", guard.session_id, MAX_RESULT_BYTES, size_bytes)
-    return text
-
-
 def _promoted(commit: Commit) -> PromoteResult:
     result = cast("dict[str, list[str]]", commit.result)
     return PromoteResult(version=commit.version, applied=tuple(result["applied"]), warnings=tuple(result["warnings"]))
-
-
-def _merged(commit: Commit) -> MergeResult:
-    result = cast("dict[str, list[str]]", commit.result)
-    return MergeResult(version=commit.version, warnings=tuple(result["warnings"]))

@@ -24,7 +24,7 @@ from agents_store_cloudflare.state.guard import Condition, Guard
 from agents_store_cloudflare.state.history import history_of
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.outgoing import Outgoing
-from agents_store_cloudflare.state.staging import StagedDiffers, promoting, staged_change
+from agents_store_cloudflare.state.staged_rows import StagedDiffers, promoting, staged_change
 from agents_store_cloudflare.state.staging_sql import SELECT_STAGED
 from agents_store_cloudflare.state.stored_text import text_of
 from agents_store_cloudflare.state.turn_entering import TurnEntering, turn_text

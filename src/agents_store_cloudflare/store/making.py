@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
-from agents_store_cloudflare.homes.options import SessionOptions
 from agents_store_cloudflare.locks import DurableObjectLockManager, LockOptions
 from agents_store_cloudflare.metering.meter import MeteredDatabase, OpenMeters, metered_namespace
 from agents_store_cloudflare.objects import ObjectNamespace
@@ -17,6 +18,9 @@ from agents_store_cloudflare.store.store import CloudflareStore
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
+
+if TYPE_CHECKING:
+    from agents_store_cloudflare.homes.options import SessionOptions
 
 __all__ = ["create_cloudflare_store"]
 
