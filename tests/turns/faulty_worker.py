@@ -25,7 +25,7 @@ OUTCOMES: tuple[Outcome, ...] = ("fails before", "reply lost", "dies before", "d
 
 
 class WorkerDiedError(BaseException):
-    """Nothing of a dead Worker runs on; it only looks like an exception because the test must go on."""
+    """The Worker is dead, and nothing of it runs any more. It is an exception only because the test must go on."""
 
 
 class FaultyWorker:
@@ -83,18 +83,18 @@ class FaultyWorker:
         return self._is_dead
 
     def die(self) -> None:
-        """Nothing of this Worker reaches anybody any more."""
+        """Let no further call of this Worker arrive."""
         self._is_dead = True
 
     def stop_clock(self) -> None:
-        """The Worker notices no time passing, as one that is paused: it believes in its lock for ever."""
+        """Pause the Worker's clock. It believes in its lock for ever."""
         self._stopped_s = self._now_s()
 
     def _now_s(self) -> float:
         return self._clock.now_ms() / 1000 if self._stopped_s is None else self._stopped_s
 
     def before(self) -> Outcome | None:
-        """Count a call. Returns what happens to its reply, None where it arrives; raises where it is not sent."""
+        """Count a call. Return the fate of its reply, or None if it arrives. Raise if the call is not sent."""
         if self._is_dead:
             raise WorkerDiedError
         outcome = self._lasting or self._faults.get(self.count)
@@ -109,7 +109,7 @@ class FaultyWorker:
         return outcome
 
     def after(self, outcome: Outcome) -> None:
-        """The call has had its effect, and its reply does not arrive."""
+        """Raise after the call has had its effect, because its reply does not arrive."""
         if outcome == "dies after":
             self._is_dead = True
             raise WorkerDiedError

@@ -13,20 +13,20 @@ SETTLING = 50
 
 
 class Network:
-    """All calls that are on their way arrive together; each arrival of any is one wait."""
+    """All calls that are on their way arrive together. Each such arrival is one wait."""
 
     def __init__(self) -> None:
         self.waits: int = 0
         self._under_way: list[asyncio.Future[None]] = []
 
     async def hop(self) -> None:
-        """Be on the way."""
+        """Wait on the way."""
         arrival = asyncio.get_running_loop().create_future()
         self._under_way.append(arrival)
         await arrival
 
     async def run(self, work: Awaitable[None]) -> int:
-        """Do the work; how many waits in a row it took, what it left in the background not counted."""
+        """Do the work. Return its number of waits in a row, without its work in the background."""
         self.waits = 0
         task = asyncio.ensure_future(work)
         while True:

@@ -11,7 +11,7 @@ __all__ = ["at_once", "retries_at_once"]
 
 
 def retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let D1's and the objects' calls be tried again at once."""
+    """Retry calls to D1 and to the objects at once."""
 
     async def pause(_: Any) -> None:
         pass
@@ -21,5 +21,5 @@ def retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def at_once(_attempt: int) -> float:
-    """The pause before an attempt: none."""
+    """Return no pause before an attempt."""
     return 0.0

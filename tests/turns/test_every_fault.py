@@ -23,12 +23,12 @@ Follower = Callable[[World], Awaitable[None]]
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come at once."""
+    """Make retries come at once."""
     retries_at_once(monkeypatch)
 
 
 async def _turn_then(kind: str, faults: Mapping[int, Outcome], follow: Follower) -> None:
-    """A turn with faults, then somebody who goes on, then the cron trigger: everything agrees."""
+    """Make a turn with faults. Then somebody goes on, then the cron trigger runs. Check that everything agrees."""
     world = await World.of(kind)
     is_well = False
     with suppress(WorkerDiedError, AgentsStoreError):
@@ -51,7 +51,7 @@ async def _turn_then(kind: str, faults: Mapping[int, Outcome], follow: Follower)
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_calls_are_all_covered(kind: str) -> None:
-    """TU-9: a turn sends as many calls as are made to fail below."""
+    """TU-9: A turn sends exactly as many calls as the tests below make fail."""
     world = await World.of(kind)
     worker = world.worker()
     await agent(worker.store, kind, "t")
@@ -63,7 +63,7 @@ async def test_the_calls_are_all_covered(kind: str) -> None:
 @pytest.mark.parametrize("follow", FOLLOWERS, ids=lambda follow: follow.__name__)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_one_fault(kind: str, follow: Follower) -> None:
-    """TU-3 to TU-8: everything agrees, whatever happens to whichever call, and whoever goes on."""
+    """Everything agrees after any fault of any call, whoever goes on."""
     plans: list[dict[int, Outcome]] = [{at: outcome} for at in range(CALLS[kind]) for outcome in OUTCOMES]
     for faults in plans:
         await _turn_then(kind, faults, follow)
@@ -71,7 +71,7 @@ async def test_one_fault(kind: str, follow: Follower) -> None:
 
 
 def _pairs(calls: int) -> Iterator[dict[int, Outcome]]:
-    """Two faults: the first one lets the Worker go on, so that a retry or a later call meets the second one."""
+    """Return pairs of faults. The first one lets the Worker go on, so that a retry or a later call meets the second."""
     for first, second in itertools.combinations(range(calls + 1), 2):
         for first_outcome, second_outcome in itertools.product(PASSING, OUTCOMES):
             yield {first: first_outcome, second: second_outcome}
@@ -79,7 +79,7 @@ def _pairs(calls: int) -> Iterator[dict[int, Outcome]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_two_faults(kind: str) -> None:
-    """TU-3 to TU-8: the same with two faults in one turn. All pairs with all followers where SOAK is set; else a share of them."""
+    """Everything agrees after two faults in one turn. With SOAK it tries all pairs with all followers, otherwise a share."""
     pairs = list(_pairs(CALLS[kind]))
     plans = [(pair, follow) for pair in pairs for follow in FOLLOWERS]
     share = plans if IS_LONG else plans[KINDS.index(kind) :: 37]
@@ -102,7 +102,7 @@ async def _owes(world: World) -> None:
 @pytest.mark.parametrize("before", [_dies_early, _owes], ids=lambda before: before.__name__)
 @pytest.mark.parametrize("follow", FOLLOWERS, ids=lambda follow: follow.__name__)
 async def test_faults_of_a_sweep(kind: str, before: Follower, follow: Follower) -> None:
-    """TU-6: a sweep that fails or dies in the middle of its work harms nothing; the next one, or the next turn, finishes it."""
+    """TU-6: A sweep that fails or dies midway does no harm. The next sweep or the next turn finishes its work."""
     world = await World.of(kind)
     await before(world)
     await world.later()

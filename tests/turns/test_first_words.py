@@ -13,7 +13,7 @@ SETTLING = 50
 
 
 async def test_a_pause_of_the_model_keeps_no_chunk_back() -> None:
-    """SM-6, TU-2: in a turn the flush interval needs neither `wait_until` nor a next write."""
+    """SM-6, TU-2: In a turn, the flush interval works without `wait_until` and without a next write."""
     clock = FakeClock()
     store = create_cloudflare_store(
         db=SqliteDatabase(),

@@ -52,7 +52,7 @@ TAKES_OVER = [_enter(2, "u", 10, 11), _commit(2, "b", 12, 13), _close(2, 14, 15)
 
 
 def test_good_turns_pass() -> None:
-    """LK-27: dead turns, lost replies, second attempts and sweeps are no violations."""
+    """LK-27: Dead turns, lost replies, second attempts and sweeps are no violations."""
     assert _rules(*DIES, *TAKES_OVER, _told(1, 2), _kept("a", "b")) == set()
     assert _rules(*DIES, _enter(2, "t", 10, 11), _close(2, 12, 13), _told(1, 2), _kept("a")) == set()
     assert _rules(*DIES, _op("sweep", 10, 11, token=2), _told(1)) == set()
@@ -86,12 +86,12 @@ def test_good_turns_pass() -> None:
     ],
 )
 def test_bad_turns_are_found(rule: str, operations: list[Made]) -> None:
-    """LK-27: each promise of turns, broken by few operations."""
+    """LK-27: Few operations break each guarantee of turns, and the checker finds it."""
     assert rule in _rules(*operations)
 
 
 class Caller:
-    """Makes turns at a store and records what it sees."""
+    """Makes turns in a store and records the results."""
 
     def __init__(self, name: str, store: CloudflareStore, recorder: Recorder, dice: Random) -> None:
         self._name = name
@@ -130,7 +130,7 @@ class Caller:
 
 
 async def _history(tmp_path: Path, bend: Callable[[list[Made]], None] | None = None) -> set[str]:
-    """The violations that real turns show, after something was changed in their history."""
+    """Return the violations of a real history after one change."""
     world = await World.of("plain")
     path = tmp_path / "turns.jsonl"
     with Recorder(path) as recorder:
@@ -170,5 +170,5 @@ def _let_a_dead_turn_write(operations: list[Made]) -> None:
     [(None, None), (_lose_a_commit, "write lost"), (_let_a_dead_turn_write, "turn wrote after its end")],
 )
 async def test_real_turns(tmp_path: Path, bend: Callable[[list[Made]], None] | None, rule: str | None) -> None:
-    """LK-27: what turns of several Workers leave shows no violation; a history that was changed shows it."""
+    """LK-27: The history of turns of several Workers has no violation. A changed history has one."""
     assert await _history(tmp_path, bend) == (set() if rule is None else {rule})

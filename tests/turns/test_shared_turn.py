@@ -28,7 +28,7 @@ UNKNOWN = "D1_ERROR: something that this code does not know"
 
 
 class HeldDatabase:
-    """A database whose next batches wait until somebody lets them go."""
+    """A database whose next batches wait until the test releases them."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
@@ -36,7 +36,7 @@ class HeldDatabase:
         self.arrived = asyncio.Event()
 
     def hold(self, batches: int) -> list[asyncio.Event]:
-        """Gates for the next batches; a batch goes on when its gate is set."""
+        """Return gates for the next batches. A batch goes on when its gate is set."""
         self._gates = [asyncio.Event() for _ in range(batches)]
         return list(self._gates)
 
@@ -60,7 +60,7 @@ def store(database: HeldDatabase) -> CloudflareStore:
 
 
 async def test_usage_recorded_between_two_commits(database: HeldDatabase, store: CloudflareStore) -> None:
-    """TU-3: two tasks commit at once; what is recorded between their replies is stored too."""
+    """TU-3: When two tasks commit at once, usage recorded between their replies is stored too."""
     async with store.turn("s", agent_type="a") as turn:
         turn.record_tokens(model="m", prompt=1)
         first_gate, second_gate = database.hold(2)
@@ -83,7 +83,7 @@ async def test_usage_recorded_between_two_commits(database: HeldDatabase, store:
 async def test_a_change_after_another_task_has_suspended(
     database: HeldDatabase, store: CloudflareStore, late: str
 ) -> None:
-    """TU-3: a commit that comes while another task suspends the turn stores nothing, so it raises."""
+    """TU-3: A commit during another task's suspension stores nothing, so it raises."""
     async with store.turn("s", agent_type="a") as turn:
         [gate] = database.hold(1)
         suspending = asyncio.ensure_future(turn.suspend({"by": "first"}))
@@ -100,7 +100,7 @@ async def test_a_change_after_another_task_has_suspended(
 
 
 async def test_what_comes_during_the_last_commit(database: HeldDatabase, store: CloudflareStore) -> None:
-    """TU-3: what the last commit cannot take any more is refused, not lost."""
+    """TU-3: A change that the last commit cannot include is refused, not lost."""
     async with store.turn("s", agent_type="a") as turn:
         [gate] = database.hold(1)
         suspending = asyncio.ensure_future(turn.suspend())
@@ -116,7 +116,7 @@ async def test_what_comes_during_the_last_commit(database: HeldDatabase, store: 
 
 
 async def test_a_turn_goes_on_after_a_refused_suspension(store: CloudflareStore) -> None:
-    """TU-3: where the last commit was refused, the turn takes messages again and ends with them."""
+    """TU-3: After a refused last commit, the turn accepts messages again and ends with them."""
     async with store.turn("s", agent_type="a") as turn:
         turn.state.custom_state["mine"] = 1
         await store.state_store.merge_custom_state("s", {"mine": 2})
@@ -129,7 +129,7 @@ async def test_a_turn_goes_on_after_a_refused_suspension(store: CloudflareStore)
 
 
 async def test_a_block_that_raises_beside_a_commit(database: HeldDatabase, store: CloudflareStore) -> None:
-    """TU-5: the block waits for the commit of another task; then the run is failed, and the lock free."""
+    """TU-5: The block waits for another task's commit. Then the run is failed and the lock is free."""
     tasks: list[asyncio.Future[None]] = []
 
     async def failing() -> None:
@@ -150,7 +150,7 @@ async def test_a_block_that_raises_beside_a_commit(database: HeldDatabase, store
 
 
 async def test_more_than_a_budget_can_count(store: CloudflareStore) -> None:
-    """TU-3: usage that would carry the turn's sum beyond 2**53 - 1 is refused by name; the turn goes on and is settled."""
+    """TU-3: Usage that would raise the turn's sum over 2**53 - 1 is refused by name. The turn goes on and is settled."""
     await store.usage_store.set_budget("b", 2**53 - 1, "tokens")
     async with store.turn("s", agent_type="a", budget=("b", 10)) as turn:
         turn.record_tokens(model="m", prompt=2**52)

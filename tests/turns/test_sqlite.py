@@ -22,7 +22,7 @@ class TestTurns(TurnConformance):
 
 
 async def test_a_use_before_the_block_is_explained() -> None:
-    """`store.turn` without `async with` says what is missing."""
+    """`store.turn` without `async with` names the mistake."""
     store = create_cloudflare_store(
         db=SqliteDatabase(), streams=LocalObjects(StreamObject), locks=LocalObjects(LockObject)
     )

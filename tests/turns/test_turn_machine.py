@@ -53,7 +53,7 @@ class TurnMachine(RuleBasedStateMachine):
         return bool(self.walk.living)
 
     def some(self, name: str) -> str:
-        """This session where a turn lives in it, or another one."""
+        """Return this session if a turn runs in it, otherwise another one."""
         return name if name in self.walk.living else next(iter(self.walk.living))
 
     @rule(name=names, turn_id=turn_ids, fault=faults)
@@ -133,18 +133,18 @@ def _walk(max_examples: int, *, is_same: bool = False) -> None:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come at once."""
+    """Make retries come at once."""
     retries_at_once(monkeypatch)
     monkeypatch.setattr("agents_store_cloudflare.locks.calls.backoff_s", at_once)
 
 
 def test_turns_of_several_workers() -> None:
-    """TU-1 to TU-8: messages, checkpoint, usage, budget, runs and stream agree after every step; every end is told once."""
+    """Messages, checkpoint, usage, budget, runs and stream agree after every step. Readers hear of every end once."""
     _walk(length(25, 2_000))
 
 
 def _usage_of_another_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A commit leaves its usage for later."""
+    """Planted fault: a commit stores its usage later."""
     monkeypatch.setattr(Turn, "_usage_statements", _no_statements)
 
 
@@ -153,7 +153,7 @@ def _no_statements(_: Turn) -> list[Statement]:
 
 
 def _a_sweep_that_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sweep marks dead turns and settles what they owe, without a word to the readers."""
+    """Planted fault: the sweep closes dead turns and settles them, but writes nothing to the readers."""
 
     async def publish(*_: Any) -> Mapping[str, int]:
         return {}
@@ -162,17 +162,17 @@ def _a_sweep_that_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _a_turn_that_runs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A turn id may start again after its success."""
+    """Planted fault: a turn id may start again after its success."""
     monkeypatch.setattr(turn_entering, "RESTARTABLE", turn_entering.RESTARTABLE | {"completed"})
 
 
 def _a_holder_without_a_fence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every writer believes that its token is the newest, also one whose lock was taken over."""
+    """Planted fault: every writer counts as the newest holder, also one whose lock was taken over."""
     monkeypatch.setattr(DurableObjectLock, "fencing_token", property(lambda _: 1))
 
 
 def _an_end_that_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A turn that fails stores nothing about it."""
+    """Planted fault: a turn that fails stores no end."""
 
     async def close_turn_state(_: D1StateStore, commit: TurnCommit) -> None:
         assert commit.ended_at is not None
@@ -191,7 +191,7 @@ PLANTED = (
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__.strip("_"))
 def test_a_planted_fault_is_found(plant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine fails on each of these."""
+    """The machine fails on each planted fault."""
     plant(monkeypatch)
     with pytest.raises(AssertionError) as found:
         _walk(400, is_same=True)

@@ -89,7 +89,7 @@ async def _commits_twice(store: CloudflareStore) -> None:
 async def test_waits_in_a_row(
     network: Network, store: CloudflareStore, turn: Callable[[CloudflareStore], Awaitable[None]], waits: int
 ) -> None:
-    """TU-9: a turn waits at most five times, once more with staged changes, and once for each further commit."""
+    """TU-9: A turn waits at most five times, once more with staged changes, and once more for each further commit."""
     if turn is _staged:
         staged = StagedChange(tool_call_id="c")
         await network.run(_ignoring(store.state_store.stage_changes("ada", "step", staged)))
@@ -116,7 +116,7 @@ async def test_no_write_waits_for_the_network(network: Network, store: Cloudflar
 
 
 async def test_a_further_wait_shows(network: Network, store: CloudflareStore) -> None:
-    """TU-9: one call more before the end is one wait more."""
+    """TU-9: One more call before the end is one more wait."""
 
     async def longer() -> None:
         await _turn(store)

@@ -16,7 +16,7 @@ Act = Callable[[Turn], Awaitable[None]]
 
 
 async def until(is_done: Callable[[], bool], clock: FakeClock) -> None:
-    """Let all tasks run. Where they only wait, let time pass in steps of half a second.
+    """Let all tasks run. If they only wait, let time pass in steps of half a second.
 
     Raises:
         AssertionError: a call does not return.
@@ -51,7 +51,7 @@ class TurnActor:
 
     @property
     def is_over(self) -> bool:
-        """Whether the block was left."""
+        """Return whether the block was left."""
         return self._task.done()
 
     async def enter(self) -> None:
@@ -60,7 +60,7 @@ class TurnActor:
         await self._settled()
 
     async def do(self, act: Act | None) -> None:
-        """Do one thing inside the block; None leaves it. What `act` raises ends the block."""
+        """Do one thing inside the block. None leaves the block, and an error of `act` ends it."""
         self._is_idle = False
         self._acts.put_nowait(act)
         await self._settled()
@@ -71,7 +71,7 @@ class TurnActor:
         await self._settled(is_end=True)
 
     async def die(self) -> None:
-        """The Worker dies: nothing that the block still tries reaches anybody."""
+        """Let the Worker die: no further call of the block arrives."""
         self.worker.die()
         await self.cancel()
 

@@ -58,19 +58,19 @@ class SessionModel:
 
     @property
     def open_run(self) -> RunModel | None:
-        """The run that nobody has ended."""
+        """Return the run that has no end yet."""
         return self.runs[-1] if self.runs and self.runs[-1].is_open else None
 
     def attempts(self, turn_id: str) -> list[RunModel]:
-        """All attempts of one turn id."""
+        """Return all attempts of one turn id."""
         return [run for run in self.runs if run.turn_id == turn_id]
 
     def has_ended(self, turn_id: str) -> bool:
-        """Whether this turn id has had its success."""
+        """Return whether this turn id has succeeded."""
         return any(run.status in ENDED for run in self.attempts(turn_id))
 
     def entered(self, turn_id: str) -> RunModel:
-        """A turn was entered: a run that was open belonged to a dead Worker."""
+        """Note that a turn was entered. An open run belonged to a dead Worker."""
         if self.open_run is not None:
             self.open_run.status = "interrupted"
         if not self.attempts(turn_id):
@@ -80,7 +80,7 @@ class SessionModel:
         return self.runs[-1]
 
     def commit(self, run: RunModel, said: list[str], chunks: list[str], spent: int, status: str) -> None:
-        """A commit was acknowledged, or found to be stored."""
+        """Note that a commit was acknowledged, or found stored."""
         self.messages += said
         self.last = said[-1] if said else self.last
         self.committed = len(self.messages)
@@ -88,13 +88,13 @@ class SessionModel:
         self.ended(run, chunks, spent, status)
 
     def ended(self, run: RunModel, chunks: list[str], spent: int, status: str) -> None:
-        """What a failed turn stores too."""
+        """Note the writes of a failed turn."""
         run.chunks += chunks
         run.spent += spent
         run.status = status
 
     async def check(self, store: CloudflareStore) -> None:
-        """Compare everything that a reader can see: messages, checkpoint, runs, usage, budget, stream."""
+        """Compare everything that a reader sees: messages, checkpoint, runs, usage, budget, stream."""
         state = await store.state_store.load_state(self.name)
         assert (state is not None) == self.exists
         if state is None:
@@ -143,7 +143,7 @@ class SessionModel:
             self._check_run(run, chunks)
 
     def _check_run(self, run: RunModel, chunks: list[Any]) -> None:
-        """The acknowledged chunks of a run are there once, in order, before the chunk that closes it."""
+        """Check that a run's acknowledged chunks are there once, in order, before its closing chunk."""
         texts = [chunk["text"] for chunk in chunks if chunk["type"] == "text"]
         assert [text for text in texts if text in run.chunks] == run.chunks, self
         places = [number for number, chunk in enumerate(chunks) if chunk.get("text") in run.chunks]

@@ -61,14 +61,14 @@ class Living:
     spent: int = 0
 
     def taken(self) -> tuple[list[str], list[str], int]:
-        """What is to be stored now; afterwards there is nothing more."""
+        """Return the work to store now, and clear it."""
         taken = self.said, self.chunks, self.spent
         self.said, self.chunks, self.spent = [], [], 0
         return taken
 
 
 class TurnWalk:
-    """The steps. Each one acts, compares its outcome with what the model allows, and brings the model up to date."""
+    """The steps. Each one acts, compares its outcome with the model, and updates the model."""
 
     def __init__(self, database: SqliteDatabase, names: tuple[str, ...]) -> None:
         self.clock = FakeClock()
@@ -85,7 +85,7 @@ class TurnWalk:
 
     @classmethod
     async def of(cls, *names: str) -> "TurnWalk":
-        """A database with the schema, and budgets for the sessions of these names."""
+        """Return a walk on a new database with budgets for the sessions of these names."""
         database = SqliteDatabase()
         await run_migration(database)
         walk = cls(database, names)
@@ -94,7 +94,7 @@ class TurnWalk:
         return walk
 
     async def enter(self, name: str, turn_id: str, fault: Fault) -> None:
-        """A request comes, at a Worker of its own."""
+        """Send a request to a new Worker."""
         session, held = self.sessions[name], self._held[name]
         worker = self._worker(fault)
         asked = {"role": "user", "content": f"question {turn_id}"}
@@ -152,7 +152,7 @@ class TurnWalk:
         self.living[session.name] = Living(actor, session, run)
 
     async def speak(self, name: str) -> None:
-        """The turn says something that no commit has stored yet."""
+        """Let the turn make a message that no commit has stored yet."""
         await self._speak(self.living[name])
 
     async def _speak(self, living: Living) -> bool:
@@ -172,7 +172,7 @@ class TurnWalk:
         return not living.actor.is_over
 
     async def commit(self, name: str, fault: Fault) -> None:
-        """The turn commits on its way."""
+        """Let the turn commit."""
         living = self.living[name]
         await self._speak(living)
         self._plan(living, fault)
@@ -186,7 +186,7 @@ class TurnWalk:
         self._gone(name, is_lock_left=True)
 
     async def leave(self, name: str, how: Leaving, fault: Fault) -> None:
-        """The turn's block ends."""
+        """Leave the turn's block."""
         living = self.living[name]
         await self._speak(living)
         self._plan(living, fault)
@@ -220,7 +220,7 @@ class TurnWalk:
             await actor.die()
 
     async def _resolve(self, living: Living) -> None:
-        """A Worker died in the middle: either all of its last step is stored, or nothing. The model follows what is there."""
+        """Follow the database after a Worker died: its last step is stored completely or not at all."""
         session, run = living.session, living.run
         status = next(
             each.status for each in await self.observer.state_store.list_runs(session.name) if each.turn == run.turn
@@ -238,11 +238,11 @@ class TurnWalk:
             session.ended(run, [], spent, status)
 
     async def stop_clock(self, name: str) -> None:
-        """The Worker is paused: it will not notice that its lock is over."""
+        """Pause the Worker, so that it does not notice the end of its lock."""
         self.living[name].actor.worker.stop_clock()
 
     async def time_passes(self) -> None:
-        """All leases end. Workers notice, but for those that are paused."""
+        """Let all leases end. Workers notice, except the paused ones."""
         await self.clock.advance(2 * TTL_S)
         for name, living in list(self.living.items()):
             self._gone(name, is_lock_left=False)
@@ -263,7 +263,7 @@ class TurnWalk:
         return False
 
     async def ghost_acts(self, number: int, how: Leaving) -> None:
-        """A Worker whose turn is over for everybody else goes on. What it wants is stored only while nobody has come since."""
+        """Let a paused Worker go on. Its writes are stored only if no newer holder has come."""
         ghost = self.ghosts.pop(number % len(self.ghosts))
         if ghost.actor.is_over:
             return
@@ -284,21 +284,21 @@ class TurnWalk:
         ghost.session.is_told = False
 
     def _given_back(self, ghost: Living, how: Leaving) -> None:
-        """The ghost gives its lock back, or dies with it."""
+        """Let the ghost release its lock, or die with it."""
         held = self._held[ghost.session.name]
         if held.by is ghost.run:
             held.by = None
             held.until_ms = held.until_ms if how == "dies" else 0
 
     async def append(self, name: str) -> None:
-        """Somebody else adds a message, also beside a turn."""
+        """Let somebody else add a message, also during a turn."""
         self._count += 1
         text = f"beside {self._count}"
         await self.observer.state_store.append_messages(name, [{"role": "user", "content": text}])
         self.sessions[name].messages.append(text)
 
     async def delete(self, name: str) -> None:
-        """The session is deleted, whoever works in it."""
+        """Delete the session, whoever works in it."""
         await self.observer.delete_session(name)
         self._count += 1
         self.sessions[name] = SessionModel(name, f"{name}-{self._count}")
@@ -308,7 +308,7 @@ class TurnWalk:
             self.ghosts.append(living)
 
     async def sweep(self, fault: Fault) -> None:
-        """The cron trigger comes, at a Worker of its own."""
+        """Run the cron trigger in a new Worker."""
         worker = self._worker(fault)
         try:
             swept = await worker.store.sweep_turns()
@@ -342,7 +342,7 @@ class TurnWalk:
             await session.check(self.observer)
 
     async def finish(self) -> None:
-        """All Workers die; a sweep comes; everything agrees, everybody was told, and the next turn goes well."""
+        """Let all Workers die and sweep. Check that everything agrees, every reader was told, and the next turn succeeds."""
         for living in [*self.living.values(), *self.ghosts]:
             await living.actor.die()
         self.living, self.ghosts = {}, []

@@ -22,7 +22,7 @@ ENDED = {"completed", "suspended"}
 
 
 class World:
-    """What outlives a Worker."""
+    """The things that outlive a Worker."""
 
     def __init__(self, database: SqliteDatabase, kind: str) -> None:
         self.clock = FakeClock()
@@ -33,7 +33,7 @@ class World:
 
     @classmethod
     async def of(cls, kind: str) -> "World":
-        """A session with a first turn, a budget, and what this kind of turns needs."""
+        """Return a session with a first turn, a budget, and the things that this kind of turn needs."""
         database = SqliteDatabase()
         await run_migration(database)
         world = cls(database, kind)
@@ -48,16 +48,16 @@ class World:
         return world
 
     def worker(self, faults: Mapping[int, Outcome] | None = None) -> FaultyWorker:
-        """A Worker of its own."""
+        """Return a new Worker."""
         return FaultyWorker(self.database, self.streams, self.locks, self.clock, faults or {})
 
     async def later(self) -> None:
-        """The leases of Workers that died are over."""
+        """Let the leases of dead Workers end."""
         await self.clock.advance(60)
 
 
 async def agent(store: CloudflareStore, kind: str, turn_id: str) -> None:
-    """One turn: a question, a chunk, usage under a budget, an answer."""
+    """Make one turn: a question, a chunk, usage under a budget, an answer."""
     async with store.turn(
         "s",
         agent_type="a",
@@ -86,18 +86,18 @@ async def _middle(turn: Turn, kind: str) -> None:
 
 
 async def _same(world: World) -> None:
-    """The same request comes again, e.g. from a queue."""
+    """Send the same request again, as a queue does."""
     with suppress(TurnEndedError):
         await agent(world.worker().store, world.kind, "t")
 
 
 async def _other(world: World) -> None:
-    """Another Worker begins another turn."""
+    """Let another Worker begin another turn."""
     await agent(world.worker().store, world.kind, "u")
 
 
 async def _sweep(world: World) -> None:
-    """The cron trigger comes."""
+    """Run the cron trigger."""
     await world.worker().store.sweep_turns()
 
 
@@ -105,7 +105,7 @@ FOLLOWERS: list[Callable[[World], Awaitable[None]]] = [_same, _other, _sweep]
 
 
 async def check(world: World, *, wants: set[str]) -> None:
-    """Messages, state, checkpoint, usage, budget, runs, stream and lock tell the same story.
+    """Check that messages, state, checkpoint, usage, budget, runs, stream and lock agree.
 
     Args:
         wants: the turns that must have ended well.

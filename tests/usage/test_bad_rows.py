@@ -30,7 +30,7 @@ async def database() -> AsyncIterator[SqliteDatabase]:
 
 
 async def _filled(database: SqliteDatabase, clock: FakeClock) -> D1UsageStore:
-    """Three sessions of a day each, the first with totals that outlived their entries."""
+    """Return three sessions of one day each. The first one has totals without entries."""
     store = D1UsageStore(database, now_ms=clock.now_ms)
     for session_id in ("kept", "bad", "after"):
         await store.record_tokens(session_id, model="m", tokens={"prompt": 5})
@@ -48,7 +48,7 @@ def _damage(table: str, value: str, where: str) -> Statement:
 @pytest.mark.parametrize("value", BAD)
 @pytest.mark.parametrize("table", ["__agents_usage_by_session", "__agents_usage_by_day", "__agents_usage_kept"])
 async def test_totals(database: SqliteDatabase, table: str, value: str) -> None:
-    """US-14: the other totals stay exact, the damaged one says that it lacks a row, and counting anew mends it."""
+    """US-14: Other totals stay exact, the damaged one says that it lacks a row, and a rebuild repairs it."""
     clock = FakeClock()
     store = await _filled(database, clock)
     where = (
@@ -83,7 +83,7 @@ async def test_totals(database: SqliteDatabase, table: str, value: str) -> None:
 
 @pytest.mark.parametrize("value", BAD[:-1])
 async def test_counting_anew_mends(database: SqliteDatabase, value: str) -> None:
-    """US-16: after a damage to totals of living entries, `rebuild_rollups` gives what was there."""
+    """US-16: After damage to the totals of stored entries, `rebuild_rollups` restores them."""
     clock = FakeClock()
     store = await _filled(database, clock)
     before = (
@@ -100,7 +100,7 @@ async def test_counting_anew_mends(database: SqliteDatabase, value: str) -> None
 
 
 async def test_a_run_among_damaged_entries(database: SqliteDatabase) -> None:
-    """US-14: an entry whose body is no JSON belongs to no run, and hides none."""
+    """US-14: An entry with a body that is no JSON belongs to no run, and hides no other entry."""
     store = D1UsageStore(database)
     for n in (1, 2, 3):
         await store.record_tokens("s", step_count=n, model="m", tokens={"prompt": n}, run_id="r")
@@ -111,7 +111,7 @@ async def test_a_run_among_damaged_entries(database: SqliteDatabase) -> None:
 
 @pytest.mark.parametrize("value", ["'{'", "x'00ff'", "''"])
 async def test_budgets(database: SqliteDatabase, value: str) -> None:
-    """US-19: a damaged chain keeps no other scope from reserving, settling and giving back."""
+    """US-19: A damaged chain does not stop other scopes from reserving, settling and releasing."""
     clock = FakeClock()
     store = D1UsageStore(database, now_ms=clock.now_ms)
     await store.set_budget("tenant", 100, "tokens")

@@ -55,7 +55,7 @@ async def _taken(store: D1UsageStore, scope: str) -> tuple[int, int]:
 
 
 async def test_what_is_not_settled_expires(store: D1UsageStore, clock: FakeClock) -> None:
-    """US-20: an expired reservation is given back in its whole chain, whichever scope asks next."""
+    """US-20: An expired reservation is given back in its whole chain, whichever scope asks next."""
     assert await store.reserve("session", 100, ttl=30) is not None
     await clock.advance(29)
     assert await store.reserve("sibling", 1) is None
@@ -67,7 +67,7 @@ async def test_what_is_not_settled_expires(store: D1UsageStore, clock: FakeClock
 
 
 async def test_settled_after_it_expired(store: D1UsageStore, clock: FakeClock) -> None:
-    """US-18: what was spent is recorded, once, also when the reservation was given back meanwhile."""
+    """US-18: The spent amount is recorded once, also after the reservation was given back."""
     held = await store.reserve("session", 60, ttl=30)
     assert held is not None
     await clock.advance(60)
@@ -82,7 +82,7 @@ async def test_settled_after_it_expired(store: D1UsageStore, clock: FakeClock) -
 
 
 async def test_old_settlements_go(store: D1UsageStore, clock: FakeClock) -> None:
-    """US-18: forgetting settlements leaves what they came to."""
+    """US-18: Deleting old settlements leaves their sums."""
     for amount in (10, 20):
         held = await store.reserve("session", amount)
         assert held is not None
@@ -98,7 +98,7 @@ async def test_old_settlements_go(store: D1UsageStore, clock: FakeClock) -> None
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("moments", [("before",), ("after",), ("after", "before", "after")], ids="-".join)
 async def test_lost_replies(store: D1UsageStore, database: FaultyDatabase, moments: tuple[Any, ...]) -> None:
-    """US-12, US-17, US-18: the store's own retries reserve once and settle once, though the last of the budget is taken."""
+    """US-12, US-17, US-18: The store's own retries reserve once and settle once, even for the last of the budget."""
     database.fail(*moments)
     held = await store.reserve("session", 100)
     assert held is not None
@@ -114,7 +114,7 @@ async def test_lost_replies(store: D1UsageStore, database: FaultyDatabase, momen
 
 
 async def test_one_call_is_one_batch(store: D1UsageStore, database: FaultyDatabase) -> None:
-    """US-17: reserving is one batch, and in it one statement that writes a reservation."""
+    """US-17: A reservation is one batch with one statement that writes it."""
     database.sent.clear()
     held = await store.reserve("session", 1)
     assert held is not None
@@ -128,7 +128,7 @@ SCOPES = {"tenant": None, "parent": "tenant", "child": "parent", "other": "tenan
 
 
 class BudgetMachine(RuleBasedStateMachine):
-    """The model: reservations that are open, and what was settled in each scope."""
+    """The model: the open reservations, and the settled amounts of each scope."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,14 +236,14 @@ async def _awaited(store: D1UsageStore, scope: str, amount: int, ttl: int) -> Re
 
 @pytest.mark.usefixtures("no_pauses")
 def test_budgets_keep_their_books() -> None:
-    """US-17, US-18, US-19, US-20: any order of calls, retries, waits and changes of caps."""
+    """US-17, US-18, US-19, US-20: The books agree after any order of calls, retries, waits and changes of caps."""
     run_state_machine_as_test(
         BudgetMachine, settings=settings(max_examples=length(40, 1_000), stateful_step_count=30, deadline=None)
     )
 
 
 async def test_a_sum_ends_at_the_largest_exact_number(store: D1UsageStore) -> None:
-    """US-17, US-18: a settlement whose sum would pass 2^53 - 1 is refused, and the budget stays exact and readable."""
+    """US-17, US-18: A settlement whose sum would pass 2^53 - 1 is refused. The budget stays exact and readable."""
     most = 2**53 - 1
     for number, actual in enumerate((most - 1, 1)):
         await store.settle(Reservation(id=f"r{number}", scope="sibling", amount=0, expires_at=2**50), actual)

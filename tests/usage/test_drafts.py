@@ -22,7 +22,7 @@ def _complete(given: UsageEntry | dict[str, Any]) -> UsageEntry:
 
 @pytest.mark.parametrize("place", range(len(MAPPINGS)))
 def test_both_ways_give_the_same_record(place: int) -> None:
-    """US-1: an entry given as a mapping is the record that `from_dict` makes of it, and one given as a record is left as it was."""
+    """US-1: A mapping gives the same record as `from_dict`. A record is used unchanged."""
     given = {key: value for key, value in MAPPINGS[place].items() if key not in {"id", "timestamp"}}
     record = UsageEntry.from_dict(given)
     completed = _complete(given)
@@ -35,7 +35,7 @@ def test_both_ways_give_the_same_record(place: int) -> None:
 
 
 def test_records_stay_frozen() -> None:
-    """US-1: nobody can write to a record that was made of a mapping, nor to what is inside."""
+    """US-1: Nobody can write to a record from a mapping, nor to its content."""
     entry = _complete(MAPPINGS[-1])
     assert entry.tokens == TokenCounts(total=0)
     for record, name in ((entry, "id"), (entry.tokens, "prompt"), (entry.source, "name")):

@@ -72,7 +72,7 @@ def entries(draw: st.DrawFn) -> UsageEntry:
 
 
 class TotalsMachine(RuleBasedStateMachine):
-    """The model: the entries that are stored, and those whose totals were kept."""
+    """The model: the stored entries, and the deleted ones whose totals were kept."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ def _day(entry: UsageEntry) -> int:
 
 
 def test_totals_equal_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    """US-3, US-6, US-8, US-12, US-13, US-16: after any sequence of calls, retries and faults, totals are the sums of the entries."""
+    """US-3, US-6, US-8, US-12, US-13, US-16: After any calls, retries and faults, totals are the sums of the entries."""
 
     async def pause(attempt: int) -> None:
         assert attempt < retry.ATTEMPTS

@@ -10,7 +10,7 @@ WITHOUT_AN_ATTRIBUTE = {"timestamp", "source", "tokens", "error", "data", "extra
 
 
 def test_every_field_has_a_name() -> None:
-    """US-22: the table names each field of an entry and each count of tokens, but for the time and what is content."""
+    """US-22: The table names each field of an entry and each count of tokens, except the time and the content."""
     named = {path for path in OTEL_ATTRIBUTES if "." not in path}
     assert named == {field.name for field in fields(UsageEntry)} - WITHOUT_AN_ATTRIBUTE
     counts = {f"tokens.{field.name}" for field in fields(TokenCounts)} - {"tokens.total"}
@@ -18,7 +18,7 @@ def test_every_field_has_a_name() -> None:
 
 
 def test_a_model_call() -> None:
-    """US-22: a model call is a chat, its time to the first token in seconds."""
+    """US-22: A model call is a chat. Its time to the first token is in seconds."""
     entry = UsageEntry.from_dict(
         {
             "id": "e",
@@ -54,7 +54,7 @@ def test_a_model_call() -> None:
 
 
 def test_the_other_kinds() -> None:
-    """US-22: tools are executed, agents invoked, failures have a type, and no text of the caller's is told."""
+    """US-22: Tools are executed, agents are invoked, failures have a type, and the caller's texts are left out."""
     found = [otel_attributes(entry) for entry in entry_of_each_kind("s")]
     assert [each.get("gen_ai.operation.name") for each in found[1:]] == [
         "execute_tool",

@@ -28,7 +28,7 @@ def _entry(model: str = "m", **fields: Any) -> UsageEntry:
 
 
 def test_tokens_cost_what_the_book_says() -> None:
-    """US-21: cached and reasoning tokens at their own prices where they have one, rounded once."""
+    """US-21: Cached and reasoning tokens have their own prices if the book has them. The sum is rounded once."""
     priced = price_entry(_entry(), BOOK)
     assert (priced.cost_micros, priced.price_version) == (1_000 + 150 + 2_000 + 1_200, "2026-11")
     assert price_entry(_entry("plain"), BOOK).cost_micros == 100 + 120
@@ -37,13 +37,13 @@ def test_tokens_cost_what_the_book_says() -> None:
 
 
 def test_what_has_no_price_stays_unpriced() -> None:
-    """US-21: an unknown model is unpriced; a cost that the caller brings stays."""
+    """US-21: An unknown model is unpriced. A cost that the caller gives stays."""
     assert price_entry(_entry("unknown"), BOOK) == _entry("unknown")
     assert price_entry(_entry(cost_micros=7), BOOK) == _entry(cost_micros=7)
 
 
 def test_corrections_cost_the_difference() -> None:
-    """US-13, US-21: a correction of tokens is priced with its sign, one of a tool call is not."""
+    """US-13, US-21: A correction of tokens is priced with its sign. A correction of a tool call is not priced."""
     correction = TokenCounts(prompt=-400, completion=0)
     assert price_entry(_entry(tokens=correction, corrects="e"), BOOK).cost_micros == -1_000
     call: dict[str, Any] = {
@@ -59,7 +59,7 @@ def test_corrections_cost_the_difference() -> None:
 
 
 async def test_a_store_with_prices() -> None:
-    """US-21: entries are priced as they are recorded; totals say how many have no price."""
+    """US-21: Entries are priced when they are recorded. Totals say how many have no price."""
     database = SqliteDatabase()
     await run_migration(database)
     store = D1UsageStore(database, options=UsageOptions(price_book=BOOK))
@@ -85,11 +85,11 @@ async def test_a_store_with_prices() -> None:
     ],
 )
 def test_bad_prices(change: dict[str, Any], word: str) -> None:
-    """US-10, US-21: a price is a whole number of millionths; what is none is refused by name."""
+    """US-10, US-21: A price is a whole number of millionths. Any other value is refused by name."""
     with pytest.raises((InvalidArgumentError, TypeError), match=word):
         D1UsageStore(SqliteDatabase(), price_book={**BOOK.to_dict(), **change})
 
 
 def test_a_book_comes_back() -> None:
-    """US-21: a price book has both spellings and is inverse to its mapping."""
+    """US-21: A price book accepts both spellings, and comes back from its mapping."""
     assert PriceBook.from_dict(BOOK.to_dict()) == BOOK

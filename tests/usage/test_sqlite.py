@@ -57,13 +57,13 @@ def test_table_names(name: str) -> None:
 
 
 async def test_a_missing_table_says_so(database: SqliteDatabase) -> None:
-    """US-11: without `ensure_table` the error names the remedy."""
+    """US-11: Without `ensure_table` the error names the remedy."""
     with pytest.raises(UsageError, match="ensure_table"):
         await D1UsageStore(database, table_name="mine").exists("s")
 
 
 async def test_old_entries(database: SqliteDatabase) -> None:
-    """US-8: strictly older ones go, by the entry's own time."""
+    """US-8: Entries strictly older by their own time are deleted."""
     clock = FakeClock(now_ms=1_000_000)
     store = D1UsageStore(database, now_ms=clock.now_ms)
     for at in (1, 899_999, 900_000, 1_000_000):
@@ -74,7 +74,7 @@ async def test_old_entries(database: SqliteDatabase) -> None:
 
 
 async def test_one_call_is_one_batch(database: SqliteDatabase) -> None:
-    """US-2, US-7: recording a hundred entries, and the rollup of a tree, are one round trip each; a repetition takes a second one."""
+    """US-2, US-7: Recording a hundred entries, and the rollup of a tree, are one round trip each. A repetition takes two."""
     store = D1UsageStore(database)
     entries = [{**entry.to_dict(), "id": f"{n}"} for n, entry in enumerate(entry_of_each_kind("s") * 16)]
     before = database.batches
@@ -90,7 +90,7 @@ async def test_one_call_is_one_batch(database: SqliteDatabase) -> None:
 async def test_lost_replies(
     database: SqliteDatabase, moments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """US-3, US-12: the store's own retries record once; when they run out the error says that the outcome is unknown."""
+    """US-3, US-12: The store's own retries record once. When they run out, the error says that the outcome is unknown."""
 
     async def pause(attempt: int) -> None:
         assert attempt < retry.ATTEMPTS
@@ -118,7 +118,7 @@ counts = st.builds(_counts, *[st.integers(0, 2**50)] * 4)
 @settings(max_examples=length(30, 2_000), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), counts), max_size=20))
 async def test_rollups_equal_sums(recorded: list[tuple[str, TokenCounts]]) -> None:
-    """US-6: whatever was recorded, every count of the rollup is the sum of the entries."""
+    """US-6: Every count of the rollup is the sum of the entries, whatever was recorded."""
     database = SqliteDatabase()
     await run_migration(database)
     store = D1UsageStore(database)
@@ -136,7 +136,7 @@ async def test_rollups_equal_sums(recorded: list[tuple[str, TokenCounts]]) -> No
 async def test_a_save_with_usage_whose_reply_was_lost(
     database: SqliteDatabase, moments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """US-23: the store's own retries save the state and record its entries once, though ids were made on the way."""
+    """US-23: The store's own retries save the state and its entries once, although ids were made on the way."""
 
     async def pause(attempt: int) -> None:
         assert attempt < retry.ATTEMPTS
@@ -159,13 +159,13 @@ async def test_a_save_with_usage_whose_reply_was_lost(
     "name", ["select", "Order", "tree", "counted", "mine_by_day", "mine_parts", "idx_mine", "json_each"]
 )
 def test_a_table_name_that_cannot_be_one(database: SqliteDatabase, name: str) -> None:
-    """US-11: a word of SQL, and a name that the totals of another table may have, is refused when the store is made."""
+    """US-11: A word of SQL, or a possible name of another table's totals, is refused when the store is made."""
     with pytest.raises(InvalidArgumentError, match="table_name"):
         D1UsageStore(database, table_name=name)
 
 
 async def test_a_row_of_others_costs_only_itself(database: SqliteDatabase) -> None:
-    """US-14, US-16: a time that no calendar has, written by somebody else, breaks no view and no rebuild."""
+    """US-14, US-16: An impossible time, written by somebody else, breaks no view and no rebuild."""
     store = D1UsageStore(database)
     await store.record_tokens("s", model="m", tokens={"prompt": 1, "completion": 1})
     await database.batch(

@@ -39,7 +39,7 @@ async def _totals(database: SqliteDatabase, table: str) -> list[list[object]]:
 
 
 async def test_entries_of_an_earlier_version_are_counted() -> None:
-    """US-16: the migration counts what is there, exactly as if it were recorded now."""
+    """US-16: The migration counts the stored entries exactly as if they were recorded now."""
     old = SqliteDatabase()
     for name in MIGRATION_FILES[:2]:
         await old.batch([Statement(sql) for sql in split_statements(migration_text(name))])
@@ -64,7 +64,7 @@ async def test_entries_of_an_earlier_version_are_counted() -> None:
 
 
 async def test_a_custom_table_without_totals_is_upgraded(database: SqliteDatabase) -> None:
-    """US-11, US-16: `ensure_table` counts the entries of a table that an earlier version made, once."""
+    """US-11, US-16: `ensure_table` counts the entries of a table of an earlier version, once."""
     creations: list[LiteralString] = [
         sql for sql in split_statements(migration_text("0001_init.sql")) if "__agents_usage" in sql
     ]
@@ -81,7 +81,7 @@ async def test_a_custom_table_without_totals_is_upgraded(database: SqliteDatabas
 
 
 async def test_what_others_write_is_counted_by_a_rebuild(database: SqliteDatabase) -> None:
-    """US-16: entries that something else wrote count after `rebuild_rollups`; those already counted stay counted once."""
+    """US-16: After `rebuild_rollups` entries of other programs count. Counted ones still count once."""
     store = D1UsageStore(database)
     await store.record_custom("s", name="n", value=1.5)
     for number in range(3):
@@ -114,7 +114,7 @@ STRANGE_KINDS = ("tokens", "tool", "subagent", "custom", "unheard of")
 
 @pytest.mark.parametrize("body", STRANGE_BODIES, ids=lambda body: body[:40])
 async def test_entries_of_others_need_not_make_sense(database: SqliteDatabase, body: str) -> None:
-    """US-14, US-16: a row that this package would have refused stops no read, rebuild or deletion; it counts as an entry."""
+    """US-14, US-16: A row that this package would refuse stops no read, rebuild or deletion, and counts as an entry."""
     store = D1UsageStore(database)
     good = await store.record_custom("s", name="n", value=1, timestamp=4)
     insert: LiteralString = "INSERT INTO __agents_usage VALUES (?1, 's', ?1, 0, 5, 'agent', 'x', ?2, 0)"
@@ -134,7 +134,7 @@ async def test_entries_of_others_need_not_make_sense(database: SqliteDatabase, b
 
 
 async def test_an_unreadable_body_is_shown(database: SqliteDatabase) -> None:
-    """US-14: an entry whose body is no body of an entry has its columns, and the body's text in `extra`."""
+    """US-14: An entry with an unreadable body has its columns, and the body's text in `extra`."""
     insert: LiteralString = "INSERT INTO __agents_usage VALUES ('e', 's', 'tool', 3, 5, 'agent', 'x', ?1, 0)"
     await database.batch([Statement(insert, ("not JSON",))])
     [entry] = await D1UsageStore(database).get_entries("s")
@@ -144,7 +144,7 @@ async def test_an_unreadable_body_is_shown(database: SqliteDatabase) -> None:
 
 @pytest.mark.parametrize("time", ["'abc'", "x'ff'", "1.5", "-7", "9223372036854775807"])
 async def test_times_of_others_need_not_make_sense(database: SqliteDatabase, time: LiteralString) -> None:
-    """US-14, US-16: a time that is no whole number costs its own row alone."""
+    """US-14, US-16: A time that is no whole number affects only its own row."""
     store = D1UsageStore(database)
     await store.record_custom("s", name="n", value=1)
     insert: LiteralString = f"INSERT INTO __agents_usage VALUES ('e', 's', 'tool', 0, {time}, 'agent', 'x', '{{}}', 0)"
@@ -159,7 +159,7 @@ async def test_times_of_others_need_not_make_sense(database: SqliteDatabase, tim
 
 
 async def test_kept_totals_say_so(database: SqliteDatabase) -> None:
-    """US-8: with `keep_totals` nothing changes in the totals but that they tell how many entries are gone, also after a rebuild."""
+    """US-8: With `keep_totals` the totals change only in the number of deleted entries that they report, also after a rebuild."""
     clock = FakeClock(now_ms=1_000_000_000)
     store = D1UsageStore(database, now_ms=clock.now_ms)
     for at in (1_000, 500_000_000, 999_999_999):
@@ -183,7 +183,7 @@ async def test_kept_totals_say_so(database: SqliteDatabase) -> None:
 
 
 async def test_a_session_deleted_with_its_usage(database: SqliteDatabase) -> None:
-    """US-8: `delete_session` with `delete_usage` takes the share of the whole tree out of every total."""
+    """US-8: `delete_session` with `delete_usage` removes the share of the whole tree from every total."""
     usage, state = D1UsageStore(database), D1StateStore(database)
     await state.save(AgentState(session_id="root", agent_type="x"))
     await state.save(AgentState(session_id="child", agent_type="x", parent_session_id="root"))
@@ -200,14 +200,14 @@ async def test_a_session_deleted_with_its_usage(database: SqliteDatabase) -> Non
 
 
 def test_totals_come_before_entries() -> None:
-    """US-6: what is stored already is told apart by the entries that are there, so they are inserted last."""
+    """US-6: The batch finds repeated entries by the stored ones, so it inserts the entries last."""
     statements = usage_statements("s", entry_of_each_kind("s"), lambda: 0, UsageOptions())
     assert [statement.sql for statement in statements].index(INSERT_ENTRIES) == len(statements) - 1
     assert usage_statements("s", [], lambda: 0, UsageOptions()) == []
 
 
 async def test_a_deletion_whose_reply_was_lost() -> None:
-    """US-12, US-15: with a commit id a deletion is sent again by itself, and counts what the first attempt took."""
+    """US-12, US-15: With a commit id the store repeats a deletion, and counts the entries that the first attempt deleted."""
     database = FaultyDatabase(SqliteDatabase())
     await run_migration(database)
     store = D1UsageStore(database)
