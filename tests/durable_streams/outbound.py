@@ -6,7 +6,7 @@ from typing import Any
 
 
 class World:
-    """An `Outbound` that records what is sent, and answers as it is told."""
+    """An `Outbound` that records requests and gives the answers of the test."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []

@@ -22,7 +22,7 @@ JSON = {"content-type": "application/json"}
 
 
 class Objects(LocalObjects):
-    """Loses the replies of the calls that hold a text, or stops the Worker after a number of calls."""
+    """Loses the replies of calls that contain a text, or stops the Worker after a number of calls."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(StreamObject, clock=clock)
@@ -76,7 +76,7 @@ def site() -> Site:
 
 @pytest.mark.parametrize("lost", ["protocol.delete", "protocol.release"])
 async def test_a_deletion_whose_reply_is_lost(site: Site, lost: str) -> None:
-    """DS-11, SM-9: it is answered as the first time, and every path up the line is free."""
+    """DS-11, SM-9: A repeated deletion gets the first answer, and every path up the line is free."""
     await site.status("PUT", "a", body=b"[1]")
     assert [await site.fork("b", "a"), await site.fork("c", "b")] == [201, 201]
     assert [await site.status("DELETE", path) for path in "ab"] == [204, 204]
@@ -86,7 +86,7 @@ async def test_a_deletion_whose_reply_is_lost(site: Site, lost: str) -> None:
 
 
 async def test_a_fork_whose_reply_is_lost(site: Site) -> None:
-    """DS-10, SM-9: sent again it is the same fork, and is answered as the first time."""
+    """DS-10, SM-9: A repeated request makes no second fork, and gets the first answer."""
     await site.status("PUT", "a", body=b"[1]")
     site.objects.lost = ['"step":"make"']
     assert await site.fork("b", "a") == 201
@@ -94,7 +94,7 @@ async def test_a_fork_whose_reply_is_lost(site: Site) -> None:
 
 
 async def test_a_copy_that_was_broken_off(site: Site) -> None:
-    """DS-10: its pages go by themselves, and its source forgets it."""
+    """DS-10: The pages of a copy that failed midway are deleted without a call, and its source forgets it."""
     await site.status("PUT", "a", BYTES)
     await site.status("POST", "a", BYTES, b"x" * 3_000_000)
     site.objects.calls_left = 4
@@ -109,7 +109,7 @@ async def test_a_copy_that_was_broken_off(site: Site) -> None:
 
 
 async def test_forks_that_expire_tell_their_source(site: Site) -> None:
-    """DS-11: also up the line, and while nobody asks."""
+    """DS-11: An expired fork tells its source, also up the line, and without any request."""
     await site.status("PUT", "a", body=b"[1]")
     for number in range(3):
         assert await site.fork(f"b{number}", "a", stream_ttl="30") == 201
@@ -121,7 +121,7 @@ async def test_forks_that_expire_tell_their_source(site: Site) -> None:
 
 
 async def test_native_writers_do_not_take_a_held_path(site: Site) -> None:
-    """DS-11: a path that forks hold is refused to native writers, and the forks stay known."""
+    """DS-11: Native writers cannot use a path that forks hold, and the forks stay known."""
     await site.status("PUT", "a", body=b"[1]")
     await site.fork("b", "a")
     manager = DurableObjectStreamManager(site.objects)
@@ -135,7 +135,7 @@ async def test_native_writers_do_not_take_a_held_path(site: Site) -> None:
 
 
 async def test_a_source_that_is_made_anew_while_it_is_copied(site: Site) -> None:
-    """DS-10: no fork holds the beginning of one stream and the end of another."""
+    """DS-10: No fork mixes the beginning of one stream with the end of another."""
     await site.status("PUT", "a", BYTES)
     await site.status("POST", "a", BYTES, b"x" * 3_000_000)
     site.objects.calls_left = 3
@@ -147,7 +147,7 @@ async def test_a_source_that_is_made_anew_while_it_is_copied(site: Site) -> None
 
 
 async def test_a_sub_offset_beyond_everything(site: Site) -> None:
-    """DS-13: a sub-offset is looked up in turns of 1 MB, and one of over 16 MB is refused at once."""
+    """DS-13: A sub-offset is looked up in steps of 1 MB. A sub-offset over 16 MB is refused at once."""
     await site.status("PUT", "a", BYTES)
     await site.status("POST", "a", BYTES, b"x" * 5_000_000)
     start = offset_of(0)

@@ -25,7 +25,7 @@ async def site() -> Site:
 
 
 async def overtaken(site: Site, text: str, late: Act, others: Act, *, is_reply: bool = False) -> None:
-    """Run `late`, whose request with this text comes to its object after `others`; with `is_reply` its reply comes after them."""
+    """Run `late`. Its request with this text reaches its object after `others`, or with `is_reply` its reply comes after them."""
     call, held = site.objects.call, [text]
 
     async def slow(name: str, request: str) -> str:
@@ -57,14 +57,14 @@ async def put(site: Site, path: str, **headers: str) -> None:
 
 
 async def paths_of_a_new_pattern(site: Site) -> list[str]:
-    """The streams that a subscription made now begins with."""
+    """Return the streams that a new subscription begins with."""
     name = f"n{site.objects.calls}"
     await site.subscribe({**PULL, "pattern": "events/*"}, name)
     return sorted(await site.acked(name))
 
 
 def known_rows(site: Site) -> int:
-    """How many rows of streams the index has; 0 if there is no index yet."""
+    """Return how many rows of streams the index has, or 0 without an index."""
     sql = site.objects._host(INDEX_NAME).sql  # pyright: ignore[reportPrivateUsage]
     try:
         return int(str(sql.exec("SELECT COUNT(*) FROM streams")[0][0]))
@@ -73,7 +73,7 @@ def known_rows(site: Site) -> int:
 
 
 async def test_a_native_append_that_is_told_after_the_deletion(site: Site) -> None:
-    """DS-15: the deleted stream stays forgotten, and wakes nobody."""
+    """DS-15: The deleted stream stays forgotten and wakes nobody."""
     await site.ask("PUT", "events/a", [])
     await subscribe(site)
     await overtaken(
@@ -88,7 +88,7 @@ async def test_a_native_append_that_is_told_after_the_deletion(site: Site) -> No
 
 
 async def test_an_append_that_the_worker_tells_after_the_deletion(site: Site) -> None:
-    """DS-15: also of a stream that no subscription covers yet, and before there is any subscription."""
+    """DS-15: The same holds for a stream without a subscription, and before the first subscription."""
 
     async def make_and_delete(path: str) -> None:
         await overtaken(
@@ -102,7 +102,7 @@ async def test_an_append_that_the_worker_tells_after_the_deletion(site: Site) ->
 
 
 async def test_a_telling_after_an_expiry(site: Site) -> None:
-    """DS-15: an expired stream stays forgotten too."""
+    """DS-15: An expired stream stays forgotten too."""
     await put(site, "events/a", **{"stream-ttl": "5"})
     await subscribe(site)
 
@@ -119,7 +119,7 @@ async def test_a_telling_after_an_expiry(site: Site) -> None:
 
 
 async def test_a_fork_that_is_told_after_its_deletion(site: Site) -> None:
-    """DS-15: a fork is a stream like others."""
+    """DS-15: A deleted fork stays forgotten too."""
     await subscribe(site)
     await overtaken(
         site,
@@ -132,7 +132,7 @@ async def test_a_fork_that_is_told_after_its_deletion(site: Site) -> None:
 
 
 async def test_a_telling_of_an_earlier_life(site: Site) -> None:
-    """DS-15: it changes nothing at the path's next stream, whose first data is news; nor does the late deletion between them."""
+    """DS-15: A late report does not change the path's next stream, whose first data is new. Neither does a late deletion."""
     await site.ask("PUT", "events/a", [1, 2])
     await subscribe(site)
 
@@ -154,7 +154,7 @@ async def test_a_telling_of_an_earlier_life(site: Site) -> None:
 
 
 async def test_an_unsubscription_before_the_telling(site: Site) -> None:
-    """DS-15: a stream that is gone stays unknown to the next subscription, whoever watched it before."""
+    """DS-15: A deleted stream stays unknown to the next subscription, whoever watched it before."""
     await site.ask("PUT", "events/a", [])
     await subscribe(site)
 
@@ -168,7 +168,7 @@ async def test_an_unsubscription_before_the_telling(site: Site) -> None:
 
 @pytest.mark.parametrize("asks", ["a name", "a pattern", "a check"])
 async def test_an_answer_that_is_older_than_the_deletion(site: Site, asks: str) -> None:
-    """DS-15: the index asks a stream where it stands, and the stream is deleted while the answer is on its way."""
+    """DS-15: The stream is deleted while its answer to the index is on the way, and stays forgotten."""
     await subscribe(site, pattern="others/*")
     await append(site, "events/a", "one")
     if asks == "a check":
@@ -203,7 +203,7 @@ async def subscribe_more(site: Site) -> None:
 
 
 async def test_the_traces_of_streams_that_are_gone_go(site: Site) -> None:
-    """DS-15: the index remembers a life that is over for an hour, and for a name as long as a subscription names it."""
+    """DS-15: The index remembers an ended life for an hour, and a name as long as a subscription has it."""
     await subscribe(site, streams=["named"])
     before = known_rows(site)
     for number in range(5):

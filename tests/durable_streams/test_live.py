@@ -44,7 +44,7 @@ def site() -> Site:
 
 
 def told(text: str) -> list[tuple[str, Any]]:
-    """The events in a text: kind, and data."""
+    """Return the events in a text: kind and data."""
     events: list[tuple[str, Any]] = []
     for frame in text.split("\n\n"):
         if frame:
@@ -55,7 +55,7 @@ def told(text: str) -> list[tuple[str, Any]]:
 
 
 async def test_events(site: Site) -> None:
-    """DS-7, DS-8: stored, live, closed; every `data` with its place."""
+    """DS-7, DS-8: Stored data, live data and the close come as events, and each `data` has its offset."""
     await site.ask("PUT", "s", b"[1, 2]")
     body = (await site.ask("GET", "s?offset=-1&live=sse")).body
     first = told(body.read())
@@ -72,7 +72,7 @@ async def test_events(site: Site) -> None:
 
 
 async def test_a_slow_reader_holds_nobody(site: Site) -> None:
-    """DS-7: one who takes nothing falls behind and catches up by himself, in order, without gaps."""
+    """DS-7: A reader that reads nothing falls behind. It then gets everything in order without gaps."""
     await site.ask("PUT", "s")
     slow, quick = [(await site.ask("GET", "s?offset=-1&live=sse")).body for _ in range(2)]
     assert told(slow.read())
@@ -106,7 +106,7 @@ async def test_an_ended_response_that_nobody_reads_is_let_go(site: Site, news: s
 
 
 async def test_a_connection_ends(site: Site) -> None:
-    """DS-7: it shows that it lives every 15 seconds, ends after a minute, and leaves the object free to sleep."""
+    """DS-7: A connection sends a comment every 15 seconds and ends after a minute. Then the object may sleep."""
     await site.ask("PUT", "s")
     body = (await site.ask("GET", "s?offset=-1&live=sse")).body
     body.read()
@@ -119,7 +119,7 @@ async def test_a_connection_ends(site: Site) -> None:
 
 
 async def test_readers_of_a_deleted_stream(site: Site) -> None:
-    """DS-7, DS-11: they are let go, and find nothing when they come back."""
+    """DS-7, DS-11: Their connections end, and a new request finds nothing."""
     await site.ask("PUT", "s")
     body = (await site.ask("GET", "s?offset=-1&live=sse")).body
     body.read()
@@ -131,7 +131,7 @@ async def test_readers_of_a_deleted_stream(site: Site) -> None:
 
 
 async def test_long_polls(site: Site) -> None:
-    """DS-6: data ends them, or the clock."""
+    """DS-6: New data or the clock ends a long-poll."""
     await site.ask("PUT", "s")
     polling = asyncio.ensure_future(site.ask("GET", "s?offset=now&live=long-poll"))
     await asyncio.sleep(0)
@@ -148,7 +148,7 @@ async def test_long_polls(site: Site) -> None:
 
 
 def test_cursors() -> None:
-    """DS-6: they follow the clock and never go back."""
+    """DS-6: Cursors follow the clock and never fall."""
     assert cursor_of(1_728_432_000_000 + 20_000 * 7, None) == "7"
     assert cursor_of(1_728_432_000_000 + 20_000 * 7, 6) == "7"
     for given in (7, 8, 10**14):
@@ -156,7 +156,7 @@ def test_cursors() -> None:
 
 
 async def test_expiry_gives_rows_back(site: Site) -> None:
-    """DS-9: an alarm deletes what nobody asks for; a restart makes it later, never earlier."""
+    """DS-9: An alarm deletes a stream that nobody reads. A restart can only delay it."""
     await site.ask("PUT", "s", b"[1]", {**JSON, "stream-ttl": "80"})
     await site.clock.advance(70)
     assert (await site.ask("GET", "s")).status == 200
@@ -173,7 +173,7 @@ async def test_expiry_gives_rows_back(site: Site) -> None:
 
 
 async def test_who_may(site: Site) -> None:
-    """DS-17: every method asks for its own action; what is denied reaches no object."""
+    """DS-17: Each method asks for its own action. A denied request reaches no object."""
     await site.ask("PUT", "s", b"[1]")
     fork = {"stream-forked-from": "/v1/stream/s"}
     for method, action in (
@@ -194,7 +194,7 @@ async def test_who_may(site: Site) -> None:
 
 
 async def test_native_writers_and_bytes(site: Site) -> None:
-    """DS-12: a native writer is refused by a stream that holds no JSON."""
+    """DS-12: A stream without JSON refuses a native writer."""
     from agents_store_cloudflare import DurableObjectStreamManager, InvalidArgumentError
 
     await site.ask("PUT", "text", b"a", {"content-type": "text/plain"})
@@ -205,7 +205,7 @@ async def test_native_writers_and_bytes(site: Site) -> None:
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/octet-stream"])
 async def test_a_large_append_reaches_a_reader_page_by_page(site: Site, content_type: str) -> None:
-    """DS-7: each `control` has the offset after its own `data`; nothing is missing, and little is held for the reader."""
+    """DS-7: Each `control` has the offset after its own `data`. Nothing is missing, and little memory is held for the reader."""
     headers = {"content-type": content_type}
     await site.ask("PUT", "s", b"", headers)
     answer = await site.ask("GET", "s?offset=-1&live=sse", headers=headers)
@@ -230,7 +230,7 @@ async def test_a_large_append_reaches_a_reader_page_by_page(site: Site, content_
 
 @pytest.mark.parametrize("ends", ["reset", "deletion"])
 async def test_a_long_poll_does_not_go_on_in_the_next_life(site: Site, ends: str) -> None:
-    """DS-6, SM-40: the stream begins anew while a client waits at its end: the wait ends, and the offset is refused."""
+    """DS-6, SM-40: If the stream begins anew while a client waits at its end, the wait ends and the offset is refused."""
     manager = DurableObjectStreamManager(site.objects)
     await site.ask("PUT", "s", b"[1, 2]")
     waiting = asyncio.ensure_future(site.ask("GET", f"s?offset={offset_of(2)}&live=long-poll"))
@@ -246,7 +246,7 @@ async def test_a_long_poll_does_not_go_on_in_the_next_life(site: Site, ends: str
 
 
 async def test_a_long_poll_from_now_on_gets_what_comes_after_a_reset(site: Site) -> None:
-    """DS-6: it has read nothing, so nothing of an earlier life is continued."""
+    """DS-6: A client that has read nothing gets the data after a reset."""
     await site.ask("PUT", "s", b"[1, 2]")
     waiting = asyncio.ensure_future(site.ask("GET", "s?offset=now&live=long-poll"))
     await site.clock.advance(1)
@@ -257,7 +257,7 @@ async def test_a_long_poll_from_now_on_gets_what_comes_after_a_reset(site: Site)
 
 
 async def test_a_live_reader_that_never_reads_leaves_nothing(site: Site) -> None:
-    """DS-7: after its minute, nothing is held for it."""
+    """DS-7: After its minute the object holds nothing for it."""
     await site.ask("PUT", "s")
     await site.ask("POST", "s", json.dumps(["x" * 100_000] * 4).encode())
     body = (await site.ask("GET", "s?offset=-1&live=sse")).body

@@ -34,7 +34,7 @@ async def subscribe(site: Site, **more: Any) -> None:
 
 
 async def moment(site: Site) -> None:
-    """Let alarms ring that are due now."""
+    """Let the due alarms ring."""
     await site.clock.advance(0.001)
     await settled()
 
@@ -51,7 +51,7 @@ async def events(site: Site) -> list[str]:
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["stream first", "subscription first"])
 async def test_a_native_append_to_a_stream_of_the_protocol(site: Site, is_first: bool) -> None:
-    """DS-15: told before the writer has its answer; no append over the protocol has to come."""
+    """DS-15: Subscriptions hear of a native append before its writer has its answer, without an append over the protocol."""
     if is_first:
         await site.ask("PUT", "events/a", [])
         await subscribe(site)
@@ -67,7 +67,7 @@ async def test_a_native_append_to_a_stream_of_the_protocol(site: Site, is_first:
 
 
 async def test_a_native_stream_that_is_named(site: Site) -> None:
-    """DS-15: one that is there, and one that comes into being later."""
+    """DS-15: A named stream is covered if it exists, and also if it is created later."""
     await append(site, "here", "old")
     await subscribe(site, streams=["here", "later"], pattern=None)
     await append(site, "here", "new")
@@ -81,7 +81,7 @@ async def test_a_native_stream_that_is_named(site: Site) -> None:
 
 
 async def test_what_a_timer_stores(site: Site) -> None:
-    """DS-15: chunks that are shown before they are stored are told when they are stored."""
+    """DS-15: Chunks that are shown before they are stored are reported when they are stored."""
     await site.ask("PUT", "events/a", [])
     await subscribe(site)
     writer = await manager(site, adaptive=True, loss_window=2).create_writer("events/a", "a", "t")
@@ -101,7 +101,7 @@ def _get(path: str) -> HttpRequest:
 
 
 async def test_an_index_that_gives_no_answer(site: Site) -> None:
-    """DS-15: the append succeeds, and the stream's alarm tells it later, after a restart too."""
+    """DS-15: The append succeeds. The stream's alarm reports it later, after a restart too."""
     await site.ask("PUT", "events/a", [])
     await subscribe(site)
     call = site.objects.call
@@ -122,7 +122,7 @@ async def test_an_index_that_gives_no_answer(site: Site) -> None:
 
 
 async def test_native_deletions(site: Site) -> None:
-    """DS-15: told at once; the next stream of the path is a new one, and what it holds is news."""
+    """DS-15: A deletion is reported at once. The path's next stream is a new one, and its data is new."""
     await site.ask("PUT", "events/a", [1, 2])
     await subscribe(site)
     assert list(await site.acked()) == ["events/a"]
@@ -134,7 +134,7 @@ async def test_native_deletions(site: Site) -> None:
 
 
 async def test_a_deletion_that_is_told_again(site: Site) -> None:
-    """DS-15: a telling whose reply was lost and that comes again after the path's next stream changes nothing."""
+    """DS-15: A repeated report after the creation of the path's next stream changes nothing."""
     await site.ask("PUT", "events/a", [1, 2])
     await subscribe(site)
     call, losses = site.objects.call, [1]
@@ -161,7 +161,7 @@ async def test_a_deletion_that_is_told_again(site: Site) -> None:
 
 
 async def test_the_event_of_a_wake_wakes_nobody(site: Site) -> None:
-    """DS-15: a pattern that covers the wake stream brings no wake after a wake."""
+    """DS-15: If a pattern covers the wake stream, a wake causes no further wake."""
     await site.subscribe({**PULL, "pattern": "**"})
     await site.ask("PUT", "events/a", [1])
     await moment(site)
@@ -180,7 +180,7 @@ async def test_the_event_of_a_wake_wakes_nobody(site: Site) -> None:
 
 
 async def test_streams_that_nobody_watches_ask_nobody(site: Site) -> None:
-    """DS-14: when the last subscription of a stream is gone, one more append is told, and then none."""
+    """DS-14: After a stream's last subscription is gone, one more append is reported, and then none."""
     await site.ask("PUT", "events/a", [])
     await subscribe(site)
     await site.ask("DELETE", SUBSCRIPTION)

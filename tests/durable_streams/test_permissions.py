@@ -47,7 +47,7 @@ class Site:
 
 @pytest.mark.parametrize("mode", ["", "&live=long-poll", "&live=sse"])
 async def test_a_floor_holds_for_the_position_that_is_read(mode: str) -> None:
-    """GW-9, DS-17: whatever other positions a request names."""
+    """GW-9, DS-17: The signed position limits the read, whatever other positions a request names."""
     site = Site()
     await site.fill()
     for offset in ("-1", offset_of(0), offset_of(FLOOR - 1)):
@@ -61,7 +61,7 @@ async def test_a_floor_holds_for_the_position_that_is_read(mode: str) -> None:
 
 
 async def test_the_end_may_lie_before_the_floor() -> None:
-    """GW-9: `now` is a position too."""
+    """GW-9: The floor applies to the position `now` too."""
     site = Site()
     await site.fill()
     assert (await site.read("offset=now&live=sse", {}, floor=12))[0] == 403
@@ -83,7 +83,7 @@ async def test_the_end_may_lie_before_the_floor() -> None:
     ],
 )
 async def test_other_pages_change_nothing(headers: dict[str, str], policy: CorsPolicy | None, status: int) -> None:
-    """GW-8: a browser sends cookies with a simple request of any page, so the gateway looks at the page's origin."""
+    """GW-8: A browser sends cookies with a simple request of any page, so the gateway checks the page's origin."""
     site = Site(may=True, cors=policy)
     url = "https://x.example/v1/stream/s"
     answer = await site.gateway.handle(
@@ -94,7 +94,7 @@ async def test_other_pages_change_nothing(headers: dict[str, str], policy: CorsP
 
 
 async def test_a_stored_page_is_not_active() -> None:
-    """DS-5: a browser that is sent to a stored page runs nothing of it on the Worker's origin."""
+    """DS-5: A browser that opens a stored page runs none of its scripts on the Worker's origin."""
     site = Site(may=True)
     url = "https://x.example/v1/stream/page"
     body = b"<script>alert(1)</script>"

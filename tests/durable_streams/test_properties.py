@@ -26,7 +26,7 @@ STORED, DUPLICATE, MALFORMED, STALE, NOT_FOUND, CONFLICT, GONE, TRY_AGAIN = 200,
 
 @dataclass
 class Path:
-    """What the model knows of a path: its values, of which the first has the number `first`; no values where nothing is there."""
+    """The model of a path: its values, from the number `first` on, or no values if there is no stream."""
 
     values: list[Any] | None = None
     first: int = 1
@@ -40,7 +40,7 @@ class Path:
     has_lost_forks: bool = False
 
     def offset(self, sequence: int) -> str:
-        """The start of a stream whose path was used before has an offset of its own."""
+        """Return an offset. A stream whose path was used before has its own start offset."""
         return offset_of(sequence, is_start=self.source is None and 0 < sequence == self.first - 1)
 
     def is_absent(self, status: int) -> bool:
@@ -125,7 +125,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         numbers=st.sampled_from([1, 1, 1, 0, 0, 2, -1]),
     )
     def produce(self, name: str, values: list[Any], producer: str, epochs: int, numbers: int) -> None:
-        """The next number, one of those before, or one too many; in this epoch, the next or the last."""
+        """Append with the next number, an earlier one, or one too many, in this epoch, the next or the last."""
         path = self.paths[name]
         epoch, newest = path.producers.get(producer, (-1, -1))
         asked_epoch = max(epoch + epochs, 0)
@@ -186,7 +186,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     @rule()
     def expire(self) -> None:
-        """Twice the time to live passes without a reader."""
+        """Let twice the time to live pass without a reader."""
         self.loop.run_until_complete(self.clock.advance(2 * TTL_S))
         for name, path in self.paths.items():
             if path.has_ttl:
@@ -196,12 +196,12 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        """A deploy: what the objects held in memory is gone."""
+        """Restart all objects, as a deploy does. They lose their memory."""
         self.objects.restart()
 
     @rule(name=PATHS, ahead=st.integers(0, 5))
     def read(self, name: str, ahead: int) -> None:
-        """From any place on: what the model has."""
+        """Read from any place, and compare with the model."""
         path = self.paths[name]
         sequence = min(path.first - 1 + ahead, path.last)
         status, body = self.ask("GET", f"{name}?offset={path.offset(sequence)}")
@@ -217,7 +217,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         path.last += len(values)
 
     def _end(self, name: str) -> None:
-        """It is gone; its source is let go where nothing holds on to it."""
+        """Note that a stream is gone. Its source is released if nothing else holds it."""
         path = self.paths[name]
         if path.values is not None:
             self.paths[name] = Path(last=path.last, source=path.source, forks=path.forks)

@@ -77,7 +77,7 @@ async def site() -> Site:
 async def test_addresses_and_headers(
     site: Site, method: str, path: str, headers: dict[str, str], refusal: tuple[int, str]
 ) -> None:
-    """DS-13: whatever a request says in its address or its headers."""
+    """DS-13: A bad address or header is refused, whichever it is."""
     answer = await site.ask(method, path, b"", headers)
     assert (answer[0], refusal[1] in answer[1]) == (refusal[0], True), answer
 
@@ -95,7 +95,7 @@ async def test_addresses_and_headers(
     ],
 )
 async def test_configurations(site: Site, config: object, text: str) -> None:
-    """DS-15: a subscription that is refused is not there."""
+    """DS-15: A refused subscription is not created."""
     status, answer = await site.ask("PUT", "__ds/subscriptions/bad", json.dumps(config).encode())
     assert (status, text in answer) == (400, True), answer
     assert (await site.ask("GET", "__ds/subscriptions/bad"))[0] == 404
@@ -111,7 +111,7 @@ async def test_configurations(site: Site, config: object, text: str) -> None:
     ],
 )
 async def test_wakes(site: Site, name: str, verb: str, body: object, refusal: tuple[int, str]) -> None:
-    """DS-15: what a worker may not say."""
+    """DS-15: A worker's bad acknowledgement or release is refused."""
     answer = await site.ask("POST", f"__ds/subscriptions/{name}/{verb}", json.dumps(body).encode())
     assert (answer[0], refusal[1] in answer[1]) == (refusal[0], True), answer
 
@@ -125,7 +125,7 @@ async def test_wakes(site: Site, name: str, verb: str, body: object, refusal: tu
     ],
 )
 async def test_acknowledgements(site: Site, acks: object, text: str) -> None:
-    """DS-15: a wake that is claimed takes only positions of its own streams."""
+    """DS-15: A claimed wake accepts only positions of its own streams."""
     await site.ask("PUT", "events/a", b"[1]", JSON)
     _, claimed = await site.ask("POST", "__ds/subscriptions/pull/claim", b'{"worker": "w"}')
     wake = json.loads(claimed)
@@ -137,7 +137,7 @@ async def test_acknowledgements(site: Site, acks: object, text: str) -> None:
 
 @pytest.mark.parametrize("token", ["", "x", "٣.w.s", "9999999999999999.w.s"])
 async def test_tokens(site: Site, token: str) -> None:
-    """DS-15: a token that nobody gave opens nothing."""
+    """DS-15: An invented token permits nothing."""
     said = {"wake_id": "w", "generation": 1}
     headers = {"authorization": f"Bearer {token}"}
     answer = await site.ask("POST", "__ds/subscriptions/pull/ack", json.dumps(said).encode(), headers)
@@ -157,7 +157,7 @@ LONG = b" " * SMALL_BYTES
     ],
 )
 def test_long_bodies(body: bytes, messages: list[str]) -> None:
-    """DS-3: a long array gives the same messages as a short one, wherever its windows end."""
+    """DS-3: A long array gives the same messages as a short one, whatever the borders of its windows."""
     assert list(json_messages(body)) == messages
 
 
@@ -176,7 +176,7 @@ def test_long_bodies(body: bytes, messages: list[str]) -> None:
     ],
 )
 def test_long_bodies_that_are_no_json(body: bytes) -> None:
-    """DS-3: a long body is held to the same grammar as a short one."""
+    """DS-3: The grammar for a long body is the same as for a short one."""
     with pytest.raises(ValueError, match="JSON"):
         list(json_messages(body))
 
@@ -190,7 +190,7 @@ def test_long_bodies_that_are_no_json(body: bytes) -> None:
     ],
 )
 def test_bodies_that_are_too_much(body: bytes, text: str) -> None:
-    """DS-13: one body holds no more than an isolate can take."""
+    """DS-13: One body may hold no more than an isolate can take."""
     with pytest.raises(Refusal, match=text) as refused:
         list(json_messages(body))
     assert refused.value.status == 413

@@ -25,7 +25,7 @@ async def site() -> Site:
 
 
 async def disturbed(site: Site, op: str, ask: Callable[[], Awaitable[Answer]], others: Callable[[], Any]) -> Answer:
-    """The answer to a request whose first reply from the index is lost. `others` run before it is sent again."""
+    """Return the answer to a request whose first reply from the index is lost. `others` run before the request is sent again."""
     call, losses = site.objects.call, [op]
 
     async def lossy(name: str, request: str) -> str:
@@ -48,7 +48,7 @@ async def disturbed(site: Site, op: str, ask: Callable[[], Awaitable[Answer]], o
 
 
 async def test_a_creation_that_comes_again_after_a_deletion(site: Site) -> None:
-    """DS-15: the answer is the first one, and the subscription stays deleted."""
+    """DS-15: The answer is the first one, and the subscription stays deleted."""
 
     async def others() -> None:
         assert (await site.ask("GET", SUBSCRIPTION))[0] == 200
@@ -60,7 +60,10 @@ async def test_a_creation_that_comes_again_after_a_deletion(site: Site) -> None:
 
 
 async def test_a_creation_that_comes_again_after_another_one(site: Site) -> None:
-    """DS-15: it was made, deleted, and made otherwise: the first request gets its first answer, and the second one stays."""
+    """DS-15: The subscription was made, deleted and made differently.
+
+    The first request gets its first answer, and the second subscription stays.
+    """
 
     async def others() -> None:
         await site.ask("DELETE", SUBSCRIPTION)
@@ -72,7 +75,7 @@ async def test_a_creation_that_comes_again_after_another_one(site: Site) -> None
 
 
 async def test_a_creation_that_comes_again(site: Site) -> None:
-    """DS-15: 201 is the answer of the request that made it, also the second time."""
+    """DS-15: A repetition of the request that created it gets 201 again."""
 
     async def others() -> None:
         assert (await site.ask("PUT", SUBSCRIPTION, PULL))[0] == 200
@@ -81,7 +84,7 @@ async def test_a_creation_that_comes_again(site: Site) -> None:
 
 
 async def test_a_deletion_that_comes_again(site: Site) -> None:
-    """DS-15: a subscription that somebody has made since stays."""
+    """DS-15: A subscription that somebody has made since stays."""
     await site.subscribe(PULL)
 
     async def others() -> None:
@@ -92,7 +95,7 @@ async def test_a_deletion_that_comes_again(site: Site) -> None:
 
 
 async def test_links_that_come_again(site: Site) -> None:
-    """DS-15: a stream that somebody has taken away since stays away; a stream that was added since stays."""
+    """DS-15: A stream that was removed since stays removed, and a stream that was added since stays."""
     await site.subscribe(PULL)
     streams, named = f"{SUBSCRIPTION}/streams", f"{SUBSCRIPTION}/streams/named"
 
@@ -121,7 +124,7 @@ async def test_links_that_come_again(site: Site) -> None:
 
 
 async def test_a_claim_that_comes_again_after_the_subscription_was_made_anew(site: Site) -> None:
-    """DS-15: the wake of a subscription that is gone is not the wake of the next one of its id."""
+    """DS-15: The wake of a deleted subscription is not the wake of the next one with its id."""
     await site.subscribe(PULL)
     await site.ask("PUT", "events/a", [1])
 
@@ -137,7 +140,7 @@ async def test_a_claim_that_comes_again_after_the_subscription_was_made_anew(sit
 
 
 async def test_each_life_of_a_subscription_writes_its_own_events(site: Site) -> None:
-    """DS-15: made anew in the same millisecond, it wakes its workers again."""
+    """DS-15: A subscription made anew in the same millisecond wakes its workers again."""
     for _ in range(2):
         await site.subscribe(PULL)
         await site.ask("PUT", "events/a", [1])
@@ -148,7 +151,7 @@ async def test_each_life_of_a_subscription_writes_its_own_events(site: Site) -> 
 
 
 async def test_a_name_of_a_request_belongs_to_it(site: Site) -> None:
-    """DS-15: another request under the name of an earlier one is refused."""
+    """DS-15: Another request under the name of an earlier one is refused."""
 
     async def delete(subscription_id: str) -> Any:
         arguments = {"streamId": INDEX_NAME, "id": subscription_id, "commitId": "c1"}
@@ -162,7 +165,7 @@ async def test_a_name_of_a_request_belongs_to_it(site: Site) -> None:
 
 
 async def test_many_requests_between(site: Site) -> None:
-    """DS-15: a hundred other requests do not push a request out of the index's memory, a restart neither."""
+    """DS-15: The index still remembers a request after a hundred others, and after a restart."""
     await site.subscribe(PULL)
 
     async def others() -> None:

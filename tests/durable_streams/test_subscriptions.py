@@ -63,7 +63,7 @@ class Site:
 
 
 async def settled() -> None:
-    """Let what was begun go on until it waits."""
+    """Let all begun work run until it waits."""
     for _ in range(60):
         await asyncio.sleep(0)
 
@@ -74,7 +74,7 @@ def site() -> Site:
 
 
 async def test_a_webhook_that_is_done(site: Site) -> None:
-    """DS-15: one wake for what is new; `done` acknowledges what it was shown."""
+    """DS-15: New data causes one wake. The answer `done` acknowledges the shown data."""
     site.world.answer = '{"done": true}'
     await site.ask("PUT", "events/old", [1, 2])
     await site.subscribe(HOOK)
@@ -91,7 +91,7 @@ async def test_a_webhook_that_is_done(site: Site) -> None:
 
 
 async def test_a_webhook_that_calls_back(site: Site) -> None:
-    """DS-15: while it works nothing wakes it again; then what came in between does. Other wakes are fenced."""
+    """DS-15: While it works, nothing wakes it. Then the data of the meantime does. Calls of other wakes are fenced."""
     await site.subscribe(HOOK)
     await site.ask("PUT", "events/a", [1])
     await site.ask("POST", "events/a", 2)
@@ -114,7 +114,7 @@ async def test_a_webhook_that_calls_back(site: Site) -> None:
 
 
 async def test_a_lease_that_runs_out(site: Site) -> None:
-    """DS-15: who does not answer in time is woken anew."""
+    """DS-15: A worker that does not answer in time is woken anew."""
     await site.subscribe(HOOK)
     await site.ask("PUT", "events/a", [1])
     await site.clock.advance(4.9)
@@ -126,7 +126,7 @@ async def test_a_lease_that_runs_out(site: Site) -> None:
 
 
 async def test_deliveries_that_fail(site: Site) -> None:
-    """DS-15: tried again, later and later, the same wake; also by an object that was restarted."""
+    """DS-15: The same wake is sent again after growing pauses, also by a restarted object."""
     site.world.status = 302
     await site.subscribe(HOOK)
     await site.ask("PUT", "events/a", [1])
@@ -143,7 +143,7 @@ async def test_deliveries_that_fail(site: Site) -> None:
 
 
 async def test_a_target_that_has_moved(site: Site) -> None:
-    """DS-16: its addresses are looked at before each delivery; nothing is sent to what is not public."""
+    """DS-16: Its addresses are checked before each delivery. Nothing is sent to an address that is not public."""
     await site.subscribe(HOOK)
     site.world.addresses = ["93.184.216.34", "10.0.0.1"]
     await site.ask("PUT", "events/a", [1])
@@ -155,14 +155,14 @@ async def test_a_target_that_has_moved(site: Site) -> None:
 
 
 async def test_refused_targets(site: Site) -> None:
-    """DS-16: refused when the subscription is made, with its own code."""
+    """DS-16: A bad target is refused with its own code when the subscription is made."""
     for url in ("http://hooks.example/", "https://169.254.169.254/", "http://127.0.0.1/"):
         status, error = await site.ask("PUT", "__ds/subscriptions/s", {**HOOK, "webhook": {"url": url}})
         assert (status, error["error"]["code"]) == (400, "WEBHOOK_URL_REJECTED")
 
 
 async def test_the_public_key(site: Site) -> None:
-    """DS-16: `jwks.json` has the key that signs, and never its private half."""
+    """DS-16: `jwks.json` has the public half of the signing key, and never the private half."""
     subscription = await site.subscribe(HOOK)
     status, keys = await site.ask("GET", "__ds/jwks.json")
     assert (status, keys["keys"][0]["kid"]) == (200, subscription["webhook"]["signing"]["kid"])
@@ -170,7 +170,7 @@ async def test_the_public_key(site: Site) -> None:
 
 
 async def test_pulling(site: Site) -> None:
-    """DS-15: one event a wake, one holder at a time; what is left after a release wakes again."""
+    """DS-15: Each wake is one event with one holder. Data that is left after a release wakes again."""
     await site.ask("PUT", "wake/pool", [])
     await site.subscribe(PULL)
     claim = "__ds/subscriptions/s/claim"
@@ -194,7 +194,7 @@ async def test_pulling(site: Site) -> None:
 
 
 async def test_configurations(site: Site) -> None:
-    """DS-15: the same again is 200, another one 409; streams come and go by name."""
+    """DS-15: An equal configuration again is 200, a different one 409. Streams are added and removed by name."""
     await site.subscribe({**HOOK, "streams": ["b", "a"]})
     assert (await site.ask("PUT", "__ds/subscriptions/s", {**HOOK, "streams": ["a", "b"]}))[0] == 200
     assert (await site.ask("PUT", "__ds/subscriptions/s", HOOK))[0] == 409
@@ -213,7 +213,7 @@ async def test_configurations(site: Site) -> None:
 
 
 async def test_who_may_subscribe(site: Site) -> None:
-    """DS-17: the subscription itself, the streams it names, the stream it writes to."""
+    """DS-17: `authorize` is asked for the subscription, its streams and its wake stream."""
     for denial in (("__ds/subscriptions/s", "create"), ("a", "read"), ("wake/pool", "append")):
         site.denied = {denial}
         assert (await site.ask("PUT", "__ds/subscriptions/s", {**PULL, "streams": ["a"]}))[0] == 403
@@ -226,7 +226,7 @@ async def test_who_may_subscribe(site: Site) -> None:
 
 
 async def test_the_index_forgets_streams_that_are_gone(site: Site) -> None:
-    """DS-15: streams that expired, or were deleted on the native side, are neither listed nor worked on."""
+    """DS-15: Streams that expired or were deleted by native calls are neither listed nor woken for."""
     await site.ask("PUT", "wake/pool", [])
     await site.subscribe({**PULL, "streams": ["named"]})
     headers = {"content-type": "application/json", "stream-ttl": "1"}
@@ -248,7 +248,7 @@ async def test_the_index_forgets_streams_that_are_gone(site: Site) -> None:
 
 
 async def test_an_append_while_a_subscription_is_made(site: Site) -> None:
-    """DS-15: what comes after the index has asked where a stream stands is told."""
+    """DS-15: An append after the index has asked for the stream's position is reported."""
     async with DurableObjectStreamManager(site.objects).create_writer("s", "a", "t"):
         pass
     await site.ask("PUT", "wake/pool", [])
@@ -274,7 +274,7 @@ async def test_an_append_while_a_subscription_is_made(site: Site) -> None:
 
 @pytest.mark.parametrize("lost", ["claim", "acknowledge"])
 async def test_a_request_whose_reply_is_lost(site: Site, lost: str) -> None:
-    """DS-15, SM-9: a claim, an ack that comes again gets its first answer, also where the lease has changed hands since."""
+    """DS-15, SM-9: A repeated claim or ack gets its first answer, also after the lease has another holder."""
     await site.ask("PUT", "wake/pool", [])
     await site.subscribe(PULL)
     await site.ask("PUT", "events/a", [1])
@@ -303,7 +303,7 @@ async def test_a_request_whose_reply_is_lost(site: Site, lost: str) -> None:
 
 
 async def test_off_they_cost_nothing() -> None:
-    """DS-14: without the option nothing below `__ds` is there, and an append asks its own object alone."""
+    """DS-14: Without the option there is nothing below `__ds`, and an append calls only its own object."""
     objects = LocalObjects(StreamObject, clock=FakeClock())
     gateway = StreamGateway(
         objects, authorize=lambda _request, _stream_id, _action: True, faces=[DurableStreams(objects)]

@@ -20,7 +20,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("url", REFUSED)
 def test_refused(url: object) -> None:
-    """DS-16: whatever is, or could be read as, no public https address."""
+    """DS-16: Any address is refused that is, or could be read as, no public https address."""
     with pytest.raises(Refusal) as refused:
         check_target(url, allow_loopback=False)
     assert (refused.value.status, refused.value.code) == (400, "WEBHOOK_URL_REJECTED")
@@ -36,14 +36,14 @@ def test_refused(url: object) -> None:
     ],
 )
 def test_taken(url: str, name: str | None) -> None:
-    """DS-16: public names and addresses; of a name the addresses are looked at."""
+    """DS-16: Public names and addresses are accepted. The addresses of a name are checked."""
     assert check_target(url, allow_loopback=False) == url
     assert host_to_resolve(url, allow_loopback=False) == name
 
 
 @pytest.mark.parametrize("url", ["http://localhost:9/", "http://127.0.0.1:9/", "http://127.0.0.9/", "http://[::1]:9/"])
 def test_loopback_for_development(url: str) -> None:
-    """DS-16: this machine alone, and under the option alone."""
+    """DS-16: With the option, addresses of this machine alone are accepted too."""
     assert check_target(url, allow_loopback=True) == url
     assert host_to_resolve(url, allow_loopback=True) is None
     for other in ("http://10.0.0.1/", "http://example.com/", "http://169.254.169.254/"):
@@ -53,7 +53,7 @@ def test_loopback_for_development(url: str) -> None:
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "::1", "169.254.169.254", "::ffff:127.0.0.1", "no address"])
 def test_resolved_addresses(address: str) -> None:
-    """DS-16: one that is not public spoils the name."""
+    """DS-16: A name is refused if one of its addresses is not public."""
     with pytest.raises(Refusal):
         check_addresses(["93.184.216.34", address])
 
@@ -70,10 +70,10 @@ def test_resolved_addresses(address: str) -> None:
     ],
 )
 def test_patterns(pattern: str, fitting: list[str], others: list[str]) -> None:
-    """DS-15: `*` within a segment, `**` over segments."""
+    """DS-15: `*` matches within a segment, `**` over segments."""
     assert [path for path in fitting + others if matches(pattern, path)] == fitting
 
 
 def test_a_pattern_takes_no_time() -> None:
-    """DS-13: no pattern is slow, whatever it is matched with."""
+    """DS-13: Every pattern matches every path quickly."""
     assert not matches("/".join(["**", "*a*a*a*"] * 100), "/".join(["a" * 100] * 200) + "/b")
