@@ -152,6 +152,16 @@ async def test_deletion(world: HomeWorld, store: CloudflareStore) -> None:
     assert (events.is_open, socket.is_open) == (False, False)
 
 
+async def test_a_deletion_that_a_client_does_not_read(world: HomeWorld, store: CloudflareStore) -> None:
+    """HM-14: what the home still holds for the client is dropped after a minute."""
+    events = await _events(world)
+    assert await store.delete_session("ada")
+    assert events.held_bytes > 0
+    await world.pass_time(200)
+    assert (events.held_bytes, events.was_broken_off) == (0, True)
+    world.sessions.hibernate()
+
+
 async def test_followers_that_left(world: HomeWorld, store: CloudflareStore) -> None:
     """HM-14: a home without followers reads no row for them, and no timer keeps it awake."""
     events = await _events(world)

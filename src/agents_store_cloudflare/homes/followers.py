@@ -19,6 +19,7 @@ from agents_store_cloudflare.homes.tables import HomeTables
 from agents_store_cloudflare.objects import EventBody, ObjectHost, ObjectSocket
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
 from agents_store_cloudflare.objects.rpc_text import encode_reply
+from agents_store_cloudflare.streams.body_ends import BodyEnds
 from agents_store_cloudflare.streams.changes import Changes
 from agents_store_cloudflare.streams.sse import HEADERS, KEEP_ALIVE, sse_frame
 
@@ -60,6 +61,7 @@ class Followers:
         self._tables = tables
         self._logger = logger
         self._changes = Changes(host)
+        self._ends = BodyEnds(host)
         self._bodies: dict[_EventFollower, str] = {}
         self._sockets: dict[str, list[ObjectSocket]] | None = None
         self._cancel_timer: Callable[[], None] | None = None
@@ -84,7 +86,7 @@ class Followers:
         if (request.header("Upgrade") or "").lower() == "websocket":
             return HttpResponse(status=101, web_socket=self._socket(session_id, summary))
         body = self._host.event_body()
-        follower = _EventFollower(body, lambda: self.summary(session_id), self._left)
+        follower = _EventFollower(body, self._ends, lambda: self.summary(session_id), self._left)
         self._bodies[follower] = session_id
         body.feed_from(follower)
         if self._cancel_timer is None:
@@ -196,9 +198,14 @@ class _EventFollower:
     """A follower over Server-Sent Events, which fills its body with the newest summary when there is room."""
 
     def __init__(
-        self, body: EventBody, newest: Callable[[], str | None], left: Callable[[_EventFollower], None]
+        self,
+        body: EventBody,
+        ends: BodyEnds,
+        newest: Callable[[], str | None],
+        left: Callable[[_EventFollower], None],
     ) -> None:
         self._body = body
+        self._ends = ends
         self._newest = newest
         self._left = left
         self._shown: str | None = ""
@@ -213,8 +220,8 @@ class _EventFollower:
             return
         if summary is None:
             self._body.push(sse_frame("deleted", "{}"))
-            self._body.close()
             self.cancel()
+            self._ends.end(self._body)
         elif self._body.push(sse_frame("state", summary)):
             self._shown = summary
 
