@@ -72,13 +72,14 @@ class SessionStates:
         """Return the path of a session's state."""
         return f"{self._prefix}/{quote(check_id(session_id, 'session_id'), safe='')}/state"
 
-    async def answer(self, request: HttpRequest, _original: object, admits: Admits) -> object:
+    async def answer(self, request: HttpRequest, original: object, admits: Admits) -> object:
         """Return the answer to a request below the prefix.
 
         Raises:
             InvalidArgumentError: the session id in the path breaks the rules for ids.
             D1StateError: the home gave no answer.
         """
+        del original  # a GET has no body
         session_id = self._session_of(request)
         if session_id is None:
             return HttpResponse.refusal(404, "not_found", f"there is nothing at this path, only {self._prefix}/…/state")
