@@ -1,5 +1,6 @@
 """The state store over homes: real Durable Objects, and real D1 for the directory."""
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from agents_store_cloudflare import (
     create_cloudflare_store,
 )
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
+from agents_store_cloudflare.gateway import HttpRequest, SessionStates, StreamGateway
 from agents_store_cloudflare.homes.places import HomeParts, Places
 from agents_store_cloudflare.homes.wire import SIZE
 from agents_store_cloudflare.testing import SystemClock
@@ -122,6 +124,30 @@ async def test_events_of_a_home(env: Any, database: Any, unique: str) -> None:
         assert (response.status, "hello" in await response.text()) == (200, True)
     apart = create_cloudflare_store(db=database, streams=env.STREAMS).stream_manager
     assert [await apart.get_info(each) is None for each in (unique, f"{unique}//child")] == [True, False]
+
+
+async def test_following(env: Any, database: Any, unique: str) -> None:
+    """HM-14: in real objects a follower gets the summary at once and after a commit, in a Worker and over Server-Sent Events."""
+    store = create_cloudflare_store(db=database, streams=env.STREAMS, locks=env.LOCKS, sessions=env.SESSIONS)
+    await store.state_store.create_session(unique, agent_type="x")
+    following = store.follow(unique)
+    states = SessionStates(env.SESSIONS)
+    gateway = StreamGateway(store.stream_namespace, authorize=lambda *_: True, faces=[states])
+    response: Any = await gateway.handle(HttpRequest(url=f"https://a.example{states.path(unique)}"))
+    reader = response.body.getReader()
+    seen = [(await anext(following)).status]
+    events = [await _text_of(reader)]
+    await store.state_store.update_status(unique, "paused")
+    seen.append((await anext(following)).status)
+    events.append(await _text_of(reader))
+    await reader.cancel()
+    await following.aclose()
+    assert seen == ["active", "paused"]
+    assert [json.loads(event.partition("data: ")[2])["status"] for event in events] == seen
+
+
+async def _text_of(reader: Any) -> str:
+    return bytes((await reader.read()).value.to_py()).decode()
 
 
 async def test_forty_megabytes(env: Any, database: Any, unique: str) -> None:
