@@ -39,7 +39,7 @@ class Companions:
         """
         reply = await self._places.call(home, request)
         if reply is None:
-            raise NotTogetherError
+            raise NotTogetherError(is_held=False)
         return reply
 
     def hear(self, replies: Sequence[str]) -> str:
@@ -53,7 +53,7 @@ class Companions:
         if self.acquire is not None:
             self.acquire.hear(rest.pop(0))
             if not rest:
-                raise NotTogetherError
+                raise NotTogetherError(is_held=True)
         batch = rest.pop(0)
         for companion, reply in zip(self._others, rest, strict=False):
             companion.hear(reply)

@@ -116,7 +116,15 @@ class TurnCommit:
 
 
 class NotTogetherError(Exception):
-    """The home could not enter the turn in one call: its lock is not free, or has an object of its own. The calls go one by one."""
+    """The home could not enter the turn in one call, and nothing has happened. The calls go one by one.
+
+    Args:
+        is_held: somebody holds the home's lock. Otherwise lock and stream have objects of their own.
+    """
+
+    def __init__(self, *, is_held: bool) -> None:
+        super().__init__()
+        self.is_held = is_held
 
 
 class TurnHome(Protocol):

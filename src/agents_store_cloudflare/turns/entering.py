@@ -71,22 +71,26 @@ class Entrance:
             LockNotAcquiredError: somebody else holds the lock.
         """
         home = self._state.turn_home(self._options.session_id)
+        is_held = False
         if home is not None:
             try:
                 return await self._enter_at_once(home)
-            except NotTogetherError:
-                pass
-        return await self._enter_with(await self._lock())
+            except NotTogetherError as refusal:
+                is_held = refusal.is_held
+        return await self._enter_with(await self._lock(is_held=is_held))
 
-    async def _lock(self) -> DurableObjectLock:
+    async def _lock(self, *, is_held: bool) -> DurableObjectLock:
         """Return the session's lock.
+
+        Args:
+            is_held: a call that does not wait was refused just now.
 
         Raises:
             TurnRunningError, TurnEndedError: the turn is running, or has ended.
             LockNotAcquiredError: somebody else holds the lock.
         """
         options = self._options
-        lock = await self._acquire(options.wait_ms)
+        lock = None if is_held and options.wait_ms == 0 else await self._acquire(options.wait_ms)
         if lock is not None:
             return lock
         # A sweep holds the lock for three calls. So even a caller that does not wait for turns waits a second for a sweep.
