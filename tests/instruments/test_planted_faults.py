@@ -80,7 +80,7 @@ class Forgets(DurableObjectLockManager):
     """A fault: it releases at the end of a block, but not after an exception."""
 
     @asynccontextmanager
-    async def lock(self, key: str, **given: Any) -> AsyncGenerator[Any, None]:
+    async def lock(self, key: str, **given: Any) -> AsyncGenerator[Any, None]:  # type: ignore[override]
         lock = await self.acquire(key, owner=given["owner"])
         assert lock is not None
         yield lock
