@@ -72,7 +72,7 @@ class Meddled(Database):
         self._at = at
         self._act = act
         self._sent = 0
-        self.has_acted = False
+        self.has_acted: bool = False
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
         if self._at in (None, self._sent):
