@@ -107,3 +107,26 @@ async def test_a_child_waits_for_a_sweep(world: HomeWorld) -> None:
     await world.pass_time(100)
     assert (await store.state_store.list_runs("ada//x"))[0].status == "running"
     assert (await store.sweep_turns()).closed == ("ada//x",)
+
+
+async def test_a_short_turn_sets_no_alarm_for_its_lease(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HM-13, HM-16: a turn of under a second sets the alarm that tells the directory, and no other; each setting is a written row."""
+    store = await world.store()
+    async with store.turn("ada", agent_type="t"):
+        pass
+    await world.pass_time(60)
+    host, times, begun_ms = world.host("ada"), list[int](), world.clock.now_ms()
+    set_alarm = host.set_alarm
+
+    def counted(at_ms: int) -> None:
+        times.append(at_ms)
+        set_alarm(at_ms)
+
+    monkeypatch.setattr(host, "set_alarm", counted)
+    async with store.turn("ada", agent_type="t") as turn:
+        turn.add({"role": "assistant"})
+    await world.pass_time(60)
+    of_the_turn = [
+        at_ms - begun_ms for at_ms in times if at_ms - begun_ms < 3_600_000
+    ]  # the stream's retention lasts days
+    assert of_the_turn == [1_000]

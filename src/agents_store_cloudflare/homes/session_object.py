@@ -221,9 +221,9 @@ class SessionObject:
             self._publishing.wake(done.delay_ms)
             return reply
         self._followers.changed()
-        if done.adds_run:
-            self._dead_turns.entered()
         self._publishing.wrote(done.delay_ms or FALLBACK_MS)
+        if done.adds_run:
+            self._dead_turns.entered()  # last: the end of a lease is later than the news, so it sets no second alarm
         return self._told(reply) if done.delay_ms == 0 else reply
 
     def _wrote_by_itself(self) -> None:
