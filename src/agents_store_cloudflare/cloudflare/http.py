@@ -88,10 +88,10 @@ def _without_mark(body: bytes | bytearray, mark: bytes) -> bytes:
 
 
 async def with_marked_end(request: object, send: Callable[[JsObject], Awaitable[T]]) -> T:
-    """Send a JavaScript request on whose body has no length, with a mark behind the body.
+    """Pass on a JavaScript request whose body has no length, with a mark after the body.
 
-    The receiver sees a body that breaks off on its way as a complete one. The mark is there only if the client has sent the whole body.
-    No part of the body comes into Python here.
+    A body that breaks off on its way looks complete to the receiver. The mark is there only if the client has sent the whole body.
+    Python copies no part of the body here.
     """
     from js import Headers, IdentityTransformStream, Object, Request
     from pyodide.ffi import to_js

@@ -79,7 +79,7 @@ class HasSessions(Protocol):
 
 
 def primary_of(database: Database) -> Database:
-    """Return the way to the primary database: a session has one, and everything else is its own."""
+    """Return the primary database of a session. Any other database is its own primary."""
     primary: Database = getattr(database, "primary", database)
     return primary
 

@@ -305,7 +305,7 @@ class HomeStateStore(D1TurnStore):
         return replace(entered, unit=unit)
 
     async def settle_orphaned(self, session_id: str, token: int, reservation: Reservation, actual: int) -> None:
-        """`D1TurnStore.settle_orphaned`: in D1 at once, because a home that has no session makes no outbox for it."""
+        """Settle as `D1TurnStore.settle_orphaned` does, directly in D1, because a home without a session has no outbox."""
         [rows] = await self._batches.read([Statement(_DUE_TURN, (session_id,))])
         open_turn = open_turn_of(session_id, cast("str | None", rows[0][0]) if rows else None)
         if open_turn is None or open_turn["token"] != token:

@@ -81,7 +81,7 @@ class MeteredDatabase(Database):
     """A `Database` that passes batches on, and counts them while a meter is open.
 
     Attributes:
-        primary: the way to the primary database, where `inner` is a session.
+        primary: the primary database, if `inner` is a session.
     """
 
     def __init__(self, inner: Database, meters: OpenMeters, *, primary: Database | None = None) -> None:

@@ -58,7 +58,7 @@ class StateBatches:
         whole = [*guards, *statements]
         place = database or self.homes.of(guard.session_id)
         if not any(_WRITES.search(each.sql) for each in whole):
-            place = primary_of(place)  # a replica would judge it
+            place = primary_of(place)  # otherwise a replica would decide about the write
         try:
             results = await batch_with_retry(place, whole)
         except SqlError as error:

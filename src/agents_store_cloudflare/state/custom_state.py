@@ -1,4 +1,4 @@
-"""Changes of the custom state alone: read, decide in Python, and write under the condition that the version is still the same."""
+"""Changes only the custom state. It reads, decides in Python, and writes if the version is still the same."""
 
 from __future__ import annotations
 

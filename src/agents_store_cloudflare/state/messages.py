@@ -111,7 +111,7 @@ class MessageCalls(StateCalls, MessageStore):
         fencing_token: FencingToken,
         commit_id: str,
     ) -> int:
-        """Append messages for an adapter that has decided by the history that it read. Return the epoch of the history.
+        """Append messages for an adapter whose decision depends on the history that it read. Return the epoch of the history.
 
         Args:
             history_epoch: the epoch of that history, 0 for a session that does not exist; None appends to any history.

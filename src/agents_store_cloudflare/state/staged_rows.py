@@ -1,4 +1,4 @@
-"""The rows of staged changes: what each holds, and the condition that they are still as they were read."""
+"""The rows of staged changes, and the condition that they have not changed since they were read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StagedDiffers(Exception):  # noqa: N818 - it starts the next attempt, and 
 def staged_change(row: Row) -> StagedChange:
     """Return the staged change of a row of `SELECT_STAGED`.
 
-    A row that another program has damaged gives a change that no promotion can apply: the promotion names its tool call.
+    A row that another program has damaged gives a change that no promotion can apply. The promotion's error names its tool call.
     """
     tool_call_id, timestamp, change, _ = cast("list[Any]", row)
     try:

@@ -16,11 +16,11 @@ _BOOKMARK = re.compile(r"[0-9a-f]+(-[0-9a-f]+){3}", re.ASCII)
 
 
 def check_bookmark(bookmark: object) -> str:
-    """Return a bookmark, as it may come from a client. The platform takes any text, and so an older state.
+    """Return a bookmark from a client after checking it. The platform accepts any text, and then may show an older state.
 
     Raises:
         TypeError: it is not text.
-        InvalidArgumentError: it is no bookmark.
+        InvalidArgumentError: it is not a bookmark.
     """
     if not isinstance(bookmark, str):
         raise TypeError(f"bookmark must be text, not {type(bookmark).__name__}")
@@ -38,7 +38,7 @@ def session_of(database: Database, bookmark: object) -> DatabaseSession:
     """Return a session of the database.
 
     Raises:
-        TypeError, InvalidArgumentError: the bookmark is none, or the database has no sessions.
+        TypeError, InvalidArgumentError: the bookmark is not valid, or the database has no sessions.
     """
     checked = check_bookmark(bookmark)
     if not isinstance(database, HasSessions):

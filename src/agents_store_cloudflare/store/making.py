@@ -49,7 +49,7 @@ def create_cloudflare_store(
         session_options: the options of homes, for `sessions`.
         bookmark: lets D1's read replicas answer calls that only show what is stored. The store sees its own writes, and at least
             what the given bookmark has seen: the `store.bookmark` of an earlier request. "first-primary" begins at the newest
-            state, "first-unconstrained" at any. No write is judged by a replica.
+            state, "first-unconstrained" at any. No replica decides about a write.
 
     Raises:
         TypeError: a binding is missing, or is not a binding of the right kind.

@@ -125,8 +125,8 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
     def bookmark(self) -> str | None:
         """The point in D1's history that this store has seen, for the `bookmark` of the next request's store.
 
-        Send it to the client, e.g. in a header. Of several, `max()` is the newest. None before the first call, and in a store that was
-        made without `bookmark`.
+        Send it to the client, e.g. in a header. Of several bookmarks, `max()` gives the newest. None before the first call, and in
+        a store that was made without `bookmark`.
         """
         return None if self._session is None else self._session.bookmark
 
@@ -217,7 +217,7 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
             checkpoint: keep a checkpoint with each commit.
             step_id: the step whose staged changes are promoted with the first commit.
             budget: the scope and the amount to reserve. The spent amount is settled when the turn ends.
-            parent_session_id: the session whose sub-session is created, if one is.
+            parent_session_id: the parent session, if the call creates a sub-session.
             wait_until: `ctx.waitUntil` of the request. With it, the end of the block does not wait for the closing chunk.
 
         Raises:

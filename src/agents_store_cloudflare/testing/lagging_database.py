@@ -20,7 +20,7 @@ class LaggingDatabase(Database):
     """A database whose replicas are `lag` writes behind, for tests of code that uses `bookmark=`.
 
     A batch of the database itself, and every batch that writes, goes to the primary. A session's reads go to a replica, which is
-    exactly `lag` writes behind, or less where the session has seen more.
+    exactly `lag` writes behind, or fewer if the session has seen more.
 
     Example:
         >>> db = LaggingDatabase(lag=3)
@@ -62,12 +62,12 @@ class LaggingDatabase(Database):
 
     @property
     def reached(self) -> int:
-        """How many writes the replicas have seen."""
+        """The number of writes that the replicas have seen."""
         return max(self._floor, self.position - self.lag)
 
     @property
     def position(self) -> int:
-        """How many batches have written."""
+        """The number of batches that have written."""
         return len(self._writes)
 
     async def read_at(self, position: int, statements: Sequence[Statement]) -> list[list[Row]]:

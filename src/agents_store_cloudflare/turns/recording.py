@@ -68,7 +68,7 @@ class RecordingTurn:
         """Record the tokens of one model call. `reasoning`, `cached` and `total` may follow.
 
         Args:
-            model: the model's name, by which totals and prices go.
+            model: the model's name. Totals and prices use it.
             prompt: the tokens that the model read.
             completion: the tokens that it wrote.
             counts: `reasoning`, `cached` and `total`, in tokens.
@@ -80,7 +80,7 @@ class RecordingTurn:
         """Record one call of a tool.
 
         Args:
-            tool_name: the tool, by which totals go.
+            tool_name: the tool's name. Totals use it.
             duration_ms: how long it took, in milliseconds.
             success: whether it worked.
             error: why it did not.
