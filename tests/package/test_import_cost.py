@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import agents_store_cloudflare
+from tools.places import ROOT
 
 MAX_MODULES = 180
 MAX_BYTES = 916_000  # 5,000: costs in docstrings; 12,000: turns in homes as one call, bookmarks
@@ -172,3 +173,11 @@ def test_each_part_alone_is_at_most_half() -> None:
     """CO-10: A Worker that uses one role loads at most half of the former size of the whole package."""
     assert all(PARTS[name].max_modules <= HALF_MODULES for name in ALONE)
     assert all(PARTS[name].max_bytes <= HALF_BYTES for name in ALONE)
+
+
+def test_the_page_states_the_limits() -> None:
+    """CO-10: docs/performance.md has a line for each part, with its limit of modules."""
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    for name in set(PARTS) - {"nothing"}:
+        names = PARTS[name].imports.split(" import ")[-1]
+        assert f"| `{names}` | {PARTS[name].max_modules} |" in page
