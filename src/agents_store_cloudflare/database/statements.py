@@ -30,7 +30,7 @@ class HomeNumber(int):
     """A parameter that the session's home puts in, because the caller cannot know it yet. The value is what the caller expects.
 
     Attributes:
-        name: "token", the fencing token that the home grants in the same call, or "sequence", where the stream is after it.
+        name: "token", the fencing token that the home grants in the same call, or "sequence", the stream's position after the call.
     """
 
     name: str

@@ -142,7 +142,7 @@ _NEXT: Final = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 
 
 def _next_element(text: str, end: int) -> int:
-    """Return where the next element begins, after an element that ends at `end`; the end of the text if none follows."""
+    """Return the beginning of the element after the one that ends at `end`, or the end of the text if none follows."""
     found = _NEXT.match(text, end)
     return len(text) if found is None else found.end()
 

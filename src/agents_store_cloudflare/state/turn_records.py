@@ -35,7 +35,7 @@ class TurnEntry:
     """The facts with which a turn enters.
 
     Attributes:
-        token: the fencing token of the session's lock; `LOCK_TOKEN` where the lock is acquired by the same call.
+        token: the fencing token of the session's lock, or `LOCK_TOKEN` if the same call acquires the lock.
         turn: the JSON object that the state row keeps while the turn is open.
         messages: messages to store first.
         create: whether to make a missing session.
