@@ -26,7 +26,7 @@ _FIRST_WRITE: LiteralString = "substr(i.writes, 1, 12)"
 _IS_LIVE: LiteralString = "i.value IS NOT NULL AND (i.expires_at IS NULL OR i.expires_at > ?1)"
 
 # The columns of an item.
-_ITEM: LiteralString = f"i.namespace, i.key, i.value, i.created_at, i.updated_at, {_FIRST_WRITE}"
+_ITEM: LiteralString = f"i.namespace, i.key, i.value, i.created_at, i.updated_at, {_FIRST_WRITE} AS revision"
 
 # Whether a leaf of a filter holds: [path, kind, operand]. See filters.py.
 _HOLDS: LiteralString = """
@@ -109,7 +109,7 @@ BEYOND: LiteralString = """
 
 # ?1 now, ?2 JSON list of [namespace, key] -> (place in the list, namespace, key, value, created, updated, revision). Primary key.
 GET: LiteralString = f"""
-    SELECT asked.key, {_ITEM}
+    SELECT asked.key AS place, {_ITEM}
     FROM json_each(?2) AS asked
     CROSS JOIN __agents_graph_items AS i ON i.namespace = asked.value ->> 0 AND i.key = asked.value ->> 1
     WHERE {_IS_LIVE}

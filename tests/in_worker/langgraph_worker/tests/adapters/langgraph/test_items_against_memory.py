@@ -1,0 +1,1 @@
+../../../../../adapters/langgraph/test_items_against_memory.py
