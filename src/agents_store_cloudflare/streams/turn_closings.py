@@ -58,7 +58,10 @@ def with_closed(turns: Sequence[ClosedTurn], closing: TurnClosing, sequence: int
 
 
 def closed_at(head: StreamHead, turn_id: str, attempt: str | None) -> int | None:
-    """Return the sequence of the newest remembered closing chunk of a turn; with `attempt`, of this attempt (a writer) alone."""
+    """Return the sequence of the newest remembered closing chunk of a turn.
+
+    With `attempt`, the id of a writer, only this attempt counts.
+    """
     for closed_id, sequence, writer in reversed(head.closed_turns):
         if closed_id == turn_id and attempt in (None, writer):
             return sequence

@@ -82,7 +82,7 @@ class LaggingDatabase(Database):
 
 
 class _Session:
-    """One session. `seen` is the position that it has seen; None before the first batch of a session that begins at the primary."""
+    """One session. `seen` is the position that it has seen, or None before its first batch if it begins at the primary."""
 
     def __init__(self, database: LaggingDatabase, *, seen: int | None) -> None:
         self._database = database

@@ -93,7 +93,7 @@ class CheckpointKeptError(D1StateError):
     """A kept checkpoint needs messages that the call would drop; nothing was written.
 
     Attributes:
-        count: how many messages were to stay.
+        count: how many messages the call would keep.
         kept: how many messages the newest checkpoint counts.
     """
 
