@@ -34,7 +34,7 @@ ASSUMPTIONS: Final = (
     "A turn writes 10 chunks in one flush, 2 messages, a tokens entry and a checkpoint. In a home the flush is part of the commit.",
     "Calls to objects count as requests one by one, also where a line makes them cheaper.",
     "The stream's object, or the home, is awake for the whole turn; the lock's object only while it answers.",
-    "The alarm of a home rings once a turn: turns of one session are more than a second apart.",
+    "A turn takes over a second, so the alarm of a home rings twice: the directory hears of its beginning and of its end.",
     "Stored is the size of a session's rows in D1. A home adds the pages of its tables; a stream is deleted after a day in both.",
     "A batch keeps D1 busy for 1 ms.",
     "Prices are list prices without what the plan includes; the Workers themselves cost the same in both.",
@@ -79,9 +79,10 @@ IN_D1: Final = _Turn(rows_written=24, rows_read=68, requests=5, d1_batches=2, fi
 """`store.turn` in docs/costs.md: 18 rows in D1 and 6 in objects; 21 and 9 for the first."""
 
 IN_HOMES: Final = _Turn(
-    rows_written=17 + 3 + 9, rows_read=52 + 30, requests=2 + 1, d1_batches=2, first_rows_written=25, first_requests=4
+    rows_written=17 + 7 + 11, rows_read=52 + 40, requests=2 + 2, d1_batches=3, first_rows_written=25, first_requests=4
 )
-"""17 rows in the home (42 for the first turn). Its alarm writes 3 more, and in D1 7 of usage and 2 of the directory."""
+"""17 rows in the home (42 for the first turn), with one setting of its alarm. The alarm rings twice, is set three more times and writes
+4 rows. In D1 it writes 7 of usage and 4 of the directory."""
 
 HOME_PAGES_BYTES: Final = 57_344
 """A home that has had turns has 64 KB. The session's own data is within the last two of its 16 pages."""

@@ -227,3 +227,17 @@ async def test_a_large_first_message_comes_in_parts() -> None:
         assert len(turn.messages) == 4
         turn.add(*large)
     assert (await store.state_store.get_messages("ada")).total == 8
+
+
+async def test_the_background_of_a_turn() -> None:
+    """HM-7, HM-13: a turn of ten seconds is three batches of D1 in the background; bench/capacity.py counts with them."""
+    world = HomeWorld()
+    store = await world.store()
+    for batches in (None, 3):
+        before = world.d1.batches
+        async with store.turn("ada", agent_type="t", auto_refresh=False) as turn:
+            await turn.write({"type": "text"})
+            await world.pass_time(10)
+            turn.record_tokens(model="m", prompt=1)
+        await world.pass_time(60)
+        assert batches in (None, world.d1.batches - before)
