@@ -77,7 +77,7 @@ def test_every_role_is_covered() -> None:
 async def test_none_is_refused_and_leaving_it_out_is_not(store: CloudflareStore, owner: type, name: str) -> None:
     """ST-11, US-15, SM-13: None is no token. The error has its own class, and its remedy names both corrections."""
     target = next(
-        part for part in (store, store.state_store, store.usage_store, store.stream_manager) if type(part) is owner
+        part for part in (store, store.state_store, store.usage_store, store.stream_manager) if isinstance(part, owner)
     )
     call = cast("Callable[..., Any]", getattr(target, name))
     parameters = inspect.signature(call).parameters
