@@ -17,7 +17,7 @@ CONFIG = Path(__file__).resolve().parents[2] / "wrangler.toml"
 
 @dataclass(frozen=True, slots=True)
 class LiveWorker:
-    """The example Worker that asks a live model, and that model."""
+    """The example Worker with a live model, and that model."""
 
     runtime: LocalRuntime
     stub: OpenAIStub
@@ -25,7 +25,7 @@ class LiveWorker:
 
 @pytest.fixture(scope="session")
 def migrated_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state folder whose D1 database has the schema, to copy."""
+    """Make a state folder, to copy, whose D1 database has the schema."""
     folder = tmp_path_factory.mktemp("migrated")
     apply_migrations(CONFIG, folder)
     return folder
@@ -33,7 +33,7 @@ def migrated_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def worker(migrated_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRuntime]:
-    """The example Worker with its offline model, a word every 15 ms."""
+    """Serve the example Worker with its offline model, a word every 15 ms."""
     folder = _copy(migrated_state, tmp_path_factory)
     variables = {"TOKEN_DELAY_MS": "15", "LOCK_TTL_S": "5"}
     with LocalRuntime(CONFIG, persist=folder, vars=variables) as runtime:
@@ -42,7 +42,7 @@ def worker(migrated_state: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="module")
 def live_worker(migrated_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveWorker]:
-    """The example Worker with a live model."""
+    """Serve the example Worker with a live model."""
     folder = _copy(migrated_state, tmp_path_factory)
     with openai_stub() as stub:
         variables = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": stub.url, "OPENAI_MODEL": "stub-model"}
@@ -56,13 +56,13 @@ def _copy(migrated_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for the tests of a module."""
+    """Start one browser for the tests of a module."""
     with started_browser() as started:
         yield started
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A new window. Errors of the page's own scripts fail the test."""
+    """Open a new window. Errors of the page's own scripts fail the test."""
     with new_window(browser) as opened:
         yield opened

@@ -46,7 +46,7 @@ def planted(runtime: LocalRuntime, what: str, **query: object) -> Any:
 
 
 def _until_the_lease_is_over(runtime: LocalRuntime, session_id: str) -> None:
-    """Wait for the moment from which the console can tell that a turn is dead: its lock ends by itself."""
+    """Wait until the dead turn's lock has ended. From then on the console can see that the turn is dead."""
     end_s = time.monotonic() + PATIENCE_S
     while call(runtime.url, "GET", f"/console/api/session?id={session_id}").json["data"]["lock"]["held"]:
         assert time.monotonic() < end_s, "the lease of the planted turn does not end"

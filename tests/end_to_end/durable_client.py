@@ -13,7 +13,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def offset(sequence: int) -> str:
-    """The offset after a message."""
+    """Return the offset after a message."""
     return f"{sequence:016d}_{0:016d}"
 
 
@@ -34,16 +34,16 @@ class Streams:
     def ask(
         self, method: str, path: str, body: bytes | str | None = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        """One request below /v1/stream/."""
+        """Send one request below /v1/stream/."""
         data = body.encode() if isinstance(body, str) else body
         return call(self.url, method, f"/v1/stream/{path}", body=data, headers=headers or {})
 
     def create(self, path: str, body: str | None = None, headers: dict[str, str] | None = None) -> Answer:
-        """A stream of JSON."""
+        """Create a stream of JSON."""
         return self.ask("PUT", path, body, {**JSON, **(headers or {})})
 
     def append(self, path: str, body: str, headers: dict[str, str] | None = None) -> Answer:
-        """One request's messages."""
+        """Append messages with one request."""
         return self.ask("POST", path, body, {**JSON, **(headers or {})})
 
     def append_pieces(self, path: str, pieces: Iterator[bytes], headers: dict[str, str]) -> Answer:
@@ -51,7 +51,7 @@ class Streams:
         return call(self.url, "POST", f"/v1/stream/{path}", body=pieces, headers=headers)
 
     def events(self, path: str) -> Iterator[Event]:
-        """Server-sent events, until the server ends."""
+        """Return the server-sent events until the server ends."""
         connection = HTTPConnection(urlsplit(self.url).netloc, timeout=PATIENCE_S)
         try:
             connection.request("GET", f"/v1/stream/{path}")

@@ -11,7 +11,7 @@ KEY = "stub-key"
 
 
 class OpenAIStub:
-    """What the stub was asked, in order, and how it answers: first a search, then a few words."""
+    """The requests to the stub, in order, and its answers: first a search, then a few words."""
 
     answer = ("Locks ", "are ", "leases – ", "see ", "README.md.")
 
@@ -20,7 +20,7 @@ class OpenAIStub:
         self.requests: list[dict[str, Any]] = []
 
     def deltas(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The deltas of one completion: a tool call in four pieces where the question comes last, else the answer."""
+        """Return the deltas of one completion: a tool call in four pieces if the question comes last, otherwise the answer."""
         yield {"role": "assistant", "content": ""}
         if request["messages"][-1]["role"] == "user":
             function = {"name": "search_docs", "arguments": ""}
@@ -32,7 +32,7 @@ class OpenAIStub:
                 yield {"content": word}
 
     def usage(self) -> dict[str, Any]:
-        """What each completion says it used."""
+        """Return the usage that each completion reports."""
         return {
             "prompt_tokens": 100,
             "completion_tokens": 10,

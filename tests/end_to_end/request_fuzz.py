@@ -41,7 +41,7 @@ TEXTS = ["a", "b", "ü", "x" * 300, "x" * 2_000, " ", "a,b", '"']
 
 
 def random_request(seed: int) -> tuple[str, str, bytes | None, dict[str, str]]:
-    """Method, path below the prefix, body and headers."""
+    """Return method, path below the prefix, body and headers."""
     dice = random.Random(seed)
     method = dice.choice(["PUT", "POST", "POST", "POST", "GET", "GET", "HEAD", "DELETE", "PATCH", "OPTIONS"])
     headers = _headers(dice)

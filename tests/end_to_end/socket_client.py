@@ -18,7 +18,7 @@ TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 
 
 class SocketRefusedError(Exception):
-    """The server answered with something else than 101."""
+    """The server's answer was not 101."""
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(f"{status}: {body!r}")
@@ -62,12 +62,12 @@ class SocketClient:
         self._send(TEXT, text.encode())
 
     def frames(self, *, patience_s: float = PATIENCE_S) -> list[dict[str, Any]]:
-        """The frames of the next message; none where the server has closed."""
+        """Return the frames of the next message, or none if the server has closed."""
         text = self.message(patience_s=patience_s)
         return [] if text is None else [json.loads(line) for line in text.split("\n")]
 
     def message(self, *, patience_s: float = PATIENCE_S) -> str | None:
-        """The next message, None where the server has closed."""
+        """Return the next message, or None if the server has closed."""
         deadline = time.monotonic() + patience_s
         text = b""
         while True:

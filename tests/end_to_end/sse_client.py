@@ -22,7 +22,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The decoded body."""
+        """Return the decoded body."""
         return json.loads(self.body)
 
 
@@ -78,7 +78,7 @@ def events(base: str, path: str, *, headers: dict[str, str] | None = None) -> It
 
 
 def _line(response: Any) -> bytes:
-    """The next line; nothing where the connection ended, however it did."""
+    """Return the next line, or nothing if the connection has ended in any way."""
     try:
         line: bytes = response.readline()
     except (ConnectionResetError, HTTPException):

@@ -33,7 +33,7 @@ def _propose(page: Page, worker: LocalRuntime, item: str) -> None:
 
 
 def test_an_order_is_approved_after_a_reload_and_a_killed_server(page: Page, worker: LocalRuntime) -> None:
-    """The question waits through a reload and a SIGKILL; the button goes on with it, and the answer is there after a reload."""
+    """The question survives a reload and a SIGKILL. The button continues the turn, and the answer is there after a reload."""
     _propose(page, worker, "a kettle")
     assert findings(page) == []
     worker.kill()
@@ -66,7 +66,7 @@ def test_an_order_is_rejected_and_others_see_it(page: Page, worker: LocalRuntime
 
 
 def test_an_answer_counts_once(worker: LocalRuntime) -> None:
-    """A button that is pressed again is told that the turn has ended; an answer to nothing, and bad input, are refused."""
+    """A button that is pressed again says that the turn has ended. An answer without a question, and bad input, are refused."""
     made = call(worker.url, "POST", "/orders", body=json.dumps({"item": "tea"}).encode())
     path = f"/orders/{made.json['orderId']}"
     pending = call(worker.url, "GET", path).json["pending"]

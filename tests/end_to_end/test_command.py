@@ -24,7 +24,7 @@ def _say(runtime: LocalRuntime, session_id: str, text: str) -> Any:
 
 
 def _command(persist: Path, *arguments: str, status: int = 0) -> str:
-    """Run it as a person does; what it printed."""
+    """Run the command as a person does, and return its output."""
     command = [sys.executable, "-m", "agents_store_cloudflare", *arguments, "--persist-to", str(persist)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (status, "")
@@ -32,7 +32,7 @@ def _command(persist: Path, *arguments: str, status: int = 0) -> str:
 
 
 def test_beside_a_worker_that_serves(tmp_path: Path) -> None:
-    """What the Worker stored is there at once; reading disturbs it not; the real D1's schema is the one doctor wants."""
+    """The command shows the Worker's rows at once, its reads disturb nothing, and doctor accepts the schema of the real D1."""
     with LocalRuntime(QUICKSTART, persist=tmp_path, ready_path="/?session=warm-up") as runtime:
         _say(runtime, "ada", "hello")
         _say(runtime, "ada", "again")
@@ -56,7 +56,7 @@ def test_beside_a_worker_that_serves(tmp_path: Path) -> None:
 
 
 def test_what_wrangler_migrated(tmp_path: Path) -> None:
-    """A schema by `wrangler d1 migrations apply` is the same; wrangler may apply its files to a database that `migrate` made."""
+    """`wrangler d1 migrations apply` gives the same schema. wrangler may also apply its files after `migrate`."""
     _wrangler(tmp_path, "migrations", "apply", "DB_A")
     assert _command(tmp_path, "doctor").endswith("\n0 problems\n")
     assert _command(tmp_path, "sessions") == "no sessions\n"

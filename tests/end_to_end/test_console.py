@@ -23,7 +23,7 @@ SMALLEST_PICTURE_BYTES = 20_000
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[LocalRuntime]:
-    """The Worker with a week of sessions, one of which hangs, and hostile texts."""
+    """Serve the Worker with a week of sessions, a hanging one, and hostile texts."""
     with LocalRuntime(CONFIG) as runtime:
         planted(runtime, "demo")
         planted(runtime, "hostile")
@@ -32,7 +32,7 @@ def site() -> Iterator[LocalRuntime]:
 
 
 class Window:
-    """A browser window that keeps what its console and the policy said."""
+    """A browser window that keeps the messages of its console and of the policy."""
 
     def __init__(self, browser: Browser, **options: Any) -> None:
         self.context: BrowserContext = browser.new_context(**options)
@@ -50,7 +50,7 @@ class Window:
 
 @pytest.fixture
 def window(browser: Browser, site: LocalRuntime) -> Iterator[Window]:
-    """A new window. An error in a script, or anything that the policy refuses, fails the test; so does a request to elsewhere."""
+    """Open a new window. A script error, a violation of the policy, or a request to another server fails the test."""
     opened = Window(browser)
     yield opened
     opened.context.close()
@@ -60,12 +60,12 @@ def window(browser: Browser, site: LocalRuntime) -> Iterator[Window]:
 
 @pytest.fixture
 def page(window: Window) -> Page:
-    """The page of a new window."""
+    """Return the page of a new window."""
     return window.page
 
 
 def test_from_the_list_to_a_message(site: LocalRuntime, page: Page) -> None:
-    """The list leads to a session, its messages, and each message to itself; markdown becomes elements."""
+    """The list leads to a session, and the session to each message. Markdown becomes elements."""
     page.goto(f"{site.url}/console")
     expect(page.get_by_role("row")).to_have_count(9)
     page.get_by_role("link", name="gamma/research").click()

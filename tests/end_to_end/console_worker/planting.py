@@ -36,7 +36,7 @@ See [the page on fencing](https://example.com/fencing)."""
 
 
 async def plant(store: CloudflareStore, db: Any, query: Mapping[str, str]) -> object:
-    """Plant what `what` names."""
+    """Fill the store as `what` says."""
     planters: Mapping[str, Callable[[], Awaitable[object]]] = {
         "demo": lambda: _demo(store),
         "hang": lambda: _hang(store, query["id"]),
@@ -49,7 +49,7 @@ async def plant(store: CloudflareStore, db: Any, query: Mapping[str, str]) -> ob
 
 
 async def _session(store: CloudflareStore, session_id: str) -> list[str]:
-    """A session of three turns with a checkpoint after each; its checkpoints' ids."""
+    """Store a session of three turns with a checkpoint after each, and return the checkpoints' ids."""
     states = store.state_store
     state = await states.create_session(session_id, agent_type="support", initial_state={"plan": ["look"], "tries": 0})
     ids: list[str] = []
@@ -85,7 +85,7 @@ async def _session(store: CloudflareStore, session_id: str) -> list[str]:
 
 
 async def _demo(store: CloudflareStore) -> None:
-    """A week of three tenants."""
+    """Store a week of three tenants."""
     now_ms = time.time_ns() // 1_000_000
     usage = store.usage_store
     await usage.set_budget("acme", 25_000_000, "micro_usd")
@@ -137,7 +137,7 @@ async def _demo(store: CloudflareStore) -> None:
 
 
 async def _hang(store: CloudflareStore, session_id: str) -> None:
-    """A turn whose Worker is gone: entered, never left, its lease over after a second."""
+    """Enter a turn and never leave it, as a dead Worker does. Its lease ends after a second."""
     block = store.turn(session_id, agent_type="support", turn_id="message-4711", ttl=1, auto_refresh=False)
     turn = await block.__aenter__()
     await turn.write({"type": "text", "text": "Let me look that"})
@@ -145,7 +145,7 @@ async def _hang(store: CloudflareStore, session_id: str) -> None:
 
 
 async def _hostile(store: CloudflareStore) -> None:
-    """Hostile texts in every field that takes a text."""
+    """Store hostile texts in every field that takes a text."""
     states, session_id = store.state_store, "<b onclick=alert(1)>&\"'/../ä"
     state = AgentState(session_id=session_id, agent_type=HOSTILE[:200], status=HOSTILE[:100], error=HOSTILE)
     state.custom_state = {HOSTILE: [HOSTILE, {"__proto__": HOSTILE}], "long": "x" * 1_000_000}
@@ -179,7 +179,7 @@ async def _chunks(store: CloudflareStore, session_id: str, first: int, count: in
 
 
 async def _many(store: CloudflareStore, db: Any, count: int) -> None:
-    """So many sessions, each with the usage of one model and two tools."""
+    """Store this number of sessions, each with the usage of one model and two tools."""
     for start in range(0, count, 1000):
         last = min(start + 1000, count)
         await (

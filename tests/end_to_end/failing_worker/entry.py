@@ -41,7 +41,7 @@ class RaisingLockServer(SoundLockServer):
 
 
 class Default(WorkerEntrypoint):
-    """`/stream` and `/lock` call an object that fails, and answer with the error; the log gets it as a user's Worker logs it."""
+    """`/stream` and `/lock` call an object that fails, and answer with the error. The Worker logs the error as a user's Worker does."""
 
     env: Any
 

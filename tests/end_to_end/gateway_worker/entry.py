@@ -15,7 +15,7 @@ SIGNER_KEY = "a key for tests only"
 
 
 class StreamServer(agents_store_cloudflare.StreamServer):
-    """The package's, which also counts its constructions."""
+    """The package's class, which also counts its constructions."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)
@@ -24,7 +24,7 @@ class StreamServer(agents_store_cloudflare.StreamServer):
         self._constructed.exec("INSERT INTO constructed VALUES (1)")
 
     async def constructions(self) -> int:
-        """How often, this time included."""
+        """Return how often the object was constructed, this time included."""
         return int(self._constructed.exec("SELECT COUNT(*) FROM constructed").raw().toArray().to_py()[0][0])
 
 

@@ -52,7 +52,7 @@ class Default(WorkerEntrypoint):
             return _answer(None, "unknown")
 
     async def _of_token(self, asked: dict[str, str]) -> object:
-        """What a `Lock` does, by a caller who has nothing but its token: it may be one from before a restart."""
+        """Do the work of a `Lock` for a caller who has only its token, which may be from before a restart."""
         call = encode_request(
             asked["op"], {"key": asked["key"], "fencingToken": int(asked["token"]), "ttlMs": int(asked["ttl_ms"])}
         )
@@ -92,7 +92,7 @@ async def _read(store: CloudflareStore, asked: dict[str, str]) -> object:
 
 
 async def _contents(store: CloudflareStore, asked: dict[str, str]) -> object:
-    """All of a log, which ends here."""
+    """Return all of a log, and end it."""
     if await store.stream_manager.get_info(asked["resource"]) is None:
         return []
     await store.stream_manager.end_stream(asked["resource"])

@@ -18,12 +18,12 @@ __all__ = ["costs", "large", "long", "race", "talk"]
 
 
 def said(text: str) -> ModelRequest:
-    """A question."""
+    """Return a question."""
     return ModelRequest(parts=[UserPromptPart(text)])
 
 
 async def talk(database: Any) -> object:
-    """An agent with a tool goes on twice; usage is stored with it; a delete leaves nothing."""
+    """Continue an agent with a tool twice, with its usage. A deletion leaves nothing."""
     agent = Agent(TestModel())
 
     @agent.tool_plain
@@ -49,7 +49,7 @@ async def talk(database: Any) -> object:
 
 
 async def race(database: Any) -> object:
-    """Two writers without a lock, then with one."""
+    """Let two writers write without a lock, then with one."""
     outcomes: list[object] = []
     store = D1ConversationStore(database)
     first = Conversation(conversation_id="race", messages=[said("a")])
@@ -77,7 +77,7 @@ async def race(database: Any) -> object:
 
 
 async def large(database: Any) -> object:
-    """Messages above the 2 MB of a row come back."""
+    """Read messages above the 2 MB of a row."""
     store = D1ConversationStore(database)
     messages: list[ModelMessage] = [said("a"), said("ё" * 1_500_000), said('"' * 700_000)]
     await store.save(Conversation(conversation_id="large", messages=messages))
@@ -86,7 +86,7 @@ async def large(database: Any) -> object:
 
 
 async def long(database: Any) -> object:
-    """A thousand messages are stored in one batch and read in one."""
+    """Store a thousand messages in one batch, and read them in one."""
     meters = OpenMeters()
     store = D1ConversationStore(MeteredDatabase(as_database(database), meters))
     entries = [
@@ -101,7 +101,7 @@ async def long(database: Any) -> object:
 
 
 async def costs(database: Any) -> object:
-    """Round trips and rows written, call by call."""
+    """Return round trips and rows written, call by call."""
     meters = OpenMeters()
     store = D1ConversationStore(MeteredDatabase(as_database(database), meters))
     seen: dict[str, list[int]] = {}
