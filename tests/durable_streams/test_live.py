@@ -87,7 +87,7 @@ async def test_a_slow_reader_holds_nobody(site: Site) -> None:
 
 @pytest.mark.parametrize("news", ["delete", "close", "minute"])
 async def test_an_ended_response_that_nobody_reads_is_let_go(site: Site, news: str) -> None:
-    """DS-7: what it still holds when the stream is closed or gone is dropped after a minute without a read."""
+    """DS-7: The unread frames of a closed or deleted stream are dropped after a minute without a read."""
     await site.ask("PUT", "s", json.dumps([["x" * 60_000]] * 3).encode())
     silent, late = [(await site.ask("GET", "s?offset=-1&live=sse")).body for _ in range(2)]
     for body in (silent, late):

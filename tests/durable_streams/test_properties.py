@@ -44,7 +44,7 @@ class Path:
         return offset_of(sequence, is_start=self.source is None and 0 < sequence == self.first - 1)
 
     def is_absent(self, status: int) -> bool:
-        """Whether this is the answer to a request to nothing: a deleted stream holds its path as long as it has forks.
+        """Return whether the answer is right for a missing stream. A deleted stream holds its path as long as it has forks.
 
         That a fork has expired it hears when somebody reads, creates or deletes it: until then appends hear what was so before.
         """

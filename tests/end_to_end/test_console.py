@@ -85,7 +85,7 @@ def test_from_the_list_to_a_message(site: LocalRuntime, page: Page) -> None:
 
 
 def test_search(site: LocalRuntime, page: Page) -> None:
-    """The form narrows the list, and its address can be kept."""
+    """The form narrows the list, and its address can be saved."""
     page.goto(f"{site.url}/console")
     page.get_by_label("Id begins with").fill("beta/")
     page.keyboard.press("Enter")
@@ -98,7 +98,7 @@ def test_search(site: LocalRuntime, page: Page) -> None:
 
 
 def test_a_hanging_session_says_why(site: LocalRuntime, page: Page) -> None:
-    """From the list of open turns to the reason, in two clicks; the lock is seen to be free."""
+    """Two clicks lead from the list of open turns to the reason. The lock is shown as free."""
     page.goto(f"{site.url}/console")
     page.get_by_label("Show").select_option("running")
     page.get_by_role("button", name="Search").click()
@@ -110,7 +110,7 @@ def test_a_hanging_session_says_why(site: LocalRuntime, page: Page) -> None:
 
 
 def test_state_and_differences(site: LocalRuntime, page: Page) -> None:
-    """The tree unfolds; two checkpoints are chosen and compared."""
+    """The tree unfolds. Two chosen checkpoints are compared."""
     page.goto(f"{site.url}/console/checkpoints?id=gamma/research")
     page.get_by_label(re.compile("^from ")).last.check()
     page.get_by_label(re.compile("^to ")).first.check()
@@ -124,7 +124,7 @@ def test_state_and_differences(site: LocalRuntime, page: Page) -> None:
 
 
 def test_a_stream_is_live_and_survives_a_reload(site: LocalRuntime, page: Page) -> None:
-    """Chunks appear as they come; after a reload, and after the stream's end, each is there once."""
+    """Chunks appear when they come. After a reload, and after the stream's end, each is there once."""
     planted(site, "chunks", id="live", first=1, count=3)
     page.goto(f"{site.url}/console/stream?id=live")
     expect(page.locator("#chunks li")).to_have_count(3)
@@ -144,7 +144,7 @@ def test_a_stream_is_live_and_survives_a_reload(site: LocalRuntime, page: Page) 
 
 
 def test_usage_and_budgets(site: LocalRuntime, page: Page) -> None:
-    """A chart and a table of each kind, the same as a file, and bars of budgets."""
+    """Each kind has a chart, a table and a file with the same numbers. Budgets have bars."""
     page.goto(f"{site.url}/console/usage")
     expect(page.locator("svg.chart rect")).to_have_count(7)
     page.locator("select[name=by]").select_option("tenant")
@@ -159,7 +159,7 @@ def test_usage_and_budgets(site: LocalRuntime, page: Page) -> None:
 
 
 def test_by_keyboard_alone(site: LocalRuntime, page: Page) -> None:
-    """Tab and Enter lead past the navigation, through the form, to a session; what has the focus is marked."""
+    """Tab and Enter lead past the navigation, through the form, to a session. The focus is visible."""
     page.goto(f"{site.url}/console?prefix=gamma")
     page.keyboard.press("Tab")
     expect(page.locator(":focus")).to_have_text("To the content")
@@ -176,7 +176,7 @@ def test_by_keyboard_alone(site: LocalRuntime, page: Page) -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_work_without_javascript(browser: Browser, site: LocalRuntime, path: str) -> None:
-    """CN-4: Each page is whole without a script."""
+    """CN-4: Each page is complete without a script."""
     window = Window(browser, java_script_enabled=False)
     window.page.goto(site.url + path)
     expect(window.page.locator("h1")).to_be_visible()
@@ -199,7 +199,7 @@ def test_axe_finds_nothing(browser: Browser, site: LocalRuntime, scheme: Any) ->
 
 @pytest.mark.parametrize("path", PAGES)
 def test_nothing_is_wider_than_a_phone(browser: Browser, site: LocalRuntime, path: str) -> None:
-    """On 360 pixels no page scrolls sideways; wide tables scroll by themselves."""
+    """On 360 pixels no page scrolls sideways. A wide table scrolls inside the page."""
     window = Window(browser, viewport={"width": 360, "height": 640})
     window.page.goto(site.url + path)
     assert window.page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -213,7 +213,7 @@ def test_every_picture_of_the_docs_can_be_taken(browser: Browser, site: LocalRun
 
 
 def test_hostile_texts_do_nothing(site: LocalRuntime, window: Window) -> None:
-    """CN-4: HTML, scripts, ANSI codes and endless lines in every field are text: no element of theirs, no script runs, nothing is asked."""
+    """CN-4: HTML, scripts, ANSI codes and endless lines in any field stay text: they make no element, run no script and send no request."""
     page = window.page
     page.goto(f"{site.url}/console?prefix={quote('<b')}")
     page.get_by_role("link", name=re.compile("<b onclick")).click()

@@ -41,7 +41,7 @@ def _confirm(page: Page, button: str) -> None:
 
 
 def test_a_dead_turn_is_marked_interrupted(site: LocalRuntime, page: Page) -> None:
-    """From the reason why a session hangs, by its remedy, to a session where nothing hangs."""
+    """The reason for a hanging session leads to its remedy, and after the act the session no longer hangs."""
     page.goto(f"{site.url}/console/session?id=beta/support-18")
     page.get_by_role("link", name="Mark the turn interrupted").click()
     _confirm(page, "Mark it interrupted")
@@ -55,7 +55,7 @@ def test_a_dead_turn_is_marked_interrupted(site: LocalRuntime, page: Page) -> No
 
 
 def test_fork_then_restore(site: LocalRuntime, page: Page) -> None:
-    """A fork keeps what the restoring takes away."""
+    """A fork keeps the content that a restoration removes."""
     planted(site, "session", id="r")
     page.goto(f"{site.url}/console/checkpoints?id=r")
     page.get_by_role("link", name="Fork").last.click()
@@ -72,7 +72,7 @@ def test_fork_then_restore(site: LocalRuntime, page: Page) -> None:
 
 
 def test_end_and_fail_a_stream(site: LocalRuntime, page: Page) -> None:
-    """The status and the error that readers get are the operator's."""
+    """Readers get the operator's status or error."""
     for name, link, button, label, text in (
         ("e", "End this stream", "End the stream", "Status that readers get", "stopped"),
         ("f", "Fail this stream", "Fail the stream", "Error that readers get", "out of order"),
@@ -88,7 +88,7 @@ def test_end_and_fail_a_stream(site: LocalRuntime, page: Page) -> None:
 
 
 def test_export_and_delete(site: LocalRuntime, page: Page) -> None:
-    """The download is the whole session; the receipt of the deletion names what went."""
+    """The download is the whole session. The receipt of the deletion names the deleted parts."""
     planted(site, "session", id="gone")
     planted(site, "chunks", id="gone", first=1, count=5)
     page.goto(f"{site.url}/console/session?id=gone")
@@ -108,7 +108,7 @@ def test_export_and_delete(site: LocalRuntime, page: Page) -> None:
 
 
 def test_raise_a_budget(site: LocalRuntime, page: Page) -> None:
-    """By keyboard alone: to the form, the number, and Enter."""
+    """The keyboard alone is enough for the form, the number and Enter."""
     page.goto(f"{site.url}/console/budgets")
     page.get_by_role("row", name="acme", exact=False).first.get_by_role("link", name="Change the cap").focus()
     page.keyboard.press("Enter")
@@ -155,7 +155,7 @@ def test_each_act_by_keyboard_alone(site: LocalRuntime, browser: Browser, act: s
 
 
 def test_a_form_that_somebody_else_sends_does_nothing(site: LocalRuntime, page: Page) -> None:
-    """A page of another origin that posts the form with the operator's cookies is refused."""
+    """A form that another origin posts with the operator's cookies is refused."""
     page.goto(f"{site.url}/console/act/delete?id=acme/invoices")
     fields = {
         each.get_attribute("name"): each.get_attribute("value") for each in page.locator("input[type=hidden]").all()
@@ -171,7 +171,7 @@ def test_a_form_that_somebody_else_sends_does_nothing(site: LocalRuntime, page: 
 
 
 def test_rows_read_of_ten_thousand_sessions(site: LocalRuntime) -> None:
-    """CN-2: D1 counts at most 60 rows for a page without a filter and 500 for one with a filter, and the footer says so."""
+    """CN-2: D1 counts at most 60 rows for a page without a filter and 500 with one, and the footer shows the number."""
     planted(site, "many", count=MANY)
 
     def rows(query: str) -> int:

@@ -23,7 +23,7 @@ def url() -> Iterator[str]:
 
 @pytest.mark.parametrize("name", ["merge", "update", "promote", "append"])
 def test_requests_at_once(url: str, name: str) -> None:
-    """ST-29, ST-35, ST-37, ST-46: all succeed, and what each of them adds is there once."""
+    """ST-29, ST-35, ST-37, ST-46: All requests succeed, and each addition is stored once."""
     assert call(url, "POST", f"/make/{name}").status == 200
 
     def change(number: int) -> Answer:

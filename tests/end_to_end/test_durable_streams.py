@@ -29,7 +29,7 @@ PRODUCER = {"Producer-Id": "p", "Producer-Epoch": "0"}
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRuntime]:
-    """The example Worker; long-polls wait for two seconds."""
+    """Serve the example Worker, whose long-polls wait for two seconds."""
     variables = {"LONG_POLL_S": "2", "SUBSCRIPTIONS": "development"}
     with LocalRuntime(CONFIG, persist=tmp_path_factory.mktemp("durable"), vars=variables) as running:
         yield running
@@ -37,12 +37,12 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRuntime]:
 
 @pytest.fixture
 def streams(runtime: LocalRuntime) -> Streams:
-    """Its streams."""
+    """Return the Worker's streams."""
     return Streams(runtime.url)
 
 
 def test_create_append_read(streams: Streams) -> None:
-    """DS-1, DS-2, DS-5: a stream is made, appended to and read from any offset."""
+    """DS-1, DS-2, DS-5: A stream is created, appended to, and read from any offset."""
     made = streams.create("life", "[1]")
     assert (made.status, made.headers["stream-next-offset"]) == (201, offset(1))
     assert made.headers["location"].endswith("/v1/stream/life")
@@ -58,7 +58,7 @@ def test_create_append_read(streams: Streams) -> None:
 
 
 def test_live_by_long_poll(streams: Streams) -> None:
-    """DS-6: a long-poll waits for data, and says so when none comes."""
+    """DS-6: A long-poll waits for data, and says so if none comes."""
     streams.create("poll")
     started = time.monotonic()
     nothing = streams.ask("GET", f"poll?offset={offset(0)}&live=long-poll")
@@ -73,7 +73,7 @@ def test_live_by_long_poll(streams: Streams) -> None:
 
 
 def test_live_by_events(streams: Streams) -> None:
-    """DS-7, DS-8: events bring what is stored, what comes, and the closure."""
+    """DS-7, DS-8: Events have the stored data, the new data and the closure."""
     streams.create("events", "[1]")
     events = streams.events("events?offset=-1&live=sse")
     assert next(events).data == "[1]"
@@ -87,7 +87,7 @@ def test_live_by_events(streams: Streams) -> None:
 
 
 def test_text_and_bytes(streams: Streams) -> None:
-    """DS-3: bytes come back as they were; text stays text in events, bytes are base64."""
+    """DS-3: Bytes come back unchanged. In events, text stays text and bytes are base64."""
     streams.ask("PUT", "text", "a\r\n b", TEXT)
     streams.ask("POST", "text", "é", TEXT)
     assert streams.ask("GET", "text").body == "a\r\n bé".encode()
@@ -105,7 +105,7 @@ def test_text_and_bytes(streams: Streams) -> None:
 
 
 def test_producers_survive_a_crash(streams: Streams, runtime: LocalRuntime) -> None:
-    """DS-4: what a producer sends twice is stored once, also when the machine failed in between."""
+    """DS-4: A repeated append of a producer is stored once, also after a crash of the machine in between."""
     streams.create("crash")
     for number in range(3):
         assert streams.append("crash", str(number), {**PRODUCER, "Producer-Seq": str(number)}).status == 200
@@ -120,7 +120,7 @@ def test_producers_survive_a_crash(streams: Streams, runtime: LocalRuntime) -> N
 
 
 def test_forks_and_deletion(streams: Streams) -> None:
-    """DS-10, DS-11: a fork has its source's beginning, and outlives it."""
+    """DS-10, DS-11: A fork has the beginning of its source, and survives the source's deletion."""
     streams.create("source", "[1, 2, 3]")
     fork = streams.ask(
         "PUT", "fork", None, {"Stream-Forked-From": "/v1/stream/source", "Stream-Fork-Offset": offset(2)}
@@ -137,7 +137,7 @@ def test_forks_and_deletion(streams: Streams) -> None:
 
 
 def test_a_large_fork(streams: Streams) -> None:
-    """DS-10: a source that no single call could carry is copied whole."""
+    """DS-10: A source that is too large for one call is copied completely."""
     pieces = [json.dumps(["x" * 900_000]) for _ in range(4)]
     streams.create("large")
     for piece in pieces:
@@ -151,7 +151,7 @@ def test_a_large_fork(streams: Streams) -> None:
 
 
 def test_both_faces_of_a_stream(streams: Streams, runtime: LocalRuntime) -> None:
-    """DS-12: what has no type reaches native readers as a message; the gateway reads what the protocol wrote."""
+    """DS-12: Values without a type reach native readers as messages. The gateway reads the protocol's data."""
     streams.create("faces", '[{"type": "text", "text": "hi"}, 5]')
     answer = call(runtime.url, "GET", "/streams/faces/chunks")
     assert answer.json["chunks"] == [{"type": "text", "text": "hi"}, {"type": "message", "data": 5}]
@@ -229,7 +229,7 @@ def with_streams(runtime: LocalRuntime) -> Streams:
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: f"{case[0]} {case[1][:40]} {case[4]}")
 def test_bad_input(with_streams: Streams, case: BadRequest) -> None:
-    """DS-13: the right status, a JSON error, nothing stored, and the isolate lives."""
+    """DS-13: Bad input gets the right status and a JSON error. Nothing is stored, and the isolate lives."""
     method, path, body, headers, status, code = case
     answer = with_streams.ask(method, path, body, headers)
     assert answer.status == status, answer.body
@@ -279,7 +279,7 @@ def test_a_body_without_a_length_that_is_too_long(streams: Streams) -> None:
 
 
 def test_random_requests(with_streams: Streams, runtime: LocalRuntime) -> None:
-    """DS-13: whatever is asked, the answer is no 5xx, and every refusal is a JSON error."""
+    """DS-13: No request gets a 5xx, and every refusal is a JSON error."""
 
     def ask(seed: int) -> None:
         method, path, body, headers = random_request(seed)
