@@ -17,8 +17,9 @@ from hypothesis.stateful import (
 
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.locks.lock import DurableObjectLock
-from agents_store_cloudflare.state import D1StateStore, turn_entering
+from agents_store_cloudflare.state import turn_entering
 from agents_store_cloudflare.state.turn_records import TurnCommit
+from agents_store_cloudflare.state.turn_store import D1TurnStore
 from agents_store_cloudflare.turns import Turn, sweeping
 from tests.lengths import length
 from tests.turns.faulty_worker import OUTCOMES, Outcome
@@ -174,10 +175,10 @@ def _a_holder_without_a_fence(monkeypatch: pytest.MonkeyPatch) -> None:
 def _an_end_that_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted fault: a turn that fails stores no end."""
 
-    async def close_turn_state(_: D1StateStore, commit: TurnCommit) -> None:
+    async def close_turn_state(_: D1TurnStore, commit: TurnCommit) -> None:
         assert commit.ended_at is not None
 
-    monkeypatch.setattr(D1StateStore, "close_turn_state", close_turn_state)
+    monkeypatch.setattr(D1TurnStore, "close_turn_state", close_turn_state)
 
 
 PLANTED = (
