@@ -132,7 +132,7 @@ async def test_following(env: Any, database: Any, unique: str) -> None:
     await store.state_store.create_session(unique, agent_type="x")
     following = store.follow(unique)
     states = SessionStates(env.SESSIONS)
-    gateway = StreamGateway(store.stream_namespace, authorize=lambda *_: True, faces=[states])
+    gateway = StreamGateway(store.stream_namespace, authorize=_anybody, faces=[states])
     response: Any = await gateway.handle(HttpRequest(url=f"https://a.example{states.path(unique)}"))
     reader = response.body.getReader()
     seen = [(await anext(following)).status]
@@ -144,6 +144,10 @@ async def test_following(env: Any, database: Any, unique: str) -> None:
     await following.aclose()
     assert seen == ["active", "paused"]
     assert [json.loads(event.partition("data: ")[2])["status"] for event in events] == seen
+
+
+def _anybody(_request: object, _session_id: str, _action: str) -> bool:
+    return True
 
 
 async def _text_of(reader: Any) -> str:
