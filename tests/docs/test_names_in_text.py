@@ -196,7 +196,7 @@ def _resolves(path: str) -> bool:
     parts = path.split(".")
     for count in range(len(parts), 0, -1):
         try:
-            found = importlib.import_module(".".join(parts[:count]))
+            found: object = importlib.import_module(".".join(parts[:count]))
         except ModuleNotFoundError:
             continue
         return all((found := getattr(found, name, None)) is not None for name in parts[count:])
