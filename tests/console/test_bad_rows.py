@@ -9,6 +9,7 @@ import pytest
 from agents_store_cloudflare import AgentState, MergeChanges, StagedChange, SubSessionRef
 from agents_store_cloudflare.database import Statement
 from tests.console.conftest import Site
+from tests.instruments.images import copy_into, image_of
 from tests.lengths import length
 
 TEXTS = ("{", '"x"', "5", "[1]", '{"no": {"such": "field"}}', b"\x00\xff")
@@ -74,11 +75,11 @@ async def test_a_damaged_row_costs_its_own_pages(site: Site) -> None:
     for session_id in ("bad", "good"):
         await _fill(site, session_id)
     connection = cast("Any", site.database)._connection._connection
-    whole, refused = connection.serialize(), list[object]()
+    whole, refused = image_of(site.database), list[object]()
     changes = [each for place, each in enumerate(_changes(connection)) if place % length(9, 1) == 0]
     assert len(changes) > 50
     for table, column, value in changes:
-        connection.deserialize(whole)
+        copy_into(whole, site.database)
         connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {TABLES[table]}", (value,))
         for page in PAGES:
             answer = await site.ask(page)

@@ -35,7 +35,7 @@ class StateWorld:
     """A session with every kind of content, a child, and an expired session."""
 
     store_type: type[D1StateStore] = D1StateStore
-    filled: tuple[bytes, list[str]] | None = None
+    filled: tuple[SqliteDatabase, list[str]] | None = None
 
     def __init__(self, database: SqliteDatabase) -> None:
         self.clock = FakeClock(NOW_MS)

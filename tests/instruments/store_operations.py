@@ -9,7 +9,7 @@ from typing import Any
 from agents_store_cloudflare import AgentState, CloudflareStore, StreamObject, create_cloudflare_store, run_migration
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
-from tests.instruments.images import image_of, open_image
+from tests.instruments.images import open_image
 from tests.instruments.operations import NOW_MS, Call, Operation, Role, plain
 from tests.instruments.seams import Seam, WatchedDatabase, WatchedNamespace
 from tests.instruments.stream_operations import chunk, no_pause
@@ -23,12 +23,12 @@ SOURCE = {"type": "agent", "name": "x"}
 class StoreWorld:
     """A session and its child with a stream and usage each, a session beside them that uses a stream of another name, one that expired."""
 
-    migrated: bytes = b""
+    migrated: SqliteDatabase | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.clock = FakeClock(NOW_MS)
         self.seam = Seam()
-        self.database = open_image(StoreWorld.migrated)
+        self.database = database
         self.objects = LocalObjects(StreamObject, clock=self.clock)
         self.mine = self._store(WatchedDatabase(self.database, self.seam), WatchedNamespace(self.objects, self.seam))
         self.theirs = self._store(self.database, self.objects)
@@ -39,12 +39,10 @@ class StoreWorld:
 
     @classmethod
     async def open(cls) -> StoreWorld:
-        if not cls.migrated:
-            database = SqliteDatabase()
-            await run_migration(database)
-            cls.migrated = image_of(database)
-            database.close()
-        world = cls()
+        if cls.migrated is None:
+            cls.migrated = SqliteDatabase()
+            await run_migration(cls.migrated)
+        world = cls(open_image(cls.migrated))
         await make(world.theirs, "s")
         await make(world.theirs, "child", parent_session_id="s")
         await make(world.theirs, "beside", stream_id="shared")
