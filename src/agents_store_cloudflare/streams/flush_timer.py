@@ -38,6 +38,7 @@ class FlushTimer:
         self._logger = logger
         self._interval: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: set[asyncio.Task[None]] = set()
         self._is_stopped = False
 
     @property
@@ -52,7 +53,11 @@ class FlushTimer:
 
     def flush_now(self) -> None:
         """Flush in the background at once. An interval that runs ends without a flush of its own."""
-        self._interval = None
+        if self._interval is not None:
+            self._ended.add(self._interval)
+            # A task that is cancelled before its first step cannot end quietly. The first step is in the queue already.
+            asyncio.get_running_loop().call_soon(self._interval.cancel)
+            self._interval = None
         self._begin(self._flush_quietly)
 
     def stop(self) -> None:
@@ -64,9 +69,9 @@ class FlushTimer:
     def _begin(self, work: Callable[[], Coroutine[None, None, None]]) -> asyncio.Task[None] | None:
         if self._wait_until is None or self._is_stopped:
             return None
-        task = asyncio.ensure_future(self._until_stopped(work))
+        task = asyncio.ensure_future(self._until_ended(work))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
         try:
             self._wait_until(task)
         except Exception:
@@ -76,11 +81,15 @@ class FlushTimer:
             return None
         return task
 
-    async def _until_stopped(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._ended.discard(task)
+
+    async def _until_ended(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         try:
             await work()
         except asyncio.CancelledError:
-            if not self._is_stopped:
+            if not self._is_stopped and asyncio.current_task() not in self._ended:
                 raise
 
     async def _flush_later(self) -> None:
