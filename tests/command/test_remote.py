@@ -96,7 +96,7 @@ async def test_a_refused_statement(remote: RemoteDatabase) -> None:
         (Planned(status=503, body=b"<html>down</html>"), (True, True), "503"),
         (Planned(status=401, body=b'{"errors":[{"code":1,"message":"bad"}]}'), (False, False), "CLOUDFLARE_API_TOKEN"),
         (Planned(status=302, headers={"Location": "http://127.0.0.1:9/"}), (False, False), "302"),
-        (Planned(body=b"no JSON"), (False, True), "without a word"),
+        (Planned(body=b"no JSON"), (False, True), "without a message"),
         (Planned(body=b'{"success":true,"result":[]}'), (False, True), "results of 1 statements"),
         (Planned(body=b'{"success":true,"result":[{"success":false}]}'), (False, True), "a statement failed"),
         (Planned(hang_up=True), (True, True), "Network connection lost"),

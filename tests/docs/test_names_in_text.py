@@ -39,7 +39,8 @@ FOREIGN = {
     "Allow",  # a header of HTTP
     "omit_expired",  # LangGraph, and the next
     "sweep_interval_minutes",
-    "cryptography",  # a package
+    "cryptography",  # a package, and the next
+    "mcp",
     "event_stream",  # A2A
     "run_streamed",  # the OpenAI Agents SDK
     "useChat",  # the AI SDK
