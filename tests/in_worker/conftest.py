@@ -19,6 +19,9 @@ from tools.local_runtime import LocalRuntime
 
 HERE = Path(__file__).parent
 REQUEST_TIMEOUT_S = 300
+collect_ignore_glob = ["*/tests/*"]
+"""Modules that a suite imports under their own names. Their tests run where they come from."""
+
 RUNS = pytest.StashKey["dict[Path, InWorkerRun]"]()
 
 
