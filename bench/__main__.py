@@ -9,16 +9,23 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.cpu import run_cpu
 from bench.findings import Published
 from bench.first_request import run_first_request
 from bench.growth import all_series
+from bench.imports import run_imports
 from bench.jobs import all_jobs
+from bench.load import run_load
 from bench.machine import machine, versions
 from bench.memory import run_memory
-from bench.page import RESULTS_FILE, publish, rewrite_page
+from bench.page import PARTS, RESULTS_FILE, publish, publish_part, published_parts, rewrite_page
+from bench.peers.durable import run_durable
+from bench.peers.graph import run_graph
+from bench.peers.latency import run_latency
 from bench.report import growth_table, jobs_table
 from bench.running import run_growth, run_jobs, run_platform, run_waiting
 from bench.workers import BenchError
@@ -27,6 +34,9 @@ from tools.places import ROOT, RUNTIME
 
 RESULTS = RUNTIME / "bench"
 STARTS = 15
+PART_ROUNDS = 5
+SECONDS_A_ROUND = 10
+"""How long each step of the load lasts, for each of `--pairs`."""
 
 
 def main() -> int:
@@ -36,9 +46,13 @@ def main() -> int:
     if options.page:
         rewrite_page()
         return 0
+    if options.publish and options.against:
+        parser.error("--publish sets the package beside JavaScript; leave out --against")
     if options.publish and options.only:
         parser.error("--publish publishes every job; leave out --only")
     started_s = time.monotonic()
+    if options.part:
+        return _parts([options.part], options.pairs)
     try:
         run, failures = _measured(options)
     except (BenchError, RuntimeStartError) as error:
@@ -52,7 +66,8 @@ def main() -> int:
     print(f"{_shown(_kept(run, options.results))} has every time. It took {time.monotonic() - started_s:.0f} s.")
     if options.publish and not failures:
         publish(run)
-        print(f"docs/performance.md is written anew, from {_shown(RESULTS_FILE)}.")
+        failures = ["a part"] if _parts(list(PARTS), PART_ROUNDS) else []
+        print(f"docs/performance.md is written anew, from {_shown(RESULTS_FILE.parent)}.")
     return 1 if failures else 0
 
 
@@ -70,7 +85,7 @@ def _measured(options: argparse.Namespace) -> tuple[Published, list[str]]:
     }
     failures: list[str] = []
     if jobs and not options.growth:
-        run["jobs"], failures = run_jobs(jobs, options.pairs)
+        run["jobs"], failures = run_jobs(jobs, options.pairs, options.against)
     if series and (options.growth or options.publish):
         run["growth"], more = run_growth(series)
         failures += more
@@ -81,6 +96,61 @@ def _measured(options: argparse.Namespace) -> tuple[Published, list[str]]:
         run["memory"] = run_memory()
         run["firstRequest"] = run_first_request(STARTS)
     return run, failures
+
+
+def _parts(names: Sequence[str], rounds: int) -> int:
+    """Measure parts of docs/performance.md and write them; the exit status."""
+    for name in names:
+        run: Published = {
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "rounds": rounds,
+            "versions": versions(),
+            "machine": machine(),
+        }
+        found, failures = MEASURED[name](rounds)
+        for failure in failures:
+            print(f"bench: {failure}", file=sys.stderr)
+        if failures:
+            return 1
+        publish_part(name, {**run, **found})
+        print(f"\n{PARTS[name].section(published_parts()[name])}\n")
+    return 0
+
+
+def _peers(rounds: int) -> tuple[Published, list[str]]:
+    sides, failures = run_latency(rounds)
+    return {"sides": sides}, failures
+
+
+def _graph(rounds: int) -> tuple[Published, list[str]]:
+    savers, failures = run_graph(rounds)
+    return {"savers": savers}, failures
+
+
+def _durable(rounds: int) -> tuple[Published, list[str]]:
+    return {"jobs": run_durable(rounds)}, []
+
+
+def _cpu(rounds: int) -> tuple[Published, list[str]]:
+    return {"jobs": run_cpu([job for job in all_jobs() if "tuned" not in job.input], rounds)}, []
+
+
+def _imports(rounds: int) -> tuple[Published, list[str]]:
+    return {"uses": run_imports(rounds)}, []
+
+
+def _load(rounds: int) -> tuple[Published, list[str]]:
+    return run_load(rounds * SECONDS_A_ROUND), []
+
+
+MEASURED: Mapping[str, Callable[[int], tuple[Published, list[str]]]] = {
+    "peers": _peers,
+    "graph": _graph,
+    "durable": _durable,
+    "cpu": _cpu,
+    "imports": _imports,
+    "load": _load,
+}
 
 
 def _show(run: Published, pairs: int) -> None:
@@ -109,10 +179,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--pairs", type=_positive, default=7, help="how often both sides do each job (7)")
     parser.add_argument("--only", metavar="WORDS", default="", help="only the jobs with these words in their name")
+    parser.add_argument(
+        "--against",
+        metavar="URL",
+        help="another version in the place of JavaScript: `make serve CONFIG=bench/python_worker` serves it in its checkout",
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON (.runtime/bench)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--growth", action="store_true", help="only how the package's times grow with the size")
     what.add_argument("--publish", action="store_true", help="measure everything and write docs/performance.md")
+    what.add_argument(
+        "--part",
+        choices=sorted(PARTS),
+        help="only this part of docs/performance.md, measured and written anew",
+    )
     what.add_argument("--page", action="store_true", help="measure nothing: write the page from the last published run")
     return parser
 

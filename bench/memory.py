@@ -2,12 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 from bench.findings import Published
 from bench.jobs import Floor, Job
-from bench.workers import BenchError, ServedWorker, served
+from bench.processes import resident_bytes, runtimes
+from bench.workers import ServedWorker, served
 
 __all__ = ["memory_entry", "run_memory"]
 
@@ -101,23 +100,4 @@ def _living(python: ServedWorker) -> int:
 
 def _runtime_bytes() -> int:
     """Return the resident memory of every workerd that this process has started."""
-    sizes = [_resident_bytes(process) for process in _descendants(os.getpid()) if _is_workerd(process)]
-    if not sizes:
-        raise BenchError("no workerd is running below this process; memory is measured on Linux only")
-    return sum(sizes)
-
-
-def _descendants(process: int) -> Iterator[int]:
-    for thread in Path(f"/proc/{process}/task").iterdir():
-        for child in (thread / "children").read_text().split():
-            yield int(child)
-            yield from _descendants(int(child))
-
-
-def _is_workerd(process: int) -> bool:
-    return Path(f"/proc/{process}/comm").read_text().strip() == "workerd"
-
-
-def _resident_bytes(process: int) -> int:
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    return sum(resident_bytes(process) for process in runtimes(os.getpid()))

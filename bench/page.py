@@ -2,18 +2,32 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from bench.findings import Published
+from bench.peers.section import durable_section, graph_section, peers_section
 from bench.plot import growth_svg, ratios_svg
 from bench.verdicts import floor_verdict, growth_verdict, is_met, javascript_verdict, milliseconds
 from tools.places import ROOT
 
-__all__ = ["FIGURES", "PAGE", "RESULTS_FILE", "page_with", "publish", "published", "rewrite_page"]
+__all__ = [
+    "FIGURES",
+    "PAGE",
+    "PARTS",
+    "RESULTS_FILE",
+    "page_with",
+    "publish",
+    "publish_part",
+    "published",
+    "published_parts",
+    "rewrite_page",
+]
 
 PAGE = ROOT / "docs/performance.md"
-RESULTS_FILE = Path(__file__).parent / "results/latest.json"
+RESULTS = Path(__file__).parent / "results"
+RESULTS_FILE = RESULTS / "latest.json"
 FIGURES: Mapping[Path, Callable[[Published], str]] = {
     ROOT / "docs/performance.svg": ratios_svg,
     ROOT / "docs/performance-growth.svg": growth_svg,
@@ -25,15 +39,29 @@ MEMORY_BOUND_KB = 512
 
 def publish(run: Published) -> None:
     """Store the run as the published run, and write the page and its figures from it."""
-    RESULTS_FILE.parent.mkdir(exist_ok=True)
-    RESULTS_FILE.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
+    _keep(run, RESULTS_FILE)
     rewrite_page()
 
 
+def publish_part(name: str, run: Published) -> None:
+    """Keep the run of one part as the published one, and write the page from it.
+
+    Args:
+        name: a key of `PARTS`.
+    """
+    _keep(run, PARTS[name].file)
+    rewrite_page()
+
+
+def _keep(run: Published, file: Path) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
+
+
 def rewrite_page() -> None:
-    """Write the page and its figures from the published run."""
+    """Write the page and its figures from the published runs."""
     run = published()
-    PAGE.write_text(page_with(run, PAGE.read_text()))
+    PAGE.write_text(page_with(run, published_parts(), PAGE.read_text()))
     for file, figure in FIGURES.items():
         file.write_text(figure(run))
 
@@ -44,13 +72,24 @@ def published() -> Published:
     return run
 
 
-def page_with(run: Published, page: str) -> str:
+def published_parts() -> Mapping[str, Published]:
+    """The runs of the parts that are measured by themselves, as they were published last."""
+    return {name: json.loads(part.file.read_text()) for name, part in PARTS.items()}
+
+
+def page_with(run: Published, parts: Mapping[str, Published], page: str) -> str:
     """Return the page with new sections. Text that was written by hand stays."""
     for name, section in SECTIONS.items():
-        before, rest = page.split(f"<!-- {name} -->\n")
-        _, after = rest.split(f"<!-- /{name} -->\n")
-        page = f"{before}<!-- {name} -->\n\n{section(run)}\n\n<!-- /{name} -->\n{after}"
+        page = _with_section(page, name, section(run))
+    for name, part in PARTS.items():
+        page = _with_section(page, name, part.section(parts[name]))
     return page
+
+
+def _with_section(page: str, name: str, section: str) -> str:
+    before, rest = page.split(f"<!-- {name} -->\n")
+    _, after = rest.split(f"<!-- /{name} -->\n")
+    return f"{before}<!-- {name} -->\n\n{section}\n\n<!-- /{name} -->\n{after}"
 
 
 def machine_section(run: Published) -> str:
@@ -113,6 +152,48 @@ def memory_section(run: Published) -> str:
     )
 
 
+def cpu_section(run: Published) -> str:
+    """Every job's CPU time on both sides."""
+    return "\n".join([_measured_on(run), "", CPU_HEAD, *map(_cpu_row, run["jobs"])])
+
+
+def imports_section(run: Published) -> str:
+    """What each use of the package loads."""
+    return "\n".join([_measured_on(run), "", IMPORTS_HEAD, *map(_imports_row, run["uses"])])
+
+
+def load_section(run: Published) -> str:
+    """The steps of the load, and the idle listeners."""
+    listeners = run["listeners"]
+    grown_kb = (listeners["idleBytes"] - listeners["beforeBytes"]) / listeners["listeners"] / KILOBYTE
+    told = (
+        f"**{listeners['listeners']:,} listeners**, each on a stream of its own, hold {grown_kb:.0f} KB each while they are idle. "
+        f"One chunk into each stream, 50 writers at once: the last listener has its chunk after {listeners['seconds']:.1f} s."
+    )
+    return "\n".join([_measured_on(run), "", LOAD_HEAD, *map(_load_row, run["steps"]), "", told])
+
+
+def _measured_on(run: Published) -> str:
+    machine = run["machine"]
+    return f"Measured on {datetime.fromisoformat(run['when']):%Y-%m-%d}, on {machine['cores']} cores of an {machine['cpu']}."
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the page that is measured by itself."""
+
+    file: Path
+    section: Callable[[Published], str]
+
+
+PARTS: Mapping[str, Part] = {
+    "peers": Part(RESULTS / "peers.json", peers_section),
+    "graph": Part(RESULTS / "graph.json", graph_section),
+    "durable": Part(RESULTS / "durable.json", durable_section),
+    "cpu": Part(RESULTS / "cpu.json", cpu_section),
+    "imports": Part(RESULTS / "imports.json", imports_section),
+    "load": Part(RESULTS / "load.json", load_section),
+}
 SECTIONS: Mapping[str, Callable[[Published], str]] = {
     "machine": machine_section,
     "jobs": jobs_section,
@@ -128,6 +209,12 @@ JOBS_HEAD = (
 )
 GROWTH_HEAD = "| job | sizes | times | exponent | target |\n|---|--:|--:|--:|---|"
 WAITING_HEAD = "| job | Python | waiting for D1 | for objects | Python in the Worker |\n|---|--:|--:|--:|--:|"
+CPU_HEAD = "| job | JavaScript | Python | ratio |\n|---|--:|--:|--:|"
+IMPORTS_HEAD = "| a Worker that uses | modules | source | Python objects | time |\n|---|--:|--:|--:|--:|"
+LOAD_HEAD = (
+    "| clients | turns a second, offered | answered | p50 | p95 | p99 | errors | memory before | after |\n"
+    "|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+)
 PLATFORM_HEAD = "| step | JavaScript | Python |\n|---|--:|--:|"
 
 
@@ -161,6 +248,23 @@ def _waiting_row(entry: Published) -> str:
     own_ms = entry["elapsedMs"] - entry["d1Ms"] - entry["objectsMs"]
     waits = [f"{milliseconds(entry[part])} ms" if entry[part] else "" for part in ("d1Ms", "objectsMs")]
     return _row([entry["name"], f"{milliseconds(entry['elapsedMs'])} ms", *waits, f"{milliseconds(max(own_ms, 0))} ms"])
+
+
+def _cpu_row(entry: Published) -> str:
+    times = [f"{milliseconds(entry[side])} ms" for side in ("javascriptMs", "pythonMs")]
+    return _row([entry["name"], *times, f"**{entry['ratio']:.2f}**"])
+
+
+def _imports_row(entry: Published) -> str:
+    sizes = [f"{entry[size] / KILOBYTE:,.0f} KB" for size in ("bytes", "heapBytes")]
+    return _row([entry["name"], f"{entry['modules']:,}", *sizes, f"{entry['medianMs']:,.0f} ms"])
+
+
+def _load_row(entry: Published) -> str:
+    times = [f"{milliseconds(entry[cut])} ms" for cut in ("p50Ms", "p95Ms", "p99Ms")]
+    sizes = [f"{entry[size] / MEGABYTE:,.0f} MB" for size in ("beforeBytes", "afterBytes")]
+    rates = [f"{entry[rate]:.1f}" for rate in ("offered", "answered")]
+    return _row([f"{entry['clients']}", *rates, *times, f"{entry['errors']:,}", *sizes])
 
 
 def _platform_row(entry: Published) -> str:

@@ -9,7 +9,7 @@ from bench.findings import Finding, Growth, Published, growth_entry, job_entry
 from bench.growth import Series
 from bench.jobs import Floor, Job
 from bench.ratios import compared
-from bench.workers import BenchError, ServedWorker, both_served, served
+from bench.workers import BenchError, ServedWorker, beside, both_served, served
 
 __all__ = ["PLATFORM_STEPS", "run_growth", "run_jobs", "run_platform", "run_waiting"]
 
@@ -36,9 +36,13 @@ PLATFORM_STEPS = {
 }
 
 
-def run_jobs(jobs: Sequence[Job], pairs: int) -> tuple[list[Published], list[str]]:
-    """Return the entries of the jobs, and the errors of jobs without an entry."""
-    with both_served() as (javascript, python):
+def run_jobs(jobs: Sequence[Job], pairs: int, against: str | None = None) -> tuple[list[Published], list[str]]:
+    """Return the entries of the jobs, and the errors of jobs without an entry.
+
+    Args:
+        against: the address of another version's Python Worker, which takes the place of JavaScript.
+    """
+    with beside(against) if against else both_served() as (javascript, python):
         return _each(jobs, lambda job: job.name, lambda job: job_entry(compare(job, javascript, python, pairs)))
 
 

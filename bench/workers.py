@@ -12,7 +12,17 @@ from urllib.request import Request, urlopen
 from bench.jobs import TABLES, Job, Preparation
 from tools.local_runtime import LocalRuntime
 
-__all__ = ["BenchError", "Cost", "Measurement", "ServedWorker", "both_served", "cost_of", "difference", "served"]
+__all__ = [
+    "BenchError",
+    "Cost",
+    "Measurement",
+    "ServedWorker",
+    "beside",
+    "both_served",
+    "cost_of",
+    "difference",
+    "served",
+]
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 300
@@ -42,8 +52,9 @@ class Measurement:
 class ServedWorker:
     """One side of the comparison."""
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, *, process: int = 0) -> None:
         self.name = name
+        self.process = process
         self._url = url
         self._prepared: list[Preparation] = []
 
@@ -53,7 +64,11 @@ class ServedWorker:
             self._ask({"prepare": preparation.kind, "input": preparation.input})
             self._prepared.append(preparation)
 
-    def measure(self, job: Job, *, key: str, count: bool = False) -> Measurement:
+    def ask_for(self, order: Mapping[str, Any]) -> Any:
+        """Return the Worker's answer to a complete order."""
+        return self._ask(order)
+
+    def measure(self, job: Job, *, key: str, count: bool = False, marks: str | None = None) -> Measurement:
         """Let the Worker do the job under a new key, and check the result that it read back.
 
         The Worker times itself, so HTTP and the reading back are not measured. The local runtime's clock runs while the Worker
@@ -61,12 +76,13 @@ class ServedWorker:
 
         Args:
             count: also read D1's counts. This takes time, so the time of such a measurement must not be used.
+            marks: an address that the Worker asks when the timed part begins, and when it ends.
 
         Raises:
             BenchError: the Worker failed, or read back a wrong result.
         """
         order = {"job": job.kind, "key": key, "repetitions": job.repetitions, "count": count, "input": job.input}
-        answer = self._ask(order)
+        answer = self._ask(order if marks is None else {**order, "marks": marks})
         if answer["result"] != job.expected:
             raise BenchError(f"{self.name}: {job.name}: {difference(job.expected, answer['result'])}")
         return Measurement(
@@ -97,7 +113,7 @@ class ServedWorker:
 def served(name: str, folder: str) -> Generator[ServedWorker]:
     """A Worker of this folder, with its tables in an empty database."""
     with LocalRuntime(HERE / folder / "wrangler.toml") as runtime:
-        worker = ServedWorker(name, runtime.url)
+        worker = ServedWorker(name, runtime.url, process=runtime.process_id)
         worker.prepare(TABLES)
         yield worker
 
@@ -107,6 +123,15 @@ def both_served() -> Generator[tuple[ServedWorker, ServedWorker]]:
     """The JavaScript Worker and the Python Worker."""
     with served("JavaScript", "javascript_worker") as javascript, served("Python", "python_worker") as python:
         yield javascript, python
+
+
+@contextmanager
+def beside(url: str) -> Generator[tuple[ServedWorker, ServedWorker]]:
+    """The bench's Python Worker of another version, which somebody serves at this address, and the one of this checkout."""
+    with served("Python", "python_worker") as python:
+        other = ServedWorker("the other version", url)
+        other.prepare(TABLES)
+        yield other, python
 
 
 def cost_of(counted: Mapping[str, int] | None, repetitions: int) -> Cost | None:

@@ -87,6 +87,13 @@ class LocalRuntime:
         """The address of the Worker, without a slash at the end."""
         return f"http://127.0.0.1:{self._port}"
 
+    @property
+    def process_id(self) -> int:
+        """The process above all of the runtime's. Only a started runtime has one."""
+        if self._process is None:
+            raise RuntimeError("this runtime is not started")
+        return self._process.pid
+
     def log(self) -> Path:
         """Return the file with the runtime's output over all restarts. `close()` removes it."""
         return self._staged() / "runtime.log"

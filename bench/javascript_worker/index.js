@@ -1,6 +1,7 @@
 // The bench's JavaScript side: what a competent engineer writes from Cloudflare's documentation, in its fastest plain form.
 // POST {"job" or "prepare", "key", "repetitions", "count", "input"}; the answer is described in bench/workers.py.
 
+import { CHAT_JOBS, chat } from "./chat_jobs.js";
 import { FLOORS } from "./floor.js";
 import { LOCK_JOBS } from "./lock_jobs.js";
 import { STEP_JOBS } from "./step_jobs.js";
@@ -20,7 +21,8 @@ export default {
     if (request.method !== "POST") return new Response("ready");
     try {
       const order = await request.json();
-      return Response.json(order.prepare ? await prepare(env, order) : await run(env, order));
+      const answer = order.prepare ? prepare : order.job in CHAT_JOBS ? chat : run;
+      return Response.json(await answer(env, order));
     } catch (error) {
       return new Response(error.stack, { status: 500 });
     }
@@ -37,7 +39,9 @@ async function run(env, order) {
   const job = new JOBS[order.job]();
   const given = { env, observe: order.count ? (results) => add(cost, results) : undefined, ...order };
   await job.setUp?.(given);
+  if (order.marks) await fetch(order.marks);
   const elapsedMs = await (job.beforeEach ? timedEach(job, given) : timed(job, given));
+  if (order.marks) await fetch(order.marks);
   return { elapsedMs, cost: order.count ? cost : null, result: await job.readBack(given) };
 }
 

@@ -1,6 +1,7 @@
 // A lease with a fencing token, in a Durable Object; who waits for it stands in line in the object's memory.
 
 import { DurableObject } from "cloudflare:workers";
+import { CountedRows } from "./row_counts.js";
 
 export class LeaseLock extends DurableObject {
   line = [];
@@ -16,6 +17,15 @@ export class LeaseLock extends DurableObject {
          expires_at INTEGER NOT NULL
        )`,
     );
+  }
+
+  /** Count this object's rows from now on: only where the rows are asked for. */
+  countRows() {
+    this.sql = new CountedRows(this.ctx.storage.sql);
+  }
+
+  countedRows() {
+    return this.sql.rows();
   }
 
   /** The fencing token and when the lease ends; null while somebody holds it. */

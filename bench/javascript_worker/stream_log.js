@@ -2,6 +2,7 @@
 // a text is cheaper to copy than the object that it stands for.
 
 import { DurableObject } from "cloudflare:workers";
+import { CountedRows } from "./row_counts.js";
 
 export class StreamLog extends DurableObject {
   constructor(ctx, env) {
@@ -9,6 +10,15 @@ export class StreamLog extends DurableObject {
     this.sql = ctx.storage.sql;
     this.sql.exec("CREATE TABLE IF NOT EXISTS chunks (sequence INTEGER PRIMARY KEY, body TEXT NOT NULL)");
     this.lastSequence = this.sql.exec("SELECT coalesce(max(sequence), 0) AS last FROM chunks").one().last;
+  }
+
+  /** Count this object's rows from now on: only where the rows are asked for. */
+  countRows() {
+    this.sql = new CountedRows(this.ctx.storage.sql);
+  }
+
+  countedRows() {
+    return this.sql.rows();
   }
 
   /**

@@ -9,6 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from bench_job import Job, now_ms
+from chat_jobs import CHAT_JOBS
+from delayed import DelayedBindings
+from delays import Delays
 from floor_jobs import FLOORS, Idle
 from live_jobs import LIVE_JOBS
 from lock_jobs import LOCK_JOBS
@@ -18,12 +21,12 @@ from step_jobs import STEP_JOBS
 from stream_jobs import STREAM_JOBS, prepare_stream
 from usage_jobs import USAGE_JOBS, prepare_usage
 from waiting import TimedBindings
-from workers import Request, Response, WorkerEntrypoint
+from workers import Request, Response, WorkerEntrypoint, fetch
 
-from agents_store_cloudflare import LockServer, StreamServer
+from agents_store_cloudflare import LockServer, SessionServer, StreamServer
 from agents_store_cloudflare.database import BatchCost
 
-__all__ = ["Default", "Idle", "LockServer", "StreamServer"]
+__all__ = ["Default", "Idle", "LockServer", "SessionServer", "StreamServer"]
 
 Prepare: TypeAlias = Callable[[Any, Mapping[str, Any]], Awaitable[None]]
 
@@ -58,7 +61,8 @@ class Default(WorkerEntrypoint):
         if "prepare" in order:
             await PREPARATIONS[order["prepare"]](self.env, order["input"])
             return Response("{}")
-        return Response(json.dumps(await (waiting(self.env, order) if "waiting" in order else run(self.env, order))))
+        measure = chat if order["job"] in CHAT_JOBS else waiting if "waiting" in order else run
+        return Response(json.dumps(await measure(self.env, order)))
 
 
 async def run(env: Any, order: Mapping[str, Any]) -> object:
@@ -68,7 +72,11 @@ async def run(env: Any, order: Mapping[str, Any]) -> object:
     job = JOBS[order["job"]](env=env, key=order["key"], input=order["input"], observer=observer)
     await job.set_up()
     measure = timed_each if job.has_before_each else timed
+    if "marks" in order:
+        await fetch(order["marks"])
     elapsed_ms = await measure(job, order["repetitions"])
+    if "marks" in order:
+        await fetch(order["marks"])
     return {
         "elapsedMs": elapsed_ms,
         "cost": total(costs) if order["count"] else None,
@@ -90,6 +98,19 @@ async def waiting(env: Any, order: Mapping[str, Any]) -> object:
         elapsed_ms += now_ms() - started_ms
         waited = {name: waited[name] + ms - before[name] for name, ms in bindings.waited().items()}
     return {"elapsedMs": elapsed_ms, **waited}
+
+
+async def chat(env: Any, order: Mapping[str, Any]) -> object:
+    """Time a chat's job once, behind delays."""
+    delays = Delays(**order["delays"])
+    # A meter asks the real database for its rows.
+    bindings = env if order["input"]["counted"] else DelayedBindings.of(env, delays)
+    job = CHAT_JOBS[order["job"]](env=bindings, key=order["key"], input=order["input"])
+    await job.set_up()
+    delays.begun = True
+    elapsed_ms = await timed(job, 1)
+    delays.begun = False
+    return {"elapsedMs": elapsed_ms, "cost": job.costs, "result": await job.read_back()}
 
 
 async def timed(job: Job, repetitions: int) -> float:

@@ -9,7 +9,7 @@ import pytest
 from bench.findings import Published
 from bench.growth import all_series
 from bench.jobs import all_jobs
-from bench.page import FIGURES, PAGE, SECTIONS, page_with, published
+from bench.page import FIGURES, PAGE, SECTIONS, page_with, published, published_parts
 from bench.plot import LogScale, growth_svg, ratios_svg
 from tests.bench.results import run
 
@@ -18,7 +18,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def test_the_page_is_what_the_published_run_generates() -> None:
     """`make bench ARGS=--page` writes the page from bench/results/latest.json, so nobody edits a number."""
-    assert PAGE.read_text() == page_with(published(), PAGE.read_text())
+    assert PAGE.read_text() == page_with(published(), published_parts(), PAGE.read_text())
 
 
 @pytest.mark.parametrize("file", FIGURES, ids=lambda file: file.stem)
@@ -40,7 +40,7 @@ def test_the_published_run_has_every_job_and_every_series() -> None:
 
 def test_the_page_shows_every_number_of_its_run() -> None:
     """The page shows met and missed targets, exponents, and the costs of import and memory. Text written by hand stays."""
-    page = page_with(run(), PAGE.read_text())
+    page = page_with(run(), published_parts(), PAGE.read_text())
 
     assert "| save | 2.00 ms | 2.00 ms | **1.00** | 0.50–1.50 | ≤ 0.8 missed | 1 D1 batch |" in page
     assert "0 of 1 targets are met. Missed: save." in page
@@ -54,19 +54,19 @@ def test_the_page_shows_every_number_of_its_run() -> None:
 
 def test_another_run_is_another_page() -> None:
     """Each section follows its own numbers."""
-    page = page_with(run(), PAGE.read_text())
+    page = page_with(run(), published_parts(), PAGE.read_text())
     for change in ("pairs", "jobs", "growth", "platform", "waiting", "firstRequest", "memory"):
         other = copy.deepcopy(run())
         _alter(other, change)
-        assert page_with(other, page) != page, change
-    assert page_with(run(), page) == page
+        assert page_with(other, published_parts(), page) != page, change
+    assert page_with(run(), published_parts(), page) == page
 
 
 def test_a_page_without_its_places_is_refused() -> None:
     """A section cannot be dropped silently."""
     for name in SECTIONS:
         with pytest.raises(ValueError, match="unpack"):
-            page_with(run(), PAGE.read_text().replace(f"<!-- {name} -->\n", ""))
+            page_with(run(), published_parts(), PAGE.read_text().replace(f"<!-- {name} -->\n", ""))
 
 
 def test_the_ratios_figure_has_a_row_for_each_job() -> None:

@@ -1,0 +1,1 @@
+../../javascript_worker/row_counts.js

@@ -1,0 +1,1 @@
+../../../tests/in_worker/langgraph_worker/orjson.py

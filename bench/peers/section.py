@@ -1,0 +1,102 @@
+"""The part of docs/performance.md that sets the package beside what people take instead. It comes only from the published results."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from agents_store_cloudflare.contract.costs import Cost, D1Cost, ObjectCost
+from agents_store_cloudflare.metering.costs import estimate
+from bench.findings import Published
+from bench.peers.chat import JOBS, MODEL_MS
+from bench.verdicts import milliseconds
+
+__all__ = ["dollars", "durable_section", "graph_section", "peers_section"]
+
+GRAPH_COSTS = ("D1 round trips", "rows read", "written", "stored", "checkpoints kept")
+DURABLE_HEAD = "| job | reference server | this package's Worker | ratio | lowest–highest |\n|---|--:|--:|--:|--:|"
+COST_HEAD = (
+    "| side | D1 round trips | object calls | D1 rows read | written | object rows read | written | a million turns |\n"
+    "|---|--:|--:|--:|--:|--:|--:|--:|"
+)
+
+
+def peers_section(run: Published) -> str:
+    """A table for each job, then what a turn costs."""
+    sides = run["sides"]
+    delays = [int(delay) for delay in next(iter(sides[0]["jobs"].values()))["medianMs"]]
+    head = f"{_measured_on(run)} The model takes {MODEL_MS:,.0f} ms of a turn; they are taken off."
+    tables = [_job_table(job, title, sides, delays) for job, title in JOBS.items()]
+    costs = "\n".join([COST_HEAD, *map(_cost_row, sides)])
+    notes = "\n".join(f"- **{side['name']}**: {side['note']}." for side in sides)
+    return "\n\n".join([head, *tables, "What one turn takes:", costs, "What each does for it:", notes])
+
+
+def graph_section(run: Published) -> str:
+    """One table, and what each saver does for it."""
+    savers = run["savers"]
+    delays = [int(delay) for delay in savers[0]["medianMs"]]
+    head = ["saver", *(f"{delay} ms" for delay in delays), "waits in a row", *GRAPH_COSTS]
+    rows = [
+        f"| {' | '.join(head)} |",
+        f"|---|{'--:|' * (len(head) - 1)}",
+        *(_graph_row(each, delays) for each in savers),
+    ]
+    notes = [f"- {saver['name']}: {saver['note']}." for saver in savers]
+    return "\n".join([_measured_on(run), "", *rows, "", *notes])
+
+
+def durable_section(run: Published) -> str:
+    """One table."""
+    return "\n".join([_measured_on(run), "", DURABLE_HEAD, *map(_durable_row, run["jobs"])])
+
+
+def dollars(cost: Mapping[str, float]) -> str:
+    """The list price of a million turns: rows and requests to objects, without the time that objects are awake."""
+    counts = {name: round(value) for name, value in cost.items()}
+    d1 = D1Cost(round_trips=counts["batches"], rows_read=counts["rowsRead"], rows_written=counts["rowsWritten"])
+    objects = ObjectCost(
+        calls=counts["calls"], rows_read=counts["objectRowsRead"], rows_written=counts["objectRowsWritten"]
+    )
+    return f"${estimate(Cost(d1=d1, objects=objects)).total / 1_000_000:,.2f}"
+
+
+def _durable_row(entry: Published) -> str:
+    ratio = entry["ratio"]
+    times = [f"{milliseconds(entry[side])} ms" for side in ("nodeMs", "workerMs")]
+    spread = f"{ratio['lowest']:.2f}–{ratio['highest']:.2f}"
+    return f"| {' | '.join([entry['name'], *times, format(ratio['median'], '.2f'), spread])} |"
+
+
+def _graph_row(saver: dict[str, Any], delays: list[int]) -> str:
+    cost = saver["cost"]
+    cells = [saver["name"], *(f"{milliseconds(saver['medianMs'][str(delay)])} ms" for delay in delays)]
+    cells += [
+        format(saver["waitsInARow"], ".1f"),
+        *(f"{cost[name]:,}" for name in ("batches", "rowsRead", "rowsWritten")),
+    ]
+    cells += [f"{cost['storedBytes'] / 1024:,.0f} KB", f"{saver['checkpoints']} of {saver['allCheckpoints']}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def _measured_on(run: Published) -> str:
+    machine = run["machine"]
+    return (
+        f"Measured on {datetime.fromisoformat(run['when']):%Y-%m-%d} in {run['rounds']} rounds, on {machine['cores']} cores of an "
+        f"{machine['cpu']}."
+    )
+
+
+def _job_table(job: str, title: str, sides: list[dict[str, Any]], delays: list[int]) -> str:
+    head = [f"**{title[0].upper()}{title[1:]}**", *(f"{delay} ms" for delay in delays), "waits in a row"]
+    rows = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(delays) + 1)}"]
+    for side in sides:
+        found = side["jobs"][job]
+        times = [f"{milliseconds(max(found['medianMs'][str(delay)], 0))} ms" for delay in delays]
+        rows.append(f"| {' | '.join([side['name'], *times, format(found['waitsInARow'], '.1f')])} |")
+    return "\n".join(rows)
+
+
+def _cost_row(side: dict[str, Any]) -> str:
+    cost = side["cost"]
+    names = ("batches", "calls", "rowsRead", "rowsWritten", "objectRowsRead", "objectRowsWritten")
+    return f"| {' | '.join([side['name'], *(f'{round(cost[name]):,}' for name in names), dollars(cost)])} |"

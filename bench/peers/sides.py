@@ -1,0 +1,71 @@
+"""Who is set beside whom."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.peers.chat import Chat, JobName, expected
+from bench.peers.installed import agents_worker
+
+__all__ = ["SIDES", "Side"]
+
+BENCH = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One way to store a chat.
+
+    Attributes:
+        config: the Worker's configuration; installs what it needs.
+        note: what one must know to compare.
+        result: what this side stores, in the words of all sides.
+    """
+
+    name: str
+    config: Callable[[], Path]
+    note: str
+    chat: Chat = field(default_factory=Chat)
+    result: Callable[[JobName], Mapping[str, Any]] = expected
+
+
+def _in_parts(job: JobName) -> Mapping[str, Any]:
+    """The messages alone, each as a role and a text: AIChatAgent counts no usage, and keeps a stream only until it ends."""
+    stored = expected(job)
+    messages = [{"role": message["role"], "text": message["content"]} for message in stored["messages"]]
+    return {"messages": messages, **{name: stored[name] for name in ("first", "resumed") if name in stored}}
+
+
+OURS = BENCH / "python_worker" / "wrangler.toml"
+
+SIDES = (
+    Side(
+        name="this package, D1",
+        config=lambda: OURS,
+        note="`store.turn`: fenced lock, run, checkpoint, stream that outlives the turn, usage with totals",
+    ),
+    Side(
+        name="this package, homes",
+        config=lambda: OURS,
+        chat=Chat(homes=True),
+        note="the same, the session in an object of its own",
+    ),
+    Side(
+        name="JavaScript by hand",
+        config=lambda: BENCH / "javascript_worker" / "wrangler.toml",
+        note="lock without a fence, a row a message and a chunk, flushes of 50 chunks, usage with totals",
+    ),
+    Side(
+        name="Python by hand",
+        config=lambda: BENCH / "peers" / "plain_worker" / "wrangler.toml",
+        note="as Cloudflare's documentation writes it: a row a message, an RPC a chunk; usage without totals; its reader polls every 50 ms",
+    ),
+    Side(
+        name="Cloudflare agents",
+        config=agents_worker,
+        note="`AIChatAgent`: the model's code runs in the session's object, and the browser's WebSocket ends there; "
+        "no usage, no fence, and the stream is gone when the turn has ended",
+        result=_in_parts,
+    ),
+)

@@ -1,0 +1,163 @@
+"""A chat's turn as a user feels it, by `store.turn`: the whole turn, the first chunk at a reader, and a reader that comes back.
+
+The bindings are behind delays. The model speaks in groups of chunks, with a pause after each group.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench_job import Job
+
+from agents_store_cloudflare import CloudflareStore, create_cloudflare_store
+
+__all__ = ["CHAT_JOBS"]
+
+STORED_S = 1.0
+"""Longer than a writer keeps a chunk before it flushes."""
+
+HISTORY_CHUNKS = 1
+"""The closing chunk of the turn that stores the history."""
+
+
+@dataclass(kw_only=True)
+class Chat(Job):
+    """One session with a history.
+
+    Attributes:
+        stopped: set when the model stops in its middle.
+        goes_on: set to let it go on.
+    """
+
+    costs: dict[str, Any] = field(default_factory=dict[str, Any])
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+    running: asyncio.Task[None] | None = None
+
+    async def set_up(self) -> None:
+        store = self.store()
+        async with store.turn(self.key, agent_type="bench") as turn:
+            for message in self.input["history"]:
+                turn.add(message)
+
+    def store(self) -> CloudflareStore:
+        """The store of one request."""
+        env = self.env
+        sessions = {"sessions": env.SESSIONS} if self.input["homes"] else {}
+        return create_cloudflare_store(db=env.AGENT_DB, streams=env.STREAMS, locks=env.LOCKS, **sessions)
+
+    async def turn(self, store: CloudflareStore, *, stops: bool = False) -> None:
+        """Take the question, stream the answer, store it with its usage."""
+        given = self.input
+        async with store.turn(self.key, agent_type="bench", messages=[given["question"]]) as turn:
+            async for chunk in self._model(stops=stops):
+                await turn.write(chunk)
+            turn.add(given["answer"])
+            turn.record_tokens(**given["usage"])
+
+    async def _model(self, *, stops: bool) -> AsyncGenerator[dict[str, Any]]:
+        given = self.input
+        for number, chunk in enumerate(given["chunks"], start=1):
+            yield chunk
+            if number % given["groupChunks"] == 0:
+                await asyncio.sleep(given["groupMs"] / 1_000)
+            if stops and number == given["middle"]:
+                self.stopped.set()
+                await self.goes_on.wait()
+
+    async def read_back(self) -> object:
+        self.goes_on.set()
+        if self.running is not None:
+            await self.running
+        store = self.store()
+        state = await store.state_store.load_state(self.key, required=True)
+        async with store.stream_manager.create_reader(self.key, follow=False) as reader:
+            stored = [chunk async for chunk in reader]
+        usage = await store.usage_store.get_rollup(self.key)
+        return {
+            "messages": state.messages,
+            "chunks": [chunk["text"] for chunk in stored if chunk["type"] == "text-delta"],
+            "tokens": usage.tokens.total,
+            **self.seen(),
+        }
+
+    def seen(self) -> dict[str, Any]:
+        """What the job itself read."""
+        return {}
+
+
+@dataclass(kw_only=True)
+class ChatTurn(Chat):
+    """A whole turn."""
+
+    async def once(self) -> None:
+        store = self.store()
+        if not self.input["counted"]:
+            return await self.turn(store)
+        with store.meter() as meter:
+            await self.turn(store)
+        self.costs = {
+            "batches": meter.d1.round_trips,
+            "rowsRead": meter.d1.rows_read,
+            "rowsWritten": meter.d1.rows_written,
+            "calls": meter.objects.calls,
+            "objectRowsRead": meter.objects.rows_read,
+            "objectRowsWritten": meter.objects.rows_written,
+        }
+        return None
+
+
+@dataclass(kw_only=True)
+class ChatFirst(Chat):
+    """A reader waits already. Ends when it has the turn's first chunk."""
+
+    reader: Any = None
+    waiting: Any = None
+    first: Any = None
+
+    async def set_up(self) -> None:
+        await Chat.set_up(self)
+        self.reader = await self.store().stream_manager.create_resumable_reader(self.key, HISTORY_CHUNKS)
+        self.waiting = asyncio.ensure_future(anext(aiter(self.reader)))
+        await asyncio.sleep(STORED_S)
+
+    async def once(self) -> None:
+        self.running = asyncio.ensure_future(self.turn(self.store()))
+        self.first = await self.waiting
+
+    async def read_back(self) -> object:
+        result = await Chat.read_back(self)
+        await self.reader.close()
+        return result
+
+    def seen(self) -> dict[str, Any]:
+        return {"first": self.first["text"]}
+
+
+@dataclass(kw_only=True)
+class ChatResume(Chat):
+    """The model stops in the middle. A reader comes back with a quarter: ends when it has the middle."""
+
+    resumed: list[Any] = field(default_factory=list[Any])
+
+    async def set_up(self) -> None:
+        await Chat.set_up(self)
+        self.running = asyncio.ensure_future(self.turn(self.store(), stops=True))
+        await self.stopped.wait()
+        await asyncio.sleep(STORED_S)
+
+    async def once(self) -> None:
+        wanted = self.input["middle"] - self.input["quarter"]
+        position = HISTORY_CHUNKS + self.input["quarter"]
+        async with self.store().stream_manager.create_resumable_reader(self.key, position) as reader:
+            async for chunk in reader:
+                self.resumed.append(chunk["text"])
+                if len(self.resumed) == wanted:
+                    break
+
+    def seen(self) -> dict[str, Any]:
+        return {"resumed": self.resumed}
+
+
+CHAT_JOBS: Mapping[str, type[Chat]] = {"chat_turn": ChatTurn, "chat_first": ChatFirst, "chat_resume": ChatResume}

@@ -1,0 +1,116 @@
+"""The chat beside what people take instead: its delays, its slopes, its part of the page."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.findings import Published
+from bench.page import PAGE, published_parts
+from bench.peers.latency import DELAYS_MS, latency_entry, waits_in_a_row
+from bench.peers.section import dollars, peers_section
+from bench.peers.sides import SIDES
+from tools.places import NODE_BIN, ROOT
+
+JAVASCRIPT = ROOT / "bench/javascript_worker/delayed.js"
+HOPS = 20
+
+
+def test_the_published_run_has_every_side() -> None:
+    """A side that was added is to be published, in at least three rounds."""
+    run = published_parts()["peers"]
+
+    assert [side["name"] for side in run["sides"]] == [side.name for side in SIDES]
+    assert run["rounds"] >= 3
+
+
+def test_the_slope_counts_the_waits() -> None:
+    """Three waits of the delay each, beside work that takes 7 ms; one slow measurement does not matter."""
+    times_ms = {delay_ms: [7.0 + 3 * delay_ms, 7.0 + 3 * delay_ms, 500.0] for delay_ms in DELAYS_MS}
+
+    assert waits_in_a_row(times_ms) == pytest.approx(3)
+
+
+def test_the_models_own_time_is_taken_off_a_turn() -> None:
+    """The other jobs end before the model has spoken."""
+    times = {(job, delay_ms): [1_000.0] for job in ("chat_turn", "chat_first", "chat_resume") for delay_ms in DELAYS_MS}
+    entry = latency_entry(SIDES[0], times, {})  # type: ignore[arg-type]
+
+    assert entry["jobs"]["chat_turn"]["medianMs"]["20"] == 200
+    assert entry["jobs"]["chat_first"]["medianMs"]["20"] == 1_000
+
+
+def test_the_price_of_a_million_turns() -> None:
+    """Rows of both kinds, and requests: by hand $3.00 + $0.003 + $0.75 + $2.00 + $0.004."""
+    cost = {"batches": 2, "calls": 5, "rowsRead": 3, "rowsWritten": 3, "objectRowsRead": 4, "objectRowsWritten": 2}
+
+    assert dollars(cost) == "$5.76"
+
+
+def test_both_languages_wait_the_same_delays(tmp_path: Path) -> None:
+    """The sequence of delays follows from the seed alone, in Python and in JavaScript."""
+    script = tmp_path / "delays.mjs"
+    copied = tmp_path / "delayed.mjs"
+    copied.write_text(JAVASCRIPT.read_text())
+    script.write_text(
+        "import { Delays } from './delayed.mjs';\n"
+        "const waited = [];\n"
+        "globalThis.setTimeout = (done, ms) => { waited.push(ms); done(); };\n"
+        "const delays = new Delays({ ms: 20, seed: 7 });\n"
+        f"await delays.hop(); delays.begin(); for (let n = 0; n < {HOPS}; n++) await delays.hop();\n"
+        "console.log(JSON.stringify(waited));\n"
+    )
+    done = subprocess.run([NODE_BIN / "node", script], capture_output=True, text=True, check=True)
+
+    assert json.loads(done.stdout) == pytest.approx(_waits_of_python())
+
+
+def _waits_of_python() -> list[float]:
+    code = (
+        "import asyncio, json, sys\n"
+        "sys.path.insert(0, 'bench/python_worker')\n"
+        "import delays\n"
+        "waited = []\n"
+        "async def sleep(seconds): waited.append(seconds * 1_000)\n"
+        "delays.asyncio.sleep = sleep\n"
+        "async def main():\n"
+        "    each = delays.Delays(ms=20, seed=7)\n"
+        "    await each.hop()\n"
+        "    each.begun = True\n"
+        f"    for _ in range({HOPS}): await each.hop()\n"
+        "asyncio.run(main())\n"
+        "print(json.dumps(waited))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    waited: list[float] = json.loads(done.stdout)
+    return waited
+
+
+def test_the_section_shows_every_number_of_its_run() -> None:
+    """Another number is another page."""
+    run = published_parts()["peers"]
+    section = peers_section(run)
+    for change in ("medianMs", "waitsInARow", "cost", "note"):
+        other = copy.deepcopy(run)
+        _alter(other["sides"][-1], change)
+        assert peers_section(other) != section, change
+
+
+def _alter(side: Published, change: str) -> None:
+    match change:
+        case "cost":
+            side["cost"]["calls"] += 1
+        case "note":
+            side["note"] += "!"
+        case "medianMs":
+            side["jobs"]["chat_resume"]["medianMs"]["50"] += 100
+        case _:
+            side["jobs"]["chat_first"][change] += 1
+
+
+def test_the_page_has_the_published_section() -> None:
+    """It stands on the page as it was generated."""
+    assert peers_section(published_parts()["peers"]) in PAGE.read_text()
