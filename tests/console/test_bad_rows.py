@@ -9,7 +9,7 @@ import pytest
 from agents_store_cloudflare import AgentState, MergeChanges, StagedChange, SubSessionRef
 from agents_store_cloudflare.database import Statement
 from tests.console.conftest import Site
-from tests.instruments.images import copy_into, image_of
+from tests.instruments.images import copy_into, copy_of
 from tests.lengths import length
 
 TEXTS = ("{", '"x"', "5", "[1]", '{"no": {"such": "field"}}', b"\x00\xff")
@@ -75,7 +75,7 @@ async def test_a_damaged_row_costs_its_own_pages(site: Site) -> None:
     for session_id in ("bad", "good"):
         await _fill(site, session_id)
     connection = cast("Any", site.database)._connection._connection
-    whole, refused = image_of(site.database), list[object]()
+    whole, refused = copy_of(site.database), list[object]()
     changes = [each for place, each in enumerate(_changes(connection)) if place % length(9, 1) == 0]
     assert len(changes) > 50
     for table, column, value in changes:

@@ -6,19 +6,14 @@ from typing import Any, cast
 
 from agents_store_cloudflare.testing import SqliteDatabase
 
-__all__ = ["copy_into", "image_of", "open_image"]
+__all__ = ["copy_into", "copy_of"]
 
 
-def image_of(database: SqliteDatabase) -> SqliteDatabase:
-    """Return a database with all that this one holds now."""
-    return open_image(database)
-
-
-def open_image(image: SqliteDatabase) -> SqliteDatabase:
+def copy_of(database: SqliteDatabase) -> SqliteDatabase:
     """Return a new database with the same content."""
-    database = SqliteDatabase()
-    copy_into(image, database)
-    return database
+    copy = SqliteDatabase()
+    copy_into(database, copy)
+    return copy
 
 
 def copy_into(image: SqliteDatabase, database: SqliteDatabase) -> None:

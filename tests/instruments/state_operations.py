@@ -11,7 +11,7 @@ from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.contract.state.store import StateStore
 from agents_store_cloudflare.testing import FakeClock, SqliteDatabase
 from agents_store_cloudflare.usage import D1UsageStore
-from tests.instruments.images import image_of, open_image
+from tests.instruments.images import copy_of
 from tests.instruments.operations import NOW_MS, Call, Operation, Role, plain
 from tests.instruments.seams import Seam, WatchedDatabase
 
@@ -51,10 +51,10 @@ class StateWorld:
         if StateWorld.filled is None:
             first = StateWorld(SqliteDatabase())
             await first.fill()
-            StateWorld.filled = image_of(first.database), first.checkpoints
+            StateWorld.filled = copy_of(first.database), first.checkpoints
             first.close()
         image, checkpoints = StateWorld.filled
-        world = cls(open_image(image))
+        world = cls(copy_of(image))
         world.checkpoints = list(checkpoints)
         return world
 

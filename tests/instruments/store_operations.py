@@ -9,7 +9,7 @@ from typing import Any
 from agents_store_cloudflare import AgentState, CloudflareStore, StreamObject, create_cloudflare_store, run_migration
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
-from tests.instruments.images import open_image
+from tests.instruments.images import copy_of
 from tests.instruments.operations import NOW_MS, Call, Operation, Role, plain
 from tests.instruments.seams import Seam, WatchedDatabase, WatchedNamespace
 from tests.instruments.stream_operations import chunk, no_pause
@@ -42,7 +42,7 @@ class StoreWorld:
         if cls.migrated is None:
             cls.migrated = SqliteDatabase()
             await run_migration(cls.migrated)
-        world = cls(open_image(cls.migrated))
+        world = cls(copy_of(cls.migrated))
         await make(world.theirs, "s")
         await make(world.theirs, "child", parent_session_id="s")
         await make(world.theirs, "beside", stream_id="shared")
