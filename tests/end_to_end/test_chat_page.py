@@ -18,6 +18,9 @@ pytestmark = pytest.mark.runtime
 
 CONFIG = Path(__file__).parents[2] / "examples/chat_page/wrangler.toml"
 LAST_WORDS = re.compile(r"Sentence 12 is stored before you read it, and read again if you come back\.\s*$")
+NO_ANSWER = "the last question got no answer: ask again"
+BROKEN_OFF = re.compile(f"interrupted|{NO_ANSWER}")
+"""The page hears the end of the turn, or comes back after it."""
 
 
 @pytest.fixture(scope="module")
@@ -97,16 +100,18 @@ def test_a_dead_server_and_a_lost_connection(page: Page, worker: LocalRuntime) -
     worker.kill()
     worker.restart()
     deadline = time.monotonic() + PATIENCE_S
-    while not page.locator("#state.bad", has_text="interrupted").count():
+    while not page.locator("#state.bad", has_text=BROKEN_OFF).count():
         assert call(worker.url, "GET", "/cdn-cgi/local/scheduled").status == 200
         assert time.monotonic() < deadline, page.locator("#state").inner_text()
         page.wait_for_timeout(500)
+    page.reload()
+    expect(page.locator("#state.bad")).to_have_text(NO_ANSWER)
     page.context.set_offline(True)
     page.get_by_label("Your question").fill("Are you back?")
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("status")).to_have_text("the server is out of reach")
     page.context.set_offline(False)
-    expect(page.get_by_role("status")).to_have_text("")
+    expect(page.get_by_role("status")).to_have_text(NO_ANSWER)
     expect(page.get_by_label("Your question")).to_have_value("Are you back?")
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#talk .assistant").last).to_have_text(LAST_WORDS, timeout=PATIENCE_MS)

@@ -61,6 +61,15 @@ class TurnMachine(RuleBasedStateMachine):
     def enter(self, name: str, turn_id: str, fault: Fault) -> None:
         self.run(self.walk.enter(name, turn_id, fault))
 
+    @precondition(lambda self: any(session.runs for session in self.walk.sessions.values()))
+    @rule(name=names, number=st.integers(0, 9), fault=faults)
+    def enter_again(self, name: str, number: int, fault: Fault) -> None:
+        """Send a request whose turn id the session has seen: chance alone seldom repeats one."""
+        known = [each for each, session in self.walk.sessions.items() if session.runs]
+        chosen = name if name in known else known[0]
+        runs = self.walk.sessions[chosen].runs
+        self.run(self.walk.enter(chosen, runs[number % len(runs)].turn_id, fault))
+
     @precondition(is_living)
     @rule(name=names)
     def speak(self, name: str) -> None:
@@ -126,6 +135,7 @@ def _walk(max_examples: int, *, is_same: bool = False) -> None:
         deadline=None,
         database=None,
         derandomize=is_same,
+        report_multiple_bugs=False,
         phases=(Phase.generate,),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     )

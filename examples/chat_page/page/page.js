@@ -52,8 +52,8 @@ async function goOn(own) {
       await own.resumeStream();
       if (own.status !== "error") {
         own.messages = await stored(own.id);
-        say("");
-        return;
+        const isOwed = own.messages.at(-1)?.role === "user"; // its turn ended while nobody listened
+        return say(isOwed ? "the last question got no answer: ask again" : "", isOwed);
       }
       if (!(own.error instanceof TypeError)) return say(own.error.message, true);
     } catch { /* the server is out of reach */ }
