@@ -37,7 +37,7 @@ def test_a_late_worker(url: str) -> None:
 
 def test_two_writers(url: str) -> None:
     """A2-2, A2-3: the late one is refused by name, without a lock and with one."""
-    assert call(url, "POST", "/fence").json == ["fenced", [4, 3]]
+    assert call(url, "POST", "/fence").json == ["conflict", [4, 3]]
 
 
 def test_a_large_task(url: str) -> None:

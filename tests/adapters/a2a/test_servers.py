@@ -1,9 +1,12 @@
 """The SDK's own request handlers over one database: as two Workers that serve one agent."""
 
 import asyncio
+import random
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from a2a.server.agent_execution import AgentExecutor, RequestContext
 from a2a.server.events import EventQueue
 from a2a.server.request_handlers import DefaultRequestHandlerV2
@@ -21,6 +24,7 @@ from a2a.types.a2a_pb2 import (
 )
 
 from agents_store_cloudflare.adapters.a2a import D1TaskStore
+from agents_store_cloudflare.database import Database, Row, Statement
 from agents_store_cloudflare.testing import SqliteDatabase
 from tests.adapters.a2a.tasks import call_of, message, task
 
@@ -52,7 +56,26 @@ class Waiting(AgentExecutor):
         await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
 
 
-def server(database: SqliteDatabase, agent: AgentExecutor) -> Any:  # the SDK's decorators hide the types of its calls
+class Slow:
+    """A database whose answers let other tasks run a random number of times, before the batch and after it."""
+
+    def __init__(self, inner: Database, seed: int) -> None:
+        self._inner = inner
+        self._random = random.Random(seed)
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Wait, run the batch, wait."""
+        await self._wait()
+        results = await self._inner.batch(statements)
+        await self._wait()
+        return results
+
+    async def _wait(self) -> None:
+        for _ in range(self._random.choice((0, 1, 2, 5, 20))):
+            await asyncio.sleep(0)
+
+
+def server(database: Database, agent: AgentExecutor) -> Any:  # the SDK's decorators hide the types of its calls
     """Return one Worker's server."""
     card = AgentCard(
         name="guide",
@@ -83,10 +106,14 @@ async def test_a_message_becomes_a_task(database: SqliteDatabase) -> None:
     await second.aclose()
 
 
-async def test_a_task_that_another_worker_cancelled(database: SqliteDatabase) -> None:
-    """A2-2: When the Worker that is still at work answers, the task stays cancelled, and the answer is not stored."""
-    agent, other = Waiting(), Waiting()
-    at_work, elsewhere = server(database, agent), server(database, other)
+@pytest.mark.parametrize("seed", range(40))
+async def test_a_task_that_another_worker_cancelled(database: SqliteDatabase, seed: int) -> None:
+    """A2-2: When the Worker that is still at work answers, the task stays cancelled, and the answer is not stored.
+
+    Its client is told so. The order of the two servers' batches is random.
+    """
+    agent, other, slow = Waiting(), Waiting(), Slow(database, seed)
+    at_work, elsewhere = server(slow, agent), server(slow, other)
     asking = asyncio.ensure_future(at_work.on_message_send(SendMessageRequest(message=message("q")), ADA))
     known = await _at_work(elsewhere)
     cancelled = await elsewhere.on_cancel_task(CancelTaskRequest(id=known.id), ADA)

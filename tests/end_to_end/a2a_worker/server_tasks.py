@@ -1,6 +1,7 @@
 """What the test asks for: each function returns what it saw."""
 
 import asyncio
+import uuid
 import warnings
 from typing import Any
 
@@ -57,9 +58,10 @@ class Guide(AgentExecutor):
         await TaskUpdater(event_queue, str(context.task_id), str(context.context_id)).cancel()
 
 
-def question() -> SendMessageRequest:
+def question(context_id: str = "") -> SendMessageRequest:
     """A question of its own: the SDK writes the task's id into its message."""
-    return SendMessageRequest(message=Message(message_id="m", role=Role.ROLE_USER, parts=[Part(text="q")]))
+    message = Message(message_id="m", context_id=context_id, role=Role.ROLE_USER, parts=[Part(text="q")])
+    return SendMessageRequest(message=message)
 
 
 def server(database: Any, agent: Guide) -> Any:  # the SDK's decorators hide the types of its calls
@@ -85,8 +87,9 @@ async def answer(database: Any) -> object:
 async def cancel(database: Any) -> object:
     """Another server cancels; the agent that is still at work wakes, and the task stays cancelled."""
     agent, tasks = Guide(), D1TaskStore(database)
-    asking = asyncio.ensure_future(server(database, agent).on_message_send(question(), CALL))
-    wanted = ListTasksRequest(status=TaskState.TASK_STATE_WORKING)
+    own = uuid.uuid4().hex  # other tests leave tasks at work in this database
+    asking = asyncio.ensure_future(server(database, agent).on_message_send(question(own), CALL))
+    wanted = ListTasksRequest(context_id=own, status=TaskState.TASK_STATE_WORKING)
     found: list[Task] = []
     while not found and not asking.done():  # a read gives the agent's task its turn
         found = list((await tasks.list(wanted, CALL)).tasks)
@@ -103,12 +106,12 @@ async def fence(database: Any) -> object:
     """Two writers, without a lock and with one."""
     outcomes: list[object] = []
     tasks, working = D1TaskStore(database), TaskStatus(state=TaskState.TASK_STATE_WORKING)
-    task = Task(id="fenced", context_id="thread", status=working)
+    task = Task(id=uuid.uuid4().hex, context_id=uuid.uuid4().hex, status=working)
     first = await tasks.save(task, prev_version=TaskVersion.MISSING, context=CALL)
     try:
         await tasks.save(task, prev_version=TaskVersion.MISSING, context=CALL)
     except ConcurrentTaskModificationError as error:
-        outcomes.append(error.task_id)
+        outcomes.append("conflict" if error.task_id == task.id else error.task_id)
     await D1TaskStore(database, fencing_token=4).save(task, prev_version=first, context=CALL)
     try:
         await D1TaskStore(database, fencing_token=3).save(task, prev_version=first, context=CALL)
@@ -120,9 +123,9 @@ async def fence(database: Any) -> object:
 async def large(database: Any) -> object:
     """A task near the 2 MB of a row comes back, one above is refused."""
     tasks = D1TaskStore(database)
-    task = Task(id="large", context_id="c", history=[Message(parts=[Part(text="ё" * 900_000)])])
+    task = Task(id=uuid.uuid4().hex, context_id="c", history=[Message(parts=[Part(text="ё" * 900_000)])])
     version = await tasks.save(task, prev_version=TaskVersion.MISSING, context=CALL)
-    found = await tasks.get("large", CALL)
+    found = await tasks.get(task.id, CALL)
     assert found is not None
     task.history.extend(list(task.history))
     try:
