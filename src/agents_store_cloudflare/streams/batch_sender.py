@@ -134,9 +134,9 @@ class BatchSender:
         batch.in_flight = True
         try:
             reply = await self._client.call(self.stream_id, "append", arguments, self.buffer.payload(batch))
-        except AgentsStoreError as error:
-            self.failure = error
-            if not error.outcome_unknown:
+        except Exception as error:
+            self.failure = self._failure_of(error)
+            if not self.failure.outcome_unknown:
                 self.buffer.refused()
             raise
         finally:
@@ -150,3 +150,11 @@ class BatchSender:
             self._shown.hear(stored)
         else:
             self._shown.add(stored, batch.count)
+
+    def _failure_of(self, error: Exception) -> AgentsStoreError:
+        """Return the error as the writer remembers it. Of an error that is not the package's own, the outcome is unknown."""
+        if isinstance(error, AgentsStoreError):
+            return error
+        return StreamError(
+            f"a flush of stream {self.stream_id!r} failed: {type(error).__name__}, see its log", outcome_unknown=True
+        )

@@ -6,8 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 
-from agents_store_cloudflare.contract.errors import AgentsStoreError
-
 __all__ = ["FlushTimer"]
 
 
@@ -37,6 +35,9 @@ class FlushTimer:
         self._sleep = sleep
         self._logger = logger
         self._interval: asyncio.Task[None] | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self._is_starting = False
+        self._is_wanted_again = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: set[asyncio.Task[None]] = set()
         self._is_stopped = False
@@ -46,19 +47,28 @@ class FlushTimer:
         """Whether there is a `wait_until` that has not failed."""
         return self._wait_until is not None
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether a flush was asked for and has not yet taken its chunks. It takes them in the next step of the event loop."""
+        return self._is_starting and _is_alive(self._flushing)
+
     def start(self) -> None:
         """Begin the interval, unless it runs already."""
-        if self._interval is None:
+        if not _is_alive(self._interval):
             self._interval = self._begin(self._flush_later)
 
     def flush_now(self) -> None:
-        """Flush in the background at once. An interval that runs ends without a flush of its own."""
-        if self._interval is not None:
-            self._ended.add(self._interval)
+        """Flush in the background at once, or after the flush that is on its way. An interval that runs ends without a flush of its own."""
+        interval, self._interval = self._interval, None
+        if interval is not None and not interval.done():
+            self._ended.add(interval)
             # A task that is cancelled before its first step cannot end quietly. The first step is in the queue already.
-            asyncio.get_running_loop().call_soon(self._interval.cancel)
-            self._interval = None
-        self._begin(self._flush_quietly)
+            asyncio.get_running_loop().call_soon(interval.cancel)
+        if _is_alive(self._flushing):
+            self._is_wanted_again = True
+        else:
+            self._is_starting = True
+            self._flushing = self._begin(self._flush_quietly)
 
     def stop(self) -> None:
         """End the timer: the writer is closed. A flush on its way ends too; its chunks stay with the writer."""
@@ -93,15 +103,33 @@ class FlushTimer:
                 raise
 
     async def _flush_later(self) -> None:
-        await self._sleep(self._interval_s)
-        if self._interval is not asyncio.current_task():
+        try:
+            await self._sleep(self._interval_s)
+        except Exception:
+            self._logger.warning("the timer of stream %r failed", self._stream_id, exc_info=True)
+            return
+        task = asyncio.current_task()
+        if self._interval is not task:
             return  # a flush has begun meanwhile
         self._interval = None
-        await self._flush_quietly()
+        if _is_alive(self._flushing):
+            self._is_wanted_again = True
+        else:
+            self._flushing = task
+            await self._flush_quietly()
 
     async def _flush_quietly(self) -> None:
+        """Flush until nobody has asked for a further flush. So a writer has one flush on its way, however often it asks."""
+        self._is_starting = False
         try:
-            await self._flush()
-        except AgentsStoreError:
+            self._is_wanted_again = True
+            while self._is_wanted_again:
+                self._is_wanted_again = False
+                await self._flush()
+        except Exception:
             # The writer remembers the error: its next call sends again, or raises it.
             self._logger.warning("a flush of stream %r by timer failed", self._stream_id, exc_info=True)
+
+
+def _is_alive(task: asyncio.Task[None] | None) -> bool:
+    return task is not None and not task.done()

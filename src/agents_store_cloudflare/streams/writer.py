@@ -182,8 +182,7 @@ class DurableObjectStreamWriter(StreamWriter):
         if expected_sequence is not None:
             check_whole_number(expected_sequence, "expected_sequence", low=1)
         if self._taking == 0 and expected_sequence is None and self._is_at_ease(encoded.taken_ms):
-            self._buffer.take(encoded)
-            await self._flush_in_background()
+            self._take_at_ease(encoded)
             return
         self._taking += 1  # from here on no other write overtakes this one
         try:
@@ -271,7 +270,12 @@ class DurableObjectStreamWriter(StreamWriter):
         self._on_close(self)
 
     async def _write_buffered(self, encoded: EncodedChunk) -> None:
+        if self._timer.is_starting:
+            await asyncio.sleep(0)  # the flush takes its chunks: the buffer has room again
         await self._make_room()
+        if self._is_at_ease(encoded.taken_ms):
+            self._take_at_ease(encoded)
+            return
         self._buffer.take(encoded)
         if not self._is_due():
             self._timer.start()
@@ -342,10 +346,11 @@ class DurableObjectStreamWriter(StreamWriter):
             return not self._is_full() and self._buffer.size_bytes < MAX_BATCH_BYTES
         return self._buffer.is_at_rest(self._options.buffer_size - 1, now_ms - self._interval_ms)
 
-    async def _flush_in_background(self) -> None:
+    def _take_at_ease(self, encoded: EncodedChunk) -> None:
+        """Take a chunk. There is no await, so a write that is cancelled has not taken its chunk."""
+        self._buffer.take(encoded)
         if self._is_full() or self._buffer.size_bytes >= MAX_BATCH_BYTES // 2:
             self._timer.flush_now()
-            await asyncio.sleep(0)  # the flush takes its chunks: the buffer has room again
         else:
             self._timer.start()
 
