@@ -47,6 +47,9 @@ async def _value(store: D1Store, key: str = "k") -> Any:
 
 
 class TestTwoWriters(TwoWriters):
+    conflict = StaleItemError
+    too_large = ForeignValueError
+
     def writer(self, database: Any, **token: Any) -> D1Store:
         return D1Store(database, session_id=THREAD, item_check=True, **token)
 

@@ -39,6 +39,11 @@ async def _put(saver: D1Saver, parent: Any, values: dict[str, Any], ns: str = ""
 
 
 class TestTwoWriters(TwoWriters):
+    conflict = StaleHeadError
+
+    def unlocked(self, database: Any) -> D1Saver:
+        return D1Saver(database, head_check=True)
+
     def writer(self, database: Any, **token: Any) -> D1Saver:
         return D1Saver(database, **token)
 

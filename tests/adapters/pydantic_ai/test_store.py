@@ -75,6 +75,8 @@ async def say(store: D1ConversationStore, *messages: ModelMessage, conversation_
 
 
 class TestTwoWriters(TwoWriters):
+    conflict = ConversationConflict
+
     def writer(self, database: Any, **token: Any) -> D1ConversationStore:
         return D1ConversationStore(database, **token)
 
