@@ -164,6 +164,32 @@ async def test_a_deletion_leaves_what_a_later_session_used(world: HomeWorld) -> 
         assert await _total(store, "ada") == 7
 
 
+@pytest.mark.parametrize("commit_id", [None, "d"])
+async def test_others_delete_the_state_alone_in_between(world: HomeWorld, commit_id: str | None) -> None:
+    """SM-37: What they left of the tree in D1 and in the streams is deleted, and the session counts as deleted."""
+    store = await world.store()
+    for session_id, parent in (("ada", None), ("ada//child", "ada")):
+        await store.state_store.create_session(session_id, agent_type="x", parent_session_id=parent)
+        await _save(store, session_id, _tokens(session_id, 3))
+        async with store.stream_manager.create_writer(session_id, "a", "t") as writer:
+            await writer.write({"type": "text"})
+    mark = store.stream_manager.mark_stream
+    meddled: list[bool] = []
+
+    async def beside(stream_id: str, **token: Any) -> StreamMark | None:
+        if not meddled:
+            meddled.append(await store.state_store.delete_session("ada"))
+        return await mark(stream_id, **token)
+
+    store.stream_manager.mark_stream = beside  # type: ignore[method-assign]
+    assert await store.delete_session("ada", commit_id=commit_id) is True
+    assert meddled == [True]
+    assert await world.rows("SELECT session_id FROM __agents_usage") == []
+    for session_id in ("ada", "ada//child"):
+        assert await store.stream_manager.get_info(session_id) is None
+    assert await store.delete_session("ada", commit_id=commit_id) is (commit_id is not None)
+
+
 async def test_usage_of_an_id_without_a_session(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """SM-37: A deletion that failed before D1's usage completes when it is repeated, once, whoever has recorded since."""
     store = await world.store()

@@ -137,6 +137,44 @@ async def test_a_repetition_after_others_have_made_the_session_again(store: Stor
     assert await store.sequences("other") == [2, 2]
 
 
+@pytest.mark.parametrize("commit_id", [None, "d"])
+async def test_others_delete_the_state_alone_in_between(store: Store, commit_id: str | None) -> None:
+    """SM-37: The streams and the usage that they left are deleted, of the whole tree, and the session counts as deleted."""
+    store.before("mark", lambda: store.store.state_store.delete_session("root"))
+    assert await store.store.delete_session("root", commit_id=commit_id) is True
+    assert await store.left(*ALL) == ["other"]
+    assert await store.store.delete_session("root", commit_id=commit_id) is (commit_id is not None)
+
+
+async def test_others_delete_the_state_alone_before_a_repetition(store: Store) -> None:
+    """SM-37, ST-42: A deletion that failed before the decision completes, and remembers that it found the session."""
+    store.namespace.fail(*UNREACHABLE)
+    with pytest.raises(StreamConnectionError):
+        await store.store.delete_session("other", commit_id="d")
+    await store.store.state_store.delete_session("other")
+    for _ in range(2):
+        assert await store.store.delete_session("other", commit_id="d") is True
+    assert await store.left("other") == []
+    await store.fill(("other", None))
+    assert await store.store.delete_session("other", commit_id="d") is True
+    assert await store.sequences("other") == [2, 2]
+    assert await store.store.usage_store.exists("other")
+
+
+async def test_others_delete_and_make_a_part_of_the_tree_in_between(store: Store) -> None:
+    """SM-37: A session that they made keeps its usage and its chunks; the rest of the tree goes."""
+
+    async def make_child_again() -> None:
+        await store.store.delete_session("root")
+        await store.fill(("child", None))
+
+    store.before("mark", make_child_again)
+    assert await store.store.delete_session("root") is True
+    assert await store.left(*ALL) == ["child", "other"]
+    assert await store.sequences("child") == [2, 2]
+    assert await store.store.usage_store.exists("child")
+
+
 async def test_a_repetition_after_the_decision_keeps_new_chunks(store: Store) -> None:
     """SM-37: If a new session has taken over the stream, the repetition drops only the old chunks."""
 

@@ -11,7 +11,7 @@ from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import SqlValue, Statement
 from agents_store_cloudflare.state.accounts import Accounts
-from agents_store_cloudflare.state.deletion_sql import with_tree
+from agents_store_cloudflare.state.deletion_sql import with_gone, with_tree
 from agents_store_cloudflare.usage.recording import Recording
 
 __all__ = ["DELETION", "ENTRIES", "SETTLEMENT", "OutboxAccounts"]
@@ -49,6 +49,13 @@ _PUT_DELETIONS: LiteralString = with_tree("""
     WHERE session_no IS NOT NULL
 """)
 
+# ?1 session ids as JSON
+_PUT_DELETIONS_OF_GONE: LiteralString = with_gone("""
+    INSERT INTO __agents_outbox (session_id, kind, body)
+    SELECT session_id, 'deletion', ''
+    FROM tree
+""")
+
 
 class OutboxAccounts(Accounts):
     """The statements for usage and reservations of sessions in homes. The home sends them to D1 later, in order and each once.
@@ -72,6 +79,10 @@ class OutboxAccounts(Accounts):
     def delete(self, tree: tuple[SqlValue, ...]) -> list[Statement]:
         """Return the statements that put the deletion of a tree's usage into the outbox."""
         return [Statement(_PUT_DELETIONS, tree)]
+
+    def delete_of_gone(self, session_ids: str) -> list[Statement]:
+        """Return the statement that puts the deletion of the usage of ids that have no session into the outbox."""
+        return [Statement(_PUT_DELETIONS_OF_GONE, (session_ids,))]
 
     def reserve(self, reservation: Reservation, now_ms: int) -> list[Statement]:  # noqa: ARG002
         """Return no statement, because the reservation was made in D1 before."""

@@ -8,7 +8,7 @@ from typing import LiteralString
 from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import SqlValue, Statement
-from agents_store_cloudflare.state.deletion_sql import with_tree
+from agents_store_cloudflare.state.deletion_sql import with_gone, with_tree
 from agents_store_cloudflare.usage.budget_sql import settlement_of_turn
 from agents_store_cloudflare.usage.deletion_sql import deletion_of
 from agents_store_cloudflare.usage.options import UsageOptions
@@ -17,10 +17,13 @@ from agents_store_cloudflare.usage.recording import completed, usage_statements
 from agents_store_cloudflare.usage.reserving import reserve_statements, settle_statement
 from agents_store_cloudflare.usage.table_names import check_table_name, for_table
 
-__all__ = ["DELETE_USAGE", "SETTLE_INTERRUPTED", "SETTLE_ORPHANED", "Accounts"]
+__all__ = ["DELETE_USAGE", "DELETE_USAGE_OF_GONE", "SETTLE_INTERRUPTED", "SETTLE_ORPHANED", "Accounts"]
 
 # The parameters of `with_tree`: deletes the usage of a tree of sessions, and its share of the totals.
 DELETE_USAGE: tuple[LiteralString, ...] = deletion_of(with_tree(""))
+
+# ?1 session ids as JSON: deletes the usage of those that have no session.
+DELETE_USAGE_OF_GONE: tuple[LiteralString, ...] = deletion_of(with_gone(""))
 
 # ?1 session id, ?2 now. Settles the reservation of an open turn with the amount that its commits have spent. Primary keys.
 SETTLE_INTERRUPTED: LiteralString = settlement_of_turn("""
@@ -78,6 +81,15 @@ class Accounts:
         """
         table = check_table_name(self._options.table_name)
         return [Statement(for_table(sql, table), tree) for sql in DELETE_USAGE]
+
+    def delete_of_gone(self, session_ids: str) -> list[Statement]:
+        """Return the statements that delete the usage of ids that have no session.
+
+        Args:
+            session_ids: the ids as JSON. An id that has a session keeps its usage.
+        """
+        table = check_table_name(self._options.table_name)
+        return [Statement(for_table(sql, table), (session_ids,)) for sql in DELETE_USAGE_OF_GONE]
 
     def reserve(self, reservation: Reservation, now_ms: int) -> list[Statement]:
         """Return the statements that take the reservation. They abort the batch with the fault "budget" or "no_budget"."""

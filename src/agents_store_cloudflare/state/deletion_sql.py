@@ -14,6 +14,7 @@ __all__ = [
     "DELETE_SESSION_TABLES",
     "DELETE_STATES",
     "FORGET_STREAMS",
+    "NO_SESSION",
     "REMEMBER_DELETION",
     "REMEMBER_PLAN",
     "REMOTE_SUB_SESSIONS",
@@ -22,6 +23,7 @@ __all__ = [
     "SELECT_STREAMS",
     "SELECT_STREAM_USE",
     "SELECT_TREE",
+    "with_gone",
     "with_tree",
 ]
 
@@ -65,6 +67,21 @@ def with_tree(statement: LiteralString) -> LiteralString:
     The number of an id without a session is NULL. The first parameters are ?1 session id or NULL, ?2 now or NULL, ?3 most expired sessions.
     """
     return _TREE + statement
+
+
+# The ids among ?1, session ids as JSON, that have no session. Primary key.
+_GONE: LiteralString = """
+    WITH tree (session_id) AS (
+      SELECT value
+      FROM json_each(?1)
+      WHERE NOT EXISTS (SELECT 1 FROM __agents_states WHERE session_id = value)
+    )
+"""
+
+
+def with_gone(statement: LiteralString) -> LiteralString:
+    """Return a statement that may use ids that have no session as `tree (session_id)`. The parameter ?1 is some ids as JSON."""
+    return _GONE + statement
 
 
 # -> (session id) of each session to delete
@@ -194,10 +211,10 @@ DELETE_STATES: LiteralString = (
 
 # ?1 … ?3 as in `_TREE`, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion although
 # there is no session, ?8 the streams that the session ?1 leaves unless others use them, as JSON, ?9 1 where each session leaves its own
-# stream -> (session id, the streams that it leaves). Damaged commits are forgotten. Runs before the deletion. For
-# each session of the tree it keeps: the last commits, without results that hold text; how many sessions of this id were deleted; the
-# streams that are left. It keeps the deletion itself under ?1 and forgets its plan. Of each id the newest 32 commits and the newest 32
-# deletions stay, of each kind at most 5,000 bytes. Primary keys.
+# stream, ?10 1 if the deletion met the session before others deleted it -> (session id, the streams that it leaves). Damaged commits are
+# forgotten. Runs before the deletion. For each session of the tree it keeps: the last commits, without results that hold text; how many
+# sessions of this id were deleted; the streams that are left. It keeps the deletion itself under ?1 and forgets its plan. Of each id the
+# newest 32 commits and the newest 32 deletions stay, of each kind at most 5,000 bytes. Primary keys.
 REMEMBER_DELETION: LiteralString = (
     _TREE
     + """,
@@ -225,7 +242,9 @@ REMEMBER_DELETION: LiteralString = (
       UNION ALL
       SELECT
         ?1 AS session_id, 2 AS age, 0 AS place,
-        json_array(?4, ?5, 0, 0, 0, 0, CAST(?6 AS INTEGER), 0, EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1)) AS entry
+        json_array(
+          ?4, ?5, 0, 0, 0, 0, CAST(?6 AS INTEGER), 0, ?10 = 1 OR EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1)
+        ) AS entry
       WHERE ?1 IN (SELECT session_id FROM leaving)
     ),
     numbered AS (
@@ -323,6 +342,14 @@ REMEMBER_PLAN: LiteralString = f"""
       WHERE p.type = 'array'
         AND p.value ->> 0 = ?2
     )
+"""
+
+# ?1 session id: aborts the batch if there is a session of this id; writes nothing -> (NULL). Primary key.
+NO_SESSION: LiteralString = """
+    SELECT
+      CASE WHEN EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1) THEN
+        json_extract('{}', 'agents-store ' || json_object('fault', 'life'))
+      END AS verdict
 """
 
 # ?1 session id: the streams that its deletion has left are gone. One row. Primary key.

@@ -16,7 +16,7 @@ from agents_store_cloudflare.contract.streams.records import StreamMark
 from agents_store_cloudflare.database import Row, SqlValue, Statement
 from agents_store_cloudflare.state import deletion_sql, session_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected
-from agents_store_cloudflare.state.guard import DeletedMeanwhileError, Guard
+from agents_store_cloudflare.state.guard import Condition, DeletedMeanwhileError, Guard
 
 __all__ = ["ANY_SESSION", "MOST_LEFT", "DeletionCalls", "DeletionPlan"]
 
@@ -43,6 +43,8 @@ class DeletionPlan:
         streams: the streams to delete, each with the mark that an earlier deletion found, if one did.
         guard: the conditions of the deletion. One is that nobody else deletes the session meanwhile.
         remember: keep a note of the deletion even if there is no session.
+        was_there: whether the deletion met a session.
+        is_gone: others have deleted that session since, and there is none now. What they left is still to delete.
         done: the result of this deletion when it was decided before, otherwise None. When it was decided before, only streams may
             be left to delete.
     """
@@ -51,6 +53,8 @@ class DeletionPlan:
     streams: Mapping[str, StreamMark | None]
     guard: Guard
     remember: bool
+    was_there: bool
+    is_gone: bool = False
     done: bool | None = None
 
 
@@ -109,18 +113,22 @@ class DeletionCalls(StateCalls, DeletionStore):
         if first is not None:
             return await self._decided(guard, is_deleted=bool(first.result))
         [lives, plan] = results[0][0] if results[0] else (0, None)
+        tree, streams = _tree(results[1], results[2], results[3]), _marked(results[2])
+        was_there, is_gone = bool(tree.session_ids), False
         if plan is not None:
             _, request, lives_then, was_there = json.loads(cast("str", plan))
             guard.check_request(request)
-            if lives_then != lives:  # others have deleted the session that this deletion met
+            is_gone = lives_then != lives  # others have deleted the session that this deletion met
+            if is_gone and tree.session_ids:  # this session is a new one
                 return await self._decided(guard, is_deleted=bool(was_there))
-        streams = _marked(results[2])
         return DeletionPlan(
-            tree=_tree(results[1], results[2], results[3]),
+            tree=tree,
             streams=streams,
             guard=replace(guard, lives=cast("int", lives)),
             # Without a session, the deletion is still remembered when its caller named it, or when it deletes a stream of another name.
             remember=commit_id is not None or any(stream_id != session_id for stream_id in streams),
+            was_there=bool(was_there),
+            is_gone=is_gone,
         )
 
     async def carry_out(
@@ -128,25 +136,31 @@ class DeletionCalls(StateCalls, DeletionStore):
     ) -> tuple[bool, Mapping[str, StreamMark | None]]:
         """Delete the sessions of a plan with their usage.
 
+        If others have deleted them since, and left usage, this usage is deleted. A session that is made since keeps its own.
+
         Args:
             plan: the plan of `plan_deletion`.
             streams: the streams that are deleted next, with their marks.
 
         Returns:
             Whether there was a session, and the streams that the caller must delete. Streams that others use by now are left out.
-            If another deletion of the session took place meanwhile, there are none. These streams are kept under the session's id,
-            so that a repetition can complete the deletion.
+            If the id has a new session, there are none. These streams are kept under the session's id, so that a repetition can
+            complete the deletion.
 
         Raises:
             StaleFencingTokenError: a newer holder of the lock has written since the plan.
             StaleStateError: the session has got another version since the plan.
         """
         left = json.dumps([[stream_id, mark] for stream_id, mark in streams.items()][:MOST_LEFT], ensure_ascii=False)
-        try:
-            remember = plan.remember or bool(streams)
-            return await self._delete(plan.guard, usage=True, remember=remember, left_streams=left)
-        except DeletedMeanwhileError:  # if there is a session of this id now, it is a new one
-            return bool(plan.tree.session_ids), {}
+        remember = plan.remember or bool(streams)
+        if not plan.is_gone:
+            with suppress(DeletedMeanwhileError):
+                return await self._delete(plan.guard, usage=True, remember=remember, left_streams=left)
+        guard = replace(plan.guard, lives=None, version=None, conditions=(_no_session(plan.guard.session_id),))
+        gone = list(dict.fromkeys([guard.session_id, *plan.tree.session_ids])) if plan.was_there else []
+        with suppress(DeletedMeanwhileError):
+            return await self._delete(guard, usage=True, remember=True, left_streams=left, gone=gone)
+        return plan.was_there, {}
 
     async def is_stream_used(self, session_id: str, stream_id: str) -> bool:
         """Return whether a session in the database of `session_id` uses the stream."""
@@ -162,7 +176,9 @@ class DeletionCalls(StateCalls, DeletionStore):
     async def _decided(self, guard: Guard, *, is_deleted: bool) -> DeletionPlan:
         """Return the plan of a deletion that was decided before, with the streams that it has left."""
         streams = await self._left_streams(guard.session_id)
-        return DeletionPlan(tree=SessionTree(), streams=streams, guard=guard, remember=False, done=is_deleted)
+        return DeletionPlan(
+            tree=SessionTree(), streams=streams, guard=guard, remember=False, was_there=is_deleted, done=is_deleted
+        )
 
     async def _left_streams(self, session_id: str) -> dict[str, StreamMark | None]:
         [rows] = await self._batches.read([Statement(deletion_sql.SELECT_LEFT_STREAMS, (session_id,))])
@@ -202,7 +218,7 @@ class DeletionCalls(StateCalls, DeletionStore):
     async def _clean_up(self, place: str, at_ms: int, limit: int, *, usage: bool) -> SessionTree:
         """Delete expired sessions of the database at `place`, a session id or `ANY_SESSION`."""
         parameters = (None, at_ms, limit)
-        kept = (*parameters, None, None, self._now_ms(), 0, None, 1)
+        kept = (*parameters, None, None, self._now_ms(), 0, None, 1, 0)
         results = await self._batches.once(
             "cleanup_expired_sessions",
             place,
@@ -246,20 +262,36 @@ class DeletionCalls(StateCalls, DeletionStore):
         return replace(guard, must_exist=False, version=expected(expected_version))
 
     async def _delete(
-        self, guard: Guard, *, usage: bool, remember: bool, left_streams: str | None
+        self, guard: Guard, *, usage: bool, remember: bool, left_streams: str | None, gone: Sequence[str] = ()
     ) -> tuple[bool, Mapping[str, StreamMark | None]]:
         """Delete in one batch. Without `left_streams` each session leaves its own stream.
+
+        Args:
+            guard: the conditions.
+            usage: also delete the usage of the sessions.
+            remember: keep a note of the deletion even if there is no session.
+            left_streams: the streams that are deleted next, with their marks, as JSON.
+            gone: the sessions that the deletion met and that others have deleted since. Those that are not there again lose their usage.
 
         Returns:
             Whether there was a session, and the streams that it leaves. A deletion that is not remembered leaves none.
         """
         parameters: tuple[SqlValue, ...] = (guard.session_id, None, 0)
-        kept = (guard.commit_id, guard.request, self._now_ms(), int(remember), left_streams, int(left_streams is None))
+        kept = (
+            guard.commit_id,
+            guard.request,
+            self._now_ms(),
+            int(remember),
+            left_streams,
+            int(left_streams is None),
+            int(bool(gone)),
+        )
         first, results = await self._batches.guarded(
             guard,
             [
                 Statement(deletion_sql.REMOTE_SUB_SESSIONS, parameters),
                 Statement(deletion_sql.REMEMBER_DELETION, (*parameters, *kept)),
+                *(self._accounts.delete_of_gone(json.dumps(gone, ensure_ascii=False)) if gone else []),
                 *self._deletion(parameters, usage=usage),
             ],
         )
@@ -268,7 +300,7 @@ class DeletionCalls(StateCalls, DeletionStore):
         self._report(guard.session_id, _tree([], [], results[0]))
         left = [text for session_id, text in results[1] if session_id == guard.session_id and text is not None]
         rows = [[*each, None][:2] for text in left for each in json.loads(cast("str", text))]
-        return bool(results[-1]), _marked(rows)
+        return bool(results[-1] or gone), _marked(rows)
 
     def _deletion(self, parameters: tuple[SqlValue, ...], *, usage: bool) -> list[Statement]:
         """Return the statements that delete a session's tree, or the expired sessions. The last one returns the deleted ids."""
@@ -279,6 +311,13 @@ class DeletionCalls(StateCalls, DeletionStore):
         if tree.remote_sub_session_ids:
             remote = list(tree.remote_sub_session_ids)
             self._logger.info("delete_session of %r left remote sub-sessions alone: %r", session_id, remote)
+
+
+def _no_session(session_id: str) -> Condition:
+    """Return the condition that the id has no session."""
+    return Condition(
+        statement=Statement(deletion_sql.NO_SESSION, (session_id,)), errors={"life": lambda _: DeletedMeanwhileError()}
+    )
 
 
 def _tree(sessions: list[Row], streams: list[Row], remote: list[Row]) -> SessionTree:
