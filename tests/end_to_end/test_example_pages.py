@@ -13,6 +13,7 @@ EXAMPLES = ROOT / "examples"
 WITH_A_PAGE = {
     "approval_agent": "test_approval_agent.py",
     "chat_page": "test_chat_page.py",
+    "homes": "test_homes_board.py",
     "research_agent": "test_research_page.py",
     "resumable_chat": "test_resumable_chat.py",
 }

@@ -34,6 +34,20 @@ async def store(world: HomeWorld) -> CloudflareStore:
     return store
 
 
+class _PullsWhilePushed(LocalEvents):
+    """A body that asks its source for text while it takes a text, as the platform's does. It does not ask while it asks."""
+
+    is_pulling = False
+
+    def push(self, frames: str) -> bool:
+        is_taken = super().push(frames)
+        if is_taken and not self.is_pulling:
+            self.is_pulling = True
+            self.pull()
+            self.is_pulling = False
+        return is_taken
+
+
 async def _answer(world: HomeWorld, path: str, *, may: object = True, **headers: str) -> HttpResponse:
     async def authorize(_request: object, session_id: str, action: str) -> Any:
         return may if (session_id, action) in {("ada", "follow"), ("ada//x", "follow"), ("nobody", "follow")} else False
@@ -67,6 +81,18 @@ def _shown(text: str) -> list[dict[str, Any]]:
     frames = [frame.split("\n") for frame in text.split("\n\n") if frame and not frame.startswith(":")]
     assert all(event in {"event: state", "event: deleted"} for event, _ in frames)
     return [json.loads(data.removeprefix("data: ")) for _, data in frames]
+
+
+async def test_a_body_that_pulls_while_it_is_pushed(
+    world: HomeWorld, store: CloudflareStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HM-14: each summary is one event, also when the platform asks for the next one in the middle of the push."""
+    monkeypatch.setattr(world.host("ada"), "event_body", _PullsWhilePushed)
+    events = await _events(world)
+    first = events.read()
+    await store.state_store.append_messages("ada", [{"role": "user"}])
+    await store.state_store.update_status("ada", "paused")
+    assert [shown["version"] for shown in _shown(first + events.read())] == [1, 2, 3]
 
 
 async def test_events(world: HomeWorld, store: CloudflareStore) -> None:

@@ -9,6 +9,7 @@ from agents_store_cloudflare import (
     BindingError,
     D1StateError,
     InvalidArgumentError,
+    Message,
     MigrationError,
     SessionNotMovedError,
     SessionOptions,
@@ -194,7 +195,7 @@ async def test_a_newer_object(world: HomeWorld, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_calls_without_a_reply(world: HomeWorld) -> None:
-    """HM-5: A lost reply is asked for again and stored once. An overloaded object is not asked again, and its outcome is unknown."""
+    """HM-5, HM-10: A lost reply is asked for again, and stored once. An overloaded object, or too large a reply, is asked once."""
     state_store = (await world.store()).state_store
     real = world.sessions.call
     failures: list[ObjectCallError] = [ObjectCallError("lost", retryable=True)]
@@ -219,25 +220,32 @@ async def test_calls_without_a_reply(world: HomeWorld) -> None:
     assert (await state_store.get_messages("ada")).total == 1
     failures.append(ObjectCallError("Serialized RPC arguments or return values are limited to 32MiB"))
     asked = 0
-    with pytest.raises(D1StateError, match="32MiB"):
+    with pytest.raises(D1StateError, match=r"32 MiB: give less to one call .*get_messages\(limit=…\)"):
         await state_store.load_state("ada")
     assert asked == 1
 
 
 async def test_a_full_home(world: HomeWorld) -> None:
-    """HM-5: A home at its size limit refuses writes by name, and its reads still work."""
+    """HM-10: A home at its size limit refuses writes and says what to do. Its reads and deletions go on, and make room again."""
     state_store = (await world.store()).state_store
-    await state_store.create_session("ada", agent_type="x")
+    for session_id in ("ada", "ada//draft"):
+        await state_store.create_session(session_id, agent_type="x")
+        await state_store.append_messages(session_id, [{"role": "user", "content": "x" * 100_000}])
     sql = world.sql("ada")
-    sql._connection.run("PRAGMA max_page_count = 1")
-    with pytest.raises(StateSizeExceededError) as raised:
-        await state_store.append_messages("ada", [{"role": "user", "content": "x" * 100_000}])
-    assert raised.value.limit_bytes == 10_000_000_000
-    assert await state_store.exists("ada")
+    sql._connection.run("PRAGMA max_page_count = 1")  # the smallest that SQLite takes is the present size
+    more: Message = {"role": "user", "content": "y" * 100_000}
+    with pytest.raises(StateSizeExceededError, match="delete sessions or prune checkpoints") as raised:
+        await state_store.append_messages("ada", [more])
+    assert (raised.value.is_full, raised.value.limit_bytes) == (True, 10_000_000_000)
+    assert raised.value.outcome_unknown is False
+    assert (await state_store.get_messages("ada")).total == 1
+    assert await state_store.delete_session("ada//draft")
+    await state_store.append_messages("ada", [more])
+    assert (await state_store.load_state("ada", required=True)).messages[1] == more
 
 
 async def test_bindings_that_are_exchanged(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HM-12: The migration and the first call both name a binding of another class."""
+    """HM-9: The migration and the first call both name a binding of another class."""
     monkeypatch.setattr(wiring, "_checked", set[str]())  # another test's migration may have checked the kind
     database = SqliteDatabase()
     await run_migration(database)
@@ -253,7 +261,7 @@ async def test_bindings_that_are_exchanged(world: HomeWorld, monkeypatch: pytest
 
 
 async def test_a_class_without_sqlite() -> None:
-    """HM-12: If no [[migrations]] lists SessionServer as a class with SQLite, the error has the lines to add, tag v3."""
+    """HM-9: If no [[migrations]] lists SessionServer as a class with SQLite, the error has the lines to add, tag v3."""
 
     class Bare:
         async def call(self, name: str, request: str) -> str:

@@ -136,6 +136,7 @@ def _sql_error(error: Exception) -> SqlError | BindingError:
     if not any(words in message for words in NO_SQLITE):
         return SqlError(message)
     return BindingError(
-        "the class of this Durable Object has no SQLite: list it under new_sqlite_classes in the [[migrations]] section of the "
-        "Worker's wrangler.toml, with a new tag (a class that was made under new_classes cannot be converted)"
+        "the class of this Durable Object has no SQLite: list StreamServer, LockServer and (for homes) SessionServer under "
+        "new_sqlite_classes in the [[migrations]] sections of the Worker's wrangler.toml; a class that no section lists gets one "
+        "with a new tag, and a class that was made under new_classes cannot be converted"
     )

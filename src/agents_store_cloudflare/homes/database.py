@@ -38,9 +38,6 @@ from agents_store_cloudflare.state.turn_records import TurnHome
 
 __all__ = ["HomeDatabase", "ObjectHomes"]
 
-TOO_LARGE: Final = "Serialized RPC"
-"""The text of the platform's error for a request or a reply of over 32 MiB."""
-
 MOST_CHARACTERS: Final = 4_000_000
 """The most characters of the statements of one call. A character has at most four bytes, or six bytes when JSON escapes it."""
 
@@ -292,8 +289,9 @@ class HomeDatabase:
         try:
             return decode_reply(await with_retry(send, attempts=attempts))
         except ObjectCallError as error:
-            lasting = error.is_final() or TOO_LARGE in str(error)
-            raise LostReplyError(f"home {self._home!r} gave no reply ({error})", transient=not lasting) from error
+            raise LostReplyError(
+                f"home {self._home!r} gave no reply ({error})", transient=not error.is_final()
+            ) from error
         except AgentsStoreError as error:
             if type(error) is not AgentsStoreError:
                 raise

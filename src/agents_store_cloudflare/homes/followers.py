@@ -222,8 +222,10 @@ class _EventFollower:
             self._body.push(sse_frame("deleted", "{}"))
             self.cancel()
             self._ends.end(self._body)
-        elif self._body.push(sse_frame("state", summary)):
-            self._shown = summary
+        else:
+            before, self._shown = self._shown, summary  # first, because the platform may pull while it takes the frame
+            if not self._body.push(sse_frame("state", summary)):
+                self._shown = before
 
     def cancel(self) -> None:
         """Stop, because the client is gone or nothing follows."""

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from agents_store_cloudflare.database.backoff import backoff_s
 
 __all__ = ["KeepsLines", "ObjectCallError", "ObjectNamespace", "T", "with_retry"]
 
 T = TypeVar("T")
+
+TOO_LARGE: Final = "Serialized RPC"
+"""The beginning of the platform's error for a request or a reply of over 32 MiB."""
+
+SMALLER: Final = (
+    "one call to an object carries at most 32 MiB: give less to one call (fewer or smaller messages), or read less with it "
+    "(get_messages(limit=…)), and keep large values elsewhere (R2)"
+)
 
 
 class ObjectNamespace(Protocol):
@@ -41,19 +49,21 @@ class ObjectCallError(Exception):
         retryable: whether the platform says that the same call may be sent again.
         overloaded: whether the object has more work than it can do. Do not send the call again at once.
         raised: whether the object's own code raised an exception. The same call would raise it again, and log it again.
+        too_large: whether the request or the reply is over the platform's limit of 32 MiB. The message says what to do.
     """
 
     def __init__(
         self, message: str, *, retryable: bool = False, overloaded: bool = False, raised: bool = False
     ) -> None:
-        super().__init__(message)
+        self.too_large: bool = TOO_LARGE in message
+        super().__init__(f"{message}; {SMALLER}" if self.too_large else message)
         self.retryable = retryable
         self.overloaded = overloaded
         self.raised = raised
 
     def is_final(self) -> bool:
         """Return whether the same call, sent again soon, would fail again."""
-        return self.overloaded or self.raised
+        return self.overloaded or self.raised or self.too_large
 
 
 async def with_retry(

@@ -140,7 +140,7 @@ class StateBatches:
     def _failed(self, operation: str, session_id: str, error: SqlError, commit_id: str | None = None) -> D1StateError:
         self._logger.warning("%s of session %r failed: %s", operation, session_id, error)
         if error.is_full:
-            return StateSizeExceededError(operation, session_id, MAX_DATABASE_BYTES, MAX_DATABASE_BYTES)
+            return StateSizeExceededError(operation, session_id, MAX_DATABASE_BYTES, MAX_DATABASE_BYTES, is_full=True)
         hint = "; `await store.migrate()` or `run_migration(db)` makes the tables" if error.is_missing_table() else ""
         return D1StateError(
             f"{operation} of session {session_id!r} failed: {error}{hint}",

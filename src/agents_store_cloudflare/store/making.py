@@ -69,10 +69,11 @@ def create_cloudflare_store(
     if locks is not None:
         objects["lock"] = metered_namespace(as_namespace(locks), meters)
     homes, named = None, objects
-    given = state_options or StateStoreOptions()
-    state_store = D1TurnStore(database, options=given, accounts=Accounts(usage_options, given.now_ms))
-    usage_store = D1UsageStore(database, options=usage_options)
-    if sessions is not None:
+    if sessions is None:
+        given = state_options or StateStoreOptions()
+        state_store = D1TurnStore(database, options=given, accounts=Accounts(usage_options, given.now_ms))
+        usage_store = D1UsageStore(database, options=usage_options)
+    else:
         from agents_store_cloudflare.homes.roles import home_roles  # noqa: PLC0415 - most stores have no homes
 
         objects["session"] = metered_namespace(as_namespace(sessions), meters)

@@ -175,7 +175,15 @@ class StaleStateError(D1StateError):
 
 @dataclass(eq=False, repr=False)
 class StateSizeExceededError(D1StateError):
-    """The write is larger than a value of `StoreLimits` allows; nothing was written."""
+    """The write is larger than a value of `StoreLimits` allows, or its database is full; nothing was written.
+
+    Attributes:
+        operation: the call, or the thing that is too large.
+        session_id: the session that the call names.
+        limit_bytes: the most bytes that are allowed.
+        size_bytes: the bytes that the write needs.
+        is_full: True when the limit is the size of the database: D1, or the home of the session.
+    """
 
     code = "state_size_exceeded"
     http_status = 413
@@ -184,8 +192,16 @@ class StateSizeExceededError(D1StateError):
     session_id: str
     limit_bytes: int
     size_bytes: int
+    _: KW_ONLY
+    is_full: bool = False
 
     def _describe(self) -> str:
+        if self.is_full:
+            return (
+                f"{self.operation} of session {self.session_id!r} found the session's database full: it holds at most "
+                f"{self.limit_bytes:,} bytes; delete sessions or prune checkpoints there, and keep large values elsewhere (R2). "
+                "Reads and deletions still work, and sessions of other homes are not affected"
+            )
         return (
             f"{self.operation} of session {self.session_id!r} needs {self.size_bytes:,} bytes, the limit is "
             f"{self.limit_bytes:,}; store less, or keep large values elsewhere (R2) and save a reference"

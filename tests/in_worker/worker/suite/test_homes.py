@@ -137,12 +137,13 @@ async def test_following(env: Any, database: Any, unique: str) -> None:
     reader = response.body.getReader()
     seen = [(await anext(following)).status]
     events = [await _text_of(reader)]
-    await store.state_store.update_status(unique, "paused")
-    seen.append((await anext(following)).status)
-    events.append(await _text_of(reader))
+    for status in ("paused", "running", "completed"):
+        await store.state_store.update_status(unique, status)
+        seen.append((await anext(following)).status)
+        events.append(await _text_of(reader))
     await reader.cancel()
     await following.aclose()
-    assert seen == ["active", "paused"]
+    assert seen == ["active", "paused", "running", "completed"]
     assert [json.loads(event.partition("data: ")[2])["status"] for event in events] == seen
 
 
