@@ -1,10 +1,12 @@
 """A turn whose Worker died, and nobody comes back: the home closes it by its own alarm."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
-from agents_store_cloudflare import CloudflareStore
+from agents_store_cloudflare import AgentState, CloudflareStore
+from agents_store_cloudflare.homes.dead_turns import DeadTurns
 from agents_store_cloudflare.turns import TurnBlock
 from tests.homes.worlds import HomeWorld
 from tests.turns.faulty_worker import FaultyWorker
@@ -83,6 +85,50 @@ async def test_a_turn_that_waited_for_the_lock(world: HomeWorld) -> None:
     await waiting
     await world.pass_time(40)
     await _check_closed(world, store)
+
+
+@pytest.mark.parametrize("sleeps", [True, False])
+async def test_a_dead_turn_that_could_not_be_closed_at_first(
+    world: HomeWorld, monkeypatch: pytest.MonkeyPatch, *, sleeps: bool
+) -> None:
+    """HM-16: The home tries again by itself, after ever longer pauses, also when its object was evicted in between."""
+    store = await world.store()
+    await store.usage_store.set_budget("tenant", 1_000, "tokens")
+    attempts, close = list[int](), DeadTurns._close  # pyright: ignore[reportPrivateUsage]
+
+    async def fails_at_first(self: DeadTurns, home: str) -> None:
+        attempts.append(world.clock.now_ms() // 1000)
+        if len(attempts) <= 4:
+            raise RuntimeError("the object's storage failed")
+        await close(self, home)
+
+    monkeypatch.setattr(DeadTurns, "_close", fails_at_first)
+    await asyncio.create_task(_dead_turn(world))
+    for _ in range(3_600 // 20):
+        await world.pass_time(20)
+        if sleeps and len(attempts) < 5:
+            world.sessions.restart()
+    pauses = [later - earlier for earlier, later in pairwise(attempts)]
+    assert len(attempts) == 5
+    assert pauses == sorted(pauses)
+    assert 60 <= pauses[0] <= 80
+    await _check_closed(world, store)
+
+
+async def test_the_stream_of_a_dead_turn_has_another_name(world: HomeWorld) -> None:
+    """HM-16: The home ends the run and frees the lock. It cannot write to another object, so a sweep tells the readers."""
+    store = await world.store()
+    await store.state_store.save(AgentState(session_id="ada", agent_type="t", stream_id="shared"))
+    worker = _worker(world)
+    block = worker.store.turn("ada", agent_type="t", auto_refresh=False)
+    await asyncio.create_task(_entered(block))
+    worker.die()
+    await world.pass_time(100)
+    assert (await store.state_store.list_runs("ada"))[0].status == "interrupted"
+    assert not await store.locks.is_locked("ada")
+    assert (await store.sweep_turns()).told == 1
+    async with store.stream_manager.create_reader("shared", follow=False) as reader:
+        assert [chunk["type"] async for chunk in reader] == ["turn-failed"]
 
 
 async def test_a_living_turn_is_left_alone(world: HomeWorld) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -268,3 +269,22 @@ async def test_nothing_to_follow(store: CloudflareStore) -> None:
     plain = create_cloudflare_store(db=SqliteDatabase(), streams=LocalObjects(StreamObject))
     with pytest.raises(InvalidArgumentError, match=r"sessions=env\.SESSIONS"):
         plain.follow("ada")
+
+
+@pytest.mark.parametrize("changes", [0, 1])
+async def test_a_session_that_was_made_again_while_its_follower_was_busy(store: CloudflareStore, changes: int) -> None:
+    """HM-14: The deletion ends the follower, although another session has the id when it asks again, with an equal summary or not."""
+    state = store.state_store
+    following = store.follow("ada")
+    await anext(following)
+    await state.delete_session("ada")
+    await state.create_session("ada", agent_type="t")
+    for _ in range(changes):
+        await state.increment_step_count("ada")
+    await asyncio.wait_for(_check_over(following), 5)
+    assert (await anext(store.follow("ada"))).version == 1 + changes
+
+
+async def _check_over(following: AsyncIterator[SessionSummary]) -> None:
+    with pytest.raises(StopAsyncIteration):
+        await anext(following)

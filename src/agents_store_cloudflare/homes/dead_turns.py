@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import LiteralString
+from typing import Final, LiteralString, cast
 
 from agents_store_cloudflare.database import Homes, Row, Statement, compact_sql
 from agents_store_cloudflare.homes.own_parts import OwnParts
@@ -15,9 +15,12 @@ from agents_store_cloudflare.objects import ObjectCallError, ObjectHost
 
 __all__ = ["DeadTurns"]
 
-# ?1 session id -> a row if a turn is open. Primary key.
-_IS_OPEN: LiteralString = """
-    SELECT 1
+SHORTEST_PAUSE_MS: Final = 60_000
+LONGEST_PAUSE_MS: Final = 24 * 3_600_000
+
+# ?1 session id -> when the open turn began, or no row. Primary key.
+_OPEN_SINCE: LiteralString = """
+    SELECT open_turn ->> '$.startedAt'
     FROM __agents_states
     WHERE session_id = ?1
       AND open_turn IS NOT NULL
@@ -34,7 +37,8 @@ class DeadTurns:
         host: the object's platform, with the shared alarm.
         call: answers a call of the home's lock or stream.
         wrote: is called after each batch, so that the directory gets the change.
-        logger: gets the error of a turn that could not be closed. The session's next turn or a sweep closes it.
+        logger: gets the error of a turn that could not be closed. The home tries again after a minute, and then after ever longer
+            pauses, unless the session's next turn or a sweep closes it before.
     """
 
     def __init__(
@@ -61,28 +65,34 @@ class DeadTurns:
             self._host.set_alarm(due_ms)
 
     def waits(self) -> int | None:
-        """Return the next time at which this part needs the alarm: the end of the lease of an open turn."""
+        """Return the next time at which this part needs the alarm: the end of an open turn's lease, or the next attempt to close it."""
         record = self._tables.record()
-        if record is None or not self._is_open(record.home):
+        since_ms = None if record is None else self._open_since(record.home)
+        if record is None or since_ms is None or not self._own.are_here(record.home):
             return None
-        frees_at = self._own.lock.frees_at(record.home) if self._own.are_here(record.home) else None
-        return None if frees_at is None else frees_at + 1
+        frees_at = self._own.lock.frees_at(record.home)
+        return self._next_attempt(since_ms) if frees_at is None else frees_at + 1
 
     async def ring(self) -> None:
         """Close a dead turn, or look again when the lease of a living turn ends. It never raises."""
         record = self._tables.record()
-        if record is None or not self._is_open(record.home) or not self._own.are_here(record.home):
+        if record is None or self._open_since(record.home) is None or not self._own.are_here(record.home):
             return
         if self._own.lock.frees_at(record.home) is None:
             try:
                 await self._close(record.home)
             except Exception as error:  # noqa: BLE001 - the other parts of the alarm go on
                 self._logger.warning("the dead turn of session %r could not be closed: %s", record.home, error)
-                return
         self.entered()
 
-    def _is_open(self, home: str) -> bool:
-        return bool(self._tables.query(_IS_OPEN, home))
+    def _next_attempt(self, since_ms: int) -> int:
+        """Return the time of the next attempt: after as long as the turn has been open. So pauses double, and nothing is stored."""
+        now_ms = self._host.now_ms()
+        return now_ms + min(max(now_ms - since_ms, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS)
+
+    def _open_since(self, home: str) -> int | None:
+        rows = self._tables.query(_OPEN_SINCE, home)
+        return cast("int", rows[0][0]) if rows else None
 
     async def _close(self, home: str) -> None:
         from agents_store_cloudflare.homes.accounts import OutboxAccounts  # noqa: PLC0415 - few homes need it

@@ -11,7 +11,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final, LiteralString, Protocol
+from typing import Any, Final, LiteralString, Protocol, cast
 from urllib.parse import parse_qs, urlsplit
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, StateNotFoundError
@@ -39,6 +39,13 @@ _FOLLOWS: Final = "follows "
 _SUMMARY: LiteralString = """
     SELECT version, status, step_count, message_count, updated_at
     FROM __agents_states
+    WHERE session_id = ?1
+"""
+
+# ?1 session id -> how many sessions of this id were deleted, or no row. Primary key.
+_LIVES: LiteralString = """
+    SELECT lives
+    FROM __agents_fences
     WHERE session_id = ?1
 """
 
@@ -96,20 +103,27 @@ class Followers:
     async def watch(self, head: Mapping[str, Any]) -> str:
         """Return the summary of a session as soon as it differs from the one that the caller has, or when the time is up.
 
+        The reply also names the life of the session. A caller that has a summary sends it with the next call.
+
         Raises:
-            StateNotFoundError: there is no such session, or it was deleted meanwhile.
+            StateNotFoundError: there is no such session, or it was deleted meanwhile, even if another one has its id now.
         """
         session_id, known = head["session"], head["known"]
-        summary = self._existing(session_id)
-        if summary == known:
+        self._existing(session_id)
+        life = self._life(session_id) if head["life"] is None else head["life"]
+
+        def is_news() -> bool:
+            return self.summary(session_id) != known or self._life(session_id) != life
+
+        if not is_news():
             self._watched += 1
             try:
-                wait_ms = min(head["waitMs"], MAX_WAIT_MS)
-                await self._changes.until(lambda: self.summary(session_id) != known, wait_ms)
+                await self._changes.until(is_news, min(head["waitMs"], MAX_WAIT_MS))
             finally:
                 self._watched -= 1
-            summary = self._existing(session_id)
-        return encode_reply(None, summary)
+        if self._life(session_id) != life:
+            raise StateNotFoundError(session_id)
+        return encode_reply(life, self._existing(session_id))
 
     def changed(self) -> None:
         """Show the followers the changes of a batch. Without followers it reads nothing. It never raises."""
@@ -150,6 +164,10 @@ class Followers:
         self._sockets = (
             None  # looks up the open sockets again, because the platform may have another object for this socket now
         )
+
+    def _life(self, session_id: str) -> int:
+        rows = self._tables.query(_LIVES, session_id)
+        return cast("int", rows[0][0]) if rows else 0
 
     def _existing(self, session_id: str) -> str:
         summary = self.summary(session_id)
