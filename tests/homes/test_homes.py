@@ -81,6 +81,30 @@ async def test_sessions_that_are_in_d1(world: HomeWorld) -> None:
     await store.state_store.create_session("ada//child", agent_type="x")
 
 
+@pytest.mark.parametrize("call", ["create", "save", "fork"])
+async def test_calls_of_a_new_session(world: HomeWorld, call: str) -> None:
+    """HM-2: A call that creates a session asks D1 once and then its home once. A caller who does not know whether it exists asks twice."""
+    store = await world.store()
+    state_store = store.state_store
+    await state_store.create_session("cyd", agent_type="x")
+    checkpoint = await state_store.save_checkpoint("cyd")
+    with store.meter() as meter:
+        if call == "create":
+            await state_store.create_session("ada", agent_type="x")
+        elif call == "save":
+            await state_store.save(AgentState(session_id="ada", agent_type="x"))
+        else:
+            await state_store.fork_session("cyd", checkpoint.id, "ada")
+    assert (meter.d1.round_trips, meter.objects.calls) == (
+        1,
+        2 if call == "fork" else 1,
+    )  # a fork reads in the other home
+    with store.meter() as meter:
+        await state_store.create_session("bob", agent_type="x", exist_ok=True)
+        await state_store.create_session("bob", agent_type="x", exist_ok=True)
+    assert (meter.d1.round_trips, meter.objects.calls) == (1, 3)
+
+
 async def test_reads_make_nothing(world: HomeWorld) -> None:
     """HM-13: Reads, refused writes and deletions of unknown sessions leave an empty object empty."""
     store = await world.store()

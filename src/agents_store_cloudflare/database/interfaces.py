@@ -92,6 +92,10 @@ class Homes(Protocol):
         """Return the database of the session and of all rows that change in one transaction with it."""
         ...
 
+    def of_new(self, session_id: str) -> Database:
+        """Return the database in which a call creates the session. The call is refused if the session exists."""
+        ...
+
     def admit(self, session_id: str, parent_session_id: str | None) -> None:
         """Check that a child of this parent may have this id.
 
@@ -109,6 +113,10 @@ class OneDatabase(Homes):
 
     def of(self, session_id: str) -> Database:  # noqa: ARG002 - every session lives there
         return self._database
+
+    def of_new(self, session_id: str) -> Database:
+        """Return the same database."""
+        return self.of(session_id)
 
     def admit(self, session_id: str, parent_session_id: str | None) -> None:
         """Allow every id: all sessions live in the same database."""

@@ -90,6 +90,15 @@ class ObjectHomes:
         """
         return HomeDatabase(self._namespace, home_of(session_id), session_id, self._options, self._in_db)
 
+    def of_new(self, session_id: str) -> Database:
+        """Return the home in which a call creates the session. D1 is asked first, so the home need not ask for that.
+
+        Raises:
+            InvalidArgumentError: the id gives its home an empty name.
+        """
+        home = home_of(session_id)
+        return HomeDatabase(self._namespace, home, session_id, self._options, self._in_db, checks_first=True)
+
     def admit(self, session_id: str, parent_session_id: str | None) -> None:
         """Check that the id of a child belongs to its parent's home.
 
@@ -173,7 +182,12 @@ class _HomeOfTurns(TurnHome):
 
 
 class HomeDatabase:
-    """The database of one home, for the calls of one session."""
+    """The database of one home, for the calls of one session.
+
+    Args:
+        checks_first: True asks D1 for the session before the batch is sent, because the batch creates the session. Otherwise D1 is
+            asked when the home says that the session is new, and the batch is sent again.
+    """
 
     def __init__(
         self,
@@ -182,11 +196,14 @@ class HomeDatabase:
         session_id: str,
         options: Mapping[str, JsonValue],
         in_db: InDb | None = None,
+        *,
+        checks_first: bool = False,
     ) -> None:
         self._namespace = namespace
         self._home = home
         self._session_id = session_id
         self._in_db = in_db
+        self._checks_first = checks_first
         self._head: dict[str, JsonValue] = {
             "home": home,
             "session": session_id,
@@ -203,6 +220,8 @@ class HomeDatabase:
             MigrationError: the home's schema is newer than this code.
             SessionNotMovedError: the batch creates a session whose id D1 holds.
         """
+        if self._checks_first and not self._head["checked"]:
+            await self._check_db()
         reply, text = await self._answered(statements, is_first=True)
         results = read_rows(text)
         if "next" in reply:

@@ -124,6 +124,10 @@ class _OwnHome(Homes):
     def of(self, session_id: str) -> _OwnHome:  # noqa: ARG002 - only the home's own session is swept here
         return self
 
+    def of_new(self, session_id: str) -> _OwnHome:
+        """Return the home, although nothing is created here."""
+        return self.of(session_id)
+
     def admit(self, session_id: str, parent_session_id: str | None) -> None:
         """Allow every id, because no session is created here."""
 

@@ -56,7 +56,7 @@ class StateBatches:
         """
         guards = guard.statements()
         whole = [*guards, *statements]
-        place = database or self.homes.of(guard.session_id)
+        place = database or (self.homes.of_new if guard.version == 0 else self.homes.of)(guard.session_id)
         if not any(_WRITES.search(each.sql) for each in whole):
             place = primary_of(place)  # otherwise a replica would decide about the write
         try:

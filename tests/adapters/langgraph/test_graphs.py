@@ -265,6 +265,9 @@ class TwoHomes:
     def of(self, session_id: str) -> SqliteDatabase:
         return self._places[session_id.partition("//")[0]]
 
+    def of_new(self, session_id: str) -> SqliteDatabase:
+        return self.of(session_id)
+
     def admit(self, session_id: str, parent_session_id: str | None) -> None:
         raise AssertionError("no session is made here")
 
