@@ -229,7 +229,7 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
             StateNotFoundError: there is no such session, and `create` is False.
             On leaving it: LockLostError, StaleFencingTokenError (nothing more was stored), StaleStateError.
 
-        Cost: 2 D1 batches (36-63 rows read, 9-21 written), 2-5 object calls (3-10 rows read, 2-9 written).
+        Cost: 0-2 D1 batches (0-63 rows read, 0-21 written), 2-6 object calls (3-105 rows read, 2-41 written).
         """
         options = TurnOptions.of(
             session_id,

@@ -14,9 +14,9 @@ from turn_costs import turn_costs
 from usage_costs import usage_costs
 from workers import Request, Response, WorkerEntrypoint
 
-from agents_store_cloudflare import LockServer, StreamServer
+from agents_store_cloudflare import LockServer, SessionServer, StreamServer
 
-__all__ = ["Default", "LockServer", "StreamServer"]
+__all__ = ["Default", "LockServer", "SessionServer", "StreamServer"]
 
 # In this order: the first meets an empty database, the last removes everything.
 PARTS = (migration_costs, state_costs, step_costs, usage_costs, stream_costs, lock_costs, turn_costs, leaving_costs)

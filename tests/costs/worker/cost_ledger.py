@@ -12,6 +12,7 @@ from agents_store_cloudflare import (
     DurableObjectStreamManager,
     LockOptions,
     Message,
+    SessionOptions,
     StreamOptions,
     create_cloudflare_store,
 )
@@ -26,17 +27,29 @@ class Ledger:
     """The stores under measurement, and the lines so far.
 
     Attributes:
+        store: a store whose sessions are in D1.
+        homes: a store whose sessions are in homes.
         lines: [call, on what, round trips, rows read, rows written, object calls, object rows read, object rows written].
     """
 
     def __init__(self, env: Any) -> None:
         self._meters = OpenMeters()
         self.database = MeteredDatabase(as_database(env.AGENT_DB), self._meters)
-        streams, locks = (metered_namespace(as_namespace(each), self._meters) for each in (env.STREAMS, env.LOCKS))
+        bindings = (env.STREAMS, env.LOCKS, env.SESSIONS)
+        streams, locks, sessions = (metered_namespace(as_namespace(each), self._meters) for each in bindings)
         self._lock_namespace = locks
         # A writer that flushes by the clock would cut its blocks elsewhere each time.
         options = StreamOptions(flush_interval=60)
         self.store = create_cloudflare_store(db=self.database, streams=streams, locks=locks, stream_options=options)
+        # An alarm between two calls would send what the next call finds unsent.
+        self.homes = create_cloudflare_store(
+            db=self.database,
+            streams=streams,
+            locks=locks,
+            sessions=sessions,
+            stream_options=options,
+            session_options=SessionOptions(directory_delay=60),
+        )
         self.lines: list[list[str | int | None]] = []
 
     @property
