@@ -17,6 +17,7 @@ from bench.cpu import run_cpu
 from bench.findings import Published
 from bench.first_request import run_first_request
 from bench.growth import all_series
+from bench.homes import run_homes
 from bench.imports import run_imports
 from bench.jobs import all_jobs
 from bench.load import run_load
@@ -122,6 +123,11 @@ def _peers(rounds: int) -> tuple[Published, list[str]]:
     return {"sides": sides}, failures
 
 
+def _homes(rounds: int) -> tuple[Published, list[str]]:
+    work, failures = run_homes(rounds)
+    return {"work": work}, failures
+
+
 def _graph(rounds: int) -> tuple[Published, list[str]]:
     savers, failures = run_graph(rounds)
     return {"savers": savers}, failures
@@ -145,6 +151,7 @@ def _load(rounds: int) -> tuple[Published, list[str]]:
 
 MEASURED: Mapping[str, Callable[[int], tuple[Published, list[str]]]] = {
     "peers": _peers,
+    "homes": _homes,
     "graph": _graph,
     "durable": _durable,
     "cpu": _cpu,

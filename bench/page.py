@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bench.findings import Published
+from bench.homes import homes_section
 from bench.peers.section import durable_section, graph_section, peers_section
 from bench.plot import growth_svg, ratios_svg
 from bench.verdicts import floor_verdict, growth_verdict, is_met, javascript_verdict, milliseconds
@@ -188,6 +189,7 @@ class Part:
 
 PARTS: Mapping[str, Part] = {
     "peers": Part(RESULTS / "peers.json", peers_section),
+    "homes": Part(RESULTS / "homes.json", homes_section),
     "graph": Part(RESULTS / "graph.json", graph_section),
     "durable": Part(RESULTS / "durable.json", durable_section),
     "cpu": Part(RESULTS / "cpu.json", cpu_section),

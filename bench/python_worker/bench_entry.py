@@ -13,6 +13,7 @@ from chat_jobs import CHAT_JOBS
 from delayed import DelayedBindings
 from delays import Delays
 from floor_jobs import FLOORS, Idle
+from home_jobs import HOME_JOBS, prepare_placed_session
 from live_jobs import LIVE_JOBS
 from lock_jobs import LOCK_JOBS
 from platform_jobs import PLATFORM_JOBS
@@ -32,6 +33,7 @@ Prepare: TypeAlias = Callable[[Any, Mapping[str, Any]], Awaitable[None]]
 
 JOBS: Mapping[str, type[Job]] = {
     **FLOORS,
+    **HOME_JOBS,
     **LIVE_JOBS,
     **LOCK_JOBS,
     **PLATFORM_JOBS,
@@ -43,6 +45,7 @@ JOBS: Mapping[str, type[Job]] = {
 PREPARATIONS: Mapping[str, Prepare] = {
     "tables": prepare_tables,
     "session": prepare_session,
+    "placed session": prepare_placed_session,
     "stream": prepare_stream,
     "usage": prepare_usage,
 }

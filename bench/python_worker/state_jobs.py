@@ -8,7 +8,7 @@ from bench_job import Job, described, new_state
 
 from agents_store_cloudflare import AgentState, D1StateStore, MessagePage, PromoteResult, run_migration
 
-__all__ = ["STATE_JOBS", "prepare_session", "prepare_tables"]
+__all__ = ["STATE_JOBS", "fill_session", "prepare_session", "prepare_tables"]
 
 TURNS_BETWEEN_LOADS = 50
 STEP = "step-1"
@@ -109,7 +109,11 @@ async def prepare_tables(env: Any, _given: Mapping[str, Any]) -> None:
 
 async def prepare_session(env: Any, given: Mapping[str, Any]) -> None:
     """A session saved once a turn, as an agent saves it."""
-    store = D1StateStore(env.AGENT_DB)
+    await fill_session(D1StateStore(env.AGENT_DB), given)
+
+
+async def fill_session(store: D1StateStore, given: Mapping[str, Any]) -> None:
+    """Save the given turns of a session, one after the other."""
     state = new_state(given["session"], given)
     for number, turn in enumerate(given["turns"], start=1):
         state.messages += turn

@@ -64,7 +64,12 @@ def test_a_step_without_an_answer() -> None:
 
 @pytest.mark.parametrize(
     ("name", "group", "field"),
-    [("cpu", "jobs", "pythonMs"), ("imports", "uses", "modules"), ("load", "steps", "errors")],
+    [
+        ("cpu", "jobs", "pythonMs"),
+        ("homes", "work", "homesMs"),
+        ("imports", "uses", "modules"),
+        ("load", "steps", "errors"),
+    ],
 )
 def test_another_run_is_another_part(name: str, group: str, field: str) -> None:
     """Each part follows its own numbers."""
