@@ -1,5 +1,6 @@
 """`export`: everything, exactly, so that it can be loaded again."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,10 @@ from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import SqliteDatabase
+from agents_store_cloudflare.transfer import SessionCopy, export_session, lines_of
 from agents_store_cloudflare.usage import D1UsageStore
 from tests.command.conftest import HOSTILE, Outcome
+from tests.homes.worlds import HomeWorld
 
 Command = Callable[..., Outcome]
 
@@ -152,3 +155,42 @@ def test_a_missing_session(command: Command, file: Path, filled: SqliteDatabase)
     """Nothing is written for a missing session, not even a head."""
     done = command("export", "gone", "--database", file)
     assert (done.status, done.out) == (1, "")
+
+
+async def _with_a_home(database: SqliteDatabase) -> SessionCopy:
+    """Make a session in a home whose directory is in this database, and return its copy."""
+    world = HomeWorld(database=database)
+    store = await world.store()
+    await store.state_store.create_session("ada", agent_type="x")
+    await store.usage_store.record_tool("ada", tool_name="t", duration_ms=1, success=True)
+    await world.pass_time(5)
+    return await export_session(store, "ada")
+
+
+def test_sessions_in_homes(command: Command, file: Path, filled: SqliteDatabase, tmp_path: Path) -> None:
+    """TR-14: The command says which sessions it cannot reach, and never leaves them out without a word."""
+    copy = asyncio.run(_with_a_home(filled))
+    on = ("--database", file)
+    for arguments in (("export", "ada"), ("show", "ada"), ("show", "ada", "--json")):
+        done = command(*arguments, *on)
+        assert (done.status, done.out) == (1, "")
+        assert "lives in the Durable Object of home 'ada'" in done.err
+        assert "docs/homes.md" in done.err
+    done = command("export", "--all", *on)
+    assert (done.status, done.out) == (1, "")
+    assert "1 sessions live in homes" in done.err
+    assert "export_all" in done.err
+    whole = command("export", "--all", "--without-homes", *on)
+    assert whole.status == 0
+    assert '"ada"' not in whole.out
+    for as_json in ((), ("--json",)):
+        done = command("sessions", *as_json, *on)
+        assert done.status == 0
+        assert "not listed: 1 sessions that live in homes" in done.err
+    (tmp_path / "copy").write_text("\n".join(lines_of([copy], now_ms=1)))
+    for options in ((), ("--replace",)):
+        done = command("import", tmp_path / "copy", *options, *on)
+        assert (done.status, done.out) == (1, "")
+        assert "lives in home 'ada', which only a Worker reaches" in done.err
+    looked = command("doctor", *on)
+    assert "usage entries of sessions that do not exist" not in looked.out

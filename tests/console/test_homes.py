@@ -1,11 +1,14 @@
 """The console over sessions in homes: lists from the directory, pages from the homes."""
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
 
-from agents_store_cloudflare import AgentState, OperatorConsole
+from agents_store_cloudflare import AgentState, D1StateStore, OperatorConsole, run_migration
+from agents_store_cloudflare.testing import SqliteDatabase
+from agents_store_cloudflare.transfer import import_session
 from tests.console.conftest import Parsed, Site
 from tests.console.test_acts import form_of
 from tests.homes.worlds import HomeWorld
@@ -76,7 +79,7 @@ async def test_pages_come_from_the_home(home_site: Site, world: HomeWorld) -> No
 
 
 async def test_acts_reach_the_home(home_site: Site, world: HomeWorld) -> None:
-    """Restore and delete work in the session's home. An export is refused by name."""
+    """Restore, export and delete work in the session's home."""
     states = home_site.store.state_store
     state = await states.create_session("ada", agent_type="chat")
     first = await states.save_checkpoint("ada", state)
@@ -84,15 +87,64 @@ async def test_acts_reach_the_home(home_site: Site, world: HomeWorld) -> None:
     await states.save(state)
     calls: dict[str, Callable[[], Awaitable[Any]]] = {
         "restore": lambda: form_of(home_site, "restore", id="ada", checkpoint=first.id),
+        "export": lambda: form_of(home_site, "export", id="ada"),
         "delete": lambda: form_of(home_site, "delete", id="ada"),
     }
-    refused = await home_site.ask("/console/act/export?id=ada")
-    assert refused.status == 400
-    assert "lives in a home" in str(refused.body)
     for name, form in calls.items():
         answer = await (await form()).send()
         assert answer.status == 200, (name, answer.body)
     assert not await states.exists("ada")
+
+
+async def _fill(site: Site) -> None:
+    """Make a session with a child, a stream, and usage that waits in a home."""
+    states = site.store.state_store
+    await states.create_session("ada", agent_type="chat")
+    await states.create_session("ada//child", agent_type="chat", parent_session_id="ada")
+    for session_id in ("ada", "ada//child"):
+        async with site.store.turn(session_id, agent_type="chat") as turn:
+            await turn.write({"type": "text", "text": "hello"})
+            turn.add({"role": "assistant", "content": "hello"})
+            turn.record_tool(tool_name="search", duration_ms=1, success=True)
+    await states.stage_changes("ada", "step", {"toolCallId": "c", "mergeChanges": {"k": 1}})
+
+
+async def test_a_copy_from_the_console_comes_back(home_site: Site, world: HomeWorld) -> None:
+    """TR-13: The downloaded file holds the session with the usage that its home has not sent yet, and can be imported."""
+    await _fill(home_site)
+    answer = await (await form_of(home_site, "export", id="ada")).send()
+    assert answer.status == 200, answer.body
+    copy = json.loads(str(answer.body))
+    assert len(copy["stored"]["__agents_usage"]) == 1
+    database = SqliteDatabase()
+    await run_migration(database)
+    await import_session(database, copy)
+    here = await home_site.store.state_store.load_state("ada", required=True)
+    assert await D1StateStore(database).load_state("ada") == here
+
+
+async def test_the_receipt_of_a_deletion(home_site: Site, site: Site) -> None:
+    """CN-5: The plan and the receipt are the same for sessions in homes as in D1. Afterwards nothing is left."""
+    receipts: list[Any] = []
+    for each in (site, home_site):
+        await _fill(each)
+        form = await form_of(each, "delete", id="ada")
+        answer = await form.send()
+        assert answer.status == 200, answer.body
+        receipts.append((form.page.text, Parsed(str(answer.body)).text))
+        for session_id in ("ada", "ada//child"):
+            assert not await each.store.state_store.exists(session_id)
+            assert await each.store.usage_store.get_entries(session_id) == []
+            assert await each.store.stream_manager.get_info(session_id) is None
+    assert [[_without_counts(text) for text in pair] for pair in receipts[1:]] == [
+        [_without_counts(text) for text in pair] for pair in receipts[:1]
+    ]
+    assert "2 usage entries" in receipts[1][0]
+
+
+def _without_counts(text: str) -> str:
+    """Return the text of a page without the cost in its footer."""
+    return text.partition("This page:")[0]
 
 
 async def test_a_checkpoint_of_a_home_is_forked(home_site: Site, world: HomeWorld) -> None:

@@ -207,3 +207,13 @@ async def test_usage_of_an_id_without_a_session(world: HomeWorld, monkeypatch: p
         assert not await store.delete_session("ada", commit_id="d")
         assert await _total(store, "ada") == expected
         await store.usage_store.record_entry(_tokens("ada", 4))
+
+
+async def test_the_tree_of_a_new_child(world: HomeWorld) -> None:
+    """HM-8: The usage of a session with its descendants counts a child that the directory does not have yet."""
+    store = await world.store()
+    await store.state_store.create_session("ada", agent_type="x")
+    await store.state_store.create_session("ada//child", agent_type="x", parent_session_id="ada")
+    await store.usage_store.record_tool("ada//child", tool_name="t", duration_ms=1, success=True)
+    assert (await store.usage_store.get_rollup("ada", include_sub_agents=True)).entry_count == 1
+    assert len(await store.usage_store.get_tree_rollups("ada")) == 2

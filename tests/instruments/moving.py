@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -14,16 +14,9 @@ from agents_store_cloudflare import transfer
 from agents_store_cloudflare.contract.errors import AgentsStoreError
 from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.state import D1StateStore
+from agents_store_cloudflare.store import CloudflareStore
 from agents_store_cloudflare.testing import SqliteDatabase
-from agents_store_cloudflare.transfer import (
-    budget_roots,
-    copies_of,
-    export_budgets,
-    export_remains,
-    export_session,
-    import_copy,
-    list_remains,
-)
+from agents_store_cloudflare.transfer import copies_of, export_all, import_copy
 from agents_store_cloudflare.usage import D1UsageStore
 
 __all__ = ["Life", "moved"]
@@ -41,24 +34,33 @@ class Life:
     move, and `check_totals` compares the totals with those counted anew.
     """
 
-    def __init__(self, database: SqliteDatabase, random: Random) -> None:
-        self._clock, self._random = WalkClock(), random
-        self.walk = StateWalk(D1StateStore(database, now_ms=self._clock.now_ms), self._clock)
+    def __init__(self, database: SqliteDatabase, random: Random, *, prefix: str = "") -> None:
+        self.clock, self._random = WalkClock(), random
+        self.walk = StateWalk(D1StateStore(database, now_ms=self.clock.now_ms), self.clock, prefix=prefix)
         self._reservations: list[Reservation] = []
         self._entries = 0
         self._take(database)
 
     def _take(self, database: SqliteDatabase) -> None:
         self.database = database
-        self.states = D1StateStore(database, now_ms=self._clock.now_ms)
-        self.usage = D1UsageStore(database, now_ms=self._clock.now_ms)
+        self.states = D1StateStore(database, now_ms=self.clock.now_ms)
+        self.usage = D1UsageStore(database, now_ms=self.clock.now_ms)
 
-    async def reopen(self, database: SqliteDatabase) -> None:
-        """Continue in another database, which must be equal by every read."""
+    async def reopen(
+        self, place: SqliteDatabase | CloudflareStore, whole: Callable[[D1StateStore], D1StateStore] | None = None
+    ) -> None:
+        """Continue in another database or store, which must be equal by every read.
+
+        Args:
+            whole: makes a store whose lists have whole states, for a store whose lists have less.
+        """
         before = await self.reads()
-        self._take(database)
+        if isinstance(place, CloudflareStore):
+            self.states, self.usage = place.state_store, place.usage_store
+        else:
+            self._take(place)
         assert await self.reads() == before
-        self.walk.reopened(self.states)
+        self.walk.reopened(self.states if whole is None else whole(self.states))
         await self.walk.compare_all(self._random)
         await self.check_totals()
 
@@ -80,7 +82,7 @@ class Life:
         random = self._random
         session_id = random.choice([*await self._sessions(), "nobody"])
         self._entries += 1
-        facts: Any = {"id": f"e{self._entries}", "timestamp": self._clock.now_ms() - random.randrange(5 * DAY_MS)}
+        facts: Any = {"id": f"e{self._entries}", "timestamp": self.clock.now_ms() - random.randrange(5 * DAY_MS)}
         match random.randrange(6):
             case 0:
                 tokens = {"prompt": random.randrange(2**40), "completion": 5, "cached": 0}
@@ -150,17 +152,8 @@ class Life:
         assert await self.reads() == before
 
 
-async def _copies(database: SqliteDatabase) -> AsyncIterator[dict[str, Any]]:
-    for state in (await D1StateStore(database).list_sessions(limit=1000)).items:
-        yield await export_session(database, state.session_id)
-    async for session_id in list_remains(database):
-        yield await export_remains(database, session_id)
-    async for root in budget_roots(database):
-        yield await export_budgets(database, root)
-
-
-async def moved(source: SqliteDatabase, target: SqliteDatabase) -> None:
-    """Copy everything from a database through our own export into an empty one."""
-    lines = list(transfer.lines_of([copy async for copy in _copies(source)], now_ms=1))
+async def moved(source: SqliteDatabase | CloudflareStore, target: SqliteDatabase | CloudflareStore) -> None:
+    """Copy everything from a database or a store through our own export into an empty one."""
+    lines = list(transfer.lines_of([copy async for copy in export_all(source)], now_ms=1))
     for _, copy in reversed(list(copies_of(lines))):
         await import_copy(target, copy)

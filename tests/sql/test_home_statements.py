@@ -16,6 +16,7 @@ IN_D1 = {"budgets", "directory_sql"}
 
 SCANS_THAT_ARE_MEANT = {
     "accounts._PUT_DELETIONS",  # a home has no index of expiries: it holds the sessions of one tree
+    "accounts._HAS_WAITING",  # the rows that wait for about a second
     "outbox._WAITING",  # in the order of the key, and it stops at its LIMIT
     "parts._DROP_OLD",  # the requests in parts that are on their way
     "parts._IS_EMPTY",  # stops at the first row

@@ -33,6 +33,10 @@ class TestTransfer(TransferConformance):
     def store(self, database: SqliteDatabase) -> CloudflareStore:
         return create_cloudflare_store(db=database, streams=LocalObjects(StreamObject), locks=LocalObjects(LockObject))
 
+    @pytest.fixture
+    def source(self, database: SqliteDatabase) -> SqliteDatabase:
+        return database
+
 
 class _Meddling(SqliteDatabase):
     """A database in which somebody else works during its batches."""

@@ -164,7 +164,9 @@ FENCES_ALONE: LiteralString = """
     SELECT count(*)
     FROM __agents_fences AS f
     LEFT JOIN __agents_states AS s ON s.session_id = f.session_id
+    LEFT JOIN __agents_directory AS d ON d.session_id = f.session_id AND d.deleted = 0
     WHERE s.session_id IS NULL
+      AND d.session_id IS NULL
       AND f.token > 0
 """
 
@@ -173,5 +175,7 @@ USAGE_ALONE: LiteralString = """
     SELECT count(*)
     FROM __agents_usage AS u
     LEFT JOIN __agents_states AS s ON s.session_id = u.session_id
+    LEFT JOIN __agents_directory AS d ON d.session_id = u.session_id AND d.deleted = 0
     WHERE s.session_id IS NULL
+      AND d.session_id IS NULL
 """

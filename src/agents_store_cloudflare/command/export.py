@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from agents_store_cloudflare.command import session_parts
 from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, CommandError
+from agents_store_cloudflare.command.homes import in_homes, no_session
 from agents_store_cloudflare.command.opening import OpenDatabase, open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command
 from agents_store_cloudflare.command.sessions import message_count
@@ -18,6 +19,7 @@ from agents_store_cloudflare.contract.state.records import AgentState
 from agents_store_cloudflare.transfer import budget_roots, export_budgets, list_remains
 from agents_store_cloudflare.transfer.lines import LineWriter
 from agents_store_cloudflare.transfer.moments import Mark, mark_of
+from agents_store_cloudflare.transfer.places import place_of
 from agents_store_cloudflare.transfer.tables import TABLES, rows_of
 
 __all__ = ["add_parser"]
@@ -35,6 +37,9 @@ def add_parser(commands: Commands) -> None:
         help="every session, the newest first, and the rows that deleted sessions have left",
     )
     parser.add_argument("--budgets", action="store_true", help="budgets too: all, or the budgets of the scope SESSION")
+    parser.add_argument(
+        "--without-homes", action="store_true", help="with --all: leave out the sessions that live in homes"
+    )
     parser.add_argument("--streams", action="store_true", help="not possible here: see docs/command.md")
 
 
@@ -48,6 +53,11 @@ async def _run(options: argparse.Namespace) -> int:
         )
     with open_database(options) as opened:
         await opened.check_schema()
+        if options.all and not options.without_homes and (count := await in_homes(opened)):
+            raise CommandError(
+                f"{count} sessions live in homes, which this command cannot reach, so the file would lack them: export them with "
+                "`export_all` in a Worker (docs/homes.md), or leave them out with --without-homes"
+            )
         first = None if options.all else await _state(opened, options.session)
         writer = LineWriter()
         print(writer.head(system_now_ms()))
@@ -67,7 +77,7 @@ async def _run(options: argparse.Namespace) -> int:
 async def _state(opened: OpenDatabase, session_id: str) -> AgentState:
     state = await opened.states.load_state(session_id, messages="none")
     if state is None:
-        raise CommandError(f"there is no session {session_id!r}; `sessions` lists all sessions")
+        raise await no_session(opened, session_id)
     return state
 
 
@@ -84,31 +94,31 @@ async def _all_states(opened: OpenDatabase) -> AsyncIterator[AgentState]:
 
 async def _export(opened: OpenDatabase, writer: LineWriter, state: AgentState) -> None:
     """Yield the lines of one session. Its state comes first, its `end` line last. A session without an `end` line is incomplete."""
-    before = await mark_of(opened.database, state.session_id)
+    before = await mark_of(place_of(opened.database), state.session_id)
     print(writer.begin(state.session_id, bare_state(state)))
     async for line in _lines(opened, writer, state):
         print(line)
-    is_as_listed = [row["version"] for row in before[0]] == [state.version]
+    is_as_listed = before is not None and [row["version"] for row in before[0]] == [state.version]
     await _end(opened, writer, state.session_id, before, changed=not is_as_listed)
 
 
 async def _end(
-    opened: OpenDatabase, writer: LineWriter, session_id: str, before: Mark, *, changed: bool = False
+    opened: OpenDatabase, writer: LineWriter, session_id: str, before: Mark | None, *, changed: bool = False
 ) -> None:
     """Print the last line of a session. It says whether somebody changed the session or its usage meanwhile."""
-    changed = changed or before != await mark_of(opened.database, session_id)
+    changed = changed or before != await mark_of(place_of(opened.database), session_id)
     print(writer.end(changed=changed))
     if changed:
         print(printable(f"session {session_id!r} changed meanwhile; export it again"), file=sys.stderr)
 
 
 async def _export_remains(opened: OpenDatabase, writer: LineWriter, session_id: str) -> None:
-    before = await mark_of(opened.database, session_id)
+    before = await mark_of(place_of(opened.database), session_id)
     print(writer.begin(session_id, None))
     for table in TABLES:
         async for row in rows_of(opened.database, table, session_id):
             print(writer.line("row", table=table, row=row))
-    await _end(opened, writer, session_id, before, changed=bool(before[0]))
+    await _end(opened, writer, session_id, before, changed=before is None or bool(before[0]))
 
 
 async def _roots(opened: OpenDatabase, scope: str | None) -> AsyncIterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import LiteralString, cast
 
+from agents_store_cloudflare.command.homes import note_homes
 from agents_store_cloudflare.command.opening import OpenDatabase, open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command, whole_number
 from agents_store_cloudflare.command.salvage import Rows, Shown, selected, show
@@ -53,7 +54,9 @@ async def _run(options: argparse.Namespace) -> int:
             body = {"sessions": [*map(_summary, page.items)], "nextCursor": page.next_cursor}
             return Shown.of(body, lambda: _print(page))
 
-        return await show(opened, view, lambda: _rows(opened, options), json=options.json)
+        status = await show(opened, view, lambda: _rows(opened, options), json=options.json)
+        await note_homes(opened)
+    return status
 
 
 async def _page(opened: OpenDatabase, options: argparse.Namespace) -> SessionPage:

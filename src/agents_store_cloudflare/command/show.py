@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from agents_store_cloudflare.command.failure import CommandError
+from agents_store_cloudflare.command.homes import no_session
 from agents_store_cloudflare.command.opening import OpenDatabase, open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command, whole_number
 from agents_store_cloudflare.command.salvage import Shown, rows_of_session, show
@@ -62,7 +62,7 @@ async def _look(opened: OpenDatabase, options: argparse.Namespace) -> _Shown:
     session_id, states, checkpoints = options.session, opened.states, options.checkpoints
     state = await states.load_state(session_id, messages=options.messages)
     if state is None:
-        raise CommandError(f"there is no session {session_id!r}; `sessions` lists all sessions")
+        raise await no_session(opened, session_id)
     page = await states.list_checkpoints(session_id, limit=CHECKPOINTS, include_state=False) if checkpoints else None
     return _Shown(
         state,

@@ -83,6 +83,11 @@ class Sources:
             objects=None,
         )
 
+    @property
+    def of_copies(self) -> object:
+        """What the calls of `transfer` read: the store, because sessions may live in homes, or the database alone."""
+        return self.database if self.objects is None else self.objects.store
+
     async def rows(self, *statements: Statement) -> list[list[Row]]:
         """Return the rows of statements that only read, in one round trip."""
         return await batch_with_retry(self.database, statements)

@@ -14,11 +14,12 @@ from agents_store_cloudflare.state.accounts import Accounts
 from agents_store_cloudflare.state.deletion_sql import with_gone, with_tree
 from agents_store_cloudflare.usage.recording import Recording
 
-__all__ = ["DELETION", "ENTRIES", "SETTLEMENT", "OutboxAccounts"]
+__all__ = ["COPY", "DELETION", "ENTRIES", "SETTLEMENT", "OutboxAccounts", "letter_of_copy", "usage_that_waits"]
 
 ENTRIES: Final = "entries"
 SETTLEMENT: Final = "settlement"
 DELETION: Final = "deletion"
+COPY: Final = "copy"
 
 # ?1 session id, ?2 kind, ?3 body
 _PUT: LiteralString = """
@@ -55,6 +56,18 @@ _PUT_DELETIONS_OF_GONE: LiteralString = with_gone("""
     SELECT session_id, 'deletion', ''
     FROM tree
 """)
+
+
+# ?1 session id -> (whether usage of the session waits). Reads the rows that wait.
+_HAS_WAITING: LiteralString = """
+    SELECT EXISTS (
+      SELECT 1
+      FROM __agents_outbox
+      WHERE session_id = ?1
+        AND kind <> 'settlement'
+        AND refused IS NULL
+    ) AS waits
+"""
 
 
 class OutboxAccounts(Accounts):
@@ -96,6 +109,21 @@ class OutboxAccounts(Accounts):
     def settle_interrupted(self, session_id: str, now_ms: int) -> list[Statement]:
         """Return the statements that put the settlement of an interrupted turn into the outbox."""
         return [Statement(_PUT_INTERRUPTED, (session_id, now_ms))]
+
+
+def usage_that_waits(session_id: str) -> Statement:
+    """Return the statement that tells whether usage of the session waits in the outbox."""
+    return Statement(_HAS_WAITING, (session_id,))
+
+
+def letter_of_copy(session_id: str, number: int, name: str, *, is_replaced: bool) -> Statement:
+    """Return the statement that puts the usage of an imported session into the outbox.
+
+    Args:
+        number, name: the number in D1 of the staged rows, and the name of their claim.
+        is_replaced: delete the session's usage before.
+    """
+    return Statement(_PUT, (session_id, COPY, _text([number, name, is_replaced])))
 
 
 def _text(value: object) -> str:

@@ -15,7 +15,8 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.homes import child_id, home_of
 from agents_store_cloudflare.contract.json_values import JsonValue
-from agents_store_cloudflare.database import Database, LostReplyError, Row, SqlError, Statement
+from agents_store_cloudflare.database import Database, LostReplyError, Row, SqlError, Statement, batch_with_retry
+from agents_store_cloudflare.homes.accounts import letter_of_copy, usage_that_waits
 from agents_store_cloudflare.homes.companions import Companions
 from agents_store_cloudflare.homes.missing_tables import changes_rows
 from agents_store_cloudflare.homes.places import Places
@@ -116,6 +117,36 @@ class ObjectHomes:
             f"in one transaction: {advice}, or give it no parent and refer to it as remote"
         )
 
+    async def check_new(self, session_id: str) -> None:
+        """Check that D1 holds neither this session nor the session that names its home.
+
+        Raises:
+            SessionNotMovedError: D1 holds one of them.
+        """
+        if self._in_db is None:
+            return
+        found = await self._in_db([session_id, home_of(session_id)])
+        if found:
+            raise SessionNotMovedError(found[0])
+
+    async def has_waiting_usage(self, session_id: str) -> bool:
+        """Return whether usage of the session waits in its home to be sent to D1.
+
+        Raises:
+            SqlError: the home gave no reply.
+        """
+        [rows] = await batch_with_retry(self.of(session_id), [usage_that_waits(session_id)])
+        return rows != [[0]]
+
+    def letter_of_copy(self, session_id: str, number: int, name: str, *, is_replaced: bool) -> Statement:
+        """Return the statement that puts the usage of an imported session into the home's outbox.
+
+        Args:
+            number, name: the number in D1 of the staged rows, and the name of their claim; see `state/copied_accounts_sql.py`.
+            is_replaced: delete the session's usage before.
+        """
+        return letter_of_copy(session_id, number, name, is_replaced=is_replaced)
+
     async def project(self, session_id: str) -> str | None:
         """Have the session's home send all its sessions to the directory again. Return the home's name, or None if it has no sessions.
 
@@ -131,14 +162,17 @@ class ObjectHomes:
             )
         return cast("str", told["home"])
 
-    async def drain(self, session_id: str) -> None:
+    async def drain(self, session_id: str, *, tree: bool = False) -> None:
         """Have the session's home send the usage of its sessions to D1.
+
+        Args:
+            tree: True also brings the directory up to date, for calls that follow the tree of sessions in it.
 
         Raises:
             UsageError: D1 could not be reached.
             D1StateError: the home gave no reply.
         """
-        if not await self.call(session_id, DRAIN):
+        if not (await self.ask(session_id, DRAIN, {"tree": tree})).head["ok"]:
             raise UsageError(
                 f"the home of session {session_id!r} could not send the session's usage to D1; its log has the cause, and it "
                 "tries again by itself"

@@ -10,8 +10,9 @@ from typing import Any, Final, LiteralString, cast
 from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.contract.usage.records import UsageEntry
 from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
-from agents_store_cloudflare.homes.accounts import DELETION, ENTRIES, SETTLEMENT
+from agents_store_cloudflare.homes.accounts import COPY, DELETION, ENTRIES, SETTLEMENT
 from agents_store_cloudflare.homes.tables import HomeTables
+from agents_store_cloudflare.state.copied_accounts_sql import store_accounts
 from agents_store_cloudflare.usage import settle_statement
 from agents_store_cloudflare.usage.deletion_sql import DELETE_SESSION
 from agents_store_cloudflare.usage.recording import Recording
@@ -98,6 +99,9 @@ class Outbox:
             try:
                 await batch_with_retry(database, self._statements(letter, now_ms))
             except SqlError as error:
+                if error.guard is not None and error.guard["fault"] == "shown":  # a copy that D1 has already
+                    self._tables.change(_SENT, letter.position, letter.position)
+                    continue
                 if not error.is_refusal:
                     raise
                 self._logger.error(  # noqa: TRY400 - a refusal by D1 is no fault of this code
@@ -117,8 +121,8 @@ class Outbox:
         for row in self._tables.query(_WAITING, most):
             letter = _Letter(*cast("list[Any]", row))
             size += len(letter.body)
-            if letters and size > MOST_BYTES:
-                break
+            if letters and (size > MOST_BYTES or COPY in (letter.kind, letters[-1].kind)):
+                break  # a copy goes alone, because a repetition of its batch is refused
             letters.append(letter)
         return letters
 
@@ -130,5 +134,9 @@ class Outbox:
             scope, expires_at, reservation_id, amount, actual, at_ms = json.loads(letter.body)
             reservation = Reservation(id=reservation_id, scope=scope, amount=amount, expires_at=expires_at)
             return [settle_statement(reservation, actual, at_ms)]
+        if letter.kind == COPY:
+            number, name, is_replaced = json.loads(letter.body)
+            copied = store_accounts(letter.session_id, number, name, is_replaced=is_replaced)
+            return [Statement(for_table(each.sql, self._table), each.parameters) for each in copied]
         assert letter.kind == DELETION  # noqa: S101 - accounts.py puts no other kinds there
         return [Statement(for_table(sql, self._table), (letter.session_id,)) for sql in DELETE_SESSION]

@@ -282,8 +282,9 @@ class SessionObject:
         await self._publishing.tell()
         return reply
 
-    async def _drained(self, _message: WireMessage) -> str:
-        return encode_reply(await self._publishing.drain())
+    async def _drained(self, message: WireMessage) -> str:
+        send = self._publishing.tell if message.head.get("tree") else self._publishing.drain
+        return encode_reply(await send())
 
     async def _project(self) -> str:
         record = self._tables.record()

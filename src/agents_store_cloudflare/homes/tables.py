@@ -51,7 +51,10 @@ _STAMP: LiteralString = """
 """
 
 _IS_KEPT: LiteralString = """
-    SELECT EXISTS (SELECT 1 FROM __agents_states) OR EXISTS (SELECT 1 FROM __agents_fences) AS kept
+    SELECT
+      EXISTS (SELECT 1 FROM __agents_states)
+      OR EXISTS (SELECT 1 FROM __agents_fences)
+      OR EXISTS (SELECT 1 FROM __agents_message_blocks) AS kept
 """
 
 
@@ -263,7 +266,7 @@ class HomeTables:
         return answer
 
     def _keeps_rows(self) -> bool:
-        """Return whether a new home has rows to keep: a session, a fence, or rows of adapters."""
+        """Return whether a new home has rows to keep: a session, a fence, rows of an import, or rows of adapters."""
         adapters: list[LiteralString] = [table for table in SESSION_TABLES if table in self._present()]
         return self._sql.exec(_IS_KEPT) != [[0]] or any(
             self._sql.exec(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608 - constants alone

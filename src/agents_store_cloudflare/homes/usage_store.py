@@ -45,11 +45,11 @@ class HomeUsageStore(D1UsageStore):
         self, session_id: str, *, include_sub_agents: bool = False, run_id: str | None = None
     ) -> UsageRollup:
         if run_id is None:
-            await self._drain(session_id)
+            await self._drain(session_id, tree=include_sub_agents)
         return await super().get_rollup(session_id, include_sub_agents=include_sub_agents, run_id=run_id)
 
     async def get_tree_rollups(self, session_id: str) -> list[UsageRollup]:
-        await self._drain(session_id)
+        await self._drain(session_id, tree=True)
         return await super().get_tree_rollups(session_id)
 
     async def exists(self, session_id: str) -> bool:
@@ -67,10 +67,10 @@ class HomeUsageStore(D1UsageStore):
         await self._drain(session_id)
         return await super().delete(session_id, fencing_token=fencing_token, commit_id=commit_id)
 
-    async def _drain(self, session_id: str) -> None:
+    async def _drain(self, session_id: str, *, tree: bool = False) -> None:
         """Have the session's home send its waiting usage to D1.
 
         Raises:
             UsageError: it could not.
         """
-        await self._homes.drain(check_id(session_id, "session_id"))
+        await self._homes.drain(check_id(session_id, "session_id"), tree=tree)

@@ -65,7 +65,7 @@ After the last part comes `batch` with `request` and `parts`.
 """
 
 DRAIN: Final = "drain"
-"""The operation that sends the outbox to D1 now."""
+"""The operation that sends the outbox to D1 now; with `tree`, also the sessions that the directory does not have yet."""
 
 PROJECT: Final = "project"
 """The operation that sends every session to the directory again. It needs no name, because a home knows its own name."""

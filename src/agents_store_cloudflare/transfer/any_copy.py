@@ -13,7 +13,7 @@ __all__ = ["check_copy", "import_copy"]
 
 
 async def import_copy(
-    database: object,
+    target: object,
     copy: Mapping[str, Any],
     *,
     streams: DurableObjectStreamManager | None = None,
@@ -22,16 +22,16 @@ async def import_copy(
 ) -> None:
     """Store a copy of a file with `import_session` or `import_budgets`. `rename` does not change the scopes of budgets."""
     if "root" in copy:
-        await import_budgets(database, copy, replace=replace)
+        await import_budgets(target, copy, replace=replace)
     else:
-        await import_session(database, copy, streams=streams, replace=replace, rename=rename)
+        await import_session(target, copy, streams=streams, replace=replace, rename=rename)
 
 
 async def check_copy(
-    database: object, copy: Mapping[str, Any], *, replace: bool = False, rename: Mapping[str, str] | None = None
+    target: object, copy: Mapping[str, Any], *, replace: bool = False, rename: Mapping[str, str] | None = None
 ) -> None:
     """Raise the errors that `import_copy` raises before it writes. Nothing is written."""
     if "root" in copy:
-        await check_budgets(database, copy, replace=replace)
+        await check_budgets(target, copy, replace=replace)
     else:
-        await check_import(database, copy, replace=replace, rename=rename)
+        await check_import(target, copy, replace=replace, rename=rename)

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, LiteralString, TypeAlias, cast
 
-from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.arguments import check_id
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, UsageError
 from agents_store_cloudflare.contract.json_values import encode_json
 from agents_store_cloudflare.database import Database, Row, SqlError, Statement, batch_with_retry
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
-from agents_store_cloudflare.transfer import budgets_sql, usage_sql
+from agents_store_cloudflare.state import copied_accounts_sql
+from agents_store_cloudflare.transfer import budgets_sql
 from agents_store_cloudflare.transfer.copies import FORMAT, check_format, held
+from agents_store_cloudflare.transfer.places import place_of
 from agents_store_cloudflare.transfer.staging import claim, stage_texts
 from agents_store_cloudflare.transfer.tables import StoredRow, columns_of
 
@@ -31,9 +32,9 @@ BUDGET_TABLES: tuple[LiteralString, ...] = ("__agents_reservations", "__agents_s
 """The tables of budgets, in the order of the statements of `budgets_sql`."""
 
 
-async def budget_roots(database: object) -> AsyncIterator[str]:
+async def budget_roots(source: object) -> AsyncIterator[str]:
     """Yield the outermost scope of every tree of budgets, in order."""
-    db, after = as_database(database), ""
+    db, after = place_of(source).accounts, ""
     while True:
         rows: list[Row]
         [rows] = await _read(db, Statement(budgets_sql.SELECT_ROOTS, (after, PAGE)))
@@ -44,19 +45,19 @@ async def budget_roots(database: object) -> AsyncIterator[str]:
             return
 
 
-async def export_budgets(database: object, scope: str) -> BudgetCopy:
+async def export_budgets(source: object, scope: str) -> BudgetCopy:
     """Return the whole tree of budgets of a scope, for `import_budgets`.
 
     Stop the reservations and settlements in the tree before. If somebody reserves or settles meanwhile, the call begins again.
 
     Args:
-        database: a D1 binding or a `Database`.
+        source: the store of `create_cloudflare_store`, a D1 binding or a `Database`.
         scope: any scope of the tree.
 
     Raises:
         UsageError: the scope has no budget, somebody reserved or settled again and again meanwhile, or the database failed.
     """
-    db = as_database(database)
+    db = place_of(source).accounts
     [rows] = await _read(db, Statement(budgets_sql.SELECT_ROOT, (check_id(scope, "scope"),)))
     if not rows:
         raise UsageError(f"scope {scope!r} has no budget")
@@ -77,11 +78,11 @@ async def _quiet(db: Database, root: str) -> dict[str, list[StoredRow]]:
     raise UsageError(f"budgets of {root!r} were reserved or settled while they were copied; copy them when nobody does")
 
 
-async def import_budgets(database: object, copy: Mapping[str, Any], *, replace: bool = False) -> None:
+async def import_budgets(target: object, copy: Mapping[str, Any], *, replace: bool = False) -> None:
     """Store the budgets of a copy (caps, spent and reserved amounts) in one transaction.
 
     Args:
-        database: a D1 binding or a `Database`, migrated.
+        target: the store of `create_cloudflare_store`, a D1 binding or a `Database`, migrated.
         copy: the result of `export_budgets`.
         replace: replace the tree of the same root.
 
@@ -90,20 +91,20 @@ async def import_budgets(database: object, copy: Mapping[str, Any], *, replace: 
             is False or the scope stands in another tree. Nothing was written.
         UsageError: the database failed.
     """
-    db, own = as_database(database), held(copy)
+    db, own = place_of(target).accounts, held(copy)
     try:
         stored, root = await _checked(db, own), cast("str", own["root"])
         await _refuse_existing(db, stored, root, replace=replace)
-        number = await claim(db)
+        number, _ = await claim(db)
         await stage_texts(db, number, [stored[table] for table in BUDGET_TABLES])
         await _show(db, stored, root, number, replace=replace)
     except SqlError as error:
         raise _failed(copy, error) from error
 
 
-async def check_budgets(database: object, copy: Mapping[str, Any], *, replace: bool = False) -> None:
+async def check_budgets(target: object, copy: Mapping[str, Any], *, replace: bool = False) -> None:
     """Raise the errors that `import_budgets` raises before it writes. Nothing is written."""
-    db, own = as_database(database), held(copy)
+    db, own = place_of(target).accounts, held(copy)
     try:
         await _refuse_existing(db, await _checked(db, own), cast("str", own["root"]), replace=replace)
     except SqlError as error:
@@ -163,7 +164,7 @@ async def _show(db: Database, stored: Mapping[str, list[StoredRow]], root: str, 
         Statement(budgets_sql.GUARD, (_scopes(stored), root, int(replace), number + 1)),
         *(Statement(sql, (root,)) for sql in budgets_sql.DELETE_TREE),
         *(Statement(sql, (number + 1,)) for sql in budgets_sql.INSERT_TREE),
-        Statement(usage_sql.DELETE_STAGED, (number + 1,)),
+        Statement(copied_accounts_sql.DELETE_STAGED, (number + 1,)),
     ]
     try:
         await batch_with_retry(db, statements)

@@ -14,8 +14,10 @@ __all__ = [
     "DELETIONS",
     "GUARD",
     "INSERT_BLOCK",
+    "IN_HOMES",
     "NEXT",
     "RAISE_FENCE",
+    "SELECT_HOMES",
     "VERSIONS",
     "ids_without_session",
 ]
@@ -105,8 +107,19 @@ RAISE_FENCE: LiteralString = """
 """
 
 
+# ?1 the last home of the page before, ?2 most rows -> (home), in order, with the homes of sessions that were deleted within a day. Reads
+# the whole table: an operator's call.
+SELECT_HOMES: LiteralString = """
+    SELECT DISTINCT home
+    FROM __agents_directory
+    WHERE home > ?1
+    ORDER BY home
+    LIMIT ?2
+"""
+
+
 def ids_without_session(table: LiteralString) -> LiteralString:
-    """Return the SQL of ids that have rows in `table` and no session.
+    """Return the SQL of ids that have rows in `table` and no session in the same database.
 
     ?1 the last id of the page before, ?2 most rows -> (session id). Its key, or its index.
     """
@@ -118,3 +131,12 @@ def ids_without_session(table: LiteralString) -> LiteralString:
     ORDER BY t.session_id
     LIMIT ?2
     """
+
+
+# ?1 JSON list of ids -> (id) of those whose session lives in a home. Primary key.
+IN_HOMES: LiteralString = """
+    SELECT d.session_id
+    FROM json_each(?1) AS given
+    JOIN __agents_directory AS d ON d.session_id = given.value
+    WHERE d.deleted = 0
+"""

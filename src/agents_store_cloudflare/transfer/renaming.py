@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Final, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
 
 from agents_store_cloudflare.contract.arguments import check_id
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.homes import child_id, home_of
 from agents_store_cloudflare.database import SqlValue
 from agents_store_cloudflare.transfer.copies import CheckedCopy
 from agents_store_cloudflare.transfer.tables import StoredRow
 
-__all__ = ["check_rename", "renamed"]
+__all__ = ["check_rename", "names_in_homes", "renamed"]
 
 IDS: Final = frozenset({"session_id", "parent_session_id", "root_session_id", "sub_session_id", "stream_id"})
 """The columns that hold the id of a session or a stream."""
@@ -34,6 +35,34 @@ def check_rename(rename: Mapping[str, str]) -> None:
         check_id(new, f"the new id of {old!r}")
     if len(set(rename.values())) != len(rename):
         raise InvalidArgumentError("two ids are to become the same one")
+
+
+def names_in_homes(copies: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return old id -> new id of the children that homes would refuse under their ids, for the argument `rename` of `import_session`.
+
+    A child gets the id that `child_id` makes of its parent's new id and its own id. Ids that homes accept are left out.
+
+    Args:
+        copies: every copy of the trees, children with their parents. Budgets may be among them.
+
+    Raises:
+        InvalidArgumentError: an id would be longer than 512 bytes, or no id would do; the message names it.
+    """
+    parents: dict[str, str] = {}
+    for copy in copies:
+        for row in copy["stored"].get("__agents_states", ()):
+            if isinstance(parent := row.get("parent_session_id"), str):
+                parents[row["session_id"]] = parent
+    names: dict[str, str] = {}
+    for session_id in parents:
+        line = [session_id]
+        while (parent := parents.get(line[-1])) is not None and parent not in line and line[-1] not in names:
+            line.append(parent)
+        for above, each in zip(line[:0:-1], line[-2::-1], strict=True):
+            parent = names.get(above, above)
+            if home_of(each) != home_of(parent):
+                names[each] = child_id(parent, each)
+    return names
 
 
 def renamed(copy: CheckedCopy, rename: Mapping[str, str]) -> CheckedCopy:

@@ -147,10 +147,17 @@ KEPT: tuple[LiteralString, ...] = ("__agents_usage_by_session", "__agents_usage_
 ENTRIES: LiteralString = "__agents_usage"
 
 
-async def rows_of(database: Database, table: LiteralString, session_id: str) -> AsyncIterator[StoredRow]:
-    """Yield the session's rows of one table, page by page, in the order of their keys."""
-    columns, rule = await columns_of(database, table), TABLES[table]
-    [keys] = await batch_with_retry(database, [Statement(_KEY, (table,))])
+async def rows_of(
+    database: Database, table: LiteralString, session_id: str, *, schema_of: Database | None = None
+) -> AsyncIterator[StoredRow]:
+    """Yield the session's rows of one table, page by page, in the order of their keys.
+
+    Args:
+        schema_of: the database that has every table, when `database` is a home, whose tables come with their first row.
+    """
+    whole = schema_of or database
+    columns, rule = await columns_of(whole, table), TABLES[table]
+    [keys] = await batch_with_retry(whole, [Statement(_KEY, (table,))])
     sql = rule.statement(_listed(columns), _in_hex([cast("str", row[0]) for row in keys[1:] or keys]))
     after = rule.before
     while True:

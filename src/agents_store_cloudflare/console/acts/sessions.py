@@ -19,22 +19,19 @@ from agents_store_cloudflare.console.acts.act import (
 from agents_store_cloudflare.console.asking import Asked
 from agents_store_cloudflare.console.deletion import deletion_plan, deletion_receipt
 from agents_store_cloudflare.console.session_page import summary_of
-from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.transfer import export_session
 
 __all__ = ["DELETE", "EXPORT"]
 
 
 async def _plan_export(asked: Asked) -> Plan:
-    if asked.sources.database_of is not None:
-        raise InvalidArgumentError("a session that lives in a home cannot be exported yet")
     session = await summary_of(asked)
     return Plan(
         title=f"Export {session.session_id}",
         says=(
             (
                 "The session is downloaded as one JSON file: state, messages, checkpoints, staged changes, runs, references and usage. "
-                "`agents-store import` takes it."
+                "`agents-store import` takes it, and so does `import_session` in a Worker, also for homes."
             ),
             "It holds the whole conversation. Nobody may write to the session meanwhile, or the file may mix two moments.",
         ),
@@ -45,7 +42,7 @@ async def _plan_export(asked: Asked) -> Plan:
 
 
 async def _export(asked: Asked, given: Mapping[str, str]) -> Receipt:
-    copy = await export_session(asked.sources.database, given["id"])
+    copy = await export_session(asked.sources.of_copies, given["id"])
     return Receipt(
         title="Exported",
         facts=(),

@@ -1,8 +1,12 @@
-"""The conformance tests of export and import. Subclass `TransferConformance`, and give it a `store` and the store's `database`."""
+"""The conformance tests of export and import. Subclass `TransferConformance`, and give it a `store` and a `source`.
+
+The source is what the calls of `transfer` get: the store's database, or the store itself, which sessions in homes need.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.state.records import AgentState, StagedChange, SubSessionRef
 from agents_store_cloudflare.store import CloudflareStore
+from agents_store_cloudflare.testing.conformance.families import Families
 from agents_store_cloudflare.testing.conformance.transfer_moments import TransferMomentConformance
 from agents_store_cloudflare.transfer import (
     check_copy,
@@ -34,17 +39,17 @@ from agents_store_cloudflare.transfer import (
 __all__ = ["TransferConformance"]
 
 
-class TransferConformance(TransferMomentConformance):
+class TransferConformance(TransferMomentConformance, Families):
     """The contract of `export_session` and `import_session`."""
 
-    async def test_a_session_comes_back(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_a_session_comes_back(self, store: CloudflareStore, source: Any, unique: str) -> None:
         """TR-1: A session that is deleted and imported is equal by every read, except for its version, and can go on."""
         await _fill(store, unique)
         before = await _reads(store, unique)
-        copy = json.loads(json.dumps(await export_session(database, unique)))
+        copy = json.loads(json.dumps(await export_session(source, unique)))
         await store.state_store.delete_session(unique, delete_usage=True)
         assert await store.usage_store.get_entries(unique) == []
-        await import_session(database, copy)
+        await import_session(source, copy)
         after = await _reads(store, unique)
         assert after == before
         first = await store.state_store.append_messages(unique, [{"role": "user", "content": "more"}], commit_id="one")
@@ -53,30 +58,30 @@ class TransferConformance(TransferMomentConformance):
         await store.state_store.promote_staging(unique, "step")
         await store.state_store.delete_session(unique, delete_usage=True)
 
-    async def test_usage_counts_once(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_usage_counts_once(self, store: CloudflareStore, source: Any, unique: str) -> None:
         """TR-2: Entries that are stored already count once, and the totals of days stay the same."""
         await _fill(store, unique)
         days = await _days(store, f"m-{unique}")
-        copy = await export_session(database, unique)
+        copy = await export_session(source, unique)
         await store.state_store.delete_session(unique)
-        await import_session(database, copy)
-        await import_session(database, copy, replace=True)
+        await import_session(source, copy)
+        await import_session(source, copy, replace=True)
         assert await _days(store, f"m-{unique}") == days
         assert (await store.usage_store.get_rollup(unique)).entry_count == 3
         await store.usage_store.delete(unique)
         assert await _days(store, f"m-{unique}") == []
 
-    async def test_an_existing_session(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_an_existing_session(self, store: CloudflareStore, source: Any, unique: str) -> None:
         """TR-3: An existing session is refused. With `replace` it equals the copy, and states loaded before are stale."""
         await _fill(store, unique)
-        copy = await export_session(database, unique)
+        copy = await export_session(source, unique)
         with pytest.raises(SessionExistsError):
-            await import_session(database, copy)
+            await import_session(source, copy)
         loaded = await store.state_store.load_state(unique, required=True)
         await store.state_store.append_messages(unique, [{"role": "user"}], fencing_token=9)
         await store.usage_store.record_tool(unique, tool_name="late", duration_ms=1, success=True)
         later = await store.state_store.load_state(unique, required=True)
-        await import_session(database, copy, replace=True)
+        await import_session(source, copy, replace=True)
         for stale in (loaded, later):
             with pytest.raises(StaleStateError):
                 await store.state_store.save_state(unique, stale)
@@ -86,10 +91,10 @@ class TransferConformance(TransferMomentConformance):
         with pytest.raises(Exception, match="9"):
             await store.state_store.append_messages(unique, [{"role": "user"}], fencing_token=8)
 
-    async def test_what_is_refused(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_what_is_refused(self, store: CloudflareStore, source: Any, unique: str) -> None:
         """TR-4: A newer format, a newer schema and an incomplete copy are refused, and nothing is written."""
         await _fill(store, unique)
-        copy = await export_session(database, unique)
+        copy = await export_session(source, unique)
         await store.state_store.delete_session(unique, delete_usage=True)
         rows = copy["stored"]
         changes: list[dict[str, Any]] = [
@@ -104,15 +109,15 @@ class TransferConformance(TransferMomentConformance):
         ]
         for change in changes:
             with pytest.raises(InvalidArgumentError):
-                await import_session(database, {**copy, **change})
+                await import_session(source, {**copy, **change})
         assert not await store.state_store.exists(unique)
         assert await store.usage_store.get_entries(unique) == []
 
-    async def test_the_lines_of_a_file(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_the_lines_of_a_file(self, store: CloudflareStore, source: Any, unique: str) -> None:
         """TR-5: A copy comes back from the lines of a file. A changed, missing or doubled line is named."""
         await _fill(store, unique)
         await _write(store, unique, 1, 2)
-        copy = await export_session(database, unique, streams=store.stream_manager)
+        copy = await export_session(source, unique, streams=store.stream_manager)
         lines = list(lines_of([copy], now_ms=1))
         [(line, read)] = list(copies_of(lines))
         assert (line, json.dumps(read)) == (2, json.dumps(copy))
@@ -131,7 +136,7 @@ class TransferConformance(TransferMomentConformance):
                 list(copies_of(bad))
 
     @pytest.mark.parametrize("outcome", ["open", "paused", "ended", "failed"])
-    async def test_a_stream_comes_back(self, store: CloudflareStore, database: Any, unique: str, outcome: str) -> None:
+    async def test_a_stream_comes_back(self, store: CloudflareStore, source: Any, unique: str, outcome: str) -> None:
         """TR-7: The chunks with their numbers, the floor and the outcome come back. A reader from any position sees the same."""
         manager = store.stream_manager
         await store.state_store.create_session(unique, agent_type="x")
@@ -140,9 +145,9 @@ class TransferConformance(TransferMomentConformance):
         await _close(store, unique, outcome)
         before = [await _read(store, unique, position) for position in range(2, 8)]
         info = await manager.get_info(unique)
-        copy = json.loads(json.dumps(await export_session(database, unique, streams=manager)))
+        copy = json.loads(json.dumps(await export_session(source, unique, streams=manager)))
         await store.delete_session(unique)
-        await import_session(database, copy, streams=manager)
+        await import_session(source, copy, streams=manager)
         assert [await _read(store, unique, position) for position in range(2, 8)] == before
         assert await manager.get_info(unique) == info
         with pytest.raises(StreamTruncatedError):
@@ -152,7 +157,7 @@ class TransferConformance(TransferMomentConformance):
             assert await _read(store, unique, 7) == [8]
         await store.delete_session(unique)
 
-    async def test_an_existing_stream(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_an_existing_stream(self, store: CloudflareStore, source: Any, unique: str) -> None:
         """TR-8: An existing stream is refused.
 
         When it is replaced, it equals the copy, listeners hear of it, and no number is used twice.
@@ -160,17 +165,17 @@ class TransferConformance(TransferMomentConformance):
         manager = store.stream_manager
         await store.state_store.create_session(unique, agent_type="x")
         await _write(store, unique, 1, 2, 3)
-        copy = await export_session(database, unique, streams=manager)
+        copy = await export_session(source, unique, streams=manager)
         await _write(store, unique, 4, 5, fencing_token=7)
         await store.state_store.delete_session(unique)
         with pytest.raises(InvalidArgumentError, match="exists"):
-            await import_session(database, copy, streams=manager)
+            await import_session(source, copy, streams=manager)
         assert not await store.state_store.exists(unique)
         with pytest.raises(InvalidArgumentError, match="streams="):
-            await import_session(database, copy)
+            await import_session(source, copy)
         async with manager.create_resumable_reader(unique, 4) as reader:
             assert (await anext(reader))["n"] == 5
-            await import_session(database, copy, streams=manager, replace=True)
+            await import_session(source, copy, streams=manager, replace=True)
             with pytest.raises(StreamTruncatedError):
                 await anext(reader)
         assert await _read(store, unique, 0) == [1, 2, 3]
@@ -184,77 +189,82 @@ class TransferConformance(TransferMomentConformance):
         info = await manager.get_info(unique)
         assert info is not None
         assert (info.last_sequence, info.count) == (6, 4)
-        await import_session(database, copy, streams=manager, replace=True)
+        await import_session(source, copy, streams=manager, replace=True)
         assert await _read(store, unique, 0) == [1, 2, 3]
         await store.delete_session(unique)
 
-    async def test_a_repeated_import(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_a_repeated_import(self, store: CloudflareStore, source: Any, unique: str) -> None:
         """TR-6, TR-8: An import that died after its stream was stored completes when it is called again. A different stream stays."""
         manager = store.stream_manager
         await store.state_store.create_session(unique, agent_type="x")
         await _write(store, unique, 1, 2, 3)
-        copy = await export_session(database, unique, streams=manager)
+        copy = await export_session(source, unique, streams=manager)
         await store.delete_session(unique)
-        await import_session(database, copy, streams=manager)
+        await import_session(source, copy, streams=manager)
         await store.state_store.delete_session(unique)
-        await import_session(database, copy, streams=manager)
+        await import_session(source, copy, streams=manager)
         assert await _read(store, unique, 0) == [1, 2, 3]
         await store.state_store.delete_session(unique)
         await _write(store, unique, 4)
         with pytest.raises(InvalidArgumentError, match="exists"):
-            await import_session(database, copy, streams=manager)
+            await import_session(source, copy, streams=manager)
         await store.delete_session(unique)
 
-    async def test_a_closing_chunk_comes_once(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_a_closing_chunk_comes_once(
+        self, store: CloudflareStore, source: Any, unique: str, member: Callable[[str, str], str]
+    ) -> None:
         """TR-9: An imported session with an unpublished closing chunk does not publish it a second time."""
-        manager = store.stream_manager
+        manager, unique = store.stream_manager, member(unique, "1")
         async with store.turn(unique, agent_type="x") as turn:
             await turn.write({"type": "text", "n": 1})
-        copy = await export_session(database, unique, streams=manager)
+        copy = await export_session(source, unique, streams=manager)
         assert copy["stored"]["__agents_states"][0]["owed_closings"] != "[]"
         await store.delete_session(unique)
-        await import_session(database, copy, streams=manager)
+        await import_session(source, copy, streams=manager)
         async with store.turn(unique, agent_type="x") as turn:
             await turn.write({"type": "text", "n": 2})
         assert [chunk["type"] for chunk in await _chunks(store, unique)] == ["text", "turn-end", "text", "turn-end"]
         await store.delete_session(unique)
 
-    async def test_other_ids(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_other_ids(
+        self, store: CloudflareStore, source: Any, unique: str, member: Callable[[str, str], str]
+    ) -> None:
         """TR-10: A session can be imported under another id with its stream, and all ids that name it are changed."""
         states, manager = store.state_store, store.stream_manager
-        await _fill(store, unique)
-        child, root = f"{unique}/1", f"{unique}-root"
+        await _fill(store, unique, child=member(unique, "1"))
+        root = f"{unique}-root"
+        child, moved_child = member(unique, "1"), member(root, "1")
         await states.create_session(child, agent_type="x", parent_session_id=unique)
         async with store.turn(child, agent_type="x") as turn:
             await turn.write({"type": "text", "n": 1})
         before = await _reads(store, unique)
-        copies = [await export_session(database, each, streams=manager) for each in (unique, child)]
+        copies = [await export_session(source, each, streams=manager) for each in (unique, child)]
         await store.delete_session(unique)
-        rename = {unique: root, child: f"{root}/1"}
+        rename = {unique: root, child: moved_child}
         for copy in copies:
-            await import_session(database, copy, streams=manager, rename=rename)
+            await import_session(source, copy, streams=manager, rename=rename)
         assert not await states.exists(unique)
         wanted = before.replace(unique, root).replace(f"m-{root}", f"m-{unique}")
         assert await _reads(store, root, model=f"m-{unique}") == wanted
-        moved = await states.load_state(f"{root}/1", required=True)
-        assert (moved.parent_session_id, moved.root_session_id, moved.stream_id) == (root, root, f"{root}/1")
-        async with store.turn(f"{root}/1", agent_type="x") as turn:
+        moved = await states.load_state(moved_child, required=True)
+        assert (moved.parent_session_id, moved.root_session_id, moved.stream_id) == (root, root, moved_child)
+        async with store.turn(moved_child, agent_type="x") as turn:
             await turn.write({"type": "text", "n": 2})
-        assert [chunk["type"] for chunk in await _chunks(store, f"{root}/1")] == ["text", "turn-end"] * 2
+        assert [chunk["type"] for chunk in await _chunks(store, moved_child)] == ["text", "turn-end"] * 2
         for wrong in ({unique: "__x"}, {unique: "x" * 513}, {unique: "x", child: "x"}):
             with pytest.raises(InvalidArgumentError):
-                await check_copy(database, copies[0], rename=wrong)
+                await check_copy(source, copies[0], rename=wrong)
         with pytest.raises(SessionExistsError):
-            await check_copy(database, copies[0], rename={unique: root})
+            await check_copy(source, copies[0], rename={unique: root})
         await store.delete_session(root)
 
-    async def test_an_open_turn_under_another_id(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_an_open_turn_under_another_id(self, store: CloudflareStore, source: Any, unique: str) -> None:
         """TR-10: The reservation of an open turn stays with the original. A sweep of the copy settles nothing of it."""
         await store.usage_store.set_budget(unique, 100, "tokens")
         async with store.turn(unique, agent_type="a", budget=(unique, 60)) as turn:
             turn.record_tokens(model="m", prompt=7)
             await turn.commit()
-            await import_session(database, await export_session(database, unique), rename={unique: f"{unique}-2"})
+            await import_session(source, await export_session(source, unique), rename={unique: f"{unique}-2"})
             await store.sweep_turns(1000)
             [run] = await store.state_store.list_runs(f"{unique}-2")
             assert run.status == "interrupted"
@@ -263,7 +273,7 @@ class TransferConformance(TransferMomentConformance):
         assert budget is not None
         assert (budget.reserved, budget.settled) == (0, 27)
 
-    async def test_budgets_come_back(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_budgets_come_back(self, store: CloudflareStore, source: Any, unique: str) -> None:
         """TR-11: A tree of budgets comes back with its spent and reserved amounts, and the triggers go on counting."""
         usage, inner = store.usage_store, f"{unique}/in"
         await usage.set_budget(unique, 100, "tokens")
@@ -274,13 +284,13 @@ class TransferConformance(TransferMomentConformance):
         assert second is not None
         settled = await usage.settle(first, 25)
         before = [await usage.get_budget(scope) for scope in (unique, inner)]
-        copy = json.loads(json.dumps(await export_budgets(database, inner)))
+        copy = json.loads(json.dumps(await export_budgets(source, inner)))
         with pytest.raises(InvalidArgumentError, match="already"):
-            await import_budgets(database, copy)
+            await import_budgets(source, copy)
         await usage.set_budget(unique, 7, "tokens")
         assert await usage.release(second)
         for _ in range(2):
-            await import_budgets(database, copy, replace=True)
+            await import_budgets(source, copy, replace=True)
             assert [await usage.get_budget(scope) for scope in (unique, inner)] == before
         assert await usage.settle(first, 25) == settled
         assert await usage.release(second)
@@ -301,9 +311,9 @@ class TransferConformance(TransferMomentConformance):
         ]
         for change in changes:
             with pytest.raises(InvalidArgumentError):
-                await import_budgets(database, {**copy, **change}, replace=True)
+                await import_budgets(source, {**copy, **change}, replace=True)
 
-    async def test_what_deleted_sessions_leave(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_what_deleted_sessions_leave(self, store: CloudflareStore, source: Any, unique: str) -> None:
         """TR-12: Usage, kept totals and the fence of an id without a session come back, and count once."""
         states, usage = store.state_store, store.usage_store
         await _fill(store, unique)
@@ -312,27 +322,27 @@ class TransferConformance(TransferMomentConformance):
         await states.append_messages(unique, [{"role": "user"}], fencing_token=9)
         await states.delete_session(unique)
         before = [(await usage.get_rollup(unique)).to_dict(), await _days(store, f"m-{unique}")]
-        assert unique in [each async for each in list_remains(database)]
-        copy = await export_remains(database, unique)
+        assert unique in [each async for each in list_remains(source)]
+        copy = await export_remains(source, unique)
         [(_, read)] = list(copies_of(lines_of([copy], now_ms=1)))
-        await import_copy(database, read)
+        await import_copy(source, read)
         assert [(await usage.get_rollup(unique)).to_dict(), await _days(store, f"m-{unique}")] == before
         await usage.delete(unique)
         await states.reset_fence(unique)
         assert await _days(store, f"m-{unique}") == []
         for _ in range(2):
-            await import_copy(database, read)
+            await import_copy(source, read)
             assert [(await usage.get_rollup(unique)).to_dict(), await _days(store, f"m-{unique}")] == before
         with pytest.raises(StaleFencingTokenError):
             await states.create_session(unique, agent_type="x", fencing_token=8)
         await usage.delete(unique)
 
-    async def test_streams_that_are_refused(self, store: CloudflareStore, database: Any, unique: str) -> None:
+    async def test_streams_that_are_refused(self, store: CloudflareStore, source: Any, unique: str) -> None:
         """TR-4: An incomplete stream is refused, and nothing is written."""
         manager = store.stream_manager
         await store.state_store.create_session(unique, agent_type="x")
         await _write(store, unique, 1, 2, 3)
-        copy = await export_session(database, unique, streams=manager)
+        copy = await export_session(source, unique, streams=manager)
         await store.delete_session(unique)
         [stream] = copy["streams"]
         [block] = stream["blocks"]
@@ -346,7 +356,7 @@ class TransferConformance(TransferMomentConformance):
             {"blocks": [[9, *block[1:]]]},
         ):
             with pytest.raises(InvalidArgumentError):
-                await import_session(database, {**copy, "streams": [{**stream, **change}]}, streams=manager)
+                await import_session(source, {**copy, "streams": [{**stream, **change}]}, streams=manager)
         assert not await store.state_store.exists(unique)
         assert await manager.get_info(unique) is None
 
@@ -390,7 +400,7 @@ async def _close(store: CloudflareStore, stream_id: str, outcome: str) -> None:
         await manager.fail_stream(stream_id, "boom")
 
 
-async def _fill(store: CloudflareStore, session_id: str) -> None:
+async def _fill(store: CloudflareStore, session_id: str, *, child: str = "child") -> None:
     """Make a session with every kind of data."""
     states, usage = store.state_store, store.usage_store
     parent = AgentState(
@@ -407,7 +417,7 @@ async def _fill(store: CloudflareStore, session_id: str) -> None:
     await states.start_run(session_id, "r1")
     await states.update_run(session_id, "r1", status="failed", error="boom")
     await states.start_run(session_id, "r2")
-    await states.add_sub_session_refs(session_id, [SubSessionRef(sub_session_id=f"{session_id}/1", agent_type="x")])
+    await states.add_sub_session_refs(session_id, [SubSessionRef(sub_session_id=child, agent_type="x")])
     for call in ("a", "b"):
         await states.stage_changes(session_id, "step", StagedChange(tool_call_id=call, merge_changes={"list": [call]}))
     tokens = {"prompt": 1000, "completion": 20, "cached": 400}
@@ -416,7 +426,7 @@ async def _fill(store: CloudflareStore, session_id: str) -> None:
     )
     await usage.record_tool(session_id, tool_name="search", duration_ms=12, success=True, timestamp=10**12 + 1)
     await usage.record_subagent(
-        session_id, agent_type="x", sub_session_id=f"{session_id}/1", duration_ms=5, success=True, timestamp=10**12 + 2
+        session_id, agent_type="x", sub_session_id=child, duration_ms=5, success=True, timestamp=10**12 + 2
     )
 
 

@@ -13,3 +13,7 @@ class TestTransfer(TransferConformance):
     @pytest.fixture
     def store(self, env: Any, database: Any) -> CloudflareStore:
         return create_cloudflare_store(db=database, streams=env.STREAMS, locks=env.LOCKS)
+
+    @pytest.fixture
+    def source(self, database: Any) -> Any:
+        return database
