@@ -29,6 +29,7 @@ from bench.peers.graph import run_graph
 from bench.peers.latency import run_latency
 from bench.report import growth_table, jobs_table
 from bench.running import run_growth, run_jobs, run_platform, run_waiting
+from bench.shares import run_shares
 from bench.workers import BenchError
 from tools.local_runtime import RuntimeStartError
 from tools.places import ROOT, RUNTIME
@@ -138,7 +139,8 @@ def _durable(rounds: int) -> tuple[Published, list[str]]:
 
 
 def _cpu(rounds: int) -> tuple[Published, list[str]]:
-    return {"jobs": run_cpu([job for job in all_jobs() if "tuned" not in job.input], rounds)}, []
+    jobs = [job for job in all_jobs() if "tuned" not in job.input]
+    return {"jobs": run_cpu(jobs, rounds), "shares": run_shares()}, []
 
 
 def _imports(rounds: int) -> tuple[Published, list[str]]:

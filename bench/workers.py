@@ -91,7 +91,14 @@ class ServedWorker:
 
     def waiting(self, job: Job, *, key: str) -> dict[str, float]:
         """Return one repetition's time, and its parts that were waiting for D1 and for objects, in milliseconds."""
-        order = {"job": job.kind, "key": key, "repetitions": job.repetitions, "waiting": True, "input": job.input}
+        return self._divided(job, key, "waiting")
+
+    def profile(self, job: Job, *, key: str) -> dict[str, float]:
+        """Return one repetition's time under a profile, and the time of each part of it, in milliseconds."""
+        return self._divided(job, key, "profile")
+
+    def _divided(self, job: Job, key: str, measure: str) -> dict[str, float]:
+        order = {"job": job.kind, "key": key, "repetitions": job.repetitions, "measure": measure, "input": job.input}
         return {name: time_ms / job.repetitions for name, time_ms in self._ask(order).items()}
 
     def ask(self, kind: str) -> Any:

@@ -17,6 +17,7 @@ from home_jobs import HOME_JOBS, prepare_placed_session
 from live_jobs import LIVE_JOBS
 from lock_jobs import LOCK_JOBS
 from platform_jobs import PLATFORM_JOBS
+from profiled import profiled
 from state_jobs import STATE_JOBS, prepare_session, prepare_tables
 from step_jobs import STEP_JOBS
 from stream_jobs import STREAM_JOBS, prepare_stream
@@ -64,7 +65,7 @@ class Default(WorkerEntrypoint):
         if "prepare" in order:
             await PREPARATIONS[order["prepare"]](self.env, order["input"])
             return Response("{}")
-        measure = chat if order["job"] in CHAT_JOBS else waiting if "waiting" in order else run
+        measure = chat if order["job"] in CHAT_JOBS else MEASURES[order.get("measure", "run")]
         return Response(json.dumps(await measure(self.env, order)))
 
 
@@ -103,6 +104,13 @@ async def waiting(env: Any, order: Mapping[str, Any]) -> object:
     return {"elapsedMs": elapsed_ms, **waited}
 
 
+async def profile(env: Any, order: Mapping[str, Any]) -> object:
+    """Return one job's time in its parts, under a profile."""
+    job = JOBS[order["job"]](env=env, key=order["key"], input=order["input"])
+    await job.set_up()
+    return await profiled(job, order["repetitions"])
+
+
 async def chat(env: Any, order: Mapping[str, Any]) -> object:
     """Time a chat's job once, behind delays."""
     delays = Delays(**order["delays"])
@@ -114,6 +122,13 @@ async def chat(env: Any, order: Mapping[str, Any]) -> object:
     elapsed_ms = await timed(job, 1)
     delays.begun = False
     return {"elapsedMs": elapsed_ms, "cost": job.costs, "result": await job.read_back()}
+
+
+MEASURES: Mapping[str, Callable[[Any, Mapping[str, Any]], Awaitable[object]]] = {
+    "run": run,
+    "waiting": waiting,
+    "profile": profile,
+}
 
 
 async def timed(job: Job, repetitions: int) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from agents_store_cloudflare.cloudflare.raw import JsObject, not_a_binding, raw_binding
-from agents_store_cloudflare.cloudflare.values import SHORT, crossed, message_of, rows_of
+from agents_store_cloudflare.cloudflare.raw import JsObject, ffi, not_a_binding, raw_binding
+from agents_store_cloudflare.cloudflare.values import crossed, message_of, rows_of
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.database import (
     BatchCost,
@@ -62,13 +62,11 @@ class D1Database:
         return _all_rows(results), cost
 
     async def _send(self, statements: Sequence[Statement]) -> JsObject:
-        from pyodide.ffi import JsException, to_js
-
-        prepare = self._binding.prepare
+        platform, prepare = ffi(), self._binding.prepare
         prepared = [_bind(prepare(compact_sql(each.sql)), each.parameters) for each in statements]
         try:
-            return await self._binding.batch(to_js(prepared))
-        except JsException as error:
+            return await self._binding.batch(platform.to_js(prepared))
+        except platform.JsException as error:
             raise SqlError(message_of(error)) from error
 
     def session(self, bookmark: str) -> DatabaseSession:
@@ -101,11 +99,7 @@ def _all_rows(results: JsObject) -> list[list[Row]]:
 
 
 def _bind(statement: JsObject, parameters: Sequence[SqlValue]) -> JsObject:
-    if not parameters:
-        return statement
-    # Most parameters are short texts. A call for each of them would cost more than the rest.
-    crossing = [each if type(each) is str and len(each) <= SHORT else crossed(each) for each in parameters]
-    return statement.bind(*crossing)
+    return statement.bind(*crossed(parameters)) if parameters else statement
 
 
 def _cost(results: JsObject) -> BatchCost:

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, cast
 
-from agents_store_cloudflare.cloudflare.raw import JsObject, not_a_binding, raw_binding
+from agents_store_cloudflare.cloudflare.raw import JsObject, ffi, not_a_binding, raw_binding
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
 from agents_store_cloudflare.objects.http_messages import HttpRequest
@@ -106,10 +106,8 @@ async def _later_in_bytes(reply: Awaitable[str]) -> str | bytes:
 
 def _over_line(reply: str | Awaitable[str]) -> JsObject:
     """Return the reply as a JavaScript value, because nothing converts the result of a line. A future becomes a promise."""
-    from pyodide.ffi import to_js
-
     if isinstance(reply, str):
-        return reply if len(reply) < LONG_REPLY else to_js(_encoded(reply))
+        return reply if len(reply) < LONG_REPLY else ffi().to_js(_encoded(reply))
     return asyncio.ensure_future(_later_over_line(reply))
 
 
@@ -134,12 +132,10 @@ class CloudflareNamespace:
         Raises:
             ObjectCallError: no reply came.
         """
-        from pyodide.ffi import JsException
-
         line = self._lines.get(name)
         try:
             reply = await (self._call_method(name, request) if line is None else line.call(request))
-        except JsException as error:
+        except ffi().JsException as error:
             self.hang_up(name)
             raise _call_error(error) from error
         self._replied_at[name] = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, LiteralString, TypeVar, cast
 
-from agents_store_cloudflare.cloudflare.raw import JsObject
+from agents_store_cloudflare.cloudflare.raw import JsObject, ffi
 from agents_store_cloudflare.cloudflare.values import crossed, message_of, rows_of
 from agents_store_cloudflare.contract.errors import BindingError
 from agents_store_cloudflare.database import (
@@ -31,35 +31,30 @@ class CloudflareSql:
         self._storage = storage
 
     def exec(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
-        from pyodide.ffi import JsException
-
         try:
-            cursor = self._storage.sql.exec(sql, *map(crossed, parameters))
+            cursor = self._storage.sql.exec(sql, *crossed(parameters))
             # A write without RETURNING has no columns, so there are no rows to fetch.
             rows = rows_of(cursor.raw().toArray()) if cursor.columnNames.length else []
-        except JsException as error:
+        except ffi().JsException as error:
             raise _sql_error(error) from error
         self._count(cursor)
         return rows
 
     def cursor(self, sql: LiteralString, *parameters: SqlValue) -> RowCursor:
-        from pyodide.ffi import JsException
-
         try:
-            cursor = self._storage.sql.exec(sql, *map(crossed, parameters))
-        except JsException as error:
+            cursor = self._storage.sql.exec(sql, *crossed(parameters))
+        except ffi().JsException as error:
             raise _sql_error(error) from error
         return _Rows(cursor)
 
     def long_text(self, sql: LiteralString, *parameters: SqlValue) -> str:
         from js import TextEncoder
-        from pyodide.ffi import JsException
 
         encoder = TextEncoder.new()
         try:
-            cursor = self._storage.sql.exec(sql, *map(crossed, parameters))
+            cursor = self._storage.sql.exec(sql, *crossed(parameters))
             [row] = cursor.raw().toArray()
-        except JsException as error:
+        except ffi().JsException as error:
             raise _sql_error(error) from error
         self._count(cursor)
         # Bytes are copied in one step, and text is copied character by character. For 100 KB, bytes take a tenth of the time.
@@ -81,12 +76,10 @@ class CloudflareSql:
     # https://developers.cloudflare.com/durable-objects/platform/pricing/.
 
     def get_text(self, key: str) -> str | None:
-        from pyodide.ffi import JsException
-
         count_rows(read=1)
         try:
             return cast("str | None", self._storage.kv.get(key))
-        except JsException as error:
+        except ffi().JsException as error:
             raise _sql_error(error) from error
 
     def put_text(self, key: str, text: str) -> None:
@@ -119,11 +112,9 @@ class _Rows:
         self._counted = (0, 0)
 
     def take(self, most: int) -> list[Row]:
-        from pyodide.ffi import JsException
-
         try:
             arrays = self._rows.take(most).toArray()
-        except JsException as error:
+        except ffi().JsException as error:
             raise _sql_error(error) from error
         counted = (int(self._cursor.rowsRead), int(self._cursor.rowsWritten))
         count_rows(read=counted[0] - self._counted[0], written=counted[1] - self._counted[1])

@@ -6,12 +6,21 @@ So the package takes the raw binding inside it (`_binding`).
 
 from __future__ import annotations
 
+from functools import cache
 from os import PathLike
 from typing import Any, TypeAlias
 
-__all__ = ["JsObject", "not_a_binding", "raw_binding"]
+__all__ = ["JsObject", "ffi", "not_a_binding", "raw_binding"]
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
+
+
+@cache
+def ffi() -> Any:
+    """Return the module `pyodide.ffi`. An import statement takes some microseconds each time, and it would stand in every call."""
+    import pyodide.ffi
+
+    return pyodide.ffi
 
 
 def raw_binding(binding: object) -> JsObject:

@@ -6,7 +6,9 @@ refused. Results come back as arrays, in one conversion.
 
 from __future__ import annotations
 
-from agents_store_cloudflare.cloudflare.raw import JsObject
+from collections.abc import Sequence
+
+from agents_store_cloudflare.cloudflare.raw import JsObject, ffi
 from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
 from agents_store_cloudflare.database import (
     MAX_VALUE_BYTES,
@@ -15,28 +17,33 @@ from agents_store_cloudflare.database import (
     SqlValue,
 )
 
-__all__ = ["SHORT", "crossed", "message_of", "rows_of"]
+__all__ = ["crossed", "message_of", "rows_of"]
 
 SHORT = MAX_VALUE_BYTES // 4  # a character has at most four bytes, so only longer texts are counted
 
 
-def crossed(value: SqlValue) -> JsObject:
+def crossed(values: Sequence[SqlValue]) -> list[JsObject]:
+    """Return the parameters of one statement as JavaScript's values."""
+    null = ffi().jsnull
+    # Most parameters are short texts or None. A call for each of them would cost more than the rest.
+    return [
+        null if each is None else each if type(each) is str and len(each) <= SHORT else _crossed(each)
+        for each in values
+    ]
+
+
+def _crossed(value: str | float) -> str | float:
     if isinstance(value, str):
         if len(value) > SHORT and (size_bytes := len(value.encode())) > MAX_VALUE_BYTES:
             raise SqlError(f"string or blob too big: {size_bytes:,} bytes: SQLITE_TOOBIG")
         return value
-    if value is None:
-        from pyodide.ffi import jsnull
-
-        return jsnull
     if abs(value) > MAX_SAFE_INTEGER:
         raise SqlError(f"{value} would change on its way through JavaScript; pass it as text: SQLITE_MISMATCH")
     return float(value)
 
 
 def rows_of(arrays: JsObject) -> list[Row]:
-    from pyodide.ffi import jsnull
-
+    jsnull = ffi().jsnull
     return [[None if value is jsnull else value for value in row] for row in arrays.to_py()]
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from itertools import chain
-from typing import NoReturn, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_misfits import (
@@ -35,8 +34,8 @@ _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _NOT_BRACKETS = re.compile(r"[^][{}]+")
 
 
-def _make_encode() -> Callable[[object], str]:
-    """Return a faster `JSONEncoder.encode`.
+def _make_encode() -> Callable[[object, int], Iterable[str]]:
+    """Return a faster `JSONEncoder.encode`. It takes a value and 0, and returns the pieces of the text.
 
     The encoder's own method prepares the same objects again for every value, which takes half of a chunk's time. This one prepares them
     once. It does not look for cycles, because every value that gets here has passed the check of its depth.
@@ -44,16 +43,18 @@ def _make_encode() -> Callable[[object], str]:
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
-        return encoder.encode
+        return lambda value, _level: encoder.encode(value)
     markers = indent = None
     sort_keys = skip_keys = allow_nan = False
     write_text = json.encoder.encode_basestring
-    pieces = make(markers, encoder.default, write_text, indent, ":", ",", sort_keys, skip_keys, allow_nan)
-    join = "".join
-    return lambda value: join(pieces(value, 0))
+    pieces: Callable[[object, int], Iterable[str]] = make(
+        markers, encoder.default, write_text, indent, ":", ",", sort_keys, skip_keys, allow_nan
+    )
+    return pieces
 
 
 _encode = _make_encode()
+_join = "".join
 
 
 def encode_json(value: object, *, name: str, max_depth: int = MAX_DEPTH) -> str:
@@ -69,10 +70,9 @@ def encode_json(value: object, *, name: str, max_depth: int = MAX_DEPTH) -> str:
         InvalidArgumentError: the value holds NaN, an infinity, a lone surrogate or an integer with too many digits, or it nests too
             deep. This error is a ValueError.
     """
-    if not _is_flat(value):
-        _check_shape(value, name, max_depth)
+    _check_shape(value, name, max_depth)
     try:
-        text = _encode(value)
+        text = _join(_encode(value, 0))
         if not text.isascii():
             text.encode()
     except UnicodeEncodeError as error:
@@ -97,8 +97,8 @@ def encode_each(values: Sequence[object], *, name: str) -> list[str]:
     """
     try:
         _check_shape(values, name, MAX_DEPTH + 1)
-        texts = [_encode(value) for value in values]
-        "".join(texts).encode()
+        texts = [_join(_encode(value, 0)) for value in values]
+        _join(texts).encode()
     except (TypeError, ValueError):  # one by one, so that the error names the value
         return [encode_json(value, name=f"{name} {number}") for number, value in enumerate(values)]
     return texts
@@ -133,36 +133,34 @@ def parse_json(text: str | bytes, *, name: str) -> JsonValue:
     return value
 
 
-def _is_flat(value: object) -> bool:
-    """Return whether the value is a dict of scalars with text keys, as most chunks are. The check runs in C."""
-    if type(value) is not dict:
-        return False
-    flat = cast("dict[str, object]", value)
-    try:
-        "".join(flat)
-    except TypeError:
-        return False
-    return _SCALARS.issuperset(map(type, flat.values()))
-
-
 def _check_shape(value: object, name: str, max_depth: int) -> None:
-    """Check the types and the depth, level by level. The checks of one level run in C, and no nesting can exhaust the stack."""
-    level: list[object] = [] if type(value) in _SCALARS else [value]
+    """Check the types and the depth, level by level. Most of it runs in C, and no nesting can exhaust the stack."""
+    level: list[Any] = [value]
     for _ in range(max_depth):
-        containers = [node for node in level if type(node) not in _SCALARS]
-        if not containers:
+        if _SCALARS.issuperset(map(type, level)):
             return
-        mappings = [cast("dict[object, object]", node) for node in containers if isinstance(node, dict)]
-        lists = [cast("list[object]", node) for node in containers if isinstance(node, list)]
-        if len(mappings) + len(lists) != len(containers):
+        inner: list[Any] = []
+        seen: set[int] = set()
+        has_others = False
+        for node in level:
+            # Each container once. A container that holds itself would multiply from level to level.
+            if type(node) in _SCALARS or id(node) in seen:
+                continue
+            seen.add(id(node))
+            if issubclass(type(node), dict):
+                try:
+                    _join(node)
+                except TypeError:
+                    _refuse_key(path_to(value, name, has_foreign_key) or name)
+                inner.extend(node.values())
+            elif issubclass(type(node), list):
+                inner.extend(node)
+            else:
+                has_others = True
+        if has_others:
             _refuse_foreign(value, name)
-        if any(not isinstance(key, str) for node in mappings for key in node):
-            place = path_to(value, name, has_foreign_key) or name
-            raise TypeError(f"{place} has a key that is not text; JSON objects have text keys only: write str(key)")
-        inner = [*chain.from_iterable(node.values() for node in mappings), *chain.from_iterable(lists)]
-        # Each container once. A container that holds itself would multiply from level to level.
-        level = [*{id(node): node for node in inner if type(node) not in _SCALARS}.values()]
-    if level:
+        level = inner
+    if not _SCALARS.issuperset(map(type, level)):
         _refuse(f"{name} nests deeper than {max_depth} levels")
 
 
@@ -178,6 +176,10 @@ def _refuse_foreign(value: object, name: str) -> None:
     place = path_to(value, name, is_misfit)
     if found:
         raise TypeError(f"{place} is of type {found[0].__name__}, which is not JSON; {remedy_for(found[0])}")
+
+
+def _refuse_key(place: str) -> NoReturn:
+    raise TypeError(f"{place} has a key that is not text; JSON objects have text keys only: write str(key)")
 
 
 def _nests_too_deep(text: str) -> bool:

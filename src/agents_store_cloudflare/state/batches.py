@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, cast
 
 from agents_store_cloudflare.contract.errors import D1StateError, StateSizeExceededError
@@ -19,6 +20,11 @@ MAX_DATABASE_BYTES: Final = 10_000_000_000
 
 
 _WRITES = re.compile(r"^\s*(INSERT|UPDATE|DELETE)\b", re.MULTILINE)
+
+
+@lru_cache(maxsize=1_000)
+def _is_write(sql: str) -> bool:
+    return _WRITES.search(sql) is not None
 
 
 class StateBatches:
@@ -57,7 +63,7 @@ class StateBatches:
         guards = guard.statements()
         whole = [*guards, *statements]
         place = database or (self.homes.of_new if guard.version == 0 else self.homes.of)(guard.session_id)
-        if not any(_WRITES.search(each.sql) for each in whole):
+        if not any([_is_write(each.sql) for each in whole]):  # noqa: C419 - a list is faster than a generator
             place = primary_of(place)  # otherwise a replica would decide about the write
         try:
             results = await batch_with_retry(place, whole)

@@ -65,7 +65,7 @@ def blocks_of(
     texts = _message_texts(messages)
     begin = size_bytes = 0
     for index, text in enumerate(texts):
-        text_bytes = len(text.encode())
+        text_bytes = len(text) if text.isascii() else len(text.encode())
         if text_bytes > limit_bytes:
             raise StateSizeExceededError(operation, session_id, limit_bytes, text_bytes)
         if index > begin and size_bytes + text_bytes + 1 > limit_bytes:
@@ -83,9 +83,9 @@ def _message_texts(messages: Messages) -> list[str]:
     return encode_each(messages, name="message")
 
 
-def _check_dicts(messages: Messages) -> None:
+def _check_dicts(messages: Sequence[object]) -> None:
     for index, message in enumerate(messages):
-        if not isinstance(cast("object", message), dict):
+        if not isinstance(message, dict):
             raise TypeError(f"message {index} must be a dict, not {type(message).__name__}")
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
-import uuid
+import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.arguments import (
-    MAX_SAFE_INTEGER,
     FencingToken,
     check_fencing_token,
     check_id,
@@ -91,7 +89,7 @@ class StateCalls:
         """
         return Guard(
             session_id=check_id(session_id, "session_id"),
-            commit_id=uuid.uuid4().hex if commit_id is None else check_id(commit_id, "commit_id"),
+            commit_id=_named(commit_id),
             operation=operation,
             digest=digest(request),
             token=self._token(fencing_token),
@@ -122,9 +120,12 @@ class StateCalls:
         else:
             version = check_whole_number(expected_version, "expected_version")
         self._batches.homes.admit(outgoing.session_id, outgoing.state.parent_session_id)
-        return replace(
-            self._guard(outgoing.operation, outgoing.session_id, fencing_token, commit_id, outgoing.parts(), *request),
-            must_exist=False,
+        return Guard(
+            session_id=check_id(outgoing.session_id, "session_id"),
+            commit_id=_named(commit_id),
+            operation=outgoing.operation,
+            digest=digest((outgoing.parts(), *request)),
+            token=self._token(fencing_token),
             version=version,
             history=outgoing.history,
             parent=outgoing.state.parent_session_id,
@@ -150,9 +151,14 @@ class StateCalls:
         return [Statement(sql, (*first, *outgoing.columns)), *outgoing.block_statements()]
 
 
+def _named(commit_id: str | None) -> str:
+    """Return the caller's name for a request, or a new one."""
+    return secrets.token_hex(16) if commit_id is None else check_id(commit_id, "commit_id")
+
+
 def new_epoch() -> int:
     """Return a random number for a new history, so that no earlier history of the session has the same."""
-    return random.randrange(1, MAX_SAFE_INTEGER)  # noqa: S311 - an identity, no secret
+    return random.getrandbits(52) + 1
 
 
 def expected(version: int | None) -> int | None:

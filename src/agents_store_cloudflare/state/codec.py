@@ -72,18 +72,15 @@ def check_size(columns: Sequence[SqlValue], limit_bytes: int, session_id: str, o
     Raises:
         StateSizeExceededError: they have more than `limit_bytes`.
     """
-    size_bytes = sum(len(_utf8(column)) for column in columns if isinstance(column, str))
-    if size_bytes > limit_bytes:
-        raise StateSizeExceededError(operation, session_id, limit_bytes, size_bytes)
-
-
-def _utf8(text: str) -> bytes:
+    texts = "".join([column for column in columns if isinstance(column, str)])
     try:
-        return text.encode()
+        size_bytes = len(texts.encode())
     except UnicodeEncodeError as error:
         raise InvalidArgumentError(
             "a text of the state holds a lone surrogate, which no UTF-8 text can carry"
         ) from error
+    if size_bytes > limit_bytes:
+        raise StateSizeExceededError(operation, session_id, limit_bytes, size_bytes)
 
 
 def _details_of(state: AgentState) -> JsonObject:

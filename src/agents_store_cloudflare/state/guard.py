@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 from agents_store_cloudflare.contract.errors import (
@@ -45,12 +45,12 @@ class Commit:
     at_ms: int
     history_epoch: int
     result: JsonValue = None
-    past: bool = False
+    past: bool = field(default=False, kw_only=True)
 
     @classmethod
     def from_text(cls, text: str, *, past: bool = False) -> Commit:
         """Return the commit that a JSON text from the database describes."""
-        return replace(cls(*cast("list[Any]", json.loads(text))), past=past)
+        return cls(*cast("list[Any]", json.loads(text)), past=past)
 
     @property
     def operation(self) -> str:

@@ -71,7 +71,7 @@ class Outgoing:
             columns=codec.columns_of(state, limits.max_state_bytes, operation),
             blocks=tuple(blocks_of(tail, history.count, limits.max_message_bytes, state.session_id, operation)),
             added=len(tail),
-            history=replace(history),
+            history=history,
             fingerprint=fingerprint_of(tail, history.fingerprint),
             limits=limits,
         )
@@ -116,8 +116,8 @@ class Outgoing:
         if commit.past or commit.version <= state.version:
             return
         count = self.history.count + self.added
-        state.stored_history = replace(
-            self.history, count=count, epoch=commit.history_epoch, fingerprint=self.fingerprint
+        state.stored_history = StoredHistory(
+            first=self.history.first, count=count, epoch=commit.history_epoch, fingerprint=self.fingerprint
         )
         state.version = commit.version
         state.updated_at = commit.at_ms

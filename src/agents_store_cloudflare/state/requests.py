@@ -6,7 +6,7 @@ expectations of a run. They held when the call took place, and a caller who repe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -18,21 +18,20 @@ Part: TypeAlias = "str | int | float | Sequence[Part] | None"
 def digest(parts: Sequence[Part]) -> str:
     """Return 16 hexadecimal digits. They are equal for equal parts, and in practice for no other parts."""
     whole = blake2b(digest_size=8)
-    for piece in _pieces(parts):
-        whole.update(piece)
+    _add(parts, whole.update)
     return whole.hexdigest()
 
 
-def _pieces(part: Part) -> Iterator[bytes]:
-    """Yield bytes from which the part could be read back, so that different parts give different bytes."""
-    if isinstance(part, str):
-        text = part.encode(errors="surrogatepass")
-        yield b"%d:" % len(text)
-        yield text
-    elif part is None or isinstance(part, int | float):
-        yield f"{part!r};".encode()
-    else:
-        yield b"("
-        for each in part:
-            yield from _pieces(each)
-        yield b")"
+def _add(parts: Sequence[Part], add: Callable[[bytes], None]) -> None:
+    """Add bytes from which the parts could be read back, so that different parts give different bytes."""
+    add(b"(")
+    for part in parts:
+        if isinstance(part, str):
+            text = part.encode(errors="surrogatepass")
+            add(b"%d:" % len(text))
+            add(text)
+        elif part is None or isinstance(part, (int, float)):
+            add(f"{part!r};".encode())
+        else:
+            _add(part, add)
+    add(b")")

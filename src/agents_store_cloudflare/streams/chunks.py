@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamChunkTooLargeError
 from agents_store_cloudflare.contract.json_values import encode_json
@@ -38,9 +37,9 @@ def encode_chunk(
         InvalidArgumentError: there is no `type`, or a value cannot be written in JSON.
         StreamChunkTooLargeError: the text is over `limit_bytes`.
     """
-    given = cast("object", chunk)
-    if type(given) is not dict and not isinstance(given, Mapping):
-        raise TypeError(f"chunk must be a mapping, not {type(chunk).__name__}")
+    kind: type = type(chunk)
+    if kind is not dict and not issubclass(kind, Mapping):
+        raise TypeError(f"chunk must be a mapping, not {kind.__name__}")
     if "type" not in chunk:
         raise InvalidArgumentError("chunk has no 'type'; every chunk needs one, as text")
     if not isinstance(chunk["type"], str):

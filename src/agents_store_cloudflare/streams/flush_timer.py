@@ -16,6 +16,9 @@ class FlushTimer:
         stream_id: the stream's id, for log lines.
         interval_s: the flush interval in seconds.
         flush: stores the chunks. Its error is logged, and the next call of the writer raises it.
+
+    Attributes:
+        is_usable: whether there is a `wait_until` that has not failed.
     """
 
     def __init__(
@@ -41,11 +44,7 @@ class FlushTimer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: set[asyncio.Task[None]] = set()
         self._is_stopped = False
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether there is a `wait_until` that has not failed."""
-        return self._wait_until is not None
+        self.is_usable: bool = wait_until is not None
 
     @property
     def is_starting(self) -> bool:
@@ -87,7 +86,7 @@ class FlushTimer:
         except Exception:
             self._logger.warning("wait_until failed; no more timers for stream %r", self._stream_id, exc_info=True)
             task.cancel()
-            self._wait_until = None
+            self._wait_until, self.is_usable = None, False
             return None
         return task
 

@@ -349,6 +349,8 @@ class DurableObjectStreamWriter(StreamWriter):
     def _take_at_ease(self, encoded: EncodedChunk) -> None:
         """Take a chunk. There is no await, so a write that is cancelled has not taken its chunk."""
         self._buffer.take(encoded)
+        if not self._timer.is_usable:
+            return
         if self._is_full() or self._buffer.size_bytes >= MAX_BATCH_BYTES // 2:
             self._timer.flush_now()
         else:

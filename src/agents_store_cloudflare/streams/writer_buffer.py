@@ -115,7 +115,7 @@ class WriterBuffer:
 
     def payload(self, batch: Batch) -> str:
         """Return the batch's chunks as they are sent."""
-        return "\n".join(taken.text for taken in islice(self._queue, batch.count))
+        return "\n".join([taken.text for taken in islice(self._queue, batch.count)])
 
     def stored(self, batch: Batch) -> None:
         """Remove the chunks of a batch that was stored."""

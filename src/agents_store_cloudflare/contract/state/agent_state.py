@@ -61,7 +61,7 @@ class AgentStatus:
     ABORTED: Final = "aborted"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredHistory:
     """The store's own note at a state: which of its messages are stored. Nobody else needs it.
 
