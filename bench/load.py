@@ -15,7 +15,7 @@ from bench.findings import Published
 from bench.processes import resident_bytes, runtimes
 from tools.local_runtime import LocalRuntime
 
-__all__ = ["Load", "load_entry", "run_load"]
+__all__ = ["CONFIG", "Load", "answered_turns", "load_entry", "memory_of", "prepared", "run_load"]
 
 CONFIG = Path(__file__).parent / "load_worker" / "wrangler.toml"
 CLIENTS = (1, 4, 16, 64)
@@ -51,12 +51,11 @@ def run_load(seconds: float) -> Published:
         seconds: the length of each step.
     """
     with LocalRuntime(CONFIG) as runtime:
-        asyncio.run(_status(runtime.url, "POST", "/migrate"))
-        asyncio.run(_turn(runtime.url, "warm"))
+        asyncio.run(prepared(runtime.url))
         steps = [load_entry(_step(runtime, clients, seconds)) for clients in CLIENTS]
     with LocalRuntime(CONFIG) as runtime:
         listeners = asyncio.run(_listeners(runtime))
-    return {"steps": steps, "listeners": listeners}
+    return {"seconds": seconds, "steps": steps, "listeners": listeners}
 
 
 def load_entry(load: Load) -> Published:
@@ -77,9 +76,9 @@ def load_entry(load: Load) -> Published:
 
 def _step(runtime: LocalRuntime, clients: int, seconds: float) -> Load:
     print(f"bench: load of {clients} clients", flush=True)
-    before = _memory(runtime)
+    before = memory_of(runtime)
     began_s = time.monotonic()
-    answers = asyncio.run(_clients(runtime.url, clients, seconds))
+    answers = asyncio.run(answered_turns(runtime.url, clients, seconds))
     took_s = time.monotonic() - began_s
     times_ms = [time_ms for status, time_ms in answers if status == 200]
     return Load(
@@ -87,11 +86,18 @@ def _step(runtime: LocalRuntime, clients: int, seconds: float) -> Load:
         seconds=took_s,
         times_ms=times_ms,
         errors=len(answers) - len(times_ms),
-        memory_bytes=(before, _memory(runtime)),
+        memory_bytes=(before, memory_of(runtime)),
     )
 
 
-async def _clients(url: str, clients: int, seconds: float) -> list[tuple[int, float]]:
+async def prepared(url: str) -> None:
+    """Make the tables, and run one turn."""
+    await _status(url, "POST", "/migrate")
+    await _turn(url, "warm")
+
+
+async def answered_turns(url: str, clients: int, seconds: float) -> list[tuple[int, float]]:
+    """Begin each client's turns when they are due; each turn's status and milliseconds, in the order in which they were due."""
     turns = int(seconds / INTERVAL_S)
     starts = [
         (turn * INTERVAL_S + client / clients * INTERVAL_S, f"{clients}-{client}-{turn // TURNS_A_SESSION}")
@@ -118,7 +124,7 @@ async def _listeners(runtime: LocalRuntime) -> Published:
     print(f"bench: {LISTENERS:,} listeners", flush=True)
     url, gate = runtime.url, asyncio.Semaphore(AT_ONCE)
     await _status(url, "POST", "/chunk?stream=warm")
-    before = _memory(runtime)
+    before = memory_of(runtime)
 
     async def opened(number: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         async with gate:
@@ -132,7 +138,7 @@ async def _listeners(runtime: LocalRuntime) -> Published:
             await _status(url, "POST", f"/chunk?stream=s{number}")
 
     connections = await asyncio.gather(*[opened(number) for number in range(LISTENERS)])
-    idle = _memory(runtime)
+    idle = memory_of(runtime)
     began_s = time.monotonic()
     heard = [asyncio.wait_for(reader.readuntil(b"hello"), PATIENCE_S) for reader, _ in connections]
     await asyncio.gather(*heard, *[told(number) for number in range(LISTENERS)])
@@ -170,5 +176,6 @@ async def _connected(url: str, method: str, path: str) -> tuple[asyncio.StreamRe
     return reader, writer
 
 
-def _memory(runtime: LocalRuntime) -> int:
+def memory_of(runtime: LocalRuntime) -> int:
+    """The resident bytes of the runtime's processes."""
     return sum(resident_bytes(process) for process in runtimes(runtime.process_id))

@@ -8,15 +8,19 @@ from pathlib import Path
 
 from bench.findings import Published
 from bench.homes import homes_section
+from bench.part_plots import capacity_svg, load_svg, peers_svg
 from bench.peers.section import durable_section, graph_section, peers_section
 from bench.plot import growth_svg, ratios_svg
+from bench.sections import cpu_section, imports_section, load_section, long_section, row
 from bench.verdicts import floor_verdict, growth_verdict, is_met, javascript_verdict, milliseconds
 from tools.places import ROOT
 
 __all__ = [
     "FIGURES",
+    "NOT_MEASURED",
     "PAGE",
     "PARTS",
+    "PART_FIGURES",
     "RESULTS_FILE",
     "page_with",
     "publish",
@@ -33,6 +37,12 @@ FIGURES: Mapping[Path, Callable[[Published], str]] = {
     ROOT / "docs/performance.svg": ratios_svg,
     ROOT / "docs/performance-growth.svg": growth_svg,
 }
+PART_FIGURES: Mapping[Path, Callable[[Mapping[str, Published]], str]] = {
+    ROOT / "docs/performance-peers.svg": lambda parts: peers_svg(parts["peers"]),
+    ROOT / "docs/performance-load.svg": lambda parts: load_svg(parts["load"]),
+    ROOT / "docs/performance-capacity.svg": lambda _parts: capacity_svg(),
+}
+NOT_MEASURED = 'Not measured yet: `make bench ARGS="--part {name}"` measures it.'
 KILOBYTE = 1024
 MEGABYTE = 1024 * KILOBYTE
 MEMORY_BOUND_KB = 512
@@ -61,10 +71,12 @@ def _keep(run: Published, file: Path) -> None:
 
 def rewrite_page() -> None:
     """Write the page and its figures from the published runs."""
-    run = published()
-    PAGE.write_text(page_with(run, published_parts(), PAGE.read_text()))
+    run, parts = published(), published_parts()
+    PAGE.write_text(page_with(run, parts, PAGE.read_text()))
     for file, figure in FIGURES.items():
         file.write_text(figure(run))
+    for file, part_figure in PART_FIGURES.items():
+        file.write_text(part_figure(parts))
 
 
 def published() -> Published:
@@ -75,7 +87,7 @@ def published() -> Published:
 
 def published_parts() -> Mapping[str, Published]:
     """The runs of the parts that are measured by themselves, as they were published last."""
-    return {name: json.loads(part.file.read_text()) for name, part in PARTS.items()}
+    return {name: json.loads(part.file.read_text()) for name, part in PARTS.items() if part.file.exists()}
 
 
 def page_with(run: Published, parts: Mapping[str, Published], page: str) -> str:
@@ -83,7 +95,8 @@ def page_with(run: Published, parts: Mapping[str, Published], page: str) -> str:
     for name, section in SECTIONS.items():
         page = _with_section(page, name, section(run))
     for name, part in PARTS.items():
-        page = _with_section(page, name, part.section(parts[name]))
+        text = part.section(parts[name]) if name in parts else NOT_MEASURED.format(name=name)
+        page = _with_section(page, name, text)
     return page
 
 
@@ -153,32 +166,6 @@ def memory_section(run: Published) -> str:
     )
 
 
-def cpu_section(run: Published) -> str:
-    """Every job's CPU time on both sides."""
-    return "\n".join([_measured_on(run), "", CPU_HEAD, *map(_cpu_row, run["jobs"])])
-
-
-def imports_section(run: Published) -> str:
-    """What each use of the package loads."""
-    return "\n".join([_measured_on(run), "", IMPORTS_HEAD, *map(_imports_row, run["uses"])])
-
-
-def load_section(run: Published) -> str:
-    """The steps of the load, and the idle listeners."""
-    listeners = run["listeners"]
-    grown_kb = (listeners["idleBytes"] - listeners["beforeBytes"]) / listeners["listeners"] / KILOBYTE
-    told = (
-        f"**{listeners['listeners']:,} listeners**, each on a stream of its own, hold {grown_kb:.0f} KB each while they are idle. "
-        f"One chunk into each stream, 50 writers at once: the last listener has its chunk after {listeners['seconds']:.1f} s."
-    )
-    return "\n".join([_measured_on(run), "", LOAD_HEAD, *map(_load_row, run["steps"]), "", told])
-
-
-def _measured_on(run: Published) -> str:
-    machine = run["machine"]
-    return f"Measured on {datetime.fromisoformat(run['when']):%Y-%m-%d}, on {machine['cores']} cores of an {machine['cpu']}."
-
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """A part of the page that is measured by itself."""
@@ -195,6 +182,7 @@ PARTS: Mapping[str, Part] = {
     "cpu": Part(RESULTS / "cpu.json", cpu_section),
     "imports": Part(RESULTS / "imports.json", imports_section),
     "load": Part(RESULTS / "load.json", load_section),
+    "long": Part(RESULTS / "long.json", long_section),
 }
 SECTIONS: Mapping[str, Callable[[Published], str]] = {
     "machine": machine_section,
@@ -211,12 +199,6 @@ JOBS_HEAD = (
 )
 GROWTH_HEAD = "| job | sizes | times | exponent | target |\n|---|--:|--:|--:|---|"
 WAITING_HEAD = "| job | Python | waiting for D1 | for objects | Python in the Worker |\n|---|--:|--:|--:|--:|"
-CPU_HEAD = "| job | JavaScript | Python | ratio |\n|---|--:|--:|--:|"
-IMPORTS_HEAD = "| a Worker that uses | modules | source | Python objects | time |\n|---|--:|--:|--:|--:|"
-LOAD_HEAD = (
-    "| clients | turns a second, offered | answered | p50 | p95 | p99 | errors | memory before | after |\n"
-    "|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
-)
 PLATFORM_HEAD = "| step | JavaScript | Python |\n|---|--:|--:|"
 
 
@@ -235,13 +217,13 @@ def _job_row(entry: Published) -> str:
         f"{floor['ratio']['median']:.2f}",
         floor_verdict(entry),
     ]
-    return _row(cells)
+    return row(cells)
 
 
 def _growth_row(entry: Published) -> str:
     sizes = ", ".join(f"{size:,}" for size in entry["sizes"])
     times = ", ".join(map(milliseconds, entry["medianMs"]))
-    return _row(
+    return row(
         [entry["name"], f"{sizes} {entry['unit']}", f"{times} ms", f"{entry['exponent']:.2f}", growth_verdict(entry)]
     )
 
@@ -249,35 +231,14 @@ def _growth_row(entry: Published) -> str:
 def _waiting_row(entry: Published) -> str:
     own_ms = entry["elapsedMs"] - entry["d1Ms"] - entry["objectsMs"]
     waits = [f"{milliseconds(entry[part])} ms" if entry[part] else "" for part in ("d1Ms", "objectsMs")]
-    return _row([entry["name"], f"{milliseconds(entry['elapsedMs'])} ms", *waits, f"{milliseconds(max(own_ms, 0))} ms"])
-
-
-def _cpu_row(entry: Published) -> str:
-    times = [f"{milliseconds(entry[side])} ms" for side in ("javascriptMs", "pythonMs")]
-    return _row([entry["name"], *times, f"**{entry['ratio']:.2f}**"])
-
-
-def _imports_row(entry: Published) -> str:
-    sizes = [f"{entry[size] / KILOBYTE:,.0f} KB" for size in ("bytes", "heapBytes")]
-    return _row([entry["name"], f"{entry['modules']:,}", *sizes, f"{entry['medianMs']:,.0f} ms"])
-
-
-def _load_row(entry: Published) -> str:
-    times = [f"{milliseconds(entry[cut])} ms" for cut in ("p50Ms", "p95Ms", "p99Ms")]
-    sizes = [f"{entry[size] / MEGABYTE:,.0f} MB" for size in ("beforeBytes", "afterBytes")]
-    rates = [f"{entry[rate]:.1f}" for rate in ("offered", "answered")]
-    return _row([f"{entry['clients']}", *rates, *times, f"{entry['errors']:,}", *sizes])
+    return row([entry["name"], f"{milliseconds(entry['elapsedMs'])} ms", *waits, f"{milliseconds(max(own_ms, 0))} ms"])
 
 
 def _platform_row(entry: Published) -> str:
     javascript = "" if entry["javascriptUs"] is None else f"{microseconds(entry['javascriptUs'])} µs"
-    return _row([entry["name"], javascript, f"{microseconds(entry['pythonUs'])} µs"])
+    return row([entry["name"], javascript, f"{microseconds(entry['pythonUs'])} µs"])
 
 
 def microseconds(value: float) -> str:
     """Return the microseconds with only the significant digits."""
     return milliseconds(value)
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |".replace("  ", " ")

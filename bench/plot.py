@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 from bench.findings import Published
 from bench.verdicts import is_met
 
-__all__ = ["LogScale", "growth_svg", "ratios_svg"]
+__all__ = ["STYLE", "WIDTH", "LogScale", "drawn_line", "drawn_text", "growth_svg", "ratios_svg", "spread_out", "svg"]
 
 WIDTH = 960
 ROW = 26
@@ -58,7 +58,7 @@ def ratios_svg(run: Published) -> str:
     ticks = _powers_of_two(min(ratios), max(ratios))
     scale = LogScale(ticks[0], ticks[-1], LABELS, WIDTH - RIGHT)
     parts = [
-        _text(
+        drawn_text(
             12,
             16,
             "Python’s time over JavaScript’s; bar: lowest–highest; stroke: target; green: met, red: missed, blue: none",
@@ -67,11 +67,11 @@ def ratios_svg(run: Published) -> str:
     ]
     for tick in ticks:
         x = scale.place(tick)
-        parts.append(_line(x, TOP - 8, x, bottom, "one" if tick == 1 else "grid"))
-        parts.append(_text(x, TOP - 12, f"{tick:g}", "middle"))
+        parts.append(drawn_line(x, TOP - 8, x, bottom, "one" if tick == 1 else "grid"))
+        parts.append(drawn_text(x, TOP - 12, f"{tick:g}", "middle"))
     for number, entry in enumerate(jobs):
         parts += _ratio_row(entry, scale, TOP + ROW * (number + 0.5))
-    return _svg(bottom + 12, "Ratio of Python's time to JavaScript's, by job", parts)
+    return svg(bottom + 12, "Ratio of Python's time to JavaScript's, by job", parts)
 
 
 def growth_svg(run: Published) -> str:
@@ -81,36 +81,36 @@ def growth_svg(run: Published) -> str:
     grown = [[time / entry["medianMs"][0] for time in entry["medianMs"]] for entry in series]
     across = LogScale(1, 100, left, end)
     up = LogScale(0.5, max(200.0, *map(max, grown)), height - 30, TOP)
-    parts = [_text(left, 16, "time over the time at the first size, against the size; dashed: linear", "start")]
+    parts = [drawn_text(left, 16, "time over the time at the first size, against the size; dashed: linear", "start")]
     for tick in (1, 10, 100):
-        parts.append(_line(across.place(tick), TOP, across.place(tick), height - 30, "grid"))
-        parts.append(_line(left, up.place(tick), end, up.place(tick), "grid"))
-        parts.append(_text(across.place(tick), height - 12, f"{tick} ×", "middle"))
-        parts.append(_text(left - 8, up.place(tick) + 4, f"{tick} ×", "end"))
-    parts.append(f'{_line(left, up.place(1), end, up.place(100), "one")[:-2]} stroke-dasharray="4 4"/>')
-    labels = _spread_out([up.place(times[-1]) for times in grown], 17)
+        parts.append(drawn_line(across.place(tick), TOP, across.place(tick), height - 30, "grid"))
+        parts.append(drawn_line(left, up.place(tick), end, up.place(tick), "grid"))
+        parts.append(drawn_text(across.place(tick), height - 12, f"{tick} ×", "middle"))
+        parts.append(drawn_text(left - 8, up.place(tick) + 4, f"{tick} ×", "end"))
+    parts.append(f'{drawn_line(left, up.place(1), end, up.place(100), "one")[:-2]} stroke-dasharray="4 4"/>')
+    labels = spread_out([up.place(times[-1]) for times in grown], 17)
     for entry, times, y in zip(series, grown, labels, strict=True):
         points = [
             (across.place(size / entry["sizes"][0]), up.place(time))
             for size, time in zip(entry["sizes"], times, strict=True)
         ]
         parts += _growth_line(entry, points, y)
-    return _svg(height, "Growth of the package's times with the size of the work", parts)
+    return svg(height, "Growth of the package's times with the size of the work", parts)
 
 
 def _ratio_row(entry: Published, scale: LogScale, y: float) -> list[str]:
     kind = {True: "met", False: "missed", None: "stated"}[is_met(entry)]
     low, middle, high = (scale.place(entry["ratio"][part]) for part in ("lowest", "median", "highest"))
     parts = [
-        _text(LABELS - 12, y + 4, entry["name"], "end", "name"),
-        _line(low, y, high, y, kind),
+        drawn_text(LABELS - 12, y + 4, entry["name"], "end", "name"),
+        drawn_line(low, y, high, y, kind),
         f'<circle class="{kind}" cx="{middle:.1f}" cy="{y:.1f}" r="4.5"/>',
-        _text(high + 8, y + 4, f"{entry['ratio']['median']:.2f}", "start"),
+        drawn_text(high + 8, y + 4, f"{entry['ratio']['median']:.2f}", "start"),
     ]
     target = entry["target"]
     if target and target["over"] == "JavaScript":
         x = scale.place(target["ratio"])
-        parts.append(_line(x, y - 8, x, y + 8, "target"))
+        parts.append(drawn_line(x, y - 8, x, y + 8, "target"))
     return parts
 
 
@@ -122,12 +122,12 @@ def _growth_line(entry: Published, points: Sequence[tuple[float, float]], label_
     return [
         f'<polyline class="line {kind}" style="fill:none" points="{path}"/>',
         *[f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points],
-        _line(end_x + 4, end_y, end_x + 22, label_y, "grid"),
-        _text(end_x + 26, label_y + 4, label, "start", "name"),
+        drawn_line(end_x + 4, end_y, end_x + 22, label_y, "grid"),
+        drawn_text(end_x + 26, label_y + 4, label, "start", "name"),
     ]
 
 
-def _spread_out(places: Sequence[float], least: float) -> list[float]:
+def spread_out(places: Sequence[float], least: float) -> list[float]:
     """Return the places, moved down as little as possible so that any two keep a minimal distance."""
     moved = list(places)
     free = -math.inf
@@ -143,14 +143,17 @@ def _powers_of_two(lowest: float, highest: float) -> list[float]:
     return [2.0**power for power in range(first, last + 1)]
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+def drawn_line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    """Return a straight line of a class of the style."""
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str, kind: str = "tick") -> str:
+def drawn_text(x: float, y: float, text: str, anchor: str, kind: str = "tick") -> str:
+    """Return a text. Its anchor is "start", "middle" or "end"."""
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _svg(height: float, title: str, parts: Sequence[str]) -> str:
+def svg(height: float, title: str, parts: Sequence[str], *, style: str = STYLE) -> str:
+    """Return the figure. Its title is what a screen reader says."""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img">'
-    return "\n".join([head, f"<title>{escape(title)}</title>", f"<style>{STYLE}</style>", *parts, "</svg>\n"])
+    return "\n".join([head, f"<title>{escape(title)}</title>", f"<style>{style}</style>", *parts, "</svg>\n"])

@@ -7,6 +7,7 @@ numbers are a little smaller.
 """
 
 import asyncio
+import gc
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +22,7 @@ from agents_store_cloudflare import (
     D1UsageStore,
     DurableObjectLockManager,
     DurableObjectStreamManager,
+    StreamOptions,
     create_cloudflare_store,
     run_migration,
 )
@@ -113,7 +115,10 @@ async def _recording() -> Once:
 
 async def _turning() -> Once:
     store = create_cloudflare_store(
-        db=await _tables(), streams=LocalObjects(StreamObject), locks=LocalObjects(LockObject)
+        db=await _tables(),
+        streams=LocalObjects(StreamObject),
+        locks=LocalObjects(LockObject),
+        stream_options=StreamOptions(flush_interval=60),
     )
 
     async def once() -> None:
@@ -164,11 +169,14 @@ def calls_of(name: str) -> Counter[str]:
         once = await CALL_JOBS[name]()
         for _ in range(2):
             await once()
+        gc.collect()
+        gc.disable()  # it calls finalizers when it wants
         sys.setprofile(enter)
         try:
             await once()
         finally:
             sys.setprofile(None)
+            gc.enable()
 
     asyncio.run(run())
     return found

@@ -1,13 +1,13 @@
 """The part of docs/performance.md that sets the package beside what people take instead. It comes only from the published results."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from agents_store_cloudflare.contract.costs import Cost, D1Cost, ObjectCost
 from agents_store_cloudflare.metering.costs import estimate
 from bench.findings import Published
 from bench.peers.chat import JOBS, MODEL_MS
+from bench.sections import measured_on
 from bench.verdicts import milliseconds
 
 __all__ = ["dollars", "durable_section", "graph_section", "peers_section"]
@@ -24,7 +24,7 @@ def peers_section(run: Published) -> str:
     """A table for each job, then what a turn costs."""
     sides = run["sides"]
     delays = [int(delay) for delay in next(iter(sides[0]["jobs"].values()))["medianMs"]]
-    head = f"{_measured_on(run)} The model takes {MODEL_MS:,.0f} ms of a turn; they are taken off."
+    head = f"{measured_on(run)} The model takes {MODEL_MS:,.0f} ms of a turn; they are taken off."
     tables = [_job_table(job, title, sides, delays) for job, title in JOBS.items()]
     costs = "\n".join([COST_HEAD, *map(_cost_row, sides)])
     notes = "\n".join(f"- **{side['name']}**: {side['note']}." for side in sides)
@@ -42,12 +42,12 @@ def graph_section(run: Published) -> str:
         *(_graph_row(each, delays) for each in savers),
     ]
     notes = [f"- {saver['name']}: {saver['note']}." for saver in savers]
-    return "\n".join([_measured_on(run), "", *rows, "", *notes])
+    return "\n".join([measured_on(run), "", *rows, "", *notes])
 
 
 def durable_section(run: Published) -> str:
     """One table."""
-    return "\n".join([_measured_on(run), "", DURABLE_HEAD, *map(_durable_row, run["jobs"])])
+    return "\n".join([measured_on(run), "", DURABLE_HEAD, *map(_durable_row, run["jobs"])])
 
 
 def dollars(cost: Mapping[str, float]) -> str:
@@ -76,14 +76,6 @@ def _graph_row(saver: dict[str, Any], delays: list[int]) -> str:
     ]
     cells += [f"{cost['storedBytes'] / 1024:,.0f} KB", f"{saver['checkpoints']} of {saver['allCheckpoints']}"]
     return f"| {' | '.join(cells)} |"
-
-
-def _measured_on(run: Published) -> str:
-    machine = run["machine"]
-    return (
-        f"Measured on {datetime.fromisoformat(run['when']):%Y-%m-%d} in {run['rounds']} rounds, on {machine['cores']} cores of an "
-        f"{machine['cpu']}."
-    )
 
 
 def _job_table(job: str, title: str, sides: list[dict[str, Any]], delays: list[int]) -> str:

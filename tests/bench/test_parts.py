@@ -1,6 +1,8 @@
 """The parts of docs/performance.md that are measured by themselves: their arithmetic, and that the page shows it."""
 
 import copy
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -9,15 +11,20 @@ from bench.findings import Published
 from bench.imports import USES, imports_entry
 from bench.jobs import Floor, Job, all_jobs
 from bench.load import Load, load_entry
-from bench.page import PAGE, PARTS, published_parts
+from bench.long_load import long_entry
+from bench.page import NOT_MEASURED, PAGE, PART_FIGURES, PARTS, published_parts
+from bench.part_plots import peers_svg
+from bench.shares import shares_entry
 
+SVG = "{http://www.w3.org/2000/svg}"
 JOB = Job(name="save", kind="save", repetitions=10, input={}, expected={}, floor=Floor(batches=1))
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_the_page_has_the_published_part(name: str) -> None:
     """`make bench ARGS="--part …"` writes it; nobody edits a number."""
-    assert PARTS[name].section(published_parts()[name]) in PAGE.read_text()
+    parts = published_parts()
+    assert (PARTS[name].section(parts[name]) if name in parts else NOT_MEASURED.format(name=name)) in PAGE.read_text()
 
 
 def test_the_published_parts_are_whole() -> None:
@@ -78,3 +85,67 @@ def test_another_run_is_another_part(name: str, group: str, field: str) -> None:
     run[group][0][field] = 12_345
 
     assert PARTS[name].section(run) != before
+
+
+def _samples(bytes_a_minute: float) -> list[tuple[float, int]]:
+    """Ten minutes of memory: 400 MB that rise at once to 500, and then by this much."""
+    return [
+        (second, 400_000_000 if second < 60 else int(500_000_000 + second / 60 * bytes_a_minute))
+        for second in range(0, 600, 10)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bytes_a_minute", "is_growth"), [(0, False), (1_000_000, False), (10_000_000, True), (-10_000_000, False)]
+)
+def test_memory_that_rises_after_the_warm_up_grows(bytes_a_minute: int, is_growth: bool) -> None:
+    """The warm-up does not count, and neither does a rise of less than a twentieth."""
+    entry = long_entry(600, [(200, 10.0)] * 60, _samples(bytes_a_minute))
+
+    assert entry["grows"] is is_growth
+    assert entry["bytesAMinute"] == pytest.approx(bytes_a_minute, abs=1)
+    assert ("**grows**" in PARTS["long"].section(_run_of(entry))) is is_growth
+
+
+def test_the_first_and_the_last_third_of_a_long_run() -> None:
+    """A turn that fails has no time, and counts as an error."""
+    answers = [(200, 10.0)] * 30 + [(0, 5_000.0)] * 30 + [(200, 20.0)] * 30
+    entry = long_entry(600, answers, _samples(0))
+
+    assert (entry["firstThirdMs"], entry["lastThirdMs"], entry["errors"]) == ([10.0] * 3, [20.0] * 3, 30)
+
+
+def _run_of(entry: Published) -> Published:
+    return {"when": "2026-11-27T00:00:00+00:00", "machine": {"cores": 2, "cpu": "x"}, **entry}
+
+
+def test_the_shares_of_a_profile() -> None:
+    """A flush is a twentieth of the job; the shares are of Python's time, and the rest is waiting."""
+    parts = {"border": 10.0, "json": 6.0, "checksum": 0.0, "package": 4.0, "others": 0.0}
+    entry = shares_entry("page of 50, the first", [{"elapsed": 100.0, **parts}, {"elapsed": 60.0, **parts}], times=20)
+
+    assert (entry["elapsedMs"], entry["partsMs"]["border"]) == (4.0, 0.5)
+    section = PARTS["cpu"].section({**_run_of({}), "jobs": [], "shares": [entry]})
+    assert f"| 3.00 ms | 1.00 ms | 50% | 30% | 0% | 20% | 0% | {entry['calls']} |" in section
+
+
+@pytest.mark.parametrize("file", PART_FIGURES, ids=lambda file: file.stem)
+def test_the_figures_of_the_parts(file: Path) -> None:
+    """They come from the published parts, have a title, colours for both backgrounds, and a dash and a label for each line."""
+    text = PART_FIGURES[file](published_parts())
+
+    assert file.read_text() == text
+    assert text.count("prefers-color-scheme: dark") == 2
+    assert "<rect" not in text
+    figure = ET.fromstring(text)
+    lines = figure.findall(f"{SVG}polyline")
+    assert figure.find(f"{SVG}title") is not None
+    assert len({line.get("stroke-dasharray") for line in lines}) == len(lines) >= 2
+
+
+def test_a_turn_that_took_no_time_has_its_place_in_the_figure() -> None:
+    """The model's own time is taken off, so a fast side can be at zero, which has no logarithm."""
+    run = copy.deepcopy(published_parts()["peers"])
+    run["sides"][0]["jobs"]["chat_turn"]["medianMs"]["0"] = -3.0
+
+    assert ET.fromstring(peers_svg(run)) is not None

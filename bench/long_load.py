@@ -1,0 +1,104 @@
+"""Half an hour of steady load, with the runtime's memory watched: does anything grow, does anything become slower?"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from statistics import fmean, quantiles
+
+from bench.findings import Published
+from bench.load import CONFIG, answered_turns, memory_of, prepared
+from tools.local_runtime import LocalRuntime
+
+__all__ = ["SAMPLE_S", "grows", "long_entry", "run_long_load", "slope"]
+
+CLIENTS = 8
+"""Each begins a turn every second: half of the rate at which the local runtime still answers without a queue."""
+
+SAMPLE_S = 10.0
+WARM_UP = 1 / 3
+"""The part of the run in which caches fill and the garbage collectors find their limits. The slope is fitted to the rest."""
+
+MOST_GROWTH = 0.05
+"""Memory that rises by no more than this part of its mean, over the fitted time, does not grow."""
+
+THIRDS = 3
+
+
+def run_long_load(minutes: float) -> Published:
+    """Send turns at a fixed rate, and read the memory of the runtime every ten seconds.
+
+    Args:
+        minutes: how long.
+    """
+    print(f"bench: {CLIENTS} turns a second for {minutes:g} minutes", flush=True)
+    with LocalRuntime(CONFIG) as runtime:
+        return asyncio.run(_watched(runtime, minutes * 60))
+
+
+async def _watched(runtime: LocalRuntime, seconds: float) -> Published:
+    await prepared(runtime.url)
+    began_s = time.monotonic()
+    samples: list[tuple[float, int]] = []
+
+    async def sample() -> None:
+        while True:
+            samples.append((time.monotonic() - began_s, memory_of(runtime)))
+            await asyncio.sleep(SAMPLE_S)
+
+    sampling = asyncio.ensure_future(sample())
+    try:
+        answers = await answered_turns(runtime.url, CLIENTS, seconds)
+    finally:
+        sampling.cancel()
+    return long_entry(seconds, answers, samples)
+
+
+def long_entry(seconds: float, answers: Sequence[tuple[int, float]], samples: Sequence[tuple[float, int]]) -> Published:
+    """The run, as it is published.
+
+    Args:
+        seconds: its length.
+        answers: each turn's status and milliseconds, in the order in which they were due.
+        samples: the runtime's bytes, with the seconds since the beginning.
+    """
+    third = len(answers) // THIRDS
+    return {
+        "seconds": seconds,
+        "turnsASecond": CLIENTS,
+        "errors": sum(status != 200 for status, _ in answers),
+        "firstThirdMs": _cuts(answers[:third]),
+        "lastThirdMs": _cuts(answers[-third:]),
+        "samples": [[round(at_s, 1), size_bytes] for at_s, size_bytes in samples],
+        "bytesAMinute": slope(_fitted(samples)) * 60,
+        "grows": grows(samples),
+    }
+
+
+def grows(samples: Sequence[tuple[float, int]]) -> bool:
+    """Return whether the memory grows after the warm-up: the line of least squares rises by more than a twentieth of the mean."""
+    fitted = _fitted(samples)
+    rise = slope(fitted) * (fitted[-1][0] - fitted[0][0])
+    return rise > MOST_GROWTH * fmean(size for _, size in fitted)
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Return the slope of the line of least squares.
+
+    Raises:
+        ValueError: there are fewer than two different places.
+    """
+    mean_x, mean_y = fmean(x for x, _ in points), fmean(y for _, y in points)
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    if not spread:
+        raise ValueError("a slope takes two places")
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+
+
+def _fitted(samples: Sequence[tuple[float, int]]) -> Sequence[tuple[float, int]]:
+    return samples[int(len(samples) * WARM_UP) :]
+
+
+def _cuts(answers: Sequence[tuple[int, float]]) -> list[float]:
+    """The times in ms under which 50, 95 and 99 of 100 answered turns stayed."""
+    cuts = quantiles([time_ms for status, time_ms in answers if status == 200], n=100, method="inclusive")
+    return [cuts[49], cuts[94], cuts[98]]

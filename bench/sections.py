@@ -1,0 +1,114 @@
+"""The sections of docs/performance.md that are measured by themselves: CPU, imports, load. They come only from the published results."""
+
+from datetime import datetime
+
+from bench.findings import Published
+from bench.verdicts import milliseconds
+
+__all__ = ["cpu_section", "imports_section", "load_section", "long_section", "measured_on", "row"]
+
+KILOBYTE = 1024
+MEGABYTE = 1024 * KILOBYTE
+CPU_HEAD = "| job | JavaScript | Python | ratio |\n|---|--:|--:|--:|"
+SHARES = {
+    "border": "border to JavaScript",
+    "json": "JSON",
+    "checksum": "checksum",
+    "package": "package",
+    "others": "event loop, others",
+}
+SHARES_HEAD = f"| job | waiting | Python | {' | '.join(SHARES.values())} | Python calls |\n|---|--:|--:|{'--:|' * len(SHARES)}--:|"
+SHARES_TEXT = (
+    "The parts of Python's time, from a profile inside the Worker, which makes each job slower. *Border*: values that cross to and from "
+    "JavaScript. *JSON*: text to values and back, with the checks. *Checksum*: the messages that a state already has must be unchanged. "
+    "*Python calls* is exact: the functions of the package that one call enters, counted on CPython; a test holds these numbers "
+    "(`tests/costs/test_python_calls.py`)."
+)
+IMPORTS_HEAD = "| a Worker that uses | modules | source | Python objects | time |\n|---|--:|--:|--:|--:|"
+LOAD_HEAD = (
+    "| clients | turns a second, offered | answered | p50 | p95 | p99 | errors | memory before | after |\n"
+    "|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+)
+
+
+def measured_on(run: Published) -> str:
+    """When and where a part was measured, in how many rounds if it says so."""
+    machine = run["machine"]
+    rounds = f" in {run['rounds']} rounds" if run.get("rounds", 1) > 1 else ""
+    when = datetime.fromisoformat(run["when"])
+    return f"Measured on {when:%Y-%m-%d}{rounds}, on {machine['cores']} cores of an {machine['cpu']}."
+
+
+def row(cells: list[str]) -> str:
+    """One row of a table."""
+    return f"| {' | '.join(cells)} |".replace("  ", " ")
+
+
+def cpu_section(run: Published) -> str:
+    """Every job's CPU time on both sides; then the parts of Python's time in the six jobs with a target."""
+    lines = [measured_on(run), "", CPU_HEAD, *map(_cpu_row, run["jobs"])]
+    if "shares" in run:
+        lines += ["", SHARES_TEXT, "", SHARES_HEAD, *map(_shares_row, run["shares"])]
+    return "\n".join(lines)
+
+
+def imports_section(run: Published) -> str:
+    """What each use of the package loads."""
+    return "\n".join([measured_on(run), "", IMPORTS_HEAD, *map(_imports_row, run["uses"])])
+
+
+def load_section(run: Published) -> str:
+    """The steps of the load, and the idle listeners."""
+    listeners = run["listeners"]
+    grown_kb = (listeners["idleBytes"] - listeners["beforeBytes"]) / listeners["listeners"] / KILOBYTE
+    told = (
+        f"**{listeners['listeners']:,} listeners**, each on a stream of its own, hold {grown_kb:.0f} KB each while they are idle. "
+        f"One chunk into each stream, 50 writers at once: the last listener has its chunk after {listeners['seconds']:.1f} s."
+    )
+    return "\n".join([measured_on(run), "", LOAD_HEAD, *map(_load_row, run["steps"]), "", told])
+
+
+def long_section(run: Published) -> str:
+    """Whether memory and times grow in a long run, and from what that follows."""
+    first, last = run["samples"][0][1], run["samples"][-1][1]
+    verdict = "**grows**" if run["grows"] else "**does not grow**"
+    times = [" / ".join(f"{milliseconds(each)} ms" for each in run[part]) for part in ("firstThirdMs", "lastThirdMs")]
+    return (
+        f"{measured_on(run)} {run['turnsASecond']} turns a second for {run['seconds'] / 60:.0f} minutes, {run['errors']:,} errors. "
+        f"Memory {verdict}: {first / MEGABYTE:,.0f} MB at the beginning, {last / MEGABYTE:,.0f} MB at the end, "
+        f"{run['bytesAMinute'] / MEGABYTE:+.2f} MB a minute after the first third (a line through a sample each ten seconds; it grows if "
+        f"the line rises by more than a twentieth). p50 / p95 / p99 in the first third {times[0]}, in the last third {times[1]}."
+    )
+
+
+def _cpu_row(entry: Published) -> str:
+    times = [f"{milliseconds(entry[side])} ms" for side in ("javascriptMs", "pythonMs")]
+    return row([entry["name"], *times, f"**{entry['ratio']:.2f}**"])
+
+
+def _shares_row(entry: Published) -> str:
+    parts = entry["partsMs"]
+    python_ms = sum(parts.values())
+    shares = [f"{parts[part] / python_ms:.0%}" for part in SHARES]
+    waiting_ms = max(entry["elapsedMs"] - python_ms, 0)
+    return row(
+        [
+            entry["name"],
+            f"{milliseconds(waiting_ms)} ms",
+            f"{milliseconds(python_ms)} ms",
+            *shares,
+            f"{entry['calls']:,}",
+        ]
+    )
+
+
+def _imports_row(entry: Published) -> str:
+    sizes = [f"{entry[size] / KILOBYTE:,.0f} KB" for size in ("bytes", "heapBytes")]
+    return row([entry["name"], f"{entry['modules']:,}", *sizes, f"{entry['medianMs']:,.0f} ms"])
+
+
+def _load_row(entry: Published) -> str:
+    times = [f"{milliseconds(entry[cut])} ms" for cut in ("p50Ms", "p95Ms", "p99Ms")]
+    sizes = [f"{entry[size] / MEGABYTE:,.0f} MB" for size in ("beforeBytes", "afterBytes")]
+    rates = [f"{entry[rate]:.1f}" for rate in ("offered", "answered")]
+    return row([f"{entry['clients']}", *rates, *times, f"{entry['errors']:,}", *sizes])
