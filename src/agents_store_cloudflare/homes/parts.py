@@ -50,7 +50,7 @@ _NEXT: LiteralString = """
 _DROP: LiteralString = "DELETE FROM __agents_parts\nWHERE request = ?1"
 
 # ?1 time
-_DROP_OLD: LiteralString = "DELETE FROM __agents_parts\nWHERE arrived_at < ?1"
+_DROP_OLD: LiteralString = "DELETE FROM __agents_parts\nWHERE arrived_at <= ?1"
 
 _IS_EMPTY: LiteralString = "SELECT NOT EXISTS (SELECT 1 FROM __agents_parts) AS is_empty"
 
