@@ -1,7 +1,9 @@
-"""Errors keep class, facts and message over the wire, and nothing foreign leaks."""
+"""Errors keep class, facts and message over the wire, in copies and in pickles, and nothing foreign leaks."""
 
+import copy
 import inspect
 import logging
+import pickle
 from typing import assert_type
 
 import pytest
@@ -147,3 +149,13 @@ async def test_what_would_fail_again_is_not_sent_again(kind: str) -> None:
     with pytest.raises(ObjectCallError):
         await with_retry(send)
     assert calls == 1
+
+
+@pytest.mark.parametrize("kind", EXAMPLES, ids=lambda kind: kind.__name__)
+def test_copies_and_pickles(kind: type[AgentsStoreError]) -> None:
+    """A copy and a pickle of an error have its class, text, facts and other attributes."""
+    error = EXAMPLES[kind]
+    for again in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+        assert type(again) is kind
+        assert again.__dict__ == error.__dict__
+        assert (str(again), again.args, again.facts()) == (str(error), error.args, error.facts())

@@ -255,3 +255,19 @@ def test_a_database_without_sessions() -> None:
     """RB-1: a database without replicas says so."""
     with pytest.raises(InvalidArgumentError, match="has no sessions"):
         _store(SqliteDatabase(), "first-primary")
+
+
+async def test_adapters_writes_are_the_stores_own(database: LaggingDatabase, store: CloudflareStore) -> None:
+    """RB-1: The store sees what an adapter wrote through `session_homes`, and so does the next request's store."""
+    adapter = D1StateStore(store.session_homes)
+    for _ in range(5):
+        await adapter.append_messages("ada", [{"role": "user"}], create="t")
+    assert (await store.state_store.get_messages("ada")).total == 5
+    assert (await _store(database, store.bookmark).state_store.get_messages("ada")).total == 5
+
+
+async def test_adapters_read_from_the_primary(database: LaggingDatabase, store: CloudflareStore) -> None:
+    """RB-1: What an adapter reads may decide about its writes, so no replica answers."""
+    await _store(database).state_store.create_session("ada", agent_type="t")
+    assert await D1StateStore(store.session_homes).exists("ada")
+    assert database.replica_reads == 0

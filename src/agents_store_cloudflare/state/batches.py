@@ -13,7 +13,7 @@ from agents_store_cloudflare.database import Database, Homes, Row, SqlError, Sta
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
 from agents_store_cloudflare.state.guard import Commit, Facts, Guard
 
-__all__ = ["StateBatches"]
+__all__ = ["StateBatches", "has_writes"]
 
 MAX_DATABASE_BYTES: Final = 10_000_000_000
 """https://developers.cloudflare.com/d1/platform/limits/; the same for a Durable Object."""
@@ -25,6 +25,11 @@ _WRITES = re.compile(r"^\s*(INSERT|UPDATE|DELETE)\b", re.MULTILINE)
 @lru_cache(maxsize=1_000)
 def _is_write(sql: str) -> bool:
     return _WRITES.search(sql) is not None
+
+
+def has_writes(statements: Sequence[Statement]) -> bool:
+    """Return whether a batch may change rows. A read replica cannot answer such a batch."""
+    return any([_is_write(each.sql) for each in statements])  # noqa: C419 - a list is faster than a generator
 
 
 class StateBatches:
@@ -63,7 +68,7 @@ class StateBatches:
         guards = guard.statements()
         whole = [*guards, *statements]
         place = database or (self.homes.of_new if guard.version == 0 else self.homes.of)(guard.session_id)
-        if not any([_is_write(each.sql) for each in whole]):  # noqa: C419 - a list is faster than a generator
+        if not has_writes(whole):
             place = primary_of(place)  # otherwise a replica would decide about the write
         try:
             results = await batch_with_retry(place, whole)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
-from agents_store_cloudflare.database import Database, DatabaseSession, HasSessions
+from agents_store_cloudflare.database import Database, DatabaseSession, HasSessions, Row, Statement, primary_of
+from agents_store_cloudflare.state.batches import has_writes
 
-__all__ = ["check_bookmark", "session_of"]
+__all__ = ["AdaptersDatabase", "check_bookmark", "session_of"]
 
 MOST_CHARACTERS: Final = 200
 BEGINNINGS: Final = ("first-primary", "first-unconstrained")
@@ -44,3 +46,22 @@ def session_of(database: Database, bookmark: object) -> DatabaseSession:
     if not isinstance(database, HasSessions):
         raise InvalidArgumentError("bookmark= needs a D1 binding: this database has no sessions")
     return database.session(checked)
+
+
+class AdaptersDatabase:
+    """The database of a store with a bookmark, for the adapters of frameworks.
+
+    An adapter's reads may decide about its writes, so the primary database answers them. Its writes belong to the store's session:
+    the store sees them, and its bookmark covers them.
+
+    Args:
+        session: the session of the store.
+    """
+
+    def __init__(self, session: Database) -> None:
+        self._session = session
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Run the statements as one transaction."""
+        place = self._session if has_writes(statements) else primary_of(self._session)
+        return await place.batch(statements)

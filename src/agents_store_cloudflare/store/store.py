@@ -116,10 +116,18 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
     def session_homes(self) -> Homes:
         """Where the sessions live, for the adapters of frameworks. Without homes it is the database.
 
+        With a bookmark, adapters read from the primary database, and `bookmark` covers what they write.
+
         Example:
             >>> session = D1Session("ada", store.session_homes, fencing_token=lock)
         """
-        return self._parts.homes or OneDatabase(primary_of(self._parts.database))
+        if self._parts.homes is not None:
+            return self._parts.homes
+        if self._session is None:
+            return OneDatabase(self._parts.database)
+        from agents_store_cloudflare.store.bookmarks import AdaptersDatabase  # noqa: PLC0415 - most stores have no bookmark
+
+        return OneDatabase(AdaptersDatabase(self._parts.database))
 
     @property
     def bookmark(self) -> str | None:

@@ -41,6 +41,21 @@ async def test_a_stop_that_comes_late_stops_no_other_turn() -> None:
     world.close()
 
 
+async def test_a_late_stop_of_another_turn_hides_no_stop() -> None:
+    """UI-6: Stops of turns that have ended arrive after the stop of the running turn, and it still hears of its own."""
+    world = await TurnWorld.open()
+    async with world.mine.turn(SESSION, agent_type="t", turn_id="two", wait=2) as turn:
+        await request_stop(world.theirs.state_store, SESSION, "two")
+        for late in ("one", "zero", "one"):
+            await request_stop(world.theirs.state_store, SESSION, late)
+        assert await stop_requested(turn)
+    for number in range(30):
+        await request_stop(world.theirs.state_store, SESSION, f"late {number}")
+    state = await world.mine.state_store.load_state(SESSION, required=True)
+    assert len(str(state.abort_reason).split("\n")) == 16
+    world.close()
+
+
 async def test_stops_of_nothing() -> None:
     """UI-6: a session that is not there, and ids that are none."""
     world = await TurnWorld.open()

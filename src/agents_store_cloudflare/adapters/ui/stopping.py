@@ -11,6 +11,9 @@ __all__ = ["StoppableTurn", "request_stop", "stop_requested"]
 
 _MARK: Final = "stop "
 
+_MOST_MARKS: Final = 16
+"""The requests that a session keeps, the newest. Only one turn runs at a time, so older ones are for turns that have ended."""
+
 
 class StoppableTurn(Protocol):
     """The part of a turn that `stop_requested` uses."""
@@ -41,7 +44,8 @@ async def request_stop(states: StateStore, session_id: str, turn_id: str) -> Non
     mark = f"{_MARK}{check_id(turn_id, 'turn_id')}"
 
     def change(state: AgentState) -> None:
-        state.abort_reason = mark
+        earlier = [each for each in _marks(state) if each != mark]
+        state.abort_reason = "\n".join([*earlier, mark][-_MOST_MARKS:])
 
     await states.update_state(session_id, change)
 
@@ -57,4 +61,10 @@ async def stop_requested(turn: StoppableTurn) -> bool:
         StaleStateError, StaleFencingTokenError, LockLostError, TurnError: as `turn.commit`.
     """
     await turn.commit()
-    return turn.state.abort_reason == f"{_MARK}{turn.id}"
+    return f"{_MARK}{turn.id}" in _marks(turn.state)
+
+
+def _marks(state: AgentState) -> list[str]:
+    """Return the requests to stop, one a line, the oldest first: a request for one turn hides none for another."""
+    reason = state.abort_reason or ""
+    return reason.split("\n") if reason.startswith(_MARK) else []

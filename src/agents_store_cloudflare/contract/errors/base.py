@@ -68,12 +68,20 @@ class AgentsStoreError(Exception):
         """Return the keyword arguments that build an equal error."""
         return {name: getattr(self, name) for name in self.fact_names()}
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let copies and pickles have every attribute: by default Python calls the constructor with the message alone."""
+        return _blank, (type(self), self.args), dict(self.__dict__)
+
     def to_dict(self) -> dict[str, JsonValue]:
         """Return the JSON body that a Worker answers with: `{"error": {"code", "message"}}`."""
         return {"error": {"code": self.code, "message": self.message}}
 
 
 ERRORS_BY_CODE[AgentsStoreError.code] = AgentsStoreError
+
+
+def _blank(kind: type[AgentsStoreError], arguments: tuple[object, ...]) -> AgentsStoreError:
+    return kind.__new__(kind, *arguments)
 
 
 class InvalidArgumentError(AgentsStoreError, ValueError):
