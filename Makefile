@@ -64,7 +64,7 @@ bench: setup ## Measure the package beside idiomatic JavaScript, in one run
 soak: setup ## The tests' long versions: kill rounds and random operations at full length
 	@SOAK=1 $(run) pytest $(ARGS)
 
-conformance: setup ## Run the published conformance suites: of the stream protocol, of the AI SDK, of LangGraph
+conformance: setup ## Run the published suites and clients: stream protocol, AI SDK, AG-UI, LangGraph, and the kits of the other adapters
 	@test -d conformance || { echo "make conformance: there is no conformance/ folder" >&2; exit 2; }
 	@$(run) conformance $(ARGS)
 

@@ -1,5 +1,6 @@
-"""Start the example Worker and run the published suite and both published clients against it, then the AI SDK against a chat Worker, then
-LangGraph's suite for checkpointers on `D1Saver`.
+"""Start the example Worker and run the published suite and both published clients against it, then the clients of the AI SDK and of AG-UI
+against a chat Worker, then LangGraph's suite for checkpointers on `D1Saver`, then the kits that compare an adapter's store with its
+framework's.
 
 `python -m conformance [vitest arguments]`, e.g. `-t "Long-Poll"`. The first run installs their packages below
 `.runtime/conformance`, from the locks of this folder.
@@ -15,6 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from conformance.kits import kits
 from conformance.langgraph_suite import langgraph
 from tools.local_runtime import LocalRuntime
 from tools.places import NODE_BIN, ROOT, RUNTIME, exclusive, fingerprint
@@ -23,7 +25,7 @@ HERE = Path(__file__).parent
 INSTALLED = RUNTIME / "conformance"
 VENV = INSTALLED / "venv"
 LOCKED = ("package.json", "package-lock.json", "requirements.lock")
-PROGRAMS = ("suite.test.mjs", "typescript_client.mjs", "ai_client.mjs")
+PROGRAMS = ("suite.test.mjs", "typescript_client.mjs", "ai_client.mjs", "ag_ui_client.mjs")
 CONFIG = ROOT / "examples/durable_streams/wrangler.toml"
 PAGES = ROOT / "tests/end_to_end/ui_worker/wrangler.toml"
 VARIABLES = {"LONG_POLL_S": "4", "SUBSCRIPTIONS": "development"}
@@ -41,7 +43,8 @@ def main() -> int:
             are_clients_served = _clients(environment) if len(sys.argv) == 1 else True
         is_page_served = _page(environment) if len(sys.argv) == 1 else True
         is_graph_kept = langgraph() if len(sys.argv) == 1 else True
-    return 0 if is_suite_passed and are_clients_served and is_page_served and is_graph_kept else 1
+        are_kits_passed = kits() if len(sys.argv) == 1 else True
+    return 0 if is_suite_passed and are_clients_served and is_page_served and is_graph_kept and are_kits_passed else 1
 
 
 def _install() -> None:
@@ -96,10 +99,11 @@ def _clients(environment: dict[str, str]) -> bool:
 
 
 def _page(environment: dict[str, str]) -> bool:
-    """Return whether the AI SDK's client got each complete message."""
+    """Return whether the clients of the AI SDK and of AG-UI got each complete message."""
     with LocalRuntime(PAGES) as runtime:
-        command = [str(NODE_BIN / "node"), str(INSTALLED / "ai_client.mjs")]
-        return subprocess.run(command, env={**environment, "CHAT_URL": runtime.url}, check=False).returncode == 0
+        told = {**environment, "CHAT_URL": runtime.url}
+        commands = [[str(NODE_BIN / "node"), str(INSTALLED / name)] for name in ("ai_client.mjs", "ag_ui_client.mjs")]
+        return [subprocess.run(command, env=told, check=False).returncode for command in commands] == [0, 0]
 
 
 if __name__ == "__main__":

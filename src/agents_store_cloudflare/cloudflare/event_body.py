@@ -47,7 +47,7 @@ class SseBody:
         self._source = source
 
     def push(self, frames: str) -> bool:
-        """Push a text. Return False, and take nothing, if the body is full or its client is gone."""
+        """Push a text that is not empty. Return False, and take nothing, if the body is full or its client is gone."""
         if self._controller is None or self._is_ending:
             return False
         room = self._controller.desiredSize

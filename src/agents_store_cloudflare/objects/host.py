@@ -56,7 +56,7 @@ class EventBody(Protocol):
         ...
 
     def push(self, frames: str) -> bool:
-        """Push a text. Return False, and take nothing, if the body is full or its client is gone."""
+        """Push a text that is not empty. Return False, and take nothing, if the body is full or its client is gone."""
         ...
 
     def has_read(self) -> bool:

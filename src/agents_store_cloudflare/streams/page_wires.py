@@ -44,19 +44,22 @@ class PageWire:
 
     Attributes:
         done: the last frame of an answer; "" when the protocol has no such frame.
-        failed: the JSON of a failed message, with `text` in place of its error.
+        failed: the `type` of the event that tells of a failed message.
+        text: the key of that event's error.
+        left_out: the keys of a chunk that the wire leaves out, because its clients know no others than the protocol's.
     """
 
     headers: tuple[tuple[str, str], ...]
     done: str
     failed: str
     text: str
+    left_out: tuple[str, ...] = ()
 
     def __call__(self, event: str, data: str, sequence: int | None = None, /) -> str:  # noqa: ARG002 - a wire without sequences
         """Return one event as text, without a sequence."""
         match event:
             case "chunk" if not data.startswith(CLOSINGS):
-                return f"data: {data}\n\n"
+                return f"data: {self._known(data) if self.left_out else data}\n\n"
             case "chunk":
                 closing = cast("dict[str, Any]", json.loads(data))
                 return (
@@ -70,6 +73,13 @@ class PageWire:
                 return self._failure("the beginning of this message is no longer kept")
             case _:
                 return f": {event}\n\n"
+
+    def _known(self, data: str) -> str:
+        chunk = cast("dict[str, Any]", json.loads(data))
+        for key in self.left_out:
+            chunk.pop(key, None)
+        # An escaped lone surrogate stays escaped: UTF-8 cannot carry it.
+        return json.dumps(chunk, ensure_ascii="\\ud" in data.lower(), separators=(",", ":"))
 
     @property
     def _end(self) -> str:
@@ -93,7 +103,7 @@ WIRES: Final[dict[str, PageWire]] = {
         failed="error",
         text="errorText",
     ),
-    "ag-ui": PageWire(headers=_HEADERS, done="", failed="RUN_ERROR", text="message"),
+    "ag-ui": PageWire(headers=_HEADERS, done="", failed="RUN_ERROR", text="message", left_out=("agentId", "agentType")),
 }
 
 
@@ -143,7 +153,7 @@ class MessageSink:
         end = frames.find(END_MARK)
         if end < 0:
             return self._body.push(frames)
-        if not self._body.push(frames[:end]):
+        if end and not self._body.push(frames[:end]):  # AG-UI's end alone has no text
             return False
         self._is_over = True
         if self.listener is not None:

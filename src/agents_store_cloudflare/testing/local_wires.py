@@ -46,7 +46,13 @@ class LocalEvents:
         self._source = source
 
     def push(self, frames: str) -> bool:
-        """Push a text. Return False, and take nothing, if the body is full or its client is gone."""
+        """Push a text. Return False, and take nothing, if the body is full or its client is gone.
+
+        Raises:
+            ValueError: the text is empty. A body in JavaScript breaks off then.
+        """
+        if not frames:
+            raise ValueError("an empty text cannot be pushed")
         if not self.is_open or self._waiting_size >= ROOM:
             return False
         self._waiting.append(frames)

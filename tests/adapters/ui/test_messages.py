@@ -18,6 +18,7 @@ from agents_store_cloudflare.durable_streams import StreamObject
 from agents_store_cloudflare.locks.lock_object import LockObject
 from agents_store_cloudflare.objects import ObjectHost
 from agents_store_cloudflare.objects.http_messages import HttpResponse
+from agents_store_cloudflare.streams.page_wires import WIRES
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
 
 CHUNKS: list[JsonObject] = [
@@ -178,6 +179,49 @@ async def test_streams_without_turns(protocol: str) -> None:
         assert not reading.body.is_open
         assert (await pages.resume(name)).status == 204
         assert Reading(await pages.follow(name)).read() == reading.read()
+
+
+async def test_an_end_without_text() -> None:
+    """UI-4: The end of an AG-UI message comes alone. Nothing empty is pushed, which would break the body off; the answer ends."""
+    store, pages, _ = await world("ag-ui")
+    async with store.turn("ada", agent_type="x") as turn:
+        await turn.write(CHUNKS[0])
+        await turn.commit()
+        reading = Reading(await pages.resume("ada"))
+        assert plain(reading.read()) == [CHUNKS[0]]
+        pushed, texts = reading.body.push, list[str]()
+
+        def push(text: str) -> bool:
+            texts.append(text)
+            return bool(pushed(text))
+
+        reading.body.push = push
+    assert plain(reading.read()) == [CHUNKS[0]]
+    assert not reading.body.is_open
+    assert "" not in texts
+
+
+async def test_ag_ui_knows_its_own_keys_alone() -> None:
+    """UI-4: A chunk has no key of the writer's. Every other value is the same, also a surrogate that UTF-8 cannot carry."""
+    store, pages, _ = await world("ag-ui")
+    event: JsonObject = {
+        "type": "CUSTOM",
+        "name": "ё",
+        "value": [1.5, 10**30, "\u2028", {"agentId": "kept"}],
+        "timestamp": 5,
+    }
+    async with store.turn("ada", agent_type="x") as turn:
+        await turn.write(event)
+        await turn.commit()
+        reading = Reading(await pages.resume("ada"))
+        [text] = reading.read()
+        assert json.loads(text) == event
+        assert "ё" in text
+    assert reading.read()[1:] == []
+    assert (
+        WIRES["ag-ui"]("chunk", '{"type":"CUSTOM","value":"\\uD800","agentType":"x"}')
+        == 'data: {"type":"CUSTOM","value":"\\ud800"}\n\n'
+    )
 
 
 async def test_nobody_stays_behind() -> None:

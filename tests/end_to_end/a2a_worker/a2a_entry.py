@@ -1,10 +1,11 @@
 """A Worker that serves an A2A agent whose tasks are in D1: GET /import, POST /answer, /cancel, /fence, /large."""
 
+import importlib
 import json
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from import_cost import import_cost
 from workers import Request, Response, WorkerEntrypoint
 
 from agents_store_cloudflare import run_migration
@@ -19,13 +20,10 @@ class Default(WorkerEntrypoint):
 
     async def fetch(self, request: Request) -> Response:
         """Answer one command."""
-        began = time.time()
-        import server_tasks
-
-        imported_ms = round((time.time() - began) * 1000)
+        cost = import_cost("agents_store_cloudflare.adapters.a2a", "a2a.server.request_handlers", "server_tasks")
         name = request.url.rpartition("/")[2]
         if name == "import":
             await run_migration(self.env.AGENT_DB)
-            return Response(json.dumps({"importedMs": imported_ms}))
-        call: Callable[[Any], Awaitable[object]] = getattr(server_tasks, name)
+            return Response(json.dumps(cost))
+        call: Callable[[Any], Awaitable[object]] = getattr(importlib.import_module("server_tasks"), name)
         return Response(json.dumps(await call(self.env.AGENT_DB)))

@@ -2,10 +2,10 @@
 
 import importlib
 import json
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from import_cost import import_cost
 from workers import Request, Response, WorkerEntrypoint
 
 from agents_store_cloudflare import run_migration
@@ -20,14 +20,13 @@ class Default(WorkerEntrypoint):
 
     async def fetch(self, request: Request) -> Response:
         """Answer one command."""
-        began = time.time()
-        agent_sessions = importlib.import_module(
-            "agent_sessions"
-        )  # this folder has stand-ins, so no checker may search it
-        imported_ms = round((time.time() - began) * 1000)
+        cost = import_cost("agents_store_cloudflare.adapters.openai_agents", "agent_sessions")
         name = request.url.rpartition("/")[2]
         if name == "import":
             await run_migration(self.env.AGENT_DB)
-            return Response(json.dumps({"importedMs": imported_ms}))
+            return Response(json.dumps(cost))
+        agent_sessions = importlib.import_module(
+            "agent_sessions"
+        )  # this folder has stand-ins, so no checker may search it
         call: Callable[[Any], Awaitable[object]] = getattr(agent_sessions, name)
         return Response(json.dumps(await call(self.env.AGENT_DB)))

@@ -1,12 +1,14 @@
 """A Worker with the two endpoints that the AI SDK's `useChat` asks: POST /api/chat, and GET /api/chat/{id}/stream to resume.
 
-A question with FAIL fails after a word; one with HOLD ends when somebody has asked for /go/{id}.
+POST /ag-ui and GET /ag-ui/{id}/run do the same for AG-UI's client. A question with FAIL fails after a word; one with HOLD ends when
+somebody has asked for /go/{id}.
 """
 
 import asyncio
 import json
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from workers import Request, Response, WorkerEntrypoint
 
@@ -25,8 +27,44 @@ __all__ = ["Default", "LockServer", "StreamServer"]
 
 WORDS = 12
 PACE_S = 0.02
-BEGINNING = ({"type": "start"}, {"type": "start-step"}, {"type": "text-start", "id": "t"})
-END = ({"type": "text-end", "id": "t"}, {"type": "finish-step"}, {"type": "finish"})
+
+
+@dataclass(frozen=True)
+class Script:
+    """The chunks of an answer in one protocol: `beginning`, a delta for each word, `end`."""
+
+    protocol: Literal["vercel", "ag-ui"]
+    beginning: tuple[dict[str, Any], ...]
+    delta: dict[str, Any]
+    end: tuple[dict[str, Any], ...]
+
+
+VERCEL = Script(
+    protocol="vercel",
+    beginning=({"type": "start"}, {"type": "start-step"}, {"type": "text-start", "id": "t"}),
+    delta={"type": "text-delta", "id": "t"},
+    end=({"type": "text-end", "id": "t"}, {"type": "finish-step"}, {"type": "finish"}),
+)
+
+
+def ag_ui(thread: str, run: str) -> Script:
+    """Return a run with state, a tool call and its result, and a text."""
+    ids, call, text = {"threadId": thread, "runId": run}, {"toolCallId": f"c-{run}"}, {"messageId": f"t-{run}"}
+    return Script(
+        protocol="ag-ui",
+        beginning=(
+            {"type": "RUN_STARTED", **ids},
+            {"type": "STATE_SNAPSHOT", "snapshot": {"looked": 0}},
+            {"type": "TOOL_CALL_START", **call, "toolCallName": "look_up"},
+            {"type": "TOOL_CALL_ARGS", **call, "delta": '{"city": "Zürich"}'},
+            {"type": "TOOL_CALL_END", **call},
+            {"type": "TOOL_CALL_RESULT", **call, "messageId": f"r-{run}", "content": "dry", "role": "tool"},
+            {"type": "STATE_DELTA", "delta": [{"op": "replace", "path": "/looked", "value": 1}]},
+            {"type": "TEXT_MESSAGE_START", **text, "role": "assistant"},
+        ),
+        delta={"type": "TEXT_MESSAGE_CONTENT", **text},
+        end=({"type": "TEXT_MESSAGE_END", **text}, {"type": "RUN_FINISHED", **ids}),
+    )
 
 
 class Default(WorkerEntrypoint):
@@ -44,34 +82,38 @@ class Default(WorkerEntrypoint):
             locks=self.env.LOCKS,
             stream_options=StreamOptions(flush_interval=0.02, wait_until=self.ctx.waitUntil),
         )
-        pages = MessageStreams(store.stream_namespace)
         path = request.url.split("/")[3:]
+        pages = MessageStreams(store.stream_namespace, protocol="ag-ui" if path[0] == "ag-ui" else "vercel")
         if path[0] == "go":
             async with store.stream_manager.create_writer(f"go-{path[1]}", "test", "test") as writer:
                 await writer.write({"type": "go"})
             return Response("")
         if request.method == "GET":
-            return await pages.resume(path[2])
+            return await pages.resume(path[-2])
         asked = json.loads(await request.text())
         begun: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
-        self.ctx.waitUntil(asyncio.create_task(_answer(store, asked["id"], asked["messages"], begun)))
+        script = VERCEL if path[0] == "api" else ag_ui(asked["threadId"], asked["runId"])
+        chat = asked["id"] if path[0] == "api" else asked["threadId"]
+        self.ctx.waitUntil(asyncio.create_task(_answer(store, chat, asked["messages"], script, begun)))
         turn = await begun
         return await pages.follow(turn.stream_id, turn.from_sequence)
 
 
-async def _answer(store: CloudflareStore, chat: str, messages: list[Any], begun: asyncio.Future[Turn]) -> None:
+async def _answer(
+    store: CloudflareStore, chat: str, messages: list[Any], script: Script, begun: asyncio.Future[Turn]
+) -> None:
     asked = json.dumps(messages[-1])
     with suppress(_AsAskedError):
         async with store.turn(chat, agent_type="chat", messages=messages) as turn:
             begun.set_result(turn)
-            await _write(turn, *BEGINNING)
+            await _write(turn, *script.beginning)
             for number in range(WORDS):
                 await asyncio.sleep(PACE_S)
-                await _write(turn, {"type": "text-delta", "id": "t", "delta": f"wörd-{turn.number}-{number} "})
+                await _write(turn, {**script.delta, "delta": f"wörd-{turn.number}-{number} "})
                 _check(asked)
             if "HOLD" in asked:
                 await _told_to_go_on(store, f"go-{chat}")
-            await _write(turn, *END)
+            await _write(turn, *script.end)
 
 
 async def _told_to_go_on(store: CloudflareStore, flag: str) -> None:

@@ -1,0 +1,1 @@
+../pydantic_ai_kill_worker/import_cost.py
