@@ -10,6 +10,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from bench.peers.latency import run_latency
 from bench.report import growth_table, jobs_table
 from bench.running import run_growth, run_jobs, run_platform, run_waiting
 from bench.shares import run_shares
+from bench.versions import run_versions, served_at
 from bench.workers import BenchError
 from tools.local_runtime import RuntimeStartError
 from tools.places import ROOT, RUNTIME
@@ -38,9 +41,17 @@ from tools.places import ROOT, RUNTIME
 RESULTS = RUNTIME / "bench"
 STARTS = 15
 PART_ROUNDS = 5
-LONG = "long"
 SECONDS_A_ROUND = 10
 """How long each step of the load lasts, for each of `--pairs`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a part of the page needs to know: the rounds, the minutes of the long load, the other version."""
+
+    rounds: int
+    minutes: int
+    against: str = ""
 
 
 def main() -> int:
@@ -56,7 +67,9 @@ def main() -> int:
         parser.error("--publish publishes every job; leave out --only")
     started_s = time.monotonic()
     if options.part:
-        return _parts([options.part], options.minutes if options.part == LONG else options.pairs)
+        if options.part == "versions" and not options.against:
+            parser.error("--part versions needs --against with a git ref or an address")
+        return _parts([options.part], Asked(rounds=options.pairs, minutes=options.minutes, against=options.against))
     try:
         run, failures = _measured(options)
     except (BenchError, RuntimeStartError) as error:
@@ -70,8 +83,8 @@ def main() -> int:
     print(f"{_shown(_kept(run, options.results))} has every time. It took {time.monotonic() - started_s:.0f} s.")
     if options.publish and not failures:
         publish(run)
-        parts = [part for part in PARTS if part != LONG]
-        failures = ["a part"] if _parts(parts, PART_ROUNDS) or _parts([LONG], options.minutes) else []
+        parts = [part for part in PARTS if part != "versions"]
+        failures = ["a part"] if _parts(parts, Asked(rounds=PART_ROUNDS, minutes=options.minutes)) else []
         print(f"docs/performance.md is written anew, from {_shown(RESULTS_FILE.parent)}.")
     return 1 if failures else 0
 
@@ -90,7 +103,8 @@ def _measured(options: argparse.Namespace) -> tuple[Published, list[str]]:
     }
     failures: list[str] = []
     if jobs and not options.growth:
-        run["jobs"], failures = run_jobs(jobs, options.pairs, options.against)
+        with served_at(options.against) if options.against else nullcontext() as url:
+            run["jobs"], failures = run_jobs(jobs, options.pairs, url)
     if series and (options.growth or options.publish):
         run["growth"], more = run_growth(series)
         failures += more
@@ -103,16 +117,16 @@ def _measured(options: argparse.Namespace) -> tuple[Published, list[str]]:
     return run, failures
 
 
-def _parts(names: Sequence[str], rounds: int) -> int:
+def _parts(names: Sequence[str], asked: Asked) -> int:
     """Measure parts of docs/performance.md and write them; the exit status."""
     for name in names:
         run: Published = {
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "rounds": rounds,
+            "rounds": asked.rounds,
             "versions": versions(),
             "machine": machine(),
         }
-        found, failures = MEASURED[name](rounds)
+        found, failures = MEASURED[name](asked)
         for failure in failures:
             print(f"bench: {failure}", file=sys.stderr)
         if failures:
@@ -122,43 +136,50 @@ def _parts(names: Sequence[str], rounds: int) -> int:
     return 0
 
 
-def _peers(rounds: int) -> tuple[Published, list[str]]:
-    sides, failures = run_latency(rounds)
+def _peers(asked: Asked) -> tuple[Published, list[str]]:
+    sides, failures = run_latency(asked.rounds)
     return {"sides": sides}, failures
 
 
-def _homes(rounds: int) -> tuple[Published, list[str]]:
-    work, failures = run_homes(rounds)
+def _homes(asked: Asked) -> tuple[Published, list[str]]:
+    work, failures = run_homes(asked.rounds)
     return {"work": work}, failures
 
 
-def _graph(rounds: int) -> tuple[Published, list[str]]:
-    savers, failures = run_graph(rounds)
+def _graph(asked: Asked) -> tuple[Published, list[str]]:
+    savers, failures = run_graph(asked.rounds)
     return {"savers": savers}, failures
 
 
-def _durable(rounds: int) -> tuple[Published, list[str]]:
-    return {"jobs": run_durable(rounds)}, []
+def _durable(asked: Asked) -> tuple[Published, list[str]]:
+    return {"jobs": run_durable(asked.rounds)}, []
 
 
-def _cpu(rounds: int) -> tuple[Published, list[str]]:
+def _cpu(asked: Asked) -> tuple[Published, list[str]]:
     jobs = [job for job in all_jobs() if "tuned" not in job.input]
-    return {"jobs": run_cpu(jobs, rounds), "shares": run_shares()}, []
+    return {"jobs": run_cpu(jobs, asked.rounds), "shares": run_shares()}, []
 
 
-def _imports(rounds: int) -> tuple[Published, list[str]]:
-    return {"uses": run_imports(rounds)}, []
+def _imports(asked: Asked) -> tuple[Published, list[str]]:
+    return {"uses": run_imports(asked.rounds)}, []
 
 
-def _load(rounds: int) -> tuple[Published, list[str]]:
-    return {"rounds": 1, **run_load(rounds * SECONDS_A_ROUND)}, []
+def _load(asked: Asked) -> tuple[Published, list[str]]:
+    return {"rounds": 1, **run_load(asked.rounds * SECONDS_A_ROUND)}, []
 
 
-def _long(minutes: int) -> tuple[Published, list[str]]:
-    return {"rounds": 1, **run_long_load(minutes)}, []
+def _long(asked: Asked) -> tuple[Published, list[str]]:
+    return {"rounds": 1, **run_long_load(asked.minutes)}, []
 
 
-MEASURED: Mapping[str, Callable[[int], tuple[Published, list[str]]]] = {
+def _versions(asked: Asked) -> tuple[Published, list[str]]:
+    try:
+        return run_versions([job for job in all_jobs() if "tuned" not in job.input], asked.rounds, asked.against)
+    except (BenchError, RuntimeStartError) as error:
+        return {}, [str(error)]
+
+
+MEASURED: Mapping[str, Callable[[Asked], tuple[Published, list[str]]]] = {
     "peers": _peers,
     "homes": _homes,
     "graph": _graph,
@@ -167,6 +188,7 @@ MEASURED: Mapping[str, Callable[[int], tuple[Published, list[str]]]] = {
     "imports": _imports,
     "load": _load,
     "long": _long,
+    "versions": _versions,
 }
 
 
@@ -198,8 +220,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", metavar="WORDS", default="", help="only the jobs with these words in their name")
     parser.add_argument(
         "--against",
-        metavar="URL",
-        help="another version in the place of JavaScript: `make serve CONFIG=bench/python_worker` serves it in its checkout",
+        metavar="REF",
+        default="",
+        help="another version in the place of JavaScript: a git ref, or the address of its served bench/python_worker",
     )
     parser.add_argument("--minutes", type=_positive, default=30, help="how long `--part long` lasts (30)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON (.runtime/bench)")

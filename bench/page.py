@@ -13,6 +13,7 @@ from bench.peers.section import durable_section, graph_section, peers_section
 from bench.plot import growth_svg, ratios_svg
 from bench.sections import cpu_section, imports_section, load_section, long_section, row
 from bench.verdicts import floor_verdict, growth_verdict, is_met, javascript_verdict, milliseconds
+from bench.versions import versions_section
 from tools.places import ROOT
 
 __all__ = [
@@ -183,6 +184,7 @@ PARTS: Mapping[str, Part] = {
     "imports": Part(RESULTS / "imports.json", imports_section),
     "load": Part(RESULTS / "load.json", load_section),
     "long": Part(RESULTS / "long.json", long_section),
+    "versions": Part(RESULTS / "versions.json", versions_section),
 }
 SECTIONS: Mapping[str, Callable[[Published], str]] = {
     "machine": machine_section,

@@ -19,12 +19,13 @@ from pathlib import Path
 from conformance.kits import kits
 from conformance.langgraph_suite import langgraph
 from tools.local_runtime import LocalRuntime
-from tools.places import NODE_BIN, ROOT, RUNTIME, exclusive, fingerprint
+from tools.npm_packages import LOCK_FILES, install_npm_packages
+from tools.places import NODE_BIN, ROOT, RUNTIME, exclusive, fingerprint, out_of_date
 
 HERE = Path(__file__).parent
 INSTALLED = RUNTIME / "conformance"
 VENV = INSTALLED / "venv"
-LOCKED = ("package.json", "package-lock.json", "requirements.lock")
+LOCKED = (*LOCK_FILES, "requirements.lock")
 PROGRAMS = ("suite.test.mjs", "typescript_client.mjs", "ai_client.mjs", "ag_ui_client.mjs")
 CONFIG = ROOT / "examples/durable_streams/wrangler.toml"
 PAGES = ROOT / "tests/end_to_end/ui_worker/wrangler.toml"
@@ -49,17 +50,14 @@ def main() -> int:
 
 def _install() -> None:
     """Install the suite and the clients if the locks have changed since the last time."""
-    INSTALLED.mkdir(parents=True, exist_ok=True)
-    stamp, key = INSTALLED / "stamp", fingerprint(sys.version, paths=[HERE / name for name in LOCKED])
-    if not stamp.exists() or stamp.read_text() != key:
-        print("conformance: installing the published suite and clients …", flush=True)
-        for name in LOCKED:
-            shutil.copy(HERE / name, INSTALLED / name)
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=INSTALLED, check=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
-        install = [str(VENV / "bin/python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*install, "--require-hashes", "-r", str(HERE / "requirements.lock")], check=True)
-        stamp.write_text(key)
+    key = fingerprint(sys.version, paths=[HERE / name for name in LOCKED])
+    with out_of_date(INSTALLED / "stamp", key) as is_old:
+        if is_old:
+            print("conformance: installing the published suite and clients …", flush=True)
+            install_npm_packages(HERE, INSTALLED)
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
+            install = [str(VENV / "bin/python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+            subprocess.run([*install, "--require-hashes", "-r", str(HERE / "requirements.lock")], check=True)
     for name in PROGRAMS:
         shutil.copy(HERE / name, INSTALLED / name)
 

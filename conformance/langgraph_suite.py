@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 from tools.local_runtime import LocalRuntime
-from tools.places import ROOT, RUNTIME, fingerprint
+from tools.places import ROOT, RUNTIME, fingerprint, out_of_date
 
 HERE = Path(__file__).parent / "langgraph"
 LOCK = HERE / "requirements.lock"
@@ -31,15 +31,12 @@ def langgraph() -> bool:
 
 
 def _install() -> None:
-    stamp, key = INSTALLED / "stamp", fingerprint(sys.version, paths=[LOCK])
-    if stamp.exists() and stamp.read_text() == key:
-        return
-    print("conformance: installing LangGraph and its suite …", flush=True)
-    INSTALLED.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(INSTALLED / "venv")], check=True)
-    install = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    subprocess.run([*install, "--require-hashes", "-r", str(LOCK)], check=True)
-    stamp.write_text(key)
+    with out_of_date(INSTALLED / "stamp", fingerprint(sys.version, paths=[LOCK])) as is_old:
+        if is_old:
+            print("conformance: installing LangGraph and its suite …", flush=True)
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(INSTALLED / "venv")], check=True)
+            install = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+            subprocess.run([*install, "--require-hashes", "-r", str(LOCK)], check=True)
 
 
 def _in_the_worker() -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.locked_tools import DEV_LOCK, UV, install_locked_tools
-from tools.places import ROOT, RUNTIME, VENV_PYTHON, exclusive, fingerprint
+from tools.places import ROOT, RUNTIME, VENV_PYTHON, exclusive, fingerprint, out_of_date
 from tools.wheel import built_wheel
 
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
@@ -114,13 +114,12 @@ def environment(interpreter: Interpreter) -> Path:
     """Return the Python of an environment with the locked tools and the current wheel, made anew when the lock changed."""
     folder = RUNTIME / "pythons" / interpreter.version
     python = folder / "bin" / "python"
-    stamp = folder / "stamp"
     key = fingerprint(str(interpreter.path), paths=[DEV_LOCK])
     with exclusive(f"python-{interpreter.version}"):
-        if not stamp.exists() or stamp.read_text() != key:
-            subprocess.run([*UV, "venv", "--clear", "--python", str(interpreter.path), str(folder)], check=True)
-            install_locked_tools(python)
-            stamp.write_text(key)
+        with out_of_date(folder / "stamp", key) as is_old:
+            if is_old:
+                subprocess.run([*UV, "venv", "--clear", "--python", str(interpreter.path), str(folder)], check=True)
+                install_locked_tools(python)
         wheel = [*UV, "pip", "install", "--python", str(python), "--no-deps", "--reinstall", str(built_wheel())]
         subprocess.run(wheel, check=True)
     return python

@@ -25,6 +25,21 @@ def exclusive(name: str) -> Generator[None, None, None]:
         yield
 
 
+@contextmanager
+def out_of_date(stamp: Path, key: str) -> Generator[bool, None, None]:
+    """Give the block whether `stamp` names another key. If the block does not raise, the stamp names this key afterwards.
+
+    Args:
+        stamp: the file.
+        key: a `fingerprint` of all that the made thing depends on.
+    """
+    is_old = not stamp.exists() or stamp.read_text() != key
+    yield is_old
+    if is_old:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(key)
+
+
 def fingerprint(*texts: str, paths: Iterable[Path] = ()) -> str:
     """Return a short hash of the texts and of every file (name and content) under the paths that exist."""
     digest = hashlib.sha256("\0".join(texts).encode())

@@ -4,12 +4,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tools.places import NODE_BIN, RUNTIME, exclusive, fingerprint
+from tools.npm_packages import LOCK_FILES, install_npm_packages
+from tools.places import NODE_BIN, RUNTIME, exclusive, fingerprint, out_of_date
 
 __all__ = ["INSTALLED", "agents_worker", "installed"]
 
 HERE = Path(__file__).parent
-LOCKED = ("package.json", "package-lock.json")
 SOURCES = HERE / "agents_worker"
 INSTALLED = RUNTIME / "peers"
 REQUIRE = 'import { createRequire } from "node:module"; const require = createRequire("/");'
@@ -29,21 +29,11 @@ def agents_worker() -> Path:
 
 def installed() -> None:
     """Install the packages if the lock has changed since the last time."""
-    with exclusive("peers"):
-        _install()
-
-
-def _install() -> None:
-    INSTALLED.mkdir(parents=True, exist_ok=True)
-    stamp, key = INSTALLED / "stamp", fingerprint(paths=[HERE / name for name in LOCKED])
-    if stamp.exists() and stamp.read_text() == key:
-        return
-    print("bench: installing the peers' packages …", flush=True)
-    for name in LOCKED:
-        shutil.copy(HERE / name, INSTALLED)
-    command = ["npm", "ci", "--legacy-peer-deps", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run(command, cwd=INSTALLED, check=True)
-    stamp.write_text(key)
+    key = fingerprint(paths=[HERE / name for name in LOCK_FILES])
+    with exclusive("peers"), out_of_date(INSTALLED / "stamp", key) as is_old:
+        if is_old:
+            print("bench: installing the peers' packages …", flush=True)
+            install_npm_packages(HERE, INSTALLED, "--legacy-peer-deps")
 
 
 def _bundle(source: Path, target: Path) -> None:

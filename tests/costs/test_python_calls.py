@@ -8,7 +8,7 @@ Python functions that a call enters                   `MOST` below           thi
 ```
 
 A number may rise when a promise needs it; then the commit says why. Times are compared in pairs with another version, and never tested:
-`make bench ARGS="--against-ref REF"`.
+`make bench ARGS="--part versions --against REF"`.
 """
 
 import pytest
