@@ -115,6 +115,9 @@ class _MeddledHomes(Homes):
     def of(self, session_id: str) -> Database:
         return _Meddled(self._homes.of(session_id), self._meddler)
 
+    def of_new(self, session_id: str) -> Database:
+        return _Meddled(self._homes.of_new(session_id), self._meddler)
+
     def admit(self, session_id: str, parent_session_id: str | None) -> None:
         self._homes.admit(session_id, parent_session_id)
 
