@@ -16,8 +16,8 @@ import pytest
 from bench.python_calls import CALL_JOBS, calls_of
 
 MOST = {
-    "save, 1 new message": 104,
-    "save, 20 new messages": 104,
+    "save, 1 new message": 105,
+    "save, 20 new messages": 105,
     "load 200 messages of 1 KB": 57,
     "page of 50, the first": 39,
     "stream: a flush of 50 chunks": 643,
