@@ -36,6 +36,7 @@ __all__ = [
 
 RECORD: Final = "home_v1"
 RUNS: Final = "__agents_runs"
+STATES: Final = "__agents_states"
 
 T = TypeVar("T")
 
@@ -107,10 +108,28 @@ class BatchRequest:
     steps: Mapping[int, Sequence[str]] = field(default_factory=dict[int, Sequence[str]])
     readable_from: int = READABLE_FROM
 
-    @property
-    def writes(self) -> bool:
-        """True when a statement may change a row."""
-        return any(changes_rows(sql) for sql, _ in self.statements)
+
+@dataclass(frozen=True, slots=True)
+class _Writes:
+    """The writes of a batch.
+
+    Attributes:
+        last: the index of the last statement that may change a row; -1 when there is none.
+        tables: the tables into which statements insert.
+    """
+
+    last: int
+    tables: frozenset[str | None]
+
+    @classmethod
+    def of(cls, request: BatchRequest) -> _Writes:
+        """Return the writes of a request. The statements are read once, because they may be stored."""
+        last, tables = -1, list[str | None]()
+        for index, (sql, _) in enumerate(request.statements):
+            if changes_rows(sql):
+                last = index
+                tables.append(inserts_into(sql))
+        return cls(last, frozenset(tables))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +200,17 @@ class HomeTables:
         self._check(request)
         if request.stamp is not None and request.stamp != self._stamp(request):
             raise MovedError
-        if not request.is_checked and self._may_create(request):
+        writes = _Writes.of(request)
+        if not request.is_checked and STATES in writes.tables and not self.query(_EXISTS, request.session):
             raise UncheckedSessionError
-        is_write = request.writes
+        is_write = writes.last >= 0
         try:
             work = self._write if is_write or self._is_behind(request) else self._answered
-            answer = work(request)
+            answer = work(request, writes)
         except _NothingKeptError as nothing:
             answer, is_write = nothing.answer, False
         stamp = None if answer.next_place is None else self._stamp(request)
-        adds_run = is_write and any(inserts_into(sql) == RUNS for sql, _ in request.statements)
-        return BatchResult(answer.text(), answer.next_place, stamp, is_write, adds_run)
+        return BatchResult(answer.text(), answer.next_place, stamp, is_write, is_write and RUNS in writes.tables)
 
     def transaction(self, body: Callable[[], T]) -> T:
         """Run `body`. If it raises, everything that it wrote is undone."""
@@ -233,10 +252,6 @@ class HomeTables:
         if request.schema > known and not request.steps:
             raise HomeBehindError
 
-    def _may_create(self, request: BatchRequest) -> bool:
-        creates = any(inserts_into(sql) == "__agents_states" for sql, _ in request.statements)
-        return creates and not self.query(_EXISTS, request.session)
-
     def _target(self, request: BatchRequest) -> int:
         """Return the schema version that the home gets."""
         return max(SCHEMA, request.schema) if request.steps else SCHEMA
@@ -252,15 +267,15 @@ class HomeTables:
             self._names = frozenset(cast("str", row[0]) for row in rows)
         return self._names
 
-    def _write(self, request: BatchRequest) -> Answer:
-        return self.transaction(lambda: self._written(request))
+    def _write(self, request: BatchRequest, writes: _Writes) -> Answer:
+        return self.transaction(lambda: self._written(request, writes))
 
-    def _written(self, request: BatchRequest) -> Answer:
+    def _written(self, request: BatchRequest, writes: _Writes) -> Answer:
         is_new = self.record() is None
-        wanted = {table for sql, _ in request.statements if (table := inserts_into(sql)) in TABLES}
+        wanted = TABLES & writes.tables
         if wanted or self._is_behind(request):
             self._make(request, wanted)
-        answer = self._answered(request)
+        answer = self._answered(request, writes)
         if is_new and self.record() is not None and not self._keeps_rows():
             raise _NothingKeptError(answer)
         return answer
@@ -273,7 +288,7 @@ class HomeTables:
             for table in adapters
         )
 
-    def _make(self, request: BatchRequest, wanted: set[str]) -> None:
+    def _make(self, request: BatchRequest, wanted: frozenset[str]) -> None:
         """Make the missing tables and bring the schema to the newest version."""
         made: list[str] = []
         record = self.record()
@@ -308,17 +323,16 @@ class HomeTables:
         )
         self._sql.put_text(RECORD, self._record.text())
 
-    def _answered(self, request: BatchRequest) -> Answer:
+    def _answered(self, request: BatchRequest, writes: _Writes) -> Answer:
         """Run the statements. The rows of reads after the last write may be cut off at the end of a reply."""
         missing = TABLES - self._present()
         answer = Answer()
         first, skipped = request.place
-        last_change = max((index for index, (sql, _) in enumerate(request.statements) if changes_rows(sql)), default=-1)
         for index, (sql, parameters) in enumerate(request.statements):
             if index < first:
                 continue
             statement = statement_without(missing, sql) if missing else _own(sql)
-            if statement is None or index <= last_change:
+            if statement is None or index <= writes.last:
                 answer.add([] if statement is None else self._sql.exec(statement, *parameters))
                 continue
             rows_before = skipped if index == first else 0

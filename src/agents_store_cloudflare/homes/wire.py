@@ -126,17 +126,21 @@ def _as_given(statement: Statement) -> Sequence[object]:
 
 
 def _left(statement: Statement) -> Sequence[object]:
+    if HomeNumber not in map(type, statement.parameters):
+        return statement.parameters
     return [{PUT: each.name} if isinstance(each, HomeNumber) else each for each in statement.parameters]
 
 
 def put_in(parameters: Iterable[Any], numbers: Mapping[str, int]) -> tuple[SqlValue, ...]:
     """Return the parameters of a statement with the numbers that the home puts in."""
+    if not numbers:
+        return tuple(parameters)
     return tuple(numbers[each[PUT]] if isinstance(each, dict) else each for each in parameters)
 
 
 def read_statements(payload: str, numbers: Mapping[str, int]) -> list[tuple[str, tuple[SqlValue, ...]]]:
     """Return the statements of a request."""
-    lines: list[list[Any]] = [json.loads(line) for line in payload.split("\n")]
+    lines: list[list[Any]] = _read_lines(payload)
     return [(sql, put_in(parameters, numbers)) for sql, parameters in lines]
 
 
@@ -153,4 +157,10 @@ def split(lengths: Iterable[int], text: str) -> list[str]:
 
 def read_rows(payload: str) -> list[list[Row]]:
     """Return the rows of each statement of a reply."""
-    return [json.loads(line) for line in payload.split("\n")]
+    return _read_lines(payload)
+
+
+def _read_lines(payload: str) -> list[Any]:
+    """Return the values of a payload, one for each line. JSON text holds no raw newline, so all lines are read at once."""
+    values: list[Any] = json.loads("[" + payload.replace("\n", ",") + "]")
+    return values
