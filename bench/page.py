@@ -12,6 +12,7 @@ from bench.part_plots import capacity_svg, load_svg, peers_svg
 from bench.peers.section import durable_section, graph_section, peers_section
 from bench.plot import growth_svg, ratios_svg
 from bench.sections import cpu_section, imports_section, load_section, long_section, row
+from bench.summary import summary_section
 from bench.verdicts import floor_verdict, growth_verdict, is_met, javascript_verdict, milliseconds
 from bench.versions import versions_section
 from tools.places import ROOT
@@ -93,6 +94,7 @@ def published_parts() -> Mapping[str, Published]:
 
 def page_with(run: Published, parts: Mapping[str, Published], page: str) -> str:
     """Return the page with new sections. Text that was written by hand stays."""
+    page = _with_section(page, "summary", summary_section(run, parts))
     for name, section in SECTIONS.items():
         page = _with_section(page, name, section(run))
     for name, part in PARTS.items():

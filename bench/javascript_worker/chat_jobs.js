@@ -176,4 +176,24 @@ class ChatResume extends ChatFirst {
   }
 }
 
-export const CHAT_JOBS = { chat_turn: ChatTurn, chat_first: ChatFirst, chat_resume: ChatResume };
+/** A page of a long history, which is made once. */
+class ChatPage extends Chat {
+  async setUp() {
+    const { env, key, input } = this;
+    const store = new SessionStore(env.DB);
+    if ((await store.page(key, 0, 1)).total) return;
+    const messages = Array.from({ length: input.page.count }, (_, number) => ({ role: "user", content: `message ${number}` }));
+    await store.save(newSession(key, { state: { messages, customState: {} } }), { tuned: true });
+  }
+
+  async once() {
+    const { offset, limit } = this.input.page;
+    this.page = await new SessionStore(this.env.DB).page(this.key, offset, limit);
+  }
+
+  readBack() {
+    return { page: this.page.messages };
+  }
+}
+
+export const CHAT_JOBS = { chat_turn: ChatTurn, chat_first: ChatFirst, chat_resume: ChatResume, chat_page: ChatPage };

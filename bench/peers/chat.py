@@ -8,12 +8,13 @@ from bench.jobs.material import chunks
 
 __all__ = ["JOBS", "MODEL_MS", "Chat", "JobName", "expected"]
 
-JobName: TypeAlias = Literal["chat_turn", "chat_first", "chat_resume"]
+JobName: TypeAlias = Literal["chat_turn", "chat_first", "chat_resume", "chat_page"]
 
 JOBS: Mapping[JobName, str] = {
     "chat_turn": "a whole turn",
     "chat_first": "the first chunk at a reader",
     "chat_resume": "a reader that comes back",
+    "chat_page": "a page of 50 in the middle of 10,000 messages",
 }
 HISTORY = 20
 CHUNKS = 400
@@ -21,6 +22,10 @@ GROUP_CHUNKS = 50
 GROUP_MS = 100
 MIDDLE = 200
 QUARTER = 100
+PAGED = 10_000
+PAGE = {"count": PAGED, "offset": PAGED // 2, "limit": 50}
+"""Each side makes message n of the long history by itself: {"role": "user", "content": "message n"}."""
+
 PROMPT_TOKENS = 1_000
 USAGE = {"model": "some-model", "prompt": PROMPT_TOKENS, "completion": CHUNKS}
 MODEL_MS = CHUNKS / GROUP_CHUNKS * GROUP_MS
@@ -50,6 +55,7 @@ class Chat:
             "groupMs": GROUP_MS,
             "middle": MIDDLE,
             "quarter": QUARTER,
+            "page": PAGE,
             "usage": USAGE,
             "homes": self.homes,
             "counted": self.counted,
@@ -58,6 +64,10 @@ class Chat:
 
 def expected(job: JobName) -> dict[str, Any]:
     """What each side must have stored, and its reader read."""
+    if job == "chat_page":
+        first = PAGE["offset"]
+        numbers = range(first, first + PAGE["limit"])
+        return {"page": [{"role": "user", "content": f"message {number}"} for number in numbers]}
     texts = [chunk["text"] for chunk in ALL_CHUNKS]
     stored: dict[str, Any] = {
         "messages": [*HISTORY_MESSAGES, QUESTION, {"role": "assistant", "content": ANSWER}],

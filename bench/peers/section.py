@@ -25,7 +25,11 @@ def peers_section(run: Published) -> str:
     sides = run["sides"]
     delays = [int(delay) for delay in next(iter(sides[0]["jobs"].values()))["medianMs"]]
     head = f"{measured_on(run)} The model takes {MODEL_MS:,.0f} ms of a turn; they are taken off."
-    tables = [_job_table(job, title, sides, delays) for job, title in JOBS.items()]
+    tables = [
+        _job_table(job, title, having, delays)
+        for job, title in JOBS.items()
+        if (having := [side for side in sides if job in side["jobs"]])
+    ]
     costs = "\n".join([COST_HEAD, *map(_cost_row, sides)])
     notes = "\n".join(f"- **{side['name']}**: {side['note']}." for side in sides)
     return "\n\n".join([head, *tables, "What one turn takes:", costs, "What each does for it:", notes])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.peers.chat import Chat, JobName, expected
+from bench.peers.chat import JOBS, Chat, JobName, expected
 from bench.peers.installed import agents_worker
 
 __all__ = ["SIDES", "Side"]
@@ -21,6 +21,7 @@ class Side:
         config: the Worker's configuration; installs what it needs.
         note: what one must know to compare.
         result: what this side stores, in the words of all sides.
+        jobs: the jobs that this side has a call for.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Side:
     note: str
     chat: Chat = field(default_factory=Chat)
     result: Callable[[JobName], Mapping[str, Any]] = expected
+    jobs: tuple[JobName, ...] = tuple(JOBS)
 
 
 def _in_parts(job: JobName) -> Mapping[str, Any]:
@@ -65,7 +67,8 @@ SIDES = (
         name="Cloudflare agents",
         config=agents_worker,
         note="`AIChatAgent`: the model's code runs in the session's object, and the browser's WebSocket ends there; "
-        "no usage, no fence, and the stream is gone when the turn has ended",
+        "no usage, no fence, and the stream is gone when the turn has ended; it has no pages, a browser gets all messages",
         result=_in_parts,
+        jobs=("chat_turn", "chat_first", "chat_resume"),
     ),
 )

@@ -17,6 +17,7 @@ __all__ = ["CHAT_JOBS"]
 STORED_S = 1.0
 """Longer than a writer keeps a chunk before it flushes."""
 
+APPENDED_AT_ONCE = 1_000
 HISTORY_CHUNKS = 1
 """The closing chunk of the turn that stores the history."""
 
@@ -160,4 +161,32 @@ class ChatResume(Chat):
         return {"resumed": self.resumed}
 
 
-CHAT_JOBS: Mapping[str, type[Chat]] = {"chat_turn": ChatTurn, "chat_first": ChatFirst, "chat_resume": ChatResume}
+@dataclass(kw_only=True)
+class ChatPage(Chat):
+    """A page of a long history, which is made once."""
+
+    page: Any = None
+
+    async def set_up(self) -> None:
+        state_store, count = self.store().state_store, self.input["page"]["count"]
+        if await state_store.exists(self.key):
+            return
+        for first in range(0, count, APPENDED_AT_ONCE):
+            numbers = range(first, first + APPENDED_AT_ONCE)
+            messages = [{"role": "user", "content": f"message {number}"} for number in numbers]
+            await state_store.append_messages(self.key, messages, create="bench")
+
+    async def once(self) -> None:
+        given = self.input["page"]
+        self.page = await self.store().state_store.get_messages(self.key, offset=given["offset"], limit=given["limit"])
+
+    async def read_back(self) -> object:
+        return {"page": self.page.messages}
+
+
+CHAT_JOBS: Mapping[str, type[Chat]] = {
+    "chat_turn": ChatTurn,
+    "chat_first": ChatFirst,
+    "chat_resume": ChatResume,
+    "chat_page": ChatPage,
+}

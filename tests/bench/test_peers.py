@@ -36,8 +36,8 @@ def test_the_slope_counts_the_waits() -> None:
 
 def test_the_models_own_time_is_taken_off_a_turn() -> None:
     """The other jobs end before the model has spoken."""
-    times = {(job, delay_ms): [1_000.0] for job in ("chat_turn", "chat_first", "chat_resume") for delay_ms in DELAYS_MS}
-    entry = latency_entry(SIDES[0], times, {})  # type: ignore[arg-type]
+    times = {(job, delay_ms): [1_000.0] for job in SIDES[0].jobs for delay_ms in DELAYS_MS}
+    entry = latency_entry(SIDES[0], times, {})
 
     assert entry["jobs"]["chat_turn"]["medianMs"]["20"] == 200
     assert entry["jobs"]["chat_first"]["medianMs"]["20"] == 1_000
@@ -114,3 +114,19 @@ def _alter(side: Published, change: str) -> None:
 def test_the_page_has_the_published_section() -> None:
     """It stands on the page as it was generated."""
     assert peers_section(published_parts()["peers"]) in PAGE.read_text()
+
+
+def test_a_job_that_a_side_has_no_call_for_is_left_out() -> None:
+    """AIChatAgent has no pages: its row is missing in that table, and its note says why."""
+    run = copy.deepcopy(published_parts()["peers"])
+    for side, given in zip(run["sides"], SIDES, strict=True):
+        side["note"] = given.note
+        if "chat_page" in given.jobs:
+            side["jobs"]["chat_page"] = side["jobs"]["chat_turn"]
+        else:
+            side["jobs"].pop("chat_page", None)
+    table = peers_section(run).split("**A page of 50 in the middle of 10,000 messages**")[1].split("\n\n")[0]
+
+    assert "this package, homes" in table
+    assert "Cloudflare agents" not in table
+    assert "no pages" in SIDES[-1].note

@@ -26,6 +26,8 @@ USAGE = """
 SCHEMA = (MESSAGES, USAGE, "CREATE INDEX IF NOT EXISTS usage_session ON usage (session_id)")
 STORED_S = 1.0
 POLL_S = 0.05
+ROWS_AT_ONCE = 33
+"""A statement takes 100 parameters."""
 
 
 class Stream(DurableObject):
@@ -112,13 +114,17 @@ class Chat:
         self.running: asyncio.Task[None] | None = None
         self.first: Any = None
         self.resumed: list[str] = []
+        self.page: list[Any] = []
 
     def objects(self) -> list[Any]:
         """The session's objects: its lock and its stream."""
         return [self.env.LOCKS.getByName(self.key), self.env.STREAMS.getByName(self.key)]
 
     async def set_up(self, job: str) -> None:
-        """The history. To resume: also a turn that stops in its middle."""
+        """The history. To resume: also a turn that stops in its middle. The long history is made once."""
+        if job == "chat_page":
+            await self._long_history(self.given["page"]["count"])
+            return
         for number, message in enumerate(self.given["history"]):
             await self._insert(number, message)
         if job == "chat_resume":
@@ -137,6 +143,11 @@ class Chat:
             while not (chunks := await self._read(0)):  # noqa: ASYNC110 - it asks another object
                 await asyncio.sleep(POLL_S)
             self.first = chunks[0]
+        elif job == "chat_page":
+            given = self.given["page"]
+            query = "SELECT body FROM messages WHERE session_id = ? ORDER BY number LIMIT ? OFFSET ?"
+            rows = await self._run(query, self.key, given["limit"], given["offset"])
+            self.page = [json.loads(row.body) for row in rows.results]
         else:
             self.resumed = await self._read(self.given["quarter"])
 
@@ -160,6 +171,8 @@ class Chat:
 
     async def read_back(self) -> dict[str, Any]:
         """What is stored."""
+        if self.page:
+            return {"page": self.page}
         self.goes_on.set()
         if self.running is not None:
             await self.running
@@ -182,6 +195,17 @@ class Chat:
             if stops and number == given["middle"]:
                 self.stopped.set()
                 await self.goes_on.wait()
+
+    async def _long_history(self, count: int) -> None:
+        found = await self._run("SELECT count(*) AS total FROM messages WHERE session_id = ?", self.key)
+        if found.results[0].total:
+            return
+        for first in range(0, count, ROWS_AT_ONCE):
+            values: list[Any] = []
+            for number in range(first, min(first + ROWS_AT_ONCE, count)):
+                values += [self.key, number, json.dumps({"role": "user", "content": f"message {number}"})]
+            places = ", ".join(["(?, ?, ?)"] * (len(values) // 3))
+            await self._run(f"INSERT INTO messages (session_id, number, body) VALUES {places}", *values)
 
     async def _insert(self, number: int, message: dict[str, Any]) -> None:
         query = "INSERT INTO messages (session_id, number, body) VALUES (?, ?, ?)"
