@@ -120,13 +120,18 @@ def _run_of(entry: Published) -> Published:
 
 
 def test_the_shares_of_a_profile() -> None:
-    """A flush is a twentieth of the job; the shares are of Python's time, and the rest is waiting."""
+    """A flush is a twentieth of its job: 100 ms less 92 of waiting are 0.4 ms. The shares are of the profile's time."""
     parts = {"border": 10.0, "json": 6.0, "checksum": 0.0, "package": 4.0, "others": 0.0}
-    entry = shares_entry("page of 50, the first", [{"elapsed": 100.0, **parts}, {"elapsed": 60.0, **parts}], times=20)
+    plain = {"elapsedMs": 100.0, "d1Ms": 0.0, "objectsMs": 92.0}
+    entry = shares_entry(
+        "stream: a flush of 50 chunks", [plain] * 2, [{"elapsed": 100.0, **parts}, {"elapsed": 60.0, **parts}]
+    )
 
-    assert (entry["elapsedMs"], entry["partsMs"]["border"]) == (4.0, 0.5)
+    assert (entry["pythonMs"], entry["elapsedMs"], entry["partsMs"]["border"]) == (pytest.approx(0.4), 4.0, 0.5)
     section = PARTS["cpu"].section({**_run_of({}), "jobs": [], "shares": [entry]})
-    assert f"| 3.00 ms | 1.00 ms | 50% | 30% | 0% | 20% | 0% | {entry['calls']} |" in section
+    assert f"| ≤ 0.43 met | 50% | 30% | 0% | 20% | 0% | {entry['calls']} |" in section
+    missed = PARTS["cpu"].section({**_run_of({}), "jobs": [], "shares": [{**entry, "pythonMs": 0.5}]})
+    assert "0.43 missed" in missed
 
 
 @pytest.mark.parametrize("file", PART_FIGURES, ids=lambda file: file.stem)
