@@ -21,9 +21,10 @@ SHARES_HEAD = f"| job | waiting | Python | {' | '.join(SHARES.values())} | Pytho
 SHARES_TEXT = (
     "*Python in the Worker* is the time that is not waiting, by a clock around the bindings; the conversions of the bindings count as "
     "waiting. The target is two thirds of an earlier time. The shares come from a profile, which sees conversions too and slows short "
-    "calls down. *Border*: values that cross to and from JavaScript. *JSON*: text to values and back, with the checks. *Checksum*: the messages "
-    "that a state already has must be unchanged. Border, JSON and checksum are the floor: C code on the caller's data. *Python calls* is "
-    "exact: the functions of the package that one call enters, on CPython; a test holds these numbers (`tests/costs/test_python_calls.py`)."
+    "calls down. *Border*: values that cross to and from JavaScript. *JSON*: text to values and back, with the checks. *Checksum*: the "
+    "messages that a state already has must be unchanged. Border, JSON and checksum are the floor: C code on the caller's data. "
+    "*Python calls* is exact: the functions of the package that one call enters, on CPython; a test holds these numbers "
+    "(`tests/costs/test_python_calls.py`)."
 )
 IMPORTS_HEAD = "| a Worker that uses | modules | source | Python objects | time |\n|---|--:|--:|--:|--:|"
 LOAD_HEAD = (

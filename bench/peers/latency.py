@@ -15,7 +15,7 @@ from bench.peers.sides import SIDES, Side
 from bench.workers import BenchError, ServedWorker, difference
 from tools.local_runtime import LocalRuntime
 
-__all__ = ["DELAYS_MS", "latency_entry", "run_latency", "waits_in_a_row"]
+__all__ = ["DELAYS_MS", "Times", "latency_entry", "run_latency", "waits_in_a_row"]
 
 Times: TypeAlias = dict[tuple[JobName, int], list[float]]
 

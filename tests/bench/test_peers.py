@@ -10,7 +10,7 @@ import pytest
 
 from bench.findings import Published
 from bench.page import PAGE, published_parts
-from bench.peers.latency import DELAYS_MS, latency_entry, waits_in_a_row
+from bench.peers.latency import DELAYS_MS, Times, latency_entry, waits_in_a_row
 from bench.peers.section import dollars, peers_section
 from bench.peers.sides import SIDES
 from tools.places import NODE_BIN, ROOT
@@ -36,7 +36,7 @@ def test_the_slope_counts_the_waits() -> None:
 
 def test_the_models_own_time_is_taken_off_a_turn() -> None:
     """The other jobs end before the model has spoken."""
-    times = {(job, delay_ms): [1_000.0] for job in SIDES[0].jobs for delay_ms in DELAYS_MS}
+    times: Times = {(job, delay_ms): [1_000.0] for job in SIDES[0].jobs for delay_ms in DELAYS_MS}
     entry = latency_entry(SIDES[0], times, {})
 
     assert entry["jobs"]["chat_turn"]["medianMs"]["20"] == 200
