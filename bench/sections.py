@@ -17,7 +17,10 @@ SHARES = {
     "package": "package",
     "others": "event loop, others",
 }
-SHARES_HEAD = f"| job | waiting | Python | {' | '.join(SHARES.values())} | Python calls |\n|---|--:|--:|{'--:|' * len(SHARES)}--:|"
+SHARES_HEAD = (
+    f"| job | Python in the Worker | target | {' | '.join(SHARES.values())} | Python calls |\n"
+    f"|---|--:|---|{'--:|' * len(SHARES)}--:|"
+)
 SHARES_TEXT = (
     "*Python in the Worker* is the time that is not waiting, by a clock around the bindings; the conversions of the bindings count as "
     "waiting. The target is two thirds of an earlier time. The shares come from a profile, which sees conversions too and slows short "

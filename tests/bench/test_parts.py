@@ -130,6 +130,7 @@ def test_the_shares_of_a_profile() -> None:
     assert (entry["pythonMs"], entry["elapsedMs"], entry["partsMs"]["border"]) == (pytest.approx(0.4), 4.0, 0.5)
     section = PARTS["cpu"].section({**_run_of({}), "jobs": [], "shares": [entry]})
     assert f"| ≤ 0.43 met | 50% | 30% | 0% | 20% | 0% | {entry['calls']} |" in section
+    assert "| job | Python in the Worker | target | border to JavaScript | JSON |" in section
     missed = PARTS["cpu"].section({**_run_of({}), "jobs": [], "shares": [{**entry, "pythonMs": 0.5}]})
     assert "0.43 missed" in missed
 
