@@ -37,10 +37,10 @@ def test_all_of_a_session(command: Command, file: Path, filled: SqliteDatabase) 
     assert (done.status, done.err) == (0, "")
     lines = done.lines()
     kinds = ["export", "session", *["message"] * 121, *["checkpoint"] * 2, "run", "run", "reference", "stagedChange"]
-    assert [line["type"] for line in lines] == [*kinds, "usage", "usage", *["row"] * 9, "end"]
+    assert [line["type"] for line in lines] == [*kinds, "usage", "usage", *["row"] * 9, "end", "end"]
     assert lines[0]["format"] == 1
     assert [line["sequence"] for line in _of(lines, "message")] == list(range(121))
-    assert {line["sessionId"] for line in lines[1:]} == {"trip"}
+    assert {line["sessionId"] for line in lines[1:-1]} == {"trip"}
     counts = {
         "message": 121,
         "checkpoint": 2,
@@ -52,8 +52,8 @@ def test_all_of_a_session(command: Command, file: Path, filled: SqliteDatabase) 
         "stream": 0,
         "chunks": 0,
     }
-    end = {"type": "end", "sessionId": "trip", "lines": counts, "changed": False, "digest": lines[-1]["digest"]}
-    assert lines[-1] == end
+    end = {"type": "end", "sessionId": "trip", "lines": counts, "changed": False, "digest": lines[-2]["digest"]}
+    assert lines[-2:] == [end, {"type": "end", "copies": 1}]
 
 
 def test_pages_do_not_show(command: Command, file: Path, filled: SqliteDatabase, small_pages: None) -> None:
@@ -67,7 +67,8 @@ def test_pages_do_not_show(command: Command, file: Path, filled: SqliteDatabase,
 def test_all_sessions(command: Command, file: Path, filled: SqliteDatabase) -> None:
     """Each session has its own end."""
     lines = command("export", "--all", "--database", file).lines()
-    assert [line["sessionId"] for line in _of(lines, "end")] == [HOSTILE, "trip/1", "trip"]
+    assert [line.get("sessionId") for line in _of(lines, "end")] == [HOSTILE, "trip/1", "trip", None]
+    assert lines[-1] == {"type": "end", "copies": 3}
 
 
 def test_exact_json(command: Command, file: Path, filled: SqliteDatabase) -> None:
@@ -139,7 +140,7 @@ def test_a_change_meanwhile(
 
     monkeypatch.setattr(session_parts, "runs_of", runs_of)
     done = command("export", "trip", "--database", file)
-    assert done.lines()[-1]["changed"] is True
+    assert done.lines()[-2]["changed"] is True
     assert done.err == "session 'trip' changed meanwhile; export it again\n"
 
 

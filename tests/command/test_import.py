@@ -32,7 +32,7 @@ def _comparable(text: str, *, versions: bool = True) -> list[Any]:
         for facts in (row, line.get("state", {})):
             if not versions:
                 facts.pop("version", None)
-    return sorted(lines, key=lambda line: line["sessionId"])
+    return sorted(lines, key=lambda line: line.get("sessionId", ""))
 
 
 def test_an_export_comes_back(
@@ -67,8 +67,9 @@ Lines = list[str]
 BAD: list[tuple[Callable[[Lines], Lines], str]] = [
     (lambda lines: ['{"type": "export", "format": 2}', *lines[1:]], "line 1"),
     (lambda lines: [*lines[:3], "{", *lines[4:]], "line 4"),
-    (lambda lines: [*lines[:-3], *lines[-2:]], "another number of lines"),
-    (lambda lines: lines[:-1], "ends within"),
+    (lambda lines: [*lines[:-4], *lines[-3:]], "another number of lines"),
+    (lambda lines: lines[:-2], "ends within"),
+    (lambda lines: lines[:-1], "without its last line"),
     (lambda lines: [*lines[:3], '{"type": "x"}', *lines[3:]], "line 4"),
 ]
 

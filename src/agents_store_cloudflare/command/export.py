@@ -71,6 +71,7 @@ async def _run(options: argparse.Namespace) -> int:
         if options.budgets:
             async for root in _roots(opened, options.session):
                 await _export_budgets(opened, writer, root)
+        print(writer.tail())
     return 0
 
 

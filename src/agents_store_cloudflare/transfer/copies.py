@@ -61,7 +61,7 @@ def check_format(head: Mapping[str, Any]) -> None:
     Raises:
         InvalidArgumentError: the copy has another format or a newer schema.
     """
-    if head.get("format") != FORMAT:
+    if type(head.get("format")) is not int or head["format"] != FORMAT:
         raise InvalidArgumentError(
             f"the copy has format {head.get('format')!r}, this code reads {FORMAT}; install the newer package"
         )

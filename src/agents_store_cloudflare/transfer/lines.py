@@ -1,7 +1,8 @@
 """The file format of copies: JSON lines. docs/command.md describes it.
 
 A file begins with an `export` line. A session begins with its `session` line, a tree of budgets with its `budgets` line. Each ends
-with its `end` line, which has the number of lines in between and a digest of them.
+with its `end` line, which has the number of lines in between and a digest of them. The last line of the file is an `end` line with
+the number of sessions and trees, so that a file that was cut off between two of them is seen.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class LineWriter:
         self._kinds: Sequence[str] = ()
         self._digest = sha256()
         self._counts: Counter[str] = Counter()
+        self._copies = 0
 
     def head(self, now_ms: int) -> str:
         """Return the first line of a file."""
@@ -67,8 +69,13 @@ class LineWriter:
             {"type": "end", **self._own, "lines": counts, "changed": changed, "digest": self._digest.hexdigest()}
         )
 
+    def tail(self) -> str:
+        """Return the last line of a file."""
+        return _text({"type": "end", "copies": self._copies})
+
     def _begun(self, own: dict[str, str], kinds: Sequence[str], facts: dict[str, Any]) -> str:
         self._own, self._kinds, self._digest, self._counts = own, kinds, sha256(), Counter()
+        self._copies += 1
         return self._said({"type": facts.pop("type"), **own, **facts})
 
     def _said(self, item: Mapping[str, Any]) -> str:
@@ -93,6 +100,7 @@ def lines_of(copies: Iterable[Copy], *, now_ms: int) -> Iterator[str]:
             for *facts, body in stream["blocks"]:
                 yield writer.line("chunks", block=facts, body=body)
         yield writer.end()
+    yield writer.tail()
 
 
 def copies_of(lines: Iterable[str]) -> Iterator[tuple[int, Copy]]:
@@ -103,28 +111,65 @@ def copies_of(lines: Iterable[str]) -> Iterator[tuple[int, Copy]]:
     Raises:
         InvalidArgumentError: a line breaks the format. The message names the line.
     """
-    head: dict[str, Any] | None = None
-    part: _Part | None = None
-    first_lines: dict[tuple[str, str], int] = {}
+    file = _File()
     number = 0
     for number, line in enumerate(lines, 1):
         text = line.rstrip("\r\n")
-        if not text:
-            continue
-        item = _object(text, number)
-        if head is None:
-            head = _checked_head(item)
-        elif part is None:
-            part = _Part(head, item, text, number)
-            if (first := first_lines.setdefault(part.name, number)) != number:
-                raise InvalidArgumentError(f"line {number}: {part} stands in line {first} already")
-        elif part.take(item, text, number):
+        if text and (part := file.take(text, number)) is not None:
             yield part.first_line, part.copy
-            part = None
-    if head is None:
-        raise InvalidArgumentError("line 1: the file is empty")
-    if part is not None:
-        raise InvalidArgumentError(f"line {number}: the file ends within {part}")
+    file.check_over(number)
+
+
+class _File:
+    """The lines of a file, from its first to its last line."""
+
+    def __init__(self) -> None:
+        self._head: dict[str, Any] | None = None
+        self._part: _Part | None = None
+        self._first_lines: dict[tuple[str, str], int] = {}
+        self._is_over = False
+
+    def take(self, text: str, number: int) -> _Part | None:
+        """Take a line. Return the session or the tree of budgets that ends with it."""
+        item, part = _object(text, number), self._part
+        if self._head is None:
+            self._head = _checked_head(item)
+        elif self._is_over:
+            raise InvalidArgumentError(
+                f"line {number}: it comes after the last line of an export; import each file by itself"
+            )
+        elif part is not None:
+            if part.take(item, text, number):
+                self._part = None
+                return part
+        elif item.get("type") == "end":
+            self._take_tail(item, number)
+        else:
+            self._part = self._begun(_Part(self._head, item, text, number))
+        return None
+
+    def check_over(self, number: int) -> None:
+        """Check that the last line of the file was the last line of an export."""
+        if self._head is None:
+            raise InvalidArgumentError("line 1: the file is empty")
+        if self._part is not None:
+            raise InvalidArgumentError(f"line {number}: the file ends within {self._part}")
+        if not self._is_over:
+            raise InvalidArgumentError(
+                f"line {number}: the file ends without its last line, so sessions may be missing; export again"
+            )
+
+    def _begun(self, part: _Part) -> _Part:
+        if (first := self._first_lines.setdefault(part.name, part.first_line)) != part.first_line:
+            raise InvalidArgumentError(f"line {part.first_line}: {part} stands in line {first} already")
+        return part
+
+    def _take_tail(self, item: Mapping[str, Any], number: int) -> None:
+        if (stated := item.get("copies")) != len(self._first_lines):
+            raise InvalidArgumentError(
+                f"line {number}: the export had {stated!r:.100} sessions and trees of budgets, the file has {len(self._first_lines)}"
+            )
+        self._is_over = True
 
 
 def _object(text: str, number: int) -> dict[str, Any]:
@@ -152,7 +197,7 @@ class _Part:
 
     def __init__(self, head: Mapping[str, Any], item: Mapping[str, Any], text: str, number: int) -> None:
         kind = item.get("type")
-        key = {"session": "sessionId", "budgets": "root"}.get(cast("str", kind))
+        key = {"session": "sessionId", "budgets": "root"}.get(kind) if isinstance(kind, str) else None
         if key is None or not isinstance(item.get(key), str):
             raise InvalidArgumentError(f"line {number}: neither a session nor a tree of budgets begins here")
         self.first_line = number
@@ -198,7 +243,7 @@ class _Part:
 
     def _take_row(self, item: Mapping[str, Any], number: int) -> None:
         table = item.get("table")
-        if table not in self.copy["stored"] or not isinstance(item.get("row"), dict):
+        if not isinstance(table, str) or table not in self.copy["stored"] or not isinstance(item.get("row"), dict):
             raise InvalidArgumentError(f"line {number}: it is no row of a table that belongs to {self}")
         self.copy["stored"][table].append(item["row"])
 
