@@ -1,7 +1,7 @@
 """What subscriptions send, recorded instead of sent."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 
@@ -14,11 +14,14 @@ class World:
         self.status = 200
         self.answer = "{}"
         self.addresses = ["93.184.216.34"]
+        self.while_working: Callable[[], Awaitable[object]] | None = None
 
     async def post(self, url: str, headers: Mapping[str, str], body: str, *, timeout_ms: int) -> tuple[int, str]:
         assert (url, timeout_ms) == ("https://hooks.example/wake", 10_000)
         self.sent.append(json.loads(body))
         self.headers.append(headers)
+        if self.while_working is not None:
+            await self.while_working()
         return self.status, self.answer
 
     async def resolve(self, name: str) -> list[str]:

@@ -193,6 +193,49 @@ async def test_pulling(site: Site) -> None:
     assert len((await site.ask("GET", "wake/pool"))[1]) == 3
 
 
+@pytest.mark.parametrize("leave", ["events/a", "named"])
+async def test_an_ack_of_a_stream_that_is_gone(site: Site, leave: str) -> None:
+    """DS-15: A stream that was deleted since the wake keeps no ack of the other streams from its effect."""
+    await site.ask("PUT", "wake/pool", [])
+    await site.subscribe({**PULL, "streams": ["named"]})
+    paths = ("events/a", "events/b", "named")
+    for path in paths:
+        await site.ask("PUT", path, [1])
+    _, held = await site.ask("POST", "__ds/subscriptions/s/claim", {"worker": "w1"})
+    assert (await site.ask("DELETE", leave))[0] == 204
+    acks = [{"stream": path, "offset": offset_of(1)} for path in paths]
+    spoken = {"wake_id": held["wake_id"], "generation": held["generation"]}
+    ack = "__ds/subscriptions/s/ack"
+    unknown = [*acks, {"stream": "other", "offset": offset_of(1)}]
+    assert (await site.ask("POST", ack, {**spoken, "acks": unknown}, held["token"]))[0] == 400
+    status, answer = await site.ask("POST", ack, {**spoken, "acks": acks, "done": True}, held["token"])
+    assert (status, answer) == (200, {"ok": True, "next_wake": False})
+    acked = await site.acked()
+    assert {path: acked[path] for path in paths if path != leave} == {
+        path: offset_of(1) for path in paths if path != leave
+    }
+    assert ("events/a" in acked) is (leave != "events/a")
+
+
+async def test_a_webhook_whose_stream_is_deleted_meanwhile(site: Site) -> None:
+    """DS-15: Its answer `done` acknowledges the other streams, and it is not sent again."""
+    await site.ask("PUT", "events/b", [1])
+    await site.subscribe(HOOK)
+    face = DurableStreams(site.objects, subscriptions=SubscriptionOptions(), sleep=site.clock.sleep)
+    beside = StreamGateway(site.objects, authorize=lambda *_: True, faces=[face])
+
+    async def delete() -> None:
+        site.world.while_working = None
+        await beside.handle(HttpRequest(method="DELETE", url=f"{ROOT}/events/a"))
+
+    site.world.answer, site.world.while_working = '{"done": true}', delete
+    await site.ask("PUT", "events/a", [1])
+    assert await site.acked() == {"events/b": offset_of(1)}
+    await site.clock.advance(60)
+    await settled()
+    assert len(site.world.sent) == 1
+
+
 async def test_configurations(site: Site) -> None:
     """DS-15: An equal configuration again is 200, a different one 409. Streams are added and removed by name."""
     await site.subscribe({**HOOK, "streams": ["b", "a"]})

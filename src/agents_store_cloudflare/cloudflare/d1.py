@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from agents_store_cloudflare.cloudflare.raw import JsObject, ffi, not_a_binding, raw_binding
-from agents_store_cloudflare.cloudflare.values import crossed, message_of, rows_of
+from agents_store_cloudflare.cloudflare.values import called, crossed, message_of, rows_of
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.database import (
     BatchCost,
@@ -99,7 +99,7 @@ def _all_rows(results: JsObject) -> list[list[Row]]:
 
 
 def _bind(statement: JsObject, parameters: Sequence[SqlValue]) -> JsObject:
-    return statement.bind(*crossed(parameters)) if parameters else statement
+    return called(statement.bind, crossed(parameters), statement) if parameters else statement
 
 
 def _cost(results: JsObject) -> BatchCost:

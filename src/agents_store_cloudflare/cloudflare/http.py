@@ -134,7 +134,11 @@ def js_response(response: HttpResponse) -> JsObject:
     init: dict[str, object] = {"status": response.status, "headers": dict(response.headers)}
     if response.web_socket is not None:
         init["webSocket"] = response.web_socket
-    body = to_js(response.body) if isinstance(response.body, bytes) else response.body
+    body: object = response.body
+    if isinstance(body, str) and not body.isascii():
+        body = body.encode(errors="replace")  # a text that is not ASCII would be copied character by character
+    if isinstance(body, bytes):
+        body = to_js(body)
     return Response.new(body, to_js(init, dict_converter=Object.fromEntries))
 
 

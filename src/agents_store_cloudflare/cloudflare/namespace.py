@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import Final, cast
 
 from agents_store_cloudflare.cloudflare.raw import JsObject, ffi, not_a_binding, raw_binding
+from agents_store_cloudflare.cloudflare.values import called
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
 from agents_store_cloudflare.objects.http_messages import HttpRequest
@@ -178,7 +179,8 @@ class CloudflareNamespace:
     async def _call_method(self, name: str, request: str) -> str:
         mark = ASK_FOR_LINE if self._is_burst(name) else ASK_FOR_BYTES
         marked = mark + request[1:] if request.startswith("{") else request
-        reply: JsObject = self._binding.getByName(name).call(marked)
+        stub = self._binding.getByName(name)
+        reply: JsObject = called(stub.call, [marked], stub)
         answer: JsObject = await (_with_line(reply) if mark is ASK_FOR_LINE else reply)
         if isinstance(answer, str) or not hasattr(answer, "at"):
             return cast("str", answer)
@@ -229,7 +231,7 @@ class _Line:
         self._calls += 1
         self._was_used = True
         try:
-            return _text(await self._call(request))
+            return _text(await called(self._call, [request]))
         finally:
             self._calls -= 1
 

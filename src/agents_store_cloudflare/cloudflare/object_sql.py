@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, LiteralString, TypeVar, cast
 
 from agents_store_cloudflare.cloudflare.raw import JsObject, ffi
-from agents_store_cloudflare.cloudflare.values import crossed, message_of, rows_of
+from agents_store_cloudflare.cloudflare.values import called, crossed, message_of, rows_of
 from agents_store_cloudflare.contract.errors import BindingError
 from agents_store_cloudflare.database import (
     Row,
@@ -32,7 +32,7 @@ class CloudflareSql:
 
     def exec(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
         try:
-            cursor = self._storage.sql.exec(sql, *crossed(parameters))
+            cursor = self._exec(sql, parameters)
             # A write without RETURNING has no columns, so there are no rows to fetch.
             rows = rows_of(cursor.raw().toArray()) if cursor.columnNames.length else []
         except ffi().JsException as error:
@@ -42,7 +42,7 @@ class CloudflareSql:
 
     def cursor(self, sql: LiteralString, *parameters: SqlValue) -> RowCursor:
         try:
-            cursor = self._storage.sql.exec(sql, *crossed(parameters))
+            cursor = self._exec(sql, parameters)
         except ffi().JsException as error:
             raise _sql_error(error) from error
         return _Rows(cursor)
@@ -52,7 +52,7 @@ class CloudflareSql:
 
         encoder = TextEncoder.new()
         try:
-            cursor = self._storage.sql.exec(sql, *crossed(parameters))
+            cursor = self._exec(sql, parameters)
             [row] = cursor.raw().toArray()
         except ffi().JsException as error:
             raise _sql_error(error) from error
@@ -65,6 +65,10 @@ class CloudflareSql:
         # The result stays in Python. An exception passes through the synchronous JavaScript frame as the same object.
         self._storage.transactionSync(lambda: outcome.append(body()))
         return outcome[0]
+
+    def _exec(self, sql: LiteralString, parameters: Sequence[SqlValue]) -> JsObject:
+        place = self._storage.sql
+        return called(place.exec, [sql, *crossed(parameters)], place)
 
     def _count(self, cursor: JsObject) -> None:
         count = current_row_count()

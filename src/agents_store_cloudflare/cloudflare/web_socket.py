@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 from pyodide.ffi import JsException
 
+from agents_store_cloudflare.cloudflare.values import called
+
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
 __all__ = ["CloudflareSocket"]
@@ -21,7 +23,7 @@ class CloudflareSocket:
     def send(self, text: str) -> bool:
         """Send one message. Return False if the socket is closed."""
         try:
-            self._socket.send(text)
+            called(self._socket.send, [text], self._socket)
         except JsException:
             return False
         return True

@@ -142,21 +142,26 @@ class StreamLinks:
         """Return whether a stream of the subscription has grown since the last acknowledgement."""
         return bool(self._sql.exec(q.SELECT_PENDING, subscription_id))
 
-    def move(self, subscription_id: str, acks: Iterable[tuple[str, int]]) -> None:
+    def move(self, subscription: Subscription, acks: Iterable[tuple[str, int]]) -> None:
         """Acknowledge each stream up to its sequence. A position never moves back.
+
+        A stream of the pattern that was deleted since the wake has no position. Its acknowledgement has no effect, and the others have
+        theirs.
 
         Raises:
             InvalidArgumentError: a stream does not belong to the subscription, or the sequence is past its end.
         """
-        links = {link.path: link for link in self.links(subscription_id)}
+        links = {link.path: link for link in self.links(subscription.id)}
         for path, sequence in acks:
             link = links.get(path)
             if link is None:
-                raise InvalidArgumentError(f"{path!r} is not among the subscription's streams")
+                if not self.names(subscription, path):
+                    raise InvalidArgumentError(f"{path!r} is not among the subscription's streams")
+                continue
             if sequence > link.tail:
                 raise InvalidArgumentError(f"the offset is past the end of {path!r}")
             if sequence > link.acked:
-                self._sql.exec(q.UPSERT_LINK, subscription_id, path, link.kinds, sequence)
+                self._sql.exec(q.UPSERT_LINK, subscription.id, path, link.kinds, sequence)
 
     def known(self, path: str) -> SeenStream | None:
         """Return the state of a path that the index knows; None if it does not know the path."""

@@ -223,7 +223,7 @@ class Wakes:
         is_over = is_release or wake.get("done") is True
 
         def write() -> tuple[bool, Subscription | None]:
-            self.links.move(subscription_id, acks)
+            self.links.move(held, acks)
             follows = is_over and self.links.has_pending(subscription_id)
             found = _noted(held, commit_id, follows=follows)
             if is_over:
@@ -243,7 +243,7 @@ class Wakes:
             if not is_done:
                 self._hold(found, now_ms, holder=None)
                 return None
-            self.links.move(found.id, [(link.path, link.tail) for link in snapshot])
+            self.links.move(found, [(link.path, link.tail) for link in snapshot])
             return self._let_go(found, now_ms)
 
         return self.table.changed(write)
