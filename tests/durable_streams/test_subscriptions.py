@@ -38,9 +38,9 @@ class Site:
         self.objects = LocalObjects(StreamObject, clock=self.clock, outbound=self.world)
         self.denied: set[tuple[str, str]] = set()
         face = DurableStreams(self.objects, subscriptions=SubscriptionOptions(), sleep=self.clock.sleep)
-        self.gateway = StreamGateway(self.objects, authorize=self._may, faces=[face])
+        self.gateway = StreamGateway(self.objects, authorize=self.may, faces=[face])
 
-    def _may(self, _request: object, stream_id: str, action: str) -> bool:
+    def may(self, _request: object, stream_id: str, action: str) -> bool:
         return (stream_id, action) not in self.denied
 
     async def ask(self, method: str, path: str, value: Any = None, token: str | None = None) -> Answer:
@@ -222,7 +222,7 @@ async def test_a_webhook_whose_stream_is_deleted_meanwhile(site: Site) -> None:
     await site.ask("PUT", "events/b", [1])
     await site.subscribe(HOOK)
     face = DurableStreams(site.objects, subscriptions=SubscriptionOptions(), sleep=site.clock.sleep)
-    beside = StreamGateway(site.objects, authorize=lambda *_: True, faces=[face])
+    beside = StreamGateway(site.objects, authorize=site.may, faces=[face])
 
     async def delete() -> None:
         site.world.while_working = None
