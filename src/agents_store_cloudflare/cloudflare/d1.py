@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from agents_store_cloudflare.cloudflare.raw import JsObject, ffi, not_a_binding, raw_binding
-from agents_store_cloudflare.cloudflare.values import called, crossed, message_of, rows_of
+from agents_store_cloudflare.cloudflare.raw import JsObject, called, ffi, not_a_binding, raw_binding
+from agents_store_cloudflare.cloudflare.values import crossed, message_of, rows_of
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.database import (
     BatchCost,

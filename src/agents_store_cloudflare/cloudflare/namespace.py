@@ -22,8 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, cast
 
-from agents_store_cloudflare.cloudflare.raw import JsObject, ffi, not_a_binding, raw_binding
-from agents_store_cloudflare.cloudflare.values import called
+from agents_store_cloudflare.cloudflare.raw import JsObject, called, ffi, not_a_binding, raw_binding
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace
 from agents_store_cloudflare.objects.http_messages import HttpRequest

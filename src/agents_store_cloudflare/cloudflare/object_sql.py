@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, LiteralString, TypeVar, cast
 
-from agents_store_cloudflare.cloudflare.raw import JsObject, ffi
-from agents_store_cloudflare.cloudflare.values import called, crossed, message_of, rows_of
+from agents_store_cloudflare.cloudflare.raw import JsObject, called, ffi
+from agents_store_cloudflare.cloudflare.values import crossed, message_of, rows_of
 from agents_store_cloudflare.contract.errors import BindingError
 from agents_store_cloudflare.database import (
     Row,

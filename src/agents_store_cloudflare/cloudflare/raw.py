@@ -1,4 +1,4 @@
-"""Takes the raw JavaScript binding out of the Workers SDK's wrapper.
+"""Takes the raw JavaScript binding out of the Workers SDK's wrapper, and calls what is in it.
 
 The SDK wraps each binding, such as `env.AGENT_DB`, in a proxy. The proxy converts value by value, which takes 4 to 20 times as long.
 So the package takes the raw binding inside it (`_binding`).
@@ -6,13 +6,17 @@ So the package takes the raw binding inside it (`_binding`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from os import PathLike
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-__all__ = ["JsObject", "ffi", "not_a_binding", "raw_binding"]
+__all__ = ["LONG_TEXT", "JsObject", "called", "ffi", "not_a_binding", "raw_binding"]
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
+
+LONG_TEXT: Final = 1_000
+"""The number of characters from which bytes are cheaper than text that is not ASCII."""
 
 
 @cache
@@ -21,6 +25,22 @@ def ffi() -> Any:
     import pyodide.ffi
 
     return pyodide.ffi
+
+
+def called(function: JsObject, arguments: Sequence[JsObject], this: JsObject = None) -> JsObject:
+    """Return the result of a JavaScript function. Long texts cross as bytes (`long_texts.py`).
+
+    Args:
+        function: the function, or a method as an attribute of its object.
+        arguments: texts, numbers and JavaScript's null.
+        this: the object of a method.
+    """
+    for each in arguments:
+        if type(each) is str and len(each) > LONG_TEXT and not each.isascii():
+            from agents_store_cloudflare.cloudflare.long_texts import called_with_bytes
+
+            return called_with_bytes(function, arguments, this)
+    return function(*arguments)
 
 
 def raw_binding(binding: object) -> JsObject:

@@ -2,15 +2,11 @@
 
 None becomes JavaScript's null, because D1 refuses undefined. A number must lie within ±2^53. Text passes as it is. Any other type is
 refused. Results come back as arrays, in one conversion.
-
-Pyodide makes a JavaScript text that is not ASCII character by character, and each of them takes over 20 bytes until the engine frees
-them. So long texts cross as UTF-8 bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from agents_store_cloudflare.cloudflare.raw import JsObject, ffi
 from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
@@ -21,53 +17,9 @@ from agents_store_cloudflare.database import (
     SqlValue,
 )
 
-__all__ = ["called", "crossed", "message_of", "rows_of"]
+__all__ = ["crossed", "message_of", "rows_of"]
 
 SHORT = MAX_VALUE_BYTES // 4  # a character has at most four bytes, so only longer texts are counted
-
-LONG_TEXT: Final = 1_000
-"""The number of characters from which bytes are cheaper than text that is not ASCII."""
-
-
-def called(function: JsObject, arguments: Sequence[JsObject], this: JsObject = None) -> JsObject:
-    """Return the result of a JavaScript function.
-
-    Args:
-        function: the function, or a method as an attribute of its object.
-        arguments: texts, numbers and JavaScript's null.
-        this: the object of a method.
-    """
-    for each in arguments:
-        if type(each) is str and len(each) > LONG_TEXT and not each.isascii():
-            return _called_with_bytes(function, arguments, this)
-    return function(*arguments)
-
-
-def _called_with_bytes(function: JsObject, arguments: Sequence[JsObject], this: JsObject) -> JsObject:
-    from js import Array, Reflect
-
-    crossing = Array.new()
-    for each in arguments:
-        if type(each) is str and not each.isascii():
-            crossing = crossing.concat(_text_in_array(each))
-        else:
-            crossing.push(each)
-    return Reflect.apply(function, this, crossing)
-
-
-def _text_in_array(text: str) -> JsObject:
-    """Return a JavaScript array with the text. A text by itself would become Python's again."""
-    from js import Array, Object, TextDecoder
-
-    to_js = ffi().to_js
-    try:
-        data = text.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return Array.of(text)
-    decoder = TextDecoder.new("utf-8", to_js({"ignoreBOM": True}, dict_converter=Object.fromEntries))
-    decode = decoder.decode
-    # `map` calls its function with three arguments. `apply` takes the first one, a list of arguments, and ignores the others.
-    return Array.of(Array.of(to_js(data))).map(decode.apply.bind(decode, decoder))
 
 
 def crossed(values: Sequence[SqlValue]) -> list[JsObject]:

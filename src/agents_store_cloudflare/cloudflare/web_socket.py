@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from pyodide.ffi import JsException
 
-from agents_store_cloudflare.cloudflare.values import called
+from agents_store_cloudflare.cloudflare.raw import called
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 

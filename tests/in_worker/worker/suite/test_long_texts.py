@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare.cloudflare.values import LONG_TEXT, called
+from agents_store_cloudflare.cloudflare.raw import LONG_TEXT, called
 from agents_store_cloudflare.database import Statement
 
 TEXTS = {
