@@ -38,6 +38,14 @@ OWNERS = {
     "lock_manager": ("DurableObjectLockManager",),
     "lock": ("Lock", "locks.lock.DurableObjectLock"),
     "held_locks": ("HeldLocks",),
+    "gateway": ("gateway.gateway.StreamGateway",),
+    "console": ("console.console.OperatorConsole",),
+    "message_streams": ("adapters.ui.messages.MessageStreams",),
+    "saver": ("adapters.langgraph.saver.D1Saver",),
+    "item_store": ("adapters.langgraph.item_store.D1Store",),
+    "conversations": ("adapters.pydantic_ai.store.D1ConversationStore",),
+    "sdk_session": ("adapters.openai_agents.session.D1Session",),
+    "task_store": ("adapters.a2a.store.D1TaskStore",),
 }
 """The name of an object in the table -> the class that the reference shows, and the class that the package returns."""
 

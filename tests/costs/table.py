@@ -1,5 +1,6 @@
 """docs/costs.md: its text around the table, and the table as the Worker measures it."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TypeAlias
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from tests.costs.adapter_costs import adapter_costs
 from tools.local_runtime import LocalRuntime
 
 __all__ = ["PAGE", "Line", "measured", "page_with", "table_of"]
@@ -35,7 +37,7 @@ def measured() -> list[Line]:
                 lines: list[Line] = json.load(response)
         except HTTPError as error:
             raise RuntimeError(error.read().decode()) from error
-    return lines
+        return [*lines, *asyncio.run(adapter_costs(runtime.url))]
 
 
 def table_of(lines: Sequence[Line]) -> str:

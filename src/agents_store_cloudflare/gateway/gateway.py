@@ -94,6 +94,8 @@ class StreamGateway:
 
         Raises:
             TypeError: the argument is no request. Every other failure becomes an error answer.
+
+        Cost: 0-2 object calls (0-22 rows read).
         """
         value = http_request(request)
         answer = await self._answer(value, request)

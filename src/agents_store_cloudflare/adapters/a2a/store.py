@@ -79,6 +79,8 @@ class D1TaskStore(VersionedTaskStore):
 
         Raises:
             MigrationError: the database is newer than this code.
+
+        Cost: 1 D1 batch (1 row read).
         """
         await run_migration(self._database)
 
@@ -110,6 +112,8 @@ class D1TaskStore(VersionedTaskStore):
             StaleFencingTokenError: a newer holder of the lock has written. This error is raised even if there is a conflict too.
             ForeignValueError: JSON cannot hold the task, or it is too large.
             InvalidArgumentError: the task is stored with another context, or an id is not valid.
+
+        Cost: 1 D1 batch (1-2 rows read, 2-3 written).
         """
         owner, task_id, session_id = self._owner_of(context), check_id(task.id, "task.id"), _session(task)
         state, write_id = int(task.status.state), secrets.token_urlsafe(9)
@@ -133,6 +137,8 @@ class D1TaskStore(VersionedTaskStore):
 
         Raises:
             ForeignValueError: another program or a newer version wrote the row.
+
+        Cost: 1 D1 batch (1 row read).
         """
         row = await self._row(self._owner_of(context), check_id(task_id, "task_id"))
         return None if row is None else StoredTask(task_of(task_id, row[2]), _Version(cast("str", row[0])))
@@ -145,6 +151,8 @@ class D1TaskStore(VersionedTaskStore):
         Raises:
             InvalidParamsError: the page's token is not valid.
             ForeignValueError: another program or a newer version wrote a task.
+
+        Cost: 1 D1 batch (10 rows read).
         """
         size = params.page_size or DEFAULT_LIST_TASKS_PAGE_SIZE
         filters = (self._owner_of(context), *_filters(params))
@@ -165,6 +173,8 @@ class D1TaskStore(VersionedTaskStore):
 
         Raises:
             StaleFencingTokenError: a newer holder of the lock has written.
+
+        Cost: 1 D1 batch (1 row read, 1 written).
         """
         owner, own = self._owner_of(context), check_id(task_id, "task_id")
         session_id: str | None = None

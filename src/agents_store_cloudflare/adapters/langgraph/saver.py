@@ -86,6 +86,8 @@ class D1Saver(BaseCheckpointSaver[int]):
 
         Raises:
             MigrationError: the database is newer than this code.
+
+        Cost: 1 D1 batch (1 row read).
         """
         await run_migration(self._database)
 
@@ -110,7 +112,10 @@ class D1Saver(BaseCheckpointSaver[int]):
         return 1 if current is None else int(str(current).partition(".")[0]) + 1
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Return the checkpoint that the config names, or the newest; None if the thread has none."""
+        """Return the checkpoint that the config names, or the newest; None if the thread has none.
+
+        Cost: 1 D1 batch (9 rows read).
+        """
         return await self._history.get(_thread(config), get_checkpoint_id(config) or None, self._codec)
 
     async def alist(
@@ -128,6 +133,8 @@ class D1Saver(BaseCheckpointSaver[int]):
             filter: the metadata that a checkpoint must have.
             before: only checkpoints before this checkpoint.
             limit: the most checkpoints.
+
+        Cost: 1 D1 batch (25 rows read).
         """
         named = (config or {}).get("configurable", {})
         wanted = Wanted(
@@ -148,7 +155,10 @@ class D1Saver(BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint after the checkpoint of the config. Return the config of the new checkpoint."""
+        """Store a checkpoint after the checkpoint of the config. Return the config of the new checkpoint.
+
+        Cost: 1 D1 batch (2-7 rows read, 1-2 written).
+        """
         thread = _thread(config)
         new = NewCheckpoint(
             thread=thread,
@@ -166,6 +176,8 @@ class D1Saver(BaseCheckpointSaver[int]):
         """Store the writes of a task. If the next checkpoint comes within a moment, they are stored with it.
 
         A stored write stays unchanged. Errors, interrupts and other special writes replace earlier ones.
+
+        Cost: 1 D1 batch (3 rows read, 1 written).
         """
         await self._put_writes(config, writes, task_id, task_path, waits=True)
 
@@ -182,7 +194,10 @@ class D1Saver(BaseCheckpointSaver[int]):
             await self._putting.put_writes(_thread(config), checkpoint_id, found, waits=waits)
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Delete all of a thread's checkpoints."""
+        """Delete all of a thread's checkpoints.
+
+        Cost: 1 D1 batch (6 rows read, 4 written).
+        """
         thread = (check_id(thread_id, "thread_id"), "")
         statements = [
             Statement(deleting_sql.DELETE_CHECKPOINTS, (thread_id,)),
@@ -196,6 +211,8 @@ class D1Saver(BaseCheckpointSaver[int]):
 
         Raises:
             StaleFencingTokenError: a thread of these runs has seen a higher token than this saver's.
+
+        Cost: 1 D1 batch (11 rows read).
         """
         if not run_ids:
             return
@@ -216,7 +233,10 @@ class D1Saver(BaseCheckpointSaver[int]):
         self._known.forget_all()
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy all checkpoints of a thread, with their writes, into another thread of the same database."""
+        """Copy all checkpoints of a thread, with their writes, into another thread of the same database.
+
+        Cost: 1 D1 batch (8 rows read, 4 written).
+        """
         pair = (check_id(source_thread_id, "source_thread_id"), check_id(target_thread_id, "target_thread_id"))
         if not self._batches.share_a_database(*pair):
             raise InvalidArgumentError("copy_thread needs both threads in one home; name the copy `source//copy`")
@@ -230,6 +250,8 @@ class D1Saver(BaseCheckpointSaver[int]):
         Args:
             strategy: "keep_latest" keeps the newest checkpoint of each namespace and the ancestors that its delta channels need.
                 "delete" keeps none.
+
+        Cost: 2 D1 batches (16 rows read, 2 written).
         """
         if strategy not in {"keep_latest", "delete"}:
             raise InvalidArgumentError(f"strategy must be 'keep_latest' or 'delete', not {strategy!r}")
@@ -243,7 +265,10 @@ class D1Saver(BaseCheckpointSaver[int]):
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return the writes of delta channels since the nearest ancestor with a value. It sends one batch for each 200 ancestors."""
+        """Return the writes of delta channels since the nearest ancestor with a value. It sends one batch for each 200 ancestors.
+
+        Cost: 2 D1 batches (69 rows read).
+        """
         if not channels:
             return {}
         return await self._history.delta(_thread(config), get_checkpoint_id(config) or None, channels, self._codec)

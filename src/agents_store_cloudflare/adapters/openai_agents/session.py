@@ -102,6 +102,8 @@ class D1Session:
 
         Raises:
             InvalidArgumentError: `limit` is no int.
+
+        Cost: 1 D1 batch (4 rows read).
         """
         if limit is not None and (isinstance(limit, bool) or not isinstance(cast("object", limit), int)):
             raise InvalidArgumentError(f"limit must be an int or None, got {type(limit).__name__}")
@@ -122,19 +124,26 @@ class D1Session:
         Raises:
             OrphanToolOutputError: a tool's output has no call before it.
             InvalidArgumentError: an item is no JSON object; the message names the item.
+
+        Cost: 1 D1 batch (10-11 rows read, 2-5 written).
         """
         added = [_own(item, index) for index, item in enumerate(items)]
         if added:
             await _to_its_end(self._append(added, str(uuid.uuid4())))
 
     async def pop_item(self) -> TResponseInputItem | None:
-        """Remove the last item and return it; None when there is none. No other call gets the same item. It costs one batch."""
+        """Remove the last item and return it; None when there is none. No other call gets the same item. It costs one batch.
+
+        Cost: 1 D1 batch (33 rows read, 2 written).
+        """
         return cast("TResponseInputItem | None", await _to_its_end(self._pop(str(uuid.uuid4()))))
 
     async def clear_session(self) -> None:
         """Remove all items, and the checkpoints that count them. It costs one batch.
 
         The session stays with its custom state, usage and fence. `store.delete_session` deletes the whole session.
+
+        Cost: 1 D1 batch (13 rows read, 2 written).
         """
         await _to_its_end(self._clear(str(uuid.uuid4())))
 

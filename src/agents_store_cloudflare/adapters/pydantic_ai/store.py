@@ -92,6 +92,8 @@ class D1ConversationStore(ConversationStore):
 
         Raises:
             MigrationError: the database is newer than this code.
+
+        Cost: 1 D1 batch (1 row read).
         """
         await run_migration(self._database)
 
@@ -107,6 +109,8 @@ class D1ConversationStore(ConversationStore):
             ConversationConflict: the conversation was saved or deleted since it was loaded.
             StaleFencingTokenError: a newer holder of the lock has written. This error is raised even if there is a conflict too.
             ForeignValueError: JSON cannot hold a message.
+
+        Cost: 2 D1 batches (6-18 rows read, 3 written).
         """
         own = conversation.conversation if isinstance(conversation, AgentRunResult) else conversation
         async with self._named_by_the_lock(own.conversation_id):
@@ -127,6 +131,8 @@ class D1ConversationStore(ConversationStore):
             UserError: there is no such conversation or message.
             ConversationConflict: the conversation was saved or deleted since it was loaded.
             StaleFencingTokenError: a newer holder of the lock has written. This error is raised even if there is a conflict too.
+
+        Cost: 3 D1 batches (35 rows read, 1 written).
         """
         async with self._named_by_the_lock(conversation_id):
             return await super().branch(
@@ -138,6 +144,8 @@ class D1ConversationStore(ConversationStore):
 
         Raises:
             ForeignValueError: another program or a newer version wrote it.
+
+        Cost: 1 D1 batch (1 row read).
         """
         own = check_id(conversation_id, "conversation_id")
         [rows] = await self._rows("read_record", own, Statement(conversation_sql.SELECT_RECORD, (own,)))
@@ -154,6 +162,8 @@ class D1ConversationStore(ConversationStore):
         Raises:
             InvalidArgumentError: the conversations live in several homes, so they cannot be listed.
             ForeignValueError: another program or a newer version wrote a record.
+
+        Cost: 1 D1 batch (2 rows read).
         """
         if not isinstance(self._homes, OneDatabase):
             raise InvalidArgumentError("conversations in several homes cannot be listed: name the conversation")
@@ -181,6 +191,8 @@ class D1ConversationStore(ConversationStore):
             ForeignValueError: JSON cannot hold a message.
             InvalidArgumentError: the conversation continues an entry of another conversation without being its fork, or an entry is
                 stored already.
+
+        Cost: 1 D1 batch (15 rows read, 1 written).
         """
         own = check_id(record.conversation_id, "conversation_id")
         needs, new_ids = _needs(record, new_entries)
@@ -228,6 +240,8 @@ class D1ConversationStore(ConversationStore):
         Raises:
             ConversationConflict: another revision or no revision is stored.
             StaleFencingTokenError: a newer holder of the lock has written.
+
+        Cost: 1 D1 batch (42 rows read, 5 written).
         """
         own = check_id(conversation_id, "conversation_id")
         statements = [
@@ -249,6 +263,8 @@ class D1ConversationStore(ConversationStore):
         Raises:
             KeyError: the entry is not stored.
             ForeignValueError: another program or a newer version wrote it.
+
+        Cost: 1 D1 batch (1 row read).
         """
         own = check_id(entry_id, "entry_id")
         statement = Statement(conversation_sql.SELECT_ENTRY, (own,))
@@ -264,6 +280,8 @@ class D1ConversationStore(ConversationStore):
         Raises:
             KeyError: an entry is not stored.
             ForeignValueError: another program or a newer version wrote an entry.
+
+        Cost: 1 D1 batch (20 rows read).
         """
         most = _most(limit)
         if head_id is None or most == 0:

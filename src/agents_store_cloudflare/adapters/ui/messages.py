@@ -67,6 +67,8 @@ class MessageStreams:
         Raises:
             InvalidArgumentError: an argument breaks a rule.
             StreamConnectionError: the stream's object gave no answer.
+
+        Cost: 1 object call.
         """
         position = check_whole_number(from_sequence, "from_sequence", low=0)
         headers = {"Last-Event-ID": str(position)}
@@ -87,6 +89,8 @@ class MessageStreams:
         Raises:
             InvalidArgumentError: the stream id is not valid.
             StreamConnectionError: the stream's object gave no answer.
+
+        Cost: 1 object call.
         """
         answer = await self._fetch(stream_id, {RESUME: "1"})
         if status_of(answer) != NOT_FOUND:
