@@ -127,7 +127,7 @@ class DeletionCalls(StateCalls, DeletionStore):
             guard=replace(guard, lives=cast("int", lives)),
             # Without a session, the deletion is still remembered when its caller named it, or when it deletes a stream of another name.
             remember=commit_id is not None or any(stream_id != session_id for stream_id in streams),
-            was_there=bool(was_there),
+            was_there=bool(was_there) and not is_gone,  # as if the others had come first
             is_gone=is_gone,
         )
 
