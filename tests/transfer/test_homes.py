@@ -275,3 +275,15 @@ async def test_usage_in_a_table_of_another_name(world: HomeWorld) -> None:
     assert (await store.usage_store.get_rollup("s")).entry_count == 1
     assert await world.rows("SELECT count(*) FROM spend") == [[1]]
     assert await world.rows("SELECT count(*) FROM __agents_usage") == [[0]]
+
+
+@pytest.mark.parametrize("homes", [False, True], ids=["D1", "homes"])
+async def test_a_large_message(world: HomeWorld, homes: bool) -> None:
+    """TR-1: A message as large as the store takes can be imported."""
+    source = await _d1()
+    await D1StateStore(source).create_session("s", agent_type="x")
+    await D1StateStore(source).append_messages("s", [{"role": "user", "content": "x" * 1_700_000}])
+    target = await world.store() if homes else await _d1()
+    await import_session(target, await export_session(source, "s"))
+    states = target.state_store if isinstance(target, CloudflareStore) else D1StateStore(target)
+    assert (await states.get_messages("s")).total == 1

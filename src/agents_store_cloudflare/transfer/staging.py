@@ -72,7 +72,9 @@ async def _store(database: Database, statements: Iterable[Statement]) -> None:
 
 
 def _hidden(copy: CheckedCopy, number: int) -> Iterator[Statement]:
-    for block in blocks_of(copy.messages, 0, BATCH_BYTES, copy.session_id, "import_session"):
+    largest = max((len(_text(message).encode()) for message in copy.messages), default=0)
+    most_bytes = BATCH_BYTES if largest <= BATCH_BYTES // 2 else max(BATCH_BYTES, largest + 1_000)
+    for block in blocks_of(copy.messages, 0, most_bytes, copy.session_id, "import_session"):
         yield Statement(
             import_sql.INSERT_BLOCK, (number * MAX_MESSAGES + block.first_sequence, block.count, block.body)
         )
