@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from html import unescape
 from typing import Any, cast
 
 import pytest
@@ -46,6 +47,11 @@ PAGES = (
 )
 
 
+OWN_PAGES = ("session", "messages", "message", "state", "value", "compare", "checkpoints", "runs", "stream")
+ALWAYS = {"session", "checkpoints", "runs", "stream"}
+"""The pages of a session that show what can be read. Another page is of one row: if it is damaged, the page names it."""
+
+
 async def _fill(site: Site, session_id: str) -> None:
     """Make a session with every kind of row."""
     states, usage = site.store.state_store, site.store.usage_store
@@ -86,6 +92,33 @@ async def test_a_damaged_row_costs_its_own_pages(site: Site) -> None:
             if answer.status != 200:
                 refused.append((page, table, column, value, answer.status))
     assert refused == []
+
+
+async def test_a_damaged_session_is_shown_or_named(site: Site) -> None:
+    """CN-6, ST-51: With any value in any column, the session's own pages show what can be read, or name the row."""
+    await _fill(site, "bad")
+    [checkpoint] = (await site.store.state_store.list_checkpoints("bad")).items
+    asked = {"message": "&n=0", "value": "&path=", "compare": f"&from={checkpoint.id}&to=now"}
+    urls = [
+        f"{face}{page}?id=bad{asked.get(page, '')}" for page in OWN_PAGES for face in ("/console/", "/console/api/")
+    ]
+    urls.append(f"/console/state?id=bad&at={checkpoint.id}")
+    connection = cast("Any", site.database)._connection._connection
+    whole, wrong = copy_of(site.database), list[object]()
+    changes = [each for place, each in enumerate(_changes(connection)) if place % length(7, 1) == 0]
+    assert len(changes) > 60
+    for table, column, value in changes:
+        copy_into(whole, site.database)
+        connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {TABLES[table]}", (value,))
+        for url in urls:
+            answer = await site.ask(url)
+            said = unescape(str(answer.body))
+            is_named = "session 'bad' cannot be read" in said
+            is_other = checkpoint.id in url and answer.status == 404  # the id of a checkpoint has its time and its step
+            page = url.removeprefix("/console/").removeprefix("api/").partition("?")[0]
+            if answer.status != 200 and (page in ALWAYS or not (is_named or is_other)):
+                wrong.append((url, table, column, value, answer.status, said[-200:]))
+    assert wrong == []
 
 
 @pytest.mark.parametrize("column", ["cap", "unit", "parent", "reserved", "settled", "overruns"])

@@ -18,7 +18,7 @@ from agents_store_cloudflare.console.sessions_page import signs, status_mark
 from agents_store_cloudflare.console.streams import stream_facts
 from agents_store_cloudflare.console.text import age, clock, one_line
 from agents_store_cloudflare.console.values import shown_value
-from agents_store_cloudflare.contract.errors import LockError, StateNotFoundError
+from agents_store_cloudflare.contract.errors import D1StateError, LockError, StateNotFoundError
 from agents_store_cloudflare.contract.record import Record
 from agents_store_cloudflare.contract.state.records import Run, SubSessionRef
 from agents_store_cloudflare.contract.streams.records import StreamInfo
@@ -69,12 +69,12 @@ async def session_page(asked: Asked) -> Shown:
     states, session_id = asked.sources.states, session.session_id
     first = max(0, session.message_count - MESSAGES)
     asking = asyncio.gather(_lock(asked, session_id), stream_facts(asked.sources, session.stream_id))
-    runs, refs, below, usage, page = await asyncio.gather(
+    runs, refs, below, usage, latest = await asyncio.gather(
         states.list_runs(session_id, limit=RUNS),
         states.get_sub_session_refs(session_id),
         list_tree(asked.sources, session_id),
         session_usage(asked.sources, session_id),
-        states.get_messages(session_id, offset=first, limit=MESSAGES),
+        _latest(asked, session_id, first),
     )
     lock, stream = await asking
     budgets = await budgets_of(asked.sources, _scopes(session))
@@ -89,14 +89,13 @@ async def session_page(asked: Asked) -> Shown:
         usage=usage,
         budgets=budgets.found,
     )
-    whole = {first + place: _whole(asked, session_id, first + place) for place in range(len(page.messages))}
 
     def body() -> Markup:
         return joined(
             tabs(asked, session_id),
             _findings(asked, view),
             _facts(asked, view),
-            panel("Latest messages", messages_list(page.messages, first, whole), _all_messages(asked, session)),
+            panel("Latest messages", latest, _all_messages(asked, session)),
             _runs(asked, view),
             _tree(asked, view),
             usage_panel(usage),
@@ -105,6 +104,16 @@ async def session_page(asked: Asked) -> Shown:
         )
 
     return Shown(title=session_id, data=view.to_dict(), body=body)
+
+
+async def _latest(asked: Asked, session_id: str, first: int) -> Markup:
+    """Return the messages from `first` on, or a note that names the damaged row among them."""
+    try:
+        page = await asked.sources.states.get_messages(session_id, offset=first, limit=MESSAGES)
+    except D1StateError as error:
+        return note("bad", error.message)
+    whole = {first + place: _whole(asked, session_id, first + place) for place in range(len(page.messages))}
+    return messages_list(page.messages, first, whole)
 
 
 def _scopes(session: SessionSummary) -> list[str]:

@@ -12,6 +12,7 @@ from agents_store_cloudflare.console.sources import Sources
 from agents_store_cloudflare.console.text import dollars
 from agents_store_cloudflare.contract.record import Record
 from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.state.damage import shown_row
 from agents_store_cloudflare.usage.amounts import count
 from agents_store_cloudflare.usage.rollup import UNREADABLE, stored_amounts
 from agents_store_cloudflare.usage.sql import SELECT_ROLLUP
@@ -68,9 +69,10 @@ async def session_usage(sources: Sources, session_id: str) -> tuple[UsageLine, .
     statement = Statement(for_table(SELECT_ROLLUP, sources.usage_table), (session_id,))
     [rows] = await sources.rows(statement)
     sums: dict[tuple[str, str], dict[str, int]] = {}
-    for _, kind, name, _, _, text in rows:
-        amounts = stored_amounts(text)
-        line = sums.setdefault((cast("str", kind), cast("str", name)), dict.fromkeys(_COUNTS, 0))
+    for row in rows:
+        kind, name = cast("list[str]", shown_row(row[1:3], (str, str)))
+        amounts = stored_amounts(row[-1])
+        line = sums.setdefault((kind, name), dict.fromkeys(_COUNTS, 0))
         for field, key in _COUNTS.items():
             line[field] += count(amounts, key)
     return tuple(UsageLine(kind=kind, name=name, **line) for (kind, name), line in sorted(sums.items()))

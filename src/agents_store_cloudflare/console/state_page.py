@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
@@ -16,11 +15,13 @@ from agents_store_cloudflare.console.values import Difference, differences, show
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.contract.state.records import AgentState
-from agents_store_cloudflare.database import Statement
+from agents_store_cloudflare.database import Row, Statement
+from agents_store_cloudflare.state.damage import DAMAGE, decode_row, shown_row
 
 __all__ = ["compare_page", "state_page", "value_page"]
 
 MOST_STAGED: Final = 100
+_STAGED_KINDS: Final = (str, str, int, str)
 _JSON_FIELDS: Final = (
     ("Output", "output"),
     ("Suspension context", "suspension_context"),
@@ -49,10 +50,17 @@ async def state_page(asked: Asked) -> Shown:
 
 async def _staged(asked: Asked, session_id: str) -> list[JsonObject]:
     [rows] = await asked.sources.session_rows(session_id, Statement(LIST_STAGED, (session_id, MOST_STAGED)))
-    return [
-        {"stepId": row[0], "toolCallId": row[1], "timestamp": row[2], "change": json.loads(cast("str", row[3]))}
-        for row in rows
-    ]
+    return [_staged_change(row) for row in rows]
+
+
+def _staged_change(row: Row) -> JsonObject:
+    """Return a staged change; `unreadable` stands in the place of a change that another program has damaged."""
+    step_id, tool_call_id, timestamp, text = cast("list[Any]", shown_row(row, _STAGED_KINDS))
+    try:
+        change = decode_row(text)
+    except DAMAGE as error:
+        change = {"unreadable": type(error).__name__}
+    return {"stepId": step_id, "toolCallId": tool_call_id, "timestamp": timestamp, "change": change}
 
 
 def _body(asked: Asked, state: AgentState, at: str, staged: Sequence[JsonObject]) -> Markup:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from agents_store_cloudflare.contract.arguments import MAX_LABEL_BYTES, check_id, check_text, check_whole_number
 from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, StateSizeExceededError
-from agents_store_cloudflare.contract.json_values import JsonObject, decode_json, encode_json
+from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, decode_json, encode_json
 from agents_store_cloudflare.contract.record import check_extra
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, StoredHistory
 from agents_store_cloudflare.database import Row, SqlValue
-from agents_store_cloudflare.state.damage import DAMAGE, damaged
+from agents_store_cloudflare.state.damage import DAMAGE, check_kinds, damaged, shown_row
 from agents_store_cloudflare.state.guard import Commit
 from agents_store_cloudflare.state.history import fill_messages, history_of
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
@@ -90,6 +90,16 @@ def _details_of(state: AgentState) -> JsonObject:
     return details
 
 
+_STATE_KINDS: Final = (
+    *(str, str, str, str, str, int, int, int, int, int, str, int),
+    *(str, str, str, int, str, int, int, str),
+)
+"""The types of a state's columns."""
+
+_CHECKPOINT_KINDS: Final = (int, int, str, int, str, int, int)
+"""The types of a checkpoint's columns, without its state."""
+
+
 def state_of(row: Row) -> AgentState:
     """Return the state of a row of `SELECT_STATE`, as a state that was loaded without messages.
 
@@ -103,17 +113,21 @@ def state_of(row: Row) -> AgentState:
 
 
 def _state_of(row: Row) -> AgentState:
+    check_kinds(row, _STATE_KINDS)
     (
         session_id, agent_type, stream_id, parent, root, created_at, updated_at,
         version, message_count, epoch, status, step_count,
         custom_state, output, error, aborted, abort_reason, resume_count, expires_at, details,
     ) = cast("list[Any]", row)  # fmt: skip
+    values: JsonValue = decode_json(custom_state)
+    if not isinstance(values, dict):
+        raise TypeError(f"the custom state is {type(values).__name__}")
     state = AgentState(
         session_id=session_id,
         agent_type=cast("str", text_of(agent_type)),
         status=cast("str", text_of(status)),
         step_count=step_count,
-        custom_state=cast("JsonObject", decode_json(custom_state)),
+        custom_state=values,
         output=None if output is None else decode_json(output),
         error=text_of(error),
         stream_id=stream_id or "",
@@ -150,7 +164,10 @@ def listed_state_of(row: Row) -> AgentState:
             root_session_id=None if root is None else str(root),
             created_at=created_at if isinstance(created_at, int) else None,
             updated_at=updated_at if isinstance(updated_at, int) else None,
-            extra={"unreadable": error.message, "storedVersion": version},
+            extra={
+                "unreadable": error.message,
+                "storedVersion": version if isinstance(version, int) else repr(version),
+            },
         )
 
 
@@ -160,8 +177,9 @@ def checkpoint_id(session_id: str, step_count: int, timestamp: int, number: int)
 
 
 def bare_checkpoint_of(session_id: str, row: Row) -> Checkpoint:
-    """Return the checkpoint of a row of `NEWEST_CHECKPOINT`, without its state."""
-    number, timestamp, run_id, stream_sequence, status, step_count, message_count = cast("list[Any]", row)
+    """Return the checkpoint of a row of `NEWEST_CHECKPOINT`, without its state. Values of a wrong type do not stop a list."""
+    shown = shown_row(row, _CHECKPOINT_KINDS)
+    number, timestamp, run_id, stream_sequence, status, step_count, message_count = cast("list[Any]", shown)
     return Checkpoint(
         id=checkpoint_id(session_id, step_count, timestamp, number),
         session_id=session_id,

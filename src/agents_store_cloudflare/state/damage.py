@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, LiteralString, cast
 
 from agents_store_cloudflare.contract.errors import D1StateError
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue, parse_json
+from agents_store_cloudflare.database import Row
 
-__all__ = ["DAMAGE", "damaged", "decode_row", "list_or_empty", "open_turn_of", "owed_closings_of"]
+__all__ = [
+    "DAMAGE",
+    "check_kinds",
+    "damaged",
+    "decode_row",
+    "list_or_empty",
+    "open_turn_of",
+    "owed_closings_of",
+    "shown_row",
+]
 
 DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """The errors that Python raises when the values of a row are not in the package's form."""
@@ -32,6 +43,29 @@ def damaged(row: str, error: Exception) -> D1StateError:
     """
     kind = type(error).__name__
     return D1StateError(f"the row of {row} cannot be read ({kind}); `agents-store doctor` names its column")
+
+
+def check_kinds(row: Row, kinds: Sequence[type]) -> None:
+    """Refuse a row that holds a value of another type than the package writes. SQLite stores any value in any column.
+
+    Args:
+        row: the values of some columns; NULL is of every type.
+        kinds: the types of these columns, `str` or `int`.
+
+    Raises:
+        TypeError: a value has another type.
+    """
+    for value, kind in zip(row, kinds, strict=True):
+        if type(value) is not kind and value is not None:
+            raise TypeError(f"a column of {kind.__name__} holds {type(value).__name__}")
+
+
+def shown_row(row: Row, kinds: Sequence[type]) -> Row:
+    """Return a damaged row for a list: a value of another type is shown as text, and as 0 where a number must stand."""
+    return [
+        value if value is None or type(value) is kind else repr(value) if kind is str else 0
+        for value, kind in zip(row, kinds, strict=True)
+    ]
 
 
 def decode_row(text: str) -> JsonValue:

@@ -37,6 +37,7 @@ from agents_store_cloudflare.state.blocks import (
 )
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected, new_epoch
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS, pause_after_conflict
+from agents_store_cloudflare.state.damage import damaged
 from agents_store_cloudflare.state.guard import Commit, Condition, Guard
 from agents_store_cloudflare.state.history import history_of, new_messages, take_up
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
@@ -66,7 +67,9 @@ class MessageCalls(StateCalls, MessageStore):
                 Statement(message_sql.BLOCKS_FROM, (session_id, offset, limit, None)),
             ]
         )
-        total = cast("int", counts[0][0]) if counts else 0
+        total = counts[0][0] if counts else 0
+        if not isinstance(total, int) or not 0 <= total <= MAX_MESSAGES:
+            raise damaged(f"session {session_id!r}", ValueError("its number of messages"))
         messages = stored_messages(session_id, blocks, offset, min(offset + limit, total))
         if not include_thinking:
             messages = [without_thinking(message) for message in messages]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from agents_store_cloudflare.contract.arguments import (
     MAX_ERROR_BYTES,
@@ -27,7 +27,7 @@ from agents_store_cloudflare.contract.state.references import ReferenceStore
 from agents_store_cloudflare.database import Row, SqlValue, Statement
 from agents_store_cloudflare.state import reference_sql
 from agents_store_cloudflare.state.calls import StateCalls
-from agents_store_cloudflare.state.damage import DAMAGE, damaged, decode_row
+from agents_store_cloudflare.state.damage import DAMAGE, check_kinds, damaged, decode_row, shown_row
 from agents_store_cloudflare.state.guard import Condition
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
 
@@ -138,16 +138,21 @@ class ReferenceCalls(StateCalls, ReferenceStore):
         return text
 
 
+_KINDS: Final = (str, str, str, str, str, int, int, str, str)
+"""The types of a reference's columns."""
+
+
 def _listed_reference(session_id: str, row: Row) -> SubSessionRef:
     """Return the reference of a row. If another program has damaged the row, the output is missing, and `error` says so."""
     try:
         return _reference(row)
     except DAMAGE as error:
         unreadable = damaged(f"the reference to {row[0]!r} of session {session_id!r}", error)
-        return _reference([*row[:7], None, unreadable.message])
+        return _reference([*shown_row(row[:7], _KINDS[:7]), None, unreadable.message])
 
 
 def _reference(row: Row) -> SubSessionRef:
+    check_kinds(row, _KINDS)
     sub_session_id, agent_type, tool_call_id, status, location, started_at, completed_at, output, error = cast(
         "list[Any]", row
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from agents_store_cloudflare.contract.arguments import (
     MAX_ERROR_BYTES,
@@ -28,7 +28,7 @@ from agents_store_cloudflare.contract.state.runs import RunStore
 from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import run_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls
-from agents_store_cloudflare.state.damage import DAMAGE, damaged, decode_row
+from agents_store_cloudflare.state.damage import DAMAGE, check_kinds, damaged, decode_row, shown_row
 from agents_store_cloudflare.state.guard import Condition, Facts
 from agents_store_cloudflare.state.statuses import check_statuses
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
@@ -188,16 +188,21 @@ def _run(session_id: str, rows: list[Row], run_id: str) -> Run:
         raise damaged(f"run {rows[0][0]!r} of session {session_id!r}", error) from error
 
 
+_KINDS: Final = (str, int, str, int, int, int, int, str, int, str, str)
+"""The types of a run's columns."""
+
+
 def _listed_run(session_id: str, row: Row) -> Run:
     """Return the run of a row for a list. If another program has damaged the row, the output is missing, and `error` says so."""
     try:
         return _run(session_id, [row], "")
     except D1StateError as error:
-        bare = [*row[:7], error.message, row[8], None, None]
-        return _run_of(session_id, bare)
+        shown = shown_row(row, _KINDS)
+        return _run_of(session_id, [*shown[:7], error.message, shown[8], None, None])
 
 
 def _run_of(session_id: str, row: Row) -> Run:
+    check_kinds(row, _KINDS)
     run, turn, status, step_count, start_sequence, started_at, completed_at, error, end, output, resumes = cast(
         "list[Any]", row
     )
