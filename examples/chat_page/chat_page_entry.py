@@ -57,6 +57,7 @@ class Default(WorkerEntrypoint):
 
 async def _answer(request: Request, env: Any, ctx: Any) -> Any:
     store = _store(env, ctx)
+    await store.migrate()  # a new database has no tables: an isolate's first request makes them
     pages = MessageStreams(store.stream_namespace)
     match request.method, [unquote(part) for part in urlsplit(request.url).path.strip("/").split("/")]:
         case "POST", ["api", "chat"]:
@@ -87,7 +88,6 @@ def _store(env: Any, ctx: Any) -> CloudflareStore:
 
 async def _begun(store: CloudflareStore, env: Any, ctx: Any, chat_id: str, question: dict[str, Any]) -> Turn:
     """Start the turn under waitUntil: it goes on when the page is gone. An error before it has begun is the caller's."""
-    await store.migrate()
     begun: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
 
     async def run() -> None:

@@ -37,7 +37,7 @@ def new_window(browser: Browser, **options: Any) -> Generator[Page]:
     opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened
     context.close()
-    assert errors == []
+    assert not errors, errors
 
 
 def findings(page: Page) -> list[str]:

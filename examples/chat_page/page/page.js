@@ -30,6 +30,7 @@ function say(text, isBad = false) {
 
 const textOf = (message) => message.parts.filter((part) => part.type === "text").map((part) => part.text).join("");
 const isBusy = () => chat.status === "submitted" || chat.status === "streaming";
+const mayAsk = () => !isBusy() && !chat.isGoingOn; // what goOn stores in the page would take the place of a question
 
 function show() {
   if (!chat) return;
@@ -41,11 +42,19 @@ function show() {
   });
   lines.slice(chat.messages.length).forEach((line) => line.remove());
   $("stop").hidden = !(isBusy() && chat.messages.at(-1)?.role === "assistant");
-  $("send").disabled = isBusy();
+  $("send").disabled = !mayAsk();
 }
 
 // The stored messages, then the answer that is being written, up to its end; again when the connection breaks.
 async function goOn(own) {
+  own.isGoingOn = true;
+  show();
+  await caughtUp(own);
+  own.isGoingOn = false;
+  show();
+}
+
+async function caughtUp(own) {
   while (own === chat) {
     try {
       own.messages = await stored(own.id);
@@ -72,7 +81,7 @@ async function stored(id) {
 $("ask").onsubmit = async (event) => {
   event.preventDefault();
   const own = chat, text = $("question").value;
-  if (isBusy()) return;
+  if (!mayAsk()) return;
   say("");
   own.clearError();
   await own.sendMessage({ text });
