@@ -76,17 +76,24 @@ def _changes(connection: sqlite3.Connection) -> Iterator[tuple[str, str, object]
             yield from ((table, name, value) for value in (NUMBERS if kind == "INTEGER" else TEXTS) if name not in KEYS)
 
 
+def _damages(site: Site, *, every: int, least: int) -> Iterator[tuple[str, str, object]]:
+    """Damage one value of the session `bad` after the other, each alone: all of them in a soak, otherwise one in `every`."""
+    connection = cast("Any", site.database)._connection._connection
+    whole = copy_of(site.database)
+    changes = [each for place, each in enumerate(_changes(connection)) if place % length(every, 1) == 0]
+    assert len(changes) > least
+    for table, column, value in changes:
+        copy_into(whole, site.database)
+        connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {TABLES[table]}", (value,))
+        yield table, column, value
+
+
 async def test_a_damaged_row_costs_its_own_pages(site: Site) -> None:
     """CN-6: With any value in any column, all lists, all totals and the pages of other sessions are shown."""
     for session_id in ("bad", "good"):
         await _fill(site, session_id)
-    connection = cast("Any", site.database)._connection._connection
-    whole, refused = copy_of(site.database), list[object]()
-    changes = [each for place, each in enumerate(_changes(connection)) if place % length(9, 1) == 0]
-    assert len(changes) > 50
-    for table, column, value in changes:
-        copy_into(whole, site.database)
-        connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {TABLES[table]}", (value,))
+    refused = list[object]()
+    for table, column, value in _damages(site, every=9, least=50):
         for page in PAGES:
             answer = await site.ask(page)
             if answer.status != 200:
@@ -103,13 +110,8 @@ async def test_a_damaged_session_is_shown_or_named(site: Site) -> None:
         f"{face}{page}?id=bad{asked.get(page, '')}" for page in OWN_PAGES for face in ("/console/", "/console/api/")
     ]
     urls.append(f"/console/state?id=bad&at={checkpoint.id}")
-    connection = cast("Any", site.database)._connection._connection
-    whole, wrong = copy_of(site.database), list[object]()
-    changes = [each for place, each in enumerate(_changes(connection)) if place % length(7, 1) == 0]
-    assert len(changes) > 60
-    for table, column, value in changes:
-        copy_into(whole, site.database)
-        connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {TABLES[table]}", (value,))
+    wrong = list[object]()
+    for table, column, value in _damages(site, every=7, least=60):
         for url in urls:
             answer = await site.ask(url)
             said = unescape(str(answer.body))

@@ -20,7 +20,20 @@ from agents_store_cloudflare.homes.session_object import SessionObject
 from agents_store_cloudflare.locks.lock_object import LockObject
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
 
-__all__ = ["HomeWorld"]
+__all__ = ["HomeWorld", "store_with_homes"]
+
+
+async def store_with_homes() -> CloudflareStore:
+    """Return a store whose sessions live in homes, on a new database. Its directory has each change at once."""
+    database = SqliteDatabase()
+    await run_migration(database)
+    return create_cloudflare_store(
+        db=database,
+        streams=LocalObjects(StreamObject),
+        locks=LocalObjects(LockObject),
+        sessions=LocalObjects(lambda host: SessionObject(host, database=lambda: database)),
+        session_options=SessionOptions(directory_delay=0),
+    )
 
 
 class Switch:

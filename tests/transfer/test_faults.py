@@ -1,6 +1,5 @@
 """Import × every batch × {before, after} and × every statement of the last one: nothing, or the old session whole, or the new one."""
 
-import json
 from typing import LiteralString, cast
 
 import pytest
@@ -13,6 +12,7 @@ from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
 from agents_store_cloudflare.testing.faults import Moment
 from agents_store_cloudflare.transfer import SessionCopy, export_session, import_session, staging
 from agents_store_cloudflare.usage import D1UsageStore
+from tests.transfer.reading import seen
 
 UNKNOWN = "internal error; reference = x"
 HIDDEN = (
@@ -61,16 +61,7 @@ async def _all(database: SqliteDatabase) -> dict[str, list[Row]]:
 
 
 async def _seen(database: SqliteDatabase) -> str:
-    """Return the session by its reads, without the version and the times of the copy."""
-    states, usage = D1StateStore(database), D1UsageStore(database)
-    state = await states.load_state("s")
-    if state is None:
-        return "nothing"
-    entries = [entry.to_dict() for entry in await usage.get_entries("s")]
-    totals = [total.to_dict() for total in await usage.get_totals("tool")]
-    checkpoints = await states.list_checkpoints("s")
-    runs = [run.to_dict() for run in await states.list_runs("s")]
-    return json.dumps([state.messages, state.custom_state, entries, totals, len(checkpoints.items), runs])
+    return await seen(D1StateStore(database), D1UsageStore(database))
 
 
 @pytest.mark.parametrize("replaces", [False, True], ids=["a new one", "replace"])

@@ -11,17 +11,13 @@ from agents_store_cloudflare import (
     D1UsageStore,
     InvalidArgumentError,
     SessionNotMovedError,
-    SessionOptions,
     StateNotFoundError,
     UsageError,
     UsageOptions,
-    create_cloudflare_store,
 )
 from agents_store_cloudflare.database import Statement
-from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.homes import answers
 from agents_store_cloudflare.homes.session_object import SessionObject
-from agents_store_cloudflare.locks.lock_object import LockObject
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.store import CloudflareStore
 from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
@@ -38,21 +34,13 @@ from agents_store_cloudflare.transfer import (
     names_in_homes,
     staging,
 )
-from tests.homes.worlds import HomeWorld
+from tests.homes.worlds import HomeWorld, store_with_homes
 
 
 class TestTransfer(TransferConformance):
     @pytest.fixture
     async def store(self) -> CloudflareStore:
-        database = SqliteDatabase()
-        await run_migration(database)
-        return create_cloudflare_store(
-            db=database,
-            streams=LocalObjects(StreamObject),
-            locks=LocalObjects(LockObject),
-            sessions=LocalObjects(lambda host: SessionObject(host, database=lambda: database)),
-            session_options=SessionOptions(directory_delay=0),
-        )
+        return await store_with_homes()
 
     @pytest.fixture
     def source(self, store: CloudflareStore) -> CloudflareStore:

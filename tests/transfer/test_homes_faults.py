@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -21,6 +20,7 @@ from agents_store_cloudflare.transfer import SessionCopy, export_session, import
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
 from tests.homes.worlds import HomeWorld
 from tests.lengths import length
+from tests.transfer.reading import seen
 from tests.turns.retries import retries_at_once
 
 T = TypeVar("T")
@@ -112,17 +112,8 @@ async def _target(replaces: bool) -> HomeWorld:
 
 
 async def _seen(world: HomeWorld) -> str:
-    """Return the session by its reads, without the version and the times of the copy."""
     store = await Network(world).store()
-    states, usage = store.state_store, store.usage_store
-    state = await states.load_state("s")
-    if state is None:
-        return "nothing"
-    entries = [entry.to_dict() for entry in await usage.get_entries("s")]
-    totals = [total.to_dict() for total in await usage.get_totals("tool")]
-    checkpoints = await states.list_checkpoints("s")
-    runs = [run.to_dict() for run in await states.list_runs("s")]
-    return json.dumps([state.messages, state.custom_state, entries, totals, len(checkpoints.items), runs])
+    return await seen(store.state_store, store.usage_store)
 
 
 async def _wanted(copy: SessionCopy, replaces: bool) -> str:
