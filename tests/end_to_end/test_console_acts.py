@@ -1,7 +1,9 @@
-"""The console's acts in the real runtime and a real browser, and what its lists read of D1 over very many sessions."""
+"""The console's acts in the real runtime and a real browser, on D1 and over homes; the rows that its lists read of very many sessions."""
 
+import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -9,6 +11,9 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from agents_store_cloudflare import HttpRequest, OperatorConsole, run_migration
+from agents_store_cloudflare.testing import SqliteDatabase
+from agents_store_cloudflare.transfer import import_session
 from tests.end_to_end.browsing import findings, new_window
 from tests.end_to_end.console_site import CONFIG, planted
 from tests.end_to_end.sse_client import call
@@ -30,14 +35,51 @@ def site() -> Iterator[LocalRuntime]:
         yield runtime
 
 
+@pytest.fixture(scope="module")
+def homes_site() -> Iterator[LocalRuntime]:
+    """The same Worker with its sessions in homes. Nothing is planted yet."""
+    with LocalRuntime(CONFIG, vars={"HOMES": "yes"}) as runtime:
+        yield runtime
+
+
+@pytest.fixture(params=["site", "homes_site"])
+def any_site(request: pytest.FixtureRequest) -> LocalRuntime:
+    """Each of the two."""
+    found: LocalRuntime = request.getfixturevalue(request.param)
+    return found
+
+
 def _data(site: LocalRuntime, path: str) -> Any:
     answer = call(site.url, "GET", f"/console/api/{path}")
     assert answer.status == 200, answer.body
     return answer.json["data"]
 
 
+async def _imported(copy: Any, paths: list[str]) -> dict[str, Any]:
+    """Import a download into an empty database on the host, and return what its console shows."""
+    database = SqliteDatabase()
+    await run_migration(database)
+    await import_session(database, copy)
+    console = OperatorConsole(database, authorize=lambda request, action: True)
+    shown: dict[str, Any] = {}
+    for path in paths:
+        answer = await console.handle(HttpRequest(url=f"http://host/console/api/{path}"))
+        shown[path] = json.loads(str(answer.body))["data"]
+    return shown
+
+
 def _confirm(page: Page, button: str) -> None:
     page.get_by_role("button", name=button).click()
+
+
+def _press_by_keyboard(page: Page) -> None:
+    """Go to the page's button by Tab, see that the focus shows, and press Enter."""
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.tagName") == "BUTTON":
+            break
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
 
 
 def test_a_dead_turn_is_marked_interrupted(site: LocalRuntime, page: Page) -> None:
@@ -54,32 +96,32 @@ def test_a_dead_turn_is_marked_interrupted(site: LocalRuntime, page: Page) -> No
     assert (last["type"], last["turnId"], last["code"]) == ("turn-failed", "message-4711", "interrupted")
 
 
-def test_fork_then_restore(site: LocalRuntime, page: Page) -> None:
+def test_fork_then_restore(any_site: LocalRuntime, page: Page) -> None:
     """A fork keeps the content that a restoration removes."""
-    planted(site, "session", id="r")
-    page.goto(f"{site.url}/console/checkpoints?id=r")
+    planted(any_site, "session", id="r")
+    page.goto(f"{any_site.url}/console/checkpoints?id=r")
     page.get_by_role("link", name="Fork").last.click()
     page.get_by_label("Id of the new session").fill("r-copy")
     _confirm(page, "Fork")
     expect(page.get_by_role("heading", level=1)).to_have_text("Forked")
-    page.goto(f"{site.url}/console/checkpoints?id=r")
+    page.goto(f"{any_site.url}/console/checkpoints?id=r")
     page.get_by_role("link", name="Restore").last.click()
     expect(page.locator("main")).to_contain_text("8 later messages and every newer checkpoint are gone for good")
     _confirm(page, "Restore")
     expect(page.get_by_role("heading", level=1)).to_have_text("Restored")
-    assert _data(site, "session?id=r")["session"]["messageCount"] == 4
-    assert _data(site, "session?id=r-copy")["session"]["messageCount"] == 4
+    assert _data(any_site, "session?id=r")["session"]["messageCount"] == 4
+    assert _data(any_site, "session?id=r-copy")["session"]["messageCount"] == 4
 
 
-def test_end_and_fail_a_stream(site: LocalRuntime, page: Page) -> None:
+def test_end_and_fail_a_stream(any_site: LocalRuntime, page: Page) -> None:
     """Readers get the operator's status or error."""
     for name, link, button, label, text in (
         ("e", "End this stream", "End the stream", "Status that readers get", "stopped"),
         ("f", "Fail this stream", "Fail the stream", "Error that readers get", "out of order"),
     ):
-        planted(site, "session", id=name)
-        planted(site, "chunks", id=name, first=1, count=2)
-        page.goto(f"{site.url}/console/stream?id={name}")
+        planted(any_site, "session", id=name)
+        planted(any_site, "chunks", id=name, first=1, count=2)
+        page.goto(f"{any_site.url}/console/stream?id={name}")
         page.get_by_role("link", name=link).click()
         page.get_by_label(label).fill(text)
         _confirm(page, button)
@@ -87,24 +129,28 @@ def test_end_and_fail_a_stream(site: LocalRuntime, page: Page) -> None:
         expect(page.locator("dl")).to_contain_text(text)
 
 
-def test_export_and_delete(site: LocalRuntime, page: Page) -> None:
-    """The download is the whole session. The receipt of the deletion names the deleted parts."""
-    planted(site, "session", id="gone")
-    planted(site, "chunks", id="gone", first=1, count=5)
-    page.goto(f"{site.url}/console/session?id=gone")
+def test_export_and_delete(any_site: LocalRuntime, page: Page) -> None:
+    """The download is the whole session: its import shows the same pages. The receipt of the deletion names the deleted parts."""
+    planted(any_site, "session", id="gone")
+    planted(any_site, "chunks", id="gone", first=1, count=5)
+    page.goto(f"{any_site.url}/console/session?id=gone")
     page.get_by_role("link", name="Export").click()
     with page.expect_download() as download:
-        _confirm(page, "Download")
+        _press_by_keyboard(page)
     copy = json.loads(Path(download.value.path()).read_text())
     assert (copy["sessionId"], len(copy["messages"])) == ("gone", 12)
-    page.goto(f"{site.url}/console/session?id=gone")
+    paths = [f"{kind}?id=gone" for kind in ("messages", "state", "checkpoints", "runs")]
+    with ThreadPoolExecutor(1) as thread:  # the browser's loop runs in this one
+        shown = thread.submit(asyncio.run, _imported(copy, paths)).result()
+    assert shown == {path: _data(any_site, path) for path in paths}
+    page.goto(f"{any_site.url}/console/session?id=gone")
     page.get_by_role("link", name="Delete").click()
     _confirm(page, "Delete for good")
     expect(page.get_by_role("heading", level=1)).to_have_text("Deleted")
     expect(page.locator("dl")).to_contain_text("1: gone")
     facts = dict(zip(page.locator("dt").all_inner_texts(), page.locator("dd").all_inner_texts(), strict=True))
     assert (facts["Messages"], facts["Checkpoints"], facts["Chunks"]) == ("12", "3", "5")
-    assert call(site.url, "GET", "/console/session?id=gone").status == 404
+    assert call(any_site.url, "GET", "/console/session?id=gone").status == 404
 
 
 def test_raise_a_budget(site: LocalRuntime, page: Page) -> None:
@@ -128,7 +174,7 @@ ACTS_BY_KEYBOARD = {
     "fork": "Forked",
     "delete": "Deleted",
 }
-"""An act -> the heading of its receipt. Export gives a file, and a budget has a test of its own."""
+"""An act -> the heading of its receipt. Export, which gives a file, and a budget have tests of their own."""
 
 
 @pytest.mark.parametrize("act", ACTS_BY_KEYBOARD)
@@ -145,12 +191,7 @@ def test_each_act_by_keyboard_alone(site: LocalRuntime, browser: Browser, act: s
             assert page.evaluate("document.documentElement.scrollWidth") <= 360
     with new_window(browser) as page:
         page.goto(address)
-        for _ in range(30):
-            page.keyboard.press("Tab")
-            if page.evaluate("document.activeElement.tagName") == "BUTTON":
-                break
-        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-        page.keyboard.press("Enter")
+        _press_by_keyboard(page)
         expect(page.get_by_role("heading", level=1)).to_have_text(ACTS_BY_KEYBOARD[act])
 
 

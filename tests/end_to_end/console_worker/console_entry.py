@@ -1,4 +1,4 @@
-"""A Worker with the console, and a way to plant what it shows."""
+"""A Worker with the console, and a way to plant what it shows. With the variable HOMES its sessions live in homes."""
 
 import json
 from typing import Any
@@ -7,9 +7,9 @@ from urllib.parse import parse_qs, urlsplit
 from planting import plant
 from workers import Request, Response, WorkerEntrypoint
 
-from agents_store_cloudflare import LockServer, OperatorConsole, StreamServer, create_cloudflare_store
+from agents_store_cloudflare import LockServer, OperatorConsole, SessionServer, StreamServer, create_cloudflare_store
 
-__all__ = ["Default", "LockServer", "StreamServer"]
+__all__ = ["Default", "LockServer", "SessionServer", "StreamServer"]
 
 
 class Default(WorkerEntrypoint):
@@ -19,12 +19,14 @@ class Default(WorkerEntrypoint):
 
     async def fetch(self, request: Request) -> Any:
         """Answer one request. The cookie `reader` may only look."""
-        store = create_cloudflare_store(db=self.env.AGENT_DB, streams=self.env.STREAMS, locks=self.env.LOCKS)
+        env = self.env
+        sessions = env.SESSIONS if hasattr(env, "HOMES") else None
+        store = create_cloudflare_store(db=env.AGENT_DB, streams=env.STREAMS, locks=env.LOCKS, sessions=sessions)
         if (answer := await OperatorConsole(store, authorize=_may).handle(request)) is not None:
             return answer
         query = {name: values[0] for name, values in parse_qs(urlsplit(request.url).query).items()}
         await store.migrate()
-        return Response(json.dumps(await plant(store, self.env.AGENT_DB, query)))
+        return Response(json.dumps(await plant(store, env.AGENT_DB, query)))
 
 
 def _may(request: Request, action: str) -> bool:
