@@ -25,9 +25,8 @@ serve: setup ## Serve any Worker: CONFIG=path/to/worker [PORT=n] [PERSIST=dir] [
 	@test -n "$(CONFIG)" || { echo "make serve needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }
 	@$(serve) --config $(CONFIG)
 
-test: setup ## Run every test, the real runtime included; and without ARGS first the host tests on the oldest and newest Python
-	@$(if $(ARGS),,$(run) tools.host_tests)
-	@$(run) pytest $(ARGS)
+test: setup ## Run every test, the real runtime included; without ARGS, beside it the host tests on the oldest and newest Python
+	@$(run) $(if $(ARGS),pytest $(ARGS),tools.every_test)
 
 check: setup ## Format, lint, types, workflows, docs, and the tests that need no runtime (TESTS=no leaves these out)
 	@$(run) ruff format --check .

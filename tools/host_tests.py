@@ -1,8 +1,8 @@
 """Run the tests that need no Workers runtime on other Pythons, and measure which lines they reach.
 
-`.venv` holds one Python. The package promises 3.11 to 3.14, so `make test` runs `python -m tools.host_tests`: the host tests on the
-oldest and the newest version too. uv downloads the newest if it can reach its download host. Otherwise the newest Python of this
-machine replaces it, and the output says so.
+`.venv` holds one Python. The package promises 3.11 to 3.14, so `make test` runs `python -m tools.host_tests` beside the suite: the host
+tests on the oldest and the newest version too. uv downloads the newest if it can reach its download host. Otherwise the newest Python of
+this machine replaces it, and the output says so.
 
 The run on the newest Python is measured. `sys.monitoring` (3.12 and later) makes that free; the tracer of 3.11 adds two thirds.
 `python -m tools.host_tests --coverage` runs only this one and lists the lines that no host test reaches.
@@ -59,7 +59,7 @@ def main() -> int:
             print(f"host tests: they reach {reached(python, in_full=only_measure)} of the lines that CPython can run")
     ran = ", ".join(interpreter.version for interpreter in chosen)
     print(
-        f"host tests: passed on Python {ran or 'none besides'}" + ("" if only_measure else f"; {own} is next"),
+        f"host tests: passed on Python {ran or 'none besides'}",
         flush=True,
     )
     return 0

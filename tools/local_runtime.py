@@ -57,7 +57,7 @@ class LocalRuntime:
         vars: Mapping[str, str] | None = None,  # noqa: A002 - wrangler's own word
         port: int | None = None,
         ready_path: str | None = None,
-        deadline_s: float = 90.0,
+        deadline_s: float = 240.0,
         echo: bool = False,
     ) -> None:
         """Prepare a Worker; nothing runs before `start()` or `with`.
@@ -184,7 +184,7 @@ class LocalRuntime:
         while process.poll() is None:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                raise RuntimeStartError(f"no answer from {self.url} within {self._deadline_s:.0f} s\n{self._tail()}")
+                raise self._no_answer()
             if READY in self._printed():
                 return self._warm_up(left_s)
             time.sleep(POLL_S)
@@ -194,8 +194,14 @@ class LocalRuntime:
         """Send the caller's request, so that the Worker has answered once. Any answer is accepted."""
         if self._ready_path is None:
             return
-        with suppress(HTTPError), urlopen(self.url + self._ready_path, timeout=timeout_s):
-            pass
+        try:
+            with suppress(HTTPError), urlopen(self.url + self._ready_path, timeout=timeout_s):
+                pass
+        except TimeoutError:
+            raise self._no_answer() from None
+
+    def _no_answer(self) -> RuntimeStartError:
+        return RuntimeStartError(f"no answer from {self.url} within {self._deadline_s:.0f} s\n{self._tail()}")
 
     def _end(self, signal_number: signal.Signals) -> None:
         process, self._process = self._process, None

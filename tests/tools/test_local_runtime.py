@@ -60,6 +60,22 @@ def test_a_runtime_that_never_answers_is_ended_at_the_deadline(
     runtime.close()
 
 
+def test_a_first_request_without_an_answer_is_a_failed_start(
+    javascript_worker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Worker that listens and never answers costs the deadline, and the error carries its output."""
+    runtime = LocalRuntime(javascript_worker, deadline_s=2, ready_path="/")
+    address = ("127.0.0.1", int(runtime.url.rpartition(":")[2]))
+    pretend_wrangler(
+        monkeypatch,
+        f"import socket, time; listening = socket.create_server({address}); "
+        f"print({local_runtime.READY!r}, flush=True); time.sleep(60)",
+    )
+    with pytest.raises(RuntimeStartError, match=local_runtime.READY):
+        runtime.start()
+    runtime.close()
+
+
 def test_a_taken_port_is_reported_before_anything_starts(
     javascript_worker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
