@@ -82,6 +82,9 @@ lock: setup ## Regenerate package-lock.json and requirements-dev.lock from what 
 		--custom-compile-command "make lock" conformance/requirements.txt --output-file conformance/requirements.lock
 	@$(run) uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
 		--custom-compile-command "make lock" conformance/langgraph/requirements.txt --output-file conformance/langgraph/requirements.lock
+	@$(run) uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
+		--custom-compile-command "make lock" conformance/pydantic_ai_harness/requirements.txt \
+		--output-file conformance/pydantic_ai_harness/requirements.lock
 
 lock-worker: setup ## Write requirements.lock for a Worker: CONFIG=path/to/wrangler.toml
 	@test -n "$(CONFIG)" || { echo "make lock-worker needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }

@@ -1,6 +1,6 @@
 """Start the example Worker and run the published suite and both published clients against it, then the clients of the AI SDK and of AG-UI
-against a chat Worker, then LangGraph's suite for checkpointers on `D1Saver`, then the kits that compare an adapter's store with its
-framework's.
+against a chat Worker, then the suite of LangGraph on `D1Saver`, then the stores of the harness of pydantic-ai beside its own, then the
+kits that compare an adapter's store with that of its framework.
 
 `python -m conformance [vitest arguments]`, e.g. `-t "Long-Poll"`. The first run installs their packages below
 `.runtime/conformance`, from the locks of this folder.
@@ -16,6 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from conformance.environments import run_alone
 from conformance.kits import kits
 from conformance.langgraph_suite import langgraph
 from tools.local_runtime import LocalRuntime
@@ -44,8 +45,10 @@ def main() -> int:
             are_clients_served = _clients(environment) if len(sys.argv) == 1 else True
         is_page_served = _page(environment) if len(sys.argv) == 1 else True
         is_graph_kept = langgraph() if len(sys.argv) == 1 else True
+        is_harness_served = run_alone(HERE / "pydantic_ai_harness/kit.py") if len(sys.argv) == 1 else True
         are_kits_passed = kits() if len(sys.argv) == 1 else True
-    return 0 if is_suite_passed and are_clients_served and is_page_served and is_graph_kept and are_kits_passed else 1
+    is_passed = [is_suite_passed, are_clients_served, is_page_served, is_graph_kept, is_harness_served, are_kits_passed]
+    return 0 if all(is_passed) else 1
 
 
 def _install() -> None:

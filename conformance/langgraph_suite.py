@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+from conformance.environments import run_alone
 from tools.local_runtime import LocalRuntime
-from tools.places import ROOT, RUNTIME, fingerprint, out_of_date
+from tools.places import ROOT
 
 HERE = Path(__file__).parent / "langgraph"
-LOCK = HERE / "requirements.lock"
-INSTALLED = RUNTIME / "conformance-langgraph"
-PYTHON = INSTALLED / "venv/bin/python"
 WORKER = ROOT / "tests/in_worker/langgraph_worker"
 TEST = "suite/test_conformance.py::test_the_whole_suite"
-PACKAGE = ROOT / "build/package"
 WORKER_TIMEOUT_S = 300
 
 
 def langgraph() -> bool:
     """Whether `D1Saver` passes the suite in both places; prints the figures."""
-    _install()
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
-    on_sqlite = subprocess.run([str(PYTHON), str(HERE / "kit.py")], env=environment, check=False).returncode == 0
+    on_sqlite = run_alone(HERE / "kit.py")
     return _in_the_worker() and on_sqlite
-
-
-def _install() -> None:
-    with out_of_date(INSTALLED / "stamp", fingerprint(sys.version, paths=[LOCK])) as is_old:
-        if is_old:
-            print("conformance: installing LangGraph and its suite …", flush=True)
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(INSTALLED / "venv")], check=True)
-            install = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-            subprocess.run([*install, "--require-hashes", "-r", str(LOCK)], check=True)
 
 
 def _in_the_worker() -> bool:

@@ -67,6 +67,18 @@ def test_costs(url: str) -> None:
     }
 
 
+def test_budgets_of_the_harness(url: str) -> None:
+    """HS-1, HS-2, HS-3: Of 24 responses of four stores at once, each sent twice, twelve count. The old holder of a lock is refused."""
+    assert call(url, "POST", "/spend").json == [["1.2", 12], ["1.2", 12], ["0", 0], [4, 3]]
+
+
+def test_steps_of_the_harness(url: str) -> None:
+    """HS-6, HS-7, HS-9: The steps of a run come back equal. A repeated event and effect write nothing; the old holder is refused."""
+    seen = call(url, "POST", "/steps").json
+    assert seen["found"] == [True] * 5
+    assert seen["again"][0] <= 5
+
+
 def test_its_size() -> None:
     """The upload of a Worker with pydantic-ai is as large as docs/pydantic-ai.md says, to 0.1 MB. Cloudflare takes 10 MB."""
     config = FOLDER / "wrangler.toml"

@@ -12,7 +12,7 @@ from pydantic_ai.ui.vercel_ai.request_types import SubmitMessage, TextUIPart, UI
 
 from agents_store_cloudflare import CloudflareStore, create_cloudflare_store, run_migration
 from agents_store_cloudflare.adapters.ui import MessageStreams, ui_chunks
-from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, StaleFencingTokenError
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.durable_streams import StreamObject
 from agents_store_cloudflare.locks.lock_object import LockObject
@@ -179,6 +179,53 @@ async def test_streams_without_turns(protocol: str) -> None:
         assert not reading.body.is_open
         assert (await pages.resume(name)).status == 204
         assert Reading(await pages.follow(name)).read() == reading.read()
+
+
+def delta(text: str) -> JsonObject:
+    return {"type": "text-delta", "id": "t", "delta": text}
+
+
+@pytest.mark.parametrize("protocol", ["vercel", "ag-ui"])
+async def test_the_stalled_writer_of_a_page(protocol: str) -> None:
+    """UI-7: A writes, B takes over and writes, then A wakes: A is refused with both tokens, and the page gets nothing more of A."""
+    store, pages, _ = await world(protocol)
+    manager = store.stream_manager
+    async with manager.create_writer("ada", "a", "t", fencing_token=3) as old:
+        await old.write(delta("a"))
+    page = Reading(await pages.resume("ada"))
+    async with manager.create_writer("ada", "a", "t", fencing_token=4) as new:
+        await new.write(delta("b"))
+
+    async def writes_late() -> None:
+        async with manager.create_writer("ada", "a", "t", fencing_token=3) as late:
+            await late.write(delta("late"))
+
+    with pytest.raises(StaleFencingTokenError) as raised:
+        await writes_late()
+    assert (raised.value.expected, raised.value.actual) == (4, 3)
+    with pytest.raises(StaleFencingTokenError):
+        await manager.end_stream("ada", fencing_token=3)
+    assert plain(page.read()) == plain(Reading(await pages.resume("ada")).read()) == [delta("a"), delta("b")]
+
+
+@pytest.mark.parametrize("protocol", ["vercel", "ag-ui"])
+async def test_two_writers_of_a_page_without_a_lock(protocol: str) -> None:
+    """UI-7: Without a lock the page gets the chunks of both, each once and each writer's in their order, live and resumed."""
+    store, pages, _ = await world(protocol)
+    page: Reading | None = None
+    async with (
+        store.stream_manager.create_writer("ada", "a", "t") as a,
+        store.stream_manager.create_writer("ada", "b", "t") as b,
+    ):
+        for number in range(5):
+            for name, writer in (("a", a), ("b", b)):
+                await writer.write(delta(f"{name}{number}"))
+                await writer.flush()
+            page = page or Reading(await pages.resume("ada"))
+    assert page is not None
+    found = plain(page.read())
+    assert found == [delta(f"{name}{number}") for number in range(5) for name in "ab"]
+    assert plain(Reading(await pages.resume("ada")).read()) == found
 
 
 async def test_an_end_without_text() -> None:

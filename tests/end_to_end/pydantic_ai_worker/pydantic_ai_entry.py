@@ -1,4 +1,4 @@
-"""A Worker whose agent keeps its conversations in D1: GET /import, POST /talk, /race, /large, /long."""
+"""A Worker whose agent keeps its conversations in D1: GET /import, POST /talk, /race, /large, /long, /spend, /steps."""
 
 import json
 import time
@@ -21,6 +21,7 @@ class Default(WorkerEntrypoint):
         """Answer one command."""
         began = time.time()
         import conversations
+        import harness_stores
         import pydantic_ai
 
         imported_ms = round((time.time() - began) * 1000)
@@ -28,5 +29,7 @@ class Default(WorkerEntrypoint):
         if name == "import":
             await run_migration(self.env.AGENT_DB)
             return Response(json.dumps({"version": pydantic_ai.__version__, "importedMs": imported_ms}))
-        call: Callable[[Any], Awaitable[object]] = getattr(conversations, name)
+        call: Callable[[Any], Awaitable[object]] = getattr(
+            harness_stores if name in harness_stores.__all__ else conversations, name
+        )
         return Response(json.dumps(await call(self.env.AGENT_DB)))

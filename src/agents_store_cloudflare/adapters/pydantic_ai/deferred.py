@@ -10,7 +10,7 @@ from pydantic_ai.tools import DeferredToolRequests
 from pydantic_core import PydanticSerializationError
 
 from agents_store_cloudflare.adapters.errors import ForeignValueError
-from agents_store_cloudflare.adapters.pydantic_ai.rows import told
+from agents_store_cloudflare.adapters.model_messages import told
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.contract.state.records import Message
 from agents_store_cloudflare.turns import Turn

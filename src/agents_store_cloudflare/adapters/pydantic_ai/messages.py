@@ -14,7 +14,7 @@ from pydantic_ai.messages import (
 )
 
 from agents_store_cloudflare.adapters.errors import ForeignValueError
-from agents_store_cloudflare.adapters.pydantic_ai.rows import message_json, told
+from agents_store_cloudflare.adapters.model_messages import message_json, told
 from agents_store_cloudflare.contract.state.records import Message
 
 __all__ = ["messages_from_state", "messages_to_state"]

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic_ai.conversation_store import ConversationEntry, ConversationRecord
-from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
+from pydantic_ai.messages import ModelMessagesTypeAdapter
 from pydantic_core import PydanticSerializationError
 
 from agents_store_cloudflare.adapters.errors import ForeignValueError
+from agents_store_cloudflare.adapters.model_messages import check_finite, json_text, message_json, told
 from agents_store_cloudflare.adapters.pydantic_ai import conversation_sql
-from agents_store_cloudflare.contract.errors import InvalidArgumentError
-from agents_store_cloudflare.contract.json_values import JsonObject, encode_json
 from agents_store_cloudflare.database import MAX_VALUE_BYTES, Row, Statement
 
 __all__ = [
     "entries_of",
     "entry_statements",
-    "json_text",
-    "message_json",
     "record_body",
     "record_of",
-    "told",
     "updated_at_us",
 ]
 
@@ -50,7 +44,7 @@ def record_body(record: ConversationRecord) -> str:
         ForeignValueError: JSON cannot hold the record, or it is too large.
     """
     name = f"the record of conversation {record.conversation_id!r}"
-    _check_finite(record, name)
+    check_finite(record, name)
     try:
         body = _record_adapter.dump_python(record, mode="json", exclude=_OWN_COLUMNS)
     except PydanticSerializationError as error:
@@ -125,35 +119,6 @@ def entries_of(rows: Sequence[Row]) -> list[ConversationEntry]:
     return [_entry(*whole) for whole in _joined(rows)]
 
 
-def json_text(value: object, name: str) -> str:
-    """Return the JSON text of a value.
-
-    Raises:
-        ForeignValueError: JSON or UTF-8 cannot hold the value.
-    """
-    try:
-        return encode_json(value, name=name)
-    except InvalidArgumentError as error:
-        raise ForeignValueError(str(error)) from error
-
-
-def message_json(message: ModelMessage, name: str) -> JsonObject:
-    """Return a message as pydantic-ai's own JSON.
-
-    Args:
-        name: the name of the message in errors.
-
-    Raises:
-        ForeignValueError: JSON cannot hold the message.
-    """
-    _check_finite(message, name)
-    try:
-        [dumped] = ModelMessagesTypeAdapter.dump_python([message], mode="json")
-    except PydanticSerializationError as error:
-        raise ForeignValueError(f"{name} cannot be stored as JSON: {error}") from error
-    return cast("JsonObject", dumped)
-
-
 def _message_text(entry: ConversationEntry) -> str:
     name = f"the message of entry {entry.id!r}"
     return json_text(message_json(entry.message, name), name)
@@ -208,27 +173,3 @@ def _entry(entry_id: str, parent_id: str | None, kind: str, body: str) -> Conver
     except ValueError as error:
         raise ForeignValueError(f"{where} holds no message of this version of pydantic-ai: {told(error)}") from error
     return ConversationEntry(id=entry_id, parent_id=parent_id, message=message)
-
-
-def told(error: Exception) -> str:
-    """Return the fault as text, without content."""
-    if not isinstance(error, ValidationError):
-        return type(error).__name__
-    first = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-
-
-def _check_finite(value: object, name: str) -> None:
-    """Refuse NaN and infinities, which pydantic would store as null."""
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ForeignValueError(f"{name} holds {value!r}, which JSON cannot hold")
-    elif isinstance(value, Mapping):
-        for each in cast("Mapping[object, object]", value).values():
-            _check_finite(each, name)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for each in cast("Sequence[object]", value):
-            _check_finite(each, name)
-    elif isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, type)):
-        for each in vars(value).values():
-            _check_finite(each, name)

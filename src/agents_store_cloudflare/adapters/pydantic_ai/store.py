@@ -16,12 +16,12 @@ from pydantic_ai.conversation_store import (
 )
 from pydantic_ai.run import AgentRunResult
 
+from agents_store_cloudflare.adapters.model_messages import json_text
 from agents_store_cloudflare.adapters.pydantic_ai import conversation_sql
 from agents_store_cloudflare.adapters.pydantic_ai.accounting import usage_of
 from agents_store_cloudflare.adapters.pydantic_ai.rows import (
     entries_of,
     entry_statements,
-    json_text,
     record_body,
     record_of,
     updated_at_us,
