@@ -54,12 +54,16 @@ async def steps(database: Any) -> object:
     ]
     effect = ToolEffectRecord(tool_call_id="c", tool_name="pay", run_id="run", status="started")
     await store.register_run(run)
-    for repeated in range(2):
+
+    async def write(snapshot: ContinuableSnapshot) -> list[int | None]:
         with meters.open() as meter:
             await store.append_event(event)
-            await store.save_snapshot(taken[repeated])
+            await store.save_snapshot(snapshot)
             await store.record_tool_effect(effect)
-    again = [meter.d1.round_trips, meter.d1.rows_written]
+        return [meter.d1.round_trips, meter.d1.rows_written]
+
+    await write(taken[0])
+    again = await write(taken[1])
     other = D1StepStore("steps", database, types=harness_types)
     found = [
         await other.list_runs(conversation_id="ada") == [run],
