@@ -7,7 +7,7 @@ import pytest
 
 from agents_store_cloudflare import AgentsStoreError
 from agents_store_cloudflare.homes.session_object import SessionObject
-from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
+from agents_store_cloudflare.testing import LocalObjects
 from tests.lengths import length
 from tests.turns.faulty_worker import OUTCOMES, FaultyWorker, Outcome, WorkerDiedError
 from tests.turns.retries import retries_at_once
@@ -20,9 +20,9 @@ MOST_CALLS = 5
 class HomesWorld(World):
     """The world of `tests/turns`, with its session in a home."""
 
-    def __init__(self, database: SqliteDatabase, kind: str) -> None:
-        super().__init__(database, kind)
-        self.sessions = LocalObjects(lambda host: SessionObject(host, database=lambda: database), clock=self.clock)
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.sessions = LocalObjects(lambda host: SessionObject(host, database=lambda: self.database), clock=self.clock)
 
     def worker(self, faults: Mapping[int, Outcome] | None = None) -> FaultyWorker:
         """Return a new Worker."""

@@ -35,7 +35,7 @@ class UsageWorld:
     def __init__(self) -> None:
         self.clock = FakeClock(NOW_MS)
         self.seam = Seam()
-        self.database = SqliteDatabase()
+        self.database = SqliteDatabase(now_ms=self.clock.now_ms)
         self.mine = self.store_type(WatchedDatabase(self.database, self.seam), now_ms=self.clock.now_ms)
         self.theirs = D1UsageStore(self.database, now_ms=self.clock.now_ms)
         self.held: list[Any] = []

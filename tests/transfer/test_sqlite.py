@@ -9,6 +9,7 @@ from agents_store_cloudflare import (
     D1StateError,
     D1StateStore,
     D1UsageStore,
+    InvalidArgumentError,
     UsageError,
     create_cloudflare_store,
 )
@@ -170,3 +171,16 @@ async def test_budgets_that_are_used_while_they_are_copied() -> None:
     database.meddle = always
     with pytest.raises(UsageError, match="while they were copied"):
         await export_budgets(database, "b")
+
+
+async def test_a_text_that_no_database_can_store() -> None:
+    """TR-4: A lone surrogate in a copy is refused by its place, before anything is sent."""
+    database = SqliteDatabase()
+    await run_migration(database)
+    await D1StateStore(database).create_session("s", agent_type="t")
+    copy = await export_session(database, "s")
+    copy["stored"]["__agents_states"][0]["error"] = "a\ud800b"
+    sent = database.batches
+    with pytest.raises(InvalidArgumentError, match=r"copy.stored.__agents_states\[0\].error holds a lone surrogate"):
+        await import_session(database, copy, replace=True)
+    assert database.batches == sent

@@ -60,8 +60,8 @@ class FaultyWorker:
             streams=_Objects(self, streams),
             locks=_Objects(self, locks),
             sessions=None if sessions is None else _Objects(self, sessions),
-            state_options=None if sessions is None else StateStoreOptions(now_ms=clock.now_ms),
-            usage_options=None if sessions is None else UsageOptions(now_ms=clock.now_ms),
+            state_options=StateStoreOptions(now_ms=clock.now_ms),
+            usage_options=UsageOptions(now_ms=clock.now_ms),
             session_options=None if sessions is None else SessionOptions(directory_delay=0, check_db=False),
             lock_options=LockOptions(
                 now_s=self._now_s,

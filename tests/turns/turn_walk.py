@@ -70,9 +70,9 @@ class Living:
 class TurnWalk:
     """The steps. Each one acts, compares its outcome with the model, and updates the model."""
 
-    def __init__(self, database: SqliteDatabase, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...]) -> None:
         self.clock = FakeClock()
-        self.database = database
+        self.database = SqliteDatabase(now_ms=self.clock.now_ms)
         self.streams = LocalObjects(StreamObject, clock=self.clock)
         self.locks = LocalObjects(LockObject, clock=self.clock)
         self.observer: CloudflareStore = self._worker(None).store
@@ -86,9 +86,8 @@ class TurnWalk:
     @classmethod
     async def of(cls, *names: str) -> "TurnWalk":
         """Return a walk on a new database with budgets for the sessions of these names."""
-        database = SqliteDatabase()
-        await run_migration(database)
-        walk = cls(database, names)
+        walk = cls(names)
+        await run_migration(walk.database)
         for session in walk.sessions.values():
             await walk.observer.usage_store.set_budget(session.scope, 1_000_000, "tokens")
         return walk

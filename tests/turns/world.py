@@ -24,9 +24,9 @@ ENDED = {"completed", "suspended"}
 class World:
     """The things that outlive a Worker."""
 
-    def __init__(self, database: SqliteDatabase, kind: str) -> None:
+    def __init__(self, kind: str) -> None:
         self.clock = FakeClock()
-        self.database = database
+        self.database = SqliteDatabase(now_ms=self.clock.now_ms)
         self.streams = LocalObjects(StreamObject, clock=self.clock)
         self.locks = LocalObjects(LockObject, clock=self.clock)
         self.kind = kind
@@ -34,9 +34,8 @@ class World:
     @classmethod
     async def of(cls, kind: str) -> "World":
         """Return a session with a first turn, a budget, and the things that this kind of turn needs."""
-        database = SqliteDatabase()
-        await run_migration(database)
-        world = cls(database, kind)
+        world = cls(kind)
+        await run_migration(world.database)
         store = world.worker().store
         await store.usage_store.set_budget("b", 1000, "tokens")
         async with store.turn("s", agent_type="a", auto_refresh=False, messages=[_said("before")]) as turn:

@@ -22,8 +22,13 @@ DAY_S = 86_400
 
 
 @pytest.fixture
-async def database() -> AsyncIterator[SqliteDatabase]:
-    database = SqliteDatabase()
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def database(clock: FakeClock) -> AsyncIterator[SqliteDatabase]:
+    database = SqliteDatabase(now_ms=clock.now_ms)
     await run_migration(database)
     yield database
     database.close()
@@ -110,9 +115,8 @@ async def test_a_run_among_damaged_entries(database: SqliteDatabase) -> None:
 
 
 @pytest.mark.parametrize("value", ["'{'", "x'00ff'", "''"])
-async def test_budgets(database: SqliteDatabase, value: str) -> None:
+async def test_budgets(database: SqliteDatabase, clock: FakeClock, value: str) -> None:
     """US-19: A damaged chain does not stop other scopes from reserving, settling and releasing."""
-    clock = FakeClock()
     store = D1UsageStore(database, now_ms=clock.now_ms)
     await store.set_budget("tenant", 100, "tokens")
     await store.set_budget("bad", 100, "tokens", parent="tenant")

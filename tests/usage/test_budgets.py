@@ -25,8 +25,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-async def database() -> FaultyDatabase:
-    sqlite = SqliteDatabase()
+async def database(clock: FakeClock) -> FaultyDatabase:
+    sqlite = SqliteDatabase(now_ms=clock.now_ms)
     await run_migration(sqlite)
     return FaultyDatabase(sqlite)
 
@@ -119,7 +119,7 @@ async def test_one_call_is_one_batch(store: D1UsageStore, database: FaultyDataba
     held = await store.reserve("session", 1)
     assert held is not None
     await store.settle(held, 1)
-    assert database.sent == [3, 2]
+    assert database.sent == [4, 2]
     with pytest.raises(UsageError, match="set_budget"):
         await store.reserve("nowhere", 1)
 
@@ -134,7 +134,7 @@ class BudgetMachine(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.clock = FakeClock()
-        self.sqlite = SqliteDatabase()
+        self.sqlite = SqliteDatabase(now_ms=self.clock.now_ms)
         self.run(run_migration(self.sqlite))
         self.database = FaultyDatabase(self.sqlite)
         self.store = D1UsageStore(self.database, now_ms=self.clock.now_ms)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from functools import partial
 from typing import TypeAlias
 
@@ -43,7 +42,7 @@ async def _run(options: argparse.Namespace) -> int:
 
 
 async def _budgets(opened: OpenDatabase, scope: str | None) -> list[Budget]:
-    statement = Statement(LIST_BUDGETS, (scope, int(time.time() * 1000)))
+    statement = Statement(LIST_BUDGETS, (scope,))
     [rows] = await batch_with_retry(opened.database, [statement])
     if scope is not None and not rows:
         raise CommandError(f"scope {scope!r} has no budget; `budgets` lists all budgets")

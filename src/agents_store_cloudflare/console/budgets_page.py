@@ -81,7 +81,7 @@ async def budgets_of(sources: Sources, scopes: Iterable[str]) -> ScopeBudgets:
         scope = pending.pop(0)
         if scope in found or scope in unreadable:
             continue
-        [rows] = await sources.rows(Statement(SELECT_BUDGET, (scope, sources.now_ms())))
+        [rows] = await sources.rows(Statement(SELECT_BUDGET, (scope,)))
         listed = _readable(rows)
         unreadable += listed.unreadable
         for budget in listed.found:

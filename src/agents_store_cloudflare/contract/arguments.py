@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import Enum
 from types import FunctionType
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, MissingFencingTokenError
 
@@ -49,7 +49,7 @@ LONGEST_SPAN = 1e15
 
 T = TypeVar("T")
 
-Seconds: TypeAlias = "float | timedelta"
+Seconds: TypeAlias = float | timedelta
 
 
 class Unset(Enum):
@@ -61,8 +61,11 @@ class Unset(Enum):
 UNSET: Final = Unset.UNSET
 """The default of an argument that may be None: it says that the caller left the argument out."""
 
-FencingToken: TypeAlias = "int | Lock | Unset"
-"""A fencing token, or the lock that holds it. None is refused, because `acquire` returns None when it did not get the lock."""
+if TYPE_CHECKING:
+    FencingToken: TypeAlias = int | Lock | Unset
+    """A fencing token, or the lock that holds it. None is refused, because `acquire` returns None when it did not get the lock."""
+else:
+    FencingToken = int | Any | Unset  # the module of locks imports this one
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

@@ -32,6 +32,10 @@ __all__ = ["SqliteDatabase", "SqliteObjectSql"]
 
 T = TypeVar("T")
 
+DAY_MS = 86_400_000
+EPOCH_DAY = 2_440_587.5
+"""The first day of 1970, as `julianday` counts days."""
+
 # https://developers.cloudflare.com/d1/platform/limits/ and workerd's sqlite.c++
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 100,
@@ -48,7 +52,7 @@ _LIMITS = {
 class _Connection:
     """A sqlite3 connection that takes and returns values as the platform does."""
 
-    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: str | Path, *, read_only: bool = False, now_ms: Callable[[], int] | None = None) -> None:
         # A file name may hold characters with a meaning in a URI; as_uri quotes them.
         name = f"{Path(path).resolve().as_uri()}?mode=ro" if read_only else path
         # The garbage collector may close it in any thread.
@@ -58,6 +62,12 @@ class _Connection:
         # As in JavaScript, bytes that are no UTF-8 become U+FFFD. An escape such as \ud800 in JSON of other programs makes such bytes.
         self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         self._connection.execute("PRAGMA foreign_keys = ON")
+        if now_ms is not None:
+
+            def julianday(_: str) -> float:
+                return now_ms() / DAY_MS + EPOCH_DAY
+
+            self._connection.create_function("julianday", 1, julianday)
         for category, limit in _LIMITS.items():
             self._connection.setlimit(category, limit)
 
@@ -123,13 +133,17 @@ class SqliteDatabase(Database):
     Args:
         path: the file; in memory by default.
         read_only: open an existing file, which another program may write at the same time. A statement that writes raises `SqlError`.
+        now_ms: the database's clock, such as that of a `FakeClock`; the machine's by default. It decides when reservations and sessions
+            expire.
 
     Attributes:
         batches: how many batches were sent. Tests count round trips with it.
     """
 
-    def __init__(self, path: str | Path = ":memory:", *, read_only: bool = False) -> None:
-        self._connection = _Connection(path, read_only=read_only)
+    def __init__(
+        self, path: str | Path = ":memory:", *, read_only: bool = False, now_ms: Callable[[], int] | None = None
+    ) -> None:
+        self._connection = _Connection(path, read_only=read_only, now_ms=now_ms)
         self._one_batch = threading.Lock()
         self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         self.batches: int = 0

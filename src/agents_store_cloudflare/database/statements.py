@@ -8,10 +8,10 @@ from typing import Final, LiteralString, Self, TypeAlias
 
 __all__ = ["LOCK_TOKEN", "MAX_VALUE_BYTES", "HomeNumber", "Row", "SqlValue", "Statement", "compact_sql"]
 
-SqlValue: TypeAlias = "str | int | float | None"
+SqlValue: TypeAlias = str | int | float | None
 
 
-Row: TypeAlias = "list[SqlValue]"
+Row: TypeAlias = list[SqlValue]
 
 
 MAX_VALUE_BYTES = 2_000_000

@@ -97,7 +97,7 @@ class OutboxAccounts(Accounts):
         """Return the statement that puts the deletion of the usage of ids that have no session into the outbox."""
         return [Statement(_PUT_DELETIONS_OF_GONE, (session_ids,))]
 
-    def reserve(self, reservation: Reservation, now_ms: int) -> list[Statement]:  # noqa: ARG002
+    def reserve(self, reservation: Reservation, now_ms: int | None) -> list[Statement]:  # noqa: ARG002
         """Return no statement, because the reservation was made in D1 before."""
         return []
 

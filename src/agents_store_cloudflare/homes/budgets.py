@@ -9,7 +9,7 @@ from typing import LiteralString, cast
 from agents_store_cloudflare.contract.errors import BudgetExceededError, UsageError
 from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.database import Database, SqlError, Statement, batch_with_retry
-from agents_store_cloudflare.usage import budget_sql, reserve_statements, settle_statement
+from agents_store_cloudflare.usage import budget_sql, by_database_clock, reserve_statements, settle_statement
 
 __all__ = ["HomeBudgets"]
 
@@ -26,8 +26,11 @@ class HomeBudgets:
         self._database = database
         self._now_ms = now_ms
 
-    async def reserve(self, reservation: Reservation) -> str:
-        """Make the reservation, and return the unit of its budget.
+    async def reserve(self, reservation: Reservation, now_ms: int | None) -> tuple[Reservation, str]:
+        """Make the reservation. Return it, corrected if the Worker's clock is wrong, and the unit of its budget.
+
+        Args:
+            now_ms: the Worker's time at which the reservation was made up; None after a correction.
 
         Raises:
             BudgetExceededError: the amount does not fit.
@@ -35,17 +38,19 @@ class HomeBudgets:
         """
         unit = Statement(_UNIT, (reservation.scope,))
         try:
-            results = await batch_with_retry(self._database, [*reserve_statements(reservation, self._now_ms()), unit])
+            results = await batch_with_retry(self._database, [*reserve_statements(reservation, now_ms), unit])
         except SqlError as error:
             if error.guard is None:
                 raise UsageError(
                     f"the budget of scope {reservation.scope!r} could not be asked: {error}",
                     outcome_unknown=error.outcome_unknown,
                 ) from error
+            if error.guard["fault"] == "clock":
+                return await self.reserve(by_database_clock(reservation, cast("int", now_ms), error.guard), None)
             if error.guard["fault"] == "budget":
                 raise BudgetExceededError(reservation.scope, amount=reservation.amount) from None
             raise UsageError(f"scope {reservation.scope!r} has no budget; set_budget gives it one") from None
-        return cast("str", results[-1][0][0])
+        return reservation, cast("str", results[-1][0][0])
 
     async def settle(self, reservation: Reservation, actual: int) -> None:
         """Settle the reservation. Repeated calls settle it once. If D1 cannot be reached, the reservation expires."""

@@ -46,7 +46,7 @@ class Directory:
             has_more=more,
         )
 
-    async def expired(self, now_ms: int, limit: int) -> list[tuple[str, int]]:
+    async def expired(self, now_ms: int | None, limit: int) -> list[tuple[str, int]]:
         """Return homes of sessions that seem to have expired, the earliest first, and their number.
 
         Raises:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from agents_store_cloudflare.database.clock_sql import NOW_MS
+
 __all__ = [
     "DUE_TURNS",
     "EXPIRED",
@@ -127,14 +129,14 @@ LIST_PREFIXED: LiteralString = f"""
     LIMIT ?4
 """
 
-# ?1 now, ?2 most rows -> (home, the number of its sessions that seem to have expired), the earliest expiry first. Partial index on
-# expires_at.
-EXPIRED: LiteralString = """
+# ?1 now, or NULL for the present by the database's clock, ?2 most rows -> (home, the number of its sessions that seem to have expired),
+# the earliest expiry first. Partial index on expires_at.
+EXPIRED: LiteralString = f"""
     SELECT home, count(*) AS expired
     FROM (
       SELECT home, expires_at
       FROM __agents_directory
-      WHERE expires_at <= ?1
+      WHERE expires_at <= coalesce(?1, {NOW_MS})
         AND +deleted = 0
       ORDER BY expires_at
       LIMIT ?2

@@ -218,7 +218,7 @@ class HomeStateStore(D1TurnStore):
         self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
     ) -> SessionTree:
         """Delete expired sessions. The directory proposes homes, and each home deletes the sessions that have expired by its own rows."""
-        at_ms = self._now_ms() if now is None else check_whole_number(now, "now")
+        at_ms = None if now is None else check_whole_number(now, "now")
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         check_flag(delete_usage, "delete_usage")
         trees: list[SessionTree] = []
@@ -233,12 +233,13 @@ class HomeStateStore(D1TurnStore):
             remote_sub_session_ids=tuple(each for tree in trees for each in tree.remote_sub_session_ids),
         )
 
-    async def find_expired_streams(self, now: int, limit: int = 100) -> tuple[str, ...]:
+    async def find_expired_streams(self, now: int | None, limit: int = 100) -> tuple[str, ...]:
         """Find the streams of expired sessions in the homes that the directory proposes."""
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
-        homes = await self._directory.expired(check_whole_number(now, "now"), limit)
+        at_ms = None if now is None else check_whole_number(now, "now")
+        homes = await self._directory.expired(at_ms, limit)
         streams = [
-            await self._without_used(home, await self._expired_streams(home, now, count)) for home, count in homes
+            await self._without_used(home, await self._expired_streams(home, at_ms, count)) for home, count in homes
         ]
         return tuple(dict.fromkeys(stream_id for of_home in streams for stream_id in of_home))
 
@@ -295,12 +296,12 @@ class HomeStateStore(D1TurnStore):
         """Enter a turn. Its reservation is made in D1 before, and is given back if the turn cannot be entered."""
         if entry.reservation is None:
             return await super().enter_turn(entry, commit_id)
-        unit = await self._budgets.reserve(entry.reservation)
+        reservation, unit = await self._budgets.reserve(entry.reservation, entry.reserved_at)
         try:
-            entered = await super().enter_turn(entry, commit_id)
+            entered = await super().enter_turn(entry.reserving(reservation), commit_id)
         except BaseException as error:
             if not (isinstance(error, AgentsStoreError) and error.outcome_unknown):
-                await self._budgets.release(entry.reservation)
+                await self._budgets.release(reservation)
             raise
         return replace(entered, unit=unit)
 

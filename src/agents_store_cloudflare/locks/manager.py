@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
 from agents_store_cloudflare.contract.arguments import check_id, options_of, span_ms
@@ -22,6 +22,8 @@ from agents_store_cloudflare.locks.options import MAX_TTL_S, LockOptions, LockSe
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.locks.companions import Acquiring
+else:
+    Acquiring = Any  # for `typing.get_type_hints`; the module is loaded with the first use
 
 __all__ = ["DurableObjectLockManager"]
 
@@ -90,9 +92,9 @@ class DurableObjectLockManager(LockManager):
 
     def acquiring(self, key: str, **options: Unpack[LockAcquireOptions]) -> Acquiring:
         """Return an acquire that goes to the key's object together with other calls. `store.turn` uses it."""
-        from agents_store_cloudflare.locks.companions import Acquiring  # noqa: PLC0415 - homes alone need it
+        from agents_store_cloudflare.locks import companions  # noqa: PLC0415 - homes alone need it
 
-        return Acquiring(self._acquirer, check_id(key, "key"), self._wanted(options), self._calls.now_s)
+        return companions.Acquiring(self._acquirer, check_id(key, "key"), self._wanted(options), self._calls.now_s)
 
     async def acquire_all(self, keys: Iterable[str], **options: Unpack[LockAcquireOptions]) -> HeldLocks | None:
         held = await self._acquirer.all(checked_keys(keys), self._wanted(options))

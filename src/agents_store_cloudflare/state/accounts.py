@@ -91,8 +91,8 @@ class Accounts:
         table = check_table_name(self._options.table_name)
         return [Statement(for_table(sql, table), (session_ids,)) for sql in DELETE_USAGE_OF_GONE]
 
-    def reserve(self, reservation: Reservation, now_ms: int) -> list[Statement]:
-        """Return the statements that take the reservation. They abort the batch with the fault "budget" or "no_budget"."""
+    def reserve(self, reservation: Reservation, now_ms: int | None) -> list[Statement]:
+        """Return the statements that take the reservation, as `reserve_statements` does."""
         return reserve_statements(reservation, now_ms)
 
     def settle(self, session_id: str, reservation: Reservation, actual: int, now_ms: int) -> list[Statement]:  # noqa: ARG002

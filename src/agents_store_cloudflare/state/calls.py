@@ -6,7 +6,7 @@ import logging
 import random
 import secrets
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.arguments import (
@@ -31,6 +31,8 @@ from agents_store_cloudflare.state.session_lists import MAX_PAGE
 if TYPE_CHECKING:
     from agents_store_cloudflare.state.accounts import Accounts
     from agents_store_cloudflare.usage.options import UsageOptions
+else:
+    Accounts = UsageOptions = Any  # for `typing.get_type_hints`; their modules are loaded with the first use
 
 __all__ = ["MAX_PAGE", "StateCalls", "expected", "new_epoch", "state_for"]
 

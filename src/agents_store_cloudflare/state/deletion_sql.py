@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from agents_store_cloudflare.database.clock_sql import NOW_MS
 from agents_store_cloudflare.state.damage import list_or_empty
 from agents_store_cloudflare.state.numbering import first_key, last_key
 from agents_store_cloudflare.state.session_tables import SESSION_TABLES
@@ -29,16 +30,17 @@ __all__ = [
 
 # The tree: a session, or the expired sessions, each with its descendants. UNION ends at a cycle of parents. A child stays if its
 # parent refers to it as remote, because it belongs to another store. An id without a session stands in the tree too, without a
-# number and without descendants, because usage and streams may have this id. ?1 session id or NULL, ?2 now or NULL, ?3 most expired
-# sessions. Primary keys, partial indexes on expires_at and on parent_session_id.
-_TREE: LiteralString = """
+# number and without descendants, because usage and streams may have this id. ?1 session id or NULL, ?2 now, or NULL for the present by
+# the database's clock, ?3 most expired sessions, 0 for a deletion of one session. Primary keys, partial indexes
+# on expires_at and on parent_session_id.
+_TREE: LiteralString = f"""
     WITH RECURSIVE tree (session_id, session_no) AS (
       SELECT session_id, session_no
       FROM (
         SELECT session_id, session_no FROM __agents_states WHERE session_id = ?1
         UNION ALL
         SELECT session_id, session_no FROM (
-          SELECT session_id, session_no FROM __agents_states WHERE expires_at <= ?2 ORDER BY expires_at LIMIT ?3
+          SELECT session_id, session_no FROM __agents_states WHERE expires_at <= coalesce(?2, {NOW_MS}) ORDER BY expires_at LIMIT ?3
         )
         UNION ALL
         SELECT ?1, NULL
@@ -64,7 +66,8 @@ _TREE: LiteralString = """
 def with_tree(statement: LiteralString) -> LiteralString:
     """Return a statement that may use the sessions of a deletion as `tree (session_id, session_no)`.
 
-    The number of an id without a session is NULL. The first parameters are ?1 session id or NULL, ?2 now or NULL, ?3 most expired sessions.
+    The number of an id without a session is NULL. The first parameters are ?1 session id or NULL, ?2 now or NULL, ?3 most expired sessions
+    or 0.
     """
     return _TREE + statement
 

@@ -207,15 +207,15 @@ class DeletionCalls(StateCalls, DeletionStore):
 
         Args:
             now: a session is expired when its `expires_at` is not after this time (milliseconds since 1970). The default is the
-                present.
+                present by the database's clock.
             limit: the most expired sessions, 1 to 1,000. Their descendants come on top.
             delete_usage: also delete the sessions' usage.
         """
-        at_ms = self._now_ms() if now is None else check_whole_number(now, "now")
+        at_ms = None if now is None else check_whole_number(now, "now")
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         return await self._clean_up(ANY_SESSION, at_ms, limit, usage=check_flag(delete_usage, "delete_usage"))
 
-    async def _clean_up(self, place: str, at_ms: int, limit: int, *, usage: bool) -> SessionTree:
+    async def _clean_up(self, place: str, at_ms: int | None, limit: int, *, usage: bool) -> SessionTree:
         """Delete expired sessions of the database at `place`, a session id or `ANY_SESSION`."""
         parameters = (None, at_ms, limit)
         kept = (*parameters, None, None, self._now_ms(), 0, None, 1, 0)
@@ -233,12 +233,13 @@ class DeletionCalls(StateCalls, DeletionStore):
         self._report(place, tree)
         return tree
 
-    async def find_expired_streams(self, now: int, limit: int = 100) -> tuple[str, ...]:
+    async def find_expired_streams(self, now: int | None, limit: int = 100) -> tuple[str, ...]:
         """Return the streams that `cleanup_expired_trees` would return."""
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
-        return await self._expired_streams(ANY_SESSION, check_whole_number(now, "now"), limit)
+        at_ms = None if now is None else check_whole_number(now, "now")
+        return await self._expired_streams(ANY_SESSION, at_ms, limit)
 
-    async def _expired_streams(self, place: str, at_ms: int, limit: int) -> tuple[str, ...]:
+    async def _expired_streams(self, place: str, at_ms: int | None, limit: int) -> tuple[str, ...]:
         """Return the streams of expired sessions in the database at `place`, a session id or `ANY_SESSION`."""
         select = Statement(deletion_sql.SELECT_STREAMS, (None, at_ms, limit))
         [rows] = await self._batches.decide("cleanup_expired_sessions", place, [select])

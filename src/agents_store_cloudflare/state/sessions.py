@@ -32,6 +32,8 @@ from agents_store_cloudflare.state.session_lists import ListedSessions
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.contract.usage.records import UsageEntry
+else:
+    UsageEntry = Any  # for `typing.get_type_hints`; a Worker without usage does not load the module
 
 __all__ = ["SessionCalls"]
 

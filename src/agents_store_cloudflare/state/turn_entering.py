@@ -26,6 +26,7 @@ from agents_store_cloudflare.state.messages import MessageCalls
 from agents_store_cloudflare.state.staging import StagingCalls
 from agents_store_cloudflare.state.stored_text import text_of
 from agents_store_cloudflare.state.turn_records import EnteredTurn, TurnEntry
+from agents_store_cloudflare.usage.reserving import by_database_clock
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.contract.usage.budgets import Reservation
@@ -52,12 +53,22 @@ class TurnEntering(MessageCalls, StagingCalls):
         """
         self._batches.homes.admit(entry.session_id, entry.parent_session_id)
         earlier, messages = 0, entry.messages
+        enter = self._enter if entry.reservation is None else self._enter_in_time
         for _ in range(2):
             try:
-                return await self._enter(entry, commit_id, earlier, messages)
+                return await enter(entry, commit_id, earlier, messages)
             except _AttemptKnown as known:
                 earlier, messages = known.turn, []
         raise TurnError(f"turn {entry.turn_id!r} of session {entry.session_id!r} was begun by somebody else as well")
+
+    async def _enter_in_time(
+        self, entry: TurnEntry, commit_id: str, earlier: int, messages: list[Message]
+    ) -> EnteredTurn:
+        """Enter, and if the Worker's clock is wrong, again with a reservation by the database's clock."""
+        try:
+            return await self._enter(entry, commit_id, earlier, messages)
+        except _WrongClock as wrong:
+            return await self._enter(entry.reserving(wrong.corrected), commit_id, earlier, messages)
 
     async def _enter(self, entry: TurnEntry, commit_id: str, earlier: int, messages: list[Message]) -> EnteredTurn:
         now_ms, session_id = self._now_ms(), entry.session_id
@@ -65,7 +76,7 @@ class TurnEntering(MessageCalls, StagingCalls):
             self._guard("enter_turn", session_id, entry.token, commit_id),
             must_exist=not entry.create,
             new_messages=len(messages),
-            conditions=(_gate(entry, earlier), *self._reserving(entry.reservation, now_ms)),
+            conditions=(_gate(entry, earlier), *self._reserving(entry.reservation, entry.reserved_at)),
         )
         created = (session_id, now_ms, entry.agent_type, entry.parent_session_id, new_epoch())
         enter = (*self._commit(guard), len(messages), turn_text(entry.turn), entry.token)
@@ -95,7 +106,7 @@ class TurnEntering(MessageCalls, StagingCalls):
             results = await self._batches.read(entered)
         return _entered(entry, results[-3:])
 
-    def _reserving(self, reservation: Reservation | None, now_ms: int) -> list[Condition]:
+    def _reserving(self, reservation: Reservation | None, now_ms: int | None) -> list[Condition]:
         """Return the statements that take the reservation, as conditions of the turn."""
         if reservation is None:
             return []
@@ -103,6 +114,8 @@ class TurnEntering(MessageCalls, StagingCalls):
             "budget": lambda _: BudgetExceededError(reservation.scope, amount=reservation.amount),
             "no_budget": lambda _: UsageError(f"scope {reservation.scope!r} has no budget; set_budget gives it one"),
         }
+        if now_ms is not None:
+            errors["clock"] = lambda facts: _WrongClock(by_database_clock(reservation, now_ms, facts))
         reserving = self._accounts.reserve(reservation, now_ms)
         return [Condition(statement=statement, errors=errors) for statement in reserving]
 
@@ -111,6 +124,12 @@ class TurnEntering(MessageCalls, StagingCalls):
             Statement(turn_sql.INTERRUPT_RUN, (session_id, now_ms)),
             *self._accounts.settle_interrupted(session_id, now_ms),
         ]
+
+
+class _WrongClock(Exception):  # noqa: N818 - it starts the next attempt and is no error
+    def __init__(self, corrected: Reservation) -> None:
+        super().__init__()
+        self.corrected = corrected
 
 
 class _AttemptKnown(Exception):  # noqa: N818 - it starts the next attempt and is no error

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.contract.state.records import AgentState, Message
+from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.database import Database, Statement
 from agents_store_cloudflare.state import turn_sql
 from agents_store_cloudflare.state.outgoing import Outgoing
@@ -15,7 +16,6 @@ from agents_store_cloudflare.state.stored_text import stored_text
 from agents_store_cloudflare.state.turn_merge import TurnFields
 
 if TYPE_CHECKING:
-    from agents_store_cloudflare.contract.usage.budgets import Reservation
     from agents_store_cloudflare.objects.companion import Companion
 
 __all__ = [
@@ -27,7 +27,13 @@ __all__ = [
     "TurnEntry",
     "TurnHome",
     "TurnSending",
+    "kept_reservation",
 ]
+
+
+def kept_reservation(reservation: Reservation) -> JsonValue:
+    """Return a reservation as the open turn of the state row keeps it."""
+    return [reservation.scope, reservation.expires_at, reservation.id, reservation.amount]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +46,7 @@ class TurnEntry:
         messages: messages to store first.
         create: whether to make a missing session.
         reservation: the budget that the turn takes, or None.
+        reserved_at: the Worker's time at which the reservation was made up; None after a correction by the database's clock.
         database: sends the batch together with other calls, or None.
     """
 
@@ -52,7 +59,13 @@ class TurnEntry:
     parent_session_id: str | None = None
     create: bool = True
     reservation: Reservation | None = None
+    reserved_at: int | None = None
     database: Database | None = None
+
+    def reserving(self, reservation: Reservation) -> TurnEntry:
+        """Return the entry with a reservation by the database's clock."""
+        turn = {**self.turn, "reservation": kept_reservation(reservation)}
+        return replace(self, reservation=reservation, reserved_at=None, turn=turn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +83,15 @@ class EnteredTurn:
     turn: JsonObject
     owed: list[JsonObject]
     unit: str | None
+
+    @property
+    def reservation(self) -> Reservation | None:
+        """The reservation that the open turn has, or None."""
+        kept = cast("list[Any] | None", self.turn.get("reservation"))
+        if kept is None:
+            return None
+        scope, expires_at, reservation_id, amount = kept
+        return Reservation(id=reservation_id, scope=scope, amount=amount, expires_at=expires_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

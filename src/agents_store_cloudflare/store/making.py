@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
@@ -21,6 +21,8 @@ from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.homes.options import SessionOptions
+else:
+    SessionOptions = Any  # for `typing.get_type_hints`; the module is loaded with the first use
 
 __all__ = ["create_cloudflare_store"]
 

@@ -76,10 +76,9 @@ class SessionDeletion:
 
     async def delete_expired(self, now: int | None, limit: int) -> list[str]:
         """Delete expired sessions, as `CloudflareStore.cleanup_expired_sessions` promises. Return the ids that are deleted."""
-        at_ms = self._state.now_ms() if now is None else now
-        streams = await self._state.find_expired_streams(at_ms, limit)
+        streams = await self._state.find_expired_streams(now, limit)
         marks = await self._marks(dict.fromkeys(streams), UNSET)
-        tree = await self._state.cleanup_expired_trees(at_ms, limit, delete_usage=True)
+        tree = await self._state.cleanup_expired_trees(now, limit, delete_usage=True)
         for stream_id in tree.stream_ids:
             if stream_id in marks:
                 await self._delete_stream(ANY_SESSION, stream_id, marks[stream_id])

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_id, check_whole_number
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
@@ -27,6 +27,8 @@ from agents_store_cloudflare.wiring import check_objects_once
 if TYPE_CHECKING:
     from agents_store_cloudflare.contract.state.summaries import SessionSummary
     from agents_store_cloudflare.homes.database import ObjectHomes
+else:
+    SessionSummary = Any  # for `typing.get_type_hints`; the module is loaded with the first use
 
 __all__ = ["CloudflareStore", "StoreParts"]
 
@@ -364,7 +366,7 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
 
         Args:
             now: a session is expired when its `expires_at` is not after this time (milliseconds since 1970). The default is the
-                present.
+                present by the database's clock.
 
         Raises:
             StreamError, D1StateError, UsageError: a part could not be deleted.

@@ -22,7 +22,7 @@ from agents_store_cloudflare.transfer.tables import StoredRow, columns_of
 
 __all__ = ["BUDGET_TABLES", "BudgetCopy", "budget_roots", "check_budgets", "export_budgets", "import_budgets"]
 
-BudgetCopy: TypeAlias = "dict[str, Any]"
+BudgetCopy: TypeAlias = dict[str, Any]
 """`format`, `schema`, `root`, `stored` (table -> rows)."""
 
 PAGE: Final = 500

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from agents_store_cloudflare.contract.arguments import check_id
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.json_misfits import is_lone_surrogate, path_to
 from agents_store_cloudflare.contract.json_values import MAX_DEPTH
 from agents_store_cloudflare.database import Database
 from agents_store_cloudflare.migrations import CURRENT_SCHEMA_VERSION
@@ -19,7 +20,7 @@ __all__ = ["FORMAT", "CheckedCopy", "SessionCopy", "check_format", "checked", "h
 FORMAT: Final = 1
 """The version of the format that this code writes. The code refuses every other version."""
 
-SessionCopy: TypeAlias = "dict[str, Any]"
+SessionCopy: TypeAlias = dict[str, Any]
 """The result of `export_session`: `format`, `schema`, `sessionId`, `stored` (table -> rows), `messages`, and `streams` on request."""
 
 _STATES, _CHECKPOINTS = "__agents_states", "__agents_checkpoints"
@@ -41,17 +42,28 @@ class CheckedCopy:
 
 
 def held(copy: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of the copy, so that the caller's later changes have no effect. Texts are shared, so this costs little memory."""
-    return {name: _held(value, MAX_DEPTH) for name, value in copy.items()}
+    """Return a copy of the copy, so that the caller's later changes have no effect. Texts are shared, so this costs little memory.
+
+    Raises:
+        InvalidArgumentError: the copy holds a text that no database can store. The message names its place.
+    """
+    try:
+        return {name: _held(value, MAX_DEPTH) for name, value in copy.items()}
+    except UnicodeEncodeError:
+        place = path_to(copy, "copy", is_lone_surrogate) or "copy"
+        raise InvalidArgumentError(f"{place} holds a lone surrogate, which no UTF-8 text can carry") from None
 
 
 def _held(value: object, depth: int) -> object:
     if depth < 0:  # no row and no message may nest so deeply; the checks refuse it
         return value
     if isinstance(value, dict):
-        return {name: _held(each, depth - 1) for name, each in cast("dict[str, object]", value).items()}
+        members = cast("dict[str, object]", value).items()
+        return {_held(name, depth - 1): _held(each, depth - 1) for name, each in members}
     if isinstance(value, list):
         return [_held(each, depth - 1) for each in cast("list[object]", value)]
+    if isinstance(value, str) and not value.isascii():
+        value.encode()  # raises for a lone surrogate
     return value
 
 

@@ -26,7 +26,7 @@ OF_A_SESSION: Final = ("message", "checkpoint", "run", "reference", "stagedChang
 
 OF_BUDGETS: Final = ("row",)
 
-Copy: TypeAlias = "dict[str, Any]"
+Copy: TypeAlias = dict[str, Any]
 """A `SessionCopy`, or a `BudgetCopy`, which has a `root`."""
 
 

@@ -20,7 +20,7 @@ __all__ = ["StreamCopy", "arrive", "check_stream", "copy_of_stream", "take_place
 ATTEMPTS: Final = 5
 PAGE_BYTES: Final = 1_000_000
 
-StreamCopy: TypeAlias = "dict[str, Any]"
+StreamCopy: TypeAlias = dict[str, Any]
 """The copy of a stream: `streamId`; `head` as the stream's object stores it; `blocks`, each [first sequence, count, bytes, time,
 writer, number, chunks].
 """

@@ -27,7 +27,13 @@ from agents_store_cloudflare.database.finishing import Finishing, quietly
 from agents_store_cloudflare.locks import DurableObjectLockManager
 from agents_store_cloudflare.locks.lock import DurableObjectLock
 from agents_store_cloudflare.state.turn_entering import RESTARTABLE
-from agents_store_cloudflare.state.turn_records import EnteredTurn, NotTogetherError, TurnEntry, TurnHome
+from agents_store_cloudflare.state.turn_records import (
+    EnteredTurn,
+    NotTogetherError,
+    TurnEntry,
+    TurnHome,
+    kept_reservation,
+)
 from agents_store_cloudflare.state.turn_store import D1TurnStore
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
 from agents_store_cloudflare.streams.writer import DurableObjectStreamWriter
@@ -215,7 +221,7 @@ class Entrance:
                 lock=lock_of(),
                 entered=entered,
                 writer=writer,
-                reservation=entry.reservation,
+                reservation=entry.reservation and entered.reservation,
                 owed=entered.owed,
                 opening=opening,
                 home=self._state.turn_home(self._options.session_id),
@@ -244,7 +250,9 @@ class Entrance:
             await quietly(lock.release(), "the lock could not be given back", _logger)
 
     def _entry(self, token: int, writer: DurableObjectStreamWriter | None) -> TurnEntry:
-        options, reservation = self._options, self._reservation()
+        options = self._options
+        now_ms = None if options.budget is None else self._state.now_ms()
+        reservation = None if now_ms is None else self._reservation(now_ms)
         return TurnEntry(
             session_id=options.session_id,
             turn_id=options.turn_id,
@@ -255,6 +263,7 @@ class Entrance:
             parent_session_id=options.parent_session_id,
             create=options.create,
             reservation=reservation,
+            reserved_at=now_ms,
         )
 
     async def tell(self, parts: TurnParts) -> None:
@@ -316,28 +325,23 @@ class Entrance:
             writer_id=writer_id,
         )
 
-    def _reservation(self) -> Reservation | None:
+    def _reservation(self, now_ms: int) -> Reservation | None:
         if self._options.budget is None:
             return None
         scope, amount = self._options.budget
-        expires_at = self._state.now_ms() + self._options.max_hold_ms
+        expires_at = now_ms + self._options.max_hold_ms
         return Reservation(id=uuid.uuid4().hex, scope=scope, amount=amount, expires_at=expires_at)
 
     def _facts(self, writer: DurableObjectStreamWriter | None, reservation: Reservation | None) -> JsonObject:
         """Return the facts of the open turn for the state row. The batch adds the facts that only the row has."""
         options = self._options
-        kept = (
-            None
-            if reservation is None
-            else [reservation.scope, reservation.expires_at, reservation.id, reservation.amount]
-        )
         return {
             "turnId": options.turn_id,
             "writer": None if writer is None else writer.writer_id,
             "incarnation": None,
             "agentId": options.agent_id,
             "agentType": options.agent_type,
-            "reservation": kept,
+            "reservation": None if reservation is None else kept_reservation(reservation),
             "spent": 0,
         }
 

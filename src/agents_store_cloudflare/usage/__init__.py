@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from agents_store_cloudflare.usage.otel import OTEL_ATTRIBUTES, otel_attributes
     from agents_store_cloudflare.usage.prices import price_entry
     from agents_store_cloudflare.usage.recording import usage_statements
-    from agents_store_cloudflare.usage.reserving import reserve_statements, settle_statement
+    from agents_store_cloudflare.usage.reserving import by_database_clock, reserve_statements, settle_statement
     from agents_store_cloudflare.usage.store import D1UsageStore
 else:
     __getattr__ = lazy_names(
@@ -21,7 +21,7 @@ else:
             "otel": ("OTEL_ATTRIBUTES", "otel_attributes"),
             "prices": ("price_entry",),
             "recording": ("usage_statements",),
-            "reserving": ("reserve_statements", "settle_statement"),
+            "reserving": ("by_database_clock", "reserve_statements", "settle_statement"),
             "store": ("D1UsageStore",),
         },
     )
@@ -30,6 +30,7 @@ __all__ = [
     "OTEL_ATTRIBUTES",
     "D1UsageStore",
     "UsageOptions",
+    "by_database_clock",
     "otel_attributes",
     "price_entry",
     "reserve_statements",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from agents_store_cloudflare.database.clock_sql import NOW_MS
+
 __all__ = [
     "BUDGET_GUARD",
+    "CLOCK_GUARD",
     "COUNT_OLD_SETTLEMENTS",
     "DELETE_EXPIRED",
     "DELETE_OLD_SETTLEMENTS",
@@ -14,6 +17,7 @@ __all__ = [
     "INSERT_SETTLEMENT",
     "LIST_BUDGETS",
     "SELECT_BUDGET",
+    "SELECT_ENDED",
     "SELECT_RESERVED",
     "SELECT_SETTLED",
     "UPSERT_BUDGET",
@@ -64,7 +68,7 @@ UPSERT_BUDGET: LiteralString = """
     ON CONFLICT (scope) DO UPDATE SET cap = excluded.cap
 """
 
-# ?2 now -> (scope, unit, cap, parent, reserved, settled, overruns) with numbers as text. Expired reservations do not count. Primary keys.
+# -> (scope, unit, cap, parent, reserved, settled, overruns) with numbers as text. Expired reservations do not count. Primary keys.
 _BUDGET: LiteralString = f"""
     SELECT
       own.scope,
@@ -76,7 +80,7 @@ _BUDGET: LiteralString = f"""
         FROM __agents_reservations AS r
         JOIN __agents_budgets AS theirs ON theirs.scope = r.scope
         WHERE r.root = own.root
-          AND r.expires_at <= ?2
+          AND r.expires_at <= {NOW_MS}
           AND own.scope IN (SELECT value FROM json_each({_chain("theirs")}))
       ), 0) ELSE own.reserved END AS TEXT),
       CAST(own.settled AS TEXT),
@@ -84,7 +88,7 @@ _BUDGET: LiteralString = f"""
     FROM __agents_budgets AS own
 """
 
-# ?1 scope, ?2 now -> the columns of _BUDGET, or no row
+# ?1 scope -> the columns of _BUDGET, or no row
 SELECT_BUDGET: LiteralString = (
     _BUDGET
     + """
@@ -92,7 +96,7 @@ SELECT_BUDGET: LiteralString = (
     """
 )
 
-# ?1 a scope or NULL, ?2 now -> the columns of _BUDGET, for all scopes, or for all scopes in the tree of ?1. The scopes of a tree
+# ?1 a scope or NULL -> the columns of _BUDGET, for all scopes, or for all scopes in the tree of ?1. The scopes of a tree
 # stand together, its outermost scope first. Reads the whole table: for an operator's call.
 LIST_BUDGETS: LiteralString = (
     _BUDGET
@@ -102,11 +106,30 @@ LIST_BUDGETS: LiteralString = (
     """
 )
 
-# ?1 scope, ?2 now. Gives back the expired reservations of the whole tree of the scope. Primary key.
-DELETE_EXPIRED: LiteralString = """
+# Aborts the batch when the Worker's clock is wrong: fault "clock", with the time of the database. The reservation of a Worker that is
+# behind would be over too early, and that of a Worker that is ahead too late. Five seconds and half of the reservation's time are allowed,
+# whichever is less. It passes when the reservation is stored already; writes nothing.
+# ?1 scope, ?2 expires at, ?3 id, ?4 the Worker's time, or NULL when the database has said its time -> (NULL). Primary keys.
+CLOCK_GUARD: LiteralString = f"""
+    SELECT
+      CASE
+        WHEN abs(?4 - clock.now) > min(5000, (?2 - ?4) / 2)
+          AND NOT EXISTS (
+            SELECT 1
+            FROM __agents_budgets AS own
+            JOIN __agents_reservations AS r ON r.root = own.root AND r.expires_at = ?2 AND r.id = ?3
+            WHERE own.scope = ?1
+          )
+        THEN json_extract('{{}}', 'agents-store ' || json_object('fault', 'clock', 'now', clock.now))
+      END AS verdict
+    FROM (SELECT {NOW_MS} AS now) AS clock
+"""
+
+# ?1 scope. Gives back the expired reservations of the whole tree of the scope. Primary key.
+DELETE_EXPIRED: LiteralString = f"""
     DELETE FROM __agents_reservations
     WHERE root = (SELECT root FROM __agents_budgets WHERE scope = ?1)
-      AND expires_at <= ?2
+      AND expires_at <= {NOW_MS}
 """
 
 # Checks and reserves in one statement. It inserts no row when the amount does not fit under every cap of the chain.
@@ -181,6 +204,13 @@ def settlement_of_turn(given: LiteralString) -> LiteralString:
     ON CONFLICT (id) DO NOTHING
     """
 
+
+# ?1 id, ?2 expires at -> (1) when the reservation is settled or its time is over, or no row. Primary key.
+SELECT_ENDED: LiteralString = f"""
+    SELECT 1 AS ended
+    WHERE ?2 <= {NOW_MS}
+      OR EXISTS (SELECT 1 FROM __agents_settlements WHERE id = ?1)
+"""
 
 # ?1 id -> (id, scope, amount, actual, settled at), or no row. Primary key.
 SELECT_SETTLED: LiteralString = """

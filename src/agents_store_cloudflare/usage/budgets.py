@@ -97,7 +97,7 @@ class Budgets(BudgetStore):
             *_, rows = await self._batches.run(
                 statement(sql.BUDGET_GUARD, scope, unit, parent, MAX_SCOPES),
                 statement(sql.UPSERT_BUDGET, scope, unit, parent, cap),
-                statement(sql.SELECT_BUDGET, scope, self._batches.now_ms()),
+                statement(sql.SELECT_BUDGET, scope),
             )
         except SqlError as error:
             raise _fault(scope, error) from None
@@ -105,9 +105,7 @@ class Budgets(BudgetStore):
 
     async def get_budget(self, scope: str) -> Budget | None:
         check_id(scope, "scope")
-        [rows] = await self._batches.run_on_primary(
-            self._batches.statement(sql.SELECT_BUDGET, scope, self._batches.now_ms())
-        )
+        [rows] = await self._batches.run_on_primary(self._batches.statement(sql.SELECT_BUDGET, scope))
         return budget_of(rows[0]) if rows else None
 
     def reserve(
@@ -130,13 +128,24 @@ class Budgets(BudgetStore):
             _ = self._finishing.start(self._give_back(reserving))
             raise
 
-    async def _reserve_as(self, wanted: Reservation, now_ms: int) -> Reservation | None:
-        statement = self._batches.statement
-        *_, rows = await self._batches.run(
-            statement(sql.DELETE_EXPIRED, wanted.scope, now_ms),
-            statement(sql.INSERT_RESERVATION, wanted.scope, wanted.expires_at, wanted.id, wanted.amount),
-            statement(sql.SELECT_RESERVED, wanted.scope, wanted.expires_at, wanted.id),
-        )
+    async def _reserve_as(self, wanted: Reservation, now_ms: int | None) -> Reservation | None:
+        """Send the reservation, again with the database's time if the Worker's time is wrong.
+
+        Args:
+            now_ms: the Worker's time; None when `wanted` was made by the database's time.
+        """
+        statement, own = self._batches.statement, (wanted.scope, wanted.expires_at, wanted.id)
+        try:
+            *_, rows = await self._batches.run(
+                statement(sql.CLOCK_GUARD, *own, now_ms),
+                statement(sql.DELETE_EXPIRED, wanted.scope),
+                statement(sql.INSERT_RESERVATION, *own, wanted.amount),
+                statement(sql.SELECT_RESERVED, *own),
+            )
+        except SqlError as error:
+            from agents_store_cloudflare.usage.reserving import by_database_clock  # noqa: PLC0415 - few clocks are wrong
+
+            return await self._reserve_as(by_database_clock(wanted, cast("int", now_ms), error.guard or {}), None)
         if not rows:
             raise _no_budget(wanted.scope)
         return wanted if rows[0][0] else None
@@ -185,17 +194,13 @@ class Budgets(BudgetStore):
 
     async def release(self, reservation: Reservation) -> bool:
         _check_reservation(reservation)
-        [rows] = await self._batches.run(
-            self._batches.statement(sql.DELETE_RESERVATION, reservation.scope, reservation.expires_at, reservation.id)
+        statement = self._batches.statement
+        released, ended = await self._batches.run(
+            statement(sql.DELETE_RESERVATION, reservation.scope, reservation.expires_at, reservation.id),
+            statement(sql.SELECT_ENDED, reservation.id, reservation.expires_at),
         )
-        if rows:
-            return True
-        # There is no such reservation. It was settled, it has expired, or it was released before, perhaps by this call with a lost
-        # reply.
-        if self._batches.now_ms() >= reservation.expires_at:
-            return False
-        [settled] = await self._batches.run_on_primary(self._batches.statement(sql.SELECT_SETTLED, reservation.id))
-        return not settled
+        # Without a row, it was settled, it has expired, or it was released before, perhaps by this call with a lost reply.
+        return bool(released) or not ended
 
     async def delete_old_settlements(
         self, age: float | timedelta | None = None, *, age_ms: float | None = None, commit_id: str | None = None

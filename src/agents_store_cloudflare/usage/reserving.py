@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import LiteralString
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, LiteralString
 
 from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.usage import budget_sql
 
-__all__ = ["reserve_statements", "settle_statement"]
+__all__ = ["by_database_clock", "reserve_statements", "settle_statement"]
 
 # ?1 scope, ?2 expires at, ?3 id, ?4 amount, ?5 actual, ?6 now
 SETTLE: LiteralString = budget_sql.settlement_of_turn("SELECT ?1, ?2, ?3, ?4, ?5, ?6")
@@ -25,14 +27,32 @@ RESERVED: LiteralString = """
 """
 
 
-def reserve_statements(reservation: Reservation, now_ms: int) -> list[Statement]:
-    """Return the statements that make the reservation. They abort the batch with the fault "budget" or "no_budget"."""
+def reserve_statements(reservation: Reservation, now_ms: int | None) -> list[Statement]:
+    """Return the statements that make the reservation.
+
+    They abort the batch with the fault "budget", "no_budget", or "clock" when the Worker's clock is wrong: `by_database_clock` corrects
+    the reservation.
+
+    Args:
+        now_ms: the Worker's time at which the reservation was made up; None after a correction.
+    """
     own = (reservation.scope, reservation.expires_at, reservation.id)
     return [
-        Statement(budget_sql.DELETE_EXPIRED, (reservation.scope, now_ms)),
+        Statement(budget_sql.CLOCK_GUARD, (*own, now_ms)),
+        Statement(budget_sql.DELETE_EXPIRED, (reservation.scope,)),
         Statement(budget_sql.INSERT_RESERVATION, (*own, reservation.amount)),
         Statement(RESERVED, own),
     ]
+
+
+def by_database_clock(reservation: Reservation, now_ms: int, facts: Mapping[str, Any]) -> Reservation:
+    """Return the reservation with the same time to live, counted by the database's clock.
+
+    Args:
+        now_ms: the Worker's time at which the reservation was made up.
+        facts: the facts of the fault "clock".
+    """
+    return replace(reservation, expires_at=facts["now"] + reservation.expires_at - now_ms)
 
 
 def settle_statement(reservation: Reservation, actual: int, now_ms: int) -> Statement:

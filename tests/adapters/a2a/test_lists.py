@@ -135,3 +135,11 @@ async def test_a_token_that_is_none(database: SqliteDatabase) -> None:
     """A2-7: A bad token gives the SDK's error for parameters."""
     with pytest.raises(InvalidParamsError):
         await D1TaskStore(database).list(ListTasksRequest(page_token="x"), call_of())
+
+
+async def test_a_size_that_is_none(database: SqliteDatabase) -> None:
+    """A2-7: A negative page size gives the SDK's error for parameters, and nothing is sent."""
+    sent = database.batches
+    with pytest.raises(InvalidParamsError, match="page_size is -1"):
+        await D1TaskStore(database).list(ListTasksRequest(page_size=-1), call_of())
+    assert database.batches == sent

@@ -149,12 +149,14 @@ class D1TaskStore(VersionedTaskStore):
         A page ends after 4,000,000 characters of tasks. If more tasks follow, the page has a token.
 
         Raises:
-            InvalidParamsError: the page's token is not valid.
+            InvalidParamsError: the page's size or token is not valid.
             ForeignValueError: another program or a newer version wrote a task.
 
         Cost: 1 D1 batch (10 rows read).
         """
         size = params.page_size or DEFAULT_LIST_TASKS_PAGE_SIZE
+        if size < 0:
+            raise InvalidParamsError(f"page_size is {size}; it must be 0 (the default) or more")
         filters = (self._owner_of(context), *_filters(params))
         counted = Statement(tasks_sql.COUNT, filters)
         paged = Statement(tasks_sql.SELECT_PAGE, (*filters, *_position(params.page_token), size + 1, MOST_CHARACTERS))

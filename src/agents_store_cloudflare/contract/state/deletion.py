@@ -63,7 +63,7 @@ class DeletionStore(Protocol):
 
         Args:
             now: a session is expired when its `expires_at` is not after this time (milliseconds since 1970). The default is the
-                present.
+                present by the database's clock.
             limit: the most expired sessions, 1 to 1,000. Their descendants come on top.
             delete_usage: also delete the sessions' usage.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken
 from agents_store_cloudflare.contract.json_values import JsonValue
@@ -12,6 +12,8 @@ from agents_store_cloudflare.contract.state.records import AgentState, SessionPa
 
 if TYPE_CHECKING:
     from agents_store_cloudflare.contract.usage.records import UsageEntry
+else:
+    UsageEntry = Any  # for `typing.get_type_hints`; a Worker without usage does not load the module
 
 __all__ = ["SessionStore"]
 

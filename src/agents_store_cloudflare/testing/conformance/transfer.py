@@ -92,7 +92,7 @@ class TransferConformance(TransferMomentConformance, Families):
             await store.state_store.append_messages(unique, [{"role": "user"}], fencing_token=8)
 
     async def test_what_is_refused(self, store: CloudflareStore, source: Any, unique: str) -> None:
-        """TR-4: A newer format, a newer schema and an incomplete copy are refused, and nothing is written."""
+        """TR-4: A newer format, a newer schema, an incomplete copy and a text without UTF-8 are refused, and nothing is written."""
         await _fill(store, unique)
         copy = await export_session(source, unique)
         await store.state_store.delete_session(unique, delete_usage=True)
@@ -106,6 +106,8 @@ class TransferConformance(TransferMomentConformance, Families):
             {"stored": {**rows, "__agents_states": []}},
             {"stored": {**rows, "__agents_runs": [{**rows["__agents_runs"][0], "column": 1}]}},
             {"stored": {**rows, "__agents_usage": [{**rows["__agents_usage"][0], "session_id": "another"}]}},
+            {"stored": {**rows, "__agents_states": [{**rows["__agents_states"][0], "output": '"\ud800"'}]}},
+            {"messages": [{**copy["messages"][0], "\udfff": 1}, *copy["messages"][1:]]},
         ]
         for change in changes:
             with pytest.raises(InvalidArgumentError):
