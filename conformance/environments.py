@@ -14,8 +14,12 @@ __all__ = ["run_alone"]
 PACKAGE = ROOT / "build/package"
 
 
-def run_alone(program: Path, *arguments: str) -> bool:
-    """Run a program with what the `requirements.lock` beside it lists, and this package. Return whether it succeeded."""
+def run_alone(program: Path, *arguments: str, source: Path | None = None) -> bool:
+    """Run a program with what the `requirements.lock` beside it lists, and this package. Return whether it succeeded.
+
+    Args:
+        source: a folder whose modules take the place of installed ones.
+    """
     lock = program.parent / "requirements.lock"
     installed = RUNTIME / f"conformance-{program.parent.name}"
     python = installed / "venv/bin/python"
@@ -25,5 +29,5 @@ def run_alone(program: Path, *arguments: str) -> bool:
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(installed / "venv")], check=True)
             install = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
             subprocess.run([*install, "--require-hashes", "-r", str(lock)], check=True)
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [source, PACKAGE] if source else [PACKAGE]))}
     return subprocess.run([str(python), str(program), *arguments], env=environment, check=False).returncode == 0

@@ -15,7 +15,8 @@ from agents_store_cloudflare.adapters.langgraph import D1Saver
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.testing import SqliteDatabase
 
-CAPABILITIES, TESTS = 8, 81
+UNPUBLISHED = "unpublished" in sys.argv
+CAPABILITIES, TESTS = (9, 89) if UNPUBLISHED else (8, 81)
 SAVERS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "fencing_token": {"fencing_token": 1},
@@ -35,7 +36,7 @@ async def passes(name: str, options: dict[str, Any]) -> bool:
     failures = [failure for result in results.values() for failure in result.failures]
     detected = sum(result.detected for result in results.values())
     passed = sum(result.tests_passed for result in results.values())
-    kit = version("langgraph-checkpoint-conformance")
+    kit = "unpublished" if UNPUBLISHED else version("langgraph-checkpoint-conformance")
     print(
         f"conformance: langgraph-checkpoint-conformance {kit}, sqlite, {name}: {passed} of {passed + len(failures)} tests passed, "
         f"{detected} of {len(results)} capabilities",
