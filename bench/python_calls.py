@@ -18,6 +18,7 @@ from typing import cast
 import agents_store_cloudflare
 from agents_store_cloudflare import (
     AgentState,
+    CloudflareStore,
     D1StateStore,
     D1UsageStore,
     DurableObjectLockManager,
@@ -27,6 +28,7 @@ from agents_store_cloudflare import (
     run_migration,
 )
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
+from agents_store_cloudflare.homes.session_object import SessionObject
 from agents_store_cloudflare.locks.lock_object import LockObject
 from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
 from bench.jobs.material import CUSTOM_STATE, chunks, messages, usage_entry
@@ -131,6 +133,63 @@ async def _turning() -> Once:
     return once
 
 
+async def _with_homes() -> Callable[[], CloudflareStore]:
+    """Return what makes the store of one request, whose sessions live in homes. Their objects count too."""
+    database = await _tables()
+    streams, locks = LocalObjects(StreamObject), LocalObjects(LockObject)
+    sessions = LocalObjects(lambda host: SessionObject(host, database=lambda: database))
+    return lambda: create_cloudflare_store(db=database, streams=streams, locks=locks, sessions=sessions)
+
+
+async def _saving_at_home(added: int) -> Once:
+    make = await _with_homes()
+    state = AgentState.from_dict(
+        {"sessionId": "ada", "agentType": "bench", "messages": messages(20), "customState": CUSTOM_STATE}
+    )
+    await make().state_store.save(state)
+    new = messages(added, first=20)
+
+    async def once() -> None:
+        state.messages += new  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        await make().state_store.save(state)
+
+    return once
+
+
+async def _loading_at_home() -> Once:
+    make = await _with_homes()
+    await make().state_store.append_messages("ada", messages(200, size_bytes=1_000), create="bench")
+    return lambda: make().state_store.load_state("ada", required=True)
+
+
+async def _paging_at_home() -> Once:
+    make = await _with_homes()
+    await make().state_store.append_messages("ada", messages(100), create="bench")
+    return lambda: make().state_store.get_messages("ada", limit=50)
+
+
+async def _beginning_at_home() -> Once:
+    make, numbers = await _with_homes(), iter(range(1_000))
+
+    async def once() -> None:
+        given = {"sessionId": f"new-{next(numbers)}", "agentType": "bench", "messages": messages(4)}
+        await make().state_store.save(AgentState.from_dict(given))
+
+    return once
+
+
+async def _turning_at_home() -> Once:
+    make = await _with_homes()
+
+    async def once() -> None:
+        question = {"role": "user", "content": "?"}
+        async with make().turn("ada", agent_type="bench", messages=[question], stream=False) as turn:
+            turn.add({"role": "assistant", "content": "hello"})
+            turn.record_tokens(model="m", prompt=1, completion=1)
+
+    return once
+
+
 CALL_JOBS: Mapping[str, Callable[[], Awaitable[Once]]] = {
     "save, 1 new message": lambda: _saving(1),
     "save, 20 new messages": lambda: _saving(20),
@@ -141,6 +200,12 @@ CALL_JOBS: Mapping[str, Callable[[], Awaitable[Once]]] = {
     "lock: acquire + release": _locking,
     "100 usage entries with totals": _recording,
     "a turn of 20 chunks": _turning,
+    "home: store and save, 1 new message": lambda: _saving_at_home(1),
+    "home: store and save, 20 new messages": lambda: _saving_at_home(20),
+    "home: store and load, 200 messages of 1 KB": _loading_at_home,
+    "home: store and page of 50, the first": _paging_at_home,
+    "home: store and first save of a new session": _beginning_at_home,
+    "home: store and turn without a stream": _turning_at_home,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, LiteralString, TypeVar, cast
 
-from agents_store_cloudflare.cloudflare.raw import JsObject, called, ffi
+from agents_store_cloudflare.cloudflare.raw import JsObject, called, ffi, has_long_text
 from agents_store_cloudflare.cloudflare.values import crossed, message_of, rows_of
 from agents_store_cloudflare.contract.errors import BindingError
 from agents_store_cloudflare.database import (
@@ -29,6 +29,7 @@ class CloudflareSql:
 
     def __init__(self, storage: JsObject) -> None:
         self._storage = storage
+        self._run: _Run | None = None
 
     def exec(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
         try:
@@ -39,6 +40,19 @@ class CloudflareSql:
             raise _sql_error(error) from error
         self._count(cursor)
         return rows
+
+    def exec_each(self, statements: Sequence[tuple[LiteralString, Sequence[SqlValue]]]) -> list[list[Row]]:
+        if current_row_count() is not None or any(has_long_text(parameters) for _, parameters in statements):
+            return [self.exec(sql, *parameters) for sql, parameters in statements]
+        calls = ffi().to_js([[sql, *crossed(parameters)] for sql, parameters in statements])
+        try:
+            if self._run is None:
+                self._run = _Run(self._storage.sql)
+            results = self._run.all(calls)
+        except ffi().JsException as error:
+            raise _sql_error(error) from error
+        jsnull = ffi().jsnull
+        return [[[None if value is jsnull else value for value in row] for row in rows] for rows in results]
 
     def cursor(self, sql: LiteralString, *parameters: SqlValue) -> RowCursor:
         try:
@@ -107,6 +121,31 @@ class CloudflareSql:
         return int(self._storage.sql.databaseSize)
 
 
+class _Run:
+    """Runs statements by JavaScript's own functions, so that Python makes the same few calls for any number of statements.
+
+    The steps are lazy iterators: a statement runs when the rows of the one before it are read. They call their function with a value
+    and its place, and the functions here ignore the place.
+    """
+
+    def __init__(self, sql: JsObject) -> None:
+        from js import Function
+
+        call = Function.prototype.call
+        cursor = sql.exec("SELECT 1")
+        rows = cursor.raw()
+        self._exec: JsObject = sql.exec.apply.bind(sql.exec, sql)
+        self._raw: JsObject = call.bind(cursor.raw)
+        self._all: JsObject = call.bind(rows.toArray)
+
+    def all(self, calls: JsObject) -> list[list[list[JsObject]]]:
+        """Return the rows of each call of `exec`. A call is an array: the SQL text and its parameters."""
+        found: list[list[list[JsObject]]] = (
+            calls.values().map(self._exec).map(self._raw).map(self._all).toArray().to_py()
+        )
+        return found
+
+
 class _Rows:
     """The rows of one statement. A few rows at a time cross from JavaScript."""
 
@@ -120,10 +159,12 @@ class _Rows:
             arrays = self._rows.take(most).toArray()
         except ffi().JsException as error:
             raise _sql_error(error) from error
-        counted = (int(self._cursor.rowsRead), int(self._cursor.rowsWritten))
-        count_rows(read=counted[0] - self._counted[0], written=counted[1] - self._counted[1])
-        self._counted = counted
-        return rows_of(arrays) if arrays.length else []
+        count = current_row_count()
+        if count is not None:
+            counted = (int(self._cursor.rowsRead), int(self._cursor.rowsWritten))
+            count.add(read=counted[0] - self._counted[0], written=counted[1] - self._counted[1])
+            self._counted = counted
+        return rows_of(arrays)
 
 
 def _sql_error(error: Exception) -> SqlError | BindingError:

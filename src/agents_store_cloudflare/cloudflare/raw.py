@@ -11,7 +11,7 @@ from functools import cache
 from os import PathLike
 from typing import Any, Final, TypeAlias
 
-__all__ = ["LONG_TEXT", "JsObject", "called", "ffi", "not_a_binding", "raw_binding"]
+__all__ = ["LONG_TEXT", "JsObject", "called", "ffi", "has_long_text", "not_a_binding", "raw_binding"]
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
@@ -35,12 +35,19 @@ def called(function: JsObject, arguments: Sequence[JsObject], this: JsObject = N
         arguments: texts, numbers and JavaScript's null.
         this: the object of a method.
     """
-    for each in arguments:
-        if type(each) is str and len(each) > LONG_TEXT and not each.isascii():
-            from agents_store_cloudflare.cloudflare.long_texts import called_with_bytes
+    if has_long_text(arguments):
+        from agents_store_cloudflare.cloudflare.long_texts import called_with_bytes
 
-            return called_with_bytes(function, arguments, this)
+        return called_with_bytes(function, arguments, this)
     return function(*arguments)
+
+
+def has_long_text(arguments: Sequence[JsObject]) -> bool:
+    """Return whether one of the arguments is a text that crosses as bytes."""
+    for each in arguments:  # noqa: SIM110 - a generator would cost more than the rest
+        if type(each) is str and len(each) > LONG_TEXT and not each.isascii():
+            return True
+    return False
 
 
 def raw_binding(binding: object) -> JsObject:

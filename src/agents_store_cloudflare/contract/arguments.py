@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import Enum
+from functools import lru_cache
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
@@ -149,6 +150,12 @@ def check_flag(value: object, name: str) -> bool:
     return value
 
 
+@lru_cache(maxsize=16)
+def _defaults(make: Callable[..., object]) -> object:
+    """Return the options of a class when none are given. They are checked once, and nothing can change them."""
+    return make()
+
+
 def options_of(options: T | None, settings: Mapping[str, object], make: Callable[..., T]) -> T:
     """Return the options of a store or manager. The caller gives them as one object, or as single keyword arguments.
 
@@ -161,7 +168,7 @@ def options_of(options: T | None, settings: Mapping[str, object], make: Callable
         TypeError: both were given.
     """
     if options is None:
-        return make(**settings)
+        return make(**settings) if settings else cast("T", _defaults(make))
     if settings:
         raise TypeError("give options, or the settings one by one, not both")
     return options

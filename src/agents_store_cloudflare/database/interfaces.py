@@ -145,6 +145,14 @@ class ObjectSql(Protocol):
         """
         ...
 
+    def exec_each(self, statements: Sequence[tuple[LiteralString, Sequence[SqlValue]]]) -> list[list[Row]]:
+        """Run statements in order and return the rows of each: what `exec` returns for one after the other, in fewer calls.
+
+        Raises:
+            SqlError: a statement failed. The statements before it have run.
+        """
+        ...
+
     def cursor(self, sql: LiteralString, *parameters: SqlValue) -> RowCursor:
         """Run one statement whose rows may not fit into memory together.
 

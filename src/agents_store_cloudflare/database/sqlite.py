@@ -179,6 +179,9 @@ class SqliteObjectSql(ObjectSql):
     def exec(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
         return self._connection.run(sql, parameters)
 
+    def exec_each(self, statements: Sequence[tuple[LiteralString, Sequence[SqlValue]]]) -> list[list[Row]]:
+        return [self.exec(sql, *parameters) for sql, parameters in statements]
+
     def cursor(self, sql: LiteralString, *parameters: SqlValue) -> RowCursor:
         return self._connection.cursor(sql, parameters)
 

@@ -31,9 +31,9 @@ class Answer:
     lines: list[str] = field(default_factory=list[str])
     next_place: Place | None = None
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Add all rows of a statement with few rows, and return them."""
-        text = _encode(rows)
+    def add(self, results: Sequence[Sequence[Row]]) -> None:
+        """Add all rows of statements with few rows. The reader takes a comma between two results as the end of a line."""
+        text = _encode(results)[1:-1]
         self.room -= len(text)
         self.lines.append(text)
 
@@ -52,6 +52,8 @@ class Answer:
             self.room -= size
             if self.room <= 0:
                 self.next_place = (statement, skipped + len(texts))
+                break
+            if len(rows) < wanted:
                 break
             wanted = max(1, min(MOST_ROWS, self.room * len(rows) // max(size, 1)))
         self.lines.append(f"[{','.join(texts)}]")

@@ -298,7 +298,8 @@ class HomeDatabase:
             payload = ""
         while True:
             request = encode_request(BATCH, {**self._head, **head}, payload)
-            reply, rows = await (self._first(request) if is_first else self._call(request))
+            message = await (self._first(request) if is_first else self._reply(request))
+            reply: Mapping[str, Any] = message.head["ok"]
             if "unchecked" in reply:
                 await self._check_db()
             elif "behind" in reply:
@@ -307,7 +308,7 @@ class HomeDatabase:
             elif "failed" in reply:
                 raise SqlError(str(reply["failed"]))
             else:
-                return reply, rows
+                return reply, message.payload
 
     async def _in_parts(self, payload: str) -> dict[str, JsonValue]:
         """Send the statements in parts, and return the head of the request that runs them."""
@@ -327,20 +328,16 @@ class HomeDatabase:
             raise SessionNotMovedError(found[0])
         self._head["checked"] = True
 
-    async def _first(self, request: str) -> tuple[Mapping[str, Any], str]:
+    def _first(self, request: str) -> Awaitable[WireMessage]:
         """Send the statements themselves. Everything after this call only reads the rest of a long reply."""
-        return await self._call(request)
+        return self._reply(request)
 
-    async def _call(self, request: str) -> tuple[Mapping[str, Any], str]:
-        reply = await self._reply(request)
-        return reply.head["ok"], reply.payload
-
-    async def _reply(self, request: str, *, attempts: int = 1) -> WireMessage:
-        return await self._heard(lambda: self._namespace.call(self._home, request), attempts=attempts)
+    def _reply(self, request: str, *, attempts: int = 1) -> Awaitable[WireMessage]:
+        return self._heard(lambda: self._namespace.call(self._home, request), attempts=attempts)
 
     async def _heard(self, send: Callable[[], Awaitable[str]], *, attempts: int = 1) -> WireMessage:
         try:
-            return decode_reply(await with_retry(send, attempts=attempts))
+            return decode_reply(await (send() if attempts == 1 else with_retry(send, attempts=attempts)))
         except ObjectCallError as error:
             raise LostReplyError(
                 f"home {self._home!r} gave no reply ({error})", transient=not error.is_final()
@@ -384,15 +381,14 @@ class TogetherDatabase(HomeDatabase):
         finally:
             self._companions.settle()
 
-    async def _first(self, request: str) -> tuple[Mapping[str, Any], str]:
+    async def _first(self, request: str) -> WireMessage:
         lengths, texts = joined(self._companions.requests(request))
         acquires = self._companions.acquire is not None
         head: dict[str, JsonValue] = {"home": self._home, "acquires": acquires, "lengths": lengths}
         together = encode_request(TOGETHER, head, texts)
         reply = await self._heard(lambda: self._companions.send(self._home, together))
         batch = self._companions.hear(split(reply.head["ok"]["lengths"], reply.payload))
-        answer = decode_reply(batch)
-        return answer.head["ok"], answer.payload
+        return decode_reply(batch)
 
 
 def _join(results: list[list[Row]], page: list[list[Row]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agents_store_cloudflare.contract.arguments import options_of
 from agents_store_cloudflare.database import Database
 from agents_store_cloudflare.homes.budgets import HomeBudgets
 from agents_store_cloudflare.homes.database import ObjectHomes
@@ -35,7 +36,7 @@ def home_roles(
         database: D1, for the directory, usage and budgets.
         objects: the bindings of the store, by kind.
     """
-    own = options or SessionOptions()
+    own = options_of(options, {}, SessionOptions)
     places = Places(
         objects["session"], objects["stream"], objects.get("lock"), in_homes=own.home_streams, asks=own.check_db
     )

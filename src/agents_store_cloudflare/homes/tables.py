@@ -38,6 +38,9 @@ RECORD: Final = "home_v1"
 RUNS: Final = "__agents_runs"
 STATES: Final = "__agents_states"
 
+MOST_TOGETHER: Final = 20
+"""The most statements that cross to the database at once. Their texts are in memory twice."""
+
 T = TypeVar("T")
 
 _NAMES: LiteralString = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view', 'index')"
@@ -178,6 +181,7 @@ class HomeTables:
         self._is_read = False
         self._record: HomeRecord | None = None
         self._names: frozenset[str] | None = None
+        self._missing: frozenset[str] | None = None
 
     def record(self) -> HomeRecord | None:
         """Return the home's own record, or None before anything was stored."""
@@ -197,7 +201,8 @@ class HomeTables:
             UncheckedSessionError: the batch may create a session whose id was not checked.
             MovedError: the session has changed since the page before.
         """
-        self._check(request)
+        record = self._check(request)
+        is_behind = record is not None and record.schema < _target(request)
         if request.stamp is not None and request.stamp != self._stamp(request):
             raise MovedError
         writes = _Writes.of(request)
@@ -205,8 +210,10 @@ class HomeTables:
             raise UncheckedSessionError
         is_write = writes.last >= 0
         try:
-            work = self._write if is_write or self._is_behind(request) else self._answered
-            answer = work(request, writes)
+            if is_write or is_behind:
+                answer = self.transaction(lambda: self._written(request, writes, is_new=record is None))
+            else:
+                answer = self._answered(request, writes)
         except _NothingKeptError as nothing:
             answer, is_write = nothing.answer, False
         stamp = None if answer.next_place is None else self._stamp(request)
@@ -222,7 +229,7 @@ class HomeTables:
 
     def query(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
         """Return the rows of a read of the home itself. A missing table counts as empty."""
-        return self._rows(sql, parameters, TABLES - self._present())
+        return self._rows(sql, parameters, self._missing_tables())
 
     def change(self, sql: LiteralString, *parameters: SqlValue) -> list[Row]:
         """Run a write of the home itself. If the table that it inserts into is missing, make it first."""
@@ -230,15 +237,16 @@ class HomeTables:
         if table is not None and table not in self._present():
             for each in LATER[table]:
                 self._sql.exec(each)
-            self._names = None
+            self._names = self._missing = None
         return self.query(sql, *parameters)
 
     def _forget(self) -> None:
         """Read the record and the tables again, because a transaction was undone or none has run yet."""
         self._is_read = False
-        self._record = self._names = None
+        self._record = self._names = self._missing = None
 
-    def _check(self, request: BatchRequest) -> None:
+    def _check(self, request: BatchRequest) -> HomeRecord | None:
+        """Return the home's record, if this code and the Worker's understand it."""
         record = self.record()
         if record is not None and record.home != request.home:
             raise InvalidArgumentError(f"this object is home {record.home!r}, the call is for home {request.home!r}")
@@ -251,15 +259,7 @@ class HomeTables:
         known = SCHEMA if record is None else max(SCHEMA, record.schema)
         if request.schema > known and not request.steps:
             raise HomeBehindError
-
-    def _target(self, request: BatchRequest) -> int:
-        """Return the schema version that the home gets."""
-        return max(SCHEMA, request.schema) if request.steps else SCHEMA
-
-    def _is_behind(self, request: BatchRequest) -> bool:
-        """Return whether the home exists and has an older schema."""
-        record = self.record()
-        return record is not None and record.schema < self._target(request)
+        return record
 
     def _present(self) -> frozenset[str]:
         if self._names is None:
@@ -267,14 +267,14 @@ class HomeTables:
             self._names = frozenset(cast("str", row[0]) for row in rows)
         return self._names
 
-    def _write(self, request: BatchRequest, writes: _Writes) -> Answer:
-        return self.transaction(lambda: self._written(request, writes))
+    def _missing_tables(self) -> frozenset[str]:
+        if self._missing is None:
+            self._missing = TABLES - self._present()
+        return self._missing
 
-    def _written(self, request: BatchRequest, writes: _Writes) -> Answer:
-        is_new = self.record() is None
-        wanted = TABLES & writes.tables
-        if wanted or self._is_behind(request):
-            self._make(request, wanted)
+    def _written(self, request: BatchRequest, writes: _Writes, *, is_new: bool) -> Answer:
+        if not self._has_all(request, writes):
+            self._make(request, TABLES & writes.tables)
         answer = self._answered(request, writes)
         if is_new and self.record() is not None and not self._keeps_rows():
             raise _NothingKeptError(answer)
@@ -286,6 +286,17 @@ class HomeTables:
         return self._sql.exec(_IS_KEPT) != [[0]] or any(
             self._sql.exec(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608 - constants alone
             for table in adapters
+        )
+
+    def _has_all(self, request: BatchRequest, writes: _Writes) -> bool:
+        """Return whether the home has the schema and the tables that the writes of a batch need."""
+        record = self._record
+        if record is None:
+            return not TABLES & writes.tables
+        return (
+            record.schema >= _target(request)
+            and not self._missing_tables() & writes.tables
+            and (request.session == request.home or CHILDREN_INDEX in self._present())
         )
 
     def _make(self, request: BatchRequest, wanted: frozenset[str]) -> None:
@@ -301,18 +312,17 @@ class HomeTables:
         made += [sql for table, statements in LATER.items() if table in missing for sql in statements]
         if request.session != request.home and CHILDREN_INDEX not in self._present():
             made.append(CHILDREN)
-        for sql in made:
-            self._sql.exec(_own(sql))
+        self._sql.exec_each([(_own(sql), ()) for sql in made])
         self._keep_record(request)
         if made:
-            self._names = None
+            self._names = self._missing = None
 
     def _steps(self, schema: int, request: BatchRequest) -> list[str]:
         steps: Mapping[int, Sequence[str]] = {**request.steps, **STEPS}
-        return [sql for version in range(schema + 1, self._target(request) + 1) for sql in steps[version]]
+        return [sql for version in range(schema + 1, _target(request) + 1) for sql in steps[version]]
 
     def _keep_record(self, request: BatchRequest) -> None:
-        record, schema = self.record(), self._target(request)
+        record, schema = self.record(), _target(request)
         if record is not None and record.schema >= schema:
             return
         self._record = HomeRecord(
@@ -325,21 +335,31 @@ class HomeTables:
 
     def _answered(self, request: BatchRequest, writes: _Writes) -> Answer:
         """Run the statements. The rows of reads after the last write may be cut off at the end of a reply."""
-        missing = TABLES - self._present()
+        missing = self._missing_tables()
         answer = Answer()
         first, skipped = request.place
+        together: list[tuple[LiteralString | None, tuple[SqlValue, ...]]] = []
+        most = MOST_TOGETHER if isinstance(request.statements, list) else 1
         for index, (sql, parameters) in enumerate(request.statements):
             if index < first:
                 continue
             statement = statement_without(missing, sql) if missing else _own(sql)
             if statement is None or index <= writes.last:
-                answer.add([] if statement is None else self._sql.exec(statement, *parameters))
+                together.append((statement, parameters))
+                if index == writes.last or len(together) == most:
+                    answer.add(self._each(together))
+                    together = []
                 continue
             rows_before = skipped if index == first else 0
             answer.add_from(index, rows_before, self._cursor(statement, parameters, rows_before))
             if answer.next_place is not None:
                 break
         return answer
+
+    def _each(self, statements: Sequence[tuple[LiteralString | None, tuple[SqlValue, ...]]]) -> list[list[Row]]:
+        """Return the rows of each statement. None stands for a statement that has nothing to change."""
+        results = iter(self._sql.exec_each([(sql, parameters) for sql, parameters in statements if sql is not None]))
+        return [[] if sql is None else next(results) for sql, _ in statements]
 
     def _cursor(self, statement: LiteralString, parameters: tuple[SqlValue, ...], skipped: int) -> RowCursor:
         if not skipped:
@@ -355,6 +375,11 @@ class HomeTables:
     def _rows(self, sql: str, parameters: tuple[SqlValue, ...], missing: frozenset[str]) -> list[Row]:
         statement = statement_without(missing, sql) if missing else _own(sql)
         return [] if statement is None else self._sql.exec(statement, *parameters)
+
+
+def _target(request: BatchRequest) -> int:
+    """Return the schema version that the home gets."""
+    return max(SCHEMA, request.schema) if request.steps else SCHEMA
 
 
 def _own(sql: str) -> LiteralString:

@@ -1,0 +1,92 @@
+"""The calls that a home makes of its database for one call of a Worker. Each crosses from Python to JavaScript."""
+
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from agents_store_cloudflare import CloudflareStore
+from agents_store_cloudflare.database.sqlite import SqliteObjectSql
+from tests.homes.worlds import HomeWorld
+
+CALLS = ("exec", "exec_each", "cursor", "transaction", "get_text", "put_text")
+QUESTION: Any = {"role": "user", "content": "?"}
+
+
+@pytest.fixture
+async def world() -> HomeWorld:
+    return HomeWorld()
+
+
+@pytest.fixture
+async def store(world: HomeWorld) -> CloudflareStore:
+    return await world.store(check_db=False)
+
+
+@contextmanager
+def _counted(monkeypatch: pytest.MonkeyPatch) -> Generator[Counter[str]]:
+    """Count the calls of every home's database. What a call itself calls does not count."""
+    found: Counter[str] = Counter()
+    depth = 0
+
+    def counting(name: str) -> Any:
+        real = getattr(SqliteObjectSql, name)
+
+        def counted(sql: SqliteObjectSql, *arguments: Any) -> Any:
+            nonlocal depth
+            found[name] += depth == 0
+            if name == "transaction":  # its body calls for itself
+                return real(sql, *arguments)
+            depth += 1
+            try:
+                return real(sql, *arguments)
+            finally:
+                depth -= 1
+
+        return counted
+
+    with monkeypatch.context() as patch:
+        for name in CALLS:
+            patch.setattr(SqliteObjectSql, name, counting(name))
+        yield found
+
+
+async def test_calls_to_the_database_of_a_home(store: CloudflareStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HM-1: A save is one transaction and one call for all its statements, a read is one call for each of its statements."""
+    messages = [{"role": "user", "content": str(number)} for number in range(20)]
+    await store.state_store.append_messages("ada", messages, create="x")
+    state = await store.state_store.load_state("ada", required=True)
+
+    with _counted(monkeypatch) as save:
+        state.messages += [QUESTION]
+        await store.state_store.save(state)
+    with _counted(monkeypatch) as load:
+        await store.state_store.load_state("ada", required=True)
+    with _counted(monkeypatch) as page:
+        await store.state_store.get_messages("ada", limit=5)
+    with _counted(monkeypatch) as new:
+        await store.state_store.append_messages("bob", messages, create="x")
+
+    assert +save == {"transaction": 1, "exec_each": 1}
+    assert +load == {"cursor": 2}
+    assert +page == {"cursor": 2}
+    assert new.total() <= 12
+
+
+async def test_calls_of_a_turn_to_the_database_of_a_home(
+    store: CloudflareStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HM-4: A turn is two transactions, and the statements that write are one call in each."""
+
+    async def turn() -> None:
+        async with store.turn("ada", agent_type="x", messages=[QUESTION], stream=False) as block:
+            block.add({"role": "assistant", "content": "hello"})
+            block.record_tokens(model="m", prompt=1, completion=1)
+
+    await turn()
+    with _counted(monkeypatch) as found:
+        await turn()
+
+    assert (found["exec_each"], found["cursor"], found["exec"]) == (2, 4, 1)
