@@ -152,7 +152,7 @@ def check_flag(value: object, name: str) -> bool:
 
 @lru_cache(maxsize=16)
 def _defaults(make: Callable[..., object]) -> object:
-    """Return the options of a class when none are given. They are checked once, and nothing can change them."""
+    """Return the options of a class without settings, checked once. Nothing can change them."""
     return make()
 
 
