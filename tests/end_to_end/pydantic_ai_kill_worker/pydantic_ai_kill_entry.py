@@ -34,7 +34,7 @@ class Default(WorkerEntrypoint):
             answer = await getattr(self, f"_{asked['op']}")(asked)
         except AgentsStoreError as error:
             return Response(json.dumps(error.to_dict()), status=error.http_status)
-        return Response(json.dumps(answer))
+        return answer if isinstance(answer, Response) else Response(json.dumps(answer))
 
     async def _migrate(self, _: dict[str, str]) -> object:
         await run_migration(self.env.AGENT_DB)
@@ -43,6 +43,7 @@ class Default(WorkerEntrypoint):
     async def _turn(self, asked: dict[str, str]) -> object:
         """Answer, and reply when everything is stored."""
         from pydantic_ai.conversation import Conversation
+        from pydantic_ai.conversation_store import ConversationConflict
 
         from agents_store_cloudflare.adapters.pydantic_ai import D1ConversationStore
 
@@ -52,7 +53,12 @@ class Default(WorkerEntrypoint):
             store = D1ConversationStore(self.env.AGENT_DB, fencing_token=lock, usage=UsageOptions())
             conversation = await store.load(session) or Conversation(conversation_id=session)
             if question not in _texts(conversation.messages):
-                await store.save(await _agent().run(question, conversation=conversation))
+                result = await _agent().run(question, conversation=conversation)
+                try:
+                    await store.save(result)
+                except ConversationConflict:
+                    # The former holder lost its lock and wrote after this one had loaded. The caller asks again.
+                    return Response(json.dumps({"status": "conflict"}), status=409)
         return {"status": "completed"}
 
     async def _report(self, asked: dict[str, str]) -> object:
