@@ -41,7 +41,7 @@ class DurableObjectStreamReader(StreamReader):
         self._follow = follow
         self._until_turn = until_turn
         self._attempt = attempt
-        self._has_seen_turn = False
+        self._has_turn = False
         self._closed_at: int | None = None
         self._client = client
         self._position = from_sequence
@@ -104,19 +104,19 @@ class DurableObjectStreamReader(StreamReader):
         return self
 
     async def __anext__(self) -> JsonObject:
-        if self._chunks and self._until_turn is None:
+        try:
             return self._chunks.popleft()
+        except IndexError:
+            pass  # a check before would cost as much as the rest, for each chunk
         async with self._turn:  # tasks that share a reader take turns
-            if self._has_seen_turn or (not self._chunks and not await self._has_more()):
+            if not await self._has_more():
                 raise StopAsyncIteration
-            chunk = self._chunks.popleft()
-            self._has_seen_turn = self._until_turn is not None and _closes(chunk, self._until_turn)
-            return chunk
+            return self._chunks.popleft()
 
     async def _has_more(self) -> bool:
         """Wait for the next chunk. Return False at the end."""
         while not self._chunks:
-            if self._is_turn_over():
+            if self._has_turn or self._is_turn_over():
                 return False
             if self._is_closed or (self._is_at_end() and not self._may_go_on):
                 self._raise_failure()
@@ -149,7 +149,7 @@ class DurableObjectStreamReader(StreamReader):
 
     def _is_finished(self) -> bool:
         """Return whether the consumer has got all chunks of this reader."""
-        return not self._chunks and (self._has_seen_turn or self._is_turn_over() or self._is_at_end())
+        return not self._chunks and (self._has_turn or self._is_turn_over() or self._is_at_end())
 
     def _is_turn_over(self) -> bool:
         """Return whether the turn was closed at or before this position, so that its closing chunk does not come any more."""
@@ -207,13 +207,20 @@ class DurableObjectStreamReader(StreamReader):
         # An empty page may move the position past numbers that were lost in a crash.
         self._position = place["firstSequence"] + place["count"] - 1
         if place["count"]:
-            self._last_held = self._position
             # Parse the page as one text, which is faster than chunk by chunk. JSON text holds no raw newline.
-            self._chunks.extend(json.loads("[" + page.payload.replace("\n", ",") + "]"))
+            chunks: list[JsonObject] = json.loads("[" + page.payload.replace("\n", ",") + "]")
+            if self._until_turn is not None:
+                chunks = self._up_to_closing(chunks, self._until_turn)
+            self._last_held = place["firstSequence"] + len(chunks) - 1
+            self._chunks.extend(chunks)
 
-
-def _closes(chunk: JsonObject, turn_id: str) -> bool:
-    return chunk.get("type") in TURN_CLOSINGS and chunk.get("turnId") == turn_id
+    def _up_to_closing(self, chunks: list[JsonObject], turn_id: str) -> list[JsonObject]:
+        """Return the chunks without those after the turn's closing chunk. Note whether it is among them."""
+        for number, chunk in enumerate(chunks, start=1):
+            if chunk.get("type") in TURN_CLOSINGS and chunk.get("turnId") == turn_id:
+                self._has_turn = True
+                return chunks[:number]
+        return chunks
 
 
 def _cancellations() -> int:

@@ -181,8 +181,7 @@ class DurableObjectStreamWriter(StreamWriter):
         )
         if expected_sequence is not None:
             check_whole_number(expected_sequence, "expected_sequence", low=1)
-        if self._taking == 0 and expected_sequence is None and self._is_at_ease(encoded.taken_ms):
-            self._take_at_ease(encoded)
+        if self._taking == 0 and expected_sequence is None and self._took_at_ease(encoded):
             return
         self._taking += 1  # from here on no other write overtakes this one
         try:
@@ -273,8 +272,7 @@ class DurableObjectStreamWriter(StreamWriter):
         if self._timer.is_starting:
             await asyncio.sleep(0)  # the flush takes its chunks: the buffer has room again
         await self._make_room()
-        if self._is_at_ease(encoded.taken_ms):
-            self._take_at_ease(encoded)
+        if self._took_at_ease(encoded):
             return
         self._buffer.take(encoded)
         if not self._is_due():
@@ -335,26 +333,25 @@ class DurableObjectStreamWriter(StreamWriter):
                 "this chunk was not taken, write it again later"
             )
 
-    def _is_at_ease(self, now_ms: int) -> bool:
-        """Whether the buffer can take a chunk without any wait: no failure is known, and the chunk makes no flush due.
+    def _took_at_ease(self, encoded: EncodedChunk) -> bool:
+        """Take a chunk if that needs no wait: no failure is known, and the chunk makes no flush due. Return whether it was taken.
 
-        With a timer, flushes run in the background, and a chunk only needs room.
+        With a timer, flushes run in the background, and a chunk only needs room. There is no await, so a write that is cancelled has
+        not taken its chunk.
         """
         if self._sender.failure is not None or self._is_closed or self._options.adaptive or self._interval_ms == 0:
             return False
-        if self._timer.is_usable:
-            return not self._is_full() and self._buffer.size_bytes < MAX_BATCH_BYTES
-        return self._buffer.is_at_rest(self._options.buffer_size - 1, now_ms - self._interval_ms)
-
-    def _take_at_ease(self, encoded: EncodedChunk) -> None:
-        """Take a chunk. There is no await, so a write that is cancelled has not taken its chunk."""
-        self._buffer.take(encoded)
         if not self._timer.is_usable:
-            return
+            since_ms = encoded.taken_ms - self._interval_ms
+            return self._buffer.took_at_rest(encoded, self._options.buffer_size - 1, since_ms)
+        if self._is_full() or self._buffer.size_bytes >= MAX_BATCH_BYTES:
+            return False
+        self._buffer.take(encoded)
         if self._is_full() or self._buffer.size_bytes >= MAX_BATCH_BYTES // 2:
             self._timer.flush_now()
         else:
             self._timer.start()
+        return True
 
     def _is_full(self) -> bool:
         return self._buffer.waiting_count() >= self._options.buffer_size

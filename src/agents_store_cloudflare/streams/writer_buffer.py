@@ -64,15 +64,21 @@ class WriterBuffer:
         oldest = next(islice(self._queue, self._in_flight_count(), None), None)
         return None if oldest is None else oldest.taken_ms
 
-    def is_at_rest(self, most: int, since_ms: int) -> bool:
-        """Return whether no batch waits for its outcome, fewer than `most` chunks wait, and each was taken after `since_ms`."""
+    def took_at_rest(self, chunk: EncodedChunk, most: int, since_ms: int) -> bool:
+        """Take a chunk if no batch waits for its outcome, fewer than `most` chunks wait, and each was taken after `since_ms`.
+
+        Return whether it was taken.
+        """
         queue = self._queue
-        return (
-            self._batch is None
-            and len(queue) < most
-            and self.size_bytes < MAX_BATCH_BYTES // 2
-            and (not queue or queue[0].taken_ms > since_ms)
-        )
+        if (
+            self._batch is not None
+            or len(queue) >= most
+            or self.size_bytes >= MAX_BATCH_BYTES // 2
+            or (queue and queue[0].taken_ms <= since_ms)
+        ):
+            return False
+        self.take(chunk)
+        return True
 
     def has_up_to(self, place: int) -> bool:
         """Return whether the buffer still holds a chunk at `place` or before."""
