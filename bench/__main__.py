@@ -1,8 +1,9 @@
 """`make bench`: the same jobs by this package and by an idiomatic JavaScript Worker, on the same runtime, in alternating pairs.
 
 Every job's result is read back and compared with what was given. Exit status 0: all jobs ran, and both sides agreed. With
-`--publish` everything else is measured too (growth, first request, memory) and docs/performance.md is written anew. With `--page`
-the page is written from the results that were published last.
+`--publish` everything else is measured too (growth, first request, memory, and the parts but `APART`) and docs/performance.md is
+written anew. `--part` measures one part and writes the page; each part has its own date. With `--page` the page is written from the
+results that were published last.
 """
 
 import argparse
@@ -40,7 +41,16 @@ from tools.places import ROOT, RUNTIME
 
 RESULTS = RUNTIME / "bench"
 STARTS = 15
-PART_ROUNDS = 5
+PAIRS = 7
+ROUNDS: Mapping[str, int] = {"peers": 3, "homes": 15, "graph": 3, "durable": 7, "cpu": 5, "imports": 3, "load": 4}
+"""How often the sides take turns, by part; `--pairs` changes it. A part that is not here has `PAIRS`."""
+
+MAIN = "jobs"
+"""The name of the jobs, their growth, and what else one run measures, as a part."""
+
+APART = ("long", "versions")
+"""`--publish` leaves these out. One takes half an hour and needs no quiet machine; the other needs a git ref."""
+
 SECONDS_A_ROUND = 10
 """How long each step of the load lasts, for each of `--pairs`."""
 
@@ -61,17 +71,19 @@ def main() -> int:
     if options.page:
         rewrite_page()
         return 0
-    if options.publish and options.against:
-        parser.error("--publish sets the package beside JavaScript; leave out --against")
-    if options.publish and options.only:
-        parser.error("--publish publishes every job; leave out --only")
+    is_published = options.publish or options.part == MAIN
+    if is_published and options.against:
+        parser.error("what is published sets the package beside JavaScript; leave out --against")
+    if is_published and options.only:
+        parser.error("every job is published; leave out --only")
     started_s = time.monotonic()
-    if options.part:
+    if options.part and options.part != MAIN:
         if options.part == "versions" and not options.against:
             parser.error("--part versions needs --against with a git ref or an address")
-        return _parts([options.part], Asked(rounds=options.pairs, minutes=options.minutes, against=options.against))
+        return _parts([options.part], options)
+    options.pairs = options.pairs or PAIRS
     try:
-        run, failures = _measured(options)
+        run, failures = _measured(options, is_published=is_published)
     except (BenchError, RuntimeStartError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -81,15 +93,16 @@ def main() -> int:
         parser.error(f"no job has {options.only!r} in its name; there are: {', '.join(job.name for job in all_jobs())}")
     _show(run, options.pairs)
     print(f"{_shown(_kept(run, options.results))} has every time. It took {time.monotonic() - started_s:.0f} s.")
-    if options.publish and not failures:
+    if is_published and not failures:
         publish(run)
-        parts = [part for part in PARTS if part != "versions"]
-        failures = ["a part"] if _parts(parts, Asked(rounds=PART_ROUNDS, minutes=options.minutes)) else []
+        parts = [part for part in PARTS if part not in APART] if options.publish else []
+        options.pairs = None
+        failures = ["a part"] if _parts(parts, options) else []
         print(f"docs/performance.md is written anew, from {_shown(RESULTS_FILE.parent)}.")
     return 1 if failures else 0
 
 
-def _measured(options: argparse.Namespace) -> tuple[Published, list[str]]:
+def _measured(options: argparse.Namespace, *, is_published: bool) -> tuple[Published, list[str]]:
     """Return the measurements, and the errors."""
     jobs = [job for job in all_jobs() if options.only in job.name]
     series = [each for each in all_series() if options.only in each.name]
@@ -105,10 +118,10 @@ def _measured(options: argparse.Namespace) -> tuple[Published, list[str]]:
     if jobs and not options.growth:
         with served_at(options.against) if options.against else nullcontext() as url:
             run["jobs"], failures = run_jobs(jobs, options.pairs, url)
-    if series and (options.growth or options.publish):
+    if series and (options.growth or is_published):
         run["growth"], more = run_growth(series)
         failures += more
-    if options.publish:
+    if is_published:
         run["waiting"], more = run_waiting(jobs)
         failures += more
         run["platform"] = run_platform()
@@ -117,9 +130,12 @@ def _measured(options: argparse.Namespace) -> tuple[Published, list[str]]:
     return run, failures
 
 
-def _parts(names: Sequence[str], asked: Asked) -> int:
+def _parts(names: Sequence[str], options: argparse.Namespace) -> int:
     """Measure parts of docs/performance.md and write them; the exit status."""
     for name in names:
+        rounds = options.pairs or ROUNDS.get(name, PAIRS)
+        asked = Asked(rounds=rounds, minutes=options.minutes, against=options.against)
+        started_s = time.monotonic()
         run: Published = {
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
             "rounds": asked.rounds,
@@ -132,7 +148,7 @@ def _parts(names: Sequence[str], asked: Asked) -> int:
         if failures:
             return 1
         publish_part(name, {**run, **found})
-        print(f"\n{PARTS[name].section(published_parts()[name])}\n")
+        print(f"\n{PARTS[name].section(published_parts()[name])}\n\n{name} took {time.monotonic() - started_s:.0f} s.")
     return 0
 
 
@@ -216,7 +232,9 @@ def _shown(file: Path) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--pairs", type=_positive, default=7, help="how often both sides do each job (7)")
+    parser.add_argument(
+        "--pairs", type=_positive, help=f"how often the sides take turns ({PAIRS}; a part has its own number)"
+    )
     parser.add_argument("--only", metavar="WORDS", default="", help="only the jobs with these words in their name")
     parser.add_argument(
         "--against",
@@ -231,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--publish", action="store_true", help="measure everything and write docs/performance.md")
     what.add_argument(
         "--part",
-        choices=sorted(PARTS),
+        choices=sorted([MAIN, *PARTS]),
         help="only this part of docs/performance.md, measured and written anew",
     )
     what.add_argument("--page", action="store_true", help="measure nothing: write the page from the last published run")

@@ -37,11 +37,15 @@ LOAD_HEAD = (
 
 
 def measured_on(run: Published) -> str:
-    """When and where a part was measured, in how many rounds if it says so."""
+    """When and where a part was measured, in how many rounds if it says so, and whether the machine had other work."""
     machine = run["machine"]
     rounds = f" in {run['rounds']} rounds" if run.get("rounds", 1) > 1 else ""
     when = datetime.fromisoformat(run["when"])
-    return f"Measured on {when:%Y-%m-%d}{rounds}, on {machine['cores']} cores of an {machine['cpu']}."
+    measured = f"Measured on {when:%Y-%m-%d}{rounds}, on {machine['cores']} cores of an {machine['cpu']}."
+    load = machine.get("loadBefore", 0)
+    if load <= machine["cores"]:
+        return measured
+    return f"{measured} The machine had other work (load {load} before it began): its times are too long, counts and memory hold."
 
 
 def row(cells: list[str]) -> str:

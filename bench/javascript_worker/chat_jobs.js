@@ -132,10 +132,7 @@ class ChatTurn extends Chat {
 class ChatFirst extends Chat {
   async setUp() {
     await super.setUp();
-    const { webSocket } = await this.connect();
-    this.first = new Promise((resolve) => {
-      webSocket.addEventListener("message", ({ data }) => resolve(JSON.parse(data).chunks[0].text), { once: true });
-    });
+    this.first = firstText(await this.connect());
   }
 
   async connect() {
@@ -151,6 +148,19 @@ class ChatFirst extends Chat {
 
   seen() {
     return { first: this.text };
+  }
+}
+
+/** Many readers wait already. Ends when the last of them has the turn's first chunk. */
+class ChatCrowd extends ChatFirst {
+  async setUp() {
+    await Chat.prototype.setUp.call(this);
+    const readers = await Promise.all(Array.from({ length: this.input.readers }, () => this.connect()));
+    this.first = Promise.all(readers.map(firstText));
+  }
+
+  seen() {
+    return { heard: this.text };
   }
 }
 
@@ -196,4 +206,10 @@ class ChatPage extends Chat {
   }
 }
 
-export const CHAT_JOBS = { chat_turn: ChatTurn, chat_first: ChatFirst, chat_resume: ChatResume, chat_page: ChatPage };
+function firstText({ webSocket }) {
+  return new Promise((resolve) => {
+    webSocket.addEventListener("message", ({ data }) => resolve(JSON.parse(data).chunks[0].text), { once: true });
+  });
+}
+
+export const CHAT_JOBS = { chat_turn: ChatTurn, chat_first: ChatFirst, chat_crowd: ChatCrowd, chat_resume: ChatResume, chat_page: ChatPage };

@@ -8,11 +8,12 @@ from bench.jobs.material import chunks
 
 __all__ = ["JOBS", "MODEL_MS", "Chat", "JobName", "expected"]
 
-JobName: TypeAlias = Literal["chat_turn", "chat_first", "chat_resume", "chat_page"]
+JobName: TypeAlias = Literal["chat_turn", "chat_first", "chat_crowd", "chat_resume", "chat_page"]
 
 JOBS: Mapping[JobName, str] = {
     "chat_turn": "a whole turn",
     "chat_first": "the first chunk at a reader",
+    "chat_crowd": "the first chunk at the last of 100 readers",
     "chat_resume": "a reader that comes back",
     "chat_page": "a page of 50 in the middle of 10,000 messages",
 }
@@ -22,6 +23,7 @@ GROUP_CHUNKS = 50
 GROUP_MS = 100
 MIDDLE = 200
 QUARTER = 100
+READERS = 100
 PAGED = 10_000
 PAGE = {"count": PAGED, "offset": PAGED // 2, "limit": 50}
 """Each side makes message n of the long history by itself: {"role": "user", "content": "message n"}."""
@@ -55,6 +57,7 @@ class Chat:
             "groupMs": GROUP_MS,
             "middle": MIDDLE,
             "quarter": QUARTER,
+            "readers": READERS,
             "page": PAGE,
             "usage": USAGE,
             "homes": self.homes,
@@ -76,6 +79,8 @@ def expected(job: JobName) -> dict[str, Any]:
     }
     if job == "chat_first":
         stored["first"] = texts[0]
+    if job == "chat_crowd":
+        stored["heard"] = texts[:1] * READERS
     if job == "chat_resume":
         stored["resumed"] = texts[QUARTER:MIDDLE]
     return stored

@@ -32,6 +32,10 @@ JOBS = {
     "50 connections: 20 appends each, to 50 streams": (50, 20),
 }
 READ = "read 200 messages of 1 KB"
+READERS = 100
+CROWD = f"{READERS} readers of one stream wait in long polls: one append, until the last has it"
+WAITING_S = 1.0
+"""Until all of them wait."""
 
 
 class Connection:
@@ -58,7 +62,7 @@ def run_durable(rounds: int) -> list[Published]:
     """Both servers in turns, the other one first each time; a first round warms up."""
     with _node_server() as node, LocalRuntime(CONFIG, vars={"LONG_POLL_S": "4", "SUBSCRIPTIONS": "off"}) as runtime:
         urls = {"node": node, "worker": runtime.url}
-        found: dict[str, dict[str, list[float]]] = {name: {"node": [], "worker": []} for name in (*JOBS, READ)}
+        found: dict[str, dict[str, list[float]]] = {name: {"node": [], "worker": []} for name in (*JOBS, READ, CROWD)}
         for turn in range(-1, rounds):
             for side in ("node", "worker") if turn % 2 == 0 else ("worker", "node"):
                 print(f"bench: Durable Streams, {side}, round {turn + 1} of {rounds}", flush=True)
@@ -93,6 +97,22 @@ def _measured(url: str, turn: int) -> Generator[tuple[str, float]]:
     yield READ, _took_ms(lambda: texts.append(reader.send("GET", whole)))
     if texts[0].count(b'"text"') != JOBS[next(iter(JOBS))][1]:
         raise BenchError(f"{url}: a reader got {texts[0].count(b'text')} messages")
+    yield CROWD, _heard_ms(url, f"/v1/stream/{turn + 1}-crowd")
+
+
+def _heard_ms(url: str, path: str) -> float:
+    """From the append to the last reader's answer."""
+    writer = Connection(url)
+    writer.send("PUT", path)
+    with ThreadPoolExecutor(READERS) as pool:
+        answers = [
+            pool.submit(Connection(url).send, "GET", f"{path}?offset=now&live=long-poll") for _ in range(READERS)
+        ]
+        time.sleep(WAITING_S)
+        took_ms = _took_ms(lambda: (writer.send("POST", path, MESSAGE), [answer.result() for answer in answers]))
+    if any(answer.result().count(b'"text"') != 1 for answer in answers):
+        raise BenchError(f"{url}: a reader has not got the message")
+    return took_ms
 
 
 def _append(clients: Sequence[Connection], paths: Sequence[str], appends: int) -> None:

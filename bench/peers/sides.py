@@ -36,7 +36,7 @@ def _in_parts(job: JobName) -> Mapping[str, Any]:
     """The messages alone, each as a role and a text: AIChatAgent counts no usage, and keeps a stream only until it ends."""
     stored = expected(job)
     messages = [{"role": message["role"], "text": message["content"]} for message in stored["messages"]]
-    return {"messages": messages, **{name: stored[name] for name in ("first", "resumed") if name in stored}}
+    return {"messages": messages, **{name: stored[name] for name in ("first", "heard", "resumed") if name in stored}}
 
 
 OURS = BENCH / "python_worker" / "wrangler.toml"
@@ -61,7 +61,7 @@ SIDES = (
     Side(
         name="Python by hand",
         config=lambda: BENCH / "peers" / "plain_worker" / "wrangler.toml",
-        note="as Cloudflare's documentation writes it: a row a message, an RPC a chunk; usage without totals; its reader polls every 50 ms",
+        note="as Cloudflare's documentation writes it: a row a message, an RPC a chunk; usage without totals; its readers poll every 50 ms",
     ),
     Side(
         name="Cloudflare agents",
@@ -69,6 +69,6 @@ SIDES = (
         note="`AIChatAgent`: the model's code runs in the session's object, and the browser's WebSocket ends there; "
         "no usage, no fence, and the stream is gone when the turn has ended; it has no pages, a browser gets all messages",
         result=_in_parts,
-        jobs=("chat_turn", "chat_first", "chat_resume"),
+        jobs=("chat_turn", "chat_first", "chat_crowd", "chat_resume"),
     ),
 )

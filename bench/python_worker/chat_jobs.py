@@ -4,11 +4,13 @@ The bindings are behind delays. The model speaks in groups of chunks, with a pau
 """
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench_job import Job
+from live_jobs import messages_of
 
 from agents_store_cloudflare import CloudflareStore, create_cloudflare_store
 
@@ -137,6 +139,45 @@ class ChatFirst(Chat):
 
 
 @dataclass(kw_only=True)
+class ChatCrowd(Chat):
+    """Many readers wait already, on WebSockets. Ends when the last of them has the turn's first chunk."""
+
+    readers: list[Any] = field(default_factory=list[Any])
+    arrived: Any = None
+    events: Any = None
+
+    async def set_up(self) -> None:
+        await Chat.set_up(self)
+        responses = await asyncio.gather(*[self._connected() for _ in range(self.input["readers"])])
+        self.readers = [response.webSocket for response in responses]
+        caught_up = messages_of(self.readers)
+        for reader in self.readers:
+            reader.accept()
+        await caught_up
+        self.arrived = messages_of(self.readers)
+
+    async def once(self) -> None:
+        self.running = asyncio.ensure_future(self.turn(self.store()))
+        self.events = await self.arrived
+
+    async def read_back(self) -> object:
+        result = await Chat.read_back(self)
+        for reader in self.readers:
+            reader.close()
+        return result
+
+    def seen(self) -> dict[str, Any]:
+        frames = [json.loads(event.data.split("\n")[0]) for event in self.events]
+        return {"heard": [frame["data"]["text"] for frame in frames]}
+
+    async def _connected(self) -> Any:
+        namespace = self.env.SESSIONS if self.input["homes"] else self.env.STREAMS
+        return await namespace.target.fetch(
+            self.key, f"https://stream/?from={HISTORY_CHUNKS}", {"Upgrade": "websocket"}
+        )
+
+
+@dataclass(kw_only=True)
 class ChatResume(Chat):
     """The model stops in the middle. A reader comes back with a quarter: ends when it has the middle."""
 
@@ -187,6 +228,7 @@ class ChatPage(Chat):
 CHAT_JOBS: Mapping[str, type[Chat]] = {
     "chat_turn": ChatTurn,
     "chat_first": ChatFirst,
+    "chat_crowd": ChatCrowd,
     "chat_resume": ChatResume,
     "chat_page": ChatPage,
 }

@@ -151,6 +151,24 @@ class First extends Turn {
   }
 }
 
+/** Other browsers have the page open too: the object sends each chunk to all. */
+class Crowd extends Turn {
+  async setUp() {
+    await super.setUp();
+    this.sockets = await Promise.all(Array.from({ length: this.input.readers }, () => Socket.connected(this.agent)));
+  }
+
+  async once() {
+    const heard = Promise.all(this.sockets.map((socket) => socket.until(isDelta)));
+    await this.ask();
+    this.texts = (await heard).map(deltaOf);
+  }
+
+  seen() {
+    return { heard: this.texts };
+  }
+}
+
 /** Asks the object what it streams, says that it is ready, and gets the stream from its beginning. */
 class Resume extends Turn {
   async setUp() {
@@ -178,7 +196,7 @@ class Resume extends Turn {
   }
 }
 
-const JOBS = { chat_turn: Turn, chat_first: First, chat_resume: Resume };
+const JOBS = { chat_turn: Turn, chat_first: First, chat_crowd: Crowd, chat_resume: Resume };
 
 export default {
   async fetch(request, env) {

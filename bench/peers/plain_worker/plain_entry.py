@@ -113,6 +113,7 @@ class Chat:
         self.stopped = asyncio.Event()
         self.running: asyncio.Task[None] | None = None
         self.first: Any = None
+        self.heard: list[Any] = []
         self.resumed: list[str] = []
         self.page: list[Any] = []
 
@@ -140,9 +141,10 @@ class Chat:
             await self.turn()
         elif job == "chat_first":
             self.running = asyncio.ensure_future(self.turn())
-            while not (chunks := await self._read(0)):  # noqa: ASYNC110 - it asks another object
-                await asyncio.sleep(POLL_S)
-            self.first = chunks[0]
+            self.first = await self._first_chunk()
+        elif job == "chat_crowd":
+            self.running = asyncio.ensure_future(self.turn())
+            self.heard = await asyncio.gather(*[self._first_chunk() for _ in range(self.given["readers"])])
         elif job == "chat_page":
             given = self.given["page"]
             query = "SELECT body FROM messages WHERE session_id = ? ORDER BY number LIMIT ? OFFSET ?"
@@ -183,6 +185,7 @@ class Chat:
             "chunks": await self._read(0),
             "tokens": sums.results[0].total,
             **({"first": self.first} if self.first is not None else {}),
+            **({"heard": self.heard} if self.heard else {}),
             **({"resumed": self.resumed} if self.resumed else {}),
         }
 
@@ -210,6 +213,11 @@ class Chat:
     async def _insert(self, number: int, message: dict[str, Any]) -> None:
         query = "INSERT INTO messages (session_id, number, body) VALUES (?, ?, ?)"
         await self._run(query, self.key, number, json.dumps(message))
+
+    async def _first_chunk(self) -> str:
+        while not (chunks := await self._read(0)):  # noqa: ASYNC110 - it asks another object
+            await asyncio.sleep(POLL_S)
+        return chunks[0]
 
     async def _read(self, after: int) -> list[str]:
         text = await self._call(self.env.STREAMS.getByName(self.key).read, after)
