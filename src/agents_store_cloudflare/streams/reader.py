@@ -107,7 +107,7 @@ class DurableObjectStreamReader(StreamReader):
         try:
             return self._chunks.popleft()
         except IndexError:
-            pass  # a check before would cost as much as the rest, for each chunk
+            pass  # checked first, each chunk would take longer
         async with self._turn:  # tasks that share a reader take turns
             if not await self._has_more():
                 raise StopAsyncIteration
@@ -207,7 +207,7 @@ class DurableObjectStreamReader(StreamReader):
         # An empty page may move the position past numbers that were lost in a crash.
         self._position = place["firstSequence"] + place["count"] - 1
         if place["count"]:
-            # Parse the page as one text, which is faster than chunk by chunk. JSON text holds no raw newline.
+            # One text is parsed faster than many. JSON text holds no raw newline.
             chunks: list[JsonObject] = json.loads("[" + page.payload.replace("\n", ",") + "]")
             if self._until_turn is not None:
                 chunks = self._up_to_closing(chunks, self._until_turn)
@@ -215,7 +215,7 @@ class DurableObjectStreamReader(StreamReader):
             self._chunks.extend(chunks)
 
     def _up_to_closing(self, chunks: list[JsonObject], turn_id: str) -> list[JsonObject]:
-        """Return the chunks without those after the turn's closing chunk. Note whether it is among them."""
+        """Return the chunks up to the turn's closing chunk."""
         for number, chunk in enumerate(chunks, start=1):
             if chunk.get("type") in TURN_CLOSINGS and chunk.get("turnId") == turn_id:
                 self._has_turn = True

@@ -334,10 +334,9 @@ class DurableObjectStreamWriter(StreamWriter):
             )
 
     def _took_at_ease(self, encoded: EncodedChunk) -> bool:
-        """Take a chunk if that needs no wait: no failure is known, and the chunk makes no flush due. Return whether it was taken.
+        """Take a chunk if that needs no wait and makes no flush due. Return whether it was taken.
 
-        With a timer, flushes run in the background, and a chunk only needs room. There is no await, so a write that is cancelled has
-        not taken its chunk.
+        With a timer a chunk only needs room. There is no await, so a write that is cancelled has not taken its chunk.
         """
         if self._sender.failure is not None or self._is_closed or self._options.adaptive or self._interval_ms == 0:
             return False

@@ -65,10 +65,7 @@ class WriterBuffer:
         return None if oldest is None else oldest.taken_ms
 
     def took_at_rest(self, chunk: EncodedChunk, most: int, since_ms: int) -> bool:
-        """Take a chunk if no batch waits for its outcome, fewer than `most` chunks wait, and each was taken after `since_ms`.
-
-        Return whether it was taken.
-        """
+        """Take a chunk if no batch is out, fewer than `most` chunks wait, each taken after `since_ms`. Return whether it was taken."""
         queue = self._queue
         if (
             self._batch is not None
