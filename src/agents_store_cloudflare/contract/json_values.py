@@ -29,6 +29,7 @@ MAX_DEPTH = 200
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _TEXT = frozenset({str})
+_are_scalars = _SCALARS.issuperset
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 """An unfinished string matches too. It is an error anyway, and a search for its end from each quote would take very long."""
 
@@ -71,9 +72,10 @@ def encode_json(value: object, *, name: str, max_depth: int = MAX_DEPTH) -> str:
         InvalidArgumentError: the value holds NaN, an infinity, a lone surrogate or an integer with too many digits, or it nests too
             deep. This error is a ValueError.
     """
-    is_object = type(value) is dict and _TEXT.issuperset(map(type, value))
-    if not is_object or not _SCALARS.issuperset(map(type, value.values())):  # chunks are flat
-        _check_shape(value, name, max_depth)
+    node: Any = value
+    kind: type = type(value)
+    if kind is not dict or not _TEXT.issuperset(map(type, node)) or not _are_scalars(map(type, node.values())):
+        _check_shape(value, name, max_depth)  # most chunks are flat
     try:
         text = _join(_encode(value, 0))
         if not text.isascii():
@@ -140,29 +142,28 @@ def _check_shape(value: object, name: str, max_depth: int) -> None:
     """Check the types and the depth, level by level, so that no nesting can exhaust the stack."""
     level: list[Any] = [value]
     for _ in range(max_depth):
-        if _SCALARS.issuperset(map(type, level)):
+        if _are_scalars(map(type, level)):
             return
         inner: list[Any] = []
         has_others = False
         # Each value once. A container that holds itself would multiply from level to level.
         for node in dict(zip(map(id, level), level, strict=True)).values():
-            kind = type(node)
-            if kind in _SCALARS:
+            if type(node) in _SCALARS:
                 continue
-            if issubclass(kind, dict):
+            if issubclass(type(node), dict):
                 try:
                     _join(node)
                 except TypeError:
                     _refuse_key(path_to(value, name, has_foreign_key) or name)
                 inner += node.values()
-            elif issubclass(kind, list):
+            elif issubclass(type(node), list):
                 inner += node
             else:
                 has_others = True
         if has_others:
             _refuse_foreign(value, name)
         level = inner
-    if not _SCALARS.issuperset(map(type, level)):
+    if not _are_scalars(map(type, level)):
         _refuse(f"{name} nests deeper than {max_depth} levels")
 
 
