@@ -55,17 +55,7 @@ class SseBody:
             # JavaScript's null: the stream has failed, and no event has come.
             self._let_go()
             return False
-        if room <= 0:
-            return False
-        try:
-            data = frames.encode()
-            self._controller.enqueue(to_js(data))
-        except JsException:
-            # The client has gone, and no event has come.
-            self._let_go()
-            return False
-        self._pushed_bytes += len(data)
-        return True
+        return room > 0 and self._enqueue(frames)
 
     def has_read(self) -> bool:
         """Return whether the client has read a frame since the last call, or has no frame to read."""
@@ -84,12 +74,14 @@ class SseBody:
                 self._controller.error(js.Error.new("nothing was read; connect again"))
         self._let_go()
 
-    def close(self) -> None:
-        """End the body after the text that it holds.
+    def close(self, last: str = "") -> None:
+        """End the body after the text that it holds. A full body takes the short text `last` too.
 
         A closed JavaScript stream keeps its text for a client that reads nothing, and takes no error any more. So the stream is
         closed when the client has read everything.
         """
+        if last and self._controller is not None and not self._is_ending:
+            self._enqueue(last)
         self._is_ending = True
         self._end_if_read()
 
@@ -106,6 +98,17 @@ class SseBody:
             self._end_if_read()
         elif self._source is not None:
             self._source.pull()
+
+    def _enqueue(self, frames: str) -> bool:
+        try:
+            data = frames.encode()
+            self._controller.enqueue(to_js(data))
+        except JsException:
+            # The client has gone, and no event has come.
+            self._let_go()
+            return False
+        self._pushed_bytes += len(data)
+        return True
 
     def _end_if_read(self) -> None:
         if not self._is_ending or self._controller is None:

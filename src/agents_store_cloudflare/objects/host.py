@@ -63,8 +63,8 @@ class EventBody(Protocol):
         """Return whether the client has read a frame since the last call of this method, or has no frame to read."""
         ...
 
-    def close(self) -> None:
-        """End the body after the text that it holds."""
+    def close(self, last: str = "") -> None:
+        """End the body after the text that it holds. A full body takes the short text `last` too."""
         ...
 
     def has_ended(self) -> bool:

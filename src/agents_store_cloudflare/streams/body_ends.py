@@ -29,9 +29,9 @@ class BodyEnds:
         self._unread: dict[EventBody, int] = {}
         self._cancel_timer: Callable[[], None] | None = None
 
-    def end(self, body: EventBody) -> None:
-        """End a body after the text that it holds. It is broken off if the client reads nothing for a minute."""
-        body.close()
+    def end(self, body: EventBody, last: str = "") -> None:
+        """End a body after the text that it holds and the text `last`. It is broken off if the client reads nothing for a minute."""
+        body.close(last)
         if body.has_ended():
             return
         body.has_read()  # from now on

@@ -10,7 +10,15 @@ from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpRespo
 from agents_store_cloudflare.streams.audience import Audience
 from agents_store_cloudflare.streams.body_ends import BodyEnds
 from agents_store_cloudflare.streams.log import StreamLog
-from agents_store_cloudflare.streams.page_wires import RESUME, MessageSink, PageWire, idle, message_start, wire_of
+from agents_store_cloudflare.streams.page_wires import (
+    RESUME,
+    MessageSink,
+    PageWire,
+    idle,
+    message_place,
+    resume_place,
+    wire_of,
+)
 from agents_store_cloudflare.streams.socket_sink import ACKNOWLEDGEMENT
 from agents_store_cloudflare.streams.sse import HEADERS, parse_position
 from agents_store_cloudflare.streams.subscription import Place, place_at
@@ -80,10 +88,12 @@ class EventRequests:
         if request.header(RESUME):
             if idle(head):
                 return HttpResponse(status=204)
-            position = message_start(head)
+            place = resume_place(head)
+        else:
+            place = message_place(head, position)
         body = self._host.event_body()
-        sink = MessageSink(body, self._ends)
-        sink.listener = self._audience.add(log, place_at(head, position), sink, wire)
+        sink = MessageSink(body, self._ends, wire)
+        sink.listener = self._audience.add(log, place, sink, wire)
         body.feed_from(sink.listener)
         return HttpResponse(status=200, headers=dict(wire.headers), body=body.stream)
 

@@ -20,9 +20,9 @@ from agents_store_cloudflare.objects import EventBody
 from agents_store_cloudflare.objects.http_messages import HttpRequest
 from agents_store_cloudflare.streams.body_ends import BodyEnds
 from agents_store_cloudflare.streams.head import StreamHead
-from agents_store_cloudflare.streams.subscription import Place, Subscription
+from agents_store_cloudflare.streams.subscription import Place, Subscription, place_at
 
-__all__ = ["RESUME", "WIRE", "WIRES", "MessageSink", "PageWire", "idle", "message_start", "wire_of"]
+__all__ = ["RESUME", "WIRE", "WIRES", "MessageSink", "PageWire", "idle", "message_place", "resume_place", "wire_of"]
 
 WIRE: Final = "Agents-Wire"
 """The header with which a Worker asks the stream's object for one of these wires."""
@@ -82,6 +82,11 @@ class PageWire:
         return json.dumps(chunk, ensure_ascii="\\ud" in data.lower(), separators=(",", ":"))
 
     @property
+    def broken(self) -> str:
+        """The last frames of a message that stays unfinished, because its stream was deleted or its listener failed."""
+        return self._failure(FAILED).removesuffix(END_MARK)
+
+    @property
     def _end(self) -> str:
         return f"{self.done}{END_MARK}"
 
@@ -112,25 +117,42 @@ def wire_of(request: HttpRequest) -> PageWire | None:
     return WIRES.get(request.header(WIRE) or "")
 
 
-def message_start(head: StreamHead) -> int:
-    """Return the position before the message that is being written, or before the next message; 0 for the beginning of the stream."""
-    closed = head.closed_turn
-    return 0 if closed is None or closed[1] < head.first_sequence else closed[1]
+def message_place(head: StreamHead, from_sequence: int) -> Place:
+    """Return the place of a page that asks for the message after `from_sequence`.
+
+    With 0 it begins at the oldest chunk that is kept, if a message begins there. Otherwise that message has lost its beginning, and
+    the page is told.
+    """
+    if from_sequence:
+        return place_at(head, from_sequence)
+    kept_after = head.first_sequence - 1
+    begins = kept_after == head.begun_after or any(closed[1] == kept_after for closed in head.closed_turns)
+    return Place(kept_after if begins else head.begun_after, head.incarnation)
+
+
+def resume_place(head: StreamHead) -> Place:
+    """Return the place before the message that is being written. If its beginning is gone, the page is told."""
+    return Place(_message_start(head), head.incarnation)
 
 
 def idle(head: StreamHead) -> bool:
-    """Return whether no message is being written: the stream has ended, its newest chunk closed a turn, or it has no chunk."""
+    """Return whether no message is being written: the stream has ended, or it has no chunk since its beginning or a closing chunk."""
+    return head.is_closed or _message_start(head) >= head.last_sequence
+
+
+def _message_start(head: StreamHead) -> int:
+    """Return the position before the newest message: the last closing chunk, or the beginning of the stream's present life."""
     closed = head.closed_turn
-    is_between = closed is not None and closed[1] == head.last_sequence
-    return head.status in ("ended", "failed") or is_between or head.last_sequence < head.first_sequence
+    return head.begun_after if closed is None else max(head.begun_after, closed[1])
 
 
 class MessageSink:
     """A response body as a `FrameSink` that ends with the message."""
 
-    def __init__(self, body: EventBody, ends: BodyEnds) -> None:
+    def __init__(self, body: EventBody, ends: BodyEnds, wire: PageWire) -> None:
         self._body = body
         self._ends = ends
+        self._wire = wire
         self._is_over = False
         self.listener: Subscription | None = None
 
@@ -139,8 +161,10 @@ class MessageSink:
         return self._body.has_read()
 
     def close(self) -> None:
-        """End the response after the frames that it holds."""
-        self._ends.end(self._body)
+        """End the response after the frames that it holds. A message that is not over ends with the wire's error."""
+        if not self._is_over:
+            self._is_over = True
+            self._ends.end(self._body, self._wire.broken)
 
     def break_off(self) -> None:
         """End the response with an error."""

@@ -68,8 +68,11 @@ class LocalEvents:
         """Return whether the client has read everything of a closed body or is gone, or the body was broken off."""
         return not self.is_open and not self._waiting
 
-    def close(self) -> None:
-        """End the body after the text that it holds."""
+    def close(self, last: str = "") -> None:
+        """End the body after the text that it holds. A full body takes the short text `last` too."""
+        if last and self.is_open:
+            self._waiting.append(last)
+            self._waiting_size += len(last)
         self.is_open = False
 
     def break_off(self) -> None:

@@ -271,6 +271,103 @@ async def test_ag_ui_knows_its_own_keys_alone() -> None:
     )
 
 
+GONE = "the beginning of this message is no longer kept"
+
+
+def failure(protocol: str, text: str) -> list[Any]:
+    """Return what a page reads of a message that cannot be shown."""
+    if protocol == "ag-ui":
+        return [{"type": "RUN_ERROR", "message": text}]
+    return [{"type": "error", "errorText": text}, "[DONE]"]
+
+
+@pytest.mark.parametrize("protocol", ["vercel", "ag-ui"])
+@pytest.mark.parametrize("floor", [2, 4, 7])
+async def test_a_message_without_its_beginning(protocol: str, floor: int) -> None:
+    """UI-2: A message whose first chunks were truncated is an error by name, from position 0 too. A page that has them reads on."""
+    store, pages, _ = await world(protocol)
+    async with store.turn("ada", agent_type="x") as turn:
+        for chunk in CHUNKS[:6]:
+            await turn.write(chunk)
+        await turn.commit()
+        live = Reading(await pages.follow("ada", turn.from_sequence))
+        live.read()
+        await store.stream_manager.truncate_stream("ada", floor)
+        for answer in (await pages.resume("ada"), await pages.follow("ada", 0)):
+            late = Reading(answer)
+            assert plain(late.read()) == failure(protocol, GONE)
+            assert not late.body.is_open
+        await turn.write(CHUNKS[6])
+        await turn.commit()
+        assert plain(live.read()) == CHUNKS[:7]
+        assert plain(Reading(await pages.resume("ada")).read()) == failure(protocol, GONE)
+        assert plain(Reading(await pages.follow("ada", 6)).read()) == [CHUNKS[6]]
+
+
+@pytest.mark.parametrize("begins", ["after a turn", "after a reset", "after a turn and a reset"])
+async def test_a_stream_that_was_cut_before_the_message(begins: str) -> None:
+    """UI-2: A message that is kept whole is shown whole, whatever was truncated or reset before it. The one before it is not."""
+    store, pages, _ = await world()
+    manager = store.stream_manager
+    async with store.turn("ada", agent_type="x") as turn:
+        await turn.write(CHUNKS[0])
+        await turn.commit()
+        if begins == "after a reset":
+            await manager.reset_stream("ada")
+    if begins == "after a turn and a reset":
+        await manager.reset_stream("ada")
+    async with store.turn("ada", agent_type="x") as turn:
+        info = await manager.get_info("ada")
+        assert info is not None
+        start = info.last_sequence
+        await turn.write({"type": "start", "messageId": "second"})
+        await turn.commit()
+        second = [{"type": "start", "messageId": "second"}]
+        if begins == "after a turn":
+            await manager.truncate_stream("ada", 2)  # inside the first message
+            assert plain(Reading(await pages.resume("ada")).read()) == second
+            assert plain(Reading(await pages.follow("ada")).read()) == failure("vercel", GONE)
+        await manager.truncate_stream("ada", start + 1)
+        assert plain(Reading(await pages.resume("ada")).read()) == second
+        assert plain(Reading(await pages.follow("ada")).read()) == second
+        await manager.truncate_stream("ada", start + 2)
+        await turn.write(CHUNKS[1])
+        await turn.commit()
+        assert plain(Reading(await pages.resume("ada")).read()) == failure("vercel", GONE)
+
+
+@pytest.mark.parametrize("protocol", ["vercel", "ag-ui"])
+@pytest.mark.parametrize("window", ["read", "full"])
+async def test_a_stream_that_is_deleted_meanwhile(protocol: str, window: str) -> None:
+    """UI-3: A page whose stream is deleted gets an error and the end, after what waits for it. A message that is over has no error."""
+    store, pages, _ = await world(protocol)
+    manager = store.stream_manager
+    async with manager.create_writer("ada", "a", "t") as writer:
+        await writer.write(CHUNKS[0])
+        await writer.flush()
+        live = Reading(await pages.follow("ada"))
+        live.body.pull()
+        if window == "full":
+            for number in range(12):
+                await writer.write(delta(f"{number}" + "x" * 30_000))
+                await writer.flush()
+        else:
+            live.read()
+    await manager.delete_stream("ada")
+    told = plain(live.read())
+    broken = failure(protocol, "the answer broke off")
+    assert told[0] == CHUNKS[0]
+    assert told[-len(broken) :] == broken
+    assert told.count(broken[0]) == 1
+    assert not live.body.is_open
+    async with store.turn("bob", agent_type="x") as turn:
+        await turn.write(CHUNKS[0])
+    over = Reading(await pages.follow("bob"))
+    over.body.pull()
+    await manager.delete_stream("bob")
+    assert plain(over.read()) == [CHUNKS[0], *broken[1:]]
+
+
 async def test_nobody_stays_behind() -> None:
     """UI-2: A reader whose message is over is forgotten. A reader that left in the middle delays nobody."""
     store, pages, objects = await world()
