@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -39,6 +40,19 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         assert attempt < retry.ATTEMPTS
 
     monkeypatch.setattr(retry, "pause_before_retry", pause)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The database's clock."""
+    return FakeClock()
+
+
+@pytest.fixture
+async def database(clock: FakeClock) -> SqliteDatabase:
+    database = SqliteDatabase(now_ms=clock.now_ms)
+    await run_migration(database)
+    return database
 
 
 async def _value(store: D1Store, key: str = "k") -> Any:
@@ -107,10 +121,9 @@ async def test_reads_come_before_puts(database: SqliteDatabase) -> None:
     assert await store.abatch([]) == []
 
 
-async def test_when_items_were_written(database: SqliteDatabase) -> None:
+async def test_when_items_were_written(clock: FakeClock, database: SqliteDatabase) -> None:
     """LG-16: An item keeps the time of its creation. A deleted item is made anew."""
-    clock = FakeClock()
-    store = D1Store(database, now_ms=clock.now_ms)
+    store = D1Store(database)
     times: list[tuple[datetime, datetime]] = []
     for value in ({"n": 1}, {"n": 2}, None, {"n": 3}):
         await store.abatch([PutOp(ADA, "k", value)])
@@ -172,10 +185,9 @@ async def test_prefixes(database: SqliteDatabase) -> None:
 # Time to live
 
 
-async def test_time_to_live(database: SqliteDatabase) -> None:
+async def test_time_to_live(clock: FakeClock, database: SqliteDatabase) -> None:
     """LG-19: An item expires this long after its last read or write, and no later answer has it."""
-    clock = FakeClock()
-    store = D1Store(database, ttl={"default_ttl": 1}, now_ms=clock.now_ms)
+    store = D1Store(database, ttl={"default_ttl": 1})
     for key in ("got", "searched", "filtered", "peeked", "left"):
         await store.aput(ADA, key, {"key": key})
     await store.aput(ADA, "stays", {"key": "stays"}, ttl=None)
@@ -192,10 +204,9 @@ async def test_time_to_live(database: SqliteDatabase) -> None:
     assert await store.alist_namespaces() == [ADA]
 
 
-async def test_reads_that_keep_nothing(database: SqliteDatabase) -> None:
+async def test_reads_that_keep_nothing(clock: FakeClock, database: SqliteDatabase) -> None:
     """LG-19: With refresh_on_read off a read does not renew an item's time to live, and a put does."""
-    clock = FakeClock()
-    store = D1Store(database, ttl={"default_ttl": 1, "refresh_on_read": False}, now_ms=clock.now_ms)
+    store = D1Store(database, ttl={"default_ttl": 1, "refresh_on_read": False})
     await store.aput(ADA, "k", {"n": 1})
     await clock.advance(40)
     assert await _value(store) == {"n": 1}
@@ -204,10 +215,9 @@ async def test_reads_that_keep_nothing(database: SqliteDatabase) -> None:
     assert (await _value(store), await _value(store, "put")) == (None, {"n": 1})
 
 
-async def test_expired_rows_go(database: SqliteDatabase) -> None:
+async def test_expired_rows_go(clock: FakeClock, database: SqliteDatabase) -> None:
     """LG-19: Each call with puts removes up to 20 expired rows. `sweep_ttl` removes all, also of deleted items. Living items stay."""
-    clock = FakeClock()
-    store = D1Store(database, ttl={}, now_ms=clock.now_ms)
+    store = D1Store(database, ttl={})
     await store.abatch([PutOp(ADA, f"{number}", {"n": number}, ttl=1) for number in range(1_230)])
     await store.aput(ADA, "stays", {"n": 0})
     await store.aput(ADA, "deleted", {"n": 0})
@@ -220,10 +230,9 @@ async def test_expired_rows_go(database: SqliteDatabase) -> None:
     assert [row[1] for row in (await database.batch(ROWS))[0]] == ["another", "stays"]
 
 
-async def test_without_time_to_live(database: SqliteDatabase) -> None:
+async def test_without_time_to_live(clock: FakeClock, database: SqliteDatabase) -> None:
     """LG-19: A store without a time to live refuses one, and does not return expired items of another store."""
-    clock = FakeClock()
-    plain, timed = D1Store(database, now_ms=clock.now_ms), D1Store(database, ttl={}, now_ms=clock.now_ms)
+    plain, timed = D1Store(database), D1Store(database, ttl={})
     with pytest.raises(NotImplementedError):
         await plain.aput(ADA, "k", {"n": 1}, ttl=1)
     with pytest.raises(InvalidArgumentError, match="ttl"):
@@ -231,6 +240,34 @@ async def test_without_time_to_live(database: SqliteDatabase) -> None:
     await timed.aput(ADA, "k", {"n": 1}, ttl=1)
     await clock.advance(60)
     assert await _value(plain) is None
+
+
+@pytest.mark.parametrize("wrong_s", [3_600, -3_600], ids=["an hour ahead", "an hour behind"])
+async def test_a_wrong_clock_takes_nothing_from_others(
+    clock: FakeClock, database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch, wrong_s: int
+) -> None:
+    """LG-19: A Worker with a wrong clock reads and keeps the living items of others, and its own last their time."""
+
+    def wrong() -> None:
+        monkeypatch.setattr(time, "time_ns", lambda: (clock.now_ms() + wrong_s * 1_000) * 1_000_000)
+
+    def right() -> None:
+        monkeypatch.setattr(time, "time_ns", lambda: clock.now_ms() * 1_000_000)
+
+    right()
+    store = D1Store(database, ttl={"default_ttl": 1, "refresh_on_read": False})
+    await store.aput(ADA, "theirs", {"n": 1})
+    wrong()
+    assert await store.sweep_ttl() == 0
+    await store.aput(ADA, "own", {"n": 2})
+    assert [item.key for item in await store.asearch(ADA)] == ["own", "theirs"]
+    assert await _value(store, "theirs") == {"n": 1}
+    right()
+    assert [item.key for item in await store.asearch(ADA)] == ["own", "theirs"]
+    await clock.advance(61)
+    wrong()
+    assert await store.asearch(ADA) == []
+    assert await store.sweep_ttl() == 2
 
 
 # Bounds
@@ -622,10 +659,9 @@ async def test_sync_calls(database: SqliteDatabase, monkeypatch: pytest.MonkeyPa
 # Costs
 
 
-async def test_costs(database: SqliteDatabase) -> None:
+async def test_costs(clock: FakeClock, database: SqliteDatabase) -> None:
     """LG-22: Reads are one batch, and puts another. A put writes one row. A read writes none unless it renews a time to live."""
-    clock = FakeClock()
-    store, timed = D1Store(database, now_ms=clock.now_ms), D1Store(database, ttl={}, now_ms=clock.now_ms)
+    store, timed = D1Store(database), D1Store(database, ttl={})
 
     async def cost(call: Awaitable[object]) -> tuple[int, int]:
         [[[before]]] = await database.batch([Statement("SELECT total_changes()")])

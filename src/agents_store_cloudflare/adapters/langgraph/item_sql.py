@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+from agents_store_cloudflare.database.clock_sql import NOW_MS
+
 __all__ = [
     "BEYOND",
     "GET",
@@ -22,8 +24,8 @@ REVISION: Final = 12
 
 _FIRST_WRITE: LiteralString = "substr(i.writes, 1, 12)"
 
-# ?1: now. A deleted item is a row without a value.
-_IS_LIVE: LiteralString = "i.value IS NOT NULL AND (i.expires_at IS NULL OR i.expires_at > ?1)"
+# A deleted item is a row without a value.
+_IS_LIVE: LiteralString = f"i.value IS NOT NULL AND (i.expires_at IS NULL OR i.expires_at > {NOW_MS})"
 
 # The columns of an item.
 _ITEM: LiteralString = f"i.namespace, i.key, i.value, i.created_at, i.updated_at, {_FIRST_WRITE} AS revision"
@@ -53,12 +55,12 @@ _HOLDS: LiteralString = """
     END
 """
 
-# ?5: the filter, as [[is negated, [leaf, …]], …]. Every group must hold, and a negated group must not hold.
+# ?4: the filter, as [[is negated, [leaf, …]], …]. Every group must hold, and a negated group must not hold.
 # A row that holds no object matches, so that whoever reads it hears of it.
 _MATCHES: LiteralString = f"""
     CASE WHEN NOT json_valid(i.value) THEN 1 WHEN json_type(i.value) <> 'object' THEN 1 ELSE NOT EXISTS (
       SELECT 1
-      FROM json_each(?5) AS part
+      FROM json_each(?4) AS part
       WHERE part.value ->> 0 = NOT EXISTS (
         SELECT 1
         FROM json_each(part.value, '$[1]') AS leaf
@@ -71,28 +73,28 @@ _PAGE: LiteralString = f"""
     FROM (
       SELECT namespace, key, value, created_at, updated_at, expires_at, writes
       FROM __agents_graph_items
-      WHERE namespace >= ?2
-        AND namespace < ?3
+      WHERE namespace >= ?1
+        AND namespace < ?2
         AND value IS NOT NULL
       ORDER BY namespace, key
-      LIMIT ?4
+      LIMIT ?3
     ) AS i
     WHERE {_IS_LIVE}
       AND {_MATCHES}
     ORDER BY i.namespace, i.key
-    LIMIT ?6 OFFSET ?7
+    LIMIT ?5 OFFSET ?6
 """
 
-# ?1 now, ?2 first namespace, ?3 the end of the range of namespaces, ?4 most rows to look at, ?5 filter, ?6 limit, ?7 offset
+# ?1 first namespace, ?2 the end of the range of namespaces, ?3 most rows to look at, ?4 filter, ?5 limit, ?6 offset
 # -> (namespace, key, value, created, updated, revision). Primary key.
 SEARCH: LiteralString = f"SELECT {_ITEM} {_PAGE}"
 
 # The same parameters: the found items of SEARCH get their time to live anew.
 REFRESH_FOUND: LiteralString = f"""
     UPDATE __agents_graph_items
-    SET expires_at = ?1 + ttl_ms
+    SET expires_at = {NOW_MS} + ttl_ms
     WHERE ttl_ms IS NOT NULL
-      AND expires_at < ?1 + ttl_ms
+      AND expires_at < {NOW_MS} + ttl_ms
       AND (namespace, key) IN (SELECT i.namespace, i.key {_PAGE})
 """
 
@@ -107,44 +109,44 @@ BEYOND: LiteralString = """
     LIMIT 1 OFFSET ?3
 """
 
-# ?1 now, ?2 JSON list of [namespace, key] -> (place in the list, namespace, key, value, created, updated, revision). Primary key.
+# ?1 JSON list of [namespace, key] -> (place in the list, namespace, key, value, created, updated, revision). Primary key.
 GET: LiteralString = f"""
     SELECT asked.key AS place, {_ITEM}
-    FROM json_each(?2) AS asked
+    FROM json_each(?1) AS asked
     CROSS JOIN __agents_graph_items AS i ON i.namespace = asked.value ->> 0 AND i.key = asked.value ->> 1
     WHERE {_IS_LIVE}
 """
 
-# ?1 now, ?2 JSON list of [namespace, key]: these items get their time to live anew.
-REFRESH_GOT: LiteralString = """
+# ?1 JSON list of [namespace, key]: these items get their time to live anew.
+REFRESH_GOT: LiteralString = f"""
     UPDATE __agents_graph_items
-    SET expires_at = ?1 + ttl_ms
+    SET expires_at = {NOW_MS} + ttl_ms
     WHERE ttl_ms IS NOT NULL
-      AND expires_at > ?1
-      AND expires_at < ?1 + ttl_ms
-      AND (namespace, key) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2))
+      AND expires_at > {NOW_MS}
+      AND expires_at < {NOW_MS} + ttl_ms
+      AND (namespace, key) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
 """
 
-# ?1 now, ?2 first namespace, ?3 the end of the range, ?4 most namespaces -> (namespace, whether an item is in it), in order, and
+# ?1 first namespace, ?2 the end of the range, ?3 most namespaces -> (namespace, whether an item is in it), in order, and
 # one more if there is one. Primary key: one row for each namespace, and the deleted or expired items before its first valid item.
 NAMESPACES: LiteralString = f"""
     WITH RECURSIVE found (namespace, place) AS (
       SELECT (
         SELECT min(n.namespace)
         FROM __agents_graph_items AS n
-        WHERE n.namespace >= ?2
-          AND n.namespace < ?3
+        WHERE n.namespace >= ?1
+          AND n.namespace < ?2
       ), 0
       UNION ALL
       SELECT (
         SELECT min(n.namespace)
         FROM __agents_graph_items AS n
         WHERE n.namespace > found.namespace
-          AND n.namespace < ?3
+          AND n.namespace < ?2
       ), found.place + 1
       FROM found
       WHERE found.namespace IS NOT NULL
-        AND found.place < ?4
+        AND found.place < ?3
     )
     SELECT
       found.namespace,
@@ -158,28 +160,28 @@ NAMESPACES: LiteralString = f"""
     WHERE found.namespace IS NOT NULL
 """
 
-# ?1 now, ?2 JSON list of [namespace, key, [the writes that may be the last, "" for no item]], ?3 the write's name: aborts the batch
+# ?1 JSON list of [namespace, key, [the writes that may be the last, "" for no item]], ?2 the write's name: aborts the batch
 # with `item` if another write is the last. Primary key.
 GUARD_ITEMS: LiteralString = f"""
     SELECT json_extract('{{}}', 'agents-store ' || json_object(
       'fault', 'item',
       'place', expected.key
     )) AS verdict
-    FROM json_each(?2) AS expected
+    FROM json_each(?1) AS expected
     LEFT JOIN __agents_graph_items AS i ON i.namespace = expected.value ->> 0 AND i.key = expected.value ->> 1
-    WHERE instr(coalesce(i.writes, ''), ?3) = 0
+    WHERE instr(coalesce(i.writes, ''), ?2) = 0
       AND CASE WHEN {_IS_LIVE} THEN {_FIRST_WRITE} ELSE '' END NOT IN (SELECT value FROM json_each(expected.value, '$[2]'))
 """
 
-# ?1 now, ?2 namespace, ?3 key, ?4 value or NULL to delete, ?5 when it expires or NULL, ?6 its time to live or NULL, ?7 the write's
-# name. If this write was stored before, nothing changes, even if others wrote since. Primary key.
-PUT: LiteralString = """
+# ?1 namespace, ?2 key, ?3 value or NULL to delete, ?4 in how many milliseconds its row expires or NULL, ?5 its time to live or NULL,
+# ?6 the write's name. If this write was stored before, nothing changes, even if others wrote since. Primary key.
+PUT: LiteralString = f"""
     INSERT INTO __agents_graph_items AS i (namespace, key, value, created_at, updated_at, expires_at, ttl_ms, writes)
-    VALUES (?2, ?3, ?4, ?1, ?1, ?5, ?6, ?7)
+    VALUES (?1, ?2, ?3, {NOW_MS}, {NOW_MS}, {NOW_MS} + ?4, ?5, ?6)
     ON CONFLICT (namespace, key) DO UPDATE SET
       value = excluded.value,
       created_at = CASE
-        WHEN i.value IS NOT NULL AND (i.expires_at IS NULL OR i.expires_at > ?1) THEN i.created_at
+        WHEN i.value IS NOT NULL AND (i.expires_at IS NULL OR i.expires_at > {NOW_MS}) THEN i.created_at
         ELSE excluded.created_at
       END,
       updated_at = excluded.updated_at,
@@ -189,15 +191,15 @@ PUT: LiteralString = """
     WHERE instr(i.writes, excluded.writes) = 0
 """
 
-# ?1 now, ?2 most rows -> one row for each deleted row. idx___agents_graph_items_expiry.
-SWEEP: LiteralString = """
+# ?1 most rows -> one row for each deleted row. idx___agents_graph_items_expiry.
+SWEEP: LiteralString = f"""
     DELETE FROM __agents_graph_items
     WHERE (namespace, key) IN (
       SELECT namespace, key
       FROM __agents_graph_items
-      WHERE expires_at <= ?1
+      WHERE expires_at <= {NOW_MS}
       ORDER BY expires_at
-      LIMIT ?2
+      LIMIT ?1
     )
     RETURNING 1
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -24,7 +24,6 @@ from agents_store_cloudflare.contract.arguments import (
     check_flag,
     check_id,
     check_whole_number,
-    system_now_ms,
 )
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
 from agents_store_cloudflare.database import Homes, OneDatabase, Row, Statement
@@ -56,10 +55,9 @@ class D1Store(BaseStore):
         session_id: the id whose fence is used. The default is the key of the lock.
         item_check: refuse to put or delete an item that somebody else wrote since this store read it.
         ttl: LangGraph's settings for a time to live, in minutes: `{"default_ttl": 60, "refresh_on_read": True}`. Without it items
-            stay for ever. Expired items are never returned. Every call with puts removes some expired rows. `sweep_ttl` removes all
-            of them.
+            stay for ever. The database's clock decides. Expired items are never returned. Every call with puts removes some
+            expired rows. `sweep_ttl` removes all of them.
         search_rows: the most items that a search looks at, and the most namespaces that a list looks at.
-        now_ms: the clock (milliseconds since 1970).
 
     Example:
         >>> graph = builder.compile(checkpointer=D1Saver(env.AGENT_DB), store=D1Store(env.AGENT_DB))
@@ -78,7 +76,6 @@ class D1Store(BaseStore):
         item_check: bool = False,
         ttl: TTLConfig | None = None,
         search_rows: int = 2_000,
-        now_ms: Callable[[], int] = system_now_ms,
     ) -> None:
         if isinstance(database, Homes):
             raise InvalidArgumentError("items belong to no session: give D1Store the D1 binding, not the homes")
@@ -88,7 +85,6 @@ class D1Store(BaseStore):
         self._session_id: str = _fence_of(fencing_token, session_id)
         self._seen: SeenItems | None = SeenItems() if check_flag(item_check, "item_check") else None
         self._rows: int = check_whole_number(search_rows, "search_rows", low=1, high=MOST_ROWS)
-        self._now_ms = now_ms
         self.supports_ttl: bool = ttl is not None
         self.ttl_config: TTLConfig | None = ttl
         _ttl_ms((ttl or {}).get("default_ttl"))
@@ -119,12 +115,12 @@ class D1Store(BaseStore):
 
         Cost: 1 D1 batch (2-6 rows read, 0-2 written).
         """
-        now_ms, asked = self._now_ms(), list(ops)
-        found = [*self._reads(asked, now_ms)]
+        asked = list(ops)
+        found = [*self._reads(asked)]
         puts = self._puts(asked)
         answers: dict[int, Any] = await self._read(found) if found else {}
         if puts:
-            await self._write(puts, now_ms)
+            await self._write(puts)
         return [answers.get(place) for place in range(len(asked))]
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -139,22 +135,22 @@ class D1Store(BaseStore):
 
         Cost: 1 D1 batch (4 rows read).
         """
-        count, now_ms = 0, self._now_ms()
+        count = 0
         while True:
-            [rows] = await self._send("sweep_ttl", [Statement(item_sql.SWEEP, (now_ms, SWEPT_AT_ONCE))])
+            [rows] = await self._send("sweep_ttl", [Statement(item_sql.SWEEP, (SWEPT_AT_ONCE,))])
             count += len(rows)
             if len(rows) < SWEPT_AT_ONCE:
                 return count
 
-    def _reads(self, asked: Sequence[Op], now_ms: int) -> Iterable[reads.Read]:
+    def _reads(self, asked: Sequence[Op]) -> Iterable[reads.Read]:
         keeps = self.ttl_config is not None
         if items := {place: op for place, op in enumerate(asked) if isinstance(op, GetOp)}:
-            yield reads.gets(items, now_ms, keeps=keeps, seen=self._seen)
+            yield reads.gets(items, keeps=keeps, seen=self._seen)
         for place, op in enumerate(asked):
             if isinstance(op, SearchOp):
-                yield reads.search(place, op, now_ms, self._rows, keeps=keeps, seen=self._seen)
+                yield reads.search(place, op, self._rows, keeps=keeps, seen=self._seen)
             elif isinstance(op, ListNamespacesOp):
-                yield reads.namespaces(place, op, now_ms, self._rows)
+                yield reads.namespaces(place, op, self._rows)
             elif not isinstance(cast("object", op), GetOp | PutOp):
                 raise InvalidArgumentError(f"D1Store has no operation {type(op).__name__}")
 
@@ -182,12 +178,12 @@ class D1Store(BaseStore):
             start = end
         return answers
 
-    async def _write(self, puts: dict[Name, tuple[str | None, int | None]], now_ms: int) -> None:
+    async def _write(self, puts: dict[Name, tuple[str | None, int | None]]) -> None:
         write_id = secrets.token_urlsafe(item_sql.REVISION * 3 // 4)
         expected: list[Expected] = self._seen.expected(puts) if self._seen is not None else []
-        guard = [Statement(item_sql.GUARD_ITEMS, (now_ms, json.dumps(expected), write_id))] if expected else []
-        statements = [_put(name, value, ttl_ms, now_ms, write_id) for name, (value, ttl_ms) in puts.items()]
-        sweep = Statement(item_sql.SWEEP, (now_ms, max(SWEPT_PER_CALL, 2 * len(puts))))
+        guard = [Statement(item_sql.GUARD_ITEMS, (json.dumps(expected), write_id))] if expected else []
+        statements = [_put(name, value, ttl_ms, write_id) for name, (value, ttl_ms) in puts.items()]
+        sweep = Statement(item_sql.SWEEP, (max(SWEPT_PER_CALL, 2 * len(puts)),))
         faults: Faults = {"item": lambda facts: _stale(expected[cast("int", facts["place"])])}
         with self._noted({name: "" if value is None else write_id for name, (value, _) in puts.items()}):
             await fenced_batch(
@@ -213,10 +209,9 @@ class D1Store(BaseStore):
         return await fenced_batch(self._homes, operation, self._session_id, statements)
 
 
-def _put(name: Name, value: str | None, ttl_ms: int | None, now_ms: int, write_id: str) -> Statement:
+def _put(name: Name, value: str | None, ttl_ms: int | None, write_id: str) -> Statement:
     lasts_ms = TOMBSTONE_MS if value is None else ttl_ms
-    expires_at = None if lasts_ms is None else now_ms + lasts_ms
-    return Statement(item_sql.PUT, (now_ms, *name, value, expires_at, ttl_ms, write_id))
+    return Statement(item_sql.PUT, (*name, value, lasts_ms, ttl_ms, write_id))
 
 
 def _stale(expected: Expected) -> StaleItemError:

@@ -37,7 +37,7 @@ class Read:
     answers: Callable[[list[list[Row]]], dict[int, Any]]
 
 
-def gets(asked: dict[int, GetOp], now_ms: int, *, keeps: bool, seen: SeenItems | None) -> Read:
+def gets(asked: dict[int, GetOp], *, keeps: bool, seen: SeenItems | None) -> Read:
     """Return the read of all items of a batch in one statement, and a statement that renews their time to live.
 
     Args:
@@ -48,9 +48,9 @@ def gets(asked: dict[int, GetOp], now_ms: int, *, keeps: bool, seen: SeenItems |
     names = [(namespace_text(op.namespace), key_text(op.key)) for op in asked.values()]
     sent = seen.moment() if seen is not None else 0
     kept = [name for name, op in zip(names, asked.values(), strict=True) if keeps and op.refresh_ttl]
-    statements = [Statement(item_sql.GET, (now_ms, json.dumps(names, ensure_ascii=False)))]
+    statements = [Statement(item_sql.GET, (json.dumps(names, ensure_ascii=False),))]
     if kept:
-        statements.append(Statement(item_sql.REFRESH_GOT, (now_ms, json.dumps(kept, ensure_ascii=False))))
+        statements.append(Statement(item_sql.REFRESH_GOT, (json.dumps(kept, ensure_ascii=False),)))
 
     def answers(results: list[list[Row]]) -> dict[int, Any]:
         found = {cast("int", row[0]): item_of(row[1:]) for row in results[0]}
@@ -63,7 +63,7 @@ def gets(asked: dict[int, GetOp], now_ms: int, *, keeps: bool, seen: SeenItems |
     return Read(statements, answers)
 
 
-def search(place: int, op: SearchOp, now_ms: int, rows: int, *, keeps: bool, seen: SeenItems | None) -> Read:
+def search(place: int, op: SearchOp, rows: int, *, keeps: bool, seen: SeenItems | None) -> Read:
     """Return the read of a page of the items below a namespace that match a filter, in the order of namespaces and keys.
 
     Args:
@@ -76,7 +76,7 @@ def search(place: int, op: SearchOp, now_ms: int, rows: int, *, keeps: bool, see
     low, high = range_of(namespace_text(op.namespace_prefix))
     limit, offset = check_whole_number(op.limit, "limit"), check_whole_number(op.offset, "offset")
     sent = seen.moment() if seen is not None else 0
-    page = (now_ms, low, high, rows, filter_json(op.filter), limit, offset)
+    page = (low, high, rows, filter_json(op.filter), limit, offset)
     statements = [Statement(item_sql.SEARCH, page), Statement(item_sql.BEYOND, (low, high, rows))]
     if keeps and op.refresh_ttl:
         statements.append(Statement(item_sql.REFRESH_FOUND, page))
@@ -93,7 +93,7 @@ def search(place: int, op: SearchOp, now_ms: int, rows: int, *, keeps: bool, see
     return Read(statements, answers)
 
 
-def namespaces(place: int, op: ListNamespacesOp, now_ms: int, most: int) -> Read:
+def namespaces(place: int, op: ListNamespacesOp, most: int) -> Read:
     """Return the read of the namespaces that have items and match the conditions, in order.
 
     Args:
@@ -103,7 +103,7 @@ def namespaces(place: int, op: ListNamespacesOp, now_ms: int, most: int) -> Read
     prefix = max((_checked(condition) for condition in conditions), key=len, default="")
     limit, offset = check_whole_number(op.limit, "limit"), check_whole_number(op.offset, "offset")
     depth = None if op.max_depth is None else check_whole_number(op.max_depth, "max_depth")
-    statements = [Statement(item_sql.NAMESPACES, (now_ms, *range_of(prefix), most))]
+    statements = [Statement(item_sql.NAMESPACES, (*range_of(prefix), most))]
 
     def answers(results: list[list[Row]]) -> dict[int, Any]:
         [rows] = results
