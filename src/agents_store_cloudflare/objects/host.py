@@ -64,7 +64,7 @@ class EventBody(Protocol):
         ...
 
     def close(self, last: str = "") -> None:
-        """End the body after the text that it holds. A full body takes the short text `last` too."""
+        """End after its text and `last`, even if full."""
         ...
 
     def has_ended(self) -> bool:
