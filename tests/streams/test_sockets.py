@@ -9,6 +9,7 @@ from agents_store_cloudflare.contract.errors import StreamTruncatedError
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.streams.log import Page, StreamLog
 from agents_store_cloudflare.streams.manager import DurableObjectStreamManager
+from agents_store_cloudflare.streams.socket_sink import MOST_UNASKED
 from agents_store_cloudflare.testing import LocalObjects, LocalSocket
 from tests.counting_clock import CountingClock
 
@@ -151,6 +152,23 @@ async def test_an_ack_that_nobody_asked_for_changes_nothing() -> None:
     for number in range(1, 60):
         await stream.write(number, size=20 * KB)
     assert sum(len(message) for message in socket.messages) <= 256 * KB + 64 * KB
+
+
+async def test_a_client_of_acks_that_nobody_asked_for_is_closed() -> None:
+    """GW-12: After 32 of them the socket is closed with 1008. The count survives the sleep of the object; others go on."""
+    stream = Stream()
+    await stream.write(1)
+    talker, other = await stream.listen(), await stream.listen()
+    for number in range(MOST_UNASKED):
+        if number % 5 == 0:
+            stream.objects.hibernate()
+        await talker.send("ack")
+    assert talker.close_code is None
+    await talker.send("ack")
+    assert talker.close_code == 1008
+    await stream.write(2)
+    assert seen(talker) == [(1, 1)]
+    assert seen(other) == [(1, 1), (2, 2)]
 
 
 @pytest.mark.parametrize("message", ["", "hello", "ACK", '{"event":"ack"}', "ping "])
