@@ -24,7 +24,7 @@ class KeptSession:
     """One session of a store. A change costs one batch while nobody else writes, because the last state is kept for the next change."""
 
     def __init__(self, session_id: str, database: object, *, agent_type: str, fencing_token: FencingToken) -> None:
-        self.session_id = check_id(session_id, "session_id")
+        self.session_id: str = check_id(session_id, "session_id")
         self._store = D1StateStore(database)
         self._agent_type = check_id(agent_type, "agent_type")
         check_fencing_token(fencing_token)
