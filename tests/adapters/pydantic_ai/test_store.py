@@ -22,7 +22,7 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.usage import RequestUsage
 
 from agents_store_cloudflare.adapters.pydantic_ai import D1ConversationStore, ForeignValueError
-from agents_store_cloudflare.adapters.pydantic_ai.conversation_sql import UPSERT
+from agents_store_cloudflare.adapters.pydantic_ai.conversation_sql import DELETE, UPSERT
 from agents_store_cloudflare.contract.errors import (
     D1StateError,
     InvalidArgumentError,
@@ -208,20 +208,30 @@ async def test_lost_replies(database: SqliteDatabase, lost: int) -> None:
 
 
 class OvertakenDatabase:
-    """A database that loses the reply to the next write of a record; somebody else acts before the write is sent again."""
+    """A database that loses the reply to the next batch with the statement; somebody else acts before the batch is sent again."""
 
-    def __init__(self, database: SqliteDatabase, between: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self,
+        database: SqliteDatabase,
+        between: Callable[[], Awaitable[object]],
+        *,
+        statement: str = UPSERT,
+        is_sent: bool = True,
+    ) -> None:
         self._database = database
+        self._statement = statement
+        self._is_sent = is_sent
         self._between: Callable[[], Awaitable[object]] | None = between
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        rows = await self._database.batch(statements)
         between = self._between
-        if between is not None and any(statement.sql == UPSERT for statement in statements):
-            self._between = None
-            await between()
-            raise SqlError(LOST)
-        return rows
+        if between is None or all(each.sql != self._statement for each in statements):
+            return await self._database.batch(statements)
+        self._between = None
+        if self._is_sent:
+            await self._database.batch(statements)
+        await between()
+        raise SqlError(LOST)
 
 
 async def test_a_lost_reply_and_another_writer(database: SqliteDatabase) -> None:
@@ -251,6 +261,25 @@ async def test_a_lost_reply_and_a_deletion(database: SqliteDatabase) -> None:
     with pytest.raises(ConversationConflict):
         await mine.save(conversation)
     assert [len(rows) for rows in (await database.batch(ROWS))[:2]] == [0, 0]
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+async def test_a_deletion_without_a_reply_and_another_writer(database: SqliteDatabase, is_sent: bool) -> None:
+    """PA-5: If somebody else has written meanwhile, a deletion sent again deletes nothing, and says that its outcome is unknown."""
+    other = D1ConversationStore(database)
+    await say(other, said("1"))
+
+    async def between() -> None:
+        if is_sent:
+            await other.save(Conversation(conversation_id=THREAD, messages=[said("new")]))
+        else:
+            await say(other, said("2"))
+
+    lossy = OvertakenDatabase(database, between, statement=DELETE, is_sent=is_sent)
+    with pytest.raises(D1StateError, match="meanwhile") as raised:
+        await D1ConversationStore(lossy).delete(THREAD)
+    assert raised.value.outcome_unknown
+    assert texts_of(await loaded(other)) == (["new"] if is_sent else ["1", "2"])
 
 
 async def test_every_failing_statement(database: SqliteDatabase) -> None:

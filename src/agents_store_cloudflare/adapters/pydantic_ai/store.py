@@ -34,7 +34,7 @@ from agents_store_cloudflare.contract.arguments import (
     check_id,
     check_whole_number,
 )
-from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError
 from agents_store_cloudflare.database import Database, Homes, OneDatabase, Row, Statement
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.state.fencing import Faults, fenced_batch
@@ -240,6 +240,7 @@ class D1ConversationStore(ConversationStore):
         Raises:
             ConversationConflict: another revision or no revision is stored.
             StaleFencingTokenError: a newer holder of the lock has written.
+            D1StateError: a reply was lost, and somebody else has written the conversation meanwhile. Nothing of theirs is deleted.
 
         Cost: 1 D1 batch (42 rows read, 5 written).
         """
@@ -250,9 +251,19 @@ class D1ConversationStore(ConversationStore):
         ]
         counted = _Counted(self._homes.of(own))
         faults: Faults = {"conflict": lambda _: ConversationConflict(own)}
-        _, deleted = await fenced_batch(
-            OneDatabase(counted), "delete_record", own, statements, token=self._token, faults=faults
-        )
+        try:
+            _, deleted = await fenced_batch(
+                OneDatabase(counted), "delete_record", own, statements, token=self._token, faults=faults
+            )
+        except ConversationConflict:
+            if counted.batches == 1:
+                raise
+            # pydantic-ai would delete again after a conflict. But perhaps an earlier attempt has deleted, and this conversation is new.
+            raise D1StateError(
+                f"the deletion of conversation {own!r} got no reply, and somebody else has written it meanwhile; "
+                "read it before you delete it again",
+                outcome_unknown=True,
+            ) from None
         # After a lost reply the conversation is gone: the earlier attempt or somebody else has deleted it.
         if not deleted and counted.batches == 1:
             raise ConversationConflict(own)
