@@ -25,6 +25,9 @@ from tests.turns.turn_model import AMOUNT, ENDED, SPENT, RunModel, SessionModel
 __all__ = ["Fault", "Leaving", "TurnWalk"]
 
 TTL_S = 300
+MAX_HOLD_S = 86_400
+"""The reservations outlast the walk. Their expiry has tests of its own."""
+
 Fault: TypeAlias = "tuple[int, Outcome] | None"
 Leaving: TypeAlias = Literal["ends", "suspends", "raises", "is cancelled", "dies"]
 STATUS: dict[Leaving, str] = {
@@ -104,6 +107,7 @@ class TurnWalk:
             messages=[asked],
             budget=(session.scope, AMOUNT),
             ttl=TTL_S,
+            max_hold=MAX_HOLD_S,
             auto_refresh=False,
         )
         actor = TurnActor(worker, block, self.clock)
