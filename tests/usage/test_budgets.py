@@ -20,18 +20,6 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-async def database(clock: FakeClock) -> FaultyDatabase:
-    sqlite = SqliteDatabase(now_ms=clock.now_ms)
-    await run_migration(sqlite)
-    return FaultyDatabase(sqlite)
-
-
-@pytest.fixture
 async def store(database: FaultyDatabase, clock: FakeClock) -> D1UsageStore:
     store = D1UsageStore(database, now_ms=clock.now_ms)
     await store.set_budget("tenant", 100, "tokens")

@@ -22,19 +22,6 @@ WRONG = pytest.mark.parametrize("wrong_ms", [HOUR_MS, -HOUR_MS], ids=["an hour a
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    """The database's clock."""
-    return FakeClock()
-
-
-@pytest.fixture
-async def database(clock: FakeClock) -> FaultyDatabase:
-    sqlite = SqliteDatabase(now_ms=clock.now_ms)
-    await run_migration(sqlite)
-    return FaultyDatabase(sqlite)
-
-
-@pytest.fixture
 async def others(database: FaultyDatabase, clock: FakeClock) -> D1UsageStore:
     """A Worker whose clock is right."""
     store = D1UsageStore(database, now_ms=clock.now_ms)
