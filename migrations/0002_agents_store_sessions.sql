@@ -169,13 +169,16 @@ END;
 --   there was a session]. A plan belongs to the session that existed at that time.
 -- streams: the streams of the last deleted session that may still exist, as a JSON list: [stream id, and if known the stream's
 --   life, last sequence and fencing token at that time]. NULL for none, or for only the stream with the session's own name.
+-- children: the children that went with the last session whose state was deleted alone, as a JSON list: [session id, its lives since].
+--   A later deletion of everything finds by them the usage and the streams that they left. NULL for none.
 CREATE TABLE __agents_fences (
   session_id TEXT PRIMARY KEY,
   token INTEGER NOT NULL,
   lives INTEGER NOT NULL DEFAULT 0,
   past TEXT NOT NULL DEFAULT '[]',
   plans TEXT NOT NULL DEFAULT '[]',
-  streams TEXT
+  streams TEXT,
+  children TEXT
 ) WITHOUT ROWID;
 
 -- Changes that wait for their step to be promoted. WITHOUT ROWID: each change writes one row. The rows live shortly, so the overflow pages

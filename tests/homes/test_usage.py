@@ -190,6 +190,23 @@ async def test_others_delete_the_state_alone_in_between(world: HomeWorld, commit
     assert await store.delete_session("ada", commit_id=commit_id) is (commit_id is not None)
 
 
+async def test_others_have_deleted_the_state_alone(world: HomeWorld) -> None:
+    """SM-37: What the whole tree has left in D1 and in the streams is deleted, soon."""
+    store = await world.store()
+    for session_id, parent in (("ada", None), ("ada//child", "ada"), ("ada//grandchild", "ada//child")):
+        await store.state_store.create_session(session_id, agent_type="x", parent_session_id=parent)
+        await _save(store, session_id, _tokens(session_id, 3))
+        async with store.stream_manager.create_writer(session_id, "a", "t") as writer:
+            await writer.write({"type": "text"})
+    assert await store.state_store.delete_session("ada")
+    await _save(store, "ada//child", _tokens("ada//child", 4))
+    assert not await store.delete_session("ada")
+    await world.pass_time(1)
+    assert await world.rows("SELECT session_id FROM __agents_usage") == [["ada//child"]] * 2
+    left = [name for name in ("ada", "ada//child", "ada//grandchild") if await store.stream_manager.get_info(name)]
+    assert left == ["ada//child"]
+
+
 async def test_usage_of_an_id_without_a_session(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """SM-37: A deletion that failed before D1's usage completes when it is repeated, once, whoever has recorded since."""
     store = await world.store()

@@ -38,6 +38,8 @@ OF_STATES: dict[str, LiteralString] = {
     "past, texts": """UPDATE __agents_fences SET past = '["x", 5]' WHERE session_id = 'bad'""",
     "plans, no JSON": "UPDATE __agents_fences SET plans = '{' WHERE session_id = 'bad'",
     "plans, texts": """UPDATE __agents_fences SET plans = '["x", 5]' WHERE session_id = 'bad'""",
+    "children, no JSON": "UPDATE __agents_fences SET children = '{' WHERE session_id = 'bad'",
+    "children, texts": """UPDATE __agents_fences SET children = '["x", [5], ["y", "z"]]' WHERE session_id = 'bad'""",
     "streams, no JSON": "UPDATE __agents_fences SET streams = '{' WHERE session_id = 'bad'",
     "streams, texts": """UPDATE __agents_fences SET streams = '["x", [5], ["y", "z"]]' WHERE session_id = 'bad'""",
     "usage, no JSON": "UPDATE __agents_usage SET data = '{' WHERE session_id = 'bad'",

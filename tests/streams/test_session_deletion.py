@@ -6,6 +6,7 @@ import pytest
 
 from agents_store_cloudflare import AgentState, CloudflareStore, create_cloudflare_store
 from agents_store_cloudflare.contract.errors import StaleFencingTokenError, StreamConnectionError
+from agents_store_cloudflare.contract.state.records import SubSessionRef
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.objects.rpc_text import decode_request
@@ -159,6 +160,73 @@ async def test_others_delete_the_state_alone_before_a_repetition(store: Store) -
     assert await store.store.delete_session("other", commit_id="d") is False
     assert await store.sequences("other") == [2, 2]
     assert await store.store.usage_store.exists("other")
+
+
+@pytest.mark.parametrize("commit_id", [None, "d"])
+@pytest.mark.parametrize("is_begun", [False, True])
+async def test_others_have_deleted_the_state_of_the_tree_alone(
+    store: Store, commit_id: str | None, *, is_begun: bool
+) -> None:
+    """SM-37: The usage and the streams that the whole tree has left go too, also when the first attempt died undecided."""
+    state = await store.store.state_store.load_state("grandchild")
+    assert state is not None
+    state.stream_id = "renamed"
+    await store.store.state_store.save(state)
+    async with store.store.stream_manager.create_writer("renamed", "a", "t") as writer:
+        await writer.write({"type": "text"})
+    if is_begun:
+        store.namespace.fail(*UNREACHABLE)
+        with pytest.raises(StreamConnectionError):
+            await store.store.delete_session("root", commit_id=commit_id)
+    assert await store.store.state_store.delete_session("root")
+    for _ in range(2):
+        assert await store.store.delete_session("root", commit_id=commit_id) is False
+        assert await store.left("root", "child", "renamed", "other") == ["other"]
+        assert not await store.store.usage_store.exists("grandchild")
+    [rows] = await store.database.batch([Statement("SELECT count(*) FROM __agents_fences WHERE children IS NOT NULL")])
+    assert list(rows[0]) == [0]
+
+
+async def test_others_have_cleaned_up_the_state_of_the_tree_alone(store: Store) -> None:
+    """SM-37: A clean-up of the state alone keeps the names of each tree, as a deletion does."""
+    for session_id in ("root", "other"):
+        state = await store.store.state_store.load_state(session_id)
+        assert state is not None
+        state.expires_at = 1
+        await store.store.state_store.save(state)
+    assert set(await store.store.state_store.cleanup_expired_sessions()) == {*ALL}
+    assert await store.left(*ALL) == [*ALL]
+    assert await store.store.delete_session("root") is False
+    assert await store.left(*ALL) == ["other"]
+    assert await store.store.delete_session("other") is False
+    assert await store.left(*ALL) == []
+
+
+@pytest.mark.parametrize("dies_again", [False, True])
+async def test_others_have_made_a_part_of_the_tree_again(store: Store, *, dies_again: bool) -> None:
+    """SM-37: A session that is made again keeps its own, or leaves it. The names below it end where its state is deleted alone too."""
+    await store.store.state_store.delete_session("root")
+    await store.fill(("child", None))
+    if dies_again:
+        await store.store.state_store.delete_session("child")
+    assert await store.store.delete_session("root") is False
+    assert await store.left(*ALL) == (["child", "grandchild", "other"] if dies_again else ["child", "other"])
+    assert await store.store.usage_store.exists("child")
+    assert (await store.sequences("child") or [0])[-1] == 2
+
+
+async def test_a_remote_child_and_a_shared_stream_stay(store: Store) -> None:
+    """SM-37: A sub-session that belongs to another store stays, and a stream that another session uses."""
+    remote = SubSessionRef(sub_session_id="child", agent_type="a", location="remote")
+    await store.store.state_store.add_sub_session_refs("root", [remote])
+    other = await store.store.state_store.load_state("other")
+    assert other is not None
+    other.stream_id = "root"
+    await store.store.state_store.save(other)
+    await store.store.state_store.delete_session("root")
+    assert await store.store.delete_session("root") is False
+    assert not await store.store.usage_store.exists("root")
+    assert await store.left(*ALL) == ["root", "child", "grandchild", "other"]
 
 
 async def test_others_delete_and_make_a_part_of_the_tree_in_between(store: Store) -> None:

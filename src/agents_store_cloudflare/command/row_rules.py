@@ -44,7 +44,7 @@ JSON_COLUMNS: Final[Mapping[str, Mapping[str, JsonKind]]] = {
     "__agents_runs": {"output": "any", "facts": "object"},
     "__agents_staged_changes": {"change": "change"},
     "__agents_sub_sessions": {"output": "any"},
-    "__agents_fences": {"past": "array", "plans": "array", "streams": "array"},
+    "__agents_fences": {"past": "array", "plans": "array", "streams": "array", "children": "array"},
     "__agents_usage": {"data": "object"},
     "__agents_usage_by_session": {"amounts": "amounts"},
     "__agents_usage_by_day": {"amounts": "amounts"},

@@ -48,6 +48,7 @@ _PUT_DELETIONS: LiteralString = with_tree("""
     SELECT session_id, 'deletion', ''
     FROM tree
     WHERE session_no IS NOT NULL
+      OR session_id <> ?1
 """)
 
 # ?1 session ids as JSON

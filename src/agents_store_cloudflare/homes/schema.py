@@ -117,7 +117,8 @@ BASE: Final[tuple[LiteralString, ...]] = (
       lives INTEGER NOT NULL DEFAULT 0,
       past TEXT NOT NULL DEFAULT '[]',
       plans TEXT NOT NULL DEFAULT '[]',
-      streams TEXT
+      streams TEXT,
+      children TEXT
     ) WITHOUT ROWID
     """,
     f"""

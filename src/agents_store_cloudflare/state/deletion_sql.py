@@ -28,13 +28,34 @@ __all__ = [
     "with_tree",
 ]
 
-# The tree: a session, or the expired sessions, each with its descendants. UNION ends at a cycle of parents. A child stays if its
-# parent refers to it as remote, because it belongs to another store. An id without a session stands in the tree too, without a
-# number and without descendants, because usage and streams may have this id. ?1 session id or NULL, ?2 now, or NULL for the present by
-# the database's clock, ?3 most expired sessions, 0 for a deletion of one session. Primary keys, partial indexes
+# The condition on `child`: its parent {parent} refers to it as remote, because it belongs to another store.
+_IS_REMOTE: LiteralString = """EXISTS (
+          SELECT 1
+          FROM __agents_sub_sessions AS r
+          WHERE r.session_no = {parent}.session_no
+            AND r.sub_session_id = child.session_id
+            AND r.location = 'remote'
+        )"""
+
+# The tree: a session, or the expired sessions, each with its descendants. UNION ends at a cycle of parents. A remote child stays.
+# An id without a session stands in the tree too, without a number, because usage and streams may have this id. So do the descendants
+# of such an id that a deletion of the state alone has left (`lost`), unless they were made again since. ?1 session id or NULL, ?2 now, or
+# NULL for the present by the database's clock, ?3 most expired sessions, 0 for a deletion of one session. Primary keys, partial indexes
 # on expires_at and on parent_session_id.
 _TREE: LiteralString = f"""
-    WITH RECURSIVE tree (session_id, session_no) AS (
+    WITH RECURSIVE lost (session_id) AS (
+      SELECT ?1
+      WHERE ?1 IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1)
+      UNION
+      SELECT child.session_id
+      FROM lost
+      JOIN __agents_fences AS f ON f.session_id = lost.session_id
+      JOIN json_each({list_or_empty("f.children")}) AS named
+      JOIN __agents_fences AS child ON child.session_id = named.value ->> 0 AND child.lives = named.value ->> 1
+      WHERE named.type = 'array'
+    ),
+    tree (session_id, session_no) AS (
       SELECT session_id, session_no
       FROM (
         SELECT session_id, session_no FROM __agents_states WHERE session_id = ?1
@@ -43,22 +64,16 @@ _TREE: LiteralString = f"""
           SELECT session_id, session_no FROM __agents_states WHERE expires_at <= coalesce(?2, {NOW_MS}) ORDER BY expires_at LIMIT ?3
         )
         UNION ALL
-        SELECT ?1, NULL
-        WHERE ?1 IS NOT NULL
-          AND NOT EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1)
+        SELECT session_id, NULL
+        FROM lost
+        WHERE NOT EXISTS (SELECT 1 FROM __agents_states AS again WHERE again.session_id = lost.session_id)
       )
       UNION
       SELECT child.session_id, child.session_no
       FROM tree
       JOIN __agents_states AS child ON child.parent_session_id = tree.session_id
       WHERE tree.session_no IS NOT NULL
-        AND NOT EXISTS (
-        SELECT 1
-        FROM __agents_sub_sessions AS r
-        WHERE r.session_no = tree.session_no
-          AND r.sub_session_id = child.session_id
-          AND r.location = 'remote'
-      )
+        AND NOT {_IS_REMOTE.format(parent="tree")}
     )
 """
 
@@ -114,8 +129,8 @@ _IS_UNUSED: LiteralString = """
       )
 """
 
-# -> (stream id, mark or NULL) of each stream that only sessions of the tree use. The streams that the deletion of an earlier session ?1
-# has left come last, with the marks that it found. Partial index on stream_id, primary keys.
+# -> (stream id, mark or NULL) of each stream that only sessions of the tree use. The streams that earlier deletions of ?1 and of lost
+# descendants have left come last, with the marks that they found. Partial index on stream_id, primary keys.
 SELECT_STREAMS: LiteralString = (
     _TREE
     + """,
@@ -125,11 +140,12 @@ SELECT_STREAMS: LiteralString = (
       LEFT JOIN __agents_states AS s ON s.session_id = tree.session_id
       UNION ALL
       SELECT left_over.value ->> 0, left_over.value -> 1
-      FROM __agents_fences AS f
+      FROM tree
+      JOIN __agents_fences AS f ON f.session_id = tree.session_id
       JOIN json_each("""
     + list_or_empty("f.streams")
     + """) AS left_over
-      WHERE f.session_id = ?1
+      WHERE (tree.session_id = ?1 OR tree.session_no IS NULL)
         AND left_over.type = 'array'
     )
     SELECT stream_id, mark
@@ -212,12 +228,14 @@ DELETE_STATES: LiteralString = (
     """
 )
 
-# ?1 … ?3 as in `_TREE`, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion although
-# there is no session, ?8 the streams that the session ?1 leaves unless others use them, as JSON, ?9 1 where each session leaves its own
-# stream, ?10 1 if the deletion met the session before others deleted it -> (session id, the streams that it leaves). Damaged commits are
-# forgotten. Runs before the deletion. For each session of the tree it keeps: the last commits, without results that hold text; how many
-# sessions of this id were deleted; the streams that are left. It keeps the deletion itself under ?1 and forgets its plan. Of each id the
-# newest 32 commits and the newest 32 deletions stay, of each kind at most 5,000 bytes. Primary keys.
+# ?1 … ?3 as in `_TREE`, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion
+# although there is no session, ?8 the streams that the session ?1 leaves unless others use them, as JSON, ?9 1 where each session leaves
+# its own stream, ?10 1 if the deletion met the session before others deleted it, ?11 most children -> (session id, the streams that it
+# leaves). Damaged commits are forgotten. Runs after the deletion of the usage and before the deletion of the sessions. For each session
+# of the tree it keeps: the last commits, without results that hold text; how many sessions of this id were deleted; the streams that are
+# left, and where each session leaves its own stream, its children. It keeps the deletion itself under ?1 and forgets its plan. Of each id
+# the newest 32 commits and the newest 32 deletions stay, of each kind at most 5,000 bytes. Primary keys, partial index on
+# parent_session_id.
 REMEMBER_DELETION: LiteralString = (
     _TREE
     + """,
@@ -291,12 +309,27 @@ REMEMBER_DELETION: LiteralString = (
         CASE
           WHEN leaving.session_id = ?1 AND ?8 IS NOT NULL THEN (SELECT json_group_array(json(entry)) FROM unused)
           WHEN ?9 = 1 AND s.stream_id <> s.session_id THEN json_array(json_array(s.stream_id))
-        END AS streams
+        END AS streams,
+        CASE
+          WHEN ?9 = 1 THEN (
+            SELECT nullif(json_group_array(json_array(own.session_id, own.lives)), '[]')
+            FROM (
+              SELECT child.session_id, 1 + coalesce(f.lives, 0) AS lives
+              FROM __agents_states AS child
+              LEFT JOIN __agents_fences AS f ON f.session_id = child.session_id
+              WHERE child.parent_session_id = s.session_id
+                AND NOT """
+    + _IS_REMOTE.format(parent="s")
+    + """
+              LIMIT ?11
+            ) AS own
+          )
+        END AS children
       FROM leaving
       LEFT JOIN __agents_states AS s ON s.session_id = leaving.session_id
     )
-    INSERT INTO __agents_fences (session_id, token, lives, past, streams)
-    SELECT session_id, 0, life, past, streams
+    INSERT INTO __agents_fences (session_id, token, lives, past, streams, children)
+    SELECT session_id, 0, life, past, streams, children
     FROM kept
     WHERE true
     ON CONFLICT (session_id) DO UPDATE SET
@@ -310,7 +343,8 @@ REMEMBER_DELETION: LiteralString = (
         WHERE p.type = 'array'
           AND p.value ->> 0 IS NOT ?4
       ),
-      streams = CASE WHEN ?9 = 1 THEN coalesce(excluded.streams, streams) ELSE excluded.streams END
+      streams = CASE WHEN ?9 = 1 THEN coalesce(excluded.streams, streams) ELSE excluded.streams END,
+      children = CASE WHEN ?9 = 1 THEN coalesce(excluded.children, children) END
     RETURNING session_id, streams
     """
 )

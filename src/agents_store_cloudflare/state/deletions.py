@@ -24,7 +24,7 @@ ANY_SESSION: Final = "*"
 """Stands for any session, in place of a session id."""
 
 MOST_LEFT: Final = 2_000
-"""The most streams that are kept for a repetition of a deletion. The names of this many streams always fit in one value."""
+"""The most streams, and the most children of a session, that are kept for a later deletion. This many names always fit in one value."""
 
 _DELETES: tuple[LiteralString, ...] = (
     deletion_sql.DELETE_BLOCKS,
@@ -218,15 +218,14 @@ class DeletionCalls(StateCalls, DeletionStore):
     async def _clean_up(self, place: str, at_ms: int | None, limit: int, *, usage: bool) -> SessionTree:
         """Delete expired sessions of the database at `place`, a session id or `ANY_SESSION`."""
         parameters = (None, at_ms, limit)
-        kept = (*parameters, None, None, self._now_ms(), 0, None, 1, 0)
+        kept = (*parameters, None, None, self._now_ms(), 0, None, 1, 0, MOST_LEFT)
         results = await self._batches.once(
             "cleanup_expired_sessions",
             place,
             [
                 Statement(deletion_sql.SELECT_STREAMS, parameters),
                 Statement(deletion_sql.REMOTE_SUB_SESSIONS, parameters),
-                Statement(deletion_sql.REMEMBER_DELETION, kept),
-                *self._deletion(parameters, usage=usage),
+                *self._deletion(parameters, Statement(deletion_sql.REMEMBER_DELETION, kept), usage=usage),
             ],
         )
         tree = _tree(results[-1], results[0], results[1])
@@ -286,27 +285,32 @@ class DeletionCalls(StateCalls, DeletionStore):
             left_streams,
             int(left_streams is None),
             int(bool(gone)),
+            MOST_LEFT,
         )
+        remembering = Statement(deletion_sql.REMEMBER_DELETION, (*parameters, *kept))
         first, results = await self._batches.guarded(
             guard,
             [
                 Statement(deletion_sql.REMOTE_SUB_SESSIONS, parameters),
-                Statement(deletion_sql.REMEMBER_DELETION, (*parameters, *kept)),
                 *(self._accounts.delete_of_gone(json.dumps(gone, ensure_ascii=False)) if gone else []),
-                *self._deletion(parameters, usage=usage),
+                *self._deletion(parameters, remembering, usage=usage),
             ],
         )
         if first is not None:
             return bool(first.result), {} if left_streams is None else await self._left_streams(guard.session_id)
         self._report(guard.session_id, _tree([], [], results[0]))
-        left = [text for session_id, text in results[1] if session_id == guard.session_id and text is not None]
+        remembered = results[-1 - len(_DELETES)]
+        left = [text for session_id, text in remembered if session_id == guard.session_id and text is not None]
         rows = [[*each, None][:2] for text in left for each in json.loads(cast("str", text))]
         return bool(results[-1] or gone), _marked(rows)
 
-    def _deletion(self, parameters: tuple[SqlValue, ...], *, usage: bool) -> list[Statement]:
-        """Return the statements that delete a session's tree, or the expired sessions. The last one returns the deleted ids."""
+    def _deletion(self, parameters: tuple[SqlValue, ...], remembering: Statement, *, usage: bool) -> list[Statement]:
+        """Return the statements that delete a session's tree, or the expired sessions. The last one returns the deleted ids.
+
+        The usage goes first: it finds lost descendants by the names that `remembering` replaces.
+        """
         first = self._accounts.delete(parameters) if usage else []
-        return [*first, *(Statement(sql, parameters) for sql in _DELETES)]
+        return [*first, remembering, *(Statement(sql, parameters) for sql in _DELETES)]
 
     def _report(self, session_id: str, tree: SessionTree) -> None:
         if tree.remote_sub_session_ids:
