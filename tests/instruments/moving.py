@@ -11,6 +11,7 @@ from state_walk.draws import WalkClock
 from state_walk.walk import StateWalk
 
 from agents_store_cloudflare import transfer
+from agents_store_cloudflare.contract.arguments import system_now_ms
 from agents_store_cloudflare.contract.errors import AgentsStoreError
 from agents_store_cloudflare.contract.usage.budgets import Reservation
 from agents_store_cloudflare.state import D1StateStore
@@ -36,7 +37,9 @@ class Life:
 
     def __init__(self, database: SqliteDatabase, random: Random, *, prefix: str = "") -> None:
         self.clock, self._random = WalkClock(), random
-        self.walk = StateWalk(D1StateStore(database, now_ms=self.clock.now_ms), self.clock, prefix=prefix)
+        self.walk = StateWalk(
+            D1StateStore(database, now_ms=self.clock.now_ms), self.clock, prefix=prefix, database_now_ms=system_now_ms
+        )
         self._reservations: list[Reservation] = []
         self._entries = 0
         self._take(database)

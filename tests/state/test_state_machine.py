@@ -37,7 +37,7 @@ class StateMachine(RuleBasedStateMachine):
 
 
 async def _new_store(clock: WalkClock, path: Path | str = ":memory:") -> D1StateStore:
-    database = SqliteDatabase(path)
+    database = SqliteDatabase(path, now_ms=clock.now_ms)
     await run_migration(database)
     return D1StateStore(database, now_ms=clock.now_ms)
 

@@ -429,3 +429,20 @@ async def test_the_streams_of_a_large_tree_are_forgotten(store: Store) -> None:
     await store.store.delete_session("root")
     select = Statement("SELECT streams FROM __agents_fences WHERE session_id = 'root'")
     assert await store.database.batch([select]) == [[[None]]]
+
+
+async def test_a_child_that_others_make_again_before_a_repetition(store: Store) -> None:
+    """SM-37: A new child keeps its stream and its usage, and a stream that another session uses stays. The rest goes."""
+    states = store.store.state_store
+    other = await states.load_state("other", required=True)
+    other.stream_id = "grandchild"
+    await states.save(other)
+    assert await states.delete_session("root")
+    await store.fill(("child", None))
+    assert await store.store.delete_session("root") is False
+    assert await states.exists("child")
+    assert await store.sequences("child") == [1, 2]
+    assert await store.store.usage_store.exists("child")
+    assert not await store.store.usage_store.exists("grandchild")
+    assert await store.sequences("grandchild") == [1, 1]
+    assert await store.sequences("root") is None

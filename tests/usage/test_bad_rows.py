@@ -52,9 +52,8 @@ def _damage(table: str, value: str, where: str) -> Statement:
 
 @pytest.mark.parametrize("value", BAD)
 @pytest.mark.parametrize("table", ["__agents_usage_by_session", "__agents_usage_by_day", "__agents_usage_kept"])
-async def test_totals(database: SqliteDatabase, table: str, value: str) -> None:
+async def test_totals(database: SqliteDatabase, clock: FakeClock, table: str, value: str) -> None:
     """US-14: Other totals stay exact, the damaged one says that it lacks a row, and a rebuild repairs it."""
-    clock = FakeClock()
     store = await _filled(database, clock)
     where = (
         "session_id IN ('bad', 'kept')"
@@ -87,9 +86,8 @@ async def test_totals(database: SqliteDatabase, table: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("value", BAD[:-1])
-async def test_counting_anew_mends(database: SqliteDatabase, value: str) -> None:
+async def test_counting_anew_mends(database: SqliteDatabase, clock: FakeClock, value: str) -> None:
     """US-16: After damage to the totals of stored entries, `rebuild_rollups` restores them."""
-    clock = FakeClock()
     store = await _filled(database, clock)
     before = (
         [(await store.get_rollup(each)).to_dict() for each in ("kept", "bad", "after")],

@@ -158,3 +158,38 @@ async def test_a_wrong_clock_deletes_no_living_session(clock: FakeClock, wrong_m
         await store.save(state)
     assert await store.cleanup_expired_sessions() == ["early"]
     assert await store.cleanup_expired_sessions(clock.now_ms() + 60_000) == ["late"]
+
+
+async def test_a_wrong_clock_deletes_nothing_young(clock: FakeClock) -> None:
+    """US-8, US-17, ST-34: Deletions by age count the age by the database's clock, not by the clock of a Worker that is an hour ahead."""
+    database = SqliteDatabase(now_ms=clock.now_ms)
+    await run_migration(database)
+    usage, states = D1UsageStore(database, now_ms=clock.now_ms), D1StateStore(database, now_ms=clock.now_ms)
+    await usage.set_budget("tenant", 100, "tokens")
+    await usage.record_custom("s", name="n", value=1)
+    reservation = await usage.reserve("tenant", 1, ttl=30)
+    assert reservation is not None
+    await usage.settle(reservation, 1)
+    for count in range(2):
+        state = (
+            await states.create_session("s", agent_type="a")
+            if not count
+            else await states.load_state("s", required=True)
+        )
+        await states.save_checkpoint("s", state)
+
+    def ahead() -> int:
+        return clock.now_ms() + HOUR_MS
+
+    wrong, wrong_states = D1UsageStore(database, now_ms=ahead), D1StateStore(database, now_ms=ahead)
+
+    async def deleted() -> list[int]:
+        return [
+            await wrong_states.prune_checkpoints("s", older_than=1_800),
+            await wrong.delete_old_entries(1_800),
+            await wrong.delete_old_settlements(1_800),
+        ]
+
+    assert await deleted() == [0, 0, 0]
+    await clock.advance(1_801)
+    assert await deleted() == [1, 1, 1]

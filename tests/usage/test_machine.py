@@ -77,7 +77,7 @@ class TotalsMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        sqlite = SqliteDatabase()
+        sqlite = SqliteDatabase(now_ms=FakeClock(NOW_MS).now_ms)
         self.run(run_migration(sqlite))
         self.database = FaultyDatabase(sqlite)
         self.store = D1UsageStore(self.database, now_ms=FakeClock(NOW_MS).now_ms)

@@ -62,9 +62,11 @@ async def test_a_missing_table_says_so(database: SqliteDatabase) -> None:
         await D1UsageStore(database, table_name="mine").exists("s")
 
 
-async def test_old_entries(database: SqliteDatabase) -> None:
+async def test_old_entries() -> None:
     """US-8: Entries strictly older by their own time are deleted."""
     clock = FakeClock(now_ms=1_000_000)
+    database = SqliteDatabase(now_ms=clock.now_ms)
+    await run_migration(database)
     store = D1UsageStore(database, now_ms=clock.now_ms)
     for at in (1, 899_999, 900_000, 1_000_000):
         await store.record_custom("s", name="n", value=1, timestamp=at)

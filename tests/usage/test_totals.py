@@ -158,9 +158,11 @@ async def test_times_of_others_need_not_make_sense(database: SqliteDatabase, tim
     assert await store.get_totals("day") == []
 
 
-async def test_kept_totals_say_so(database: SqliteDatabase) -> None:
+async def test_kept_totals_say_so() -> None:
     """US-8: With `keep_totals` the totals change only in the number of deleted entries that they report, also after a rebuild."""
     clock = FakeClock(now_ms=1_000_000_000)
+    database = SqliteDatabase(now_ms=clock.now_ms)
+    await run_migration(database)
     store = D1UsageStore(database, now_ms=clock.now_ms)
     for at in (1_000, 500_000_000, 999_999_999):
         await store.record_entries(

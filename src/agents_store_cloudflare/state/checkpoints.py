@@ -29,6 +29,7 @@ from agents_store_cloudflare.contract.json_values import encode_json
 from agents_store_cloudflare.contract.state.checkpoints import CheckpointStore
 from agents_store_cloudflare.contract.state.records import AgentState, Checkpoint, CheckpointPage
 from agents_store_cloudflare.database import Row, Statement
+from agents_store_cloudflare.database.clock_sql import SELECT_NOW
 from agents_store_cloudflare.state import checkpoint_sql, codec, fork_sql, message_sql, prune_sql
 from agents_store_cloudflare.state.calls import StateCalls, expected, new_epoch, state_for
 from agents_store_cloudflare.state.cursors import cursor_after, number_of
@@ -242,10 +243,9 @@ class CheckpointCalls(StateCalls, CheckpointStore):
         if keep_last is None and age_ms is None:
             raise InvalidArgumentError("prune_checkpoints needs keep_last, older_than or both")
         keep = 1 if keep_last is None else check_whole_number(keep_last, "keep_last", low=1, high=MAX_MESSAGES)
-        goes = (keep, None if age_ms is None else max(self._now_ms() - age_ms, 0))
-        request = (keep_last, age_ms)
-        guard = self._guard("prune_checkpoints", session_id, fencing_token, commit_id, *request)
+        guard = self._guard("prune_checkpoints", session_id, fencing_token, commit_id, keep_last, age_ms)
         guard = replace(guard, version=expected(expected_version))
+        goes = (keep, None if age_ms is None else await self._time_before(session_id, age_ms))
         commit, _ = await self._batches.write(
             guard,
             [
@@ -255,6 +255,11 @@ class CheckpointCalls(StateCalls, CheckpointStore):
             ],
         )
         return cast("int", commit.result)
+
+    async def _time_before(self, session_id: str, age_ms: int) -> int:
+        """Return the time that lies `age_ms` before the present, by the clock of the session's database. One read."""
+        [[[now_ms]]] = await self._batches.decide("prune_checkpoints", session_id, [Statement(SELECT_NOW)])
+        return max(cast("int", now_ms) - age_ms, 0)
 
     async def _state_after(self, guard: Guard, commit: Commit, results: list[list[Row]]) -> AgentState:
         """Return the state that the last two statements loaded. For a repetition it is the state as it is stored now."""

@@ -17,6 +17,7 @@ from agents_store_cloudflare.contract.errors import (
 )
 from agents_store_cloudflare.contract.json_values import JsonValue, encode_json
 from agents_store_cloudflare.database import Database, Row, SqlError, SqlValue, Statement, batch_with_retry, primary_of
+from agents_store_cloudflare.database.clock_sql import SELECT_NOW
 from agents_store_cloudflare.usage.deletion_sql import remember_deletion
 from agents_store_cloudflare.usage.sql import COMMIT_GUARD
 from agents_store_cloudflare.usage.table_names import for_table
@@ -59,6 +60,11 @@ class UsageBatches:
     async def run_once(self, *statements: Statement) -> list[list[Row]]:
         """Send a batch once, because a repetition after a lost reply would give another result."""
         return await self._sent(statements, again=False)
+
+    async def time_before(self, span: int) -> int:
+        """Return the time that lies `span` milliseconds before the present, by the database's clock. One read."""
+        [[[now_ms]]] = await self.run_on_primary(self.statement(SELECT_NOW))
+        return max(0, cast("int", now_ms) - span)
 
     async def run_deletion(
         self,

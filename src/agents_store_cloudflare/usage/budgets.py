@@ -206,7 +206,7 @@ class Budgets(BudgetStore):
         self, age: float | timedelta | None = None, *, age_ms: float | None = None, commit_id: str | None = None
     ) -> int:
         span = age_span_ms(age, age_ms)
-        statement, before_ms = self._batches.statement, self._batches.now_ms() - span
+        statement, before_ms = self._batches.statement, await self._batches.time_before(span)
         return await self._batches.run_deletion(
             [statement(sql.DELETE_OLD_SETTLEMENTS, before_ms)],
             commit_id=commit_id,

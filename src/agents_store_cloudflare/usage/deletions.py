@@ -52,7 +52,7 @@ class Deletions(Budgets, EntryStore):
         span = age_span_ms(age, age_ms)
         kept: tuple[LiteralString, ...] = deletion_sql.KEEP_TOTALS if check_flag(keep_totals, "keep_totals") else ()
         texts = (*kept, *deletion_sql.COUNT_WITHOUT_OLD, deletion_sql.DELETE_OLD_COMMITS, deletion_sql.DELETE_OLD)
-        before_ms = max(0, self._batches.now_ms() - span)
+        before_ms = await self._batches.time_before(span)
         statement = self._batches.statement
         return await self._batches.run_deletion(
             [statement(each, before_ms) for each in texts],

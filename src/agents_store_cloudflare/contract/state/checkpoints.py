@@ -169,7 +169,8 @@ class CheckpointStore(Protocol):
         Args:
             session_id: the session.
             keep_last: how many of the newest stay, 1 or more.
-            older_than: delete only checkpoints that were kept longer ago than this (seconds or a timedelta).
+            older_than: delete only checkpoints that were kept longer ago than this (seconds or a timedelta), by the
+                database's clock.
             older_than_ms: the same in milliseconds.
             expected_version: prune only at this version; None prunes at any.
             fencing_token: the lock that the caller holds, or its token.

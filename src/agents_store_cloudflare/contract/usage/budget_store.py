@@ -106,7 +106,9 @@ class BudgetStore(Protocol):
     async def delete_old_settlements(
         self, age: float | timedelta | None = None, *, age_ms: float | None = None, commit_id: str | None = None
     ) -> int:
-        """Forget settlements that are older than an age. The budgets keep their sums; only a repeated `settle` needs settlements.
+        """Forget settlements that are older than an age by the database's clock. The budgets keep their sums.
+
+        Only a repeated `settle` needs settlements.
 
         Args:
             age: seconds, or a timedelta.
@@ -116,6 +118,6 @@ class BudgetStore(Protocol):
         Returns:
             How many settlements were deleted.
 
-        Cost: 1 D1 batch (3 rows read).
+        Cost: 2 D1 batches (3 rows read).
         """
         ...

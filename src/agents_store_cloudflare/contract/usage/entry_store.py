@@ -120,7 +120,7 @@ class EntryStore(Protocol):
         keep_totals: bool = False,
         commit_id: str | None = None,
     ) -> int:
-        """Delete the entries that are older than an age, by their timestamps.
+        """Delete the entries that are older than an age, by their timestamps and the database's clock.
 
         Args:
             age: seconds, or a timedelta. Entries strictly older than this are deleted.
@@ -131,6 +131,6 @@ class EntryStore(Protocol):
         Returns:
             How many entries were deleted.
 
-        Cost: 1 D1 batch (914 rows read, 102 written).
+        Cost: 2 D1 batches (914 rows read, 102 written).
         """
         ...

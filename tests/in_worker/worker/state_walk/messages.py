@@ -269,7 +269,7 @@ class HistoryModel(SessionsModel):
     ) -> int:
         def prune(session: SessionModel) -> int:
             keep = max(len(session.checkpoints) - (keep_last or 1), 0)
-            before = None if older_than_ms is None else self._now_ms() - older_than_ms
+            before = None if older_than_ms is None else self.database_now_ms() - older_than_ms
             gone = [each for each in session.checkpoints[:keep] if before is None or each.bare.timestamp < before]
             session.checkpoints = [each for each in session.checkpoints if each not in gone]
             return len(gone)

@@ -143,6 +143,7 @@ class GuardedModel:
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
+        self.database_now_ms = now_ms
         self._epochs = 0
         self.sessions: dict[str, SessionModel] = {}
         self.fences: dict[str, int] = {}

@@ -63,14 +63,23 @@ class StateWalk(StepDraws):
     Args:
         store: reads the same `clock`, and nobody else writes to its sessions.
         prefix: of all session ids.
+        database_now_ms: the clock of the store's database, if it is another one. It is ahead by more than the walk lasts.
 
     Attributes:
         steps: how many were made.
         made: how often each call was made, and how often it raised.
     """
 
-    def __init__(self, store: D1StateStore, clock: WalkClock, *, prefix: str = "") -> None:
+    def __init__(
+        self,
+        store: D1StateStore,
+        clock: WalkClock,
+        *,
+        prefix: str = "",
+        database_now_ms: Callable[[], int] | None = None,
+    ) -> None:
         super().__init__(clock, prefix)
+        self._model.database_now_ms = database_now_ms or clock.now_ms
         self._store = store
         self._past: deque[Call] = deque(maxlen=REMEMBERED_CALLS)
         self.steps = 0
