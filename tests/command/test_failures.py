@@ -1,6 +1,7 @@
 """What the command says when its surroundings or its data are not what it expects."""
 
 import io
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +26,33 @@ def test_a_reader_that_has_seen_enough(file: Path, filled: SqliteDatabase) -> No
         running.stdout.close()
         said = running.stderr.read()
     assert (running.returncode, said) == (1, b"")
+
+
+def test_an_output_that_is_closed(file: Path, filled: SqliteDatabase) -> None:
+    """`… >&-` ends the command without a traceback."""
+    program = (
+        f"{shlex.quote(sys.executable)} -m agents_store_cloudflare sessions --database {shlex.quote(str(file))} >&-"
+    )
+    ran = subprocess.run(["sh", "-c", program], capture_output=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("show", "\udcff"),
+        ("usage", "\udcff"),
+        ("budgets", "\udcff"),
+        ("export", "\udcff"),
+        ("sessions", "--prefix", "\udcff"),
+    ],
+)
+def test_an_argument_that_is_no_text(
+    command: Command, file: Path, filled: SqliteDatabase, asked: tuple[str, ...]
+) -> None:
+    """A terminal may hand over any bytes. The stored data is not to blame."""
+    answer = command(*asked, "--database", file)
+    assert (answer.status, "holds a lone surrogate" in answer.err, answer.err.count("\n")) == (2, True, 1), answer
 
 
 def test_rows_that_this_package_did_not_write(command: Command, file: Path, filled: SqliteDatabase) -> None:

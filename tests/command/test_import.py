@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,32 @@ def test_sessions_keep_their_order(
     command("import", dump, "--database", empty)
     listed = [command("sessions", "--json", "--database", each).json() for each in (file, empty)]
     assert listed[1]["sessions"] == listed[0]["sessions"]
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\n", b"\xef\xbb\xbf\r\n\r\n"])
+def test_marks_and_empty_lines_at_the_beginning(  # noqa: PLR0917 - fixtures
+    command: Command, file: Path, filled: SqliteDatabase, empty: Path, tmp_path: Path, before: bytes
+) -> None:
+    """Editors and shells of Windows put a byte order mark before a text, and end its lines with two characters."""
+    text = command("export", "--all", "--database", file).out
+    dump = tmp_path / "dump.jsonl"
+    dump.write_bytes(before + text.replace("\n", "\r\n").encode())
+    done = command("import", dump, "--database", empty)
+    assert (done.status, done.err) == (0, "")
+    assert _comparable(command("export", "--all", "--database", empty).out) == _comparable(text)
+
+
+def test_a_pipe_is_read_once(command: Command, file: Path, filled: SqliteDatabase, empty: Path, tmp_path: Path) -> None:
+    """`import <(zcat dump.gz)` names a pipe, which cannot be read twice."""
+    text = command("export", "--all", "--database", file).out
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(pipe.write_text, text)
+        done = command("import", pipe, "--database", empty)
+        writing.result()
+    assert (done.status, done.err) == (0, "")
+    assert _comparable(command("export", "--all", "--database", empty).out) == _comparable(text)
 
 
 Lines = list[str]

@@ -457,6 +457,19 @@ async def test_sockets_look_at_the_origin() -> None:
     assert (await alone.ask("/streams/s/socket", upgrade="websocket", origin="https://app.example")).status == 403
 
 
+async def test_sockets_of_any_origin_bring_no_cookies() -> None:
+    """GW-8: A WebSocket always brings the user's cookies, so `*` would let pages of any origin read with them."""
+    site = Site(cors=CorsPolicy(allowed_origins=["*"]))
+    await site.write(1)
+    for origin, sent, status in (
+        ("https://any.example", {}, 101),
+        ("https://any.example", {"cookie": "session=of-the-user"}, 403),
+        (HOST, {"cookie": "session=of-the-user"}, 101),
+    ):
+        answer = await site.ask("/streams/s/socket", upgrade="websocket", origin=origin, **sent)
+        assert (origin, sent, answer.status) == (origin, sent, status)
+
+
 async def test_a_signed_info_is_judged_by_the_end_of_the_stream() -> None:
     """GW-9: The info has the end and the outcome, so the position in its address does not limit it."""
     site = Site(authorize=_broken, signer=StreamUrlSigner({"k1": b"0123456789abcdef"}))

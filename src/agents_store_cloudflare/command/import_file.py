@@ -6,7 +6,7 @@ import argparse
 import sys
 from array import array
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -93,13 +93,19 @@ def _how(options: argparse.Namespace, parts: Sequence[_Part]) -> _How:
 
 @contextmanager
 def _opened(path: Path) -> Generator[IO[bytes], None, None]:
-    """Open the file. It is read several times, so standard input is copied first."""
-    if str(path) != "-":
-        with path.open("rb") as file:
-            yield file
+    """Open the file. It is read several times, so standard input and pipes (`<(zcat …)`) are copied first."""
+    if str(path) == "-":
+        with _copied(sys.stdin.buffer) as copy:
+            yield copy
         return
+    with path.open("rb") as given, nullcontext(given) if given.seekable() else _copied(given) as file:
+        yield file
+
+
+@contextmanager
+def _copied(source: IO[bytes]) -> Generator[IO[bytes], None, None]:
     with TemporaryFile() as copy:
-        copyfileobj(sys.stdin.buffer, copy)
+        copyfileobj(source, copy)
         copy.seek(0)
         yield copy
 
@@ -123,6 +129,7 @@ class _Export:
         self._file = file
         self._without_streams = without_streams
         self._begins = array("q")  # of each line, in bytes
+        self._head = ""
 
     def parts(self) -> list[_Part]:
         """Return every session and every tree of budgets of the file.
@@ -143,10 +150,8 @@ class _Export:
 
     def copy(self, part: _Part) -> Copy:
         """Return the copy of a part that `parts` has found, without its streams."""
-        self._file.seek(0)
-        head = self._file.readline()
         self._file.seek(self._begins[part.line - 1])
-        _, copy = next(copies_of(line.decode() for line in chain([head], self._file)))
+        _, copy = next(copies_of(chain([self._head], (line.decode() for line in self._file))))
         return {key: value for key, value in copy.items() if key != "streams"}
 
     def _lines(self) -> Iterator[str]:
@@ -155,9 +160,12 @@ class _Export:
             self._begins.append(begin)
             begin += len(line)
             try:
-                yield line.decode()
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")  # Windows programs begin a file with a mark
             except UnicodeDecodeError:
                 raise CommandError(f"line {number}: no UTF-8 text; the file is no export") from None
+            if not self._head.strip():
+                self._head = text
+            yield text
 
 
 async def _refuse(opened: OpenDatabase, export: _Export, parts: Sequence[_Part], how: _How) -> None:

@@ -25,6 +25,7 @@ from agents_store_cloudflare.command import (
 )
 from agents_store_cloudflare.command.failure import BAD_ARGUMENTS, FAILED, CommandError
 from agents_store_cloudflare.command.text import printable
+from agents_store_cloudflare.contract.arguments import check_text
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
 from agents_store_cloudflare.database import SqlError
 
@@ -48,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
         reconfigure(errors="backslashreplace")  # a character that the terminal does not have must not stop a command
     try:
+        _check_texts(options)
         status = int(asyncio.run(options.run(options)))
-        sys.stdout.flush()
+        print(end="", flush=True)  # `>&-` leaves no sys.stdout, which print forgives
     except BrokenPipeError:  # `… | head` reads no more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED
@@ -59,6 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message, status = _failure(error)
         print(f"error: {printable(message)}", file=sys.stderr)
     return status
+
+
+def _check_texts(options: argparse.Namespace) -> None:
+    """Raise InvalidArgumentError for an option that is no UTF-8. Paths may have any bytes."""
+    for name, value in vars(options).items():
+        if isinstance(value, str):
+            check_text(value, name, empty=True)
 
 
 def _failure(error: Exception) -> tuple[str, int]:

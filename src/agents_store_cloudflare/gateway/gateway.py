@@ -199,7 +199,7 @@ class StreamGateway:
     def _is_welcome(self, value: HttpRequest) -> bool:
         """Return whether a page of the request's origin may open a WebSocket. Browsers do not check this."""
         origin = value.header("Origin")
-        return origin is None or self._is_own(value, origin) or (self._cors is not None and self._cors.admits(origin))
+        return origin is None or self._is_trusted(value, origin)
 
     def _is_forged(self, value: HttpRequest) -> bool:
         """Return whether a page of a foreign origin sends this change.
@@ -209,11 +209,15 @@ class StreamGateway:
         origin = value.header("Origin")
         if origin is None:
             return value.header("Sec-Fetch-Site") in ("cross-site", "same-site")
+        return not self._is_trusted(value, origin)
+
+    def _is_trusted(self, value: HttpRequest, origin: str) -> bool:
+        """Return whether pages of this origin may send the request, which browsers send with the user's cookies."""
         if self._is_own(value, origin) or (self._cors is not None and self._cors.names(origin)):
-            return False
+            return True
         # '*' lets in pages of any origin, but never with a user's credentials.
         is_open = self._cors is not None and self._cors.admits(origin)
-        return not is_open or value.header("Cookie") is not None
+        return is_open and value.header("Cookie") is None
 
     @staticmethod
     def _is_own(value: HttpRequest, origin: str) -> bool:
