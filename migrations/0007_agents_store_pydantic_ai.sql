@@ -6,14 +6,14 @@ INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0007_agents_store_pydantic_a
 
 -- One row per conversation. session_id is its conversation_id.
 -- tree: the first conversation of its tree: a fork has the tree of its origin, any other conversation has its own id.
--- write_id: names the write that made this row, so that a repetition of it is recognised.
+-- writes: names of the 16 newest writes of this row, as a JSON list, so that a repetition of one is recognised.
 -- branches: the last entries of the branches that it has left, as a JSON list; left_tips: former ones that it no longer names.
 -- updated_at: microseconds since 1970. body: the rest of the record, as JSON.
 CREATE TABLE __agents_conversations (
   session_id TEXT NOT NULL,
   tree TEXT NOT NULL,
   revision TEXT NOT NULL,
-  write_id TEXT NOT NULL,
+  writes TEXT NOT NULL,
   head_id TEXT,
   branches TEXT NOT NULL DEFAULT '[]',
   left_tips TEXT NOT NULL DEFAULT '[]',

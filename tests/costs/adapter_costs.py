@@ -164,6 +164,8 @@ async def _conversations(ledger: Ledger) -> None:
         await conversations.read_entry(record.head_id)
     with ledger.line("conversations.branch", "at the first message"):
         await conversations.branch("talk", at=1, expected_revision=record.revision)
+    with ledger.line("conversations.fork", "at the first message"):
+        await conversations.fork("talk", at=1, new_conversation_id="other talk")
     changed = await conversations.read_record("talk")
     assert changed is not None
     with ledger.line("conversations.write_record", "the same record, no new message"):

@@ -264,7 +264,7 @@ LATER: Final[dict[str, tuple[LiteralString, ...]]] = {
           session_id TEXT NOT NULL,
           tree TEXT NOT NULL,
           revision TEXT NOT NULL,
-          write_id TEXT NOT NULL,
+          writes TEXT NOT NULL,
           head_id TEXT,
           branches TEXT NOT NULL DEFAULT '[]',
           left_tips TEXT NOT NULL DEFAULT '[]',

@@ -15,10 +15,12 @@ from pydantic_ai.messages import (
     ModelRequest,
     ModelResponse,
     TextPart,
+    ToolCallPart,
     ToolReturnPart,
     UserPromptPart,
 )
 from pydantic_ai.models.test import TestModel
+from pydantic_ai.tools import DeferredToolRequests
 from pydantic_ai.usage import RequestUsage
 
 from agents_store_cloudflare.adapters.pydantic_ai import D1ConversationStore, ForeignValueError
@@ -249,6 +251,81 @@ async def test_a_lost_reply_and_another_writer(database: SqliteDatabase) -> None
     conversation.messages.append(said("2"))
     await mine.save(conversation)
     assert texts_of(await loaded(other)) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("writes", [1, 15])
+@pytest.mark.parametrize("call", ["save", "branch", "fork"])
+async def test_a_lost_reply_without_new_entries_and_other_writers(
+    database: SqliteDatabase, call: str, writes: int
+) -> None:
+    """PA-5: The repetition is recognised although the write stored no message."""
+    other = D1ConversationStore(database)
+    await say(other, said("1"), said("2"))
+    written = "fork" if call == "fork" else THREAD
+
+    async def between() -> None:
+        for number in range(writes):
+            await say(other, said(str(number)), conversation_id=written)
+
+    mine = D1ConversationStore(OvertakenDatabase(database, between))
+    conversation = await loaded(mine)
+    if call == "save":
+        await mine.save(conversation)
+    elif call == "branch":
+        await mine.branch(THREAD, at=1, expected_revision=conversation.revision)
+    else:
+        await mine.fork(THREAD, at=1, new_conversation_id="fork")
+    kept = ["1", "2"] if call == "save" else ["1"]
+    assert texts_of(await loaded(other, written)) == [*kept, *map(str, range(writes))]
+
+
+@pytest.mark.parametrize("call", ["branch", "fork"])
+async def test_a_deletion_while_the_lines_are_read(database: SqliteDatabase, call: str) -> None:
+    """PA-5: A branch or fork from an entry whose conversation is deleted meanwhile is a conflict, not a KeyError."""
+    other = D1ConversationStore(database)
+    conversation = await say(other, said("1"), said("2"))
+    await other.branch(THREAD, at=1, expected_revision=conversation.revision)
+    revision = (await say(other, said("3"))).revision
+    record = await other.read_record(THREAD)
+    assert record is not None
+    [left] = record.branches
+
+    class Deleting(D1ConversationStore):
+        async def read_history(self, head_id: str | None, *, limit: int | None = None) -> list[ConversationEntry]:
+            if head_id == left:
+                await other.delete(THREAD)
+            return await super().read_history(head_id, limit=limit)
+
+    mine = Deleting(database)
+    called = (
+        mine.branch(THREAD, from_entry=left, expected_revision=revision)
+        if call == "branch"
+        else mine.fork(THREAD, from_entry=left)
+    )
+    with pytest.raises(ConversationConflict):
+        await called
+
+
+async def test_what_a_save_stores_is_fixed(database: SqliteDatabase) -> None:
+    """PA-5: Changes of the conversation during a save are not stored: neither its parts, nor its usage, nor its requests."""
+
+    class Changing(FaultyDatabase):
+        async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+            part.content = f"changed {len(self.sent)}"
+            conversation.usage.requests += 1
+            conversation.messages.append(said("late"))
+            conversation.deferred_tool_requests = None
+            return await super().batch(statements)
+
+    part = UserPromptPart("1")
+    calls = DeferredToolRequests(approvals=[ToolCallPart("pay", {"to": "ada"}, tool_call_id="c")])
+    conversation = Conversation(
+        conversation_id=THREAD, messages=[ModelRequest(parts=[part])], deferred_tool_requests=calls
+    )
+    await D1ConversationStore(Changing(database)).save(conversation)
+    stored = await D1ConversationStore(database).load(THREAD)
+    assert stored is not None
+    assert (texts_of(stored), stored.usage.requests, stored.deferred_tool_requests) == (["1"], 0, calls)
 
 
 async def test_a_lost_reply_and_a_deletion(database: SqliteDatabase) -> None:

@@ -28,7 +28,13 @@ GUARD_WRITE: LiteralString = f"""
     SELECT {_FAULT} AS verdict
     FROM (
       SELECT CASE
-        WHEN (SELECT write_id FROM __agents_conversations WHERE session_id = ?1) = ?3 THEN 'done'
+        WHEN EXISTS (
+          SELECT 1
+          FROM __agents_conversations AS c
+          JOIN json_each(c.writes) AS write
+          WHERE c.session_id = ?1
+            AND write.value = ?3
+        ) THEN 'done'
         WHEN (SELECT revision FROM __agents_conversations WHERE session_id = ?1) IS NOT ?2 THEN 'conflict'
         WHEN EXISTS (
           SELECT 1
@@ -56,21 +62,28 @@ GUARD_WRITE: LiteralString = f"""
     )
 """
 
-# Replaces the row of the stored record. Entries that the old record named and the new record does not name are remembered until
-# they are deleted. ?1 conversation, ?2 an entry whose tree a new conversation joins (NULL: a tree of its own), ?3 revision, ?4 the
-# write's name, ?5 head, ?6 branches, ?7 scope, ?8 updated_at, ?9 body, ?10 the entry before the new entries (NULL: none, or
-# unknown). Primary keys.
+# Replaces the row of the stored record. Its 16 newest writes stay known. Entries that the old record named and the new record does not
+# name are remembered until they are deleted. ?1 conversation, ?2 an entry whose tree a new conversation joins (NULL: a tree of its own),
+# ?3 revision, ?4 the write's name, ?5 head, ?6 branches, ?7 scope, ?8 updated_at, ?9 body, ?10 the entry before the new entries (NULL:
+# none, or unknown). Primary keys.
 UPSERT: LiteralString = """
     INSERT INTO __agents_conversations
-      (session_id, tree, revision, write_id, head_id, branches, scope, updated_at, body)
+      (session_id, tree, revision, writes, head_id, branches, scope, updated_at, body)
     SELECT
       ?1,
       coalesce((SELECT tree FROM __agents_conversation_entries WHERE entry_id = ?2 AND part = 0), ?1),
-      ?3, ?4, ?5, ?6, ?7, ?8, ?9
+      ?3, json_array(?4), ?5, ?6, ?7, ?8, ?9
     WHERE true
     ON CONFLICT (session_id) DO UPDATE SET
       revision = excluded.revision,
-      write_id = excluded.write_id,
+      writes = json_insert(
+        CASE
+          WHEN json_array_length(__agents_conversations.writes) >= 16 THEN json_remove(__agents_conversations.writes, '$[0]')
+          ELSE __agents_conversations.writes
+        END,
+        '$[#]',
+        ?4
+      ),
       head_id = excluded.head_id,
       branches = excluded.branches,
       scope = excluded.scope,
