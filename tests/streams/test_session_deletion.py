@@ -446,3 +446,14 @@ async def test_a_child_that_others_make_again_before_a_repetition(store: Store) 
     assert not await store.store.usage_store.exists("grandchild")
     assert await store.sequences("grandchild") == [1, 1]
     assert await store.sequences("root") is None
+
+
+async def test_a_tree_that_others_delete_twice(store: Store) -> None:
+    """SM-37: The names of both trees are kept, also when the root is made again, and its deletion takes them all."""
+    states = store.store.state_store
+    assert await states.delete_session("root")
+    await store.fill(("root", None), ("late", "root"))
+    assert await states.delete_session("root")
+    await store.fill(("root", None))
+    assert await store.store.delete_session("root") is True
+    assert await store.left(*ALL, "late") == ["other"]

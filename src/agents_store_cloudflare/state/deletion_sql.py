@@ -39,14 +39,13 @@ _IS_REMOTE: LiteralString = """EXISTS (
 
 # The tree: a session, or the expired sessions, each with its descendants. UNION ends at a cycle of parents. A remote child stays.
 # An id without a session stands in the tree too, without a number, because usage and streams may have this id. So do the descendants
-# of such an id that a deletion of the state alone has left (`lost`), unless they were made again since. ?1 session id or NULL, ?2 now, or
+# of ?1 that a deletion of the state alone has left (`lost`), unless they were made again since. ?1 session id or NULL, ?2 now, or
 # NULL for the present by the database's clock, ?3 most expired sessions, 0 for a deletion of one session. Primary keys, partial indexes
 # on expires_at and on parent_session_id.
 _TREE: LiteralString = f"""
     WITH RECURSIVE lost (session_id) AS (
       SELECT ?1
       WHERE ?1 IS NOT NULL
-        AND NOT EXISTS (SELECT 1 FROM __agents_states WHERE session_id = ?1)
       UNION
       SELECT child.session_id
       FROM lost
@@ -344,7 +343,23 @@ REMEMBER_DELETION: LiteralString = (
           AND p.value ->> 0 IS NOT ?4
       ),
       streams = CASE WHEN ?9 = 1 THEN coalesce(excluded.streams, streams) ELSE excluded.streams END,
-      children = CASE WHEN ?9 = 1 THEN coalesce(excluded.children, children) END
+      children = CASE
+        WHEN ?9 = 1 AND excluded.children IS NULL THEN children
+        WHEN ?9 = 1 THEN (
+          SELECT json_group_array(json(entry))
+          FROM (
+            SELECT value AS entry FROM json_each(excluded.children)
+            UNION ALL
+            SELECT value
+            FROM json_each("""
+    + list_or_empty("children")
+    + """)
+            WHERE type = 'array'
+              AND value ->> 0 NOT IN (SELECT value ->> 0 FROM json_each(excluded.children))
+            LIMIT ?11
+          )
+        )
+      END
     RETURNING session_id, streams
     """
 )
