@@ -21,8 +21,8 @@ IDS: Final = frozenset({"session_id", "parent_session_id", "root_session_id", "s
 IDS_WITHIN: Final[Mapping[str, str]] = {"open_turn": "streamId", "owed_closings": "streamId", "data": "subSessionId"}
 """The columns of JSON that hold such an id, each with the member that holds it."""
 
-_OF_DELETIONS: Final[StoredRow] = {"plans": "[]", "streams": None}
-"""The columns of a fence about deletions under the old id and the streams that they have left."""
+_OF_DELETIONS: Final[StoredRow] = {"plans": "[]", "streams": None, "children": None}
+"""The columns of a fence about deletions under the old id, and about the streams and children that they have left."""
 
 
 def check_rename(rename: Mapping[str, str]) -> None:

@@ -114,7 +114,7 @@ class D1ConversationStore(ConversationStore):
             StaleFencingTokenError: a newer holder of the lock has written. This error is raised even if there is a conflict too.
             ForeignValueError: JSON cannot hold a message.
 
-        Cost: 2 D1 batches (6-18 rows read, 3 written).
+        Cost: 2 D1 batches (6-19 rows read, 3 written).
         """
         own = conversation.conversation if isinstance(conversation, AgentRunResult) else conversation
         saving = copy.copy(self)
@@ -138,7 +138,7 @@ class D1ConversationStore(ConversationStore):
             ConversationConflict: the conversation was saved or deleted since it was loaded.
             StaleFencingTokenError: a newer holder of the lock has written. This error is raised even if there is a conflict too.
 
-        Cost: 3 D1 batches (35 rows read, 1 written).
+        Cost: 3 D1 batches (37 rows read, 1 written).
         """
         async with self._named_by_the_lock(conversation_id):
             try:
@@ -168,7 +168,7 @@ class D1ConversationStore(ConversationStore):
             ConversationConflict: `new_conversation_id` is stored already, or the conversation was deleted meanwhile.
             StaleFencingTokenError: a newer holder of the lock has written.
 
-        Cost: 3 D1 batches (35 rows read, 1 written).
+        Cost: 3 D1 batches (13 rows read, 2 written).
         """
         before = await self._revision(conversation_id) if from_entry is not None else None
         try:
@@ -242,7 +242,7 @@ class D1ConversationStore(ConversationStore):
             InvalidArgumentError: the conversation continues an entry of another conversation without being its fork, or an entry is
                 stored already.
 
-        Cost: 1 D1 batch (15 rows read, 1 written).
+        Cost: 1 D1 batch (18 rows read, 1 written).
         """
         own = check_id(record.conversation_id, "conversation_id")
         if self._fixed is not None:
@@ -278,7 +278,7 @@ class D1ConversationStore(ConversationStore):
             StaleFencingTokenError: a newer holder of the lock has written.
             D1StateError: a reply was lost, and somebody else has written the conversation meanwhile. Nothing of theirs is deleted.
 
-        Cost: 1 D1 batch (42 rows read, 5 written).
+        Cost: 1 D1 batch (44 rows read, 4 written).
         """
         own = check_id(conversation_id, "conversation_id")
         statements = [
