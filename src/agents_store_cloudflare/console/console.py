@@ -116,7 +116,7 @@ class OperatorConsole:
         Raises:
             TypeError: the argument is no request. Every other failure becomes an error page.
 
-        Cost: 0-7 D1 batches (0-28 rows read), 0-3 object calls (0-22 rows read).
+        Cost: 0-7 D1 batches (0-25 rows read), 0-3 object calls (0-22 rows read).
         """
         value = http_request(request)
         if not is_below(value.url, self._prefix):

@@ -37,23 +37,12 @@ _IS_REMOTE: LiteralString = """EXISTS (
             AND r.location = 'remote'
         )"""
 
-# The tree: a session, or the expired sessions, each with its descendants. UNION ends at a cycle of parents. A remote child stays.
-# An id without a session stands in the tree too, without a number, because usage and streams may have this id. So do the descendants
-# of ?1 that a deletion of the state alone has left (`lost`), unless they were made again since. ?1 session id or NULL, ?2 now, or
-# NULL for the present by the database's clock, ?3 most expired sessions, 0 for a deletion of one session. Primary keys, partial indexes
-# on expires_at and on parent_session_id.
-_TREE: LiteralString = f"""
-    WITH RECURSIVE lost (session_id) AS (
-      SELECT ?1
-      WHERE ?1 IS NOT NULL
-      UNION
-      SELECT child.session_id
-      FROM lost
-      JOIN __agents_fences AS f ON f.session_id = lost.session_id
-      JOIN json_each({list_or_empty("f.children")}) AS named
-      JOIN __agents_fences AS child ON child.session_id = named.value ->> 0 AND child.lives = named.value ->> 1
-      WHERE named.type = 'array'
-    ),
+# The parameters of both trees: ?1 session id or NULL, ?2 now, or NULL for the present by the database's clock, ?3 most expired sessions, 0
+# for a deletion of one session. Primary keys, partial indexes on expires_at and on parent_session_id.
+
+# A session, or the expired sessions, each with its descendants. UNION ends at a cycle of parents. A remote child stays. The rows of
+# {others} stand in the tree too, without a number and without descendants.
+_MEMBERS: LiteralString = f"""
     tree (session_id, session_no) AS (
       SELECT session_id, session_no
       FROM (
@@ -63,9 +52,10 @@ _TREE: LiteralString = f"""
           SELECT session_id, session_no FROM __agents_states WHERE expires_at <= coalesce(?2, {NOW_MS}) ORDER BY expires_at LIMIT ?3
         )
         UNION ALL
-        SELECT session_id, NULL
-        FROM lost
-        WHERE NOT EXISTS (SELECT 1 FROM __agents_states AS again WHERE again.session_id = lost.session_id)
+        SELECT other.session_id, NULL
+        FROM {{others}} AS other
+        WHERE other.session_id IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM __agents_states AS living WHERE living.session_id = other.session_id)
       )
       UNION
       SELECT child.session_id, child.session_no
@@ -76,14 +66,31 @@ _TREE: LiteralString = f"""
     )
 """
 
+# An id without a session stands in the tree, because adapters' rows may have this id.
+_TREE: LiteralString = "WITH RECURSIVE" + _MEMBERS.format(others="(SELECT ?1 AS session_id)")
+
+# The tree with all that usage and streams may belong to: also the descendants of ?1 that a deletion of the state alone has left,
+# unless they were made again since.
+_TREE_WITH_LOST: LiteralString = f"""
+    WITH RECURSIVE lost (session_id) AS (
+      SELECT ?1
+      UNION
+      SELECT child.session_id
+      FROM lost
+      JOIN __agents_fences AS f ON f.session_id = lost.session_id
+      JOIN json_each({list_or_empty("f.children")}) AS named
+      JOIN __agents_fences AS child ON child.session_id = named.value ->> 0 AND child.lives = named.value ->> 1
+      WHERE named.type = 'array'
+    ),""" + _MEMBERS.format(others="lost")
+
 
 def with_tree(statement: LiteralString) -> LiteralString:
     """Return a statement that may use the sessions of a deletion as `tree (session_id, session_no)`.
 
-    The number of an id without a session is NULL. The first parameters are ?1 session id or NULL, ?2 now or NULL, ?3 most expired sessions
-    or 0.
+    The number of an id without a session is NULL. So is the number of a descendant that a deletion of the state alone has left. The first
+    parameters are ?1 session id or NULL, ?2 now or NULL, ?3 most expired sessions or 0.
     """
-    return _TREE + statement
+    return _TREE_WITH_LOST + statement
 
 
 # The ids among ?1, session ids as JSON, that have no session. Primary key.
@@ -131,7 +138,7 @@ _IS_UNUSED: LiteralString = """
 # -> (stream id, mark or NULL) of each stream that only sessions of the tree use. The streams that earlier deletions of ?1 and of lost
 # descendants have left come last, with the marks that they found. Partial index on stream_id, primary keys.
 SELECT_STREAMS: LiteralString = (
-    _TREE
+    _TREE_WITH_LOST
     + """,
     streams (stream_id, mark) AS (
       SELECT coalesce(s.stream_id, tree.session_id), NULL
@@ -227,7 +234,7 @@ DELETE_STATES: LiteralString = (
     """
 )
 
-# ?1 … ?3 as in `_TREE`, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion
+# ?1 … ?3 as in the trees, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion
 # although there is no session, ?8 the streams that the session ?1 leaves unless others use them, as JSON, ?9 1 where each session leaves
 # its own stream, ?10 1 if the deletion met the session before others deleted it, ?11 most children -> (session id, the streams that it
 # leaves). Damaged commits are forgotten. Runs after the deletion of the usage and before the deletion of the sessions. For each session
@@ -236,7 +243,7 @@ DELETE_STATES: LiteralString = (
 # the newest 32 commits and the newest 32 deletions stay, of each kind at most 5,000 bytes. Primary keys, partial index on
 # parent_session_id.
 REMEMBER_DELETION: LiteralString = (
-    _TREE
+    _TREE_WITH_LOST
     + """,
     leaving AS (
       SELECT session_id FROM tree WHERE session_no IS NOT NULL OR ?7 = 1

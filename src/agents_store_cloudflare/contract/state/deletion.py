@@ -42,7 +42,7 @@ class DeletionStore(Protocol):
             StaleStateError: the session has another version than `expected_version`.
             StaleFencingTokenError: a newer holder of the lock has written.
 
-        Cost: 1 D1 batch (63-1149 rows read, 0-24 written).
+        Cost: 1 D1 batch (42-659 rows read, 0-24 written).
         """
         ...
 
@@ -52,7 +52,7 @@ class DeletionStore(Protocol):
         Args:
             session_id: the session.
 
-        Cost: 1 D1 batch (130 rows read).
+        Cost: 1 D1 batch (128 rows read).
         """
         ...
 
@@ -70,7 +70,7 @@ class DeletionStore(Protocol):
         Returns:
             The ids of all deleted sessions.
 
-        Cost: 1 D1 batch (61-95 rows read, 0-3 written).
+        Cost: 1 D1 batch (49-83 rows read, 0-3 written).
         """
         ...
 
