@@ -85,7 +85,7 @@ def long_section(run: Published) -> str:
     return (
         f"{measured_on(run)} {run['turnsASecond']} turns a second for {run['seconds'] / 60:.0f} minutes, {run['errors']:,} errors. "
         f"Memory {verdict}: {first / MEGABYTE:,.0f} MB at the beginning, {last / MEGABYTE:,.0f} MB at the end, "
-        f"{run['bytesAMinute'] / MEGABYTE:+.2f} MB a minute after the first third (a line through a sample each ten seconds; it grows if "
+        f"{run['bytesAMinute'] / MEGABYTE:+.2f} MB a minute in the last third (a line through a sample each ten seconds; it grows if "
         f"the line rises by more than a twentieth). p50 / p95 / p99 in the first third {times[0]}, in the last third {times[1]}."
     )
 
