@@ -194,3 +194,14 @@ def test_bodies_that_are_too_much(body: bytes, text: str) -> None:
     with pytest.raises(Refusal, match=text) as refused:
         list(json_messages(body))
     assert refused.value.status == 413
+
+
+@pytest.mark.parametrize("name", ["if-match", "if-none-match", "if-unmodified-since"])
+@pytest.mark.parametrize(("method", "path"), [("DELETE", "s"), ("POST", "s"), ("PUT", "new"), ("PUT", "s")])
+async def test_a_change_under_a_condition(site: Site, method: str, path: str, name: str) -> None:
+    """DS-13: A condition on a change is not checked, so the change does not take place. It is never ignored."""
+    before = await site.ask("GET", "s?offset=-1")
+    status, said = await site.ask(method, path, b"[4]", {**JSON, name: '"18bcfe56800:0:1"'})
+    assert (status, json.loads(said)["error"]["code"]) == (412, "no_conditions")
+    assert await site.ask("GET", "s?offset=-1") == before
+    assert (await site.ask("GET", "new?offset=-1"))[0] == 404

@@ -87,6 +87,9 @@ ACTIONS: Final[dict[str, StreamAction]] = {
 MAX_LONG_POLL_S: Final = 60
 MOST_FORKS_LOOKED_AFTER: Final = 20
 
+CONDITIONS: Final = ("If-Match", "If-None-Match", "If-Unmodified-Since")
+"""A change with one of these would take place although its sender has made it depend on something."""
+
 
 class DurableStreams:
     """The Durable Streams protocol as a `GatewayFace`. Any client of the protocol can read and write the gateway's streams.
@@ -150,6 +153,9 @@ class DurableStreams:
         if not await _is_admitted(admits, stream_id, action, fork, read):
             message = "this request may not do that with this stream"
             return HttpResponse.refusal(403, "forbidden", message, headers=SECURITY_HEADERS)
+        if read is None and request.method != "HEAD" and any(map(request.header, CONDITIONS)):
+            message = "changes take no conditions (If-Match and the like); nothing was changed"
+            return HttpResponse.refusal(412, "no_conditions", message, headers=SECURITY_HEADERS)
         if read is not None:
             # The object uses the position that was checked here, and does not parse the URL again.
             request = replace(request, headers={READ_HEADER: read.to_header()})
