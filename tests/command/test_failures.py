@@ -66,6 +66,24 @@ def test_rows_that_this_package_did_not_write(command: Command, file: Path, fill
     assert "`doctor` shows more" in shown.err
 
 
+@pytest.mark.parametrize("table", ["__agents_states", "__agents_checkpoints"])
+def test_a_table_that_was_lost(  # noqa: PLR0917 - fixtures
+    command: Command, file: Path, filled: SqliteDatabase, empty: Path, tmp_path: Path, table: str
+) -> None:
+    """The database is to blame, not the file that is imported, and no SQL of ours is shown."""
+    dump = tmp_path / "dump.jsonl"
+    dump.write_text(command("export", "trip", "--database", file).out)
+    with sqlite3.connect(empty) as connection:
+        connection.execute(f"DROP TABLE {table}")
+    connection.close()
+    for asked in (("import", dump), ("sessions",), ("show", "trip"), ("export", "trip")):
+        answer = command(*asked, "--database", empty)
+        if asked != ("sessions",) or table == "__agents_states":
+            assert (answer.status, "syntax error" in answer.err, answer.err.count("\n")) == (1, False, 1), answer
+    refused = command("import", dump, "--database", empty)
+    assert f"the database has no table {table}" in refused.err
+
+
 def test_a_file_that_is_no_database(command: Command, tmp_path: Path) -> None:
     """A file with other content is named; so is one that cannot be read."""
     other = tmp_path / "other.sqlite"

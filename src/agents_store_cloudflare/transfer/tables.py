@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString, TypeAlias, cast
 
+from agents_store_cloudflare.contract.errors import D1StateError
 from agents_store_cloudflare.database import Database, Row, SqlValue, Statement, batch_with_retry
 from agents_store_cloudflare.state.numbering import first_key, last_key
 from agents_store_cloudflare.state.session_tables import SESSION_TABLES
@@ -189,8 +190,17 @@ def _in_hex(columns: Sequence[str]) -> LiteralString:
 
 
 async def columns_of(database: Database, table: LiteralString) -> list[str]:
-    """Return the names of a table's columns, in order."""
+    """Return the names of a table's columns, in order.
+
+    Raises:
+        D1StateError: the database has no such table.
+    """
     [rows] = await batch_with_retry(database, [Statement(_COLUMNS, (table,))])
+    if not rows:
+        raise D1StateError(
+            f"the database has no table {table}: `run_migration(db)` makes the tables of a new database, "
+            "and `agents-store doctor` names tables that were lost"
+        )
     return [cast("str", row[0]) for row in rows]
 
 
