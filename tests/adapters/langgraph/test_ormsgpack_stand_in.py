@@ -105,7 +105,14 @@ VALUES: list[Any] = [
     *(HumanMessage("hi", id="1"), AIMessage("x", tool_calls=[{"name": "t", "args": {"a": 1}, "id": "c"}])),
     ToolMessage("r", tool_call_id="c", artifact={"a": (1,)}),
 ]
-REFUSED: list[Any] = [2**64, -(2**63) - 1, object(), {"\ud800": 1}, {object(): 1}, len]
+REFUSED: dict[str, Any] = {
+    "too large": 2**64,
+    "too small": -(2**63) - 1,
+    "object": object(),
+    "lone surrogate as key": {"\ud800": 1},
+    "object as key": {object(): 1},
+    "function": len,
+}
 
 
 def _packed(module: Any, value: Any) -> Any:
@@ -131,7 +138,7 @@ def test_the_same_bytes(value: Any) -> None:
     assert repr(ours) == repr(theirs)
 
 
-@pytest.mark.parametrize("value", REFUSED, ids=repr)
+@pytest.mark.parametrize("value", REFUSED.values(), ids=REFUSED)
 def test_the_same_refusals(value: Any) -> None:
     """LG-14: Both modules refuse the same values with the same error."""
     assert _packed(ormsgpack, value) is _packed(ormsgpack_stand_in, value) is TypeError
