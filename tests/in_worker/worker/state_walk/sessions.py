@@ -204,9 +204,13 @@ class SessionsModel(GuardedModel):
             self.deletions.setdefault(session_id, [])
         return existed
 
-    def _delete(self, ids: Iterable[str]) -> None:
+    def _delete(self, ids: Sequence[str]) -> None:
+        for session_id in ids:
+            if children := {child: self.lives.get(child, 0) + 1 for child in self._children(session_id)}:
+                self.left_children[session_id] = {**self.left_children.get(session_id, {}), **children}
         for session_id in ids:
             session = self.sessions.pop(session_id)
+            self.lives[session_id] = self.lives.get(session_id, 0) + 1
             commits = [*self.past.get(session_id, []), *session.commits[-REMEMBERED:]]
             self.past[session_id] = [replace(commit, past=True) for commit in commits[-REMEMBERED:]]
             if session.state.stream_id != session_id:
@@ -215,21 +219,33 @@ class SessionsModel(GuardedModel):
     def _tree(self, roots: Iterable[str]) -> list[str]:
         tree = [session_id for session_id in roots if session_id in self.sessions]
         for session_id in tree:
-            remote = {ref.sub_session_id for ref in self.sessions[session_id].refs if ref.location == "remote"}
-            tree += [
-                child
-                for child, session in self.sessions.items()
-                if session.state.parent_session_id == session_id and child not in remote and child not in tree
-            ]
+            tree += [child for child in self._children(session_id) if child not in tree]
         return tree
+
+    def _children(self, session_id: str) -> list[str]:
+        remote = {ref.sub_session_id for ref in self.sessions[session_id].refs if ref.location == "remote"}
+        return [
+            child
+            for child, session in self.sessions.items()
+            if session.state.parent_session_id == session_id and child not in remote
+        ]
+
+    def _lost(self, root: str) -> list[str]:
+        """The descendants that deletions of the state have left, without those that are there again."""
+        lost = [root]
+        for session_id in lost:
+            children = self.left_children.get(session_id, {})
+            lost += [child for child, lives in children.items() if self.lives[child] == lives and child not in lost]
+        return [session_id for session_id in lost if session_id not in self.sessions]
 
     def _own_streams(self, root: str, tree: list[str]) -> set[str]:
         if not tree:
             return set()
         others = [session for each, session in self.sessions.items() if each not in tree]
         used = {name for session in others for name in (session.state.session_id, session.state.stream_id)}
-        left = {self.left_streams[root]} if root in self.left_streams else set[str]()
-        return ({self.sessions[each].state.stream_id for each in tree} | left) - used
+        lost = self._lost(root)
+        left = {self.left_streams[each] for each in (root, *lost) if each in self.left_streams}
+        return ({self.sessions[each].state.stream_id for each in tree} | {*lost} | left) - used
 
     def get_session_tree(self, session_id: str) -> SessionTree:
         """Its tuples sorted: their order is nobody's business."""

@@ -150,6 +150,8 @@ class GuardedModel:
         self.past: dict[str, list[Commit[Any]]] = {}
         self.deletions: dict[str, list[Commit[Any]]] = {}
         self.left_streams: dict[str, str] = {}
+        self.lives: dict[str, int] = {}
+        self.left_children: dict[str, dict[str, int]] = {}
         self.request: tuple[str, str] = ("", "")  # of the call under way: its arguments, and the state that it saves
 
     def guard(self, write: Write) -> Commit[Any] | None:
