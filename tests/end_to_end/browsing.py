@@ -14,7 +14,7 @@ OPTIONS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--no-first-run", "--headless=new"),
 ]
-PATIENCE_MS = 30_000
+PATIENCE_MS = 90_000
 
 
 @contextmanager

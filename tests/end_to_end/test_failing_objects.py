@@ -14,7 +14,7 @@ pytestmark = pytest.mark.runtime
 
 WORKER = Path(__file__).with_name("failing_worker") / "wrangler.toml"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.runtime
 
 EXAMPLE = Path(__file__).parents[2] / "examples/locked_worker"
 LINE = re.compile(r"( ?[0-9]+\.[0-9]) s  token ([0-9]+)  (.*)")
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 TTL_S = 2.0
 
 

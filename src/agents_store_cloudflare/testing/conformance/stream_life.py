@@ -283,7 +283,7 @@ class StreamLifeConformance(StreamFixtures):
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str
     ) -> None:
         """SM-35: An ended or failed stream is deleted after `keep_after_end`. An open stream is not."""
-        options = replace(stream_options, keep_after_end=0.5)
+        options = replace(stream_options, keep_after_end=3)
         manager = DurableObjectStreamManager(stream_namespace, options=options)
         names = [f"{unique}-{outcome}" for outcome in ("ended", "failed", "active", "reset")]
         for name in names:
@@ -293,7 +293,7 @@ class StreamLifeConformance(StreamFixtures):
         await manager.end_stream(names[3])
         await manager.reset_stream(names[3])
         assert await manager.get_info(names[0]) is not None
-        await clock.advance(0.7)
+        await clock.advance(3.2)
         assert [await manager.get_info(name) is None for name in names] == [True, True, False, False]
         with pytest.raises(StreamNotFoundError):
             await manager.create_reader(names[0])
@@ -303,16 +303,16 @@ class StreamLifeConformance(StreamFixtures):
         self, stream_namespace: ObjectNamespace, stream_options: StreamOptions, clock: Time, unique: str
     ) -> None:
         """SM-35: `keep_idle` counts from the last change of a stream that has not ended. None keeps the stream."""
-        idle = DurableObjectStreamManager(stream_namespace, options=replace(stream_options, keep_idle=1))
+        idle = DurableObjectStreamManager(stream_namespace, options=replace(stream_options, keep_idle=3))
         kept = replace(stream_options, keep_idle=None, keep_after_end=None)
         kept_manager = DurableObjectStreamManager(stream_namespace, options=kept)
         await _write(idle, unique, 1)
         await _write(kept_manager, f"{unique}-kept", 1)
-        await clock.advance(0.6)
+        await clock.advance(1.7)
         assert await _write(idle, unique, 2) == 2
-        await clock.advance(0.6)
+        await clock.advance(1.7)
         assert await idle.get_info(unique) is not None
-        await clock.advance(0.8)
+        await clock.advance(3.2)
         assert await idle.get_info(unique) is None
         assert await kept_manager.get_info(f"{unique}-kept") is not None
 
