@@ -6,7 +6,8 @@ INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0007_agents_store_pydantic_a
 
 -- One row per conversation. session_id is its conversation_id.
 -- tree: the first conversation of its tree: a fork has the tree of its origin, any other conversation has its own id.
--- writes: names of the 16 newest writes of this row, as a JSON list, so that a repetition of one is recognised.
+-- writes: names of the 16 newest writes of this row, as a JSON list, so that a repetition of one is recognised. A name begins with eight
+-- digits of its revision, so that a repeated deletion knows a conversation that was made anew.
 -- branches: the last entries of the branches that it has left, as a JSON list; left_tips: former ones that it no longer names.
 -- updated_at: microseconds since 1970. body: the rest of the record, as JSON.
 CREATE TABLE __agents_conversations (

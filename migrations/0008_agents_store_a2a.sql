@@ -6,6 +6,7 @@ INSERT OR IGNORE INTO d1_migrations (name) VALUES ('0008_agents_store_a2a.sql');
 
 -- One row per task. session_id is its context id, or its own id if it has no context.
 -- version: how many writes there were, in twelve digits, a full stop, and the name of the last write.
+-- writes: the names of the 16 last writes, the newest first, so that a repeated one is recognised.
 -- state: the number of the task's state in the protocol.
 -- updated_at: the time of its status since the year 1, in nanoseconds, as digits that sort as text; '' for none.
 -- body: the task as JSON.
@@ -14,6 +15,7 @@ CREATE TABLE __agents_a2a_tasks (
   owner TEXT NOT NULL,
   task_id TEXT NOT NULL,
   version TEXT NOT NULL,
+  writes TEXT NOT NULL,
   state INTEGER NOT NULL,
   updated_at TEXT NOT NULL,
   body TEXT NOT NULL,

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.instruments.catalog import ROLES
 from tests.instruments.disturbing import Steps, mutate
-from tests.instruments.operations import Call, Operation, Role, plain
+from tests.instruments.operations import Operation, Role, plain
 
 MOST_POINTS = 200
 CASES = [(role, operation) for role in ROLES for operation in role.operations]
 
 
-async def aliases(role: Role, operation: Operation) -> tuple[int, list[str]]:
-    """Return how many pairs of a suspension point and a mutable part were tried, and the failures."""
-    result, picture, results = await _run(role, operation, -1)
+async def aliases(role: Role, operation: Operation, change: Callable[[Any], int] = mutate) -> tuple[int, list[str]]:
+    """Return how many pairs of a suspension point and a mutable part were tried, and the failures.
+
+    Args:
+        change: changes a value in all its parts, and returns how many there were.
+    """
+    result, picture, results = await _run(role, operation, -1, change)
     tried = results
     found: list[str] = []
-    if await _run(role, operation, -2) != (result, picture, results):
+    if await _run(role, operation, -2, change) != (result, picture, results):
         found.append(f"{role.name}, {operation.name!r}: changing what it returned changes what is stored")
     for point in range(MOST_POINTS):
-        seen, its_picture, changed = await _run(role, operation, point)
+        seen, its_picture, changed = await _run(role, operation, point, change)
         if changed < 0:
             return tried, found
         tried += changed
@@ -36,7 +42,7 @@ async def aliases(role: Role, operation: Operation) -> tuple[int, list[str]]:
     raise AssertionError(f"{operation.name!r} has more than {MOST_POINTS} suspension points")
 
 
-async def _run(role: Role, operation: Operation, point: int) -> tuple[str, str, int]:
+async def _run(role: Role, operation: Operation, point: int, change: Callable[[Any], int]) -> tuple[str, str, int]:
     """The result, the picture, and how many things were changed; -1: the point was not reached.
 
     Args:
@@ -48,7 +54,7 @@ async def _run(role: Role, operation: Operation, point: int) -> tuple[str, str, 
 
     def intrude() -> None:
         nonlocal changed
-        changed = _changeable(call)
+        changed = sum(change(each) for each in (*call.arguments, *call.keywords.values()))
 
     steps = Steps(call.make(), at=point, at_suspension=intrude)
     try:
@@ -57,20 +63,10 @@ async def _run(role: Role, operation: Operation, point: int) -> tuple[str, str, 
     except Exception as error:  # noqa: BLE001 - an error is a result too
         value, result = None, f"{type(error).__name__}: {error}"
     if point < 0:
-        changed = mutate(value) if point == -2 else _countable(value)
+        changed = change(value if point == -2 else copy.deepcopy(value))
     picture = await world.picture()
     world.close()
     return result, picture, changed
-
-
-def _changeable(call: Call) -> int:
-    return sum(mutate(each) for each in (*call.arguments, *call.keywords.values()))
-
-
-def _countable(value: Any) -> int:
-    import copy
-
-    return mutate(copy.deepcopy(value))
 
 
 @pytest.mark.parametrize(("role", "operation"), CASES, ids=[f"{role.name}-{each.name}" for role, each in CASES])

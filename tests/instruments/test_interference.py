@@ -42,6 +42,7 @@ async def interfere(role: Role, pairs: Iterable[tuple[Operation, Operation]]) ->
                 seen not in allowed
                 and not is_told(seen, allowed[0])
                 and not is_after(second, seen, allowed[1])
+                and not is_refused(seen, allowed[1])
                 and seen != await _disturbed(role, first, second, index, is_lost=False)
             ):
                 told = f"{role.name}: {first.name!r} (reply {index} lost), then {second.name!r}, then the retry"
@@ -61,6 +62,11 @@ def is_after(second: Operation, seen: Outcome, order: Outcome) -> bool:
     No row stays of entries that were deleted, so a retry records them after the deletion. Each counts once then.
     """
     return second.covers == ("UsageStore.delete",) and (seen[0], seen[2]) == (order[0], order[2])
+
+
+def is_refused(seen: Outcome, order: Outcome) -> bool:
+    """Return whether all is as after "second, first", which refuses the first call, and only the reason differs: it is a conflict."""
+    return "Conflict" in seen[0] and "Error" in order[0] and seen[1:] == order[1:]
 
 
 def _is_state(result: str, picture: str) -> bool:

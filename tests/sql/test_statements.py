@@ -28,8 +28,6 @@ ONE_ROW_VIEW = "__agents_next_session_no"
 SCANS_THAT_ARE_MEANT = {  # operators' calls, which say so
     *(f"transfer.budgets_sql.{name}[{index}]" for name in ("DELETE_TREE", "SELECT_TREE") for index in range(3)),
     "transfer.import_sql.SELECT_HOMES[0]",
-    "adapters.langgraph.deleting_sql.DELETE_RUNS[0]",
-    "adapters.langgraph.deleting_sql.FENCE_OF_RUNS[0]",
     "adapters.langgraph.deleting_sql.THREADS_OF_RUNS[0]",
     "adapters.langgraph.reading_sql.LINES_OF_PAGE[0]",
     "adapters.langgraph.reading_sql.SELECT_PAGE[0]",

@@ -201,7 +201,7 @@ async def test_rows_of_adapters_without_a_session(world: HomeWorld) -> None:
     source = await _d1()
     await D1StateStore(source).create_session("s", agent_type="x")
     copy = await export_session(source, "s")
-    row = "INSERT INTO __agents_a2a_tasks VALUES ('s', 'o', 't', 'v', 1, '', '{}')"
+    row = "INSERT INTO __agents_a2a_tasks VALUES ('s', 'o', 't', 'v', 'w', 1, '', '{}')"
     target = await _d1()
     store = await world.store()
     for database, place in ((target, target), (world.database, store)):

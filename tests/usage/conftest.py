@@ -7,12 +7,6 @@ from agents_store_cloudflare.testing import FakeClock, FaultyDatabase, SqliteDat
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    """The database's clock."""
-    return FakeClock()
-
-
-@pytest.fixture
 async def database(clock: FakeClock) -> FaultyDatabase:
     sqlite = SqliteDatabase(now_ms=clock.now_ms)
     await run_migration(sqlite)

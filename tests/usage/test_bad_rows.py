@@ -22,11 +22,6 @@ DAY_S = 86_400
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 async def database(clock: FakeClock) -> AsyncIterator[SqliteDatabase]:
     database = SqliteDatabase(now_ms=clock.now_ms)
     await run_migration(database)

@@ -114,9 +114,9 @@ INSERT_STAGED: tuple[LiteralString, ...] = (
     _inserted(
         "__agents_a2a_tasks",
         "5",
-        "session_id, owner, task_id, version, state, updated_at, body",
-        f"""r.value ->> 'session_id', r.value ->> 'owner', r.value ->> 'task_id', r.value ->> 'version', r.value ->> 'state',
-      r.value ->> 'updated_at', {_or_next("body")}""",
+        "session_id, owner, task_id, version, writes, state, updated_at, body",
+        f"""r.value ->> 'session_id', r.value ->> 'owner', r.value ->> 'task_id', r.value ->> 'version', r.value ->> 'writes',
+      r.value ->> 'state', r.value ->> 'updated_at', {_or_next("body")}""",
     ),
 )
 

@@ -1,6 +1,7 @@
 """A task store that two writers, lost replies, large values and foreign rows cannot break."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, LiteralString
 
 import pytest
@@ -11,7 +12,7 @@ from a2a.types.a2a_pb2 import Artifact, ListTasksRequest, Part, Task, TaskState
 
 from agents_store_cloudflare.adapters.a2a import D1TaskStore, ForeignValueError
 from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, StaleFencingTokenError
-from agents_store_cloudflare.database import Statement, retry
+from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
@@ -28,14 +29,6 @@ WORKING, DONE, CANCELED = (
     TaskState.TASK_STATE_CANCELED,
 )
 ADA = call_of()
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def pause(attempt: int) -> None:
-        assert attempt < retry.ATTEMPTS
-
-    monkeypatch.setattr(retry, "pause_before_retry", pause)
 
 
 async def stored(store: D1TaskStore, task_id: str = "task") -> StoredTask:
@@ -154,6 +147,36 @@ async def test_a_reply_that_is_lost(database: SqliteDatabase, state: Any) -> Non
     assert again.is_after(version)
     if state == WORKING:
         await save(store, task("task", "a", "b"), again)
+
+
+class _SavedMeanwhile:
+    """A database in which others save the task so often before the deletion's second batch."""
+
+    def __init__(self, database: SqliteDatabase, saves: int) -> None:
+        self._database, self._saves, self._batches = database, saves, 0
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Let the others save, then run the batch."""
+        self._batches += 1
+        for _ in range(self._saves if self._batches == 2 else 0):
+            found = await stored(other := D1TaskStore(self._database))
+            await save(other, found.task, found.version)
+        return await self._database.batch(statements)
+
+
+@pytest.mark.parametrize("saves", [15, 16])
+async def test_a_deletion_that_others_overtake(database: SqliteDatabase, saves: int) -> None:
+    """A2-4: A deletion deletes the task after 15 saves of others. After more it cannot know the task: it deletes nothing, and says so."""
+    await save(D1TaskStore(database), task())
+    mine = D1TaskStore(_SavedMeanwhile(database, saves))
+    if saves == 15:
+        await mine.delete("task", ADA)
+        assert await mine.get("task", ADA) is None
+        return
+    with pytest.raises(D1StateError, match="'task' 16 times") as raised:
+        await mine.delete("task", ADA)
+    assert raised.value.outcome_unknown
+    assert await mine.get("task", ADA) is not None
 
 
 async def test_a_database_that_fails(database: SqliteDatabase) -> None:

@@ -1,19 +1,21 @@
 """Every failing statement, every lost reply, cancellation, large values, foreign rows, a newer schema: one outcome, and a named error."""
 
 import asyncio
+import copy
 import json
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 
 from agents_store_cloudflare.adapters.langgraph import D1Saver, ForeignValueError
 from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, MigrationError
-from agents_store_cloudflare.database import Row, Statement, retry
+from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FaultyDatabase, SqliteDatabase
@@ -29,14 +31,6 @@ ROWS = [
 ]
 LONG = "ё" * 3_000
 IDS = [str(uuid6()) for _ in range(4)]
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def pause(attempt: int) -> None:
-        assert attempt < retry.ATTEMPTS
-
-    monkeypatch.setattr(retry, "pause_before_retry", pause)
 
 
 def _checkpoint(number: int, values: dict[str, Any]) -> Checkpoint:
@@ -84,6 +78,8 @@ WRITES: dict[str, Write] = {
     "prune": lambda saver: saver.aprune(["t"]),
 }
 writes = pytest.mark.parametrize("write", WRITES)
+READ_FIRST = {"prune", "delete_for_runs"}
+"""Their first batch reads."""
 
 
 @pytest.fixture(scope="module")
@@ -146,11 +142,11 @@ async def test_every_statement(made: Callable[[str], Awaitable[World]], write: s
     await WRITES[write](expected.saver)
     wanted, batches = await expected.seen(), list(expected.faults.sent)
     moments: tuple[Moment, ...] = ("before", "after")
-    for index in range(batches[-1] if write != "prune" else batches[1]):
+    for index in range(batches[1] if write in READ_FIRST else batches[-1]):
         for moment in moments:
             world = await made(f"{index}{moment}")
             before = await world.rows()
-            if write == "prune":  # its first batch reads
+            if write in READ_FIRST:
                 world.faults.leave_alone(1)
             world.faults.break_statement(index, moment)
             with pytest.raises(D1StateError, match="broken on demand"):
@@ -179,7 +175,7 @@ async def test_unknown_outcomes(made: Callable[[str], Awaitable[World]], write: 
     expected = await made("expected")
     await WRITES[write](expected.saver)
     world = await made("world")
-    if write == "prune":
+    if write in READ_FIRST:
         world.faults.leave_alone(1)
     world.faults.fail("after", message=UNKNOWN)
     with pytest.raises(D1StateError) as raised:
@@ -203,7 +199,7 @@ async def test_cancellation(made: Callable[[str], Awaitable[World]], write: str)
             await asyncio.sleep(0)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
-        if write not in {"a step", "delete_for_runs"}:  # of several batches, or several calls
+        if write != "a step":  # of several calls
             assert await world.seen() in (untouched, wanted)
         await WRITES[write](world.saver)
         assert await world.seen() == wanted
@@ -211,6 +207,130 @@ async def test_cancellation(made: Callable[[str], Awaitable[World]], write: str)
 
 async def _called(write: Write, saver: D1Saver) -> None:
     await write(saver)
+
+
+async def test_runs_take_their_lines_along(made: Callable[[str], Awaitable[World]]) -> None:
+    """LG-11: A deletion of runs whose reply was lost leaves no lines."""
+    world = await made("world")
+    world.faults.leave_alone(1)
+    world.faults.fail("after")
+    await world.saver.adelete_for_runs(["run"])
+    assert (await world.rows())[:2] == [[], []]
+
+
+class _Meanwhile:
+    """A database before whose next batch somebody acts."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+        self.act: Callable[[], Awaitable[object]] | None = None
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Let somebody act once, then run the batch."""
+        act, self.act = self.act, None
+        if act is not None:
+            await act()
+        return await self._database.batch(statements)
+
+
+@pytest.mark.parametrize("others", ["append", "delete"])
+async def test_a_put_that_others_overtake_stores_what_it_was_given(database: SqliteDatabase, others: str) -> None:
+    """LG-7: Values that change while a put waits are stored as they were, also when it must be laid out again."""
+    other = D1Saver(database)
+    message = HumanMessage(LONG, id="m")
+    await _put(other, 0, {"list": ["1", LONG]})
+    values: dict[str, Any] = {
+        "list": ["1", LONG, message],
+        "note": {"deep": [LONG]},
+        "last": HumanMessage(LONG, id="l"),
+    }
+    wanted = copy.deepcopy(values)
+
+    async def act() -> None:
+        await (other.adelete_thread("t") if others == "delete" else _put(other, 3, {"list": ["1", LONG, "theirs"]}))
+        message.content = "changed"
+        values["list"].append("late")
+        values["note"]["deep"].append("late")
+        values["last"].content = "changed"
+
+    saver = D1Saver(mine := _Meanwhile(database))
+    await saver.aget_tuple(_config(0))
+    mine.act = act
+    await _put(saver, 1, values)
+    found = await D1Saver(database).aget_tuple(_config(1))
+    assert found is not None
+    assert found.checkpoint["channel_values"] == wanted
+
+
+async def test_a_copy_that_goes_on_loses_nothing(database: SqliteDatabase) -> None:
+    """LG-11: What a copy has stays when it is copied again. A copy that has gone on, as its source has, is refused by name."""
+    saver = D1Saver(database)
+    await _put(saver, 0, {"list": ["1", LONG]})
+    await saver.acopy_thread("t", "copy")
+    in_copy = config_of("copy", checkpoint_ns="", checkpoint_id=IDS[0])
+    found = await saver.aget_tuple(in_copy)
+    assert found is not None
+    made = _checkpoint(1, {"list": [*found.checkpoint["channel_values"]["list"], "in the copy"]})
+    await saver.aput(in_copy, made, {"source": "loop", "step": 1, "parents": {}}, made["channel_versions"])
+    await saver.acopy_thread("t", "copy")
+    await saver.aget_tuple(_config(0))
+    made = _checkpoint(2, {"list": ["1", LONG, "in the source"]})
+    await saver.aput(_config(0), made, {"source": "loop", "step": 1, "parents": {}}, made["channel_versions"])
+    with pytest.raises(InvalidArgumentError, match=r"'copy'.*gone on"):
+        await saver.acopy_thread("t", "copy")
+    last = await D1Saver(database).aget_tuple(config_of("copy"))
+    assert last is not None
+    assert last.checkpoint["channel_values"] == {"list": ["1", LONG, "in the copy"]}
+
+
+async def test_a_copy_of_what_was_pruned_meanwhile(database: SqliteDatabase) -> None:
+    """LG-11: A source that has forgotten old lines is copied again into a copy that has not gone on."""
+    saver = D1Saver(database)
+    await _put(saver, 0, {"list": ["1", LONG * 3]})
+    await saver.acopy_thread("t", "copy")
+    await _put(saver, 1, {"list": ["1", LONG * 3, LONG]})
+    await _put(saver, 2, {"list": ["2", LONG]})
+    await saver.aprune(["t"])
+    await saver.acopy_thread("t", "copy")
+    found = await D1Saver(database).aget_tuple(config_of("copy"))
+    assert found is not None
+    assert found.checkpoint["channel_values"] == {"list": ["2", LONG]}
+
+
+async def test_a_copy_of_writes_that_came_first(database: SqliteDatabase) -> None:
+    """LG-11: A copy that has only the writes of a checkpoint gets the checkpoint when it is copied again."""
+    saver = D1Saver(database)
+    await _put(saver, 0, {"list": ["1"]})
+    await saver.aput_writes(_config(1), [("list", "w")], "task")
+    await saver.acopy_thread("t", "copy")
+    await _put(saver, 1, {"list": ["2"]})
+    await saver.acopy_thread("t", "copy")
+    found = await D1Saver(database).aget_tuple(config_of("copy"))
+    assert found is not None
+    assert found.checkpoint["channel_values"] == {"list": ["2"]}
+    assert found.pending_writes == [("task", "list", "w")]
+
+
+async def test_a_known_value_that_changes_while_a_put_waits(database: SqliteDatabase) -> None:
+    """LG-7: A value that the parent has too is stored as it was, also when others append first and it is laid out again."""
+    other = D1Saver(database)
+    saver = D1Saver(mine := _Meanwhile(database))
+    message = HumanMessage(LONG, id="m")
+    values: dict[str, Any] = {"list": ["1", LONG, message], "note": {"deep": [LONG]}}
+    await _put(saver, 0, values)
+    wanted = copy.deepcopy(values)
+    wanted["list"].append("mine")
+
+    async def act() -> None:
+        await _put(other, 3, {"list": ["1", LONG, "theirs"]})
+        message.content = "changed"
+        values["note"]["deep"].append("late")
+
+    mine.act = act
+    await _put(saver, 1, {**values, "list": [*values["list"], "mine"]})
+    found = await D1Saver(database).aget_tuple(_config(1))
+    assert found is not None
+    assert found.checkpoint["channel_values"] == wanted
 
 
 @pytest.mark.parametrize("size", [1_499_990, 2_100_000, 4_000_000])

@@ -19,7 +19,7 @@ from agents_store_cloudflare.adapters.langgraph import (
     WideSearchError,
 )
 from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError, StaleFencingTokenError
-from agents_store_cloudflare.database import Row, Statement, retry
+from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FakeClock, FaultyDatabase, SqliteDatabase
@@ -32,20 +32,6 @@ ROWS = [
     Statement("SELECT session_id, token FROM __agents_fences"),
 ]
 UNKNOWN = "internal error; reference = x"
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def pause(attempt: int) -> None:
-        assert attempt < retry.ATTEMPTS
-
-    monkeypatch.setattr(retry, "pause_before_retry", pause)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """The database's clock."""
-    return FakeClock()
 
 
 @pytest.fixture

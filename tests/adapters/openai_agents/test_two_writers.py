@@ -17,7 +17,7 @@ from agents_store_cloudflare.contract.errors import (
     StaleFencingTokenError,
     StateSizeExceededError,
 )
-from agents_store_cloudflare.database import Row, Statement, retry
+from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing import FaultyDatabase, LocalObjects, SqliteDatabase
 from agents_store_cloudflare.testing.conformance.openai_items import ANSWER, CALL, OUTPUT, texts, users
@@ -27,14 +27,6 @@ from tests.adapters.two_writers import THREAD, TwoWriters
 from tests.homes.worlds import HomeWorld
 
 UNKNOWN = "internal error; reference = x"
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def pause(attempt: int) -> None:
-        assert attempt < retry.ATTEMPTS
-
-    monkeypatch.setattr(retry, "pause_before_retry", pause)
 
 
 class TestTwoWriters(TwoWriters):

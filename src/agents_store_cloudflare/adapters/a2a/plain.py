@@ -46,8 +46,8 @@ class PlainTasks(TaskStore):
         Raises:
             ForeignValueError: another program or a newer version wrote it.
         """
-        stored = await self._tasks.get(task_id, context)
         key = self._owner(context), task_id
+        stored = await self._tasks.get(task_id, context)
         if stored is None:
             self._versions.pop(key, None)
             return None
@@ -60,8 +60,9 @@ class PlainTasks(TaskStore):
 
     async def delete(self, task_id: str, context: ServerCallContext) -> None:
         """Delete a task of the owner, as `D1TaskStore.delete`."""
+        key = self._owner(context), task_id
         await self._tasks.delete(task_id, context)
-        self._versions.pop((self._owner(context), task_id), None)
+        self._versions.pop(key, None)
 
     def _remember(self, key: tuple[str, str], version: TaskVersion) -> None:
         self._versions.pop(key, None)

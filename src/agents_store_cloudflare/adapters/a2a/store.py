@@ -21,7 +21,7 @@ from agents_store_cloudflare.adapters.a2a.plain import PlainTasks
 from agents_store_cloudflare.adapters.a2a.rows import FIRST, body_of, position_at, session_of, task_of, updated_at
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_fencing_token, check_id, check_text
-from agents_store_cloudflare.contract.errors import InvalidArgumentError
+from agents_store_cloudflare.contract.errors import D1StateError, InvalidArgumentError
 from agents_store_cloudflare.database import Homes, OneDatabase, Row, SqlValue, Statement
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.state.fencing import Faults, fenced_batch
@@ -171,22 +171,31 @@ class D1TaskStore(VersionedTaskStore):
         )
 
     async def delete(self, task_id: str, context: ServerCallContext) -> None:
-        """Delete a task of this owner. A missing task is no error. It costs one batch, or two with a lock.
+        """Delete a task of this owner. A missing task is no error. It costs two batches.
+
+        A task that others have made anew since the call began stays.
 
         Raises:
             StaleFencingTokenError: a newer holder of the lock has written.
+            D1StateError: others have saved the task at least 16 times while the call waited. Nothing of theirs is deleted.
 
-        Cost: 1 D1 batch (1 row read, 1 written).
+        Cost: 2 D1 batches (2 rows read, 1 written).
         """
         owner, own = self._owner_of(context), check_id(task_id, "task_id")
-        session_id: str | None = None
-        if self._token is not None:
-            row = await self._row(owner, own)
-            if row is None:
-                return
-            session_id = cast("str", row[1])
-        statement = Statement(tasks_sql.DELETE, (owner, own, session_id))
-        await fenced_batch(self._homes, "delete", session_id or "*", [statement], token=self._token)
+        row = await self._row(owner, own)
+        if row is None:
+            return
+        version, session_id, _ = row
+        statement = Statement(tasks_sql.DELETE, (owner, own, version))
+        faults: Faults = {
+            "unknown": lambda _: D1StateError(
+                f"others have saved task {own!r} 16 times or more while its deletion waited; read it before you delete it again",
+                outcome_unknown=True,
+            )
+        }
+        await fenced_batch(
+            self._homes, "delete", cast("str", session_id), [statement], token=self._token, faults=faults
+        )
 
     async def _row(self, owner: str, task_id: str) -> Row | None:
         statement = Statement(tasks_sql.SELECT_TASK, (owner, task_id))

@@ -10,7 +10,8 @@ __all__ = ["COUNT", "DELETE", "GUARD_SAVE", "SELECT_PAGE", "SELECT_TASK", "UPSER
 _ENDED: LiteralString = "(3, 4, 5, 7)"
 
 # Aborts the batch unless the task may be written. ?1 owner, ?2 task, ?3 session, ?4 the version that must be stored (NULL: none),
-# ?5 the write's name, ?6 the new state, ?7 1 to accept any stored version that has not ended, otherwise 0. Unique index.
+# ?5 the write's name, ?6 the new state, ?7 1 to accept any stored version that has not ended, otherwise 0. When the write is stored
+# already, `done` has the version that it made. Unique index.
 GUARD_SAVE: LiteralString = f"""
     SELECT
       CASE WHEN fault IS NOT NULL THEN json_extract('{{}}', 'agents-store ' || json_object(
@@ -19,9 +20,9 @@ GUARD_SAVE: LiteralString = f"""
       )) END AS verdict
     FROM (
       SELECT
-        t.version,
+        printf('%012d.%s', CAST(t.version AS INTEGER) - instr(t.writes, ?5) / 13, ?5) AS version,
         CASE
-          WHEN substr(t.version, 14) = ?5 THEN 'done'
+          WHEN instr(t.writes, ?5) > 0 THEN 'done'
           WHEN t.session_id <> ?3 THEN 'context'
           WHEN ?7 = 1 AND (t.version IS NULL OR t.state IN {_ENDED}) THEN 'conflict'
           WHEN ?7 = 0 AND t.version IS NOT ?4 THEN 'conflict'
@@ -34,10 +35,11 @@ GUARD_SAVE: LiteralString = f"""
 
 # ?1 owner, ?2 task, ?3 session, ?4 the write's name, ?5 state, ?6 updated_at, ?7 body -> (version). Unique index.
 UPSERT: LiteralString = """
-    INSERT INTO __agents_a2a_tasks (owner, task_id, session_id, version, state, updated_at, body)
-    VALUES (?1, ?2, ?3, printf('%012d.%s', 1, ?4), ?5, ?6, ?7)
+    INSERT INTO __agents_a2a_tasks (owner, task_id, session_id, version, writes, state, updated_at, body)
+    VALUES (?1, ?2, ?3, printf('%012d.%s', 1, ?4), ?4, ?5, ?6, ?7)
     ON CONFLICT (owner, task_id) DO UPDATE SET
       version = printf('%012d.%s', CAST(version AS INTEGER) + 1, ?4),
+      writes = excluded.writes || ' ' || substr(writes, 1, 194),
       state = excluded.state,
       updated_at = excluded.updated_at,
       body = excluded.body
@@ -87,10 +89,15 @@ SELECT_PAGE: LiteralString = f"""
     ORDER BY updated_at DESC, task_id DESC
 """
 
-# ?1 owner, ?2 task, ?3 the session that the task must have, or NULL. Unique index.
+# Deletes a task in the life that it had in a version. ?1 owner, ?2 task, ?3 the version: if the task was deleted and made anew since,
+# nothing changes. Aborts the batch if the row no longer tells, because it was saved 16 times or more since. Unique index.
 DELETE: LiteralString = """
     DELETE FROM __agents_a2a_tasks
     WHERE owner = ?1
       AND task_id = ?2
-      AND (?3 IS NULL OR session_id = ?3)
+      AND CASE
+        WHEN instr(writes, substr(?3, 14)) > 0 THEN 1
+        WHEN CAST(version AS INTEGER) < CAST(?3 AS INTEGER) + 16 THEN 0
+        ELSE json_extract('{}', 'agents-store ' || json_object('fault', 'unknown'))
+      END
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agents_store_cloudflare.adapters.langgraph import writing_sql
 from agents_store_cloudflare.adapters.langgraph.errors import StaleHeadError
 from agents_store_cloudflare.adapters.langgraph.known import Thread
 from agents_store_cloudflare.cloudflare.d1 import as_database
@@ -67,16 +66,15 @@ class GraphBatches:
             "head": lambda facts: _stale(thread, seen, facts),
             "done": lambda _: StoredAlreadyError(),
             "lines": lambda _: LinesMovedError(),
+            "parted": lambda _: InvalidArgumentError(
+                f"thread {thread[0]!r} and the one it was copied from have both gone on: copy into a new thread"
+            ),
         }
         return await fenced_batch(self.homes, operation, thread[0], statements, token=self.token, faults=faults)
 
     async def unfenced(self, operation: str, key: str, statements: Sequence[Statement]) -> list[list[Row]]:
         """Send statements that have their own fence. A second run of them must change nothing."""
         return await fenced_batch(self.homes, operation, key, statements)
-
-    def head_check(self, thread: Thread, seen: Seen | None) -> list[Statement]:
-        """Return the guard that aborts a batch after somebody else's checkpoint."""
-        return [] if seen is None else [Statement(writing_sql.CHECK_HEAD, (*thread, seen.accepted))]
 
     def share_a_database(self, thread_id: str, other_id: str) -> bool:
         """Return whether both threads are in the same database."""

@@ -10,8 +10,9 @@ __all__ = [
     "DELETE_CHECKPOINTS",
     "DELETE_LINES",
     "DELETE_RUNS",
-    "FENCE_OF_RUNS",
+    "FENCE_OF_THREADS",
     "FORGET_LINES",
+    "GUARD_COPY",
     "PRUNE",
     "THREADS_OF_RUNS",
 ]
@@ -20,7 +21,29 @@ __all__ = [
 DELETE_CHECKPOINTS: LiteralString = "DELETE FROM __agents_graph_checkpoints WHERE session_id = ?1"
 DELETE_LINES: LiteralString = "DELETE FROM __agents_graph_lines WHERE session_id = ?1"
 
-# ?1 thread, ?2 thread of the copy
+# ?1 thread, ?2 thread of the copy: aborts the batch when both have added to one log since it was copied. The copy cannot hold both.
+# A row of a log only grows at its end, so of two equal rows one is the beginning of the other. Primary keys.
+GUARD_COPY: LiteralString = """
+    SELECT json_extract('{}', 'agents-store ' || json_object('fault', 'parted')) AS verdict
+    FROM __agents_graph_lines AS mine
+    JOIN __agents_graph_lines AS theirs
+      ON theirs.session_id = ?2
+      AND theirs.ns = mine.ns
+      AND theirs.log = mine.log
+      AND theirs.start < mine.start + mine.count
+      AND theirs.start + theirs.count > mine.start
+    WHERE mine.session_id = ?1
+      AND NOT (
+        theirs.start = mine.start
+        AND (
+          substr(theirs.body || char(9), 1, length(mine.body) + 1) = mine.body || char(9)
+          OR substr(mine.body || char(9), 1, length(theirs.body) + 1) = theirs.body || char(9)
+        )
+      )
+"""
+
+# ?1 thread, ?2 thread of the copy. A checkpoint that the copy has already stays, because others may have continued it since: a second
+# run changes nothing. A row that has only writes gets its checkpoint.
 COPY_CHECKPOINTS: LiteralString = """
     INSERT INTO __agents_graph_checkpoints
       (session_id, ns, checkpoint_id, parent_id, body, refs, metadata, writes, write_refs)
@@ -34,6 +57,8 @@ COPY_CHECKPOINTS: LiteralString = """
       metadata = excluded.metadata,
       writes = excluded.writes,
       write_refs = excluded.write_refs
+    WHERE body IS NULL
+      AND excluded.body IS NOT NULL
 """
 COPY_LINES: LiteralString = """
     INSERT INTO __agents_graph_lines (session_id, ns, log, start, count, body)
@@ -43,20 +68,20 @@ COPY_LINES: LiteralString = """
     ON CONFLICT (session_id, ns, log, start) DO UPDATE SET
       count = excluded.count,
       body = excluded.body
+    WHERE excluded.count > count
 """
 
 _OF_RUNS: LiteralString = "metadata ->> '$.run_id' IN (SELECT value FROM json_each(?1))"
 
-# ?1 JSON list of run ids, ?2 fencing token: aborts the batch when a thread of these runs has seen a higher token. Reads all
-# checkpoints.
-FENCE_OF_RUNS: LiteralString = f"""
+# ?1 JSON list of threads, ?2 fencing token: aborts the batch when one of these threads has seen a higher token. Primary keys.
+FENCE_OF_THREADS: LiteralString = """
     SELECT
-      CASE WHEN token > ?2 THEN json_extract('{{}}', 'agents-store ' || json_object(
+      CASE WHEN token > ?2 THEN json_extract('{}', 'agents-store ' || json_object(
         'fault', 'fence',
         'token', token
       )) END AS verdict
     FROM __agents_fences
-    WHERE session_id IN (SELECT session_id FROM __agents_graph_checkpoints WHERE {_OF_RUNS})
+    WHERE session_id IN (SELECT value FROM json_each(?1))
 """
 
 # ?1 JSON list of run ids -> (thread) of each run. Reads all checkpoints.
@@ -66,10 +91,11 @@ THREADS_OF_RUNS: LiteralString = f"""
     WHERE {_OF_RUNS}
 """
 
-# ?1 JSON list of run ids. Reads all checkpoints.
+# ?1 JSON list of run ids, ?2 JSON list of threads. Reads the threads.
 DELETE_RUNS: LiteralString = f"""
     DELETE FROM __agents_graph_checkpoints
-    WHERE {_OF_RUNS}
+    WHERE session_id IN (SELECT value FROM json_each(?2))
+      AND {_OF_RUNS}
 """
 
 # ?1 JSON list of threads. Deletes the lines that no checkpoint of these threads needs. Reads the threads.

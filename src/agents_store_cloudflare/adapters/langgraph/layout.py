@@ -16,7 +16,6 @@ from agents_store_cloudflare.adapters.langgraph.known import (
     ListValue,
     Range,
     StoredValue,
-    fingerprint,
 )
 from agents_store_cloudflare.adapters.langgraph.lines import (
     MOST_LINE_BYTES,
@@ -26,7 +25,7 @@ from agents_store_cloudflare.adapters.langgraph.lines import (
     ranges_json,
 )
 from agents_store_cloudflare.adapters.langgraph.shapes import NUMBERED, dump, numbers_of, shape_of
-from agents_store_cloudflare.adapters.langgraph.text_codec import TextCodec
+from agents_store_cloudflare.adapters.langgraph.text_codec import FixedCodec
 
 __all__ = ["FORM", "Layout", "Sharing", "body_text", "laid_out"]
 
@@ -67,7 +66,7 @@ def laid_out(
     checkpoint: Checkpoint,
     changed: frozenset[str],
     parent: KnownCheckpoint | None,
-    codec: TextCodec,
+    codec: FixedCodec,
     sharing: Sharing,
 ) -> Layout:
     """Return the layout of a checkpoint that refers to its parent's lines.
@@ -85,7 +84,7 @@ class _Laying:
         checkpoint: Checkpoint,
         changed: frozenset[str],
         parent: KnownCheckpoint | None,
-        codec: TextCodec,
+        codec: FixedCodec,
         appends: bool,  # noqa: FBT001
     ) -> None:
         self.checkpoint, self.changed, self.parent, self.codec = checkpoint, changed, parent, codec
@@ -155,7 +154,7 @@ class _Laying:
         old = known.elements if known else []
         for place, value in enumerate(values):
             there = old[place] if place < len(old) else None
-            mark = fingerprint(value)
+            mark = self.codec.mark(value)
             if there is not None and mark is not None and there.value is value and there.mark == mark:
                 elements.append(there)
                 texts.append(None)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, cast
 
 from langgraph.checkpoint.base import Checkpoint
 
 from agents_store_cloudflare.adapters.langgraph import writing_sql
 from agents_store_cloudflare.adapters.langgraph.batches import GraphBatches, LinesMovedError, Seen, StoredAlreadyError
+from agents_store_cloudflare.adapters.langgraph.kinds import is_exactly
 from agents_store_cloudflare.adapters.langgraph.known import (
     KnownThreads,
     KnownWrite,
     Range,
     Thread,
 )
-from agents_store_cloudflare.adapters.langgraph.layout import Layout, Sharing, laid_out
+from agents_store_cloudflare.adapters.langgraph.layout import FORM, Layout, Sharing, laid_out
 from agents_store_cloudflare.adapters.langgraph.lines import NewLines, ranges_json
 from agents_store_cloudflare.adapters.langgraph.pending import (
     Place,
@@ -27,11 +29,11 @@ from agents_store_cloudflare.adapters.langgraph.pending import (
     writes_json,
 )
 from agents_store_cloudflare.adapters.langgraph.settling import settled_parent
-from agents_store_cloudflare.adapters.langgraph.shapes import dump
-from agents_store_cloudflare.adapters.langgraph.text_codec import TextCodec
+from agents_store_cloudflare.adapters.langgraph.shapes import NUMBERED, dump
+from agents_store_cloudflare.adapters.langgraph.text_codec import FixedCodec
 from agents_store_cloudflare.database import Statement
 
-__all__ = ["NewCheckpoint", "Putting"]
+__all__ = ["NewCheckpoint", "Putting", "fixed"]
 
 TURNS_TO_WAIT: Final = 12
 """The turns of the event loop for which a write waits.
@@ -58,6 +60,21 @@ class NewCheckpoint:
     changed: frozenset[str]
 
 
+def fixed(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the checkpoint with containers of its own. The values stay the caller's; `FixedCodec` keeps their texts."""
+    updated = checkpoint.get("updated_channels")
+    own: dict[str, Any] = {
+        **{name: value if name in NUMBERED else copy.deepcopy(value) for name, value in checkpoint.items()},
+        "channel_values": {
+            name: [*value] if is_exactly(value, list) else value for name, value in checkpoint["channel_values"].items()
+        },
+        "channel_versions": {**checkpoint["channel_versions"]},
+        "versions_seen": {node: {**each} for node, each in checkpoint["versions_seen"].items()},
+        **({} if updated is None else {"updated_channels": [*updated]}),
+    }
+    return cast("Checkpoint", own)
+
+
 @dataclass(slots=True, eq=False)
 class _Held:
     """Writes that wait for the next checkpoint, and the outcome: whether this checkpoint has stored them."""
@@ -79,7 +96,7 @@ class Putting:
         self._checks_head = checks_head
         self._held: dict[tuple[Thread, str], list[_Held]] = {}
 
-    async def put(self, new: NewCheckpoint, codec: TextCodec) -> None:
+    async def put(self, new: NewCheckpoint, codec: FixedCodec) -> None:
         """Store a checkpoint and the writes that wait for it. Rewrite its parent so that it refers to the values that both hold."""
         held = self._take_up(new.thread, new.parent_id)
         try:
@@ -92,12 +109,12 @@ class Putting:
             raise
         _tell(held, stored=True)
 
-    async def _put(self, new: NewCheckpoint, codec: TextCodec, held: Sequence[_Held]) -> None:
+    async def _put(self, new: NewCheckpoint, codec: FixedCodec, held: Sequence[_Held]) -> None:
         thread, checkpoint_id = new.thread, new.checkpoint["id"]
         parent = self._known.get(thread, new.parent_id)
         waiting = {place: write for each in held for place, write in each.writes.items()}
         # The layout is made before the first wait, so that the stored content is fixed now. The later layouts are for calls that
-        # others overtook.
+        # others overtook. The codec gives them the same texts.
         layouts = [laid_out(new.checkpoint, new.changed, parent, codec, SHARINGS[0])]
         seen = self._seen(thread)
         self._known.put_begins(thread, checkpoint_id)
@@ -167,20 +184,14 @@ class Putting:
         stored = inline(writes, lines)
         yields, replaces = split(stored)
         seen = self._seen(thread)
+        texts = (writes_json(yields), writes_json(replaces))
         merge = Statement(
-            writing_sql.MERGE_WRITES,
-            (
-                *thread,
-                checkpoint_id,
-                writes_json(yields),
-                writes_json(replaces),
-                ranges_json(needs_of(stored.values())),
-            ),
+            writing_sql.MERGE_WRITES, (*thread, checkpoint_id, *texts, ranges_json(needs_of(stored.values())))
         )
         # Only this call knows these logs, so a second run finds its own lines there.
         added = [replace(each, sql=writing_sql.PUT_LINES) for each in lines.statements(thread)]
-        statements = [*self._batches.head_check(thread, seen), *added, merge]
-        results = await self._batches.write("put_writes", thread, statements, seen=seen)
+        head = [Statement(writing_sql.CHECK_HEAD, (*thread, seen.accepted, checkpoint_id, *texts))] if seen else []
+        results = await self._batches.write("put_writes", thread, [*head, *added, merge], seen=seen)
         known = self._known.get(thread, checkpoint_id)
         if known is not None:
             known.writes = {**yields, **known.writes, **replaces}
@@ -204,6 +215,7 @@ def _guard(thread: Thread, checkpoint_id: str, layout: Layout, seen: Seen | None
             seen.accepted if seen else None,
             dump(list(ends.items())),
             ranges_json(there),
+            f"[{FORM},0,{layout.known.numbers},",
         ),
     )
 

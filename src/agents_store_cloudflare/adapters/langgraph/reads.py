@@ -101,6 +101,7 @@ def namespaces(place: int, op: ListNamespacesOp, most: int) -> Read:
     """
     conditions = op.match_conditions or ()
     prefix = max((_checked(condition) for condition in conditions), key=len, default="")
+    fixed = [MatchCondition(each.match_type, tuple(each.path)) for each in conditions]
     limit, offset = check_whole_number(op.limit, "limit"), check_whole_number(op.offset, "offset")
     depth = None if op.max_depth is None else check_whole_number(op.max_depth, "max_depth")
     statements = [Statement(item_sql.NAMESPACES, (*range_of(prefix), most))]
@@ -110,7 +111,7 @@ def namespaces(place: int, op: ListNamespacesOp, most: int) -> Read:
         found = dict[Namespace, None]()
         for text, has_items in rows[:most]:
             labels = labels_of(cast("str", text))
-            if has_items and all(_fits(condition, labels) for condition in conditions):
+            if has_items and all(_fits(condition, labels) for condition in fixed):
                 found[labels[:depth]] = None
         if len(rows) > most and len(found) < offset + limit:
             raise WideSearchError(list(labels_of(prefix)), most)

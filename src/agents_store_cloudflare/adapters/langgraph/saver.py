@@ -27,10 +27,10 @@ from agents_store_cloudflare.adapters.langgraph.history import History, Wanted
 from agents_store_cloudflare.adapters.langgraph.known import KnownThreads, Thread
 from agents_store_cloudflare.adapters.langgraph.pending import encoded
 from agents_store_cloudflare.adapters.langgraph.pruning import pruned
-from agents_store_cloudflare.adapters.langgraph.putting import NewCheckpoint, Putting
+from agents_store_cloudflare.adapters.langgraph.putting import NewCheckpoint, Putting, fixed
 from agents_store_cloudflare.adapters.langgraph.reading import config_of, metadata_json
 from agents_store_cloudflare.adapters.langgraph.sync_calls import all_of, run_now
-from agents_store_cloudflare.adapters.langgraph.text_codec import TextCodec
+from agents_store_cloudflare.adapters.langgraph.text_codec import FixedCodec, TextCodec
 from agents_store_cloudflare.adapters.langgraph.typed_json import TypedJsonSerializer
 from agents_store_cloudflare.contract.arguments import UNSET, FencingToken, check_flag, check_id
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
@@ -159,16 +159,16 @@ class D1Saver(BaseCheckpointSaver[int]):
 
         Cost: 1 D1 batch (2-7 rows read, 1-2 written).
         """
-        thread = _thread(config)
+        thread, checkpoint_id = _thread(config), checkpoint["id"]
         new = NewCheckpoint(
             thread=thread,
             parent_id=get_checkpoint_id(config) or None,
-            checkpoint=checkpoint,
+            checkpoint=fixed(checkpoint),
             metadata=metadata_json(get_serializable_checkpoint_metadata(config, metadata)),
             changed=frozenset(new_versions),
         )
-        await self._putting.put(new, self._codec)
-        return cast("RunnableConfig", config_of(thread, checkpoint["id"]))
+        await self._putting.put(new, FixedCodec(self._codec))
+        return cast("RunnableConfig", config_of(thread, checkpoint_id))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -218,29 +218,33 @@ class D1Saver(BaseCheckpointSaver[int]):
             return
         key = self._batches.only_home("delete_for_runs")
         runs = json.dumps([check_id(run_id, "run_id") for run_id in run_ids])
-        token = self._batches.token
-        fence = [] if token is None else [Statement(deleting_sql.FENCE_OF_RUNS, (runs, token))]
-        results = await self._batches.unfenced(
-            "delete_for_runs",
-            key,
-            [*fence, Statement(deleting_sql.THREADS_OF_RUNS, (runs,)), Statement(deleting_sql.DELETE_RUNS, (runs,))],
-        )
-        threads = [cast("str", row[0]) for row in results[-2]]
-        if threads:
-            await self._batches.unfenced(
-                "delete_for_runs", key, [Statement(deleting_sql.FORGET_LINES, (json.dumps(threads),))]
-            )
+        [found] = await self._batches.read("delete_for_runs", key, [Statement(deleting_sql.THREADS_OF_RUNS, (runs,))])
+        if not found:
+            return
+        threads, token = json.dumps([row[0] for row in found]), self._batches.token
+        statements = [
+            *([] if token is None else [Statement(deleting_sql.FENCE_OF_THREADS, (threads, token))]),
+            Statement(deleting_sql.DELETE_RUNS, (runs, threads)),
+            Statement(deleting_sql.FORGET_LINES, (threads,)),
+        ]
+        await self._batches.unfenced("delete_for_runs", key, statements)
         self._known.forget_all()
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints of a thread, with their writes, into another thread of the same database.
+
+        Checkpoints that the other thread has already stay as they are.
+
+        Raises:
+            InvalidArgumentError: the threads live in different homes, or both have gone on since an earlier copy.
 
         Cost: 1 D1 batch (8 rows read, 4 written).
         """
         pair = (check_id(source_thread_id, "source_thread_id"), check_id(target_thread_id, "target_thread_id"))
         if not self._batches.share_a_database(*pair):
             raise InvalidArgumentError("copy_thread needs both threads in one home; name the copy `source//copy`")
-        statements = [Statement(deleting_sql.COPY_CHECKPOINTS, pair), Statement(deleting_sql.COPY_LINES, pair)]
+        copying = (deleting_sql.GUARD_COPY, deleting_sql.COPY_CHECKPOINTS, deleting_sql.COPY_LINES)
+        statements = [Statement(each, pair) for each in copying]
         await self._batches.write("copy_thread", (pair[1], ""), statements)
         self._known.forget(pair[1])
 

@@ -10,9 +10,10 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from agents_store_cloudflare.adapters.langgraph.errors import ForeignValueError
+from agents_store_cloudflare.adapters.langgraph.known import fingerprint
 from agents_store_cloudflare.adapters.langgraph.typed_json import TypedJsonSerializer
 
-__all__ = ["TextCodec"]
+__all__ = ["FixedCodec", "TextCodec"]
 
 
 class TextCodec:
@@ -64,3 +65,31 @@ class TextCodec:
                 raise ForeignValueError(
                     "a stored value was written by another serializer than this saver's; give the saver that serializer"
                 )
+
+
+class FixedCodec:
+    """Writes each object once: its text and its fingerprint stay what they were, whatever the caller changes of it since.
+
+    Attributes:
+        texts, marks: the objects by their ids, with what is known of them.
+    """
+
+    def __init__(self, codec: TextCodec) -> None:
+        self._codec = codec
+        self.joins_lists = codec.joins_lists
+        self.texts: dict[int, tuple[Any, str]] = {}
+        self.marks: dict[int, tuple[Any, int | None]] = {}
+
+    def dump(self, value: Any) -> str:
+        """Return the value as text."""
+        known = self.texts.get(id(value))
+        if known is None:
+            known = self.texts[id(value)] = (value, self._codec.dump(value))
+        return known[1]
+
+    def mark(self, value: Any) -> int | None:
+        """Return the value's fingerprint."""
+        known = self.marks.get(id(value))
+        if known is None:
+            known = self.marks[id(value)] = (value, fingerprint(value))
+        return known[1]

@@ -18,8 +18,9 @@ __all__ = [
 ]
 
 # ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 its body, ?5 JSON list of the checkpoints that may be the newest or NULL for no
-# condition, ?6 the ends of the logs that grow, as [[log, end], …], ?7 the needed lines, as [[log, first, end], …]: aborts the batch
-# with `done` when exactly this checkpoint is stored, with `head` or `lines` when a condition does not hold. Primary keys.
+# condition, ?6 the ends of the logs that grow, as [[log, end], …], ?7 the needed lines, as [[log, first, end], …], ?8 the beginning of the
+# body, with its numbers: aborts the batch with `done` when exactly this checkpoint is stored, or when others have put a checkpoint after
+# it and made its values refer to theirs; with `head` or `lines` when a condition does not hold. Primary keys.
 GUARD_PUT: LiteralString = """
     WITH judged AS (
       SELECT
@@ -32,14 +33,13 @@ GUARD_PUT: LiteralString = """
           ORDER BY checkpoint_id DESC
           LIMIT 1
         ), '') AS head,
-        EXISTS (
-          SELECT 1
+        (
+          SELECT body
           FROM __agents_graph_checkpoints
           WHERE session_id = ?1
             AND ns = ?2
             AND checkpoint_id = ?3
-            AND body = ?4
-        ) AS is_done,
+        ) AS stored,
         EXISTS (
           SELECT 1
           FROM json_each(?6) AS grown
@@ -78,8 +78,9 @@ GUARD_PUT: LiteralString = """
       SELECT
         head,
         CASE
-          WHEN is_done THEN 'done'
-          WHEN ?5 IS NOT NULL AND head NOT IN (SELECT value FROM json_each(?5)) THEN 'head'
+          WHEN stored = ?4 THEN 'done'
+          WHEN ?5 IS NOT NULL AND head NOT IN (SELECT value FROM json_each(?5))
+            THEN CASE WHEN substr(stored, 1, length(?8)) = ?8 THEN 'done' ELSE 'head' END
           WHEN is_moved THEN 'lines'
         END AS fault
       FROM judged
@@ -92,15 +93,23 @@ GUARD_PUT: LiteralString = """
     FROM named
 """
 
-# ?1 thread, ?2 namespace, ?3 JSON list of the checkpoints that may be the newest: aborts the batch when another checkpoint is the
-# newest. Primary key.
+# ?1 thread, ?2 namespace, ?3 JSON list of the checkpoints that may be the newest, ?4 checkpoint id, ?5 and ?6 its writes, as MERGE_WRITES
+# has them: aborts the batch when another checkpoint is the newest, unless these writes are stored already. Primary key.
 CHECK_HEAD: LiteralString = f"""
-    SELECT
-      CASE WHEN head NOT IN (SELECT value FROM json_each(?3)) THEN json_extract('{{}}', 'agents-store ' || json_object(
-        'fault', 'head',
-        'head', head
-      )) END AS verdict
+    SELECT json_extract('{{}}', 'agents-store ' || json_object(
+      'fault', 'head',
+      'head', head
+    )) AS verdict
     FROM (SELECT coalesce(({SELECT_HEAD}), '') AS head)
+    WHERE head NOT IN (SELECT value FROM json_each(?3))
+      AND NOT EXISTS (
+        SELECT 1
+        FROM __agents_graph_checkpoints
+        WHERE session_id = ?1
+          AND ns = ?2
+          AND checkpoint_id = ?4
+          AND json_patch(json_patch(writes, ?5), ?6) = json(writes)
+      )
 """
 
 # ?1 thread, ?2 namespace, ?3 checkpoint id, ?4 parent or NULL, ?5 body, ?6 refs, ?7 metadata. Writes that came before the

@@ -172,10 +172,21 @@ SELECT_HISTORY: LiteralString = """
     ORDER BY chain.place DESC, e.part
 """
 
-# Aborts the batch when another revision is stored. When none is stored, the deletion deletes nothing. ?1 conversation, ?2 revision.
+# Aborts the batch when another revision is stored: with `conflict` if the expected one was stored in the same life of the conversation,
+# with `new` if it was not, with `unknown` if the row no longer tells. When none is stored, the deletion deletes nothing. ?1
+# conversation, ?2 revision, ?3 the beginning of the names of its writes. Primary key.
 GUARD_DELETE: LiteralString = f"""
     SELECT {_FAULT} AS verdict
-    FROM (SELECT 'conflict' AS fault FROM __agents_conversations WHERE session_id = ?1 AND revision <> ?2)
+    FROM (
+      SELECT CASE
+        WHEN EXISTS (SELECT 1 FROM json_each(c.writes) AS write WHERE substr(write.value, 1, 8) = ?3) THEN 'conflict'
+        WHEN json_array_length(c.writes) < 16 THEN 'new'
+        ELSE 'unknown'
+      END AS fault
+      FROM __agents_conversations AS c
+      WHERE c.session_id = ?1
+        AND c.revision <> ?2
+    )
 """
 
 # ?1 conversation -> one row if it was stored. A trigger deletes the entries that only this conversation used.

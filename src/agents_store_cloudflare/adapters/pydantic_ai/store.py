@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from operator import is_
 from typing import Any
 
 from pydantic_ai.conversation import Conversation
@@ -122,6 +124,18 @@ class D1ConversationStore(ConversationStore):
         async with self._named_by_the_lock(own.conversation_id):
             return await super(D1ConversationStore, saving).save(conversation, scope=scope)
 
+    async def _unsaved_after_history(
+        self,
+        record: ConversationRecord | None,
+        conversation_id: str,
+        messages: list[ModelMessage],
+        branches: list[str],
+        *,
+        window: int | None,
+    ) -> tuple[str | None, list[ModelMessage], list[str]]:
+        fixed = messages if self._fixed is None else self._fixed.messages
+        return await super()._unsaved_after_history(record, conversation_id, fixed, branches, window=window)
+
     async def branch(
         self,
         conversation_id: str,
@@ -201,7 +215,7 @@ class D1ConversationStore(ConversationStore):
         [rows] = await self._rows("read_record", own, Statement(conversation_sql.SELECT_RECORD, (own,)))
         record = record_of(rows[0]) if rows else None
         if record is not None:
-            self._remember(own, record)
+            self._remember(own, _named(record))
         return record
 
     async def read_records(self, *, scope: str | None = None, limit: int | None = None) -> list[ConversationRecord]:
@@ -248,7 +262,8 @@ class D1ConversationStore(ConversationStore):
         if self._fixed is not None:
             record, new_entries = self._fixed.in_place_of(record, new_entries)
         needs, new_ids = _needs(record, new_entries)
-        write_id = secrets.token_urlsafe(9)
+        named = _named(record)
+        write_id = _mark(record.revision) + secrets.token_urlsafe(6)
         statements = [
             Statement(
                 conversation_sql.GUARD_WRITE,
@@ -259,16 +274,16 @@ class D1ConversationStore(ConversationStore):
             *self._usage_statements(own, new_entries),
         ]
         faults: Faults = {
-            "done": lambda _: _WrittenAlreadyError(),
+            "done": lambda _: _DoneAlreadyError(),
             "conflict": lambda _: ConversationConflict(own),
             "tree": lambda _: InvalidArgumentError(
                 f"conversation {own!r} continues an entry of another conversation; use `fork` for that"
             ),
             "entry": lambda _: InvalidArgumentError(f"an entry of conversation {own!r} is stored already under its id"),
         }
-        with suppress(_WrittenAlreadyError):
+        with suppress(_DoneAlreadyError):
             await fenced_batch(self._homes, "write_record", own, statements, token=self._token, faults=faults)
-        self._remember(own, record)
+        self._remember(own, named)
 
     async def delete_record(self, conversation_id: str, *, expected_revision: str) -> None:
         """Delete a conversation, and the entries that no other conversation of its tree uses, in one transaction.
@@ -276,33 +291,40 @@ class D1ConversationStore(ConversationStore):
         Raises:
             ConversationConflict: another revision or no revision is stored.
             StaleFencingTokenError: a newer holder of the lock has written.
-            D1StateError: a reply was lost, and somebody else has written the conversation meanwhile. Nothing of theirs is deleted.
+            D1StateError: a reply was lost, and others have written the conversation at least 16 times meanwhile. Nothing of theirs is
+                deleted.
 
         Cost: 1 D1 batch (44 rows read, 4 written).
         """
         own = check_id(conversation_id, "conversation_id")
         statements = [
-            Statement(conversation_sql.GUARD_DELETE, (own, expected_revision)),
+            Statement(conversation_sql.GUARD_DELETE, (own, expected_revision, _mark(expected_revision))),
             Statement(conversation_sql.DELETE, (own,)),
         ]
         counted = _Counted(self._homes.of(own))
-        faults: Faults = {"conflict": lambda _: ConversationConflict(own)}
-        try:
+
+        def repeated(outcome: Exception) -> Exception:
+            """Return the outcome of a repeated deletion that finds what it did not mean. For a first one it is a conflict."""
+            return outcome if counted.batches > 1 else ConversationConflict(own)
+
+        faults: Faults = {
+            "conflict": lambda _: ConversationConflict(own),
+            "new": lambda _: repeated(_DoneAlreadyError()),
+            "unknown": lambda _: repeated(
+                D1StateError(
+                    f"the deletion of conversation {own!r} got no reply, and somebody else has written it meanwhile; "
+                    "read it before you delete it again",
+                    outcome_unknown=True,
+                )
+            ),
+        }
+        with suppress(_DoneAlreadyError):
             _, deleted = await fenced_batch(
                 OneDatabase(counted), "delete_record", own, statements, token=self._token, faults=faults
             )
-        except ConversationConflict:
-            if counted.batches == 1:
-                raise
-            # pydantic-ai would delete again after a conflict. But perhaps an earlier attempt has deleted, and this conversation is new.
-            raise D1StateError(
-                f"the deletion of conversation {own!r} got no reply, and somebody else has written it meanwhile; "
-                "read it before you delete it again",
-                outcome_unknown=True,
-            ) from None
-        # After a lost reply the conversation is gone: the earlier attempt or somebody else has deleted it.
-        if not deleted and counted.batches == 1:
-            raise ConversationConflict(own)
+            # After a lost reply the conversation is gone: the earlier attempt or somebody else has deleted it.
+            if not deleted and counted.batches == 1:
+                raise ConversationConflict(own)
 
     async def read_entry(self, entry_id: str) -> ConversationEntry:
         """Return one entry.
@@ -366,14 +388,13 @@ class D1ConversationStore(ConversationStore):
         used = usage_of(conversation_id, entries)
         return usage_statements(conversation_id, used, self._usage.now_ms, self._usage)
 
-    def _remember(self, conversation_id: str, record: ConversationRecord) -> None:
+    def _remember(self, conversation_id: str, entry_ids: Iterable[str]) -> None:
         """Remember the home of the entries, because pydantic-ai asks for them without the conversation's id."""
         if isinstance(self._homes, OneDatabase):
             return
-        for entry_id in (record.head_id, record.forked_at, *record.branches):
-            if entry_id is not None:
-                self._places.pop(entry_id, None)
-                self._places[entry_id] = conversation_id
+        for entry_id in entry_ids:
+            self._places.pop(entry_id, None)
+            self._places[entry_id] = conversation_id
         while len(self._places) > MOST_PLACES:
             del self._places[next(iter(self._places))]
 
@@ -390,14 +411,19 @@ class D1ConversationStore(ConversationStore):
 class _Fixed:
     """What a save stores: copies of the conversation's values, made before the first await. The caller may go on changing its own.
 
-    Messages that a store has marked as stored are not copied, because they are not written again.
+    Messages that a store has marked as stored are not copied, because they are neither compared nor written.
+
+    Attributes:
+        messages: the messages to compare with the stored ones and to store.
     """
 
     def __init__(self, conversation: Conversation) -> None:
         self._usage = copy.deepcopy(conversation.usage)
         self._deferred = copy.deepcopy(conversation.deferred_tool_requests)
-        new = conversation.messages[conversation.new_message_index or 0 :]
-        self._messages = {id(message): (message, copy.deepcopy(message)) for message in new}
+        own = list(conversation.messages)
+        stored = _stored_messages(conversation)
+        self.messages: list[ModelMessage] = own[:stored] + copy.deepcopy(own[stored:])
+        self._copies = {id(one): (one, other) for one, other in zip(own, self.messages, strict=True)}
 
     def in_place_of(
         self, record: ConversationRecord, entries: Sequence[ConversationEntry]
@@ -407,12 +433,19 @@ class _Fixed:
         return own, [replace(each, message=self._copy_of(each.message)) for each in entries]
 
     def _copy_of(self, message: ModelMessage) -> ModelMessage:
-        _, fixed = self._messages.get(id(message), (message, message))
+        _, fixed = self._copies.get(id(message), (message, message))
         return fixed
 
 
-class _WrittenAlreadyError(Exception):
-    """The write is stored already, because the reply to an earlier attempt was lost. Callers do not get this error."""
+def _stored_messages(conversation: Conversation) -> int:
+    """Return how many messages pydantic-ai has marked as stored, if they are still the same objects; otherwise 0."""
+    marked: tuple[object, ...] = vars(conversation).get("_stored_messages", ())
+    same = len(marked) <= len(conversation.messages) and all(map(is_, marked, conversation.messages))
+    return len(marked) if same and len(marked) == conversation.new_message_index else 0
+
+
+class _DoneAlreadyError(Exception):
+    """The write has happened already, because the reply to an earlier attempt was lost. Callers do not get this error."""
 
 
 class _Counted:
@@ -446,6 +479,15 @@ def _needs(record: ConversationRecord, new_entries: Sequence[ConversationEntry])
     named = [each for each in (*parents, record.head_id) if each is not None]
     known = set(new_ids)
     return [check_id(each, "an entry's id") for each in dict.fromkeys(named) if each not in known], new_ids
+
+
+def _named(record: ConversationRecord) -> list[str]:
+    return [each for each in (record.head_id, record.forked_at, *record.branches) if each is not None]
+
+
+def _mark(revision: str) -> str:
+    """Return the beginning of the names of writes that stored this revision."""
+    return hashlib.blake2b(revision.encode(errors="surrogatepass"), digest_size=4).hexdigest()
 
 
 def _columns(

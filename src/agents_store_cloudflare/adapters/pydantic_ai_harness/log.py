@@ -11,7 +11,8 @@ from typing import Any, Final, cast
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
 
 from agents_store_cloudflare.adapters.errors import ForeignValueError
-from agents_store_cloudflare.adapters.model_messages import json_text, message_json, told
+from agents_store_cloudflare.adapters.model_messages import json_text, told
+from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.state.agent_state import Message
 
 __all__ = ["StepLog", "fields_of"]
@@ -39,31 +40,29 @@ class StepLog:
     def __init__(self, session_id: str, messages: list[Message]) -> None:
         self._session_id = session_id
         self._messages = cast("list[dict[str, Any]]", messages)
-        self.new_messages: list[tuple[str, int, ModelMessage]] = []
-        """The run, the place and the message of each message that a snapshot has added."""
+        self.new_messages: list[tuple[str, int, int]] = []
+        """The run, the place, and the number in its history of each message that a snapshot has added."""
 
     def add(self, kind: str, fields: dict[str, Any]) -> bool:
         """Add a step. Return True."""
         self._messages.append({"step": kind, "fields": fields})
         return True
 
-    def add_snapshot(self, fields: dict[str, Any], history: Sequence[ModelMessage]) -> bool:
+    def add_snapshot(self, fields: dict[str, Any], bodies: Sequence[JsonObject]) -> bool:
         """Add a snapshot, and those messages that the newest snapshot of the run, or of any run, does not have at their places.
 
-        Raises:
-            ForeignValueError: JSON cannot hold a message.
+        Args:
+            fields: the fields of the snapshot without its messages.
+            bodies: its messages as pydantic-ai's own JSON.
         """
         run_id = str(fields["run_id"])
-        bodies = [
-            message_json(message, f"message {number} of run {run_id!r}") for number, message in enumerate(history)
-        ]
         before = self._places_before(run_id)
         same = 0
         while same < min(len(before), len(bodies)) and self._messages[before[same]].get("fields") == bodies[same]:
             same += 1
         first = len(self._messages)
         for number, body in enumerate(bodies[same:]):
-            self.new_messages.append((run_id, first + number, history[same + number]))
+            self.new_messages.append((run_id, first + number, same + number))
             self.add("message", body)
         places = [*before[:same], *range(first, len(self._messages))]
         return self.add("snapshot", {**fields, _PARTS: _ranges(places)})

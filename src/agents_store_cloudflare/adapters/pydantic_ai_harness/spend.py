@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -148,7 +149,7 @@ def _checked(entry: Entry) -> Entry:
         amount: object = getattr(entry, name)
         if isinstance(amount, bool) or not isinstance(amount, int):
             raise InvalidArgumentError(f"{name} must be an int, got {type(amount).__name__}")
-    return entry
+    return copy.copy(entry)
 
 
 def _marker(key: str, token: str) -> str:

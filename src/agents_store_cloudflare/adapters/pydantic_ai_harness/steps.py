@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic_ai.messages import ModelResponse
 
+from agents_store_cloudflare.adapters.model_messages import message_json
 from agents_store_cloudflare.adapters.model_usage import usage_of_response
 from agents_store_cloudflare.adapters.pydantic_ai_harness.kept import Change, KeptSession
 from agents_store_cloudflare.adapters.pydantic_ai_harness.log import StepLog, fields_of
@@ -91,7 +93,7 @@ class D1StepStore:
         """Store an event. An event of the run with the same `idempotency_key` is stored once."""
         fields = fields_of(event)
         await self._write(
-            lambda log: not log.has_event(event.run_id, event.idempotency_key) and log.add("event", fields)
+            lambda log: not log.has_event(fields["run_id"], fields["idempotency_key"]) and log.add("event", fields)
         )
 
     async def list_events(self, *, run_id: str) -> list[Any]:
@@ -105,13 +107,15 @@ class D1StepStore:
         A snapshot of the run with the same `idempotency_key` is stored once. A key that begins with a lower number than another key
         of the run is of an earlier moment, and is not stored.
         """
-        fields = fields_of(snapshot, without="messages")
-        messages = list(snapshot.messages)
-        await self._write(
-            lambda log: (
-                not log.is_late(snapshot.run_id, snapshot.idempotency_key) and log.add_snapshot(fields, messages)
-            )
-        )
+        fields, messages = fields_of(snapshot, without="messages"), list(snapshot.messages)
+        run_id, key = fields["run_id"], fields["idempotency_key"]
+        bodies = [message_json(each, f"message {number} of run {run_id!r}") for number, each in enumerate(messages)]
+        used = {
+            number: usage_of_response(self._session.session_id, "", each)
+            for number, each in enumerate(messages)
+            if self._usage and isinstance(each, ModelResponse)
+        }
+        await self._write(lambda log: not log.is_late(run_id, key) and log.add_snapshot(fields, bodies), used)
 
     async def latest_snapshot(self, *, run_id: str, include_interrupted: bool = False) -> Any:
         """Return the newest complete snapshot of a run, or with `include_interrupted` the newest one; None if there is none."""
@@ -128,7 +132,9 @@ class D1StepStore:
         """Store the effect of a tool call, instead of the one that was stored before."""
         fields = fields_of(record)
         await self._write(
-            lambda log: log.effects(record.run_id).get(record.tool_call_id) != fields and log.add("effect", fields)
+            lambda log: (
+                log.effects(fields["run_id"]).get(fields["tool_call_id"]) != fields and log.add("effect", fields)
+            )
         )
 
     async def get_tool_effect(self, *, run_id: str, tool_call_id: str) -> Any:
@@ -147,21 +153,23 @@ class D1StepStore:
         state = await self._session.read()
         return StepLog(self._session.session_id, [] if state is None else state.messages)
 
-    async def _write(self, write: Callable[[StepLog], bool]) -> None:
+    async def _write(self, write: Callable[[StepLog], bool], used: Mapping[int, UsageEntry] | None = None) -> None:
+        """Write to the log, with the usage of new messages by their numbers."""
+
         def change(state: AgentState) -> Change[None]:
             log = StepLog(state.session_id, state.messages)
-            return None, (self._used(log) if write(log) else None)
+            return None, (_named(log, used or {}) if write(log) else None)
 
         await self._session.change(change)
 
-    def _used(self, log: StepLog) -> list[UsageEntry]:
-        if not self._usage:
-            return []
-        return [
-            usage_of_response(self._session.session_id, f"response-{run_id}-{position}", message)
-            for run_id, position, message in log.new_messages
-            if isinstance(message, ModelResponse)
-        ]
-
     def _snapshot(self, log: StepLog, fields: dict[str, Any]) -> Any:
         return log.made(self._types.ContinuableSnapshot, {**fields, "messages": log.history(fields)})
+
+
+def _named(log: StepLog, used: Mapping[int, UsageEntry]) -> list[UsageEntry]:
+    """Return the usage of the messages that are new in the log. Each entry is named by its place there, so it counts once."""
+    return [
+        replace(used[number], id=f"response-{run_id}-{place}")
+        for run_id, place, number in log.new_messages
+        if number in used
+    ]
