@@ -1,4 +1,4 @@
-"""The kits that need no other environment: each runs over this package's store and over the framework's own."""
+"""The kits that need no other environment: each runs over this package's store and over the framework's own, some on D1 too."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from conformance.inside import run_inside, worker_of
 from tools.places import ROOT
 
 KITS = {
@@ -20,10 +21,24 @@ KITS = {
 }
 """What a kit compares, and its file."""
 
+INSIDE = {
+    "openai-agents' sessions: D1Session, in homes too": ("openai_agents_worker", "suite/test_conformance.py"),
+    "LangGraph's store: D1Store beside the one in memory": (
+        "langgraph_worker",
+        "tests/adapters/langgraph/test_items_against_memory.py",
+    ),
+    "pydantic-ai's conversation store: D1ConversationStore beside the one in memory": (
+        "pydantic_ai_worker",
+        "tests/adapters/pydantic_ai/test_against_memory.py",
+    ),
+}
+"""What a kit compares inside the Workers runtime, the Worker, and its file there."""
+
 
 def kits() -> bool:
     """Whether every kit passes; prints the figures."""
     passed = [_is_passed(name, path) for name, path in KITS.items()]
+    passed += [_is_passed_inside(name, worker, path) for name, (worker, path) in INSIDE.items()]
     return all(passed)
 
 
@@ -40,3 +55,11 @@ def _is_passed(name: str, path: str) -> bool:
     if run.returncode:
         print(run.stdout[-3_000:], flush=True)
     return run.returncode == 0 and passed == count > 0
+
+
+def _is_passed_inside(name: str, worker: str, path: str) -> bool:
+    inside = run_inside(worker_of(worker), path)
+    print(f"conformance: {name}, in the Worker: {inside.passed} of {inside.count} tests passed", flush=True)
+    if not inside.is_passed:
+        print(inside.output[-3_000:], flush=True)
+    return inside.is_passed

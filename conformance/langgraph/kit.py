@@ -1,22 +1,27 @@
-"""LangGraph's conformance suite on `D1Saver` over sqlite, with and without a fence and a head check. Runs in an environment of its own."""
+"""LangGraph's conformance suite on `D1Saver`, with and without a fence and a head check.
+
+On sqlite it runs in an environment of its own. A Worker's pytest calls `passes` with its D1.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
 
-# LangGraph comes after the adapter, which may have to stand in for one of its dependencies.
-from langgraph.checkpoint.conformance import checkpointer_test, validate
-
 from agents_store_cloudflare.adapters.langgraph import D1Saver
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.testing import SqliteDatabase
 
-UNPUBLISHED = "unpublished" in sys.argv
-CAPABILITIES, TESTS = (9, 89) if UNPUBLISHED else (8, 81)
+__all__ = ["SAVERS", "passes"]
+
+SUITE = "langgraph.checkpoint.conformance"
+PUBLISHED, UNPUBLISHED = (8, 81), (9, 89)
+"""How many capabilities and tests the suite has at least."""
+
 SAVERS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "fencing_token": {"fencing_token": 1},
@@ -24,33 +29,43 @@ SAVERS: dict[str, dict[str, Any]] = {
 }
 
 
-async def passes(name: str, options: dict[str, Any]) -> bool:
-    """Whether every capability is there, and every test of each passes; prints the figures."""
-    database = SqliteDatabase()
-    await run_migration(database)
+async def passes(database: Any, saver: str, *, place: str, is_unpublished: bool) -> bool:
+    """Whether every capability is there, and every test of each passes; prints the figures.
+
+    Args:
+        database: a migrated database.
+        saver: a key of `SAVERS`.
+    """
+    # It comes after the adapter, which may have to stand in for one of its dependencies.
+    suite: Any = importlib.import_module(SUITE)
 
     async def savers() -> AsyncIterator[D1Saver]:
-        yield D1Saver(database, **options)
+        yield D1Saver(database, **SAVERS[saver])
 
-    results = (await validate(checkpointer_test(name="D1Saver")(savers))).results
+    results = (await suite.validate(suite.checkpointer_test(name="D1Saver")(savers))).results
     failures = [failure for result in results.values() for failure in result.failures]
     detected = sum(result.detected for result in results.values())
     passed = sum(result.tests_passed for result in results.values())
-    kit = "unpublished" if UNPUBLISHED else version("langgraph-checkpoint-conformance")
+    kit = "unpublished" if is_unpublished else version("langgraph-checkpoint-conformance")
     print(
-        f"conformance: langgraph-checkpoint-conformance {kit}, sqlite, {name}: {passed} of {passed + len(failures)} tests passed, "
+        f"conformance: langgraph-checkpoint-conformance {kit}, {place}, {saver}: {passed} of {passed + len(failures)} tests passed, "
         f"{detected} of {len(results)} capabilities",
         flush=True,
     )
     for failure in failures:
         print(f"  {failure}", flush=True)
-    return not failures and detected == len(results) >= CAPABILITIES and passed >= TESTS
+    capabilities, tests = UNPUBLISHED if is_unpublished else PUBLISHED
+    return not failures and detected == len(results) >= capabilities and passed >= tests
 
 
-async def main() -> int:
-    outcomes = [await passes(name, options) for name, options in SAVERS.items()]
+async def _on_sqlite() -> int:
+    outcomes: list[bool] = []
+    for saver in SAVERS:
+        database = SqliteDatabase()
+        await run_migration(database)
+        outcomes.append(await passes(database, saver, place="sqlite", is_unpublished="unpublished" in sys.argv))
     return 0 if all(outcomes) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(asyncio.run(_on_sqlite()))

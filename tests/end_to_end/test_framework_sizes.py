@@ -1,30 +1,21 @@
-"""docs/frameworks.md: what a Worker with each framework uploads and imports."""
+"""docs/frameworks.md, and each framework's page: what a Worker with it uploads and imports."""
 
 import gzip
 import re
-from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.sse_client import call
-from tools.local_runtime import LocalRuntime
+from tests.end_to_end.framework_imports import HERE, PAGE, ROW, WORKERS, first_import
 from tools.requirements import worker_requirements
 from tools.vendor import third_party
 
 pytestmark = pytest.mark.runtime
 
-HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "docs/frameworks.md"
-ROW = re.compile(r"^\| ([a-z0-9-]+) [\d.]+ \| ([\d.]+) \| ([\d.]+) \| ([\d,]+) \| ([\d.]+) \|$", re.MULTILINE)
 MOST_GZIP_MB = 7.0
 ROWS = {name: tuple(float(each.replace(",", "")) for each in told) for name, *told in ROW.findall(PAGE.read_text())}
-WORKERS = {
-    "langgraph": ("langgraph_kill_worker", "/?op=migrate"),
-    "pydantic-ai": ("pydantic_ai_kill_worker", "/?op=migrate"),
-    "openai-agents": ("openai_agents_worker", "/import"),
-    "a2a": ("a2a_worker", "/import"),
-}
-"""The folder of each framework's Worker, and the path whose answer tells what the first import has cost."""
+PAGES = ("pydantic-ai", "openai-agents", "a2a")
+"""The frameworks whose own page says the sizes too."""
+OF_PAGE = re.compile(r"(\d+\.\d) MB, (\d+\.\d) MB after gzip")
 
 
 def test_every_row_is_measured() -> None:
@@ -42,13 +33,14 @@ def test_size(framework: str) -> None:
     sizes_mb = len(content) / 1e6, len(gzip.compress(content, 6)) / 1e6
     assert sizes_mb[1] < MOST_GZIP_MB
     assert ROWS[framework][:2] == pytest.approx(sizes_mb, abs=0.1)
+    if framework in PAGES:
+        told = OF_PAGE.search((PAGE.parent / f"{framework}.md").read_text())
+        assert told is not None, sizes_mb
+        assert tuple(map(float, told.groups())) == pytest.approx(sizes_mb, abs=0.1)
 
 
 @pytest.mark.parametrize("framework", WORKERS)
 def test_modules(framework: str) -> None:
-    """The modules of the first import, to a twentieth. The seconds are the machine's: they were measured once."""
-    folder, path = WORKERS[framework]
-    with LocalRuntime(HERE / folder / "wrangler.toml", ready_path=path) as runtime:
-        cost = call(runtime.url, "GET", path).json
-    print(framework, cost)
-    assert ROWS[framework][2] == pytest.approx(cost["modules"], rel=0.05)
+    """The modules of the first import, to a twentieth. The seconds are the machine's: framework_imports.py measures them."""
+    modules, _ = first_import(framework)
+    assert ROWS[framework][2] == pytest.approx(modules, rel=0.05)

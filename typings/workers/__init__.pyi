@@ -2,6 +2,8 @@
 
 from typing import Any
 
+env: Any
+
 class WorkerEntrypoint:
     ctx: Any
     env: Any

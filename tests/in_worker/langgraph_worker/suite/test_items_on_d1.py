@@ -5,7 +5,7 @@ from typing import Any
 
 from langgraph.store.base import GetOp, ListNamespacesOp, PutOp, SearchOp
 
-from agents_store_cloudflare.adapters.langgraph import D1Store
+from agents_store_cloudflare.adapters.langgraph import D1Store, item_sql
 from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.database import BatchCost
 from tests.adapters.langgraph.test_items_against_memory import World
@@ -19,6 +19,17 @@ async def test_no_difference(database: Any) -> None:
     world, done = World(database, random.Random(7)), 0
     while done < OPERATIONS:
         done += await world.step()
+
+
+async def test_every_statement(database: Any) -> None:
+    """LG-16 to LG-20: D1 runs each statement of the store."""
+    store = D1Store(database, ttl={"default_ttl": 1}, item_check=True)
+    await store.aput(ADA, "k", {"n": 1})
+    assert (await store.abatch([GetOp(ADA, "k"), SearchOp(ADA, {"n": 1}), ListNamespacesOp()]))[2] == [ADA]
+    await store.aput(ADA, "k", {"n": 2})
+    assert await store.sweep_ttl() == 0
+    statements = {text for name in item_sql.__all__ if isinstance(text := getattr(item_sql, name), str)}
+    assert statements - database.sent == set()
 
 
 async def test_costs(env: Any, database: Any) -> None:

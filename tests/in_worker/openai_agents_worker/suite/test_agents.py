@@ -1,9 +1,10 @@
-"""What the test asks for: each function returns what it saw."""
+"""An agent of the SDK with a tool on real D1: its runner, two writers, rewinding."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from agents import Agent, Model, ModelResponse, RunConfig, Runner, Usage, function_tool
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
@@ -11,9 +12,8 @@ from agents_store_cloudflare import D1UsageStore
 from agents_store_cloudflare.adapters.openai_agents import D1Session, OrphanToolOutputError
 from agents_store_cloudflare.contract.errors import StaleFencingTokenError
 
-__all__ = ["race", "rewind", "talk"]
-
 QUIET = RunConfig(tracing_disabled=True)
+TURN = ["user", "function_call", "function_call_output", "message"]
 
 
 @function_tool
@@ -49,8 +49,8 @@ class Scripted(Model):
 AGENT = Agent(name="guide", model=Scripted(), tools=[look])
 
 
-async def talk(database: Any) -> object:
-    """Two runs of an agent with a tool, the second from what is stored; usage once."""
+async def test_an_agent_talks(database: Any) -> None:
+    """OA-1, OA-7: the SDK's runner goes on from the stored items, tool calls among them; usage counts once."""
     answers: list[object] = []
     for _ in range(2):
         session = D1Session("talk", database)
@@ -59,33 +59,32 @@ async def talk(database: Any) -> object:
         await session.record_usage(result, model="scripted")
         answers.append(result.final_output)
     items: list[Any] = list(await D1Session("talk", database).get_items())
-    rollup = await D1UsageStore(database).get_rollup("talk")
-    return [answers, [item.get("type", item.get("role")) for item in items], rollup.tokens.prompt]
+    assert answers == ["after 3 items", "after 7 items"]
+    assert [item.get("type", item.get("role")) for item in items] == TURN * 2
+    assert (await D1UsageStore(database).get_rollup("talk")).tokens.prompt == 40
 
 
-async def race(database: Any) -> object:
-    """A stalled holder; two pops at once; an output without its call."""
-    outcomes: list[object] = []
+async def test_two_writers(database: Any) -> None:
+    """OA-2, OA-5: the stalled holder is refused, two pops get two items, an output without its call is refused."""
     old, new = D1Session("race", database, fencing_token=3), D1Session("race", database, fencing_token=4)
     await new.add_items([{"role": "user", "content": str(number)} for number in range(4)])
-    try:
+    with pytest.raises(StaleFencingTokenError) as stale:
         await old.add_items([{"role": "user", "content": "late"}])
-    except StaleFencingTokenError as error:
-        outcomes.append([error.expected, error.actual])
+    assert (stale.value.expected, stale.value.actual) == (4, 3)
     popped: list[Any] = list(await asyncio.gather(new.pop_item(), D1Session("race", database).pop_item()))
-    outcomes.append(sorted(item["content"] for item in popped))
-    try:
+    assert sorted(item["content"] for item in popped) == ["2", "3"]
+    with pytest.raises(OrphanToolOutputError) as orphan:
         await new.add_items([{"type": "function_call_output", "call_id": "nowhere", "output": "x"}])
-    except OrphanToolOutputError as error:
-        outcomes.append(error.call_ids)
-    return outcomes
+    assert orphan.value.call_ids == ["nowhere"]
 
 
-async def rewind(database: Any) -> object:
-    """Pops, a clearing, and what is left."""
+async def test_rewinding(database: Any) -> None:
+    """OA-1: what is popped is gone, and so is everything after a clearing."""
     session = D1Session("rewind", database)
     await session.add_items([{"role": "user", "content": "ё" * 1000}, {"role": "user", "content": "b"}])
     await session.pop_item()
     left: list[Any] = list(await session.get_items())
+    assert [item["content"] for item in left] == ["ё" * 1000]
     await session.clear_session()
-    return [len(left), left[0]["content"] == "ё" * 1000, await session.get_items(), await session.pop_item()]
+    assert await session.get_items() == []
+    assert await session.pop_item() is None

@@ -1,1 +1,0 @@
-../../adapters/pydantic_ai_harness/harness_types.py

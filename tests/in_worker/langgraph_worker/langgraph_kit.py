@@ -1,0 +1,1 @@
+../../../conformance/langgraph/kit.py

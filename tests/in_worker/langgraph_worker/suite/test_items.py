@@ -1,0 +1,1 @@
+../../../adapters/langgraph/test_items.py

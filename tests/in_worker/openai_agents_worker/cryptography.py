@@ -1,0 +1,1 @@
+../../end_to_end/openai_agents_worker/cryptography.py

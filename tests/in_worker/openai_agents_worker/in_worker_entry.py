@@ -1,0 +1,26 @@
+"""A Worker that runs tests of the adapter of the OpenAI Agents SDK inside itself: POST {"tests": [node ids]}."""
+
+import importlib
+import json
+from typing import Any
+
+from runner import run_tests
+from workers import Request, Response, WorkerEntrypoint
+
+from agents_store_cloudflare import SessionServer, StreamServer
+
+__all__ = ["Default", "SessionServer", "StreamServer"]
+
+
+class Default(WorkerEntrypoint):
+    """The door for the host's pytest."""
+
+    env: Any
+
+    async def fetch(self, request: Request) -> Response:
+        """Run the tests named in the body."""
+        # Before pytest turns warnings into errors: the SDK uses what Python 3.14 calls deprecated.
+        importlib.import_module("agents_store_cloudflare.adapters.openai_agents")
+        importlib.import_module("agents")
+        wanted = json.loads(await request.text())
+        return Response(json.dumps(run_tests(wanted["tests"], self.env)))

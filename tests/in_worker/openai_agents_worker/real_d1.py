@@ -1,0 +1,1 @@
+../worker/real_d1.py

@@ -1,0 +1,1 @@
+../../../adapters/pydantic_ai_harness/test_spend.py

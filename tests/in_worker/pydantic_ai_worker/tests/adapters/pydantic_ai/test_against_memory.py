@@ -1,0 +1,1 @@
+../../../../../adapters/pydantic_ai/test_against_memory.py

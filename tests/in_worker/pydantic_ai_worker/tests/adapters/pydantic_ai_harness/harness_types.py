@@ -1,0 +1,1 @@
+../../../../../adapters/pydantic_ai_harness/harness_types.py

@@ -1,0 +1,1 @@
+../../../../adapters/two_writers.py
