@@ -42,6 +42,12 @@ def test_filters(command: Command, file: Path, filled: SqliteDatabase, options: 
     assert [session["sessionId"] for session in done.json()["sessions"]] == found
 
 
+def test_a_misspelt_status(command: Command, file: Path, filled: SqliteDatabase) -> None:
+    """A status may be any text. When no session has it, people see which statuses there are."""
+    done = command("sessions", "--database", file, "--status", "actve")
+    assert done == Outcome(0, "no sessions; there are sessions with the statuses active\n", "")
+
+
 def test_pages(command: Command, file: Path, filled: SqliteDatabase) -> None:
     """The cursor of a page leads to the next page. People see it too."""
     first = command("sessions", "--database", file, "--json", "--limit", 2).json()

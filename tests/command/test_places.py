@@ -84,6 +84,7 @@ def test_what_is_no_database(command: Command, tmp_path: Path) -> None:
         (["sessions", "--database-id", "x"], "go with --remote"),
         (["sessions", "--remote"], "CLOUDFLARE_API_TOKEN in the environment"),
         (["sessions", "--limit", "-1"], "no whole number"),
+        (["sessions", "--limit", "9" * 20], "a number of 20 digits is too large"),
         (["sessions", "--colour"], "unrecognized arguments: --colour"),
         (["fly"], "invalid choice: 'fly'"),
         ([], "COMMAND"),

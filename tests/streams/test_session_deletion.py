@@ -1,5 +1,6 @@
 """A store deletes a session with all that is its: streams, usage, state."""
 
+import json
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,6 +11,7 @@ from agents_store_cloudflare.contract.state.records import SubSessionRef
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.objects.rpc_text import decode_request
+from agents_store_cloudflare.state.deletions import MOST_LEFT
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
 from agents_store_cloudflare.testing.faults import FaultyNamespace, Moment
@@ -457,3 +459,17 @@ async def test_a_tree_that_others_delete_twice(store: Store) -> None:
     await store.fill(("root", None))
     assert await store.store.delete_session("root") is True
     assert await store.left(*ALL, "late") == ["other"]
+
+
+async def test_the_longest_names_fit_in_one_row(store: Store) -> None:
+    """SM-37: A deleted session's row holds the names of 800 children beside 800 streams that are left, however long the names are."""
+    for number in range(MOST_LEFT + 1):
+        child = AgentState(session_id=f"{number:03}" + 509 * '"', agent_type="a", parent_session_id="root")
+        await store.store.state_store.save(child)
+    await store.store.state_store.delete_session("root")
+    left = [[f"s{number:03}" + 508 * '"', ["9" * 16, 2**53 - 1, 2**53 - 1]] for number in range(MOST_LEFT)]
+    keep = "UPDATE __agents_fences SET streams = ?1, past = ?2, plans = ?2 WHERE session_id = 'root'"
+    size = "SELECT length(CAST(children || streams || past || plans AS BLOB)) FROM __agents_fences WHERE session_id = 'root'"
+    written = [Statement(keep, (json.dumps(left), "x" * 10_000)), Statement(size)]
+    [_, [[most]]] = await store.database.batch(written)
+    assert 1_700_000 < int(most or 0) < 1_900_000

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from agents_store_cloudflare.command.opening import add_database_options
 
 __all__ = ["Commands", "Run", "add_command", "whole_number"]
+
+MOST_DIGITS: Final = 15
 
 Run: TypeAlias = "Callable[[argparse.Namespace], Awaitable[int]]"
 
@@ -33,6 +35,8 @@ def add_command(commands: Commands, name: str, run: Run, *, help: str, json: boo
 
 def whole_number(text: str) -> int:
     """Parse the number of an option: 0, 1, 2 …"""
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+    if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    if len(text) > MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"a number of {len(text)} digits is too large")
     return int(text)

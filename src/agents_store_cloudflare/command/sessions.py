@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from typing import LiteralString, cast
+from collections.abc import Sequence
+from typing import Final, LiteralString, cast
 
 from agents_store_cloudflare.command.homes import note_homes
 from agents_store_cloudflare.command.opening import OpenDatabase, open_database
 from agents_store_cloudflare.command.parsers import Commands, add_command, whole_number
 from agents_store_cloudflare.command.salvage import Rows, Shown, selected, show
-from agents_store_cloudflare.command.text import print_table, time_text
+from agents_store_cloudflare.command.text import print_table, printable, time_text
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.state.records import AgentState, SessionPage
+from agents_store_cloudflare.database import Statement, batch_with_retry
 from agents_store_cloudflare.state.cursors import number_of
-from agents_store_cloudflare.state.stored_text import stored_text
+from agents_store_cloudflare.state.stored_text import stored_text, text_of
 from agents_store_cloudflare.transfer.tables import columns_of
 
 __all__ = ["add_parser", "message_count"]
+
+STATUSES: Final = 20
+"""The most statuses that are named when there is no session with the wanted one."""
 
 
 # ?1 session number of the last row of the page before, ?2 agent type, ?3 status, ?4 parent, ?5 prefix (each NULL for any), ?6 most
@@ -32,6 +37,10 @@ _SELECT_PAGE: LiteralString = """
     ORDER BY session_no DESC
     LIMIT ?6
 """
+
+
+# ?1 most rows -> (status). Reads the whole table: an operator's call.
+_SELECT_STATUSES: LiteralString = "SELECT DISTINCT status FROM __agents_states ORDER BY status LIMIT ?1"
 
 
 def add_parser(commands: Commands) -> None:
@@ -52,7 +61,8 @@ async def _run(options: argparse.Namespace) -> int:
         async def view(database: OpenDatabase) -> Shown:
             page = await _page(database, options)
             body = {"sessions": [*map(_summary, page.items)], "nextCursor": page.next_cursor}
-            return Shown.of(body, lambda: _print(page))
+            statuses = await _statuses(database) if options.status is not None and not page.items else []
+            return Shown.of(body, lambda: _print(page, statuses))
 
         status = await show(opened, view, lambda: _rows(opened, options), json=options.json)
         await note_homes(opened)
@@ -81,9 +91,18 @@ async def _rows(opened: OpenDatabase, options: argparse.Namespace) -> Rows:
         yield table, row
 
 
-def _print(page: SessionPage) -> None:
+async def _statuses(opened: OpenDatabase) -> list[str]:
+    """Return statuses that sessions have. The one of the options may be misspelt, and a status may be any text, so it is no error."""
+    [rows] = await batch_with_retry(opened.database, [Statement(_SELECT_STATUSES, (STATUSES,))])
+    return [text_of(str(row[0])) for row in rows]
+
+
+def _print(page: SessionPage, statuses: Sequence[str]) -> None:
     if not page.items:
-        print("no sessions")
+        print(
+            "no sessions"
+            + (f"; there are sessions with the statuses {', '.join(map(printable, statuses))}" if statuses else "")
+        )
         return
     headings = ("session", "agent type", "status", "version", "messages", "updated (UTC)", "parent")
     print_table(headings, [_row(state) for state in page.items])

@@ -23,8 +23,11 @@ __all__ = ["ANY_SESSION", "MOST_LEFT", "DeletionCalls", "DeletionPlan"]
 ANY_SESSION: Final = "*"
 """Stands for any session, in place of a session id."""
 
-MOST_LEFT: Final = 2_000
-"""The most streams, and the most children of a session, that are kept for a later deletion. This many names always fit in one value."""
+MOST_LEFT: Final = 800
+"""The most streams, and the most children of a session, that are kept for a later deletion. Both lists always fit in one row.
+
+The row has at most 2,000,000 bytes. A name has at most 1,024 bytes as JSON, 512 quotes, and its mark fewer than 100.
+"""
 
 _DELETES: tuple[LiteralString, ...] = (
     deletion_sql.DELETE_BLOCKS,

@@ -24,7 +24,7 @@ from agents_store_cloudflare.state.guard import Condition, Facts
 from agents_store_cloudflare.state.loading import loaded, loading
 from agents_store_cloudflare.state.messages import MessageCalls
 from agents_store_cloudflare.state.staging import StagingCalls
-from agents_store_cloudflare.state.stored_text import text_of
+from agents_store_cloudflare.state.stored_text import stored_text, text_of
 from agents_store_cloudflare.state.turn_records import EnteredTurn, TurnEntry
 from agents_store_cloudflare.usage.reserving import by_database_clock
 
@@ -78,7 +78,7 @@ class TurnEntering(MessageCalls, StagingCalls):
             new_messages=len(messages),
             conditions=(_gate(entry, earlier), *self._reserving(entry.reservation, entry.reserved_at)),
         )
-        created = (session_id, now_ms, entry.agent_type, entry.parent_session_id, new_epoch())
+        created = (session_id, now_ms, stored_text(entry.agent_type), entry.parent_session_id, new_epoch())
         enter = (*self._commit(guard), len(messages), turn_text(entry.turn), entry.token)
         run = (session_id, entry.turn_id, entry.token)
         scope = None if entry.reservation is None else entry.reservation.scope
@@ -156,7 +156,7 @@ def _gate(entry: TurnEntry, earlier: int) -> Condition:
 
     def of_type(facts: Facts) -> Exception:
         return TurnError(
-            f"session {entry.session_id!r} is of agent type {facts['agent_type']!r}, not {entry.agent_type!r}"
+            f"session {entry.session_id!r} is of agent type {text_of(facts['agent_type'])!r}, not {entry.agent_type!r}"
         )
 
     def owing(_: Facts) -> Exception:
@@ -166,7 +166,7 @@ def _gate(entry: TurnEntry, earlier: int) -> Condition:
 
     return Condition(
         statement=Statement(
-            turn_sql.TURN_GATE, (entry.session_id, entry.turn_id, earlier, entry.agent_type, MOST_OWED)
+            turn_sql.TURN_GATE, (entry.session_id, entry.turn_id, earlier, stored_text(entry.agent_type), MOST_OWED)
         ),
         errors={"turn": of_turn, "agent_type": of_type, "owing": owing},
     )
