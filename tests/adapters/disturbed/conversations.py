@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from pydantic_ai.conversation import Conversation
 from pydantic_ai.conversation_store import ConversationRecord
@@ -15,7 +15,7 @@ from pydantic_ai.usage import RequestUsage, RunUsage
 
 from agents_store_cloudflare.adapters.pydantic_ai import D1ConversationStore
 from agents_store_cloudflare.usage import D1UsageStore, UsageOptions
-from tests.adapters.disturbed.worlds import AdapterWorld, by_others, op, role_of
+from tests.adapters.disturbed.worlds import AdapterWorld, by_others, op, plain_op, role_of
 from tests.instruments.operations import plain
 
 __all__ = ["CONVERSATIONS", "say"]
@@ -83,7 +83,7 @@ def loaded(*, marked: bool = True, adds: bool = True) -> Callable[[Any, Any], Aw
         found.messages.extend([said("more"), answered("yes")] if adds else [])
         found.usage.requests = 7
         found.deferred_tool_requests = DeferredToolRequests(calls=[ToolCallPart("ask", {"n": [1]}, "c")])
-        return found
+        return cast("Conversation", found)
 
     return load
 
@@ -183,9 +183,9 @@ CONVERSATIONS = role_of(
     op("branch from an entry", branch_from, _left),
     op("fork", fork),
     op("fork from an entry", fork_from, _left),
-    op("delete", lambda store: store.delete("ada")),
+    plain_op("delete", lambda store: store.delete("ada")),
     op("delete a record", delete_record, _left),
-    op("delete the origin of a fork", lambda store: store.delete("bob")),
+    plain_op("delete the origin of a fork", lambda store: store.delete("bob")),
     op("load", read),
     by_others("say", lambda store: say(store, "ada", "theirs")),
     by_others("go on", follow),

@@ -10,7 +10,7 @@ from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 
 from agents_store_cloudflare.adapters.langgraph import D1Saver
 from agents_store_cloudflare.database import Statement
-from tests.adapters.disturbed.worlds import AdapterWorld, by_others, op, role_of
+from tests.adapters.disturbed.worlds import AdapterWorld, by_others, op, plain_op, role_of
 from tests.instruments.operations import plain
 
 __all__ = ["CHECKED_GRAPHS", "GRAPHS"]
@@ -137,10 +137,10 @@ OPERATIONS = (
     op("put a first one", put_this, lambda: checkpoint(4, "x"), lambda: config("copy"), lambda: {"source": "input"}),
     op("write", write, read(), lambda: [("messages", [HumanMessage("x", id="x")]), ("last", {"deep": [1]})]),
     op("write much", write, read(), lambda: [("messages", [LONG * 30]), ("__interrupt__", {"deep": [LONG]})]),
-    op("delete", lambda saver: saver.adelete_thread("ada")),
-    op("delete runs", lambda saver: saver.adelete_for_runs(["run"])),
-    op("copy", lambda saver: saver.acopy_thread("ada", "copy")),
-    op("prune", lambda saver: saver.aprune(["ada"])),
+    plain_op("delete", lambda saver: saver.adelete_thread("ada")),
+    plain_op("delete runs", lambda saver: saver.adelete_for_runs(["run"])),
+    plain_op("copy", lambda saver: saver.acopy_thread("ada", "copy")),
+    plain_op("prune", lambda saver: saver.aprune(["ada"])),
     by_others("go on", go_on),
     by_others("go on in the copy", go_on_in_the_copy),
     by_others("make again", make_again),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from langgraph.store.base import GetOp, ListNamespacesOp, MatchCondition, Op, PutOp, SearchOp
 
@@ -44,8 +44,9 @@ async def run(store: D1Store, ops: list[Op]) -> object:
 
 
 def _value(result: Any) -> Any:
+    found: Any = result
     if isinstance(result, list):
-        return [_value(each) for each in cast("list[Any]", result)]
+        return [_value(each) for each in found]
     return getattr(result, "value", result)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from agents_store_cloudflare.adapters.openai_agents import D1Session
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.testing.conformance.openai_items import CALL, OUTPUT, users
-from tests.adapters.disturbed.worlds import AdapterWorld, by_others, op, role_of
+from tests.adapters.disturbed.worlds import AdapterWorld, by_others, op, plain_op, role_of
 from tests.instruments.operations import plain
 
 __all__ = ["SDK_SESSIONS"]
@@ -50,8 +50,8 @@ SDK_SESSIONS = role_of(
     SdkSessions,
     op("add", add, lambda: users("three", "four")),
     op("add an answer", add, lambda: [{**OUTPUT}]),
-    op("pop", lambda session: session.pop_item()),
-    op("clear", lambda session: session.clear_session()),
+    plain_op("pop", lambda session: session.pop_item()),
+    plain_op("clear", lambda session: session.clear_session()),
     by_others("add too", lambda session: session.add_items(users("theirs"))),
     by_others("pop too", lambda session: session.pop_item()),
     by_others("clear and add", clear_and_add),

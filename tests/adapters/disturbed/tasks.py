@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from a2a.server.cluster.version import TaskVersion
 from a2a.types.a2a_pb2 import ListTasksRequest, Task, TaskState
 
 from agents_store_cloudflare.adapters.a2a import D1TaskStore
 from tests.adapters.a2a.tasks import call_of, task, texts_of
-from tests.adapters.disturbed.worlds import AdapterWorld, by_others, op, role_of
+from tests.adapters.disturbed.worlds import AdapterWorld, by_others, op, plain_op, role_of
 from tests.instruments.operations import plain
 
 __all__ = ["TASKS", "add"]
@@ -60,7 +60,7 @@ async def add(store: D1TaskStore, text: str) -> str:
 async def _version(world: Tasks, client: Any) -> TaskVersion:
     found = await world.theirs.get("task", ADA)
     assert found is not None
-    return found.version
+    return cast("TaskVersion", found.version)
 
 
 async def often(store: D1TaskStore) -> list[str]:
@@ -88,7 +88,7 @@ TASKS = role_of(
     op("save a new one", save, lambda: task("new", "x"), lambda: TaskVersion.MISSING),
     op("end", save, lambda: task("task", "one", state=DONE), _version),
     op("cancel", cancel),
-    op("delete", lambda store: store.delete("task", ADA)),
+    plain_op("delete", lambda store: store.delete("task", ADA)),
     by_others("add", lambda store: add(store, "theirs")),
     by_others("add often", often),
     by_others("go on with the new one", go_on),

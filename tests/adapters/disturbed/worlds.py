@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, ClassVar, Concatenate, Self
+from typing import Any, ClassVar, Self
 
 import pytest
 
@@ -15,7 +15,7 @@ from tests.instruments.images import copy_of
 from tests.instruments.operations import NOW_MS, Call, Operation, Role
 from tests.instruments.seams import Seam, WatchedDatabase
 
-__all__ = ["AdapterWorld", "by_others", "op", "role_of"]
+__all__ = ["AdapterWorld", "by_others", "op", "plain_op", "role_of"]
 
 Act = Callable[[Any], Awaitable[object]]
 
@@ -67,7 +67,7 @@ class AdapterWorld:
 
 def op(
     name: str,
-    act: Callable[Concatenate[Any, ...], Awaitable[object]],
+    act: Callable[..., Awaitable[object]],
     *arguments: Callable[..., object],
     is_retried: bool = True,
 ) -> Operation:
@@ -85,6 +85,11 @@ def op(
         return Call(partial(_told, act, client), made)
 
     return Operation(name, (), prepare, is_retried)
+
+
+def plain_op(name: str, act: Act) -> Operation:
+    """Return a call of a client that has no arguments to change."""
+    return op(name, act)
 
 
 def by_others(name: str, act: Act) -> Operation:

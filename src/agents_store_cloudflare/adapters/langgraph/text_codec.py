@@ -76,7 +76,7 @@ class FixedCodec:
 
     def __init__(self, codec: TextCodec) -> None:
         self._codec = codec
-        self.joins_lists = codec.joins_lists
+        self.joins_lists: bool = codec.joins_lists
         self.texts: dict[int, tuple[Any, str]] = {}
         self.marks: dict[int, tuple[Any, int | None]] = {}
 
