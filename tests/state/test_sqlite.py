@@ -135,7 +135,7 @@ async def test_unknown_outcomes(database: SqliteDatabase, message: str) -> None:
 def test_limits_keep_clear_of_d1s() -> None:
     """ST-12: A limit above D1's own is refused."""
     with pytest.raises(InvalidArgumentError, match="max_state_bytes"):
-        StoreLimits(max_state_bytes=2_000_000)
+        StoreLimits(max_state_bytes=1_830_001)
 
 
 async def test_enums_in_messages(store: D1StateStore) -> None:

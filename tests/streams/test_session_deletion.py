@@ -14,7 +14,7 @@ from agents_store_cloudflare.objects.rpc_text import decode_request
 from agents_store_cloudflare.state.deletions import MOST_LEFT
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
-from agents_store_cloudflare.testing.faults import FaultyNamespace, Moment
+from agents_store_cloudflare.testing.faults import FaultyDatabase, FaultyNamespace, Moment
 from agents_store_cloudflare.usage import UsageOptions
 
 
@@ -24,10 +24,11 @@ class Store:
     def __init__(self) -> None:
         clock = FakeClock()
         self.database = SqliteDatabase()
+        self.faults = FaultyDatabase(self.database)
         self.namespace = FaultyNamespace(LocalObjects(StreamObject, clock=clock))
         self._meddling: tuple[str, Callable[[], Awaitable[object]]] | None = None
         self.store: CloudflareStore = create_cloudflare_store(
-            db=self.database, streams=self, stream_options=StreamOptions(sleep=self._no_pause)
+            db=self.faults, streams=self, stream_options=StreamOptions(sleep=self._no_pause)
         )
 
     def before(self, operation: str, meddle: Callable[[], Awaitable[object]]) -> None:
@@ -258,6 +259,39 @@ async def test_a_repetition_after_the_decision_keeps_new_chunks(store: Store) ->
     assert await store.store.delete_session("other", commit_id="d") is True
     assert await store.store.state_store.exists("other")
     assert await store.sequences("other") == [2, 2]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+@pytest.mark.parametrize("made", ["a new child", "a child again", "the session itself"])
+async def test_a_session_that_is_made_before_the_decision(store: Store, made: str, *, is_lost: bool) -> None:
+    """SM-37: A descendant that is made between the question and the decision goes with its stream, and so does a session again."""
+    root = "other" if made == "the session itself" else "root"
+    names = {
+        "a new child": ("new", "grandchild"),
+        "a child again": ("child", "root"),
+        "the session itself": ("other", None),
+    }
+
+    async def make() -> None:
+        if made == "a child again":
+            await store.store.delete_session("child")
+        await store.fill(names[made])
+        if is_lost:
+            store.faults.fail("after")
+
+    async def wait_for_the_last_mark() -> None:
+        async def second() -> None:
+            store.before("mark", make)
+
+        store.before("mark", second)
+
+    if made == "the session itself":
+        await store.store.state_store.delete_session("other")
+    store.before("mark", make if root == "other" else wait_for_the_last_mark)
+    assert await store.store.delete_session(root, commit_id="d") is True
+    assert await store.left("root", "child", "grandchild", "new", "other") == (
+        ["root", "child", "grandchild"] if root == "other" else ["other"]
+    )
 
 
 async def test_a_session_that_is_made_while_another_is_deleted(store: Store) -> None:

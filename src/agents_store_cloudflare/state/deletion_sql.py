@@ -108,11 +108,11 @@ def with_gone(statement: LiteralString) -> LiteralString:
     return _GONE + statement
 
 
-# -> (session id) of each session to delete
+# -> (session id, session number) of each session to delete
 SELECT_TREE: LiteralString = (
     _TREE
     + """
-    SELECT session_id
+    SELECT session_id, session_no
     FROM tree
     WHERE session_no IS NOT NULL
     """
@@ -236,7 +236,8 @@ DELETE_STATES: LiteralString = (
 
 # ?1 … ?3 as in the trees, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion
 # although there is no session, ?8 the streams that the session ?1 leaves unless others use them, as JSON, ?9 1 where each session leaves
-# its own stream, ?10 1 if the deletion met the session before others deleted it, ?11 most children -> (session id, the streams that it
+# its own stream, ?10 1 if the deletion met the session before others deleted it, ?11 most streams and most children, ?12 the numbers of
+# the sessions to which ?8 belongs, as JSON; with them ?1 also leaves the streams of younger sessions -> (session id, the streams that it
 # leaves). Damaged commits are forgotten. Runs after the deletion of the usage and before the deletion of the sessions. For each session
 # of the tree it keeps: the last commits, without results that hold text; how many sessions of this id were deleted; the streams that are
 # left, and where each session leaves its own stream, its children. It keeps the deletion itself under ?1 and forgets its plan. Of each id
@@ -287,6 +288,12 @@ REMEMBER_DELETION: LiteralString = (
       )
     ),
     streams (stream_id, entry) AS (
+      SELECT coalesce(late.stream_id, late.session_id), json_array(coalesce(late.stream_id, late.session_id))
+      FROM tree
+      JOIN __agents_states AS late ON late.session_id = tree.session_id
+      WHERE ?8 IS NOT NULL
+        AND tree.session_no NOT IN (SELECT value FROM json_each(?12))
+      UNION ALL
       SELECT given.value ->> 0, given.value
       FROM json_each(?8) AS given
     ),
@@ -296,6 +303,7 @@ REMEMBER_DELETION: LiteralString = (
       WHERE """
     + _IS_UNUSED
     + """
+      LIMIT ?11
     ),
     kept AS (
       SELECT

@@ -43,6 +43,7 @@ class DeletionPlan:
 
     Attributes:
         tree: the sessions to delete, and the streams that only they use.
+        numbers: the numbers of the sessions to delete, as JSON.
         streams: the streams to delete, each with the mark that an earlier deletion found, if one did.
         guard: the conditions of the deletion. One is that nobody else deletes the session meanwhile.
         remember: keep a note of the deletion even if there is no session.
@@ -53,6 +54,7 @@ class DeletionPlan:
     """
 
     tree: SessionTree
+    numbers: str = "[]"
     streams: Mapping[str, StreamMark | None]
     guard: Guard
     remember: bool
@@ -126,6 +128,7 @@ class DeletionCalls(StateCalls, DeletionStore):
                 return await self._decided(guard, is_deleted=bool(was_there))
         return DeletionPlan(
             tree=tree,
+            numbers=json.dumps([row[1] for row in results[1]]),
             streams=streams,
             guard=replace(guard, lives=cast("int", lives)),
             # Without a session, the deletion is still remembered when its caller named it, or when it deletes a stream of another name.
@@ -158,7 +161,9 @@ class DeletionCalls(StateCalls, DeletionStore):
         remember = plan.remember or bool(streams)
         if not plan.is_gone:
             with suppress(DeletedMeanwhileError):
-                return await self._delete(plan.guard, usage=True, remember=remember, left_streams=left)
+                return await self._delete(
+                    plan.guard, usage=True, remember=remember, left_streams=left, numbers=plan.numbers
+                )
         guard = replace(plan.guard, lives=None, version=None, conditions=(_no_session(plan.guard.session_id),))
         gone = list(dict.fromkeys([guard.session_id, *plan.tree.session_ids])) if plan.was_there else []
         with suppress(DeletedMeanwhileError):
@@ -221,7 +226,7 @@ class DeletionCalls(StateCalls, DeletionStore):
     async def _clean_up(self, place: str, at_ms: int | None, limit: int, *, usage: bool) -> SessionTree:
         """Delete expired sessions of the database at `place`, a session id or `ANY_SESSION`."""
         parameters = (None, at_ms, limit)
-        kept = (*parameters, None, None, self._now_ms(), 0, None, 1, 0, MOST_LEFT)
+        kept = (*parameters, None, None, self._now_ms(), 0, None, 1, 0, MOST_LEFT, None)
         results = await self._batches.once(
             "cleanup_expired_sessions",
             place,
@@ -265,7 +270,14 @@ class DeletionCalls(StateCalls, DeletionStore):
         return replace(guard, must_exist=False, version=expected(expected_version))
 
     async def _delete(
-        self, guard: Guard, *, usage: bool, remember: bool, left_streams: str | None, gone: Sequence[str] = ()
+        self,
+        guard: Guard,
+        *,
+        usage: bool,
+        remember: bool,
+        left_streams: str | None,
+        numbers: str = "[]",
+        gone: Sequence[str] = (),
     ) -> tuple[bool, Mapping[str, StreamMark | None]]:
         """Delete in one batch. Without `left_streams` each session leaves its own stream.
 
@@ -274,6 +286,7 @@ class DeletionCalls(StateCalls, DeletionStore):
             usage: also delete the usage of the sessions.
             remember: keep a note of the deletion even if there is no session.
             left_streams: the streams that are deleted next, with their marks, as JSON.
+            numbers: the numbers of the sessions to which these streams belong, as JSON. The streams of younger sessions are deleted too.
             gone: the sessions that the deletion met and that others have deleted since. Those that are not there again lose their usage.
 
         Returns:
@@ -289,6 +302,7 @@ class DeletionCalls(StateCalls, DeletionStore):
             int(left_streams is None),
             int(bool(gone)),
             MOST_LEFT,
+            numbers,
         )
         remembering = Statement(deletion_sql.REMEMBER_DELETION, (*parameters, *kept))
         first, results = await self._batches.guarded(

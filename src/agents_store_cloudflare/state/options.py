@@ -12,7 +12,10 @@ from agents_store_cloudflare.contract.arguments import check_whole_number, syste
 __all__ = ["StateSettings", "StateStoreOptions", "StoreLimits"]
 
 MOST_BYTES = 1_900_000
-"""The largest limit. D1 takes 2,000,000 bytes for a value and for a row, and the row of a state holds its last commits too."""
+"""The largest limit. D1 takes 2,000,000 bytes for a value and for a row."""
+
+MOST_STATE_BYTES = 1_830_000
+"""The largest limit of a state. Its row also holds its last commits (94,000 bytes) and the chunks that it owes its stream (67,000)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +23,7 @@ class StoreLimits:
     """The largest JSON texts that a write may store, in bytes, 1 to 1,900,000 each.
 
     Attributes:
-        max_state_bytes: the most bytes of a state without its messages.
+        max_state_bytes: the most bytes of a state without its messages, at most 1,830,000.
         max_message_bytes: the most bytes of one message, and of one row of messages.
         max_staged_write_bytes: the most bytes of one staged change.
     """
@@ -30,7 +33,8 @@ class StoreLimits:
     max_staged_write_bytes: int = 1_800_000
 
     def __post_init__(self) -> None:
-        for name in ("max_state_bytes", "max_message_bytes", "max_staged_write_bytes"):
+        check_whole_number(self.max_state_bytes, "max_state_bytes", low=1, high=MOST_STATE_BYTES)
+        for name in ("max_message_bytes", "max_staged_write_bytes"):
             check_whole_number(getattr(self, name), name, low=1, high=MOST_BYTES)
 
 
