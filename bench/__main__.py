@@ -158,8 +158,8 @@ def _peers(asked: Asked) -> tuple[Published, list[str]]:
 
 
 def _homes(asked: Asked) -> tuple[Published, list[str]]:
-    work, failures = run_homes(asked.rounds)
-    return {"work": work}, failures
+    work, bare, failures = run_homes(asked.rounds)
+    return {"work": work, "bare": bare}, failures
 
 
 def _graph(asked: Asked) -> tuple[Published, list[str]]:

@@ -7,6 +7,7 @@ from math import comb
 from statistics import median
 from typing import Any, Literal, TypeAlias
 
+from bench.bare import bare_section, run_bare
 from bench.findings import Published
 from bench.jobs import Floor, Job, Preparation
 from bench.jobs.material import CUSTOM_STATE, chunks, messages, session_of_turns, session_read_back
@@ -133,17 +134,18 @@ WORK = (
 )
 
 
-def run_homes(pairs: int, work: Sequence[Work] = WORK) -> tuple[list[Published], list[str]]:
-    """Return every work's entry. With a failure there are none.
+def run_homes(pairs: int, work: Sequence[Work] = WORK) -> tuple[list[Published], list[Published], list[str]]:
+    """Return every work's entry, the entries of bare objects (`bench/bare.py`), and the failures. With a failure there are no entries.
 
     Args:
         pairs: how often both places do each work. They take turns in going first.
     """
     try:
         with served("Python", "python_worker") as worker:
-            return [_measured(each, worker, pairs) for each in work], []
+            entries = [_measured(each, worker, pairs) for each in work]
+            return entries, run_bare(worker, pairs, entries), []
     except BenchError as error:
-        return [], [str(error)]
+        return [], [], [str(error)]
 
 
 def _measured(work: Work, worker: ServedWorker, pairs: int) -> Published:
@@ -199,13 +201,16 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def homes_section(run: Published) -> str:
-    """One table."""
+    """One table, and one of bare objects beside it."""
     machine = run["machine"]
     head = (
         f"Measured on {datetime.fromisoformat(run['when']):%Y-%m-%d} in {run['rounds']} pairs, on {machine['cores']} cores of an "
         f"{machine['cpu']}, load {machine['loadBefore']} before it began."
     )
-    return "\n".join([head, "", HEAD, *map(_row, run["work"])])
+    lines = [head, "", HEAD, *map(_row, run["work"])]
+    if "bare" in run:
+        lines += ["", bare_section(run["bare"])]
+    return "\n".join(lines)
 
 
 def _row(entry: Mapping[str, Any]) -> str:

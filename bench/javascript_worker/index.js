@@ -1,6 +1,7 @@
 // The bench's JavaScript side: what a competent engineer writes from Cloudflare's documentation, in its fastest plain form.
 // POST {"job" or "prepare", "key", "repetitions", "count", "input"}; the answer is described in bench/workers.py.
 
+import { BARE_JOBS } from "./bare_object.js";
 import { CHAT_JOBS, chat } from "./chat_jobs.js";
 import { FLOORS } from "./floor.js";
 import { LOCK_JOBS } from "./lock_jobs.js";
@@ -9,11 +10,12 @@ import { STATE_JOBS, STATE_PREPARATIONS } from "./state_jobs.js";
 import { STREAM_JOBS, STREAM_PREPARATIONS } from "./stream_jobs.js";
 import { USAGE_JOBS, USAGE_PREPARATIONS } from "./usage_jobs.js";
 
+export { Bare } from "./bare_object.js";
 export { Idle } from "./floor.js";
 export { LeaseLock } from "./lease_lock.js";
 export { StreamLog } from "./stream_log.js";
 
-const JOBS = { ...FLOORS, ...LOCK_JOBS, ...STATE_JOBS, ...STEP_JOBS, ...STREAM_JOBS, ...USAGE_JOBS };
+const JOBS = { ...BARE_JOBS, ...FLOORS, ...LOCK_JOBS, ...STATE_JOBS, ...STEP_JOBS, ...STREAM_JOBS, ...USAGE_JOBS };
 const PREPARATIONS = { ...STATE_PREPARATIONS, ...STREAM_PREPARATIONS, ...USAGE_PREPARATIONS };
 
 export default {

@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
+from bare_object import BARE_JOBS, Bare
 from bench_job import Job, now_ms
 from chat_jobs import CHAT_JOBS
 from delayed import DelayedBindings
@@ -28,11 +29,12 @@ from workers import Request, Response, WorkerEntrypoint, fetch
 from agents_store_cloudflare import LockServer, SessionServer, StreamServer
 from agents_store_cloudflare.database import BatchCost
 
-__all__ = ["Default", "Idle", "LockServer", "SessionServer", "StreamServer"]
+__all__ = ["Bare", "Default", "Idle", "LockServer", "SessionServer", "StreamServer"]
 
 Prepare: TypeAlias = Callable[[Any, Mapping[str, Any]], Awaitable[None]]
 
 JOBS: Mapping[str, type[Job]] = {
+    **BARE_JOBS,
     **FLOORS,
     **HOME_JOBS,
     **LIVE_JOBS,

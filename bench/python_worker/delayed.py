@@ -41,6 +41,10 @@ class DelayedNamespace:
         """Tell the object that nobody waits for its answer: nobody waits for this either."""
         self.target.hang_up(name)
 
+    def open_no_line(self, name: str) -> None:
+        """Tell the namespace that no call follows the next one."""
+        self.target.open_no_line(name)
+
 
 @dataclass(kw_only=True)
 class DelayedBindings:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench.bare import BARE
 from bench.findings import Published
 from bench.homes import WORK, homes_entry, homes_section, interval
 from bench.page import published_parts
@@ -45,6 +46,17 @@ def test_a_limit_in_milliseconds() -> None:
 def test_the_published_part_is_whole() -> None:
     """A work that was added is to be published."""
     assert [entry["name"] for entry in published_parts()["homes"]["work"]] == [work.job.name for work in WORK]
+
+
+def test_bare_objects_are_a_table_of_their_own() -> None:
+    """The floor stands below the works. A run without it has none, and each line is the floor of a work."""
+    run = _run([homes_entry(SAVE, [(10.0, 11.0)] * 3)])
+    times = {"javascriptMs": 1.0, "pythonMs": 5.0, "homesMs": 11.0, "d1Ms": 10.0}
+    bare = {"name": BARE[0].name, "work": BARE[0].work, **times}
+    shown = homes_section({**run, "bare": [bare]})
+    assert shown.startswith(homes_section(run))
+    assert shown.endswith(f"| {BARE[0].work}: {BARE[0].name} | 1.00 ms | 5.00 ms | 11.0 ms | 0.50 |")
+    assert {each.work for each in BARE} <= {work.job.name for work in WORK}
 
 
 def _run(work: list[Published]) -> Published:

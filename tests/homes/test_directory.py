@@ -133,6 +133,17 @@ async def test_a_clock_that_was_set_back(world: HomeWorld) -> None:
     assert await world.rows(ROWS) == [["ada", "c", 3, 0]]
 
 
+async def test_a_read_after_the_clock_was_set_back(world: HomeWorld) -> None:
+    """HM-7: An alarm that a clock set back has moved an hour away is set again by the next call, also by a read."""
+    store = await world.store()
+    await _save(store, "ada", status="a")
+    await store.state_store.load_state("ada")
+    world.clock.set(world.clock.now_ms() - 3_600_000)
+    await store.state_store.load_state("ada")
+    await world.pass_time(1)
+    assert await world.rows(ROWS) == [["ada", "a", 1, 0]]
+
+
 async def test_rebuilding(world: HomeWorld) -> None:
     """HM-15, HM-7: A directory with lost rows gets them back when each home is asked by name."""
     store = await world.store()

@@ -81,6 +81,21 @@ async def test_sessions_that_are_in_d1(world: HomeWorld) -> None:
     await store.state_store.create_session("ada//child", agent_type="x")
 
 
+async def test_a_session_that_went_to_d1_in_between(world: HomeWorld) -> None:
+    """HM-2: A home does not ask D1 for a session that it has. After the session's deletion it asks again."""
+    store = await world.store()
+    hello: Message = {"role": "user", "content": "hello"}
+    await store.state_store.append_messages("ada", [hello], create="x")
+    with store.meter() as meter:
+        await store.state_store.append_messages("ada", [hello], create="x")
+    assert meter.d1.round_trips == 0
+    await store.state_store.delete_session("ada")
+    old = create_cloudflare_store(db=world.database, streams=world.streams, locks=world.locks)
+    await old.state_store.create_session("ada", agent_type="x")
+    with pytest.raises(SessionNotMovedError):
+        await store.state_store.append_messages("ada", [hello], create="x")
+
+
 @pytest.mark.parametrize("call", ["create", "save", "fork"])
 async def test_calls_of_a_new_session(world: HomeWorld, call: str) -> None:
     """HM-2: A call that creates a session asks D1 once and then its home once. A caller who does not know whether it exists asks twice."""
@@ -204,6 +219,18 @@ async def test_a_newer_worker(world: HomeWorld, monkeypatch: pytest.MonkeyPatch)
     await newer.create_session("bob", agent_type="x")
     assert await homes.of("bob").batch([MOODS]) == [[[None]]]
     assert HomeRecord.from_text(world.sql("bob").get_text("home_v1") or "").schema == 2
+
+
+async def test_a_step_without_statements(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HM-12: A read for a child may be the first call after a migration. What it makes on the way exists from then on."""
+    state_store = (await world.store()).state_store
+    await state_store.create_session("ada", agent_type="x")
+    monkeypatch.setattr("agents_store_cloudflare.homes.tables.SCHEMA", 2)
+    monkeypatch.setattr("agents_store_cloudflare.homes.tables.STEPS", {2: ()})
+    world.sessions.restart()
+    assert not await state_store.exists("ada//child")
+    await state_store.create_session("ada//child", agent_type="x", parent_session_id="ada")
+    assert world.sql("ada").exec("SELECT 1 FROM sqlite_master WHERE name = ?1", schema.CHILDREN_INDEX) == [[1]]
 
 
 async def test_a_newer_object(world: HomeWorld, monkeypatch: pytest.MonkeyPatch) -> None:

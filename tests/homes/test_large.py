@@ -5,6 +5,7 @@ import pytest
 from agents_store_cloudflare import AgentState, D1StateError, D1StateStore, Message, StaleStateError
 from agents_store_cloudflare.homes import answers
 from agents_store_cloudflare.objects import ObjectCallError
+from agents_store_cloudflare.objects.rpc_text import encode_request
 from tests.homes.worlds import HomeWorld
 
 
@@ -167,3 +168,15 @@ async def test_parts_that_are_sent_again(world: HomeWorld, monkeypatch: pytest.M
     state = AgentState(session_id="ada", agent_type="x", messages=_messages(100))
     assert await store.save(state) == 1
     assert (await store.load_state("ada", required=True)).messages == state.messages
+
+
+async def test_parts_that_came_before_the_first_session(world: HomeWorld) -> None:
+    """HM-11: Parts of an unfinished request are deleted after an hour, also when the home's first session comes in between."""
+    request = encode_request("part", {"home": "ada", "request": "r", "part": 0})
+    await world.sessions.call("ada", request)
+    await world.pass_time(3_590)
+    world.sessions.restart()
+    store = await world.store(directory_delay=60)
+    await store.state_store.create_session("ada", agent_type="x")
+    await world.pass_time(10)
+    assert world.sql("ada").exec("SELECT 1 FROM sqlite_master WHERE name = '__agents_parts'") == []

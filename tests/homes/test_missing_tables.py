@@ -5,7 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from agents_store_cloudflare.homes.missing_tables import EMPTY_TABLES, changes_rows, inserts_into, statement_without
+from agents_store_cloudflare.homes.missing_tables import (
+    EMPTY_TABLES,
+    changes_rows,
+    inserts_into,
+    names_made,
+    statement_without,
+)
 from agents_store_cloudflare.homes.schema import BASE, CHILDREN, ELSEWHERE, LATER, OWN_TABLES, TABLES
 from agents_store_cloudflare.migrations import MIGRATION_FILES, migration_text
 
@@ -38,6 +44,8 @@ OWN = {"__agents_states": {"session_no": ("INTEGER", 1, None, 0)}}
 """Where a home is stricter: no strangers insert rows without a number."""
 
 
+NAMES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view', 'index') AND sql IS NOT NULL"
+
 NAMESAKES = TABLES - OWN_TABLES - ELSEWHERE.keys() - {"__agents_next_session_no"}
 
 
@@ -56,6 +64,21 @@ def test_what_stands_for_a_missing_table(home: sqlite3.Connection, table: str) -
     there = home.execute(f"SELECT * FROM {table}")
     assert [column[0] for column in empty.description] == [column[0] for column in there.description]
     assert empty.fetchall() == there.fetchall()
+
+
+@pytest.mark.parametrize("statements", [BASE, (CHILDREN,), *LATER.values()])
+def test_the_names_that_statements_make(statements: tuple[str, ...]) -> None:
+    """HM-1: A home knows the tables that it has made without reading their names."""
+    connection = sqlite3.connect(":memory:")
+    if statements is not BASE:
+        for sql in BASE:
+            connection.execute(sql)
+    there = set(connection.execute(NAMES).fetchall())
+    for sql in statements:
+        connection.execute(sql)
+    made = set(connection.execute(NAMES).fetchall()) - there
+    connection.close()
+    assert {(name,) for name in names_made(statements)} == made
 
 
 def test_statements_without_their_tables() -> None:

@@ -22,7 +22,7 @@ from agents_store_cloudflare.database import Row
 from agents_store_cloudflare.durable_streams import StreamObject
 from agents_store_cloudflare.homes.session_object import SessionObject
 from agents_store_cloudflare.locks.lock_object import LockObject
-from agents_store_cloudflare.testing import LocalObjects
+from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
 from tests.homes.worlds import HomeWorld
 from tests.turns.faulty_worker import FaultyWorker
 from tests.turns.network import FarDatabase, FarObjects, Network
@@ -241,3 +241,42 @@ async def test_the_background_of_a_turn() -> None:
             turn.record_tokens(model="m", prompt=1)
         await world.pass_time(60)
         assert batches in (None, world.d1.batches - before)
+
+
+class _Lines(LocalObjects):
+    """Homes whose namespace keeps lines. It notes which calls follow a word that they are the last."""
+
+    def __init__(self) -> None:
+        database = SqliteDatabase()
+        super().__init__(lambda host: SessionObject(host, database=lambda: database))
+        self.asked: list[str] = []
+
+    def hang_up(self, name: str) -> None:
+        self.asked.append(f"hang up {name}")
+
+    def open_no_line(self, name: str) -> None:
+        self.asked.append(f"no line {name}")
+
+    async def call(self, name: str, request: str) -> str:
+        self.asked.append("call")
+        return await super().call(name, request)
+
+
+async def test_the_last_call_of_a_turn_opens_no_line() -> None:
+    """HM-4, SM-39: Only the commit that ends a turn is announced as its last call: others may follow a checkpoint."""
+    sessions = _Lines()
+    database = SqliteDatabase()
+    store = create_cloudflare_store(
+        db=database,
+        streams=LocalObjects(StreamObject),
+        locks=LocalObjects(LockObject),
+        sessions=sessions,
+        session_options=SessionOptions(check_db=False),
+    )
+    await store.migrate()
+    sessions.asked.clear()
+    async with store.turn("ada", agent_type="t", stream=False) as turn:
+        turn.add({"role": "assistant", "content": "hello"})
+        await turn.commit()
+        turn.add({"role": "assistant", "content": "goodbye"})
+    assert sessions.asked == ["call", "call", "no line ada", "call"]

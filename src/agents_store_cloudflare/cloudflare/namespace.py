@@ -148,6 +148,10 @@ class CloudflareNamespace:
         if line is not None:
             line.close()
 
+    def open_no_line(self, name: str) -> None:
+        """Let the next call to the object called `name` ask for no line, because no call follows it."""
+        self._replied_at.pop(name, None)
+
     async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> JsObject:
         """Return the raw `js.Response` of an HTTP GET to the object. Its body may be an open stream."""
         from js import Object

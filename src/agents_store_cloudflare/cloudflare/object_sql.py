@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, LiteralString, TypeVar, cast
+from typing import ClassVar, Final, LiteralString, TypeVar, cast
 
 from agents_store_cloudflare.cloudflare.raw import JsObject, called, ffi, has_long_text
 from agents_store_cloudflare.cloudflare.values import crossed, message_of, rows_of
@@ -42,7 +42,7 @@ class CloudflareSql:
         return rows
 
     def exec_each(self, statements: Sequence[tuple[LiteralString, Sequence[SqlValue]]]) -> list[list[Row]]:
-        if current_row_count() is not None or any(has_long_text(parameters) for _, parameters in statements):
+        if current_row_count() is not None or has_long_text([each for _, given in statements for each in given]):
             return [self.exec(sql, *parameters) for sql, parameters in statements]
         calls = ffi().to_js([[sql, *crossed(parameters)] for sql, parameters in statements])
         try:
@@ -128,15 +128,15 @@ class _Run:
     and its place, and the functions here ignore the place.
     """
 
-    def __init__(self, sql: JsObject) -> None:
-        from js import Function
+    _shared: ClassVar[tuple[JsObject, JsObject] | None] = None
+    """The functions of cursors, which are the same in every object of an isolate."""
 
-        call = Function.prototype.call
-        cursor = sql.exec("SELECT 1")
-        rows = cursor.raw()
-        self._exec: JsObject = sql.exec.apply.bind(sql.exec, sql)
-        self._raw: JsObject = call.bind(cursor.raw)
-        self._all: JsObject = call.bind(rows.toArray)
+    def __init__(self, sql: JsObject) -> None:
+        execute = sql.exec
+        self._exec: JsObject = execute.apply.bind(execute, sql)
+        if _Run._shared is None:
+            _Run._shared = _of_cursors(sql)
+        self._raw, self._all = _Run._shared
 
     def all(self, calls: JsObject) -> list[list[list[JsObject]]]:
         """Return the rows of each call of `exec`. A call is an array: the SQL text and its parameters."""
@@ -144,6 +144,14 @@ class _Run:
             calls.values().map(self._exec).map(self._raw).map(self._all).toArray().to_py()
         )
         return found
+
+
+def _of_cursors(sql: JsObject) -> tuple[JsObject, JsObject]:
+    """Return the functions that return the rows of a cursor, and an array of all rows."""
+    from js import Function
+
+    call, cursor = Function.prototype.call, sql.exec("SELECT 1")
+    return call.bind(cursor.raw), call.bind(cursor.raw().toArray)
 
 
 class _Rows:

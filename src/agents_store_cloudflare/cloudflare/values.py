@@ -25,9 +25,15 @@ SHORT = MAX_VALUE_BYTES // 4  # a character has at most four bytes, so only long
 def crossed(values: Sequence[SqlValue]) -> list[JsObject]:
     """Return the parameters of one statement as JavaScript's values."""
     null = ffi().jsnull
-    # Most parameters are short texts or None. A call for each of them would cost more than the rest.
+    # Most parameters are short texts, None or whole numbers. A call for each of them would cost more than the rest.
     return [
-        null if each is None else each if type(each) is str and len(each) <= SHORT else _crossed(each)
+        null
+        if each is None
+        else each
+        if type(each) is str and len(each) <= SHORT
+        else float(each)
+        if type(each) is int and -MAX_SAFE_INTEGER <= each <= MAX_SAFE_INTEGER
+        else _crossed(each)
         for each in values
     ]
 

@@ -83,7 +83,8 @@ class Record:
         """Return all fields under camelCase keys, with the keys of `extra` beside them. The result is a deep copy."""
         body: JsonObject = deepcopy(cast("JsonObject", getattr(self, "extra", {})))
         for name, key in shape_of(cast("Hashable", type(self))).keys.items():
-            body[key] = _plain(getattr(self, name))
+            value = getattr(self, name)
+            body[key] = value if type(value) in _PLAIN_TYPES else _plain(value)
         return body
 
     @classmethod

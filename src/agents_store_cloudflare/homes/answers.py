@@ -25,11 +25,15 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 @dataclass(slots=True)
 class Answer:
-    """The rows of one reply: a line for each statement, and the place of the next page if rows are left."""
+    """The rows of one reply: a line for each statement, and the place of the next page if rows are left.
+
+    `keeps_rows` is False if a look after the writes has found no row to keep.
+    """
 
     room: int = field(default_factory=lambda: PAGE_CHARACTERS)
     lines: list[str] = field(default_factory=list[str])
     next_place: Place | None = None
+    keeps_rows: bool = True
 
     def add(self, results: Sequence[Sequence[Row]]) -> None:
         """Add all rows of statements with few rows. The reader takes a comma between two results as the end of a line."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from agents_store_cloudflare.homes.places import Places
 from agents_store_cloudflare.objects.companion import Companion
@@ -18,29 +18,29 @@ class Companions:
         places: finds the home.
         acquire: the acquire of the home's lock, or None. If the lock is not free, no other call runs.
         others: calls of the stream and of the lock.
+        is_last: no other call to the home follows soon.
     """
 
-    def __init__(self, places: Places, acquire: Companion | None, others: Sequence[Companion]) -> None:
+    def __init__(
+        self, places: Places, acquire: Companion | None, others: Sequence[Companion], *, is_last: bool = False
+    ) -> None:
         self._places = places
         self.acquire: Companion | None = acquire
         self._others = others
+        self._is_last = is_last
 
     def requests(self, batch: str) -> list[str]:
         """Return the texts of all calls, the batch among them."""
         before = [] if self.acquire is None else [self.acquire.request()]
         return [*before, batch, *(each.request() for each in self._others)]
 
-    async def send(self, home: str, request: str) -> str:
-        """Send all calls as one request.
+    def send(self, home: str, request: str) -> Awaitable[str | None]:
+        """Send all calls as one request. Return the reply, or None if the home's lock and stream have objects of their own.
 
         Raises:
-            NotTogetherError: the home's lock and stream have objects of their own.
             ObjectCallError: no reply came.
         """
-        reply = await self._places.call(home, request)
-        if reply is None:
-            raise NotTogetherError(is_held=False)
-        return reply
+        return self._places.call(home, request, is_last=self._is_last)
 
     def hear(self, replies: Sequence[str]) -> str:
         """Give the replies to the calls, and return the reply of the batch.

@@ -30,12 +30,13 @@ from agents_store_cloudflare.homes.wire import (
     joined,
     read_rows,
     split,
+    statements_lines,
     statements_text,
 )
 from agents_store_cloudflare.objects import ObjectCallError, ObjectNamespace, with_retry
 from agents_store_cloudflare.objects.companion import Companion
 from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_reply, encode_request
-from agents_store_cloudflare.state.turn_records import TurnHome
+from agents_store_cloudflare.state.turn_records import NotTogetherError, TurnHome
 
 __all__ = ["HomeDatabase", "ObjectHomes"]
 
@@ -211,8 +212,8 @@ class _HomeOfTurns(TurnHome):
     def entering(self, acquire: Companion, others: Sequence[Companion]) -> Database:
         return self._homes.together(self._session_id, Companions(self._places, acquire, others))
 
-    def committing(self, others: Sequence[Companion]) -> Database:
-        return self._homes.together(self._session_id, Companions(self._places, None, others))
+    def committing(self, others: Sequence[Companion], *, is_last: bool) -> Database:
+        return self._homes.together(self._session_id, Companions(self._places, None, others, is_last=is_last))
 
 
 class HomeDatabase:
@@ -294,11 +295,15 @@ class HomeDatabase:
         payload = statements_text(statements, leaves_numbers=is_first)
         head = dict(more or {})
         if len(payload) > MOST_CHARACTERS:
-            head |= await self._in_parts(payload)
-            payload = ""
+            payload = ""  # before the lines are made: both are as large as the batch
+            head |= await self._in_parts(statements_lines(statements, leaves_numbers=is_first))
         while True:
             request = encode_request(BATCH, {**self._head, **head}, payload)
-            message = await (self._first(request) if is_first else self._reply(request))
+            try:
+                text = await (self._first(request) if is_first else self._namespace.call(self._home, request))
+            except ObjectCallError as error:
+                raise self._lost(error) from error
+            message = self._decoded(text)
             reply: Mapping[str, Any] = message.head["ok"]
             if "unchecked" in reply:
                 await self._check_db()
@@ -316,8 +321,7 @@ class HomeDatabase:
         places = range(0, len(payload), MOST_CHARACTERS)
         for part, start in enumerate(places):
             head: dict[str, JsonValue] = {"home": self._home, "request": request, "part": part}
-            text = encode_request(PART, head, payload[start : start + MOST_CHARACTERS])
-            await self._reply(text, attempts=4)  # a part may be sent twice
+            await self._sent_part(encode_request(PART, head, payload[start : start + MOST_CHARACTERS]))
         return {"request": request, "parts": len(places)}
 
     async def _check_db(self) -> None:
@@ -328,20 +332,28 @@ class HomeDatabase:
             raise SessionNotMovedError(found[0])
         self._head["checked"] = True
 
-    def _first(self, request: str) -> Awaitable[WireMessage]:
-        """Send the statements themselves. Everything after this call only reads the rest of a long reply."""
-        return self._reply(request)
-
-    def _reply(self, request: str, *, attempts: int = 1) -> Awaitable[WireMessage]:
-        return self._heard(lambda: self._namespace.call(self._home, request), attempts=attempts)
-
-    async def _heard(self, send: Callable[[], Awaitable[str]], *, attempts: int = 1) -> WireMessage:
+    async def _sent_part(self, request: str) -> None:
+        """Send one part. It may be sent twice."""
         try:
-            return decode_reply(await (send() if attempts == 1 else with_retry(send, attempts=attempts)))
+            text = await with_retry(lambda: self._namespace.call(self._home, request))
         except ObjectCallError as error:
-            raise LostReplyError(
-                f"home {self._home!r} gave no reply ({error})", transient=not error.is_final()
-            ) from error
+            raise self._lost(error) from error
+        self._decoded(text)
+
+    def _first(self, request: str) -> Awaitable[str]:
+        """Send the statements themselves. Everything after this call only reads the rest of a long reply.
+
+        Raises:
+            ObjectCallError: no reply came.
+        """
+        return self._namespace.call(self._home, request)
+
+    def _lost(self, error: ObjectCallError) -> LostReplyError:
+        return LostReplyError(f"home {self._home!r} gave no reply ({error})", transient=not error.is_final())
+
+    def _decoded(self, text: str) -> WireMessage:
+        try:
+            return decode_reply(text)
         except AgentsStoreError as error:
             if type(error) is not AgentsStoreError:
                 raise
@@ -381,14 +393,15 @@ class TogetherDatabase(HomeDatabase):
         finally:
             self._companions.settle()
 
-    async def _first(self, request: str) -> WireMessage:
+    async def _first(self, request: str) -> str:
         lengths, texts = joined(self._companions.requests(request))
         acquires = self._companions.acquire is not None
         head: dict[str, JsonValue] = {"home": self._home, "acquires": acquires, "lengths": lengths}
-        together = encode_request(TOGETHER, head, texts)
-        reply = await self._heard(lambda: self._companions.send(self._home, together))
-        batch = self._companions.hear(split(reply.head["ok"]["lengths"], reply.payload))
-        return decode_reply(batch)
+        text = await self._companions.send(self._home, encode_request(TOGETHER, head, texts))
+        if text is None:
+            raise NotTogetherError(is_held=False)
+        reply = self._decoded(text)
+        return self._companions.hear(split(reply.head["ok"]["lengths"], reply.payload))
 
 
 def _join(results: list[list[Row]], page: list[list[Row]]) -> None:

@@ -58,9 +58,13 @@ class DeadTurns:
         self._wrote = wrote
         self._logger = logger
 
-    def entered(self) -> None:
-        """Note that a turn may have entered. Look again when its lease ends."""
-        due_ms = self.waits()
+    def entered(self, frees_at: int | None = None) -> None:
+        """Note that a turn may have entered. Look again when its lease ends.
+
+        Args:
+            frees_at: the end of the lease of the home's own session, if the caller knows it.
+        """
+        due_ms = self.waits() if frees_at is None else frees_at + 1
         if due_ms is not None:
             self._host.set_alarm(due_ms)
 

@@ -129,6 +129,8 @@ class Followers:
         """Show the followers the changes of a batch. Without followers it reads nothing. It never raises."""
         if self._watched:
             self._changes.wake()
+        if not self._bodies and not self._by_session():
+            return
         followed: dict[str, list[_Follower]] = {}
         for body, session_id in self._bodies.items():
             followed.setdefault(session_id, []).append(body)

@@ -13,25 +13,48 @@ from typing import Final, LiteralString, cast
 
 from agents_store_cloudflare.homes.schema import BASE, ELSEWHERE, LATER
 
-__all__ = ["EMPTY_TABLES", "changes_rows", "inserts_into", "statement_without"]
+__all__ = [
+    "DELETE",
+    "EMPTY_TABLES",
+    "INSERT",
+    "change_of",
+    "changes_rows",
+    "inserts_into",
+    "names_made",
+    "statement_without",
+]
+
+INSERT: Final = "INSERT INTO"
+DELETE: Final = "DELETE FROM"
 
 _TARGET = re.compile(r"^\s*(INSERT INTO|UPDATE|DELETE FROM)\s+(\w+)", re.MULTILINE)
 _READ = re.compile(r"\b(FROM|JOIN)\s+(__agents_\w+)(\s+AS\s+\w+)?")
-_NAME = re.compile(r"CREATE (?:TABLE|VIEW) (\w+)")
+_NAME = re.compile(r"CREATE (?:TABLE|VIEW|(?:UNIQUE )?INDEX)(?: IF NOT EXISTS)? (\w+)")
 _COLUMN = re.compile(r"^\s+(\w+) (?:TEXT|INTEGER)\b", re.MULTILINE)
 
 
 @lru_cache(maxsize=500)
+def change_of(sql: str) -> tuple[str, str] | None:
+    """Return what the statement does ("INSERT INTO", "UPDATE", "DELETE FROM") and its table, or None if it changes no row."""
+    found = _TARGET.search(sql)
+    return None if found is None else (found.group(1), found.group(2))
+
+
 def changes_rows(sql: str) -> bool:
     """Return whether the statement may change a row."""
-    return _TARGET.search(sql) is not None
+    return change_of(sql) is not None
 
 
-@lru_cache(maxsize=500)
 def inserts_into(sql: str) -> str | None:
     """Return the table that the statement inserts into, or None."""
-    found = _TARGET.search(sql)
-    return found.group(2) if found is not None and found.group(1) == "INSERT INTO" else None
+    change = change_of(sql)
+    return change[1] if change is not None and change[0] == INSERT else None
+
+
+@lru_cache(maxsize=100)
+def names_made(statements: tuple[str, ...]) -> frozenset[str]:
+    """Return the tables, views and indexes that statements of `schema.py` make."""
+    return frozenset([found.group(1) for each in statements if (found := _NAME.search(each)) is not None])
 
 
 @lru_cache(maxsize=500)

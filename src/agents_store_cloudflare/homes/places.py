@@ -44,6 +44,7 @@ class Places:
         asks: bool,
     ) -> None:
         self.sessions: ObjectNamespace = sessions
+        self._keeps_lines = sessions if isinstance(sessions, KeepsLines) else None
         self._streams = streams
         self._locks = locks
         self._asked: set[str] = set()
@@ -59,12 +60,17 @@ class Places:
         except InvalidArgumentError:
             return False
 
-    async def call(self, home: str, request: str) -> str | None:
+    async def call(self, home: str, request: str, *, is_last: bool = False) -> str | None:
         """Return the home's reply, or None if its lock and stream live in objects of their own.
+
+        Args:
+            is_last: no other call to the home follows soon.
 
         Raises:
             ObjectCallError: no reply came.
         """
+        if is_last and self._keeps_lines is not None:
+            self._keeps_lines.open_no_line(home)
         place = HERE if home in self._asked else self._default
         while True:
             reply = await self.sessions.call(home, with_place(request, place))
@@ -124,6 +130,9 @@ class HomeParts(ObjectNamespace, KeepsLines):
         """Close the line to the object called `name`. The line to a home stays open, because sessions use it too. It ends by itself."""
         if isinstance(self._apart, KeepsLines) and not self._places.may_be_home(name):
             self._apart.hang_up(name)
+
+    def open_no_line(self, name: str) -> None:
+        """Do nothing, because writers and readers make many calls."""
 
     async def fetch(self, name: str, url: str, headers: Mapping[str, str]) -> object:
         """Return the object's answer to an HTTP GET."""

@@ -64,13 +64,18 @@ class Publishing:
     def changed(self, delay_ms: int) -> None:
         """Send a change after `delay_ms`, or earlier if the alarm rings before."""
         at_ms = self._host.now_ms() + delay_ms
-        if self._due_ms is None or self._due_ms > at_ms:
+        if self._is_later(at_ms):
             self._set(at_ms)
 
     def wrote(self, delay_ms: int) -> None:
         """Set the alarm after a batch that may have changed rows. Without a directory only waiting rows of the outbox need it."""
-        if self._has_directory() or self._outbox.is_due():
-            self.changed(delay_ms)
+        at_ms = self._host.now_ms() + delay_ms
+        if self._is_later(at_ms) and (self._has_directory() or self._outbox.is_due()):
+            self._set(at_ms)
+
+    def due_after(self, delay_ms: int) -> int | None:
+        """Return the time of the alarm after the first change of a new home, or None without a directory."""
+        return self._host.now_ms() + delay_ms if self._has_directory() else None
 
     async def ring(self) -> None:
         """Send all changes to D1. It never raises, because the platform repeats a failed alarm only a few times."""
@@ -106,6 +111,10 @@ class Publishing:
         await self._send_outbox()
         if self._has_directory() and self._projection.is_due():
             await self._projection.send(self._database(), self._host.now_ms())
+
+    def _is_later(self, at_ms: int) -> bool:
+        """Return whether the alarm that is set, if any, rings after this time."""
+        return self._due_ms is None or self._due_ms > at_ms
 
     def _is_due(self) -> bool:
         return self._outbox.is_due() or (self._has_directory() and self._projection.is_due())

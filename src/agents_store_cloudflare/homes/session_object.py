@@ -211,19 +211,25 @@ class SessionObject:
         together = Together(self._own, self._ran)
         lengths, texts = joined(together.work(message, self._tables.transaction))
         reply = encode_reply({"lengths": lengths}, texts)
-        return reply if together.done is None else self._after(together.done, reply)
+        return reply if together.done is None else self._after(together.done, reply, together.frees_at)
 
-    def _after(self, done: BatchDone, reply: str) -> str | Awaitable[str]:
-        """Return the reply, and send the changes of the batch to D1. If the caller wants it, the changes are sent before the reply."""
+    def _after(self, done: BatchDone, reply: str, frees_at: int | None = None) -> str | Awaitable[str]:
+        """Return the reply, and send the changes of the batch to D1. If the caller wants it, the changes are sent before the reply.
+
+        Args:
+            frees_at: the end of the lease that was acquired with the batch.
+        """
         if done.is_write is None:
             return reply
         if not done.is_write:
             self._publishing.wake(done.delay_ms)
+            self._alarm.check()
             return reply
         self._followers.changed()
         self._publishing.wrote(done.delay_ms or FALLBACK_MS)
         if done.adds_run:
-            self._dead_turns.entered()  # last: the end of a lease is later than the news, so it sets no second alarm
+            # Last: the end of a lease is later than the news, so it sets no second alarm.
+            self._dead_turns.entered(frees_at)
         return self._told(reply) if done.delay_ms == 0 else reply
 
     def _wrote_by_itself(self) -> None:
@@ -251,12 +257,15 @@ class SessionObject:
             return BatchDone(UNCHECKED)
         except MovedError:
             return BatchDone(encode_reply({"moved": True}))
+        delay_ms: int = request.options.get("delayMs", 1_000)
+        if result.is_first:
+            self._alarm.begins(self._publishing.due_after(delay_ms or FALLBACK_MS))
         place = {} if result.place is None else {"next": list(result.place), "stamp": result.stamp}
         return BatchDone(
             encode_reply(place, result.text),
             is_write=result.is_write,
             adds_run=result.adds_run,
-            delay_ms=request.options.get("delayMs", 1_000),
+            delay_ms=delay_ms,
         )
 
     def _request(self, message: WireMessage, numbers: Mapping[str, int]) -> BatchRequest:
@@ -273,7 +282,7 @@ class SessionObject:
             is_checked=head["checked"],
             place=tuple(head.get("next", (0, 0))),
             stamp=head.get("stamp"),
-            steps={int(version): steps for version, steps in head.get("steps", {}).items()},
+            steps={int(version): steps for version, steps in head["steps"].items()} if "steps" in head else {},
             readable_from=head.get("readableFrom", SCHEMA),
         )
 

@@ -23,22 +23,41 @@ class SharedAlarm:
     def __init__(self, host: ObjectHost) -> None:
         self._host = host
         self._at_ms: int | None = None
+        self._set_at_ms = 0
         self._is_known = False
+        self._soon_ms: int | None = None
         self.waits: Sequence[Callable[[], int | None]] = ()
 
     def set(self, at_ms: int) -> None:
         """Let the alarm ring at this time at the latest."""
         if not self._is_known:
             self._is_known = True
-            at_ms = min([at_ms, *(due for waits in self.waits if (due := waits()) is not None)])
+            at_ms = min([at_ms, *self._due()])
+        if self._soon_ms is not None:  # so a later time, of another part, costs no setting of its own
+            at_ms, self._soon_ms = min(at_ms, self._soon_ms), None
         if self._at_ms is None or at_ms < self._at_ms:
-            self._at_ms = at_ms
+            self._at_ms, self._set_at_ms = at_ms, self._host.now_ms()
             self._host.set_alarm(at_ms)
+
+    def check(self) -> None:
+        """Set the alarm anew if the clock was set back since it was set. Otherwise it would ring that much too late."""
+        if self._at_ms is not None and self._host.now_ms() < self._set_at_ms:
+            self._at_ms = None
+            for at_ms in self._due():
+                self.set(at_ms)
+
+    def _due(self) -> list[int]:
+        return [due for waits in self.waits if (due := waits()) is not None]
+
+    def begins(self, due_ms: int | None) -> None:
+        """Note that the object is new. So no part waits, but a part will soon ask for the alarm at `due_ms`, if that is given."""
+        self._is_known = True
+        self._soon_ms = due_ms
 
     def rang(self) -> None:
         """Forget the alarm that has rung. The parts set it again."""
         self._is_known = True
-        self._at_ms = None
+        self._at_ms = self._soon_ms = None
 
 
 class SharedHost:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, LiteralString, TypeVar, cast
+from types import MappingProxyType
+from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, TypeVar, cast
 
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, MigrationError
 from agents_store_cloudflare.database import ObjectSql, Row, RowCursor, SqlValue
 from agents_store_cloudflare.homes.answers import Answer, Place
-from agents_store_cloudflare.homes.missing_tables import changes_rows, inserts_into, statement_without
+from agents_store_cloudflare.homes.missing_tables import (
+    DELETE,
+    INSERT,
+    change_of,
+    inserts_into,
+    names_made,
+    statement_without,
+)
 from agents_store_cloudflare.homes.schema import (
     BASE,
     BASE_TABLES,
@@ -41,9 +49,19 @@ STATES: Final = "__agents_states"
 MOST_TOGETHER: Final = 20
 """The most statements that cross to the database at once. Their texts are in memory twice."""
 
+NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+
 T = TypeVar("T")
 
-_NAMES: LiteralString = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view', 'index')"
+_Call: TypeAlias = "tuple[LiteralString | None, tuple[SqlValue, ...]]"
+
+# The platform's own tables (`_cf_…`) are left out.
+_NAMES: LiteralString = """
+    SELECT name
+    FROM sqlite_master
+    WHERE type IN ('table', 'view', 'index')
+      AND substr(name, 1, 4) <> '_cf_'
+"""
 
 _EXISTS: LiteralString = "SELECT 1 FROM __agents_states\nWHERE session_id = ?1"
 
@@ -88,8 +106,7 @@ class HomeRecord:
         return cls(home=home, schema=schema, readable_from=readable_from, options=options)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchRequest:
+class BatchRequest(NamedTuple):
     """One batch of a Worker.
 
     Attributes:
@@ -104,39 +121,45 @@ class BatchRequest:
     session: str
     schema: int
     statements: Iterable[tuple[str, tuple[SqlValue, ...]]]
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options: Mapping[str, Any] = NOTHING
     is_checked: bool = True
     place: Place = (0, 0)
     stamp: str | None = None
-    steps: Mapping[int, Sequence[str]] = field(default_factory=dict[int, Sequence[str]])
+    steps: Mapping[int, Sequence[str]] = NOTHING
     readable_from: int = READABLE_FROM
 
 
-@dataclass(frozen=True, slots=True)
-class _Writes:
+class _Writes(NamedTuple):
     """The writes of a batch.
 
     Attributes:
         last: the index of the last statement that may change a row; -1 when there is none.
         tables: the tables into which statements insert.
+        deletes: whether a statement may delete sessions.
     """
 
     last: int
-    tables: frozenset[str | None]
+    tables: frozenset[str]
+    deletes: bool
 
     @classmethod
     def of(cls, request: BatchRequest) -> _Writes:
         """Return the writes of a request. The statements are read once, because they may be stored."""
-        last, tables = -1, list[str | None]()
+        last, deletes = -1, False
+        tables: list[str] = []
         for index, (sql, _) in enumerate(request.statements):
-            if changes_rows(sql):
-                last = index
-                tables.append(inserts_into(sql))
-        return cls(last, frozenset(tables))
+            change = change_of(sql)
+            if change is None:
+                continue
+            last = index
+            if change[0] == INSERT:
+                tables.append(change[1])
+            elif change == (DELETE, STATES):
+                deletes = True
+        return cls(last, frozenset(tables), deletes)
 
 
-@dataclass(frozen=True, slots=True)
-class BatchResult:
+class BatchResult(NamedTuple):
     """The rows of the statements as text. A reply holds as many rows as fit.
 
     Attributes:
@@ -144,6 +167,7 @@ class BatchResult:
         stamp: a text of the page. While it stays the same, the session has not changed.
         is_write: True when rows may have changed.
         adds_run: whether the batch adds a run, as the entering of a turn does.
+        is_first: whether the object's database had no table before.
     """
 
     text: str
@@ -151,6 +175,7 @@ class BatchResult:
     stamp: str | None
     is_write: bool
     adds_run: bool = False
+    is_first: bool = False
 
 
 class HomeBehindError(Exception):
@@ -182,6 +207,8 @@ class HomeTables:
         self._record: HomeRecord | None = None
         self._names: frozenset[str] | None = None
         self._missing: frozenset[str] | None = None
+        self._was_empty = False
+        self._known: str | None = None
 
     def record(self) -> HomeRecord | None:
         """Return the home's own record, or None before anything was stored."""
@@ -206,9 +233,12 @@ class HomeTables:
         if request.stamp is not None and request.stamp != self._stamp(request):
             raise MovedError
         writes = _Writes.of(request)
-        if not request.is_checked and STATES in writes.tables and not self.query(_EXISTS, request.session):
+        if writes.deletes:
+            self._known = None
+        if not request.is_checked and STATES in writes.tables and not self._exists(request.session):
             raise UncheckedSessionError
         is_write = writes.last >= 0
+        self._was_empty = False
         try:
             if is_write or is_behind:
                 answer = self.transaction(lambda: self._written(request, writes, is_new=record is None))
@@ -217,7 +247,8 @@ class HomeTables:
         except _NothingKeptError as nothing:
             answer, is_write = nothing.answer, False
         stamp = None if answer.next_place is None else self._stamp(request)
-        return BatchResult(answer.text(), answer.next_place, stamp, is_write, is_write and RUNS in writes.tables)
+        adds_run = is_write and RUNS in writes.tables
+        return BatchResult(answer.text(), answer.next_place, stamp, is_write, adds_run, self._was_empty)
 
     def transaction(self, body: Callable[[], T]) -> T:
         """Run `body`. If it raises, everything that it wrote is undone."""
@@ -240,10 +271,16 @@ class HomeTables:
             self._names = self._missing = None
         return self.query(sql, *parameters)
 
+    def _exists(self, session_id: str) -> bool:
+        """Return whether there is this session. The newest known session is not asked for again."""
+        if self._known != session_id and self.query(_EXISTS, session_id):
+            self._known = session_id
+        return self._known == session_id
+
     def _forget(self) -> None:
         """Read the record and the tables again, because a transaction was undone or none has run yet."""
         self._is_read = False
-        self._record = self._names = self._missing = None
+        self._record = self._names = self._missing = self._known = None
 
     def _check(self, request: BatchRequest) -> HomeRecord | None:
         """Return the home's record, if this code and the Worker's understand it."""
@@ -273,17 +310,17 @@ class HomeTables:
         return self._missing
 
     def _written(self, request: BatchRequest, writes: _Writes, *, is_new: bool) -> Answer:
-        if not self._has_all(request, writes):
-            self._make(request, TABLES & writes.tables)
-        answer = self._answered(request, writes)
-        if is_new and self.record() is not None and not self._keeps_rows():
+        """Run a batch that writes. A new home is made in the same call of the database, and the call looks whether it keeps a row."""
+        made = [] if self._has_all(request, writes) else self._make(request, TABLES & writes.tables)
+        is_made = is_new and self.record() is not None
+        answer = self._answered(request, writes, made=made, looks=is_made)
+        if is_made and not answer.keeps_rows and not self._keeps_rows_of_adapters():
             raise _NothingKeptError(answer)
         return answer
 
-    def _keeps_rows(self) -> bool:
-        """Return whether a new home has rows to keep: a session, a fence, rows of an import, or rows of adapters."""
+    def _keeps_rows_of_adapters(self) -> bool:
         adapters: list[LiteralString] = [table for table in SESSION_TABLES if table in self._present()]
-        return self._sql.exec(_IS_KEPT) != [[0]] or any(
+        return any(
             self._sql.exec(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608 - constants alone
             for table in adapters
         )
@@ -299,23 +336,31 @@ class HomeTables:
             and (request.session == request.home or CHILDREN_INDEX in self._present())
         )
 
-    def _make(self, request: BatchRequest, wanted: frozenset[str]) -> None:
-        """Make the missing tables and bring the schema to the newest version."""
+    def _make(self, request: BatchRequest, wanted: frozenset[str]) -> list[str]:
+        """Return the statements that make the missing tables, and count these tables as there from now on.
+
+        Steps to a newer schema may change tables in any way, and a batch without an insert may have no write that they could come
+        before. In both cases all statements have run when this returns.
+        """
         made: list[str] = []
         record = self.record()
         if record is None:
             made += BASE
-            made += [sql for version in range(SCHEMA + 1, request.schema + 1) for sql in request.steps.get(version, ())]
+            steps = [sql for version in range(SCHEMA + 1, request.schema + 1) for sql in request.steps.get(version, ())]
         else:
-            made += self._steps(record.schema, request)
+            steps = self._steps(record.schema, request)
+        made += steps
         missing = wanted - self._present() - BASE_TABLES
         made += [sql for table, statements in LATER.items() if table in missing for sql in statements]
         if request.session != request.home and CHILDREN_INDEX not in self._present():
             made.append(CHILDREN)
-        self._sql.exec_each([(_own(sql), ()) for sql in made])
+        names: frozenset[str] | None = self._present() | names_made(tuple(made))
+        if steps or not wanted:
+            self._sql.exec_each([(_own(sql), ()) for sql in made])
+            made, names = [], None
         self._keep_record(request)
-        if made:
-            self._names = self._missing = None
+        self._names, self._missing = names, None
+        return made
 
     def _steps(self, schema: int, request: BatchRequest) -> list[str]:
         steps: Mapping[int, Sequence[str]] = {**request.steps, **STEPS}
@@ -329,16 +374,26 @@ class HomeTables:
             home=request.home,
             schema=schema,
             readable_from=READABLE_FROM if schema == SCHEMA else request.readable_from,
-            options=request.options if record is None else record.options,
+            options=dict(request.options) if record is None else record.options,
         )
         self._sql.put_text(RECORD, self._record.text())
 
-    def _answered(self, request: BatchRequest, writes: _Writes) -> Answer:
-        """Run the statements. The rows of reads after the last write may be cut off at the end of a reply."""
+    def _answered(
+        self, request: BatchRequest, writes: _Writes, *, made: Sequence[str] = (), looks: bool = False
+    ) -> Answer:
+        """Run the statements. The rows of reads after the last write may be cut off at the end of a reply.
+
+        Args:
+            made: statements to run before.
+            looks: whether to look which tables there are before, and after the last write whether the home keeps a row.
+        """
         missing = self._missing_tables()
         answer = Answer()
         first, skipped = request.place
-        together: list[tuple[LiteralString | None, tuple[SqlValue, ...]]] = []
+        before: list[_Call] = (
+            [(_own(sql), ()) for sql in (_NAMES, *made)] if looks else [(_own(sql), ()) for sql in made]
+        )
+        together: list[_Call] = []
         most = MOST_TOGETHER if isinstance(request.statements, list) else 1
         for index, (sql, parameters) in enumerate(request.statements):
             if index < first:
@@ -347,8 +402,14 @@ class HomeTables:
             if statement is None or index <= writes.last:
                 together.append((statement, parameters))
                 if index == writes.last or len(together) == most:
-                    answer.add(self._each(together))
-                    together = []
+                    after: list[_Call] = [(_IS_KEPT, ())] if looks and index == writes.last else []
+                    results = self._each([*before, *together, *after])
+                    answer.add(results[len(before) : len(before) + len(together)])
+                    if looks and before:
+                        self._was_empty = not results[0]
+                    if after:
+                        answer.keeps_rows = results[-1] != [[0]]
+                    before, together = [], []
                 continue
             rows_before = skipped if index == first else 0
             answer.add_from(index, rows_before, self._cursor(statement, parameters, rows_before))
@@ -356,7 +417,7 @@ class HomeTables:
                 break
         return answer
 
-    def _each(self, statements: Sequence[tuple[LiteralString | None, tuple[SqlValue, ...]]]) -> list[list[Row]]:
+    def _each(self, statements: Sequence[_Call]) -> list[list[Row]]:
         """Return the rows of each statement. None stands for a statement that has nothing to change."""
         results = iter(self._sql.exec_each([(sql, parameters) for sql, parameters in statements if sql is not None]))
         return [[] if sql is None else next(results) for sql, _ in statements]

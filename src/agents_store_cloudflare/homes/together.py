@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from agents_store_cloudflare.database import SqlError
 from agents_store_cloudflare.homes.own_parts import OwnParts
 from agents_store_cloudflare.homes.wire import split
-from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_request
+from agents_store_cloudflare.objects.rpc_text import WireMessage, decode_request, encode_request, is_error
 
 __all__ = ["BatchDone", "Together"]
 
@@ -17,8 +16,7 @@ TOKEN: Final = "token"  # noqa: S105 - the name of a number
 SEQUENCE: Final = "sequence"
 
 
-@dataclass(frozen=True, slots=True)
-class BatchDone:
+class BatchDone(NamedTuple):
     """The outcome of a batch.
 
     Attributes:
@@ -57,6 +55,10 @@ class Together:
     Args:
         own: the lock and the stream of the home.
         run_batch: runs one batch.
+
+    Attributes:
+        done: the outcome of the batch; None before it and after a refusal.
+        frees_at: the end of the lease that the call has acquired for a turn, in ms; None if it has acquired none.
     """
 
     def __init__(self, own: OwnParts, run_batch: RunBatch) -> None:
@@ -64,6 +66,7 @@ class Together:
         self._run_batch = run_batch
         self._replies: list[str] = []
         self.done: BatchDone | None = None
+        self.frees_at: int | None = None
 
     def work(self, message: WireMessage, transaction: Transaction) -> list[str]:
         """Run all parts, and return the replies up to the first refusal."""
@@ -85,17 +88,20 @@ class Together:
             return
         numbers = {TOKEN: cast("int", granted["fencingToken"])}
         if self._batch(batch, numbers):
+            self.frees_at = granted["expiresAt"]
             for request in others:
-                self._ask(_with_token(request, numbers[TOKEN]))
+                message = decode_request(request)
+                self._ask(_with_token(message, numbers[TOKEN]), is_stream="streamId" in message.head)
 
     def _commit(self, parts: list[str]) -> None:
         batch, *others = parts
-        append = next((request for request in others if decode_request(request).head["op"] == "append"), None)
+        heads = [decode_request(request).head for request in others]
+        append = next((request for request, head in zip(others, heads, strict=True) if head["op"] == "append"), None)
         numbers = {} if append is None else {SEQUENCE: self._own.stream.sequence_after(append)}
         if not self._batch(batch, numbers):
             return
-        for request in others:
-            if not self._ask(request):
+        for request, head in zip(others, heads, strict=True):
+            if not self._ask(request, is_stream="streamId" in head):
                 raise _RefusedError
 
     def _batch(self, text: str, numbers: Mapping[str, int]) -> bool:
@@ -103,16 +109,14 @@ class Together:
         self._replies.append(self.done.reply)
         return self.done.counts
 
-    def _ask(self, request: str) -> bool:
+    def _ask(self, request: str, *, is_stream: bool) -> bool:
         """Send a request to the stream or to the lock. Return whether it was accepted."""
-        is_stream = "streamId" in decode_request(request).head
         # A release does not wait, so its reply comes at once too.
         reply = self._own.stream.answer_part(request) if is_stream else cast("str", self._own.lock.answer(request))
         self._replies.append(reply)
-        return "error" not in decode_request(reply).head
+        return not is_error(reply)
 
 
-def _with_token(request: str, token: int) -> str:
-    message = decode_request(request)
+def _with_token(message: WireMessage, token: int) -> str:
     head: dict[str, Any] = {**message.head, "fencingToken": token}
     return encode_request(head.pop("op"), head, message.payload)

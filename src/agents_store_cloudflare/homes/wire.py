@@ -52,6 +52,7 @@ __all__ = [
     "read_rows",
     "read_statements",
     "split",
+    "statements_lines",
     "statements_text",
     "with_place",
 ]
@@ -112,35 +113,46 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def statements_text(statements: Iterable[Statement], *, leaves_numbers: bool = False) -> str:
-    """Return the payload of a request: one line for each statement.
+    """Return the payload of a request. The reader takes a comma between two statements as the end of a line.
 
     Args:
         leaves_numbers: True lets the home put in the value of each `HomeNumber`.
     """
-    parameters_of = _left if leaves_numbers else _as_given
-    return "\n".join(_encode([compact_sql(each.sql), parameters_of(each)]) for each in statements)
+    return _encode(_sent(statements, leaves_numbers=leaves_numbers))[1:-1]
 
 
-def _as_given(statement: Statement) -> Sequence[object]:
-    return statement.parameters
+def statements_lines(statements: Iterable[Statement], *, leaves_numbers: bool = False) -> str:
+    """Return the payload of a request that comes in parts: one line for each statement, because the home reads line by line."""
+    return "\n".join(map(_encode, _sent(statements, leaves_numbers=leaves_numbers)))
 
 
-def _left(statement: Statement) -> Sequence[object]:
-    if HomeNumber not in map(type, statement.parameters):
-        return statement.parameters
-    return [{PUT: each.name} if isinstance(each, HomeNumber) else each for each in statement.parameters]
+def _sent(statements: Iterable[Statement], *, leaves_numbers: bool) -> list[list[object]]:
+    # A call for each statement would cost more than the rest.
+    return [
+        [
+            compact_sql(each.sql),
+            _left(each.parameters) if leaves_numbers and HomeNumber in map(type, each.parameters) else each.parameters,
+        ]
+        for each in statements
+    ]
 
 
-def put_in(parameters: Iterable[Any], numbers: Mapping[str, int]) -> tuple[SqlValue, ...]:
+def _left(parameters: Iterable[SqlValue]) -> list[object]:
+    return [{PUT: each.name} if isinstance(each, HomeNumber) else each for each in parameters]
+
+
+def put_in(parameters: Sequence[Any], numbers: Mapping[str, int]) -> tuple[SqlValue, ...]:
     """Return the parameters of a statement with the numbers that the home puts in."""
-    if not numbers:
+    if dict not in map(type, parameters):
         return tuple(parameters)
-    return tuple(numbers[each[PUT]] if isinstance(each, dict) else each for each in parameters)
+    return tuple([numbers[each[PUT]] if type(each) is dict else each for each in parameters])
 
 
 def read_statements(payload: str, numbers: Mapping[str, int]) -> list[tuple[str, tuple[SqlValue, ...]]]:
     """Return the statements of a request."""
     lines: list[list[Any]] = _read_lines(payload)
+    if not numbers:
+        return [(sql, tuple(parameters)) for sql, parameters in lines]
     return [(sql, put_in(parameters, numbers)) for sql, parameters in lines]
 
 

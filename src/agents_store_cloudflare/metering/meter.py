@@ -147,6 +147,10 @@ class _MeteredNamespace(ObjectNamespace, KeepsLines):
         if isinstance(self._inner, KeepsLines):
             self._inner.hang_up(name)
 
+    def open_no_line(self, name: str) -> None:
+        if isinstance(self._inner, KeepsLines):
+            self._inner.open_no_line(name)
+
     async def _counted(self, name: str, request: str, meters: tuple[Meter, ...]) -> str:
         # The request for the rows and its answer belong to the meter, so their bytes are not counted.
         _add(meters, Cost(objects=ObjectCost(calls=1, bytes_sent=_text_bytes(name) + _text_bytes(request))))

@@ -41,6 +41,10 @@ class KeepsLines(Protocol):
         """Close the line to the object called `name`: the caller expects no more calls."""
         ...
 
+    def open_no_line(self, name: str) -> None:
+        """Let the next call to the object called `name` open no line, because no call follows it. An open line stays."""
+        ...
+
 
 class ObjectCallError(Exception):
     """A call without a reply.

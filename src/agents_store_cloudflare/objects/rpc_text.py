@@ -21,8 +21,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from agents_store_cloudflare.contract.errors import ERRORS_BY_CODE, AgentsStoreError, InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import MAX_DEPTH, JsonValue, parse_json
@@ -37,6 +36,7 @@ __all__ = [
     "encode_error",
     "encode_reply",
     "encode_request",
+    "is_error",
     "split_rows",
     "with_rows",
 ]
@@ -44,11 +44,12 @@ __all__ = [
 ASK_FOR_ROWS: Final = '{"countRows":true,'
 _ROWS = re.compile(r'\{"rows":\[(\d+),(\d+)\],')
 
+_ERROR: Final = '{"error":'
+
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, slots=True)
-class WireMessage:
+class WireMessage(NamedTuple):
     """A decoded text: the object of the head, and the text of the payload or ""."""
 
     head: Mapping[str, Any]
@@ -73,6 +74,11 @@ def decode_request(text: str) -> WireMessage:
 
 def encode_reply(value: JsonValue, payload: str = "") -> str:
     return _join({"ok": value}, payload)
+
+
+def is_error(reply: str) -> bool:
+    """Return whether a reply is that of a call that raised an error. It must not count rows."""
+    return reply.startswith(_ERROR)
 
 
 def encode_error(error: Exception, logger: logging.Logger) -> str:
@@ -132,8 +138,8 @@ def _join(head: Mapping[str, JsonValue], payload: str) -> str:
 
 
 def _split(text: str) -> WireMessage:
-    head, _, payload = text.partition("\n")
-    decoded = json.loads(head)
-    if not isinstance(decoded, dict):
+    first, _, payload = text.partition("\n")
+    head: dict[str, Any] = json.loads(first)
+    if type(head) is not dict:
         raise InvalidArgumentError("a request's first line must be a JSON object")
-    return WireMessage(cast("dict[str, Any]", decoded), payload)
+    return WireMessage(head, payload)

@@ -156,8 +156,12 @@ class TurnHome(Protocol):
         """Return a database whose batch comes after an acquire of the lock, and before the other calls."""
         ...
 
-    def committing(self, others: Sequence[Companion]) -> Database:
-        """Return a database whose batch comes before the other calls."""
+    def committing(self, others: Sequence[Companion], *, is_last: bool) -> Database:
+        """Return a database whose batch comes before the other calls.
+
+        Args:
+            is_last: the batch ends the turn, so no other call to the home follows soon.
+        """
         ...
 
 

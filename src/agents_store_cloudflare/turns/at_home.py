@@ -42,7 +42,8 @@ async def with_companions(
             others.append(_Closing(closing, parts.state_store.now_ms()))
         if commit.ended_at is not None:
             others.append(Releasing(parts.lock))
-        yield replace(commit, database=home.committing(others)) if others else commit
+        is_last = commit.ended_at is not None
+        yield replace(commit, database=home.committing(others, is_last=is_last)) if others else commit
 
 
 class Opening:

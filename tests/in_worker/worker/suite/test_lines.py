@@ -89,6 +89,20 @@ async def test_calls_that_are_not_in_a_row_need_no_line(
         assert binding.calls == calls
 
 
+async def test_a_last_call_opens_no_line(binding: CountingBinding, namespace: CloudflareNamespace, unique: str) -> None:
+    """SM-39: The call after a word that none follows asks for no line. A line that is open already is used and stays."""
+    await namespace.call(unique, CREATE)
+    namespace.open_no_line(unique)
+    await namespace.call(unique, INFO)
+    assert vars(namespace)["_lines"] == {}
+    await namespace.call(unique, INFO)
+    assert binding.calls == 3
+    namespace.open_no_line(unique)
+    await namespace.call(unique, INFO)
+    await namespace.call(unique, INFO)
+    assert binding.calls == 3
+
+
 def _deaf(line: Any) -> Callable[[str], Awaitable[str]]:
     """Make the line's call lose its reply: it breaks after the object has acted."""
     whole = line.call
