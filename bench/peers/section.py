@@ -14,25 +14,27 @@ __all__ = ["dollars", "durable_section", "graph_section", "peers_section"]
 
 GRAPH_COSTS = ("D1 round trips", "rows read", "written", "stored", "checkpoints kept")
 DURABLE_HEAD = "| job | reference server | this package's Worker | ratio | lowest–highest |\n|---|--:|--:|--:|--:|"
-COST_HEAD = (
-    "| side | D1 round trips | object calls | D1 rows read | written | object rows read | written | a million turns |\n"
-    "|---|--:|--:|--:|--:|--:|--:|--:|"
+COSTS = ("D1 trips", "object calls", "D1 rows read / written", "object rows", "stored", "a million")
+KILOBYTE = 1024
+LEDGER = (
+    "Trips, calls and rows are counted while the job is timed, a reader's job up to the chunk that it waits for. *Stored* is what a "
+    "session holds on disk afterwards, in D1 and in its objects, with its 20 older messages; the jobs without it store nothing, or "
+    "are part of a turn."
 )
 
 
 def peers_section(run: Published) -> str:
-    """A table for each job, then what a turn costs."""
+    """A table for each job: times, waits in a row, and what it costs. Then what each side does."""
     sides = run["sides"]
     delays = [int(delay) for delay in next(iter(sides[0]["jobs"].values()))["medianMs"]]
-    head = f"{measured_on(run)} The model takes {MODEL_MS:,.0f} ms of a turn; they are taken off."
+    head = f"{measured_on(run)} The model takes {MODEL_MS:,.0f} ms of a turn; they are taken off. {LEDGER}"
     tables = [
         _job_table(job, title, having, delays)
         for job, title in JOBS.items()
         if (having := [side for side in sides if job in side["jobs"]])
     ]
-    costs = "\n".join([COST_HEAD, *map(_cost_row, sides)])
     notes = "\n".join(f"- **{side['name']}**: {side['note']}." for side in sides)
-    return "\n\n".join([head, *tables, "What one turn takes:", costs, "What each does for it:", notes])
+    return "\n\n".join([head, *tables, "What each does for it:", notes])
 
 
 def graph_section(run: Published) -> str:
@@ -83,16 +85,18 @@ def _graph_row(saver: dict[str, Any], delays: list[int]) -> str:
 
 
 def _job_table(job: str, title: str, sides: list[dict[str, Any]], delays: list[int]) -> str:
-    head = [f"**{title[0].upper()}{title[1:]}**", *(f"{delay} ms" for delay in delays), "waits in a row"]
-    rows = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(delays) + 1)}"]
+    head = [f"**{title[0].upper()}{title[1:]}**", *(f"{delay} ms" for delay in delays), "waits in a row", *COSTS]
+    rows = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
     for side in sides:
         found = side["jobs"][job]
         times = [f"{milliseconds(max(found['medianMs'][str(delay)], 0))} ms" for delay in delays]
-        rows.append(f"| {' | '.join([side['name'], *times, format(found['waitsInARow'], '.1f')])} |")
+        waits = format(found["waitsInARow"], ".1f")
+        rows.append(f"| {' | '.join([side['name'], *times, waits, *_cost_cells(found['cost'])])} |")
     return "\n".join(rows)
 
 
-def _cost_row(side: dict[str, Any]) -> str:
-    cost = side["cost"]
-    names = ("batches", "calls", "rowsRead", "rowsWritten", "objectRowsRead", "objectRowsWritten")
-    return f"| {' | '.join([side['name'], *(f'{round(cost[name]):,}' for name in names), dollars(cost)])} |"
+def _cost_cells(cost: Mapping[str, float]) -> list[str]:
+    pairs = (("rowsRead", "rowsWritten"), ("objectRowsRead", "objectRowsWritten"))
+    rows = [" / ".join(f"{round(cost[name]):,}" for name in pair) for pair in pairs]
+    stored = f"{cost['storedBytes'] / KILOBYTE:,.0f} KB" if "storedBytes" in cost else ""
+    return [*(f"{round(cost[name]):,}" for name in ("batches", "calls")), *rows, stored, dollars(cost)]
