@@ -14,12 +14,12 @@ __all__ = ["dollars", "durable_section", "graph_section", "peers_section"]
 
 GRAPH_COSTS = ("D1 round trips", "rows read", "written", "stored", "checkpoints kept")
 DURABLE_HEAD = "| job | reference server | this package's Worker | ratio | lowest–highest |\n|---|--:|--:|--:|--:|"
-COSTS = ("D1 trips", "object calls", "D1 rows read / written", "object rows", "stored", "a million")
+COSTS = ("D1 trips", "object calls", "D1 rows read / written", "object rows", "a million")
 KILOBYTE = 1024
-LEDGER = (
-    "Trips, calls and rows are counted while the job is timed, a reader's job up to the chunk that it waits for. *Stored* is what a "
-    "session holds on disk afterwards, in D1 and in its objects, with its 20 older messages; the jobs without it store nothing, or "
-    "are part of a turn."
+LEDGER = "Trips, calls and rows are counted while the job is timed, a reader's job up to the chunk that it waits for."
+STORED = (
+    " *Stored* is what a session holds on disk afterwards, in D1 and in its objects, with its 20 older messages; the jobs without it "
+    "store nothing, or are part of a turn."
 )
 
 
@@ -27,7 +27,8 @@ def peers_section(run: Published) -> str:
     """A table for each job: times, waits in a row, and what it costs. Then what each side does."""
     sides = run["sides"]
     delays = [int(delay) for delay in next(iter(sides[0]["jobs"].values()))["medianMs"]]
-    head = f"{measured_on(run)} The model takes {MODEL_MS:,.0f} ms of a turn; they are taken off. {LEDGER}"
+    weighed = any(_is_weighed(side, job) for side in sides for job in side["jobs"])
+    head = f"{measured_on(run)} The model takes {MODEL_MS:,.0f} ms of a turn; they are taken off. {LEDGER}{STORED * weighed}"
     tables = [
         _job_table(job, title, having, delays)
         for job, title in JOBS.items()
@@ -84,19 +85,30 @@ def _graph_row(saver: dict[str, Any], delays: list[int]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _is_weighed(side: Mapping[str, Any], job: str) -> bool:
+    return "storedBytes" in side["jobs"][job].get("cost", {})
+
+
 def _job_table(job: str, title: str, sides: list[dict[str, Any]], delays: list[int]) -> str:
-    head = [f"**{title[0].upper()}{title[1:]}**", *(f"{delay} ms" for delay in delays), "waits in a row", *COSTS]
+    """Times and waits; then the columns that were counted."""
+    counted = all("cost" in side["jobs"][job] for side in sides)
+    weighed = counted and all(_is_weighed(side, job) for side in sides)
+    head = [f"**{title[0].upper()}{title[1:]}**", *(f"{delay} ms" for delay in delays), "waits in a row"]
+    head += [*COSTS] if counted else []
+    head += ["stored"] if weighed else []
     rows = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
     for side in sides:
         found = side["jobs"][job]
-        times = [f"{milliseconds(max(found['medianMs'][str(delay)], 0))} ms" for delay in delays]
-        waits = format(found["waitsInARow"], ".1f")
-        rows.append(f"| {' | '.join([side['name'], *times, waits, *_cost_cells(found['cost'])])} |")
+        cells = [side["name"]]
+        cells += [f"{milliseconds(max(found['medianMs'][str(delay)], 0))} ms" for delay in delays]
+        cells += [format(found["waitsInARow"], ".1f")]
+        cells += _cost_cells(found["cost"]) if counted else []
+        cells += [f"{found['cost']['storedBytes'] / KILOBYTE:,.0f} KB"] if weighed else []
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
 def _cost_cells(cost: Mapping[str, float]) -> list[str]:
     pairs = (("rowsRead", "rowsWritten"), ("objectRowsRead", "objectRowsWritten"))
     rows = [" / ".join(f"{round(cost[name]):,}" for name in pair) for pair in pairs]
-    stored = f"{cost['storedBytes'] / KILOBYTE:,.0f} KB" if "storedBytes" in cost else ""
-    return [*(f"{round(cost[name]):,}" for name in ("batches", "calls")), *rows, stored, dollars(cost)]
+    return [*(f"{round(cost[name]):,}" for name in ("batches", "calls")), *rows, dollars(cost)]

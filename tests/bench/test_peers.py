@@ -22,11 +22,30 @@ JAVASCRIPT = ROOT / "bench/javascript_worker/delayed.js"
 HOPS = 20
 
 
-def test_the_published_run_has_every_side() -> None:
-    """A side that was added is to be published, in at least three rounds."""
-    run = published_parts()["peers"]
+COST: dict[str, float] = dict.fromkeys(
+    ("batches", "calls", "rowsRead", "rowsWritten", "objectRowsRead", "objectRowsWritten"), 2
+)
 
-    assert [side["name"] for side in run["sides"]] == [side.name for side in SIDES]
+
+def _run() -> Published:
+    """A run in which every side did all of its jobs, in a second each."""
+    sides = [
+        latency_entry(
+            side,
+            {(job, delay_ms): [1_000.0 + delay_ms] for job in side.jobs for delay_ms in DELAYS_MS},
+            dict.fromkeys(side.jobs, COST),
+        )
+        for side in SIDES
+    ]
+    return {"when": "2026-11-27T00:00:00+00:00", "machine": {"cores": 2, "cpu": "x"}, "rounds": 3, "sides": sides}
+
+
+def test_the_published_run_is_of_known_sides() -> None:
+    """In their order, in at least three rounds."""
+    run = published_parts()["peers"]
+    published = [side["name"] for side in run["sides"]]
+
+    assert published == [side.name for side in SIDES if side.name in published]
     assert run["rounds"] >= 3
 
 
@@ -94,7 +113,7 @@ def _waits_of_python() -> list[float]:
 
 def test_the_section_shows_every_number_of_its_run() -> None:
     """Another number is another page."""
-    run = published_parts()["peers"]
+    run = _run()
     section = peers_section(run)
     for change in ("medianMs", "waitsInARow", "cost", "note"):
         other = copy.deepcopy(run)
@@ -121,7 +140,7 @@ def test_the_page_has_the_published_section() -> None:
 
 def test_a_job_that_a_side_has_no_call_for_is_left_out() -> None:
     """AIChatAgent has no pages: its row is missing in that table, and its note says why. So it is with a history without a stream."""
-    section = peers_section(published_parts()["peers"])
+    section = peers_section(_run())
     table = {part.split("**")[1]: part for part in section.split("\n\n") if part.startswith("| **")}
     page, turn = table["A page of 50 in the middle of 10,000 messages"], table["A whole turn"]
 
@@ -133,14 +152,27 @@ def test_a_job_that_a_side_has_no_call_for_is_left_out() -> None:
 
 
 def test_what_is_stored_is_in_the_table() -> None:
-    """A session's size is shown for the jobs that store one; a reading job's cell is empty."""
-    run = copy.deepcopy(published_parts()["peers"])
-    run["sides"][0]["jobs"]["chat_turn"]["cost"]["storedBytes"] = 123 * 1_024
+    """A session's size is shown for the jobs that store one; the tables of the others have no column for it."""
+    run = _run()
+    assert " stored |" not in peers_section(run)
+    for side in run["sides"]:
+        if "chat_turn" in side["jobs"]:
+            side["jobs"]["chat_turn"]["cost"] = {**COST, "storedBytes": 123 * 1_024}
 
-    assert "| 123 KB |" in peers_section(run)
-    assert not any(
-        "storedBytes" in side["jobs"]["chat_page"]["cost"] for side in run["sides"] if "chat_page" in side["jobs"]
-    )
+    assert peers_section(run).count(" stored |") == 1
+    assert peers_section(run).count("| 123 KB |") == len([side for side in SIDES if "chat_turn" in side.jobs])
+
+
+def test_a_table_without_counts_has_no_columns_for_them() -> None:
+    """Costs that were counted for one job only stand in its table alone."""
+    run = _run()
+    for side in run["sides"]:
+        side["jobs"].get("chat_first", {}).pop("cost", None)
+    tables = [part for part in peers_section(run).split("\n\n") if part.startswith("| **")]
+
+    assert [" D1 trips " not in table for table in tables] == [
+        "**The first chunk at a reader**" in table for table in tables
+    ]
 
 
 def test_the_size_of_databases_that_are_open(tmp_path: Path) -> None:
