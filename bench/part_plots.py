@@ -64,6 +64,7 @@ def peers_svg(run: Published) -> str:
             points=[(delay, max(side["jobs"][TURN]["medianMs"][str(delay)], LEAST_MS)) for delay in delays],
         )
         for side in run["sides"]
+        if TURN in side["jobs"]
     ]
     span = max(delays) or 1
 

@@ -18,6 +18,7 @@ export async function chat(env, order) {
   const delays = new Delays(order.delays);
   const job = new CHAT_JOBS[order.job]({ env: delayed(env, delays), ...order });
   await job.setUp();
+  if (order.input.counted) await job.countRows();
   delays.begin();
   const started = performance.now();
   await job.once();
@@ -35,11 +36,14 @@ class Chat {
   async setUp() {
     const { env, key, input } = this;
     await new SessionStore(env.DB).save(newSession(key, { state: { messages: input.history, customState: {} } }));
-    if (input.counted) await Promise.all(this.objects().map((object) => object.countRows()));
   }
 
   objects() {
     return [this.env.STREAMS.getByName(this.key), this.env.LOCKS.getByName(this.key)];
+  }
+
+  countRows() {
+    return Promise.all(this.objects().map((object) => object.countRows()));
   }
 
   async objectRows() {
@@ -128,6 +132,24 @@ class ChatTurn extends Chat {
   }
 }
 
+/** The history alone: read it, store the question, store the answer. */
+class ChatHistory extends Chat {
+  async once() {
+    const { env, key, input } = this;
+    const sessions = new SessionStore(env.DB);
+    const session = await sessions.load(key);
+    this.loaded = [...session.messages];
+    for (const message of [input.question, input.answer]) {
+      session.messages.push(message);
+      await sessions.save(session);
+    }
+  }
+
+  async readBack() {
+    return { loaded: this.loaded, messages: (await new SessionStore(this.env.DB).load(this.key)).messages };
+  }
+}
+
 /** A reader waits already. Ends when it has the turn's first chunk. */
 class ChatFirst extends Chat {
   async setUp() {
@@ -212,4 +234,4 @@ function firstText({ webSocket }) {
   });
 }
 
-export const CHAT_JOBS = { chat_turn: ChatTurn, chat_first: ChatFirst, chat_crowd: ChatCrowd, chat_resume: ChatResume, chat_page: ChatPage };
+export const CHAT_JOBS = { chat_turn: ChatTurn, chat_history: ChatHistory, chat_first: ChatFirst, chat_crowd: ChatCrowd, chat_resume: ChatResume, chat_page: ChatPage };

@@ -8,10 +8,11 @@ from bench.jobs.material import chunks
 
 __all__ = ["JOBS", "MODEL_MS", "Chat", "JobName", "expected"]
 
-JobName: TypeAlias = Literal["chat_turn", "chat_first", "chat_crowd", "chat_resume", "chat_page"]
+JobName: TypeAlias = Literal["chat_turn", "chat_history", "chat_first", "chat_crowd", "chat_resume", "chat_page"]
 
 JOBS: Mapping[JobName, str] = {
     "chat_turn": "a whole turn",
+    "chat_history": "the history of a turn: read 20 messages, store the question, store the answer",
     "chat_first": "the first chunk at a reader",
     "chat_crowd": "the first chunk at the last of 100 readers",
     "chat_resume": "a reader that comes back",
@@ -71,9 +72,12 @@ def expected(job: JobName) -> dict[str, Any]:
         first = PAGE["offset"]
         numbers = range(first, first + PAGE["limit"])
         return {"page": [{"role": "user", "content": f"message {number}"} for number in numbers]}
+    messages = [*HISTORY_MESSAGES, QUESTION, {"role": "assistant", "content": ANSWER}]
+    if job == "chat_history":
+        return {"loaded": HISTORY_MESSAGES, "messages": messages}
     texts = [chunk["text"] for chunk in ALL_CHUNKS]
     stored: dict[str, Any] = {
-        "messages": [*HISTORY_MESSAGES, QUESTION, {"role": "assistant", "content": ANSWER}],
+        "messages": messages,
         "chunks": texts,
         "tokens": PROMPT_TOKENS + CHUNKS,
     }

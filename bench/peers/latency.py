@@ -12,15 +12,22 @@ from bench.findings import Published
 from bench.jobs import TABLES
 from bench.peers.chat import JOBS, MODEL_MS, JobName
 from bench.peers.sides import SIDES, Side
+from bench.peers.stored import stored_bytes
 from bench.workers import BenchError, ServedWorker, difference
 from tools.local_runtime import LocalRuntime
 
-__all__ = ["DELAYS_MS", "Times", "latency_entry", "run_latency", "waits_in_a_row"]
+__all__ = ["DELAYS_MS", "Costs", "Times", "latency_entry", "run_latency", "waits_in_a_row"]
 
 Times: TypeAlias = dict[tuple[JobName, int], list[float]]
+Costs: TypeAlias = Mapping[JobName, Mapping[str, float]]
 
 DELAYS_MS = (0, 5, 20, 50)
 SEED = 1
+STORES = ("chat_turn", "chat_history")
+"""The jobs whose sessions are weighed: the others read, or end within a turn."""
+
+WEIGHED = 8
+"""Sessions of each such job: D1 grows by whole pages."""
 
 
 def run_latency(rounds: int, sides: Sequence[Side] = SIDES) -> tuple[list[Published], list[str]]:
@@ -30,20 +37,21 @@ def run_latency(rounds: int, sides: Sequence[Side] = SIDES) -> tuple[list[Publis
         rounds: how often each side does each job at each delay. The sides take turns.
     """
     with ExitStack() as stack:
-        served = {side.name: _served(side, stack) for side in sides}
+        runtimes = {side.name: _runtime(side, stack) for side in sides}
+        served = {name: ServedWorker(name, runtime.url) for name, runtime in runtimes.items()}
         try:
-            costs = {side.name: _counted(side, served[side.name]) for side in sides}
+            for worker in served.values():
+                worker.prepare(TABLES)
+            costs = {side.name: _costs(side, served[side.name], runtimes[side.name]) for side in sides}
             times = _measured(sides, served, rounds)
         except BenchError as error:
             return [], [str(error)]
     return [latency_entry(side, times[side.name], costs[side.name]) for side in sides], []
 
 
-def _served(side: Side, stack: ExitStack) -> ServedWorker:
+def _runtime(side: Side, stack: ExitStack) -> LocalRuntime:
     print(f"bench: {side.name}", flush=True)
-    worker = ServedWorker(side.name, stack.enter_context(LocalRuntime(side.config())).url)
-    worker.prepare(TABLES)
-    return worker
+    return stack.enter_context(LocalRuntime(side.config()))
 
 
 def _measured(sides: Sequence[Side], served: Mapping[str, ServedWorker], rounds: int) -> dict[str, Times]:
@@ -59,22 +67,42 @@ def _measured(sides: Sequence[Side], served: Mapping[str, ServedWorker], rounds:
     return times
 
 
-def _counted(side: Side, worker: ServedWorker) -> Mapping[str, float]:
-    """What a turn costs. Its time is not used: counting takes time of its own."""
-    order = _order(side, "chat_turn", key="counted", delay_ms=0, seed=SEED, counted=True)
-    answer = worker.ask_for(order)
-    _check(side, "chat_turn", answer["result"])
+def _costs(side: Side, worker: ServedWorker, runtime: LocalRuntime) -> Costs:
+    """What each job costs. Its time is not used: counting takes time of its own."""
+    print(f"bench: costs of {side.name}", flush=True)
+    return {
+        job: {**_counted(side, worker, job, "counted"), **_weighed(side, worker, runtime, job)} for job in side.jobs
+    }
+
+
+def _weighed(side: Side, worker: ServedWorker, runtime: LocalRuntime, job: JobName) -> Mapping[str, float]:
+    """What a session with the job's work holds on disk."""
+    if job not in STORES:
+        return {}
+    before = stored_bytes(runtime.persist())
+    for number in range(WEIGHED):
+        _counted(side, worker, job, f"weighed-{number}")
+    return {"storedBytes": (stored_bytes(runtime.persist()) - before) / WEIGHED}
+
+
+def _counted(side: Side, worker: ServedWorker, job: JobName, key: str) -> Mapping[str, float]:
+    answer = worker.ask_for(_order(side, job, key=_key(job, key), delay_ms=0, seed=SEED, counted=True))
+    _check(side, job, answer["result"])
     cost: Mapping[str, float] = answer["cost"]
     return cost
 
 
 def _timed(side: Side, worker: ServedWorker, job: JobName, delay_ms: int, turn: int) -> float:
-    # The long history is made once, and only read.
-    key = job if job == "chat_page" else f"{job}-{delay_ms}-{turn}"
+    key = _key(job, f"{delay_ms}-{turn}")
     order = _order(side, job, key=key, delay_ms=delay_ms, seed=SEED + turn, counted=False)
     answer = worker.ask_for(order)
     _check(side, job, answer["result"])
     return float(answer["elapsedMs"])
+
+
+def _key(job: JobName, key: str) -> str:
+    """The session. The long history is made once, and only read."""
+    return job if job == "chat_page" else f"{job}-{key}"
 
 
 def _order(side: Side, job: JobName, *, key: str, delay_ms: int, seed: int, counted: bool) -> dict[str, Any]:
@@ -89,7 +117,7 @@ def _check(side: Side, job: JobName, result: Mapping[str, Any]) -> None:
         raise BenchError(f"{side.name}: {JOBS[job]}: {difference(wanted, result)}")
 
 
-def latency_entry(side: Side, times_ms: Times, cost: Mapping[str, float]) -> Published:
+def latency_entry(side: Side, times_ms: Times, costs: Costs) -> Published:
     """One side, as a published run has it. The turn's times are without the model's own."""
     jobs: dict[str, Published] = {}
     for job in side.jobs:
@@ -101,8 +129,9 @@ def latency_entry(side: Side, times_ms: Times, cost: Mapping[str, float]) -> Pub
             "medianMs": {str(delay_ms): median(found) for delay_ms, found in own.items()},
             "timesMs": {str(delay_ms): list(found) for delay_ms, found in own.items()},
             "waitsInARow": waits_in_a_row(own),
+            "cost": dict(costs[job]),
         }
-    return {"name": side.name, "note": side.note, "jobs": jobs, "cost": dict(cost)}
+    return {"name": side.name, "note": side.note, "jobs": jobs}
 
 
 def waits_in_a_row(times_ms: Mapping[int, Sequence[float]]) -> float:

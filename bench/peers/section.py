@@ -14,25 +14,28 @@ __all__ = ["dollars", "durable_section", "graph_section", "peers_section"]
 
 GRAPH_COSTS = ("D1 round trips", "rows read", "written", "stored", "checkpoints kept")
 DURABLE_HEAD = "| job | reference server | this package's Worker | ratio | lowest–highest |\n|---|--:|--:|--:|--:|"
-COST_HEAD = (
-    "| side | D1 round trips | object calls | D1 rows read | written | object rows read | written | a million turns |\n"
-    "|---|--:|--:|--:|--:|--:|--:|--:|"
+COSTS = ("D1 trips", "object calls", "D1 rows read / written", "object rows", "a million")
+KILOBYTE = 1024
+LEDGER = "Trips, calls and rows are counted while the job is timed, a reader's job up to the chunk that it waits for."
+STORED = (
+    " *Stored* is what a session holds on disk afterwards, in D1 and in its objects, with its 20 older messages; the jobs without it "
+    "store nothing, or are part of a turn."
 )
 
 
 def peers_section(run: Published) -> str:
-    """A table for each job, then what a turn costs."""
+    """A table for each job: times, waits in a row, and what it costs. Then what each side does."""
     sides = run["sides"]
     delays = [int(delay) for delay in next(iter(sides[0]["jobs"].values()))["medianMs"]]
-    head = f"{measured_on(run)} The model takes {MODEL_MS:,.0f} ms of a turn; they are taken off."
+    weighed = any(_is_weighed(side, job) for side in sides for job in side["jobs"])
+    head = f"{measured_on(run)} The model takes {MODEL_MS:,.0f} ms of a turn; they are taken off. {LEDGER}{STORED * weighed}"
     tables = [
         _job_table(job, title, having, delays)
         for job, title in JOBS.items()
         if (having := [side for side in sides if job in side["jobs"]])
     ]
-    costs = "\n".join([COST_HEAD, *map(_cost_row, sides)])
     notes = "\n".join(f"- **{side['name']}**: {side['note']}." for side in sides)
-    return "\n\n".join([head, *tables, "What one turn takes:", costs, "What each does for it:", notes])
+    return "\n\n".join([head, *tables, "What each does for it:", notes])
 
 
 def graph_section(run: Published) -> str:
@@ -82,17 +85,30 @@ def _graph_row(saver: dict[str, Any], delays: list[int]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _is_weighed(side: Mapping[str, Any], job: str) -> bool:
+    return "storedBytes" in side["jobs"][job].get("cost", {})
+
+
 def _job_table(job: str, title: str, sides: list[dict[str, Any]], delays: list[int]) -> str:
+    """Times and waits; then the columns that were counted."""
+    counted = all("cost" in side["jobs"][job] for side in sides)
+    weighed = counted and all(_is_weighed(side, job) for side in sides)
     head = [f"**{title[0].upper()}{title[1:]}**", *(f"{delay} ms" for delay in delays), "waits in a row"]
-    rows = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(delays) + 1)}"]
+    head += [*COSTS] if counted else []
+    head += ["stored"] if weighed else []
+    rows = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
     for side in sides:
         found = side["jobs"][job]
-        times = [f"{milliseconds(max(found['medianMs'][str(delay)], 0))} ms" for delay in delays]
-        rows.append(f"| {' | '.join([side['name'], *times, format(found['waitsInARow'], '.1f')])} |")
+        cells = [side["name"]]
+        cells += [f"{milliseconds(max(found['medianMs'][str(delay)], 0))} ms" for delay in delays]
+        cells += [format(found["waitsInARow"], ".1f")]
+        cells += _cost_cells(found["cost"]) if counted else []
+        cells += [f"{found['cost']['storedBytes'] / KILOBYTE:,.0f} KB"] if weighed else []
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
-def _cost_row(side: dict[str, Any]) -> str:
-    cost = side["cost"]
-    names = ("batches", "calls", "rowsRead", "rowsWritten", "objectRowsRead", "objectRowsWritten")
-    return f"| {' | '.join([side['name'], *(f'{round(cost[name]):,}' for name in names), dollars(cost)])} |"
+def _cost_cells(cost: Mapping[str, float]) -> list[str]:
+    pairs = (("rowsRead", "rowsWritten"), ("objectRowsRead", "objectRowsWritten"))
+    rows = [" / ".join(f"{round(cost[name]):,}" for name in pair) for pair in pairs]
+    return [*(f"{round(cost[name]):,}" for name in ("batches", "calls")), *rows, dollars(cost)]

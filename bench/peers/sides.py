@@ -64,10 +64,19 @@ SIDES = (
         note="as Cloudflare's documentation writes it: a row a message, an RPC a chunk; usage without totals; its readers poll every 50 ms",
     ),
     Side(
+        name="openai-agents' session by hand",
+        config=lambda: BENCH / "peers" / "session_worker" / "wrangler.toml",
+        note="the tables and the calls of its `SQLiteSession`, which opens a file and so runs in no Worker, written for D1: "
+        "a row an item, a batch a call. It is a history alone, without chunks, lock and usage; it has no offset, so a page in "
+        "the middle reads all that came after it",
+        jobs=("chat_history", "chat_page"),
+    ),
+    Side(
         name="Cloudflare agents",
         config=agents_worker,
         note="`AIChatAgent`: the model's code runs in the session's object, and the browser's WebSocket ends there; "
-        "no usage, no fence, and the stream is gone when the turn has ended; it has no pages, a browser gets all messages",
+        "no usage, no fence, and the stream is gone when the turn has ended; its history "
+        "is read and stored where the turn runs; it has no pages, a browser gets all messages",
         result=_in_parts,
         jobs=("chat_turn", "chat_first", "chat_crowd", "chat_resume"),
     ),

@@ -116,14 +116,22 @@ async def profile(env: Any, order: Mapping[str, Any]) -> object:
 async def chat(env: Any, order: Mapping[str, Any]) -> object:
     """Time a chat's job once, behind delays."""
     delays = Delays(**order["delays"])
-    # A meter asks the real database for its rows.
-    bindings = env if order["input"]["counted"] else DelayedBindings.of(env, delays)
-    job = CHAT_JOBS[order["job"]](env=bindings, key=order["key"], input=order["input"])
+    job = CHAT_JOBS[order["job"]](env=DelayedBindings.of(env, delays), key=order["key"], input=order["input"])
     await job.set_up()
+    before = job.cost()
     delays.begun = True
     elapsed_ms = await timed(job, 1)
     delays.begun = False
-    return {"elapsedMs": elapsed_ms, "cost": job.costs, "result": await job.read_back()}
+    cost = job.cost() - before
+    counts = {
+        "batches": cost.d1.round_trips,
+        "rowsRead": cost.d1.rows_read,
+        "rowsWritten": cost.d1.rows_written,
+        "calls": cost.objects.calls,
+        "objectRowsRead": cost.objects.rows_read,
+        "objectRowsWritten": cost.objects.rows_written,
+    }
+    return {"elapsedMs": elapsed_ms, "cost": counts, "result": await job.read_back()}
 
 
 MEASURES: Mapping[str, Callable[[Any, Mapping[str, Any]], Awaitable[object]]] = {

@@ -6,13 +6,15 @@ The bindings are behind delays. The model speaks in groups of chunks, with a pau
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench_job import Job
-from live_jobs import messages_of
+from live_jobs import listening, messages_of
 
-from agents_store_cloudflare import CloudflareStore, create_cloudflare_store
+from agents_store_cloudflare import CloudflareStore, Meter, create_cloudflare_store
+from agents_store_cloudflare.contract.costs import Cost
 
 __all__ = ["CHAT_JOBS"]
 
@@ -29,11 +31,13 @@ class Chat(Job):
     """One session with a history.
 
     Attributes:
+        meters: of each store, if the order wants counts.
         stopped: set when the model stops in its middle.
         goes_on: set to let it go on.
     """
 
-    costs: dict[str, Any] = field(default_factory=dict[str, Any])
+    meters: list[Meter] = field(default_factory=list[Meter])
+    open_meters: ExitStack = field(default_factory=ExitStack)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     goes_on: asyncio.Event = field(default_factory=asyncio.Event)
     running: asyncio.Task[None] | None = None
@@ -48,7 +52,14 @@ class Chat(Job):
         """The store of one request."""
         env = self.env
         sessions = {"sessions": env.SESSIONS} if self.input["homes"] else {}
-        return create_cloudflare_store(db=env.AGENT_DB, streams=env.STREAMS, locks=env.LOCKS, **sessions)
+        store = create_cloudflare_store(db=env.AGENT_DB, streams=env.STREAMS, locks=env.LOCKS, **sessions)
+        if self.input["counted"]:
+            self.meters.append(self.open_meters.enter_context(store.meter()))
+        return store
+
+    def cost(self) -> Cost:
+        """What all stores have cost so far."""
+        return sum((meter.cost() for meter in self.meters), Cost())
 
     async def turn(self, store: CloudflareStore, *, stops: bool = False) -> None:
         """Take the question, stream the answer, store it with its usage."""
@@ -95,20 +106,25 @@ class ChatTurn(Chat):
     """A whole turn."""
 
     async def once(self) -> None:
-        store = self.store()
-        if not self.input["counted"]:
-            return await self.turn(store)
-        with store.meter() as meter:
-            await self.turn(store)
-        self.costs = {
-            "batches": meter.d1.round_trips,
-            "rowsRead": meter.d1.rows_read,
-            "rowsWritten": meter.d1.rows_written,
-            "calls": meter.objects.calls,
-            "objectRowsRead": meter.objects.rows_read,
-            "objectRowsWritten": meter.objects.rows_written,
-        }
-        return None
+        await self.turn(self.store())
+
+
+@dataclass(kw_only=True)
+class ChatHistory(Chat):
+    """The history alone: read it, store the question, store the answer."""
+
+    loaded: Any = None
+
+    async def once(self) -> None:
+        state_store = self.store().state_store
+        state = await state_store.load_state(self.key, required=True)
+        self.loaded = list(state.messages)
+        for message in (self.input["question"], self.input["answer"]):
+            await state_store.append_messages(self.key, [message])
+
+    async def read_back(self) -> object:
+        state = await self.store().state_store.load_state(self.key, required=True)
+        return {"loaded": self.loaded, "messages": state.messages}
 
 
 @dataclass(kw_only=True)
@@ -148,12 +164,8 @@ class ChatCrowd(Chat):
 
     async def set_up(self) -> None:
         await Chat.set_up(self)
-        responses = await asyncio.gather(*[self._connected() for _ in range(self.input["readers"])])
-        self.readers = [response.webSocket for response in responses]
-        caught_up = messages_of(self.readers)
-        for reader in self.readers:
-            reader.accept()
-        await caught_up
+        namespace = self.env.SESSIONS if self.input["homes"] else self.env.STREAMS
+        self.readers = await listening(namespace.target, self.key, self.input["readers"], after=HISTORY_CHUNKS)
         self.arrived = messages_of(self.readers)
 
     async def once(self) -> None:
@@ -169,12 +181,6 @@ class ChatCrowd(Chat):
     def seen(self) -> dict[str, Any]:
         frames = [json.loads(event.data.split("\n")[0]) for event in self.events]
         return {"heard": [frame["data"]["text"] for frame in frames]}
-
-    async def _connected(self) -> Any:
-        namespace = self.env.SESSIONS if self.input["homes"] else self.env.STREAMS
-        return await namespace.target.fetch(
-            self.key, f"https://stream/?from={HISTORY_CHUNKS}", {"Upgrade": "websocket"}
-        )
 
 
 @dataclass(kw_only=True)
@@ -227,6 +233,7 @@ class ChatPage(Chat):
 
 CHAT_JOBS: Mapping[str, type[Chat]] = {
     "chat_turn": ChatTurn,
+    "chat_history": ChatHistory,
     "chat_first": ChatFirst,
     "chat_crowd": ChatCrowd,
     "chat_resume": ChatResume,

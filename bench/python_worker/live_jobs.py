@@ -14,7 +14,7 @@ from stream_jobs import stream_manager
 
 from agents_store_cloudflare.cloudflare.namespace import CloudflareNamespace
 
-__all__ = ["LIVE_JOBS"]
+__all__ = ["LIVE_JOBS", "listening", "messages_of"]
 
 JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 
@@ -31,12 +31,7 @@ class FanOut(Job):
 
     async def set_up(self) -> None:
         self.writer = await stream_manager(self.env).create_writer(self.key, "agent-1", "bench")
-        responses = await asyncio.gather(*[self._connected() for _ in range(self.input["readers"])])
-        self.readers = [response.webSocket for response in responses]
-        caught_up = messages_of(self.readers)
-        for reader in self.readers:
-            reader.accept()
-        await caught_up
+        self.readers = await listening(CloudflareNamespace(raw(self.env.STREAMS)), self.key, self.input["readers"])
 
     async def before_each(self) -> None:
         self.arrived = messages_of(self.readers)
@@ -52,12 +47,24 @@ class FanOut(Job):
             reader.close()
         return {"chunks": [json.loads(event.data)["data"] for event in self.events]}
 
-    async def _connected(self) -> JsObject:
-        namespace = CloudflareNamespace(raw(self.env.STREAMS))
-        return await namespace.fetch(self.key, "https://stream/", {"Upgrade": "websocket"})
-
 
 LIVE_JOBS: Mapping[str, type[Job]] = {"fan_out": FanOut}
+
+
+async def listening(namespace: CloudflareNamespace, stream_id: str, count: int, *, after: int = 0) -> list[JsObject]:
+    """Return so many WebSockets of a stream. Each has what was stored, and waits.
+
+    Args:
+        after: the position after which they read.
+    """
+    url, headers = f"https://stream/?from={after}", {"Upgrade": "websocket"}
+    responses: list[JsObject] = await asyncio.gather(*[namespace.fetch(stream_id, url, headers) for _ in range(count)])
+    readers = [response.webSocket for response in responses]
+    caught_up = messages_of(readers)
+    for reader in readers:
+        reader.accept()
+    await caught_up
+    return readers
 
 
 def messages_of(readers: list[JsObject]) -> JsObject:

@@ -111,7 +111,6 @@ class Turn {
     const history = this.input.history.map((message, number) => uiMessage(`h${number}`, message));
     await this.agent.prepare(history, this.input, stops);
     this.socket = await Socket.connected(this.agent);
-    await this.agent.forgetRows();
   }
 
   async once() {
@@ -214,14 +213,14 @@ async function answer(env, order) {
   const delays = new Delays(order.delays);
   const job = new JOBS[order.job]({ ...order, env, delays });
   await job.setUp();
+  await job.agent.forgetRows();
   delays.begin();
   const started = performance.now();
   await job.once();
   const elapsedMs = performance.now() - started;
   delays.begun = false;
-  const { calls } = delays.cost;
-  const result = await job.readBack();
-  return { elapsedMs, cost: { batches: 0, rowsRead: 0, rowsWritten: 0, calls, ...(await job.agent.rows()) }, result };
+  const cost = { batches: 0, rowsRead: 0, rowsWritten: 0, calls: delays.cost.calls, ...(await job.agent.rows()) };
+  return { elapsedMs, cost, result: await job.readBack() };
 }
 
 function uiMessage(id, { role, content }) {

@@ -116,6 +116,7 @@ class Chat:
         self.heard: list[Any] = []
         self.resumed: list[str] = []
         self.page: list[Any] = []
+        self.loaded: list[Any] = []
 
     def objects(self) -> list[Any]:
         """The session's objects: its lock and its stream."""
@@ -125,9 +126,9 @@ class Chat:
         """The history. To resume: also a turn that stops in its middle. The long history is made once."""
         if job == "chat_page":
             await self._long_history(self.given["page"]["count"])
-            return
-        for number, message in enumerate(self.given["history"]):
-            await self._insert(number, message)
+        else:
+            for number, message in enumerate(self.given["history"]):
+                await self._insert(number, message)
         if job == "chat_resume":
             self.running = asyncio.ensure_future(self.turn(stops=True))
             await self.stopped.wait()
@@ -150,6 +151,10 @@ class Chat:
             query = "SELECT body FROM messages WHERE session_id = ? ORDER BY number LIMIT ? OFFSET ?"
             rows = await self._run(query, self.key, given["limit"], given["offset"])
             self.page = [json.loads(row.body) for row in rows.results]
+        elif job == "chat_history":
+            self.loaded = await self._messages()
+            for number, name in enumerate(["question", "answer"], start=len(self.loaded)):
+                await self._insert(number, self.given[name])
         else:
             self.resumed = await self._read(self.given["quarter"])
 
@@ -158,8 +163,7 @@ class Chat:
         given, (lock, stream) = self.given, self.objects()
         if not await self._call(lock.acquire):
             raise RuntimeError("somebody has the lock")
-        rows = await self._run("SELECT body FROM messages WHERE session_id = ? ORDER BY number", self.key)
-        messages = [json.loads(row.body) for row in rows.results]
+        messages = await self._messages()
         await self._insert(len(messages), given["question"])
         async for chunk in self._model(stops=stops):
             await self._call(stream.append, json.dumps(chunk))
@@ -175,13 +179,14 @@ class Chat:
         """What is stored."""
         if self.page:
             return {"page": self.page}
+        if self.loaded:
+            return {"loaded": self.loaded, "messages": await self._messages()}
         self.goes_on.set()
         if self.running is not None:
             await self.running
-        rows = await self._run("SELECT body FROM messages WHERE session_id = ? ORDER BY number", self.key)
         sums = await self._run("SELECT sum(prompt + completion) AS total FROM usage WHERE session_id = ?", self.key)
         return {
-            "messages": [json.loads(row.body) for row in rows.results],
+            "messages": await self._messages(),
             "chunks": await self._read(0),
             "tokens": sums.results[0].total,
             **({"first": self.first} if self.first is not None else {}),
@@ -209,6 +214,10 @@ class Chat:
                 values += [self.key, number, json.dumps({"role": "user", "content": f"message {number}"})]
             places = ", ".join(["(?, ?, ?)"] * (len(values) // 3))
             await self._run(f"INSERT INTO messages (session_id, number, body) VALUES {places}", *values)
+
+    async def _messages(self) -> list[dict[str, Any]]:
+        rows = await self._run("SELECT body FROM messages WHERE session_id = ? ORDER BY number", self.key)
+        return [json.loads(row.body) for row in rows.results]
 
     async def _insert(self, number: int, message: dict[str, Any]) -> None:
         query = "INSERT INTO messages (session_id, number, body) VALUES (?, ?, ?)"
