@@ -212,7 +212,7 @@ class D1Saver(BaseCheckpointSaver[int]):
         Raises:
             StaleFencingTokenError: a thread of these runs has seen a higher token than this saver's.
 
-        Cost: 1 D1 batch (11 rows read).
+        Cost: 1 D1 batch (5 rows read).
         """
         if not run_ids:
             return
@@ -238,7 +238,7 @@ class D1Saver(BaseCheckpointSaver[int]):
         Raises:
             InvalidArgumentError: the threads live in different homes, or both have gone on since an earlier copy.
 
-        Cost: 1 D1 batch (8 rows read, 4 written).
+        Cost: 1 D1 batch (10 rows read, 4 written).
         """
         pair = (check_id(source_thread_id, "source_thread_id"), check_id(target_thread_id, "target_thread_id"))
         if not self._batches.share_a_database(*pair):
