@@ -18,6 +18,9 @@ from agents_store_cloudflare.store import CloudflareStore
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.testing import FaultyNamespace, LocalObjects, SqliteDatabase
 from agents_store_cloudflare.testing.conformance.turns import TurnConformance
+from agents_store_cloudflare.testing.faults import Moment
+
+NO_REPLIES: tuple[Moment, ...] = ("before",) * 40
 
 
 class TestTurns(TurnConformance):
@@ -70,10 +73,10 @@ async def test_the_longest_names_beside_the_largest_state() -> None:
     state = AgentState(session_id=name, agent_type=label, status=label, custom_state={"x": padding})
     await store.state_store.save(state)
     for number in range(MOST_OWED + 1):
-        streams.fail(*["before"] * 40)
+        streams.fail(*NO_REPLIES)
         async with store.turn(name, agent_type=label, agent_id=name, turn_id=f"{number}{name}"):
             pass
-    streams.fail(*["before"] * 40)
+    streams.fail(*NO_REPLIES)
     with pytest.raises(TurnError, match="owes its stream 8 closing chunks"):
         await store.turn(name, agent_type=label, turn_id=f"last{name}").__aenter__()
     texts = "session_id || agent_type || status || custom_state || details || stream_id || owed_closings"
