@@ -52,7 +52,8 @@ class Bare:
         work: the line of the table above that it is the floor of.
         is_new: each call goes to a new object. Otherwise one object has the tables before.
         statements: what the object runs in one transaction, as (SQL, parameters).
-        reads: the reads of D1 before the call.
+        reads: the reads of D1 before the calls.
+        calls: how many calls one after the other.
         sent, replied: the characters of a request and of its reply.
     """
 
@@ -61,6 +62,7 @@ class Bare:
     is_new: bool = False
     statements: Sequence[tuple[str, Sequence[str | int]]] = ()
     reads: int = 0
+    calls: int = 1
     sent: int
     replied: int
 
@@ -74,8 +76,9 @@ class Bare:
             "first": json.dumps({"statements": _NEW, "alarmMs": 0, "reply": 0}),
             "fresh": self.is_new,
             "reads": self.reads,
+            "calls": self.calls,
         }
-        expected = {"characters": self.replied * REPETITIONS}
+        expected = {"characters": self.replied * self.calls * REPETITIONS}
         return Job(name=self.name, kind="bare", repetitions=REPETITIONS, input=given, expected=expected, floor=UNUSED)
 
 
@@ -91,6 +94,7 @@ _NEW: Sequence[tuple[str, Sequence[str | int]]] = [
 _SAVE: Sequence[tuple[str, Sequence[str | int]]] = [(_UPDATE, (NOW_MS,)), (_BLOCK, (1, _text(1)))]
 
 SAVE, PAGE, NEW = "save, 1 new message", "page of 50 at message 10,000", "first save of a new session"
+TURN = "turn without a stream"
 
 BARE = (
     Bare(name="an object that has two rows to store", work=SAVE, statements=_SAVE, sent=4_200, replied=140),
@@ -105,6 +109,7 @@ BARE = (
         sent=4_700,
         replied=140,
     ),
+    Bare(name="two calls, and each stores two rows", work=TURN, statements=_SAVE, calls=2, sent=9_000, replied=6_000),
 )
 
 

@@ -28,7 +28,9 @@ class BareCall {
   async once({ env, key, input }) {
     for (let done = 0; done < input.reads; done++) await env.DB.batch([env.DB.prepare("SELECT 1")]);
     const name = input.fresh ? `${key}-${++this.made}` : key;
-    this.characters += (await env.BARE.getByName(name).call(input.text)).length;
+    for (let done = 0; done < input.calls; done++) {
+      this.characters += (await env.BARE.getByName(name).call(input.text)).length;
+    }
   }
 
   readBack() {

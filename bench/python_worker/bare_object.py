@@ -55,7 +55,8 @@ class BareCall(Job):
             await database.batch(to_js([database.prepare("SELECT 1")]))
         self.made += 1
         name = f"{self.key}-{self.made}" if self.input["fresh"] else self.key
-        self.characters += len(await objects.getByName(name).call(self.input["text"]))
+        for _ in range(self.input["calls"]):
+            self.characters += len(await objects.getByName(name).call(self.input["text"]))
 
     async def read_back(self) -> object:
         return {"characters": self.characters}
