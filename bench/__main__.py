@@ -51,6 +51,9 @@ MAIN = "jobs"
 APART = ("long", "versions")
 """`--publish` leaves these out. One takes half an hour and needs no quiet machine; the other needs a git ref."""
 
+PROFILES_A_ROUND = 4
+"""How often the profiled jobs are measured, for each round of the CPU."""
+
 SECONDS_A_ROUND = 10
 """How long each step of the load lasts, for each of `--pairs`."""
 
@@ -173,7 +176,7 @@ def _durable(asked: Asked) -> tuple[Published, list[str]]:
 
 def _cpu(asked: Asked) -> tuple[Published, list[str]]:
     jobs = [job for job in all_jobs() if "tuned" not in job.input]
-    return {"jobs": run_cpu(jobs, asked.rounds), "shares": run_shares()}, []
+    return {"jobs": run_cpu(jobs, asked.rounds), "shares": run_shares(asked.rounds * PROFILES_A_ROUND)}, []
 
 
 def _imports(asked: Asked) -> tuple[Published, list[str]]:

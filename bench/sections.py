@@ -29,6 +29,16 @@ SHARES_TEXT = (
     "*Python calls* is exact: the functions of the package that one call enters, on CPython; a test holds these numbers "
     "(`tests/costs/test_python_calls.py`)."
 )
+FLOOR_HEAD = (
+    "| job | what is sent | Python, this package | bare Python | whole call, this package | bare Python | JavaScript |\n"
+    "|---|---|--:|--:|--:|--:|--:|"
+)
+FLOOR_TEXT = (
+    "The floor in the same rounds: *bare Python* sends the same statements and calls by the raw bindings, without the package. For each "
+    "trip it encodes the JSON that goes out in one step, and decodes what comes back in one step; it makes no SQL, checks nothing and "
+    "returns plain lists. Both *Python* columns are by the same clock, and a *whole call* has the border and the waiting too. JavaScript "
+    "is the other Worker's way to do the job."
+)
 IMPORTS_HEAD = "| a Worker that uses | modules | source | Python objects | time |\n|---|--:|--:|--:|--:|"
 LOAD_HEAD = (
     "| clients | turns a second, offered | answered | p50 | p95 | p99 | errors | memory before | after |\n"
@@ -58,6 +68,7 @@ def cpu_section(run: Published) -> str:
     lines = [measured_on(run), "", CPU_HEAD, *map(_cpu_row, run["jobs"])]
     if "shares" in run:
         lines += ["", SHARES_TEXT, "", SHARES_HEAD, *map(_shares_row, run["shares"])]
+        lines += _floor_lines([entry for entry in run["shares"] if "bare" in entry])
     return "\n".join(lines)
 
 
@@ -102,6 +113,18 @@ def _shares_row(entry: Published) -> str:
     verdict = "met" if round(entry["pythonMs"], 2) <= entry["mostMs"] else "missed"
     own = [f"{milliseconds(entry['pythonMs'])} ms", f"≤ {entry['mostMs']:.2f} {verdict}"]
     return row([entry["name"], *own, *shares, f"{entry['calls']:,}"])
+
+
+def _floor_lines(entries: list[Published]) -> list[str]:
+    return ["", FLOOR_TEXT, "", FLOOR_HEAD, *map(_floor_row, entries)] if entries else []
+
+
+def _floor_row(entry: Published) -> str:
+    bare = entry["bare"]
+    sent = [f"{bare['statements']:.0f} statements in {bare['batches']:.0f} batch"] if bare["batches"] else []
+    sent += [f"{bare['calls']:.1f} object calls"] if bare["calls"] else []
+    times = (entry["pythonMs"], bare["pythonMs"], entry["wholeMs"], bare["wholeMs"], entry["javascriptMs"])
+    return row([entry["name"], " + ".join(sent), *(f"{milliseconds(each)} ms" for each in times)])
 
 
 def _imports_row(entry: Published) -> str:

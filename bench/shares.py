@@ -1,10 +1,11 @@
 """The parts of a job's time in Python: the border to JavaScript, JSON, the checksum of the messages, the package, the event loop.
 
-The Worker profiles itself (python_worker/profiled.py). The number of Python calls comes from `python_calls`, on CPython.
+The Worker profiles itself (python_worker/profiled.py). The number of Python calls comes from `python_calls`, on CPython. In the same
+rounds a bare Python Worker sends the same statements and calls without the package (python_worker/raw_jobs.py): that is the floor.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from bench.findings import Published
@@ -12,12 +13,9 @@ from bench.jobs import Job
 from bench.jobs.state import load_job, page_job, save_job
 from bench.jobs.streams import replay_job, write_job
 from bench.python_calls import calls_of
-from bench.workers import served
+from bench.workers import ServedWorker, both_served
 
-__all__ = ["PROFILED", "run_shares", "shares_entry"]
-
-ROUNDS = 20
-"""The Workers' clock ticks every millisecond: a part of 0.1 ms in 40 repetitions needs some rounds."""
+__all__ = ["PROFILED", "Rounds", "run_shares", "shares_entry"]
 
 FLUSHES = 20
 
@@ -37,6 +35,23 @@ class Profiled:
     times: int = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """The measurements of one job, each of one repetition in milliseconds.
+
+    Attributes:
+        plain: without the profile: "elapsedMs", and what of it was waiting.
+        bare: the same without the package, with the counts of what it sends.
+        javascript_ms: the job in JavaScript.
+        profiles: under the profile, by part; "elapsed" is the whole.
+    """
+
+    plain: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
+    bare: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
+    javascript_ms: list[float] = field(default_factory=list[float])
+    profiles: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
+
+
 PROFILED: Mapping[str, Profiled] = {
     "save, 1 new message": Profiled(job=save_job(added=1, repetitions=40), most_ms=0.27),
     "save, 20 new messages": Profiled(job=save_job(added=20, repetitions=20), most_ms=0.40),
@@ -50,42 +65,68 @@ PROFILED: Mapping[str, Profiled] = {
 """Each job under its name in `python_calls`."""
 
 
-def run_shares() -> list[Published]:
-    """Every profiled job, in one Worker: rounds without the profile and with it, in turns."""
-    entries: list[Published] = []
-    with served("Python", "python_worker") as python:
-        for name, profiled in PROFILED.items():
-            job = profiled.job
-            print(f"bench: profile of {name}", flush=True)
-            for preparation in job.preparations:
-                python.prepare(preparation)
-            python.profile(job, key=f"warm-{job.kind}-{name}")
-            plain: list[dict[str, float]] = []
-            rounds: list[dict[str, float]] = []
-            for turn in range(ROUNDS):
-                plain.append(python.waiting(job, key=f"plain-{turn}-{job.kind}-{name}"))
-                rounds.append(python.profile(job, key=f"profile-{turn}-{job.kind}-{name}"))
-            entries.append(shares_entry(name, plain, rounds))
-    return entries
+def run_shares(rounds: int) -> list[Published]:
+    """Every profiled job: the package with and without the profile, the bare Worker and JavaScript, in turns.
+
+    Args:
+        rounds: the Workers' clock ticks every millisecond, so a part of 0.1 ms in 40 repetitions needs 20 of them.
+    """
+    with both_served() as (javascript, python):
+        return [_profiled(name, javascript, python, rounds) for name in PROFILED]
 
 
-def shares_entry(name: str, plain: list[dict[str, float]], rounds: list[dict[str, float]]) -> Published:
-    """One job, as a published run has it: the mean of each part in milliseconds, and the Python calls.
+def _profiled(name: str, javascript: ServedWorker, python: ServedWorker, rounds: int) -> Published:
+    print(f"bench: profile of {name}", flush=True)
+    job = PROFILED[name].job
+    bare = replace(job, kind="raw", input={**job.input, "twin": job.kind, "times": job.repetitions})
+    for side in (javascript, python):
+        for preparation in job.preparations:
+            side.prepare(preparation)
+    python.profile(job, key=f"warm-{job.kind}-{name}")
+    python.measure(bare, key=f"warm-bare-{name}")
+    found = Rounds()
+    for turn in range(rounds):
+        measures: list[Callable[[str], None]] = [
+            lambda key: found.plain.append(python.waiting(job, key=f"plain-{key}")),
+            lambda key: found.bare.append(python.waiting(bare, key=f"bare-{key}")),
+            lambda key: found.javascript_ms.append(javascript.measure(job, key=f"javascript-{key}").elapsed_ms),
+        ]
+        for measure in measures if turn % 2 == 0 else reversed(measures):
+            measure(f"{turn}-{job.kind}-{name}")
+        found.profiles.append(python.profile(job, key=f"profile-{turn}-{job.kind}-{name}"))
+    return shares_entry(name, found)
+
+
+def shares_entry(name: str, rounds: Rounds) -> Published:
+    """One job, as a published run has it: the mean of each part in milliseconds, the Python calls, and the floor.
 
     Args:
         name: a key of `PROFILED`.
-        plain: the milliseconds of one repetition in each round without the profile: "elapsedMs", and what of it was waiting.
-        rounds: the milliseconds of one repetition in each round under the profile, by part; "elapsed" is the whole.
+        rounds: the measurements of this job.
     """
     profiled = PROFILED[name]
-    means = {part: fmean(each[part] for each in rounds) / profiled.times for part in rounds[0]}
+    means = {part: fmean(each[part] for each in rounds.profiles) / profiled.times for part in rounds.profiles[0]}
     elapsed_ms = means.pop("elapsed")
-    own = [each["elapsedMs"] - each["d1Ms"] - each["objectsMs"] for each in plain]
     return {
         "name": name,
-        "pythonMs": fmean(own) / profiled.times,
+        "pythonMs": _python_ms(rounds.plain) / profiled.times,
+        "wholeMs": _mean(rounds.plain, "elapsedMs") / profiled.times,
         "mostMs": profiled.most_ms,
         "elapsedMs": elapsed_ms,
         "partsMs": means,
         "calls": calls_of(name).total(),
+        "bare": {
+            "pythonMs": _python_ms(rounds.bare) / profiled.times,
+            "wholeMs": _mean(rounds.bare, "elapsedMs") / profiled.times,
+            **{count: _mean(rounds.bare, count) / profiled.times for count in ("batches", "statements", "calls")},
+        },
+        "javascriptMs": fmean(rounds.javascript_ms) / profiled.times,
     }
+
+
+def _python_ms(divided: Sequence[Mapping[str, float]]) -> float:
+    return fmean(each["elapsedMs"] - each["d1Ms"] - each["objectsMs"] for each in divided)
+
+
+def _mean(divided: Sequence[Mapping[str, float]], part: str) -> float:
+    return fmean(each[part] for each in divided)

@@ -19,6 +19,7 @@ from live_jobs import LIVE_JOBS
 from lock_jobs import LOCK_JOBS
 from platform_jobs import PLATFORM_JOBS
 from profiled import profiled
+from raw_jobs import RAW_JOBS
 from state_jobs import STATE_JOBS, prepare_session, prepare_tables
 from step_jobs import STEP_JOBS
 from stream_jobs import STREAM_JOBS, prepare_stream
@@ -40,6 +41,7 @@ JOBS: Mapping[str, type[Job]] = {
     **LIVE_JOBS,
     **LOCK_JOBS,
     **PLATFORM_JOBS,
+    **RAW_JOBS,
     **STATE_JOBS,
     **STEP_JOBS,
     **STREAM_JOBS,
@@ -103,7 +105,7 @@ async def waiting(env: Any, order: Mapping[str, Any]) -> object:
         await job.once()
         elapsed_ms += now_ms() - started_ms
         waited = {name: waited[name] + ms - before[name] for name, ms in bindings.waited().items()}
-    return {"elapsedMs": elapsed_ms, **waited}
+    return {"elapsedMs": elapsed_ms, **waited, **job.counts()}
 
 
 async def profile(env: Any, order: Mapping[str, Any]) -> object:

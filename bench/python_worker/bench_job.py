@@ -43,6 +43,10 @@ class Job:
         """Return the stored or read data as JSON."""
         raise NotImplementedError
 
+    def counts(self) -> dict[str, float]:
+        """Return what the job itself has counted in all repetitions. By default nothing."""
+        return {}
+
 
 def now_ms() -> float:
     """Return the clock that the JavaScript side reads too."""

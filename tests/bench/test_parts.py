@@ -14,7 +14,7 @@ from bench.load import Load, load_entry
 from bench.long_load import long_entry
 from bench.page import NOT_MEASURED, PAGE, PART_FIGURES, PARTS, published_parts
 from bench.part_plots import peers_svg
-from bench.shares import shares_entry
+from bench.shares import Rounds, shares_entry
 
 SVG = "{http://www.w3.org/2000/svg}"
 JOB = Job(name="save", kind="save", repetitions=10, input={}, expected={}, floor=Floor(batches=1))
@@ -123,14 +123,16 @@ def test_the_shares_of_a_profile() -> None:
     """A flush is a twentieth of its job: 100 ms less 92 of waiting are 0.4 ms. The shares are of the profile's time."""
     parts = {"border": 10.0, "json": 6.0, "checksum": 0.0, "package": 4.0, "others": 0.0}
     plain = {"elapsedMs": 100.0, "d1Ms": 0.0, "objectsMs": 92.0}
-    entry = shares_entry(
-        "stream: a flush of 50 chunks", [plain] * 2, [{"elapsed": 100.0, **parts}, {"elapsed": 60.0, **parts}]
-    )
+    bare = {"elapsedMs": 80.0, "d1Ms": 0.0, "objectsMs": 76.0, "batches": 0.0, "statements": 0.0, "calls": 22.0}
+    profiles = [{"elapsed": 100.0, **parts}, {"elapsed": 60.0, **parts}]
+    rounds = Rounds(plain=[plain] * 2, bare=[bare] * 2, javascript_ms=[40.0] * 2, profiles=profiles)
+    entry = shares_entry("stream: a flush of 50 chunks", rounds)
 
     assert (entry["pythonMs"], entry["elapsedMs"], entry["partsMs"]["border"]) == (pytest.approx(0.4), 4.0, 0.5)
     section = PARTS["cpu"].section({**_run_of({}), "jobs": [], "shares": [entry]})
     assert f"| ≤ 0.43 met | 50% | 30% | 0% | 20% | 0% | {entry['calls']} |" in section
     assert "| job | Python in the Worker | target | border to JavaScript | JSON |" in section
+    assert "| 1.1 object calls | 0.40 ms | 0.20 ms | 5.00 ms | 4.00 ms | 2.00 ms |" in section
     missed = PARTS["cpu"].section({**_run_of({}), "jobs": [], "shares": [{**entry, "pythonMs": 0.5}]})
     assert "0.43 missed" in missed
 
