@@ -11,6 +11,8 @@ from agents_store_cloudflare import homes
 from agents_store_cloudflare.homes import parts, schema
 
 STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
+KINDS = {"INSERT INTO", "DELETE FROM"}
+"""They name kinds of statements."""
 IN_D1 = {"budgets", "directory_sql"}
 """Their statements run in D1. test_statements.py prepares the public ones."""
 
@@ -30,7 +32,9 @@ def _statements() -> Iterator[tuple[str, str]]:
         if module.name in IN_D1:
             continue
         for name, value in vars(importlib.import_module(f"{homes.__name__}.{module.name}")).items():
-            if name.isupper() and isinstance(value, str) and value.lstrip().startswith(STATEMENTS):
+            if not name.isupper() or not isinstance(value, str) or value in KINDS:
+                continue
+            if value.lstrip().startswith(STATEMENTS):
                 yield f"{module.name}.{name}", value
 
 
