@@ -1,4 +1,4 @@
-"""The fixtures of the in-worker tests of the OpenAI Agents SDK."""
+"""The fixtures of the in-worker tests of the OpenAI Agents SDK, and of pydantic-ai."""
 
 from typing import Any
 
