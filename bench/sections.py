@@ -121,10 +121,10 @@ def _floor_lines(entries: list[Published]) -> list[str]:
 
 def _floor_row(entry: Published) -> str:
     bare = entry["bare"]
-    sent = [f"{bare['statements']:.0f} statements in {bare['batches']:.0f} batch"] if bare["batches"] else []
-    sent += [f"{bare['calls']:.1f} object calls"] if bare["calls"] else []
+    names = {"batches": "D1 trips", "statements": "statements", "calls": "object calls"}
+    sent = [f"{name}: {bare[count]:g}" for count, name in names.items() if bare[count]]
     times = (entry["pythonMs"], bare["pythonMs"], entry["wholeMs"], bare["wholeMs"], entry["javascriptMs"])
-    return row([entry["name"], " + ".join(sent), *(f"{milliseconds(each)} ms" for each in times)])
+    return row([entry["name"], ", ".join(sent), *(f"{milliseconds(each)} ms" for each in times)])
 
 
 def _imports_row(entry: Published) -> str:

@@ -132,7 +132,7 @@ def test_the_shares_of_a_profile() -> None:
     section = PARTS["cpu"].section({**_run_of({}), "jobs": [], "shares": [entry]})
     assert f"| ≤ 0.43 met | 50% | 30% | 0% | 20% | 0% | {entry['calls']} |" in section
     assert "| job | Python in the Worker | target | border to JavaScript | JSON |" in section
-    assert "| 1.1 object calls | 0.40 ms | 0.20 ms | 5.00 ms | 4.00 ms | 2.00 ms |" in section
+    assert "| object calls: 1.1 | 0.40 ms | 0.20 ms | 5.00 ms | 4.00 ms | 2.00 ms |" in section
     missed = PARTS["cpu"].section({**_run_of({}), "jobs": [], "shares": [{**entry, "pythonMs": 0.5}]})
     assert "0.43 missed" in missed
 
