@@ -235,14 +235,13 @@ DELETE_STATES: LiteralString = (
 )
 
 # ?1 … ?3 as in the trees, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion
-# although there is no session, ?8 the streams that the session ?1 leaves unless others use them, as JSON, ?9 1 where each session leaves
-# its own stream, ?10 1 if the deletion met the session before others deleted it, ?11 most streams and most children, ?12 the numbers of
-# the sessions to which ?8 belongs, as JSON; with them ?1 also leaves the streams of younger sessions -> (session id, the streams that it
-# leaves). Damaged commits are forgotten. Runs after the deletion of the usage and before the deletion of the sessions. For each session
-# of the tree it keeps: the last commits, without results that hold text; how many sessions of this id were deleted; the streams that are
-# left, and where each session leaves its own stream, its children. It keeps the deletion itself under ?1 and forgets its plan. Of each id
-# the newest 32 commits and the newest 32 deletions stay, of each kind at most 5,000 bytes. Primary keys, partial index on
-# parent_session_id.
+# although there is no session, ?8 the streams that the session ?1 leaves unless others use them, and the numbers of their sessions, as
+# JSON; the streams of other sessions come first. ?9 1 where each session leaves its own stream, ?10 1 if the deletion met the session
+# before others deleted it, ?11 most streams and most children -> (session id, the streams that it leaves). Damaged commits are
+# forgotten. Runs after the deletion of the usage and before the deletion of the sessions. For each session of the tree it keeps: the
+# last commits, without results that hold text; how many sessions of this id were deleted; the streams that are left, and where each
+# session leaves its own stream, its children. It keeps the deletion itself under ?1 and forgets its plan. Of each id the newest 32
+# commits and the newest 32 deletions stay, of each kind at most 5,000 bytes. Primary keys, partial index on parent_session_id.
 REMEMBER_DELETION: LiteralString = (
     _TREE_WITH_LOST
     + """,
@@ -288,17 +287,17 @@ REMEMBER_DELETION: LiteralString = (
       )
     ),
     streams (stream_id, entry) AS (
-      SELECT coalesce(late.stream_id, late.session_id), json_array(coalesce(late.stream_id, late.session_id))
+      SELECT coalesce(late.stream_id, late.session_id), NULL
       FROM tree
       JOIN __agents_states AS late ON late.session_id = tree.session_id
       WHERE ?8 IS NOT NULL
-        AND tree.session_no NOT IN (SELECT value FROM json_each(?12))
+        AND tree.session_no NOT IN (SELECT value FROM json_each(?8, '$.sessions'))
       UNION ALL
       SELECT given.value ->> 0, given.value
-      FROM json_each(?8) AS given
+      FROM json_each(?8, '$.streams') AS given
     ),
     unused AS (
-      SELECT entry
+      SELECT coalesce(entry, json_array(stream_id)) AS entry
       FROM streams
       WHERE """
     + _IS_UNUSED

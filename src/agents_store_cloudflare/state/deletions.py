@@ -43,7 +43,7 @@ class DeletionPlan:
 
     Attributes:
         tree: the sessions to delete, and the streams that only they use.
-        numbers: the numbers of the sessions to delete, as JSON.
+        numbers: the numbers of these sessions.
         streams: the streams to delete, each with the mark that an earlier deletion found, if one did.
         guard: the conditions of the deletion. One is that nobody else deletes the session meanwhile.
         remember: keep a note of the deletion even if there is no session.
@@ -54,7 +54,7 @@ class DeletionPlan:
     """
 
     tree: SessionTree
-    numbers: str = "[]"
+    numbers: Sequence[int] = ()
     streams: Mapping[str, StreamMark | None]
     guard: Guard
     remember: bool
@@ -128,7 +128,7 @@ class DeletionCalls(StateCalls, DeletionStore):
                 return await self._decided(guard, is_deleted=bool(was_there))
         return DeletionPlan(
             tree=tree,
-            numbers=json.dumps([row[1] for row in results[1]]),
+            numbers=[cast("int", row[1]) for row in results[1]],
             streams=streams,
             guard=replace(guard, lives=cast("int", lives)),
             # Without a session, the deletion is still remembered when its caller named it, or when it deletes a stream of another name.
@@ -157,13 +157,11 @@ class DeletionCalls(StateCalls, DeletionStore):
             StaleFencingTokenError: a newer holder of the lock has written since the plan.
             StaleStateError: the session has got another version since the plan.
         """
-        left = json.dumps([[stream_id, mark] for stream_id, mark in streams.items()][:MOST_LEFT], ensure_ascii=False)
+        left = json.dumps({"streams": [*streams.items()][:MOST_LEFT], "sessions": plan.numbers}, ensure_ascii=False)
         remember = plan.remember or bool(streams)
         if not plan.is_gone:
             with suppress(DeletedMeanwhileError):
-                return await self._delete(
-                    plan.guard, usage=True, remember=remember, left_streams=left, numbers=plan.numbers
-                )
+                return await self._delete(plan.guard, usage=True, remember=remember, left_streams=left)
         guard = replace(plan.guard, lives=None, version=None, conditions=(_no_session(plan.guard.session_id),))
         gone = list(dict.fromkeys([guard.session_id, *plan.tree.session_ids])) if plan.was_there else []
         with suppress(DeletedMeanwhileError):
@@ -226,7 +224,7 @@ class DeletionCalls(StateCalls, DeletionStore):
     async def _clean_up(self, place: str, at_ms: int | None, limit: int, *, usage: bool) -> SessionTree:
         """Delete expired sessions of the database at `place`, a session id or `ANY_SESSION`."""
         parameters = (None, at_ms, limit)
-        kept = (*parameters, None, None, self._now_ms(), 0, None, 1, 0, MOST_LEFT, None)
+        kept = (*parameters, None, None, self._now_ms(), 0, None, 1, 0, MOST_LEFT)
         results = await self._batches.once(
             "cleanup_expired_sessions",
             place,
@@ -270,14 +268,7 @@ class DeletionCalls(StateCalls, DeletionStore):
         return replace(guard, must_exist=False, version=expected(expected_version))
 
     async def _delete(
-        self,
-        guard: Guard,
-        *,
-        usage: bool,
-        remember: bool,
-        left_streams: str | None,
-        numbers: str = "[]",
-        gone: Sequence[str] = (),
+        self, guard: Guard, *, usage: bool, remember: bool, left_streams: str | None, gone: Sequence[str] = ()
     ) -> tuple[bool, Mapping[str, StreamMark | None]]:
         """Delete in one batch. Without `left_streams` each session leaves its own stream.
 
@@ -285,8 +276,8 @@ class DeletionCalls(StateCalls, DeletionStore):
             guard: the conditions.
             usage: also delete the usage of the sessions.
             remember: keep a note of the deletion even if there is no session.
-            left_streams: the streams that are deleted next, with their marks, as JSON.
-            numbers: the numbers of the sessions to which these streams belong, as JSON. The streams of younger sessions are deleted too.
+            left_streams: the streams that are deleted next, with their marks, and the numbers of their sessions, as JSON. The streams of
+                other sessions are deleted too.
             gone: the sessions that the deletion met and that others have deleted since. Those that are not there again lose their usage.
 
         Returns:
@@ -302,7 +293,6 @@ class DeletionCalls(StateCalls, DeletionStore):
             int(left_streams is None),
             int(bool(gone)),
             MOST_LEFT,
-            numbers,
         )
         remembering = Statement(deletion_sql.REMEMBER_DELETION, (*parameters, *kept))
         first, results = await self._batches.guarded(

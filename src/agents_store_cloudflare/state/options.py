@@ -15,7 +15,7 @@ MOST_BYTES = 1_900_000
 """The largest limit. D1 takes 2,000,000 bytes for a value and for a row."""
 
 MOST_STATE_BYTES = 1_830_000
-"""The largest limit of a state. Its row also holds its last commits (94,000 bytes) and the chunks that it owes its stream (67,000)."""
+"""Beside it the row holds the last commits (94,000 bytes) and the chunks that the session owes its stream (67,000)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
