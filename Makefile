@@ -88,6 +88,9 @@ lock: setup ## Regenerate package-lock.json and requirements-dev.lock from what 
 	@$(run) uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
 		--custom-compile-command "make lock" conformance/pydantic_ai_harness/requirements.txt \
 		--output-file conformance/pydantic_ai_harness/requirements.lock
+	@$(run) uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
+		--custom-compile-command "make lock" conformance/langgraph_graphs/requirements.txt \
+		--output-file conformance/langgraph_graphs/requirements.lock
 
 lock-worker: setup ## Write requirements.lock for a Worker: CONFIG=path/to/wrangler.toml
 	@test -n "$(CONFIG)" || { echo "make lock-worker needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }

@@ -1,6 +1,7 @@
 """LangGraph's conformance suite: on sqlite in an environment of its own, and inside the Workers runtime on D1.
 
-`LANGGRAPH=path/to/its/repository` runs the suite of that checkout too. It has more tests than the last published one.
+`LANGGRAPH=path/to/its/repository` runs the suite of that checkout too, which has more tests than the last published one. It also runs
+LangGraph's own async graph tests with `D1Saver` among its savers.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ KIT = Path(__file__).parent / "langgraph/kit.py"
 WORKER = worker_of("langgraph_worker")
 TESTS = "suite/test_conformance.py"
 SOURCE = "libs/checkpoint-conformance"
+GRAPHS = Path(__file__).parent / "langgraph_graphs/kit.py"
+GRAPH_TESTS = "libs/langgraph/tests"
 
 
 def langgraph() -> bool:
@@ -25,9 +28,13 @@ def langgraph() -> bool:
     outcomes = [run_alone(KIT), _passes_inside(WORKER)]
     checkout = os.environ.get("LANGGRAPH")
     if checkout is None:
-        print("conformance: LANGGRAPH=path/to/its/repository runs the unpublished suite of LangGraph too", flush=True)
+        print(
+            "conformance: LANGGRAPH=path/to/its/repository runs LangGraph's unpublished suite and its graph tests too",
+            flush=True,
+        )
     else:
         outcomes += _unpublished(Path(checkout) / SOURCE)
+        outcomes.append(run_alone(GRAPHS, str((Path(checkout) / GRAPH_TESTS).absolute())))
     return all(outcomes)
 
 
