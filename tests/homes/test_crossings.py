@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -102,7 +102,7 @@ async def test_alarms_of_a_first_turn(
     """HM-4: A home's first turn sets the alarm once, for the directory, although the stream asks first, for a later time."""
     store = await world.store(check_db=False, directory=has_directory)
     set_at: list[int] = []
-    host_type: Any = type(world.host("bob"))
+    host_type = cast("Any", type(world.host("bob")))
     real = host_type.set_alarm
 
     def noting(host: object, at_ms: int) -> None:
