@@ -22,7 +22,15 @@ WITH_A_PAGE = {
 IN_ITS_OWN_TEST = {"locked_worker": "test_locked_worker.py"}
 """An example without a page whose printed lines need what only its own test arranges."""
 
-WITHOUT_A_PAGE = ("durable_streams", "langgraph_agent", "quickstart", "scheduled_cleanup", "usage_budget")
+WITHOUT_A_PAGE = (
+    "a2a_agent",
+    "durable_streams",
+    "langgraph_agent",
+    "openai_agent",
+    "quickstart",
+    "scheduled_cleanup",
+    "usage_budget",
+)
 NO_PAGE = "There is no page"
 
 
