@@ -390,9 +390,7 @@ class HomeTables:
         missing = self._missing_tables()
         answer = Answer()
         first, skipped = request.place
-        before: list[_Call] = (
-            [(_own(sql), ()) for sql in (_NAMES, *made)] if looks else [(_own(sql), ()) for sql in made]
-        )
+        before: list[_Call] = [(_own(sql), ()) for sql in ((_NAMES, *made) if looks else made)]
         together: list[_Call] = []
         most = MOST_TOGETHER if isinstance(request.statements, list) else 1
         for index, (sql, parameters) in enumerate(request.statements):
