@@ -487,7 +487,7 @@ class LockConformance(UniqueNames):
     async def test_a_loss_is_told(self, lock_manager: DurableObjectLockManager, clock: Time, unique: str) -> None:
         """LK-22: A holder hears that no time remains while the key is still its own. A holder that has released hears nothing."""
         told: list[str] = []
-        released = await _acquired(lock_manager, f"{unique}-released", ttl=0.3)
+        released = await _acquired(lock_manager, f"{unique}-released", ttl=LIVE_S)
         released.on("lost", lambda lock: told.append(lock.key))
         assert await released.release()
         lock = await _acquired(lock_manager, unique, ttl=LIVE_S)

@@ -22,6 +22,7 @@ from agents_store_cloudflare.testing.conformance.turn_fixtures import (
     enter,
     runs_of,
 )
+from agents_store_cloudflare.turns import entering
 
 __all__ = ["TurnDeathConformance"]
 
@@ -153,8 +154,11 @@ class TurnDeathConformance(StoreFixtures):
         await store.sweep_turns(1000)
         assert [chunk["type"] for chunk in await chunks_of(store, shared)] == ["turn-failed"]
 
-    async def test_a_sweep_is_waited_for(self, store: CloudflareStore, unique: str) -> None:
+    async def test_a_sweep_is_waited_for(
+        self, store: CloudflareStore, unique: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """TU-1, TU-6: A turn that does not wait for other turns still waits for a sweep, also while the sweep closes a dead turn."""
+        monkeypatch.setattr(entering, "SWEEPER_WAIT_MS", 60_000)  # so a slow machine cannot end the wait early
         await die(store, unique, turn_id="dead")
         sweep = await store.locks.acquire(unique)
         assert sweep is not None
