@@ -19,11 +19,11 @@ from tools.places import ROOT
 
 __all__ = [
     "FIGURES",
-    "NOT_MEASURED",
     "PAGE",
     "PARTS",
     "PART_FIGURES",
     "RESULTS_FILE",
+    "not_measured",
     "page_with",
     "publish",
     "publish_part",
@@ -44,7 +44,6 @@ PART_FIGURES: Mapping[Path, Callable[[Mapping[str, Published]], str]] = {
     ROOT / "docs/performance-load.svg": lambda parts: load_svg(parts["load"]),
     ROOT / "docs/performance-capacity.svg": lambda _parts: capacity_svg(),
 }
-NOT_MEASURED = 'Not measured yet: `make bench ARGS="--part {name}"` measures it.'
 KILOBYTE = 1024
 MEGABYTE = 1024 * KILOBYTE
 MEMORY_BOUND_KB = 512
@@ -98,9 +97,19 @@ def page_with(run: Published, parts: Mapping[str, Published], page: str) -> str:
     for name, section in SECTIONS.items():
         page = _with_section(page, name, section(run))
     for name, part in PARTS.items():
-        text = part.section(parts[name]) if name in parts else NOT_MEASURED.format(name=name)
+        text = part.section(parts[name]) if name in parts else not_measured(name)
         page = _with_section(page, name, text)
     return page
+
+
+def not_measured(name: str) -> str:
+    """Return the words for a part without a published run.
+
+    Args:
+        name: a key of `PARTS`.
+    """
+    against = " --against REF" if name == "versions" else ""
+    return f'Not measured yet: `make bench ARGS="--part {name}{against}"` measures it.'
 
 
 def _with_section(page: str, name: str, section: str) -> str:
