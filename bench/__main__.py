@@ -1,9 +1,9 @@
 """`make bench`: the same jobs by this package and by an idiomatic JavaScript Worker, on the same runtime, in alternating pairs.
 
 Every job's result is read back and compared with what was given. Exit status 0: all jobs ran, and both sides agreed. With
-`--publish` everything else is measured too (growth, first request, memory, and the parts but `APART`) and docs/performance.md is
-written anew. `--part` measures one part and writes the page; each part has its own date. With `--page` the page is written from the
-results that were published last.
+`--publish` everything else is measured too (growth, first request, memory, and the parts) and docs/performance.md is written anew; the half
+hour of load is among them with `--minutes`, the other version with `--against`. `--part` measures one part and writes the page; each part
+has its own date. With `--page` the page is written from the results that were published last.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from bench.peers.latency import run_latency
 from bench.report import growth_table, jobs_table
 from bench.running import run_growth, run_jobs, run_platform, run_waiting
 from bench.shares import run_shares
-from bench.versions import run_versions, served_at
+from bench.versions import checked_out, is_address, run_versions, served_at
 from bench.workers import BenchError
 from tools.local_runtime import RuntimeStartError
 from tools.places import ROOT, RUNTIME
@@ -48,8 +48,8 @@ ROUNDS: Mapping[str, int] = {"peers": 3, "homes": 15, "graph": 3, "durable": 7, 
 MAIN = "jobs"
 """The name of the jobs, their growth, and what else one run measures, as a part."""
 
-APART = ("long", "versions")
-"""`--publish` leaves these out. One takes half an hour and needs no quiet machine; the other needs a git ref."""
+MINUTES = 30
+"""How long `--part long` lasts."""
 
 PROFILES_A_ROUND = 4
 """How often the profiled jobs are measured, for each round of the CPU."""
@@ -75,7 +75,7 @@ def main() -> int:
         rewrite_page()
         return 0
     is_published = options.publish or options.part == MAIN
-    if is_published and options.against:
+    if options.part == MAIN and options.against:
         parser.error("what is published sets the package beside JavaScript; leave out --against")
     if is_published and options.only:
         parser.error("every job is published; leave out --only")
@@ -98,7 +98,7 @@ def main() -> int:
     print(f"{_shown(_kept(run, options.results))} has every time. It took {time.monotonic() - started_s:.0f} s.")
     if is_published and not failures:
         publish(run)
-        parts = [part for part in PARTS if part not in APART] if options.publish else []
+        parts = parts_of(minutes=options.minutes, against=options.against) if options.publish else []
         options.pairs = None
         failures = ["a part"] if _parts(parts, options) else []
         print(f"docs/performance.md is written anew, from {_shown(RESULTS_FILE.parent)}.")
@@ -107,6 +107,8 @@ def main() -> int:
 
 def _measured(options: argparse.Namespace, *, is_published: bool) -> tuple[Published, list[str]]:
     """Return the measurements, and the errors."""
+    if options.against and not is_address(options.against):
+        checked_out(options.against)  # a ref that does not exist is named now, and not after an hour
     jobs = [job for job in all_jobs() if options.only in job.name]
     series = [each for each in all_series() if options.only in each.name]
     run: Published = {
@@ -119,7 +121,7 @@ def _measured(options: argparse.Namespace, *, is_published: bool) -> tuple[Publi
     }
     failures: list[str] = []
     if jobs and not options.growth:
-        with served_at(options.against) if options.against else nullcontext() as url:
+        with served_at(options.against) if options.against and not is_published else nullcontext() as url:
             run["jobs"], failures = run_jobs(jobs, options.pairs, url)
     if series and (options.growth or is_published):
         run["growth"], more = run_growth(series)
@@ -133,11 +135,17 @@ def _measured(options: argparse.Namespace, *, is_published: bool) -> tuple[Publi
     return run, failures
 
 
+def parts_of(*, minutes: int | None, against: str) -> list[str]:
+    """Return the parts that `--publish` measures: all, but the half hour of load and the other version only when they are asked for."""
+    asked_for = {"long": minutes is not None, "versions": bool(against)}
+    return [part for part in PARTS if asked_for.get(part, True)]
+
+
 def _parts(names: Sequence[str], options: argparse.Namespace) -> int:
     """Measure parts of docs/performance.md and write them; the exit status."""
     for name in names:
         rounds = options.pairs or ROUNDS.get(name, PAIRS)
-        asked = Asked(rounds=rounds, minutes=options.minutes, against=options.against)
+        asked = Asked(rounds=rounds, minutes=options.minutes or MINUTES, against=options.against)
         started_s = time.monotonic()
         run: Published = {
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -245,7 +253,9 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="another version in the place of JavaScript: a git ref, or the address of its served bench/python_worker",
     )
-    parser.add_argument("--minutes", type=_positive, default=30, help="how long `--part long` lasts (30)")
+    parser.add_argument(
+        "--minutes", type=_positive, help=f"how long `--part long` lasts ({MINUTES}); with --publish it is measured too"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON (.runtime/bench)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--growth", action="store_true", help="only how the package's times grow with the size")

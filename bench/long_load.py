@@ -2,14 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from statistics import fmean, quantiles
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TypeAlias
+from urllib.request import urlopen
 
 from bench.findings import Published
-from bench.load import CONFIG, answered_turns, memory_of, prepared
+from bench.load import CONFIG, answered_turns, cuts, prepared
+from bench.processes import bytes_by_process
 from tools.local_runtime import LocalRuntime
 
-__all__ = ["SAMPLE_S", "grows", "long_entry", "run_long_load", "slope"]
+__all__ = ["PYTHON", "SAMPLE_S", "WHOLE", "grows", "long_entry", "run_long_load", "slope"]
+
+Sample: TypeAlias = tuple[float, Mapping[str, int]]
+"""The seconds since the beginning, and the bytes of each process."""
+
+PYTHON = "of it Python's memory (WebAssembly)"
+"""Not a process: a part of the Worker's. It never shrinks."""
 
 CLIENTS = 8
 """Each begins a turn every second: half of the rate at which the local runtime still answers without a queue."""
@@ -25,10 +34,12 @@ MOST_GROWTH = 0.05
 """Memory that rises by no more than this part of its mean, over the fitted time, does not grow."""
 
 THIRDS = 3
+PATIENCE_S = 60
+WHOLE = "all together"
 
 
 def run_long_load(minutes: float) -> Published:
-    """Send turns at a fixed rate, and read the memory of the runtime every ten seconds.
+    """Send turns at a fixed rate, and read the memory of each process of the runtime every ten seconds.
 
     Args:
         minutes: how long.
@@ -41,11 +52,15 @@ def run_long_load(minutes: float) -> Published:
 async def _watched(runtime: LocalRuntime, seconds: float) -> Published:
     await prepared(runtime.url)
     began_s = time.monotonic()
-    samples: list[tuple[float, int]] = []
+    samples: list[Sample] = []
 
     async def sample() -> None:
         while True:
-            samples.append((time.monotonic() - began_s, memory_of(runtime)))
+            sizes = {
+                **bytes_by_process(runtime.process_id),
+                PYTHON: await asyncio.to_thread(_python_bytes, runtime.url),
+            }
+            samples.append((time.monotonic() - began_s, sizes))
             await asyncio.sleep(SAMPLE_S)
 
     sampling = asyncio.ensure_future(sample())
@@ -56,22 +71,37 @@ async def _watched(runtime: LocalRuntime, seconds: float) -> Published:
     return long_entry(seconds, answers, samples)
 
 
-def long_entry(seconds: float, answers: Sequence[tuple[int, float]], samples: Sequence[tuple[float, int]]) -> Published:
+def _python_bytes(url: str) -> int:
+    with urlopen(f"{url}/memory", timeout=PATIENCE_S) as answer:
+        return int(answer.read())
+
+
+def long_entry(seconds: float, answers: Sequence[tuple[int, float]], samples: Sequence[Sample]) -> Published:
     """The run, as it is published.
 
     Args:
         seconds: its length.
         answers: each turn's status and milliseconds, in the order in which they were due.
-        samples: the runtime's bytes, with the seconds since the beginning.
+        samples: the memory over the time.
     """
     third = len(answers) // THIRDS
+    names = list(dict.fromkeys(name for _, sizes in samples for name in sizes))
+    processes = {name: [(at_s, sizes.get(name, 0)) for at_s, sizes in samples] for name in names}
+    whole = [(at_s, sum(size for name, size in sizes.items() if name != PYTHON)) for at_s, sizes in samples]
     return {
         "seconds": seconds,
         "turnsASecond": CLIENTS,
         "errors": sum(status != 200 for status, _ in answers),
         "firstThirdMs": _cuts(answers[:third]),
         "lastThirdMs": _cuts(answers[-third:]),
-        "samples": [[round(at_s, 1), size_bytes] for at_s, size_bytes in samples],
+        "secondsOfSamples": [round(at_s, 1) for at_s, _ in samples],
+        "memory": [{"name": name, **_memory(each)} for name, each in {**processes, WHOLE: whole}.items()],
+    }
+
+
+def _memory(samples: Sequence[tuple[float, int]]) -> Published:
+    return {
+        "bytes": [size_bytes for _, size_bytes in samples],
         "bytesAMinute": slope(_fitted(samples)) * 60,
         "grows": grows(samples),
     }
@@ -102,6 +132,4 @@ def _fitted(samples: Sequence[tuple[float, int]]) -> Sequence[tuple[float, int]]
 
 
 def _cuts(answers: Sequence[tuple[int, float]]) -> list[float]:
-    """The times in ms under which 50, 95 and 99 of 100 answered turns stayed."""
-    cuts = quantiles([time_ms for status, time_ms in answers if status == 200], n=100, method="inclusive")
-    return [cuts[49], cuts[94], cuts[98]]
+    return cuts([time_ms for status, time_ms in answers if status == 200])

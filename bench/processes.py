@@ -1,12 +1,13 @@
 """The runtime's processes, as Linux shows them."""
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.workers import BenchError
 
-__all__ = ["cpu_ms", "resident_bytes", "runtimes"]
+__all__ = ["bytes_by_process", "cpu_ms", "resident_bytes", "role_of", "runtimes"]
 
 NANOSECONDS_A_MS = 1_000_000
 
@@ -33,6 +34,29 @@ def resident_bytes(process: int) -> int:
     """The memory of a process, without what is swapped out."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def bytes_by_process(parent: int) -> dict[str, int]:
+    """The memory of every process below a process, by what the process is there for."""
+    sizes: Counter[str] = Counter()
+    for process in _descendants(parent):
+        try:
+            arguments = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace").split("\0")
+            sizes[role_of(arguments)] += resident_bytes(process)
+        except OSError:
+            continue  # it has ended
+    return dict(sizes)
+
+
+def role_of(arguments: Sequence[str]) -> str:
+    """What a process of `wrangler dev` is there for, by its command line."""
+    program = Path(arguments[0]).name
+    if program == "node":
+        return "node: wrangler"
+    if program != "workerd":
+        return program
+    inspected = any(each.startswith("--inspector-addr") for each in arguments)
+    return "workerd: the Worker and its objects" if inspected else "workerd: wrangler's proxy"
 
 
 def _descendants(process: int) -> Iterator[int]:

@@ -44,6 +44,10 @@ LOAD_HEAD = (
     "| clients | turns a second, offered | answered | p50 | p95 | p99 | errors | memory before | after |\n"
     "|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
 )
+LONG_HEAD = (
+    "| memory of | at the beginning | when the last third begins | at the end | a minute, in the last third |\n"
+    "|---|--:|--:|--:|--:|"
+)
 
 
 def measured_on(run: Published) -> str:
@@ -89,16 +93,23 @@ def load_section(run: Published) -> str:
 
 
 def long_section(run: Published) -> str:
-    """Whether memory and times grow in a long run, and from what that follows."""
-    first, last = run["samples"][0][1], run["samples"][-1][1]
-    verdict = "**grows**" if run["grows"] else "**does not grow**"
+    """Whether times and memory grow in a long run, which process grows, and from what that follows."""
     times = [" / ".join(f"{milliseconds(each)} ms" for each in run[part]) for part in ("firstThirdMs", "lastThirdMs")]
-    return (
+    growing = [each["name"] for each in run["memory"] if each["grows"]]
+    verdict = f"Memory **grows**: {'; '.join(growing)}." if growing else "Memory **does not grow**."
+    head = (
         f"{measured_on(run)} {run['turnsASecond']} turns a second for {run['seconds'] / 60:.0f} minutes, {run['errors']:,} errors. "
-        f"Memory {verdict}: {first / MEGABYTE:,.0f} MB at the beginning, {last / MEGABYTE:,.0f} MB at the end, "
-        f"{run['bytesAMinute'] / MEGABYTE:+.2f} MB a minute in the last third (a line through a sample each ten seconds; it grows if "
-        f"the line rises by more than a twentieth). p50 / p95 / p99 in the first third {times[0]}, in the last third {times[1]}."
+        f"p50 / p95 / p99 in the first third {times[0]}, in the last third {times[1]}. {verdict} A line goes through a sample each ten "
+        "seconds of the last third; memory grows if the line rises by more than a twentieth."
     )
+    return "\n".join([head, "", LONG_HEAD, *map(_long_row, run["memory"])])
+
+
+def _long_row(entry: Published) -> str:
+    sizes = entry["bytes"]
+    places = (0, len(sizes) * 2 // 3, -1)
+    rise = f"{entry['bytesAMinute'] / MEGABYTE:+.2f} MB"
+    return row([entry["name"], *(f"{sizes[place] / MEGABYTE:,.0f} MB" for place in places), rise])
 
 
 def _cpu_row(entry: Published) -> str:

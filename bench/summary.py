@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from bench.findings import Published
+from bench.peers.section import dollars
 
 __all__ = ["summary_section"]
 
@@ -12,14 +13,22 @@ TURN, AT_MS = "chat_turn", "20"
 
 
 def summary_section(run: Published, parts: Mapping[str, Published]) -> str:
-    """Three points. A part that was never measured leaves its point out."""
-    return "\n".join([*_turns(parts.get("peers")), _single_calls(run), *_border(run)])
+    """A few points. A part that was never measured leaves its point out."""
+    peers = parts.get("peers")
+    points = [
+        *_turns(peers),
+        *_money(peers),
+        _single_calls(run),
+        *_border(run),
+        *_load(parts.get("load"), parts.get("long")),
+    ]
+    return "\n".join([*points, _first_request(run)])
 
 
 def _turns(peers: Published | None) -> list[str]:
     if peers is None:
         return []
-    found = [(side["name"], side["jobs"][TURN]) for side in peers["sides"] if TURN in side["jobs"]]
+    found = _turns_of(peers)
     words = [f"{name} {job['medianMs'][AT_MS]:,.0f} ms and {job['waitsInARow']:.1f} waits" for name, job in found]
     fewest = min(found, key=lambda side: side[1]["waitsInARow"])[0]
     line = (
@@ -27,6 +36,39 @@ def _turns(peers: Published | None) -> list[str]:
         f"{AT_MS} ms of network, without the model's time: {'; '.join(words)}. {fewest} waits least of all; the reason stands below."
     )
     return [line]
+
+
+def _turns_of(peers: Published) -> list[tuple[str, Published]]:
+    return [(side["name"], side["jobs"][TURN]) for side in peers["sides"] if TURN in side["jobs"]]
+
+
+def _money(peers: Published | None) -> list[str]:
+    if peers is None:
+        return []
+    prices = "; ".join(f"{name} {dollars(job['cost'])}" for name, job in _turns_of(peers))
+    return [f"- **Rows are what costs.** A million of these turns, without the time that objects are awake: {prices}."]
+
+
+def _load(load: Published | None, long: Published | None) -> list[str]:
+    """How much one local process answers, and whether anything grows."""
+    if load is None:
+        return []
+    last = load["steps"][-1]
+    line = (
+        f"- **One local process** answers {last['answered']:,.0f} turns of 20 chunks a second when {last['offered']:,.0f} are begun, half "
+        f"of them within {last['p50Ms']:,.0f} ms, {last['errors']:,} with an error."
+    )
+    if long is not None:
+        grows = any(each["grows"] for each in long["memory"])
+        line += f" In {long['seconds'] / 60:.0f} minutes of load memory {'grows' if grows else 'levels off'}."
+    return [line]
+
+
+def _first_request(run: Published) -> str:
+    return (
+        f"- **A cold start** takes {run['firstRequest']['extraMedianMs']:,.0f} ms longer with the package in the local runtime, which "
+        "imports it in the first request; Cloudflare imports it when a Worker is deployed."
+    )
 
 
 def _single_calls(run: Published) -> str:

@@ -4,9 +4,11 @@
 POST /turn?session=…    one turn: a question, 20 chunks, an answer, usage
 POST /chunk?stream=…    one chunk
 GET  /events?stream=…   Server-Sent Events
+GET  /memory            the bytes of Python's memory in the isolate
 ```
 """
 
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -31,6 +33,8 @@ class Default(WorkerEntrypoint):
         store = create_cloudflare_store(db=self.env.AGENT_DB, streams=self.env.STREAMS, locks=self.env.LOCKS)
         if url.path == "/events":
             return await store.stream_manager.sse_response(query["stream"], last_event_id="0")
+        if url.path == "/memory":
+            return Response(str(import_module("pyodide_js")._module.HEAP8.length))  # noqa: SLF001 - it has no other name
         try:
             match url.path:
                 case "/migrate":

@@ -12,7 +12,7 @@ from bench.verdicts import milliseconds
 
 __all__ = ["dollars", "durable_section", "graph_section", "peers_section"]
 
-GRAPH_COSTS = ("D1 round trips", "rows read", "written", "stored", "checkpoints kept")
+GRAPH_COSTS = ("D1 round trips", "rows read", "written", "a million", "stored", "checkpoints kept")
 DURABLE_HEAD = "| job | reference server | this package's Worker | ratio | lowest–highest |\n|---|--:|--:|--:|--:|"
 COSTS = ("D1 trips", "object calls", "D1 rows read / written", "object rows", "a million")
 KILOBYTE = 1024
@@ -81,7 +81,12 @@ def _graph_row(saver: dict[str, Any], delays: list[int]) -> str:
         format(saver["waitsInARow"], ".1f"),
         *(f"{cost[name]:,}" for name in ("batches", "rowsRead", "rowsWritten")),
     ]
-    cells += [f"{cost['storedBytes'] / 1024:,.0f} KB", f"{saver['checkpoints']} of {saver['allCheckpoints']}"]
+    objects = dict.fromkeys(("calls", "objectRowsRead", "objectRowsWritten"), 0)
+    cells += [
+        dollars({**cost, **objects}),
+        f"{cost['storedBytes'] / KILOBYTE:,.0f} KB",
+        f"{saver['checkpoints']} of {saver['allCheckpoints']}",
+    ]
     return f"| {' | '.join(cells)} |"
 
 

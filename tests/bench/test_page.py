@@ -6,11 +6,13 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from bench.__main__ import parts_of
 from bench.findings import Published
 from bench.growth import all_series
 from bench.jobs import all_jobs
-from bench.page import FIGURES, PAGE, SECTIONS, page_with, published, published_parts
+from bench.page import FIGURES, PAGE, PARTS, SECTIONS, page_with, published, published_parts
 from bench.plot import LogScale, growth_svg, ratios_svg
+from bench.summary import summary_section
 from tests.bench.results import run
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -60,6 +62,28 @@ def test_another_run_is_another_page() -> None:
         _alter(other, change)
         assert page_with(other, published_parts(), page) != page, change
     assert page_with(run(), published_parts(), page) == page
+
+
+def test_the_first_points_follow_their_numbers() -> None:
+    """They are generated too. A part that was never measured leaves its point out."""
+    parts = copy.deepcopy(dict(published_parts()))
+    before = summary_section(run(), parts)
+    parts["long"]["memory"][0]["grows"] = True
+    parts["load"]["steps"][-1]["answered"] = 12_345.0
+    parts["peers"]["sides"][0]["jobs"]["chat_turn"]["cost"]["rowsWritten"] = 1_000
+    after = summary_section(run(), parts)
+
+    assert "memory levels off" in before
+    assert "memory grows" in after
+    assert "answers 12,345 turns" in after
+    assert "this package, D1 $1,0" in after
+    assert len(summary_section(run(), {}).splitlines()) == len(before.splitlines()) - 3
+
+
+def test_one_command_measures_every_part() -> None:
+    """The half hour and the other version are asked for by their options."""
+    assert parts_of(minutes=30, against="v1") == list(PARTS)
+    assert set(PARTS) - set(parts_of(minutes=None, against="")) == {"long", "versions"}
 
 
 def test_a_page_without_its_places_is_refused() -> None:

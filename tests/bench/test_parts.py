@@ -1,6 +1,10 @@
 """The parts of docs/performance.md that are measured by themselves: their arithmetic, and that the page shows it."""
 
 import copy
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -11,9 +15,10 @@ from bench.findings import Published
 from bench.imports import USES, imports_entry
 from bench.jobs import Floor, Job, all_jobs
 from bench.load import Load, load_entry
-from bench.long_load import long_entry
-from bench.page import NOT_MEASURED, PAGE, PART_FIGURES, PARTS, published_parts
+from bench.long_load import PYTHON, WHOLE, long_entry
+from bench.page import PAGE, PART_FIGURES, PARTS, not_measured, published_parts
 from bench.part_plots import peers_svg
+from bench.processes import bytes_by_process, role_of
 from bench.shares import Rounds, shares_entry
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -24,7 +29,7 @@ JOB = Job(name="save", kind="save", repetitions=10, input={}, expected={}, floor
 def test_the_page_has_the_published_part(name: str) -> None:
     """`make bench ARGS="--part …"` writes it; nobody edits a number."""
     parts = published_parts()
-    assert (PARTS[name].section(parts[name]) if name in parts else NOT_MEASURED.format(name=name)) in PAGE.read_text()
+    assert (PARTS[name].section(parts[name]) if name in parts else not_measured(name)) in PAGE.read_text()
 
 
 def test_the_published_parts_are_whole() -> None:
@@ -87,24 +92,62 @@ def test_another_run_is_another_part(name: str, group: str, field: str) -> None:
     assert PARTS[name].section(run) != before
 
 
-def _samples(bytes_a_minute: float) -> list[tuple[float, int]]:
-    """Ten minutes of memory: 400 MB that rise at once to 500, and then by this much."""
+WORKER, PROXY, NODE = "workerd: the Worker and its objects", "workerd: wrangler's proxy", "node: wrangler"
+
+
+def _samples(bytes_a_minute: float) -> list[tuple[float, dict[str, int]]]:
+    """Ten minutes of memory. The Worker's: 400 MB that rise at once to 500, and then by this much. The others stay."""
     return [
-        (second, 400_000_000 if second < 60 else int(500_000_000 + second / 60 * bytes_a_minute))
+        (
+            second,
+            {
+                WORKER: 400_000_000 if second < 60 else int(500_000_000 + second / 60 * bytes_a_minute),
+                PROXY: 100_000_000,
+                PYTHON: 40_000_000,
+            },
+        )
         for second in range(0, 600, 10)
     ]
 
 
 @pytest.mark.parametrize(
-    ("bytes_a_minute", "is_growth"), [(0, False), (1_000_000, False), (10_000_000, True), (-10_000_000, False)]
+    ("bytes_a_minute", "growing"),
+    [(0, []), (1_000_000, []), (10_000_000, [WORKER]), (20_000_000, [WORKER, WHOLE]), (-10_000_000, [])],
 )
-def test_memory_that_rises_after_the_warm_up_grows(bytes_a_minute: int, is_growth: bool) -> None:
-    """The warm-up does not count, and neither does a rise of less than a twentieth."""
+def test_memory_that_rises_after_the_warm_up_grows(bytes_a_minute: int, growing: list[str]) -> None:
+    """The warm-up does not count, and neither does a rise of less than a twentieth. The process is named, however large the others are."""
     entry = long_entry(600, [(200, 10.0)] * 60, _samples(bytes_a_minute))
+    memory = {each["name"]: each for each in entry["memory"]}
+    section = PARTS["long"].section(_run_of(entry))
 
-    assert entry["grows"] is is_growth
-    assert entry["bytesAMinute"] == pytest.approx(bytes_a_minute, abs=1)
-    assert ("**grows**" in PARTS["long"].section(_run_of(entry))) is is_growth
+    assert [name for name, each in memory.items() if each["grows"]] == growing
+    assert memory[WORKER]["bytesAMinute"] == pytest.approx(bytes_a_minute, abs=1)
+    assert memory[WHOLE]["bytes"][0] == 500_000_000  # Python's is a part of the Worker's
+    assert (f"**grows**: {'; '.join(growing)}." in section) is bool(growing)
+    assert "| workerd: wrangler's proxy | 95 MB | 95 MB | 95 MB | +0.00 MB |" in section
+
+
+def test_what_a_process_is_there_for() -> None:
+    """As `wrangler dev` starts its two workerd processes."""
+    serve = ["node_modules/.bin/workerd", "serve", "--binary"]
+
+    assert role_of([*serve, "--socket-addr=entry=127.0.0.1:0", "--inspector-addr=127.0.0.1:0"]) == WORKER
+    assert role_of([*serve, "--socket-addr=entry=127.0.0.1:8787"]) == PROXY
+    assert role_of(["/usr/bin/node", "wrangler", "dev"]) == NODE
+    assert role_of(["/usr/bin/sh", "-c", "x"]) == "sh"
+
+
+def test_the_memory_of_a_process_and_of_those_below_it() -> None:
+    """A process that has ended is no error."""
+    with subprocess.Popen(["/bin/sh", "-c", "sleep 30 & wait"], start_new_session=True) as process:
+        try:
+            while len(sizes := bytes_by_process(os.getpid())) < 2:
+                time.sleep(0.01)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+    assert all(size > 0 for size in sizes.values())
+    assert sizes.keys() >= {"sh", "sleep"}
 
 
 def test_the_first_and_the_last_third_of_a_long_run() -> None:
@@ -113,6 +156,14 @@ def test_the_first_and_the_last_third_of_a_long_run() -> None:
     entry = long_entry(600, answers, _samples(0))
 
     assert (entry["firstThirdMs"], entry["lastThirdMs"], entry["errors"]) == ([10.0] * 3, [20.0] * 3, 30)
+
+
+def test_a_long_run_whose_last_third_has_no_answer() -> None:
+    """Half an hour is not lost: the errors are shown, and the memory."""
+    entry = long_entry(600, [(200, 10.0)] * 20 + [(0, 120_000.0)] * 40, _samples(0))
+
+    assert (entry["lastThirdMs"], entry["errors"]) == ([0.0] * 3, 40)
+    assert "40 errors" in PARTS["long"].section(_run_of(entry))
 
 
 def _run_of(entry: Published) -> Published:
