@@ -13,6 +13,7 @@ from bench_job import Job, now_ms
 from chat_jobs import CHAT_JOBS
 from delayed import DelayedBindings
 from delays import Delays
+from door import behind_delays
 from floor_jobs import FLOORS, Idle
 from home_jobs import HOME_JOBS, prepare_placed_session
 from live_jobs import LIVE_JOBS
@@ -119,21 +120,7 @@ async def chat(env: Any, order: Mapping[str, Any]) -> object:
     """Time a chat's job once, behind delays."""
     delays = Delays(**order["delays"])
     job = CHAT_JOBS[order["job"]](env=DelayedBindings.of(env, delays), key=order["key"], input=order["input"])
-    await job.set_up()
-    before = job.cost()
-    delays.begun = True
-    elapsed_ms = await timed(job, 1)
-    delays.begun = False
-    cost = job.cost() - before
-    counts = {
-        "batches": cost.d1.round_trips,
-        "rowsRead": cost.d1.rows_read,
-        "rowsWritten": cost.d1.rows_written,
-        "calls": cost.objects.calls,
-        "objectRowsRead": cost.objects.rows_read,
-        "objectRowsWritten": cost.objects.rows_written,
-    }
-    return {"elapsedMs": elapsed_ms, "cost": counts, "result": await job.read_back()}
+    return await behind_delays(job, delays)
 
 
 MEASURES: Mapping[str, Callable[[Any, Mapping[str, Any]], Awaitable[object]]] = {

@@ -57,9 +57,17 @@ class Chat(Job):
             self.meters.append(self.open_meters.enter_context(store.meter()))
         return store
 
-    def cost(self) -> Cost:
-        """What all stores have cost so far."""
-        return sum((meter.cost() for meter in self.meters), Cost())
+    async def costs(self) -> dict[str, Any]:
+        """What all stores have cost so far. D1 and the objects count rows here, so none is None."""
+        cost = sum((meter.cost() for meter in self.meters), Cost())
+        return {
+            "batches": cost.d1.round_trips,
+            "rowsRead": cost.d1.rows_read,
+            "rowsWritten": cost.d1.rows_written,
+            "calls": cost.objects.calls,
+            "objectRowsRead": cost.objects.rows_read,
+            "objectRowsWritten": cost.objects.rows_written,
+        }
 
     async def turn(self, store: CloudflareStore, *, stops: bool = False) -> None:
         """Take the question, stream the answer, store it with its usage."""

@@ -6,15 +6,15 @@ POST {"saver", "thread", "steps", "delays"}: the whole run behind delays, what i
 # pyright: basic, reportMissingModuleSource=false
 # The other package has no types.
 
-import json
 from dataclasses import dataclass, field
+from functools import partial
 from operator import add
 from typing import Annotated, Any, TypedDict
 
 from agents_store_cloudflare.adapters.langgraph import D1Saver  # isort: skip - before LangGraph
 
 from delays import Delays
-from js import performance
+from door import answered
 from langgraph.graph import END, START, StateGraph
 from langgraph_checkpoint_cloudflare_d1.worker import (  # type: ignore[import-not-found]
     WorkerCloudflareD1Saver,  # pyright: ignore[reportMissingImports]
@@ -107,6 +107,46 @@ class SeamOnly:
         return await self.counted.batch(statements)
 
 
+class Run:
+    """One thread, and one run of the graph on it by one saver."""
+
+    def __init__(self, env: Any, order: dict[str, Any], delays: Delays) -> None:
+        self.counted = Counted(raw(env), delays)
+        self.saver: str = order["saver"]
+        self.steps: int = order["steps"]
+        self.config: Any = {"configurable": {"thread_id": order["thread"]}, "recursion_limit": self.steps + 5}
+        self.graph = self._compiled()
+
+    async def set_up(self) -> None:
+        """Nothing: the thread is new."""
+
+    async def once(self) -> None:
+        """The whole run."""
+        await self.graph.ainvoke({"notes": [], "steps": 0}, self.config)
+
+    async def costs(self) -> dict[str, float]:
+        """What was counted so far, and the size of the whole database, in whole pages."""
+        stored_bytes = (await self.counted.binding.prepare("SELECT 1").all()).meta.size_after
+        return {**self.counted.cost, "storedBytes": int(stored_bytes)}
+
+    async def read_back(self) -> object:
+        """What a new saver reads."""
+        again = self._compiled()
+        state = await again.aget_state(self.config)
+        history = [each async for each in again.aget_state_history(self.config)]
+        return {"notes": [note.split(":")[0] for note in state.values["notes"]], "checkpoints": len(history)}
+
+    def _compiled(self) -> Any:
+        return _graph(self.steps).compile(checkpointer=self._saver())
+
+    def _saver(self) -> Any:
+        if self.saver == "D1Saver":
+            return D1Saver(SeamOnly(self.counted))
+        saver = WorkerCloudflareD1Saver(self.counted)
+        saver.is_setup = True  # its tables exist: it would ask for them at each of its first calls
+        return saver
+
+
 class Default(WorkerEntrypoint):
     """The door for the host."""
 
@@ -114,43 +154,16 @@ class Default(WorkerEntrypoint):
 
     async def fetch(self, request: Request) -> Response:
         """Make the tables, or run one graph."""
-        if request.method != "POST":
-            return Response("ready")
-        order = json.loads(await request.text())
-        if "prepare" in order:
-            await run_migration(self.env.AGENT_DB)
-            await WorkerCloudflareD1Saver(self.raw()).setup()
-            return Response("{}")
-        counted = Counted(self.raw(), Delays(**order["delays"]))
-        graph = _graph(order["steps"]).compile(checkpointer=self._saver(order["saver"], counted))
-        config: Any = {"configurable": {"thread_id": order["thread"]}, "recursion_limit": order["steps"] + 5}
-        before_bytes = await self.database_bytes()
-        counted.delays.begun = True
-        started_ms = performance.now()
-        await graph.ainvoke({"notes": [], "steps": 0}, config)
-        elapsed_ms = performance.now() - started_ms
-        counted.delays.begun = False
-        cost = {**counted.cost, "storedBytes": await self.database_bytes() - before_bytes}
-        again = _graph(order["steps"]).compile(checkpointer=self._saver(order["saver"], counted))
-        state = await again.aget_state(config)
-        history = [each async for each in again.aget_state_history(config)]
-        result = {"notes": [note.split(":")[0] for note in state.values["notes"]], "checkpoints": len(history)}
-        return Response(json.dumps({"elapsedMs": elapsed_ms, "cost": cost, "result": result}))
+        return await answered(request, prepare=self._prepare, job=partial(Run, self.env))
 
-    async def database_bytes(self) -> int:
-        """The size of the whole database, in whole pages."""
-        return int((await self.raw().prepare("SELECT 1").all()).meta.size_after)
+    async def _prepare(self) -> None:
+        await run_migration(self.env.AGENT_DB)
+        await WorkerCloudflareD1Saver(raw(self.env)).setup()
 
-    def raw(self) -> Any:
-        """The binding without the SDK's wrapper."""
-        return getattr(self.env.AGENT_DB, "_binding", self.env.AGENT_DB)
 
-    def _saver(self, name: str, counted: Counted) -> Any:
-        if name == "D1Saver":
-            return D1Saver(SeamOnly(counted))
-        saver = WorkerCloudflareD1Saver(counted)
-        saver.is_setup = True  # its tables exist: it would ask for them at each of its first calls
-        return saver
+def raw(env: Any) -> Any:
+    """The binding without the SDK's wrapper."""
+    return getattr(env.AGENT_DB, "_binding", env.AGENT_DB)
 
 
 def _graph(steps: int) -> Any:

@@ -7,10 +7,11 @@ A reader that waits asks again every 50 ms.
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any
 
 from delays import Delays
-from js import performance
+from door import answered, make_tables
 from workers import DurableObject, Request, Response, WorkerEntrypoint
 
 __all__ = ["Default", "Lock", "Stream"]
@@ -36,7 +37,7 @@ class Stream(DurableObject):
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)
         self.cursors: list[Any] = []
-        self._exec("CREATE TABLE IF NOT EXISTS chunks (number INTEGER PRIMARY KEY, body TEXT NOT NULL)")
+        ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS chunks (number INTEGER PRIMARY KEY, body TEXT NOT NULL)")
 
     def append(self, body: str) -> None:
         """Store one chunk."""
@@ -47,12 +48,8 @@ class Stream(DurableObject):
         rows = self._exec("SELECT body FROM chunks WHERE number > ? ORDER BY number", after).toArray()
         return json.dumps([row.body for row in rows])
 
-    def forget_rows(self) -> None:
-        """Count from here."""
-        self.cursors.clear()
-
     def rows(self) -> str:
-        """What was read and written."""
+        """What was read and written so far."""
         return counted(self.cursors)
 
     def _exec(self, *query: Any) -> Any:
@@ -67,7 +64,7 @@ class Lock(DurableObject):
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)
         self.cursors: list[Any] = []
-        self._exec("CREATE TABLE IF NOT EXISTS held (id INTEGER PRIMARY KEY)")
+        ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS held (id INTEGER PRIMARY KEY)")
 
     def acquire(self) -> bool:
         """Whether it was free."""
@@ -80,12 +77,8 @@ class Lock(DurableObject):
         """Free it."""
         self._exec("DELETE FROM held")
 
-    def forget_rows(self) -> None:
-        """Count from here."""
-        self.cursors.clear()
-
     def rows(self) -> str:
-        """What was read and written."""
+        """What was read and written so far."""
         return counted(self.cursors)
 
     def _exec(self, *query: Any) -> Any:
@@ -103,12 +96,13 @@ def counted(cursors: list[Any]) -> str:
 class Chat:
     """One session, and the jobs on it."""
 
-    def __init__(self, env: Any, order: dict[str, Any]) -> None:
+    def __init__(self, env: Any, order: dict[str, Any], delays: Delays) -> None:
         self.env = env
+        self.job: str = order["job"]
         self.key: str = order["key"]
         self.given: dict[str, Any] = order["input"]
-        self.delays = Delays(**order["delays"])
-        self.costs = {"batches": 0, "rowsRead": 0, "rowsWritten": 0, "calls": 0}
+        self.delays = delays
+        self.counts = {"batches": 0, "rowsRead": 0, "rowsWritten": 0, "calls": 0}
         self.goes_on = asyncio.Event()
         self.stopped = asyncio.Event()
         self.running: asyncio.Task[None] | None = None
@@ -122,41 +116,45 @@ class Chat:
         """The session's objects: its lock and its stream."""
         return [self.env.LOCKS.getByName(self.key), self.env.STREAMS.getByName(self.key)]
 
-    async def set_up(self, job: str) -> None:
+    async def set_up(self) -> None:
         """The history. To resume: also a turn that stops in its middle. The long history is made once."""
-        if job == "chat_page":
+        if self.job == "chat_page":
             await self._long_history(self.given["page"]["count"])
         else:
             for number, message in enumerate(self.given["history"]):
                 await self._insert(number, message)
-        if job == "chat_resume":
+        if self.job == "chat_resume":
             self.running = asyncio.ensure_future(self.turn(stops=True))
             await self.stopped.wait()
             await asyncio.sleep(STORED_S)
-        for each in self.objects():
-            await each.forget_rows()
 
-    async def once(self, job: str) -> None:
+    async def once(self) -> None:
         """What is timed."""
-        if job == "chat_turn":
+        if self.job == "chat_turn":
             await self.turn()
-        elif job == "chat_first":
+        elif self.job == "chat_first":
             self.running = asyncio.ensure_future(self.turn())
             self.first = await self._first_chunk()
-        elif job == "chat_crowd":
+        elif self.job == "chat_crowd":
             self.running = asyncio.ensure_future(self.turn())
             self.heard = await asyncio.gather(*[self._first_chunk() for _ in range(self.given["readers"])])
-        elif job == "chat_page":
+        elif self.job == "chat_page":
             given = self.given["page"]
             query = "SELECT body FROM messages WHERE session_id = ? ORDER BY number LIMIT ? OFFSET ?"
             rows = await self._run(query, self.key, given["limit"], given["offset"])
             self.page = [json.loads(row.body) for row in rows.results]
-        elif job == "chat_history":
+        elif self.job == "chat_history":
             self.loaded = await self._messages()
             for number, name in enumerate(["question", "answer"], start=len(self.loaded)):
                 await self._insert(number, self.given[name])
         else:
             self.resumed = await self._read(self.given["quarter"])
+
+    async def costs(self) -> dict[str, float]:
+        """What was counted so far."""
+        counts = dict(self.counts)
+        parts = [json.loads(await each.rows()) for each in self.objects()]
+        return {**counts, **{name: sum(part[name] for part in parts) for name in parts[0]}}
 
     async def turn(self, *, stops: bool = False) -> None:
         """Lock, load, store the question, stream, store the answer, record the usage, unlock."""
@@ -235,15 +233,14 @@ class Chat:
     async def _run(self, query: str, *values: Any) -> Any:
         await self.delays.hop()
         answer = await self.env.DB.prepare(query).bind(*values).all()
-        if self.delays.begun:
-            self.costs["batches"] += 1
-            self.costs["rowsRead"] += answer.meta.rows_read
-            self.costs["rowsWritten"] += answer.meta.rows_written
+        self.counts["batches"] += 1
+        self.counts["rowsRead"] += answer.meta.rows_read
+        self.counts["rowsWritten"] += answer.meta.rows_written
         return answer
 
     async def _call(self, method: Any, *values: Any) -> Any:
         await self.delays.hop()
-        self.costs["calls"] += self.delays.begun
+        self.counts["calls"] += 1
         return await method(*values)
 
 
@@ -254,21 +251,4 @@ class Default(WorkerEntrypoint):
 
     async def fetch(self, request: Request) -> Response:
         """Make the tables, or run one job."""
-        if request.method != "POST":
-            return Response("ready")
-        order = json.loads(await request.text())
-        if "prepare" in order:
-            for statement in SCHEMA:
-                await self.env.DB.prepare(statement).run()
-            return Response("{}")
-        chat = Chat(self.env, order)
-        await chat.set_up(order["job"])
-        chat.delays.begun = True
-        started_ms = performance.now()
-        await chat.once(order["job"])
-        elapsed_ms = performance.now() - started_ms
-        chat.delays.begun = False
-        parts = [json.loads(await each.rows()) for each in chat.objects()]
-        rows = {name: sum(part[name] for part in parts) for name in parts[0]}
-        answer = {"elapsedMs": elapsed_ms, "cost": {**chat.costs, **rows}, "result": await chat.read_back()}
-        return Response(json.dumps(answer))
+        return await answered(request, prepare=lambda: make_tables(self.env.DB, SCHEMA), job=partial(Chat, self.env))

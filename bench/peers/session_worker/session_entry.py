@@ -5,10 +5,11 @@ no transaction of D1 lasts over an await. It stores no chunk, takes no lock and 
 """
 
 import json
+from functools import partial
 from typing import Any
 
 from delays import Delays
-from js import performance
+from door import answered, make_tables
 from workers import Request, Response, WorkerEntrypoint
 
 __all__ = ["Default"]
@@ -34,7 +35,8 @@ class D1Session:
         self.db = db
         self.session_id = session_id
         self.delays = delays
-        self.cost = {"batches": 0, "rowsRead": 0, "rowsWritten": 0, "calls": 0}
+        names = ("batches", "rowsRead", "rowsWritten", "calls", "objectRowsRead", "objectRowsWritten")
+        self.cost: dict[str, float] = dict.fromkeys(names, 0)
 
     async def add_items(self, items: list[dict[str, Any]]) -> None:
         """Make the session if it is new, insert each item, and say when."""
@@ -67,20 +69,19 @@ class D1Session:
     async def _batch(self, *statements: Any) -> Any:
         await self.delays.hop()
         results = await self.db.batch(list(statements))
-        if self.delays.begun:
-            self.cost["batches"] += 1
-            self.cost["rowsRead"] += sum(result.meta.rows_read for result in results)
-            self.cost["rowsWritten"] += sum(result.meta.rows_written for result in results)
+        self.cost["batches"] += 1
+        self.cost["rowsRead"] += sum(result.meta.rows_read for result in results)
+        self.cost["rowsWritten"] += sum(result.meta.rows_written for result in results)
         return results
 
 
 class History:
     """The jobs of the history on one session."""
 
-    def __init__(self, env: Any, order: dict[str, Any]) -> None:
+    def __init__(self, env: Any, order: dict[str, Any], delays: Delays) -> None:
         self.job: str = order["job"]
         self.given: dict[str, Any] = order["input"]
-        self.session = D1Session(env.DB, order["key"], Delays(**order["delays"]))
+        self.session = D1Session(env.DB, order["key"], delays)
         self.read: list[dict[str, Any]] = []
 
     async def set_up(self) -> None:
@@ -106,6 +107,10 @@ class History:
         await self.session.add_items([self.given["question"]])
         await self.session.add_items([self.given["answer"]])
 
+    async def costs(self) -> dict[str, float]:
+        """What was counted so far. It has no objects."""
+        return dict(self.session.cost)
+
     async def read_back(self) -> dict[str, Any]:
         """What is stored, and what was read."""
         if self.job == "chat_page":
@@ -120,21 +125,4 @@ class Default(WorkerEntrypoint):
 
     async def fetch(self, request: Request) -> Response:
         """Make the tables, or run one job."""
-        if request.method != "POST":
-            return Response("ready")
-        order = json.loads(await request.text())
-        if "prepare" in order:
-            for statement in SCHEMA:
-                await self.env.DB.prepare(statement).run()
-            return Response("{}")
-        history = History(self.env, order)
-        delays = history.session.delays
-        await history.set_up()
-        delays.begun = True
-        started_ms = performance.now()
-        await history.once()
-        elapsed_ms = performance.now() - started_ms
-        delays.begun = False
-        cost = {**history.session.cost, "objectRowsRead": 0, "objectRowsWritten": 0}
-        answer = {"elapsedMs": elapsed_ms, "cost": cost, "result": await history.read_back()}
-        return Response(json.dumps(answer))
+        return await answered(request, prepare=lambda: make_tables(self.env.DB, SCHEMA), job=partial(History, self.env))
