@@ -21,7 +21,7 @@ from bench.findings import Published
 from bench.first_request import run_first_request
 from bench.growth import all_series
 from bench.homes import run_homes
-from bench.imports import run_imports
+from bench.imports import run_imports, run_profile
 from bench.jobs import all_jobs
 from bench.load import run_load
 from bench.long_load import run_long_load
@@ -188,7 +188,7 @@ def _cpu(asked: Asked) -> tuple[Published, list[str]]:
 
 
 def _imports(asked: Asked) -> tuple[Published, list[str]]:
-    return {"uses": run_imports(asked.rounds)}, []
+    return {"uses": run_imports(asked.rounds), "profile": run_profile(asked.rounds)}, []
 
 
 def _load(asked: Asked) -> tuple[Published, list[str]]:

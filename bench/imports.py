@@ -10,7 +10,7 @@ from urllib.request import urlopen
 from bench.findings import Published
 from tools.local_runtime import LocalRuntime
 
-__all__ = ["USES", "imports_entry", "run_imports"]
+__all__ = ["PROFILED", "USES", "imports_entry", "profile_entry", "run_imports", "run_profile"]
 
 CONFIG = Path(__file__).parent / "cold_start" / "parts" / "wrangler.toml"
 TIMEOUT_S = 120
@@ -34,6 +34,8 @@ USES = {
     ),
 }
 
+PROFILED = "the store, with its objects"
+
 
 def run_imports(starts: int) -> list[Published]:
     """Each use in runtimes of its own. The uses take turns.
@@ -49,11 +51,33 @@ def run_imports(starts: int) -> list[Published]:
     return [imports_entry(use, each) for use, each in found.items()]
 
 
-def _imported(names: Sequence[str]) -> dict[str, Any]:
+def run_profile(starts: int) -> list[Published]:
+    """The time of each module by itself, of one use, in runtimes of their own."""
+    found: list[dict[str, Any]] = []
+    for start in range(starts):
+        print(f"bench: profile of the imports, {start + 1} of {starts}", flush=True)
+        found.append(_imported(USES[PROFILED], "&profile=yes")["own"])
+    return profile_entry(found)
+
+
+def profile_entry(found: Sequence[dict[str, Any]]) -> list[Published]:
+    """Each module, as a published run has it; the slowest first.
+
+    Args:
+        found: of each start, the milliseconds and the bytes of the source, by module.
+    """
+    modules = [
+        {"name": name, "ownMs": median(each[name][0] for each in found), "bytes": size_bytes}
+        for name, (_, size_bytes) in found[0].items()
+    ]
+    return sorted(modules, key=lambda module: -module["ownMs"])
+
+
+def _imported(names: Sequence[str], options: str = "") -> dict[str, Any]:
     """What one runtime says of its first request."""
     with (
         LocalRuntime(CONFIG) as runtime,
-        urlopen(f"{runtime.url}/?names={','.join(names)}", timeout=TIMEOUT_S) as answer,
+        urlopen(f"{runtime.url}/?names={','.join(names)}{options}", timeout=TIMEOUT_S) as answer,
     ):
         loaded: dict[str, Any] = json.load(answer)
         return loaded

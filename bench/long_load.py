@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from statistics import fmean
 from typing import TypeAlias
 from urllib.request import urlopen
@@ -54,20 +55,28 @@ async def _watched(runtime: LocalRuntime, seconds: float) -> Published:
     began_s = time.monotonic()
     samples: list[Sample] = []
 
+    python_bytes = _python_bytes(runtime.url)
+
     async def sample() -> None:
         while True:
-            sizes = {
-                **bytes_by_process(runtime.process_id),
-                PYTHON: await asyncio.to_thread(_python_bytes, runtime.url),
-            }
+            sizes = {**bytes_by_process(runtime.process_id), PYTHON: python_bytes}
             samples.append((time.monotonic() - began_s, sizes))
             await asyncio.sleep(SAMPLE_S)
 
-    sampling = asyncio.ensure_future(sample())
+    async def ask() -> None:
+        """Apart from the samples: a Worker that is full answers late, or not at all."""
+        nonlocal python_bytes
+        while True:
+            await asyncio.sleep(SAMPLE_S)
+            with suppress(OSError):
+                python_bytes = await asyncio.to_thread(_python_bytes, runtime.url)
+
+    watching = [asyncio.ensure_future(each) for each in (sample(), ask())]
     try:
         answers = await answered_turns(runtime.url, CLIENTS, seconds)
     finally:
-        sampling.cancel()
+        for task in watching:
+            task.cancel()
     return long_entry(seconds, answers, samples)
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from bench.findings import Published
+from bench.imports import PROFILED
 from bench.verdicts import milliseconds
 
 __all__ = ["cpu_section", "imports_section", "load_section", "long_section", "measured_on", "row"]
@@ -40,6 +41,8 @@ FLOOR_TEXT = (
     "is the other Worker's way to do the job."
 )
 IMPORTS_HEAD = "| a Worker that uses | modules | source | Python objects | time |\n|---|--:|--:|--:|--:|"
+PROFILE_HEAD = "| folder | modules | source | time | of all |\n|---|--:|--:|--:|--:|"
+SLOWEST = 8
 LOAD_HEAD = (
     "| clients | turns a second, offered | answered | p50 | p95 | p99 | errors | memory before | after |\n"
     "|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
@@ -77,8 +80,36 @@ def cpu_section(run: Published) -> str:
 
 
 def imports_section(run: Published) -> str:
-    """What each use of the package loads."""
-    return "\n".join([measured_on(run), "", IMPORTS_HEAD, *map(_imports_row, run["uses"])])
+    """What each use of the package loads; then where the time of one use goes, module by module."""
+    lines = [measured_on(run), "", IMPORTS_HEAD, *map(_imports_row, run["uses"])]
+    return "\n".join([*lines, *_profile_lines(run.get("profile", []))])
+
+
+def _profile_lines(modules: list[Published]) -> list[str]:
+    """The slowest modules; then the folders that all of them lie in."""
+    if not modules:
+        return []
+    whole_ms = sum(module["ownMs"] for module in modules)
+    folders: dict[str, list[Published]] = {}
+    for module in modules:
+        _, *inner = module["name"].split(".")
+        folders.setdefault(f"`{inner[0]}`" if inner[1:] else "the others", []).append(module)
+    text = (
+        f"The profile of *{PROFILED}*, each module without those that it imports: {len(modules)} modules take {whole_ms:,.0f} ms, and no "
+        f"module more than {modules[0]['ownMs'] / whole_ms:.0%} of it. The slowest: "
+    )
+    slowest = "; ".join(
+        f"`{module['name'].split('.', 1)[-1]}` {milliseconds(module['ownMs'])} ms" for module in modules[:SLOWEST]
+    )
+    by_time = sorted(folders.items(), key=lambda folder: -sum(module["ownMs"] for module in folder[1]))
+    return ["", f"{text}{slowest}.", "", PROFILE_HEAD, *(_profile_row(*folder, whole_ms) for folder in by_time)]
+
+
+def _profile_row(folder: str, modules: list[Published], whole_ms: float) -> str:
+    own_ms, size_bytes = (sum(module[part] for module in modules) for part in ("ownMs", "bytes"))
+    return row(
+        [folder, f"{len(modules)}", f"{size_bytes / KILOBYTE:,.0f} KB", f"{own_ms:,.0f} ms", f"{own_ms / whole_ms:.0%}"]
+    )
 
 
 def load_section(run: Published) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from bench.cpu import cpu_entry
 from bench.findings import Published
-from bench.imports import USES, imports_entry
+from bench.imports import USES, imports_entry, profile_entry
 from bench.jobs import Floor, Job, all_jobs
 from bench.load import Load, load_entry
 from bench.long_load import PYTHON, WHOLE, long_entry
@@ -56,6 +56,20 @@ def test_the_time_of_an_import_is_a_median() -> None:
     entry = imports_entry("state alone", [{"ms": ms, **counts} for ms in (5.0, 50.0, 7.0)])
 
     assert entry == {"name": "state alone", "medianMs": 7, **counts}
+
+
+def test_the_profile_of_the_imports() -> None:
+    """Each module's median, the slowest first; the page sums them by folder."""
+    starts = [
+        {"p.state.saves": [ms, 1_024], "p.locks.lock": [30.0, 2_048], "p.state.loads": [10.0, 0]} for ms in (5, 60, 9)
+    ]
+    profile = profile_entry(starts)
+    section = PARTS["imports"].section(_run_of({"uses": [], "profile": profile}))
+
+    assert [(module["name"], module["ownMs"]) for module in profile][-1] == ("p.state.saves", 9)
+    assert "3 modules take 49 ms" in section
+    assert "`locks.lock` 30.0 ms; `state.loads` 10.0 ms" in section
+    assert "| `state` | 2 | 1 KB | 19 ms | 39% |" in section
 
 
 def test_a_step_of_the_load() -> None:
