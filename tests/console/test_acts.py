@@ -1,7 +1,9 @@
 """Acts: who may, what is shown before, that they happen once, and that nobody else can send their forms."""
 
+import asyncio
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -158,6 +160,86 @@ async def test_a_session_is_deleted_with_a_receipt(site: Site) -> None:
     assert not await site.store.state_store.exists("child")
     assert await site.store.stream_manager.get_info("s") is None
     assert (await form.send()).status == 200
+
+
+async def _reset(site: Site) -> None:
+    await site.store.stream_manager.reset_stream("s")
+
+
+async def _deleted_stream(site: Site) -> None:
+    await site.store.stream_manager.delete_stream("s")
+    await _stream(site)
+
+
+async def _made_again(site: Site) -> None:
+    await site.store.delete_session("s")
+    await asyncio.sleep(0.002)  # a session is known by the millisecond of its creation
+    await _session(site)
+    await _stream(site)
+
+
+@pytest.mark.parametrize("between", [_reset, _deleted_stream, _made_again])
+@pytest.mark.parametrize("act", ["end-stream", "fail-stream"])
+async def test_the_outcome_is_for_the_stream_that_was_shown(
+    site: Site, act: str, between: Callable[[Site], Awaitable[None]]
+) -> None:
+    """CN-5: A stream that was reset, or deleted and made again, since the page was shown keeps its status."""
+    await _session(site)
+    await _stream(site)
+    form = await form_of(site, act, id="s")
+    await between(site)
+    assert (await form.send()).status == 409
+    info = await site.store.stream_manager.get_info("s")
+    assert info is not None
+    assert info.status == "active"
+
+
+@pytest.mark.parametrize("act", ["end-stream", "fail-stream"])
+async def test_an_outcome_comes_again_after_a_reset(site: Site, act: str) -> None:
+    """CN-5: The form that ended a stream is sent again after others have reset it. It has its one effect."""
+    await _session(site)
+    await _stream(site)
+    form = await form_of(site, act, id="s")
+    assert (await form.send()).status == 200
+    await _reset(site)
+    assert (await form.send()).status == 200
+    info = await site.store.stream_manager.get_info("s")
+    assert info is not None
+    assert info.status == "active"
+
+
+async def test_a_stream_that_is_not_there_has_no_outcome(site: Site) -> None:
+    """The confirmation says that there is no stream."""
+    await _session(site)
+    assert (await site.ask("/console/act/end-stream?id=s")).status == 404
+
+
+async def test_the_deletion_is_for_the_session_that_was_shown(site: Site) -> None:
+    """CN-5: A session that was deleted and made again since stays, also if it has the version that was shown."""
+    await _session(site)
+    form = await form_of(site, "delete", id="s")
+    await _made_again(site)
+    assert (await form.send()).status == 409
+    assert await site.store.state_store.exists("s")
+    assert await site.store.stream_manager.get_info("s") is not None
+
+
+async def test_two_operators_raise_a_budget_at_once(site: Site) -> None:
+    """CN-5: Of two forms from one cap the later one finds another cap, and the cap does not fall."""
+    await site.store.usage_store.set_budget("team", 100, "tokens")
+    forms = [await form_of(site, "raise-budget", scope="team") for _ in range(2)]
+    answers = await asyncio.gather(forms[0].send(new_cap="300"), forms[1].send(new_cap="200"))
+    assert [answer.status for answer in answers] == [200, 400]
+    budget = await site.store.usage_store.get_budget("team")
+    assert budget is not None
+    assert budget.cap == 300
+
+
+async def test_a_form_of_very_many_fields_is_refused(site: Site) -> None:
+    """CN-1: It is a bad request, not a failure of the console."""
+    await _session(site)
+    form = await form_of(site, "delete", id="s")
+    assert (await form.send(**{f"field{number}": "x" for number in range(60)})).status == 400
 
 
 async def test_a_budget_is_raised(site: Site) -> None:

@@ -22,6 +22,7 @@ from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpRespo
 __all__ = ["ForbiddenError", "act_of", "confirmation", "performed"]
 
 BODY_BYTES: Final = 64 * 1024
+MOST_FIELDS: Final = 50
 _GUARD: Final = ("token", "expires")
 
 
@@ -139,7 +140,9 @@ async def _given(value: HttpRequest, request: object) -> dict[str, str]:
     text = body.decode(errors="replace")
     kind = (value.header("Content-Type") or "").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=50))
+        if text.count("&") >= MOST_FIELDS:
+            raise InvalidArgumentError(f"a form may have {MOST_FIELDS} fields")
+        return dict(parse_qsl(text, keep_blank_values=True))
     if kind == "application/json":
         fields = parse_json(text, name="the body")
         if isinstance(fields, dict) and all(isinstance(each, str) for each in fields.values()):

@@ -43,11 +43,13 @@ def _create(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> 
 
 
 def _end(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
+    _check_life(log, arguments, Commit.of_request(arguments, payload))
     log.end(status=arguments["status"], output=payload, now_ms=now_ms, **_named(arguments, payload))
     return encode_reply(None)
 
 
 def _fail(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
+    _check_life(log, arguments, Commit.of_request(arguments, payload))
     log.fail(error=arguments["error"], now_ms=now_ms, **_named(arguments, payload))
     return encode_reply(None)
 
@@ -101,11 +103,18 @@ def _info(log: StreamLog, arguments: Arguments, _payload: str, _now_ms: int) -> 
     head = log.head()
     if head is None:
         return encode_reply(None)
-    if arguments.get("incarnation", head.incarnation) != head.incarnation:
-        raise StreamTruncatedError(
-            log.stream_id, from_sequence=head.begun_after, first_sequence=head.first_sequence, was_reset=True
-        )
+    _check_life(log, arguments)
     return encode_reply(info_of(arguments["streamId"], head, log), head.output or "")
+
+
+def _check_life(log: StreamLog, arguments: Arguments, commit: Commit | None = None) -> None:
+    """Raise `StreamTruncatedError` if the request names a life of the stream that is over. A repetition is none of its business."""
+    head = log.head()
+    if head is None or arguments.get("incarnation", head.incarnation) == head.incarnation or log.is_repeated(commit):
+        return
+    raise StreamTruncatedError(
+        log.stream_id, from_sequence=head.begun_after, first_sequence=head.first_sequence, was_reset=True
+    )
 
 
 def _copy_page(log: StreamLog, arguments: Arguments, _payload: str, now_ms: int) -> str:

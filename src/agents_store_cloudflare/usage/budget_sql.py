@@ -31,7 +31,8 @@ def _chain(budget: LiteralString) -> LiteralString:
 
 
 # Aborts the batch when the scope cannot have this budget; writes nothing.
-# ?1 scope, ?2 unit, ?3 parent or NULL, ?4 most scopes in a chain -> one row (NULL). Primary keys.
+# ?1 scope, ?2 unit, ?3 parent or NULL, ?4 most scopes in a chain, ?5 the cap that the caller expects or NULL, ?6 the new cap -> one row
+# (NULL). A cap that is the new one already is no fault: the batch may have been repeated. Primary keys.
 BUDGET_GUARD: LiteralString = """
     WITH judged AS (
       SELECT
@@ -41,6 +42,7 @@ BUDGET_GUARD: LiteralString = """
           WHEN ?3 IS NOT NULL AND around.scope IS NULL THEN 'no parent'
           WHEN around.unit <> ?2 THEN 'unit of the parent'
           WHEN json_array_length(around.chain) >= ?4 THEN 'depth'
+          WHEN ?5 IS NOT NULL AND coalesce(own.cap NOT IN (?5, ?6), true) THEN 'cap'
         END AS fault,
         coalesce(own.unit, around.unit) AS unit
       FROM (SELECT ?1 AS scope) AS wanted

@@ -84,18 +84,22 @@ class Budgets(BudgetStore):
         self._batches = batches
         self._finishing = Finishing(asyncio.sleep)
 
-    async def set_budget(self, scope: str, cap: int, unit: str, *, parent: str | None = None) -> Budget:
+    async def set_budget(
+        self, scope: str, cap: int, unit: str, *, parent: str | None = None, expected_cap: int | None = None
+    ) -> Budget:
         check_id(scope, "scope")
         check_whole_number(cap, "cap")
         check_id(unit, "unit")
         if parent is not None:
             check_id(parent, "parent")
+        if expected_cap is not None:
+            check_whole_number(expected_cap, "expected_cap")
         if parent == scope:
             raise InvalidArgumentError("parent is the scope itself")
         statement = self._batches.statement
         try:
             *_, rows = await self._batches.run(
-                statement(sql.BUDGET_GUARD, scope, unit, parent, MAX_SCOPES),
+                statement(sql.BUDGET_GUARD, scope, unit, parent, MAX_SCOPES, expected_cap, cap),
                 statement(sql.UPSERT_BUDGET, scope, unit, parent, cap),
                 statement(sql.SELECT_BUDGET, scope),
             )
@@ -251,6 +255,8 @@ def _fault(scope: str, error: SqlError) -> UsageError | InvalidArgumentError:
             return InvalidArgumentError(
                 f"scope {scope!r} would stand in {MAX_SCOPES} other scopes; at most {MAX_SCOPES - 1} are allowed"
             )
+        case "cap":
+            return InvalidArgumentError(f"scope {scope!r} has another cap than expected_cap by now; look again")
         case "parent":
             return InvalidArgumentError(f"the parent of scope {scope!r} cannot change")
         case fault:

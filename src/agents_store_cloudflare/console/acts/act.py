@@ -10,10 +10,28 @@ from typing import Any
 
 from agents_store_cloudflare.console.asking import Asked
 from agents_store_cloudflare.console.sources import Objects
-from agents_store_cloudflare.contract.errors import StreamError
+from agents_store_cloudflare.contract.errors import AgentsStoreError, StreamError
 from agents_store_cloudflare.contract.json_values import JsonObject
 
-__all__ = ["Act", "Entry", "Plan", "Receipt", "holding", "new_commit_id", "objects_of", "overview", "who_is_kept_out"]
+__all__ = [
+    "Act",
+    "ChangedError",
+    "Entry",
+    "Plan",
+    "Receipt",
+    "holding",
+    "new_commit_id",
+    "objects_of",
+    "overview",
+    "who_is_kept_out",
+]
+
+
+class ChangedError(AgentsStoreError):
+    """The page was shown about a session or a stream that is gone by now. One that was made since has its name."""
+
+    code = "changed"
+    http_status = 409
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,9 @@ async def _raise_budget(asked: Asked, given: Mapping[str, str]) -> Receipt:
             raise InvalidArgumentError(f"the cap is {budget.cap:,} by now; look again before you change it")
         if cap < budget.cap:
             raise InvalidArgumentError(f"the new cap is below {budget.cap:,}; set_budget lowers one")
-        budget = await asked.sources.usage.set_budget(budget.scope, cap, budget.unit, parent=budget.parent)
+        budget = await asked.sources.usage.set_budget(
+            budget.scope, cap, budget.unit, parent=budget.parent, expected_cap=budget.cap
+        )
     return Receipt(
         title="The cap is raised",
         facts=(("Scope", budget.scope), ("Cap", f"{budget.cap:,} {budget.unit}"), ("Left", f"{budget.remaining:,}")),

@@ -8,6 +8,7 @@ from typing import Final
 
 from agents_store_cloudflare.console.acts.act import (
     Act,
+    ChangedError,
     Plan,
     Receipt,
     holding,
@@ -18,6 +19,7 @@ from agents_store_cloudflare.console.acts.act import (
 )
 from agents_store_cloudflare.console.asking import Asked
 from agents_store_cloudflare.console.deletion import deletion_plan, deletion_receipt
+from agents_store_cloudflare.console.listing import read_summary
 from agents_store_cloudflare.console.session_page import summary_of
 from agents_store_cloudflare.transfer import export_session
 
@@ -58,7 +60,12 @@ async def _plan_delete(asked: Asked) -> Plan:
     return Plan(
         title=f"Delete {session.session_id}",
         says=(*goes, "It cannot be undone: export it first to keep a copy.", who_is_kept_out(asked)),
-        fixed={"id": session.session_id, "version": str(session.version), "commit": new_commit_id()},
+        fixed={
+            "id": session.session_id,
+            "made": str(session.created_at),
+            "version": str(session.version),
+            "commit": new_commit_id(),
+        },
         button="Delete for good",
         back=overview(asked, session.session_id),
     )
@@ -68,6 +75,9 @@ async def _delete(asked: Asked, given: Mapping[str, str]) -> Receipt:
     objects, session_id = objects_of(asked), given["id"]
     went = await deletion_receipt(asked.sources, session_id)
     async with holding(asked, session_id) as token:
+        session = await read_summary(asked.sources, session_id)
+        if session is not None and str(session.created_at) != given["made"]:
+            raise ChangedError("the session was deleted and made again since this page was shown; look again")
         deleted = await objects.store.delete_session(
             session_id, expected_version=int(given["version"]), commit_id=given["commit"], **token
         )

@@ -7,6 +7,7 @@ from typing import Final
 
 from agents_store_cloudflare.console.acts.act import (
     Act,
+    ChangedError,
     Entry,
     Plan,
     Receipt,
@@ -15,6 +16,9 @@ from agents_store_cloudflare.console.acts.act import (
 )
 from agents_store_cloudflare.console.asking import Asked
 from agents_store_cloudflare.console.session_page import summary_of
+from agents_store_cloudflare.contract.arguments import check_id
+from agents_store_cloudflare.contract.errors import StreamNotFoundError, StreamTruncatedError
+from agents_store_cloudflare.contract.json_values import JsonObject, encode_json
 
 __all__ = ["END", "FAIL"]
 
@@ -33,13 +37,21 @@ async def _plan_fail(asked: Asked) -> Plan:
 
 async def _plan(asked: Asked, verb: str, told: str, entry: Entry) -> Plan:
     session = await summary_of(asked)
+    mark = await objects_of(asked).streams.mark_stream(session.stream_id)
+    if mark is None:
+        raise StreamNotFoundError(session.stream_id)
     return Plan(
         title=f"{verb} the stream of {session.session_id}",
         says=(
             f"Stream {session.stream_id} takes no more chunks, and {told}.",
             "A turn that is writing to it fails at its next write.",
         ),
-        fixed={"id": session.session_id, "stream": session.stream_id, "commit": new_commit_id()},
+        fixed={
+            "id": session.session_id,
+            "stream": session.stream_id,
+            "life": mark.life or "",
+            "commit": new_commit_id(),
+        },
         entries=(entry,),
         button=f"{verb} the stream",
         back=asked.link("stream", id=session.session_id),
@@ -48,7 +60,7 @@ async def _plan(asked: Asked, verb: str, told: str, entry: Entry) -> Plan:
 
 async def _end(asked: Asked, given: Mapping[str, str]) -> Receipt:
     status = given.get("status") or "completed"
-    await objects_of(asked).streams.end_stream(given["stream"], status=status, commit_id=given["commit"])
+    await _close(asked, given, "end", {"status": check_id(status, "status")}, "null")
     return Receipt(
         title="The stream has ended",
         facts=(("Stream", given["stream"]), ("Status", status)),
@@ -59,13 +71,27 @@ async def _end(asked: Asked, given: Mapping[str, str]) -> Receipt:
 
 async def _fail(asked: Asked, given: Mapping[str, str]) -> Receipt:
     error = given.get("error") or _BY_OPERATOR
-    await objects_of(asked).streams.fail_stream(given["stream"], error, commit_id=given["commit"])
+    encode_json(error, name="error")
+    await _close(asked, given, "fail", {"error": error})
     return Receipt(
         title="The stream has failed",
         facts=(("Stream", given["stream"]), ("Error", error)),
         data={"stream": given["stream"], "error": error},
         back=asked.link("stream", id=given["id"]),
     )
+
+
+async def _close(asked: Asked, given: Mapping[str, str], op: str, outcome: JsonObject, payload: str = "") -> None:
+    """Give the life of the stream that the page has shown its outcome.
+
+    Raises:
+        ChangedError: the stream was reset, or deleted and made again.
+    """
+    request = {**outcome, "fencingToken": None, "commitId": given["commit"], "incarnation": given["life"]}
+    try:
+        await objects_of(asked).stream_client.call(given["stream"], op, request, payload)
+    except StreamTruncatedError:
+        raise ChangedError("the stream was reset or deleted since this page was shown; look again") from None
 
 
 END: Final = Act(plan=_plan_end, perform=_end, written=frozenset({"status"}), needs_objects=True)

@@ -14,7 +14,9 @@ __all__ = ["BudgetStore"]
 class BudgetStore(Protocol):
     """The part of a `UsageStore` that keeps budgets."""
 
-    async def set_budget(self, scope: str, cap: int, unit: str, *, parent: str | None = None) -> Budget:
+    async def set_budget(
+        self, scope: str, cap: int, unit: str, *, parent: str | None = None, expected_cap: int | None = None
+    ) -> Budget:
         """Give a scope a cap, or change its cap. Reserved and settled amounts stay.
 
         Args:
@@ -22,13 +24,15 @@ class BudgetStore(Protocol):
             cap: the most that may be taken, in `unit`.
             unit: what is counted, such as "tokens" or "micro_usd". All scopes of a tree have the same unit.
             parent: the scope around this one. It must have a budget already, and it cannot be changed later.
+            expected_cap: change the cap only if it is this one; None changes any. A budget that has the new cap already is fine.
 
         Returns:
             The budget after the change.
 
         Raises:
             UsageError: `parent` has no budget.
-            InvalidArgumentError: the unit or the parent differs from the stored one, or the scopes nest more than eight deep.
+            InvalidArgumentError: the unit or the parent differs from the stored one, the scopes nest more than eight deep, or there
+                is another cap than the expected one.
 
         Cost: 1 D1 batch (3-6 rows read, 1 written).
         """

@@ -90,6 +90,18 @@ class UsageBudgetConformance(UsageFixtures):
         assert (await usage_store.set_budget(unique, 140, "tokens")).remaining == 10
         assert await usage_store.reserve(unique, 10) is not None
 
+    async def test_a_cap_that_others_have_changed(self, usage_store: D1UsageStore, unique: str) -> None:
+        """US-18: With `expected_cap` only that cap is changed. The same change again is no conflict."""
+        with pytest.raises(InvalidArgumentError, match="expected_cap"):
+            await usage_store.set_budget(unique, 100, "tokens", expected_cap=50)
+        assert await usage_store.get_budget(unique) is None
+        await usage_store.set_budget(unique, 100, "tokens")
+        for _ in range(2):
+            assert (await usage_store.set_budget(unique, 200, "tokens", expected_cap=100)).cap == 200
+        with pytest.raises(InvalidArgumentError, match="expected_cap"):
+            await usage_store.set_budget(unique, 150, "tokens", expected_cap=100)
+        assert await usage_store.get_budget(unique) == Budget(scope=unique, cap=200, unit="tokens")
+
     async def test_scopes_nest(self, usage_store: D1UsageStore, unique: str) -> None:
         """US-19: A reservation must fit under every cap around it, and is counted in all of these scopes or in none."""
         tenant, parent, child, other = (f"{unique}-{name}" for name in ("tenant", "parent", "child", "other"))
