@@ -205,3 +205,13 @@ async def test_a_change_under_a_condition(site: Site, method: str, path: str, na
     assert (status, json.loads(said)["error"]["code"]) == (412, "no_conditions")
     assert await site.ask("GET", "s?offset=-1") == before
     assert (await site.ask("GET", "new?offset=-1"))[0] == 404
+
+
+@pytest.mark.parametrize(("method", "body"), [("HEAD", b""), ("POST", b"[4]"), ("PUT", b"")])
+async def test_the_mark_of_a_whole_body_is_the_servers_own(method: str, body: bytes) -> None:
+    """DS-13: A client that sends the header of the mark gets 400. The object looked for the mark, and answered 500."""
+    site = Site()
+    await site.fill()
+    status, _ = await site.ask(method, "s", body, {**JSON, "Agents-Body-End": "1"})
+    assert status == 400
+    assert await site.ask("GET", "s") == (200, "[1,2,3]")

@@ -16,6 +16,7 @@ JsObject: TypeAlias = Any  # what crosses from JavaScript has no Python type
 T = TypeVar("T")
 
 __all__ = [
+    "END_HEADER",
     "drain",
     "has_known_length",
     "header_of",

@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from agents_store_cloudflare.cloudflare.http import (
+    END_HEADER,
     drain,
     has_known_length,
     header_of,
@@ -141,6 +142,9 @@ class DurableStreams:
 
     async def _answer(self, request: HttpRequest, original: object, admits: Admits) -> object:
         path = urlsplit(request.url).path
+        if request.header(END_HEADER) is not None:
+            # The object would look for a mark at the end of the body, and fail.
+            raise InvalidArgumentError(f"{END_HEADER} is a header of the server's own")
         if path.startswith(f"{self.prefix}/{INDEX_NAME}/"):
             return await self._reserved(request, original, path[len(self.prefix) + 1 :], admits)
         stream_id = self._stream_id(path)
