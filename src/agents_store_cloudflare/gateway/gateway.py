@@ -12,16 +12,16 @@ from urllib.parse import parse_qs, urlsplit
 
 from agents_store_cloudflare.cloudflare.http import http_request, js_response, with_headers
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
-from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_id
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_id, span_ms
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
 from agents_store_cloudflare.gateway.admission import Admission, Authorize, StreamAction
 from agents_store_cloudflare.gateway.cors import CorsPolicy
 from agents_store_cloudflare.gateway.faces import Admits, GatewayFace
 from agents_store_cloudflare.gateway.pages import StreamPages
 from agents_store_cloudflare.gateway.routes import Route, StreamWire, check_prefix, is_below, path_of, route_of
-from agents_store_cloudflare.gateway.signing import StreamUrlSigner
+from agents_store_cloudflare.gateway.signing import MAX_LIFE_S, StreamUrlSigner
 from agents_store_cloudflare.objects.http_messages import HttpRequest, HttpResponse
-from agents_store_cloudflare.streams.event_requests import position_of
+from agents_store_cloudflare.streams.event_requests import LEFT, position_of
 from agents_store_cloudflare.streams.sse import HEADERS
 from agents_store_cloudflare.streams.stream_client import StreamClient
 
@@ -30,6 +30,7 @@ __all__ = ["StreamGateway"]
 METHODS: Final = "GET, HEAD, OPTIONS"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_WAIT_S: Final = 60
+LEAST_OPEN_MS: Final = 1_000
 _WAIT = re.compile(r"[0-9]{1,2}(\.[0-9]{1,3})?", re.ASCII)
 
 
@@ -58,6 +59,8 @@ class StreamGateway:
         signer: its signed URLs (`?access=`) are admitted without a call of `authorize`.
         cors: the other origins whose pages may read. By default there are none.
         faces: other protocols over the same streams. Each has its own path.
+        recheck_after: the seconds (at most a day) after which a connection ends, so that its client comes back and `authorize`
+            decides anew. None leaves connections open, also after `authorize` has begun to deny. A face has its own rules.
         logger: gets failures; `agents_store_cloudflare.gateway` by default.
         sleep: waits between attempts.
     """
@@ -71,6 +74,7 @@ class StreamGateway:
         signer: StreamUrlSigner | None = None,
         cors: CorsPolicy | None = None,
         faces: Sequence[GatewayFace] = (),
+        recheck_after: float | timedelta | None = None,
         logger: logging.Logger | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -80,6 +84,9 @@ class StreamGateway:
         self._signer = signer
         self._cors = cors
         self._faces = tuple(faces)
+        self._recheck_ms = span_ms(recheck_after, None, "recheck_after", most_seconds=MAX_LIFE_S)
+        if self._recheck_ms is not None and self._recheck_ms < LEAST_OPEN_MS:
+            raise InvalidArgumentError("recheck_after must be at least a second")
         self._streams = StreamClient(as_namespace(streams), sleep)
         self._pages = StreamPages(self._streams)
 
@@ -118,8 +125,7 @@ class StreamGateway:
         Args:
             stream_id: any id of a stream.
             wire: how it is read: "events" (Server-Sent Events), "socket" (WebSocket) and the others of `StreamWire`.
-            expires_in: the seconds until it expires, 1 to 86,400. An open connection goes on after that, but a reconnection is
-                refused.
+            expires_in: the seconds until it expires, 1 to 86,400. A connection that is open then gets no more chunks and is closed.
             from_sequence: reading begins after this sequence, and earlier chunks are not permitted.
 
         Raises:
@@ -181,7 +187,14 @@ class StreamGateway:
         shown_after: int | Literal["end"] = "end" if route.wire == "info" else position
         if not await admits(route.stream_id, "read", position=shown_after):
             return HttpResponse.refusal(403, "forbidden", "this request may not read this stream")
-        return await self._opened(value, route, position, wait_ms)
+        left_ms = self._left_ms(value)
+        return await self._opened(value, route, position, min(wait_ms, left_ms or wait_ms), left_ms)
+
+    def _left_ms(self, value: HttpRequest) -> int | None:
+        """Return how long an admitted request may stay open, in milliseconds; None for ever."""
+        access = _query(value, "access")
+        signed = None if self._signer is None or access is None else max(1, self._signer.left_ms(access))
+        return min((span for span in (signed, self._recheck_ms) if span is not None), default=None)
 
     def _refusal_of_method(self, value: HttpRequest, route: Route) -> HttpResponse | None:
         if value.method not in ("GET", "HEAD"):
@@ -260,8 +273,10 @@ class StreamGateway:
             access, stream_id, action, from_sequence=await self._pages.last_sequence(stream_id)
         )
 
-    async def _opened(self, value: HttpRequest, route: Route, position: int, wait_ms: int) -> object:
-        headers = {"Last-Event-ID": str(position)}
+    async def _opened(
+        self, value: HttpRequest, route: Route, position: int, wait_ms: int, left_ms: int | None
+    ) -> object:
+        headers = {"Last-Event-ID": str(position), **({} if left_ms is None else {LEFT: str(left_ms)})}
         match route.wire:
             case "events" if value.method == "HEAD":
                 await self._pages.check_position(route.stream_id, position)

@@ -24,7 +24,7 @@ from agents_store_cloudflare.contract.arguments import check_id, check_whole_num
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.gateway.admission import StreamAction
 
-__all__ = ["StreamUrlSigner"]
+__all__ = ["MAX_LIFE_S", "StreamUrlSigner"]
 
 MAX_LIFE_S: Final = 86_400
 MIN_KEY_BYTES: Final = 16
@@ -64,7 +64,7 @@ class StreamUrlSigner:
         """Return the value of `access` that permits `action` on the stream.
 
         Args:
-            expires_in: the seconds until it expires, 1 to 86,400. An open connection goes on after that.
+            expires_in: the seconds until it expires, 1 to 86,400.
             from_sequence: permit no position below this one.
 
         Raises:
@@ -97,6 +97,10 @@ class StreamUrlSigner:
             return False
         left_ms = int(expires_s) * 1000 - self._now_ms()
         return 0 < left_ms <= MAX_LIFE_S * 1000 and from_sequence >= int(floor or 0)
+
+    def left_ms(self, access: str) -> int:
+        """Return the milliseconds until an `access` expires that `permits` has accepted."""
+        return int(access.split(".")[1]) * 1000 - self._now_ms()
 
     def _signature(self, key_id: str, stream_id: str, action: str, expires_s: str, floor: str) -> str:
         # The stream id may hold any character, so it comes last: no two permissions have the same text.

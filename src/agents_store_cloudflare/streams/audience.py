@@ -103,6 +103,18 @@ class Audience:
             self._cancel_timer()
             self._cancel_timer = None
 
+    def has_expired(self, listener: Subscription, until_ms: int) -> bool:
+        """Return whether this time is over. If so, end the listener, which gets no more frames.
+
+        A socket has no timer for this, so that its object may sleep: it is closed in place of the next frame.
+        """
+        if self._host.now_ms() < until_ms:
+            return False
+        self.remove(listener)
+        sink = listener.sink
+        sink.refuse() if isinstance(sink, SocketSink) else sink.close()
+        return True
+
     def appended(self, head: StreamHead, first_sequence: int, lines: str) -> None:
         """Push new chunks (JSON texts joined by newlines) to every listener that is caught up."""
         by_wire: dict[FrameWriter, list[Subscription]] = {}

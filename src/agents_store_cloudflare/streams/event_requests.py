@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,7 +24,10 @@ from agents_store_cloudflare.streams.socket_sink import ACKNOWLEDGEMENT
 from agents_store_cloudflare.streams.sse import HEADERS, parse_position
 from agents_store_cloudflare.streams.subscription import Place, place_at
 
-__all__ = ["EventRequests", "position_of"]
+__all__ = ["LEFT", "EventRequests", "position_of"]
+
+LEFT: Final = "Agents-Left"
+"""The header with which a Worker says for how many milliseconds a listener may stay."""
 
 NORMAL_CLOSURE: Final = 1000
 POLICY_VIOLATION: Final = 1008
@@ -63,7 +67,7 @@ class EventRequests:
         if (wire := wire_of(request)) is not None:
             return self._as_message(log, request, wire)
         position = position_of(request)
-        place = place_at(log.head_from(position), position)
+        place = replace(place_at(log.head_from(position), position), until_ms=self._until_ms(request))
         if (request.header("Upgrade") or "").lower() == "websocket":
             return HttpResponse(status=101, web_socket=self._audience.add_socket(stream_id, place))
         return self._as_events(log, place)
@@ -96,6 +100,10 @@ class EventRequests:
         sink.listener = self._audience.add(log, place, sink, wire)
         body.feed_from(sink.listener)
         return HttpResponse(status=200, headers=dict(wire.headers), body=body.stream)
+
+    def _until_ms(self, request: HttpRequest) -> int | None:
+        left_ms = request.header(LEFT)
+        return None if left_ms is None else self._host.now_ms() + int(left_ms)
 
     def _as_events(self, log: StreamLog, place: Place) -> HttpResponse:
         body = self._host.event_body()

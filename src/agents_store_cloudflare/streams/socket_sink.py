@@ -29,6 +29,7 @@ ACKNOWLEDGEMENT: Final = "ack"
 WINDOW_BYTES: Final = 256 * 1024
 MARK_BYTES: Final = WINDOW_BYTES // 2
 NORMAL_CLOSURE: Final = 1000
+POLICY_VIOLATION: Final = 1008
 TRY_AGAIN_LATER: Final = 1013
 MOST_UNASKED: Final = 32
 """The number of acknowledgements that a client may send without a request. Each of them wakes the object."""
@@ -72,7 +73,7 @@ class SocketSink:
             ValueError, KeyError, TypeError: another version of this code has written the attachment.
         """
         kept = json.loads(socket.attachment())
-        place = Place(kept["sequence"], kept["incarnation"], kept["isLive"], kept["wasCaughtUp"])
+        place = Place(kept["sequence"], kept["incarnation"], kept["isLive"], kept["wasCaughtUp"], kept["untilMs"])
         sink = cls(socket, kept["streamId"], key=kept["key"], place=place)
         sink._owed_bytes, sink._bytes_after_mark = kept["owedBytes"], kept["bytesAfterMark"]
         sink._unasked = kept["unasked"]
@@ -101,6 +102,7 @@ class SocketSink:
             "incarnation": place.incarnation,
             "isLive": place.is_live,
             "wasCaughtUp": place.was_caught_up,
+            "untilMs": place.until_ms,
             "owedBytes": self._owed_bytes,
             "bytesAfterMark": self._bytes_after_mark,
             "unasked": self._unasked,
@@ -126,6 +128,10 @@ class SocketSink:
     def break_off(self) -> None:
         """Close the socket, so that the client comes back."""
         self._socket.close(TRY_AGAIN_LATER, "nothing was read; connect again")
+
+    def refuse(self) -> None:
+        """Close the socket, because the client's permission is over."""
+        self._socket.close(POLICY_VIOLATION, "the permission is over")
 
     def close(self) -> None:
         """Close the socket after the last frame."""

@@ -37,12 +37,14 @@ class Place:
         incarnation: the life of the stream that this chunk belongs to; None for an earlier life.
         is_live: its sink has taken all stored chunks, and new chunks come by push.
         was_caught_up: the listener was told that it is caught up.
+        until_ms: the time at which its permission is over; None for no such time.
     """
 
     sequence: int
     incarnation: str | None = ""
     is_live: bool = False
     was_caught_up: bool = False
+    until_ms: int | None = None
 
 
 def place_at(head: StreamHead, from_sequence: int) -> Place:
@@ -87,6 +89,10 @@ class Serves(Protocol):
         """Forget a listener."""
         ...
 
+    def has_expired(self, listener: Subscription, until_ms: int, /) -> bool:
+        """Return whether this time is over. If so, end the listener, which gets no more frames."""
+        ...
+
 
 class Subscription:
     """One listener of a stream, with its place.
@@ -115,6 +121,15 @@ class Subscription:
         return self._place.sequence
 
     @property
+    def _has_expired(self) -> bool:
+        """Whether the permission is over. Then the listener is ended."""
+        until_ms = self._place.until_ms
+        if until_ms is None or not self._audience.has_expired(self, until_ms):
+            return False
+        self._is_over = True
+        return True
+
+    @property
     def is_live(self) -> bool:
         """True when the sink has taken all stored chunks. Then new chunks come by push."""
         return self._place.is_live
@@ -137,7 +152,8 @@ class Subscription:
         """
         with self._audience.serving(self, self.sink):
             self._check_place(page.first_sequence - 1)
-            self._push_chunks(page, is_last=is_last)
+            if not self._has_expired:
+                self._push_chunks(page, is_last=is_last)
 
     def keep_alive(self) -> None:
         """Push a comment to a listener that is caught up. The comment shows whether the client is still there.
@@ -145,6 +161,8 @@ class Subscription:
         A client that has read nothing for a minute is closed. It comes back with the position that it has.
         """
         with self._audience.serving(self, self.sink):
+            if self._has_expired:
+                return
             has_read = self.sink.has_read() if self.is_live else self._was_pulled
             self._was_pulled = False
             self._unread_ticks = 0 if has_read else self._unread_ticks + 1
@@ -158,7 +176,8 @@ class Subscription:
         """Push the last frame and close. A full sink gets the frame when it pulls."""
         with self._audience.serving(self, self.sink):
             self._check_place(last_sequence)
-            self._push_last(frame)
+            if not self._has_expired:
+                self._push_last(frame)
 
     def begin_anew(self) -> None:
         """Tell the listener that the stream was reset: at once, or after the frames that its sink still holds."""
@@ -200,7 +219,7 @@ class Subscription:
         moved = False
         if not self.is_live and not self._is_over:
             with self._audience.serving(self, self.sink):
-                moved = self._push_block()
+                moved = not self._has_expired and self._push_block()
         return moved
 
     def _push_block(self) -> bool:
