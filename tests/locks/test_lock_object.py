@@ -388,3 +388,20 @@ def test_bad_shards_are_refused(shards: int) -> None:
     """LK-17: a number of shards outside 1 to 10,000 is refused by name."""
     with pytest.raises((InvalidArgumentError, TypeError), match="shards"):
         LockOptions(shards=shards)
+
+
+@pytest.mark.parametrize("name", ["ttlMs", "delayMs"])
+@pytest.mark.parametrize("value", [None, "x", 1.5, -1, 2**53, True, [], {}])
+async def test_a_span_that_no_manager_sends_is_refused(
+    objects: LocalObjects, manager: DurableObjectLockManager, name: str, value: Any
+) -> None:
+    """LK-20: It is named and not stored. Stored, it would have closed the key for ever, also after a restart."""
+    spans = {"ttlMs": 1_000, "delayMs": 0, name: value}
+    request = encode_request("acquire", {"key": "k", "owner": "o", "requestId": "r", "waitMs": 0, **spans})
+    assert json.loads(await objects.call("k", request))["error"]["code"] == "invalid_argument"
+    objects.hibernate()
+    lock = await manager.acquire("k")
+    assert lock is not None
+    refresh = encode_request("refresh", {"key": "k", "fencingToken": lock.fencing_token, "ttlMs": value})
+    assert json.loads(await objects.call("k", refresh))["error"]["code"] == "invalid_argument"
+    assert await lock.release()

@@ -18,7 +18,7 @@ from agents_store_cloudflare.objects.wiring import DESCRIBE, check_addressed, de
 
 __all__ = ["LockObject"]
 
-MAX_WAIT_MS: Final = 86_400_000
+MAX_SPAN_MS: Final = 86_400_000
 KEYS_PER_PAGE: Final = 500
 
 Arguments: TypeAlias = "Mapping[str, Any]"
@@ -85,6 +85,7 @@ class LockObject:
         return encode_reply(operation(arguments))
 
     def _acquire(self, arguments: Arguments) -> str | Awaitable[str]:
+        _check_spans(arguments)
         arrived_ms = self._host.now_ms()
         request = LeaseRequest(
             key=arguments["key"],
@@ -98,7 +99,7 @@ class LockObject:
         if request.request_id in self._ended:
             return _granted(None, arrived_ms)
         grant = self._leases.acquire(request, now_ms=arrived_ms)
-        wait_ms = min(arguments["waitMs"], MAX_WAIT_MS)
+        wait_ms = min(arguments["waitMs"], MAX_SPAN_MS)
         if grant is None and wait_ms > 0 and not self._leases.is_given_back(request):
             return self._acquire_later(request, wait_ms, arrived_ms)
         if grant is None:
@@ -130,6 +131,7 @@ class LockObject:
             reply.set_result(None)
 
     def _refresh(self, arguments: Arguments) -> JsonValue:
+        _check_spans(arguments)
         key, token, now_ms = arguments["key"], arguments["fencingToken"], self._host.now_ms()
         expires_at = self._leases.refresh(key, fencing_token=token, ttl_ms=arguments["ttlMs"], now_ms=now_ms)
         self._serve(key)
@@ -222,6 +224,18 @@ class LockObject:
     def _expired(self, key: str) -> None:
         del self._expiry_timers[key]
         self._serve(key)
+
+
+def _check_spans(arguments: Arguments) -> None:
+    """Refuse spans that no lock manager sends: stored in a lease, they would close the key for ever.
+
+    Raises:
+        InvalidArgumentError: a span is no whole number of milliseconds, or longer than a day.
+    """
+    for name in ("ttlMs", "delayMs"):
+        span_ms = arguments.get(name, 0)
+        if type(span_ms) is not int or not 0 <= span_ms <= MAX_SPAN_MS:
+            raise InvalidArgumentError(f"{name} must be a whole number of milliseconds, at most a day")
 
 
 def _granted(grant: Grant | None, arrived_ms: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, TypedDict
 
-from agents_store_cloudflare.contract.errors import StreamTruncatedError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, StreamTruncatedError
 from agents_store_cloudflare.contract.json_values import JsonObject
 from agents_store_cloudflare.contract.streams.records import StreamInfo, StreamMark
 from agents_store_cloudflare.objects.rpc_text import encode_reply
@@ -70,7 +70,10 @@ def _reset(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> s
 
 
 def _truncate(log: StreamLog, arguments: Arguments, payload: str, now_ms: int) -> str:
-    log.truncate(first_sequence=arguments["firstSequence"], now_ms=now_ms, **_named(arguments, payload))
+    first_sequence = arguments["firstSequence"]
+    if type(first_sequence) is not int:
+        raise InvalidArgumentError("firstSequence must be a whole number")
+    log.truncate(first_sequence=first_sequence, now_ms=now_ms, **_named(arguments, payload))
     return encode_reply(None)
 
 

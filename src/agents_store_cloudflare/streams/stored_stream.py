@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar, cast
 
-from agents_store_cloudflare.contract.errors import StaleFencingTokenError, StreamNotFoundError
+from agents_store_cloudflare.contract.errors import InvalidArgumentError, StaleFencingTokenError, StreamNotFoundError
 from agents_store_cloudflare.database import ObjectSql
 from agents_store_cloudflare.streams import lifecycle
 from agents_store_cloudflare.streams.commits import Commit, is_repeated, with_commit
@@ -212,8 +212,12 @@ class StoredStream:
         """Return the highest fencing token seen, `token` included.
 
         Raises:
-            StaleFencingTokenError: a higher token was seen before.
+            StaleFencingTokenError: a higher token was seen before. InvalidArgumentError: the token is no whole number.
         """
+        if token is not None and type(token) is not int:
+            raise InvalidArgumentError(
+                "the fencing token must be a whole number"
+            )  # stored, it would close the stream for ever
         if token is None or head.fencing_token is None:
             return head.fencing_token if token is None else token
         if token < head.fencing_token:
