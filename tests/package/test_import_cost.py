@@ -91,7 +91,7 @@ PARTS = {
         "from agents_store_cloudflare import DurableObjectStreamManager", 49, 229_600, STREAMS, "StreamObject"
     ),  # 4,000: a writer has one flush on its way; pickles of errors; long texts
     "locks": Part("from agents_store_cloudflare import DurableObjectLockManager", 42, 191_500, LOCKS, "LockObject"),
-    "usage": Part("from agents_store_cloudflare import D1UsageStore", 54, 256_000, USAGE),
+    "usage": Part("from agents_store_cloudflare import D1UsageStore", 54, 257_000, USAGE),
     "whole": Part(
         "from agents_store_cloudflare import create_cloudflare_store",
         MAX_MODULES,
