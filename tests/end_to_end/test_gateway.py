@@ -159,6 +159,24 @@ def test_who_may_not_read(worker: LocalRuntime, stream: str) -> None:
         assert socket.frames()[0]["id"] == 1
 
 
+def test_open_connections_end_with_their_permission(worker: LocalRuntime, stream: str) -> None:
+    """GW-9: What is written after a signed path has expired reaches no connection that it opened."""
+    _write(worker, stream, first=1)
+    socket_path, events_path = (_do(worker, "sign", stream, wire=wire, expires_in=3) for wire in ("socket", "events"))
+    followed = events(worker.url, events_path)
+    with SocketClient(worker.url, socket_path) as socket:
+        assert [next(followed).kind for _ in range(2)] == ["chunk", "caught-up"]
+        assert [frame["event"] for frame in socket.frames()] == ["chunk", "caught-up"]
+        deadline = time.monotonic() + 30
+        while call(worker.url, "GET", events_path.replace("/events", "")).status == 200:
+            assert time.monotonic() < deadline, "the path did not expire"
+            time.sleep(0.1)
+        _write(worker, stream, first=2)
+        assert socket.message() is None
+        assert socket.close_code == 1008
+    assert not list(followed)
+
+
 def test_other_origins(worker: LocalRuntime, stream: str) -> None:
     """GW-8: Events, pages and errors carry the CORS headers. A preflight needs no permission."""
     _write(worker, stream, first=1)

@@ -60,7 +60,7 @@ class StreamGateway:
         cors: the other origins whose pages may read. By default there are none.
         faces: other protocols over the same streams. Each has its own path.
         recheck_after: the seconds (at most a day) after which a connection ends, so that its client comes back and `authorize`
-            decides anew. None leaves connections open, also after `authorize` has begun to deny. A face has its own rules.
+            decides anew. None leaves connections open, also after `authorize` has begun to deny. Connections of faces do not end by it.
         logger: gets failures; `agents_store_cloudflare.gateway` by default.
         sleep: waits between attempts.
     """

@@ -68,7 +68,11 @@ async def _test(env: Any, gateway: StreamGateway, path: str, query: dict[str, st
     if path == "/end":
         await manager.end_stream(stream_id, {"done": True})
     if path == "/sign":
-        return gateway.signed_path(stream_id, wire="socket" if query["wire"] == "socket" else "events")
+        return gateway.signed_path(
+            stream_id,
+            wire="socket" if query["wire"] == "socket" else "events",
+            expires_in=float(query.get("expires_in", "300")),
+        )
     if path == "/constructions":
         return int(await env.STREAMS.getByName(stream_id).constructions())
     return None
