@@ -18,7 +18,7 @@ import pytest
 from tools.local_runtime import LocalRuntime
 
 HERE = Path(__file__).parent
-REQUEST_TIMEOUT_S = 300
+REQUEST_TIMEOUT_S = 900
 collect_ignore_glob = ["*/tests/*"]
 """Modules that a suite imports under their own names. Their tests run where they come from."""
 
