@@ -3,7 +3,7 @@
 import pytest
 
 from agents_store_cloudflare import AgentState, D1StateError, D1StateStore, Message, StaleStateError
-from agents_store_cloudflare.homes import answers
+from agents_store_cloudflare.homes import answers, tables
 from agents_store_cloudflare.objects import ObjectCallError
 from agents_store_cloudflare.objects.rpc_text import encode_request
 from tests.homes.worlds import HomeWorld
@@ -18,6 +18,7 @@ def world() -> HomeWorld:
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make pages 20,000 characters long, so that tests need not move 40 MB."""
     monkeypatch.setattr(answers, "PAGE_CHARACTERS", 20_000)
+    monkeypatch.setattr(tables, "SMALL_BYTES", 0)
 
 
 def _messages(count: int, size: int = 3_000) -> list[Message]:

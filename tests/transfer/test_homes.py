@@ -16,7 +16,7 @@ from agents_store_cloudflare import (
     UsageOptions,
 )
 from agents_store_cloudflare.database import Statement
-from agents_store_cloudflare.homes import answers
+from agents_store_cloudflare.homes import answers, tables
 from agents_store_cloudflare.homes.session_object import SessionObject
 from agents_store_cloudflare.migrations import run_migration
 from agents_store_cloudflare.store import CloudflareStore
@@ -230,6 +230,7 @@ async def test_a_large_session(world: HomeWorld, monkeypatch: pytest.MonkeyPatch
         return reply
 
     monkeypatch.setattr(answers, "PAGE_CHARACTERS", 20_000)
+    monkeypatch.setattr(tables, "SMALL_BYTES", 0)
     monkeypatch.setattr(staging, "BATCH_BYTES", 20_000)
     monkeypatch.setattr(world.sessions, "call", measured)
     source, store = await _d1(), await world.store()

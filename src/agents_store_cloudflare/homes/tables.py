@@ -49,6 +49,9 @@ STATES: Final = "__agents_states"
 MOST_TOGETHER: Final = 20
 """The most statements that cross to the database at once. Their texts are in memory twice."""
 
+SMALL_BYTES: Final = 1_000_000
+"""The most bytes of a home whose reads cross together with the writes, because every result of such a home fits into a reply."""
+
 NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 T = TypeVar("T")
@@ -381,7 +384,7 @@ class HomeTables:
     def _answered(
         self, request: BatchRequest, writes: _Writes, *, made: Sequence[str] = (), looks: bool = False
     ) -> Answer:
-        """Run the statements. The rows of reads after the last write may be cut off at the end of a reply.
+        """Run the statements. In a home that is not small, the rows of reads after the last write may be cut off at the end of a reply.
 
         Args:
             made: statements to run before.
@@ -392,15 +395,20 @@ class HomeTables:
         first, skipped = request.place
         before: list[_Call] = [(_own(sql), ()) for sql in ((_NAMES, *made) if looks else made)]
         together: list[_Call] = []
-        most = MOST_TOGETHER if isinstance(request.statements, list) else 1
+        last, most = writes.last, 1
+        if isinstance(request.statements, list):
+            most = MOST_TOGETHER
+            final = len(request.statements) - 1
+            if last < final and not looks and request.place == (0, 0) and self._sql.size_bytes() <= SMALL_BYTES:
+                last = final
         for index, (sql, parameters) in enumerate(request.statements):
             if index < first:
                 continue
             statement = statement_without(missing, sql) if missing else _own(sql)
-            if statement is None or index <= writes.last:
+            if statement is None or index <= last:
                 together.append((statement, parameters))
-                if index == writes.last or len(together) == most:
-                    after: list[_Call] = [(_IS_KEPT, ())] if looks and index == writes.last else []
+                if index == last or len(together) == most:
+                    after: list[_Call] = [(_IS_KEPT, ())] if looks and index == last else []
                     results = self._each([*before, *together, *after])
                     answer.add(results[len(before) : len(before) + len(together)])
                     if looks and before:
