@@ -130,6 +130,31 @@ async def test_a_release_is_no_loss(manager: DurableObjectLockManager, clock: Co
     assert clock.pending == set()
 
 
+@pytest.mark.parametrize("ttl", [10, 0.015])
+async def test_the_watch_starts_the_refreshes(
+    manager: DurableObjectLockManager, clock: CountingClock, ttl: float
+) -> None:
+    """LK-22: Until its first refresh is due, a lock has one task. It is refreshed also after nobody listens for its loss any more.
+
+    A lease that ends before its first refresh is due is told as lost.
+    """
+    before = asyncio.all_tasks()
+    lock = await manager.acquire("k", ttl=ttl, auto_refresh=True)
+    assert lock is not None
+    told: list[Lock] = []
+    lock.on("lost", print)()
+    assert len(asyncio.all_tasks() - before) == 1
+    if ttl == 10:
+        assert await lock.refresh(ttl=3)  # its pauses are shorter from now on
+        await clock.advance(60)
+        assert not lock.lost
+        assert await lock.release()
+    else:
+        lock.on("lost", told.append)
+        await clock.advance(0.015)
+        assert told == [lock]
+
+
 async def test_a_release_that_failed_is_none(
     objects: Reachable, manager: DurableObjectLockManager, clock: CountingClock
 ) -> None:

@@ -12,7 +12,7 @@ import agents_store_cloudflare
 from tools.places import ROOT
 
 MAX_MODULES = 180
-MAX_BYTES = 939_000  # 5,000: docstrings; 13,000: turns in homes as one call, bookmarks; 16,500: flushes, deletions, pickles, clocks
+MAX_BYTES = 940_000  # 5,000: docstrings; 13,000: turns in homes as one call, bookmarks; 16,500: flushes, deletions, pickles, clocks
 HALF_MODULES, HALF_BYTES = 84, 450_000
 """Half of what `import agents_store_cloudflare` loaded when all names loaded with it: 169 modules, and the limit of bytes."""
 
@@ -90,7 +90,7 @@ PARTS = {
     "streams": Part(
         "from agents_store_cloudflare import DurableObjectStreamManager", 49, 229_600, STREAMS, "StreamObject"
     ),  # 4,000: a writer has one flush on its way; pickles of errors; long texts
-    "locks": Part("from agents_store_cloudflare import DurableObjectLockManager", 42, 191_500, LOCKS, "LockObject"),
+    "locks": Part("from agents_store_cloudflare import DurableObjectLockManager", 42, 192_500, LOCKS, "LockObject"),
     "usage": Part("from agents_store_cloudflare import D1UsageStore", 54, 257_000, USAGE),
     "whole": Part(
         "from agents_store_cloudflare import create_cloudflare_store",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 __all__ = ["LOST_REMEMBERED", "OVER", "Grant", "LeaseRequest", "LostTokens", "StoredLease"]
@@ -97,7 +97,8 @@ class StoredLease:
     def at(self, now_ms: int) -> Self:
         """Return the lease at this time. It ends at most a ttl from now, so a clock that was set back makes no lease longer."""
         if self.expires_at > now_ms:
-            return replace(self, expires_at=min(self.expires_at, now_ms + self.ttl_ms))
+            latest = now_ms + self.ttl_ms
+            return self if self.expires_at <= latest else replace(self, expires_at=latest)
         opens_at = self.opens_at if self.expires_at == OVER else self.expires_at + self.delay_ms
         opens_at = min(opens_at, now_ms + self.delay_ms)
         return replace(self, expires_at=OVER, opens_at=opens_at if opens_at > now_ms else 0)
@@ -127,7 +128,8 @@ class StoredLease:
 
     def to_text(self) -> str:
         """Return the lease as the text that is stored."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        # `asdict` would copy every value.
+        return json.dumps(self, default=_fields, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str) -> Self:
@@ -137,3 +139,7 @@ class StoredLease:
         lost["tokens"] = tuple(lost["tokens"])
         fields["lost"] = LostTokens(**lost)
         return cls(**fields)
+
+
+def _fields(part: StoredLease | LostTokens) -> dict[str, object]:
+    return {name: getattr(part, name) for name in part.__slots__}

@@ -177,7 +177,7 @@ class LeaseTable:
         return None if text is None else StoredLease.from_text(text)
 
     def _write(self, key: str, stored: StoredLease | None, lease: StoredLease) -> None:
-        if lease != stored:
+        if lease is not stored and lease != stored:
             self._sql.put_text(LEASE + key, lease.to_text())
 
 

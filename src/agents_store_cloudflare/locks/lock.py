@@ -54,6 +54,7 @@ class DurableObjectLock(Lock):
         self._is_leaving = False
         self._loss = Loss[DurableObjectLock](calls.logger)
         self._hold_until_s = 0.0
+        self._waits_to_refresh = False
         self._refresher: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -187,7 +188,7 @@ class DurableObjectLock(Lock):
 
         def end() -> None:
             unsubscribe()
-            if self._refresher is None and not self._loss.has_callbacks():
+            if self._refresher is None and not self._waits_to_refresh and not self._loss.has_callbacks():
                 self._stop_watching()
 
         return end
@@ -195,7 +196,8 @@ class DurableObjectLock(Lock):
     def keep_refreshed(self, hold_ms: int) -> None:
         """Refresh in the background at each third of the ttl, until the lock is released or lost, or `hold_ms` have passed."""
         self._hold_until_s = self._calls.now_s() + hold_ms / 1000
-        self._refresher = asyncio.get_running_loop().create_task(self._keep_refreshing())
+        self._waits_to_refresh = True
+        self._stop_watching()
         self._watch()
 
     def let_expire(self) -> None:
@@ -205,6 +207,7 @@ class DurableObjectLock(Lock):
 
     def stop_background(self) -> None:
         """End auto-refresh and the watch for the loss."""
+        self._waits_to_refresh = False
         if self._refresher is not None:
             self._refresher.cancel()
             self._refresher = None
@@ -212,12 +215,13 @@ class DurableObjectLock(Lock):
 
     def _look_again(self) -> None:
         """Let the background tasks compute their pauses again, because the lease ends earlier than before."""
+        if self._refresher not in (None, asyncio.current_task()):
+            self._refresher.cancel()
+            self._refresher = None
+            self._waits_to_refresh = True
         if self._watcher is not None:
             self._stop_watching()
             self._watch()
-        if self._refresher not in (None, asyncio.current_task()):
-            self._refresher.cancel()
-            self._refresher = asyncio.get_running_loop().create_task(self._keep_refreshing())
 
     def _watch(self) -> None:
         # The watch is a task of its own: the call of the refreshing task may hang when the lease ends.
@@ -225,6 +229,11 @@ class DurableObjectLock(Lock):
             self._watcher = asyncio.get_running_loop().create_task(self._tell_when_lost())
 
     async def _tell_when_lost(self) -> None:
+        if self._waits_to_refresh:
+            # A lock that is held briefly has one task.
+            await self._calls.sleep(min(self._pause_s(), self.remaining()))
+            self._waits_to_refresh = False
+            self._refresher = asyncio.get_running_loop().create_task(self._keep_refreshing())
         while (remaining_s := self.remaining()) > 0:
             await self._calls.sleep(max(SHORTEST_LOOK_S, remaining_s))
         if self.lost:
@@ -235,11 +244,12 @@ class DurableObjectLock(Lock):
             self._watcher.cancel()
             self._watcher = None
 
+    def _pause_s(self) -> float:
+        # A third of the remaining time: a third of the ttl after a success, then less and less while the object cannot be reached.
+        return max(SHORTEST_PAUSE_S, self.remaining() / 3)
+
     async def _keep_refreshing(self) -> None:
-        # The pause is a third of the remaining time: a third of the ttl after a success, then less and less while the object cannot
-        # be reached.
         while not (self.lost or self._is_released):
-            await self._calls.sleep(max(SHORTEST_PAUSE_S, self.remaining() / 3))
             if self._calls.now_s() >= self._hold_until_s:
                 self._calls.logger.warning("lock %r reached its max_hold and is not refreshed any more", self._key)
                 return
@@ -247,6 +257,7 @@ class DurableObjectLock(Lock):
                 await self.refresh()
             except Exception as error:  # noqa: BLE001 - after any failure the next attempt may save the lease
                 self._calls.logger.warning("lock %r could not be refreshed: %s", self._key, error)
+            await self._calls.sleep(self._pause_s())
 
 
 def reliable_s(valid_ms: int) -> float:

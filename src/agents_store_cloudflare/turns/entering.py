@@ -229,7 +229,8 @@ class Entrance:
 
         entering = self._finishing.start(self._state.enter_turn(entry, uuid.uuid4().hex))
         try:
-            return parts_of(await asyncio.shield(entering))
+            await asyncio.wait([entering])
+            return parts_of(entering.result())
         except asyncio.CancelledError:
             await self._finishing.wait_for([entering])
             if entering.done() and not entering.cancelled() and entering.exception() is None:
