@@ -76,7 +76,7 @@ def _press_by_keyboard(page: Page) -> None:
     """Go to the page's button by Tab, see that the focus shows, and press Enter."""
     for _ in range(30):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.tagName") == "BUTTON":
+        if page.evaluate("document.activeElement?.tagName") == "BUTTON":
             break
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
