@@ -184,3 +184,18 @@ async def test_a_text_that_no_database_can_store() -> None:
     with pytest.raises(InvalidArgumentError, match=r"copy.stored.__agents_states\[0\].error holds a lone surrogate"):
         await import_session(database, copy, replace=True)
     assert database.batches == sent
+
+
+@pytest.mark.parametrize("past", ["{", '["x", 5, null]', '[["a", "b", "x"]]', '{"a": ["b"]}'])
+async def test_damaged_commits_of_an_id(past: str) -> None:
+    """ST-51, TR-3: A session comes back under an id whose remembered commits another program has damaged."""
+    database = SqliteDatabase()
+    await run_migration(database)
+    states = D1StateStore(database)
+    await states.create_session("s", agent_type="t", initial_state={"n": 1})
+    copy = await export_session(database, "s")
+    await states.delete_session("s")
+    await database.batch([Statement("UPDATE __agents_fences SET past = ?1", (past,))])
+    await import_session(database, copy)
+    assert (await states.load_state("s", required=True)).custom_state == {"n": 1}
+    database.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from agents_store_cloudflare.state.damage import list_or_empty
 from agents_store_cloudflare.state.numbering import KEYS_PER_SESSION, first_key, last_key
 from agents_store_cloudflare.state.session_tables import SESSION_TABLES
 
@@ -48,11 +49,17 @@ INSERT_BLOCK: LiteralString = """
     ON CONFLICT DO NOTHING
 """
 
-# ?1 session id -> (version of the stored session, the highest known version of deleted sessions of this id)
-VERSIONS: LiteralString = """
+# ?1 session id -> (version of the stored session, the highest known version of deleted sessions of this id). Entries of `past` that
+# another program has damaged count as none.
+VERSIONS: LiteralString = f"""
     SELECT
       coalesce((SELECT version FROM __agents_states WHERE session_id = ?1), 0),
-      coalesce((SELECT max(c.value ->> 2) FROM __agents_fences AS f JOIN json_each(f.past) AS c WHERE f.session_id = ?1), 0)
+      coalesce((
+        SELECT max(CASE WHEN c.type = 'array' THEN CASE json_type(c.value, '$[2]') WHEN 'integer' THEN c.value ->> 2 END END)
+        FROM __agents_fences AS f
+        JOIN json_each({list_or_empty("f.past")}) AS c
+        WHERE f.session_id = ?1
+      ), 0)
 """
 
 # Aborts the batch unless the session can become visible now. Writes nothing. ?1 session id, ?2 the session's number, ?3 the version
