@@ -134,12 +134,18 @@ SELECT_STATUS: LiteralString = """
     WHERE session_id = ?1
 """
 
+# -> (this commit), or no row when the count is the largest whole number that JavaScript carries exactly
 INCREMENT_RESUME_COUNT: LiteralString = session_update(
-    "resume_count = resume_count + 1", result="coalesce(json(?5), resume_count + 1)"
+    "resume_count = resume_count + 1",
+    result="coalesce(json(?5), resume_count + 1)",
+    condition="resume_count < 9007199254740991",
 )
 
+# As above.
 INCREMENT_STEP_COUNT: LiteralString = session_update(
-    "step_count = step_count + 1", result="coalesce(json(?5), step_count + 1)"
+    "step_count = step_count + 1",
+    result="coalesce(json(?5), step_count + 1)",
+    condition="step_count < 9007199254740991",
 )
 
 # ?6 custom state

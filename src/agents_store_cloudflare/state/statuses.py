@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 
 from agents_store_cloudflare.contract.arguments import (
     MAX_LABEL_BYTES,
+    MAX_SAFE_INTEGER,
     UNSET,
     FencingToken,
     check_text,
     check_whole_number,
 )
+from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import encode_json
 from agents_store_cloudflare.contract.state.records import CasResult
 from agents_store_cloudflare.contract.state.statuses import StatusStore
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.state import session_sql
 from agents_store_cloudflare.state.calls import StateCalls
-from agents_store_cloudflare.state.guard import Commit
+from agents_store_cloudflare.state.guard import Commit, Guard
 from agents_store_cloudflare.state.stored_text import stored_text, text_of
 
 __all__ = ["StatusCalls", "check_statuses"]
@@ -67,16 +69,21 @@ class StatusCalls(StateCalls, StatusStore):
         self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> int:
         guard = self._guard("increment_resume_count", session_id, fencing_token, commit_id)
-        update = Statement(session_sql.INCREMENT_RESUME_COUNT, self._commit(guard))
-        commit, _ = await self._batches.write(guard, [update])
-        return cast("int", commit.result)
+        return await self._increment(guard, session_sql.INCREMENT_RESUME_COUNT)
 
     async def increment_step_count(
         self, session_id: str, *, fencing_token: FencingToken = UNSET, commit_id: str | None = None
     ) -> int:
         guard = self._guard("increment_step_count", session_id, fencing_token, commit_id)
-        update = Statement(session_sql.INCREMENT_STEP_COUNT, self._commit(guard))
-        commit, _ = await self._batches.write(guard, [update])
+        return await self._increment(guard, session_sql.INCREMENT_STEP_COUNT)
+
+    async def _increment(self, guard: Guard, sql: LiteralString) -> int:
+        first, results = await self._batches.guarded(guard, [Statement(sql, self._commit(guard))])
+        if first is None and not results[0]:
+            raise InvalidArgumentError(
+                f"{guard.operation}: the count is {MAX_SAFE_INTEGER:,}, the largest that there is"
+            )
+        commit = first or Commit.from_text(cast("str", results[0][0][0]))
         return cast("int", commit.result)
 
 

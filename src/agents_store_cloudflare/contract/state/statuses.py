@@ -80,6 +80,7 @@ class StatusStore(Protocol):
             The new count.
 
         Raises:
+            InvalidArgumentError: the count is 2^53-1.
             StateNotFoundError: there is no such session.
             StaleFencingTokenError: a newer holder of the lock has written.
 
@@ -101,6 +102,7 @@ class StatusStore(Protocol):
             The new count.
 
         Raises:
+            InvalidArgumentError: the count is 2^53-1.
             StateNotFoundError: there is no such session.
             StaleFencingTokenError: a newer holder of the lock has written.
 

@@ -157,6 +157,21 @@ class StepsConformance(Families, StateFixtures):
         with pytest.raises(StateNotFoundError):
             await state_store.increment_step_count(f"{unique}-none")
 
+    async def test_full_counters(self, state_store: D1StateStore, unique: str) -> None:
+        """ST-27: A counter that is 2^53-1 is refused and nothing changes: a reader would get a rounded count."""
+        full = 2**53 - 1
+        saved = await state_store.save(
+            AgentState(session_id=unique, agent_type="x", step_count=full - 1, resume_count=full)
+        )
+        assert await state_store.increment_step_count(unique, commit_id="last") == full
+        with pytest.raises(InvalidArgumentError, match="step_count"):
+            await state_store.increment_step_count(unique)
+        with pytest.raises(InvalidArgumentError, match="resume_count"):
+            await state_store.increment_resume_count(unique)
+        assert await state_store.increment_step_count(unique, commit_id="last") == full
+        state = await state_store.load_state(unique, required=True)
+        assert (state.step_count, state.resume_count, state.version) == (full, full, saved + 1)
+
     async def test_listing(self, state_store: D1StateStore, unique: str, member: Callable[[str, str], str]) -> None:
         """ST-28: Sessions are listed newest first, page by page, by prefix, parent, agent type and status."""
         for n in range(7):
