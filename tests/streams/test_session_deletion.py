@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from agents_store_cloudflare.contract.state.records import SubSessionRef
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.objects.rpc_text import decode_request
-from agents_store_cloudflare.state.deletions import MOST_LEFT
+from agents_store_cloudflare.state.deletions import MOST_LEFT, ExpiredTrees
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
 from agents_store_cloudflare.testing.faults import FaultyDatabase, FaultyNamespace, Moment
@@ -457,6 +458,26 @@ async def test_a_session_that_expires_while_others_are_cleaned_up(store: Store) 
     store.before("mark", expire)
     assert len(await store.store.cleanup_expired_sessions()) == 4
     assert await store.left(*ALL) == []
+
+
+async def test_a_descendant_that_is_made_again_while_expired_ones_are_cleaned_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SM-45: The new child goes with its expired parent, and so does its stream, which is not the stream that was marked."""
+    states = store.store.state_store
+    state = await states.load_state("root", required=True)
+    state.expires_at = 1
+    await states.save(state)
+    decide = states.cleanup_expired_trees
+
+    async def after_others(*arguments: Any, **named: Any) -> ExpiredTrees:
+        assert await store.store.delete_session("child")
+        await store.fill(("child", "root"))
+        return await decide(*arguments, **named)
+
+    monkeypatch.setattr(states, "cleanup_expired_trees", after_others)
+    assert set(await store.store.cleanup_expired_sessions()) == {"root", "child"}
+    assert await store.left(*ALL) == ["other"]
 
 
 async def test_the_streams_of_a_large_tree_are_forgotten(store: Store) -> None:

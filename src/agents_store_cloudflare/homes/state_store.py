@@ -43,7 +43,7 @@ from agents_store_cloudflare.state.calls import state_for
 from agents_store_cloudflare.state.checkpoints import existing_checkpoint
 from agents_store_cloudflare.state.commit_sql import FIRST_COMMIT
 from agents_store_cloudflare.state.damage import open_turn_of
-from agents_store_cloudflare.state.deletions import ANY_SESSION, DeletionPlan
+from agents_store_cloudflare.state.deletions import ANY_SESSION, DeletionPlan, ExpiredTrees
 from agents_store_cloudflare.state.guard import Guard
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.state.options import StateStoreOptions
@@ -216,32 +216,34 @@ class HomeStateStore(D1TurnStore):
 
     async def cleanup_expired_trees(
         self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
-    ) -> SessionTree:
+    ) -> ExpiredTrees:
         """Delete expired sessions. The directory proposes homes, and each home deletes the sessions that have expired by its own rows."""
         at_ms = None if now is None else check_whole_number(now, "now")
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         check_flag(delete_usage, "delete_usage")
-        trees: list[SessionTree] = []
+        session_ids: list[str] = []
+        streams: dict[str, frozenset[int]] = {}
         for home, count in await self._directory.expired(at_ms, limit):
-            tree = await self._clean_up(home, at_ms, count, usage=delete_usage)
-            trees.append(replace(tree, stream_ids=await self._without_used(home, tree.stream_ids)))
-            if not tree.session_ids:
+            trees = await self._clean_up(home, at_ms, count, usage=delete_usage)
+            session_ids.extend(trees.session_ids)
+            streams |= await self._numbers_without_used(home, trees.streams)
+            if not trees.session_ids:
                 await self._homes.project(home)  # the directory is out of date, and would propose this home for ever
-        return SessionTree(
-            session_ids=tuple(each for tree in trees for each in tree.session_ids),
-            stream_ids=tuple(each for tree in trees for each in tree.stream_ids),
-            remote_sub_session_ids=tuple(each for tree in trees for each in tree.remote_sub_session_ids),
-        )
+        return ExpiredTrees(session_ids=tuple(session_ids), streams=streams)
 
-    async def find_expired_streams(self, now: int | None, limit: int = 100) -> tuple[str, ...]:
+    async def find_expired_streams(self, now: int | None, limit: int = 100) -> Mapping[str, frozenset[int]]:
         """Find the streams of expired sessions in the homes that the directory proposes."""
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         at_ms = None if now is None else check_whole_number(now, "now")
-        homes = await self._directory.expired(at_ms, limit)
-        streams = [
-            await self._without_used(home, await self._expired_streams(home, at_ms, count)) for home, count in homes
-        ]
-        return tuple(dict.fromkeys(stream_id for of_home in streams for stream_id in of_home))
+        streams: dict[str, frozenset[int]] = {}
+        for home, count in await self._directory.expired(at_ms, limit):
+            streams |= await self._numbers_without_used(home, await self._expired_streams(home, at_ms, count))
+        return streams
+
+    async def _numbers_without_used(
+        self, home: str, streams: Mapping[str, frozenset[int]]
+    ) -> dict[str, frozenset[int]]:
+        return {stream_id: streams[stream_id] for stream_id in await self._without_used(home, streams)}
 
     async def plan_deletion(
         self,

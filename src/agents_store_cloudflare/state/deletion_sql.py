@@ -135,17 +135,18 @@ _IS_UNUSED: LiteralString = """
       )
 """
 
-# -> (stream id, mark or NULL) of each stream that only sessions of the tree use. The streams that earlier deletions of ?1 and of lost
-# descendants have left come last, with the marks that they found. Partial index on stream_id, primary keys.
+# -> (stream id, mark or NULL, session number or NULL) of each stream that only sessions of the tree use, a row for each of its sessions.
+# The streams that earlier deletions of ?1 and of lost descendants have left come last, with the marks that they found. Partial index on
+# stream_id, primary keys.
 SELECT_STREAMS: LiteralString = (
     _TREE_WITH_LOST
     + """,
-    streams (stream_id, mark) AS (
-      SELECT coalesce(s.stream_id, tree.session_id), NULL
+    streams (stream_id, mark, session_no) AS (
+      SELECT coalesce(s.stream_id, tree.session_id), NULL, tree.session_no
       FROM tree
       LEFT JOIN __agents_states AS s ON s.session_id = tree.session_id
       UNION ALL
-      SELECT left_over.value ->> 0, left_over.value -> 1
+      SELECT left_over.value ->> 0, left_over.value -> 1, NULL
       FROM tree
       JOIN __agents_fences AS f ON f.session_id = tree.session_id
       JOIN json_each("""
@@ -154,7 +155,7 @@ SELECT_STREAMS: LiteralString = (
       WHERE (tree.session_id = ?1 OR tree.session_no IS NULL)
         AND left_over.type = 'array'
     )
-    SELECT stream_id, mark
+    SELECT stream_id, mark, session_no
     FROM streams
     WHERE """
     + _IS_UNUSED

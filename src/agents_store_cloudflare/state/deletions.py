@@ -18,7 +18,7 @@ from agents_store_cloudflare.state import deletion_sql, session_sql
 from agents_store_cloudflare.state.calls import MAX_PAGE, StateCalls, expected
 from agents_store_cloudflare.state.guard import Condition, DeletedMeanwhileError, Guard
 
-__all__ = ["ANY_SESSION", "MOST_LEFT", "DeletionCalls", "DeletionPlan"]
+__all__ = ["ANY_SESSION", "MOST_LEFT", "DeletionCalls", "DeletionPlan", "ExpiredTrees"]
 
 ANY_SESSION: Final = "*"
 """Stands for any session, in place of a session id."""
@@ -61,6 +61,20 @@ class DeletionPlan:
     was_there: bool
     is_gone: bool = False
     done: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiredTrees:
+    """Expired sessions and their descendants, as they were when they were deleted.
+
+    Attributes:
+        session_ids: the deleted sessions.
+        streams: the streams that only they used, each with the numbers of its sessions. A session that is deleted and made again has
+            another number.
+    """
+
+    session_ids: tuple[str, ...]
+    streams: Mapping[str, frozenset[int]]
 
 
 class DeletionCalls(StateCalls, DeletionStore):
@@ -208,7 +222,7 @@ class DeletionCalls(StateCalls, DeletionStore):
 
     async def cleanup_expired_trees(
         self, now: int | None = None, limit: int = 100, *, delete_usage: bool = False
-    ) -> SessionTree:
+    ) -> ExpiredTrees:
         """Delete expired sessions as `cleanup_expired_sessions` does, and return the streams that only they used.
 
         Args:
@@ -221,7 +235,7 @@ class DeletionCalls(StateCalls, DeletionStore):
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         return await self._clean_up(ANY_SESSION, at_ms, limit, usage=check_flag(delete_usage, "delete_usage"))
 
-    async def _clean_up(self, place: str, at_ms: int | None, limit: int, *, usage: bool) -> SessionTree:
+    async def _clean_up(self, place: str, at_ms: int | None, limit: int, *, usage: bool) -> ExpiredTrees:
         """Delete expired sessions of the database at `place`, a session id or `ANY_SESSION`."""
         parameters = (None, at_ms, limit)
         kept = (*parameters, None, None, self._now_ms(), 0, None, 1, 0, MOST_LEFT)
@@ -236,19 +250,19 @@ class DeletionCalls(StateCalls, DeletionStore):
         )
         tree = _tree(results[-1], results[0], results[1])
         self._report(place, tree)
-        return tree
+        return ExpiredTrees(session_ids=tree.session_ids, streams=_numbered(results[0]))
 
-    async def find_expired_streams(self, now: int | None, limit: int = 100) -> tuple[str, ...]:
-        """Return the streams that `cleanup_expired_trees` would return."""
+    async def find_expired_streams(self, now: int | None, limit: int = 100) -> Mapping[str, frozenset[int]]:
+        """Return the streams that `cleanup_expired_trees` would return, each with the numbers of its sessions."""
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         at_ms = None if now is None else check_whole_number(now, "now")
         return await self._expired_streams(ANY_SESSION, at_ms, limit)
 
-    async def _expired_streams(self, place: str, at_ms: int | None, limit: int) -> tuple[str, ...]:
+    async def _expired_streams(self, place: str, at_ms: int | None, limit: int) -> dict[str, frozenset[int]]:
         """Return the streams of expired sessions in the database at `place`, a session id or `ANY_SESSION`."""
         select = Statement(deletion_sql.SELECT_STREAMS, (None, at_ms, limit))
         [rows] = await self._batches.decide("cleanup_expired_sessions", place, [select])
-        return tuple(_marked(rows))
+        return _numbered(rows)
 
     async def reset_fence(self, session_id: str) -> None:
         check_id(session_id, "session_id")
@@ -341,14 +355,21 @@ def _tree(sessions: list[Row], streams: list[Row], remote: list[Row]) -> Session
 
 
 def _marked(rows: Iterable[Sequence[Any]]) -> dict[str, StreamMark | None]:
-    """Return the streams of rows (stream id, mark or None).
+    """Return the streams of rows (stream id, mark or None, …).
 
     The first row of a stream counts. A name that no stream can have is left out.
     """
     streams: dict[str, StreamMark | None] = {}
-    for stream_id, mark in rows:
+    for stream_id, mark, *_ in rows:
         with suppress(TypeError, InvalidArgumentError):
             name = check_id(stream_id, "stream_id")
             facts = json.loads(mark) if isinstance(mark, str) else mark
             streams.setdefault(name, None if facts is None else StreamMark(*facts))
     return streams
+
+
+def _numbered(rows: Sequence[Row]) -> dict[str, frozenset[int]]:
+    """Return the streams of rows (stream id, mark or None, session number), each with the numbers of its sessions."""
+    return {
+        stream_id: frozenset(cast("int", row[2]) for row in rows if row[0] == stream_id) for stream_id in _marked(rows)
+    }

@@ -76,15 +76,15 @@ class SessionDeletion:
 
     async def delete_expired(self, now: int | None, limit: int) -> list[str]:
         """Delete expired sessions, as `CloudflareStore.cleanup_expired_sessions` promises. Return the ids that are deleted."""
-        streams = await self._state.find_expired_streams(now, limit)
-        marks = await self._marks(dict.fromkeys(streams), UNSET)
-        tree = await self._state.cleanup_expired_trees(now, limit, delete_usage=True)
-        for stream_id in tree.stream_ids:
-            if stream_id in marks:
-                await self._delete_stream(ANY_SESSION, stream_id, marks[stream_id])
-            elif stream_id not in streams:
+        known = await self._state.find_expired_streams(now, limit)
+        marks = await self._marks(dict.fromkeys(known), UNSET)
+        trees = await self._state.cleanup_expired_trees(now, limit, delete_usage=True)
+        for stream_id, numbers in trees.streams.items():
+            if not numbers <= known.get(stream_id, frozenset()):  # the stream of a session that was made after the marks
                 await self._delete_left(ANY_SESSION, stream_id, None)
-        return list(tree.session_ids)
+            elif stream_id in marks:
+                await self._delete_stream(ANY_SESSION, stream_id, marks[stream_id])
+        return list(trees.session_ids)
 
     async def _delete_homeless_usage(self, session_id: str, commit_id: str | None, *, is_deleted: bool) -> None:
         """With homes: tell D1 about the deletion now, and delete the usage of an id that has no session.
