@@ -12,7 +12,7 @@ from agents_store_cloudflare.contract.state.records import SubSessionRef
 from agents_store_cloudflare.database import Statement
 from agents_store_cloudflare.durable_streams.stream_object import StreamObject
 from agents_store_cloudflare.objects.rpc_text import decode_request
-from agents_store_cloudflare.state.deletions import MOST_LEFT, ExpiredTrees
+from agents_store_cloudflare.state.deletions import MOST_LEFT
 from agents_store_cloudflare.streams.options import StreamOptions
 from agents_store_cloudflare.testing import FakeClock, LocalObjects, SqliteDatabase
 from agents_store_cloudflare.testing.faults import FaultyDatabase, FaultyNamespace, Moment
@@ -460,24 +460,32 @@ async def test_a_session_that_expires_while_others_are_cleaned_up(store: Store) 
     assert await store.left(*ALL) == []
 
 
-async def test_a_descendant_that_is_made_again_while_expired_ones_are_cleaned_up(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_last_number", [False, True])
+@pytest.mark.parametrize("call", ["cleanup_expired_trees", "carry_out"])
+async def test_a_descendant_that_is_made_again_before_the_decision(
+    store: Store, monkeypatch: pytest.MonkeyPatch, call: str, *, has_last_number: bool
 ) -> None:
-    """SM-45: The new child goes with its expired parent, and so does its stream, which is not the stream that was marked."""
+    """SM-37, SM-45: The new child goes with its parent, and so does its stream, which is not the stream that was marked."""
     states = store.store.state_store
+    if has_last_number:  # the new child gets the number of the former
+        await store.store.delete_session("other")
     state = await states.load_state("root", required=True)
-    state.expires_at = 1
+    state.expires_at = 1 if call == "cleanup_expired_trees" else None
     await states.save(state)
-    decide = states.cleanup_expired_trees
+    decide = getattr(states, call)
 
-    async def after_others(*arguments: Any, **named: Any) -> ExpiredTrees:
+    async def after_others(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.undo()
         assert await store.store.delete_session("child")
         await store.fill(("child", "root"))
         return await decide(*arguments, **named)
 
-    monkeypatch.setattr(states, "cleanup_expired_trees", after_others)
-    assert set(await store.store.cleanup_expired_sessions()) == {"root", "child"}
-    assert await store.left(*ALL) == ["other"]
+    monkeypatch.setattr(states, call, after_others)
+    if call == "carry_out":
+        assert await store.store.delete_session("root")
+    else:
+        assert set(await store.store.cleanup_expired_sessions()) == {"root", "child"}
+    assert await store.left(*ALL) == ([] if has_last_number else ["other"])
 
 
 async def test_the_streams_of_a_large_tree_are_forgotten(store: Store) -> None:

@@ -222,27 +222,25 @@ class HomeStateStore(D1TurnStore):
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         check_flag(delete_usage, "delete_usage")
         session_ids: list[str] = []
-        streams: dict[str, frozenset[int]] = {}
+        streams: dict[str, frozenset[str]] = {}
         for home, count in await self._directory.expired(at_ms, limit):
             trees = await self._clean_up(home, at_ms, count, usage=delete_usage)
             session_ids.extend(trees.session_ids)
-            streams |= await self._numbers_without_used(home, trees.streams)
+            streams |= await self._lives_without_used(home, trees.streams)
             if not trees.session_ids:
                 await self._homes.project(home)  # the directory is out of date, and would propose this home for ever
         return ExpiredTrees(session_ids=tuple(session_ids), streams=streams)
 
-    async def find_expired_streams(self, now: int | None, limit: int = 100) -> Mapping[str, frozenset[int]]:
+    async def find_expired_streams(self, now: int | None, limit: int = 100) -> Mapping[str, frozenset[str]]:
         """Find the streams of expired sessions in the homes that the directory proposes."""
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         at_ms = None if now is None else check_whole_number(now, "now")
-        streams: dict[str, frozenset[int]] = {}
+        streams: dict[str, frozenset[str]] = {}
         for home, count in await self._directory.expired(at_ms, limit):
-            streams |= await self._numbers_without_used(home, await self._expired_streams(home, at_ms, count))
+            streams |= await self._lives_without_used(home, await self._expired_streams(home, at_ms, count))
         return streams
 
-    async def _numbers_without_used(
-        self, home: str, streams: Mapping[str, frozenset[int]]
-    ) -> dict[str, frozenset[int]]:
+    async def _lives_without_used(self, home: str, streams: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
         return {stream_id: streams[stream_id] for stream_id in await self._without_used(home, streams)}
 
     async def plan_deletion(

@@ -135,14 +135,17 @@ _IS_UNUSED: LiteralString = """
       )
 """
 
-# -> (stream id, mark or NULL, session number or NULL) of each stream that only sessions of the tree use, a row for each of its sessions.
-# The streams that earlier deletions of ?1 and of lost descendants have left come last, with the marks that they found. Partial index on
-# stream_id, primary keys.
+# Tells a session from a later session of its id. The number alone is given again when it was the highest.
+_LIFE: LiteralString = "{state}.session_no || '.' || {state}.history_epoch"
+
+# -> (stream id, mark or NULL, life or NULL) of each stream that only sessions of the tree use, a row for each of its sessions. The streams
+# that earlier deletions of ?1 and of lost descendants have left come last, with the marks that they found. Partial index on stream_id,
+# primary keys.
 SELECT_STREAMS: LiteralString = (
     _TREE_WITH_LOST
-    + """,
-    streams (stream_id, mark, session_no) AS (
-      SELECT coalesce(s.stream_id, tree.session_id), NULL, tree.session_no
+    + f""",
+    streams (stream_id, mark, life) AS (
+      SELECT coalesce(s.stream_id, tree.session_id), NULL, {_LIFE.format(state="s")}
       FROM tree
       LEFT JOIN __agents_states AS s ON s.session_id = tree.session_id
       UNION ALL
@@ -155,7 +158,7 @@ SELECT_STREAMS: LiteralString = (
       WHERE (tree.session_id = ?1 OR tree.session_no IS NULL)
         AND left_over.type = 'array'
     )
-    SELECT stream_id, mark, session_no
+    SELECT stream_id, mark, life
     FROM streams
     WHERE """
     + _IS_UNUSED
@@ -236,7 +239,7 @@ DELETE_STATES: LiteralString = (
 )
 
 # ?1 … ?3 as in the trees, ?4 commit id and ?5 request of the deletion, or NULL for a cleanup, ?6 now, ?7 1 to remember the deletion
-# although there is no session, ?8 the streams that the session ?1 leaves unless others use them, and the numbers of their sessions, as
+# although there is no session, ?8 the streams that the session ?1 leaves unless others use them, and the lives of their sessions, as
 # JSON; the streams of other sessions come first. ?9 1 where each session leaves its own stream, ?10 1 if the deletion met the session
 # before others deleted it, ?11 most streams and most children -> (session id, the streams that it leaves). Damaged commits are
 # forgotten. Runs after the deletion of the usage and before the deletion of the sessions. For each session of the tree it keeps: the
@@ -292,7 +295,9 @@ REMEMBER_DELETION: LiteralString = (
       FROM tree
       JOIN __agents_states AS late ON late.session_id = tree.session_id
       WHERE ?8 IS NOT NULL
-        AND tree.session_no NOT IN (SELECT value FROM json_each(?8, '$.sessions'))
+        AND """
+    + _LIFE.format(state="late")
+    + """ NOT IN (SELECT value FROM json_each(?8, '$.lives'))
       UNION ALL
       SELECT given.value ->> 0, given.value
       FROM json_each(?8, '$.streams') AS given

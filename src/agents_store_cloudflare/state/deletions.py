@@ -43,7 +43,7 @@ class DeletionPlan:
 
     Attributes:
         tree: the sessions to delete, and the streams that only they use.
-        numbers: the numbers of these sessions.
+        lives: the lives of the sessions that use these streams. A session that is deleted and made again has another life.
         streams: the streams to delete, each with the mark that an earlier deletion found, if one did.
         guard: the conditions of the deletion. One is that nobody else deletes the session meanwhile.
         remember: keep a note of the deletion even if there is no session.
@@ -54,7 +54,7 @@ class DeletionPlan:
     """
 
     tree: SessionTree
-    numbers: Sequence[int] = ()
+    lives: Sequence[str] = ()
     streams: Mapping[str, StreamMark | None]
     guard: Guard
     remember: bool
@@ -69,12 +69,11 @@ class ExpiredTrees:
 
     Attributes:
         session_ids: the deleted sessions.
-        streams: the streams that only they used, each with the numbers of its sessions. A session that is deleted and made again has
-            another number.
+        streams: the streams that only they used, each with the lives of its sessions.
     """
 
     session_ids: tuple[str, ...]
-    streams: Mapping[str, frozenset[int]]
+    streams: Mapping[str, frozenset[str]]
 
 
 class DeletionCalls(StateCalls, DeletionStore):
@@ -142,7 +141,7 @@ class DeletionCalls(StateCalls, DeletionStore):
                 return await self._decided(guard, is_deleted=bool(was_there))
         return DeletionPlan(
             tree=tree,
-            numbers=[cast("int", row[1]) for row in results[1]],
+            lives=[each for lives in _lives(results[2]).values() for each in lives],
             streams=streams,
             guard=replace(guard, lives=cast("int", lives)),
             # Without a session, the deletion is still remembered when its caller named it, or when it deletes a stream of another name.
@@ -171,7 +170,7 @@ class DeletionCalls(StateCalls, DeletionStore):
             StaleFencingTokenError: a newer holder of the lock has written since the plan.
             StaleStateError: the session has got another version since the plan.
         """
-        left = json.dumps({"streams": [*streams.items()][:MOST_LEFT], "sessions": plan.numbers}, ensure_ascii=False)
+        left = json.dumps({"streams": [*streams.items()][:MOST_LEFT], "lives": plan.lives}, ensure_ascii=False)
         remember = plan.remember or bool(streams)
         if not plan.is_gone:
             with suppress(DeletedMeanwhileError):
@@ -250,19 +249,19 @@ class DeletionCalls(StateCalls, DeletionStore):
         )
         tree = _tree(results[-1], results[0], results[1])
         self._report(place, tree)
-        return ExpiredTrees(session_ids=tree.session_ids, streams=_numbered(results[0]))
+        return ExpiredTrees(session_ids=tree.session_ids, streams=_lives(results[0]))
 
-    async def find_expired_streams(self, now: int | None, limit: int = 100) -> Mapping[str, frozenset[int]]:
-        """Return the streams that `cleanup_expired_trees` would return, each with the numbers of its sessions."""
+    async def find_expired_streams(self, now: int | None, limit: int = 100) -> Mapping[str, frozenset[str]]:
+        """Return the streams that `cleanup_expired_trees` would return, each with the lives of its sessions."""
         check_whole_number(limit, "limit", low=1, high=MAX_PAGE)
         at_ms = None if now is None else check_whole_number(now, "now")
         return await self._expired_streams(ANY_SESSION, at_ms, limit)
 
-    async def _expired_streams(self, place: str, at_ms: int | None, limit: int) -> dict[str, frozenset[int]]:
+    async def _expired_streams(self, place: str, at_ms: int | None, limit: int) -> dict[str, frozenset[str]]:
         """Return the streams of expired sessions in the database at `place`, a session id or `ANY_SESSION`."""
         select = Statement(deletion_sql.SELECT_STREAMS, (None, at_ms, limit))
         [rows] = await self._batches.decide("cleanup_expired_sessions", place, [select])
-        return _numbered(rows)
+        return _lives(rows)
 
     async def reset_fence(self, session_id: str) -> None:
         check_id(session_id, "session_id")
@@ -290,7 +289,7 @@ class DeletionCalls(StateCalls, DeletionStore):
             guard: the conditions.
             usage: also delete the usage of the sessions.
             remember: keep a note of the deletion even if there is no session.
-            left_streams: the streams that are deleted next, with their marks, and the numbers of their sessions, as JSON. The streams of
+            left_streams: the streams that are deleted next, with their marks, and the lives of their sessions, as JSON. The streams of
                 other sessions are deleted too.
             gone: the sessions that the deletion met and that others have deleted since. Those that are not there again lose their usage.
 
@@ -368,8 +367,9 @@ def _marked(rows: Iterable[Sequence[Any]]) -> dict[str, StreamMark | None]:
     return streams
 
 
-def _numbered(rows: Sequence[Row]) -> dict[str, frozenset[int]]:
-    """Return the streams of rows (stream id, mark or None, session number), each with the numbers of its sessions."""
+def _lives(rows: Sequence[Row]) -> dict[str, frozenset[str]]:
+    """Return the streams of rows (stream id, mark or None, life or None), each with the lives of its sessions."""
     return {
-        stream_id: frozenset(cast("int", row[2]) for row in rows if row[0] == stream_id) for stream_id in _marked(rows)
+        stream_id: frozenset(cast("str", row[2]) for row in rows if row[0] == stream_id and row[2] is not None)
+        for stream_id in _marked(rows)
     }

@@ -79,9 +79,9 @@ class SessionDeletion:
         known = await self._state.find_expired_streams(now, limit)
         marks = await self._marks(dict.fromkeys(known), UNSET)
         trees = await self._state.cleanup_expired_trees(now, limit, delete_usage=True)
-        for stream_id, numbers in trees.streams.items():
-            # A session that was made after the marks has a number of its own.
-            if not numbers <= known.get(stream_id, frozenset()):
+        for stream_id, lives in trees.streams.items():
+            # A session that was made after the marks has a life of its own.
+            if not lives <= known.get(stream_id, frozenset()):
                 await self._delete_left(ANY_SESSION, stream_id, None)
             elif stream_id in marks:
                 await self._delete_stream(ANY_SESSION, stream_id, marks[stream_id])
