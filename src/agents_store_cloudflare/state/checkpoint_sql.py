@@ -144,31 +144,38 @@ BLOCKS_OF_CHECKPOINT: LiteralString = f"""
     {_COUNTED_BLOCKS}
 """
 
-# ?1 session id, ?2 a number: lower ones are wanted, ?3 most rows. Newest first, by primary key.
+# Tells a session from a later one of its id: a number alone may be given again, and always is in a home.
+_LIFE: LiteralString = "printf('%x-%x', s.session_no, s.created_at)"
+
+# ?1 session id, ?2 a number: lower ones are wanted, ?3 most rows. Newest first, by primary key. A session without such checkpoints
+# gives one row without a number.
 _PAGE: LiteralString = f"""
-    WHERE s.session_id = ?1
-      AND c.id > {FIRST_KEY}
+    LEFT JOIN __agents_checkpoints AS c
+      ON c.id > {FIRST_KEY}
       AND c.id < {FIRST_KEY} + CAST(?2 AS INTEGER)
-      AND c.pruned = 0
+      AND c.pruned = 0"""
+
+_NEWEST_FIRST: LiteralString = """
+    WHERE s.session_id = ?1
     ORDER BY c.id DESC
     LIMIT ?3
 """
 
-# The parameters of `_PAGE` -> as LATEST_CHECKPOINT
+# The parameters of `_PAGE` -> as LATEST_CHECKPOINT, then `_LIFE`
 LIST_CHECKPOINTS: LiteralString = f"""
-    SELECT {_COLUMNS}
+    SELECT {_COLUMNS}, {_LIFE}
     FROM __agents_states AS s
-    JOIN __agents_checkpoints AS c
-    LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
     {_PAGE}
+    LEFT JOIN __agents_checkpoints AS base ON base.id = c.base_id
+    {_NEWEST_FIRST}
 """
 
-# The parameters of `_PAGE` -> as NEWEST_CHECKPOINT
+# The parameters of `_PAGE` -> as NEWEST_CHECKPOINT, then `_LIFE`
 LIST_BARE_CHECKPOINTS: LiteralString = f"""
-    SELECT {_BARE_COLUMNS}
+    SELECT {_BARE_COLUMNS}, {_LIFE}
     FROM __agents_states AS s
-    JOIN __agents_checkpoints AS c
     {_PAGE}
+    {_NEWEST_FIRST}
 """
 
 # ?1 session id, ?2 a number -> as LATEST_BLOCKS, of the newest checkpoint below that number: older checkpoints count fewer messages

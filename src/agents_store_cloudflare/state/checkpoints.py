@@ -32,7 +32,7 @@ from agents_store_cloudflare.database import Row, Statement
 from agents_store_cloudflare.database.clock_sql import SELECT_NOW
 from agents_store_cloudflare.state import checkpoint_sql, codec, fork_sql, message_sql, prune_sql
 from agents_store_cloudflare.state.calls import StateCalls, expected, new_epoch, state_for
-from agents_store_cloudflare.state.cursors import cursor_after, number_of
+from agents_store_cloudflare.state.cursors import NOT_FROM_THIS_LIST, cursor_after, place_of
 from agents_store_cloudflare.state.guard import Commit, Condition, Guard
 from agents_store_cloudflare.state.loading import loaded, loading
 from agents_store_cloudflare.state.numbering import MAX_MESSAGES
@@ -150,7 +150,10 @@ class CheckpointCalls(StateCalls, CheckpointStore):
         check_id(session_id, "session_id")
         check_whole_number(limit, "limit", low=1, high=MAX_CHECKPOINTS)
         check_flag(include_state, "include_state")
-        below = min(number_of(cursor, "checkpoints"), MAX_MESSAGES)
+        number, life = place_of(cursor, "checkpoints")
+        if cursor is not None and life is None:
+            raise InvalidArgumentError(NOT_FROM_THIS_LIST)
+        below = min(number, MAX_MESSAGES)
         page = (session_id, below, limit + 1)
         if include_state:
             rows, blocks = await self._batches.show(
@@ -159,14 +162,23 @@ class CheckpointCalls(StateCalls, CheckpointStore):
                     Statement(checkpoint_sql.BLOCKS_OF_PAGE, (session_id, below)),
                 ]
             )
-            items = [codec.listed_checkpoint_of(row, blocks) for row in rows[:limit]]
         else:
+            blocks = []
             [rows] = await self._batches.show([Statement(checkpoint_sql.LIST_BARE_CHECKPOINTS, page)])
-            items = [codec.bare_checkpoint_of(session_id, row) for row in rows[:limit]]
+        present = rows[0][-1] if rows else None
+        if life is not None and life != present:
+            raise InvalidArgumentError(f"cursor is from an earlier session {session_id!r}; begin without a cursor")
+        kept = [row[:-1] for row in rows[:limit] if row[0] is not None]
+        if include_state:
+            items = [codec.listed_checkpoint_of(row, blocks) for row in kept]
+        else:
+            items = [codec.bare_checkpoint_of(session_id, row) for row in kept]
         more = len(rows) > limit
         return CheckpointPage(
             items=items,
-            next_cursor=cursor_after("checkpoints", cast("int", rows[limit - 1][0])) if more else None,
+            next_cursor=cursor_after("checkpoints", cast("int", rows[limit - 1][0]), cast("str", present))
+            if more
+            else None,
             has_more=more,
         )
 

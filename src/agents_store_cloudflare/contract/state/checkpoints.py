@@ -83,7 +83,7 @@ class CheckpointStore(Protocol):
             The checkpoints, and the cursor of the next page.
 
         Raises:
-            InvalidArgumentError: `limit` is out of range, or `cursor` is not one of `list_checkpoints`.
+            InvalidArgumentError: `limit` is out of range, `cursor` is not one of `list_checkpoints`, or its session is deleted.
 
         Cost: 1 D1 batch (7-16 rows read).
         """
