@@ -352,7 +352,7 @@ class CloudflareStore(tuple[D1TurnStore, DurableObjectStreamManager]):  # noqa: 
             StaleFencingTokenError: the state or a stream has seen a higher token.
             StaleStateError: the session has another version. StreamError, D1StateError: a part could not be deleted. Call it again.
 
-        Cost: 2 D1 batches (193-229 rows read, 3-4 written), 2 object calls (6 rows read, 6 written).
+        Cost: 2 D1 batches (194-230 rows read, 3-4 written), 2 object calls (6 rows read, 6 written).
         """
         return await self._deletion().delete(
             session_id, expected_version=expected_version, fencing_token=fencing_token, commit_id=commit_id
