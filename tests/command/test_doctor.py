@@ -75,6 +75,15 @@ def test_each_fault(command: Command, file: Path, filled: SqliteDatabase, check:
     assert command("doctor", "--database", file).out.count("\n  -> ") == len(done.json()["findings"])
 
 
+@pytest.mark.parametrize("column", ["step_count", "resume_count", "version"])
+def test_a_negative_counter(command: Command, file: Path, filled: SqliteDatabase, column: str) -> None:
+    """A session with a negative counter can be read, but no call can save it. `doctor` names the column."""
+    _break(file, f"UPDATE __agents_states SET {column} = -1 WHERE session_id = 'trip'")
+    done = command("doctor", "--database", file)
+    assert done.status == 1
+    assert f"trip: {column} is no whole number from 0 to 2^53 - 1" in done.out
+
+
 def test_every_listing_has_a_fault() -> None:
     """A check that no test provokes might find nothing at all."""
     assert {listing.check for listing in LISTS} <= set(FAULTS)

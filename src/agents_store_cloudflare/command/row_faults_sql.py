@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import LiteralString, cast
 
-from agents_store_cloudflare.command.row_rules import FIELDS, IDS, JSON_COLUMNS, Column, JsonKind
+from agents_store_cloudflare.command.row_rules import FIELDS, IDS, JSON_COLUMNS, Column, JsonKind, kind_of, least
 from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER
 from agents_store_cloudflare.database import MAX_VALUE_BYTES
 from agents_store_cloudflare.state.numbering import KEYS_PER_SESSION
@@ -29,10 +29,10 @@ def fault_statement(table: str, columns: Sequence[Column]) -> LiteralString:
 def _whens(table: str, column: Column) -> Iterator[str]:
     name, kind = column.name, JSON_COLUMNS.get(table, {}).get(column.name)
     allowed = f"'{'integer' if column.is_integer else 'text'}'" + (", 'null'" if column.is_nullable else "")
-    what = "whole number up to 2^53 - 1" if column.is_integer else "text"
+    what = kind_of(column)
     yield f"WHEN typeof({name}) NOT IN ({allowed}) THEN '{name} is no {what}'"
     if column.is_integer:
-        yield f"WHEN {name} NOT BETWEEN {-MAX_SAFE_INTEGER} AND {MAX_SAFE_INTEGER} THEN '{name} is no {what}'"
+        yield f"WHEN {name} NOT BETWEEN {least(column)} AND {MAX_SAFE_INTEGER} THEN '{name} is no {what}'"
         return
     yield f"WHEN length(CAST({name} AS BLOB)) > {MAX_VALUE_BYTES} THEN '{name} has more than {MAX_VALUE_BYTES:,} bytes'"
     if name in IDS:

@@ -22,6 +22,8 @@ __all__ = [
     "JsonKind",
     "columns_by_table",
     "faults_of",
+    "kind_of",
+    "least",
     "neutral_value",
 ]
 
@@ -66,6 +68,7 @@ IDS: Final = frozenset(
 )  # fmt: skip
 """The columns of ids. They must hold no control character."""
 
+_COUNTERS: Final = frozenset({"step_count", "resume_count", "version"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TYPES: Final[Mapping[str, type]] = {"object": dict, "array": list, "amounts": dict, "details": dict, "change": dict}
 
@@ -123,6 +126,18 @@ def neutral_value(table: str, column: Column) -> SqlValue:
     return {"array": "[]", None: "(unreadable)"}.get(JSON_COLUMNS.get(table, {}).get(column.name), "{}")
 
 
+def least(column: Column) -> int:
+    """Return the least number that a column may hold. A session with a negative counter could not be saved."""
+    return 0 if column.name in _COUNTERS else -MAX_SAFE_INTEGER
+
+
+def kind_of(column: Column) -> str:
+    """Return what a column may hold, in words."""
+    if not column.is_integer:
+        return "text"
+    return f"whole number {'from 0 to' if least(column) == 0 else 'up to'} 2^53 - 1"
+
+
 def _is_shared(table: str, column: str, row: Mapping[str, object]) -> bool:
     """Return whether a checkpoint's state lies in an earlier checkpoint."""
     return table == "__agents_checkpoints" and column == "custom_state" and row.get("base_id") is not None
@@ -132,8 +147,8 @@ def _fault(column: Column, value: object) -> str | None:
     if value is None:
         return None if column.is_nullable else "is NULL"
     if column.is_integer:
-        is_whole = isinstance(value, int) and abs(value) <= MAX_SAFE_INTEGER
-        return None if is_whole else "is no whole number up to 2^53 - 1"
+        is_whole = isinstance(value, int) and least(column) <= value <= MAX_SAFE_INTEGER
+        return None if is_whole else f"is no {kind_of(column)}"
     if not isinstance(value, str):
         return "is no text"
     if column.name in IDS and _CONTROL.search(value):

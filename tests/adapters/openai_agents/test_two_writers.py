@@ -1,6 +1,7 @@
 """Two writers of one conversation, and what goes wrong between a call and its reply."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -187,6 +188,14 @@ async def test_the_session_is_an_ordinary_one(database: SqliteDatabase) -> None:
     assert await session.pop_item() == OUTPUT
     await store.delete_session("s")
     assert await session.get_items() == []
+
+
+@pytest.mark.parametrize("limit", [2**24, 2**24 + 1, sys.maxsize, 10**30])
+async def test_a_limit_above_any_number_of_items(database: SqliteDatabase, limit: int) -> None:
+    """OA-1: A limit above the number of items means all, however large it is."""
+    await D1Session("s", database).add_items(users("a", "b"))
+    assert await D1Session("s", database).get_items(limit) == users("a", "b")
+    assert await D1Session("s", database, session_settings={"limit": limit}).get_items() == users("a", "b")
 
 
 async def test_bad_input(database: SqliteDatabase) -> None:

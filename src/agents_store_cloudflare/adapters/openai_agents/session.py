@@ -25,6 +25,7 @@ from agents_store_cloudflare.database import Homes, OneDatabase
 from agents_store_cloudflare.state import D1StateStore
 from agents_store_cloudflare.state.contention import MOST_ATTEMPTS
 from agents_store_cloudflare.state.history import history_of
+from agents_store_cloudflare.state.numbering import MAX_MESSAGES
 from agents_store_cloudflare.usage import D1UsageStore
 
 if TYPE_CHECKING:
@@ -182,7 +183,9 @@ class D1Session:
         """Return the last items, and the epoch of their history: 0 without a session, None if nothing was read."""
         if limit == 0:
             return [], None
-        state = await self._state.load_state(self.session_id, messages="all" if limit is None or limit < 0 else limit)
+        state = await self._state.load_state(
+            self.session_id, messages="all" if limit is None or not 0 <= limit <= MAX_MESSAGES else limit
+        )
         if state is None:
             return [], 0
         return [dict(message) for message in state.messages], history_of(state).epoch
