@@ -35,7 +35,7 @@ def migrated_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def worker(migrated_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRuntime]:
     """Serve the example Worker with its offline model, a word every 15 ms."""
     folder = _copy(migrated_state, tmp_path_factory)
-    variables = {"TOKEN_DELAY_MS": "15", "LOCK_TTL_S": "5"}
+    variables = {"TOKEN_DELAY_MS": "15", "LOCK_TTL_S": "10"}
     with LocalRuntime(CONFIG, persist=folder, vars=variables) as runtime:
         yield runtime
 

@@ -26,7 +26,7 @@ BROKEN_OFF = re.compile(f"interrupted|{NO_ANSWER}")
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRuntime]:
     """The example; an answer of some seconds, so that a page can leave in the middle."""
-    variables = {"WORD_DELAY_MS": "40", "LOCK_TTL_S": "3"}
+    variables = {"WORD_DELAY_MS": "40", "LOCK_TTL_S": "10"}
     with LocalRuntime(CONFIG, persist=tmp_path_factory.mktemp("chat"), vars=variables, ready_path="/") as runtime:
         yield runtime
 

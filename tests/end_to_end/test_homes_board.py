@@ -23,7 +23,7 @@ DONE = re.compile(r"^done, step 6, 7 messages, version \d+$")
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRuntime]:
     """The example; a turn of nine seconds, so that a page can leave in the middle on a slow machine too."""
-    variables = {"STEP_DELAY_MS": "1500", "LOCK_TTL_S": "3"}
+    variables = {"STEP_DELAY_MS": "1500", "LOCK_TTL_S": "10"}
     with LocalRuntime(CONFIG, persist=tmp_path_factory.mktemp("board"), vars=variables, ready_path="/") as runtime:
         yield runtime
 

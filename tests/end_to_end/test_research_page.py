@@ -95,7 +95,7 @@ def test_markdown_is_shown_and_scripts_are_not(worker: LocalRuntime, page: Page)
 def test_a_server_that_dies_is_told_and_recovered(migrated_state: Path, tmp_path: Path, page: Page) -> None:
     """The page says that the server is gone. When it is back, the page shows that the answer was interrupted, and a new question works."""
     state = shutil.copytree(migrated_state, tmp_path / "state")
-    variables = {"TOKEN_DELAY_MS": "150", "LOCK_TTL_S": "3"}
+    variables = {"TOKEN_DELAY_MS": "150", "LOCK_TTL_S": "15"}
     runtime = LocalRuntime(CONFIG, persist=state, vars=variables)
     runtime.start()
     try:
@@ -117,6 +117,17 @@ def test_a_server_that_dies_is_told_and_recovered(migrated_state: Path, tmp_path
         expect(page.locator(".note")).to_have_count(1)
     finally:
         runtime.close()
+
+
+def test_a_turn_that_loses_its_lock_is_told(migrated_state: Path, tmp_path: Path, page: Page) -> None:
+    """A turn whose Worker lives but has lost the lock says nothing more. The page looks at the lock, and says so."""
+    state = shutil.copytree(migrated_state, tmp_path / "state")
+    # The first run of pydantic-ai in a Worker imports for about a second. Nothing can refresh the lock meanwhile.
+    with LocalRuntime(CONFIG, persist=state, vars={"LOCK_TTL_S": "0.1"}) as runtime:
+        page.goto(runtime.url)
+        ask(page)
+        expect(page.locator(".note")).to_contain_text("interrupted")
+        ready(page)
 
 
 def test_offline_is_told(worker: LocalRuntime, page: Page) -> None:

@@ -4,6 +4,7 @@ import * as talk from "./talk.js";
 
 const $ = (id) => document.getElementById(id);
 const LOOK_AGAIN_MS = 1000;
+const SILENCE_MS = 5000; // a turn that loses its lock says nothing more, so after a silence the page looks at the lock
 
 // The session's name is in the address: a reload, or the same address on another device, shows the same session.
 const isNew = location.hash.length < 2;
@@ -68,7 +69,7 @@ async function refresh() {
   const seen = await view(session);
   if (seen.failed) {
     say(`${seen.failed} Trying again.`, true);
-    again = setTimeout(refresh, LOOK_AGAIN_MS);
+    lookAgain(LOOK_AGAIN_MS);
     return null;
   }
   if (!seen.found) return null;
@@ -80,17 +81,25 @@ async function refresh() {
   running = locked || (looksLost && !isLost);
   say(`${running ? "A turn is running" : "Ready"} · ${counted(latest?.turn ?? 0, "turn")} · ${counted(usage.tokens.total, "token")}, ` +
     `${counted(usage.toolStats.totalCalls, "tool call")} in all`);
-  if (running) again = setTimeout(refresh, LOOK_AGAIN_MS);
+  if (running) lookAgain(LOOK_AGAIN_MS);
   else if (queued !== null) ask(queued);
   return seen.found;
+}
+
+function lookAgain(afterMs) {
+  clearTimeout(again);
+  again = setTimeout(refresh, afterMs);
 }
 
 function listen(from) {
   if (listening) return;
   listening = true;
   events(session, from, {
-    chunk: (chunk) => onChunk[chunk.type]?.(chunk),
-    lost: () => { say("The connection is lost. Trying again.", true); clearTimeout(again); again = setTimeout(refresh, LOOK_AGAIN_MS); },
+    chunk: (chunk) => {
+      onChunk[chunk.type]?.(chunk);
+      if (running) lookAgain(SILENCE_MS);
+    },
+    lost: () => { say("The connection is lost. Trying again.", true); lookAgain(LOOK_AGAIN_MS); },
     truncated: () => talk.note("Earlier parts of this conversation are no longer kept in the stream."),
   });
 }
@@ -107,6 +116,7 @@ async function ask(question) {
   running = true;
   $("start").hidden = true;
   listen(started.fromSequence);
+  lookAgain(SILENCE_MS);
 }
 
 function queue(question) {
