@@ -25,7 +25,7 @@ def _get(runtime: LocalRuntime, path: str) -> Any:
 
 def _wait_for_log(runtime: LocalRuntime, line: str) -> None:
     """Wait for a line of the log. The runtime's output arrives a little after its answer."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while line not in runtime.log().read_text():
         assert time.monotonic() < deadline, runtime.log().read_text()
         time.sleep(0.1)
