@@ -16,6 +16,8 @@ def test_spans() -> None:
     assert span_ms(None, None, "ttl") is None
     with pytest.raises(TypeError, match="not both"):
         span_ms(1, 1000, "ttl")
+    with pytest.raises(TypeError, match="ttl_ms must be a number, not timedelta; give a timedelta as ttl"):
+        span_ms(None, timedelta(seconds=1.5), "ttl")  # type: ignore[arg-type]
 
 
 def test_a_span_that_looks_like_milliseconds() -> None:

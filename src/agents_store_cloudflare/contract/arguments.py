@@ -214,6 +214,8 @@ def span_ms(
     if value is None:
         return None
     if isinstance(value, timedelta):
+        if seconds is None:
+            raise TypeError(f"{name}_ms must be a number, not timedelta; give a timedelta as {name}")
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(cast("object", value), int | float):
         raise TypeError(f"{name} must be a number of seconds or a timedelta, not {type(value).__name__}")
