@@ -54,6 +54,35 @@ async def test_what_is_not_settled_expires(store: D1UsageStore, clock: FakeClock
     assert await _taken(store, "tenant") == (100, 0)
 
 
+async def test_a_change_of_a_cap_that_comes_again_late(
+    store: D1UsageStore, database: FaultyDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """US-18: Others set the expected cap again after a lost reply. The retry does not change the cap a second time."""
+
+    async def others(_attempt: int) -> None:
+        await store.set_budget("tenant", 100, "tokens", expected_cap=200)
+
+    monkeypatch.setattr(retry, "pause_before_retry", others)
+    database.fail("after")
+    assert (await store.set_budget("tenant", 200, "tokens", expected_cap=100)).cap == 100
+    database.fail("before")
+    monkeypatch.setattr(retry, "pause_before_retry", _no_pause)
+    assert (await store.set_budget("tenant", 200, "tokens", expected_cap=100)).cap == 200
+
+
+async def _no_pause(_attempt: int) -> None:
+    return
+
+
+async def test_an_expired_reservation_that_nobody_has_deleted(store: D1UsageStore, clock: FakeClock) -> None:
+    """US-20: The release of an expired reservation gives False also when its row is still there."""
+    held = await store.reserve("session", 100, ttl=30)
+    assert held is not None
+    await clock.advance(30)
+    assert [await store.release(held), await store.release(held)] == [False, False]
+    assert await _taken(store, "tenant") == (0, 0)
+
+
 async def test_settled_after_it_expired(store: D1UsageStore, clock: FakeClock) -> None:
     """US-18: The spent amount is recorded once, also after the reservation was given back."""
     held = await store.reserve("session", 60, ttl=30)

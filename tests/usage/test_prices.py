@@ -42,10 +42,19 @@ def test_what_has_no_price_stays_unpriced() -> None:
     assert price_entry(_entry(cost_micros=7), BOOK) == _entry(cost_micros=7)
 
 
+def test_a_cost_that_is_too_large() -> None:
+    """US-21: A cost that the totals could not keep exactly is refused."""
+    most = TokenCounts(prompt=2**53 - 1, completion=0)
+    with pytest.raises(InvalidArgumentError, match="the cost"):
+        price_entry(_entry(tokens=most), BOOK)
+
+
 def test_corrections_cost_the_difference() -> None:
     """US-13, US-21: A correction of tokens is priced with its sign. A correction of a tool call is not priced."""
     correction = TokenCounts(prompt=-400, completion=0)
     assert price_entry(_entry(tokens=correction, corrects="e"), BOOK).cost_micros == -1_000
+    half = TokenCounts(prompt=-5, completion=0)
+    assert price_entry(_entry("plain", tokens=half, corrects="e"), BOOK).cost_micros == -1, "what `prompt=5` costs"
     call: dict[str, Any] = {
         "kind": "tool",
         "model": None,

@@ -166,6 +166,14 @@ def test_a_table_name_that_cannot_be_one(database: SqliteDatabase, name: str) ->
         D1UsageStore(database, table_name=name)
 
 
+async def test_days_before_1970(database: SqliteDatabase) -> None:
+    """US-14: A range of days that ends before 1970 holds nothing, not the first day of 1970."""
+    store = D1UsageStore(database)
+    await store.record_tokens("s", model="m", tokens={"prompt": 1, "completion": 1}, timestamp=0)
+    assert [each.key for each in await store.get_totals("day", first_day="1969-12-31")] == ["1970-01-01"]
+    assert await store.get_totals("day", last_day="1969-12-31") == []
+
+
 async def test_a_row_of_others_costs_only_itself(database: SqliteDatabase) -> None:
     """US-14, US-16: An impossible time, written by somebody else, breaks no view and no rebuild."""
     store = D1UsageStore(database)

@@ -157,13 +157,13 @@ SELECT_RESERVED: LiteralString = """
     WHERE own.scope = ?1
 """
 
-# ?1 scope, ?2 expires at, ?3 id -> a row when there was a reservation to give back. Primary key.
-DELETE_RESERVATION: LiteralString = """
+# ?1 scope, ?2 expires at, ?3 id -> (1 when its time was not over) when there was a reservation to give back, or no row. Primary key.
+DELETE_RESERVATION: LiteralString = f"""
     DELETE FROM __agents_reservations
     WHERE root = (SELECT root FROM __agents_budgets WHERE scope = ?1)
       AND expires_at = ?2
       AND id = ?3
-    RETURNING 1 AS released
+    RETURNING expires_at > {NOW_MS} AS released
 """
 
 # ?1 scope, ?2 expires at, ?3 id, ?4 amount, ?5 actual, ?6 now. Primary keys.

@@ -19,6 +19,7 @@ from agents_store_cloudflare.database import Row, SqlError
 from agents_store_cloudflare.database.finishing import Finishing
 from agents_store_cloudflare.usage import budget_sql as sql
 from agents_store_cloudflare.usage.batches import UsageBatches
+from agents_store_cloudflare.usage.sql import COMMIT_GUARD, REMEMBER_COMMIT
 
 __all__ = ["Budgets", "PendingReservation", "age_span_ms", "budget_of"]
 
@@ -97,14 +98,21 @@ class Budgets(BudgetStore):
         if parent == scope:
             raise InvalidArgumentError("parent is the scope itself")
         statement = self._batches.statement
+        statements = [
+            statement(sql.BUDGET_GUARD, scope, unit, parent, MAX_SCOPES, expected_cap, cap),
+            statement(sql.UPSERT_BUDGET, scope, unit, parent, cap),
+        ]
+        if expected_cap is not None:
+            # When this batch is sent again, others may have set the expected cap again. So the batch has a name.
+            name = (uuid.uuid4().hex, "set_budget")
+            named = statement(REMEMBER_COMMIT, *name, self._batches.now_ms())
+            statements = [statement(COMMIT_GUARD, *name), *statements, named]
         try:
-            *_, rows = await self._batches.run(
-                statement(sql.BUDGET_GUARD, scope, unit, parent, MAX_SCOPES, expected_cap, cap),
-                statement(sql.UPSERT_BUDGET, scope, unit, parent, cap),
-                statement(sql.SELECT_BUDGET, scope),
-            )
+            *_, rows = await self._batches.run(*statements, statement(sql.SELECT_BUDGET, scope))
         except SqlError as error:
-            raise _fault(scope, error) from None
+            if (error.guard or {}).get("fault") != "repeated":
+                raise _fault(scope, error) from None
+            [rows] = await self._batches.run_on_primary(statement(sql.SELECT_BUDGET, scope))
         return budget_of(rows[0])
 
     async def get_budget(self, scope: str) -> Budget | None:
@@ -204,7 +212,7 @@ class Budgets(BudgetStore):
             statement(sql.SELECT_ENDED, reservation.id, reservation.expires_at),
         )
         # Without a row, it was settled, it has expired, or it was released before, perhaps by this call with a lost reply.
-        return bool(released) or not ended
+        return bool(released[0][0]) if released else not ended
 
     async def delete_old_settlements(
         self, age: float | timedelta | None = None, *, age_ms: float | None = None, commit_id: str | None = None

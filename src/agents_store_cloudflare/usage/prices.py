@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
-from agents_store_cloudflare.contract.arguments import check_id, check_whole_number
+from agents_store_cloudflare.contract.arguments import MAX_SAFE_INTEGER, check_id, check_whole_number
 from agents_store_cloudflare.contract.usage.budgets import ModelPrice, PriceBook
 from agents_store_cloudflare.contract.usage.records import TokenCounts, UsageEntry
 
@@ -60,4 +60,6 @@ def _cost(tokens: TokenCounts, price: ModelPrice) -> int:
         + (tokens.completion - tokens.reasoning) * price.completion
         + tokens.reasoning * reasoning
     )
-    return (parts + PRICED_TOKENS // 2) // PRICED_TOKENS
+    # A correction of all tokens takes back the whole cost, so half a millionth of it is rounded down.
+    cost = (abs(parts) + PRICED_TOKENS // 2) // PRICED_TOKENS
+    return check_whole_number(cost if parts >= 0 else -cost, "the cost", low=-MAX_SAFE_INTEGER)

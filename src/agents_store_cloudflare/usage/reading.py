@@ -9,6 +9,7 @@ from typing import Literal, LiteralString, cast
 
 from agents_store_cloudflare.contract.arguments import (
     MAX_SAFE_INTEGER,
+    check_flag,
     check_id,
     check_text,
     check_whole_number,
@@ -65,6 +66,7 @@ class Reading(Deletions, EntryStore, TotalsStore):
         self, session_id: str, *, include_sub_agents: bool = False, run_id: str | None = None
     ) -> UsageRollup:
         check_id(session_id, "session_id")
+        check_flag(include_sub_agents, "include_sub_agents")
         if run_id is not None:
             if include_sub_agents:
                 raise InvalidArgumentError("a run belongs to one session; leave out include_sub_agents")
@@ -161,7 +163,7 @@ def _day(given: date | str | None, name: str, default: int) -> int:
             raise InvalidArgumentError(f'{name} must be a date such as "2026-11-23"') from error
     if not isinstance(cast("object", given), date):
         raise TypeError(f"{name} must be a date or its text, not {type(given).__name__}")
-    return max(0, given.toordinal() - EPOCH.toordinal())
+    return given.toordinal() - EPOCH.toordinal()
 
 
 def _kinds(kinds: Sequence[str] | None) -> str | None:
@@ -169,10 +171,11 @@ def _kinds(kinds: Sequence[str] | None) -> str | None:
         return None
     if isinstance(kinds, str):
         raise TypeError("kinds must be a sequence of kinds, not one text")
-    for kind in kinds:
+    wanted = list(kinds)
+    for kind in wanted:
         if kind not in KINDS:
             raise InvalidArgumentError(f"kinds has {kind!r}, it may hold {', '.join(KINDS)}")
-    return json.dumps(list(kinds))
+    return json.dumps(wanted)
 
 
 def _steps(step_range: tuple[int, int] | Mapping[str, int] | None) -> tuple[int | None, int | None]:

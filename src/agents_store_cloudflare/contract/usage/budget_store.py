@@ -24,7 +24,8 @@ class BudgetStore(Protocol):
             cap: the most that may be taken, in `unit`.
             unit: what is counted, such as "tokens" or "micro_usd". All scopes of a tree have the same unit.
             parent: the scope around this one. It must have a budget already, and it cannot be changed later.
-            expected_cap: change the cap only if it is this one; None changes any. A budget that has the new cap already is fine.
+            expected_cap: change the cap only if it is this one; None changes any. A budget that has the new cap already is fine. Such a
+                call writes one row more, by which its retry is recognised.
 
         Returns:
             The budget after the change.

@@ -107,7 +107,7 @@ class UsageConformance(UsageFixtures):
             return [entry.step_count for entry in await usage_store.get_entries(unique, **filters)]
 
         assert await steps() == [1, 3, 2, 0, 9]
-        assert await steps(kinds=["tokens"]) == [1, 3, 2, 0]
+        assert await steps(kinds=["tokens"]) == await steps(kinds=iter(["tokens"])) == [1, 3, 2, 0]
         assert await steps(kinds=[]) == []
         assert await steps(step_range=(1, 2)) == [1, 2]
         assert await steps(step_range={"min": 2}) == [3, 2, 9]
