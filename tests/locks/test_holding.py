@@ -186,6 +186,32 @@ async def test_a_callback_that_fails_stops_nothing(
     assert "ZeroDivisionError" in caplog.text
 
 
+async def test_one_callback_registered_twice(manager: DurableObjectLockManager, clock: CountingClock) -> None:
+    """LK-22: Ending one registration twice leaves the other one."""
+    lock = await manager.acquire("k", ttl=1)
+    assert lock is not None
+    told: list[str] = []
+
+    def tell(lost: Lock) -> None:
+        told.append(lost.key)
+
+    end = lock.on("lost", tell)
+    lock.on("lost", tell)
+    end()
+    end()
+    await clock.advance(2)
+    assert told == ["k"]
+
+
+async def test_keys_that_change_before_the_block(manager: DurableObjectLockManager) -> None:
+    """LK-25: `locks` holds the keys that it was given, whatever becomes of the caller's list."""
+    keys = ["a", "b"]
+    block = manager.locks(keys)
+    keys.remove("a")
+    async with block as held:
+        assert sorted(held) == ["a", "b"]
+
+
 async def test_events_and_callbacks_are_checked(manager: DurableObjectLockManager) -> None:
     """LK-17: An unknown event and a callback that is not callable are refused by name."""
     lock = await manager.acquire("k")

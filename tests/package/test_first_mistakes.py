@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from agents_store_cloudflare import CloudflareStore, LockObject, StreamObject, create_cloudflare_store
+from agents_store_cloudflare import (
+    CloudflareStore,
+    CorsPolicy,
+    LockObject,
+    StateStoreOptions,
+    StreamObject,
+    StreamOptions,
+    SubscriptionOptions,
+    create_cloudflare_store,
+)
 from agents_store_cloudflare.contract.arguments import called_by_its_name
 from agents_store_cloudflare.testing import LocalObjects, SqliteDatabase
 
@@ -35,6 +44,22 @@ CALLS: list[tuple[Callable[[Any], Any], str]] = [
     ),
 ]
 """A call with an argument that does not exist, and the call that the error names."""
+
+FLAGS: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda store: store.locks.acquire("ada", auto_refresh="false"), "auto_refresh"),
+    (lambda store: store.locks.lock("ada", cancel_when_lost="no").__aenter__(), "cancel_when_lost"),
+    (lambda store: store.stream_manager.create_reader("ada", follow="no"), "follow"),
+    (lambda _: StreamOptions(adaptive="off"), "adaptive"),  # type: ignore[arg-type]
+    (lambda _: StateStoreOptions(require_fencing="no"), "require_fencing"),  # type: ignore[arg-type]
+    (lambda _: CorsPolicy(allowed_origins=[], allow_credentials="false"), "allow_credentials"),  # type: ignore[arg-type]
+    (lambda _: SubscriptionOptions(allow_loopback="false"), "allow_loopback"),  # type: ignore[arg-type]
+    (lambda store: store.usage_store.get_rollup("ada", include_sub_agents="no"), "include_sub_agents"),
+    *(
+        (lambda store, name=name: store.turn("ada", agent_type="demo", **{name: "no"}).__aenter__(), name)
+        for name in ("auto_refresh", "stream", "checkpoint", "create")
+    ),
+]
+"""A flag that is given as text, as it comes from an environment variable, and the argument that the error names."""
 
 
 async def _await(block: Any) -> None:
@@ -84,6 +109,19 @@ def test_an_argument_that_does_not_exist_names_the_class_that_the_caller_knows(
         with pytest.raises(TypeError, match=shown):
             async with call(_store()):
                 pass
+
+    asyncio.run(wrongly())
+
+
+@pytest.mark.parametrize(("call", "shown"), FLAGS)
+def test_a_flag_is_no_text(call: Callable[[CloudflareStore], Any], shown: str) -> None:
+    """The text "false" would count as true."""
+
+    async def wrongly() -> None:
+        store = _store()
+        await store.migrate()
+        with pytest.raises(TypeError, match=f"{shown} must be True or False, not str"):
+            await call(store)
 
     asyncio.run(wrongly())
 

@@ -379,12 +379,18 @@ async def test_a_failing_callback_stops_nothing(caplog: pytest.LogCaptureFixture
     def fail(_event: object) -> None:
         raise ValueError("mine")
 
+    told: list[object] = []
+    end = manager.on("buffer_overflow", told.append)
+    manager.on("buffer_overflow", told.append)
+    end()
+    end()  # ends its own registration, not the other one
     manager.on("buffer_overflow", fail)
     writer = await manager.create_writer("s", "a", "t")
     faulty.fail("before", "before", "before", "before")
     await writer.write({"type": "x", "n": 1})
     await writer.write({"type": "x", "n": 2})
     assert "callback" in caplog.text
+    assert len(told) == 1
     assert [chunk["n"] for chunk in writer.pending] == [2]
     await clock.advance(61)
     await writer.write({"type": "x", "n": 3})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from agents_store_cloudflare.contract.arguments import check_flag
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.objects.http_messages import HttpRequest
 
@@ -36,6 +37,9 @@ class CorsPolicy:
     def __post_init__(self) -> None:
         if isinstance(self.allowed_origins, str):
             raise TypeError("allowed_origins must be a list of origins, not text")
+        for name in ("allowed_origins", "allowed_headers", "exposed_headers"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # the caller may change its lists later
+        check_flag(self.allow_credentials, "allow_credentials")
         if ANY in self.allowed_origins and self.allow_credentials:
             raise InvalidArgumentError("credentials need the origins by name, not '*'")
         for origin in self.allowed_origins:

@@ -25,7 +25,7 @@ class Loss(Generic[LockT]):
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._callbacks: list[Callable[[LockT], object]] = []
+        self._callbacks: dict[object, Callable[[LockT], object]] = {}
         self._lost: LockT | None = None
 
     def is_told(self) -> bool:
@@ -38,11 +38,11 @@ class Loss(Generic[LockT]):
         if self._lost is not None:
             self._call(callback, self._lost)
             return lambda: None
-        self._callbacks.append(callback)
+        registration = object()
+        self._callbacks[registration] = callback
 
         def unsubscribe() -> None:
-            if callback in self._callbacks:
-                self._callbacks.remove(callback)
+            self._callbacks.pop(registration, None)
 
         return unsubscribe
 
@@ -51,8 +51,8 @@ class Loss(Generic[LockT]):
             return
         self._lost = lock
         self._logger.warning("lock %r is lost; writes with its token are refused from now on", lock.key)
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
+        callbacks, self._callbacks = self._callbacks, {}
+        for callback in callbacks.values():
             self._call(callback, lock)
 
     def _call(self, callback: Callable[[LockT], object], lock: LockT) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Unpack
 
 from agents_store_cloudflare.cloudflare.namespace import as_namespace
-from agents_store_cloudflare.contract.arguments import check_id, options_of, span_ms
+from agents_store_cloudflare.contract.arguments import check_flag, check_id, options_of, span_ms
 from agents_store_cloudflare.contract.blocks import Block
 from agents_store_cloudflare.contract.errors import InvalidArgumentError, LockNotAcquiredError
 from agents_store_cloudflare.contract.locks import LockAcquireOptions, LockBlockOptions, LockHolder, LockManager
@@ -143,7 +143,7 @@ class DurableObjectLockManager(LockManager):
 
     @asynccontextmanager
     async def _held(self, key: str, options: LockBlockOptions) -> AsyncGenerator[DurableObjectLock, None]:
-        cancel_when_lost = options.pop("cancel_when_lost", False)
+        cancel_when_lost = check_flag(options.pop("cancel_when_lost", False), "cancel_when_lost")
         lock = await self._acquirer.one(check_id(key, "key"), self._wanted(options))
         if lock is None:
             raise self._refused(key)
@@ -151,12 +151,12 @@ class DurableObjectLockManager(LockManager):
             yield lock
 
     def locks(self, keys: Iterable[str], **options: Unpack[LockBlockOptions]) -> LocksBlock:
-        return LocksBlock(self._all_held(keys, options))
+        return LocksBlock(self._all_held(checked_keys(keys), options))
 
     @asynccontextmanager
-    async def _all_held(self, keys: Iterable[str], options: LockBlockOptions) -> AsyncGenerator[HeldLocks, None]:
-        cancel_when_lost = options.pop("cancel_when_lost", False)
-        held = await self._acquirer.all(checked_keys(keys), self._wanted(options))
+    async def _all_held(self, keys: Sequence[str], options: LockBlockOptions) -> AsyncGenerator[HeldLocks, None]:
+        cancel_when_lost = check_flag(options.pop("cancel_when_lost", False), "cancel_when_lost")
+        held = await self._acquirer.all(keys, self._wanted(options))
         if isinstance(held, Blocked):
             raise self._refused(held.key)
         async with self._block(list(held.values()), cancel_when_lost=cancel_when_lost):
@@ -184,10 +184,11 @@ class DurableObjectLockManager(LockManager):
         given_ms = checked_ttl_ms(options.get("ttl"), options.get("ttl_ms"), "ttl")
         lease_ms = self._options.ttl_ms() if given_ms is None else given_ms
         owner = options.get("owner")
+        refreshes = check_flag(options.get("auto_refresh", False), "auto_refresh")
         return Wanted(
             owner=uuid.uuid4().hex if owner is None else check_id(owner, "owner"),
             ttl_ms=lease_ms,
             wait_ms=span_ms(options.get("wait"), None, "wait", most_seconds=MAX_TTL_S) or 0,
             delay_ms=self._options.delay_ms(options.get("lock_delay")),
-            hold_ms=self._options.hold_ms(lease_ms) if options.get("auto_refresh") else None,
+            hold_ms=self._options.hold_ms(lease_ms) if refreshes else None,
         )

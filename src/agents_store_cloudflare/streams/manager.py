@@ -12,6 +12,7 @@ from agents_store_cloudflare.contract.arguments import (
     UNSET,
     FencingToken,
     check_fencing_token,
+    check_flag,
     check_id,
     check_whole_number,
     options_of,
@@ -103,6 +104,7 @@ class DurableObjectStreamManager(StreamManager):
         self, stream_id: str, *, wait: float | timedelta | None = None, follow: bool = True
     ) -> Opening[DurableObjectStreamReader]:
         check_id(stream_id, "stream_id")
+        check_flag(follow, "follow")
         return self._reader(wait, lambda: DurableObjectStreamReader(stream_id, None, self._client, follow=follow))
 
     def create_resumable_reader(

@@ -23,7 +23,7 @@ class OpenWriters:
         self._client = client
         self._options = options
         self._writers: dict[str, list[DurableObjectStreamWriter]] = {}
-        self._listeners: list[Callable[[BufferOverflowEvent], None]] = []
+        self._listeners: dict[object, Callable[[BufferOverflowEvent], None]] = {}
 
     def make(
         self, identity: WriterIdentity, *, writer_id: str | None = None, in_a_block: bool = False
@@ -71,11 +71,11 @@ class OpenWriters:
 
     def on_overflow(self, listener: Callable[[BufferOverflowEvent], None]) -> Callable[[], None]:
         """Call `listener` for each chunk that a full buffer drops. Return a function that ends this."""
-        self._listeners.append(listener)
+        registration = object()
+        self._listeners[registration] = listener
 
         def unsubscribe() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+            self._listeners.pop(registration, None)
 
         return unsubscribe
 
@@ -88,7 +88,7 @@ class OpenWriters:
 
     def _tell_overflow(self, stream_id: str) -> None:
         event = BufferOverflowEvent(stream_id=stream_id, dropped_count=1, buffer_size=self._options.buffer_size)
-        for listener in list(self._listeners):
+        for listener in list(self._listeners.values()):
             try:
                 listener(event)
             except Exception:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal, TypedDict
 
-from agents_store_cloudflare.contract.arguments import check_whole_number, span_ms, system_now_ms
+from agents_store_cloudflare.contract.arguments import check_flag, check_whole_number, span_ms, system_now_ms
 from agents_store_cloudflare.contract.errors import InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonValue
 from agents_store_cloudflare.streams.blocks import MAX_CHUNK_BYTES
@@ -92,6 +92,7 @@ class StreamOptions:
         self.retention_spans()
         if self.keep_chunks is not None:
             check_whole_number(self.keep_chunks, "keep_chunks", low=1)
+        check_flag(self.adaptive, "adaptive")
         if self.overflow not in ("wait", "drop_oldest"):
             raise InvalidArgumentError(f"overflow must be 'wait' or 'drop_oldest', not {self.overflow!r}")
 

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 from agents_store_cloudflare.contract.arguments import (
     MAX_LABEL_BYTES,
+    check_flag,
     check_id,
     check_text,
     check_whole_number,
@@ -89,13 +90,13 @@ class TurnOptions:
             messages=decode_json(encode_json(given, name="messages")),  # type: ignore[arg-type]
             wait_ms=span_ms(wait, None, "wait", most_seconds=LONGEST_HOLD_S) or 0,
             ttl=ttl,
-            auto_refresh=auto_refresh,
+            auto_refresh=check_flag(auto_refresh, "auto_refresh"),
             max_hold_ms=hold_ms,
-            stream=stream,
-            checkpoint=checkpoint,
+            stream=check_flag(stream, "stream"),
+            checkpoint=check_flag(checkpoint, "checkpoint"),
             step_id=step_id,
             budget=budget,
-            create=create,
+            create=check_flag(create, "create"),
             parent_session_id=parent_session_id,
             wait_until=wait_until,
         )

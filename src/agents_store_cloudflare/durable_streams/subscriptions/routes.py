@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from agents_store_cloudflare.contract.arguments import check_flag
 from agents_store_cloudflare.contract.errors import AgentsStoreError, InvalidArgumentError
 from agents_store_cloudflare.contract.json_values import JsonObject, JsonValue
 from agents_store_cloudflare.durable_streams.refusals import Refusal
@@ -43,6 +44,9 @@ class SubscriptionOptions:
     """
 
     allow_loopback: bool = False
+
+    def __post_init__(self) -> None:
+        check_flag(self.allow_loopback, "allow_loopback")
 
 
 class SubscriptionRoutes:
