@@ -270,10 +270,11 @@ def test_a_body_that_breaks_off(streams: Streams, method: str, is_chunked: bool,
 
 
 def test_a_body_without_a_length_that_is_too_long(streams: Streams) -> None:
-    """DS-13: 413, and nothing is stored; the largest one is taken."""
+    """DS-13: 413 after the whole body, also when much of it is over the limit, and nothing is stored; the largest one is taken."""
     assert streams.create("long", headers=TEXT).status == 201
     piece = b"x" * 1024 * 1024
-    assert streams.append_pieces("long", iter([piece] * 16 + [b"x"]), TEXT).status == 413
+    for over in ([b"x"], [piece] * 16):
+        assert streams.append_pieces("long", iter([piece] * 16 + over), TEXT).status == 413
     assert streams.ask("GET", "long").body == b""
     assert streams.append_pieces("long", iter([piece] * 16), TEXT).status == 204
 

@@ -169,9 +169,13 @@ async def read_body(request: object, limit_bytes: int, room: BodyRoom | None = N
         return whole
     if not hasattr(raw.body, "getReader"):
         return b""
-    found = await _in_pieces(raw, limit_bytes + 1, min(PIECE_BYTES, limit_bytes + 1), room)
+    try:
+        found = await _in_pieces(raw, limit_bytes + 1, min(PIECE_BYTES, limit_bytes + 1), room)
+    except NoRoomError:
+        await _drop_rest(raw.body)
+        raise
     if len(found) > limit_bytes:
-        await drain(raw)
+        await _drop_rest(raw.body)
         return None
     return found
 
@@ -230,13 +234,17 @@ def has_known_length(request: object) -> bool:
 async def drain(request: object) -> None:
     """Read the rest of a body and drop it, because a client that is still sending receives no answer."""
     raw: JsObject = getattr(request, "js_object", request)
-    if isinstance(request, HttpRequest) or raw.bodyUsed or not hasattr(raw.body, "pipeTo"):
-        return
+    if not (isinstance(request, HttpRequest) or raw.bodyUsed) and hasattr(raw.body, "pipeTo"):
+        await _drop_rest(raw.body)
+
+
+async def _drop_rest(body: JsObject) -> None:
+    """Drop what was not read yet of a body. A part of it may have been read."""
     from js import WritableStream
     from pyodide.ffi import JsException
 
     with suppress(JsException):  # the client has gone
-        await raw.body.pipeTo(WritableStream.new())
+        await body.pipeTo(WritableStream.new())
 
 
 def status_of(response: object) -> int:
