@@ -8,7 +8,7 @@ run := .venv/bin/python -m
 # A file of tests stays in one process, since its tests share a Worker.
 at_once := --numprocesses auto --maxprocesses 4 --dist loadfile
 host_tests := $(run) pytest -m "not runtime" --ignore=tests/in_worker --ignore=tests/end_to_end
-serve = $(run) tools.serve --port $(PORT) $(if $(PERSIST),--persist $(PERSIST)) $(if $(filter 0,$(MIGRATE)),--no-migrate) \
+serve = $(run) tools.serve --port '$(PORT)' $(if $(PERSIST),--persist '$(PERSIST)') $(if $(filter 0,$(MIGRATE)),--no-migrate) \
 	$(foreach var,$(VARS),--var '$(var)')
 
 .DEFAULT_GOAL := help
@@ -25,7 +25,7 @@ dev: setup ## Serve the example Worker of wrangler.toml (PORT=8787)
 
 serve: setup ## Serve any Worker: CONFIG=path/to/worker [PORT=n] [PERSIST=dir] [VARS="KEY:VALUE …"] [MIGRATE=0]
 	@test -n "$(CONFIG)" || { echo "make serve needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }
-	@$(serve) --config $(CONFIG)
+	@$(serve) --config '$(CONFIG)'
 
 test: setup ## Run every test, the real runtime included; without ARGS, before it the host tests on the oldest and newest Python
 	@$(if $(ARGS),,$(run) tools.host_tests $(at_once))
@@ -94,7 +94,7 @@ lock: setup ## Regenerate package-lock.json and requirements-dev.lock from what 
 
 lock-worker: setup ## Write requirements.lock for a Worker: CONFIG=path/to/wrangler.toml
 	@test -n "$(CONFIG)" || { echo "make lock-worker needs CONFIG=path/to/wrangler.toml" >&2; exit 2; }
-	@$(run) tools.lock_worker $(CONFIG)
+	@$(run) tools.lock_worker '$(CONFIG)'
 
 clean: ## Remove everything that was generated, local state included
 	@rm -rf .venv node_modules .runtime build .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

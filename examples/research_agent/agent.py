@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+import pydantic_ai
 from pydantic_ai import Agent
 from pydantic_ai.models import Model
 
@@ -10,6 +11,8 @@ from offline_model import offline_model
 from settings import Settings
 
 __all__ = ["research_agent"]
+
+pydantic_ai.BANNER_ENABLED = False  # a Worker's log would show its lines as errors
 
 INSTRUCTIONS = """You answer questions about the Python package agents-store-cloudflare. Search its documentation first,
 then answer in a few sentences out of what you found, and name the source file. Where it says nothing, say so."""

@@ -10,6 +10,7 @@ A cron trigger closes the turns of Workers that died, and their readers hear of 
 
 import asyncio
 import logging
+import sys
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -32,7 +33,7 @@ from web import MethodNotAllowedError, NotFoundError, error_response, json_respo
 # The runtime finds the Durable Object classes by their names in this module.
 __all__ = ["Default", "LockServer", "StreamServer"]
 
-logging.basicConfig(level=logging.INFO)
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)  # what comes to stderr is shown as an error
 
 
 class Default(WorkerEntrypoint):
