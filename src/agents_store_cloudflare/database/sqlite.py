@@ -76,6 +76,11 @@ class _Connection:
             rows = self._connection.execute(sql, [_bound(value) for value in parameters]).fetchall()
         return [[_read(value) for value in row] for row in rows]
 
+    def undo(self, *statements: str) -> None:
+        """Roll back. On some errors, such as a full disk, SQLite has ended the transaction itself."""
+        for sql in statements if self._connection.in_transaction else ():
+            self.run(sql)
+
     def cursor(self, sql: str, parameters: Sequence[SqlValue]) -> _Rows:
         with _failures():
             return _Rows(self._connection.execute(sql, [_bound(value) for value in parameters]))
@@ -158,10 +163,10 @@ class SqliteDatabase(Database):
             self._connection.run(self._begin)
             try:
                 results = [self._connection.run(statement.sql, statement.parameters) for statement in statements]
+                self._connection.run("COMMIT")
             except BaseException:
-                self._connection.run("ROLLBACK")
+                self._connection.undo("ROLLBACK")
                 raise
-            self._connection.run("COMMIT")
         return results
 
     def close(self) -> None:
@@ -196,12 +201,12 @@ class SqliteObjectSql(ObjectSql):
         self._depth += 1
         try:
             result = body()
+            self._connection.run(f"RELEASE {name}")
         except BaseException:
-            self._connection.run(f"ROLLBACK TO {name}")
+            self._connection.undo(f"ROLLBACK TO {name}", f"RELEASE {name}")
             raise
         finally:
             self._depth -= 1
-            self._connection.run(f"RELEASE {name}")
         return result
 
     def get_text(self, key: str) -> str | None:
