@@ -9,8 +9,8 @@ import pytest
 from agents_store_cloudflare import (
     CloudflareStore,
     CorsPolicy,
-    D1StateStore,
     LockObject,
+    StateStoreOptions,
     StreamObject,
     StreamOptions,
     SubscriptionOptions,
@@ -50,7 +50,7 @@ FLAGS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda store: store.locks.lock("ada", cancel_when_lost="no").__aenter__(), "cancel_when_lost"),
     (lambda store: store.stream_manager.create_reader("ada", follow="no"), "follow"),
     (lambda _: StreamOptions(adaptive="off"), "adaptive"),  # type: ignore[arg-type]
-    (lambda _: D1StateStore(SqliteDatabase(), require_fencing="no"), "require_fencing"),  # type: ignore[arg-type]
+    (lambda _: StateStoreOptions(require_fencing="no"), "require_fencing"),  # type: ignore[arg-type]
     (lambda _: CorsPolicy(allowed_origins=[], allow_credentials="false"), "allow_credentials"),  # type: ignore[arg-type]
     (lambda _: SubscriptionOptions(allow_loopback="false"), "allow_loopback"),  # type: ignore[arg-type]
     (lambda store: store.usage_store.get_rollup("ada", include_sub_agents="no"), "include_sub_agents"),

@@ -143,13 +143,11 @@ class DurableObjectLockManager(LockManager):
 
     @asynccontextmanager
     async def _held(self, key: str, options: LockBlockOptions) -> AsyncGenerator[DurableObjectLock, None]:
-        cancels = options.pop("cancel_when_lost", False)
-        if type(cancels) is not bool:
-            check_flag(cancels, "cancel_when_lost")  # type: ignore[unreachable]
+        cancel_when_lost = check_flag(options.pop("cancel_when_lost", False), "cancel_when_lost")
         lock = await self._acquirer.one(check_id(key, "key"), self._wanted(options))
         if lock is None:
             raise self._refused(key)
-        async with self._block([lock], cancel_when_lost=cancels):
+        async with self._block([lock], cancel_when_lost=cancel_when_lost):
             yield lock
 
     def locks(self, keys: Iterable[str], **options: Unpack[LockBlockOptions]) -> LocksBlock:
@@ -157,13 +155,11 @@ class DurableObjectLockManager(LockManager):
 
     @asynccontextmanager
     async def _all_held(self, keys: Sequence[str], options: LockBlockOptions) -> AsyncGenerator[HeldLocks, None]:
-        cancels = options.pop("cancel_when_lost", False)
-        if type(cancels) is not bool:
-            check_flag(cancels, "cancel_when_lost")  # type: ignore[unreachable]
+        cancel_when_lost = check_flag(options.pop("cancel_when_lost", False), "cancel_when_lost")
         held = await self._acquirer.all(keys, self._wanted(options))
         if isinstance(held, Blocked):
             raise self._refused(held.key)
-        async with self._block(list(held.values()), cancel_when_lost=cancels):
+        async with self._block(list(held.values()), cancel_when_lost=cancel_when_lost):
             yield held
 
     @asynccontextmanager
@@ -188,9 +184,7 @@ class DurableObjectLockManager(LockManager):
         given_ms = checked_ttl_ms(options.get("ttl"), options.get("ttl_ms"), "ttl")
         lease_ms = self._options.ttl_ms() if given_ms is None else given_ms
         owner = options.get("owner")
-        refreshes = options.get("auto_refresh", False)
-        if type(refreshes) is not bool:
-            check_flag(refreshes, "auto_refresh")  # type: ignore[unreachable]
+        refreshes = check_flag(options.get("auto_refresh", False), "auto_refresh")
         return Wanted(
             owner=uuid.uuid4().hex if owner is None else check_id(owner, "owner"),
             ttl_ms=lease_ms,

@@ -12,7 +12,6 @@ from agents_store_cloudflare.cloudflare.d1 import as_database
 from agents_store_cloudflare.contract.arguments import (
     FencingToken,
     check_fencing_token,
-    check_flag,
     check_id,
     check_whole_number,
     options_of,
@@ -55,8 +54,6 @@ class StateCalls:
         homes = database if isinstance(database, Homes) else OneDatabase(as_database(database))
         self._batches = StateBatches(homes, self._logger)
         self._limits = given.limits or StoreLimits()
-        if type(given.require_fencing) is not bool:
-            check_flag(given.require_fencing, "require_fencing")  # type: ignore[unreachable]
         self._require_fencing = given.require_fencing
         self._now_ms = given.now_ms
         self._usage_options = usage

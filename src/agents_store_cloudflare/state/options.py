@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from agents_store_cloudflare.contract.arguments import check_whole_number, system_now_ms
+from agents_store_cloudflare.contract.arguments import check_flag, check_whole_number, system_now_ms
 
 __all__ = ["StateSettings", "StateStoreOptions", "StoreLimits"]
 
@@ -62,3 +62,6 @@ class StateStoreOptions:
     limits: StoreLimits | None = field(default_factory=StoreLimits)
     require_fencing: bool = False
     now_ms: Callable[[], int] = system_now_ms
+
+    def __post_init__(self) -> None:
+        check_flag(self.require_fencing, "require_fencing")

@@ -104,8 +104,7 @@ class DurableObjectStreamManager(StreamManager):
         self, stream_id: str, *, wait: float | timedelta | None = None, follow: bool = True
     ) -> Opening[DurableObjectStreamReader]:
         check_id(stream_id, "stream_id")
-        if type(follow) is not bool:
-            check_flag(follow, "follow")  # type: ignore[unreachable]
+        check_flag(follow, "follow")
         return self._reader(wait, lambda: DurableObjectStreamReader(stream_id, None, self._client, follow=follow))
 
     def create_resumable_reader(

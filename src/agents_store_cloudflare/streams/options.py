@@ -92,8 +92,7 @@ class StreamOptions:
         self.retention_spans()
         if self.keep_chunks is not None:
             check_whole_number(self.keep_chunks, "keep_chunks", low=1)
-        if type(self.adaptive) is not bool:
-            check_flag(self.adaptive, "adaptive")  # type: ignore[unreachable]
+        check_flag(self.adaptive, "adaptive")
         if self.overflow not in ("wait", "drop_oldest"):
             raise InvalidArgumentError(f"overflow must be 'wait' or 'drop_oldest', not {self.overflow!r}")
 

@@ -79,10 +79,6 @@ class TurnOptions:
         for name, value in (("agent_id", agent_id), ("step_id", step_id), ("parent_session_id", parent_session_id)):
             if value is not None:
                 check_id(value, name)
-        flags = (("auto_refresh", auto_refresh), ("stream", stream), ("checkpoint", checkpoint), ("create", create))
-        for name, flag in flags:
-            if type(flag) is not bool:
-                check_flag(flag, name)  # type: ignore[unreachable]
         hold_ms = span_ms(max_hold, None, "max_hold", most_seconds=LONGEST_HOLD_S)
         if not hold_ms:
             raise InvalidArgumentError("max_hold must be over 0 seconds")
@@ -94,13 +90,13 @@ class TurnOptions:
             messages=decode_json(encode_json(given, name="messages")),  # type: ignore[arg-type]
             wait_ms=span_ms(wait, None, "wait", most_seconds=LONGEST_HOLD_S) or 0,
             ttl=ttl,
-            auto_refresh=auto_refresh,
+            auto_refresh=check_flag(auto_refresh, "auto_refresh"),
             max_hold_ms=hold_ms,
-            stream=stream,
-            checkpoint=checkpoint,
+            stream=check_flag(stream, "stream"),
+            checkpoint=check_flag(checkpoint, "checkpoint"),
             step_id=step_id,
             budget=budget,
-            create=create,
+            create=check_flag(create, "create"),
             parent_session_id=parent_session_id,
             wait_until=wait_until,
         )
