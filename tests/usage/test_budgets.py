@@ -66,12 +66,7 @@ async def test_a_change_of_a_cap_that_comes_again_late(
     database.fail("after")
     assert (await store.set_budget("tenant", 200, "tokens", expected_cap=100)).cap == 100
     database.fail("before")
-    monkeypatch.setattr(retry, "pause_before_retry", _no_pause)
     assert (await store.set_budget("tenant", 200, "tokens", expected_cap=100)).cap == 200
-
-
-async def _no_pause(_attempt: int) -> None:
-    return
 
 
 async def test_an_expired_reservation_that_nobody_has_deleted(store: D1UsageStore, clock: FakeClock) -> None:

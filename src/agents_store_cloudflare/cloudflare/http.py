@@ -169,13 +169,9 @@ async def read_body(request: object, limit_bytes: int, room: BodyRoom | None = N
         return whole
     if not hasattr(raw.body, "getReader"):
         return b""
-    try:
-        found = await _in_pieces(raw, limit_bytes + 1, min(PIECE_BYTES, limit_bytes + 1), room)
-    except NoRoomError:
-        await _drop_rest(raw.body)
-        raise
+    found = await _in_pieces(raw, limit_bytes + 1, min(PIECE_BYTES, limit_bytes + 1), room)
     if len(found) > limit_bytes:
-        await _drop_rest(raw.body)
+        await drain(raw)
         return None
     return found
 
@@ -232,19 +228,18 @@ def has_known_length(request: object) -> bool:
 
 
 async def drain(request: object) -> None:
-    """Read the rest of a body and drop it, because a client that is still sending receives no answer."""
+    """Read the rest of a body and drop it, because a client that is still sending receives no answer.
+
+    A part of the body may have been read. A body that was handed on is its receiver's.
+    """
     raw: JsObject = getattr(request, "js_object", request)
-    if not (isinstance(request, HttpRequest) or raw.bodyUsed) and hasattr(raw.body, "pipeTo"):
-        await _drop_rest(raw.body)
-
-
-async def _drop_rest(body: JsObject) -> None:
-    """Drop what was not read yet of a body. A part of it may have been read."""
+    if isinstance(request, HttpRequest) or not hasattr(raw.body, "pipeTo") or raw.body.locked:
+        return
     from js import WritableStream
     from pyodide.ffi import JsException
 
     with suppress(JsException):  # the client has gone
-        await body.pipeTo(WritableStream.new())
+        await raw.body.pipeTo(WritableStream.new())
 
 
 def status_of(response: object) -> int:
