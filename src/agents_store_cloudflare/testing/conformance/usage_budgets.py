@@ -66,6 +66,14 @@ class UsageBudgetConformance(UsageFixtures):
         assert budget is not None
         assert budget.reserved == 0
 
+    async def test_an_expired_reservation_is_not_released(self, usage_store: D1UsageStore, unique: str) -> None:
+        """US-20: By the database's clock its time is over, so `release` gives False, though nobody has noticed that yet."""
+        await usage_store.set_budget(unique, 100, "tokens")
+        held = await _granted(usage_store, unique, 40, ttl_ms=1)
+        await asyncio.sleep(0.05)
+        assert [await usage_store.release(held) for _ in range(2)] == [False, False]
+        assert await usage_store.get_budget(unique) == Budget(scope=unique, cap=100, unit="tokens")
+
     async def test_a_settlement_counts_once(self, usage_store: D1UsageStore, unique: str) -> None:
         """US-18: A repeated settlement changes nothing, also after a release. Another amount is refused."""
         await usage_store.set_budget(unique, 100, "tokens")
